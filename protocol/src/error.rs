@@ -1,0 +1,192 @@
+//! The catalogue of errors: one stable code for each way to be refused or to fail, and the problem
+//! document (RFC 9457) that carries it.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $retry:literal, $title:literal, $help:literal;)*) => {
+        /// A stable error code. What users' programs may match on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        pub enum Code {
+            $($(#[$doc])* #[serde(rename = $code)] $name,)*
+        }
+
+        impl Code {
+            /// Every code, for documentation and for the test that produces each.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code as text.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// The HTTP status that goes with it.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// Whether the same request may succeed later.
+            #[must_use]
+            pub const fn retry(self) -> bool {
+                match self { $(Self::$name => $retry,)* }
+            }
+
+            /// What it means, in a few words.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+
+            /// What to do about it.
+            #[must_use]
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$name => $help,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // What a request says.
+    InvalidRequest = "invalid_request", 400, false, "The request cannot be understood", "Check the request against the API document at /api/v1/openapi.json.";
+    InvalidField = "invalid_field", 422, false, "A value is not allowed", "Change the named field to a value within the stated range.";
+    InvalidName = "invalid_name", 422, false, "This name is not allowed", "Use 2 to 30 of a-z, 0-9 and single dashes, and no reserved word.";
+    MissingAccount = "missing_account", 400, false, "The request names no account", "Name the account in the x-crowdcloud-account header.";
+    PreconditionFailed = "precondition_failed", 412, false, "It has changed since you read it", "Read it again, then repeat the change with the new ETag in If-Match.";
+    IdempotencyMismatch = "idempotency_mismatch", 422, false, "This Idempotency-Key was used with another body", "Use a new key for a new request.";
+    HeadersTooLarge = "headers_too_large", 431, false, "The request's head is too large", "Send fewer or shorter headers.";
+    BodyTooLarge = "body_too_large", 413, false, "The body is larger than this function accepts", "Send less, or raise `limits.body` of the function.";
+    MethodNotAllowed = "method_not_allowed", 405, false, "This resource has no such method", "See the API document for the methods it has.";
+    UpgradeNotSupported = "upgrade_not_supported", 501, false, "Protocol upgrades are not supported", "Send plain HTTP requests; stream with long bodies instead.";
+    RequestTimeout = "request_timeout", 408, true, "The request did not arrive in time", "Send the request's head and body without long pauses.";
+
+    // Who asks.
+    Unauthenticated = "unauthenticated", 401, false, "A key or a log-in is needed", "Send `Authorization: Bearer cck_...`, or log in.";
+    InvalidKey = "invalid_key", 401, false, "This key is unknown, expired or revoked", "Make a new key with `crowdcloud keys create`.";
+    InvalidLogin = "invalid_login", 401, false, "The e-mail address or the password is wrong", "Check both, or reset the password.";
+    Forbidden = "forbidden", 403, false, "This key or role may not do that", "Use a key with the needed scope, or ask an owner of the account.";
+    CrossSite = "cross_site", 403, false, "The request comes from another site", "Make the request from the portal itself, or use an API key.";
+    RateLimited = "rate_limited", 429, true, "Too many requests", "Wait as long as Retry-After says.";
+
+    // What it asks for.
+    NotFound = "not_found", 404, false, "There is no such thing", "Check the name, and that the key belongs to its account.";
+    FunctionNotFound = "function_not_found", 404, false, "There is no such function", "Check the account's and the function's name; a private function needs a key of its account.";
+    VersionNotFound = "version_not_found", 404, false, "The function has no such version or alias", "List them with `crowdcloud versions FUNCTION`.";
+    InvitationInvalid = "invitation_invalid", 404, false, "This invitation is unknown, used or expired", "Ask for a new one.";
+    NameTaken = "name_taken", 409, false, "This name is taken", "Choose another name.";
+    EmailTaken = "email_taken", 409, false, "There is a user with this e-mail address", "Log in instead.";
+    LastOwner = "last_owner", 409, false, "An account needs an owner", "Make another member an owner first.";
+    NotReady = "not_ready", 409, true, "This version is not ready", "Wait until it is `ready`, or deploy again if it has failed.";
+    LimitReached = "limit_reached", 422, false, "A limit of the account is reached", "Delete what is not needed, or ask the operator for more.";
+
+    // What is deployed.
+    NotWasm = "not_wasm", 422, false, "The artifact is not WebAssembly", "Deploy a component or a WASI command; for other programs use the VM lane.";
+    InvalidWasm = "invalid_wasm", 422, false, "The WebAssembly does not validate", "Build it again; the details say where it breaks.";
+    NoEntryPoint = "no_entry_point", 422, false, "The module has no entry point", "Export `_start` (a WASI command) or `wasi:http/incoming-handler` (a component).";
+    WrongWorld = "wrong_world", 422, false, "The component is of another world", "Target `wasi:http/proxy` or `wasi:cli/command`.";
+    UnknownImport = "unknown_import", 422, false, "The artifact imports what is not offered", "Remove the named import; the docs list what is offered.";
+    CompileFailed = "compile_failed", 422, false, "The artifact could not be compiled", "The details say why; large functions may need splitting.";
+    ArtifactTooLarge = "artifact_too_large", 413, false, "The artifact is too large", "The maximum is at /api/v1/limits.";
+    ArtifactNotFound = "artifact_not_found", 422, false, "The account has no such artifact", "Upload it first with POST /api/v1/artifacts.";
+
+    // What a run does: the function's fault.
+    Trap = "trap", 502, false, "The function trapped", "See the run's logs.";
+    OutOfMemory = "out_of_memory", 502, false, "The function needed more memory than it may use", "Raise `limits.memory`.";
+    StackOverflow = "stack_overflow", 502, false, "The function's recursion was too deep", "See the run's logs.";
+    NoResponse = "no_response", 502, false, "The function ended without a response", "Set a response on every path of the handler.";
+    FunctionExit = "function_exit", 502, false, "The command ended with an error", "See the run's logs for its stderr.";
+    InvalidResponse = "invalid_response", 502, false, "The function's response is not valid HTTP", "Check the status and headers that it sets.";
+    TimedOut = "timed_out", 504, false, "The function did not finish by its deadline", "Raise `limits.timeout`, or make it faster.";
+    ResponseTooLarge = "response_too_large", 502, false, "The function's response is too large", "Return less, or raise the limit.";
+
+    // What the platform lacks.
+    NoNode = "no_node", 503, true, "No node can take this run", "The details say why each node was refused; try again, or change placement and limits.";
+    Overloaded = "overloaded", 503, true, "All nodes are busy", "Try again as Retry-After says.";
+    ConcurrencyLimit = "concurrency_limit", 429, true, "The function runs as often at once as it may", "Try again, or raise `limits.concurrency`.";
+    NodeLost = "node_lost", 502, true, "The node was lost during the run", "Try again if the call may be repeated.";
+    NodeFailed = "node_failed", 502, true, "The node could not do the run", "Try again; another node will be used.";
+    ControlPlaneUnavailable = "control_plane_unavailable", 503, true, "The control plane cannot be reached", "Try again in a moment.";
+    Draining = "draining", 503, true, "This process is shutting down", "Try again; another one will answer.";
+    StorageUnavailable = "storage_unavailable", 503, true, "The store cannot be reached", "Try again in a moment.";
+    Internal = "internal", 500, true, "Something broke on our side", "Try again; if it stays, report the request id.";
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A problem document (RFC 9457, `application/problem+json`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[error("{code}: {detail}")]
+pub struct Problem {
+    /// Where the code is documented.
+    #[serde(rename = "type")]
+    pub type_uri: String,
+    /// The code's meaning.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The stable code.
+    pub code: Code,
+    /// What was wrong this time.
+    pub detail: String,
+    /// What to do.
+    pub help: String,
+    /// Whether the same request may succeed later.
+    pub retry: bool,
+    /// The run or request that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+}
+
+impl Problem {
+    /// The media type of a problem document.
+    pub const MEDIA_TYPE: &'static str = "application/problem+json";
+
+    /// A problem with this code, and what was wrong this time.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            type_uri: format!("/docs/errors#{}", code.as_str()),
+            title: code.title().to_owned(),
+            status: code.status(),
+            code,
+            detail: detail.into(),
+            help: code.help().to_owned(),
+            retry: code.retry(),
+            instance: None,
+        }
+    }
+
+    /// The same, with advice for this very case.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = help.into();
+        self
+    }
+
+    /// The same, about this run or request.
+    #[must_use]
+    pub fn about(mut self, instance: impl std::fmt::Display) -> Self {
+        self.instance = Some(instance.to_string());
+        self
+    }
+
+    /// The document's bytes.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Self::new(code, code.title())
+    }
+}

@@ -1,0 +1,22 @@
+//! The words that every part of CrowdCloud shares, with one definition each:
+//! ids, names, units, error codes, API types, tickets, receipts, node reports and routes.
+//!
+//! Pure data: nothing here does I/O or reads a clock, and all of it compiles to wasm for the portal.
+
+pub mod api;
+pub mod error;
+pub mod headers;
+pub mod ids;
+pub mod manifest;
+pub mod names;
+pub mod node;
+pub mod receipt;
+pub mod route;
+pub mod ticket;
+pub mod units;
+
+pub use error::{Code, Problem};
+pub use ids::*;
+pub use manifest::{Kind, Lane, LaneChoice, Limits, Manifest, PlacementClass};
+pub use names::{Name, Reference};
+pub use units::{ByteSize, Digest, MicroCredits, Millis, Timestamp};

@@ -1,0 +1,168 @@
+//! The manifest, `crowdcloud.toml`: how a function is described, with defaults and maxima.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::Name;
+use crate::units::{ByteSize, Millis};
+
+/// How a function is spoken to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A WASI HTTP component.
+    #[default]
+    Http,
+    /// Body on stdin, head in the environment, stdout is the response.
+    Command,
+    /// An HTTP server on `$PORT`: the VM lane.
+    Server,
+}
+
+/// The lane that a version asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum LaneChoice {
+    /// The platform decides, and says why.
+    #[default]
+    Auto,
+    /// wasmtime.
+    Wasm,
+    /// A QEMU microVM.
+    Vm,
+}
+
+/// The sandbox that a run happens in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    /// wasmtime.
+    Wasm,
+    /// A QEMU microVM.
+    Vm,
+}
+
+impl std::fmt::Display for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Wasm => "wasm",
+            Self::Vm => "vm",
+        })
+    }
+}
+
+/// Whose nodes a version trusts. A lender with root can read what runs on their machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum PlacementClass {
+    /// Nodes of the same account.
+    Own,
+    /// The operator's nodes.
+    Operator,
+    /// Nodes that the operator has verified, and the operator's.
+    Verified,
+    /// Any node.
+    #[default]
+    Any,
+}
+
+/// What one run may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Memory of an instance.
+    pub memory: ByteSize,
+    /// Wall time from the request's head to the answer's end.
+    pub timeout: Millis,
+    /// Bytes of a request's body, and of an answer's.
+    pub body: ByteSize,
+    /// Runs at once, on the whole platform.
+    pub concurrency: u32,
+    /// CPUs; the wasm lane grants one.
+    pub cpus: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: ByteSize::mib(128),
+            timeout: Millis::seconds(30),
+            body: ByteSize::mib(32),
+            concurrency: 50,
+            cpus: 1,
+        }
+    }
+}
+
+impl Limits {
+    /// The most that a version may ask for.
+    pub const MAX: Self = Self {
+        memory: ByteSize::mib(4096),
+        timeout: Millis::seconds(900),
+        body: ByteSize::mib(512),
+        concurrency: 1000,
+        cpus: 64,
+    };
+
+    /// The least that makes sense.
+    pub const MIN: Self =
+        Self { memory: ByteSize::mib(1), timeout: Millis(10), body: ByteSize(0), concurrency: 1, cpus: 1 };
+
+    /// The first field that is out of range, with the range.
+    ///
+    /// # Errors
+    /// Names the field, its value and the allowed range.
+    pub fn check(&self) -> Result<(), String> {
+        fn within<T: PartialOrd + std::fmt::Display>(name: &str, value: T, min: T, max: T) -> Result<(), String> {
+            if value < min || value > max {
+                return Err(format!("limits.{name} is {value}; allowed: {min} to {max}"));
+            }
+            Ok(())
+        }
+        within("memory", self.memory, Self::MIN.memory, Self::MAX.memory)?;
+        within("timeout", self.timeout, Self::MIN.timeout, Self::MAX.timeout)?;
+        within("body", self.body, Self::MIN.body, Self::MAX.body)?;
+        within("concurrency", self.concurrency, Self::MIN.concurrency, Self::MAX.concurrency)?;
+        within("cpus", self.cpus, Self::MIN.cpus, Self::MAX.cpus)
+    }
+}
+
+/// `crowdcloud.toml`. An unknown key is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The function's name.
+    pub name: Name,
+    /// How it is spoken to; found from the artifact where it is left out.
+    #[serde(default)]
+    pub kind: Option<Kind>,
+    /// The built file, relative to the manifest.
+    pub artifact: String,
+    /// How to build it: a command line, run in the manifest's folder.
+    #[serde(default)]
+    pub build: Option<String>,
+    /// The lane.
+    #[serde(default)]
+    pub lane: LaneChoice,
+    /// Whether anybody may call it.
+    #[serde(default)]
+    pub public: bool,
+    /// Whose nodes it trusts.
+    #[serde(default)]
+    pub placement: PlacementClass,
+    /// Hosts that it may call.
+    #[serde(default)]
+    pub egress: Vec<String>,
+    /// What one run may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Environment variables. Secrets never stand here.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}

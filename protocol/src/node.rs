@@ -1,0 +1,188 @@
+//! What a node says of itself, and what it is told: hello, reports, the spec of a version, logs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AccountId, FunctionId, NodeId, RunId, VersionId};
+use crate::manifest::{Kind, Lane, LaneChoice, Limits, PlacementClass};
+use crate::units::{ByteSize, Digest, Timestamp};
+
+/// The versions of the node protocol that this code speaks.
+pub const PROTOCOL_MIN: u16 = 1;
+/// The newest of them.
+pub const PROTOCOL_MAX: u16 = 1;
+
+/// The first message of a node (`POST /hello` at its `api` subject).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The oldest protocol version that it speaks.
+    pub protocol_min: u16,
+    /// The newest.
+    pub protocol_max: u16,
+    /// The software's version.
+    pub software: String,
+    /// The machine's architecture, as Rust names it (`x86_64`).
+    pub arch: String,
+    /// The operating system, as Rust names it (`linux`).
+    pub os: String,
+    /// A name for people.
+    pub name: String,
+    /// Cores lent.
+    pub cores: u32,
+    /// Memory lent.
+    pub memory: ByteSize,
+    /// The lanes that it has.
+    pub lanes: Vec<Lane>,
+    /// Runs that it takes at once.
+    pub slots: u32,
+    /// Ed25519 public key for its checkpoints, base64url.
+    pub public_key: String,
+}
+
+/// The answer to a hello.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloReply {
+    /// The protocol version that both speak from now on.
+    pub protocol: u16,
+    /// Keys that sign tickets, base64url of 32 bytes.
+    pub ticket_keys: Vec<String>,
+    /// The last checkpoint that the control plane has committed of this node (0: none).
+    pub checkpoint: u64,
+    /// The digest of that checkpoint; zeros where there is none.
+    pub checkpoint_digest: Digest,
+    /// The platform's time.
+    pub now: Timestamp,
+}
+
+/// What a node publishes each second.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// The form's version.
+    pub v: u8,
+    /// Who.
+    pub node: NodeId,
+    /// Counts up from the agent's start.
+    pub sequence: u64,
+    /// Cores lent.
+    pub cores: u32,
+    /// The machine's load: busy cores over all cores, 0 to 1, over the last second.
+    pub load: f32,
+    /// Memory lent.
+    pub memory_total: ByteSize,
+    /// Of that, not promised to a run.
+    pub memory_free: ByteSize,
+    /// Runs that it takes at once.
+    pub slots: u32,
+    /// Runs now.
+    pub running: u32,
+    /// The lanes that it has.
+    pub lanes: Vec<Lane>,
+    /// The machine's architecture.
+    pub arch: String,
+    /// Artifacts compiled and loaded: a run of them starts warm. The most recent, at most 512.
+    pub warm: Vec<Digest>,
+    /// It takes no new runs.
+    pub draining: bool,
+}
+
+impl NodeReport {
+    /// The form that this code writes.
+    pub const VERSION: u8 = 1;
+}
+
+/// What trusted parts know of a node beside its report. The value of its key in the `nodes` bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Who.
+    pub node: NodeId,
+    /// The lender.
+    pub account: AccountId,
+    /// A name for people.
+    pub name: String,
+    /// `Own` is never stored: it depends on who asks. `Operator`, `Verified` or `Any`.
+    pub class: PlacementClass,
+    /// The machine's architecture.
+    pub arch: String,
+    /// The negotiated protocol version.
+    pub protocol: u16,
+}
+
+/// The immutable description of a version, as a node needs it (`GET /versions/{id}` at its `blob` subject,
+/// with a ticket).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionSpec {
+    /// Which version.
+    pub version: VersionId,
+    /// Of which function.
+    pub function: FunctionId,
+    /// Whose.
+    pub account: AccountId,
+    /// The artifact's digest.
+    pub artifact: Digest,
+    /// The artifact's size.
+    pub artifact_size: ByteSize,
+    /// How it is spoken to; none before the first prepare found out.
+    pub kind: Option<Kind>,
+    /// The lane.
+    pub lane: LaneChoice,
+    /// What one run may use.
+    pub limits: Limits,
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+    /// Hosts that it may call.
+    pub egress: Vec<String>,
+}
+
+/// A node's answer to a prepare that went well (a problem document otherwise).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// How the artifact is spoken to.
+    pub kind: Kind,
+    /// What the artifact is, for people: `component (wasi:http@0.2)`, `module (wasi p1)`.
+    pub format: String,
+    /// How long compiling took.
+    pub compile_ms: u64,
+    /// The machine code's size.
+    pub code_size: ByteSize,
+}
+
+/// Where a line of a log came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum LogStream {
+    /// The guest's standard output.
+    Stdout,
+    /// The guest's standard error.
+    Stderr,
+    /// The platform: a trap's message, a cut log.
+    Platform,
+}
+
+/// One line that a run wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LogLine {
+    /// The run.
+    pub run: RunId,
+    /// Its place in the run's log, from 0.
+    pub sequence: u32,
+    /// When, by the node's clock.
+    pub at: Timestamp,
+    /// Where it came from.
+    pub stream: LogStream,
+    /// The text, without the line's end; bytes that are not UTF-8 are replaced.
+    pub text: String,
+}
+
+/// Lines of one run (`POST /logs` at the node's `log` subject, a JSON array of these).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunLog {
+    /// The run.
+    pub run: RunId,
+    /// The permission, which says whose run it is.
+    pub ticket: crate::ticket::SignedTicket,
+    /// The lines.
+    pub lines: Vec<LogLine>,
+}

@@ -1,0 +1,209 @@
+//! Receipts: what a run used, as the node says and as the gateway saw.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Code;
+use crate::ids::{AccountId, FunctionId, InstanceId, NodeId, RunId, VersionId};
+use crate::manifest::Lane;
+use crate::ticket::SignedTicket;
+use crate::units::{ByteSize, Digest, Timestamp};
+
+/// How a run ended. Rates of failure count the function's fault and the platform's apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The function answered (whatever the status).
+    Succeeded,
+    /// The function failed: trap, no response, out of memory.
+    Failed,
+    /// The deadline came first.
+    TimedOut,
+    /// The caller went away.
+    Cancelled,
+    /// The platform failed: node lost, no node.
+    PlatformFailed,
+}
+
+/// What a run used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Usage {
+    /// From admission to the answer's end, in microseconds.
+    pub wall_us: u64,
+    /// CPU time of the guest, in microseconds.
+    pub cpu_us: u64,
+    /// Fuel, where the version is metered by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    /// The most memory that the guest held.
+    pub memory_peak: ByteSize,
+    /// Bytes of the request's body.
+    pub bytes_in: ByteSize,
+    /// Bytes of the answer's body.
+    pub bytes_out: ByteSize,
+}
+
+/// The payload of an exchange's `end` frame on a run: what the node says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEnd {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The error, where the node answered instead of the function or cut its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+    /// The reason, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What it used.
+    pub usage: Usage,
+    /// Whether the artifact was compiled and loaded before the run came.
+    pub warm: bool,
+    /// Runs on the node at this moment.
+    pub running: u32,
+}
+
+/// The node's half.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReceipt {
+    /// The run.
+    pub run: RunId,
+    /// The permission, so that the claim stands without the gateway's half.
+    pub ticket: SignedTicket,
+    /// When it was admitted, by the node's clock.
+    pub started: Timestamp,
+    /// How it ended and what it used.
+    pub end: RunEnd,
+}
+
+/// A node's signed batch of receipts; each names the one before, so that none can be taken out later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The form's version.
+    pub v: u8,
+    /// Who signs.
+    pub node: NodeId,
+    /// Counts from 1, without gaps.
+    pub sequence: u64,
+    /// The digest of the checkpoint before; zeros for the first.
+    pub previous: Digest,
+    /// The digest of `previous` and the receipts' JSON: see [`Checkpoint::digest_of`].
+    pub digest: Digest,
+    /// Ed25519 over the digest's 32 bytes, in base64url.
+    pub signature: String,
+    /// The receipts.
+    pub receipts: Vec<NodeReceipt>,
+}
+
+impl Checkpoint {
+    /// The form that this code writes.
+    pub const VERSION: u8 = 1;
+    /// At most so many receipts are in one.
+    pub const RECEIPTS_MAX: usize = 256;
+
+    /// BLAKE3 over node, sequence (big endian), the digest before, then each receipt's JSON with its length
+    /// (big endian, 64 bits) before it.
+    #[must_use]
+    pub fn digest_of(node: NodeId, sequence: u64, previous: Digest, receipts: &[NodeReceipt]) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(node.uuid().as_bytes());
+        hasher.update(&sequence.to_be_bytes());
+        hasher.update(&previous.0);
+        for receipt in receipts {
+            let json = serde_json::to_vec(receipt).unwrap_or_default();
+            hasher.update(&(json.len() as u64).to_be_bytes());
+            hasher.update(&json);
+        }
+        Digest(*hasher.finalize().as_bytes())
+    }
+}
+
+/// What the control plane says to a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointAck {
+    /// All up to this one are committed.
+    pub sequence: u64,
+}
+
+/// The gateway's half: what it saw of a run. Also made for runs that reached no node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The run.
+    pub run: RunId,
+    /// Which gateway saw it.
+    pub gateway: InstanceId,
+    /// Who pays.
+    pub account: AccountId,
+    /// What was run.
+    pub function: FunctionId,
+    /// Which version of it.
+    pub version: VersionId,
+    /// Its number.
+    pub version_number: u32,
+    /// The node, where one took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// The lane.
+    pub lane: Lane,
+    /// When the request's head was read.
+    pub received: Timestamp,
+    /// From then to the answer's head, in microseconds.
+    pub head_us: u64,
+    /// From then to the answer's end, in microseconds.
+    pub wall_us: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The answer's status.
+    pub status: u16,
+    /// The platform's code, where it answered instead of the function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+    /// The request's method.
+    pub method: String,
+    /// The request's path, cut to 256 characters.
+    pub path: String,
+    /// Bytes of the request's body.
+    pub bytes_in: ByteSize,
+    /// Bytes of the answer's body.
+    pub bytes_out: ByteSize,
+    /// What the node claimed in `end`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<RunEnd>,
+}
+
+#[cfg(feature = "signing")]
+mod signing {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+
+    use super::{Checkpoint, NodeReceipt};
+    use crate::ids::NodeId;
+    use crate::units::Digest;
+
+    impl Checkpoint {
+        /// Signs a batch.
+        #[must_use]
+        pub fn sign(
+            node: NodeId,
+            sequence: u64,
+            previous: Digest,
+            receipts: Vec<NodeReceipt>,
+            key: &SigningKey,
+        ) -> Self {
+            let digest = Self::digest_of(node, sequence, previous, &receipts);
+            let signature = URL_SAFE_NO_PAD.encode(key.sign(&digest.0).to_bytes());
+            Self { v: Self::VERSION, node, sequence, previous, digest, signature, receipts }
+        }
+
+        /// Whether digest and signature are right.
+        #[must_use]
+        pub fn verify(&self, key: &VerifyingKey) -> bool {
+            let digest = Self::digest_of(self.node, self.sequence, self.previous, &self.receipts);
+            let mut raw = [0_u8; Signature::BYTE_SIZE];
+            digest == self.digest
+                && matches!(URL_SAFE_NO_PAD.decode_slice(&self.signature, &mut raw), Ok(length) if length == raw.len())
+                && key.verify_strict(&digest.0, &Signature::from_bytes(&raw)).is_ok()
+        }
+    }
+}
