@@ -240,10 +240,7 @@ pub enum CallError {
 impl CallError {
     /// Whether the peer has surely not begun to work on it, so that another may.
     pub fn surely_not_started(&self) -> bool {
-        matches!(
-            self,
-            Self::NoResponder | Self::Busy(_) | Self::NotAccepted { revoked: true } | Self::Unsendable(_)
-        )
+        matches!(self, Self::NoResponder | Self::Busy(_) | Self::NotAccepted { revoked: true } | Self::Unsendable(_))
     }
 }
 
@@ -288,7 +285,12 @@ impl Fabric {
     }
 
     /// Sends a request and waits for the answer's head. Dropping the future cancels.
-    pub async fn call(&self, to: Target, request: http::Request<Body>, options: CallOptions) -> Result<Reply, CallError> {
+    pub async fn call(
+        &self,
+        to: Target,
+        request: http::Request<Body>,
+        options: CallOptions,
+    ) -> Result<Reply, CallError> {
         let _ = (to, request, options);
         unimplemented!()
     }
@@ -297,7 +299,9 @@ impl Fabric {
     pub async fn serve<S>(&self, at: Mount, service: S, options: ServeOptions) -> Result<Serving, FabricError>
     where
         S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = std::convert::Infallible>
-            + Clone + Send + 'static,
+            + Clone
+            + Send
+            + 'static,
         S::Future: Send,
     {
         let _ = (at, service, options);

@@ -7,8 +7,30 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Names that would collide with hosts, paths or words of ours.
 const RESERVED: [&str; 24] = [
-    "admin", "api", "app", "assets", "crowdcloud", "docs", "f", "health", "healthz", "internal", "invite", "login",
-    "logout", "me", "metrics", "new", "operator", "portal", "readyz", "s3", "signup", "static", "status", "www",
+    "admin",
+    "api",
+    "app",
+    "assets",
+    "crowdcloud",
+    "docs",
+    "f",
+    "health",
+    "healthz",
+    "internal",
+    "invite",
+    "login",
+    "logout",
+    "me",
+    "metrics",
+    "new",
+    "operator",
+    "portal",
+    "readyz",
+    "s3",
+    "signup",
+    "static",
+    "status",
+    "www",
 ];
 
 /// Why a text cannot be a name.

@@ -236,7 +236,8 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).map_err(|_| fmt::Error)?;
+        let time =
+            time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).map_err(|_| fmt::Error)?;
         let text = time.format(&time::format_description::well_known::Rfc3339).map_err(|_| fmt::Error)?;
         f.write_str(&text)
     }
@@ -247,7 +248,8 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, ParseUnitError> {
         let wrong = || error(text, "a time in RFC 3339");
-        let time = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).map_err(|_| wrong())?;
+        let time =
+            time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).map_err(|_| wrong())?;
         i64::try_from(time.unix_timestamp_nanos() / 1_000_000).map(Self).map_err(|_| wrong())
     }
 }

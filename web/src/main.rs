@@ -1,2 +1,2 @@
 //! web
-fn main(){}
+fn main() {}
