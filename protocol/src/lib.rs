@@ -10,6 +10,7 @@ pub mod ids;
 pub mod manifest;
 pub mod names;
 pub mod node;
+pub mod placement;
 pub mod receipt;
 pub mod route;
 pub mod ticket;

@@ -1,0 +1,135 @@
+//! The explanation of a placement: which nodes may do a run, in which order, and why the others may not.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::NodeId;
+use crate::manifest::Lane;
+
+/// Why this lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LaneReason {
+    /// The version asks for it.
+    Asked,
+    /// A wasm artifact runs in wasmtime.
+    Wasm,
+    /// It is a server on `$PORT`, which only a VM can be.
+    Server,
+    /// It asks for more CPUs than the wasm lane grants.
+    Cpus,
+}
+
+/// A node that may do the run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Candidate {
+    /// Which node.
+    pub node: NodeId,
+    /// The lane there.
+    pub lane: Lane,
+    /// Why this lane.
+    pub lane_reason: LaneReason,
+    /// Whether it has the artifact compiled and loaded.
+    pub warm: bool,
+    /// Runs there, as estimated.
+    pub running: u32,
+    /// Work for each core, the new run included.
+    pub pressure: f32,
+    /// What it was ordered by: less is better. Near-equals differ by chance.
+    pub score: f32,
+}
+
+/// Why a node may not do the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The version does not trust nodes of this class.
+    PlacementClass,
+    /// Another architecture.
+    Architecture,
+    /// It has not reported lately.
+    Silent,
+    /// It takes no new runs.
+    Draining,
+    /// It does not have the lane.
+    LaneMissing,
+    /// Not enough memory, even when idle.
+    TooSmall,
+    /// Not enough free memory now.
+    NoMemory,
+    /// No free slot now.
+    NoSlot,
+}
+
+impl Refusal {
+    /// Whether waiting may help: the node could do it, but not now.
+    #[must_use]
+    pub const fn passes(self) -> bool {
+        matches!(self, Self::NoMemory | Self::NoSlot)
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::PlacementClass => "not of the placement class that the version trusts",
+            Self::Architecture => "of another architecture",
+            Self::Silent => "silent",
+            Self::Draining => "draining",
+            Self::LaneMissing => "without the lane",
+            Self::TooSmall => "too small for the memory limit",
+            Self::NoMemory => "without free memory",
+            Self::NoSlot => "without a free slot",
+        })
+    }
+}
+
+/// A node that was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Refused {
+    /// Which node.
+    pub node: NodeId,
+    /// Why.
+    pub why: Refusal,
+}
+
+/// Where a run may go, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Placement {
+    /// The best nodes, best first.
+    pub ranked: Vec<Candidate>,
+    /// Nodes that may not do it.
+    pub refused: Vec<Refused>,
+    /// The policy that ordered them.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub policy: Cow<'static, str>,
+}
+
+impl Placement {
+    /// Whether some node could do the run as soon as it has room.
+    #[must_use]
+    pub fn only_full(&self) -> bool {
+        self.ranked.is_empty() && self.refused.iter().any(|refused| refused.why.passes())
+    }
+
+    /// Why there is no candidate, for people: `2 nodes: 1 draining, 1 without a free slot`.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut counts = std::collections::BTreeMap::<Refusal, usize>::new();
+        for refused in &self.refused {
+            *counts.entry(refused.why).or_default() += 1;
+        }
+        if counts.is_empty() {
+            return "no nodes".to_owned();
+        }
+        let parts: Vec<String> = counts.iter().map(|(why, count)| format!("{count} {why}")).collect();
+        let total = self.refused.len();
+        format!("{total} node{}: {}", if total == 1 { "" } else { "s" }, parts.join(", "))
+    }
+}

@@ -1,0 +1,39 @@
+//! What placement must know of a run.
+
+use protocol::route::VersionRoute;
+use protocol::{AccountId, Digest, Kind, LaneChoice, Limits, PlacementClass};
+
+/// A run that looks for a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRequest {
+    /// Who pays.
+    pub account: AccountId,
+    /// The artifact: nodes that have it loaded start warm.
+    pub artifact: Digest,
+    /// How it is spoken to.
+    pub kind: Kind,
+    /// The lane that the version asks for.
+    pub lane: LaneChoice,
+    /// Whose nodes it trusts.
+    pub placement: PlacementClass,
+    /// The architecture that it needs; none where any will do, as for wasm.
+    pub arch: Option<String>,
+    /// What it may use; `memory` and `cpus` are what a node must have.
+    pub limits: Limits,
+}
+
+impl RunRequest {
+    /// A run of this version, paid by `account`. Wasm needs no architecture.
+    #[must_use]
+    pub fn of(version: &VersionRoute, account: AccountId) -> Self {
+        Self {
+            account,
+            artifact: version.artifact,
+            kind: version.kind,
+            lane: version.lane,
+            placement: version.placement,
+            arch: None,
+            limits: version.limits,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The nodes as one process sees them: fed with records, reports, and its own starts and ends.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use protocol::node::{NodeRecord, NodeReport};
+use protocol::{ByteSize, NodeId};
+
+use crate::NodeView;
+
+/// All nodes. A gateway keeps one behind a lock of its own.
+#[derive(Debug, Default)]
+pub struct NodeTable {
+    views: Vec<NodeView>,
+    /// When each was last heard; same order as `views`.
+    heard: Vec<Option<Instant>>,
+    places: HashMap<NodeId, usize>,
+}
+
+impl NodeTable {
+    /// A table without nodes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A new or changed record.
+    pub fn upsert(&mut self, record: NodeRecord) {
+        if let Some(&place) = self.places.get(&record.node) {
+            self.views[place].record = record;
+            return;
+        }
+        self.places.insert(record.node, self.views.len());
+        self.views.push(NodeView::new(record));
+        self.heard.push(None);
+    }
+
+    /// The node is gone for good.
+    pub fn remove(&mut self, node: NodeId) {
+        let Some(place) = self.places.remove(&node) else { return };
+        self.views.swap_remove(place);
+        self.heard.swap_remove(place);
+        if let Some(moved) = self.views.get(place) {
+            self.places.insert(moved.record.node, place);
+        }
+    }
+
+    /// A report came. One of a node without a record is dropped: nobody vouches for it.
+    pub fn heard(&mut self, mut report: NodeReport, now: Instant) {
+        let Some(&place) = self.places.get(&report.node) else { return };
+        let view = &mut self.views[place];
+        view.warm = std::mem::take(&mut report.warm).into_iter().collect();
+        view.running_known = report.running;
+        view.started_since = 0;
+        view.own_memory_since = 0;
+        view.age = Duration::ZERO;
+        view.report = Some(report);
+        self.heard[place] = Some(now);
+    }
+
+    /// A run was sent there.
+    pub fn started(&mut self, node: NodeId, memory: ByteSize) {
+        if let Some(view) = self.view_mut(node) {
+            view.started_since = view.started_since.saturating_add(1);
+            view.own_running = view.own_running.saturating_add(1);
+            view.own_memory_since = view.own_memory_since.saturating_add_unsigned(memory.0);
+        }
+    }
+
+    /// A run that was sent there is over. `running`: what its `end` said of the node; none where there was no `end`
+    /// or the run was not taken.
+    pub fn ended(&mut self, node: NodeId, memory: ByteSize, running: Option<u32>) {
+        if let Some(view) = self.view_mut(node) {
+            view.own_running = view.own_running.saturating_sub(1);
+            view.own_memory_since = view.own_memory_since.saturating_sub_unsigned(memory.0);
+            match running {
+                Some(running) => (view.running_known, view.started_since) = (running, 0),
+                None if view.started_since > 0 => view.started_since -= 1,
+                None => view.running_known = view.running_known.saturating_sub(1),
+            }
+        }
+    }
+
+    /// All nodes, as of `now`.
+    pub fn views(&mut self, now: Instant) -> &[NodeView] {
+        for (view, heard) in self.views.iter_mut().zip(&self.heard) {
+            view.age = heard.map_or(Duration::MAX, |heard| now.saturating_duration_since(heard));
+        }
+        &self.views
+    }
+
+    /// One node.
+    #[must_use]
+    pub fn view(&self, node: NodeId) -> Option<&NodeView> {
+        self.places.get(&node).map(|&place| &self.views[place])
+    }
+
+    fn view_mut(&mut self, node: NodeId) -> Option<&mut NodeView> {
+        self.places.get(&node).map(|&place| &mut self.views[place])
+    }
+}

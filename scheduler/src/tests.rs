@@ -1,0 +1,1 @@
+//! Properties of filter, policies and table.
