@@ -18,6 +18,6 @@ pub mod units;
 
 pub use error::{Code, Problem};
 pub use ids::*;
-pub use manifest::{Kind, Lane, LaneChoice, Limits, Manifest, PlacementClass};
+pub use manifest::{Example, Kind, Lane, LaneChoice, Limits, Manifest, PlacementClass};
 pub use names::{Name, Reference};
 pub use units::{ByteSize, Digest, MicroCredits, Millis, Timestamp};

@@ -165,4 +165,30 @@ pub struct Manifest {
     /// Environment variables. Secrets never stand here.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// A call that shows what it does: `deploy` prints it as a curl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<Example>,
+    /// The account to deploy to, where neither flag nor environment names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The platform, where neither flag nor environment names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// A call that shows what a function does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Example {
+    /// The method; GET, or POST where there is a body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Path and query after the function's name: `/`, `?width=320`.
+    pub path: String,
+    /// The body: a text, or `@file`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The file that the answer goes to, where it is not for reading.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
 }
