@@ -9,6 +9,8 @@
 //!                                           route --> RunRequest+
 //! ```
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
 mod filter;
 mod lane;
 mod policy;

@@ -1,1 +1,139 @@
-//! Properties of filter, policies and table.
+//! What must hold of every placement, whatever nodes report.
+
+mod filter;
+mod policy;
+mod speed;
+mod table;
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use protocol::node::{NodeRecord, NodeReport};
+use protocol::{AccountId, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, NodeId, PlacementClass};
+use uuid::Uuid;
+
+use crate::{NodeView, RunRequest};
+
+pub(super) fn account(number: u8) -> AccountId {
+    AccountId::from_uuid(Uuid::from_u128(u128::from(number)))
+}
+
+pub(super) fn node_id(number: usize) -> NodeId {
+    NodeId::from_uuid(Uuid::from_u128(number as u128))
+}
+
+pub(super) fn artifact(number: u8) -> Digest {
+    Digest::of(&[number])
+}
+
+pub(super) fn request() -> RunRequest {
+    RunRequest {
+        account: account(1),
+        artifact: artifact(1),
+        kind: Kind::Http,
+        lane: LaneChoice::Auto,
+        placement: PlacementClass::Any,
+        arch: None,
+        limits: Limits::default(),
+    }
+}
+
+pub(super) fn record(number: usize) -> NodeRecord {
+    NodeRecord {
+        node: node_id(number),
+        account: account(9),
+        name: format!("node {number}"),
+        class: PlacementClass::Operator,
+        arch: "x86_64".to_owned(),
+        protocol: 1,
+    }
+}
+
+pub(super) fn report(number: usize) -> NodeReport {
+    NodeReport {
+        v: NodeReport::VERSION,
+        node: node_id(number),
+        sequence: 1,
+        cores: 4,
+        load: 0.0,
+        memory_total: ByteSize::mib(8192),
+        memory_free: ByteSize::mib(8192),
+        slots: 64,
+        running: 0,
+        lanes: vec![Lane::Wasm],
+        arch: "x86_64".to_owned(),
+        warm: Vec::new(),
+        draining: false,
+    }
+}
+
+/// An idle node that could do everything.
+pub(super) fn node(number: usize) -> NodeView {
+    NodeView { report: Some(report(number)), age: Duration::ZERO, ..NodeView::new(record(number)) }
+}
+
+pub(super) fn any_class() -> impl Strategy<Value = PlacementClass> {
+    prop_oneof![
+        Just(PlacementClass::Own),
+        Just(PlacementClass::Operator),
+        Just(PlacementClass::Verified),
+        Just(PlacementClass::Any),
+    ]
+}
+
+pub(super) fn any_request() -> impl Strategy<Value = RunRequest> {
+    let lane = prop_oneof![Just(LaneChoice::Auto), Just(LaneChoice::Wasm), Just(LaneChoice::Vm)];
+    let kind = prop_oneof![Just(Kind::Http), Just(Kind::Command), Just(Kind::Server)];
+    let arch = prop_oneof![Just(None), Just(Some("x86_64".to_owned())), Just(Some("aarch64".to_owned()))];
+    (0..3_u8, 0..3_u8, lane, kind, arch, any_class(), 1..512_u64, 1..4_u32).prop_map(
+        |(payer, digest, lane, kind, arch, placement, memory_mib, cpus)| RunRequest {
+            account: account(payer),
+            artifact: artifact(digest),
+            kind,
+            lane,
+            placement,
+            arch,
+            limits: Limits { memory: ByteSize::mib(memory_mib), cpus, ..Limits::default() },
+        },
+    )
+}
+
+prop_compose! {
+    /// A node that may report anything, nonsense included.
+    pub(super) fn any_node()(
+        (lender, class, old_arch, reported) in (0..3_u8, any_class(), any::<bool>(), prop::bool::weighted(0.9)),
+        age_ms in 0..5_000_u64,
+        (cores, load, slots, running) in (0..8_u32, any::<f32>(), 0..16_u32, 0..16_u32),
+        (total_mib, free_mib) in (0..1024_u64, 0..1024_u64),
+        (wasm, vm, draining) in (prop::bool::weighted(0.9), any::<bool>(), prop::bool::weighted(0.1)),
+        warm in prop::collection::vec(0..3_u8, 0..3),
+        (started_since, own_running, own_memory_since) in (0..8_u32, 0..8_u32, any::<i64>()),
+    ) -> NodeView {
+        let arch = if old_arch { "aarch64" } else { "x86_64" };
+        let lanes = [(wasm, Lane::Wasm), (vm, Lane::Vm)];
+        let report = NodeReport {
+            cores, load, slots, running, draining,
+            memory_total: ByteSize::mib(total_mib),
+            memory_free: ByteSize::mib(free_mib),
+            lanes: lanes.into_iter().filter(|(has, _)| *has).map(|(_, lane)| lane).collect(),
+            ..report(0)
+        };
+        NodeView {
+            record: NodeRecord { account: account(lender), class, arch: arch.to_owned(), ..record(0) },
+            report: reported.then_some(report),
+            age: Duration::from_millis(age_ms),
+            warm: warm.into_iter().map(artifact).collect(),
+            running_known: running, started_since, own_running, own_memory_since,
+        }
+    }
+}
+
+/// Up to 20 of them, each with its own id.
+pub(super) fn any_nodes() -> impl Strategy<Value = Vec<NodeView>> {
+    prop::collection::vec(any_node(), 0..20).prop_map(|mut nodes| {
+        for (number, node) in nodes.iter_mut().enumerate() {
+            node.record.node = node_id(number);
+        }
+        nodes
+    })
+}
