@@ -1,0 +1,30 @@
+//! From Rust source to a WASI component. `toolchain` finds (or fetches) a compiler that can make wasm, `rust` runs
+//! it on a function's folder, `encode` turns the core module into a component. The CLI and xtask share it.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+mod debian;
+#[cfg(feature = "encode")]
+mod encode;
+mod rust;
+mod toolchain;
+
+use std::path::PathBuf;
+
+#[cfg(feature = "encode")]
+pub use encode::{EncodeError, component};
+pub use rust::{BuildError, build};
+pub use toolchain::{CHOICE_VARIABLE, Toolchain, ToolchainError};
+
+/// The target that functions and the portal are built for.
+pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Where fetched tools and shared builds stay between runs.
+#[must_use]
+pub fn cache_dir() -> PathBuf {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("crowdcloud")
+}
