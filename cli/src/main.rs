@@ -1,1 +1,74 @@
-fn main() {}
+//! `crowdcloud`: the user's commands, and each service as a subcommand.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+mod args;
+mod client;
+mod commands;
+mod config;
+mod context;
+mod failure;
+mod manifest;
+mod output;
+mod platform;
+mod prompt;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use failure::{Exit, Failure};
+
+fn main() -> ExitCode {
+    // Two providers come in through dependencies; rustls refuses to choose.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let output = output::Output::new(&cli.global);
+    let result = match cli.command {
+        Command::Up(args) => platform::up(&args, &cli.global),
+        Command::Service(service) => platform::service(service, &cli.global),
+        command => client_command(command, &cli.global),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.show(output.json, output.color);
+            ExitCode::from(failure.exit() as u8)
+        }
+    }
+}
+
+/// A command that talks to a platform, on one thread; Ctrl-C ends it.
+fn client_command(command: Command, global: &args::Global) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = commands::run(command, global) => result,
+            _ = tokio::signal::ctrl_c() => Err(Failure::silent(Exit::Interrupted)),
+        }
+    });
+    // A blocked read of standard input must not keep the program.
+    runtime.shutdown_background();
+    result
+}
+
+/// clap's own messages; as a problem where JSON is wanted.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        drop(error.print());
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        let (what, why) = text.split_once('\n').unwrap_or((text, ""));
+        Failure::usage(what).why(why.trim()).help("crowdcloud --help").show(true, false);
+    } else {
+        drop(error.print());
+    }
+    ExitCode::from(Exit::Usage as u8)
+}

@@ -1,0 +1,536 @@
+//! The command line's grammar: what CONTRACT calls nouns, verbs and short cuts, and the flags that work everywhere.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use protocol::PlacementClass;
+use protocol::api::{AccountKind, Role};
+use protocol::route::{Scope, Share};
+
+/// Run functions on other people's spare machines, and lend yours.
+#[derive(Debug, Parser)]
+#[command(name = "crowdcloud", version, max_term_width = 100, propagate_version = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command. A flag wins over `CROWDCLOUD_*`, that over crowdcloud.toml, that over the user's file.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// The account to act for
+    #[arg(long, global = true, env = "CROWDCLOUD_ACCOUNT", value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    /// The platform's URL
+    #[arg(long, global = true, env = "CROWDCLOUD_URL")]
+    pub(crate) url: Option<String>,
+    /// The profile in the user's configuration file
+    #[arg(long, global = true, env = "CROWDCLOUD_PROFILE", value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Answer in JSON; errors too
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No hints and no progress
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more; twice: still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Yes to every question
+    #[arg(long, global = true)]
+    pub(crate) yes: bool,
+    /// Ask nothing: what is missing is an error
+    #[arg(long, global = true)]
+    pub(crate) no_input: bool,
+    /// Colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: ColorWhen,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Sign up, and store a key for this command line
+    Signup(Signup),
+    /// Log in, and store a key for this command line
+    Login(Login),
+    /// Revoke the stored key, and forget it
+    Logout,
+    /// Who the stored key is
+    Whoami,
+    /// Print the stored key, for other programs
+    Token,
+    /// Make a new function's folder from a template
+    New(New),
+    /// Build a function
+    Build(Build),
+    /// Build, upload and release a function
+    Deploy(Deploy),
+    /// Call a function
+    Invoke(Invoke),
+    /// What runs of a function, or one run, wrote
+    Logs(Logs),
+    /// Functions
+    #[command(visible_alias = "function")]
+    Functions {
+        #[command(subcommand)]
+        verb: Option<Functions>,
+    },
+    /// Versions of a function
+    #[command(args_conflicts_with_subcommands = true, visible_alias = "version")]
+    Versions {
+        /// Lists this function's versions
+        function: Option<String>,
+        #[command(subcommand)]
+        verb: Option<Versions>,
+    },
+    /// Go back to an earlier version
+    Rollback(Rollback),
+    /// Movable names of versions
+    #[command(args_conflicts_with_subcommands = true, visible_alias = "alias")]
+    Aliases {
+        /// Lists this function's aliases
+        function: Option<String>,
+        #[command(subcommand)]
+        verb: Option<Aliases>,
+    },
+    /// API keys
+    #[command(visible_alias = "key")]
+    Keys {
+        #[command(subcommand)]
+        verb: Option<Keys>,
+    },
+    /// Runs that were called over HTTP
+    #[command(visible_alias = "invocation")]
+    Invocations {
+        #[command(subcommand)]
+        verb: Option<Invocations>,
+    },
+    /// Accounts and their members
+    #[command(visible_alias = "account")]
+    Accounts {
+        #[command(subcommand)]
+        verb: Option<Accounts>,
+    },
+    /// Lenders' machines
+    #[command(visible_alias = "node")]
+    Nodes {
+        #[command(subcommand)]
+        verb: Option<Nodes>,
+    },
+    /// Open the portal in a browser
+    Open {
+        /// Show this function's page
+        function: Option<String>,
+    },
+    /// Look for what is missing or wrong on this machine
+    Doctor {
+        /// The data folder of `crowdcloud up`
+        #[arg(long, value_name = "DIR", default_value = ".crowdcloud", env = "CROWDCLOUD_DATA")]
+        data: PathBuf,
+    },
+    /// Print a shell's completion script
+    Completion {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Run the whole platform on this machine
+    Up(crate::platform::UpArgs),
+    #[command(flatten)]
+    Service(crate::platform::ServiceCommand),
+}
+
+/// `signup`
+#[derive(Debug, Args)]
+pub(crate) struct Signup {
+    /// Your e-mail address
+    #[arg(long)]
+    pub(crate) email: Option<String>,
+    #[command(flatten)]
+    pub(crate) password: Password,
+    /// The name of your account: a part of your functions' URLs
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account_name: Option<String>,
+    /// A company's account, with members
+    #[arg(long)]
+    pub(crate) company: bool,
+    /// Join the account that invited you: the link, or its last part
+    #[arg(long, value_name = "LINK")]
+    pub(crate) invitation: Option<String>,
+    /// The one-time token (or link) that makes the operator
+    #[arg(long, value_name = "LINK", env = "CROWDCLOUD_OPERATOR_TOKEN", hide_env_values = true)]
+    pub(crate) operator_token: Option<String>,
+}
+
+/// Where a password comes from: never from an argument, which others on the machine could read.
+#[derive(Debug, Args)]
+pub(crate) struct Password {
+    /// Read the password from standard input
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    /// Read the password from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "password_stdin")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// `login`
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// Your e-mail address
+    #[arg(long)]
+    pub(crate) email: Option<String>,
+    #[command(flatten)]
+    pub(crate) password: Password,
+    /// Read an API key from standard input, instead of an address and a password
+    #[arg(long, conflicts_with_all = ["email", "password_stdin", "password_file"])]
+    pub(crate) key_stdin: bool,
+}
+
+/// `new`
+#[derive(Debug, Args)]
+pub(crate) struct New {
+    /// The function's name, and its folder's
+    #[arg(required_unless_present = "list")]
+    pub(crate) name: Option<String>,
+    /// Which template
+    #[arg(long, short, default_value = "rust")]
+    pub(crate) template: String,
+    /// List the templates
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+/// `build`
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// The folder with crowdcloud.toml
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+}
+
+/// `deploy`
+#[derive(Debug, Args)]
+pub(crate) struct Deploy {
+    /// A folder with crowdcloud.toml, or an artifact
+    #[arg(default_value = ".", value_name = "DIR|FILE")]
+    pub(crate) target: PathBuf,
+    /// The function's name; needed with a file
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The alias that moves to the new version
+    #[arg(long, default_value = "live")]
+    pub(crate) alias: String,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not build
+    #[arg(long)]
+    pub(crate) no_build: bool,
+    /// Anybody may call it
+    #[arg(long, conflicts_with = "private")]
+    pub(crate) public: bool,
+    /// Only with a key
+    #[arg(long)]
+    pub(crate) private: bool,
+    /// Memory of an instance, such as 128MiB
+    #[arg(long)]
+    pub(crate) memory: Option<protocol::ByteSize>,
+    /// The longest run, such as 30s
+    #[arg(long)]
+    pub(crate) timeout: Option<protocol::Millis>,
+    /// The largest body, such as 32MiB
+    #[arg(long)]
+    pub(crate) body: Option<protocol::ByteSize>,
+    /// Runs at once
+    #[arg(long)]
+    pub(crate) concurrency: Option<u32>,
+    /// Whose nodes to trust: own, operator, verified, any
+    #[arg(long, value_parser = placement)]
+    pub(crate) placement: Option<PlacementClass>,
+    /// A host that it may call; again for more
+    #[arg(long, value_name = "HOST")]
+    pub(crate) egress: Vec<String>,
+    /// An environment variable; again for more
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) env: Vec<(String, String)>,
+}
+
+/// `invoke`
+#[derive(Debug, Args)]
+pub(crate) struct Invoke {
+    /// FUNCTION, FUNCTION@v3, FUNCTION@alias, or ACCOUNT/FUNCTION
+    pub(crate) function: String,
+    /// Path and query
+    #[arg(default_value = "")]
+    pub(crate) path: String,
+    /// The method; POST where there is a body
+    #[arg(short = 'X', long)]
+    pub(crate) method: Option<String>,
+    /// A header; again for more
+    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
+    pub(crate) header: Vec<String>,
+    /// The body: a text, @FILE, or - for standard input
+    #[arg(short, long, value_name = "TEXT|@FILE|-")]
+    pub(crate) data: Option<String>,
+    /// Write the answer's body to this file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Show the answer's status and headers too
+    #[arg(short, long)]
+    pub(crate) include: bool,
+}
+
+/// `logs`
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// A function's name, or a run's id
+    #[arg(value_name = "FUNCTION|RUN")]
+    pub(crate) target: String,
+    /// Go on with what comes
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Not older than this, such as 1h
+    #[arg(long, value_name = "AGE")]
+    pub(crate) since: Option<protocol::Millis>,
+}
+
+/// `rollback`
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// The function
+    pub(crate) function: String,
+    /// The version, such as v3; the one before where it is left out
+    #[arg(long, value_parser = version, value_name = "VERSION")]
+    pub(crate) to: Option<u32>,
+}
+
+/// `functions`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Functions {
+    /// List them
+    List(List),
+    /// Show one
+    Show { function: String },
+    /// Make one, without a version yet
+    Create {
+        function: String,
+        /// Anybody may call it
+        #[arg(long)]
+        public: bool,
+    },
+    /// Change who may call it
+    Set {
+        function: String,
+        /// Anybody may call it
+        #[arg(long, conflicts_with = "private", required_unless_present = "private")]
+        public: bool,
+        /// Only with a key
+        #[arg(long)]
+        private: bool,
+    },
+    /// Delete one, with its versions
+    Delete { function: String },
+}
+
+/// `versions`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Versions {
+    /// List a function's
+    List {
+        function: String,
+        #[command(flatten)]
+        list: List,
+    },
+    /// Show one
+    Show {
+        function: String,
+        #[arg(value_parser = version)]
+        version: u32,
+    },
+}
+
+/// `aliases`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Aliases {
+    /// List a function's
+    List { function: String },
+    /// Move one: `v3`, or shares: `v3=90 v4=10`
+    Set {
+        function: String,
+        alias: String,
+        #[arg(required = true, value_parser = share, value_name = "VERSION[=SHARE]")]
+        shares: Vec<Share>,
+    },
+    /// Delete one
+    Delete { function: String, alias: String },
+}
+
+/// `keys`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// List them
+    List(List),
+    /// Make one; its secret is shown once
+    Create {
+        /// For people
+        name: String,
+        /// What it may do: invoke, read, deploy, admin; again for more
+        #[arg(long, value_parser = scope, default_value = "invoke")]
+        scope: Vec<Scope>,
+        /// Only for this function
+        #[arg(long)]
+        function: Option<String>,
+        /// Ends after so many days
+        #[arg(long, value_name = "DAYS")]
+        expires_days: Option<u32>,
+    },
+    /// Revoke one, by its id
+    Delete { key: String },
+}
+
+/// `invocations`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Invocations {
+    /// List the recent ones
+    List {
+        /// Only of this function
+        function: Option<String>,
+        #[command(flatten)]
+        list: List,
+    },
+    /// Show one
+    Show { run: String },
+}
+
+/// `accounts`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Accounts {
+    /// List yours
+    List,
+    /// Make another one; needs a log-in
+    Create {
+        name: String,
+        /// A company's account, with members
+        #[arg(long)]
+        company: bool,
+        /// Your e-mail address
+        #[arg(long)]
+        email: Option<String>,
+        #[command(flatten)]
+        password: Password,
+    },
+    /// List the members
+    Members,
+    /// Make a link that lets somebody join
+    Invite {
+        /// For whom, as a note
+        email: Option<String>,
+        /// What they may do: member, admin, owner
+        #[arg(long, value_parser = role, default_value = "member")]
+        role: Role,
+    },
+}
+
+/// `nodes`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Nodes {
+    /// List them
+    List(List),
+}
+
+/// Pages of a list.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct List {
+    /// How many
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: u32,
+    /// Where the last page ended
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
+}
+
+impl List {
+    /// The first page.
+    pub(crate) fn first() -> Self {
+        Self { limit: 50, cursor: None }
+    }
+}
+
+/// Personal or company.
+pub(crate) fn account_kind(company: bool) -> AccountKind {
+    if company { AccountKind::Company } else { AccountKind::Personal }
+}
+
+/// A word of an enum, as the API writes it.
+fn word<T: serde::de::DeserializeOwned>(text: &str, expected: &str) -> Result<T, String> {
+    serde_json::from_value(serde_json::Value::from(text)).map_err(|_| format!("expected one of {expected}"))
+}
+
+fn placement(text: &str) -> Result<PlacementClass, String> {
+    word(text, "own, operator, verified, any")
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    word(text, "invoke, read, deploy, admin")
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    word(text, "member, admin, owner")
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn version(text: &str) -> Result<u32, String> {
+    text.strip_prefix('v').unwrap_or(text).parse().map_err(|_| "expected a version such as v3".to_owned())
+}
+
+fn share(text: &str) -> Result<Share, String> {
+    let (name, weight) = text.split_once('=').unwrap_or((text, "100"));
+    let weight = weight.parse().ok().filter(|weight| *weight <= 100).ok_or("a share is 0 to 100")?;
+    Ok(Share { version: version(name)?, weight })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn versions_of_a_function_need_no_verb() {
+        let cli = Cli::try_parse_from(["crowdcloud", "versions", "thumbs", "--json"]).unwrap();
+        assert!(cli.global.json);
+        assert!(matches!(cli.command, Command::Versions { function: Some(name), verb: None } if name == "thumbs"));
+    }
+
+    #[test]
+    fn shares_read_as_in_the_contract() {
+        assert_eq!(share("v3=90"), Ok(Share { version: 3, weight: 90 }));
+        assert_eq!(share("v4"), Ok(Share { version: 4, weight: 100 }));
+        assert!(share("v4=101").is_err());
+        assert!(share("x=1").is_err());
+    }
+}

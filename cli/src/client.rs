@@ -1,0 +1,193 @@
+//! The API over HTTP: requests with a credential, answers as types, problems as failures.
+
+use std::time::Duration;
+
+use protocol::{Problem, headers};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::failure::{Exit, Failure};
+
+/// How long to wait for a connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long an API call may take; a deploy waits for the compiler.
+const CALL_WITHIN: Duration = Duration::from_secs(120);
+/// The longest problem document that is read.
+const PROBLEM_MAX: usize = 64 * 1024;
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub(crate) enum Credential {
+    /// Nobody yet.
+    None,
+    /// An API key.
+    Key(String),
+    /// A log-in, and the account that it acts for.
+    Session { cookie: String, account: Option<String> },
+}
+
+/// A platform and a credential.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: String,
+    credential: Credential,
+}
+
+impl Client {
+    /// No connection is made yet.
+    pub(crate) fn new(url: &str, credential: Credential) -> Result<Self, Failure> {
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_WITHIN)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("crowdcloud/", env!("CARGO_PKG_VERSION")));
+        let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+        let address: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        // A proxy of the environment knows nothing of this machine's own ports.
+        if host == "localhost" || host.ends_with(".localhost") || address.is_some_and(|address| address.is_loopback()) {
+            builder = builder.no_proxy();
+        }
+        let http = builder
+            .build()
+            .map_err(|error| Failure::new(Exit::Platform, "connection", "No HTTP client can be made").why(error))?;
+        Ok(Self { http, url: url.to_owned(), credential })
+    }
+
+    /// The same platform, as somebody else.
+    pub(crate) fn with(&self, credential: Credential) -> Self {
+        Self { credential, ..self.clone() }
+    }
+
+    /// The same session, acting for this account.
+    pub(crate) fn acting_for(&self, name: &str) -> Self {
+        match &self.credential {
+            Credential::Session { cookie, .. } => {
+                self.with(Credential::Session { cookie: cookie.clone(), account: Some(name.to_owned()) })
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// A request to a path of the platform, with the credential.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        match &self.credential {
+            Credential::None => request,
+            Credential::Key(key) => request.bearer_auth(key),
+            Credential::Session { cookie, account } => {
+                let request = request.header("cookie", format!("{}={cookie}", headers::SESSION_COOKIE));
+                match account {
+                    Some(account) => request.header(headers::ACCOUNT, account),
+                    None => request,
+                }
+            }
+        }
+    }
+
+    /// A request to a path of the API.
+    pub(crate) fn api(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request(method, &format!("/api/v1{path}")).timeout(CALL_WITHIN)
+    }
+
+    /// Sends, and turns a refusal into a failure.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|error| self.lost(&error))?;
+        if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
+    }
+
+    /// `GET`.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.read(self.api(Method::GET, path)).await
+    }
+
+    /// `POST`, safe to be repeated by whoever carries it.
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let request = self.api(Method::POST, path).header("idempotency-key", idempotency_key());
+        self.read(request.json(body)).await
+    }
+
+    /// `PUT` or `PATCH`.
+    pub(crate) async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.read(self.api(method, path).json(body)).await
+    }
+
+    /// `DELETE`.
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.send(self.api(Method::DELETE, path)).await.map(drop)
+    }
+
+    /// Sends, and reads the answer as JSON.
+    pub(crate) async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        let response = self.send(request).await?;
+        let body = response.bytes().await.map_err(|error| self.lost(&error))?;
+        serde_json::from_slice(&body).map_err(|error| {
+            Failure::new(
+                Exit::Platform,
+                "unexpected_answer",
+                format!("{} answered something else than expected", self.url),
+            )
+            .why(error)
+            .help("check that the URL is a CrowdCloud platform's, of a version that fits this command")
+        })
+    }
+
+    /// No answer, or half of one.
+    pub(crate) fn lost(&self, error: &reqwest::Error) -> Failure {
+        let mut why = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(inner) = source {
+            why = inner.to_string();
+            source = inner.source();
+        }
+        if error.is_timeout() {
+            Failure::new(Exit::Timeout, "timeout", format!("{} did not answer in time", self.url)).why(why)
+        } else if error.is_builder() || error.is_request() && error.url().is_none() {
+            Failure::usage("The request cannot be sent").why(why)
+        } else {
+            Failure::new(Exit::Platform, "connection", format!("{} cannot be reached", self.url))
+                .why(why)
+                .help("start the platform with `crowdcloud up`, or name another one with --url")
+        }
+    }
+}
+
+/// The failure that a refusal's body tells.
+pub(crate) async fn refused(mut response: Response) -> Failure {
+    let status = response.status();
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > PROBLEM_MAX {
+            break;
+        }
+    }
+    match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) => problem.into(),
+        Err(_) => {
+            let exit = match status {
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Authentication,
+                StatusCode::NOT_FOUND => Exit::NotFound,
+                StatusCode::CONFLICT => Exit::Conflict,
+                _ => Exit::Platform,
+            };
+            Failure::new(exit, "unexpected_answer", format!("The answer was {status}"))
+                .why(String::from_utf8_lossy(&body).chars().take(200).collect::<String>())
+        }
+    }
+}
+
+/// A fresh `Idempotency-Key`.
+pub(crate) fn idempotency_key() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// A name as a part of a path.
+pub(crate) fn segment(name: &str) -> String {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string().replace("%2D", "-")
+}

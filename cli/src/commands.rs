@@ -1,0 +1,105 @@
+//! The client commands: each turns flags into requests, and answers into text or JSON.
+
+mod access;
+mod accounts;
+mod build;
+mod curl;
+mod deploy;
+mod doctor;
+mod functions;
+mod invoke;
+mod login;
+mod logs;
+mod new;
+mod runs;
+mod versions;
+
+use clap::CommandFactory as _;
+use protocol::api::Page;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::args::{Cli, Command, Global, List};
+use crate::client::Client;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::manifest::Project;
+
+/// Runs one.
+pub(crate) async fn run(command: Command, global: &Global) -> Result<(), Failure> {
+    let project = match &command {
+        Command::Deploy(_) | Command::Build(_) => None,
+        _ => Project::here(),
+    };
+    let context = || Context::new(global, project.as_ref());
+    match command {
+        Command::Signup(args) => login::signup(&context()?, args).await,
+        Command::Login(args) => login::login(&context()?, args).await,
+        Command::Logout => login::logout(&context()?).await,
+        Command::Whoami => login::whoami(&context()?).await,
+        Command::Token => login::token(&context()?),
+        Command::New(args) => new::new(&context()?, &args),
+        Command::Build(args) => build::build(&Context::new(global, None)?, &args).await,
+        Command::Deploy(args) => deploy::deploy(global, args).await,
+        Command::Invoke(args) => invoke::invoke(&context()?, args).await,
+        Command::Logs(args) => logs::logs(&context()?, &args).await,
+        Command::Functions { verb } => functions::functions(&context()?, verb).await,
+        Command::Versions { function, verb } => {
+            versions::versions(&context()?, function.or_else(|| name(project.as_ref())), verb).await
+        }
+        Command::Rollback(args) => versions::rollback(&context()?, &args).await,
+        Command::Aliases { function, verb } => {
+            versions::aliases(&context()?, function.or_else(|| name(project.as_ref())), verb).await
+        }
+        Command::Keys { verb } => access::keys(&context()?, verb).await,
+        Command::Invocations { verb } => runs::invocations(&context()?, verb).await,
+        Command::Accounts { verb } => accounts::accounts(&context()?, verb).await,
+        Command::Nodes { verb } => runs::nodes(&context()?, verb).await,
+        Command::Open { function } => doctor::open(&context()?, function.as_deref()).await,
+        Command::Doctor { data } => doctor::doctor(&context()?, &data).await,
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "crowdcloud", &mut script);
+            crate::output::write_out(&script);
+            Ok(())
+        }
+        Command::Up(_) | Command::Service(_) => Err(Failure::usage("not a client command")),
+    }
+}
+
+fn name(project: Option<&Project>) -> Option<String> {
+    project.map(|project| project.manifest.name.to_string())
+}
+
+/// The function that a command without one means.
+fn needed(function: Option<String>) -> Result<String, Failure> {
+    function.ok_or_else(|| {
+        Failure::usage("No function is named")
+            .why("there is no crowdcloud.toml in this folder that would name one")
+            .help("add the function's name; `crowdcloud functions` lists them")
+    })
+}
+
+/// One page of a list, as text or JSON.
+async fn show_page<T: DeserializeOwned + Serialize>(
+    context: &Context,
+    client: &Client,
+    path: &str,
+    list: &List,
+    text: impl FnOnce(&[T]) -> String,
+) -> Result<(), Failure> {
+    let separator = if path.contains('?') { '&' } else { '?' };
+    let mut path = format!("{path}{separator}limit={}", list.limit);
+    if let Some(cursor) = &list.cursor {
+        path.push_str("&cursor=");
+        path.push_str(&crate::client::segment(cursor));
+    }
+    let page: Page<T> = client.get(&path).await?;
+    context.output.result(&page, || text(&page.items));
+    if page.items.is_empty() {
+        context.output.note("nothing there yet");
+    } else if let Some(next) = &page.next {
+        context.output.note(format!("more: --cursor {next}"));
+    }
+    Ok(())
+}

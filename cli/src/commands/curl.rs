@@ -1,0 +1,73 @@
+//! The curl that `deploy` prints: it works as pasted.
+
+use protocol::Example;
+
+/// A call that can be pasted into a shell.
+pub(super) struct Curl<'a> {
+    /// The function's URL, without a slash at its end.
+    pub(super) url: &'a str,
+    /// A key that may call it; none where it is public.
+    pub(super) key: Option<&'a str>,
+    /// What the manifest shows.
+    pub(super) example: Option<&'a Example>,
+}
+
+impl Curl<'_> {
+    /// The command line.
+    pub(super) fn command(&self) -> String {
+        let mut parts = vec!["curl".to_owned()];
+        if let Some(key) = self.key {
+            parts.push(format!("-H \"Authorization: Bearer {key}\""));
+        }
+        let example = self.example.cloned().unwrap_or_default();
+        if let Some(method) = &example.method {
+            parts.push(format!("-X {}", quoted(method)));
+        }
+        if let Some(body) = &example.body {
+            parts.push(format!("--data-binary {}", quoted(body)));
+        }
+        parts.push(quoted(&format!("{}{}", self.url, example.path)));
+        if let Some(output) = &example.output {
+            parts.push(format!("-o {}", quoted(output)));
+        }
+        parts.join(" ")
+    }
+}
+
+/// For a POSIX shell; plain words stay as they are.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@._-/".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thumbnail_s_is_as_in_the_readme() {
+        let example = Example {
+            path: "?width=320".to_owned(),
+            body: Some("@photo.jpg".to_owned()),
+            output: Some("small.jpg".to_owned()),
+            method: None,
+        };
+        let url = "http://127.0.0.1:8080/f/ada/thumbs";
+        let curl = Curl { url, key: Some("cck_1_2"), example: Some(&example) };
+        assert_eq!(
+            curl.command(),
+            "curl -H \"Authorization: Bearer cck_1_2\" --data-binary @photo.jpg \
+             'http://127.0.0.1:8080/f/ada/thumbs?width=320' -o small.jpg"
+        );
+    }
+
+    #[test]
+    fn quotes_survive_the_shell() {
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+}

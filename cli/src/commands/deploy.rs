@@ -1,0 +1,299 @@
+//! Build, upload, release: from a folder or a file to a URL and a curl that works as pasted.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use protocol::api::{Artifact, ChangeFunction, CreateFunction, CreateVersion, Function, Version, VersionState};
+use protocol::route::Scope;
+use protocol::{ByteSize, Code, Example, Name};
+use reqwest::Method;
+use serde::Serialize;
+use tokio_util::io::ReaderStream;
+
+use super::curl::Curl;
+use super::functions::path;
+use crate::args::{Deploy, Global};
+use crate::client::{Client, Credential, idempotency_key};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::manifest::Project;
+use crate::output::Output;
+
+/// How long a version may take to become ready.
+const READY_WITHIN: Duration = Duration::from_secs(180);
+/// How often a compiling version is asked for.
+const POLL_EVERY: Duration = Duration::from_millis(300);
+/// How long an upload may take.
+const UPLOAD_WITHIN: Duration = Duration::from_secs(900);
+
+/// What is to be released.
+struct Plan {
+    function: Name,
+    /// Set the function's access; none: as it is, private at first.
+    public: Option<bool>,
+    artifact: PathBuf,
+    version: CreateVersion,
+    example: Option<Example>,
+}
+
+/// What `deploy` prints.
+#[derive(Serialize)]
+struct Released {
+    function: Name,
+    account: Name,
+    version: u32,
+    alias: Name,
+    url: String,
+    browser_url: String,
+    curl: String,
+    artifact: String,
+}
+
+/// `deploy`
+pub(crate) async fn deploy(global: &Global, args: Deploy) -> Result<(), Failure> {
+    let project = if is_file(&args.target)? { None } else { Some(Project::open(&args.target)?) };
+    let context = Context::new(global, project.as_ref())?;
+    let output = &context.output;
+    let artifact = match &project {
+        None => args.target.clone(),
+        Some(project) if args.dry_run || args.no_build => project.artifact(),
+        Some(project) => super::build::run(output, project).await?,
+    };
+    let plan = plan(&args, project.as_ref(), artifact)?;
+    let client = context.client()?;
+    let account = context.account(&client).await?;
+    if args.dry_run {
+        return dry_run(&context, &client, &account, &plan, project.as_ref()).await;
+    }
+    let started = Instant::now();
+    let function = ensure_function(&client, &plan, output).await?;
+    let digest = upload(&client, &plan.artifact, output).await?.digest;
+    let body = CreateVersion { artifact: digest, ..plan.version.clone() };
+    let version = release(&client, &plan.function, &body, output).await?;
+    let key = if function.public { None } else { function_key(&context, &client, &account, &plan.function).await? };
+    let released = released(&context, account, &plan, &function, &version, key.as_deref());
+    let alias = &released.alias;
+    output.note(format!("deployed in {:.1} s; {alias} is v{}", started.elapsed().as_secs_f32(), version.number));
+    output.result(&released, || {
+        format!("{} v{}\n{}\n\n{}", released.function, released.version, released.url, released.curl)
+    });
+    if key.is_none() && !function.public {
+        output.note("your key may not make keys: put one with the scope `invoke` in the place of cck_...");
+    }
+    Ok(())
+}
+
+/// A file is an artifact, a folder has a manifest.
+fn is_file(target: &Path) -> Result<bool, Failure> {
+    match std::fs::metadata(target) {
+        Ok(metadata) => Ok(metadata.is_file() && target.file_name().is_none_or(|name| name != crate::manifest::FILE)),
+        Err(why) => Err(Failure::new(Exit::Usage, "no_file", format!("{} cannot be read", target.display()))
+            .why(why)
+            .help("name a folder with crowdcloud.toml, or an artifact: crowdcloud deploy FILE.wasm --name NAME")),
+    }
+}
+
+/// Flags over the manifest over the defaults.
+fn plan(args: &Deploy, project: Option<&Project>, artifact: PathBuf) -> Result<Plan, Failure> {
+    let manifest = project.map(|project| &project.manifest);
+    let function = match (&args.name, manifest) {
+        (Some(name), _) => super::access::function_name(name)?,
+        (None, Some(manifest)) => manifest.name.clone(),
+        (None, None) => {
+            return Err(Failure::usage("The function's name is missing")
+                .why("a file has no manifest that would name it")
+                .help(format!("crowdcloud deploy {} --name NAME", args.target.display())));
+        }
+    };
+    let mut limits = manifest.map(|manifest| manifest.limits).unwrap_or_default();
+    limits.memory = args.memory.unwrap_or(limits.memory);
+    limits.timeout = args.timeout.unwrap_or(limits.timeout);
+    limits.body = args.body.unwrap_or(limits.body);
+    limits.concurrency = args.concurrency.unwrap_or(limits.concurrency);
+    limits.check().map_err(|why| Failure::from(protocol::Problem::new(Code::InvalidField, why)))?;
+    let mut env = manifest.map(|manifest| manifest.env.clone()).unwrap_or_default();
+    env.extend(args.env.iter().cloned());
+    let mut egress = manifest.map(|manifest| manifest.egress.clone()).unwrap_or_default();
+    egress.extend(args.egress.iter().cloned());
+    let public = match (args.public, args.private) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => project.filter(|project| project.says_public).map(|project| project.manifest.public),
+    };
+    let version = CreateVersion {
+        artifact: protocol::Digest::of(&[]),
+        kind: manifest.and_then(|manifest| manifest.kind),
+        lane: manifest.map(|manifest| manifest.lane).unwrap_or_default(),
+        placement: args.placement.or(manifest.map(|manifest| manifest.placement)).unwrap_or_default(),
+        egress,
+        limits,
+        env,
+        alias: Some(super::access::function_name(&args.alias)?),
+    };
+    Ok(Plan { function, public, artifact, version, example: manifest.and_then(|manifest| manifest.example.clone()) })
+}
+
+/// Says what would be done.
+async fn dry_run(
+    context: &Context,
+    client: &Client,
+    account: &Name,
+    plan: &Plan,
+    project: Option<&Project>,
+) -> Result<(), Failure> {
+    let exists = match client.get::<Function>(&path(plan.function.as_str())).await {
+        Ok(_) => true,
+        Err(failure) if failure.exit() == Exit::NotFound => false,
+        Err(failure) => return Err(failure),
+    };
+    let build = project.and_then(|project| project.manifest.build.clone());
+    let size = std::fs::metadata(&plan.artifact).ok().map(|metadata| ByteSize(metadata.len()));
+    let value = serde_json::json!({
+        "dry_run": true, "account": account, "function": plan.function, "create": !exists, "build": build,
+        "artifact": plan.artifact, "size": size, "public": plan.public, "version": plan.version,
+    });
+    context.output.result(&value, || {
+        let mut lines = Vec::new();
+        lines.extend(build.map(|command| format!("would run `{command}`")));
+        let size = size.map_or_else(|| "not built yet".to_owned(), |size| size.to_string());
+        lines.push(format!("would upload {} ({size})", plan.artifact.display()));
+        if !exists {
+            let access = if plan.public == Some(true) { "public" } else { "private" };
+            lines.push(format!("would make the {access} function {account}/{}", plan.function));
+        }
+        let alias = plan.version.alias.as_ref().map(ToString::to_string).unwrap_or_default();
+        lines.push(format!("would make a version of {account}/{} and move {alias} to it", plan.function));
+        lines.join("\n")
+    });
+    Ok(())
+}
+
+/// The function, made or changed where needed.
+async fn ensure_function(client: &Client, plan: &Plan, output: &Output) -> Result<Function, Failure> {
+    let at = path(plan.function.as_str());
+    let function = match client.get::<Function>(&at).await {
+        Ok(function) => function,
+        Err(failure) if failure.exit() == Exit::NotFound => {
+            output.detail(format!("making the function {}", plan.function));
+            let body = CreateFunction { name: plan.function.to_string(), public: plan.public.unwrap_or(false) };
+            match client.post("/functions", &body).await {
+                // Somebody else was faster.
+                Err(failure) if failure.is(Code::NameTaken) => client.get(&at).await?,
+                other => other?,
+            }
+        }
+        Err(failure) => return Err(failure),
+    };
+    match plan.public {
+        Some(public) if public != function.public => {
+            client.change(Method::PATCH, &at, &ChangeFunction { public: Some(public) }).await
+        }
+        _ => Ok(function),
+    }
+}
+
+/// Streams the artifact into the store.
+async fn upload(client: &Client, artifact: &Path, output: &Output) -> Result<Artifact, Failure> {
+    let unreadable =
+        |why| Failure::new(Exit::Usage, "no_file", format!("{} cannot be read", artifact.display())).why(why);
+    let file = tokio::fs::File::open(artifact).await.map_err(unreadable)?;
+    let size = file.metadata().await.map_err(unreadable)?.len();
+    let bar = output.bytes_bar("uploading", size);
+    let counted = bar.clone();
+    let stream = ReaderStream::with_capacity(file, 64 * 1024)
+        .inspect(move |piece| counted.inc(piece.as_ref().map_or(0, |piece| piece.len() as u64)));
+    let request = client
+        .api(Method::POST, "/artifacts")
+        .timeout(UPLOAD_WITHIN)
+        .header("content-type", "application/octet-stream")
+        .header("content-length", size)
+        .body(reqwest::Body::wrap_stream(stream));
+    let artifact = client.read(request).await;
+    bar.finish_and_clear();
+    artifact
+}
+
+/// Makes the version and waits until it is ready.
+async fn release(client: &Client, function: &Name, body: &CreateVersion, output: &Output) -> Result<Version, Failure> {
+    let spinner = output.spinner("compiling");
+    let at = format!("{}/versions", path(function.as_str()));
+    let request = client.api(Method::POST, &at).timeout(READY_WITHIN).header("idempotency-key", idempotency_key());
+    let mut version: Version = client.read(request.json(body)).await?;
+    let deadline = Instant::now() + READY_WITHIN;
+    if version.state == VersionState::Compiling {
+        output.detail("no node has compiled it yet: waiting");
+    }
+    while version.state == VersionState::Compiling {
+        if Instant::now() > deadline {
+            return Err(Failure::new(Exit::Timeout, "not_ready", format!("v{} is still compiling", version.number))
+                .why("no node has taken it within three minutes")
+                .help(format!("crowdcloud nodes list; then crowdcloud versions show {function} v{}", version.number)));
+        }
+        tokio::time::sleep(POLL_EVERY).await;
+        version = client.get(&format!("{at}/{}", version.number)).await?;
+    }
+    spinner.finish_and_clear();
+    match (version.state, &version.problem) {
+        (VersionState::Failed, Some(problem)) => Err(problem.clone().into()),
+        (VersionState::Failed, None) => Err(protocol::Problem::from(Code::CompileFailed).into()),
+        _ => Ok(version),
+    }
+}
+
+/// A key that may call this function and nothing else: the kept one if it still works, else a new one.
+async fn function_key(
+    context: &Context,
+    client: &Client,
+    account: &Name,
+    function: &Name,
+) -> Result<Option<String>, Failure> {
+    let id = format!("{account}/{function}");
+    if let Some(kept) = context.function_key(&id) {
+        let works = client.with(Credential::Key(kept.clone())).get::<protocol::api::Me>("/me").await;
+        match works {
+            Err(failure) if failure.exit() == Exit::Authentication && !failure.is(Code::Forbidden) => {
+                context.keep_function_key(&id, None)?;
+            }
+            _ => return Ok(Some(kept)),
+        }
+    }
+    let name = format!("curl for {function}");
+    let made = super::access::create(client, name, vec![Scope::Invoke], Some(function.clone()), None).await;
+    match made {
+        Ok(key) => {
+            if let Some(secret) = &key.secret {
+                context.keep_function_key(&id, Some(secret))?;
+            }
+            Ok(key.secret)
+        }
+        Err(failure) if failure.is(Code::Forbidden) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn released(
+    context: &Context,
+    account: Name,
+    plan: &Plan,
+    function: &Function,
+    version: &Version,
+    key: Option<&str>,
+) -> Released {
+    let alias = plan.version.alias.clone().unwrap_or_else(|| plan.function.clone());
+    let reference = if alias.as_str() == protocol::Reference::LIVE { String::new() } else { format!("@{alias}") };
+    let url = format!("{}/f/{account}/{}{reference}", context.url, plan.function);
+    let key = if function.public { None } else { Some(key.unwrap_or("cck_...")) };
+    let curl = Curl { url: &url, key, example: plan.example.as_ref() }.command();
+    let scheme = context.url.split("://").next().unwrap_or("http");
+    Released {
+        function: plan.function.clone(),
+        account,
+        version: version.number,
+        alias,
+        browser_url: format!("{scheme}://{}/", function.host),
+        url,
+        curl,
+        artifact: version.artifact.to_string(),
+    }
+}

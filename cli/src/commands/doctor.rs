@@ -1,0 +1,138 @@
+//! Looks for what is missing or wrong on this machine; and opens the portal.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use reqwest::Method;
+use serde::Serialize;
+
+use crate::config::UserConfig;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    ok: bool,
+    /// Wrong is not fatal: something can be done without it.
+    optional: bool,
+    found: String,
+    help: String,
+}
+
+impl Check {
+    fn new(name: &'static str, found: Result<String, String>, help: &str) -> Self {
+        let ok = found.is_ok();
+        Self {
+            name,
+            ok,
+            optional: false,
+            found: found.unwrap_or_else(|why| why),
+            help: if ok { String::new() } else { help.to_owned() },
+        }
+    }
+
+    fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+}
+
+/// `doctor`
+pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure> {
+    let mut checks = vec![
+        Check::new("user's configuration", configuration(), "chmod 600 the file, or log in again"),
+        Check::new("platform", platform(context).await, "start one with `crowdcloud up`, or name one with --url"),
+        Check::new("key", key(context).await, "`crowdcloud signup` or `crowdcloud login`"),
+        Check::new(
+            "nats-server",
+            crate::platform::nats_binary().map(|path| path.display().to_string()).map_err(|failure| failure.what()),
+            "`cargo xtask up` fetches it; or set CROWDCLOUD_NATS_SERVER",
+        )
+        .optional(),
+        Check::new("cargo", tool("cargo"), "needed for Rust templates: install Rust").optional(),
+    ];
+    checks.extend(processes(data));
+    let failed = checks.iter().any(|check| !check.ok && !check.optional);
+    context.output.result(&serde_json::json!({ "items": checks, "next": null }), || {
+        let mut text = String::new();
+        for check in &checks {
+            let mark = match (check.ok, check.optional) {
+                (true, _) => "ok",
+                (false, true) => "--",
+                (false, false) => "!!",
+            };
+            text.push_str(&format!("{mark}  {}: {}\n", check.name, check.found));
+            if !check.help.is_empty() {
+                text.push_str(&format!("    help: {}\n", check.help));
+            }
+        }
+        text
+    });
+    if failed { Err(Failure::silent(Exit::Platform)) } else { Ok(()) }
+}
+
+fn configuration() -> Result<String, String> {
+    let path = UserConfig::path().map_err(|failure| failure.what())?;
+    match std::fs::metadata(&path) {
+        Err(_) => Ok(format!("{} (not there yet)", path.display())),
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+            Err(format!("{} can be read by others", path.display()))
+        }
+        Ok(_) => UserConfig::load(&path).map(|_| path.display().to_string()).map_err(|failure| failure.what()),
+    }
+}
+
+async fn platform(context: &Context) -> Result<String, String> {
+    let client = context.anonymous().map_err(|failure| failure.what())?;
+    client.send(client.request(Method::GET, "/readyz")).await.map_err(|failure| failure.what())?;
+    Ok(context.url.clone())
+}
+
+async fn key(context: &Context) -> Result<String, String> {
+    let client = context.client().map_err(|failure| failure.what())?;
+    let account = context.account(&client).await.map_err(|failure| failure.what())?;
+    Ok(format!("account {account}"))
+}
+
+fn tool(name: &str) -> Result<String, String> {
+    let output = Command::new(name).arg("--version").stderr(Stdio::null()).output();
+    match output {
+        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        _ => Err("not found".to_owned()),
+    }
+}
+
+/// The processes of `crowdcloud up --separate` in this folder.
+fn processes(data: &Path) -> Vec<Check> {
+    let pids = crate::platform::pids(data);
+    let alive = |pid: u32| Path::new(&format!("/proc/{pid}")).exists();
+    let text: Vec<String> =
+        pids.iter().map(|(name, pid)| format!("{name} {pid}{}", if alive(*pid) { "" } else { " (gone)" })).collect();
+    if text.is_empty() { Vec::new() } else { vec![Check::new("processes", Ok(text.join(", ")), "")] }
+}
+
+/// `open`
+pub(crate) async fn open(context: &Context, function: Option<&str>) -> Result<(), Failure> {
+    let url = match function {
+        Some(function) => format!("{}/functions/{}", context.url, crate::client::segment(function)),
+        None => format!("{}/", context.url),
+    };
+    context.output.result(&serde_json::json!({ "url": url }), || url.clone());
+    if context.output.interactive {
+        let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+        let opened = tokio::process::Command::new(opener)
+            .arg(&url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .await;
+        if !opened.is_ok_and(|status| status.success()) {
+            context.output.note("no browser could be started here: open the URL yourself");
+        }
+    }
+    Ok(())
+}

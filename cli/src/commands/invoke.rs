@@ -1,0 +1,126 @@
+//! Calls a function as a developer's program would; both bodies are streamed.
+
+use std::io::Write as _;
+
+use futures::StreamExt as _;
+use protocol::{Code, headers};
+use reqwest::{Method, Response};
+use tokio_util::io::ReaderStream;
+
+use crate::args::Invoke;
+use crate::client::refused;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output::write_out;
+
+/// `invoke`
+pub(crate) async fn invoke(context: &Context, args: Invoke) -> Result<(), Failure> {
+    let client = context.client()?;
+    let function = match args.function.split_once('/') {
+        Some(_) => args.function.clone(),
+        None => format!("{}/{}", context.account(&client).await?, args.function),
+    };
+    let path = match args.path.as_str() {
+        path if path.is_empty() || path.starts_with(['/', '?']) => path.to_owned(),
+        path => format!("/{path}"),
+    };
+    let method = match (&args.method, &args.data) {
+        (Some(method), _) => Method::from_bytes(method.as_bytes())
+            .map_err(|_| Failure::usage(format!("{method:?} is not a method")).help("use one such as -X POST"))?,
+        (None, Some(_)) => Method::POST,
+        (None, None) => Method::GET,
+    };
+    let mut request = client.request(method, &format!("/f/{function}{path}"));
+    for header in &args.header {
+        let (name, value) = header.split_once(':').ok_or_else(|| {
+            Failure::usage(format!("{header:?} is not a header")).help("write it as -H 'name: value'")
+        })?;
+        request = request.header(name.trim(), value.trim());
+    }
+    if let Some(data) = &args.data {
+        request = request.body(body(data).await?);
+    }
+    let response = request.send().await.map_err(|error| client.lost(&error))?;
+    if let Some(run) = response.headers().get(headers::RUN).and_then(|value| value.to_str().ok()) {
+        context.output.detail(format!("run: {run}"));
+    }
+    if by_platform(&response).is_some() {
+        if args.include {
+            head(&response);
+        }
+        return Err(refused(response).await);
+    }
+    let status = response.status();
+    answer(&client, response, &args).await?;
+    if status.is_server_error() {
+        context.output.note(format!("the function answered {status}"));
+        return Err(Failure::silent(Exit::Function));
+    }
+    Ok(())
+}
+
+/// The code, where the platform answered instead of the function.
+fn by_platform(response: &Response) -> Option<Option<Code>> {
+    let status = response.headers().get("proxy-status")?.to_str().ok()?;
+    if !status.trim_start().starts_with("crowdcloud") {
+        return None;
+    }
+    Some(Code::ALL.iter().copied().find(|code| status.contains(&format!("details=\"{code}\""))))
+}
+
+/// A text, a file, or standard input.
+async fn body(data: &str) -> Result<reqwest::Body, Failure> {
+    let path = match data {
+        "-" | "@-" => {
+            return Ok(reqwest::Body::wrap_stream(ReaderStream::with_capacity(tokio::io::stdin(), 64 * 1024)));
+        }
+        text => match text.strip_prefix('@') {
+            Some(path) => path,
+            None => return Ok(text.to_owned().into()),
+        },
+    };
+    let file = tokio::fs::File::open(path).await.map_err(|why| {
+        Failure::new(Exit::Usage, "no_file", format!("{path} cannot be read")).why(why).help("check the name after @")
+    })?;
+    Ok(file.into())
+}
+
+/// Status line and headers.
+fn head(response: &Response) {
+    let status = response.status();
+    let mut text =
+        format!("HTTP/1.1 {} {}\n", status.as_u16(), status.canonical_reason().unwrap_or_default()).into_bytes();
+    for (name, value) in response.headers() {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.push(b'\n');
+    }
+    text.push(b'\n');
+    write_out(&text);
+}
+
+/// The answer, piece by piece, to standard output or a file.
+async fn answer(client: &crate::client::Client, response: Response, args: &Invoke) -> Result<(), Failure> {
+    if args.include {
+        head(&response);
+    }
+    let mut file = args.output.as_ref().map(std::fs::File::create).transpose()?;
+    let mut pieces = response.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| {
+            let cut = client.lost(&error);
+            match cut.exit() {
+                Exit::Timeout => cut,
+                _ => Failure::new(Exit::Function, "answer_cut", "The answer broke off")
+                    .why("the function failed or was stopped after it had begun to answer")
+                    .help("`crowdcloud invocations` and `crowdcloud logs FUNCTION` say why"),
+            }
+        })?;
+        match &mut file {
+            Some(file) => file.write_all(&piece)?,
+            None => write_out(&piece),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! Versions and the aliases that move between them.
+
+use protocol::Name;
+use protocol::api::{Alias, Function, Page, Rollback as RollbackBody, SetAlias, Version};
+use protocol::route::Share;
+use reqwest::Method;
+
+use super::accounts::lower;
+use super::functions::path;
+use crate::args::{Aliases, List, Rollback, Versions};
+use crate::client::segment;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{fields, table, time};
+use crate::prompt;
+
+/// `versions`
+pub(crate) async fn versions(
+    context: &Context,
+    function: Option<String>,
+    verb: Option<Versions>,
+) -> Result<(), Failure> {
+    let verb = match verb {
+        Some(verb) => verb,
+        None => Versions::List { function: super::needed(function)?, list: List::first() },
+    };
+    let client = context.client()?;
+    match verb {
+        Versions::List { function, list } => {
+            let at = format!("{}/versions", path(&function));
+            super::show_page::<Version>(context, &client, &at, &list, |versions| {
+                let rows = versions.iter().map(|version| {
+                    [
+                        format!("v{}", version.number),
+                        lower(&version.state),
+                        names(&version.aliases),
+                        version.format.clone().unwrap_or_default(),
+                        version.artifact_size.to_string(),
+                        time(version.created),
+                        version.created_by.clone(),
+                    ]
+                });
+                table(["version", "state", "aliases", "format", "size", "created", "by"], rows)
+            })
+            .await
+        }
+        Versions::Show { function, version } => {
+            let version: Version = client.get(&format!("{}/versions/{version}", path(&function))).await?;
+            context.output.result(&version, || show(&version));
+            Ok(())
+        }
+    }
+}
+
+/// `rollback`
+pub(crate) async fn rollback(context: &Context, args: &Rollback) -> Result<(), Failure> {
+    let body = RollbackBody { to: args.to };
+    let alias: Alias = context.client()?.post(&format!("{}/rollback", path(&args.function)), &body).await?;
+    context.output.result(&alias, || format!("{}: {} is {}", args.function, alias.name, shares(&alias.shares)));
+    Ok(())
+}
+
+/// `aliases`
+pub(crate) async fn aliases(context: &Context, function: Option<String>, verb: Option<Aliases>) -> Result<(), Failure> {
+    let client = context.client()?;
+    let output = &context.output;
+    let verb = match verb {
+        Some(verb) => verb,
+        None => Aliases::List { function: super::needed(function)? },
+    };
+    match verb {
+        Aliases::List { function } => {
+            let function: Function = client.get(&path(&function)).await?;
+            let page = Page { items: function.aliases, next: None };
+            output.result(&page, || {
+                let rows =
+                    page.items.iter().map(|alias| [alias.name.to_string(), shares(&alias.shares), time(alias.updated)]);
+                table(["alias", "versions", "moved"], rows)
+            });
+            Ok(())
+        }
+        Aliases::Set { function, alias, shares: wanted } => {
+            let total: u32 = wanted.iter().map(|share| u32::from(share.weight)).sum();
+            if total != 100 {
+                return Err(Failure::usage(format!("The shares sum up to {total}, not to 100"))
+                    .help(format!("for example: crowdcloud aliases set {function} {alias} v1=90 v2=10")));
+            }
+            let at = format!("{}/aliases/{}", path(&function), segment(&alias));
+            let alias: Alias = client.change(Method::PUT, &at, &SetAlias { shares: wanted }).await?;
+            output.result(&alias, || format!("{function}: {} is {}", alias.name, shares(&alias.shares)));
+            Ok(())
+        }
+        Aliases::Delete { function, alias } => {
+            prompt::confirm(output, &format!("Delete the alias {alias} of {function}"))?;
+            client.delete(&format!("{}/aliases/{}", path(&function), segment(&alias))).await?;
+            output.result(&serde_json::json!({ "deleted": alias }), || format!("deleted {alias}"));
+            Ok(())
+        }
+    }
+}
+
+/// `v3`, or `v3=90 v4=10`.
+pub(super) fn shares(shares: &[Share]) -> String {
+    match shares {
+        [only] => format!("v{}", only.version),
+        several => {
+            several.iter().map(|share| format!("v{}={}", share.version, share.weight)).collect::<Vec<_>>().join(" ")
+        }
+    }
+}
+
+fn names(names: &[Name]) -> String {
+    names.iter().map(Name::as_str).collect::<Vec<_>>().join(",")
+}
+
+fn show(version: &Version) -> String {
+    let limits = version.limits;
+    let mut rows = vec![
+        ("version", format!("v{}", version.number)),
+        ("id", version.id.to_string()),
+        ("state", lower(&version.state)),
+        ("aliases", names(&version.aliases)),
+        ("artifact", version.artifact.to_string()),
+        ("size", version.artifact_size.to_string()),
+        ("format", version.format.clone().unwrap_or_default()),
+        ("lane", lower(&version.lane)),
+        ("placement", lower(&version.placement)),
+        ("memory", limits.memory.to_string()),
+        ("timeout", limits.timeout.to_string()),
+        ("body", limits.body.to_string()),
+        ("concurrency", limits.concurrency.to_string()),
+        ("egress", version.egress.join(" ")),
+        ("env", version.env.keys().cloned().collect::<Vec<_>>().join(" ")),
+        ("created", format!("{} by {}", time(version.created), version.created_by)),
+    ];
+    if let Some(problem) = &version.problem {
+        rows.push(("problem", problem.to_string()));
+    }
+    fields(&rows)
+}

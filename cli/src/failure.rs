@@ -1,0 +1,198 @@
+//! Failures as people and programs see them: `error[code]`, why, help, and the exit status of CONTRACT.
+
+use protocol::{Code, Problem};
+use serde::Serialize;
+
+/// What a command failed with.
+#[derive(Debug)]
+pub(crate) struct Failure(Box<Inner>);
+
+#[derive(Debug, Serialize)]
+struct Inner {
+    code: String,
+    title: String,
+    detail: String,
+    help: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(rename = "type")]
+    type_uri: String,
+    retry: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    #[serde(skip)]
+    exit: Exit,
+    /// The answer has been shown already.
+    #[serde(skip)]
+    silent: bool,
+}
+
+/// Exit statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    Function = 1,
+    Usage = 2,
+    Authentication = 3,
+    NotFound = 4,
+    Conflict = 5,
+    Limit = 6,
+    Platform = 7,
+    Timeout = 8,
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The status that goes with a code of the catalogue.
+    pub(crate) fn of(code: Code) -> Self {
+        match code {
+            Code::Trap
+            | Code::OutOfMemory
+            | Code::StackOverflow
+            | Code::NoResponse
+            | Code::FunctionExit
+            | Code::InvalidResponse
+            | Code::ResponseTooLarge => Self::Function,
+            Code::TimedOut | Code::RequestTimeout => Self::Timeout,
+            Code::LimitReached => Self::Limit,
+            _ => match code.status() {
+                401 | 403 => Self::Authentication,
+                404 => Self::NotFound,
+                409 | 412 => Self::Conflict,
+                413 | 429 => Self::Limit,
+                400..=499 => Self::Usage,
+                _ => Self::Platform,
+            },
+        }
+    }
+}
+
+impl Failure {
+    /// A failure of this machine's side: `error[code]: what`.
+    pub(crate) fn new(exit: Exit, code: &str, what: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            code: code.to_owned(),
+            title: what.into(),
+            detail: String::new(),
+            help: String::new(),
+            status: None,
+            type_uri: format!("/docs/errors#{code}"),
+            retry: false,
+            instance: None,
+            exit,
+            silent: false,
+        }))
+    }
+
+    /// Wrong use of the command line.
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, "usage", what)
+    }
+
+    /// The same, and why.
+    pub(crate) fn why(mut self, why: impl std::fmt::Display) -> Self {
+        self.0.detail = why.to_string();
+        self
+    }
+
+    /// The same, and what to do.
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = help.into();
+        self
+    }
+
+    /// Ends with this status and says nothing more.
+    pub(crate) fn silent(exit: Exit) -> Self {
+        let mut failure = Self::new(exit, "failed", "");
+        failure.0.silent = true;
+        failure
+    }
+
+    /// The exit status.
+    pub(crate) fn exit(&self) -> Exit {
+        self.0.exit
+    }
+
+    /// What happened, and why, on one line.
+    pub(crate) fn what(&self) -> String {
+        let inner = &self.0;
+        if inner.detail.is_empty() { inner.title.clone() } else { format!("{}: {}", inner.title, inner.detail) }
+    }
+
+    /// Whether it is this code of the catalogue.
+    pub(crate) fn is(&self, code: Code) -> bool {
+        self.0.code == code.as_str()
+    }
+
+    /// Shows it on standard error.
+    pub(crate) fn show(&self, json: bool, color: bool) {
+        let inner = &self.0;
+        if inner.silent {
+            return;
+        }
+        if json {
+            eprintln!("{}", serde_json::to_string(inner).unwrap_or_default());
+            return;
+        }
+        let (red, cyan, bold, reset) =
+            if color { ("\x1b[1;31m", "\x1b[36m", "\x1b[1m", "\x1b[0m") } else { ("", "", "", "") };
+        eprintln!("{red}error[{}]{reset}{bold}: {}{reset}", inner.code, inner.title);
+        if !inner.detail.is_empty() && inner.detail != inner.title {
+            for line in inner.detail.lines() {
+                eprintln!("  {line}");
+            }
+        }
+        if !inner.help.is_empty() {
+            eprintln!("{cyan}help:{reset} {}", inner.help);
+        }
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(Inner {
+            code: problem.code.as_str().to_owned(),
+            title: problem.title,
+            detail: problem.detail,
+            help: problem.help,
+            status: Some(problem.status),
+            type_uri: problem.type_uri,
+            retry: problem.retry,
+            instance: problem.instance,
+            exit: Exit::of(problem.code),
+            silent: false,
+        }))
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Exit::Platform, "io", "Reading or writing failed").why(error)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(Exit::Platform, "failed", error.to_string())
+            .why(error.chain().skip(1).map(ToString::to_string).collect::<Vec<_>>().join(": "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_the_status_of_the_contract() {
+        assert_eq!(Exit::of(Code::Trap), Exit::Function);
+        assert_eq!(Exit::of(Code::InvalidKey), Exit::Authentication);
+        assert_eq!(Exit::of(Code::FunctionNotFound), Exit::NotFound);
+        assert_eq!(Exit::of(Code::NameTaken), Exit::Conflict);
+        assert_eq!(Exit::of(Code::PreconditionFailed), Exit::Conflict);
+        assert_eq!(Exit::of(Code::BodyTooLarge), Exit::Limit);
+        assert_eq!(Exit::of(Code::RateLimited), Exit::Limit);
+        assert_eq!(Exit::of(Code::NoNode), Exit::Platform);
+        assert_eq!(Exit::of(Code::TimedOut), Exit::Timeout);
+        assert_eq!(Exit::of(Code::InvalidField), Exit::Usage);
+    }
+}
