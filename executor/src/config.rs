@@ -1,0 +1,107 @@
+//! Everything about a node that can be set, with its bounds.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use protocol::{ByteSize, Millis, NodeId};
+
+use crate::sys;
+
+/// A node's settings.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// The node's folder: artifact cache, journal, its own keys.
+    #[arg(long = "node-data", env = "CROWDCLOUD_NODE_DATA", value_name = "DIR")]
+    pub data: PathBuf,
+    /// The node's id.
+    #[arg(long = "node-id", env = "CROWDCLOUD_NODE_ID", value_name = "ID")]
+    pub node: NodeId,
+    /// A name for people.
+    #[arg(long = "node-name", env = "CROWDCLOUD_NODE_NAME", default_value = "node", value_name = "NAME")]
+    pub name: String,
+    /// Cores lent.
+    #[arg(long = "node-cores", env = "CROWDCLOUD_NODE_CORES", default_value_t = default_cores(), value_name = "N")]
+    pub cores: u32,
+    /// Memory lent: the sum of the limits of all runs at once. Default: half of the machine's.
+    #[arg(long = "node-memory", env = "CROWDCLOUD_NODE_MEMORY", default_value_t = default_memory(), value_name = "SIZE")]
+    pub memory: ByteSize,
+    /// Runs at once.
+    #[arg(long = "node-slots", env = "CROWDCLOUD_NODE_SLOTS", default_value_t = 128, value_name = "N")]
+    pub slots: u32,
+    /// Artifacts that compile at once.
+    #[arg(long = "node-compile-slots", default_value_t = 2, value_name = "N")]
+    pub compile_slots: u32,
+    /// Compiled artifacts on disk; the least recently used go first.
+    #[arg(long = "node-cache", env = "CROWDCLOUD_NODE_CACHE", default_value_t = ByteSize::mib(4096), value_name = "SIZE")]
+    pub cache: ByteSize,
+    /// Machine code that is loaded; the least recently used goes first.
+    #[arg(long = "node-code", default_value_t = ByteSize::mib(512), value_name = "SIZE")]
+    pub code: ByteSize,
+    /// The largest artifact.
+    #[arg(long = "node-artifact-max", default_value_t = ByteSize::mib(256), value_name = "SIZE")]
+    pub artifact_max: ByteSize,
+    /// Memory of the process that compiles an artifact.
+    #[arg(long = "node-compile-memory", default_value_t = ByteSize::mib(4096), value_name = "SIZE")]
+    pub compile_memory: ByteSize,
+    /// Time to compile an artifact.
+    #[arg(long = "node-compile-timeout", default_value_t = Millis::seconds(60), value_name = "TIME")]
+    pub compile_timeout: Millis,
+    /// Of each instance's memory, so much stays resident for the next instance.
+    #[arg(long = "node-keep-resident", default_value_t = ByteSize::mib(2), value_name = "SIZE")]
+    pub keep_resident: ByteSize,
+    /// Instances' memories that stay resident when nothing runs.
+    #[arg(long = "node-warm", default_value_t = 32, value_name = "N")]
+    pub warm: u32,
+    /// Bytes of a run's log that are kept.
+    #[arg(long = "node-log-max", default_value_t = ByteSize::kib(64), value_name = "SIZE")]
+    pub log_max: ByteSize,
+    /// Lines of logs that wait to be sent; more are lost.
+    #[arg(long = "node-log-queue", default_value_t = 16_384, value_name = "N")]
+    pub log_queue: usize,
+    /// Receipts that wait to be written; with more, the node says that it is busy.
+    #[arg(long = "node-receipt-queue", default_value_t = 16_384, value_name = "N")]
+    pub receipt_queue: usize,
+    /// On shutdown, running functions get so long to end.
+    #[arg(long = "node-grace", env = "CROWDCLOUD_NODE_GRACE", default_value_t = Millis::seconds(3), value_name = "TIME")]
+    pub grace: Millis,
+    /// The command that compiles: it calls [`crate::compile::child_main`]. None: this program's own hidden
+    /// subcommand.
+    #[arg(skip)]
+    pub compile_command: Option<Vec<OsString>>,
+}
+
+impl Config {
+    /// A node with this folder, id and name, and defaults else.
+    #[must_use]
+    pub fn new(data: PathBuf, node: NodeId, name: impl Into<String>) -> Self {
+        Self {
+            data,
+            node,
+            name: name.into(),
+            cores: default_cores(),
+            memory: default_memory(),
+            slots: 128,
+            compile_slots: 2,
+            cache: ByteSize::mib(4096),
+            code: ByteSize::mib(512),
+            artifact_max: ByteSize::mib(256),
+            compile_memory: ByteSize::mib(4096),
+            compile_timeout: Millis::seconds(60),
+            keep_resident: ByteSize::mib(2),
+            warm: 32,
+            log_max: ByteSize::kib(64),
+            log_queue: 16_384,
+            receipt_queue: 16_384,
+            grace: Millis::seconds(3),
+            compile_command: None,
+        }
+    }
+}
+
+fn default_cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))
+}
+
+fn default_memory() -> ByteSize {
+    ByteSize(sys::memory_total() / 2)
+}

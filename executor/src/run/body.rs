@@ -1,0 +1,138 @@
+//! The two bodies of a run, counted and bounded: what the guest reads, and what it writes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use fabric::BodyError;
+use http_body::{Frame, SizeHint};
+use protocol::Code;
+use tokio::time::Sleep;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use super::record::Record;
+
+/// The request's body, as the guest reads it.
+pub(crate) struct Incoming {
+    body: fabric::Body,
+    record: Arc<Record>,
+}
+
+impl Incoming {
+    pub(crate) fn new(body: fabric::Body, record: Arc<Record>) -> Self {
+        Self { body, record }
+    }
+}
+
+impl http_body::Body for Incoming {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(match frame {
+            None => None,
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a request's body broke off");
+                Some(Err(Error::ConnectionTerminated))
+            }
+            Some(Ok(frame)) => {
+                let total = self.record.add_in(frame.data_ref().map_or(0, Bytes::len));
+                let limit = self.record.limits.body;
+                if total > limit.0 {
+                    self.record.fail(Code::BodyTooLarge, format!("the request's body is larger than {limit}"));
+                    return Poll::Ready(Some(Err(Error::HttpRequestBodySize(Some(total)))));
+                }
+                Some(Ok(frame))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The answer's body, as the fabric reads it. It ends in an error where the guest did not end well.
+pub(crate) struct Outgoing {
+    body: WasiBody,
+    record: Arc<Record>,
+    deadline: Option<Pin<Box<Sleep>>>,
+    ended: bool,
+}
+
+impl Outgoing {
+    pub(crate) fn new(body: WasiBody, record: Arc<Record>) -> Self {
+        Self { body, record, deadline: None, ended: false }
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn broken(&mut self) -> BodyError {
+        self.ended = true;
+        match self.record.verdict() {
+            Some(verdict) => match verdict.code {
+                Some(code) => BodyError::Aborted(format!("{code}: {}", verdict.detail)),
+                None => BodyError::Aborted(verdict.detail.clone()),
+            },
+            None => BodyError::Lost,
+        }
+    }
+
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let deadline = self.record.deadline;
+        let sleep = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        sleep.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let total = self.record.add_out(frame.data_ref().map_or(0, Bytes::len));
+                let limit = self.record.limits.body;
+                if total > limit.0 {
+                    self.record.fail(Code::ResponseTooLarge, format!("the response is larger than {limit}"));
+                    return Poll::Ready(Some(Err(self.broken())));
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.record.fail(Code::InvalidResponse, format!("the response's body broke off: {error}"));
+                Poll::Ready(Some(Err(self.broken())))
+            }
+            Poll::Ready(None) if self.record.has_failed() => Poll::Ready(Some(Err(self.broken()))),
+            Poll::Ready(None) => {
+                self.ended = true;
+                Poll::Ready(None)
+            }
+            Poll::Pending if self.is_late(cx) => {
+                self.record.interrupt();
+                Poll::Ready(Some(Err(self.broken())))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.record.interrupt();
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The story of one run: a guest starts, answers, ends, and is accounted for.
+//!
+//! ```text
+//!            first turn, in the caller's task
+//!                |                     |
+//!              ended                waits or computes
+//!                |                     |
+//!      answer in one piece     a task of its own -> (computes: the guests' own threads)
+//!                                      |
+//!                          head -> body, streamed -> end
+//! ```
+//! Whatever happens, the record gets one verdict, and settles when the last part of the run has gone.
+
+mod answer;
+mod body;
+pub(crate) mod cgi;
+mod driver;
+mod head;
+pub(crate) mod log;
+mod record;
+mod verdict;
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::WasiBody;
+
+pub(crate) use self::body::Incoming;
+pub(crate) use self::head::Head;
+pub(crate) use self::record::{Record, Settle};
+pub(crate) use self::verdict::Verdict;
+use crate::wasm::start::{Surroundings, guest_request};
+use crate::wasm::{Lane, Program};
+
+/// Runs a program on a request. The answer is the function's, or a problem that says why there is none.
+pub(crate) async fn run(
+    lane: &Lane,
+    program: &Program,
+    around: &Surroundings,
+    request: http::Request<fabric::Body>,
+    record: Arc<Record>,
+) -> http::Response<fabric::Body> {
+    let request = guest_request(request, &record);
+    let started = lane.start(program, around, request, &record);
+    let mut driver = driver::Driver::new(started, Arc::clone(&record));
+    let first = std::future::poll_fn(|cx| Poll::Ready(driver.turn(cx))).await;
+    if first.is_ready() {
+        let head = driver.head.take_ended();
+        drop(driver);
+        return answer::answer(head, record);
+    }
+    let guests = lane.guests().cloned();
+    if let Some(head) = driver.head.take_early() {
+        driver.spawn(None, guests);
+        return answer::answer(Some(head), record);
+    }
+    let (sender, receiver) = oneshot::channel();
+    driver.spawn(Some(sender), guests);
+    answer::answer(wait(receiver, &record).await, record)
+}
+
+/// Waits for the head; none where the run ended or was stopped before.
+async fn wait(head: oneshot::Receiver<http::Response<WasiBody>>, record: &Record) -> Option<http::Response<WasiBody>> {
+    tokio::select! {
+        head = head => head.ok(),
+        () = tokio::time::sleep_until(record.deadline.into()) => {
+            record.interrupt();
+            None
+        }
+        () = record.stop.cancelled() => {
+            record.interrupt();
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

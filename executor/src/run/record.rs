@@ -1,0 +1,176 @@
+//! The record of one run: what it may use, what it has used, how it ended. Shared by all that works on the run;
+//! when the last of them lets go, the record settles itself: exactly once, also when a caller has vanished.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use protocol::receipt::{Outcome, Usage};
+use protocol::{ByteSize, Code, Limits};
+use tokio_util::sync::CancellationToken;
+
+use super::log::RunLogBook;
+use super::verdict::Verdict;
+
+/// What becomes of a run once nobody works on it any more.
+pub(crate) type Settle = Box<dyn FnOnce(Verdict, Usage) + Send + Sync>;
+
+/// One run.
+pub(crate) struct Record {
+    /// What it may use.
+    pub(crate) limits: Limits,
+    /// When it must have ended.
+    pub(crate) deadline: Instant,
+    /// Stops the guest, from wherever.
+    pub(crate) stop: CancellationToken,
+    /// Its log.
+    pub(crate) log: RunLogBook,
+    started: Instant,
+    verdict: OnceLock<Verdict>,
+    answered: AtomicBool,
+    memory_refused: AtomicBool,
+    ticks: AtomicU32,
+    cpu_ns: AtomicU64,
+    memory_peak: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    settle: Option<Settle>,
+}
+
+impl Record {
+    /// A run that starts now and must have ended at `deadline`.
+    pub(crate) fn new(
+        limits: Limits,
+        deadline: Instant,
+        stop: CancellationToken,
+        log: RunLogBook,
+        settle: Settle,
+    ) -> Self {
+        Self {
+            limits,
+            deadline,
+            stop,
+            log,
+            started: Instant::now(),
+            verdict: OnceLock::new(),
+            answered: AtomicBool::new(false),
+            memory_refused: AtomicBool::new(false),
+            ticks: AtomicU32::new(0),
+            cpu_ns: AtomicU64::new(0),
+            memory_peak: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            settle: Some(settle),
+        }
+    }
+
+    /// How the run ended. The first word stands.
+    pub(crate) fn conclude(&self, verdict: Verdict) {
+        if self.verdict.set(verdict).is_ok()
+            && let Some(Verdict { code: Some(code), detail, .. }) = self.verdict.get()
+        {
+            self.log.platform(&format!("{code}: {detail}"));
+        }
+    }
+
+    /// The caller has gone, or the deadline has passed: both stop the guest.
+    pub(crate) fn interrupt(&self) {
+        let late = Instant::now() >= self.deadline;
+        self.conclude(if late { self.timed_out() } else { Verdict::cancelled() });
+        self.stop.cancel();
+    }
+
+    /// The function did something that its answer cannot survive.
+    pub(crate) fn fail(&self, code: Code, detail: impl Into<String>) {
+        self.conclude(Verdict::failed(code, detail));
+        self.stop.cancel();
+    }
+
+    fn timed_out(&self) -> Verdict {
+        let detail = format!("the function did not finish within {}", self.limits.timeout);
+        Verdict { outcome: Outcome::TimedOut, code: Some(Code::TimedOut), detail }
+    }
+
+    /// How it ended, where it has.
+    pub(crate) fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.get()
+    }
+
+    /// It has ended, and not well.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.verdict.get().is_some_and(|verdict| verdict.outcome != Outcome::Succeeded)
+    }
+
+    /// The guest has set its response.
+    pub(crate) fn answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// The guest has computed for one tick of the epoch.
+    pub(crate) fn tick(&self) {
+        self.ticks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It computes rather than waits: it belongs on the guests' own threads.
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.ticks.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn refuse_memory(&self) {
+        self.memory_refused.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn memory_was_refused(&self) -> bool {
+        self.memory_refused.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn hold_memory(&self, bytes: usize) {
+        self.memory_peak.fetch_max(widen(bytes), Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_cpu(&self, time: Duration) {
+        self.cpu_ns.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Counts bytes of the request; the sum.
+    pub(crate) fn add_in(&self, bytes: usize) -> u64 {
+        self.bytes_in.fetch_add(widen(bytes), Ordering::Relaxed) + widen(bytes)
+    }
+
+    /// Counts bytes of the answer; the sum.
+    pub(crate) fn add_out(&self, bytes: usize) -> u64 {
+        self.bytes_out.fetch_add(widen(bytes), Ordering::Relaxed) + widen(bytes)
+    }
+
+    /// What it has used so far.
+    pub(crate) fn usage(&self) -> Usage {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Usage {
+            wall_us: micros(self.started.elapsed()),
+            cpu_us: self.cpu_ns.load(Ordering::Relaxed) / 1000,
+            fuel: None,
+            memory_peak: ByteSize(self.memory_peak.load(Ordering::Relaxed)),
+            bytes_in: ByteSize(self.bytes_in.load(Ordering::Relaxed)),
+            bytes_out: ByteSize(self.bytes_out.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.log.close();
+        let usage = self.usage();
+        let verdict = self.verdict.take().unwrap_or_else(Verdict::abandoned);
+        if let Some(settle) = self.settle.take() {
+            settle(verdict, usage);
+        }
+    }
+}
+
+fn widen(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
