@@ -38,7 +38,7 @@ impl Root {
         if !needed.iter().all(|file| self.path.join(file).exists()) {
             return None;
         }
-        output(&mut self.cargo().arg("--version"))?;
+        output(self.cargo().arg("--version"))?;
         let version = version_word(&output(self.environment(&mut Command::new(self.bin("rustc"))).arg("--version"))?);
         let minor: u32 = version.split('.').nth(1)?.parse().ok()?;
         (minor >= MINOR_MIN).then_some(version)

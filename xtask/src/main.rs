@@ -1,1 +1,106 @@
-fn main() {}
+//! `cargo xtask`: from a fresh clone to a running, tested, measured platform. It fetches what the machine lacks.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+mod bench;
+mod build;
+mod doc;
+mod lint;
+mod portal;
+mod report;
+mod steps;
+mod test;
+mod tools;
+mod up;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::steps::Steps;
+use crate::workspace::Workspace;
+
+/// Sets up, builds, runs, tests and measures CrowdCloud.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build everything, fetch what is missing, and start the platform (`--help` after `--` for its own options)
+    Up {
+        /// Arguments of `crowdcloud up`, for example `--check` or `--data DIR`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Format, clippy, invariants, then all tests; a filter runs only the tests whose name contains it
+    Test {
+        /// Part of a test's name
+        filter: Option<String>,
+        /// Only the tests, without format, clippy and invariants
+        #[arg(long)]
+        no_lint: bool,
+    },
+    /// Format, clippy with warnings as errors, and the house's invariants
+    Lint,
+    /// Measure: `bench invoke --json FILE`; `bench all` writes EVALUATION.md
+    Bench {
+        /// Arguments of the benchmark, its name first
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        args: Vec<String>,
+    },
+    /// Write docs/errors.md from the catalogue, and build the crates' documentation
+    Doc {
+        /// Fail if docs/errors.md is not current, and write nothing
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build the example functions and the tests' guests
+    BuildGuests,
+    /// Build the portal
+    BuildPortal,
+    /// Fetch what the machine lacks for building, running and testing
+    Setup,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    let mut steps = Steps::new();
+    match task {
+        Task::Up { args } => up::run(&workspace, &mut steps, &args)?,
+        Task::Test { filter, no_lint } => return test::run(&workspace, &mut steps, filter.as_deref(), no_lint),
+        Task::Lint => lint::run(&workspace, &mut steps)?,
+        Task::Bench { args } => return bench::run(&workspace, &mut steps, &args),
+        Task::Doc { check } => doc::run(&workspace, &mut steps, check)?,
+        Task::BuildGuests => {
+            let _: PathBuf = build::binary(&workspace, &mut steps)?;
+            build::guests(&workspace, &mut steps)?;
+        }
+        Task::BuildPortal => {
+            let toolchain = tools::wasm(&mut steps)?;
+            let dist = build::portal(&workspace, &mut steps, &toolchain)?;
+            println!("{}", dist.display());
+        }
+        Task::Setup => {
+            tools::nats(&mut steps)?;
+            tools::wasm(&mut steps)?;
+            tools::for_tests(&mut steps)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

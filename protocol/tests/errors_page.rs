@@ -1,0 +1,31 @@
+//! docs/errors.md is the catalogue of errors, written by this test: a page that is not current fails.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use protocol::Code;
+
+fn page() -> String {
+    let mut page = String::from(
+        "# Errors\n\nEvery refused request answers with a problem document (RFC 9457, `application/problem+json`): \
+         a stable `code`, what was\nwrong, what to do, and whether the same request may succeed later.\n\n\
+         Written by `cargo xtask doc` from the catalogue in `protocol/src/error.rs`.\n\n\
+         | code | status | again? | what it means | what to do |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for code in Code::ALL {
+        let again = if code.retry() { "yes" } else { "no" };
+        let (status, title, help) = (code.status(), code.title(), code.help());
+        writeln!(page, "| <a id=\"{code}\"></a>`{code}` | {status} | {again} | {title} | {help} |").expect("a string");
+    }
+    page
+}
+
+#[test]
+fn the_page_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/errors.md");
+    if std::env::var_os("CROWDCLOUD_WRITE_DOCS").is_some() {
+        std::fs::write(&path, page()).expect("docs/errors.md can be written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, page(), "docs/errors.md is not current; run `cargo xtask doc`");
+}

@@ -1,0 +1,62 @@
+//! Builds the parts: the `crowdcloud` program, the portal, the guests.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context;
+use componentize::Toolchain;
+
+use crate::portal;
+use crate::steps::{Steps, succeed};
+use crate::workspace::Workspace;
+
+/// Built beside xtask itself, or for wasm: never with the rest, so that dependencies' features stay the same.
+pub(crate) const APART: [&str; 2] = ["web", "xtask"];
+
+/// `cargo VERB --release` for all crates that are built together.
+pub(crate) fn together(workspace: &Workspace, verb: &[&str]) -> Command {
+    let mut cargo = workspace.cargo();
+    cargo.args(verb).args(["--release", "--workspace"]);
+    for name in APART {
+        cargo.args(["--exclude", name]);
+    }
+    cargo
+}
+
+/// The `crowdcloud` program.
+pub(crate) fn binary(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<PathBuf> {
+    steps.command("building crowdcloud", &mut together(workspace, &["build"]))?;
+    Ok(workspace.program("crowdcloud"))
+}
+
+/// The portal's files.
+pub(crate) fn portal(workspace: &Workspace, steps: &mut Steps, toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
+    steps.run("building the portal", || portal::build(workspace, toolchain))
+}
+
+/// The example functions, and the guests of the tests, each to its manifest's artifact.
+pub(crate) fn guests(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+    let examples = workspace.root.join("functions-examples");
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(&examples)
+        .with_context(|| format!("{} cannot be read", examples.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("crowdcloud.toml").is_file())
+        .collect();
+    folders.sort();
+    steps.run("building the example functions", || {
+        folders
+            .iter()
+            .try_for_each(|folder| succeed(Command::new(workspace.program("crowdcloud")).arg("build").arg(folder)))
+    })
+}
+
+/// What the program and the tests find the parts by.
+pub(crate) fn environment(command: &mut Command, nats: &std::path::Path, portal: &std::path::Path) {
+    command.env(crate::tools::NATS_VARIABLE, nats).env("CROWDCLOUD_PORTAL_DIR", portal);
+}
+
+/// Where tests and benchmarks find programs and sources.
+pub(crate) fn locations(command: &mut Command, workspace: &Workspace) {
+    command.env("CROWDCLOUD_BIN", workspace.program("crowdcloud"));
+    command.env("CROWDCLOUD_EXAMPLES", workspace.root.join("functions-examples"));
+}

@@ -1,0 +1,18 @@
+//! `cargo xtask doc`: the catalogue of errors as a page, and the crates' own documentation.
+
+use crate::build;
+use crate::steps::Steps;
+use crate::workspace::Workspace;
+
+/// Writes (or checks) docs/errors.md, then builds the documentation.
+pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, check: bool) -> anyhow::Result<()> {
+    let mut page = workspace.cargo();
+    page.args(["test", "--release", "--package", "protocol", "--test", "errors_page"]);
+    if !check {
+        page.env("CROWDCLOUD_WRITE_DOCS", "1");
+    }
+    steps.command("docs/errors.md", &mut page)?;
+    let mut doc = build::together(workspace, &["doc", "--no-deps"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    steps.command("cargo doc", &mut doc)
+}

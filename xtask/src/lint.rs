@@ -1,0 +1,22 @@
+//! `cargo xtask lint`: what can be said about the sources without running them.
+
+mod invariants;
+
+use anyhow::bail;
+
+use crate::steps::{Steps, say};
+use crate::workspace::Workspace;
+
+/// Format, clippy with warnings as errors, and the house's own rules.
+pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+    steps.run("invariants", || {
+        let broken = invariants::broken(workspace)?;
+        broken.iter().for_each(|line| say(line));
+        if broken.is_empty() { Ok(()) } else { bail!("{} invariants are broken", broken.len()) }
+    })?;
+    steps.command("cargo fmt --check", workspace.cargo().args(["fmt", "--all", "--check"]))?;
+    steps.command(
+        "clippy",
+        workspace.cargo().args(["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
+    )
+}

@@ -1,0 +1,129 @@
+//! Rules of the house that no compiler knows: which crate may need which, who may write a subject, how files open.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::workspace::{Package, Workspace};
+
+/// Longer files are split by noun.
+const LINES_MAX: usize = 600;
+
+/// What a subject of a node begins with.
+const SUBJECT: &str = concat!("cc.", "node");
+/// The one file that may say so.
+const SUBJECTS_FILE: &str = "fabric/src/subjects.rs";
+
+/// Which of our crates a crate may need. A new arrow is a commit of its own, with its reason.
+const ARROWS: [(&str, &[&str]); 13] = [
+    ("protocol", &[]),
+    ("componentize", &[]),
+    ("fabric", &["protocol"]),
+    ("scheduler", &["protocol"]),
+    ("store", &["protocol", "fabric"]),
+    ("gateway", &["protocol", "fabric", "scheduler", "store"]),
+    ("control-plane", &["protocol", "fabric", "scheduler", "store"]),
+    ("executor", &["protocol", "fabric", "store"]),
+    ("cli", &["protocol", "fabric", "scheduler", "store", "gateway", "control-plane", "executor", "componentize"]),
+    ("web", &["protocol"]),
+    ("tests", &["protocol", "fabric", "store"]),
+    ("bench", &["protocol", "fabric", "store"]),
+    ("xtask", &["componentize"]),
+];
+
+/// Each broken rule, as a line that names the place.
+pub(crate) fn broken(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
+    let mut broken = arrows(&workspace.packages);
+    for path in sources(&workspace.root)? {
+        let text = std::fs::read_to_string(&path)?;
+        let name = path.strip_prefix(&workspace.root).unwrap_or(&path).display().to_string();
+        broken.extend(file(&name, &text));
+    }
+    Ok(broken)
+}
+
+fn arrows(packages: &[Package]) -> Vec<String> {
+    let allowed: BTreeMap<&str, &[&str]> = ARROWS.into_iter().collect();
+    let mut broken = Vec::new();
+    for package in packages {
+        let Some(allowed) = allowed.get(package.name.as_str()) else {
+            broken.push(format!("{}: a crate that the invariants do not know", package.name));
+            continue;
+        };
+        if !package.dir.ends_with(&package.name) {
+            broken.push(format!("{}: its folder has another name", package.name));
+        }
+        for need in package.needs.iter().filter(|need| !allowed.contains(&need.as_str())) {
+            broken.push(format!("{} -> {need}: not an arrow of the house (ARCHITECTURE.md)", package.name));
+        }
+    }
+    broken
+}
+
+fn file(name: &str, text: &str) -> Vec<String> {
+    let mut broken = Vec::new();
+    if !text.starts_with("//!") {
+        broken.push(format!("{name}: does not open with `//!` and why it exists"));
+    }
+    let lines = text.lines().count();
+    if lines > LINES_MAX {
+        broken.push(format!("{name}: {lines} lines, more than {LINES_MAX}; split it by noun"));
+    }
+    if name != SUBJECTS_FILE && text.contains(SUBJECT) {
+        broken.push(format!("{name}: says `{SUBJECT}`; only {SUBJECTS_FILE} builds and parses subjects"));
+    }
+    broken
+}
+
+/// All Rust files but what is built or hidden.
+fn sources(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut folders = vec![root.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let built = ["target", "dist", "node_modules"].contains(&name.as_str()) || name.starts_with('.');
+            if entry.file_type()?.is_dir() {
+                if !built && !path.join("CACHEDIR.TAG").exists() {
+                    folders.push(path);
+                }
+            } else if name.ends_with(".rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_can_be_broken() {
+        let needs = |name: &str, needs: &[&str]| Package {
+            name: name.to_owned(),
+            dir: Path::new("/w").join(name),
+            needs: needs.iter().map(|&need| need.to_owned()).collect(),
+        };
+        assert_eq!(arrows(&[needs("gateway", &["protocol", "fabric"])]), Vec::<String>::new());
+        assert_eq!(arrows(&[needs("gateway", &["executor"])]).len(), 1, "sideways");
+        assert_eq!(arrows(&[needs("protocol", &["fabric"])]).len(), 1, "upward");
+        assert_eq!(arrows(&[needs("surprise", &[])]).len(), 1, "unknown");
+
+        assert_eq!(file("a.rs", "//! Why.\n"), Vec::<String>::new());
+        assert_eq!(file("a.rs", "fn main() {}\n").len(), 1);
+        assert_eq!(file("a.rs", &"//! x\n".repeat(LINES_MAX + 1)).len(), 1);
+        let subject = format!("//! x\nconst X: &str = \"{SUBJECT}.n\";\n");
+        assert_eq!(file("gateway/src/a.rs", &subject).len(), 1);
+        assert_eq!(file(SUBJECTS_FILE, &subject), Vec::<String>::new());
+    }
+
+    #[test]
+    fn this_workspace_keeps_them() {
+        let workspace = Workspace::find().unwrap();
+        assert_eq!(broken(&workspace).unwrap(), Vec::<String>::new());
+    }
+}

