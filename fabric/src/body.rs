@@ -1,0 +1,175 @@
+//! Bodies: what every request and response on the fabric carries, and the one that reads from an exchange.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame as BodyFrame};
+use http_body_util::BodyExt as _;
+use tokio::time::Sleep;
+
+use crate::exchange::Link;
+use crate::exchange::window::{Failure, Next};
+
+/// The body of every request and response on the fabric.
+pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BodyError>;
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The peer went away, or a gap in the sequence.
+    #[error("the peer was lost")]
+    Lost,
+    /// The peer ended the exchange, with this reason.
+    #[error("the peer aborted: {0}")]
+    Aborted(String),
+    /// The deadline passed.
+    #[error("the deadline passed")]
+    Deadline,
+    /// The producer of the body failed.
+    #[error("the body's source failed: {0}")]
+    Source(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<Failure> for BodyError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Lost => Self::Lost,
+            Failure::Deadline => Self::Deadline,
+            Failure::Aborted(reason) => Self::Aborted(reason),
+        }
+    }
+}
+
+/// A body without bytes.
+pub fn empty() -> Body {
+    http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body of these bytes.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    http_body_util::Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// The body that the peer of an exchange sends.
+pub(crate) struct InBody {
+    link: Arc<Link>,
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    done: bool,
+}
+
+impl InBody {
+    pub(crate) fn new(link: Arc<Link>, deadline: Option<Instant>) -> Self {
+        Self { link, deadline, timer: None, done: false }
+    }
+
+    /// Only a caller has a timer: it ends the exchange for both.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.deadline else { return false };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        timer.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl http_body::Body for InBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<BodyFrame<Bytes>, BodyError>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        match self.link.poll_piece(cx) {
+            Next::Piece(piece, grant) => {
+                if grant > 0 {
+                    self.link.send_credit(grant);
+                }
+                Poll::Ready(Some(Ok(BodyFrame::data(piece))))
+            }
+            Next::End => {
+                self.done = true;
+                Poll::Ready(None)
+            }
+            Next::Failed(failure) => {
+                self.done = true;
+                Poll::Ready(Some(Err(failure.into())))
+            }
+            Next::Wait => {
+                if !self.poll_deadline(cx) {
+                    return Poll::Pending;
+                }
+                self.done = true;
+                self.link.cancel(true);
+                Poll::Ready(Some(Err(BodyError::Deadline)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.done
+    }
+}
+
+impl Drop for InBody {
+    fn drop(&mut self) {
+        self.link.reader_gone();
+    }
+}
+
+/// The first bytes of a body, as many as are there at once.
+pub(crate) struct Start {
+    pub(crate) bytes: Bytes,
+    /// The body ended with them.
+    pub(crate) fin: bool,
+    /// A piece that did not fit any more.
+    pub(crate) rest: Bytes,
+    pub(crate) failed: Option<BodyError>,
+}
+
+/// Polls the body until it has no more for now, or `limit` bytes are there. Trailers are dropped: the fabric has
+/// `end` for its own purposes and HTTP/1 callers rarely see trailers.
+pub(crate) fn poll_start(body: &mut Body, start: &mut Start, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        if start.fin || !start.rest.is_empty() || start.failed.is_some() {
+            return Poll::Ready(());
+        }
+        if body.is_end_stream() {
+            start.fin = true;
+            return Poll::Ready(());
+        }
+        match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => start.fin = true,
+            Poll::Ready(Some(Err(error))) => start.failed = Some(error),
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Ok(piece) = frame.into_data() {
+                    start.push(piece, limit);
+                }
+            }
+        }
+    }
+}
+
+impl Start {
+    pub(crate) fn new() -> Self {
+        Self { bytes: Bytes::new(), fin: false, rest: Bytes::new(), failed: None }
+    }
+
+    fn push(&mut self, mut piece: Bytes, limit: usize) {
+        let room = limit.saturating_sub(self.bytes.len());
+        if piece.len() > room {
+            self.rest = piece.split_off(room);
+        }
+        if self.bytes.is_empty() {
+            self.bytes = piece;
+        } else if !piece.is_empty() {
+            let mut joined = bytes::BytesMut::with_capacity(self.bytes.len() + piece.len());
+            joined.extend_from_slice(&self.bytes);
+            joined.extend_from_slice(&piece);
+            self.bytes = joined.freeze();
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The fabric itself: connects, calls, mounts, and hands each message to the exchange that it belongs to.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use protocol::{InstanceId, NodeId};
+use tokio::sync::{OnceCell, oneshot};
+use tokio::task::AbortHandle;
+
+use crate::address::{Identity, Mount, Peer, Target};
+use crate::body::Body;
+use crate::call::{CallOptions, EndFuture, Reply};
+use crate::credentials::Credentials;
+use crate::error::{CallError, FabricError};
+use crate::exchange::Shared;
+use crate::exchange::callee::{Mounted, Opened, on_open};
+use crate::exchange::caller::{Call, node_key};
+use crate::exchange::table::{Key, Table};
+use crate::exchange::ticker;
+use crate::frame::{Frame, FrameError, Message};
+use crate::serve::{ServeOptions, Serving};
+use crate::subjects::{self, inbox};
+use crate::wire::{Handler, Inbound, Subscription, Wire};
+
+/// Everything that a connection needs.
+#[derive(Clone)]
+pub struct FabricConfig {
+    /// `nats://host:port`, several with commas.
+    pub url: String,
+    pub credentials: Credentials,
+    pub identity: Identity,
+    /// Shown in the server's list of connections.
+    pub name: String,
+}
+
+/// One NATS connection with one wildcard reply subscription for each kind of peer it speaks with. Cheap to clone.
+#[derive(Clone)]
+pub struct Fabric {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    identity: Identity,
+    core_inbox: OnceCell<Subscription>,
+    node_inbox: OnceCell<Subscription>,
+    ticker: AbortHandle,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.ticker.abort();
+    }
+}
+
+impl Fabric {
+    /// Connects; keeps reconnecting for ever after the first success.
+    pub async fn connect(config: FabricConfig) -> Result<Self, FabricError> {
+        let wire = Wire::connect(&config).await?;
+        let shared = Arc::new(Shared { wire, table: Table::default(), started: Instant::now() });
+        let ticker = tokio::spawn(ticker::run(Arc::downgrade(&shared))).abort_handle();
+        let inner = Inner {
+            shared,
+            identity: config.identity,
+            core_inbox: OnceCell::new(),
+            node_inbox: OnceCell::new(),
+            ticker,
+        };
+        let fabric = Self { inner: Arc::new(inner) };
+        if let Identity::Node(_) = fabric.inner.identity {
+            fabric.listen(true).await?;
+        }
+        Ok(fabric)
+    }
+
+    /// The client, for trusted parts' JetStream and events.
+    pub fn nats(&self) -> &async_nats::Client {
+        self.inner.shared.wire.client()
+    }
+
+    /// Exchanges that are live now, at both of this process's ends: a figure for metrics and tests.
+    pub fn live_exchanges(&self) -> usize {
+        self.inner.shared.table.len()
+    }
+
+    /// Sends a request and waits for the answer's head. Dropping the future cancels.
+    pub async fn call(
+        &self,
+        to: Target,
+        request: http::Request<Body>,
+        options: CallOptions,
+    ) -> Result<Reply, CallError> {
+        let (call, end) = self.start(to, request, options);
+        let (response, peer) = call.await?;
+        Ok(Reply { response, peer, end })
+    }
+
+    /// As `call`, with an end that outlives the call: it resolves also when the call has failed or was dropped.
+    pub fn start(
+        &self,
+        to: Target,
+        request: http::Request<Body>,
+        options: CallOptions,
+    ) -> (impl Future<Output = Result<(http::Response<Body>, Peer), CallError>> + Send + 'static, EndFuture) {
+        let fabric = self.clone();
+        let (sender, receiver) = oneshot::channel();
+        let call = async move {
+            let for_nodes = !matches!(to, Target::Core(_));
+            fabric.listen(for_nodes).await.map_err(|e| CallError::Disconnected(e.to_string()))?;
+            let shared = fabric.inner.shared.clone();
+            let call = Call { shared, identity: fabric.inner.identity.clone(), to, options, end: sender };
+            call.run(request).await
+        };
+        (call, EndFuture(receiver))
+    }
+
+    /// Mounts a service. Its error type is infallible: a failure is a response.
+    pub async fn serve<S>(&self, at: Mount, service: S, options: ServeOptions) -> Result<Serving, FabricError>
+    where
+        S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send,
+    {
+        let identity = self.inner.identity.clone();
+        let own = match &identity {
+            Identity::Core(_) => None,
+            Identity::Node(node) => Some(*node),
+        };
+        let Some((subject, queued)) = subjects::mount(at, own) else {
+            return Err(FabricError::Subscribe("only a node can mount on a node".to_owned()));
+        };
+        self.listen(!matches!(at, Mount::Core(_))).await?;
+        let mounted = Mounted::new(options);
+        let (shared, taking) = (self.inner.shared.clone(), mounted.clone());
+        let service = parking_lot::Mutex::new(service);
+        let handler: Handler = Arc::new(move |inbound: Inbound<'_>| {
+            if let Some(opened) = opened(&shared, &identity, at, &inbound) {
+                on_open(&shared, &taking, || service.lock().clone(), opened);
+            }
+        });
+        let queue = queued.then_some(subjects::QUEUE);
+        let subscription = self.inner.shared.wire.subscribe(subject, queue, handler).await?;
+        *mounted.subscription.lock() = Some(subscription);
+        // After this the server routes to us, so that a caller who is told of us finds us.
+        self.inner
+            .shared
+            .wire
+            .flush()
+            .await
+            .map_err(|_| FabricError::Subscribe("the connection is down".to_owned()))?;
+        Ok(Serving(mounted))
+    }
+
+    /// Ends the connection.
+    pub async fn close(&self) {
+        self.inner.shared.wire.close().await;
+    }
+
+    /// Subscribes to our own subjects, once for each kind of peer.
+    async fn listen(&self, for_nodes: bool) -> Result<(), FabricError> {
+        let (cell, subject) = match (&self.inner.identity, for_nodes) {
+            (Identity::Core(instance), false) => (&self.inner.core_inbox, Some(inbox::all_core(*instance))),
+            (Identity::Core(instance), true) => (&self.inner.node_inbox, Some(inbox::all_core_for_nodes(*instance))),
+            (Identity::Node(node), _) => (&self.inner.node_inbox, Some(inbox::all_node(*node))),
+        };
+        if cell.initialized() {
+            return Ok(());
+        }
+        let subject = subject.unwrap_or_default();
+        cell.get_or_try_init(|| async {
+            let (shared, identity) = (Arc::downgrade(&self.inner.shared), self.inner.identity.clone());
+            let from_nodes = for_nodes && matches!(identity, Identity::Core(_));
+            let handler: Handler = Arc::new(move |inbound: Inbound<'_>| {
+                if let Some(shared) = shared.upgrade() {
+                    on_inbox(&shared, &identity, from_nodes, inbound);
+                }
+            });
+            self.inner.shared.wire.subscribe(subject, None, handler).await
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+/// A message on one of our own subjects: a frame of a live exchange, or it is dropped.
+fn on_inbox(shared: &Arc<Shared>, identity: &Identity, from_nodes: bool, inbound: Inbound<'_>) {
+    let Some(id) = inbox::exchange_of(inbound.subject) else { return };
+    let node = if from_nodes {
+        let Some(node) = subjects::node_of(inbound.subject) else { return };
+        node_key(Some(node))
+    } else {
+        0
+    };
+    if inbound.no_responders {
+        if let Some(link) = shared.table.get(&Key { caller: true, node, id }) {
+            link.on_no_responders();
+        }
+        return;
+    }
+    let message = match Message::decode(inbound.payload) {
+        Ok(message) => message,
+        Err(FrameError::Version { version, from_caller, .. }) => {
+            // The callee answered in a version that we do not speak.
+            if let Some(link) = shared.table.get(&Key { caller: !from_caller, node, id }) {
+                link.fail(crate::exchange::window::Failure::Aborted(version_refused(version)));
+            }
+            return;
+        }
+        Err(FrameError::Garbage) => return,
+    };
+    if message.exchange != id {
+        return;
+    }
+    let key = Key { caller: !message.from_caller, node, id };
+    match shared.table.get(&key) {
+        Some(link) => {
+            link.heard();
+            if key.caller { link.on_callee_frame(identity, message) } else { link.on_caller_frame(message) }
+        }
+        None => on_stray(shared, identity, &key, &message),
+    }
+}
+
+/// A frame without an exchange: a node remembers what it must not start, all else is dropped.
+fn on_stray(shared: &Arc<Shared>, identity: &Identity, key: &Key, message: &Message) {
+    let (Identity::Node(_), false) = (identity, key.caller) else { return };
+    if matches!(message.frame, Frame::Revoke | Frame::Cancel { .. }) {
+        shared.table.remember_revoked(*key);
+    }
+}
+
+/// An open on a service's subject, with what the subject proves about its sender.
+fn opened(shared: &Arc<Shared>, identity: &Identity, at: Mount, inbound: &Inbound<'_>) -> Option<Opened> {
+    let message = match Message::decode(inbound.payload.clone()) {
+        Ok(message) => message,
+        Err(FrameError::Version { version, exchange, .. }) => {
+            refuse_version(shared, at, inbound, version, exchange);
+            return None;
+        }
+        Err(FrameError::Garbage) => return None,
+    };
+    let Frame::Open { from, .. } = &message.frame else { return None };
+    let id = message.exchange;
+    let (peer, node, reply_to) = match at {
+        Mount::ForNodes(_) => {
+            let node = subjects::node_of(inbound.subject)?;
+            (Peer::Node(node), Some(node), inbox::node(node, id))
+        }
+        Mount::Core(_) => {
+            let instance = InstanceId::from_uuid(*from);
+            (Peer::Core(instance), None, inbox::core(instance, id))
+        }
+        Mount::OnNode(_) => {
+            let Identity::Node(own) = identity else { return None };
+            let instance = InstanceId::from_uuid(*from);
+            (Peer::Core(instance), None, inbox::core_for_node(instance, *own, id))
+        }
+    };
+    let from = match identity {
+        Identity::Core(instance) => instance.uuid(),
+        Identity::Node(node) => node.uuid(),
+    };
+    let key = Key { caller: false, node: node_key(node), id };
+    Some(Opened { message, peer, reply_to, key, from })
+}
+
+/// Says which versions are spoken. A node is answered only where it itself listens.
+fn refuse_version(shared: &Arc<Shared>, at: Mount, inbound: &Inbound<'_>, version: u8, exchange: u128) {
+    let to: Option<String> = match at {
+        Mount::ForNodes(_) => subjects::node_of(inbound.subject).map(|node: NodeId| inbox::node(node, exchange)),
+        Mount::Core(_) | Mount::OnNode(_) => inbound.reply.map(str::to_owned),
+    };
+    if let Some(to) = to {
+        let frame = Frame::Abort { reason: version_refused(version) };
+        shared.wire.try_publish(&to, Message { exchange, from_caller: false, sequence: 0, frame }.encode());
+    }
+}
+
+fn version_refused(version: u8) -> String {
+    FrameError::Version { version, exchange: 0, from_caller: false }.to_string()
+}

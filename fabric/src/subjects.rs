@@ -1,0 +1,140 @@
+//! Subjects: built and parsed here, nowhere else.
+//!
+//! | subject | who publishes | who listens |
+//! | --- | --- | --- |
+//! | `cc.core.svc.<name>` | core | one of the core (queue group) |
+//! | `cc.core.in.<instance>.<exchange>` | core | that instance |
+//! | `cc.core.events.<name>` | core | core |
+//! | `cc.node.<id>.{api,blob,kv,log,receipt}` | that node | one of the core (queue group) |
+//! | `cc.node.<id>.out.report` | that node | core |
+//! | `cc.node.<id>.out.x.<instance>.<exchange>` | that node | that instance of the core |
+//! | `cc.node.<id>.in.{run,control}` | core | that node |
+//! | `cc.node.<id>.in.r.<exchange>` | core | that node |
+
+use protocol::{InstanceId, NodeId};
+
+use crate::address::{CoreService, Mount, NodeEndpoint, NodeService, Target};
+
+/// All nodes' reports, for trusted parts.
+pub const REPORTS: &str = "cc.node.*.out.report";
+/// The control plane's pulse.
+pub const CONTROL_PULSE: &str = "cc.core.events.control";
+/// Each gateway's pulse.
+pub const GATEWAY_PULSE: &str = "cc.core.events.gateway";
+/// KV bucket of routes.
+pub const ROUTES_BUCKET: &str = "cc-routes";
+/// KV bucket of node records.
+pub const NODES_BUCKET: &str = "cc-nodes";
+
+/// The queue group of every service of the core.
+pub(crate) const QUEUE: &str = "core";
+
+/// Reports of one node, published by it each second.
+pub fn report(node: NodeId) -> String {
+    format!("cc.node.{node}.out.report")
+}
+
+/// Which node published on this subject: proven by its permissions.
+pub fn node_of(subject: &str) -> Option<NodeId> {
+    subject.strip_prefix("cc.node.")?.split('.').next()?.parse().ok()
+}
+
+const NODE_SERVICES: [NodeService; 5] =
+    [NodeService::Api, NodeService::Blob, NodeService::Kv, NodeService::Log, NodeService::Receipt];
+
+/// All that a node may publish.
+pub(crate) fn node_may_publish(node: NodeId) -> Vec<String> {
+    let mut allowed = vec![format!("cc.node.{node}.out.>")];
+    allowed.extend(NODE_SERVICES.map(|service| format!("cc.node.{node}.{}", service.name())));
+    allowed
+}
+
+/// All that a node may listen to.
+pub(crate) fn node_may_subscribe(node: NodeId) -> Vec<String> {
+    vec![format!("cc.node.{node}.in.>")]
+}
+
+/// Where the first frame of a call goes. `own` is the calling node, if it is one.
+pub(crate) fn target(to: Target, own: Option<NodeId>) -> Option<String> {
+    Some(match to {
+        Target::Core(service) => format!("cc.core.svc.{}", service.name()),
+        Target::Node(node, endpoint) => format!("cc.node.{node}.in.{}", endpoint.name()),
+        Target::FromNode(service) => format!("cc.node.{}.{}", own?, service.name()),
+    })
+}
+
+/// What a mounted service listens to, and whether as a queue group.
+pub(crate) fn mount(at: Mount, own: Option<NodeId>) -> Option<(String, bool)> {
+    Some(match at {
+        Mount::Core(service) => (format!("cc.core.svc.{}", service.name()), true),
+        Mount::ForNodes(service) => (format!("cc.node.*.{}", service.name()), true),
+        Mount::OnNode(endpoint) => (format!("cc.node.{}.in.{}", own?, endpoint.name()), false),
+    })
+}
+
+/// Subjects of one end's own: where it hears all frames after the first.
+pub(crate) mod inbox {
+    use super::{InstanceId, NodeId};
+
+    /// Of an instance of the core, for the core.
+    pub(crate) fn core(instance: InstanceId, exchange: u128) -> String {
+        format!("cc.core.in.{instance}.{exchange:032x}")
+    }
+
+    /// Of an instance of the core, for this node.
+    pub(crate) fn core_for_node(instance: InstanceId, node: NodeId, exchange: u128) -> String {
+        format!("cc.node.{node}.out.x.{instance}.{exchange:032x}")
+    }
+
+    /// Of a node.
+    pub(crate) fn node(node: NodeId, exchange: u128) -> String {
+        format!("cc.node.{node}.in.r.{exchange:032x}")
+    }
+
+    pub(crate) fn all_core(instance: InstanceId) -> String {
+        format!("cc.core.in.{instance}.*")
+    }
+
+    pub(crate) fn all_core_for_nodes(instance: InstanceId) -> String {
+        format!("cc.node.*.out.x.{instance}.*")
+    }
+
+    pub(crate) fn all_node(node: NodeId) -> String {
+        format!("cc.node.{node}.in.r.*")
+    }
+
+    /// The exchange that an inbox subject ends with.
+    pub(crate) fn exchange_of(subject: &str) -> Option<u128> {
+        let (_, last) = subject.rsplit_once('.')?;
+        if last.len() == 32 { u128::from_str_radix(last, 16).ok() } else { None }
+    }
+}
+
+impl CoreService {
+    fn name(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "control-plane",
+        }
+    }
+}
+
+impl NodeService {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Blob => "blob",
+            Self::Kv => "kv",
+            Self::Log => "log",
+            Self::Receipt => "receipt",
+        }
+    }
+}
+
+impl NodeEndpoint {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Control => "control",
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Calls that go well: every direction, every size, both bodies streamed.
+
+use bytes::Bytes;
+use fabric::{EndKind, Exchange, Mount, NodeEndpoint, NodeService, Peer, ServeOptions, Target};
+use http_body_util::BodyExt as _;
+use protocol::NodeId;
+
+use crate::harness::{CONTROL_PLANE, Ground, bytes, echo, options, post, run_on, serve};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_three_directions() {
+    let ground = Ground::start().await;
+    let (a, b) = (ground.core().await, ground.core().await);
+    let node_id = NodeId::new();
+    let node = ground.node(node_id).await;
+    let _one = serve(&a, Mount::Core(fabric::CoreService::ControlPlane), ServeOptions::default(), echo).await;
+    let _two = serve(&node, Mount::OnNode(NodeEndpoint::Run), ServeOptions::default(), echo).await;
+    let _three = serve(&a, Mount::ForNodes(NodeService::Api), ServeOptions::default(), |request| async move {
+        let peer = *request.extensions().get::<Peer>().unwrap();
+        http::Response::new(fabric::full(format!("{peer:?}")))
+    })
+    .await;
+
+    let reply = b.call(CONTROL_PLANE, post("/x", "core"), options()).await.unwrap();
+    assert_eq!(bytes(reply).await, "core");
+    let reply = b.call(run_on(node_id), post("/x", "node"), options()).await.unwrap();
+    assert_eq!(reply.peer, Peer::Node(node_id));
+    assert_eq!(bytes(reply).await, "node");
+    let reply = node.call(Target::FromNode(NodeService::Api), post("/x", "api"), options()).await.unwrap();
+    assert_eq!(bytes(reply).await, format!("{:?}", Peer::Node(node_id)));
+    assert_eq!((a.live_exchanges(), b.live_exchanges(), node.live_exchanges()), (0, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_stream_both_ways() {
+    let ground = Ground::start().await;
+    let core = ground.core().await;
+    let node_id = NodeId::new();
+    let node = ground.node(node_id).await;
+    let _serving = serve(&node, Mount::OnNode(NodeEndpoint::Run), ServeOptions::default(), echo).await;
+    let big: Bytes = (0..5_000_000u32).map(|i| i.to_le_bytes()[0] ^ i.to_le_bytes()[2]).collect::<Vec<u8>>().into();
+    for size in [0, 1, 200_000, 262_000, 262_144, 300_000, 1_048_576, 5_000_000] {
+        let reply = core.call(run_on(node_id), post("/", big.slice(..size)), options()).await.unwrap();
+        let (end, body) = (reply.end, reply.response.into_body());
+        let back = body.collect().await.unwrap().to_bytes();
+        assert!(back == big.slice(..size), "size {size}: {} came back", back.len());
+        assert_eq!(end.await.how, EndKind::Completed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_carries_a_payload() {
+    let ground = Ground::start().await;
+    let core = ground.core().await;
+    let node_id = NodeId::new();
+    let node = ground.node(node_id).await;
+    let _serving = serve(&node, Mount::OnNode(NodeEndpoint::Run), ServeOptions::default(), |request| async move {
+        let end = request.extensions().get::<Exchange>().unwrap().claim_end().unwrap();
+        let late = request.uri().path() == "/late";
+        tokio::spawn(async move {
+            if late {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            end.send(Bytes::from_static(b"used 7"));
+        });
+        http::Response::new(fabric::full("done"))
+    })
+    .await;
+    for path in ["/", "/late"] {
+        let reply = core.call(run_on(node_id), post(path, ""), options()).await.unwrap();
+        assert_eq!(reply.response.into_body().collect().await.unwrap().to_bytes(), "done");
+        let end = reply.end.await;
+        assert_eq!((end.payload, end.how), (Some(Bytes::from_static(b"used 7")), EndKind::Completed));
+    }
+}
