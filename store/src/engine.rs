@@ -12,7 +12,7 @@ pub use jetstream::JetStream;
 
 /// An engine could not do it.
 #[derive(Debug, thiserror::Error)]
-#[error("{engine} cannot {verb} a chunk: {source}")]
+#[error("the {engine} engine cannot {verb}: {source}")]
 pub struct EngineError {
     /// Which engine.
     pub engine: &'static str,

@@ -8,6 +8,8 @@
 //! Engines know only put, read, has and delete. With several engines each one has every chunk: a chunk that one of
 //! them lost or damaged is read from the next, and put right.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
 pub mod engine;
 mod error;
 mod manifest;
