@@ -3,6 +3,8 @@
 //!
 //! Pure data: nothing here does I/O or reads a clock, and all of it compiles to wasm for the portal.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
 pub mod api;
 pub mod error;
 pub mod headers;
@@ -15,6 +17,9 @@ pub mod receipt;
 pub mod route;
 pub mod ticket;
 pub mod units;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::{Code, Problem};
 pub use ids::*;

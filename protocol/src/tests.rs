@@ -1,0 +1,10 @@
+//! Committed forms, round trips, and what the words allow.
+
+mod codes;
+mod golden;
+mod names;
+mod purity;
+mod route;
+mod sample;
+mod signatures;
+mod units;

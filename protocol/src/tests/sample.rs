@@ -1,0 +1,226 @@
+//! One full value of each message that is stored or crosses versions.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::manifest::{Kind, Lane, LaneChoice, Limits, PlacementClass};
+use crate::node::{Hello, HelloReply, NodeRecord, NodeReport, VersionSpec};
+use crate::placement::{Candidate, LaneReason, Placement, Refusal, Refused};
+use crate::receipt::{NodeReceipt, Observation, Outcome, RunEnd, Usage};
+use crate::route::{ControlPulse, GatewayPulse, Grant, Principal, Route, Scope, Share, VersionRoute};
+use crate::ticket::{Purpose, SignedTicket, Ticket};
+use crate::{
+    AccountId, ByteSize, Code, Digest, FunctionId, InstanceId, KeyId, Name, NodeId, RunId, Timestamp, VersionId,
+};
+
+/// A UUIDv7 of a fixed time.
+pub(super) fn uuid(number: u128) -> Uuid {
+    Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0000 + number)
+}
+
+pub(super) const NOW: Timestamp = Timestamp(1_795_336_980_123);
+
+pub(super) fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+pub(super) fn ticket() -> Ticket {
+    Ticket {
+        v: Ticket::VERSION,
+        purpose: Purpose::Run,
+        run: RunId::from_uuid(uuid(1)),
+        node: NodeId::from_uuid(uuid(2)),
+        account: AccountId::from_uuid(uuid(3)),
+        function: FunctionId::from_uuid(uuid(4)),
+        version: VersionId::from_uuid(uuid(5)),
+        artifact: Digest::of(b"artifact"),
+        lane: Lane::Wasm,
+        limits: Limits::default(),
+        issuer: InstanceId::from_uuid(uuid(6)),
+        issued: NOW,
+        expires: NOW.plus(std::time::Duration::from_secs(30)),
+    }
+}
+
+pub(super) fn run_end() -> RunEnd {
+    RunEnd {
+        outcome: Outcome::Failed,
+        code: Some(Code::Trap),
+        detail: Some("wasm `unreachable` instruction executed".to_owned()),
+        usage: Usage {
+            wall_us: 1_500,
+            cpu_us: 1_200,
+            fuel: Some(1 << 60),
+            memory_peak: ByteSize::mib(64),
+            bytes_in: ByteSize(10),
+            bytes_out: ByteSize(1 << 60),
+        },
+        warm: true,
+        running: 3,
+    }
+}
+
+pub(super) fn receipt(number: u128) -> NodeReceipt {
+    NodeReceipt {
+        run: RunId::from_uuid(uuid(number)),
+        ticket: SignedTicket("body.signature".to_owned()),
+        started: NOW,
+        end: run_end(),
+    }
+}
+
+pub(super) fn observation() -> Observation {
+    Observation {
+        run: RunId::from_uuid(uuid(1)),
+        gateway: InstanceId::from_uuid(uuid(6)),
+        account: AccountId::from_uuid(uuid(3)),
+        function: FunctionId::from_uuid(uuid(4)),
+        version: VersionId::from_uuid(uuid(5)),
+        version_number: 3,
+        node: Some(NodeId::from_uuid(uuid(2))),
+        lane: Lane::Wasm,
+        received: NOW,
+        head_us: 900,
+        wall_us: 1_600,
+        outcome: Outcome::Failed,
+        status: 502,
+        code: Some(Code::Trap),
+        method: "POST".to_owned(),
+        path: "/resize?width=320".to_owned(),
+        bytes_in: ByteSize(10),
+        bytes_out: ByteSize(20),
+        end: Some(run_end()),
+    }
+}
+
+pub(super) fn version_route(number: u32) -> VersionRoute {
+    VersionRoute {
+        version: VersionId::from_uuid(uuid(u128::from(number) + 100)),
+        number,
+        artifact: Digest::of(b"artifact"),
+        artifact_size: ByteSize(54_321),
+        kind: Kind::Http,
+        lane: LaneChoice::Auto,
+        placement: PlacementClass::Verified,
+        limits: Limits::default(),
+    }
+}
+
+pub(super) fn route() -> Route {
+    let split = vec![Share { version: 2, weight: 90 }, Share { version: 3, weight: 10 }];
+    Route {
+        v: Route::VERSION,
+        revision: 42,
+        account: AccountId::from_uuid(uuid(3)),
+        account_name: name("ada"),
+        function: FunctionId::from_uuid(uuid(4)),
+        function_name: name("thumbs"),
+        deleted: false,
+        public: false,
+        versions: [(2, version_route(2)), (3, version_route(3))].into(),
+        aliases: [(name("canary"), vec![Share { version: 3, weight: 100 }]), (name("live"), split)].into(),
+    }
+}
+
+pub(super) fn report() -> NodeReport {
+    NodeReport {
+        v: NodeReport::VERSION,
+        node: NodeId::from_uuid(uuid(2)),
+        sequence: 7,
+        cores: 2,
+        load: 0.5,
+        memory_total: ByteSize::mib(4096),
+        memory_free: ByteSize::mib(3968),
+        slots: 64,
+        running: 1,
+        lanes: vec![Lane::Wasm, Lane::Vm],
+        arch: "x86_64".to_owned(),
+        warm: vec![Digest::of(b"artifact")],
+        draining: false,
+    }
+}
+
+pub(super) fn record() -> NodeRecord {
+    NodeRecord {
+        node: NodeId::from_uuid(uuid(2)),
+        account: AccountId::from_uuid(uuid(3)),
+        name: "basement".to_owned(),
+        class: PlacementClass::Operator,
+        arch: "x86_64".to_owned(),
+        protocol: 1,
+    }
+}
+
+pub(super) fn hello() -> Hello {
+    Hello {
+        protocol_min: 1,
+        protocol_max: 1,
+        software: "0.1.0".to_owned(),
+        arch: "x86_64".to_owned(),
+        os: "linux".to_owned(),
+        name: "basement".to_owned(),
+        cores: 2,
+        memory: ByteSize::mib(4096),
+        lanes: vec![Lane::Wasm],
+        slots: 64,
+        public_key: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned(),
+    }
+}
+
+pub(super) fn hello_reply() -> HelloReply {
+    HelloReply {
+        protocol: 1,
+        ticket_keys: vec!["11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned()],
+        checkpoint: 12,
+        checkpoint_digest: Digest::of(b"checkpoint"),
+        now: NOW,
+    }
+}
+
+pub(super) fn spec() -> VersionSpec {
+    VersionSpec {
+        version: VersionId::from_uuid(uuid(5)),
+        function: FunctionId::from_uuid(uuid(4)),
+        account: AccountId::from_uuid(uuid(3)),
+        artifact: Digest::of(b"artifact"),
+        artifact_size: ByteSize(54_321),
+        kind: Some(Kind::Http),
+        lane: LaneChoice::Auto,
+        limits: Limits::default(),
+        env: BTreeMap::from([("MODE".to_owned(), "fast".to_owned())]),
+        egress: vec!["api.example.com".to_owned()],
+    }
+}
+
+pub(super) fn grant() -> Grant {
+    Grant {
+        principal: Principal::Key { key: KeyId::from_uuid(uuid(8)) },
+        account: AccountId::from_uuid(uuid(3)),
+        scopes: vec![Scope::Invoke, Scope::Read],
+        function: Some(FunctionId::from_uuid(uuid(4))),
+        expires: Some(NOW),
+    }
+}
+
+pub(super) fn control_pulse() -> ControlPulse {
+    ControlPulse { instance: InstanceId::from_uuid(uuid(6)), revision: 42, revoked: vec!["00ff".to_owned()] }
+}
+
+pub(super) fn gateway_pulse() -> GatewayPulse {
+    GatewayPulse { instance: InstanceId::from_uuid(uuid(7)), revision: 42, draining: true }
+}
+
+pub(super) fn placement() -> Placement {
+    let candidate = Candidate {
+        node: NodeId::from_uuid(uuid(2)),
+        lane: Lane::Wasm,
+        lane_reason: LaneReason::Wasm,
+        warm: true,
+        running: 3,
+        pressure: 2.0,
+        score: 2.25,
+    };
+    let refused = Refused { node: NodeId::from_uuid(uuid(9)), why: Refusal::NoSlot };
+    Placement { ranked: vec![candidate], refused: vec![refused], policy: "warm_first".into() }
+}
