@@ -1,11 +1,12 @@
 //! The fabric itself: connects, calls, mounts, and hands each message to the exchange that it belongs to.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use protocol::{InstanceId, NodeId};
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::address::{Identity, Mount, Peer, Target};
@@ -43,8 +44,10 @@ pub struct Fabric {
 struct Inner {
     shared: Arc<Shared>,
     identity: Identity,
-    core_inbox: OnceCell<Subscription>,
-    node_inbox: OnceCell<Subscription>,
+    config: FabricConfig,
+    core_inbox: OnceLock<Subscription>,
+    node_inbox: OnceLock<Subscription>,
+    nats: OnceLock<async_nats::Client>,
     ticker: AbortHandle,
 }
 
@@ -62,21 +65,28 @@ impl Fabric {
         let ticker = tokio::spawn(ticker::run(Arc::downgrade(&shared))).abort_handle();
         let inner = Inner {
             shared,
-            identity: config.identity,
-            core_inbox: OnceCell::new(),
-            node_inbox: OnceCell::new(),
+            identity: config.identity.clone(),
+            config,
+            core_inbox: OnceLock::new(),
+            node_inbox: OnceLock::new(),
+            nats: OnceLock::new(),
             ticker,
         };
         let fabric = Self { inner: Arc::new(inner) };
         if let Identity::Node(_) = fabric.inner.identity {
-            fabric.listen(true).await?;
+            fabric.listen(true);
         }
         Ok(fabric)
     }
 
-    /// The client, for trusted parts' JetStream and events.
+    /// A general client with a connection of its own, for trusted parts' JetStream; connected at its first use. Never
+    /// subscribe with it to what nodes publish: see [`Fabric::events`].
     pub fn nats(&self) -> &async_nats::Client {
-        self.inner.shared.wire.client()
+        self.inner.nats.get_or_init(|| jetstream_client(&self.inner.config))
+    }
+
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.inner.shared.wire
     }
 
     /// Exchanges that are live now, at both of this process's ends: a figure for metrics and tests.
@@ -107,7 +117,7 @@ impl Fabric {
         let (sender, receiver) = oneshot::channel();
         let call = async move {
             let for_nodes = !matches!(to, Target::Core(_));
-            fabric.listen(for_nodes).await.map_err(|e| CallError::Disconnected(e.to_string()))?;
+            fabric.listen(for_nodes);
             let shared = fabric.inner.shared.clone();
             let call = Call { shared, identity: fabric.inner.identity.clone(), to, options, end: sender };
             call.run(request).await
@@ -132,7 +142,7 @@ impl Fabric {
         let Some((subject, queued)) = subjects::mount(at, own) else {
             return Err(FabricError::Subscribe("only a node can mount on a node".to_owned()));
         };
-        self.listen(!matches!(at, Mount::Core(_))).await?;
+        self.listen(!matches!(at, Mount::Core(_)));
         let mounted = Mounted::new(options);
         let (shared, taking) = (self.inner.shared.clone(), mounted.clone());
         let service = parking_lot::Mutex::new(service);
@@ -142,7 +152,7 @@ impl Fabric {
             }
         });
         let queue = queued.then_some(subjects::QUEUE);
-        let subscription = self.inner.shared.wire.subscribe(subject, queue, handler).await?;
+        let subscription = self.inner.shared.wire.subscribe(&subject, queue, handler);
         *mounted.subscription.lock() = Some(subscription);
         // After this the server routes to us, so that a caller who is told of us finds us.
         self.inner
@@ -160,33 +170,48 @@ impl Fabric {
     }
 
     /// Subscribes to our own subjects, once for each kind of peer.
-    async fn listen(&self, for_nodes: bool) -> Result<(), FabricError> {
-        let (cell, subject) = match (&self.inner.identity, for_nodes) {
-            (Identity::Core(instance), false) => (&self.inner.core_inbox, Some(inbox::all_core(*instance))),
-            (Identity::Core(instance), true) => (&self.inner.node_inbox, Some(inbox::all_core_for_nodes(*instance))),
-            (Identity::Node(node), _) => (&self.inner.node_inbox, Some(inbox::all_node(*node))),
-        };
-        if cell.initialized() {
-            return Ok(());
-        }
-        let subject = subject.unwrap_or_default();
-        cell.get_or_try_init(|| async {
-            let (shared, identity) = (Arc::downgrade(&self.inner.shared), self.inner.identity.clone());
+    fn listen(&self, for_nodes: bool) {
+        let inner = &self.inner;
+        let cell = if for_nodes { &inner.node_inbox } else { &inner.core_inbox };
+        cell.get_or_init(|| {
+            let subject = match (&inner.identity, for_nodes) {
+                (Identity::Core(instance), false) => inbox::all_core(*instance),
+                (Identity::Core(instance), true) => inbox::all_core_for_nodes(*instance),
+                (Identity::Node(node), _) => inbox::all_node(*node),
+            };
+            let (shared, identity) = (Arc::downgrade(&inner.shared), inner.identity.clone());
             let from_nodes = for_nodes && matches!(identity, Identity::Core(_));
             let handler: Handler = Arc::new(move |inbound: Inbound<'_>| {
                 if let Some(shared) = shared.upgrade() {
-                    on_inbox(&shared, &identity, from_nodes, inbound);
+                    on_inbox(&shared, &identity, from_nodes, &inbound);
                 }
             });
-            self.inner.shared.wire.subscribe(subject, None, handler).await
-        })
-        .await?;
-        Ok(())
+            inner.shared.wire.subscribe(&subject, None, handler)
+        });
+    }
+}
+
+/// Connects in the background; what is asked of it meanwhile waits.
+fn jetstream_client(config: &FabricConfig) -> async_nats::Client {
+    let seed = config.credentials.seed.clone();
+    let options = async_nats::ConnectOptions::with_jwt(config.credentials.jwt.clone(), move |nonce| {
+        let signed = nkeys::KeyPair::from_seed(&seed).and_then(|pair| pair.sign(&nonce));
+        async move { signed.map_err(async_nats::AuthError::new) }
+    })
+    .name(format!("{} (JetStream)", config.name))
+    .ping_interval(Duration::from_secs(2))
+    .retry_on_initial_connect()
+    .reconnect_delay_callback(|attempt| Duration::from_millis(if attempt == 0 { 0 } else { 100 }));
+    let servers: Vec<String> = config.url.split(',').map(|url| url.trim().to_owned()).collect();
+    match options.connect(servers).now_or_never() {
+        Some(Ok(client)) => client,
+        Some(Err(error)) => unreachable!("the URL was good enough for the fabric: {error}"),
+        None => unreachable!("the first connection is made in the background"),
     }
 }
 
 /// A message on one of our own subjects: a frame of a live exchange, or it is dropped.
-fn on_inbox(shared: &Arc<Shared>, identity: &Identity, from_nodes: bool, inbound: Inbound<'_>) {
+fn on_inbox(shared: &Arc<Shared>, identity: &Identity, from_nodes: bool, inbound: &Inbound<'_>) {
     let Some(id) = inbox::exchange_of(inbound.subject) else { return };
     let node = if from_nodes {
         let Some(node) = subjects::node_of(inbound.subject) else { return };
@@ -200,7 +225,7 @@ fn on_inbox(shared: &Arc<Shared>, identity: &Identity, from_nodes: bool, inbound
         }
         return;
     }
-    let message = match Message::decode(inbound.payload) {
+    let message = match Message::decode(inbound.bytes()) {
         Ok(message) => message,
         Err(FrameError::Version { version, from_caller, .. }) => {
             // The callee answered in a version that we do not speak.
@@ -234,7 +259,7 @@ fn on_stray(shared: &Arc<Shared>, identity: &Identity, key: &Key, message: &Mess
 
 /// An open on a service's subject, with what the subject proves about its sender.
 fn opened(shared: &Arc<Shared>, identity: &Identity, at: Mount, inbound: &Inbound<'_>) -> Option<Opened> {
-    let message = match Message::decode(inbound.payload.clone()) {
+    let message = match Message::decode(inbound.bytes()) {
         Ok(message) => message,
         Err(FrameError::Version { version, exchange, .. }) => {
             refuse_version(shared, at, inbound, version, exchange);
@@ -275,7 +300,7 @@ fn refuse_version(shared: &Arc<Shared>, at: Mount, inbound: &Inbound<'_>, versio
     };
     if let Some(to) = to {
         let frame = Frame::Abort { reason: version_refused(version) };
-        shared.wire.try_publish(&to, Message { exchange, from_caller: false, sequence: 0, frame }.encode());
+        shared.wire.try_publish(&to, &Message { exchange, from_caller: false, sequence: 0, frame }.encode());
     }
 }
 

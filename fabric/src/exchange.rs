@@ -148,25 +148,25 @@ impl Link {
     /// Sends a frame that may be lost without harm, now or not at all.
     pub(crate) fn hint(&self, frame: Frame) {
         if let Some(peer) = self.peer.get() {
-            self.shared.wire.try_publish(peer, self.message(0, frame));
+            self.shared.wire.try_publish(peer, &self.message(0, frame));
         }
     }
 
     /// Sends a frame that the exchange depends on.
     pub(crate) async fn send(&self, sequence: u32, frame: Frame) -> Result<(), Down> {
         let Some(peer) = self.peer.get() else { return Err(Down) };
-        self.shared.wire.publish(peer, None, self.message(sequence, frame)).await
+        self.shared.wire.publish(peer, None, &self.message(sequence, frame)).await
     }
 
     /// Grants the peer more; if that cannot be queued now, a task does it.
     pub(crate) fn send_credit(self: &Arc<Self>, cost: u32) {
         let Some(peer) = self.peer.get() else { return };
         let bytes = self.message(0, Frame::Credit { cost });
-        if !self.shared.wire.try_publish(peer, bytes.clone()) {
+        if !self.shared.wire.try_publish(peer, &bytes) {
             let link = self.clone();
             tokio::spawn(async move {
                 if let Some(peer) = link.peer.get() {
-                    drop(link.shared.wire.publish(peer, None, bytes).await);
+                    drop(link.shared.wire.publish(peer, None, &bytes).await);
                 }
             });
         }
@@ -327,12 +327,12 @@ impl Link {
         }
         if let Some(peer) = self.peer.get() {
             let bytes = self.message(0, Frame::Cancel { deadline });
-            if !self.shared.wire.try_publish(peer, bytes.clone()) {
+            if !self.shared.wire.try_publish(peer, &bytes) {
                 let link = self.clone();
                 if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                     runtime.spawn(async move {
                         if let Some(peer) = link.peer.get() {
-                            drop(link.shared.wire.publish(peer, None, bytes).await);
+                            drop(link.shared.wire.publish(peer, None, &bytes).await);
                         }
                     });
                 }

@@ -1,14 +1,28 @@
 //! The NATS connection as the exchanges see it: publish bytes, hear bytes.
+//!
+//! A small client of our own, for three reasons. A general client parses message headers and gives up the whole
+//! connection when one is malformed, which would let any lender cut off everybody: here header blocks are skipped by
+//! their length. It drops messages of a full subscription; here the reader hands each message straight to its
+//! handler. And that hand-over costs no task switch, which is what the warm path is made of.
 
+mod connection;
+mod protocol;
+
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use async_nats::connection::State;
-use bytes::Bytes;
-use futures::{FutureExt as _, StreamExt as _};
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{FabricConfig, FabricError};
+
+/// Bytes that wait for the socket; publishers wait beyond it.
+const OUT_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// A buffer that has grown larger than this is given back.
+const OUT_KEEP_BYTES: usize = 1024 * 1024;
 
 /// A message from NATS.
 pub(crate) struct Inbound<'a> {
@@ -16,109 +30,223 @@ pub(crate) struct Inbound<'a> {
     pub(crate) reply: Option<&'a str>,
     /// NATS says that nobody listens.
     pub(crate) no_responders: bool,
-    pub(crate) payload: Bytes,
+    pub(crate) payload: &'a [u8],
 }
 
+/// Called in the reader: must be quick and must not block.
 pub(crate) type Handler = Arc<dyn Fn(Inbound<'_>) + Send + Sync>;
-
-/// Ends a subscription when dropped.
-pub(crate) struct Subscription {
-    _guard: DropGuard,
-}
-
-#[derive(Clone)]
-pub(crate) struct Wire {
-    nats: async_nats::Client,
-}
 
 /// The connection is down.
 #[derive(Debug)]
 pub(crate) struct Down;
 
-impl Wire {
-    pub(crate) async fn connect(config: &FabricConfig) -> Result<Self, FabricError> {
-        let pair =
-            nkeys::KeyPair::from_seed(&config.credentials.seed).map_err(|e| FabricError::Credentials(e.to_string()))?;
-        let pair = Arc::new(pair);
-        let options = async_nats::ConnectOptions::with_jwt(config.credentials.jwt.clone(), move |nonce| {
-            let pair = pair.clone();
-            async move { pair.sign(&nonce).map_err(async_nats::AuthError::new) }
-        })
-        .name(&config.name)
-        .ping_interval(Duration::from_secs(2))
-        .client_capacity(4096)
-        .reconnect_delay_callback(|attempt| if attempt == 0 { Duration::ZERO } else { Duration::from_millis(100) });
-        let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
-        let nats = options
-            .connect(servers)
-            .await
-            .map_err(|e| FabricError::Connect { url: config.url.clone(), reason: e.to_string() })?;
-        Ok(Self { nats })
-    }
+/// One connection, connected again for ever. Ends when the last clone is dropped.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    core: Arc<Core>,
+    _guard: Arc<DropGuard>,
+}
 
-    pub(crate) fn client(&self) -> &async_nats::Client {
-        &self.nats
+/// What the connection's tasks and its users share.
+struct Core {
+    up: AtomicBool,
+    changed: Notify,
+    out: Mutex<Out>,
+    pending: Notify,
+    drained: Notify,
+    listeners: Mutex<HashMap<u64, Listener>>,
+    next_id: AtomicU64,
+    closed: CancellationToken,
+}
+
+/// What waits for the socket.
+#[derive(Default)]
+struct Out {
+    bytes: BytesMut,
+    /// Who waits for a PONG, in order.
+    pongs: std::collections::VecDeque<oneshot::Sender<()>>,
+}
+
+#[derive(Clone)]
+struct Listener {
+    subject: Arc<str>,
+    queue: Option<&'static str>,
+    handler: Handler,
+}
+
+/// Ends a subscription when dropped.
+pub(crate) struct Subscription {
+    core: Arc<Core>,
+    id: u64,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.core.listeners.lock().remove(&self.id);
+        self.core.write(|out| protocol::unsubscribe(out, self.id));
+    }
+}
+
+impl Wire {
+    /// Connects once; an error is final. After that it reconnects by itself.
+    pub(crate) async fn connect(config: &FabricConfig) -> Result<Self, FabricError> {
+        let closed = CancellationToken::new();
+        let core = Arc::new(Core {
+            up: AtomicBool::new(false),
+            changed: Notify::new(),
+            out: Mutex::default(),
+            pending: Notify::new(),
+            drained: Notify::new(),
+            listeners: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            closed: closed.clone(),
+        });
+        connection::start(core.clone(), config.clone()).await?;
+        Ok(Self { core, _guard: Arc::new(closed.drop_guard()) })
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        self.nats.connection_state() == State::Connected
+        self.core.up.load(Ordering::Acquire)
     }
 
-    pub(crate) async fn publish(&self, subject: &str, reply: Option<String>, payload: Bytes) -> Result<(), Down> {
-        if !self.is_up() {
-            return Err(Down);
+    /// Waits until the connection is up.
+    pub(crate) async fn wait_up(&self) {
+        loop {
+            let changed = self.core.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_up() {
+                return;
+            }
+            changed.await;
         }
-        let sent = match reply {
-            Some(reply) => self.nats.publish_with_reply(subject.to_owned(), reply, payload).await,
-            None => self.nats.publish(subject.to_owned(), payload).await,
-        };
-        sent.map_err(|_| Down)
+    }
+
+    /// Publishes; waits while too much is waiting for the socket.
+    pub(crate) async fn publish(&self, subject: &str, reply: Option<&str>, payload: &[u8]) -> Result<(), Down> {
+        loop {
+            let drained = self.core.drained.notified();
+            tokio::pin!(drained);
+            match self.offer(subject, reply, payload) {
+                Offer::Taken => return Ok(()),
+                Offer::Down => return Err(Down),
+                Offer::Full => drained.as_mut().enable(),
+            };
+            if self.core.has_room() {
+                continue;
+            }
+            drained.await;
+        }
     }
 
     /// Publishes now or not at all.
-    pub(crate) fn try_publish(&self, subject: &str, payload: Bytes) -> bool {
-        matches!(self.publish(subject, None, payload).now_or_never(), Some(Ok(())))
+    pub(crate) fn try_publish(&self, subject: &str, payload: &[u8]) -> bool {
+        matches!(self.offer(subject, None, payload), Offer::Taken)
     }
 
-    pub(crate) async fn subscribe(
-        &self,
-        subject: String,
-        queue: Option<&str>,
-        handler: Handler,
-    ) -> Result<Subscription, FabricError> {
-        let mut subscriber = match queue {
-            Some(queue) => self.nats.queue_subscribe(subject, queue.to_owned()).await,
-            None => self.nats.subscribe(subject).await,
+    fn offer(&self, subject: &str, reply: Option<&str>, payload: &[u8]) -> Offer {
+        let mut out = self.core.out.lock();
+        if !self.is_up() {
+            return Offer::Down;
         }
-        .map_err(|e| FabricError::Subscribe(e.to_string()))?;
-        let ended = CancellationToken::new();
-        let guard = ended.clone().drop_guard();
-        tokio::spawn(async move {
-            loop {
-                let message = tokio::select! {
-                    biased;
-                    () = ended.cancelled() => break,
-                    message = subscriber.next() => message,
-                };
-                let Some(message) = message else { break };
-                handler(Inbound {
-                    subject: &message.subject,
-                    reply: message.reply.as_deref(),
-                    no_responders: message.status == Some(async_nats::StatusCode::NO_RESPONDERS),
-                    payload: message.payload,
-                });
-            }
-            drop(subscriber.unsubscribe().await);
-        });
-        Ok(Subscription { _guard: guard })
+        if out.bytes.len() >= OUT_MAX_BYTES {
+            return Offer::Full;
+        }
+        protocol::publish(&mut out.bytes, subject, reply, payload);
+        drop(out);
+        self.core.pending.notify_one();
+        Offer::Taken
+    }
+
+    pub(crate) fn subscribe(&self, subject: &str, queue: Option<&'static str>, handler: Handler) -> Subscription {
+        let id = self.core.next_id.fetch_add(1, Ordering::Relaxed);
+        let listener = Listener { subject: subject.into(), queue, handler };
+        // Under one lock with the connection's own resubscription, so that it is done exactly once.
+        let mut listeners = self.core.listeners.lock();
+        listeners.insert(id, listener);
+        self.core.write(|out| protocol::subscribe(out, subject, queue, id));
+        drop(listeners);
+        Subscription { core: self.core.clone(), id }
     }
 
     /// The server has seen everything up to now.
     pub(crate) async fn flush(&self) -> Result<(), Down> {
-        self.nats.flush().await.map_err(|_| Down)
+        let (sender, receiver) = oneshot::channel();
+        self.core.ping(sender);
+        receiver.await.map_err(|_| Down)
     }
 
+    /// Sends what waits, then ends the connection.
     pub(crate) async fn close(&self) {
-        drop(tokio::time::timeout(Duration::from_secs(1), self.nats.drain()).await);
+        drop(tokio::time::timeout(std::time::Duration::from_secs(1), self.flush()).await);
+        self.core.closed.cancel();
+    }
+}
+
+enum Offer {
+    Taken,
+    Full,
+    Down,
+}
+
+impl Core {
+    fn has_room(&self) -> bool {
+        !self.up.load(Ordering::Acquire) || self.out.lock().bytes.len() < OUT_MAX_BYTES
+    }
+
+    /// Writes a line, if up: when down, the next connection does what it says anyway.
+    fn write(&self, line: impl FnOnce(&mut BytesMut)) {
+        let mut out = self.out.lock();
+        if self.up.load(Ordering::Acquire) {
+            line(&mut out.bytes);
+            drop(out);
+            self.pending.notify_one();
+        }
+    }
+
+    /// A PING; its PONG is told to `pong`.
+    fn ping(&self, pong: oneshot::Sender<()>) {
+        let mut out = self.out.lock();
+        if self.up.load(Ordering::Acquire) {
+            protocol::ping(&mut out.bytes);
+            out.pongs.push_back(pong);
+            drop(out);
+            self.pending.notify_one();
+        }
+    }
+
+    fn listener(&self, id: u64) -> Option<Handler> {
+        self.listeners.lock().get(&id).map(|listener| listener.handler.clone())
+    }
+
+    /// A new connection: everything of the old one is forgotten, all subscriptions are made again.
+    fn went_up(&self) {
+        let listeners = self.listeners.lock();
+        let mut out = self.out.lock();
+        out.bytes.clear();
+        out.pongs.clear();
+        for (id, listener) in listeners.iter() {
+            protocol::subscribe(&mut out.bytes, &listener.subject, listener.queue, *id);
+        }
+        self.up.store(true, Ordering::Release);
+        drop(out);
+        self.pending.notify_one();
+        self.changed.notify_waiters();
+    }
+
+    fn went_down(&self) {
+        let mut out = self.out.lock();
+        self.up.store(false, Ordering::Release);
+        out.bytes = BytesMut::new();
+        out.pongs.clear();
+        drop(out);
+        self.drained.notify_waiters();
+    }
+}
+
+impl Inbound<'_> {
+    /// The payload as its own bytes.
+    pub(crate) fn bytes(&self) -> Bytes {
+        Bytes::copy_from_slice(self.payload)
     }
 }

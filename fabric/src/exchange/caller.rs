@@ -93,7 +93,7 @@ impl Call {
             fin: start.fin,
         };
         let bytes = link.message(link.open_place(), open);
-        if shared.wire.publish(&subject, Some(reply_to), bytes).await.is_err() {
+        if shared.wire.publish(&subject, Some(&reply_to), &bytes).await.is_err() {
             link.fail(Failure::Lost);
             return Err(CallError::Disconnected("the connection to NATS is down".to_owned()));
         }
@@ -129,14 +129,10 @@ impl Call {
 }
 
 async fn wait_until_up(shared: &Shared, within: Duration) -> Result<(), CallError> {
-    let until = Instant::now() + within;
-    while !shared.wire.is_up() {
-        if Instant::now() >= until {
-            return Err(CallError::Disconnected("the connection to NATS is down".to_owned()));
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    if shared.wire.is_up() || tokio::time::timeout(within, shared.wire.wait_up()).await.is_ok() {
+        return Ok(());
     }
-    Ok(())
+    Err(CallError::Disconnected("the connection to NATS is down".to_owned()))
 }
 
 /// Takes what is there at once. True: that is all, or enough.

@@ -70,6 +70,6 @@ impl Link {
         let Some(peer) = self.peer.get() else { return };
         let sent = self.state.lock().outflow.published();
         let bytes = self.message(sent, Frame::Heartbeat);
-        self.shared.wire.try_publish(peer, bytes);
+        self.shared.wire.try_publish(peer, &bytes);
     }
 }
