@@ -194,9 +194,12 @@ fn is_a_run(answer: &Response<Bytes>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A figure's name, and where it is in a sample.
+type Kind = (&'static str, fn(&Sample) -> f64);
+
 /// Each contender's figures, and the platform's over each of the others'.
 fn measured_figures(names: &[&str], samples: &[Vec<Sample>]) -> Vec<Figure> {
-    const KINDS: [(&str, fn(&Sample) -> f64); 3] = [
+    const KINDS: [Kind; 3] = [
         ("throughput_per_second", |sample| sample.throughput_per_second),
         ("latency_p50_us", |sample| sample.p50_us),
         ("latency_p99_us", |sample| sample.p99_us),

@@ -141,3 +141,60 @@ async fn lane(
     }
     Ok(lane)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers everything with 200; every tenth connection dies in the middle of an answer.
+    async fn server() -> std::net::SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(tokio::spawn(async move {
+            for number in 0_u32.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                drop(tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {
+                        let cut = number.is_multiple_of(10);
+                        let answer: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                        let sent = if cut { &answer[..answer.len() - 1] } else { answer };
+                        if stream.write_all(sent).await.is_err() || cut {
+                            break;
+                        }
+                    }
+                }));
+            }
+        }));
+        address
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn successes_and_failures_are_told_apart() {
+        let target = Target::new(server().await, "/");
+        let good = |answer: &hyper::Response<bytes::Bytes>| {
+            anyhow::ensure!(answer.body() == "ok");
+            Ok(())
+        };
+        let sample = http(target.clone(), 4, Duration::from_millis(200), good).await.unwrap();
+        assert_eq!(sample.failures, 1, "{:?}", sample.first_failure);
+        assert!(sample.successes > 100 && sample.throughput_per_second > 100.0);
+
+        let bad = |_: &hyper::Response<bytes::Bytes>| anyhow::bail!("not what was wanted");
+        let sample = http(target, 1, Duration::from_millis(50), bad).await.unwrap();
+        assert_eq!((sample.successes, sample.first_failure.as_deref()), (0, Some("not what was wanted")));
+    }
+
+    #[test]
+    fn only_the_measured_time_counts() {
+        let window = Window::from_now(Duration::from_secs(1));
+        let mut lane = Lane::default();
+        lane.record(Ok(()), Instant::now(), &window);
+        let sample = window.sum(vec![lane, Lane { latencies_us: vec![3.0, 1.0, 2.0], ..Lane::default() }]);
+        assert_eq!((sample.successes, sample.throughput_per_second), (1, 3.0));
+        assert_eq!((sample.p50_us, sample.p99_us), (2.0, 3.0));
+    }
+}

@@ -116,3 +116,39 @@ async fn connect(url: &str, options: impl Fn() -> async_nats::ConnectOptions) ->
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binary() -> std::path::PathBuf {
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
+        let cache = cache.or_else(|| Some(std::env::home_dir()?.join(".cache"))).unwrap();
+        std::env::var_os("CROWDCLOUD_NATS_SERVER").map_or(cache.join("crowdcloud/bin/nats-server"), Into::into)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_echo_answers_every_request() {
+        let echo = Echo::start(&binary()).await.unwrap();
+        let sample = echo.load(4, Duration::from_millis(300)).await.unwrap();
+        assert_eq!((sample.failures, sample.first_failure), (0, None));
+        assert!(sample.successes > 100 && sample.throughput_per_second > 100.0);
+        assert!(sample.p50_us > 0.0 && sample.p50_us <= sample.p99_us);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_server_of_a_platform_counts_its_messages() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = fabric::Authority::open(&folder.path().join("keys")).unwrap();
+        let config = fabric::NatsServerConfig {
+            binary: binary(),
+            folder: folder.path().join("nats"),
+            listen: "127.0.0.1:0".parse().unwrap(),
+        };
+        let server = fabric::NatsServer::start(config, &authority).await.unwrap();
+        let counter = Counter::connect(&server.url(), &folder.path().join("keys")).await.unwrap();
+        let before = counter.messages_in().await.unwrap();
+        assert!(counter.messages_in().await.unwrap() > before, "its own request was one");
+        server.stop().await;
+    }
+}
