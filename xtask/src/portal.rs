@@ -1,17 +1,151 @@
-//! Builds the portal: the Sycamore app for wasm, its JavaScript glue, its styles.
+//! Builds the portal: the Sycamore app for wasm, its JavaScript glue, its styles, one page that loads them.
+//! Every file but the page has its content's hash in its name, so that browsers may keep it for ever.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::bail;
-use componentize::Toolchain;
+use anyhow::Context;
+use componentize::{TARGET, Toolchain};
+use wasm_bindgen_cli_support::Bindgen;
 
 use crate::workspace::Workspace;
 
+/// What the glue is called before its hash is known.
+const NAME: &str = "portal";
+
+/// Files by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
 /// Builds it; the folder that holds its files.
 pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
-    let dir = workspace.root.join("web");
-    let mut cargo = toolchain.cargo_build(&dir);
+    let web = workspace.root.join("web");
+    let mut cargo = toolchain.cargo_build(&web);
     cargo.args(["--profile", "portal"]);
     crate::steps::succeed(&mut cargo)?;
-    bail!("the portal is not assembled yet")
+    let module = toolchain.target_dir().join(TARGET).join("portal").join("web.wasm");
+    let work = workspace.target.join("portal");
+    let glue = bind(&module, &work.join("glue"))?;
+    let dist = work.join("dist");
+    place(&dist, &assemble(&web, glue)?)?;
+    Ok(dist)
+}
+
+/// The module as the glue wants it, and the glue.
+struct Glue {
+    script: Vec<u8>,
+    module: Vec<u8>,
+}
+
+fn bind(module: &Path, out: &Path) -> anyhow::Result<Glue> {
+    let mut bindgen = Bindgen::new();
+    bindgen.input_path(module).out_name(NAME).typescript(false);
+    bindgen.web(true)?.generate(out).context("the JavaScript glue cannot be made")?;
+    let bound = out.join(format!("{NAME}_bg.wasm"));
+    let smaller = out.join(format!("{NAME}_opt.wasm"));
+    let module = if optimize(&bound, &smaller) { &smaller } else { &bound };
+    Ok(Glue { script: std::fs::read(out.join(format!("{NAME}.js")))?, module: std::fs::read(module)? })
+}
+
+/// Makes the module smaller, where binaryen is there and knows all that the module uses.
+fn optimize(from: &Path, to: &Path) -> bool {
+    const KNOWN: [&str; 6] = [
+        "--enable-bulk-memory",
+        "--enable-multivalue",
+        "--enable-mutable-globals",
+        "--enable-nontrapping-float-to-int",
+        "--enable-reference-types",
+        "--enable-sign-ext",
+    ];
+    let done = Command::new("wasm-opt").arg("-Oz").args(KNOWN).arg(from).arg("-o").arg(to).output();
+    done.is_ok_and(|done| done.status.success())
+}
+
+/// All files of the portal, with names that point at each other.
+fn assemble(web: &Path, glue: Glue) -> anyhow::Result<Files> {
+    let source = |name: &str| {
+        let path = web.join(name);
+        std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
+    };
+    let mut files = Files::new();
+    let module = add(&mut files, NAME, "wasm", glue.module);
+    let script = add(&mut files, NAME, "js", glue.script);
+    let style = add(&mut files, NAME, "css", styles(&web.join("style"))?.into_bytes());
+    let icon = add(&mut files, "icon", "svg", source("icon.svg")?.into_bytes());
+    let boot = fill(&source("boot.js")?, &[("glue", &script), ("wasm", &module)]);
+    let boot = add(&mut files, "boot", "js", boot.into_bytes());
+    let names = [("boot", &boot), ("glue", &script), ("wasm", &module), ("style", &style), ("icon", &icon)];
+    files.insert("index.html".to_owned(), fill(&source("index.html")?, &names).into_bytes());
+    Ok(files)
+}
+
+/// The style sheets, in the order of their names.
+fn styles(folder: &Path) -> anyhow::Result<String> {
+    let listed = std::fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+    let mut sheets = listed.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<PathBuf>>>()?;
+    sheets.sort();
+    Ok(sheets.iter().map(std::fs::read_to_string).collect::<std::io::Result<Vec<String>>>()?.concat())
+}
+
+fn add(files: &mut Files, stem: &str, extension: &str, content: Vec<u8>) -> String {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    let name = format!("{stem}-{:016x}.{extension}", hasher.finish());
+    files.insert(name.clone(), content);
+    name
+}
+
+/// `{{name}}` becomes its value.
+fn fill(template: &str, values: &[(&str, &String)]) -> String {
+    values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
+}
+
+/// Makes the folder hold just these files. What has not changed is not touched: the gateway that embeds them is
+/// then not built again.
+fn place(dist: &Path, files: &Files) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dist).with_context(|| format!("{} cannot be made", dist.display()))?;
+    for entry in std::fs::read_dir(dist)? {
+        let entry = entry?;
+        if !entry.file_name().to_str().is_some_and(|name| files.contains_key(name)) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    for (name, content) in files {
+        let path = dist.join(name);
+        if std::fs::read(&path).ok().as_ref() != Some(content) {
+            std::fs::write(&path, content).with_context(|| format!("{} cannot be written", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Files, add, fill, place};
+
+    #[test]
+    fn names_follow_the_content() {
+        let mut files = Files::new();
+        let one = add(&mut files, "portal", "css", b"a{}".to_vec());
+        assert_eq!(one, add(&mut files, "portal", "css", b"a{}".to_vec()));
+        assert_ne!(one, add(&mut files, "portal", "css", b"b{}".to_vec()));
+        assert_eq!(one.len(), "portal-.css".len() + 16);
+    }
+
+    #[test]
+    fn templates_name_files() {
+        assert_eq!(fill("<a href=\"/{{style}}\">{{x}}", &[("style", &"s.css".to_owned())]), "<a href=\"/s.css\">{{x}}");
+    }
+
+    #[test]
+    fn the_folder_holds_the_newest_build_only() {
+        let dist = std::env::temp_dir().join(format!("crowdcloud-portal-{}", std::process::id()));
+        let files = |name: &str| Files::from([(name.to_owned(), b"x".to_vec())]);
+        place(&dist, &files("old.js")).unwrap();
+        place(&dist, &files("new.js")).unwrap();
+        let names: Vec<_> = std::fs::read_dir(&dist).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        std::fs::remove_dir_all(&dist).unwrap();
+        assert_eq!(names, ["new.js"]);
+    }
 }

@@ -1,0 +1,177 @@
+//! Every call that the portal makes, with its path and types: one place to compare with the API document.
+
+use protocol::api::{
+    AcceptInvitation, Alias, ChangeFunction, ChangePassword, ChangeRole, CreateAccount, CreateFunction,
+    CreateInvitation, CreateKey, CreateVersion, Function, Invitation, InvitationPreview, Invocation, Key, Login, Me,
+    Member, Membership, Node, Page, Rollback, Session, SetAlias, Signup, TestAnswer, TestCall, Version,
+};
+use protocol::node::LogLine;
+use protocol::{InvitationId, KeyId, RunId, SessionId, UserId};
+
+use crate::api::{Call, Result};
+use crate::nav::encode;
+
+/// Rows that a list asks for at once.
+pub(crate) const ROWS_MAX: u32 = 100;
+/// Lines of a live log.
+pub(crate) const LOG_LINES: u32 = 300;
+/// Rows of a live list.
+pub(crate) const LIVE_ROWS: u32 = 50;
+
+pub(crate) async fn me() -> Result<Me> {
+    Call::get("/me").send().await
+}
+
+pub(crate) async fn signup(body: &Signup) -> Result<Me> {
+    Call::post("/signup").json(body).await
+}
+
+pub(crate) async fn login(body: &Login) -> Result<Me> {
+    Call::post("/sessions").json(body).await
+}
+
+pub(crate) async fn logout() -> Result<()> {
+    Call::delete("/sessions/current").send().await
+}
+
+pub(crate) async fn sessions() -> Result<Page<Session>> {
+    Call::get("/sessions").send().await
+}
+
+pub(crate) async fn end_session(id: SessionId) -> Result<()> {
+    Call::delete(&format!("/sessions/{id}")).send().await
+}
+
+pub(crate) async fn change_password(body: &ChangePassword) -> Result<()> {
+    Call::put("/me/password").json(body).await
+}
+
+pub(crate) async fn create_account(body: &CreateAccount) -> Result<Membership> {
+    Call::post("/accounts").json(body).await
+}
+
+pub(crate) async fn members(account: &str) -> Result<Page<Member>> {
+    Call::get(&format!("/members?limit={ROWS_MAX}")).of(account).send().await
+}
+
+pub(crate) async fn change_role(account: &str, user: UserId, body: &ChangeRole) -> Result<Member> {
+    Call::patch(&format!("/members/{user}")).of(account).json(body).await
+}
+
+pub(crate) async fn remove_member(account: &str, user: UserId) -> Result<()> {
+    Call::delete(&format!("/members/{user}")).of(account).send().await
+}
+
+pub(crate) async fn invitations(account: &str) -> Result<Page<Invitation>> {
+    Call::get(&format!("/invitations?limit={ROWS_MAX}")).of(account).send().await
+}
+
+pub(crate) async fn invite(account: &str, body: &CreateInvitation) -> Result<Invitation> {
+    Call::post("/invitations").of(account).json(body).await
+}
+
+pub(crate) async fn withdraw_invitation(account: &str, id: InvitationId) -> Result<()> {
+    Call::delete(&format!("/invitations/{id}")).of(account).send().await
+}
+
+pub(crate) async fn invitation(token: &str) -> Result<InvitationPreview> {
+    Call::get(&format!("/invitations/by-token/{}", encode(token))).send().await
+}
+
+pub(crate) async fn accept_invitation(body: &AcceptInvitation) -> Result<Membership> {
+    Call::post("/invitations/accept").json(body).await
+}
+
+pub(crate) async fn keys(account: &str) -> Result<Page<Key>> {
+    Call::get(&format!("/keys?limit={ROWS_MAX}")).of(account).send().await
+}
+
+pub(crate) async fn create_key(account: &str, body: &CreateKey) -> Result<Key> {
+    Call::post("/keys").of(account).json(body).await
+}
+
+pub(crate) async fn revoke_key(account: &str, id: KeyId) -> Result<()> {
+    Call::delete(&format!("/keys/{id}")).of(account).send().await
+}
+
+pub(crate) async fn functions(account: &str) -> Result<Page<Function>> {
+    Call::get(&format!("/functions?limit={ROWS_MAX}")).of(account).send().await
+}
+
+pub(crate) async fn function(account: &str, name: &str) -> Result<Function> {
+    Call::get(&format!("/functions/{}", encode(name))).of(account).send().await
+}
+
+pub(crate) async fn create_function(account: &str, body: &CreateFunction) -> Result<Function> {
+    Call::post("/functions").of(account).json(body).await
+}
+
+pub(crate) async fn change_function(account: &str, name: &str, body: &ChangeFunction) -> Result<Function> {
+    Call::patch(&format!("/functions/{name}")).of(account).json(body).await
+}
+
+pub(crate) async fn delete_function(account: &str, name: &str) -> Result<()> {
+    Call::delete(&format!("/functions/{name}")).of(account).send().await
+}
+
+pub(crate) async fn versions(account: &str, function: &str) -> Result<Page<Version>> {
+    Call::get(&format!("/functions/{function}/versions?limit={ROWS_MAX}")).of(account).send().await
+}
+
+pub(crate) async fn version(account: &str, function: &str, number: u32) -> Result<Version> {
+    Call::get(&format!("/functions/{function}/versions/{number}")).of(account).send().await
+}
+
+pub(crate) async fn create_version(account: &str, function: &str, body: &CreateVersion) -> Result<Version> {
+    Call::post(&format!("/functions/{function}/versions")).of(account).json(body).await
+}
+
+pub(crate) async fn rollback(account: &str, function: &str, body: &Rollback) -> Result<Alias> {
+    Call::post(&format!("/functions/{function}/rollback")).of(account).json(body).await
+}
+
+pub(crate) async fn set_alias(
+    account: &str,
+    function: &str,
+    alias: &str,
+    etag: Option<&str>,
+    body: &SetAlias,
+) -> Result<Alias> {
+    let call = Call::put(&format!("/functions/{function}/aliases/{alias}")).of(account);
+    let call = match etag {
+        Some(etag) => call.if_match(etag),
+        None => call,
+    };
+    call.json(body).await
+}
+
+pub(crate) async fn delete_alias(account: &str, function: &str, alias: &str) -> Result<()> {
+    Call::delete(&format!("/functions/{function}/aliases/{alias}")).of(account).send().await
+}
+
+pub(crate) async fn test(account: &str, function: &str, body: &TestCall) -> Result<TestAnswer> {
+    Call::post(&format!("/functions/{function}/test")).of(account).json(body).await
+}
+
+pub(crate) async fn invocations(account: &str, function: Option<&str>) -> Result<Page<Invocation>> {
+    let filter = function.map(|name| format!("&function={name}")).unwrap_or_default();
+    Call::get(&format!("/invocations?limit={LIVE_ROWS}{filter}")).of(account).send().await
+}
+
+pub(crate) async fn invocation(account: &str, run: RunId) -> Result<Invocation> {
+    Call::get(&format!("/invocations/{run}")).of(account).send().await
+}
+
+/// The newest lines that a function's runs wrote.
+pub(crate) async fn logs(account: &str, function: &str) -> Result<Vec<LogLine>> {
+    Call::get(&format!("/functions/{function}/logs?limit={LOG_LINES}")).of(account).lines().await
+}
+
+pub(crate) async fn run_logs(account: &str, run: RunId) -> Result<Vec<LogLine>> {
+    let page: Page<LogLine> = Call::get(&format!("/invocations/{run}/logs")).of(account).send().await?;
+    Ok(page.items)
+}
+
+pub(crate) async fn nodes(account: &str) -> Result<Page<Node>> {
+    Call::get(&format!("/nodes?limit={ROWS_MAX}")).of(account).send().await
+}

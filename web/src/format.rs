@@ -1,0 +1,120 @@
+//! Quantities as people read them.
+
+/// A duration: `840 µs`, `12.4 ms`, `1.32 s`, `2 m 05 s`.
+pub(crate) fn micros(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..100_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        100_000..1_000_000 => format!("{} ms", us / 1_000),
+        1_000_000..60_000_000 => format!("{}.{:02} s", us / 1_000_000, us % 1_000_000 / 10_000),
+        _ => format!("{} m {:02} s", us / 60_000_000, us / 1_000_000 % 60),
+    }
+}
+
+/// A number of bytes: `312 B`, `54.1 KiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    let text = protocol::ByteSize(count).to_string();
+    let unit = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    format!("{} {}", &text[..unit], &text[unit..])
+}
+
+/// How long ago, from milliseconds: `now`, `12 s ago`, `3 h ago`; or ahead: `in 6 d`.
+pub(crate) fn relative(then_ms: i64, now_ms: i64) -> String {
+    let apart = now_ms.saturating_sub(then_ms);
+    let seconds = apart.unsigned_abs() / 1_000;
+    let amount = match seconds {
+        0..5 => return "now".to_owned(),
+        5..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    };
+    if apart >= 0 { format!("{amount} ago") } else { format!("in {amount}") }
+}
+
+/// A count with its noun: `1 run`, `3 runs`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// The meaning of an HTTP status, in a word or three.
+pub(crate) fn status_text(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        409 => "Conflict",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "",
+    }
+}
+
+/// A word for a shell, quoted where it must be.
+pub(crate) fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, count, micros, relative, shell};
+
+    #[test]
+    fn durations_have_three_figures_at_most() {
+        let texts = [0, 840, 1_000, 12_449, 840_123, 1_320_000, 125_000_000].map(micros);
+        assert_eq!(texts, ["0 µs", "840 µs", "1.0 ms", "12.4 ms", "840 ms", "1.32 s", "2 m 05 s"]);
+    }
+
+    #[test]
+    fn bytes_have_a_unit() {
+        assert_eq!(bytes(312), "312 B");
+        assert_eq!(bytes(55_398), "54 KiB");
+    }
+
+    #[test]
+    fn times_are_told_from_now() {
+        assert_eq!(relative(1_000, 2_000), "now");
+        assert_eq!(relative(0, 12_000), "12 s ago");
+        assert_eq!(relative(0, 90 * 60_000), "1 h ago");
+        assert_eq!(relative(7 * 86_400_000, 0), "in 7 d");
+    }
+
+    #[test]
+    fn nouns_agree() {
+        assert_eq!([count(1, "run"), count(0, "run")], ["1 run", "0 runs"]);
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(shell("photo.jpg"), "photo.jpg");
+        assert_eq!(shell("a b"), "'a b'");
+        assert_eq!(shell("it's"), r"'it'\''s'");
+        assert_eq!(shell(""), "''");
+    }
+}

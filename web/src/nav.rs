@@ -1,0 +1,102 @@
+//! Moving about: the history integration, which keeps queries (the router's own drops them), and a few helpers.
+
+use sycamore::prelude::*;
+use sycamore_router::Integration;
+use wasm_bindgen::prelude::*;
+
+/// Ties the router to the browser's history.
+pub(crate) struct History;
+
+impl Integration for History {
+    fn current_pathname(&self) -> String {
+        pathname()
+    }
+
+    fn on_popstate(&self, f: Box<dyn FnMut()>) {
+        let closure = Closure::wrap(f);
+        drop(window().add_event_listener_with_callback("popstate", closure.as_ref().unchecked_ref()));
+        closure.forget();
+    }
+
+    fn click_handler(&self) -> Box<dyn Fn(web_sys::MouseEvent)> {
+        Box::new(|event| {
+            if let Some(href) = followed_link(&event) {
+                event.prevent_default();
+                go(&href);
+            }
+        })
+    }
+}
+
+/// The place that a plain click on a link of ours leads to.
+fn followed_link(event: &web_sys::MouseEvent) -> Option<String> {
+    let modified = event.meta_key() || event.ctrl_key() || event.shift_key() || event.alt_key();
+    if modified || event.button() != 0 || event.default_prevented() {
+        return None;
+    }
+    let element = event.target()?.dyn_into::<web_sys::Element>().ok()?;
+    let link = element.closest("a[href]").ok()??.dyn_into::<web_sys::HtmlAnchorElement>().ok()?;
+    let ours = window().location().origin().is_ok_and(|origin| origin == link.origin());
+    if !ours || link.rel() == "external" || !link.target().is_empty() || link.has_attribute("download") {
+        return None;
+    }
+    Some(format!("{}{}{}", link.pathname(), link.search(), link.hash()))
+}
+
+/// Goes to a place of the portal, leaving the present one in the history.
+pub(crate) fn go(href: &str) {
+    sycamore_router::navigate(href);
+}
+
+/// Goes to a place of the portal in place of the present one.
+pub(crate) fn replace(href: &str) {
+    sycamore_router::navigate_replace(href);
+}
+
+/// The path of the present URL.
+pub(crate) fn pathname() -> String {
+    window().location().pathname().unwrap_or_default()
+}
+
+/// Scheme, host and port of the portal.
+pub(crate) fn origin() -> String {
+    window().location().origin().unwrap_or_default()
+}
+
+/// A value of the present URL's query.
+pub(crate) fn query(name: &str) -> Option<String> {
+    let search = window().location().search().ok()?;
+    web_sys::UrlSearchParams::new_with_str(&search).ok()?.get(name).filter(|value| !value.is_empty())
+}
+
+/// Sets a value of the present URL's query, without a new entry in the history.
+pub(crate) fn set_query(name: &str, value: Option<&str>) {
+    let search = window().location().search().unwrap_or_default();
+    let Ok(params) = web_sys::UrlSearchParams::new_with_str(&search) else { return };
+    match value {
+        Some(value) => params.set(name, value),
+        None => params.delete(name),
+    }
+    let query = String::from(params.to_string());
+    let url = if query.is_empty() { pathname() } else { format!("{}?{query}", pathname()) };
+    if let Ok(history) = window().history() {
+        drop(history.replace_state_with_url(&JsValue::UNDEFINED, "", Some(&url)));
+    }
+}
+
+/// Where to go after a log-in: the `next` of the query, where it is a path of ours.
+pub(crate) fn next_or(fallback: &str) -> String {
+    query("next")
+        .filter(|next| next.starts_with('/') && !next.starts_with("//") && !next.contains('\\'))
+        .unwrap_or_else(|| fallback.to_owned())
+}
+
+/// A value, fit for a part of a path or of a query.
+pub(crate) fn encode(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// The window's title.
+pub(crate) fn title(text: &str) {
+    document().set_title(&if text.is_empty() { "CrowdCloud".to_owned() } else { format!("{text} · CrowdCloud") });
+}

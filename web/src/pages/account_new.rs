@@ -1,0 +1,44 @@
+//! A further account of the same user.
+
+use protocol::api::CreateAccount;
+use sycamore::prelude::*;
+
+use crate::calls;
+use crate::load::Action;
+use crate::nav;
+use crate::pages::auth::{KINDS, kind_of, name_hint};
+use crate::session::Session;
+use crate::ui::form::{self, Text};
+use crate::ui::page;
+
+/// The page.
+pub(crate) fn account_new() -> View {
+    let session = Session::get();
+    let name = create_signal(String::new());
+    let kind = create_signal("company".to_owned());
+    let action = Action::new();
+    let submit = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        let body = CreateAccount { name: name.get_clone(), kind: kind_of(&kind.get_clone()) };
+        action.run(async move {
+            let made = calls::create_account(&body).await?;
+            session.refresh().await;
+            nav::go(&format!("/a/{}", made.account.name));
+            Ok(())
+        });
+    };
+    let how = Text { name: "account", placeholder: "analytical-engines", code: true, ..Text::default() };
+    view! {
+        (page::head("New account", "Functions, nodes and keys belong to an account. You will be its owner.", view! {}))
+        form(class="form narrow", on:submit=submit) {
+            (form::choices("Kind", "kind", kind, KINDS))
+            label(class="field") {
+                span(class="field-label") { "Account name" }
+                (form::text(name, how))
+                span(class="hint") { (name_hint(&name.get_clone(), format!("Functions will be at /f/{}/…", name.get_clone()))) }
+            }
+            (action.view())
+            (form::submit("Create the account", "Creating…", action))
+        }
+    }
+}

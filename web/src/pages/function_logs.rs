@@ -1,0 +1,181 @@
+//! A function's runs and what they wrote, live. The URL's `run` shows one run alone.
+
+use protocol::RunId;
+use protocol::api::Invocation;
+use protocol::node::{LogLine, LogStream};
+use sycamore::prelude::*;
+
+use crate::api::Trouble;
+use crate::calls;
+use crate::format;
+use crate::load::{Load, Resource, placeholder};
+use crate::nav;
+use crate::pages::function::Subject;
+use crate::ui::code::code_block;
+use crate::ui::copy::{id_chip, short_id};
+use crate::ui::page::{self, badge};
+use crate::ui::run_bar::{Phases, legend, run_bar};
+use crate::ui::runs::{outcome_words, runs_table};
+use crate::ui::time::time;
+use crate::ui::trouble::trouble_view;
+
+/// The tab.
+pub(crate) fn logs(subject: Subject) -> View {
+    let run = sycamore_router::use_search_query("run");
+    View::from_dynamic(move || match run.get_clone().filter(|run| !run.is_empty()) {
+        Some(run) => one(&subject, &run),
+        None => all(&subject),
+    })
+}
+
+fn all(subject: &Subject) -> View {
+    let (account, name) = (subject.here.account.clone(), subject.name.clone());
+    let runs = Resource::live(move || {
+        let (account, name) = (account.clone(), name.clone());
+        async move { calls::invocations(&account, Some(&name)).await }
+    });
+    let here = subject.here.clone();
+    let stage = create_selector(move || match runs.data.get_clone() {
+        Load::Waiting => Load::Waiting,
+        Load::Ready(page) => Load::Ready(page.items.is_empty()),
+        Load::Failed(trouble) => Load::Failed(trouble),
+    });
+    let test = subject.tab("test");
+    let table = View::from_dynamic(move || match stage.get_clone() {
+        Load::Waiting => placeholder(3),
+        Load::Failed(trouble) => trouble_view(trouble),
+        Load::Ready(true) => {
+            let test = test.clone();
+            view! { p(class="nothing") { "No runs yet. " a(href=test) { "Call it from here" } "." } }
+        }
+        Load::Ready(false) => runs_table(&here, runs, false),
+    });
+    let command = code_block(format!("crowdcloud logs {} -f --account {}", subject.name, subject.account()), "command");
+    let output =
+        page::section("Output", "What the runs wrote to stdout and stderr, newest last.", output(subject, None));
+    view! {
+        section(class="section") { div(class="section-head") { h2 { "Runs" } (legend()) } (table) }
+        (output)
+        p(class="soft as") { "As CLI" }
+        (command)
+    }
+}
+
+fn one(subject: &Subject, text: &str) -> View {
+    let Ok(run) = text.parse::<RunId>() else {
+        return trouble_view(Trouble::here("not_found", format!("{text} is not a run's id."), "Check the link."));
+    };
+    let account = subject.here.account.clone();
+    let detail = Resource::live(move || {
+        let account = account.clone();
+        async move { calls::invocation(&account, run).await }
+    });
+    let back = subject.tab("logs");
+    let head = id_chip(&run.to_string());
+    let facts = detail.view(3, facts);
+    let output = page::section("Output", "", output(subject, Some(run)));
+    view! {
+        section(class="section") {
+            div(class="section-head") { h2 { "Run " (head) } a(href=back) { "All runs" } }
+            (facts)
+        }
+        (output)
+    }
+}
+
+fn facts(run: Invocation) -> View {
+    let (tone, word) = outcome_words(&run);
+    let phases = Phases {
+        wall_us: run.wall_us,
+        ran_us: run.usage.wall_us,
+        lane: run.lane,
+        outcome: run.outcome,
+        settled: run.settled,
+        full_us: run.wall_us,
+    };
+    let (bar, answer) = (run_bar(phases), badge(tone, word));
+    let request = format!("{} {}", run.method, run.path);
+    let version = format!("v{}", run.version);
+    let platform = format::micros(run.wall_us.saturating_sub(run.usage.wall_us));
+    let ran = format::micros(run.usage.wall_us);
+    let total = format::micros(run.wall_us);
+    let cpu = format::micros(run.usage.cpu_us);
+    let memory = format::bytes(run.usage.memory_peak.0);
+    let traffic = format!("{} in · {} out", format::bytes(run.usage.bytes_in.0), format::bytes(run.usage.bytes_out.0));
+    let node = run.node.map(|node| id_chip(&node.to_string()));
+    let settled = if run.settled { badge("good", "settled") } else { badge("warn", "settling") };
+    let lane = match run.lane {
+        protocol::Lane::Wasm => badge("wasm", "wasm"),
+        protocol::Lane::Vm => badge("vm", "vm"),
+    };
+    view! {
+        div(class="run-bar-large") { (bar) }
+        dl(class="phases") {
+            div { dt { "Queued, placed, started" } dd { (platform) } }
+            div { dt { "Ran" } dd { (ran) } }
+            div { dt { "In all" } dd { (total) } }
+            div { dt { "Bill" } dd { (settled) } }
+        }
+        dl(class="facts") {
+            dt { "Answer" } dd { (answer) }
+            dt { "Request" } dd(class="mono") { (request) }
+            dt { "Version" } dd { (version) }
+            dt { "Received" } dd { (time(run.received)) }
+            dt { "Lane" } dd { (lane) }
+            dt { "Node" } dd { (node) }
+            dt { "CPU" } dd { (cpu) }
+            dt { "Peak memory" } dd { (memory) }
+            dt { "Bytes" } dd { (traffic) }
+        }
+    }
+}
+
+/// Lines of a run, or of all runs; live.
+pub(crate) fn output(subject: &Subject, run: Option<RunId>) -> View {
+    let (account, name) = (subject.here.account.clone(), subject.name.clone());
+    let whole = run.is_none();
+    let lines = Resource::live(move || {
+        let (account, name) = (account.clone(), name.clone());
+        async move {
+            match run {
+                Some(run) => calls::run_logs(&account, run).await,
+                None => calls::logs(&account, &name).await,
+            }
+        }
+    });
+    lines.view(3, move |lines| log(lines, whole))
+}
+
+fn log(mut lines: Vec<LogLine>, whole: bool) -> View {
+    if lines.is_empty() {
+        return view! { p(class="nothing") { "Nothing was written." } };
+    }
+    lines.sort_by_key(|line| (line.at, line.run, line.sequence));
+    let lines: Vec<View> = lines.into_iter().map(|line| log_line(line, whole)).collect();
+    view! { div(class="log", role="log", tabindex="0", aria-label="Output") { (lines) } }
+}
+
+fn log_line(line: LogLine, whole: bool) -> View {
+    let (class, source) = match line.stream {
+        LogStream::Stdout => ("log-line", "out"),
+        LogStream::Stderr => ("log-line err", "err"),
+        LogStream::Platform => ("log-line platform", "platform"),
+    };
+    let at = line.at.to_string();
+    let clock = at.get(11..23).unwrap_or(&at).trim_end_matches('Z').to_owned();
+    let run = whole.then(|| {
+        let id = line.run.to_string();
+        let href = format!("{}?run={id}", nav::pathname());
+        let short = short_id(&id);
+        view! { a(class="log-run", href=href) { (short) } }
+    });
+    let text = line.text;
+    view! {
+        div(class=class) {
+            span(class="log-at", title=at) { (clock) }
+            (run)
+            span(class="log-stream") { (source) }
+            span(class="log-text") { (text) }
+        }
+    }
+}

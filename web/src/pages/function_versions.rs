@@ -1,0 +1,167 @@
+//! A function's versions and aliases: what is live, what was, and the way back.
+
+use protocol::api::{Page, Rollback, Version, VersionState};
+use sycamore::prelude::*;
+
+use crate::calls;
+use crate::format;
+use crate::load::{Load, Resource, sleep};
+use crate::nav;
+use crate::pages::function::Subject;
+use crate::pages::function_aliases;
+use crate::pages::function_new::{Deploy, drop_zone, progress};
+use crate::ui::code::code_block;
+use crate::ui::dialog::{Confirm, confirm};
+use crate::ui::form;
+use crate::ui::page::{self, badge};
+use crate::ui::time::time;
+use crate::ui::trouble::trouble_view;
+
+/// How often the list is asked for while a version compiles.
+const COMPILING_POLL_MS: i32 = 2_000;
+
+/// The tab.
+pub(crate) fn versions(subject: Subject) -> View {
+    let (account, name) = (subject.here.account.clone(), subject.name.clone());
+    let list = Resource::new(move || {
+        let (account, name) = (account.clone(), name.clone());
+        async move { calls::versions(&account, &name).await }
+    });
+    create_effect(move || {
+        let compiling = matches!(list.data.get_clone(), Load::Ready(page) if page.items.iter().any(|v| v.state == VersionState::Compiling));
+        if compiling {
+            sycamore::futures::spawn_local_scoped(async move {
+                sleep(COMPILING_POLL_MS).await;
+                list.reload();
+            });
+        }
+    });
+    let (of_table, of_alias) = (subject.clone(), subject.clone());
+    let table = list.view(
+        4,
+        move |page| {
+            if page.items.is_empty() { no_versions(&of_table) } else { table(&of_table, page, list) }
+        },
+    );
+    let aliases = function_aliases::aliases(of_alias, list);
+    let versions =
+        page::section("Versions", "Each deployment is kept as it was. An alias says which one answers.", table);
+    let deploy = page::section("Deploy a new version", "", deploy(subject, list));
+    view! {
+        (versions)
+        (aliases)
+        (deploy)
+    }
+}
+
+fn no_versions(subject: &Subject) -> View {
+    let command = code_block(format!("crowdcloud deploy . --account {}", subject.account()), "command");
+    page::empty("Nothing is deployed yet", "Deploy from the function's folder, or drop a file below.", command)
+}
+
+fn table(subject: &Subject, page: Page<Version>, list: Resource<Page<Version>>) -> View {
+    let live =
+        page.items.iter().find(|v| v.aliases.iter().any(|a| a.as_str() == protocol::Reference::LIVE)).map(|v| v.number);
+    let rows: Vec<View> = page.items.into_iter().map(|version| row(subject, version, live, list)).collect();
+    view! {
+        table(class="rows") {
+            thead {
+                tr {
+                    th(scope="col") { "Version" }
+                    th(scope="col") { "State" }
+                    th(scope="col") { "What" }
+                    th(scope="col") { "May use" }
+                    th(scope="col") { "Deployed" }
+                    th(scope="col") { span(class="unseen") { "Actions" } }
+                }
+            }
+            tbody { (rows) }
+        }
+    }
+}
+
+fn row(subject: &Subject, version: Version, live: Option<u32>, list: Resource<Page<Version>>) -> View {
+    let number = version.number;
+    let label = format!("v{number}");
+    let aliases: Vec<View> = version.aliases.iter().map(|alias| badge("good", alias.to_string())).collect();
+    let state = match version.state {
+        VersionState::Compiling => badge("warn", "compiling"),
+        VersionState::Ready => badge("good", "ready"),
+        VersionState::Failed => badge("bad", "failed"),
+    };
+    let size = format::bytes(version.artifact_size.0);
+    let what = version.format.clone().unwrap_or_else(|| "WebAssembly".to_owned());
+    let limits = format!("{} · {}", version.limits.memory, version.limits.timeout);
+    let by = version.created_by.clone();
+    let digest = version.artifact.to_string();
+    let problem = version.problem.clone().map(|problem| {
+        let problem = trouble_view(problem.into());
+        view! { tr(class="sub") { td(colspan="6") { (problem) } } }
+    });
+    let act = (version.state == VersionState::Ready && live != Some(number)).then(|| {
+        let older = live.is_some_and(|live| number < live);
+        let ask = Confirm {
+            trigger: if older { "Roll back" } else { "Make live" },
+            class: "quiet small",
+            title: format!("Let v{number} answer?"),
+            effects: vec![
+                match live {
+                    Some(live) => format!("Calls without @ go to v{number} instead of v{live}, at once."),
+                    None => format!("Calls without @ go to v{number}, at once."),
+                },
+                "Runs that have begun end as they began. You can go back the same way.".to_owned(),
+            ],
+            confirm: if older { "Roll back" } else { "Make live" },
+            typed: None,
+        };
+        let subject = subject.clone();
+        confirm(ask, move || {
+            let subject = subject.clone();
+            async move {
+                calls::rollback(subject.account(), &subject.name, &Rollback { to: Some(number) }).await?;
+                list.reload();
+                subject.data.reload();
+                Ok(())
+            }
+        })
+    });
+    view! {
+        tr {
+            td(data-label="Version") { b { (label) } " " (aliases) }
+            td(data-label="State") { (state) }
+            td(data-label="What", title=digest) { (what) " " span(class="soft") { (size) } }
+            td(data-label="May use", class="soft") { (limits) }
+            td(data-label="Deployed") { (time(version.created)) " " span(class="soft") { "by " (by) } }
+            td(class="number") { (act) }
+        }
+        (problem)
+    }
+}
+
+fn deploy(subject: Subject, list: Resource<Page<Version>>) -> View {
+    let deploy = Deploy::new();
+    let name = create_signal(subject.name.clone());
+    let data = subject.data;
+    let command =
+        code_block(format!("crowdcloud deploy . --account {} --url {}", subject.account(), nav::origin()), "command");
+    let submit = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        let subject = subject.clone();
+        deploy.action.run(async move {
+            let deployed = deploy.run(subject.account(), None, &subject.name).await;
+            list.reload();
+            data.reload();
+            deployed.map(drop)
+        });
+    };
+    let chosen = create_selector(move || deploy.file.with(Option::is_some));
+    view! {
+        form(class="form narrow", on:submit=submit) {
+            (drop_zone(deploy, name))
+            (progress(deploy))
+            (if chosen.get() { form::submit("Deploy", "Deploying…", deploy.action) } else { view! {} })
+        }
+        p(class="soft as") { "As CLI" }
+        (command)
+    }
+}

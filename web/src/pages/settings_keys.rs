@@ -1,0 +1,206 @@
+//! API keys: made here, shown once, revoked within a second.
+
+use protocol::api::{CreateKey, Key, Page};
+use protocol::route::Scope;
+use sycamore::prelude::*;
+
+use crate::calls;
+use crate::load::{Action, Resource};
+use crate::nav;
+use crate::session::Here;
+use crate::ui::code::{code_block, code_line};
+use crate::ui::dialog::{Confirm, confirm};
+use crate::ui::form::{self, Text};
+use crate::ui::page::{self, badge};
+use crate::ui::time::time;
+
+const SCOPES: &[(&str, &str, &str)] = &[
+    ("invoke", "Invoke", "Calls functions."),
+    ("read", "Read", "Sees everything of the account."),
+    ("deploy", "Deploy", "Deploys, reads and calls."),
+    ("admin", "Admin", "Everything."),
+];
+
+fn scope_of(choice: &str) -> Scope {
+    match choice {
+        "admin" => Scope::Admin,
+        "deploy" => Scope::Deploy,
+        "read" => Scope::Read,
+        _ => Scope::Invoke,
+    }
+}
+
+fn scope_word(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Invoke => "invoke",
+        Scope::Read => "read",
+        Scope::Deploy => "deploy",
+        Scope::Admin => "admin",
+    }
+}
+
+/// The tab.
+pub(crate) fn keys(here: Here) -> View {
+    let account = here.account.clone();
+    let list = Resource::new(move || {
+        let account = account.clone();
+        async move { calls::keys(&account).await }
+    });
+    let made = create_signal(None::<Key>);
+    let of_table = here.clone();
+    let table = list.view(2, move |page| table(&of_table, page, list));
+    let form = here.administers().then(|| new_key(&here, list, made));
+    let once = View::from_dynamic(move || made.get_clone().map(|key| shown_once(&key)));
+    let table =
+        page::section("Keys", "Programs call functions and the API with a key. It is stored as a digest only.", table);
+    view! {
+        (table)
+        (once)
+        (form)
+    }
+}
+
+fn new_key(here: &Here, list: Resource<Page<Key>>, made: Signal<Option<Key>>) -> View {
+    let name = create_signal(String::new());
+    let scope = create_signal("invoke".to_owned());
+    let function = create_signal(String::new());
+    let days = create_signal("90".to_owned());
+    let action = Action::new();
+    let account = here.account.clone();
+    let submit = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        let account = account.clone();
+        let body = CreateKey {
+            name: name.get_clone().trim().to_owned(),
+            scopes: vec![scope_of(&scope.get_clone())],
+            function: function.get_clone().parse().ok(),
+            expires_days: days.get_clone().parse().ok(),
+        };
+        action.run(async move {
+            let key = calls::create_key(&account, &body).await?;
+            made.set(Some(key));
+            name.set(String::new());
+            list.reload();
+            Ok(())
+        });
+    };
+    let functions = functions(here);
+    let function_menu = View::from_dynamic(move || {
+        let mut options = vec![(String::new(), "all functions".to_owned())];
+        options.extend(functions.get_clone().into_iter().map(|name| (name.clone(), name)));
+        form::select("function", function, options)
+    });
+    let ends = [("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"), ("", "never")];
+    let ends = ends.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned())).collect();
+    let how = Text { name: "name", placeholder: "ci", ..Text::default() };
+    let name = form::field("Name", "For you to know it by", form::text(name, how));
+    let ends = form::field("Ends", "", form::select("days", days, ends));
+    let scopes = form::choices("It may", "scope", scope, SCOPES);
+    let body = view! {
+        form(class="form", on:submit=submit) {
+            (scopes)
+            div(class="inline-form") {
+                (name)
+                label(class="field") { span(class="field-label") { "For" } (function_menu) }
+                (ends)
+                (form::submit("Make the key", "Making…", action))
+            }
+            (action.view())
+        }
+    };
+    page::section("New key", "", body)
+}
+
+/// Names of the account's functions, when they have come.
+fn functions(here: &Here) -> Signal<Vec<String>> {
+    let names = create_signal(Vec::new());
+    let account = here.account.clone();
+    sycamore::futures::spawn_local_scoped(async move {
+        if let Ok(page) = calls::functions(&account).await {
+            names.set(page.items.into_iter().map(|function| function.name.to_string()).collect());
+        }
+    });
+    names
+}
+
+fn shown_once(key: &Key) -> View {
+    let secret = key.secret.clone().unwrap_or_default();
+    let name = key.name.clone();
+    let call =
+        code_block(format!("curl -H 'Authorization: Bearer {secret}' {}/api/v1/me", nav::origin()), "curl command");
+    let line = code_line(secret, "key");
+    view! {
+        div(class="once", role="status") {
+            p { b { "The key " (name) " is shown only now. " } "Copy it to where it is used." }
+            (line)
+            (call)
+        }
+    }
+}
+
+fn table(here: &Here, page: Page<Key>, list: Resource<Page<Key>>) -> View {
+    if page.items.is_empty() {
+        return view! { p(class="nothing") { "No keys yet." } };
+    }
+    let rows: Vec<View> = page.items.into_iter().map(|key| row(here, key, list)).collect();
+    view! {
+        table(class="rows") {
+            thead {
+                tr {
+                    th(scope="col") { "Name" }
+                    th(scope="col") { "May" }
+                    th(scope="col") { "For" }
+                    th(scope="col") { "Last used" }
+                    th(scope="col") { "Ends" }
+                    th(scope="col") { span(class="unseen") { "Actions" } }
+                }
+            }
+            tbody { (rows) }
+        }
+    }
+}
+
+fn row(here: &Here, key: Key, list: Resource<Page<Key>>) -> View {
+    let id = key.id;
+    let title = id.to_string();
+    let name = key.name.clone();
+    let scopes: Vec<View> = key.scopes.iter().map(|scope| badge("", scope_word(*scope))).collect();
+    let function = key.function.as_ref().map_or_else(|| "all functions".to_owned(), ToString::to_string);
+    let used = match key.last_used {
+        Some(at) => time(at),
+        None => view! { "never" },
+    };
+    let ends = match key.expires {
+        Some(at) => time(at),
+        None => view! { "never" },
+    };
+    let revoke = here.administers().then(|| {
+        let ask = Confirm {
+            trigger: "Revoke",
+            class: "quiet small",
+            title: format!("Revoke the key {name}?"),
+            effects: vec!["Whatever uses it gets 401 within a second. It cannot be brought back.".to_owned()],
+            confirm: "Revoke",
+            typed: None,
+        };
+        let account = here.account.clone();
+        confirm(ask, move || {
+            let account = account.clone();
+            async move {
+                calls::revoke_key(&account, id).await?;
+                list.reload();
+                Ok(())
+            }
+        })
+    });
+    view! {
+        tr {
+            td(data-label="Name", title=title) { b { (name) } }
+            td(data-label="May") { (scopes) }
+            td(data-label="For") { (function) }
+            td(data-label="Last used", class="soft") { (used) }
+            td(data-label="Ends", class="soft") { (ends) }
+            td(class="number") { (revoke) }
+        }
+    }
+}

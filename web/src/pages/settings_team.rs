@@ -1,0 +1,236 @@
+//! Members and invitations.
+
+use protocol::api::{ChangeRole, CreateInvitation, Invitation, Member, Page, Role};
+use sycamore::prelude::*;
+
+use crate::calls;
+use crate::load::{Action, Resource};
+use crate::nav;
+use crate::session::{Here, Session, State};
+use crate::ui::code::code_line;
+use crate::ui::dialog::{Confirm, confirm};
+use crate::ui::form::{self, Text};
+use crate::ui::page;
+use crate::ui::time::time;
+use crate::ui::trouble::trouble_view;
+
+const ROLES: &[(&str, &str, &str)] = &[
+    ("member", "Member", "Deploys, runs, sees own costs."),
+    ("admin", "Admin", "Members, keys, budgets and settings too."),
+    ("owner", "Owner", "Everything."),
+];
+
+fn role_of(choice: &str) -> Role {
+    match choice {
+        "owner" => Role::Owner,
+        "admin" => Role::Admin,
+        _ => Role::Member,
+    }
+}
+
+fn role_value(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "owner",
+        Role::Admin => "admin",
+        Role::Member => "member",
+    }
+}
+
+/// The tab.
+pub(crate) fn team(here: Here) -> View {
+    let account = here.account.clone();
+    let members = Resource::new(move || {
+        let account = account.clone();
+        async move { calls::members(&account).await }
+    });
+    let of_members = here.clone();
+    let list = members.view(3, move |page| member_table(&of_members, page, members));
+    let invitations = here.administers().then(|| {
+        let body = invitations(here);
+        page::section("Invitations", "A link lets one person join. Send it yourself; it ends after a while.", body)
+    });
+    let members = page::section("Members", "", list);
+    view! { (members) (invitations) }
+}
+
+fn member_table(here: &Here, page: Page<Member>, members: Resource<Page<Member>>) -> View {
+    let me = Session::get().with(|state| match state {
+        State::In(me) => me.user.as_ref().map(|user| user.id),
+        _ => None,
+    });
+    let rows: Vec<View> = page.items.into_iter().map(|member| member_row(here, member, me, members)).collect();
+    view! {
+        table(class="rows") {
+            thead { tr { th(scope="col") { "Who" } th(scope="col") { "Role" } th(scope="col", class="number") { "Joined" } th(scope="col") { span(class="unseen") { "Actions" } } } }
+            tbody { (rows) }
+        }
+    }
+}
+
+fn member_row(here: &Here, member: Member, me: Option<protocol::UserId>, members: Resource<Page<Member>>) -> View {
+    let email = member.email.clone();
+    let myself = me == Some(member.user);
+    let user = member.user;
+    let action = Action::new();
+    let role = if here.administers() && !myself {
+        let value = create_signal(role_value(member.role).to_owned());
+        let mut first = true;
+        let account = here.account.clone();
+        create_effect(move || {
+            let role = role_of(&value.get_clone());
+            if std::mem::take(&mut first) {
+                return;
+            }
+            let account = account.clone();
+            action.run(async move {
+                let changed = calls::change_role(&account, user, &ChangeRole { role }).await;
+                if changed.is_err() {
+                    // The menu shows what is true again.
+                    members.reload();
+                }
+                changed.map(drop)
+            });
+        });
+        let options = ROLES.iter().map(|(value, label, _)| ((*value).to_owned(), (*label).to_owned())).collect();
+        let label = format!("Role of {email}");
+        let menu = form::select("role", value, options);
+        view! { label { span(class="unseen") { (label) } (menu) } }
+    } else {
+        let role = role_value(member.role);
+        view! { (role) }
+    };
+    let remove = (here.administers() || myself).then(|| {
+        let ask = Confirm {
+            trigger: if myself { "Leave" } else { "Remove" },
+            class: "quiet small",
+            title: if myself {
+                format!("Leave {}?", here.account)
+            } else {
+                format!("Remove {email} from {}?", here.account)
+            },
+            effects: vec![if myself {
+                "You no longer see this account. An admin can invite you again.".to_owned()
+            } else {
+                "They no longer see this account, at once. Keys that they made stay: revoke them under Keys.".to_owned()
+            }],
+            confirm: if myself { "Leave" } else { "Remove" },
+            typed: None,
+        };
+        let account = here.account.clone();
+        let session = Session::get();
+        confirm(ask, move || {
+            let account = account.clone();
+            async move {
+                calls::remove_member(&account, user).await?;
+                if myself {
+                    session.refresh().await;
+                    nav::go("/");
+                } else {
+                    members.reload();
+                }
+                Ok(())
+            }
+        })
+    });
+    let you = myself.then(|| view! { " " span(class="soft") { "you" } });
+    view! {
+        tr {
+            td(data-label="Who") { (email) (you) }
+            td(data-label="Role") { (role) (action.trouble.get_clone().map(trouble_view)) }
+            td(data-label="Joined", class="number soft") { (time(member.joined)) }
+            td(class="number") { (remove) }
+        }
+    }
+}
+
+fn invitations(here: Here) -> View {
+    let account = here.account.clone();
+    let list = Resource::new(move || {
+        let account = account.clone();
+        async move { calls::invitations(&account).await }
+    });
+    let email = create_signal(String::new());
+    let role = create_signal("member".to_owned());
+    let made = create_signal(None::<String>);
+    let action = Action::new();
+    let account = here.account.clone();
+    let submit = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        let account = account.clone();
+        let to = email.get_clone().trim().to_owned();
+        let body = CreateInvitation { role: role_of(&role.get_clone()), email: (!to.is_empty()).then_some(to) };
+        action.run(async move {
+            let invitation = calls::invite(&account, &body).await?;
+            made.set(invitation.path.map(|path| format!("{}{path}", nav::origin())));
+            email.set(String::new());
+            list.reload();
+            Ok(())
+        });
+    };
+    let how = Text { name: "email", kind: "text", placeholder: "grace@example.org", optional: true, ..Text::default() };
+    let table = list.view(1, move |page| invitation_table(&here, page, list));
+    let whom = form::field("For whom", "A note for you; nothing is sent", form::text(email, how));
+    let roles = form::choices("They will be", "role", role, ROLES);
+    view! {
+        form(class="form", on:submit=submit) {
+            (roles)
+            div(class="inline-form") {
+                (whom)
+                button(class="secondary", r#type="submit", disabled=action.busy.get()) { "Make a link" }
+            }
+            (action.view())
+            (match made.get_clone() {
+                Some(link) => {
+                    let line = code_line(link, "invitation link");
+                    view! { div(class="once", role="status") { p { b { "The link is shown only now. " } "It works once." } (line) } }
+                }
+                None => view! {},
+            })
+        }
+        (table)
+    }
+}
+
+fn invitation_table(here: &Here, page: Page<Invitation>, list: Resource<Page<Invitation>>) -> View {
+    if page.items.is_empty() {
+        return view! {};
+    }
+    let rows: Vec<View> = page.items.into_iter().map(|invitation| invitation_row(here, invitation, list)).collect();
+    view! {
+        table(class="rows") {
+            thead { tr { th(scope="col") { "For" } th(scope="col") { "Role" } th(scope="col", class="number") { "Ends" } th(scope="col") { span(class="unseen") { "Actions" } } } }
+            tbody { (rows) }
+        }
+    }
+}
+
+fn invitation_row(here: &Here, invitation: Invitation, list: Resource<Page<Invitation>>) -> View {
+    let id = invitation.id;
+    let email = invitation.email.clone().unwrap_or_else(|| "anybody with the link".to_owned());
+    let role = role_value(invitation.role);
+    let account = here.account.clone();
+    let ask = Confirm {
+        trigger: "Withdraw",
+        class: "quiet small",
+        title: "Withdraw this invitation?".to_owned(),
+        effects: vec!["Its link stops working at once.".to_owned()],
+        confirm: "Withdraw",
+        typed: None,
+    };
+    let withdraw = confirm(ask, move || {
+        let account = account.clone();
+        async move {
+            calls::withdraw_invitation(&account, id).await?;
+            list.reload();
+            Ok(())
+        }
+    });
+    view! {
+        tr {
+            td(data-label="For") { (email) }
+            td(data-label="Role") { (role) }
+            td(data-label="Ends", class="number soft") { (time(invitation.expires)) }
+            td(class="number") { (withdraw) }
+        }
+    }
+}

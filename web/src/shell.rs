@@ -1,0 +1,210 @@
+//! The frame around every page of a logged-in user: accounts, places, the user's own menu.
+
+use protocol::api::{AccountKind, Membership, Role};
+use sycamore::prelude::*;
+
+use crate::nav;
+use crate::pages;
+use crate::route::{Page, Place};
+use crate::session::{Here, Session, State};
+use crate::ui::icon;
+use crate::ui::theme::theme_toggle;
+
+/// The frame.
+#[component(inline_props)]
+pub(crate) fn Shell(place: ReadSignal<Place>) -> View {
+    let session = Session::get();
+    // The account of the page; where a page has none, the first, so that the way back is there.
+    let account = create_selector(move || {
+        place
+            .with(|place| place.account().map(str::to_owned))
+            .or_else(|| session.accounts().first().map(|membership| membership.account.name.to_string()))
+    });
+    let membership = create_selector(move || {
+        let account = account.get_clone()?;
+        session.accounts().into_iter().find(|membership| membership.account.name.as_str() == account)
+    });
+    let content = View::from_dynamic(move || match (place_kind(place), membership.get_clone()) {
+        (Kind::Own, _) => View::from_dynamic(move || match place.get_clone() {
+            Place::Security => pages::security::security(),
+            Place::NewAccount => pages::account_new::account_new(),
+            _ => pages::not_found::not_found(),
+        }),
+        (Kind::Account, Some(membership)) => account_pages(place, membership),
+        (Kind::Account, None) => pages::not_found::no_account(account.get_clone().unwrap_or_default()),
+    });
+    let side = View::from_dynamic(move || sidebar(place, membership.get_clone()));
+    view! {
+        a(class="skip", href="#main", rel="external") { "Skip to the page" }
+        div(class="shell") {
+            (side)
+            main(id="main", tabindex="-1") { (content) }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A page of the user's own.
+    Own,
+    /// A page of an account.
+    Account,
+}
+
+fn place_kind(place: ReadSignal<Place>) -> Kind {
+    create_selector(move || if place.with(|place| place.account().is_some()) { Kind::Account } else { Kind::Own }).get()
+}
+
+fn account_pages(place: ReadSignal<Place>, membership: Membership) -> View {
+    let here = Here { account: membership.account.name.to_string(), role: membership.role };
+    provide_context_in_new_scope(here, move || {
+        let page = create_selector(move || place.with(Place::page));
+        let tab = create_selector(move || place.with(|place| place.tab().to_owned()));
+        View::from_dynamic(move || match page.get_clone() {
+            Page::Overview => pages::overview::overview(),
+            Page::Functions => pages::functions::functions(),
+            Page::NewFunction => pages::function_new::function_new(),
+            Page::Function(name) => pages::function::function(name, tab),
+            Page::Nodes => pages::nodes::nodes(),
+            Page::Settings => pages::settings::settings(tab),
+            Page::NotFound => pages::not_found::not_found(),
+        })
+    })
+}
+
+fn sidebar(place: ReadSignal<Place>, membership: Option<Membership>) -> View {
+    let links = membership.clone().map(|membership| account_links(place, &membership));
+    let switcher = switcher(membership);
+    let menu = user_menu();
+    let theme = theme_toggle();
+    view! {
+        aside(class="side") {
+            div(class="side-top") {
+                a(class="brand", href="/", aria-label="CrowdCloud, home") { (brand_mark()) span { "CrowdCloud" } }
+                (switcher)
+            }
+            (links)
+            div(class="side-foot") { (menu) (theme) }
+        }
+    }
+}
+
+/// The mark: a run bar.
+pub(crate) fn brand_mark() -> View {
+    view! {
+        svg(class="mark", "viewBox"="0 0 20 16", aria-hidden="true") {
+            rect(x="0", y="1", width="8", height="4", rx="1", class="mark-a") {}
+            rect(x="4", y="6", width="14", height="4", rx="1", class="mark-b") {}
+            rect(x="13", y="11", width="7", height="4", rx="1", class="mark-c") {}
+        }
+    }
+}
+
+fn account_links(place: ReadSignal<Place>, membership: &Membership) -> View {
+    let base = format!("/a/{}", membership.account.name);
+    let entries: [(&'static str, &'static str, &'static str, fn(&Page) -> bool); 4] = [
+        ("", "Overview", icon::OVERVIEW, |page| *page == Page::Overview),
+        ("/functions", "Functions", icon::FUNCTION, |page| {
+            matches!(page, Page::Functions | Page::NewFunction | Page::Function(_))
+        }),
+        ("/nodes", "Nodes", icon::NODE, |page| *page == Page::Nodes),
+        ("/settings", "Settings", icon::SETTINGS, |page| *page == Page::Settings),
+    ];
+    let links: Vec<View> = entries
+        .into_iter()
+        .map(|(path, label, shape, is_here)| {
+            let href = format!("{base}{path}");
+            let current = move || place.with(|place| is_here(&place.page())).then_some("page");
+            view! { a(href=href, aria-current=current) { (icon::icon(shape)) span { (label) } } }
+        })
+        .collect();
+    view! { nav(class="places", aria-label="Account") { (links) } }
+}
+
+fn initial(name: &str) -> String {
+    name.chars().take(1).collect::<String>().to_uppercase()
+}
+
+fn kind_word(kind: AccountKind, role: Role) -> String {
+    let kind = match kind {
+        AccountKind::Personal => "Personal",
+        AccountKind::Company => "Company",
+    };
+    let role = match role {
+        Role::Owner => "owner",
+        Role::Admin => "admin",
+        Role::Member => "member",
+    };
+    format!("{kind} · {role}")
+}
+
+fn switcher(membership: Option<Membership>) -> View {
+    let present = membership.as_ref().map(|membership| membership.account.name.to_string()).unwrap_or_default();
+    let about = membership.map(|m| kind_word(m.account.kind, m.role)).unwrap_or_default();
+    let (letter, name) =
+        (initial(&present), if present.is_empty() { "No account".to_owned() } else { present.clone() });
+    let session = Session::get();
+    let others: Vec<View> = session
+        .accounts()
+        .into_iter()
+        .map(|membership| {
+            let name = membership.account.name.to_string();
+            let href = format!("/a/{name}");
+            let current = (name == present).then_some("true");
+            let about = kind_word(membership.account.kind, membership.role);
+            let letter = initial(&name);
+            view! {
+                a(href=href, aria-current=current, on:click=hide_popovers) {
+                    span(class="avatar", aria-hidden="true") { (letter) }
+                    span(class="two") { b { (name) } span(class="soft") { (about) } }
+                }
+            }
+        })
+        .collect();
+    view! {
+        button(class="switcher", r#type="button", "popovertarget"="accounts", aria-haspopup="true") {
+            span(class="avatar", aria-hidden="true") { (letter) }
+            span(class="two") { b { (name) } span(class="soft") { (about) } }
+            (icon::icon(icon::UPDOWN))
+        }
+        nav(class="menu accounts", id="accounts", "popover"="auto", aria-label="Accounts") {
+            (others)
+            a(class="menu-foot", href="/accounts/new", on:click=hide_popovers) { (icon::icon(icon::PLUS)) "New account" }
+        }
+    }
+}
+
+fn user_menu() -> View {
+    let session = Session::get();
+    let email = session.with(|state| match state {
+        State::In(me) => me.user.as_ref().map(|user| user.email.clone()).unwrap_or_default(),
+        _ => String::new(),
+    });
+    let letter = initial(&email);
+    let title = email.clone();
+    let leave = move |_| async move {
+        if session.leave().await.is_ok() {
+            nav::go("/login");
+        }
+    };
+    view! {
+        button(class="user", r#type="button", "popovertarget"="user-menu", aria-haspopup="true", title=title) {
+            span(class="avatar round", aria-hidden="true") { (letter) }
+            span(class="email") { (email) }
+        }
+        nav(class="menu user-menu", id="user-menu", "popover"="auto", aria-label="You") {
+            a(href="/me/security", on:click=hide_popovers) { (icon::icon(icon::SHIELD)) "Password and sessions" }
+            button(class="menu-item", r#type="button", id="logout", on:click=leave) { (icon::icon(icon::LOGOUT)) "Log out" }
+        }
+    }
+}
+
+fn hide_popovers(_: web_sys::MouseEvent) {
+    let Ok(open) = document().query_selector_all("[popover]:popover-open") else { return };
+    for index in 0..open.length() {
+        let Some(element) = open.get(index) else { continue };
+        if let Ok(element) = wasm_bindgen::JsCast::dyn_into::<web_sys::HtmlElement>(element) {
+            drop(element.hide_popover());
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The parts that pages are made of.
+
+pub(crate) mod broken;
+pub(crate) mod code;
+pub(crate) mod copy;
+pub(crate) mod dialog;
+pub(crate) mod form;
+pub(crate) mod icon;
+pub(crate) mod live;
+pub(crate) mod page;
+pub(crate) mod run_bar;
+pub(crate) mod runs;
+pub(crate) mod theme;
+pub(crate) mod time;
+pub(crate) mod trouble;
+pub(crate) mod upload;

@@ -1,0 +1,99 @@
+//! Live rows that never move under the pointer: while it is over them, new ones wait behind "3 new".
+
+use protocol::api::Page;
+use sycamore::prelude::*;
+
+use crate::load::{Load, Resource};
+
+/// Rows, and those that wait.
+pub(crate) struct Held<T: 'static> {
+    /// What is shown.
+    pub(crate) rows: Signal<Vec<T>>,
+    latest: Signal<Vec<T>>,
+    waiting: Signal<usize>,
+    held: Signal<bool>,
+}
+
+impl<T> Clone for Held<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Held<T> {}
+
+impl<T: Clone + PartialEq + 'static> Held<T> {
+    /// Follows a live list. `same` says that two rows are the same thing.
+    pub(crate) fn follow(list: Resource<Page<T>>, same: fn(&T, &T) -> bool) -> Self {
+        let this = Self {
+            rows: create_signal(Vec::new()),
+            latest: create_signal(Vec::new()),
+            waiting: create_signal(0),
+            held: create_signal(false),
+        };
+        create_effect(move || {
+            let Load::Ready(page) = list.data.get_clone() else { return };
+            if this.held.get_untracked() && !this.rows.with_untracked(Vec::is_empty) {
+                let (rows, waiting) = this.rows.with_untracked(|shown| merge(shown, &page.items, same));
+                this.rows.set(rows);
+                this.waiting.set(waiting);
+                this.latest.set(page.items);
+            } else {
+                this.latest.set(page.items.clone());
+                this.rows.set(page.items);
+            }
+        });
+        this
+    }
+
+    fn release(self) {
+        self.waiting.set(0);
+        let latest = self.latest.get_clone_untracked();
+        if self.rows.with_untracked(|rows| *rows != latest) {
+            self.rows.set(latest);
+        }
+    }
+
+    /// `table` under the pointer's protection.
+    pub(crate) fn view(self, table: View) -> View {
+        let hold = move |_| self.held.set(true);
+        let let_go = move |_| {
+            self.held.set(false);
+            self.release();
+        };
+        view! {
+            div(class="live", on:mouseenter=hold, on:mouseleave=let_go) {
+                (if self.waiting.get() > 0 {
+                    view! {
+                        button(class="fresh", r#type="button", on:click=move |_| self.release()) {
+                            (self.waiting.get()) " new"
+                        }
+                    }
+                } else {
+                    view! {}
+                })
+                (table)
+            }
+        }
+    }
+}
+
+/// The shown rows with their newest content, in their places, and how many new ones wait.
+fn merge<T: Clone>(shown: &[T], latest: &[T], same: fn(&T, &T) -> bool) -> (Vec<T>, usize) {
+    let newest = |row: &T| latest.iter().find(|new| same(row, new)).unwrap_or(row).clone();
+    let waiting = latest.iter().filter(|new| !shown.iter().any(|row| same(row, new))).count();
+    (shown.iter().map(newest).collect(), waiting)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::merge;
+
+    #[test]
+    fn rows_under_the_pointer_change_in_place_and_new_ones_wait() {
+        let shown = [(2, 'a'), (1, 'a')];
+        let latest = [(4, 'a'), (3, 'a'), (2, 'b')];
+        let (rows, waiting) = merge(&shown, &latest, |one, other| one.0 == other.0);
+        assert_eq!(rows, [(2, 'b'), (1, 'a')]);
+        assert_eq!(waiting, 2);
+    }
+}
