@@ -1,1 +1,46 @@
-//! gateway
+//! The one public door: functions, the API proxy, and the portal's files, over HTTP/1.1.
+//!
+//! ```text
+//! accept -> handle -> address -+-> run        (functions: the run path, a story)
+//!                              +-> api        (proxied to the control plane)
+//!                              +-> artifacts, test_call
+//!                              +-> portal     (embedded files)
+//! beside it: mirror (routes, nodes), pulse, spool
+//! ```
+//!
+//! Nothing here touches a database, and no key, cookie or session of ours goes towards a node.
+
+#![allow(clippy::result_large_err, reason = "a refusal is rare and ends the request; a box would only hide it")]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+mod accept;
+mod address;
+mod answer;
+mod api;
+mod artifacts;
+mod config;
+mod core_client;
+mod error;
+mod handle;
+mod hygiene;
+mod keys;
+mod meters;
+mod mirror;
+mod nodes;
+mod origin;
+mod portal;
+mod pulse;
+mod routes;
+mod run;
+mod serve;
+mod single_flight;
+mod spool;
+mod state;
+mod test_call;
+mod upload;
+
+pub use config::Config;
+pub use error::Error;
+pub use meters::recorder;
+pub use serve::serve;
+pub use state::Fabrics;

@@ -1,0 +1,117 @@
+//! The API, proxied to the control plane, streaming both ways; and who asks, for the calls that end here.
+
+use std::sync::Arc;
+
+use fabric::{CallError, CallOptions, CoreService, Target};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request};
+use http_body::Body as _;
+use protocol::route::{Grant, Scope};
+use protocol::{ByteSize, Code, Name, Problem, headers};
+
+use crate::answer::{Answer, AnswerBody};
+use crate::hygiene::{self, Forward};
+use crate::origin;
+use crate::state::Gateway;
+use crate::upload::{Source, Upload, UploadLimits};
+
+/// The control plane takes a call within so long, or counts as away.
+const ACCEPT_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Passes a request on to the control plane.
+pub(crate) async fn proxy(
+    gateway: &Gateway,
+    mut head: Parts,
+    body: Source,
+    forward: &Forward<'_>,
+) -> Result<Answer, Problem> {
+    check_origin(&head, forward.host)?;
+    let size_max = gateway.config.api_body_max;
+    if body.size_hint().lower() > size_max.0 {
+        crate::upload::drain_aside(body);
+        return Err(too_large(size_max));
+    }
+    let account = head.headers.get(headers::ACCOUNT).cloned();
+    hygiene::strip_hop_by_hop(&mut head.headers);
+    hygiene::strip_ours(&mut head.headers);
+    hygiene::set_forwarded(&mut head.headers, forward);
+    head.headers.remove(header::EXPECT);
+    if let Some(account) = account {
+        head.headers.insert(headers::ACCOUNT, account);
+    }
+    let limits = UploadLimits { size_max, idle: gateway.config.body_idle.duration(), replay_max: ByteSize(0) };
+    let upload = (!body.is_end_stream()).then(|| Upload::new(body, limits));
+    let body = upload.as_ref().and_then(Upload::body);
+    let body = body.unwrap_or_else(fabric::empty);
+    let request = Request::from_parts(head, body);
+    let options = CallOptions { deadline: gateway.config.api_timeout.duration(), accept_within: ACCEPT_WITHIN };
+    let reply = gateway.fabrics.core.call(Target::Core(CoreService::ControlPlane), request, options);
+    let reply = tokio::select! {
+        reply = reply => reply,
+        () = gateway.cut.cancelled() => return Err(Code::Draining.into()),
+    };
+    let reply = reply.map_err(|error| match (upload.as_ref().and_then(Upload::fault), error) {
+        (Some(Code::BodyTooLarge), _) => too_large(size_max),
+        (Some(code), _) => code.into(),
+        (None, CallError::Unsendable(_)) => Code::HeadersTooLarge.into(),
+        (None, error) => {
+            tracing::warn!(%error, "the control plane did not answer");
+            Code::ControlPlaneUnavailable.into()
+        }
+    })?;
+    let (mut head, body) = reply.response.into_parts();
+    hygiene::strip_hop_by_hop(&mut head.headers);
+    secure(&mut head.headers);
+    Ok(http::Response::from_parts(head, AnswerBody::Core(body)))
+}
+
+/// Whoever asks, with this scope: a key, or a log-in that names its account.
+pub(crate) async fn grant(
+    gateway: &Arc<Gateway>,
+    head: &Parts,
+    host: &str,
+    scope: Scope,
+) -> Result<Arc<Grant>, Problem> {
+    let grant = match hygiene::bearer_key(&head.headers) {
+        Some(key) => gateway.keys.grant_of_key(key).await?,
+        None => {
+            check_origin(head, host)?;
+            let token = hygiene::cookie(&head.headers, headers::SESSION_COOKIE).ok_or(Code::Unauthenticated)?;
+            let account = head.headers.get(headers::ACCOUNT).ok_or(Code::MissingAccount)?;
+            let account: Name = account.to_str().ok().and_then(|name| name.parse().ok()).ok_or(Code::MissingAccount)?;
+            gateway.keys.grant_of_session(token, account).await?
+        }
+    };
+    if !grant.allows(scope) {
+        return Err(Code::Forbidden.into());
+    }
+    Ok(grant)
+}
+
+/// Refuses changes that another site's page makes with our cookie. A key is never sent by itself.
+fn check_origin(head: &Parts, host: &str) -> Result<(), Problem> {
+    let by_key = hygiene::bearer_key(&head.headers).is_some();
+    if by_key || origin::is_own(&head.method, host, &head.headers) { Ok(()) } else { Err(Code::CrossSite.into()) }
+}
+
+fn too_large(size_max: ByteSize) -> Problem {
+    Problem::new(Code::BodyTooLarge, format!("the API accepts up to {size_max}"))
+        .with_help("Send less; artifacts go to POST /api/v1/artifacts.")
+}
+
+/// Answers of the API are data: never a page, a script or a frame.
+fn secure(headers: &mut HeaderMap) {
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::CACHE_CONTROL, "no-store");
+    set(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+}
+
+/// Answers a method that a resource of the gateway does not have.
+pub(crate) fn only(method: &Method, allowed: &Method) -> Result<(), Problem> {
+    if method == allowed { Ok(()) } else { Err(Problem::new(Code::MethodNotAllowed, format!("only {allowed}"))) }
+}

@@ -1,0 +1,73 @@
+//! `POST /api/v1/artifacts`: bytes go straight into the store; the control plane learns digest, size and root.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http::request::Parts;
+use http::{Method, StatusCode};
+use http_body::Body as _;
+use http_body_util::{BodyDataStream, BodyExt as _};
+use protocol::api::Artifact;
+use protocol::route::Scope;
+use protocol::{AccountId, ByteSize, Code, Digest, Problem};
+use serde::Serialize;
+
+use crate::answer::{Answer, json};
+use crate::api;
+use crate::core_client::to_json;
+use crate::keys::unavailable;
+use crate::state::Gateway;
+use crate::upload::{Source, Upload, UploadLimits, drain_aside};
+
+/// The row of the index is committed within so long.
+const INDEX_WITHIN: Duration = Duration::from_secs(5);
+
+/// `POST /internal/artifacts`
+#[derive(Serialize)]
+struct Indexed {
+    account: AccountId,
+    digest: Digest,
+    size: ByteSize,
+    root: Digest,
+}
+
+pub(crate) async fn upload(gateway: &Arc<Gateway>, head: &Parts, body: Source, host: &str) -> Result<Answer, Problem> {
+    let size_max = gateway.config.artifact_max;
+    let grant = match api::only(&head.method, &Method::POST) {
+        Ok(()) => api::grant(gateway, head, host, Scope::Deploy).await,
+        Err(problem) => Err(problem),
+    };
+    let grant = match grant {
+        Ok(_) if body.size_hint().lower() > size_max.0 => Err(too_large(size_max)),
+        grant => grant,
+    };
+    let grant = match grant {
+        Ok(grant) => grant,
+        Err(problem) => {
+            drain_aside(body);
+            return Err(problem);
+        }
+    };
+    let limits = UploadLimits { size_max, idle: gateway.config.body_idle.duration(), replay_max: ByteSize(0) };
+    let upload = Upload::new(body, limits);
+    let body = upload.body().ok_or(Code::Internal)?;
+    let bytes = BodyDataStream::new(body.map_err(|error| error.to_string())).map(|piece: Result<Bytes, String>| piece);
+    let stored = gateway.store.put_stream(bytes, size_max).await;
+    let stored = stored.map_err(|error| match (upload.fault(), &error) {
+        (Some(Code::BodyTooLarge), _) | (_, store::Error::TooLarge { .. }) => too_large(size_max),
+        (Some(code), _) => code.into(),
+        (None, error) => {
+            tracing::error!(%error, "an artifact cannot be stored");
+            Code::StorageUnavailable.into()
+        }
+    })?;
+    let row = Indexed { account: grant.account, digest: stored.digest, size: stored.size, root: stored.root };
+    gateway.core.tell("/internal/artifacts", to_json(&row), INDEX_WITHIN).await.map_err(|error| unavailable(&error))?;
+    Ok(json(StatusCode::CREATED, &Artifact { digest: stored.digest, size: stored.size }))
+}
+
+fn too_large(size_max: ByteSize) -> Problem {
+    Problem::new(Code::ArtifactTooLarge, format!("an artifact has up to {size_max}"))
+}

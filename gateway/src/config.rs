@@ -1,0 +1,179 @@
+//! All that can be set about a gateway, with every bound that it keeps.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser as _;
+use protocol::{ByteSize, Millis};
+
+/// Settings of a gateway. Each queue, body, retry and cache has its bound here.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// File with the 32 bytes of the Ed25519 seed that signs tickets; the control plane has the same.
+    #[arg(long, env = "CROWDCLOUD_TICKET_KEY", value_name = "FILE")]
+    pub ticket_key: PathBuf,
+
+    /// Folder of observations that the control plane has not acknowledged yet.
+    #[arg(long = "spool", env = "CROWDCLOUD_SPOOL", value_name = "DIR")]
+    pub spool_folder: PathBuf,
+
+    /// The domain under which functions have hosts of their own: `<function>--<account>.<domain>`.
+    #[arg(long, env = "CROWDCLOUD_FUNCTIONS_DOMAIN", default_value = "localhost")]
+    pub functions_domain: String,
+
+    /// Believe `X-Forwarded-*` of whoever connects: only behind a proxy of your own.
+    #[arg(long, env = "CROWDCLOUD_TRUST_FORWARDED", default_value_t = false)]
+    pub trust_forwarded: bool,
+
+    /// Connections at once; more wait in the listener's queue.
+    #[arg(long, default_value_t = 4096)]
+    pub connections_max: usize,
+
+    /// How long a request's head may take, also the first one of an idle connection.
+    #[arg(long, default_value_t = Millis::seconds(30))]
+    pub head_timeout: Millis,
+
+    /// The largest request head; beyond it: 431. (Beyond four times of it the connection is cut.)
+    #[arg(long, default_value_t = ByteSize::kib(32))]
+    pub head_max: ByteSize,
+
+    /// The most headers of a request.
+    #[arg(long, default_value_t = 128)]
+    pub headers_max: usize,
+
+    /// How long a request's body may pause; then 408.
+    #[arg(long, default_value_t = Millis::seconds(20))]
+    pub body_idle: Millis,
+
+    /// So much of a request's body is kept for another node, should the first one fail.
+    #[arg(long, default_value_t = ByteSize::kib(512))]
+    pub replay_max: ByteSize,
+
+    /// How long a node may take to accept a run before the next one is asked.
+    #[arg(long, default_value_t = Millis(250))]
+    pub accept_within: Millis,
+
+    /// How long a run waits for room when all its nodes are full or out of reach; then 503.
+    #[arg(long, default_value_t = Millis::seconds(2))]
+    pub place_within: Millis,
+
+    /// Nodes that are asked for one run.
+    #[arg(long, default_value_t = 8)]
+    pub tries_max: u32,
+
+    /// A ticket is good for so long: to start the run, and to fetch its artifact.
+    #[arg(long, default_value_t = Millis::seconds(20))]
+    pub ticket_life: Millis,
+
+    /// How long the control plane may take to say what an unknown key or function is.
+    #[arg(long, default_value_t = Millis(500))]
+    pub lookup_within: Millis,
+
+    /// Keys whose answers are kept.
+    #[arg(long, default_value_t = 65_536)]
+    pub keys_max: usize,
+
+    /// How long a good key is trusted while the control plane's pulse is heard.
+    #[arg(long, default_value_t = Millis::seconds(60))]
+    pub key_life: Millis,
+
+    /// How long a bad key stays bad.
+    #[arg(long, default_value_t = Millis::seconds(2))]
+    pub bad_key_life: Millis,
+
+    /// When the control plane's pulse has been silent for so long, keys are checked again.
+    #[arg(long, default_value_t = Millis::seconds(5))]
+    pub pulse_silence: Millis,
+
+    /// Unknown functions that are remembered as such.
+    #[arg(long, default_value_t = 4096)]
+    pub unknown_max: usize,
+
+    /// For how long.
+    #[arg(long, default_value_t = Millis::seconds(1))]
+    pub unknown_life: Millis,
+
+    /// When routes are behind the control plane's pulse for so long, they are read anew.
+    #[arg(long, default_value_t = Millis::seconds(1))]
+    pub routes_behind: Millis,
+
+    /// The longest answer of the API, streams included.
+    #[arg(long, default_value_t = Millis::seconds(3600))]
+    pub api_timeout: Millis,
+
+    /// The largest request body of the API.
+    #[arg(long, default_value_t = ByteSize::mib(16))]
+    pub api_body_max: ByteSize,
+
+    /// The largest artifact.
+    #[arg(long, default_value_t = ByteSize::mib(128))]
+    pub artifact_max: ByteSize,
+
+    /// The largest request and answer of a test call.
+    #[arg(long, default_value_t = ByteSize::mib(8))]
+    pub test_body_max: ByteSize,
+
+    /// Observations that wait for the disk.
+    #[arg(long, default_value_t = 32_768)]
+    pub spool_queue_max: usize,
+
+    /// Observations on disk, in bytes; beyond it new ones are dropped and counted.
+    #[arg(long, default_value_t = ByteSize::mib(256))]
+    pub spool_max: ByteSize,
+
+    /// How long observations wait to be written together: what a crash may lose.
+    #[arg(long, default_value_t = Millis(100))]
+    pub spool_flush: Millis,
+
+    /// After the first sign of shutdown: unready for so long while still accepting, so that others notice.
+    #[arg(long, default_value_t = Millis(0))]
+    pub unready: Millis,
+
+    /// Then requests have so long to finish, before they are cut.
+    #[arg(long, default_value_t = Millis::seconds(3))]
+    pub grace: Millis,
+}
+
+impl Config {
+    /// The defaults (and the environment), with the two paths that have none.
+    #[must_use]
+    pub fn new(ticket_key: PathBuf, spool_folder: PathBuf) -> Self {
+        #[derive(clap::Parser)]
+        struct Defaults {
+            #[command(flatten)]
+            config: Config,
+        }
+        let arguments: [std::ffi::OsString; 5] =
+            ["gateway".into(), "--ticket-key".into(), ticket_key.into(), "--spool".into(), spool_folder.into()];
+        Defaults::parse_from(arguments).config
+    }
+
+    /// Refuses what cannot work, before a port is bound.
+    ///
+    /// # Errors
+    /// Says which setting, and what is allowed.
+    pub fn check(&self) -> Result<(), String> {
+        let least = |name: &str, value: u64, least: u64| {
+            if value < least { Err(format!("--{name} is {value}; allowed: {least} and more")) } else { Ok(()) }
+        };
+        least("connections-max", self.connections_max as u64, 1)?;
+        least("headers-max", self.headers_max as u64, 8)?;
+        least("head-max", self.head_max.0, 4096)?;
+        least("head-timeout", self.head_timeout.0, 100)?;
+        least("body-idle", self.body_idle.0, 100)?;
+        least("tries-max", u64::from(self.tries_max), 1)?;
+        least("ticket-life", self.ticket_life.0, 1000)?;
+        least("lookup-within", self.lookup_within.0, 10)?;
+        least("keys-max", self.keys_max as u64, 16)?;
+        least("unknown-max", self.unknown_max as u64, 1)?;
+        least("spool-queue-max", self.spool_queue_max as u64, 1)?;
+        // Pulses repeat revocations for 10 s; a longer gap would lose one.
+        if self.pulse_silence.duration() > Duration::from_secs(9) {
+            return Err(format!("--pulse-silence is {}; allowed: up to 9s", self.pulse_silence));
+        }
+        if self.functions_domain.is_empty() || self.functions_domain.contains([':', '/', ' ']) {
+            return Err(format!("--functions-domain is {:?}; it is a host without port", self.functions_domain));
+        }
+        Ok(())
+    }
+}

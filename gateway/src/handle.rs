@@ -1,0 +1,140 @@
+//! One request: refused for its form, or handed to whom it is for.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use fabric::BodyError;
+use http::header::{self, HeaderMap};
+use http::request::Parts;
+use http::{Method, StatusCode, Version};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use protocol::{Code, Problem};
+
+use crate::address::{Destination, destination};
+use crate::answer::{Answer, full, refuse};
+use crate::hygiene::{self, Forward};
+use crate::run::{self, Call, Caller};
+use crate::state::Gateway;
+use crate::test_call::Origin;
+use crate::upload::{Source, drain_aside};
+use crate::{api, artifacts, meters, portal, test_call};
+
+/// Answers one request of a connection from `client`.
+pub(crate) async fn handle(gateway: Arc<Gateway>, client: IpAddr, request: http::Request<Incoming>) -> Answer {
+    let received = Instant::now();
+    let (head, body) = request.into_parts();
+    let body = Source::new(body.map_err(|error| BodyError::Source(error.into())));
+    gateway.meters.in_flight.increment(1.0);
+    let _in_flight = InFlight(Arc::clone(&gateway));
+    let checked = check(&gateway, &head).and_then(|host| {
+        let destination = destination(&host, head.uri.path(), &gateway.config.functions_domain)?;
+        Ok((host, destination))
+    });
+    let (host, destination) = match checked {
+        Ok(found) => found,
+        Err(problem) => {
+            // Who waits for `100 Continue` must not be told to go on.
+            if !head.headers.contains_key(header::EXPECT) {
+                drain_aside(body);
+            }
+            gateway.meters.answered(Some(problem.code));
+            return refuse(&problem);
+        }
+    };
+    let (client, host, proto) = came_from(&gateway, &head.headers, client, host);
+    let answered = match destination {
+        Destination::Function(address) => {
+            // A run counts itself.
+            let caller = Caller::Headers;
+            let call = Call { address, head, body, client, host, proto, received, caller };
+            return Box::pin(run::answer(&gateway, call)).await;
+        }
+        Destination::Api => {
+            let forward = Forward { client, host: &host, proto, prefix: "" };
+            Box::pin(api::proxy(&gateway, head, body, &forward)).await
+        }
+        Destination::Artifacts => Box::pin(artifacts::upload(&gateway, &head, body, &host)).await,
+        Destination::Test(function) => {
+            let from = Origin { client, host: &host, proto };
+            Box::pin(test_call::call(&gateway, function, &head, body, &from)).await
+        }
+        Destination::Health => Ok(full(StatusCode::OK, "text/plain", "ok\n")),
+        Destination::Ready => Ok(readiness(&gateway)),
+        Destination::Metrics => Ok(figures()),
+        Destination::Portal => portal::answer(&head),
+    };
+    gateway.meters.answered(answered.as_ref().err().map(|problem| problem.code));
+    answered.unwrap_or_else(|problem| refuse(&problem))
+}
+
+/// What no part of the platform accepts; says which host was asked.
+fn check(gateway: &Gateway, head: &Parts) -> Result<String, Problem> {
+    let config = &gateway.config;
+    let size = hygiene::head_size(head);
+    if size > config.head_max.as_usize() {
+        return Err(Problem::new(Code::HeadersTooLarge, format!("{size} bytes; accepted: {}", config.head_max)));
+    }
+    if matches!(head.method, Method::CONNECT | Method::TRACE) {
+        return Err(Problem::new(Code::MethodNotAllowed, format!("{} is not supported", head.method)));
+    }
+    if hygiene::wants_upgrade(&head.headers) {
+        return Err(Code::UpgradeNotSupported.into());
+    }
+    host_of(head)
+}
+
+/// The host that the request is for: the target's, where it names one, else the header's.
+fn host_of(head: &Parts) -> Result<String, Problem> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let first = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Problem::new(Code::InvalidRequest, "several Host headers"));
+    }
+    if let Some(authority) = head.uri.authority() {
+        return Ok(authority.as_str().rsplit('@').next().unwrap_or_default().to_owned());
+    }
+    match first.map(|host| host.to_str()) {
+        Some(Ok(host)) if !host.contains(['/', '@', ' ', ',']) => Ok(host.to_owned()),
+        Some(_) => Err(Problem::new(Code::InvalidRequest, "the Host header is not a host")),
+        None if head.version >= Version::HTTP_11 => Err(Problem::new(Code::InvalidRequest, "no Host header")),
+        None => Ok(String::new()),
+    }
+}
+
+/// The caller's address, host and scheme: the connection's, or what a trusted proxy before us says.
+fn came_from(gateway: &Gateway, headers: &HeaderMap, peer: IpAddr, host: String) -> (IpAddr, String, &'static str) {
+    if !gateway.config.trust_forwarded {
+        return (peer, host, "http");
+    }
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let client = text("x-forwarded-for").and_then(|all| all.rsplit(',').next()?.trim().parse().ok());
+    let host = text("x-forwarded-host").map_or(host, str::to_owned);
+    let proto = if text("x-forwarded-proto") == Some("https") { "https" } else { "http" };
+    (client.unwrap_or(peer), host, proto)
+}
+
+fn readiness(gateway: &Gateway) -> Answer {
+    if gateway.draining.load(Ordering::Relaxed) {
+        return refuse(&Code::Draining.into());
+    }
+    if !gateway.warmed_up.load(Ordering::Relaxed) {
+        return refuse(&Problem::new(Code::ControlPlaneUnavailable, "routes have not been read yet"));
+    }
+    full(StatusCode::OK, "text/plain", "ready\n")
+}
+
+fn figures() -> Answer {
+    let text = meters::recorder().map(|recorder| recorder.render()).unwrap_or_default();
+    full(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+}
+
+struct InFlight(Arc<Gateway>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.meters.in_flight.decrement(1.0);
+    }
+}

@@ -1,0 +1,178 @@
+//! The cache of keys and when its answers are trusted. Pure: time comes in as an argument.
+
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+
+use super::{Hash, Verdict};
+
+/// Without a pulse, an answer is trusted for so long: revocations hold within 1 s.
+const TRUST_WITHOUT_PULSE: Duration = Duration::from_millis(900);
+
+/// How long answers are good.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trust {
+    pub(crate) good_life: Duration,
+    pub(crate) bad_life: Duration,
+}
+
+/// Since when no revocation can have been missed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Continuity {
+    silence_max: Duration,
+    /// The first and the last pulse of an unbroken row.
+    row: Option<(Instant, Instant)>,
+}
+
+impl Continuity {
+    pub(crate) fn new(silence_max: Duration) -> Self {
+        Self { silence_max, row: None }
+    }
+
+    /// A pulse came.
+    pub(crate) fn pulse(&mut self, now: Instant) {
+        let first = match self.row {
+            Some((first, last)) if now.saturating_duration_since(last) < self.silence_max => first,
+            _ => now,
+        };
+        self.row = Some((first, now));
+    }
+
+    /// Whether a revocation of what was good at `checked` would have been heard by now.
+    fn covers(&self, checked: Instant, now: Instant) -> bool {
+        self.row.is_some_and(|(first, last)| checked >= first && now.saturating_duration_since(last) < self.silence_max)
+    }
+}
+
+struct Entry {
+    verdict: Verdict,
+    /// When the question was asked.
+    checked: Instant,
+}
+
+/// Answers about keys, the longest unused thrown out first.
+pub(crate) struct KeyCache {
+    entries: LruCache<Hash, Entry>,
+}
+
+impl KeyCache {
+    pub(crate) fn new(room: usize) -> Self {
+        Self { entries: LruCache::new(NonZeroUsize::new(room).unwrap_or(NonZeroUsize::MIN)) }
+    }
+
+    /// What is known and trusted.
+    pub(crate) fn get(&mut self, hash: &Hash, trust: &Trust, row: &Continuity, now: Instant) -> Option<Verdict> {
+        let entry = self.entries.get(hash)?;
+        let age = now.saturating_duration_since(entry.checked);
+        let trusted = match &entry.verdict {
+            None => age < trust.bad_life,
+            Some(_) if row.covers(entry.checked, now) => age < trust.good_life,
+            Some(_) => age < TRUST_WITHOUT_PULSE,
+        };
+        trusted.then(|| entry.verdict.clone())
+    }
+
+    /// An answer to a question that was asked then.
+    pub(crate) fn put(&mut self, hash: Hash, verdict: Verdict, asked: Instant) {
+        let revoked_since =
+            self.entries.peek(&hash).is_some_and(|entry| entry.verdict.is_none() && entry.checked > asked);
+        if !revoked_since {
+            self.entries.put(hash, Entry { verdict, checked: asked });
+        }
+    }
+
+    /// The key is no longer good.
+    pub(crate) fn revoke(&mut self, hash: Hash, now: Instant) {
+        self.entries.put(hash, Entry { verdict: None, checked: now });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use protocol::route::{Grant, Principal, Scope};
+    use protocol::{AccountId, KeyId};
+
+    use super::*;
+
+    const TRUST: Trust = Trust { good_life: Duration::from_secs(60), bad_life: Duration::from_secs(2) };
+    const KEY: Hash = [1; 32];
+
+    fn good() -> Verdict {
+        Some(Arc::new(Grant {
+            principal: Principal::Key { key: KeyId::new() },
+            account: AccountId::new(),
+            scopes: vec![Scope::Invoke],
+            function: None,
+            expires: None,
+        }))
+    }
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn a_good_key_is_trusted_while_pulses_come() {
+        let start = Instant::now();
+        let mut row = Continuity::new(seconds(5));
+        row.pulse(start);
+        let mut cache = KeyCache::new(4);
+        cache.put(KEY, good(), start + seconds(1));
+        for second in 1..59 {
+            row.pulse(start + seconds(second));
+            assert!(cache.get(&KEY, &TRUST, &row, start + seconds(second)).is_some(), "{second}");
+        }
+        row.pulse(start + seconds(61));
+        assert!(cache.get(&KEY, &TRUST, &row, start + seconds(61)).is_none(), "its life is over");
+    }
+
+    #[test]
+    fn after_a_silence_keys_are_checked_again() {
+        let start = Instant::now();
+        let mut row = Continuity::new(seconds(5));
+        row.pulse(start);
+        let mut cache = KeyCache::new(4);
+        cache.put(KEY, good(), start);
+        assert!(cache.get(&KEY, &TRUST, &row, start + Duration::from_millis(4900)).is_some());
+        assert!(cache.get(&KEY, &TRUST, &row, start + seconds(5)).is_none(), "silent for 5 s");
+        row.pulse(start + seconds(20));
+        assert!(cache.get(&KEY, &TRUST, &row, start + seconds(20)).is_none(), "a revocation may have been missed");
+        cache.put(KEY, good(), start + seconds(20));
+        assert!(cache.get(&KEY, &TRUST, &row, start + seconds(21)).is_some());
+    }
+
+    #[test]
+    fn without_pulses_an_answer_is_good_for_less_than_a_second() {
+        let start = Instant::now();
+        let row = Continuity::new(seconds(5));
+        let mut cache = KeyCache::new(4);
+        cache.put(KEY, good(), start);
+        assert!(cache.get(&KEY, &TRUST, &row, start + Duration::from_millis(500)).is_some());
+        assert!(cache.get(&KEY, &TRUST, &row, start + seconds(1)).is_none());
+    }
+
+    #[test]
+    fn a_revocation_wins_over_an_answer_that_was_asked_for_before() {
+        let start = Instant::now();
+        let mut row = Continuity::new(seconds(5));
+        row.pulse(start);
+        let mut cache = KeyCache::new(4);
+        cache.revoke(KEY, start + Duration::from_millis(10));
+        cache.put(KEY, good(), start);
+        assert_eq!(cache.get(&KEY, &TRUST, &row, start + Duration::from_millis(20)), Some(None));
+        assert!(cache.get(&KEY, &TRUST, &row, start + seconds(3)).is_none(), "bad keys are asked for again");
+    }
+
+    #[test]
+    fn it_stays_bounded() {
+        let start = Instant::now();
+        let mut cache = KeyCache::new(4);
+        for number in 0..100 {
+            cache.put([number; 32], None, start);
+        }
+        assert_eq!(cache.entries.len(), 4);
+    }
+}

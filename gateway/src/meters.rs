@@ -1,0 +1,85 @@
+//! What is counted. Handles are made once: counting takes no lock and looks nothing up.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use protocol::Code;
+
+/// Latencies, in seconds: 8 buckets each decade where it matters.
+const BUCKETS: [f64; 16] =
+    [0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+/// This process's recorder; the first call installs it. Nothing when somebody else has installed another one.
+pub fn recorder() -> Option<&'static PrometheusHandle> {
+    static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    HANDLE
+        .get_or_init(|| {
+            PrometheusBuilder::new()
+                .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
+                .ok()?
+                .install_recorder()
+                .inspect_err(|error| tracing::warn!(%error, "metrics are recorded by somebody else"))
+                .ok()
+        })
+        .as_ref()
+}
+
+/// The gateway's meters.
+pub(crate) struct Meters {
+    ok: Counter,
+    by_code: Vec<(Code, Counter)>,
+    pub(crate) run_seconds: Histogram,
+    pub(crate) head_seconds: Histogram,
+    pub(crate) in_flight: Gauge,
+    pub(crate) connections: Gauge,
+    pub(crate) key_cache_hits: Counter,
+    pub(crate) key_cache_misses: Counter,
+    pub(crate) route_hits: Counter,
+    pub(crate) route_misses: Counter,
+    pub(crate) retries: Counter,
+    pub(crate) spooled: Counter,
+    pub(crate) spool_lost: Counter,
+    pub(crate) spool_bytes: Gauge,
+}
+
+impl Meters {
+    pub(crate) fn new() -> Self {
+        let counted = |code: &'static str| counter!("gateway_requests_total", "code" => code);
+        Self {
+            ok: counted("ok"),
+            by_code: Code::ALL.iter().map(|&code| (code, counted(code.as_str()))).collect(),
+            run_seconds: histogram!("gateway_run_seconds"),
+            head_seconds: histogram!("gateway_run_head_seconds"),
+            in_flight: gauge!("gateway_requests_in_flight"),
+            connections: gauge!("gateway_connections"),
+            key_cache_hits: counter!("gateway_key_cache_total", "result" => "hit"),
+            key_cache_misses: counter!("gateway_key_cache_total", "result" => "miss"),
+            route_hits: counter!("gateway_routes_total", "result" => "hit"),
+            route_misses: counter!("gateway_routes_total", "result" => "miss"),
+            retries: counter!("gateway_run_retries_total"),
+            spooled: counter!("gateway_observations_total", "result" => "spooled"),
+            spool_lost: counter!("gateway_observations_total", "result" => "lost"),
+            spool_bytes: gauge!("gateway_spool_bytes"),
+        }
+    }
+
+    /// A request was answered: by whom it was meant for, or by us with this code.
+    pub(crate) fn answered(&self, code: Option<Code>) {
+        match code {
+            None => self.ok.increment(1),
+            Some(code) => {
+                if let Some((_, counter)) = self.by_code.iter().find(|(of, _)| *of == code) {
+                    counter.increment(1);
+                }
+            }
+        }
+    }
+
+    /// A run is over.
+    pub(crate) fn run_ended(&self, head: Duration, whole: Duration) {
+        self.head_seconds.record(head);
+        self.run_seconds.record(whole);
+    }
+}

@@ -1,0 +1,133 @@
+//! The nodes as this gateway sees them: records from the `cc-nodes` bucket, reports each second, own runs.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fabric::{Fabric, subjects};
+use parking_lot::Mutex;
+use protocol::node::{NodeRecord, NodeReport};
+use protocol::{ByteSize, NodeId};
+use scheduler::{NodeTable, Placement, Policy, RunRequest, WarmFirst};
+use tokio_util::sync::CancellationToken;
+
+use crate::mirror::Sink;
+
+/// A node that lost a call is asked last for so long, or until it reports again.
+const SUSPECT_FOR: Duration = Duration::from_secs(3);
+
+/// After an error: listen again after so long.
+const LISTEN_AGAIN: Duration = Duration::from_millis(200);
+
+/// The nodes. Locked for the microseconds that a placement takes, never across a wait.
+pub(crate) struct Nodes {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    table: NodeTable,
+    suspects: HashMap<NodeId, Instant>,
+    records: HashSet<NodeId>,
+    seen: Option<HashSet<NodeId>>,
+}
+
+impl Nodes {
+    pub(crate) fn new() -> Self {
+        Self { inner: Mutex::default() }
+    }
+
+    /// Where the run may go, best first; nodes that just lost a call come last.
+    pub(crate) fn rank(&self, request: &RunRequest, now: Instant) -> Placement {
+        let mut inner = self.inner.lock();
+        let Inner { table, suspects, .. } = &mut *inner;
+        let mut placement = WarmFirst.rank(request, table.views(now), &mut rand::rng());
+        suspects.retain(|_, until| now < *until);
+        if !suspects.is_empty() {
+            placement.ranked.sort_by_key(|candidate| suspects.contains_key(&candidate.node));
+        }
+        placement
+    }
+
+    /// A run goes there.
+    pub(crate) fn started(&self, node: NodeId, memory: ByteSize) {
+        self.inner.lock().table.started(node, memory);
+    }
+
+    /// It is over; `running` is what its `end` said.
+    pub(crate) fn ended(&self, node: NodeId, memory: ByteSize, running: Option<u32>) {
+        self.inner.lock().table.ended(node, memory, running);
+    }
+
+    /// It did not answer a call.
+    pub(crate) fn suspect(&self, node: NodeId, now: Instant) {
+        self.inner.lock().suspects.insert(node, now + SUSPECT_FOR);
+    }
+
+    fn heard(&self, report: NodeReport, now: Instant) {
+        let mut inner = self.inner.lock();
+        inner.suspects.remove(&report.node);
+        inner.table.heard(report, now);
+    }
+}
+
+impl Sink for Nodes {
+    fn begin(&self) {
+        self.inner.lock().seen = Some(HashSet::new());
+    }
+
+    fn put(&self, key: &str, value: &[u8]) {
+        match serde_json::from_slice::<NodeRecord>(value) {
+            Ok(record) => {
+                let mut inner = self.inner.lock();
+                inner.records.insert(record.node);
+                if let Some(seen) = &mut inner.seen {
+                    seen.insert(record.node);
+                }
+                inner.table.upsert(record);
+            }
+            Err(error) => tracing::error!(key, %error, "a node's record is not understood"),
+        }
+    }
+
+    fn remove(&self, key: &str) {
+        if let Ok(node) = key.parse() {
+            let mut inner = self.inner.lock();
+            inner.records.remove(&node);
+            inner.table.remove(node);
+        }
+    }
+
+    fn complete(&self) {
+        let mut inner = self.inner.lock();
+        let Inner { table, records, seen, .. } = &mut *inner;
+        let Some(seen) = seen.take() else { return };
+        for gone in records.difference(&seen) {
+            table.remove(*gone);
+        }
+        *records = seen;
+    }
+}
+
+/// Listens to the nodes' reports until `stop`.
+pub(crate) async fn hear_reports(fabric: Fabric, nodes: Arc<Nodes>, stop: CancellationToken) {
+    let listen = async {
+        loop {
+            match fabric.events(subjects::REPORTS).await {
+                Ok(mut reports) => {
+                    while let Some(event) = reports.next().await {
+                        let sender = subjects::node_of(&event.subject);
+                        match serde_json::from_slice::<NodeReport>(&event.payload) {
+                            // The subject proves who speaks; a report about another node is a lie.
+                            Ok(report) if Some(report.node) == sender => nodes.heard(report, Instant::now()),
+                            _ => tracing::debug!(subject = %event.subject, "a report is not understood"),
+                        }
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "cannot listen to reports"),
+            }
+            tokio::time::sleep(LISTEN_AGAIN).await;
+        }
+    };
+    stop.run_until_cancelled(listen).await;
+}

@@ -1,0 +1,120 @@
+//! The portal's files, embedded at build time, with the headers that keep its origin its own.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, StatusCode};
+use protocol::{Code, Problem};
+
+use crate::answer::{Answer, full};
+
+mod files {
+    include!(concat!(env!("OUT_DIR"), "/portal_files.rs"));
+}
+
+/// A file of the portal.
+struct File {
+    path: &'static str,
+    media_type: &'static str,
+    etag: &'static str,
+    bytes: &'static [u8],
+}
+
+/// Our own code only; WebAssembly may be compiled. Styles may be set by our code on single elements.
+const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
+    style-src-attr 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self'; \
+    connect-src 'self'; manifest-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; \
+    frame-ancestors 'none'";
+
+/// What is shown where the portal was not built.
+const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>CrowdCloud</title>\
+    <h1>CrowdCloud runs</h1><p>This program was built without its portal. \
+    <code>cargo xtask up</code> builds it; so does <code>cargo xtask build</code>. \
+    The <code>crowdcloud</code> command and the API at <a href=/api/v1/openapi.json>/api/v1</a> work without it.</p>";
+
+/// A page or a file of the portal.
+pub(crate) fn answer(head: &Parts) -> Result<Answer, Problem> {
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        return Err(Problem::new(Code::MethodNotAllowed, "pages are only read"));
+    }
+    let Some(file) = find(files::FILES, head.uri.path()) else {
+        if files::FILES.is_empty() && is_page(head.uri.path()) {
+            return Ok(secured(full(StatusCode::OK, "text/html; charset=utf-8", NOT_BUILT)));
+        }
+        return Err(Code::NotFound.into());
+    };
+    let fresh = head
+        .headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|tags| tags.to_str().ok())
+        .flat_map(|tags| tags.split(','))
+        .any(|tag| matches!(tag.trim().trim_start_matches("W/"), tag if tag == file.etag || tag == "*"));
+    let mut answer = match fresh {
+        true => full(StatusCode::NOT_MODIFIED, file.media_type, ""),
+        false => full(StatusCode::OK, file.media_type, file.bytes),
+    };
+    let headers = answer.headers_mut();
+    headers.insert(header::ETAG, HeaderValue::from_static(file.etag));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache_control(file.path)));
+    Ok(secured(answer))
+}
+
+/// The file at this path; a path without an extension is a page of the application, which routes by itself.
+fn find(files: &'static [File], path: &str) -> Option<&'static File> {
+    let by_path =
+        |path: &str| files.binary_search_by(|file| file.path.cmp(path)).ok().and_then(|place| files.get(place));
+    match by_path(path) {
+        None if is_page(path) => by_path("/index.html"),
+        found => found,
+    }
+}
+
+fn is_page(path: &str) -> bool {
+    !path.rsplit('/').next().unwrap_or_default().contains('.')
+}
+
+/// A file whose name holds its hash never changes; everything else is asked for again.
+fn cache_control(path: &str) -> &'static str {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let hashed =
+        name.split(['.', '-', '_']).any(|part| part.len() >= 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if hashed { "public, max-age=31536000, immutable" } else { "no-cache" }
+}
+
+fn secured(mut answer: Answer) -> Answer {
+    let headers: &mut HeaderMap = answer.headers_mut();
+    let mut set = |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
+    set(header::CONTENT_SECURITY_POLICY, POLICY);
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::X_FRAME_OPTIONS, "DENY");
+    set(header::REFERRER_POLICY, "same-origin");
+    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    set(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=()");
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static FILES: &[File] = &[
+        File { path: "/app-0123456789abcdef0.js", media_type: "text/javascript", etag: "\"a\"", bytes: b"1" },
+        File { path: "/index.html", media_type: "text/html", etag: "\"b\"", bytes: b"2" },
+    ];
+
+    #[test]
+    fn pages_fall_back_to_the_application_files_do_not() {
+        let path = |path| find(FILES, path).map(|file| file.path);
+        assert_eq!(path("/"), Some("/index.html"));
+        assert_eq!(path("/functions/thumbs"), Some("/index.html"));
+        assert_eq!(path("/app-0123456789abcdef0.js"), Some("/app-0123456789abcdef0.js"));
+        assert_eq!(path("/missing.js"), None);
+    }
+
+    #[test]
+    fn only_names_with_a_hash_are_kept_for_ever() {
+        assert!(cache_control("/app-0123456789abcdef0.js").contains("immutable"));
+        assert_eq!(cache_control("/index.html"), "no-cache");
+    }
+}

@@ -1,0 +1,382 @@
+//! The run path, as a story: who asks, what for, may it run, where, and the answer streamed back.
+//!
+//! ```text
+//! authenticate -> route -> limits -> rank -> ticket -> node -> answer -> observation
+//! ```
+//!
+//! The warm path touches no database and waits for no JetStream.
+
+mod download;
+mod gate;
+mod live;
+mod send;
+mod verdict;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderName, Method, StatusCode, Uri};
+use http_body::Body as _;
+use protocol::receipt::{Observation, Outcome};
+use protocol::route::{Grant, Scope, VersionRoute};
+use protocol::{ByteSize, Code, Lane, NodeId, Problem, RunId, Timestamp, headers};
+
+use crate::address::FunctionAddress;
+use crate::answer::{Answer, AnswerBody, refuse};
+use crate::hygiene::{self, Forward};
+use crate::routes::Known;
+use crate::state::Gateway;
+use crate::upload::{Source, Upload, UploadLimits, drain_aside};
+
+pub(crate) use download::Download;
+use download::Whole;
+pub(crate) use gate::Gate;
+use live::LiveRun;
+use send::{Answered, Outbound, send};
+
+/// Characters of a path that an observation keeps.
+const PATH_KEPT: usize = 256;
+
+/// A request for a function.
+pub(crate) struct Call {
+    pub(crate) address: FunctionAddress,
+    pub(crate) head: Parts,
+    pub(crate) body: Source,
+    pub(crate) client: IpAddr,
+    pub(crate) host: String,
+    pub(crate) proto: &'static str,
+    pub(crate) received: Instant,
+    pub(crate) caller: Caller,
+}
+
+/// Who calls.
+pub(crate) enum Caller {
+    /// Whoever `Authorization` names. Cookies never count here.
+    Headers,
+    /// Known already: a test call of the portal.
+    Granted(Arc<Grant>),
+}
+
+/// A run that was refused: the problem, and the run where there was one.
+struct Refused {
+    problem: Problem,
+    run: Option<RunId>,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self { problem, run: None }
+    }
+}
+
+impl From<Code> for Refused {
+    fn from(code: Code) -> Self {
+        Problem::from(code).into()
+    }
+}
+
+/// The answer to a call of a function.
+pub(crate) async fn answer(gateway: &Arc<Gateway>, call: Call) -> Answer {
+    let shared_origin = call.address.shared_origin;
+    let mut answer = match run(gateway, call).await {
+        Ok(answer) => {
+            gateway.meters.answered(None);
+            answer
+        }
+        Err(Refused { problem, run }) => {
+            gateway.meters.answered(Some(problem.code));
+            let problem = match run {
+                Some(run) => problem.about(run),
+                None => problem,
+            };
+            let mut answer = refuse(&problem);
+            if let Some(run) = run {
+                mark(answer.headers_mut(), run, None);
+            }
+            answer
+        }
+    };
+    if shared_origin && !answer.headers().contains_key(header::CONTENT_SECURITY_POLICY) {
+        answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    }
+    answer
+}
+
+async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
+    // Who asks, and what for.
+    let Call { address, mut head, body, client, host, proto, received, caller } = call;
+    let known = match permitted(gateway, &address, &head.headers, &caller).await {
+        Ok(known) => known,
+        Err(problem) => return Err(turn_away(&head, body, problem)),
+    };
+    let Some(version) = known.route.resolve(address.reference.as_ref(), rand::random_range(0..100)) else {
+        return Err(turn_away(&head, body, no_version(&address)));
+    };
+
+    // May it run now, with this body.
+    let Some(passed) = known.gate.pass(version.limits.concurrency) else {
+        let limit = version.limits.concurrency;
+        let problem = Problem::new(Code::ConcurrencyLimit, format!("{limit} runs of this function are going on"));
+        return Err(turn_away(&head, body, problem));
+    };
+    if body.size_hint().lower() > version.limits.body.0 {
+        return Err(turn_away(&head, body, too_large(version.limits.body)));
+    }
+    let run = RunId::new();
+    let refused = |problem: Problem| Refused { problem, run: Some(run) };
+    let upload = send::has_body(&head.method, &body).then(|| Upload::new(body, upload_limits(gateway, version)));
+    let deadline = received + version.limits.timeout.duration();
+
+    // As the function shall see it.
+    let seen = first_sight(gateway, run, &known, version, &head, &address);
+    let mut live = LiveRun::begin(Arc::clone(gateway), received, seen, upload.clone(), version.limits.memory, passed);
+    let path = head.uri.path();
+    let forward = Forward { client, host: &host, proto, prefix: address.prefix(path) };
+    let uri = own_uri(&address, &head.uri).ok_or_else(|| refused(Code::InvalidRequest.into()))?;
+    hygiene::clean_request(&mut head.headers, &forward);
+    head.uri = uri;
+
+    // To a node, unless the body breaks off or we are shut down first.
+    let placed = Instant::now();
+    let out = Outbound { run, known: &known, version, head: &head, upload: upload.as_ref(), deadline };
+    let reply = tokio::select! {
+        biased;
+        reply = send(gateway, &out, &mut live) => reply,
+        code = broken(upload.as_ref()) => Err(body_problem(code, version)),
+        () = gateway.cut.cancelled() => Err(Code::Draining.into()),
+    };
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(problem) => {
+            // The body's fault is the cause where there is one; what the node made of it is not.
+            let fault = upload.as_ref().and_then(Upload::fault);
+            let problem = fault.map_or(problem, |code| body_problem(code, version));
+            live.failed(problem.code);
+            return Err(refused(problem));
+        }
+    };
+    if let Some(upload) = &upload {
+        upload.forget();
+    }
+
+    // The answer, streamed back.
+    let timing = Timing { received, placed, answered: Instant::now() };
+    stream_back(reply, live, &Back { run, method: &head.method, address: &address, version, timing })
+        .map_err(|code| refused(code.into()))
+}
+
+/// The function, where the caller may run it. A private function of another account is as one that does not exist.
+async fn permitted(
+    gateway: &Arc<Gateway>,
+    address: &FunctionAddress,
+    headers: &HeaderMap,
+    caller: &Caller,
+) -> Result<Known, Problem> {
+    let found = gateway.routes.find(&address.account, &address.function).await;
+    if let Ok(known) = &found
+        && known.route.public
+        && matches!(caller, Caller::Headers)
+    {
+        return found;
+    }
+    let grant = match (caller, hygiene::bearer_key(headers), &found) {
+        (Caller::Granted(grant), ..) => Arc::clone(grant),
+        (Caller::Headers, Some(key), _) => gateway.keys.grant_of_key(key).await?,
+        (Caller::Headers, None, Ok(_)) => return Err(Code::Unauthenticated.into()),
+        (Caller::Headers, None, Err(_)) => return found,
+    };
+    let known = found?;
+    if grant.account != known.route.account {
+        return Err(Code::FunctionNotFound.into());
+    }
+    if !grant.allows(Scope::Invoke) {
+        return Err(Problem::new(Code::Forbidden, "this key lacks the scope `invoke`"));
+    }
+    if grant.function.is_some_and(|only| only != known.route.function) {
+        return Err(Problem::new(Code::Forbidden, "this key is for another function"));
+    }
+    Ok(known)
+}
+
+/// Refuses before there is a run; the body is read for a moment so that the caller gets to read the answer. Whoever
+/// waits for `100 Continue` sends none.
+fn turn_away(head: &Parts, body: Source, problem: Problem) -> Refused {
+    if !head.headers.contains_key(header::EXPECT) {
+        drain_aside(body);
+    }
+    problem.into()
+}
+
+fn no_version(address: &FunctionAddress) -> Problem {
+    let FunctionAddress { account, function, reference, .. } = address;
+    match reference {
+        Some(reference) => Problem::new(Code::VersionNotFound, format!("{account}/{function} has no `{reference}`")),
+        None => Problem::new(Code::VersionNotFound, format!("{account}/{function} has no live version yet")),
+    }
+}
+
+fn too_large(limit: ByteSize) -> Problem {
+    Problem::new(Code::BodyTooLarge, format!("the function accepts up to {limit}"))
+}
+
+fn body_problem(code: Code, version: &VersionRoute) -> Problem {
+    match code {
+        Code::BodyTooLarge => too_large(version.limits.body),
+        code => code.into(),
+    }
+}
+
+fn upload_limits(gateway: &Gateway, version: &VersionRoute) -> UploadLimits {
+    UploadLimits {
+        size_max: version.limits.body,
+        idle: gateway.config.body_idle.duration(),
+        replay_max: gateway.config.replay_max,
+    }
+}
+
+async fn broken(upload: Option<&Upload>) -> Code {
+    match upload {
+        Some(upload) => upload.broken().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The function's own part of the path, and the query.
+fn own_uri(address: &FunctionAddress, uri: &Uri) -> Option<Uri> {
+    let rest = address.rest(uri.path());
+    let own: PathAndQuery = match uri.query() {
+        None => rest.parse().ok()?,
+        Some(query) => format!("{rest}?{query}").parse().ok()?,
+    };
+    Some(Uri::from(own))
+}
+
+/// What is known of a run when it begins.
+fn first_sight(
+    gateway: &Gateway,
+    run: RunId,
+    known: &Known,
+    version: &VersionRoute,
+    head: &Parts,
+    address: &FunctionAddress,
+) -> Observation {
+    Observation {
+        run,
+        gateway: gateway.instance,
+        account: known.route.account,
+        function: known.route.function,
+        version: version.version,
+        version_number: version.number,
+        node: None,
+        lane: Lane::Wasm,
+        received: Timestamp::now(),
+        head_us: 0,
+        wall_us: 0,
+        outcome: Outcome::Cancelled,
+        status: 0,
+        code: None,
+        method: head.method.as_str().to_owned(),
+        path: address.rest(head.uri.path()).chars().take(PATH_KEPT).collect(),
+        bytes_in: ByteSize(0),
+        bytes_out: ByteSize(0),
+        end: None,
+    }
+}
+
+struct Timing {
+    received: Instant,
+    placed: Instant,
+    answered: Instant,
+}
+
+impl Timing {
+    fn header(&self) -> String {
+        let ms = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1000.0;
+        let Self { received, placed, answered } = *self;
+        format!("gateway;dur={:.2}, node;dur={:.2}", ms(received, placed), ms(placed, answered))
+    }
+}
+
+struct Back<'a> {
+    run: RunId,
+    method: &'a Method,
+    address: &'a FunctionAddress,
+    version: &'a VersionRoute,
+    timing: Timing,
+}
+
+/// The function's answer, as the caller shall see it.
+fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>) -> Result<Answer, Code> {
+    let Answered { response, node } = answered;
+    let (mut head, mut body) = response.into_parts();
+    live.status(head.status.as_u16());
+    if head.status.is_informational() {
+        live.failed(Code::InvalidResponse);
+        return Err(Code::InvalidResponse);
+    }
+    let size_max = back.version.limits.body;
+    let announced = content_length(&mut head.headers);
+    // Of an answer to HEAD, and of 304, the length is that of another answer.
+    let of_another = *back.method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
+    let bodiless = of_another || head.status == StatusCode::NO_CONTENT;
+    if announced.is_some_and(|length| length > size_max.0) && !of_another {
+        live.failed(Code::ResponseTooLarge);
+        return Err(Code::ResponseTooLarge);
+    }
+    hygiene::clean_answer(&mut head.headers, back.address.shared_origin);
+    mark(&mut head.headers, back.run, Some(node));
+    if let Ok(timing) = HeaderValue::try_from(back.timing.header()) {
+        head.headers.append(HeaderName::from_static("server-timing"), timing);
+    }
+    let body = match download::whole(&mut body) {
+        Whole::Not(ahead) if bodiless => {
+            Download::new(body, ahead, size_max, None, live).swallow();
+            AnswerBody::Empty
+        }
+        Whole::Yes(_) if bodiless => {
+            live.completed();
+            AnswerBody::Empty
+        }
+        Whole::Yes(bytes) if bytes.len() as u64 <= size_max.0 => {
+            // The server sets the true one.
+            head.headers.remove(header::CONTENT_LENGTH);
+            live.passed_out(bytes.len());
+            live.completed();
+            AnswerBody::Full(bytes)
+        }
+        Whole::Yes(_) => {
+            live.failed(Code::ResponseTooLarge);
+            return Err(Code::ResponseTooLarge);
+        }
+        Whole::Not(ahead) => AnswerBody::Run(Box::new(Download::new(body, ahead, size_max, announced, live))),
+    };
+    if bodiless && !of_another {
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
+    Ok(http::Response::from_parts(head, body))
+}
+
+/// The announced length; one that is no number, or several, are taken away.
+fn content_length(headers: &mut HeaderMap) -> Option<u64> {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let first = values.next()?;
+    let length = first.to_str().ok().and_then(|text| text.parse().ok()).filter(|_| values.next().is_none());
+    if length.is_none() {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    length
+}
+
+/// Says which run it was, and where.
+fn mark(head: &mut HeaderMap, run: RunId, node: Option<NodeId>) {
+    if let Ok(run) = HeaderValue::try_from(run.to_string()) {
+        head.insert(headers::RUN, run);
+    }
+    if let Some(Ok(node)) = node.map(|node| HeaderValue::try_from(node.to_string())) {
+        head.insert(headers::NODE, node);
+    }
+}

@@ -1,0 +1,220 @@
+//! Finds a node that takes the run: ranks, signs a ticket for the first, sends, and goes on to the next while that is
+//! safe.
+
+use std::time::{Duration, Instant};
+
+use fabric::{CallError, CallOptions, NodeEndpoint, Target};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request};
+use http_body_util::{BodyExt as _, Limited};
+use protocol::placement::Candidate;
+use protocol::ticket::{Purpose, Ticket};
+use protocol::{Code, NodeId, Problem, RunId, Timestamp, headers};
+use scheduler::RunRequest;
+
+use super::live::LiveRun;
+use super::verdict::{Verdict, after_error, after_problem};
+use crate::routes::Known;
+use crate::state::Gateway;
+use crate::upload::Upload;
+
+/// A node that is cut off for longer than its deadline is given this much more to say so itself: its answer carries
+/// what the run used.
+const DEADLINE_SLACK: Duration = Duration::from_millis(50);
+const PAUSE_MIN: Duration = Duration::from_millis(4);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// The largest problem document of a node that is read.
+const PROBLEM_MAX: usize = 64 << 10;
+
+/// A request that is ready for a node.
+pub(crate) struct Outbound<'a> {
+    pub(crate) run: RunId,
+    pub(crate) known: &'a Known,
+    pub(crate) version: &'a protocol::route::VersionRoute,
+    pub(crate) head: &'a Parts,
+    pub(crate) upload: Option<&'a Upload>,
+    pub(crate) deadline: Instant,
+}
+
+/// The answer of a node that took the run.
+pub(crate) struct Answered {
+    pub(crate) response: http::Response<fabric::Body>,
+    pub(crate) node: NodeId,
+}
+
+/// What one pass over the nodes brought.
+enum Pass {
+    Answered(Box<Answered>),
+    Failed(Problem),
+    /// Nobody can take it now; why.
+    Full(Problem),
+}
+
+/// Asks nodes until one answers.
+pub(crate) async fn send(gateway: &Gateway, out: &Outbound<'_>, live: &mut LiveRun) -> Result<Answered, Problem> {
+    let wanted = RunRequest::of(out.version, out.known.route.account);
+    let give_up = Instant::now() + gateway.config.place_within.duration();
+    let mut pause = PAUSE_MIN;
+    let mut tries_left = gateway.config.tries_max;
+    loop {
+        let full = match pass(gateway, out, live, &wanted, &mut tries_left).await {
+            Pass::Answered(reply) => return Ok(*reply),
+            Pass::Failed(problem) => return Err(problem),
+            Pass::Full(problem) => problem,
+        };
+        let now = Instant::now();
+        if now + pause >= out.deadline {
+            return Err(Code::TimedOut.into());
+        }
+        if tries_left == 0 || now + pause >= give_up {
+            return Err(full);
+        }
+        // Chance keeps waiting runs from coming back together.
+        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+async fn pass(
+    gateway: &Gateway,
+    out: &Outbound<'_>,
+    live: &mut LiveRun,
+    wanted: &RunRequest,
+    tries_left: &mut u32,
+) -> Pass {
+    let placement = gateway.nodes.rank(wanted, Instant::now());
+    if placement.ranked.is_empty() {
+        let why = placement.summary();
+        return match placement.only_full() {
+            true => Pass::Full(Problem::new(Code::Overloaded, why)),
+            false => Pass::Full(Problem::new(Code::NoNode, why)),
+        };
+    }
+    let mut last = Problem::from(Code::Overloaded);
+    for (place, candidate) in placement.ranked.iter().enumerate() {
+        if *tries_left == 0 {
+            break;
+        }
+        if place > 0 {
+            gateway.meters.retries.increment(1);
+        }
+        let Some(request) = request_for(gateway, out, candidate) else {
+            return Pass::Failed(last);
+        };
+        let answer = call(gateway, out, candidate, request, live).await;
+        let replayable = out.upload.is_none_or(Upload::replayable);
+        let (verdict, problem) = match answer {
+            Ok(reply) => match node_problem(&reply) {
+                None => return Pass::Answered(Box::new(reply)),
+                Some(code) => (after_problem(code, &out.head.method, replayable), read_problem(code, reply).await),
+            },
+            Err(error) => {
+                tracing::debug!(run = %out.run, node = %candidate.node, %error, "a node did not answer");
+                (after_error(&error, &out.head.method, replayable), describe(&error))
+            }
+        };
+        match verdict {
+            Verdict::Next { suspect } => {
+                live.not_taken();
+                if suspect {
+                    *tries_left -= 1;
+                    gateway.nodes.suspect(candidate.node, Instant::now());
+                }
+                last = problem;
+            }
+            Verdict::Wait => {
+                live.not_taken();
+                return Pass::Full(Problem::new(Code::NoNode, "the connection to the nodes is away"));
+            }
+            Verdict::Fail(code) if code == problem.code => return Pass::Failed(problem),
+            Verdict::Fail(code) => return Pass::Failed(Problem::new(code, problem.detail)),
+        }
+    }
+    Pass::Full(last)
+}
+
+async fn call(
+    gateway: &Gateway,
+    out: &Outbound<'_>,
+    to: &Candidate,
+    request: Request<fabric::Body>,
+    live: &mut LiveRun,
+) -> Result<Answered, CallError> {
+    let left = out.deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(CallError::Deadline);
+    }
+    let options = CallOptions {
+        deadline: left + DEADLINE_SLACK,
+        accept_within: gateway.config.accept_within.duration().min(left),
+    };
+    let (call, end) = gateway.fabrics.nodes.start(Target::Node(to.node, NodeEndpoint::Run), request, options);
+    live.sent_to(to.node, to.lane, end);
+    let (response, _) = call.await?;
+    live.answered();
+    Ok(Answered { response, node: to.node })
+}
+
+/// The function's request, with a ticket for this node.
+fn request_for(gateway: &Gateway, out: &Outbound<'_>, to: &Candidate) -> Option<Request<fabric::Body>> {
+    let body = match out.upload {
+        Some(upload) => upload.body()?,
+        None => fabric::empty(),
+    };
+    let issued = Timestamp::now();
+    let ticket = Ticket {
+        v: Ticket::VERSION,
+        purpose: Purpose::Run,
+        run: out.run,
+        node: to.node,
+        account: out.known.route.account,
+        function: out.known.route.function,
+        version: out.version.version,
+        artifact: out.version.artifact,
+        lane: to.lane,
+        limits: out.version.limits,
+        issuer: gateway.instance,
+        issued,
+        expires: issued.plus(gateway.config.ticket_life.duration()),
+    };
+    let mut request = Request::new(body);
+    request.method_mut().clone_from(&out.head.method);
+    request.uri_mut().clone_from(&out.head.uri);
+    request.headers_mut().clone_from(&out.head.headers);
+    let ticket = HeaderValue::try_from(ticket.sign(&gateway.ticket_key).0).ok()?;
+    request.headers_mut().insert(headers::TICKET, ticket);
+    Some(request)
+}
+
+/// The code, where the node answered instead of the function.
+fn node_problem(reply: &Answered) -> Option<Code> {
+    let header = reply.response.headers().get(headers::NODE_PROBLEM)?;
+    let text = header.to_str().unwrap_or_default();
+    Some(Code::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Code::NodeFailed))
+}
+
+/// What the node says about it. Its `end` comes after the document's last byte.
+async fn read_problem(code: Code, reply: Answered) -> Problem {
+    let read = Limited::new(reply.response.into_body(), PROBLEM_MAX).collect().await;
+    read.ok()
+        .and_then(|body| serde_json::from_slice::<Problem>(&body.to_bytes()).ok())
+        .filter(|problem| problem.code == code)
+        .map_or_else(|| code.into(), |problem| Problem::new(code, problem.detail).with_help(problem.help))
+}
+
+fn describe(error: &CallError) -> Problem {
+    match error {
+        CallError::Deadline => Code::TimedOut.into(),
+        CallError::Busy(_) | CallError::NoResponder | CallError::NotAccepted { revoked: true } => {
+            Problem::new(Code::Overloaded, error.to_string())
+        }
+        CallError::Aborted(why) => Problem::new(Code::NodeFailed, why.clone()),
+        _ => Problem::new(Code::NodeLost, error.to_string()),
+    }
+}
+
+/// Whether a request of this method may have a body that matters.
+pub(crate) fn has_body(method: &Method, source: &crate::upload::Source) -> bool {
+    use http_body::Body as _;
+    !source.is_end_stream() && *method != Method::TRACE
+}

@@ -1,0 +1,149 @@
+//! Wires a gateway: reads keys, opens the spool, starts what listens and reports, then accepts until told to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use fabric::subjects;
+use protocol::InstanceId;
+use store::Store;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::core_client::CoreClient;
+use crate::error::Error;
+use crate::keys::Keys;
+use crate::meters::{self, Meters};
+use crate::mirror::{Sink, mirror};
+use crate::nodes::{Nodes, hear_reports};
+use crate::routes::Routes;
+use crate::spool::Spool;
+use crate::state::{Fabrics, Gateway};
+use crate::{accept, pulse};
+
+/// Histograms are folded so often.
+const UPKEEP_EACH: Duration = Duration::from_secs(5);
+/// Background tasks get so long to end.
+const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
+
+/// Runs a gateway on `listener` until `shutdown`. `ready` is told when routes have been read once, and so requests
+/// find their functions in memory.
+///
+/// # Errors
+/// When a setting is out of range, the ticket key cannot be read, or the spool's folder cannot be used.
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    fabrics: Fabrics,
+    store: Store,
+    ready: oneshot::Sender<()>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    config.check().map_err(Error::Config)?;
+    let ticket_key = read_ticket_key(&config)?;
+    let recorder = meters::recorder();
+    let meters = Arc::new(Meters::new());
+    let (spool, spool_tasks) = Spool::open(&config, Arc::clone(&meters))?;
+    let core = CoreClient::new(fabrics.core.clone());
+    let gateway = Arc::new(Gateway {
+        instance: InstanceId::new(),
+        keys: Arc::new(Keys::new(&config, core.clone(), Arc::clone(&meters))),
+        routes: Arc::new(Routes::new(&config, core.clone(), Arc::clone(&meters))),
+        nodes: Arc::new(Nodes::new()),
+        core: core.clone(),
+        fabrics: fabrics.clone(),
+        store,
+        spool,
+        meters,
+        ticket_key,
+        warmed_up: AtomicBool::new(false),
+        draining: Arc::default(),
+        cut: CancellationToken::new(),
+        config,
+    });
+
+    let tasks = TaskTracker::new();
+    // The background goes on until the last request is answered.
+    let stop = CancellationToken::new();
+    let nats = fabrics.core.nats().clone();
+    let behind = Arc::new(Notify::new());
+    let (warm, warmed_up) = oneshot::channel();
+    let routes = Arc::new(Warming { routes: Arc::clone(&gateway.routes), warm: parking_lot::Mutex::new(Some(warm)) });
+    tasks.spawn(mirror(nats.clone(), subjects::ROUTES_BUCKET, routes, Arc::clone(&behind), stop.clone()));
+    tasks.spawn(mirror(nats, subjects::NODES_BUCKET, Arc::clone(&gateway.nodes), Arc::default(), stop.clone()));
+    tasks.spawn(hear_reports(fabrics.nodes.clone(), Arc::clone(&gateway.nodes), stop.clone()));
+    let (keys, routes) = (Arc::clone(&gateway.keys), Arc::clone(&gateway.routes));
+    let behind_max = gateway.config.routes_behind.duration();
+    tasks.spawn(pulse::hear_control(fabrics.core.clone(), keys, routes, behind, behind_max, stop.clone()));
+    let (routes, draining) = (Arc::clone(&gateway.routes), Arc::clone(&gateway.draining));
+    tasks.spawn(pulse::pulse(fabrics.core, gateway.instance, routes, draining, stop.clone()));
+    tasks.spawn(spool_tasks.run(core, stop.clone()));
+    if let Some(recorder) = recorder {
+        tasks.spawn(upkeep(recorder, stop.clone()));
+    }
+    let starting = Arc::clone(&gateway);
+    let announce = async move {
+        if warmed_up.await.is_ok() {
+            starting.warmed_up.store(true, Ordering::Relaxed);
+            ready.send(()).unwrap_or_else(|()| tracing::debug!("nobody waits for ready"));
+        }
+    };
+    tasks.spawn(stop.clone().run_until_cancelled_owned(announce));
+
+    accept::serve(gateway, listener, shutdown).await;
+    stop.cancel();
+    tasks.close();
+    if tokio::time::timeout(TASKS_END_WITHIN, tasks.wait()).await.is_err() {
+        tracing::warn!(left = tasks.len(), "background tasks did not end in time");
+    }
+    Ok(())
+}
+
+/// Tells once that the first snapshot of the routes is whole.
+struct Warming {
+    routes: Arc<Routes>,
+    warm: parking_lot::Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Sink for Warming {
+    fn begin(&self) {
+        self.routes.begin();
+    }
+
+    fn put(&self, key: &str, value: &[u8]) {
+        self.routes.put(key, value);
+    }
+
+    fn remove(&self, key: &str) {
+        self.routes.remove(key);
+    }
+
+    fn complete(&self) {
+        self.routes.complete();
+        if let Some(warm) = self.warm.lock().take() {
+            warm.send(()).unwrap_or_else(|()| tracing::debug!("warm, but stopping"));
+        }
+    }
+}
+
+fn read_ticket_key(config: &Config) -> Result<SigningKey, Error> {
+    let wrong = |why: String| Error::TicketKey { path: config.ticket_key.clone(), why };
+    let bytes = std::fs::read(&config.ticket_key).map_err(|error| wrong(error.to_string()))?;
+    let seed: [u8; 32] =
+        bytes.try_into().map_err(|bytes: Vec<u8>| wrong(format!("{} bytes instead of 32", bytes.len())))?;
+    Ok(SigningKey::from_bytes(&seed))
+}
+
+async fn upkeep(recorder: &'static metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {
+    let mut each = tokio::time::interval(UPKEEP_EACH);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = each.tick() => recorder.run_upkeep(),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What all requests share.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use ed25519_dalek::SigningKey;
+use fabric::Fabric;
+use protocol::InstanceId;
+use store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::core_client::CoreClient;
+use crate::keys::Keys;
+use crate::meters::Meters;
+use crate::nodes::Nodes;
+use crate::routes::Routes;
+use crate::spool::Spool;
+
+/// The gateway's two connections: node traffic has one of its own.
+#[derive(Clone)]
+pub struct Fabrics {
+    /// To the control plane.
+    pub core: Fabric,
+    /// To the nodes.
+    pub nodes: Fabric,
+}
+
+/// One running gateway.
+pub(crate) struct Gateway {
+    pub(crate) config: Config,
+    pub(crate) instance: InstanceId,
+    pub(crate) fabrics: Fabrics,
+    pub(crate) store: Store,
+    pub(crate) core: CoreClient,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) nodes: Arc<Nodes>,
+    pub(crate) spool: Spool,
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) ticket_key: SigningKey,
+    /// Routes have been read once.
+    pub(crate) warmed_up: AtomicBool,
+    /// It is going away: not ready any more.
+    pub(crate) draining: Arc<AtomicBool>,
+    /// The grace is over: what still waits for a node is answered now.
+    pub(crate) cut: CancellationToken,
+}

@@ -1,0 +1,142 @@
+//! `POST /api/v1/functions/{function}/test`: one call from the portal, through the very run path, answered as data.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use protocol::api::{TestAnswer, TestCall};
+use protocol::route::Scope;
+use protocol::{Code, Name, Problem, headers};
+
+use crate::address::FunctionAddress;
+use crate::answer::{Answer, json};
+use crate::api;
+use crate::run::{self, Call, Caller};
+use crate::state::Gateway;
+use crate::upload::{Source, drain_aside};
+
+/// Where the call came from.
+pub(crate) struct Origin<'a> {
+    pub(crate) client: IpAddr,
+    pub(crate) host: &'a str,
+    pub(crate) proto: &'static str,
+}
+
+pub(crate) async fn call(
+    gateway: &Arc<Gateway>,
+    function: Name,
+    head: &Parts,
+    body: Source,
+    from: &Origin<'_>,
+) -> Result<Answer, Problem> {
+    let grant = match api::only(&head.method, &Method::POST) {
+        Ok(()) => api::grant(gateway, head, from.host, Scope::Invoke).await,
+        Err(problem) => Err(problem),
+    };
+    let grant = match grant {
+        Ok(grant) => grant,
+        Err(problem) => {
+            drain_aside(body);
+            return Err(problem);
+        }
+    };
+    // Every function's route is in memory, and with it its account's name.
+    let account = gateway.routes.account_name(grant.account).ok_or(Code::FunctionNotFound)?;
+    let wanted = read_call(gateway, body).await?;
+    let received = Instant::now();
+    let reference = wanted.reference.clone();
+    let (head, body) = as_request(wanted, from.host)?.into_parts();
+    let answer = run::answer(
+        gateway,
+        Call {
+            address: FunctionAddress { account, function, reference, prefix_len: 0, shared_origin: false },
+            head,
+            body,
+            client: from.client,
+            host: from.host.to_owned(),
+            proto: from.proto,
+            received,
+            caller: Caller::Granted(grant),
+        },
+    )
+    .await;
+    as_data(gateway, answer, received).await
+}
+
+async fn read_call(gateway: &Gateway, body: Source) -> Result<TestCall, Problem> {
+    let size_max = gateway.config.test_body_max;
+    let idle = gateway.config.body_idle.duration();
+    let read = tokio::time::timeout(idle, Limited::new(body, size_max.as_usize()).collect()).await;
+    let bytes = match read {
+        Err(_) => return Err(Code::RequestTimeout.into()),
+        Ok(Err(_)) => return Err(Problem::new(Code::BodyTooLarge, format!("a test call has up to {size_max}"))),
+        Ok(Ok(bytes)) => bytes.to_bytes(),
+    };
+    serde_json::from_slice(&bytes).map_err(|error| Problem::new(Code::InvalidRequest, error.to_string()))
+}
+
+/// The request that the function is to see.
+fn as_request(call: TestCall, host: &str) -> Result<Request<Source>, Problem> {
+    let wrong = |field: &str, why: &dyn std::fmt::Display| Problem::new(Code::InvalidField, format!("{field}: {why}"));
+    let body = STANDARD.decode(&call.body).map_err(|error| wrong("body", &error))?;
+    let method = Method::from_bytes(call.method.as_bytes()).map_err(|error| wrong("method", &error))?;
+    if matches!(method, Method::CONNECT | Method::TRACE) {
+        return Err(wrong("method", &"not supported"));
+    }
+    let path = if call.path.starts_with('/') { call.path } else { format!("/{}", call.path) };
+    let mut request =
+        Request::builder().method(method).uri(&path).body(fabric::full(body)).map_err(|error| wrong("path", &error))?;
+    let headers: &mut HeaderMap = request.headers_mut();
+    for (name, value) in &call.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong("headers", &error))?;
+        let value = HeaderValue::from_str(value).map_err(|error| wrong("headers", &error))?;
+        headers.append(name, value);
+    }
+    if !headers.contains_key(http::header::HOST)
+        && let Ok(host) = HeaderValue::from_str(host)
+    {
+        headers.insert(http::header::HOST, host);
+    }
+    headers.remove(http::header::CONTENT_LENGTH);
+    Ok(request)
+}
+
+async fn as_data(gateway: &Gateway, answer: Answer, received: Instant) -> Result<Answer, Problem> {
+    let (head, body) = answer.into_parts();
+    let size_max = gateway.config.test_body_max;
+    let body = Limited::new(body, size_max.as_usize()).collect().await;
+    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let by_platform = head.headers.contains_key("proxy-status")
+        && text("content-type").is_some_and(|media_type| media_type == Problem::MEDIA_TYPE);
+    let (bytes, cut) = match body {
+        Ok(body) => (body.to_bytes(), None),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => (Bytes::new(), Some(Code::ResponseTooLarge)),
+        Err(_) => (Bytes::new(), Some(Code::NodeFailed)),
+    };
+    let problem: Option<Problem> = by_platform.then(|| serde_json::from_slice(&bytes).ok()).flatten();
+    let Some(run) = text(headers::RUN).and_then(|run| run.parse().ok()) else {
+        // It never became a run: the problem is the answer.
+        return Err(problem.unwrap_or_else(|| Code::Internal.into()));
+    };
+    let data = TestAnswer {
+        run,
+        node: text(headers::NODE).and_then(|node| node.parse().ok()),
+        status: head.status.as_u16(),
+        headers: head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect(),
+        body: STANDARD.encode(&bytes),
+        wall_us: u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX),
+        code: cut.or(problem.map(|problem| problem.code)),
+    };
+    Ok(json(StatusCode::OK, &data))
+}
