@@ -1,1 +1,122 @@
-//! control-plane
+//! The control plane: accounts, functions, routes and settlement. It owns the database; gateways and nodes reach it
+//! only over the fabric, and all that it keeps in JetStream can be rebuilt from the database.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+mod api;
+mod app;
+mod config;
+mod db;
+mod error;
+mod etag;
+mod functions;
+mod idempotency;
+mod identity;
+mod logs;
+mod nodes;
+mod openapi;
+mod operator;
+mod paging;
+mod routes_outbox;
+mod settlement;
+mod tickets;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use fabric::{CoreService, Mount, NodeService, ServeOptions, Serving};
+use http_body_util::BodyExt as _;
+use store::Store;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+pub use app::{App, ControlFabrics};
+pub use config::{Config, LocalNode};
+pub use error::StartError as Error;
+
+/// How long requests may finish after the stop.
+const DRAIN_MAX: Duration = Duration::from_secs(3);
+
+/// The public API and the core's own calls, as a service of its own.
+pub fn router(app: App) -> Router {
+    api::router(app)
+}
+
+/// Serves until `shutdown`, then drains. `ready` is told when everything is mounted.
+///
+/// # Errors
+/// When it cannot start: a database that cannot be opened or is newer than this program, a bad key file, no fabric.
+pub async fn serve(
+    config: Config,
+    fabric: ControlFabrics,
+    store: Store,
+    ready: oneshot::Sender<()>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let app = App::open(config, store, Some(fabric.clone())).await?;
+    // Tasks stop after the last request has been answered: it may wait for them.
+    let stop = CancellationToken::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(routes_outbox::run(app.clone(), stop.clone()));
+    tasks.spawn(routes_outbox::beat(app.clone(), stop.clone()));
+    tasks.spawn(routes_outbox::listen(app.clone(), stop.clone()));
+    tasks.spawn(nodes::live::listen(app.clone(), stop.clone()));
+    tasks.spawn(functions::prepare::retry(app.clone(), stop.clone()));
+    tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
+    let _stop_tasks = stop.clone().drop_guard();
+
+    let served = mount(&app, &fabric).await?;
+    // Nobody waits for it: the caller is not interested.
+    let _ = ready.send(());
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        Some(ended) = tasks.join_next() => {
+            return Err(Error::Lost(format!("a task of the control plane ended: {ended:?}")));
+        }
+    }
+    futures::future::join_all(served.into_iter().map(|serving| serving.drain(DRAIN_MAX))).await;
+    stop.cancel();
+    while tasks.join_next().await.is_some() {}
+    app.db.close().await;
+    Ok(())
+}
+
+async fn mount(app: &App, fabric: &ControlFabrics) -> Result<Vec<Serving>, Error> {
+    let at = |fabric: &fabric::Fabric, mount, router: Router| {
+        let (fabric, options) = (fabric.clone(), ServeOptions::default());
+        async move { fabric.serve(mount, over_fabric(router), options).await }
+    };
+    Ok(vec![
+        at(&fabric.core, Mount::Core(CoreService::ControlPlane), api::router(app.clone())).await?,
+        at(&fabric.nodes, Mount::ForNodes(NodeService::Api), api::nodes::api(app.clone())).await?,
+        at(&fabric.nodes, Mount::ForNodes(NodeService::Blob), api::nodes::blob(app.clone())).await?,
+        at(&fabric.nodes, Mount::ForNodes(NodeService::Log), api::nodes::log(app.clone())).await?,
+        at(&fabric.nodes, Mount::ForNodes(NodeService::Receipt), api::nodes::receipt(app.clone())).await?,
+    ])
+}
+
+type Answer = Result<http::Response<fabric::Body>, std::convert::Infallible>;
+
+/// An axum router as a service of the fabric: only the bodies' types differ.
+fn over_fabric(
+    router: Router,
+) -> impl tower::Service<
+    http::Request<fabric::Body>,
+    Response = http::Response<fabric::Body>,
+    Error = std::convert::Infallible,
+    Future = impl Future<Output = Answer> + Send,
+> + Clone
++ Send
++ 'static {
+    tower::service_fn(move |request: http::Request<fabric::Body>| {
+        let router = router.clone();
+        async move {
+            let response = router.oneshot(request.map(Body::new)).await?;
+            Ok(response.map(|body| fabric::Body::new(body.map_err(|error| fabric::BodyError::Source(error.into())))))
+        }
+    })
+}

@@ -10,8 +10,9 @@
 //! | `cc.node.<id>.out.x.<instance>.<exchange>` | that node | that instance of the core |
 //! | `cc.node.<id>.in.{run,control}` | core | that node |
 //! | `cc.node.<id>.in.r.<exchange>` | core | that node |
+//! | `cc.chunk.<bucket>.<digest>` | core | JetStream, the bucket's stream |
 
-use protocol::{InstanceId, NodeId};
+use protocol::{Digest, InstanceId, NodeId};
 
 use crate::address::{CoreService, Mount, NodeEndpoint, NodeService, Target};
 
@@ -37,6 +38,16 @@ pub fn report(node: NodeId) -> String {
 /// Which node published on this subject: proven by its permissions.
 pub fn node_of(subject: &str) -> Option<NodeId> {
     subject.strip_prefix("cc.node.")?.split('.').next()?.parse().ok()
+}
+
+/// One chunk of a bucket of the store.
+pub fn chunk(bucket: &str, digest: Digest) -> String {
+    format!("cc.chunk.{bucket}.{digest}")
+}
+
+/// All chunks of a bucket.
+pub fn chunks(bucket: &str) -> String {
+    format!("cc.chunk.{bucket}.*")
 }
 
 const NODE_SERVICES: [NodeService; 5] =

@@ -57,6 +57,7 @@ codes! {
     MissingAccount = "missing_account", 400, false, "The request names no account", "Name the account in the x-crowdcloud-account header.";
     PreconditionFailed = "precondition_failed", 412, false, "It has changed since you read it", "Read it again, then repeat the change with the new ETag in If-Match.";
     IdempotencyMismatch = "idempotency_mismatch", 422, false, "This Idempotency-Key was used with another body", "Use a new key for a new request.";
+    IdempotencyPending = "idempotency_pending", 409, true, "A request with this Idempotency-Key has no answer yet", "Wait for the first request's answer, or list what it would have made.";
     HeadersTooLarge = "headers_too_large", 431, false, "The request's head is too large", "Send fewer or shorter headers.";
     BodyTooLarge = "body_too_large", 413, false, "The body is larger than this function accepts", "Send less, or raise `limits.body` of the function.";
     MethodNotAllowed = "method_not_allowed", 405, false, "This resource has no such method", "See the API document for the methods it has.";

@@ -10,6 +10,7 @@ use async_nats::jetstream::stream::{
 };
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
+use fabric::subjects;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, TryStreamExt as _};
 use protocol::Digest;
@@ -50,7 +51,7 @@ impl JetStream {
     }
 
     fn subject(&self, digest: Digest) -> String {
-        chunk_subject(&self.bucket, &digest.to_string())
+        subjects::chunk(&self.bucket, digest)
     }
 
     async fn read_chunk(&self, digest: Digest) -> Result<Option<Bytes>, EngineError> {
@@ -111,7 +112,7 @@ fn config(bucket: &str, replicas: usize) -> Config {
     Config {
         name: bucket.to_owned(),
         description: Some("content-addressed chunks".to_owned()),
-        subjects: vec![chunk_subject(bucket, "*")],
+        subjects: vec![subjects::chunks(bucket)],
         storage: StorageType::File,
         num_replicas: replicas,
         retention: RetentionPolicy::Limits,
@@ -129,8 +130,4 @@ fn is_missing(kind: GetStreamErrorKind) -> bool {
 
 fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(verb: &'static str) -> impl FnOnce(E) -> EngineError {
     move |error| EngineError { engine: NAME, verb, source: error.into() }
-}
-
-fn chunk_subject(bucket: &str, digest: &str) -> String {
-    format!("cc.chunk.{bucket}.{digest}")
 }

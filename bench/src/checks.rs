@@ -1,0 +1,20 @@
+//! What must hold for the figures to count.
+
+use serde::Serialize;
+
+/// One check.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Check {
+    /// What must hold.
+    pub(crate) what: &'static str,
+    /// Whether it did.
+    pub(crate) held: bool,
+    /// What was found.
+    pub(crate) found: String,
+}
+
+impl Check {
+    pub(crate) fn new(what: &'static str, held: bool, found: impl Into<String>) -> Self {
+        Self { what, held, found: found.into() }
+    }
+}

@@ -1,0 +1,76 @@
+//! A kept-alive HTTP connection, and JSON over it.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
+
+/// A request that is sent again and again.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: String,
+    /// The bearer's key.
+    pub(crate) key: Option<String>,
+}
+
+impl Target {
+    pub(crate) fn new(address: SocketAddr, path: impl Into<String>) -> Self {
+        Self { address, path: path.into(), key: None }
+    }
+
+    pub(crate) fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self
+    }
+
+    fn request(&self) -> hyper::http::Result<Request<Full<Bytes>>> {
+        let mut request = Request::get(&self.path).header("host", self.address.to_string());
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        request.body(Full::default())
+    }
+}
+
+/// One connection.
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        // Ends with the connection; its errors are the requests' errors.
+        drop(tokio::spawn(connection));
+        Ok(Self { sender })
+    }
+
+    /// Sends the request; the answer with its whole body.
+    pub(crate) async fn send(&mut self, target: &Target) -> anyhow::Result<Response<Bytes>> {
+        self.sender.ready().await?;
+        let (head, body) = self.sender.send_request(target.request()?).await?.into_parts();
+        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+    }
+}
+
+/// One request on a connection of its own.
+pub(crate) async fn get(target: &Target) -> anyhow::Result<Response<Bytes>> {
+    Connection::open(target.address).await?.send(target).await
+}
+
+/// The JSON that the API answers.
+pub(crate) async fn get_json<T: DeserializeOwned>(target: &Target) -> anyhow::Result<T> {
+    let response = get(target).await?;
+    let text = String::from_utf8_lossy(response.body());
+    ensure!(response.status().is_success(), "{}: {} {text}", target.path, response.status());
+    serde_json::from_slice(response.body()).with_context(|| format!("{}: {text}", target.path))
+}

@@ -1,0 +1,103 @@
+//! Measures the platform: as users run it, beside what it is built on, in alternating rounds on the same machine.
+//!
+//! `cargo xtask bench` builds everything, then calls this with the places of the parts in the environment.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+mod checks;
+mod evaluation;
+mod figures;
+mod http;
+mod invoke;
+mod load;
+mod machine;
+mod memory;
+mod nats;
+mod platform;
+mod process;
+mod wasmtime;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::figures::Report;
+
+/// Measures the platform.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Calls of the smallest function, beside `wasmtime serve` with the same component and a bare NATS request
+    Invoke(Options),
+    /// Every benchmark; writes EVALUATION.md
+    All(Options),
+}
+
+/// How to measure.
+#[derive(Debug, Clone, clap::Args)]
+struct Options {
+    /// Write every figure to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Rounds of each measurement; the figures are their medians
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Seconds between the last measurement and the second look at memory
+    #[arg(long, default_value_t = 60)]
+    rest_seconds: u64,
+    /// Leave `wasmtime serve` out (it takes long to build, once)
+    #[arg(long)]
+    without_wasmtime: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse().what) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("error: a check failed: the figures above do not count");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all checks held.
+fn run(what: &What) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let (What::Invoke(options) | What::All(options)) = what;
+    let report = runtime.block_on(invoke::run(options))?;
+    println!("{}", report.table());
+    if let Some(file) = &options.json {
+        write(file, &report)?;
+    }
+    if matches!(what, What::All(_)) {
+        std::fs::write("EVALUATION.md", evaluation::page(&[&report])).context("EVALUATION.md cannot be written")?;
+        eprintln!("[bench] wrote EVALUATION.md");
+    }
+    Ok(report.checks.iter().all(|check| check.held))
+}
+
+fn write(file: &PathBuf, report: &Report) -> anyhow::Result<()> {
+    let mut json = serde_json::to_string_pretty(report)?;
+    json.push('\n');
+    std::fs::write(file, json).with_context(|| format!("{} cannot be written", file.display()))
+}
+
+/// One line of progress, on stderr.
+fn say(line: &str) {
+    eprintln!("[bench] {line}");
+}

@@ -1,0 +1,142 @@
+//! The platform as users run it: the `crowdcloud` program, `up`, then the same commands that a user types.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use protocol::api::FunctionUsage;
+use serde::Deserialize;
+
+use crate::http::{self, Target};
+use crate::memory::resident_kib;
+use crate::nats::Counter;
+use crate::process::{Process, free_address};
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const STOPPED_WITHIN: Duration = Duration::from_secs(15);
+const ACCOUNT: &str = "bench";
+const FUNCTION: &str = "hello";
+/// More calls than connections, so that the limit is there but is not what is measured.
+const CONCURRENCY: &str = "256";
+
+/// Where its parts are, as `cargo xtask bench` says.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    pub(crate) program: PathBuf,
+    pub(crate) nats_server: PathBuf,
+    /// The smallest HTTP component.
+    pub(crate) component: PathBuf,
+}
+
+impl Parts {
+    pub(crate) fn from_environment() -> anyhow::Result<Self> {
+        let place = |name: &str| {
+            let value = std::env::var_os(name).map(PathBuf::from);
+            value.with_context(|| format!("{name} is not set; `cargo xtask bench` sets it"))
+        };
+        let component = place("CROWDCLOUD_EXAMPLES")?.join("hello/dist/hello.wasm");
+        ensure!(component.is_file(), "{} is missing; `cargo xtask build-guests` makes it", component.display());
+        Ok(Self { program: place("CROWDCLOUD_BIN")?, nats_server: place("CROWDCLOUD_NATS_SERVER")?, component })
+    }
+}
+
+/// A running platform.
+pub(crate) struct Platform {
+    parts: Parts,
+    /// Data, the user's configuration, the log.
+    folder: PathBuf,
+    process: Process,
+    address: SocketAddr,
+    nats: SocketAddr,
+    /// From the start of the process to its first `ready`.
+    pub(crate) ready_after: Duration,
+}
+
+/// What `deploy --json` says.
+#[derive(Deserialize)]
+struct Released {
+    url: String,
+}
+
+impl Platform {
+    /// Starts it in this folder, where it continues with what is there.
+    pub(crate) async fn start(parts: &Parts, folder: &Path) -> anyhow::Result<Self> {
+        let (address, nats) = (free_address()?, free_address()?);
+        let log = File::options().create(true).append(true).open(folder.join("log"))?;
+        let mut command = Command::new(&parts.program);
+        command.args(["up", "--listen", &address.to_string(), "--nats-listen", &nats.to_string(), "--data"]);
+        command.arg(folder.join("data")).env("CROWDCLOUD_NATS_SERVER", &parts.nats_server);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let began = Instant::now();
+        let process = Process::spawn(&mut command)?;
+        let (parts, folder) = (parts.clone(), folder.to_owned());
+        let mut platform = Self { parts, folder, process, address, nats, ready_after: Duration::ZERO };
+        let ready = Target::new(address, "/readyz");
+        while !http::get(&ready).await.is_ok_and(|answer| answer.status().is_success()) {
+            if platform.process.ended().is_some() || began.elapsed() > READY_WITHIN {
+                bail!("the platform does not start:\n{}", std::fs::read_to_string(platform.folder.join("log"))?);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        platform.ready_after = began.elapsed();
+        Ok(platform)
+    }
+
+    /// Signs up and deploys, as a user does; what to call.
+    pub(crate) fn deploy(&self) -> anyhow::Result<Target> {
+        let email = ["signup", "--email", "bench@example.com", "--password-stdin", "--account-name", ACCOUNT];
+        self.command(&email, "a long enough pass phrase")?;
+        let component = self.parts.component.to_str().context("the component's path is not UTF-8")?;
+        let released =
+            self.command(&["deploy", component, "--name", FUNCTION, "--concurrency", CONCURRENCY, "--json"], "")?;
+        let released: Released = serde_json::from_str(&released).with_context(|| released.clone())?;
+        let key = self.command(&["token"], "")?;
+        let path = released.url.split_once("/f/").context("the function's URL has no path")?.1;
+        Ok(Target::new(self.address, format!("/f/{}/", path.trim_end_matches('/'))).with_key(key.trim()))
+    }
+
+    /// The same function, after another start.
+    pub(crate) fn moved(&self, target: &Target) -> Target {
+        Target { address: self.address, ..target.clone() }
+    }
+
+    /// What has been settled of the function.
+    pub(crate) async fn usage(&self, key: &str) -> anyhow::Result<FunctionUsage> {
+        let target = Target::new(self.address, format!("/api/v1/functions/{FUNCTION}/usage")).with_key(key);
+        http::get_json(&target).await
+    }
+
+    /// What its nats-server has seen.
+    pub(crate) async fn nats_counter(&self) -> anyhow::Result<Counter> {
+        Counter::connect(&format!("nats://{}", self.nats), &self.folder.join("data/keys")).await
+    }
+
+    /// Resident memory of all its processes, nats-server included.
+    pub(crate) fn resident(&self) -> Vec<(String, u64)> {
+        resident_kib(self.process.id())
+    }
+
+    /// Ctrl-C; how long it took.
+    pub(crate) async fn stop(self) -> anyhow::Result<Duration> {
+        self.process.interrupt(STOPPED_WITHIN).await
+    }
+
+    fn command(&self, args: &[&str], input: &str) -> anyhow::Result<String> {
+        let mut command = Command::new(&self.parts.program);
+        command.args(args).args(["--no-input", "--url", &format!("http://{}", self.address)]);
+        command.env("XDG_CONFIG_HOME", self.folder.join("config")).current_dir(&self.folder);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("crowdcloud cannot be run")?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes())?;
+        }
+        let output = child.wait_with_output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "`crowdcloud {}` failed:\n{errors}", args.join(" "));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}

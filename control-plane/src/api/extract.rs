@@ -1,0 +1,91 @@
+//! Extractors whose refusals are problem documents, and small answers.
+
+use axum::extract::{FromRequest, FromRequestParts, Path as AxumPath, Query as AxumQuery, Request};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use protocol::Code;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result, refuse};
+
+/// A JSON body. An empty one reads as `{}`.
+pub(crate) struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        // A form that a foreign page can post without asking is never read as JSON.
+        if kind.is_some_and(|kind| !kind.contains("json")) {
+            return Err(refuse(Code::InvalidRequest, "The body is not `application/json`."));
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+            let code = if too_large { Code::BodyTooLarge } else { Code::InvalidRequest };
+            refuse(code, rejection.body_text())
+        })?;
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        serde_json::from_slice(text).map(Self).map_err(|error| {
+            let code = if error.is_data() { Code::InvalidField } else { Code::InvalidRequest };
+            refuse(code, format!("The body: {error}."))
+        })
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+/// A parameter of the path.
+pub(crate) struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let path = AxumPath::<T>::from_request_parts(parts, state).await;
+        path.map(|path| Self(path.0)).map_err(|rejection| refuse(Code::NotFound, format!("{}.", rejection.body_text())))
+    }
+}
+
+/// Query parameters.
+pub(crate) struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let query = AxumQuery::<T>::from_request_parts(parts, state).await;
+        query.map(|query| Self(query.0)).map_err(|rejection| refuse(Code::InvalidRequest, rejection.body_text()))
+    }
+}
+
+/// `201 Created`.
+pub(crate) fn created<T: Serialize>(body: T) -> (StatusCode, Json<T>) {
+    (StatusCode::CREATED, Json(body))
+}
+
+/// An answer with an ETag.
+pub(crate) fn tagged<T: Serialize>(body: T, etag: &str) -> Response {
+    let mut response = Json(body).into_response();
+    if let Ok(value) = HeaderValue::from_str(etag) {
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    response
+}
+
+/// What the client calls itself.
+pub(crate) fn user_agent(headers: &http::HeaderMap) -> &str {
+    text(headers, &header::USER_AGENT).unwrap_or_default()
+}
+
+/// A header's text.
+pub(crate) fn text<'a>(headers: &'a http::HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}

@@ -1,0 +1,66 @@
+//! Handlers: invocations and logs.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::header;
+use protocol::RunId;
+use protocol::api::{Invocation, Page};
+use protocol::node::LogLine;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::{Json, Path, Query};
+use crate::App;
+use crate::error::Result;
+use crate::identity::caller::Caller;
+use crate::logs::{self, LogQuery};
+use crate::paging::{Paging, whole};
+use crate::settlement::runs::{self, RunFilter};
+
+pub(crate) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_invocations))
+        .routes(routes!(show_invocation))
+        .routes(routes!(show_invocation_logs))
+        .routes(routes!(function_logs))
+}
+
+/// The account's runs, the newest first.
+#[utoipa::path(get, path = "/invocations", tag = "runs", params(RunFilter, Paging), responses((status = 200, body = Page<Invocation>)))]
+async fn list_invocations(
+    State(app): State<App>,
+    caller: Caller,
+    Query(filter): Query<RunFilter>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Invocation>>> {
+    Ok(Json(runs::list(&app, &caller, &filter, &paging).await?))
+}
+
+/// One run.
+#[utoipa::path(get, path = "/invocations/{run}", tag = "runs", params(("run" = RunId, Path)), responses((status = 200, body = Invocation)))]
+async fn show_invocation(State(app): State<App>, caller: Caller, Path(run): Path<RunId>) -> Result<Json<Invocation>> {
+    Ok(Json(runs::show(&app, &caller, run).await?))
+}
+
+/// What one run wrote.
+#[utoipa::path(get, path = "/invocations/{run}/logs", tag = "runs", params(("run" = RunId, Path)), responses((status = 200, body = Page<LogLine>)))]
+async fn show_invocation_logs(
+    State(app): State<App>,
+    caller: Caller,
+    Path(run): Path<RunId>,
+) -> Result<Json<Page<LogLine>>> {
+    Ok(Json(whole(logs::of_run(&app, &caller, run).await?)))
+}
+
+/// What a function's runs wrote, as NDJSON; with `follow=true` it goes on.
+#[utoipa::path(get, path = "/functions/{name}/logs", tag = "runs", params(("name" = String, Path), LogQuery), responses((status = 200, body = LogLine, content_type = "application/x-ndjson")))]
+async fn function_logs(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Query(query): Query<LogQuery>,
+) -> Result<Response> {
+    let lines = logs::of_function(&app, &caller, &name, &query).await?;
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}

@@ -1,0 +1,114 @@
+//! What handlers and tasks share.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use fabric::Fabric;
+use protocol::InstanceId;
+use store::Store;
+
+use crate::config::Config;
+use crate::db::{Committed, Db};
+use crate::error::StartError;
+use crate::functions::prepare::Prepares;
+use crate::identity::logins::Logins;
+use crate::identity::passwords::Passwords;
+use crate::logs::Logs;
+use crate::nodes::Nodes;
+use crate::operator::Operator;
+use crate::routes_outbox::Routes;
+use crate::tickets::Tickets;
+
+/// The two connections of the control plane: the core's own traffic, and the nodes'.
+#[derive(Clone)]
+pub struct ControlFabrics {
+    /// For the core: API, JetStream, pulses.
+    pub core: Fabric,
+    /// For nodes: their services, prepares, reports.
+    pub nodes: Fabric,
+}
+
+/// The control plane's state. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<State>);
+
+impl std::ops::Deref for App {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+/// See [`App`].
+pub struct State {
+    /// Which control plane this is.
+    pub(crate) instance: InstanceId,
+    /// Its configuration.
+    pub(crate) config: Config,
+    /// The database.
+    pub(crate) db: Db,
+    /// Artifacts and segments.
+    pub(crate) store: Store,
+    /// None: only the API runs (in tests).
+    pub(crate) fabrics: Option<ControlFabrics>,
+    /// The ticket key.
+    pub(crate) tickets: Tickets,
+    /// Hashing.
+    pub(crate) passwords: Passwords,
+    /// Failed log-ins.
+    pub(crate) logins: Logins,
+    /// The one-time token.
+    pub(crate) operator: Operator,
+    /// Who reports.
+    pub(crate) nodes: Nodes,
+    /// What is being prepared.
+    pub(crate) prepares: Prepares,
+    /// How far the routes have come.
+    pub(crate) routes: Routes,
+    /// Who reads logs.
+    pub(crate) logs: Logs,
+}
+
+impl App {
+    /// Opens the database and the keys.
+    ///
+    /// # Errors
+    /// When they cannot be opened, or the data is of a newer version.
+    pub async fn open(config: Config, store: Store, fabrics: Option<ControlFabrics>) -> Result<Self, StartError> {
+        let instance = InstanceId::new();
+        let db = Db::open(&config.database, config.database_connections_max).await?;
+        let operator = Operator::open(&config.operator_token, &db).await?;
+        let lost = |error: crate::error::Error| StartError::Lost(error.to_string());
+        crate::nodes::records::ensure_local(&db, &config.local_nodes).await.map_err(lost)?;
+        Ok(Self(Arc::new(State {
+            instance,
+            db,
+            store,
+            fabrics,
+            tickets: Tickets::open(&config.ticket_key, instance)?,
+            passwords: Passwords::new(&config).map_err(lost)?,
+            logins: Logins::default(),
+            operator,
+            nodes: Nodes::default(),
+            prepares: Prepares::new(config.prepares_max),
+            routes: Routes::default(),
+            logs: Logs::new(config.log_follows_max),
+            config,
+        })))
+    }
+
+    /// After a commit: the outbox is published, and a change of routes is waited for until all live gateways have
+    /// it, a few seconds at most.
+    pub(crate) async fn announce(&self, committed: Committed) {
+        if !committed.events || self.fabrics.is_none() {
+            return;
+        }
+        self.routes.wake();
+        let wait = self.config.announce_wait_max.duration();
+        let reached = self.routes.reached(committed.revision, self.config.silence_max.duration());
+        let begun = Instant::now();
+        if committed.routes && tokio::time::timeout(wait, reached).await.is_err() {
+            tracing::warn!(revision = committed.revision, waited = ?begun.elapsed(), "not all gateways have it yet");
+        }
+    }
+}

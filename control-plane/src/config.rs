@@ -1,0 +1,166 @@
+//! The control plane's configuration: every bound of its queues, bodies, retries and caches is here.
+
+use std::path::PathBuf;
+
+use protocol::{ByteSize, Millis, NodeId, PlacementClass};
+
+/// A node that the operator starts beside the control plane (embedded mode).
+#[derive(Debug, Clone)]
+pub struct LocalNode {
+    /// Its id.
+    pub id: NodeId,
+    /// For people.
+    pub name: String,
+    /// The placement class that it serves.
+    pub class: PlacementClass,
+}
+
+/// How the control plane runs.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// The database: `sqlite:///path/to/file` or `postgres://user:password@host/name`.
+    #[arg(long, env = "CROWDCLOUD_DATABASE", default_value = "sqlite://crowdcloud.db")]
+    pub database: String,
+    /// Connections to the database.
+    #[arg(long, default_value_t = 8)]
+    pub database_connections_max: u32,
+    /// The file with the Ed25519 seed that signs tickets (32 bytes); the gateways have the same. It is made where
+    /// it is missing.
+    #[arg(long, env = "CROWDCLOUD_TICKET_KEY", default_value = "ticket.key")]
+    pub ticket_key: PathBuf,
+    /// Where the one-time token that makes the operator is written while there is no operator.
+    #[arg(long, default_value = "operator.token")]
+    pub operator_token: PathBuf,
+    /// Nodes that belong to the operator from the start.
+    #[arg(skip)]
+    pub local_nodes: Vec<LocalNode>,
+    /// The domain under which browsers find functions.
+    #[arg(long, env = "CROWDCLOUD_FUNCTIONS_DOMAIN", default_value = "localhost:8080")]
+    pub functions_domain: String,
+    /// Replicas of the JetStream buckets: 1 embedded, 3 in a cluster.
+    #[arg(long, default_value_t = 1)]
+    pub replicas: usize,
+
+    /// The largest JSON body of the public API.
+    #[arg(long, default_value_t = ByteSize::mib(1))]
+    pub body_max: ByteSize,
+    /// The largest body of nodes and gateways: checkpoints, observations, logs.
+    #[arg(long, default_value_t = ByteSize::mib(8))]
+    pub batch_max: ByteSize,
+    /// The largest artifact (shown at `/limits`; the gateway enforces it).
+    #[arg(long, default_value_t = ByteSize::mib(128))]
+    pub artifact_max: ByteSize,
+
+    /// Memory that hashing a password takes, in KiB.
+    #[arg(long, default_value_t = 19_456)]
+    pub password_memory_kib: u32,
+    /// Passes over that memory.
+    #[arg(long, default_value_t = 2)]
+    pub password_passes: u32,
+    /// Passwords that are hashed at once.
+    #[arg(long, default_value_t = 2)]
+    pub password_hashes_max: usize,
+    /// Failed log-ins for one e-mail address in `login_window`, then 429.
+    #[arg(long, default_value_t = 10)]
+    pub login_failures_max: u32,
+    /// See `login_failures_max`.
+    #[arg(long, default_value = "15m")]
+    pub login_window: Millis,
+    /// How long a log-in lasts after its last use.
+    #[arg(long, default_value = "30d")]
+    pub session_age_max: Millis,
+    /// How long an invitation lasts.
+    #[arg(long, default_value = "7d")]
+    pub invitation_age_max: Millis,
+    /// How long an `Idempotency-Key` is remembered.
+    #[arg(long, default_value = "24h")]
+    pub idempotency_age_max: Millis,
+
+    /// Functions of an account.
+    #[arg(long, default_value_t = 1000)]
+    pub functions_max: u32,
+    /// Versions of a function that are kept; older ones without an alias are deleted.
+    #[arg(long, default_value_t = 100)]
+    pub versions_max: u32,
+    /// Aliases of a function.
+    #[arg(long, default_value_t = 20)]
+    pub aliases_max: u32,
+    /// Keys of an account.
+    #[arg(long, default_value_t = 200)]
+    pub keys_max: u32,
+    /// Accounts that a user may make.
+    #[arg(long, default_value_t = 20)]
+    pub accounts_max: u32,
+    /// Open invitations of an account.
+    #[arg(long, default_value_t = 100)]
+    pub invitations_max: u32,
+    /// Environment variables of a version.
+    #[arg(long, default_value_t = 100)]
+    pub env_count_max: u32,
+    /// Their bytes in all.
+    #[arg(long, default_value_t = ByteSize::kib(32))]
+    pub env_size_max: ByteSize,
+    /// Hosts that a version may call.
+    #[arg(long, default_value_t = 50)]
+    pub egress_max: u32,
+    /// How long the name of a deleted function rests before it can be used again.
+    #[arg(long, default_value = "10m")]
+    pub name_rest: Millis,
+
+    /// How long a deploy waits for its version to become ready.
+    #[arg(long, default_value = "60s")]
+    pub prepare_wait_max: Millis,
+    /// How long one node may take to check and compile.
+    #[arg(long, default_value = "120s")]
+    pub prepare_time_max: Millis,
+    /// How often versions without a node are tried again.
+    #[arg(long, default_value = "2s")]
+    pub prepare_retry: Millis,
+    /// Versions that are prepared at once.
+    #[arg(long, default_value_t = 8)]
+    pub prepares_max: usize,
+    /// How long a change waits for the live gateways to have it.
+    #[arg(long, default_value = "3s")]
+    pub announce_wait_max: Millis,
+    /// A node or gateway that has not spoken for so long is not live.
+    #[arg(long, default_value = "3s")]
+    pub silence_max: Millis,
+    /// How long the leader's lease lasts without renewal.
+    #[arg(long, default_value = "5s")]
+    pub lease: Millis,
+
+    /// How long settlement waits for the other half of a run.
+    #[arg(long, default_value = "60s")]
+    pub settle_wait_max: Millis,
+    /// Receipts in one segment.
+    #[arg(long, default_value_t = 5_000)]
+    pub segment_receipts_max: u64,
+    /// A segment is written at least so often, where there is something to write.
+    #[arg(long, default_value = "60s")]
+    pub segment_age_max: Millis,
+    /// Days that runs and their logs are kept.
+    #[arg(long, default_value_t = 7)]
+    pub runs_days: u32,
+    /// Runs that are kept at most.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub runs_max: u64,
+    /// Lines of logs that are kept at most.
+    #[arg(long, default_value_t = 2_000_000)]
+    pub log_lines_max: u64,
+    /// Bytes of one run's log that are kept.
+    #[arg(long, default_value_t = ByteSize::kib(256))]
+    pub log_size_max: ByteSize,
+    /// Log streams (`follow=true`) at once.
+    #[arg(long, default_value_t = 256)]
+    pub log_follows_max: usize,
+}
+
+impl Default for Config {
+    /// The defaults of the command line.
+    fn default() -> Self {
+        use clap::{Args as _, FromArgMatches as _};
+        let command = Self::augment_args(clap::Command::new("control-plane"));
+        let matches = command.get_matches_from(["control-plane"]);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}

@@ -1,0 +1,81 @@
+//! What is deployed: functions, versions, aliases, artifacts.
+
+use std::collections::BTreeMap;
+
+use protocol::api::VersionState;
+use protocol::route::Share;
+use protocol::{
+    AccountId, ByteSize, Digest, FunctionId, Kind, LaneChoice, Limits, Name, PlacementClass, Problem, Timestamp,
+    VersionId,
+};
+
+use crate::db::columns::Col;
+
+table! {
+    /// Named things that can be invoked. A deleted one stays as a row, so that its name rests.
+    functions = "functions" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Col<FunctionId>,
+        account_id: Col<AccountId>,
+        name: Col<Name>,
+        public: bool,
+        latest: i32,
+        revision: i64,
+        created: Col<Timestamp>,
+        updated: Col<Timestamp>,
+        deleted: Option<Col<Timestamp>>,
+    }
+}
+
+table! {
+    /// Immutable deployments.
+    versions = "versions" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Col<VersionId>,
+        account_id: Col<AccountId>,
+        function_id: Col<FunctionId>,
+        number: i32,
+        state: Col<VersionState>,
+        problem: Option<Col<Problem>>,
+        artifact: Col<Digest>,
+        artifact_size: Col<ByteSize>,
+        kind: Option<Col<Kind>>,
+        format: Option<String>,
+        lane: Col<LaneChoice>,
+        placement: Col<PlacementClass>,
+        egress: Col<Vec<String>>,
+        limits: Col<Limits>,
+        env: Col<BTreeMap<String, String>>,
+        alias: Col<Name>,
+        created_by: String,
+        created: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// Movable names for versions; `previous` is where `rollback` goes.
+    aliases = "aliases" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        function_id: Col<FunctionId>,
+        #[sea_orm(primary_key, auto_increment = false)]
+        name: Col<Name>,
+        account_id: Col<AccountId>,
+        shares: Col<Vec<Share>>,
+        previous: Option<Col<Vec<Share>>>,
+        revision: i64,
+        updated: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// Which artifacts an account has uploaded, and where the store keeps them.
+    artifacts = "artifacts" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        account_id: Col<AccountId>,
+        #[sea_orm(primary_key, auto_increment = false)]
+        digest: Col<Digest>,
+        size: Col<ByteSize>,
+        root: Col<Digest>,
+        created: Col<Timestamp>,
+    }
+}

@@ -1,0 +1,87 @@
+//! Who: users, accounts, members, invitations, and the two kinds of credentials.
+
+use protocol::api::{AccountKind, Role};
+use protocol::route::Scope;
+use protocol::{AccountId, FunctionId, InvitationId, KeyId, Name, SessionId, Timestamp, UserId};
+
+use crate::db::columns::Col;
+
+table! {
+    /// People who log in.
+    users = "users" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Col<UserId>,
+        email: String,
+        password: String,
+        operator: bool,
+        created: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// What owns everything else.
+    accounts = "accounts" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Col<AccountId>,
+        name: Col<Name>,
+        kind: Col<AccountKind>,
+        created: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// A user's role in an account.
+    members = "members" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        account_id: Col<AccountId>,
+        #[sea_orm(primary_key, auto_increment = false)]
+        user_id: Col<UserId>,
+        role: Col<Role>,
+        joined: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// Links that make a member, once.
+    invitations = "invitations" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Col<InvitationId>,
+        account_id: Col<AccountId>,
+        sha256: String,
+        role: Col<Role>,
+        email: Option<String>,
+        created: Col<Timestamp>,
+        expires: Col<Timestamp>,
+        used_by: Option<Col<UserId>>,
+    }
+}
+
+table! {
+    /// Log-ins.
+    sessions = "sessions" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Col<SessionId>,
+        user_id: Col<UserId>,
+        sha256: String,
+        user_agent: String,
+        created: Col<Timestamp>,
+        last_used: Col<Timestamp>,
+        expires: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// API keys.
+    api_keys = "api_keys" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Col<KeyId>,
+        account_id: Col<AccountId>,
+        sha256: String,
+        name: String,
+        scopes: Col<Vec<Scope>>,
+        function_id: Option<Col<FunctionId>>,
+        created: Col<Timestamp>,
+        expires: Option<Col<Timestamp>>,
+        last_used: Option<Col<Timestamp>>,
+    }
+}

@@ -1,0 +1,35 @@
+//! The tables as Rust types, by noun.
+
+/// One table: a module with sea-orm's `Model`, `Entity`, `Column` and `ActiveModel`.
+macro_rules! table {
+    ($(#[$doc:meta])* $module:ident = $table:literal { $($(#[$attr:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        pub(crate) mod $module {
+            #![allow(unreachable_pub, reason = "sea-orm's derives write `pub`")]
+            #[allow(unused_imports, reason = "not every table needs each type")]
+            use super::*;
+            use sea_orm::entity::prelude::*;
+
+            #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+            #[sea_orm(table_name = $table)]
+            pub struct Model { $($(#[$attr])* pub $field: $type,)* }
+
+            #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+            pub enum Relation {}
+
+            impl ActiveModelBehavior for ActiveModel {}
+        }
+    };
+}
+
+mod deployed;
+mod identity;
+mod platform;
+mod ran;
+
+pub(crate) use deployed::{aliases, artifacts, functions, versions};
+pub(crate) use identity::{accounts, api_keys, invitations, members, sessions, users};
+pub(crate) use platform::{audit, checkpoints, counters, idempotency, leader, nodes, outbox};
+#[cfg(test)]
+pub(crate) use ran::usage_minutes;
+pub(crate) use ran::{run_logs, runs, segments};

@@ -1,0 +1,104 @@
+//! The platform's own: nodes, audit, outbox, counters, the leader, remembered answers.
+
+use protocol::{AccountId, ByteSize, Digest, InstanceId, Lane, NodeId, PlacementClass, Timestamp};
+
+use crate::db::columns::Col;
+
+table! {
+    /// Lenders' machines, and how far each one's checkpoints are committed.
+    nodes = "nodes" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Col<NodeId>,
+        account_id: Option<Col<AccountId>>,
+        name: String,
+        class: Col<PlacementClass>,
+        public_key: Option<String>,
+        arch: String,
+        os: String,
+        software: String,
+        protocol: i32,
+        cores: i32,
+        memory: Col<ByteSize>,
+        lanes: Col<Vec<Lane>>,
+        slots: i32,
+        checkpoint: i64,
+        checkpoint_digest: Col<Digest>,
+        created: Col<Timestamp>,
+        hello: Option<Col<Timestamp>>,
+    }
+}
+
+table! {
+    /// Committed checkpoints, so that a chain can be walked later.
+    checkpoints = "checkpoints" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        node_id: Col<NodeId>,
+        #[sea_orm(primary_key, auto_increment = false)]
+        sequence: i64,
+        digest: Col<Digest>,
+        receipts: i32,
+        created: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// Who changed what. One row for each mutation, in the mutation's transaction.
+    audit = "audit" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        revision: i64,
+        account_id: Option<Col<AccountId>>,
+        actor: String,
+        action: String,
+        target: String,
+        at: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// What must be told to others, in the order of the database's revisions.
+    outbox = "outbox" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        revision: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        part: i32,
+        account_id: Option<Col<AccountId>>,
+        kind: String,
+        key: String,
+        payload: String,
+        at: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// Counters whose row lock puts mutations in one order.
+    counters = "counters" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        name: String,
+        value: i64,
+    }
+}
+
+table! {
+    /// The leader: an epoch that grows with each change, and a lease in the database's time.
+    leader = "leader" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: i32,
+        epoch: i64,
+        instance: Col<InstanceId>,
+        until: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// Answers to requests with an `Idempotency-Key`, sealed with that key.
+    idempotency = "idempotency" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: String,
+        request: String,
+        effect: bool,
+        instance: Col<InstanceId>,
+        status: Option<i32>,
+        answer: Option<Vec<u8>>,
+        created: Col<Timestamp>,
+    }
+}

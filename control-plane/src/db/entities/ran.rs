@@ -1,0 +1,89 @@
+//! What ran: the bounded window of runs, their logs, the roll-ups and the segments.
+
+use protocol::node::LogStream;
+use protocol::receipt::{Outcome, Usage};
+use protocol::{AccountId, Code, Digest, FunctionId, Lane, Limits, NodeId, RunId, Timestamp, VersionId};
+
+use crate::db::columns::Col;
+
+table! {
+    /// One run: the node's half (`claimed`), the gateway's half (`observed`), and what is billed.
+    runs = "runs" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        run_id: Col<RunId>,
+        account_id: Col<AccountId>,
+        function_id: Col<FunctionId>,
+        version_id: Col<VersionId>,
+        version_number: i32,
+        node_id: Option<Col<NodeId>>,
+        lane: Col<Lane>,
+        outcome: Col<Outcome>,
+        status: i32,
+        code: Option<Col<Code>>,
+        method: String,
+        path: String,
+        received: Col<Timestamp>,
+        wall_us: i64,
+        limits: Option<Col<Limits>>,
+        claimed: Option<Col<Usage>>,
+        observed: Option<Col<Usage>>,
+        billed: Col<Usage>,
+        flag: Option<String>,
+        settled: bool,
+        segment: Option<i64>,
+        arrived: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// Lines that runs wrote, in the order of their arrival.
+    run_logs = "run_logs" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: i64,
+        account_id: Col<AccountId>,
+        function_id: Col<FunctionId>,
+        run_id: Col<RunId>,
+        sequence: i32,
+        at: Col<Timestamp>,
+        stream: Col<LogStream>,
+        text: String,
+    }
+}
+
+table! {
+    /// Sums for each function and minute; each settled run is in exactly one. Written by `settlement::rollups`.
+    #[cfg(test)]
+    usage_minutes = "usage_minutes" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        account_id: Col<AccountId>,
+        #[sea_orm(primary_key, auto_increment = false)]
+        function_id: Col<FunctionId>,
+        #[sea_orm(primary_key, auto_increment = false)]
+        minute: i64,
+        runs: i64,
+        succeeded: i64,
+        failed: i64,
+        timed_out: i64,
+        cancelled: i64,
+        platform_failed: i64,
+        flagged: i64,
+        wall_us: i64,
+        cpu_us: i64,
+        memory_kib_ms: i64,
+        bytes_in: i64,
+        bytes_out: i64,
+    }
+}
+
+table! {
+    /// Settled receipts, compressed in the store; here is where and what.
+    segments = "segments" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        number: i64,
+        digest: Col<Digest>,
+        root: Col<Digest>,
+        size: i64,
+        receipts: i64,
+        created: Col<Timestamp>,
+    }
+}

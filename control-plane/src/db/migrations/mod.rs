@@ -1,0 +1,15 @@
+//! The schema's history. A migration never changes once it has been released; the next one goes on from it.
+
+mod m0001_start;
+
+use sea_orm_migration::prelude::*;
+
+/// Runs the migrations.
+pub(crate) struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_start::Migration)]
+    }
+}

@@ -1,0 +1,118 @@
+//! The database: SQLite or PostgreSQL, with the same code.
+//!
+//! Reads use a pool. Everything that changes something is a [`Mutation`]: its first statement takes the row
+//! lock of the `revision` counter, so on both databases mutations commit in the order of their revisions, and
+//! what a mutation has read cannot change before it commits.
+
+pub(crate) mod columns;
+pub(crate) mod entities;
+mod migrations;
+mod mutation;
+
+use std::time::Duration;
+
+use protocol::Timestamp;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
+};
+use sea_orm_migration::MigratorTrait as _;
+
+pub(crate) use mutation::{Actor, Committed, Mutation};
+
+use crate::error::StartError;
+
+/// Connections to the database. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Db {
+    read: DatabaseConnection,
+    write: DatabaseConnection,
+}
+
+impl Db {
+    /// Connects and brings the schema up to date.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or its schema is newer than this program.
+    pub(crate) async fn open(url: &str, connections_max: u32) -> Result<Self, StartError> {
+        let connect = async |max: u32| {
+            let mut options = ConnectOptions::new(url);
+            options.max_connections(max).sqlx_logging(false).acquire_timeout(Duration::from_secs(10));
+            options.map_sqlx_sqlite_opts(|sqlite| {
+                sqlite
+                    .create_if_missing(true)
+                    .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
+                    .synchronous(sqlx::sqlite::SqliteSynchronous::Full)
+                    .busy_timeout(Duration::from_secs(5))
+            });
+            Box::pin(Database::connect(options)).await.map_err(StartError::Connect)
+        };
+        // SQLite has one writer at a time: waiting for the pool is fairer than its busy time-out.
+        let db = if url.starts_with("sqlite:") {
+            let write = connect(1).await?;
+            Self { read: connect(connections_max).await?, write }
+        } else {
+            let both = connect(connections_max).await?;
+            Self { read: both.clone(), write: both }
+        };
+        db.migrate().await?;
+        Ok(db)
+    }
+
+    async fn migrate(&self) -> Result<(), StartError> {
+        let known: Vec<String> =
+            migrations::Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+        let applied = migrations::Migrator::get_migration_models(&self.write).await.map_err(StartError::Migrate)?;
+        if let Some(unknown) = applied.into_iter().find(|applied| !known.contains(&applied.version)) {
+            return Err(StartError::NewerSchema { migration: unknown.version });
+        }
+        migrations::Migrator::up(&self.write, None).await.map_err(StartError::Migrate)
+    }
+
+    /// For reading.
+    pub(crate) fn read(&self) -> &DatabaseConnection {
+        &self.read
+    }
+
+    /// For single statements that change something outside of mutations (a time of last use).
+    pub(crate) fn write(&self) -> &DatabaseConnection {
+        &self.write
+    }
+
+    /// A transaction that will write; on SQLite it has the write lock from its first moment.
+    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: (self.write.get_database_backend() == DbBackend::Sqlite)
+                .then_some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        self.write.begin_with_options(options).await
+    }
+
+    /// Ends all connections.
+    pub(crate) async fn close(&self) {
+        for connection in [&self.write, &self.read] {
+            if let Err(error) = connection.clone().close().await {
+                tracing::warn!(%error, "closing the database");
+            }
+        }
+    }
+}
+
+/// Adds to a counter and returns its new value. The row stays locked until the transaction ends.
+pub(crate) async fn count(tx: &DatabaseTransaction, counter: &str, by: i64) -> Result<i64, DbErr> {
+    let backend = tx.get_database_backend();
+    let sql = "UPDATE counters SET value = value + $1 WHERE name = $2 RETURNING value";
+    let row = tx.query_one_raw(Statement::from_sql_and_values(backend, sql, [by.into(), counter.into()])).await?;
+    row.ok_or_else(|| DbErr::RecordNotFound(counter.to_owned()))?.try_get_by_index(0)
+}
+
+/// The database's clock: leases must not depend on whose process asks.
+pub(crate) async fn now<C: ConnectionTrait>(connection: &C) -> Result<Timestamp, DbErr> {
+    let sql = match connection.get_database_backend() {
+        DbBackend::Sqlite => "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+        _ => "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+    };
+    let row = connection.query_one_raw(Statement::from_string(connection.get_database_backend(), sql)).await?;
+    row.ok_or_else(|| DbErr::RecordNotFound("time".to_owned()))?.try_get_by_index(0).map(Timestamp)
+}

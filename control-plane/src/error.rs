@@ -1,0 +1,120 @@
+//! Errors: a refusal becomes its problem document; what broke inside is logged and becomes a bare 500.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use protocol::{Code, Problem};
+use sea_orm::DbErr;
+
+/// Why the control plane cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database cannot be reached.
+    #[error("cannot open the database: {0}")]
+    Connect(#[source] DbErr),
+    /// A migration failed.
+    #[error("cannot bring the database up to date: {0}")]
+    Migrate(#[source] DbErr),
+    /// A later version of this program has written it.
+    #[error(
+        "the data was written by a newer version of crowdcloud (it has the migration {migration}): \
+         start that version, or use another data folder"
+    )]
+    NewerSchema {
+        /// The first migration that this program does not know.
+        migration: String,
+    },
+    /// The first rows cannot be written.
+    #[error("cannot prepare the database: {0}")]
+    Prepare(#[from] DbErr),
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The ticket key is not 32 bytes.
+    #[error("{0}: not a ticket key (32 bytes)")]
+    TicketKey(std::path::PathBuf),
+    /// The services cannot be mounted.
+    #[error(transparent)]
+    Fabric(#[from] fabric::FabricError),
+    /// The events cannot be subscribed to.
+    #[error("cannot subscribe to events: {0}")]
+    Subscribe(String),
+    /// A service that it stands on was lost for good.
+    #[error("{0}")]
+    Lost(String),
+}
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The asker's fault, or a known state of the platform.
+    #[error(transparent)]
+    Refused(Box<Problem>),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    /// Something that cannot be.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// What handlers and the parts below them return.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A refusal with this code.
+pub(crate) fn refuse(code: Code, detail: impl Into<String>) -> Error {
+    Problem::new(code, detail).into()
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(Box::new(problem))
+    }
+}
+
+impl Error {
+    /// The document that the asker sees.
+    pub(crate) fn problem(&self) -> Problem {
+        match self {
+            Self::Refused(problem) => (**problem).clone(),
+            Self::Database(error) => {
+                tracing::error!(%error, "database");
+                match error {
+                    DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => {
+                        Problem::new(Code::ControlPlaneUnavailable, "The database cannot be reached.")
+                    }
+                    _ => Problem::new(Code::Internal, "The database failed."),
+                }
+            }
+            Self::Internal(error) => {
+                tracing::error!(%error, "internal");
+                Problem::new(Code::Internal, "Something broke on our side.")
+            }
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        respond(&self.problem())
+    }
+}
+
+/// A problem document as a response.
+pub(crate) fn respond(problem: &Problem) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, problem.to_json()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
+    if problem.retry {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if problem.status == 401 {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}

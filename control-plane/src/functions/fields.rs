@@ -1,0 +1,92 @@
+//! What a deployment may ask for: pure checks of its fields.
+
+use std::collections::BTreeMap;
+
+use protocol::api::CreateVersion;
+use protocol::{Code, Lane, LaneChoice};
+
+use crate::config::Config;
+use crate::error::{Result, refuse};
+
+/// Refuses the first field that is out of range, and says the range.
+pub(crate) fn check(asked: &CreateVersion, config: &Config) -> Result<()> {
+    asked.limits.check().map_err(|error| refuse(Code::InvalidField, format!("{error}.")))?;
+    check_env(&asked.env, config)?;
+    check_egress(&asked.egress, config)
+}
+
+fn check_env(env: &BTreeMap<String, String>, config: &Config) -> Result<()> {
+    let wrong = |what: String| Err(refuse(Code::InvalidField, format!("`env`: {what}.")));
+    if env.len() > config.env_count_max as usize {
+        return wrong(format!("{} variables; at most {}", env.len(), config.env_count_max));
+    }
+    let size: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if size > config.env_size_max.as_usize() {
+        return wrong(format!("{size} bytes in all; at most {}", config.env_size_max));
+    }
+    for (name, value) in env {
+        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        if name.is_empty() || !name.bytes().all(good) || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return wrong(format!("`{}` is not a variable's name", name.escape_debug()));
+        }
+        if value.contains('\0') {
+            return wrong(format!("the value of `{name}` has a zero byte"));
+        }
+    }
+    Ok(())
+}
+
+/// A host is a name or an address, with an optional port, and `*.` for what is below it.
+fn check_egress(hosts: &[String], config: &Config) -> Result<()> {
+    let wrong = |what: String| Err(refuse(Code::InvalidField, format!("`egress`: {what}.")));
+    if hosts.len() > config.egress_max as usize {
+        return wrong(format!("{} hosts; at most {}", hosts.len(), config.egress_max));
+    }
+    for host in hosts {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        let authority = name.parse::<http::uri::Authority>();
+        let good =
+            authority.as_ref().is_ok_and(|a| !a.as_str().contains('@') && !a.host().is_empty() && name.len() <= 253);
+        if !good || name.contains('*') {
+            return wrong(format!("`{}` is not a host", host.escape_debug()));
+        }
+    }
+    Ok(())
+}
+
+/// The lane that a version is prepared for.
+pub(crate) fn prepare_lane(choice: LaneChoice) -> Lane {
+    match choice {
+        LaneChoice::Auto | LaneChoice::Wasm => Lane::Wasm,
+        LaneChoice::Vm => Lane::Vm,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(change: impl FnOnce(&mut CreateVersion)) -> CreateVersion {
+        let mut asked = serde_json::from_str(&format!(r#"{{"artifact":"{}"}}"#, "0".repeat(64))).unwrap();
+        change(&mut asked);
+        asked
+    }
+
+    #[test]
+    fn ranges() {
+        let config = Config::default();
+        assert!(check(&asked(|_| {}), &config).is_ok());
+        assert!(check(&asked(|a| a.limits.cpus = 0), &config).is_err());
+        assert!(
+            check(&asked(|a| a.egress = vec!["api.example.com:443".into(), "*.example.com".into()]), &config).is_ok()
+        );
+        for host in ["", "http://a", "a b", "*", "a.*.b", "u@a"] {
+            assert!(check(&asked(|a| a.egress = vec![host.into()]), &config).is_err(), "{host:?}");
+        }
+        for name in ["", "1A", "A-B", "Ä"] {
+            assert!(check(&asked(|a| _ = a.env.insert(name.into(), String::new())), &config).is_err(), "{name:?}");
+        }
+        assert!(check(&asked(|a| _ = a.env.insert("A".into(), "\0".into())), &config).is_err());
+        assert!(check(&asked(|a| _ = a.env.insert("A".into(), "x".repeat(33_000))), &config).is_err());
+    }
+}

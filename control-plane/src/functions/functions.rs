@@ -1,0 +1,180 @@
+//! Functions: made, listed, changed, deleted.
+
+use protocol::api::{self, ChangeFunction, CreateFunction};
+use protocol::route::Scope;
+use protocol::{Code, FunctionId, Name, Timestamp};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
+};
+
+use super::aliases::alias_view;
+use super::route;
+use crate::App;
+use crate::db::Mutation;
+use crate::db::columns::{Col, signed};
+use crate::db::entities::{accounts, aliases, functions};
+use crate::error::{Result, refuse};
+use crate::etag::{self, IfMatch};
+use crate::identity::caller::Caller;
+use crate::identity::{accounts::parse_name, keys};
+use crate::paging::{Paging, page};
+
+/// `POST /functions`
+pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateFunction) -> Result<api::Function> {
+    let account = caller.require(Scope::Deploy)?;
+    let name = parse_name(&asked.name)?;
+    let mut mutation = app.db.mutation().await?;
+    check_free(app, &mutation, account, &name).await?;
+    let row = functions::Model {
+        id: FunctionId::new().into(),
+        account_id: account.into(),
+        name: name.into(),
+        public: asked.public,
+        latest: 0,
+        revision: mutation.revision(),
+        created: mutation.at().into(),
+        updated: mutation.at().into(),
+        deleted: None,
+    };
+    functions::Entity::insert(functions::ActiveModel::from(row.clone())).exec_without_returning(mutation.tx()).await?;
+    route::changed(&mut mutation, row.id.0).await?;
+    let committed = mutation.commit(&caller.actor, Some(account), "function.create", row.id.0).await?;
+    app.announce(committed).await;
+    Ok(view(app, caller.account()?, row, Vec::new()))
+}
+
+async fn check_free(app: &App, mutation: &Mutation, account: protocol::AccountId, name: &Name) -> Result<()> {
+    let rows = || functions::Entity::find().filter(functions::Column::AccountId.eq(Col(account)));
+    let alive = rows().filter(functions::Column::Deleted.is_null());
+    let count = alive.clone().count(mutation.tx()).await?;
+    if count >= u64::from(app.config.functions_max) {
+        return Err(refuse(
+            Code::LimitReached,
+            format!("The account has {count} functions, the most that it may have."),
+        ));
+    }
+    if alive.filter(functions::Column::Name.eq(Col(name.clone()))).one(mutation.tx()).await?.is_some() {
+        return Err(refuse(Code::NameTaken, format!("There is a function `{name}`.")));
+    }
+    let rest = signed(app.config.name_rest.0);
+    let resting = rows()
+        .filter(functions::Column::Name.eq(Col(name.clone())))
+        .filter(functions::Column::Deleted.gt(Col(Timestamp(mutation.at().0 - rest))))
+        .order_by_desc(functions::Column::Deleted)
+        .one(mutation.tx())
+        .await?;
+    if let Some(deleted) = resting.and_then(|row| row.deleted) {
+        let until = Timestamp(deleted.0.0 + rest);
+        return Err(refuse(
+            Code::NameTaken,
+            format!("`{name}` was deleted a moment ago; it is free again at {until}."),
+        ));
+    }
+    Ok(())
+}
+
+fn view(app: &App, account: &accounts::Model, row: functions::Model, aliases: Vec<aliases::Model>) -> api::Function {
+    api::Function {
+        id: row.id.0,
+        path: format!("/f/{}/{}/", account.name.0, row.name.0),
+        host: format!("{}--{}.{}", row.name.0, account.name.0, app.config.functions_domain),
+        name: row.name.0,
+        public: row.public,
+        latest: u32::try_from(row.latest).ok().filter(|number| *number > 0),
+        aliases: aliases.into_iter().map(alias_view).collect(),
+        created: row.created.0,
+        updated: row.updated.0,
+    }
+}
+
+/// The ETag of a function's settings.
+pub(crate) fn etag(row: &functions::Model) -> String {
+    etag::of(row.revision)
+}
+
+/// The account's functions, by name.
+pub(crate) async fn list(app: &App, caller: &Caller, paging: &Paging) -> Result<api::Page<api::Function>> {
+    let account = caller.account()?;
+    if caller.function.is_none() {
+        caller.require(Scope::Read)?;
+    }
+    let mut query = functions::Entity::find()
+        .filter(functions::Column::AccountId.eq(account.id))
+        .filter(functions::Column::Deleted.is_null())
+        .order_by_asc(functions::Column::Name)
+        .limit(paging.fetch());
+    if let Some(only) = caller.function {
+        query = query.filter(functions::Column::Id.eq(Col(only)));
+    }
+    if let Some(after) = paging.after::<Name>()? {
+        query = query.filter(functions::Column::Name.gt(Col(after)));
+    }
+    let rows = page(query.all(app.db.read()).await?, paging, |row| row.name.to_string());
+    let ids: Vec<_> = rows.items.iter().map(|row| row.id).collect();
+    let all = aliases::Entity::find()
+        .filter(aliases::Column::FunctionId.is_in(ids))
+        .order_by_asc(aliases::Column::Name)
+        .all(app.db.read())
+        .await?;
+    let of = |id| all.iter().filter(|alias| alias.function_id == id).cloned().collect();
+    let items = rows.items.into_iter().map(|row| view(app, account, row.clone(), of(row.id))).collect();
+    Ok(api::Page { items, next: rows.next })
+}
+
+/// One function and its ETag.
+pub(crate) async fn show(app: &App, caller: &Caller, name: &str) -> Result<(api::Function, String)> {
+    let row = caller.function(app, name, Scope::Read).await?;
+    let aliases = super::aliases::of(app.db.read(), row.id.0).await?;
+    let tag = etag(&row);
+    Ok((view(app, caller.account()?, row, aliases), tag))
+}
+
+/// The row as it is inside the mutation.
+pub(crate) async fn locked(mutation: &Mutation, id: FunctionId) -> Result<functions::Model> {
+    let row = functions::Entity::find_by_id(Col(id)).one(mutation.tx()).await?;
+    row.filter(|row| row.deleted.is_none()).ok_or_else(|| refuse(Code::FunctionNotFound, "The function was deleted."))
+}
+
+/// `PATCH /functions/{name}`
+pub(crate) async fn change(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    if_match: &IfMatch,
+    asked: ChangeFunction,
+) -> Result<(api::Function, String)> {
+    let found = caller.function(app, name, Scope::Deploy).await?;
+    let mut mutation = app.db.mutation().await?;
+    let row = locked(&mutation, found.id.0).await?;
+    if_match.check(Some(&etag(&row)))?;
+    if let Some(public) = asked.public {
+        functions::Entity::update_many()
+            .set(functions::ActiveModel { public: Set(public), ..Default::default() })
+            .filter(functions::Column::Id.eq(row.id))
+            .exec(mutation.tx())
+            .await?;
+    }
+    route::changed(&mut mutation, row.id.0).await?;
+    let committed = mutation.commit(&caller.actor, Some(row.account_id.0), "function.change", row.id.0).await?;
+    app.announce(committed).await;
+    show(app, caller, name).await
+}
+
+/// `DELETE /functions/{name}`: its routes go, its keys are revoked, its name rests.
+pub(crate) async fn delete(app: &App, caller: &Caller, name: &str, if_match: &IfMatch) -> Result<()> {
+    let found = caller.function(app, name, Scope::Deploy).await?;
+    let mut mutation = app.db.mutation().await?;
+    let row = locked(&mutation, found.id.0).await?;
+    if_match.check(Some(&etag(&row)))?;
+    functions::Entity::update_many()
+        .set(functions::ActiveModel { deleted: Set(Some(mutation.at().into())), ..Default::default() })
+        .filter(functions::Column::Id.eq(row.id))
+        .exec(mutation.tx())
+        .await?;
+    keys::revoke_of_function(&mut mutation, row.account_id.0, row.id.0).await?;
+    route::changed(&mut mutation, row.id.0).await?;
+    let committed = mutation.commit(&caller.actor, Some(row.account_id.0), "function.delete", row.id.0).await?;
+    app.announce(committed).await;
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! Prepare: a fit node fetches, checks and compiles a new version's artifact, so that the first run is warm
+//! and bad input is refused at the deploy.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use fabric::{CallOptions, NodeEndpoint, Target};
+use http::{Method, Request, header};
+use http_body_util::{BodyExt as _, Limited};
+use protocol::api::VersionState;
+use protocol::node::Prepared;
+use protocol::{Code, NodeId, Problem, Timestamp, VersionId, headers};
+use sea_orm::EntityTrait as _;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{fields, versions};
+use crate::App;
+use crate::db::columns::Col;
+use crate::db::entities;
+use crate::error::{Error, Result};
+use crate::nodes::Wanted;
+
+const ANSWER_SIZE_MAX: usize = 64 * 1024;
+const ACCEPT_WITHIN: Duration = Duration::from_secs(2);
+/// Answers that blame the node; after so many the version has failed.
+const NODE_FAILURES_MAX: u32 = 5;
+
+/// What is being prepared by this process.
+pub(crate) struct Prepares {
+    running: Mutex<HashSet<VersionId>>,
+    failures: Mutex<HashMap<VersionId, u32>>,
+    gate: Semaphore,
+}
+
+impl Prepares {
+    /// At most so many at once.
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self { running: Mutex::default(), failures: Mutex::default(), gate: Semaphore::new(at_once) }
+    }
+
+    fn enter(&self, id: VersionId) -> bool {
+        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id)
+    }
+
+    fn leave(&self, id: VersionId) {
+        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&id);
+    }
+
+    /// Counts a failure that is the node's; true when there were too many.
+    fn give_up(&self, id: VersionId) -> bool {
+        let mut failures = self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let count = failures.entry(id).or_insert(0);
+        *count += 1;
+        let over = *count >= NODE_FAILURES_MAX;
+        if over {
+            failures.remove(&id);
+        }
+        over
+    }
+}
+
+/// Prepares a version, unless that is going on. Not bound to the asker's request: it goes on when they leave.
+pub(crate) async fn prepare(app: App, id: VersionId) {
+    if !app.prepares.enter(id) {
+        return;
+    }
+    let done = attempt(&app, id).await;
+    app.prepares.leave(id);
+    if let Err(error) = done {
+        tracing::error!(version = %id, %error, "prepare");
+    }
+}
+
+async fn attempt(app: &App, id: VersionId) -> Result<()> {
+    let _permit = app.prepares.gate.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
+    let row = entities::versions::Entity::find_by_id(Col(id)).one(app.db.read()).await?;
+    let Some(row) = row.filter(|row| *row.state == VersionState::Compiling) else { return Ok(()) };
+    let wanted = Wanted {
+        account: row.account_id.0,
+        placement: row.placement.0,
+        lane: fields::prepare_lane(row.lane.0),
+        memory: row.limits.memory,
+    };
+    let mut tried = Vec::new();
+    while let Some(node) = app.nodes.pick(app, &wanted, &tried).await? {
+        match ask(app, &row, node).await {
+            Answer::Prepared(prepared) => return versions::finish(app, id, Ok(prepared)).await,
+            Answer::Refused(problem) => return versions::finish(app, id, Err(problem)).await,
+            Answer::NodeFailed(problem) => {
+                tracing::warn!(version = %id, %node, %problem, "a node could not prepare");
+                if app.prepares.give_up(id) {
+                    return versions::finish(app, id, Err(problem)).await;
+                }
+                tried.push(node);
+            }
+            Answer::Unreachable(error) => {
+                tracing::info!(version = %id, %node, error, "a node cannot be reached to prepare");
+                tried.push(node);
+            }
+        }
+    }
+    Ok(())
+}
+
+enum Answer {
+    Prepared(Prepared),
+    Refused(Problem),
+    NodeFailed(Problem),
+    Unreachable(String),
+}
+
+async fn ask(app: &App, row: &entities::versions::Model, node: NodeId) -> Answer {
+    let Some(fabrics) = &app.fabrics else { return Answer::Unreachable("no fabric".to_owned()) };
+    let deadline = app.config.prepare_time_max.duration();
+    let ticket = app.tickets.prepare(row, node, Timestamp::now(), deadline);
+    let empty = http_body_util::Empty::new().map_err(|never: std::convert::Infallible| match never {});
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/prepare")
+        .header(headers::TICKET, ticket.0)
+        .header(header::CONTENT_LENGTH, 0)
+        .body(fabric::Body::new(empty));
+    let request = match request {
+        Ok(request) => request,
+        Err(error) => return Answer::Unreachable(error.to_string()),
+    };
+    let options = CallOptions { deadline, accept_within: ACCEPT_WITHIN };
+    let reply = match fabrics.nodes.call(Target::Node(node, NodeEndpoint::Control), request, options).await {
+        Ok(reply) => reply,
+        Err(error) => return Answer::Unreachable(error.to_string()),
+    };
+    let status = reply.response.status();
+    match Limited::new(reply.response.into_body(), ANSWER_SIZE_MAX).collect().await {
+        Ok(body) => read(status, &body.to_bytes()),
+        Err(error) => Answer::Unreachable(error.to_string()),
+    }
+}
+
+/// What a node's answer means.
+fn read(status: http::StatusCode, body: &[u8]) -> Answer {
+    if status.is_success() {
+        return match serde_json::from_slice(body) {
+            Ok(prepared) => Answer::Prepared(prepared),
+            Err(error) => Answer::NodeFailed(Problem::new(Code::NodeFailed, format!("An unreadable answer: {error}."))),
+        };
+    }
+    match serde_json::from_slice::<Problem>(body) {
+        // Its own words stay, the catalogue's come from here.
+        Ok(problem) if is_verdict(problem.code) => Answer::Refused(Problem::new(problem.code, clip(problem.detail))),
+        Ok(problem) => Answer::NodeFailed(Problem::new(Code::NodeFailed, clip(problem.to_string()))),
+        Err(_) => Answer::NodeFailed(Problem::new(Code::NodeFailed, format!("The node answered {status}."))),
+    }
+}
+
+fn clip(text: String) -> String {
+    text.chars().take(2000).collect()
+}
+
+/// Codes that are about the artifact: they would be the same on any node.
+fn is_verdict(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NotWasm
+            | Code::InvalidWasm
+            | Code::NoEntryPoint
+            | Code::WrongWorld
+            | Code::UnknownImport
+            | Code::CompileFailed
+            | Code::ArtifactTooLarge
+            | Code::InvalidField
+    )
+}
+
+/// Tries versions that found no node again, also those of a process that died.
+pub(crate) async fn retry(app: App, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(app.config.prepare_retry.duration());
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let most = u64::try_from(app.config.prepares_max).unwrap_or(u64::MAX);
+        match versions::compiling(app.db.read(), most).await {
+            Ok(ids) => {
+                for id in ids {
+                    tokio::spawn(prepare(app.clone(), id));
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot look for versions to prepare"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::StatusCode;
+
+    #[test]
+    fn verdicts() {
+        let problem = |code| Problem::new(code, "why").to_json();
+        assert!(matches!(read(StatusCode::UNPROCESSABLE_ENTITY, &problem(Code::NotWasm)), Answer::Refused(_)));
+        assert!(matches!(read(StatusCode::SERVICE_UNAVAILABLE, &problem(Code::Overloaded)), Answer::NodeFailed(_)));
+        assert!(matches!(read(StatusCode::BAD_GATEWAY, b"?"), Answer::NodeFailed(_)));
+        assert!(matches!(read(StatusCode::OK, b"{}"), Answer::NodeFailed(_)));
+    }
+
+    #[test]
+    fn gives_up() {
+        let (prepares, id) = (Prepares::new(1), VersionId::new());
+        assert!((1..NODE_FAILURES_MAX).all(|_| !prepares.give_up(id)));
+        assert!(prepares.give_up(id));
+    }
+}

@@ -1,0 +1,188 @@
+//! `Idempotency-Key`: the same POST sent twice has one effect and one answer.
+//!
+//! A row is made before the work begins and marked in the very transaction that has the effect, so that a crash
+//! between effect and answer is never answered by doing it again. Answers can hold secrets that are shown only
+//! once (a key, a session), so a stored answer is sealed with the `Idempotency-Key` itself, which is not stored.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use protocol::{Code, Timestamp};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _};
+use serde::{Deserialize, Serialize};
+
+use crate::App;
+use crate::db::columns::Col;
+use crate::db::entities::idempotency;
+use crate::error::{Error, Result, refuse};
+use crate::identity::credentials::{presented, sha256_hex};
+
+/// The request header.
+pub(crate) const HEADER: &str = "idempotency-key";
+const KEY_LENGTH_MAX: usize = 200;
+const KEPT_HEADERS: [HeaderName; 5] =
+    [header::CONTENT_TYPE, header::ETAG, header::LOCATION, header::SET_COOKIE, header::RETRY_AFTER];
+
+tokio::task_local! {
+    /// The row of the request that this task works on.
+    static ROW: String;
+}
+
+/// Notes, in the effect's own transaction, that the request has had its effect.
+pub(crate) async fn mark_effect(tx: &DatabaseTransaction) -> Result<(), DbErr> {
+    let Ok(row) = ROW.try_with(Clone::clone) else { return Ok(()) };
+    idempotency::Entity::update_many()
+        .col_expr(idempotency::Column::Effect, true.into())
+        .filter(idempotency::Column::Id.eq(row))
+        .exec(tx)
+        .await
+        .map(drop)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+/// The middleware.
+pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    let Some(key) = request.headers().get(HEADER).cloned() else { return next.run(request).await };
+    once(&app, &key, request, next).await.unwrap_or_else(Error::into_response)
+}
+
+async fn once(app: &App, key: &HeaderValue, request: Request, next: Next) -> Result<Response> {
+    let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_LENGTH_MAX).ok_or_else(|| {
+        refuse(Code::InvalidRequest, format!("Idempotency-Key has 1 to {KEY_LENGTH_MAX} visible ASCII characters."))
+    })?;
+    let (parts, body) = request.into_parts();
+    let bytes = to_bytes(body, app.config.body_max.as_usize())
+        .await
+        .map_err(|_| refuse(Code::BodyTooLarge, format!("The body is larger than {}.", app.config.body_max)))?;
+    let owner = presented(&parts.headers).map(|token| sha256_hex(token.as_bytes())).unwrap_or_default();
+    let account = parts.headers.get(protocol::headers::ACCOUNT).map(HeaderValue::as_bytes).unwrap_or_default();
+    let id = sha256_hex(&[owner.as_bytes(), account, key.as_bytes()].join(&b'\n'));
+    let request = sha256_hex(&[parts.uri.path().as_bytes(), bytes.as_ref()].join(&b'\n'));
+
+    if let Some(earlier) = claim(app, &id, &request).await? {
+        return replay(app, key, &request, earlier).await;
+    }
+    let response = ROW.scope(id.clone(), next.run(Request::from_parts(parts, Body::from(bytes)))).await;
+    keep(app, key, &id, response).await
+}
+
+/// Makes the row, or returns the one that is there.
+async fn claim(app: &App, id: &str, request: &str) -> Result<Option<idempotency::Model>> {
+    for _ in 0..2 {
+        let inserted = idempotency::Entity::insert(idempotency::ActiveModel {
+            id: Set(id.to_owned()),
+            request: Set(request.to_owned()),
+            effect: Set(false),
+            instance: Set(app.instance.into()),
+            status: Set(None),
+            answer: Set(None),
+            created: Set(Timestamp::now().into()),
+        })
+        .on_conflict(OnConflict::column(idempotency::Column::Id).do_nothing().to_owned())
+        .exec_without_returning(app.db.write())
+        .await;
+        if !matches!(inserted, Err(DbErr::RecordNotInserted) | Ok(0)) {
+            inserted?;
+            return Ok(None);
+        }
+        let Some(row) = idempotency::Entity::find_by_id(id).one(app.db.write()).await? else { continue };
+        let expired = Timestamp::now().since(*row.created) > app.config.idempotency_age_max.duration();
+        // Its process has died before it changed anything: do it now.
+        let orphan = row.instance.0 != app.instance && !row.effect && row.status.is_none();
+        if !expired && !orphan {
+            return Ok(Some(row));
+        }
+        forget(app, id).await?;
+    }
+    Err(refuse(Code::IdempotencyPending, "A request with this key is being worked on."))
+}
+
+async fn forget(app: &App, id: &str) -> Result<()> {
+    idempotency::Entity::delete_by_id(id).exec(app.db.write()).await?;
+    Ok(())
+}
+
+async fn replay(app: &App, key: &str, request: &str, row: idempotency::Model) -> Result<Response> {
+    if row.request != request {
+        return Err(refuse(Code::IdempotencyMismatch, "The key was first used with another path or body."));
+    }
+    let (Some(status), Some(answer)) = (row.status, row.answer) else {
+        let lost = row.effect && row.instance.0 != app.instance;
+        return Err(refuse(
+            Code::IdempotencyPending,
+            match lost {
+                true => "The request was done, but its answer was lost. List what there is now.",
+                false => "A request with this key is being worked on.",
+            },
+        ));
+    };
+    let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+    let kept: Option<Kept> = serde_json::from_slice(&seal(key, &row.id, answer)).ok();
+    let (Some(status), Some(kept)) = (status, kept) else {
+        return Err(Error::Internal("a kept answer cannot be read".to_owned()));
+    };
+    let mut response = (status, kept.body).into_response();
+    response.headers_mut().clear();
+    for (name, value) in kept.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    Ok(response)
+}
+
+async fn keep(app: &App, key: &str, id: &str, response: Response) -> Result<Response> {
+    // What may go better the next time is not kept.
+    if response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS {
+        forget(app, id).await?;
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, app.config.body_max.as_usize())
+        .await
+        .map_err(|error| Error::Internal(format!("an answer's body: {error}")))?;
+    let kept = Kept { headers: kept_headers(&parts.headers), body: String::from_utf8_lossy(&bytes).into_owned() };
+    let answer = seal(key, id, serde_json::to_vec(&kept).unwrap_or_default());
+    idempotency::Entity::update_many()
+        .col_expr(idempotency::Column::Status, i32::from(parts.status.as_u16()).into())
+        .col_expr(idempotency::Column::Answer, answer.into())
+        .filter(idempotency::Column::Id.eq(id))
+        .exec(app.db.write())
+        .await?;
+    Ok(Response::from_parts(parts, Body::from(bytes)))
+}
+
+fn kept_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |name: &HeaderName, value: &HeaderValue| Some((name.to_string(), value.to_str().ok()?.to_owned()));
+    headers.iter().filter(|(name, _)| KEPT_HEADERS.contains(name)).filter_map(|(n, v)| text(n, v)).collect()
+}
+
+/// Seals and opens: the stream of a keyed hash, used for one answer only.
+fn seal(key: &str, id: &str, mut bytes: Vec<u8>) -> Vec<u8> {
+    let secret = blake3::derive_key("crowdcloud 2026 idempotency answers", format!("{id}\n{key}").as_bytes());
+    let mut stream = vec![0; bytes.len()];
+    blake3::Hasher::new_keyed(&secret).finalize_xof().fill(&mut stream);
+    bytes.iter_mut().zip(stream).for_each(|(byte, mask)| *byte ^= mask);
+    bytes
+}
+
+/// Forgets what is old enough.
+pub(crate) async fn prune(app: &App) -> Result<(), DbErr> {
+    let age = i64::try_from(app.config.idempotency_age_max.0).unwrap_or(i64::MAX);
+    idempotency::Entity::delete_many()
+        .filter(idempotency::Column::Created.lt(Col(Timestamp(Timestamp::now().0 - age))))
+        .exec(app.db.write())
+        .await
+        .map(drop)
+}

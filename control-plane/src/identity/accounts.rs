@@ -1,0 +1,93 @@
+//! Accounts: made by users, seen by their members.
+
+use protocol::api::{self, AccountKind, CreateAccount, Role};
+use protocol::{AccountId, Code, Name, UserId};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
+
+use super::caller::Caller;
+use crate::App;
+use crate::db::Mutation;
+use crate::db::columns::Col;
+use crate::db::entities::{accounts, members};
+use crate::error::{Result, refuse};
+
+/// A name, or why it cannot be one.
+pub(crate) fn parse_name(text: &str) -> Result<Name> {
+    text.parse().map_err(|error| refuse(Code::InvalidName, format!("`{text}`: {error}.")))
+}
+
+/// Makes an account and its first owner.
+pub(crate) async fn create_in(
+    mutation: &Mutation,
+    name: Name,
+    kind: AccountKind,
+    owner: UserId,
+) -> Result<accounts::Model> {
+    let taken =
+        accounts::Entity::find().filter(accounts::Column::Name.eq(Col(name.clone()))).one(mutation.tx()).await?;
+    if taken.is_some() {
+        return Err(refuse(Code::NameTaken, format!("There is an account `{name}`.")));
+    }
+    let row = accounts::Model {
+        id: AccountId::new().into(),
+        name: name.into(),
+        kind: kind.into(),
+        created: mutation.at().into(),
+    };
+    accounts::Entity::insert(accounts::ActiveModel::from(row.clone())).exec_without_returning(mutation.tx()).await?;
+    super::members::add(mutation, row.id.0, owner, Role::Owner).await?;
+    Ok(row)
+}
+
+/// `POST /accounts`
+pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateAccount) -> Result<api::Membership> {
+    let user = caller.user()?.id.0;
+    let name = parse_name(&asked.name)?;
+    let mutation = app.db.mutation().await?;
+    let owned = members::Entity::find()
+        .filter(members::Column::UserId.eq(Col(user)))
+        .filter(members::Column::Role.eq(Col(Role::Owner)))
+        .count(mutation.tx())
+        .await?;
+    if owned >= u64::from(app.config.accounts_max) {
+        return Err(refuse(Code::LimitReached, format!("You own {owned} accounts, the most that one user may own.")));
+    }
+    let row = create_in(&mutation, name, asked.kind, user).await?;
+    let committed = mutation.commit(&caller.actor, Some(row.id.0), "account.create", &row.name.0).await?;
+    app.announce(committed).await;
+    Ok(membership(row, Role::Owner))
+}
+
+/// As the API shows it.
+pub(crate) fn membership(row: accounts::Model, role: Role) -> api::Membership {
+    let account = api::Account { id: row.id.0, name: row.name.0, kind: row.kind.0, created: row.created.0 };
+    api::Membership { account, role }
+}
+
+/// The caller's accounts: the user's, or the key's one.
+pub(crate) async fn list(app: &App, caller: &Caller) -> Result<Vec<api::Membership>> {
+    match (&caller.user, &caller.account) {
+        (Some(user), _) => of_user(app, user.id.0).await,
+        (None, Some((row, role))) => Ok(vec![membership(row.clone(), *role)]),
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+/// The accounts of a user, by name.
+pub(crate) async fn of_user(app: &App, user: UserId) -> Result<Vec<api::Membership>> {
+    let roles = members::Entity::find().filter(members::Column::UserId.eq(Col(user))).all(app.db.read()).await?;
+    let ids: Vec<_> = roles.iter().map(|member| member.account_id).collect();
+    let mut rows = accounts::Entity::find().filter(accounts::Column::Id.is_in(ids)).all(app.db.read()).await?;
+    rows.sort_by(|a, b| a.name.cmp(&b.name));
+    let role_in = |row: &accounts::Model| roles.iter().find(|m| m.account_id == row.id).map(|m| m.role.0);
+    Ok(rows.into_iter().filter_map(|row| role_in(&row).map(|role| membership(row, role))).collect())
+}
+
+/// `GET /me`
+pub(crate) async fn me(app: &App, caller: &Caller) -> Result<api::Me> {
+    Ok(api::Me {
+        user: caller.user.as_ref().map(super::signup::user_view),
+        accounts: list(app, caller).await?,
+        scopes: caller.user.is_none().then(|| caller.scopes.clone()),
+    })
+}

@@ -1,0 +1,138 @@
+//! Invitations: a link that makes its bearer a member, once.
+
+use protocol::api::{self, CreateInvitation, Role};
+use protocol::{AccountId, Code, InvitationId, Timestamp, UserId};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+};
+
+use super::caller::Caller;
+use super::credentials::{secret, sha256_hex};
+use crate::App;
+use crate::db::Mutation;
+use crate::db::columns::Col;
+use crate::db::entities::{accounts, invitations};
+use crate::error::{Error, Result, refuse};
+use crate::paging::{Paging, page};
+
+const EMAIL_LENGTH_MAX: usize = 254;
+
+/// `POST /invitations`
+pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateInvitation) -> Result<api::Invitation> {
+    let account = caller.require_role(Role::Admin)?;
+    if asked.role == Role::Owner {
+        caller.require_role(Role::Owner)?;
+    }
+    if asked.email.as_ref().is_some_and(|email| email.len() > EMAIL_LENGTH_MAX) {
+        return Err(refuse(Code::InvalidField, format!("`email` has at most {EMAIL_LENGTH_MAX} bytes.")));
+    }
+    let token = secret();
+    let mutation = app.db.mutation().await?;
+    let open = open(account, mutation.at()).count(mutation.tx()).await?;
+    if open >= u64::from(app.config.invitations_max) {
+        return Err(refuse(Code::LimitReached, format!("The account has {open} open invitations.")));
+    }
+    let row = invitations::Model {
+        id: InvitationId::new().into(),
+        account_id: account.into(),
+        sha256: sha256_hex(token.as_bytes()),
+        role: asked.role.into(),
+        email: asked.email,
+        created: mutation.at().into(),
+        expires: mutation.at().plus(app.config.invitation_age_max.duration()).into(),
+        used_by: None,
+    };
+    invitations::Entity::insert(invitations::ActiveModel::from(row.clone()))
+        .exec_without_returning(mutation.tx())
+        .await?;
+    let committed = mutation.commit(&caller.actor, Some(account), "invitation.create", row.id.0).await?;
+    app.announce(committed).await;
+    Ok(api::Invitation { path: Some(format!("/invite/{token}")), ..view(row) })
+}
+
+fn view(row: invitations::Model) -> api::Invitation {
+    api::Invitation {
+        id: row.id.0,
+        role: row.role.0,
+        email: row.email,
+        path: None,
+        expires: row.expires.0,
+        created: row.created.0,
+    }
+}
+
+fn open(account: AccountId, now: Timestamp) -> sea_orm::Select<invitations::Entity> {
+    invitations::Entity::find()
+        .filter(invitations::Column::AccountId.eq(Col(account)))
+        .filter(invitations::Column::UsedBy.is_null())
+        .filter(invitations::Column::Expires.gt(Col(now)))
+}
+
+/// The account's open invitations, the newest first.
+pub(crate) async fn list(app: &App, caller: &Caller, paging: &Paging) -> Result<api::Page<api::Invitation>> {
+    let account = caller.require_role(Role::Admin)?;
+    let mut query = open(account, Timestamp::now()).order_by_desc(invitations::Column::Id).limit(paging.fetch());
+    if let Some(before) = paging.after::<InvitationId>()? {
+        query = query.filter(invitations::Column::Id.lt(Col(before)));
+    }
+    let rows = page(query.all(app.db.read()).await?, paging, |row| row.id.to_string());
+    Ok(api::Page { items: rows.items.into_iter().map(view).collect(), next: rows.next })
+}
+
+/// `DELETE /invitations/{id}`
+pub(crate) async fn revoke(app: &App, caller: &Caller, id: InvitationId) -> Result<()> {
+    let account = caller.require_role(Role::Admin)?;
+    let mutation = app.db.mutation().await?;
+    let deleted = invitations::Entity::delete_many()
+        .filter(invitations::Column::Id.eq(Col(id)))
+        .filter(invitations::Column::AccountId.eq(Col(account)))
+        .exec(mutation.tx())
+        .await?;
+    if deleted.rows_affected == 0 {
+        return Err(refuse(Code::NotFound, "The account has no such invitation."));
+    }
+    let committed = mutation.commit(&caller.actor, Some(account), "invitation.revoke", id).await?;
+    app.announce(committed).await;
+    Ok(())
+}
+
+async fn find<C: ConnectionTrait>(connection: &C, token: &str) -> Result<(invitations::Model, accounts::Model)> {
+    let invalid = || refuse(Code::InvitationInvalid, "This invitation is unknown, used or expired.");
+    let row = invitations::Entity::find()
+        .filter(invitations::Column::Sha256.eq(sha256_hex(token.as_bytes())))
+        .one(connection)
+        .await?
+        .filter(|row| row.used_by.is_none() && *row.expires > Timestamp::now())
+        .ok_or_else(invalid)?;
+    let account = accounts::Entity::find_by_id(row.account_id).one(connection).await?;
+    Ok((row, account.ok_or_else(|| Error::Internal("an invitation without its account".to_owned()))?))
+}
+
+/// What the invited sees.
+pub(crate) async fn preview(app: &App, token: &str) -> Result<api::InvitationPreview> {
+    let (row, account) = find(app.db.read(), token).await?;
+    Ok(api::InvitationPreview { account: account.name.0, role: row.role.0 })
+}
+
+/// Uses the invitation up for this user.
+pub(crate) async fn accept_in(mutation: &Mutation, token: &str, user: UserId) -> Result<(accounts::Model, Role)> {
+    let (row, account) = find(mutation.tx(), token).await?;
+    super::members::add(mutation, row.account_id.0, user, row.role.0).await?;
+    invitations::Entity::update_many()
+        .set(invitations::ActiveModel { used_by: Set(Some(user.into())), ..Default::default() })
+        .filter(invitations::Column::Id.eq(row.id))
+        .exec(mutation.tx())
+        .await?;
+    Ok((account, row.role.0))
+}
+
+/// `POST /invitations/accept`
+pub(crate) async fn accept(app: &App, caller: &Caller, token: &str) -> Result<api::Membership> {
+    let user = caller.user()?.id.0;
+    let mutation = app.db.mutation().await?;
+    let (account, role) = accept_in(&mutation, token, user).await?;
+    let committed = mutation.commit(&caller.actor, Some(account.id.0), "invitation.accept", user).await?;
+    app.announce(committed).await;
+    Ok(super::accounts::membership(account, role))
+}

@@ -1,0 +1,195 @@
+//! Nodes that report: the last word of each, for the API and for choosing one that prepares.
+
+use std::collections::HashMap;
+use std::sync::RwLock;
+use std::time::{Duration, Instant};
+
+use fabric::subjects;
+use futures::StreamExt as _;
+use protocol::api;
+use protocol::node::NodeReport;
+use protocol::{AccountId, ByteSize, Lane, NodeId, PlacementClass, Timestamp};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _};
+use tokio::sync::Notify;
+
+use crate::App;
+use crate::db::columns::Col;
+use crate::db::entities::nodes;
+use crate::error::Result;
+use crate::identity::caller::Caller;
+
+const NODES_MAX: usize = 100_000;
+
+struct Last {
+    report: NodeReport,
+    heard: Instant,
+    at: Timestamp,
+}
+
+/// What nodes said last.
+#[derive(Default)]
+pub(crate) struct Nodes {
+    last: RwLock<HashMap<NodeId, Last>>,
+    pub(crate) changed: Notify,
+}
+
+/// What a prepare needs of a node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// Whose version it is.
+    pub account: AccountId,
+    /// Whose nodes it trusts.
+    pub placement: PlacementClass,
+    /// The lane.
+    pub lane: Lane,
+    /// Memory of a run.
+    pub memory: ByteSize,
+}
+
+impl Nodes {
+    /// Takes a report that came on this subject; a node speaks only for itself.
+    pub(crate) fn heard(&self, subject: &str, payload: &[u8], now: Instant) {
+        let Ok(report) = serde_json::from_slice::<NodeReport>(payload) else { return };
+        if subjects::node_of(subject) != Some(report.node) || report.v != NodeReport::VERSION {
+            return;
+        }
+        let mut last = self.last.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if last.len() < NODES_MAX || last.contains_key(&report.node) {
+            last.insert(report.node, Last { report, heard: now, at: Timestamp::now() });
+        }
+    }
+
+    /// The records in the KV bucket must be written again.
+    pub(crate) fn records_changed(&self) {
+        self.changed.notify_one();
+    }
+
+    fn fresh<T>(&self, silence_max: Duration, view: impl Fn(&NodeReport) -> T) -> HashMap<NodeId, T> {
+        let last = self.last.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let fresh = last.iter().filter(|(_, last)| last.heard.elapsed() <= silence_max);
+        fresh.map(|(node, last)| (*node, view(&last.report))).collect()
+    }
+
+    /// The least loaded fit node that is not in `tried`. Where there is none yet, it waits a moment: a node that
+    /// has just been restarted reports within a second.
+    pub(crate) async fn pick(&self, app: &App, wanted: &Wanted, tried: &[NodeId]) -> Result<Option<NodeId>> {
+        let until = Instant::now() + app.config.silence_max.duration();
+        loop {
+            let rows = nodes::Entity::find().all(app.db.read()).await?;
+            let fresh = self.fresh(app.config.silence_max.duration(), Clone::clone);
+            let fit = rows.iter().filter(|row| !tried.contains(&row.id.0) && trusts(wanted, row));
+            let fit = fit.filter_map(|row| fresh.get(&row.id.0)).filter(|report| {
+                !report.draining && report.lanes.contains(&wanted.lane) && report.memory_total >= wanted.memory
+            });
+            if let Some(best) = fit.min_by(|a, b| a.load.total_cmp(&b.load).then(a.node.cmp(&b.node))) {
+                return Ok(Some(best.node));
+            }
+            if !tried.is_empty() || Instant::now() >= until || app.fabrics.is_none() {
+                return Ok(None);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// `GET /nodes`: the account's own nodes and those that the operator answers for.
+    pub(crate) async fn list(&self, app: &App, caller: &Caller) -> Result<Vec<api::Node>> {
+        let account = caller.require(protocol::route::Scope::Read)?;
+        let operator = caller.user.as_ref().is_some_and(|user| user.operator);
+        let mut query = nodes::Entity::find().order_by_asc(nodes::Column::Id);
+        if !operator {
+            let own = nodes::Column::AccountId.eq(Col(account));
+            query = query.filter(own.or(nodes::Column::Class.eq(Col(PlacementClass::Operator))));
+        }
+        let rows = query.all(app.db.read()).await?;
+        let fresh = self.fresh(app.config.silence_max.duration(), Clone::clone);
+        let seen: HashMap<NodeId, Timestamp> = {
+            let last = self.last.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            last.iter().map(|(node, last)| (*node, last.at)).collect()
+        };
+        Ok(rows.into_iter().map(|row| view(&row, fresh.get(&row.id.0), seen.get(&row.id.0).copied())).collect())
+    }
+}
+
+/// Whether a version of this account may be on that node.
+fn trusts(wanted: &Wanted, row: &nodes::Model) -> bool {
+    let own = row.account_id.is_some_and(|account| account.0 == wanted.account);
+    match wanted.placement {
+        PlacementClass::Own => own,
+        PlacementClass::Operator => *row.class == PlacementClass::Operator,
+        PlacementClass::Verified => own || matches!(*row.class, PlacementClass::Operator | PlacementClass::Verified),
+        PlacementClass::Any => true,
+    }
+}
+
+fn view(row: &nodes::Model, report: Option<&NodeReport>, last_seen: Option<Timestamp>) -> api::Node {
+    let count = |column: i32| u32::try_from(column).unwrap_or(0);
+    api::Node {
+        id: row.id.0,
+        name: row.name.clone(),
+        online: report.is_some(),
+        class: row.class.0,
+        arch: report.map_or_else(|| row.arch.clone(), |report| report.arch.clone()),
+        lanes: report.map_or_else(|| row.lanes.0.clone(), |report| report.lanes.clone()),
+        cores: report.map_or(count(row.cores), |report| report.cores),
+        memory: report.map_or(row.memory.0, |report| report.memory_total),
+        memory_free: report.map_or(ByteSize(0), |report| report.memory_free),
+        load: report.map_or(0.0, |report| report.load),
+        slots: report.map_or(count(row.slots), |report| report.slots),
+        running: report.map_or(0, |report| report.running),
+        draining: report.is_some_and(|report| report.draining),
+        last_seen: last_seen.or(row.hello.map(|at| at.0)),
+    }
+}
+
+/// Listens to reports for ever. A subscription that ends is made again.
+pub(crate) async fn listen(app: App, stop: tokio_util::sync::CancellationToken) {
+    let Some(fabrics) = &app.fabrics else { return };
+    while !stop.is_cancelled() {
+        match fabrics.nodes.nats().subscribe(subjects::REPORTS).await {
+            Ok(mut reports) => loop {
+                let message = tokio::select! {
+                    () = stop.cancelled() => return,
+                    message = reports.next() => message,
+                };
+                let Some(message) = message else { break };
+                app.nodes.heard(&message.subject, &message.payload, Instant::now());
+            },
+            Err(error) => tracing::warn!(%error, "cannot subscribe to reports"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(node: NodeId) -> Vec<u8> {
+        serde_json::to_vec(&NodeReport {
+            v: 1,
+            node,
+            sequence: 1,
+            cores: 2,
+            load: 0.5,
+            memory_total: ByteSize::mib(512),
+            memory_free: ByteSize::mib(512),
+            slots: 4,
+            running: 0,
+            lanes: vec![Lane::Wasm],
+            arch: "x86_64".to_owned(),
+            warm: vec![],
+            draining: false,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn nodes_speak_for_themselves() {
+        let (nodes, node, other) = (Nodes::default(), NodeId::new(), NodeId::new());
+        nodes.heard(&subjects::report(other), &report(node), Instant::now());
+        nodes.heard(&subjects::report(node), b"{}", Instant::now());
+        assert!(nodes.fresh(Duration::from_secs(3), |_| ()).is_empty());
+        nodes.heard(&subjects::report(node), &report(node), Instant::now());
+        assert_eq!(nodes.fresh(Duration::from_secs(3), |report| report.slots), HashMap::from([(node, 4)]));
+    }
+}

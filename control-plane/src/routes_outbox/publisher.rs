@@ -1,0 +1,220 @@
+//! The publisher: takes the outbox in order into the bucket, for ever, through any failure.
+//!
+//! ```text
+//! follow --lease is free--> lead: reconcile the whole bucket --> publish rows as they come --+
+//!    ^                         ^------ NATS failed, or the bucket lost something -----------+
+//!    +------- lease lost ------------------------------------------------------------------ +
+//! ```
+
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::kv::Store;
+use bytes::Bytes;
+use fabric::subjects::{NODES_BUCKET, ROUTES_BUCKET};
+use protocol::Timestamp;
+use protocol::route::Route;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::bucket::{self, BucketError};
+use super::{REVOKED, ROUTE, leader};
+use crate::App;
+use crate::db::columns::{Col, signed, unsigned};
+use crate::db::entities::{counters, functions, outbox};
+use crate::error::Error;
+
+const BATCH: u64 = 256;
+/// The outbox is looked at so often even where nobody wakes the publisher: another process may have written.
+const POLL: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Deleted functions' routes are put into a rebuilt bucket for so long: a gateway may still know them.
+const TOMBSTONES_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+#[derive(Debug, thiserror::Error)]
+enum PublishError {
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    #[error(transparent)]
+    Route(#[from] Error),
+    #[error("another instance leads")]
+    NotLeading,
+}
+
+/// Publishes until it is stopped.
+pub(crate) async fn run(app: App, stop: CancellationToken) {
+    let Some(fabrics) = &app.fabrics else { return };
+    let context = bucket::context(fabrics.core.nats());
+    let mut backoff = Duration::from_millis(50);
+    while !stop.is_cancelled() {
+        let ended = tokio::select! {
+            () = stop.cancelled() => break,
+            ended = lead(&app, &context, &mut backoff) => ended,
+        };
+        match ended {
+            PublishError::NotLeading => backoff = POLL,
+            error => tracing::warn!(%error, "publishing routes; trying again"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(backoff) => {}
+        }
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+    if let Err(error) = leader::resign(&app.db, app.instance).await {
+        tracing::warn!(%error, "giving the lead back");
+    }
+}
+
+/// Leads until something fails.
+async fn lead(app: &App, context: &Context, backoff: &mut Duration) -> PublishError {
+    match try_lead(app, context, backoff).await {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+async fn renew(app: &App) -> Result<i64, PublishError> {
+    let lease = app.config.lease.duration();
+    leader::lead(&app.db, app.instance, lease).await?.ok_or(PublishError::NotLeading)
+}
+
+async fn try_lead(
+    app: &App,
+    context: &Context,
+    backoff: &mut Duration,
+) -> Result<std::convert::Infallible, PublishError> {
+    let epoch = renew(app).await?;
+    let routes = bucket::open(context, ROUTES_BUCKET, app.config.replicas).await?;
+    let records = bucket::open(context, NODES_BUCKET, app.config.replicas).await?;
+    reconcile(app, &routes, epoch).await?;
+    put_records(app, &records).await?;
+    let mut life = (bucket::life(&routes).await?, bucket::life(&records).await?);
+    *backoff = Duration::from_millis(50);
+    tracing::info!(epoch, "leading: routes are published");
+
+    let mut renewal = tokio::time::interval(app.config.lease.duration() / 4);
+    renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        while publish_batch(app, &routes, epoch).await? {}
+        tokio::select! {
+            () = app.routes.wake.notified() => {}
+            () = tokio::time::sleep(POLL) => {}
+            () = app.nodes.changed.notified() => put_records(app, &records).await?,
+            _ = renewal.tick() => {
+                if renew(app).await? != epoch {
+                    return Err(PublishError::NotLeading);
+                }
+                let now = (bucket::life(&routes).await?, bucket::life(&records).await?);
+                if !life.0.goes_on(now.0) || !life.1.goes_on(now.1) {
+                    return Err(BucketError::lost().into());
+                }
+                life = now;
+            }
+        }
+    }
+}
+
+/// Publishes the next rows; false when there are none.
+async fn publish_batch(app: &App, routes: &Store, epoch: i64) -> Result<bool, PublishError> {
+    let published = published(app).await?;
+    let rows = outbox::Entity::find()
+        .filter(outbox::Column::Revision.gt(published))
+        .order_by_asc(outbox::Column::Revision)
+        .order_by_asc(outbox::Column::Part)
+        .limit(BATCH)
+        .all(app.db.read())
+        .await?;
+    let Some(last) = rows.last() else {
+        // Another process may have published: waiting requests must hear of it.
+        app.routes.published.send_if_modified(|known| raise(known, unsigned(published)));
+        return Ok(false);
+    };
+    // The last revision may have more parts than fit: it waits for the next batch, where it comes first.
+    let whole =
+        if rows.len() < usize::try_from(BATCH).unwrap_or(usize::MAX) { last.revision } else { last.revision - 1 };
+    let whole = Ord::max(whole, rows.first().map_or(0, |row| row.revision));
+    for row in rows.iter().filter(|row| row.revision <= whole) {
+        let revision = unsigned(row.revision);
+        match row.kind.as_str() {
+            ROUTE => {
+                bucket::put_route(routes, &row.key, revision, Bytes::copy_from_slice(row.payload.as_bytes())).await?;
+                app.routes.newest.send_if_modified(|known| raise(known, revision));
+            }
+            REVOKED => {
+                app.routes.revoked.add(row.key.clone());
+                app.routes.pulse_now.notify_one();
+            }
+            kind => tracing::warn!(kind, "an unknown kind of outbox row is skipped"),
+        }
+    }
+    mark(app, epoch, whole).await?;
+    app.routes.published.send_if_modified(|known| raise(known, unsigned(whole)));
+    Ok(true)
+}
+
+fn raise(known: &mut u64, to: u64) -> bool {
+    let higher = to > *known;
+    *known = Ord::max(to, *known);
+    higher
+}
+
+async fn published(app: &App) -> Result<i64, PublishError> {
+    let row = counters::Entity::find_by_id("published").one(app.db.read()).await?;
+    Ok(row.map_or(0, |row| row.value))
+}
+
+/// Notes that all up to this revision is published, where this epoch still leads.
+async fn mark(app: &App, epoch: i64, revision: i64) -> Result<(), PublishError> {
+    let tx = app.db.begin().await?;
+    if !leader::holds(&tx, epoch).await? {
+        return Err(PublishError::NotLeading);
+    }
+    counters::Entity::update_many()
+        .set(counters::ActiveModel { value: Set(revision), ..Default::default() })
+        .filter(counters::Column::Name.eq("published"))
+        .exec(&tx)
+        .await?;
+    outbox::Entity::delete_many().filter(outbox::Column::Revision.lte(revision)).exec(&tx).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Brings the whole bucket up to date: it may be new, or may have lost what was acknowledged.
+async fn reconcile(app: &App, routes: &Store, epoch: i64) -> Result<(), PublishError> {
+    let there = bucket::revisions(routes).await?;
+    let old = Timestamp(Timestamp::now().0 - signed(u64::try_from(TOMBSTONES_KEPT.as_millis()).unwrap_or(0)));
+    let kept = functions::Column::Deleted.is_null().or(functions::Column::Deleted.gt(Col(old)));
+    let rows =
+        functions::Entity::find().filter(kept).order_by_asc(functions::Column::Revision).all(app.db.read()).await?;
+    let mut renewed = std::time::Instant::now();
+    for row in rows {
+        let route = crate::functions::route::build(app.db.read(), row).await?;
+        let key = Route::key(&route.account_name, &route.function_name);
+        if there.get(&key).is_none_or(|revision| *revision < route.revision) {
+            let payload = serde_json::to_vec(&route).map_err(|error| Error::Internal(error.to_string()))?;
+            bucket::put_route(routes, &key, route.revision, payload.into()).await?;
+        }
+        app.routes.newest.send_if_modified(|known| raise(known, route.revision));
+        if renewed.elapsed() > app.config.lease.duration() / 4 {
+            if renew(app).await? != epoch {
+                return Err(PublishError::NotLeading);
+            }
+            renewed = std::time::Instant::now();
+        }
+    }
+    Ok(())
+}
+
+async fn put_records(app: &App, records: &Store) -> Result<(), PublishError> {
+    for record in crate::nodes::records::all(&app.db).await? {
+        let payload = serde_json::to_vec(&record).map_err(|error| Error::Internal(error.to_string()))?;
+        bucket::put_same(records, &record.node.to_string(), payload.into()).await?;
+    }
+    Ok(())
+}

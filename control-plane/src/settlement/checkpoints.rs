@@ -1,0 +1,132 @@
+//! Checkpoints: a node's signed chain of receipts. Taken whole and in order, or refused; replays are acknowledged.
+
+use std::collections::HashMap;
+
+use ed25519_dalek::VerifyingKey;
+use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt};
+use protocol::ticket::{Purpose, Ticket};
+use protocol::{Code, NodeId, RunId, Timestamp, VersionId};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
+    QuerySelect as _,
+};
+
+use super::join::{self, Claim};
+use super::ledger::{Batch, lock};
+use crate::App;
+use crate::db::columns::{Col, signed, unsigned};
+use crate::db::entities::{checkpoints, nodes, versions};
+use crate::error::{Error, Result, refuse};
+use crate::nodes::hello::parse_key;
+
+/// `POST /checkpoints`
+pub(crate) async fn checkpoint(app: &App, node: NodeId, checkpoint: Checkpoint) -> Result<CheckpointAck> {
+    let row = nodes::Entity::find_by_id(Col(node)).one(app.db.read()).await?;
+    let row = row.ok_or_else(|| refuse(Code::NotFound, "The platform does not know this node."))?;
+    let key = row.public_key.as_deref().and_then(parse_key);
+    let key = key.ok_or_else(|| refuse(Code::Forbidden, "The node has not said hello."))?;
+    if checkpoint.node != node || checkpoint.v != Checkpoint::VERSION {
+        return Err(refuse(Code::InvalidField, "The checkpoint is another node's, or of an unknown form."));
+    }
+    if checkpoint.receipts.len() > Checkpoint::RECEIPTS_MAX {
+        return Err(refuse(Code::InvalidField, format!("At most {} receipts.", Checkpoint::RECEIPTS_MAX)));
+    }
+    let checked = check(app.tickets.verifying_keys(), key, node, checkpoint).await?;
+    commit(app, node, checked).await
+}
+
+/// A checkpoint whose signature is right, and those of its claims whose permission is.
+struct Checked {
+    checkpoint: Checkpoint,
+    claims: Vec<(NodeReceipt, Ticket)>,
+}
+
+/// Signatures are checked off the async threads, before the transaction.
+async fn check(keys: [VerifyingKey; 1], key: VerifyingKey, node: NodeId, checkpoint: Checkpoint) -> Result<Checked> {
+    let work = move || {
+        if !checkpoint.verify(&key) {
+            return Err(refuse(Code::InvalidField, "The checkpoint's digest or signature is wrong."));
+        }
+        let claims = checkpoint.receipts.iter().filter_map(|receipt| match receipt.ticket.verify(&keys) {
+            Ok(ticket) if permits(&ticket, node, receipt) => Some((receipt.clone(), ticket)),
+            _ => {
+                tracing::warn!(%node, run = %receipt.run, "a receipt without a valid ticket is void");
+                None
+            }
+        });
+        let claims = claims.collect();
+        Ok(Checked { checkpoint, claims })
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))?
+}
+
+fn permits(ticket: &Ticket, node: NodeId, receipt: &NodeReceipt) -> bool {
+    ticket.node == node && ticket.run == receipt.run && ticket.purpose == Purpose::Run
+}
+
+async fn commit(app: &App, node: NodeId, checked: Checked) -> Result<CheckpointAck> {
+    let Checked { checkpoint, claims } = checked;
+    let tx = app.db.begin().await?;
+    lock(&tx).await?;
+    let row = nodes::Entity::find_by_id(Col(node)).one(&tx).await?;
+    let row = row.ok_or_else(|| refuse(Code::NotFound, "The platform does not know this node."))?;
+    let committed = unsigned(row.checkpoint);
+    if checkpoint.sequence <= committed {
+        return Ok(CheckpointAck { sequence: committed });
+    }
+    if checkpoint.sequence != committed + 1 || checkpoint.previous != row.checkpoint_digest.0 {
+        return Err(refuse(
+            Code::PreconditionFailed,
+            format!("The last committed checkpoint is {committed} ({}); send its successor.", row.checkpoint_digest.0),
+        ));
+    }
+    let numbers = version_numbers(&tx, claims.iter().map(|(_, ticket)| ticket.version)).await?;
+    let ids: Vec<RunId> = claims.iter().map(|(receipt, _)| receipt.run).collect();
+    let now = Timestamp::now();
+    let mut rows = Batch::read(&tx, &ids).await?;
+    let receipts = checkpoint.receipts.len();
+    for (receipt, ticket) in claims {
+        let version_number = numbers.get(&ticket.version).copied().unwrap_or(0);
+        let claim = Claim { ticket, receipt, version_number };
+        if let Some(row) = join::with_claim(rows.row(claim.receipt.run), node, &claim, now) {
+            rows.set(row);
+        }
+    }
+    rows.write(&tx).await?;
+    checkpoints::Entity::insert(checkpoints::ActiveModel {
+        node_id: Set(node.into()),
+        sequence: Set(signed(checkpoint.sequence)),
+        digest: Set(checkpoint.digest.into()),
+        receipts: Set(i32::try_from(receipts).unwrap_or(i32::MAX)),
+        created: Set(now.into()),
+    })
+    .exec_without_returning(&tx)
+    .await?;
+    nodes::Entity::update_many()
+        .set(nodes::ActiveModel {
+            checkpoint: Set(signed(checkpoint.sequence)),
+            checkpoint_digest: Set(checkpoint.digest.into()),
+            ..Default::default()
+        })
+        .filter(nodes::Column::Id.eq(row.id))
+        .exec(&tx)
+        .await?;
+    tx.commit().await?;
+    metrics::counter!("crowdcloud_receipts_total").increment(u64::try_from(receipts).unwrap_or(0));
+    Ok(CheckpointAck { sequence: checkpoint.sequence })
+}
+
+async fn version_numbers(
+    tx: &DatabaseTransaction,
+    ids: impl Iterator<Item = VersionId>,
+) -> Result<HashMap<VersionId, u32>, DbErr> {
+    let ids: std::collections::BTreeSet<VersionId> = ids.collect();
+    let rows: Vec<(Col<VersionId>, i32)> = versions::Entity::find()
+        .select_only()
+        .columns([versions::Column::Id, versions::Column::Number])
+        .filter(versions::Column::Id.is_in(ids.into_iter().map(Col)))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    Ok(rows.into_iter().map(|(id, number)| (id.0, u32::try_from(number).unwrap_or(0))).collect())
+}

@@ -1,0 +1,96 @@
+//! The batch: reads the rows of its runs, joins, and writes what changed.
+
+use std::collections::HashMap;
+
+use protocol::receipt::Observation;
+use protocol::{Code, RunId, Timestamp};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _};
+
+use super::join;
+use super::rollups::Sums;
+use crate::App;
+use crate::db::columns::Col;
+use crate::db::count;
+use crate::db::entities::runs;
+use crate::error::{Result, refuse};
+
+/// Observations in one request.
+pub(crate) const OBSERVATIONS_MAX: usize = 4096;
+/// Rows in one statement: a bound on its parameters.
+pub(crate) const ROWS_MAX: usize = 500;
+
+/// All settlement happens under this lock: a row that was read cannot change before it is written.
+pub(crate) async fn lock(tx: &DatabaseTransaction) -> Result<(), DbErr> {
+    count(tx, "settle", 1).await.map(drop)
+}
+
+/// The rows of a batch, as they were and as they become.
+#[derive(Default)]
+pub(crate) struct Batch {
+    before: HashMap<RunId, runs::Model>,
+    after: HashMap<RunId, runs::Model>,
+}
+
+impl Batch {
+    /// Reads the rows that there are.
+    pub(crate) async fn read(tx: &DatabaseTransaction, ids: &[RunId]) -> Result<Self, DbErr> {
+        let mut batch = Self::default();
+        for ids in ids.chunks(ROWS_MAX) {
+            let ids = ids.iter().map(|id| Col(*id));
+            let rows = runs::Entity::find().filter(runs::Column::RunId.is_in(ids)).all(tx).await?;
+            batch.before.extend(rows.into_iter().map(|row| (row.run_id.0, row)));
+        }
+        Ok(batch)
+    }
+
+    /// A row, as it is now.
+    pub(crate) fn row(&self, id: RunId) -> Option<&runs::Model> {
+        self.after.get(&id).or_else(|| self.before.get(&id))
+    }
+
+    /// A row changes.
+    pub(crate) fn set(&mut self, row: runs::Model) {
+        self.after.insert(row.run_id.0, row);
+    }
+
+    /// Writes rows and sums.
+    pub(crate) async fn write(self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
+        let mut sums = Sums::default();
+        let mut rows: Vec<runs::Model> = self.after.into_values().collect();
+        rows.sort_unstable_by_key(|row| row.run_id.0);
+        for row in &rows {
+            sums.changed(self.before.get(&row.run_id.0), row);
+        }
+        let columns = runs::Column::iter().filter(|column| !matches!(column, runs::Column::RunId));
+        let replace = OnConflict::column(runs::Column::RunId).update_columns(columns).to_owned();
+        for chunk in rows.chunks(ROWS_MAX) {
+            runs::Entity::insert_many(chunk.iter().cloned().map(runs::ActiveModel::from))
+                .on_conflict(replace.clone())
+                .exec_without_returning(tx)
+                .await?;
+        }
+        sums.write(tx).await
+    }
+}
+
+/// `POST /internal/observations`: what a gateway saw. Again is fine.
+pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
+    if batch.len() > OBSERVATIONS_MAX {
+        return Err(refuse(Code::InvalidField, format!("At most {OBSERVATIONS_MAX} observations at once.")));
+    }
+    let ids: Vec<RunId> = batch.iter().map(|seen| seen.run).collect();
+    let now = Timestamp::now();
+    let tx = app.db.begin().await?;
+    lock(&tx).await?;
+    let mut rows = Batch::read(&tx, &ids).await?;
+    for seen in &batch {
+        if let Some(row) = join::with_observation(rows.row(seen.run), seen, now) {
+            rows.set(row);
+        }
+    }
+    rows.write(&tx).await?;
+    tx.commit().await?;
+    metrics::counter!("crowdcloud_observations_total").increment(u64::try_from(batch.len()).unwrap_or(0));
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! Settlement: a run's two halves, the node's receipt and the gateway's observation, come in either order, late,
+//! twice, or not at all; each run is settled once.
+//!
+//! ```text
+//!            receipt            observation
+//! (nothing) ---------> open ------------------> settled --> in a segment
+//!      \  observation        receipt          ^    |
+//!       `-----------> open -------------------'    | the half that was missing comes after all:
+//!                      |  its time is over         | the sums are corrected
+//!                      `--> settled and flagged ---'
+//! ```
+//! Everything of one batch happens in one transaction, under one lock: what was read cannot change before the
+//! commit, and the answer comes after it.
+
+mod checkpoints;
+mod join;
+mod ledger;
+mod rollups;
+pub(crate) mod runs;
+mod segments;
+mod sweep;
+
+pub(crate) use checkpoints::checkpoint;
+pub(crate) use ledger::observed;
+pub(crate) use sweep::run as sweep;
+
+#[cfg(test)]
+pub(crate) use sweep::once as sweep_once;

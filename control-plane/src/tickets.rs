@@ -1,0 +1,112 @@
+//! The key that signs tickets, and the tickets that the control plane gives and checks.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use http::HeaderMap;
+use protocol::manifest::Lane;
+use protocol::ticket::{Purpose, SignedTicket, Ticket};
+use protocol::{Code, InstanceId, NodeId, RunId, Timestamp, headers};
+use rand::TryRngCore as _;
+
+use crate::db::entities::versions;
+use crate::error::{Result, StartError, refuse};
+
+/// Signs and checks.
+pub(crate) struct Tickets {
+    key: SigningKey,
+    issuer: InstanceId,
+}
+
+impl Tickets {
+    /// Reads the key's file, or makes it.
+    pub(crate) fn open(path: &Path, issuer: InstanceId) -> Result<Self, StartError> {
+        let failed = |source| StartError::File { path: path.to_owned(), source };
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let mut seed = [0_u8; 32];
+                rand::rngs::OsRng.try_fill_bytes(&mut seed).map_err(|error| failed(std::io::Error::other(error)))?;
+                write_private(path, &seed).map_err(failed)?;
+                seed.to_vec()
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let seed = <[u8; 32]>::try_from(bytes).map_err(|_| StartError::TicketKey(path.to_owned()))?;
+        Ok(Self { key: SigningKey::from_bytes(&seed), issuer })
+    }
+
+    /// The keys that nodes check with.
+    pub(crate) fn public_keys(&self) -> Vec<String> {
+        vec![base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(self.key.verifying_key().to_bytes())]
+    }
+
+    /// The same, parsed.
+    pub(crate) fn verifying_keys(&self) -> [VerifyingKey; 1] {
+        [self.key.verifying_key()]
+    }
+
+    /// Permission for a node to prepare a version.
+    pub(crate) fn prepare(
+        &self,
+        version: &versions::Model,
+        node: NodeId,
+        now: Timestamp,
+        lasts: Duration,
+    ) -> SignedTicket {
+        let ticket = Ticket {
+            v: Ticket::VERSION,
+            purpose: Purpose::Prepare,
+            run: RunId::new(),
+            node,
+            account: version.account_id.0,
+            function: version.function_id.0,
+            version: version.id.0,
+            artifact: version.artifact.0,
+            lane: Lane::Wasm,
+            limits: version.limits.0,
+            issuer: self.issuer,
+            issued: now,
+            expires: now.plus(lasts),
+        };
+        ticket.sign(&self.key)
+    }
+
+    /// The ticket of a node's request, where it is this node's and in time.
+    pub(crate) fn check(&self, headers: &HeaderMap, node: NodeId, now: Timestamp) -> Result<Ticket> {
+        let text = headers.get(headers::TICKET).and_then(|value| value.to_str().ok());
+        let text = text.ok_or_else(|| refuse(Code::Forbidden, "The request carries no ticket."))?;
+        let ticket = SignedTicket(text.to_owned())
+            .verify(&self.verifying_keys())
+            .map_err(|error| refuse(Code::Forbidden, format!("{error}.")))?;
+        // A run that began in time may fetch while it lasts.
+        let until = ticket.expires.plus(ticket.limits.timeout.duration());
+        match (ticket.node == node, until >= now) {
+            (true, true) => Ok(ticket),
+            (false, _) => Err(refuse(Code::Forbidden, "The ticket is for another node.")),
+            (_, false) => Err(refuse(Code::Forbidden, "The ticket has expired.")),
+        }
+    }
+
+    /// Signs any ticket, for tests that play the gateway.
+    #[cfg(test)]
+    pub(crate) fn sign(&self, ticket: &Ticket) -> SignedTicket {
+        ticket.sign(&self.key)
+    }
+}
+
+/// Writes a file that only its owner reads, whole or not at all.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let draft = path.with_extension("new");
+    let mut file = options.open(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(draft, path)
+}
