@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::Context;
 use componentize::{TARGET, Toolchain};
@@ -42,24 +41,9 @@ fn bind(module: &Path, out: &Path) -> anyhow::Result<Glue> {
     let mut bindgen = Bindgen::new();
     bindgen.input_path(module).out_name(NAME).typescript(false);
     bindgen.web(true)?.generate(out).context("the JavaScript glue cannot be made")?;
-    let bound = out.join(format!("{NAME}_bg.wasm"));
-    let smaller = out.join(format!("{NAME}_opt.wasm"));
-    let module = if optimize(&bound, &smaller) { &smaller } else { &bound };
+    // As it is: Debian's binaryen (108) confuses the two tables of such a module, and no browser then starts it.
+    let module = out.join(format!("{NAME}_bg.wasm"));
     Ok(Glue { script: std::fs::read(out.join(format!("{NAME}.js")))?, module: std::fs::read(module)? })
-}
-
-/// Makes the module smaller, where binaryen is there and knows all that the module uses.
-fn optimize(from: &Path, to: &Path) -> bool {
-    const KNOWN: [&str; 6] = [
-        "--enable-bulk-memory",
-        "--enable-multivalue",
-        "--enable-mutable-globals",
-        "--enable-nontrapping-float-to-int",
-        "--enable-reference-types",
-        "--enable-sign-ext",
-    ];
-    let done = Command::new("wasm-opt").arg("-Oz").args(KNOWN).arg(from).arg("-o").arg(to).output();
-    done.is_ok_and(|done| done.status.success())
 }
 
 /// All files of the portal, with names that point at each other.
