@@ -15,8 +15,9 @@ wasip2::http::proxy::export!(Hello);
 impl Guest for Hello {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let count = REQUESTS.fetch_add(1, Ordering::Relaxed) + 1;
+        let method = format!("{:?}", request.method()).replace("Method::", "").to_uppercase();
         let path = request.path_with_query().unwrap_or_default();
-        let text = format!("Hello from CrowdCloud: {:?} {path}, request {count} of this instance\n", request.method());
+        let text = format!("Hello from CrowdCloud: {method} {path}, request {count} of this instance\n");
 
         let headers = Fields::new();
         let _ = headers.set("content-type", &[b"text/plain".to_vec()]);
