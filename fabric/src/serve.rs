@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::address::Peer;
-use crate::client::Fabric;
 use crate::exchange::Link;
 use crate::exchange::callee::Mounted;
 
@@ -77,21 +76,17 @@ pub struct ServeOptions {
 
 /// A mounted service. Dropping it unmounts at once and cancels what runs; `drain` stops taking calls and waits for
 /// the running ones.
-pub struct Serving {
-    pub(crate) mounted: Arc<Mounted>,
-    /// The connection lives as long as it is served.
-    pub(crate) _fabric: Fabric,
-}
+pub struct Serving(pub(crate) Arc<Mounted>);
 
 impl Serving {
     /// Stops taking calls, waits for the running ones, and cuts what is left after `grace`.
     pub async fn drain(self, grace: Duration) {
-        self.mounted.drain(grace).await;
+        self.0.drain(grace).await;
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.mounted.stop();
+        self.0.stop();
     }
 }

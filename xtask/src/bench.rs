@@ -13,12 +13,12 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     ensure!(workspace.has("bench"), "there is no `bench` crate in this workspace");
     let nats = tools::nats(steps)?;
     let toolchain = tools::wasm(steps)?;
+    build::portal(workspace, steps, &toolchain)?;
     build::binary(workspace, steps)?;
-    let portal = build::portal(workspace, steps, &toolchain)?;
     build::guests(workspace, steps)?;
     let mut bench = Command::new(workspace.program("bench"));
     bench.args(args);
-    build::environment(&mut bench, &nats, &portal);
+    build::environment(&mut bench, &nats);
     build::locations(&mut bench, workspace);
     let done = status(&mut bench)?;
     Ok(if done.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -13,9 +13,14 @@ use crate::workspace::Workspace;
 /// Built beside xtask itself, or for wasm: never with the rest, so that dependencies' features stay the same.
 pub(crate) const APART: [&str; 2] = ["web", "xtask"];
 
-/// `cargo VERB --release` for all crates that are built together.
+/// `cargo VERB --release` for all crates that are built together. The gateway embeds the portal's files: build the
+/// portal before; an empty folder means none.
 pub(crate) fn together(workspace: &Workspace, verb: &[&str]) -> Command {
     let mut cargo = workspace.cargo();
+    let dist = portal::folder(workspace);
+    if std::fs::create_dir_all(&dist).is_ok() {
+        cargo.env("CROWDCLOUD_PORTAL_DIR", dist);
+    }
     cargo.args(verb).args(["--release", "--workspace"]);
     for name in APART {
         cargo.args(["--exclude", name]);
@@ -51,8 +56,8 @@ pub(crate) fn guests(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result
 }
 
 /// What the program and the tests find the parts by.
-pub(crate) fn environment(command: &mut Command, nats: &std::path::Path, portal: &std::path::Path) {
-    command.env(crate::tools::NATS_VARIABLE, nats).env("CROWDCLOUD_PORTAL_DIR", portal);
+pub(crate) fn environment(command: &mut Command, nats: &std::path::Path) {
+    command.env(crate::tools::NATS_VARIABLE, nats);
 }
 
 /// Where tests and benchmarks find programs and sources.

@@ -24,11 +24,15 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Res
     cargo.args(["--profile", "portal"]);
     crate::steps::succeed(&mut cargo)?;
     let module = toolchain.target_dir().join(TARGET).join("portal").join("web.wasm");
-    let work = workspace.target.join("portal");
-    let glue = bind(&module, &work.join("glue"))?;
-    let dist = work.join("dist");
+    let glue = bind(&module, &workspace.target.join("portal").join("glue"))?;
+    let dist = folder(workspace);
     place(&dist, &assemble(&web, glue)?)?;
     Ok(dist)
+}
+
+/// Where its files are put.
+pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("portal").join("dist")
 }
 
 /// The module as the glue wants it, and the glue.

@@ -21,12 +21,12 @@ pub(crate) fn run(
     if !no_lint && filter.is_none() {
         lint::run(workspace, steps)?;
     }
+    build::portal(workspace, steps, &toolchain)?;
     build::binary(workspace, steps)?;
-    let portal = build::portal(workspace, steps, &toolchain)?;
     build::guests(workspace, steps)?;
 
     let prepare = |command: &mut Command| {
-        build::environment(command, &nats, &portal);
+        build::environment(command, &nats);
         build::locations(command, workspace);
     };
     let mut passed = true;
@@ -63,11 +63,15 @@ fn examples(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<bool> {
     steps.run("tests of the example functions", || Ok(succeed(&mut cargo).is_ok()))
 }
 
-/// xtask's own tests, apart because its dependencies are built apart.
+/// The tests of xtask and of the portal's pure parts, apart because their dependencies are built apart.
 fn own(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<bool> {
-    let mut cargo = workspace.cargo();
-    cargo.args(["test", "--release", "--quiet", "--package", "xtask"]);
-    steps.run("tests of xtask", || Ok(succeed(&mut cargo).is_ok()))
+    let mut passed = true;
+    for package in build::APART {
+        let mut cargo = workspace.cargo();
+        cargo.args(["test", "--release", "--quiet", "--package", package]);
+        passed &= steps.run(&format!("tests of {package}"), || Ok(succeed(&mut cargo).is_ok()))?;
+    }
+    Ok(passed)
 }
 
 fn has_nextest(workspace: &Workspace) -> bool {

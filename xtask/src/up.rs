@@ -10,12 +10,12 @@ use crate::{build, tools};
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> anyhow::Result<()> {
     let nats = tools::nats(steps)?;
     let toolchain = tools::wasm(steps)?;
+    build::portal(workspace, steps, &toolchain)?;
     let program = build::binary(workspace, steps)?;
-    let portal = build::portal(workspace, steps, &toolchain)?;
     say(steps.summary().trim_end());
     let mut up = Command::new(&program);
     up.arg("up").args(args);
-    build::environment(&mut up, &nats, &portal);
+    build::environment(&mut up, &nats);
     become_it(up)
 }
 

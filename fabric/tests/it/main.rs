@@ -3,10 +3,4 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod calls;
-mod churn;
-mod endings;
 mod harness;
-mod hostile;
-mod restarts;
-mod server;
-mod streams;

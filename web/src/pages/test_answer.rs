@@ -67,8 +67,7 @@ pub(crate) fn answer_view(subject: &Subject, answer: TestAnswer) -> View {
     });
     let headers: Vec<View> =
         answer.headers.into_iter().map(|(name, value)| view! { dt { (name) } dd(class="mono") { (value) } }).collect();
-    let count = headers.len() / 2;
-    let summary = format!("Headers ({count})");
+    let summary = format!("Headers ({})", headers.len());
     let chip = id_chip(&run);
     let written = output(subject, Some(answer.run));
     let body = body_view(&media_type, body);

@@ -85,6 +85,7 @@ pub(crate) fn legend() -> View {
         p(class="legend", aria-hidden="true") {
             span(class="key-placed") { "placed" }
             span(class="key-wasm") { "ran, wasm" }
+            span(class="key-vm") { "ran, vm" }
             span(class="key-bad") { "failed" }
             span(class="key-settled") { "settled" }
         }

@@ -83,12 +83,14 @@ fn row(here: &Here, run: Invocation, longest_us: ReadSignal<u64>, whole: bool) -
     };
     let bar = View::from_dynamic(move || run_bar(Phases { full_us: longest_us.get(), ..phases }));
     let outcome = badge(tone, word);
+    let lane = run.lane.to_string();
+    let lane_class = format!("lane {lane}");
     view! {
         tr {
             td(data-label="Answer") { (outcome) }
             (function)
             td(class="request", data-label="Request", title=title) { a(href=logs) { b { (method) } " " (path) } }
-            td(class="wide-bar", data-label="Run") { (bar) }
+            td(class="wide-bar", data-label="Run") { div(class="bar-cell") { (bar) span(class=lane_class) { (lane) } } }
             td(class="number", data-label="Duration") { (duration) }
             td(class="number soft", data-label="When") { (when) }
         }
