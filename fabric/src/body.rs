@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
-use http_body::{Body as _, Frame as BodyFrame};
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as _, Frame as BodyFrame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::time::Sleep;
 
@@ -111,6 +111,10 @@ impl http_body::Body for InBody {
     fn is_end_stream(&self) -> bool {
         self.done
     }
+
+    fn size_hint(&self) -> SizeHint {
+        self.link.known_size().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
 }
 
 impl Drop for InBody {
@@ -120,8 +124,12 @@ impl Drop for InBody {
 }
 
 /// The first bytes of a body, as many as are there at once.
+#[derive(Default)]
 pub(crate) struct Start {
-    pub(crate) bytes: Bytes,
+    /// The only piece, which most bodies have.
+    first: Bytes,
+    /// All pieces, if there are more.
+    joined: BytesMut,
     /// The body ended with them.
     pub(crate) fin: bool,
     /// A piece that did not fit any more.
@@ -154,22 +162,30 @@ pub(crate) fn poll_start(body: &mut Body, start: &mut Start, limit: usize, cx: &
 }
 
 impl Start {
-    pub(crate) fn new() -> Self {
-        Self { bytes: Bytes::new(), fin: false, rest: Bytes::new(), failed: None }
+    /// With this taken already.
+    pub(crate) fn of(first: Bytes) -> Self {
+        Self { first, ..Self::default() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.first.len() + self.joined.len()
+    }
+
+    pub(crate) fn take_bytes(&mut self) -> Bytes {
+        if self.joined.is_empty() { std::mem::take(&mut self.first) } else { self.joined.split().freeze() }
     }
 
     fn push(&mut self, mut piece: Bytes, limit: usize) {
-        let room = limit.saturating_sub(self.bytes.len());
+        let room = limit.saturating_sub(self.len());
         if piece.len() > room {
             self.rest = piece.split_off(room);
         }
-        if self.bytes.is_empty() {
-            self.bytes = piece;
+        if self.len() == 0 {
+            self.first = piece;
         } else if !piece.is_empty() {
-            let mut joined = bytes::BytesMut::with_capacity(self.bytes.len() + piece.len());
-            joined.extend_from_slice(&self.bytes);
-            joined.extend_from_slice(&piece);
-            self.bytes = joined.freeze();
+            let first = std::mem::take(&mut self.first);
+            self.joined.extend_from_slice(&first);
+            self.joined.extend_from_slice(&piece);
         }
     }
 }

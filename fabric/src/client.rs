@@ -19,7 +19,8 @@ use crate::exchange::callee::{Mounted, Opened, on_open};
 use crate::exchange::caller::{Call, node_key};
 use crate::exchange::table::{Key, Table};
 use crate::exchange::ticker;
-use crate::frame::{Frame, FrameError, Message};
+use crate::exchange::window::Failure;
+use crate::frame::{self, Frame, FrameError, Message};
 use crate::serve::{ServeOptions, Serving};
 use crate::subjects::{self, inbox};
 use crate::wire::{Handler, Inbound, Subscription, Wire};
@@ -161,7 +162,7 @@ impl Fabric {
             .flush()
             .await
             .map_err(|_| FabricError::Subscribe("the connection is down".to_owned()))?;
-        Ok(Serving(mounted))
+        Ok(Serving { mounted, _fabric: self.clone() })
     }
 
     /// Ends the connection.
@@ -225,33 +226,35 @@ fn on_inbox(shared: &Arc<Shared>, identity: &Identity, from_nodes: bool, inbound
         }
         return;
     }
-    let message = match Message::decode(inbound.bytes()) {
-        Ok(message) => message,
-        Err(FrameError::Version { version, from_caller, .. }) => {
-            // The callee answered in a version that we do not speak.
-            if let Some(link) = shared.table.get(&Key { caller: !from_caller, node, id }) {
-                link.fail(crate::exchange::window::Failure::Aborted(version_refused(version)));
-            }
-            return;
-        }
-        Err(FrameError::Garbage) => return,
-    };
-    if message.exchange != id {
+    let Some((exchange, from_caller)) = frame::peek(inbound.payload) else { return };
+    let key = Key { caller: !from_caller, node, id };
+    if exchange != id {
         return;
     }
-    let key = Key { caller: !message.from_caller, node, id };
-    match shared.table.get(&key) {
-        Some(link) => {
+    // Looked up before anything is copied, so that a flood of strays is cheap.
+    let link = shared.table.get(&key);
+    if link.is_none() && (key.caller || !matches!(identity, Identity::Node(_))) {
+        return;
+    }
+    match (link, Message::decode(inbound.bytes())) {
+        (Some(link), Ok(message)) => {
             link.heard();
             if key.caller { link.on_callee_frame(identity, message) } else { link.on_caller_frame(message) }
         }
-        None => on_stray(shared, identity, &key, &message),
+        // Only the exchange's own peer can have sent it, in a version that we do not speak or none.
+        (Some(link), Err(error)) => {
+            let reason = error.to_string();
+            link.hint(Frame::Abort { reason: reason.clone() });
+            link.fail(Failure::Aborted(reason));
+        }
+        (None, Ok(message)) => on_stray(shared, &key, &message),
+        (None, Err(_)) => {}
     }
 }
 
-/// A frame without an exchange: a node remembers what it must not start, all else is dropped.
-fn on_stray(shared: &Arc<Shared>, identity: &Identity, key: &Key, message: &Message) {
-    let (Identity::Node(_), false) = (identity, key.caller) else { return };
+/// A frame without an exchange, at a node: it remembers what it must not start. That it has not started is confirmed
+/// only when the open comes: the exchange may also be over.
+fn on_stray(shared: &Shared, key: &Key, message: &Message) {
     if matches!(message.frame, Frame::Revoke | Frame::Cancel { .. }) {
         shared.table.remember_revoked(*key);
     }
@@ -300,7 +303,8 @@ fn refuse_version(shared: &Arc<Shared>, at: Mount, inbound: &Inbound<'_>, versio
     };
     if let Some(to) = to {
         let frame = Frame::Abort { reason: version_refused(version) };
-        shared.wire.try_publish(&to, &Message { exchange, from_caller: false, sequence: 0, frame }.encode());
+        let message = Message { exchange, from_caller: false, sequence: 0, frame };
+        shared.wire.try_publish(&to, &message.encode().parts());
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Event {
 pub struct Events {
     waiting: mpsc::Receiver<Event>,
     _subscription: Subscription,
+    /// The connection lives as long as its events are wanted.
+    _fabric: Fabric,
 }
 
 impl Events {
@@ -46,7 +48,7 @@ impl Fabric {
     /// Publishes an event. An error: not connected, and so it is lost.
     pub async fn publish(&self, subject: &str, payload: impl AsRef<[u8]>) -> Result<(), FabricError> {
         self.wire()
-            .publish(subject, None, payload.as_ref())
+            .publish(subject, None, &[payload.as_ref()])
             .await
             .map_err(|_| FabricError::Server("not connected to NATS: the event is lost".to_owned()))
     }
@@ -62,6 +64,6 @@ impl Fabric {
         });
         let subscription = self.wire().subscribe(subject, None, handler);
         self.wire().flush().await.map_err(|_| FabricError::Subscribe("the connection is down".to_owned()))?;
-        Ok(Events { waiting, _subscription: subscription })
+        Ok(Events { waiting, _subscription: subscription, _fabric: self.clone() })
     }
 }

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{End, EndKind};
-use crate::frame::{Frame, How, Message};
+use crate::frame::{Encoded, Frame, How, Message};
 use crate::wire::{Down, Wire};
 use table::{Key, Table};
 use window::{Failure, Inflow, Next, Outflow, Violation};
@@ -69,6 +69,7 @@ struct State {
     cancelled_at: Option<Instant>,
     cancelled_by_deadline: bool,
     // The caller's:
+    replied: bool,
     peer_instance: u128,
     answer: Option<Answer>,
     answer_waker: Option<Waker>,
@@ -119,6 +120,7 @@ impl Link {
                 over: false,
                 cancelled_at: None,
                 cancelled_by_deadline: false,
+                replied: false,
                 peer_instance: 0,
                 answer: None,
                 answer_waker: None,
@@ -141,35 +143,47 @@ impl Link {
         now_ms.saturating_sub(self.heard_ms.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn message(&self, sequence: u32, frame: Frame) -> Bytes {
+    pub(crate) fn message(&self, sequence: u32, frame: Frame) -> Encoded {
         Message { exchange: self.key.id, from_caller: self.key.caller, sequence, frame }.encode()
     }
 
     /// Sends a frame that may be lost without harm, now or not at all.
     pub(crate) fn hint(&self, frame: Frame) {
         if let Some(peer) = self.peer.get() {
-            self.shared.wire.try_publish(peer, &self.message(0, frame));
+            self.shared.wire.try_publish(peer, &self.message(0, frame).parts());
         }
     }
 
-    /// Sends a frame that the exchange depends on.
+    /// Sends a frame that the exchange depends on. A short loss of the connection is waited for: what it has
+    /// swallowed before shows as a gap.
     pub(crate) async fn send(&self, sequence: u32, frame: Frame) -> Result<(), Down> {
         let Some(peer) = self.peer.get() else { return Err(Down) };
-        self.shared.wire.publish(peer, None, &self.message(sequence, frame)).await
+        if !self.shared.wire.is_up() {
+            drop(tokio::time::timeout(END_WAIT, self.shared.wire.wait_up()).await);
+        }
+        self.shared.wire.publish(peer, None, &self.message(sequence, frame).parts()).await
     }
 
-    /// Grants the peer more; if that cannot be queued now, a task does it.
-    pub(crate) fn send_credit(self: &Arc<Self>, cost: u32) {
+    /// Sends a frame without a place now, or else in a task of its own.
+    fn send_soon(self: &Arc<Self>, frame: Frame) {
         let Some(peer) = self.peer.get() else { return };
-        let bytes = self.message(0, Frame::Credit { cost });
-        if !self.shared.wire.try_publish(peer, &bytes) {
-            let link = self.clone();
-            tokio::spawn(async move {
+        let encoded = self.message(0, frame);
+        if self.shared.wire.try_publish(peer, &encoded.parts()) {
+            return;
+        }
+        let link = self.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
                 if let Some(peer) = link.peer.get() {
-                    drop(link.shared.wire.publish(peer, None, &bytes).await);
+                    drop(link.shared.wire.publish(peer, None, &encoded.parts()).await);
                 }
             });
         }
+    }
+
+    /// Grants the peer more.
+    pub(crate) fn send_credit(self: &Arc<Self>, cost: u32) {
+        self.send_soon(Frame::Credit { cost });
     }
 
     pub(crate) fn poll_piece(&self, cx: &mut Context<'_>) -> Next {
@@ -179,6 +193,12 @@ impl Link {
             remember(&mut state.inflow.waker, cx);
         }
         next
+    }
+
+    /// How much is still to be read, if all of it is here.
+    pub(crate) fn known_size(&self) -> Option<u64> {
+        let state = self.state.lock();
+        state.inflow.fin().then(|| u64::try_from(state.inflow.held_bytes()).unwrap_or(u64::MAX))
     }
 
     /// Waits for credit for a piece of up to `wanted` bytes. None: the exchange is over.
@@ -251,7 +271,7 @@ impl Link {
         let reason = match violation {
             Violation::Gap => "frames were lost",
             Violation::Overrun => "more was sent than was granted",
-            Violation::AfterFin => "a body went on after its end",
+            Violation::AfterFin => "a body or an answer came twice",
         };
         tracing::debug!(exchange = self.key.id, reason, "exchange aborted");
         self.hint(Frame::Abort { reason: reason.to_owned() });
@@ -282,8 +302,8 @@ impl Link {
                 if state.answer.is_none() {
                     state.answer = Some(Answer::Failed(failure));
                 }
-            } else {
-                wakers[0] = state.inflow.waker.take();
+            } else if !state.inflow.fin() {
+                wakers[0] = state.inflow.fail(Failure::Aborted("the body has no end".to_owned()));
             }
             wakers[1] = state.outflow.stop();
             wakers[2] = state.answer_waker.take();
@@ -313,6 +333,7 @@ impl Link {
 
     /// The caller wants no more; the exchange stays for the `end`, 2 s at most (the ticker sees to that).
     pub(crate) fn cancel(self: &Arc<Self>, deadline: bool) {
+        let mut wakers = [const { None }; 2];
         {
             let mut state = self.state.lock();
             if state.over || state.cancelled_at.is_some() {
@@ -320,24 +341,15 @@ impl Link {
             }
             state.cancelled_at = Some(Instant::now());
             state.cancelled_by_deadline = deadline;
-            state.inflow.discard();
-            let waker = state.outflow.stop();
-            drop(state);
-            wake(waker);
-        }
-        if let Some(peer) = self.peer.get() {
-            let bytes = self.message(0, Frame::Cancel { deadline });
-            if !self.shared.wire.try_publish(peer, &bytes) {
-                let link = self.clone();
-                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                    runtime.spawn(async move {
-                        if let Some(peer) = link.peer.get() {
-                            drop(link.shared.wire.publish(peer, None, &bytes).await);
-                        }
-                    });
-                }
+            if !state.inflow.fin() {
+                state.inflow.discard();
+                let why = if deadline { Failure::Deadline } else { Failure::Aborted("cancelled".to_owned()) };
+                wakers[0] = state.inflow.fail(why);
             }
+            wakers[1] = state.outflow.stop();
         }
+        wakers.into_iter().for_each(wake);
+        self.send_soon(Frame::Cancel { deadline });
     }
 }
 

@@ -20,11 +20,10 @@ pub(crate) use head::{RequestHead, ResponseHead, request_head_bytes, response_he
 pub(crate) const VERSION: u8 = 1;
 /// Bytes before the payload.
 pub(crate) const HEADER_BYTES: usize = 24;
-/// The largest frame that is sent: half of the server's `max_payload` of 1 MB is larger still.
+/// The largest head and body together in one frame. With the fixed parts and an `end` it is still below half of the
+/// server's `max_payload`.
 pub(crate) const FRAME_MAX_BYTES: usize = 256 * 1024;
-/// The largest piece of a body in one `data` frame.
-pub(crate) const PIECE_MAX_BYTES: usize = FRAME_MAX_BYTES - HEADER_BYTES;
-/// The largest `end` payload: it must fit beside a head.
+/// The largest `end` payload.
 pub(crate) const END_PAYLOAD_MAX_BYTES: usize = 64 * 1024;
 /// The largest head, so that a frame has room for it and the fixed parts.
 pub(crate) const HEAD_MAX_BYTES: usize = 128 * 1024;
@@ -95,6 +94,25 @@ pub(crate) enum FrameError {
     Version { version: u8, exchange: u128, from_caller: bool },
 }
 
+/// A frame's bytes: the body is the end of every frame, and is not copied here.
+pub(crate) struct Encoded {
+    pub(crate) start: Bytes,
+    pub(crate) body: Bytes,
+}
+
+impl Encoded {
+    pub(crate) fn parts(&self) -> [&[u8]; 2] {
+        [&self.start, &self.body]
+    }
+}
+
+/// What the first bytes of a frame of any version say: which exchange, and whether its caller has sent it.
+pub(crate) fn peek(bytes: &[u8]) -> Option<(u128, bool)> {
+    let flags = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
+    let exchange = u128::from_be_bytes(bytes.get(4..20)?.try_into().ok()?);
+    Some((exchange, flags & FLAG_FROM_CALLER != 0))
+}
+
 /// How much of the window a piece of a body takes. The constant part bounds what many tiny pieces can occupy.
 pub(crate) fn cost_of(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX - PIECE_COST).saturating_add(PIECE_COST)
@@ -102,16 +120,16 @@ pub(crate) fn cost_of(bytes: usize) -> u32 {
 const PIECE_COST: u32 = 256;
 
 impl Message {
-    pub(crate) fn encode(&self) -> Bytes {
+    pub(crate) fn encode(self) -> Encoded {
         let (kind, flags, size) = match &self.frame {
-            Frame::Open { head, body, fin, .. } => (1, fin_flag(*fin), 28 + head.len() + body.len()),
+            Frame::Open { head, fin, .. } => (1, fin_flag(*fin), 28 + head.len()),
             Frame::Accepted { .. } => (2, 0, 20),
             Frame::Busy { reason } => (3, 0, reason.len()),
-            Frame::Reply { head, body, fin, end, .. } => {
+            Frame::Reply { head, fin, end, .. } => {
                 let flags = fin_flag(*fin) | if end.is_some() { FLAG_END } else { 0 };
-                (4, flags, 28 + head.len() + end.as_ref().map_or(0, Bytes::len) + body.len())
+                (4, flags, 28 + head.len() + end.as_ref().map_or(0, Bytes::len))
             }
-            Frame::Data { body, fin } => (5, fin_flag(*fin), body.len()),
+            Frame::Data { fin, .. } => (5, fin_flag(*fin), 0),
             Frame::Credit { .. } => (6, 0, 4),
             Frame::End { payload, .. } => (7, 0, 4 + REASON_MAX_BYTES + payload.as_ref().map_or(0, Bytes::len)),
             Frame::Abort { reason } => (8, 0, reason.len()),
@@ -127,7 +145,11 @@ impl Message {
         out.put_u128(self.exchange);
         out.put_u32(self.sequence);
         self.frame.encode_payload(&mut out);
-        out.freeze()
+        let body = match self.frame {
+            Frame::Open { body, .. } | Frame::Reply { body, .. } | Frame::Data { body, .. } => body,
+            _ => Bytes::new(),
+        };
+        Encoded { start: out.freeze(), body }
     }
 
     pub(crate) fn decode(mut bytes: Bytes) -> Result<Self, FrameError> {
@@ -149,31 +171,29 @@ impl Message {
 }
 
 impl Frame {
+    /// All but the body.
     fn encode_payload(&self, out: &mut BytesMut) {
         match self {
-            Self::Open { from, deadline_ms, window, head, body, .. } => {
+            Self::Open { from, deadline_ms, window, head, .. } => {
                 out.put_slice(from.as_bytes());
                 out.put_u32(*deadline_ms);
                 out.put_u32(*window);
                 out.put_u32(length(head));
                 out.put_slice(head);
-                out.put_slice(body);
             }
             Self::Accepted { from, window } => {
                 out.put_slice(from.as_bytes());
                 out.put_u32(*window);
             }
             Self::Busy { reason } | Self::Abort { reason } => out.put_slice(clip(reason).as_bytes()),
-            Self::Reply { from, window, head, body, end, .. } => {
+            Self::Reply { from, window, head, end, .. } => {
                 out.put_slice(from.as_bytes());
                 out.put_u32(*window);
                 out.put_u32(length(head));
-                out.put_u32(end.as_ref().map_or(0, |end| length(end)));
+                out.put_u32(end.as_ref().map_or(0, length));
                 out.put_slice(head);
                 out.put_slice(end.as_deref().unwrap_or_default());
-                out.put_slice(body);
             }
-            Self::Data { body, .. } => out.put_slice(body),
             Self::Credit { cost } => out.put_u32(*cost),
             Self::End { how, payload } => {
                 let (code, reason) = match how {
@@ -189,7 +209,7 @@ impl Frame {
                 out.put_slice(payload.as_deref().unwrap_or_default());
             }
             Self::Cancel { deadline } => out.put_u8(u8::from(*deadline)),
-            Self::Heartbeat | Self::Revoke | Self::Revoked => {}
+            Self::Data { .. } | Self::Heartbeat | Self::Revoke | Self::Revoked => {}
         }
     }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::address::Peer;
+use crate::client::Fabric;
 use crate::exchange::Link;
 use crate::exchange::callee::Mounted;
 
@@ -76,17 +77,21 @@ pub struct ServeOptions {
 
 /// A mounted service. Dropping it unmounts at once and cancels what runs; `drain` stops taking calls and waits for
 /// the running ones.
-pub struct Serving(pub(crate) Arc<Mounted>);
+pub struct Serving {
+    pub(crate) mounted: Arc<Mounted>,
+    /// The connection lives as long as it is served.
+    pub(crate) _fabric: Fabric,
+}
 
 impl Serving {
     /// Stops taking calls, waits for the running ones, and cuts what is left after `grace`.
     pub async fn drain(self, grace: Duration) {
-        self.0.drain(grace).await;
+        self.mounted.drain(grace).await;
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.stop();
+        self.mounted.stop();
     }
 }

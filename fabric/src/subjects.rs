@@ -65,22 +65,24 @@ pub(crate) fn node_may_subscribe(node: NodeId) -> Vec<String> {
     vec![format!("cc.node.{node}.in.>")]
 }
 
-/// Where the first frame of a call goes. `own` is the calling node, if it is one.
+/// Where the first frame of a call goes. `own` is the calling node, if it is one. None: not from here.
 pub(crate) fn target(to: Target, own: Option<NodeId>) -> Option<String> {
-    Some(match to {
-        Target::Core(service) => format!("cc.core.svc.{}", service.name()),
-        Target::Node(node, endpoint) => format!("cc.node.{node}.in.{}", endpoint.name()),
-        Target::FromNode(service) => format!("cc.node.{}.{}", own?, service.name()),
-    })
+    match (to, own) {
+        (Target::Core(service), None) => Some(format!("cc.core.svc.{}", service.name())),
+        (Target::Node(node, endpoint), None) => Some(format!("cc.node.{node}.in.{}", endpoint.name())),
+        (Target::FromNode(service), Some(own)) => Some(format!("cc.node.{own}.{}", service.name())),
+        _ => None,
+    }
 }
 
 /// What a mounted service listens to, and whether as a queue group.
 pub(crate) fn mount(at: Mount, own: Option<NodeId>) -> Option<(String, bool)> {
-    Some(match at {
-        Mount::Core(service) => (format!("cc.core.svc.{}", service.name()), true),
-        Mount::ForNodes(service) => (format!("cc.node.*.{}", service.name()), true),
-        Mount::OnNode(endpoint) => (format!("cc.node.{}.in.{}", own?, endpoint.name()), false),
-    })
+    match (at, own) {
+        (Mount::Core(service), None) => Some((format!("cc.core.svc.{}", service.name()), true)),
+        (Mount::ForNodes(service), None) => Some((format!("cc.node.*.{}", service.name()), true)),
+        (Mount::OnNode(endpoint), Some(own)) => Some((format!("cc.node.{own}.in.{}", endpoint.name()), false)),
+        _ => None,
+    }
 }
 
 /// Subjects of one end's own: where it hears all frames after the first.

@@ -22,7 +22,7 @@ use crate::{FabricConfig, FabricError};
 /// Bytes that wait for the socket; publishers wait beyond it.
 const OUT_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// A buffer that has grown larger than this is given back.
-const OUT_KEEP_BYTES: usize = 1024 * 1024;
+const OUT_KEEP_BYTES: usize = 256 * 1024;
 
 /// A message from NATS.
 pub(crate) struct Inbound<'a> {
@@ -80,6 +80,16 @@ pub(crate) struct Subscription {
     id: u64,
 }
 
+impl Subscription {
+    /// Ends it after the handler has seen everything that the server had sent until now.
+    pub(crate) async fn end(self) {
+        self.core.write(|out| protocol::unsubscribe(out, self.id));
+        let (sender, receiver) = oneshot::channel();
+        self.core.ping(sender);
+        drop(receiver.await);
+    }
+}
+
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.core.listeners.lock().remove(&self.id);
@@ -123,7 +133,7 @@ impl Wire {
     }
 
     /// Publishes; waits while too much is waiting for the socket.
-    pub(crate) async fn publish(&self, subject: &str, reply: Option<&str>, payload: &[u8]) -> Result<(), Down> {
+    pub(crate) async fn publish(&self, subject: &str, reply: Option<&str>, payload: &[&[u8]]) -> Result<(), Down> {
         loop {
             let drained = self.core.drained.notified();
             tokio::pin!(drained);
@@ -140,11 +150,11 @@ impl Wire {
     }
 
     /// Publishes now or not at all.
-    pub(crate) fn try_publish(&self, subject: &str, payload: &[u8]) -> bool {
+    pub(crate) fn try_publish(&self, subject: &str, payload: &[&[u8]]) -> bool {
         matches!(self.offer(subject, None, payload), Offer::Taken)
     }
 
-    fn offer(&self, subject: &str, reply: Option<&str>, payload: &[u8]) -> Offer {
+    fn offer(&self, subject: &str, reply: Option<&str>, payload: &[&[u8]]) -> Offer {
         let mut out = self.core.out.lock();
         if !self.is_up() {
             return Offer::Down;

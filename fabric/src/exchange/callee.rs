@@ -1,5 +1,6 @@
 //! The callee's side: admits an open, runs the service, streams its answer, ends the exchange.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use uuid::Uuid;
 use super::caller::{gather, gather_all, send_body};
 use super::table::Key;
 use super::window::{Failure, WINDOW_COST};
-use super::{Claim, END_WAIT, Link, Shared, remember, wake};
+use super::{Claim, Link, Shared, remember, wake};
 use crate::address::Peer;
 use crate::body::{self, Body, BodyError, InBody, Start};
 use crate::call::{End, EndKind};
@@ -28,6 +29,12 @@ use crate::wire::Subscription;
 const ACCEPT_AFTER: Duration = Duration::from_millis(50);
 /// How long to wait for the rest of a short answer, so that it fits in one message.
 const START_WITHIN: Duration = Duration::from_millis(2);
+/// How long a claimed end is held back: a little less than the caller waits for it.
+const HOLD_END: Duration = Duration::from_millis(1_900);
+/// Exchanges at once of one calling node, so that no lender takes all places.
+const NODE_SHARE: usize = 64;
+/// The longest deadline that is believed.
+const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3600);
 const CONCURRENCY_DEFAULT: usize = 4096;
 
 /// A mounted service's counters and its switch.
@@ -35,6 +42,8 @@ pub(crate) struct Mounted {
     pub(crate) admit: Option<Admit>,
     concurrency: usize,
     live: AtomicUsize,
+    /// Of each calling node.
+    of_node: parking_lot::Mutex<HashMap<u128, usize>>,
     idle: Notify,
     draining: AtomicBool,
     stopped: CancellationToken,
@@ -47,6 +56,7 @@ impl Mounted {
             admit: options.admit,
             concurrency: options.concurrency.unwrap_or(CONCURRENCY_DEFAULT),
             live: AtomicUsize::new(0),
+            of_node: parking_lot::Mutex::default(),
             idle: Notify::new(),
             draining: AtomicBool::new(false),
             stopped: CancellationToken::new(),
@@ -61,8 +71,12 @@ impl Mounted {
     }
 
     pub(crate) async fn drain(&self, grace: Duration) {
-        drop(self.subscription.lock().take());
+        // Who still asks is told, until the server sends no more.
         self.draining.store(true, Ordering::Relaxed);
+        let subscription = self.subscription.lock().take();
+        if let Some(subscription) = subscription {
+            subscription.end().await;
+        }
         let idle = async {
             loop {
                 let notified = self.idle.notified();
@@ -77,11 +91,19 @@ impl Mounted {
     }
 
     /// A place among the running ones.
-    fn enter(self: &Arc<Self>) -> Result<Slot, &'static str> {
+    fn enter(self: &Arc<Self>, node: u128) -> Result<Slot, &'static str> {
         if self.draining.load(Ordering::Relaxed) {
             return Err("draining");
         }
-        let slot = Slot(self.clone());
+        if node != 0 {
+            let mut of_node = self.of_node.lock();
+            let live = of_node.entry(node).or_default();
+            if *live >= NODE_SHARE {
+                return Err("too many exchanges of this node at once");
+            }
+            *live += 1;
+        }
+        let slot = Slot { mounted: self.clone(), node };
         if self.live.fetch_add(1, Ordering::AcqRel) >= self.concurrency {
             return Err("too many exchanges at once");
         }
@@ -90,12 +112,24 @@ impl Mounted {
 }
 
 /// One running exchange of a mounted service.
-struct Slot(Arc<Mounted>);
+struct Slot {
+    mounted: Arc<Mounted>,
+    node: u128,
+}
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if self.0.live.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.idle.notify_waiters();
+        if self.node != 0 {
+            let mut of_node = self.mounted.of_node.lock();
+            if let Some(live) = of_node.get_mut(&self.node) {
+                *live -= 1;
+                if *live == 0 {
+                    of_node.remove(&self.node);
+                }
+            }
+        }
+        if self.mounted.live.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.mounted.idle.notify_waiters();
         }
     }
 }
@@ -119,13 +153,13 @@ where
 {
     let Opened { message, peer, reply_to, key, from } = opened;
     let Frame::Open { deadline_ms, window, head, body, fin, .. } = message.frame else { return };
-    let deadline = Instant::now() + Duration::from_millis(u64::from(deadline_ms));
+    let deadline = Instant::now() + Duration::from_millis(u64::from(deadline_ms)).min(DEADLINE_MAX);
     let link = Link::new(key, shared.clone(), Some(reply_to), window, Some(deadline), None);
     if shared.table.is_revoked(&key) {
         link.hint(Frame::Revoked);
         return;
     }
-    let slot = match mounted.enter() {
+    let slot = match mounted.enter(key.node) {
         Ok(slot) => slot,
         Err(reason) => return link.hint(Frame::Busy { reason: reason.to_owned() }),
     };
@@ -168,7 +202,7 @@ impl Running {
         let Ok(mut parts) = RequestHead::decode(head) else {
             return self.refuse(Frame::Abort { reason: "the request's head is malformed".to_owned() }).await;
         };
-        let mounted = self.slot.0.clone();
+        let mounted = self.slot.mounted.clone();
         let admitted = mounted.admit.as_ref().map(|admit| admit(&parts, peer)).transpose();
         match admitted {
             Ok(Some(permit)) => drop(parts.extensions.insert(permit)),
@@ -241,7 +275,7 @@ impl Running {
                     _ = &mut called => link.end_released().await,
                 }
             };
-            drop(tokio::time::timeout(END_WAIT, released).await);
+            drop(tokio::time::timeout(HOLD_END, released).await);
         }
         drop(called);
         self.end(link.cancel_how()).await;
@@ -259,8 +293,8 @@ impl Running {
                 return self.end(How::Aborted(format!("the answer's head cannot be sent: {error}"))).await;
             }
         };
-        let room = frame::PIECE_MAX_BYTES - 28 - head.len() - frame::END_PAYLOAD_MAX_BYTES;
-        let mut start = Start::new();
+        let room = frame::FRAME_MAX_BYTES - head.len();
+        let mut start = Start::default();
         if !gather(&mut body, &mut start, room).await {
             drop(tokio::time::timeout(START_WITHIN, gather_all(&mut body, &mut start, room)).await);
         }
@@ -268,13 +302,13 @@ impl Running {
         if start.fin && link.end_claimed() && !link.end_ready() {
             drop(tokio::time::timeout(START_WITHIN, link.end_released()).await);
         }
-        let end = (start.fin && link.end_ready()).then(|| link.take_end().unwrap_or_default());
-        let done = end.is_some();
-        if !link.try_reserve(start.bytes.len()) {
+        if !link.try_reserve(start.len()) {
             // The caller granted less than a whole frame: the body follows in pieces.
             return self.trickle(head, start, body, window, mounted).await;
         }
-        let reply = Frame::Reply { from: self.from, window, head, body: start.bytes, fin: start.fin, end };
+        let end = (start.fin && link.end_ready()).then(|| link.take_end().unwrap_or_default());
+        let done = end.is_some();
+        let reply = Frame::Reply { from: self.from, window, head, body: start.take_bytes(), fin: start.fin, end };
         if link.send_next(reply).await.is_err() {
             return link.fail(Failure::Lost);
         }
@@ -288,37 +322,32 @@ impl Running {
             drop(body);
             return self.end_after(Err(error), mounted).await;
         }
-        self.stream(start.rest, body, mounted).await;
+        self.stream(Start::of(start.rest), body, mounted).await;
     }
 
+    /// Sends the head alone and all of the body in pieces.
     async fn trickle(&mut self, head: Bytes, start: Start, rest: Body, window: u32, mounted: &Mounted) {
         let reply = Frame::Reply { from: self.from, window, head, body: Bytes::new(), fin: false, end: None };
         if self.link.send_next(reply).await.is_err() {
             return self.link.fail(Failure::Lost);
         }
-        let begin = http_body_util::Full::new(start.bytes).map_err(|never| match never {}).boxed_unsync();
-        let first = send_part(&self.link, begin, start.fin);
-        match first.await {
-            Ok(()) if start.fin => self.end_after(Ok(()), mounted).await,
-            Ok(()) => self.stream(start.rest, rest, mounted).await,
-            Err(error) => self.end_after(Err(error), mounted).await,
-        }
+        self.stream(start, rest, mounted).await;
     }
 
-    async fn stream(&mut self, rest: Bytes, body: Body, mounted: &Mounted) {
+    async fn stream(&mut self, start: Start, body: Body, mounted: &Mounted) {
         let link = self.link.clone();
         let sent = tokio::select! {
             biased;
             () = link.cancelled.cancelled() => None,
             () = mounted.stopped.cancelled() => None,
-            sent = send_body(&link, rest, body) => Some(sent),
+            sent = send_body(&link, start, body) => Some(sent),
         };
         match sent {
             Some(sent) => self.end_after(sent, mounted).await,
             None => {
                 link.cancelled.cancel();
                 if link.end_claimed() {
-                    drop(tokio::time::timeout(END_WAIT, link.end_released()).await);
+                    drop(tokio::time::timeout(HOLD_END, link.end_released()).await);
                 }
                 self.end(link.cancel_how()).await;
             }
@@ -345,7 +374,7 @@ impl Running {
                     () = mounted.stopped.cancelled() => {}
                 }
             };
-            drop(tokio::time::timeout(END_WAIT, released).await);
+            drop(tokio::time::timeout(HOLD_END, released).await);
         }
         let how = if how == How::Completed && link.was_cancelled() { link.cancel_how() } else { how };
         self.end(how).await;
@@ -360,22 +389,6 @@ impl Running {
         drop(self.link.send_next(Frame::End { how, payload }).await);
         self.link.close(EndKind::Completed);
     }
-}
-
-/// Sends a body that is not the last part.
-async fn send_part(link: &Link, body: Body, fin: bool) -> Result<(), BodyError> {
-    if fin {
-        return send_body(link, Bytes::new(), body).await;
-    }
-    let mut bytes = body.collect().await?.to_bytes();
-    while !bytes.is_empty() {
-        let Some(granted) = link.reserve(bytes.len().min(frame::PIECE_MAX_BYTES)).await else { return Ok(()) };
-        let piece = bytes.split_to(granted);
-        if link.send_next(Frame::Data { body: piece, fin: false }).await.is_err() {
-            return Err(BodyError::Lost);
-        }
-    }
-    Ok(())
 }
 
 impl Link {

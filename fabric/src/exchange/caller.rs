@@ -10,7 +10,7 @@ use protocol::{InstanceId, NodeId};
 use tokio::sync::oneshot;
 
 use super::table::Key;
-use super::window::{Failure, WINDOW_COST};
+use super::window::{Failure, Violation, WINDOW_COST};
 use super::{Answer, END_WAIT, Link, Shared, how_of, remember, wake};
 use crate::address::{Identity, Peer, Target};
 use crate::body::{Body, InBody, Start, poll_start};
@@ -56,14 +56,14 @@ impl Call {
             Identity::Node(node) => (Some(*node), node.uuid()),
         };
         let Some(subject) = subjects::target(to, own_node) else {
-            return Err(CallError::Unsendable("only a node can call from a node".to_owned()));
+            return Err(CallError::Unsendable(format!("{to:?} cannot be called from here")));
         };
         wait_until_up(&shared, options.accept_within).await?;
 
         let (parts, mut body) = request.into_parts();
         let head = frame::request_head_bytes(&parts).map_err(|e| CallError::Unsendable(e.to_string()))?;
-        let room = frame::PIECE_MAX_BYTES - 28 - head.len();
-        let mut start = Start::new();
+        let room = frame::FRAME_MAX_BYTES - head.len();
+        let mut start = Start::default();
         if !gather(&mut body, &mut start, room).await {
             drop(tokio::time::timeout(START_WITHIN, gather_all(&mut body, &mut start, room)).await);
         }
@@ -89,16 +89,16 @@ impl Call {
             deadline_ms: u32::try_from(remaining_ms).unwrap_or(u32::MAX),
             window: WINDOW_COST,
             head,
-            body: start.bytes,
+            body: start.take_bytes(),
             fin: start.fin,
         };
         let bytes = link.message(link.open_place(), open);
-        if shared.wire.publish(&subject, Some(&reply_to), &bytes).await.is_err() {
+        if shared.wire.publish(&subject, Some(&reply_to), &bytes.parts()).await.is_err() {
             link.fail(Failure::Lost);
             return Err(CallError::Disconnected("the connection to NATS is down".to_owned()));
         }
         if !start.fin {
-            tokio::spawn(pump(link.clone(), start.rest, body));
+            tokio::spawn(pump(link.clone(), Start::of(start.rest), body));
         }
 
         let answered = wait_for_head(&link, &options, deadline).await;
@@ -123,7 +123,11 @@ impl Call {
             Target::Node(node, _) => Peer::Node(node),
             Target::Core(_) | Target::FromNode(_) => Peer::Core(link.peer_instance()),
         };
-        let body = InBody::new(link, Some(deadline)).boxed_unsync();
+        let body = match link.take_whole() {
+            Some(bytes) if bytes.is_empty() => crate::empty(),
+            Some(bytes) => crate::full(bytes),
+            None => InBody::new(link, Some(deadline)).boxed_unsync(),
+        };
         Ok((http::Response::from_parts(parts, body), peer))
     }
 }
@@ -142,6 +146,15 @@ pub(super) async fn gather(body: &mut Body, start: &mut Start, room: usize) -> b
 
 pub(super) async fn gather_all(body: &mut Body, start: &mut Start, room: usize) {
     std::future::poll_fn(|cx| poll_start(body, start, room, cx)).await;
+}
+
+/// Takes what is there, at least one byte unless the body is at its end.
+async fn gather_some(body: &mut Body, start: &mut Start, room: usize) {
+    std::future::poll_fn(|cx| match poll_start(body, start, room, cx) {
+        Poll::Pending if start.len() == 0 => Poll::Pending,
+        _ => Poll::Ready(()),
+    })
+    .await;
 }
 
 async fn wait_for_head(link: &Arc<Link>, options: &CallOptions, deadline: Instant) -> Result<Bytes, CallError> {
@@ -180,48 +193,40 @@ fn result_of(answer: Answer) -> Result<Bytes, CallError> {
 }
 
 /// Streams the rest of the request's body.
-async fn pump(link: Arc<Link>, rest: Bytes, body: Body) {
-    if let Err(error) = send_body(&link, rest, body).await {
+async fn pump(link: Arc<Link>, start: Start, body: Body) {
+    if let Err(error) = send_body(&link, start, body).await {
         link.hint(Frame::Abort { reason: format!("the request's body failed: {error}") });
         link.fail(Failure::Aborted(format!("the request's body failed: {error}")));
     }
 }
 
-/// Sends a body in pieces, within the peer's window, with `fin` on the last. Ok also if the peer wants no more.
-pub(super) async fn send_body(link: &Link, mut rest: Bytes, mut body: Body) -> Result<(), crate::BodyError> {
-    let mut fin = false;
+/// Sends a body, what has been taken of it first, in pieces within the peer's window, with `fin` on the last. Pieces
+/// that are there together go together. Ok also if the peer wants no more.
+pub(super) async fn send_body(link: &Link, mut start: Start, mut body: Body) -> Result<(), crate::BodyError> {
     loop {
-        while rest.is_empty() && !fin {
-            let frame = tokio::select! {
-                biased;
-                frame = body.frame() => frame,
-                () = link.stopped() => return Ok(()),
-            };
-            match frame {
-                None => fin = true,
-                Some(Err(error)) => return Err(error),
-                Some(Ok(frame)) => {
-                    if let Ok(piece) = frame.into_data() {
-                        rest = piece;
-                    }
-                }
+        tokio::select! {
+            biased;
+            () = gather_some(&mut body, &mut start, frame::FRAME_MAX_BYTES) => {}
+            () = link.stopped() => return Ok(()),
+        }
+        let mut bytes = start.take_bytes();
+        while !bytes.is_empty() {
+            let Some(granted) = link.reserve(bytes.len().min(frame::FRAME_MAX_BYTES)).await else { return Ok(()) };
+            let piece = bytes.split_to(granted);
+            let last = start.fin && bytes.is_empty();
+            link.send_next(Frame::Data { body: piece, fin: last }).await.map_err(|_| crate::BodyError::Lost)?;
+            if last {
+                return Ok(());
             }
         }
-        fin = fin || http_body::Body::is_end_stream(&body);
-        if rest.is_empty() {
+        if start.fin {
             drop(link.send_next(Frame::Data { body: Bytes::new(), fin: true }).await);
             return Ok(());
         }
-        let wanted = rest.len().min(frame::PIECE_MAX_BYTES);
-        let Some(granted) = link.reserve(wanted).await else { return Ok(()) };
-        let piece = rest.split_to(granted);
-        let last = fin && rest.is_empty();
-        if link.send_next(Frame::Data { body: piece, fin: last }).await.is_err() {
-            return Err(crate::BodyError::Lost);
+        if let Some(error) = start.failed {
+            return Err(error);
         }
-        if last {
-            return Ok(());
-        }
+        start = Start::of(start.rest);
     }
 }
 
@@ -251,6 +256,12 @@ impl Link {
         let place = state.outflow.take_place();
         state.outflow.publish(place);
         place
+    }
+
+    /// The answer's body, if all of it came with the head and the end.
+    fn take_whole(&self) -> Option<Bytes> {
+        let mut state = self.state.lock();
+        if state.over { state.inflow.whole() } else { None }
     }
 
     fn peer_instance(&self) -> InstanceId {
@@ -307,6 +318,9 @@ impl Link {
                 self.fail(Failure::Lost);
             }
             Frame::Reply { from, window, head, body, fin, end } => {
+                if std::mem::replace(&mut self.state.lock().replied, true) {
+                    return self.on_violation(Violation::AfterFin);
+                }
                 self.on_credit(window);
                 self.on_data(message.sequence, body, fin);
                 self.set_answer(Answer::Reply { head });

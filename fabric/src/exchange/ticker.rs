@@ -12,6 +12,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// Heartbeats, and the age at which they begin.
 const HEARTBEAT_EVERY_TICKS: u64 = 2;
 const QUIET_MS: u64 = 500;
+const SHRINK_EVERY_TICKS: u64 = 64;
+/// Three ticks: a tick that comes later says that this process itself stood still.
+const STALLED_AFTER_MS: u64 = 1_500;
 /// Three heartbeats missed.
 const LOST_AFTER_MS: u64 = 3_500;
 
@@ -26,9 +29,9 @@ pub(crate) async fn run(shared: Weak<Shared>) {
         count += 1;
         let now_ms = shared.now_ms();
         // If this process itself was stopped, the peers' heartbeats have had no chance to be read.
-        let stalled = now_ms.saturating_sub(last_ms) > 3 * 500;
+        let stalled = now_ms.saturating_sub(last_ms) > STALLED_AFTER_MS;
         last_ms = now_ms;
-        if count % 64 == 0 {
+        if count.is_multiple_of(SHRINK_EVERY_TICKS) {
             shared.table.shrink();
         }
         if shared.table.len() == 0 {
@@ -36,24 +39,29 @@ pub(crate) async fn run(shared: Weak<Shared>) {
         }
         let old = shared.table.collect(|link| now_ms.saturating_sub(link.born_ms) >= QUIET_MS);
         let now = Instant::now();
-        let beat = count % HEARTBEAT_EVERY_TICKS == 0;
+        let beat = count.is_multiple_of(HEARTBEAT_EVERY_TICKS);
         for link in old {
-            if !link.reap_cancelled(now) && !(link.silent_ms(now_ms) > LOST_AFTER_MS && !stalled && lose(&link)) {
-                link.check_deadline(now);
-                if beat {
-                    link.beat();
-                }
+            if link.reap_cancelled(now) {
+                continue;
+            }
+            if !stalled && link.is_lost(now_ms) {
+                link.fail(Failure::Lost);
+                continue;
+            }
+            link.check_deadline(now);
+            if beat {
+                link.beat();
             }
         }
     }
 }
 
-fn lose(link: &std::sync::Arc<Link>) -> bool {
-    link.fail(Failure::Lost);
-    true
-}
-
 impl Link {
+    /// A caller that still waits for `accepted` has a limit of its own for that.
+    fn is_lost(&self, now_ms: u64) -> bool {
+        self.silent_ms(now_ms) > LOST_AFTER_MS && (!self.key.caller || self.state.lock().started)
+    }
+
     /// Ends what is past its deadline though nobody polls for it.
     fn check_deadline(self: &std::sync::Arc<Self>, now: Instant) {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
@@ -70,6 +78,6 @@ impl Link {
         let Some(peer) = self.peer.get() else { return };
         let sent = self.state.lock().outflow.published();
         let bytes = self.message(sent, Frame::Heartbeat);
-        self.shared.wire.try_publish(peer, &bytes);
+        self.shared.wire.try_publish(peer, &bytes.parts());
     }
 }

@@ -1,6 +1,9 @@
 //! The two flows of one end of an exchange, pure: what may come in (in sequence, within the granted window) and
 //! what may go out (within the peer's window). No I/O, no clock, no lock: wakers are handed back to be woken outside.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::task::Waker;
 
@@ -117,7 +120,7 @@ impl Inflow {
             return Next::Piece(piece, grant);
         }
         match &self.failure {
-            _ if self.fin => Next::End,
+            _ if self.fin && !self.discarding => Next::End,
             Some(failure) => Next::Failed(failure.clone()),
             None => Next::Wait,
         }
@@ -135,8 +138,15 @@ impl Inflow {
         self.waker.take()
     }
 
+    /// All that is still to be read, if it is here.
+    pub(crate) fn whole(&mut self) -> Option<Bytes> {
+        if !self.fin || self.discarding || self.queue.len() > 1 {
+            return None;
+        }
+        Some(self.queue.pop_front().unwrap_or_default())
+    }
+
     /// Bytes held.
-    #[cfg(test)]
     pub(crate) fn held_bytes(&self) -> usize {
         self.queue.iter().map(Bytes::len).sum()
     }

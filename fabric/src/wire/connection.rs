@@ -15,12 +15,14 @@ use super::protocol::{self, Operation, parse};
 use super::{Core, Inbound, OUT_KEEP_BYTES};
 use crate::{FabricConfig, FabricError};
 
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Silence of two of these ends the connection.
-const PING_EVERY: Duration = Duration::from_secs(2);
+const PING_EVERY: Duration = Duration::from_secs(1);
 const RECONNECT_FIRST: Duration = Duration::from_millis(20);
 const RECONNECT_MAX: Duration = Duration::from_secs(1);
 const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// A buffer that has grown larger than this is given back.
+const READ_KEEP_BYTES: usize = 256 * 1024;
 /// Half of it is the largest frame.
 const MAX_PAYLOAD_MIN_BYTES: usize = 512 * 1024;
 const PORT_DEFAULT: u16 = 4222;
@@ -197,7 +199,7 @@ async fn read(core: &Core, mut reader: Reader, mut buffer: BytesMut) -> String {
                 }
             }
         }
-        if buffer.is_empty() && buffer.capacity() > 16 * READ_BUFFER_BYTES {
+        if buffer.is_empty() && buffer.capacity() > READ_KEEP_BYTES {
             buffer = BytesMut::new();
         }
         buffer.reserve(READ_BUFFER_BYTES);

@@ -108,16 +108,19 @@ fn number(digits: &[u8]) -> Result<usize, NotNats> {
     std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or(NotNats)
 }
 
-pub(super) fn publish(out: &mut BytesMut, subject: &str, reply: Option<&str>, payload: &[u8]) {
-    out.reserve(subject.len() + reply.map_or(0, str::len) + payload.len() + 32);
+pub(super) fn publish(out: &mut BytesMut, subject: &str, reply: Option<&str>, payload: &[&[u8]]) {
+    let size: usize = payload.iter().map(|part| part.len()).sum();
+    out.reserve(subject.len() + reply.map_or(0, str::len) + size + 32);
     out.put_slice(b"PUB ");
     out.put_slice(subject.as_bytes());
     if let Some(reply) = reply {
         out.put_u8(b' ');
         out.put_slice(reply.as_bytes());
     }
-    let _ = write!(out, " {}\r\n", payload.len());
-    out.put_slice(payload);
+    let _ = write!(out, " {size}\r\n");
+    for part in payload {
+        out.put_slice(part);
+    }
     out.put_slice(b"\r\n");
 }
 

@@ -73,3 +73,38 @@ async fn the_end_carries_a_payload() {
         assert_eq!((end.payload, end.how), (Some(Bytes::from_static(b"used 7")), EndKind::Completed));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_call_is_two_messages() {
+    let ground = Ground::start().await;
+    let core = ground.core().await;
+    let node_id = NodeId::new();
+    let node = ground.node(node_id).await;
+    let _serving = serve(&node, Mount::OnNode(NodeEndpoint::Run), ServeOptions::default(), echo).await;
+    let mut tap = ground.core().await.events("cc.>").await.unwrap();
+    for body in ["x".to_owned(), "y".repeat(200_000)] {
+        bytes(core.call(run_on(node_id), post("/", body), options()).await.unwrap()).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let mut seen = Vec::new();
+    while let Ok(Some(event)) = tokio::time::timeout(std::time::Duration::from_millis(50), tap.next()).await {
+        seen.push(event.subject);
+    }
+    assert_eq!(seen.len(), 4, "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_targets_are_refused_here() {
+    let ground = Ground::start().await;
+    let core = ground.core().await;
+    let node_id = NodeId::new();
+    let node = ground.node(node_id).await;
+    for (fabric, to) in [(&core, Target::FromNode(NodeService::Api)), (&node, CONTROL_PLANE), (&node, run_on(node_id))]
+    {
+        let error = fabric.call(to, post("/", ""), options()).await.err().unwrap();
+        assert!(matches!(error, fabric::CallError::Unsendable(_)), "{error}");
+    }
+    let huge = http::Request::get("/").header("x", "v".repeat(200_000)).body(fabric::empty()).unwrap();
+    let error = core.call(run_on(node_id), huge, options()).await.err().unwrap();
+    assert!(matches!(error, fabric::CallError::Unsendable(_)), "{error}");
+}

@@ -25,7 +25,7 @@ pub(crate) fn binary() -> PathBuf {
 pub(crate) struct Ground {
     pub(crate) server: NatsServer,
     pub(crate) authority: Authority,
-    pub(crate) folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 impl Ground {
@@ -33,7 +33,7 @@ impl Ground {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::open(&folder.path().join("keys")).unwrap();
         let server = NatsServer::start(Self::config(folder.path()), &authority).await.unwrap();
-        Self { server, authority, folder }
+        Self { server, authority, _folder: folder }
     }
 
     pub(crate) fn config(folder: &std::path::Path) -> NatsServerConfig {
@@ -97,4 +97,84 @@ pub(crate) fn options() -> CallOptions {
 
 pub(crate) async fn bytes(reply: Reply) -> Bytes {
     reply.response.into_body().collect().await.unwrap().to_bytes()
+}
+
+/// A NATS client that says exactly what it is told to: for peers that do not keep the rules.
+pub(crate) struct Raw {
+    stream: tokio::io::BufReader<tokio::net::TcpStream>,
+}
+
+/// What [`Raw`] hears.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Message { subject: String, payload: Vec<u8> },
+    Error(String),
+}
+
+impl Raw {
+    pub(crate) async fn connect(url: &str, credentials: &fabric::Credentials) -> Self {
+        use base64::Engine as _;
+        let stream = tokio::net::TcpStream::connect(url.strip_prefix("nats://").unwrap()).await.unwrap();
+        let mut raw = Self { stream: tokio::io::BufReader::new(stream) };
+        let line = raw.line().await;
+        let info: serde_json::Value = serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap();
+        let pair = nkeys::KeyPair::from_seed(&credentials.seed).unwrap();
+        let signature = pair.sign(info["nonce"].as_str().unwrap().as_bytes()).unwrap();
+        let connect = serde_json::json!({
+            "verbose": false, "pedantic": false, "headers": true, "protocol": 1, "jwt": credentials.jwt,
+            "sig": base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(signature),
+        });
+        raw.send(format!("CONNECT {connect}\r\nPING\r\n").as_bytes()).await;
+        assert_eq!(raw.line().await, "PONG");
+        raw
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        use tokio::io::AsyncWriteExt as _;
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    pub(crate) async fn publish(&mut self, subject: &str, reply: &str, payload: &[u8]) {
+        self.send(format!("PUB {subject} {reply} {}\r\n", payload.len()).as_bytes()).await;
+        self.send(payload).await;
+        self.send(b"\r\n").await;
+    }
+
+    /// With this header block, whatever it is.
+    pub(crate) async fn publish_with_header(&mut self, subject: &str, header: &[u8], payload: &[u8]) {
+        let total = header.len() + payload.len();
+        self.send(format!("HPUB {subject} {} {total}\r\n", header.len()).as_bytes()).await;
+        self.send(&[header, payload, b"\r\n"].concat()).await;
+    }
+
+    async fn line(&mut self) -> String {
+        use tokio::io::AsyncBufReadExt as _;
+        let mut line = String::new();
+        self.stream.read_line(&mut line).await.unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// What the server says next. None: nothing for 300 ms.
+    pub(crate) async fn next(&mut self) -> Option<Heard> {
+        tokio::time::timeout(std::time::Duration::from_millis(300), self.hear()).await.ok()
+    }
+
+    async fn hear(&mut self) -> Heard {
+        use tokio::io::AsyncReadExt as _;
+        loop {
+            let line = self.line().await;
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[0] {
+                "PING" => self.send(b"PONG\r\n").await,
+                "MSG" | "HMSG" => {
+                    let mut payload = vec![0; words.last().unwrap().parse::<usize>().unwrap() + 2];
+                    self.stream.read_exact(&mut payload).await.unwrap();
+                    payload.truncate(payload.len() - 2);
+                    return Heard::Message { subject: words[1].to_owned(), payload };
+                }
+                "-ERR" => return Heard::Error(line),
+                _ => {}
+            }
+        }
+    }
 }

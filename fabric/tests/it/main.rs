@@ -3,4 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod calls;
+mod churn;
+mod endings;
 mod harness;
+mod hostile;
+mod restarts;
+mod server;
+mod streams;
