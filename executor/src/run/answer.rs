@@ -15,7 +15,7 @@ use super::body::Outgoing;
 use super::record::Record;
 
 /// The answer to a run: of its head, where there is one, and of its verdict, where it has ended.
-pub(super) fn answer(head: Option<http::Response<WasiBody>>, record: Arc<Record>) -> http::Response<Body> {
+pub(crate) fn answer(head: Option<http::Response<WasiBody>>, record: Arc<Record>) -> http::Response<Body> {
     let Some(response) = head.filter(|_| !record.has_failed()) else { return failure(&record) };
     let (mut parts, body) = response.into_parts();
     if parts.status.as_u16() < 200 {

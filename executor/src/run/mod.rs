@@ -26,6 +26,7 @@ use std::task::Poll;
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::WasiBody;
 
+pub(crate) use self::answer::{answer, problem};
 pub(crate) use self::body::Incoming;
 pub(crate) use self::head::Head;
 pub(crate) use self::record::{Record, Settle};
@@ -48,16 +49,16 @@ pub(crate) async fn run(
     if first.is_ready() {
         let head = driver.head.take_ended();
         drop(driver);
-        return answer::answer(head, record);
+        return answer(head, record);
     }
     let guests = lane.guests().cloned();
     if let Some(head) = driver.head.take_early() {
         driver.spawn(None, guests);
-        return answer::answer(Some(head), record);
+        return answer(Some(head), record);
     }
     let (sender, receiver) = oneshot::channel();
     driver.spawn(Some(sender), guests);
-    answer::answer(wait(receiver, &record).await, record)
+    answer(wait(receiver, &record).await, record)
 }
 
 /// Waits for the head; none where the run ended or was stopped before.

@@ -1,1 +1,92 @@
+//! Runs of real guests, good and bad, from the request to the settled record.
 
+mod commands;
+mod failures;
+mod metering;
+mod streaming;
+
+use protocol::Problem;
+
+use crate::testing::{Bench, http_guest};
+use crate::wasm::egress::EgressRules;
+
+fn guest() -> Bench {
+    Bench::new(&http_guest())
+}
+
+/// The problem that a node answered with.
+async fn problem(answered: crate::testing::Answered) -> (Problem, crate::testing::Ended) {
+    assert_eq!(answered.header("content-type"), Problem::MEDIA_TYPE);
+    let header = answered.header(protocol::headers::NODE_PROBLEM).to_owned();
+    let (body, ended) = answered.read().await;
+    let problem: Problem = serde_json::from_slice(&body.unwrap()).unwrap();
+    assert_eq!(problem.code.as_str(), header);
+    (problem, ended)
+}
+
+#[tokio::test]
+async fn each_request_has_a_fresh_instance() {
+    let bench = guest();
+    for _ in 0..3 {
+        assert_eq!(bench.get("/count").await.text().await, "1");
+    }
+}
+
+#[tokio::test]
+async fn the_guest_sees_the_request_without_our_headers() {
+    let request = http::Request::patch("/headers?a=b%20c")
+        .header("x-crowdcloud-ticket", "secret")
+        .header("x-forwarded-host", "thumbs--me.example")
+        .body(fabric::empty())
+        .unwrap();
+    let text = guest().send(request).await.text().await;
+    assert!(text.contains("Method::Patch") && text.contains("/headers?a=b%20c"), "{text}");
+    assert!(text.contains("x-forwarded-host: thumbs--me.example") && !text.contains("secret"), "{text}");
+}
+
+#[tokio::test]
+async fn the_guest_cannot_set_our_headers() {
+    let answered = guest().get("/ours").await;
+    assert_eq!((answered.header("x-own"), answered.header("x-crowdcloud-run")), ("kept", ""));
+}
+
+#[tokio::test]
+async fn the_versions_environment_reaches_the_guest() {
+    let bench = guest().with_surroundings(&[("COLOUR", "green")], EgressRules::default());
+    assert_eq!(bench.get("/env?COLOUR").await.text().await, "green");
+    assert_eq!(bench.get("/env?PATH").await.text().await, "");
+}
+
+#[tokio::test]
+async fn output_is_logged_by_line() {
+    let (body, ended) = guest().get("/print?lines=2").await.read().await;
+    assert_eq!(body.unwrap(), "printed");
+    assert_eq!(ended.log, ["line 0", "line 1", "an error without an end"]);
+}
+
+#[tokio::test]
+async fn the_way_out_is_closed_but_for_named_public_hosts() {
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = format!("localhost:{}", server.local_addr().unwrap().port());
+    let target = format!("/fetch?{authority}");
+
+    assert!(guest().get(&target).await.text().await.contains("HttpRequestDenied"));
+
+    let named = guest().with_surroundings(&[], EgressRules::parse(std::slice::from_ref(&authority)));
+    assert!(named.get(&target).await.text().await.contains("DestinationIpProhibited"));
+
+    let mut rules = EgressRules::parse(&[authority]);
+    rules.private_addresses = true;
+    let open = guest().with_surroundings(&[], rules);
+    let serve = async {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let (mut stream, _) = server.accept().await.unwrap();
+        let mut request = vec![0; 1024];
+        let count = stream.read(&mut request).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await.unwrap();
+        String::from_utf8(request[..count].to_vec()).unwrap()
+    };
+    let (text, request) = tokio::join!(async { open.get(&target).await.text().await }, serve);
+    assert_eq!(text, "200 hello");
+    assert!(request.starts_with("GET / HTTP/1.1\r\n"), "{request}");
+}

@@ -1,0 +1,129 @@
+//! Whether one more run fits: slots, memory by the run's own limit, and nothing while the node drains. What was
+//! given is given back when the run has gone, however it went.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use protocol::ByteSize;
+
+/// Why a run does not fit. The text is the `busy` reason that a gateway sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("the node is draining")]
+    Draining,
+    #[error("no slot is free")]
+    Slots,
+    #[error("too little memory is free")]
+    Memory,
+    #[error("receipts wait to be written")]
+    Receipts,
+}
+
+/// What a node lends, and how much of it is promised.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    slots: u32,
+    memory: u64,
+    running: AtomicU32,
+    promised: AtomicU64,
+    draining: AtomicBool,
+}
+
+/// A run's share, given back on drop.
+#[derive(Debug)]
+pub(crate) struct Share {
+    admission: Arc<Admission>,
+    memory: u64,
+}
+
+impl Admission {
+    pub(crate) fn new(slots: u32, memory: ByteSize) -> Arc<Self> {
+        Arc::new(Self {
+            slots,
+            memory: memory.0,
+            running: AtomicU32::new(0),
+            promised: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes a share for one run, if it fits.
+    pub(crate) fn admit(self: &Arc<Self>, memory: ByteSize) -> Result<Share, Refusal> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Refusal::Draining);
+        }
+        let slot = |running: u32| running.checked_add(1).filter(|sum| *sum <= self.slots);
+        self.running.fetch_update(Ordering::AcqRel, Ordering::Relaxed, slot).map_err(|_| Refusal::Slots)?;
+        let room = |promised: u64| promised.checked_add(memory.0).filter(|sum| *sum <= self.memory);
+        if self.promised.fetch_update(Ordering::AcqRel, Ordering::Relaxed, room).is_err() {
+            self.running.fetch_sub(1, Ordering::AcqRel);
+            return Err(Refusal::Memory);
+        }
+        Ok(Share { admission: Arc::clone(self), memory: memory.0 })
+    }
+
+    /// Takes nothing new from now on.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn running(&self) -> u32 {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn memory_free(&self) -> ByteSize {
+        ByteSize(self.memory.saturating_sub(self.promised.load(Ordering::Relaxed)))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.admission.promised.fetch_sub(self.memory, Ordering::AcqRel);
+        self.admission.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_bound_has_its_own_reason() {
+        let admission = Admission::new(2, ByteSize::mib(100));
+        assert_eq!(admission.admit(ByteSize::mib(101)).unwrap_err(), Refusal::Memory);
+        let first = admission.admit(ByteSize::mib(60)).unwrap();
+        assert_eq!(admission.admit(ByteSize::mib(60)).unwrap_err(), Refusal::Memory);
+        let second = admission.admit(ByteSize::mib(40)).unwrap();
+        assert_eq!(admission.admit(ByteSize(0)).unwrap_err(), Refusal::Slots);
+        assert_eq!((admission.running(), admission.memory_free()), (2, ByteSize(0)));
+        drop((first, second));
+        assert_eq!((admission.running(), admission.memory_free()), (0, ByteSize::mib(100)));
+        admission.drain();
+        assert_eq!(admission.admit(ByteSize(0)).unwrap_err(), Refusal::Draining);
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_is_lent(steps in prop::collection::vec((0_u64..50, any::<bool>()), 0..200)) {
+            let admission = Admission::new(10, ByteSize(100));
+            let mut held: Vec<(u64, Share)> = Vec::new();
+            for (memory, give_back) in steps {
+                if give_back && !held.is_empty() {
+                    held.remove(usize::try_from(memory).unwrap() % held.len());
+                } else if let Ok(share) = admission.admit(ByteSize(memory)) {
+                    held.push((memory, share));
+                }
+                let promised: u64 = held.iter().map(|(memory, _)| memory).sum();
+                prop_assert!(held.len() <= 10 && promised <= 100);
+                prop_assert_eq!(admission.memory_free().0, 100 - promised);
+                prop_assert_eq!(usize::try_from(admission.running()).unwrap(), held.len());
+            }
+        }
+    }
+}

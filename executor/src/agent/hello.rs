@@ -1,0 +1,70 @@
+//! The hello: which protocol is spoken, who signs tickets, and where the receipts stand. Repeated for ever until
+//! it is answered, and now and then after that, so that new keys are learned.
+
+use std::time::Duration;
+
+use fabric::{CallOptions, Fabric, NodeService, Target};
+use http_body_util::BodyExt as _;
+use protocol::Lane;
+use protocol::node::{Hello, HelloReply, PROTOCOL_MAX, PROTOCOL_MIN};
+
+use crate::config::Config;
+use crate::keys::NodeKeys;
+
+const REPLY_BYTES_MAX: usize = 64 << 10;
+const WITHIN: Duration = Duration::from_secs(5);
+/// Between two attempts.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// What this node says of itself.
+pub(super) fn hello(config: &Config, keys: &NodeKeys) -> Hello {
+    Hello {
+        protocol_min: PROTOCOL_MIN,
+        protocol_max: PROTOCOL_MAX,
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        arch: std::env::consts::ARCH.to_owned(),
+        os: std::env::consts::OS.to_owned(),
+        name: config.name.clone(),
+        cores: config.cores,
+        memory: config.memory,
+        lanes: vec![Lane::Wasm],
+        slots: config.slots,
+        public_key: keys.public(),
+    }
+}
+
+/// Says hello until somebody answers.
+pub(super) async fn greet(fabric: &Fabric, hello: &Hello) -> HelloReply {
+    let mut wait = RETRY.0;
+    loop {
+        match attempt(fabric, hello).await {
+            Ok(reply) => return reply,
+            Err(reason) => tracing::info!(reason, "no answer to the hello yet"),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RETRY.1);
+    }
+}
+
+/// Says hello once.
+pub(super) async fn attempt(fabric: &Fabric, hello: &Hello) -> Result<HelloReply, String> {
+    let body = serde_json::to_vec(hello).map_err(|error| error.to_string())?;
+    let request = http::Request::post("/hello")
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(fabric::full(body))
+        .map_err(|error| error.to_string())?;
+    let options = CallOptions { deadline: WITHIN, accept_within: Duration::from_secs(1) };
+    let reply =
+        fabric.call(Target::FromNode(NodeService::Api), request, options).await.map_err(|error| error.to_string())?;
+    let status = reply.response.status();
+    let limited = http_body_util::Limited::new(reply.response.into_body(), REPLY_BYTES_MAX);
+    let bytes = limited.collect().await.map_err(|error| error.to_string())?.to_bytes();
+    if !status.is_success() {
+        return Err(format!("{status}: {}", String::from_utf8_lossy(&bytes)));
+    }
+    let reply: HelloReply = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&reply.protocol) {
+        return Err(format!("the platform chose protocol {}, which this node does not speak", reply.protocol));
+    }
+    Ok(reply)
+}

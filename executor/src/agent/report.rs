@@ -1,0 +1,64 @@
+//! The report: each second, what the node has and does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric::{Fabric, subjects};
+use protocol::Lane;
+use protocol::node::NodeReport;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::Admission;
+use crate::artifacts::Library;
+use crate::config::Config;
+use crate::sys;
+
+const EVERY: Duration = Duration::from_secs(1);
+const WARM_MAX: usize = 512;
+
+/// Publishes reports until it is stopped; at once when `now` is notified.
+pub(super) async fn publish(
+    config: Arc<Config>,
+    fabric: Fabric,
+    admission: Arc<Admission>,
+    library: Arc<Library>,
+    now: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    let subject = subjects::report(config.node);
+    let mut busy_time = sys::busy_time();
+    let mut load = 0.0;
+    for sequence in 0.. {
+        let report = NodeReport {
+            v: NodeReport::VERSION,
+            node: config.node,
+            sequence,
+            cores: config.cores,
+            load,
+            memory_total: config.memory,
+            memory_free: admission.memory_free(),
+            slots: config.slots,
+            running: admission.running(),
+            lanes: vec![Lane::Wasm],
+            arch: std::env::consts::ARCH.to_owned(),
+            warm: library.warm_digests(WARM_MAX),
+            draining: admission.is_draining(),
+        };
+        let published = match serde_json::to_vec(&report) {
+            Ok(json) => fabric.nats().publish(subject.clone(), json.into()).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = published {
+            tracing::warn!(error, "a report cannot be published");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {
+                let later = sys::busy_time();
+                load = sys::load_between(std::mem::replace(&mut busy_time, later), later);
+            }
+            () = now.notified() => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}

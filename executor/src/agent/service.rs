@@ -1,0 +1,201 @@
+//! What the core may ask of a node: runs, and control.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use fabric::{Body, Busy, Exchange, Peer, Permit};
+use futures::future::BoxFuture;
+use http::request::Parts;
+use protocol::receipt::{NodeReceipt, RunEnd, Usage};
+use protocol::ticket::{Purpose, SignedTicket, Ticket};
+use protocol::{Code, Lane, Problem, Timestamp};
+use tokio::sync::mpsc;
+
+use crate::admission::{Admission, Refusal, Share};
+use crate::artifacts::Library;
+use crate::journal::Journal;
+use crate::run::log::{RunLogBook, TicketedLine};
+use crate::run::{self, Record, Verdict};
+use crate::tickets::TicketBook;
+use crate::wasm::Lane as WasmLane;
+
+/// All that runs share.
+pub(super) struct Node {
+    pub(super) lane: Arc<WasmLane>,
+    pub(super) library: Arc<Library>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) tickets: Arc<TicketBook>,
+    pub(super) journal: Journal,
+    pub(super) log_sink: mpsc::Sender<TicketedLine>,
+    pub(super) log_bytes_max: usize,
+    /// A ticket by an unknown key came: perhaps the keys have changed.
+    pub(super) unknown_key: Arc<tokio::sync::Notify>,
+}
+
+/// What admission has found out and taken: the run's share of the node.
+struct Admitted {
+    signed: Arc<SignedTicket>,
+    ticket: Ticket,
+    at: Timestamp,
+    _share: Share,
+}
+
+impl Node {
+    /// Decides on a run by its head alone.
+    pub(super) fn admit(&self, head: &Parts, _peer: Peer) -> Result<Permit, Busy> {
+        let busy = |reason: String| Busy { reason };
+        if self.journal.is_full() {
+            return Err(busy(Refusal::Receipts.to_string()));
+        }
+        let now = Timestamp::now();
+        let (signed, ticket) = self.tickets.check(&head.headers, Purpose::Run, now).map_err(|invalid| {
+            if invalid == crate::tickets::Invalid::Signature {
+                self.unknown_key.notify_one();
+            }
+            busy(invalid.to_string())
+        })?;
+        if ticket.lane != Lane::Wasm {
+            return Err(busy(format!("this node has no {} lane", ticket.lane)));
+        }
+        let share = self.admission.admit(ticket.limits.memory).map_err(|refusal| busy(refusal.to_string()))?;
+        self.tickets.spend(&ticket, now).map_err(|invalid| busy(invalid.to_string()))?;
+        Ok(Permit(Arc::new(Admitted { signed: Arc::new(signed), ticket, at: now, _share: share })))
+    }
+
+    /// One run, from its admission to its answer; its end goes out when the last of it has gone.
+    async fn run(self: Arc<Self>, mut request: http::Request<Body>) -> http::Response<Body> {
+        let admitted = request.extensions_mut().remove::<Permit>().and_then(|permit| permit.0.downcast().ok());
+        let (Some(admitted), Some(exchange)) = (admitted, request.extensions().get::<Exchange>().cloned()) else {
+            return run::problem(&Problem::new(Code::NodeFailed, "the run was not admitted"));
+        };
+        let admitted: Arc<Admitted> = admitted;
+        let ticket = &admitted.ticket;
+        let latest = Instant::now() + ticket.limits.timeout.duration();
+        let deadline = exchange.deadline.map_or(latest, |deadline| deadline.min(latest));
+        let log = RunLogBook::new(ticket.run, Arc::clone(&admitted.signed), self.log_sink.clone(), self.log_bytes_max);
+        let found = self.library.warm(ticket);
+        let warm = found.is_some();
+        let settle = self.settle(Arc::clone(&admitted), &exchange, warm);
+        let stop = exchange.cancelled.clone();
+        let record = Arc::new(Record::new(ticket.limits, deadline, stop.child_token(), log, settle));
+        let (program, surroundings) = match found {
+            Some(found) => found,
+            None => match self.bring(&admitted, &record).await {
+                Some(brought) => brought,
+                None => return run::answer(None, record),
+            },
+        };
+        // The record has the run's share from here on.
+        drop(admitted);
+        run::run(&self.lane, &program.program, &surroundings, request, record).await
+    }
+
+    /// Fetches and compiles; none where that failed or took too long, which the record then says.
+    async fn bring(
+        &self,
+        admitted: &Admitted,
+        record: &Record,
+    ) -> Option<(Arc<crate::artifacts::Loaded>, Arc<crate::wasm::start::Surroundings>)> {
+        tokio::select! {
+            found = self.library.get(&admitted.ticket, &admitted.signed) => found
+                .map_err(|problem| record.conclude(Verdict::node_failed(problem.detail)))
+                .ok(),
+            () = tokio::time::sleep_until(record.deadline.into()) => {
+                record.interrupt();
+                None
+            }
+            () = record.stop.cancelled() => {
+                record.interrupt();
+                None
+            }
+        }
+    }
+
+    /// What becomes of a run at its end: the share is given back, the caller is told, the receipt is kept.
+    fn settle(self: &Arc<Self>, admitted: Arc<Admitted>, exchange: &Exchange, warm: bool) -> run::Settle {
+        let (node, end) = (Arc::clone(self), exchange.claim_end());
+        Box::new(move |verdict: Verdict, usage: Usage| {
+            let (signed, run, started) = (Arc::clone(&admitted.signed), admitted.ticket.run, admitted.at);
+            drop(admitted);
+            let run_end = RunEnd {
+                outcome: verdict.outcome,
+                code: verdict.code,
+                detail: (!verdict.detail.is_empty()).then_some(verdict.detail),
+                usage,
+                warm,
+                running: node.admission.running(),
+            };
+            if let (Some(end), Ok(json)) = (end, serde_json::to_vec(&run_end)) {
+                end.send(Bytes::from(json));
+            }
+            node.journal.add(NodeReceipt { run, ticket: (*signed).clone(), started, end: run_end });
+        })
+    }
+
+    async fn control(self: Arc<Self>, request: http::Request<Body>) -> http::Response<Body> {
+        let (head, _) = request.into_parts();
+        match (head.method.as_str(), head.uri.path()) {
+            ("POST", "/prepare") => self.prepare(&head).await,
+            ("POST", "/drain") => {
+                self.admission.drain();
+                json(http::StatusCode::OK, &serde_json::json!({ "running": self.admission.running() }))
+            }
+            _ => run::problem(&Problem::new(Code::NotFound, "a node has /prepare and /drain")),
+        }
+    }
+
+    async fn prepare(self: &Arc<Self>, head: &Parts) -> http::Response<Body> {
+        let checked = self.tickets.check(&head.headers, Purpose::Prepare, Timestamp::now());
+        let (signed, ticket) = match checked {
+            Ok(checked) => checked,
+            Err(invalid) => {
+                self.unknown_key.notify_one();
+                return run::problem(&Problem::new(Code::NodeFailed, invalid.to_string()));
+            }
+        };
+        match self.library.prepare(&ticket, &signed).await {
+            Ok(prepared) => json(http::StatusCode::OK, &prepared),
+            Err(problem) => run::problem(&problem),
+        }
+    }
+}
+
+fn json(status: http::StatusCode, value: &impl serde::Serialize) -> http::Response<Body> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = http::Response::new(fabric::full(body));
+    *response.status_mut() = status;
+    let json = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    response
+}
+
+/// Which of a node's services.
+#[derive(Clone, Copy)]
+pub(super) enum What {
+    Run,
+    Control,
+}
+
+/// A node's service, as the fabric mounts it.
+#[derive(Clone)]
+pub(super) struct Service(pub(super) Arc<Node>, pub(super) What);
+
+impl tower::Service<http::Request<Body>> for Service {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let node = Arc::clone(&self.0);
+        match self.1 {
+            What::Run => Box::pin(async move { Ok(node.run(request).await) }),
+            What::Control => Box::pin(async move { Ok(node.control(request).await) }),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! A node on a real nats-server with a lender's credentials, against a platform of a few lines.
+
+mod ground;
+mod runs;
+mod upkeep;

@@ -1,0 +1,89 @@
+//! What a node does beside runs: hello, reports, the journal over restarts, draining.
+
+use std::time::Duration;
+
+use fabric::subjects;
+use futures::StreamExt as _;
+use protocol::node::NodeReport;
+use protocol::receipt::Outcome;
+
+use super::ground::{Ground, limits, read};
+use crate::testing::{http_guest, wat_guest};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_hello_is_repeated() {
+    let ground = Ground::start().await;
+    ground.core.lock().hellos_refused = 3;
+    let agent = ground.agent(ground.config()).await;
+    let hello = ground.core.lock().hello.clone().unwrap();
+    assert_eq!((hello.name.as_str(), hello.slots), ("test node", 8));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_tell_what_is_warm_running_and_draining() {
+    let ground = Ground::start().await;
+    let mut reports = ground.fabric.nats().subscribe(subjects::REPORTS).await.unwrap();
+    let mut next = async || -> NodeReport {
+        let message = tokio::time::timeout(Duration::from_secs(5), reports.next()).await.unwrap().unwrap();
+        assert_eq!(subjects::node_of(&message.subject), Some(ground.node));
+        serde_json::from_slice(&message.payload).unwrap()
+    };
+    let agent = ground.agent(ground.config()).await;
+    let first = next().await;
+    assert_eq!((first.running, first.warm.len(), first.draining), (0, 0, false));
+    let ticket = ground.deploy(http_guest());
+    let reply = ground.run(&ticket, "/late-loop", "").await.unwrap();
+    let busy = loop {
+        let report = next().await;
+        if report.running == 1 {
+            break report;
+        }
+    };
+    assert_eq!((busy.warm, busy.memory_total.0 - busy.memory_free.0), (vec![ticket.artifact], 128 << 20));
+    drop(reply);
+    agent.shutdown.cancel();
+    while !next().await.draining {}
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_of_an_agent_that_vanished_are_sent_by_the_next() {
+    let ground = Ground::start().await;
+    let ticket = ground.deploy(wat_guest("cat"));
+    let agent = ground.agent(ground.config()).await;
+    for _ in 0..5 {
+        read(ground.run(&ticket, "/", "x").await.unwrap()).await;
+    }
+    // Before the segment is sealed: the task vanishes with all that it had in memory.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    agent.task.abort();
+    drop(agent.task.await);
+    let agent = ground.agent(ground.config()).await;
+    read(ground.run(&ticket, "/", "x").await.unwrap()).await;
+    let count = |core: &super::ground::Core| core.checkpoints.iter().map(|c| c.receipts.len()).sum::<usize>();
+    ground.until("all receipts arrive", |core| count(core) >= 6).await;
+    agent.stop().await;
+    let mut runs: Vec<_> = ground.receipts().iter().map(|receipt| receipt.run).collect();
+    runs.sort();
+    runs.dedup();
+    assert_eq!((runs.len(), ground.receipts().len()), (6, 6), "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_node_finishes_what_runs() {
+    let ground = Ground::start().await;
+    let agent = ground.agent(ground.config()).await;
+    let mut ticket = ground.deploy(http_guest());
+    limits(&mut ticket, 64, 5000);
+    read(ground.run(&ticket, "/count", "").await.unwrap()).await;
+    let running = ground.run(&ticket, "/sleep?ms=700", "");
+    let stopping = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        agent.stop().await;
+    };
+    let (reply, ()) = tokio::join!(async { read(running.await.unwrap()).await }, stopping);
+    assert_eq!((reply.0, reply.1.as_str(), reply.2.outcome), (200, "slept", Outcome::Succeeded));
+    assert_eq!(ground.receipts().len(), 2, "the last receipt has arrived before the end");
+    assert!(ground.run(&ticket, "/count", "").await.is_err());
+}

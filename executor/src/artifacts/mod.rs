@@ -1,0 +1,214 @@
+//! What a node has of versions: descriptions and programs in memory, machine code on disk, the rest a fetch away.
+//!
+//! The run path reads two maps without a lock. What is missing there is brought once, however many runs wait.
+
+pub(crate) mod cache;
+mod fetch;
+mod shelf;
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use fabric::Fabric;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use protocol::node::Prepared;
+use protocol::ticket::{SignedTicket, Ticket};
+use protocol::{ByteSize, Code, Digest, Problem, VersionId};
+use tokio::sync::Semaphore;
+
+use self::cache::{Compiled, DiskCache};
+use self::shelf::Shelf;
+use crate::compile::Compiler;
+use crate::config::Config;
+use crate::wasm::egress::EgressRules;
+use crate::wasm::inspect::Format;
+use crate::wasm::start::Surroundings;
+use crate::wasm::{Lane, Program};
+
+/// Descriptions that are remembered.
+const VERSIONS_MAX: u64 = 4096;
+
+/// A program that is ready to run.
+pub(crate) struct Loaded {
+    pub(crate) program: Program,
+    format: Format,
+    compile_ms: u64,
+    code_size: u64,
+}
+
+type Flight<T> = Shared<BoxFuture<'static, Result<Arc<T>, Problem>>>;
+
+/// All of a node's versions.
+pub(crate) struct Library {
+    fabric: Fabric,
+    lane: Arc<Lane>,
+    disk: DiskCache,
+    compiler: Compiler,
+    artifact_max: ByteSize,
+    compiling: Semaphore,
+    programs: Shelf<Digest, Loaded>,
+    versions: Shelf<VersionId, Surroundings>,
+    program_flights: Mutex<HashMap<Digest, Flight<Loaded>>>,
+    version_flights: Mutex<HashMap<VersionId, Flight<Surroundings>>>,
+}
+
+impl Library {
+    /// Opens the node's cache.
+    pub(crate) fn open(
+        config: &Config,
+        key: [u8; 32],
+        fabric: Fabric,
+        lane: Arc<Lane>,
+        compiler: Compiler,
+    ) -> std::io::Result<Arc<Self>> {
+        let mut hasher = DefaultHasher::new();
+        lane.engine().precompile_compatibility_hash().hash(&mut hasher);
+        let engine = format!("{:016x}", hasher.finish());
+        let disk = DiskCache::open(&config.data.join("artifacts"), key, engine, config.cache)?;
+        Ok(Arc::new(Self {
+            fabric,
+            lane,
+            disk,
+            compiler,
+            artifact_max: config.artifact_max,
+            compiling: Semaphore::new(usize::try_from(config.compile_slots.max(1)).unwrap_or(1)),
+            programs: Shelf::new(config.code.0),
+            versions: Shelf::new(VERSIONS_MAX),
+            program_flights: Mutex::default(),
+            version_flights: Mutex::default(),
+        }))
+    }
+
+    /// What a run needs, where all of it is in memory.
+    pub(crate) fn warm(&self, ticket: &Ticket) -> Option<(Arc<Loaded>, Arc<Surroundings>)> {
+        Some((self.programs.get(&ticket.artifact)?, self.versions.get(&ticket.version)?))
+    }
+
+    /// What a run needs, fetched and compiled where it must be.
+    pub(crate) async fn get(
+        self: &Arc<Self>,
+        ticket: &Ticket,
+        signed: &SignedTicket,
+    ) -> Result<(Arc<Loaded>, Arc<Surroundings>), Problem> {
+        let version = self.version(ticket, signed);
+        let program = self.program(ticket.artifact, signed);
+        let (version, program) = futures::future::try_join(version, program).await?;
+        Ok((program, version))
+    }
+
+    /// Fetches, checks and compiles, so that a version becomes ready.
+    pub(crate) async fn prepare(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Prepared, Problem> {
+        let (loaded, _) = self.get(ticket, signed).await?;
+        Ok(Prepared {
+            kind: loaded.format.kind(),
+            format: loaded.format.describe().to_owned(),
+            compile_ms: loaded.compile_ms,
+            code_size: ByteSize(loaded.code_size),
+        })
+    }
+
+    /// The artifacts that a run would start warm with, the most recent first.
+    pub(crate) fn warm_digests(&self, count_max: usize) -> Vec<Digest> {
+        self.programs.recent(count_max)
+    }
+
+    async fn version(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Arc<Surroundings>, Problem> {
+        let id = ticket.version;
+        if let Some(found) = self.versions.get(&id) {
+            return Ok(found);
+        }
+        let (library, signed, artifact) = (Arc::clone(self), signed.clone(), ticket.artifact);
+        let bring = async move {
+            let spec = fetch::spec(&library.fabric, id, &signed).await?;
+            if spec.artifact != artifact || spec.version != id {
+                return Err(Problem::new(Code::NodeFailed, "the version's spec is not the ticket's"));
+            }
+            let egress = Arc::new(EgressRules::parse(&spec.egress));
+            let surroundings = Arc::new(Surroundings { env: spec.env.into_iter().collect(), egress });
+            library.versions.put(id, Arc::clone(&surroundings), 1);
+            Ok(surroundings)
+        };
+        fly(&self.version_flights, id, bring).await
+    }
+
+    async fn program(self: &Arc<Self>, digest: Digest, signed: &SignedTicket) -> Result<Arc<Loaded>, Problem> {
+        if let Some(found) = self.programs.get(&digest) {
+            return Ok(found);
+        }
+        let (library, signed) = (Arc::clone(self), signed.clone());
+        let bring = async move {
+            let loaded = Arc::new(library.bring(digest, &signed).await?);
+            library.programs.put(digest, Arc::clone(&loaded), loaded.code_size);
+            Ok(loaded)
+        };
+        fly(&self.program_flights, digest, bring).await
+    }
+
+    async fn bring(self: &Arc<Self>, digest: Digest, signed: &SignedTicket) -> Result<Loaded, Problem> {
+        let library = Arc::clone(self);
+        if let Some(loaded) = blocking(move || library.disk.get(digest).map(|code| library.load(&code))).await? {
+            return loaded;
+        }
+        let busy = |_| Problem::from(Code::Draining);
+        let _permit = self.compiling.acquire().await.map_err(busy)?;
+        let (artifact, code) = (self.disk.scratch(&format!("{digest}.wasm")), self.disk.scratch(&digest.to_string()));
+        let compiled = async {
+            fetch::artifact(&self.fabric, digest, self.artifact_max, signed, &artifact).await?;
+            self.compiler.compile(&artifact, &code).await
+        }
+        .await;
+        drop(tokio::fs::remove_file(&artifact).await);
+        let report = compiled?;
+        let library = Arc::clone(self);
+        blocking(move || {
+            let bytes = std::fs::read(&code).map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))?;
+            drop(std::fs::remove_file(&code));
+            let compiled = Compiled { format: report.format, compile_ms: report.compile_ms, code: bytes };
+            let loaded = library.load(&compiled)?;
+            if let Err(error) = library.disk.put(digest, &compiled) {
+                tracing::warn!(%error, "a compiled artifact cannot be kept on disk");
+            }
+            Ok(loaded)
+        })
+        .await?
+    }
+
+    fn load(&self, compiled: &Compiled) -> Result<Loaded, Problem> {
+        // SAFETY: the code comes from this node's own compiler: just now, or out of the cache that has checked it.
+        #[allow(unsafe_code, reason = "machine code of this node's own making")]
+        let linked = unsafe { self.lane.load(compiled.format, &compiled.code) };
+        // What the look at the names could not see: a function that an offered interface does not have.
+        let program = linked.map_err(|error| Problem::new(Code::UnknownImport, format!("{error:#}")))?;
+        let code_size = u64::try_from(compiled.code.len()).unwrap_or(u64::MAX);
+        Ok(Loaded { program, format: compiled.format, compile_ms: compiled.compile_ms, code_size })
+    }
+}
+
+/// One task brings it for all who wait, and goes on when they give up.
+async fn fly<K, T, F>(flights: &Mutex<HashMap<K, Flight<T>>>, key: K, bring: F) -> Result<Arc<T>, Problem>
+where
+    K: std::hash::Hash + Eq + Copy,
+    T: Send + Sync + 'static,
+    F: Future<Output = Result<Arc<T>, Problem>> + Send + 'static,
+{
+    let flight = flights
+        .lock()
+        .entry(key)
+        .or_insert_with(|| {
+            let task = tokio::spawn(bring);
+            async move { task.await.unwrap_or_else(|error| Err(Problem::new(Code::NodeFailed, error.to_string()))) }
+                .boxed()
+                .shared()
+        })
+        .clone();
+    let result = flight.await;
+    flights.lock().remove(&key);
+    result
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))
+}

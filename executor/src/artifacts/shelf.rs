@@ -1,0 +1,85 @@
+//! A map that is read without a lock, written seldom, and bounded: the least recently used goes first.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+struct Item<V> {
+    value: Arc<V>,
+    weight: u64,
+    used: AtomicU64,
+}
+
+/// See the module.
+pub(super) struct Shelf<K, V> {
+    items: ArcSwap<HashMap<K, Arc<Item<V>>>>,
+    writing: Mutex<()>,
+    weight_max: u64,
+    clock: AtomicU64,
+}
+
+impl<K: Eq + Hash + Copy, V> Shelf<K, V> {
+    pub(super) fn new(weight_max: u64) -> Self {
+        Self { items: ArcSwap::default(), writing: Mutex::new(()), weight_max, clock: AtomicU64::new(0) }
+    }
+
+    pub(super) fn get(&self, key: &K) -> Option<Arc<V>> {
+        let items = self.items.load();
+        let item = items.get(key)?;
+        // Only a hint for eviction: two readers may get the same time.
+        item.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        Some(Arc::clone(&item.value))
+    }
+
+    /// Adds an item; what is older goes until all fits. The new item stays even where it alone is too heavy.
+    pub(super) fn put(&self, key: K, value: Arc<V>, weight: u64) {
+        let _writing = self.writing.lock();
+        let mut items = HashMap::clone(&self.items.load());
+        let used = AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed));
+        items.insert(key, Arc::new(Item { value, weight, used }));
+        while items.len() > 1 && items.values().map(|item| item.weight).sum::<u64>() > self.weight_max {
+            let others = items.iter().filter(|(other, _)| **other != key);
+            let Some(oldest) = others.min_by_key(|(_, item)| item.used.load(Ordering::Relaxed)).map(|(key, _)| *key)
+            else {
+                break;
+            };
+            items.remove(&oldest);
+        }
+        self.items.store(Arc::new(items));
+    }
+
+    /// Keys by their last use, the most recent first.
+    pub(super) fn recent(&self, count_max: usize) -> Vec<K> {
+        let items = self.items.load();
+        let mut keys: Vec<(u64, K)> =
+            items.iter().map(|(key, item)| (item.used.load(Ordering::Relaxed), *key)).collect();
+        keys.sort_by_key(|(used, _)| std::cmp::Reverse(*used));
+        keys.into_iter().take(count_max).map(|(_, key)| key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Shelf;
+
+    #[test]
+    fn the_least_recently_used_makes_room() {
+        let shelf = Shelf::new(10);
+        for key in 0..3 {
+            shelf.put(key, Arc::new(key * 100), 4);
+        }
+        assert_eq!(shelf.get(&0), None);
+        assert_eq!(shelf.get(&1).as_deref(), Some(&100));
+        shelf.put(3, Arc::new(300), 4);
+        assert_eq!((shelf.get(&2), shelf.get(&1).as_deref()), (None, Some(&100)));
+        assert_eq!(shelf.recent(10), [1, 3]);
+        shelf.put(4, Arc::new(400), 99);
+        assert_eq!(shelf.recent(10), [4]);
+    }
+}

@@ -1,0 +1,90 @@
+//! The journal: what this node claims, kept until the control plane has committed it.
+//!
+//! ```text
+//! run ends ─► queue ─► segment N (open) ─► sealed: 256 receipts or a second ─► checkpoint N ─► ack ─► removed
+//! ```
+//! A segment becomes the checkpoint of its number, receipt for receipt, and signing is deterministic: after a crash
+//! the same checkpoint is sent again, so nothing is lost or counted twice. Files and their order are a thread's
+//! work, the network a task's; neither is on the run path.
+
+mod segment;
+mod sender;
+mod writer;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use protocol::receipt::NodeReceipt;
+use tokio::sync::mpsc;
+
+pub(crate) use self::sender::{Chain, Deliver, deliver};
+
+/// Where runs leave their receipts.
+#[derive(Clone)]
+pub(crate) struct Journal {
+    queue: std::sync::mpsc::Sender<NodeReceipt>,
+    waiting: Arc<AtomicUsize>,
+    waiting_max: usize,
+}
+
+/// A journal's two ends: where receipts go in, and where the numbers of sealed segments come out.
+pub(crate) struct Opened {
+    pub(crate) journal: Journal,
+    pub(crate) sealed: mpsc::UnboundedReceiver<u64>,
+    pub(crate) folder: PathBuf,
+}
+
+/// Opens the journal; `committed` is the last checkpoint that the control plane has. What was committed is removed,
+/// what was not is sealed, and numbered on from there.
+pub(crate) fn open(folder: &Path, committed: u64, waiting_max: usize) -> io::Result<Opened> {
+    std::fs::create_dir_all(folder)?;
+    let (sealed_in, sealed) = mpsc::unbounded_channel();
+    let next = recover(folder, committed, &sealed_in)?;
+    let (queue, receipts) = std::sync::mpsc::channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let writer = writer::Writer::new(folder.to_owned(), next, sealed_in, Arc::clone(&waiting));
+    std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(&receipts))?;
+    Ok(Opened { journal: Journal { queue, waiting, waiting_max }, sealed, folder: folder.to_owned() })
+}
+
+/// Brings the folder in line with what is committed; the number of the next segment.
+fn recover(folder: &Path, committed: u64, sealed: &mpsc::UnboundedSender<u64>) -> io::Result<u64> {
+    let mut next = committed + 1;
+    let mut kept = Vec::new();
+    for sequence in segment::list(folder)? {
+        if sequence <= committed || segment::read(folder, sequence)?.is_empty() {
+            std::fs::remove_file(segment::path(folder, sequence))?;
+        } else {
+            kept.push(sequence);
+        }
+    }
+    // Ascending and above `committed`: moving down never meets a segment that has not moved.
+    for sequence in kept {
+        if sequence != next {
+            std::fs::rename(segment::path(folder, sequence), segment::path(folder, next))?;
+        }
+        sealed.send(next).ok();
+        next += 1;
+    }
+    Ok(next)
+}
+
+impl Journal {
+    /// Leaves a receipt. Never waits.
+    pub(crate) fn add(&self, receipt: NodeReceipt) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        if self.queue.send(receipt).is_err() {
+            tracing::error!("the journal's thread has ended: a receipt is lost");
+        }
+    }
+
+    /// More receipts wait to be written than may: no new runs for now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) >= self.waiting_max
+    }
+}
+
+#[cfg(test)]
+mod tests;

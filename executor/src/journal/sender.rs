@@ -1,0 +1,68 @@
+//! The task that sends: each sealed segment as a signed checkpoint, in order, until it is committed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use protocol::receipt::Checkpoint;
+use protocol::{Digest, NodeId};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::segment;
+
+/// Between two attempts.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Where the hash chain stands, and the key that signs it.
+pub(crate) struct Chain {
+    pub(crate) node: NodeId,
+    pub(crate) key: SigningKey,
+    /// The digest of the last committed checkpoint.
+    pub(crate) previous: Digest,
+}
+
+/// Takes a checkpoint to the control plane; `Ok` once that has committed all up to the number that comes back.
+pub(crate) trait Deliver: Send {
+    fn deliver(&mut self, checkpoint: &Checkpoint) -> impl Future<Output = Result<u64, String>> + Send;
+}
+
+/// Sends what is sealed, for as long as there is a writer.
+pub(crate) async fn deliver(
+    folder: PathBuf,
+    mut sealed: UnboundedReceiver<u64>,
+    mut chain: Chain,
+    mut to: impl Deliver,
+) {
+    while let Some(sequence) = sealed.recv().await {
+        let checkpoint = match load(&folder, sequence, &chain).await {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => {
+                tracing::error!(%error, sequence, "a journal segment cannot be read; receipts stay on disk");
+                return;
+            }
+        };
+        let mut wait = RETRY.0;
+        loop {
+            match to.deliver(&checkpoint).await {
+                Ok(committed) if committed >= sequence => break,
+                Ok(committed) => tracing::warn!(sequence, committed, "a checkpoint is not committed yet"),
+                Err(error) => tracing::warn!(%error, sequence, "a checkpoint cannot be delivered"),
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY.1);
+        }
+        chain.previous = checkpoint.digest;
+        if let Err(error) = tokio::fs::remove_file(segment::path(&folder, sequence)).await {
+            tracing::warn!(%error, sequence, "a committed journal segment cannot be removed");
+        }
+    }
+}
+
+async fn load(folder: &Path, sequence: u64, chain: &Chain) -> std::io::Result<Checkpoint> {
+    let (folder, node, previous, key) = (folder.to_owned(), chain.node, chain.previous, chain.key.clone());
+    let work = move || {
+        let receipts = segment::read(&folder, sequence)?;
+        Ok(Checkpoint::sign(node, sequence, previous, receipts, &key))
+    };
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+}

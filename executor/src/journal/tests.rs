@@ -1,0 +1,175 @@
+//! The journal against a control plane that fails, forgets to answer, and against crashes of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use parking_lot::Mutex;
+use protocol::receipt::{Checkpoint, NodeReceipt, Outcome, RunEnd, Usage};
+use protocol::ticket::SignedTicket;
+use protocol::{Digest, NodeId, RunId, Timestamp};
+
+use super::{Chain, Deliver, deliver, open, segment};
+
+fn receipt() -> NodeReceipt {
+    let end = RunEnd {
+        outcome: Outcome::Succeeded,
+        code: None,
+        detail: None,
+        usage: Usage::default(),
+        warm: true,
+        running: 1,
+    };
+    NodeReceipt { run: RunId::new(), ticket: SignedTicket("t".repeat(900)), started: Timestamp(1), end }
+}
+
+/// Commits as the control plane does: in order, once; and fails before or after as often as told.
+#[derive(Default)]
+struct Committed {
+    checkpoints: Vec<Checkpoint>,
+    refusals: usize,
+    lost_answers: usize,
+}
+
+#[derive(Clone, Default)]
+struct Plane(Arc<Mutex<Committed>>);
+
+impl Plane {
+    fn last(&self) -> (u64, Digest) {
+        self.0.lock().checkpoints.last().map_or((0, Digest([0; 32])), |last| (last.sequence, last.digest))
+    }
+
+    fn runs(&self) -> Vec<RunId> {
+        let committed = self.0.lock();
+        committed.checkpoints.iter().flat_map(|checkpoint| &checkpoint.receipts).map(|receipt| receipt.run).collect()
+    }
+}
+
+impl Deliver for Plane {
+    async fn deliver(&mut self, checkpoint: &Checkpoint) -> Result<u64, String> {
+        let (last, digest) = self.last();
+        let mut committed = self.0.lock();
+        if committed.refusals > 0 {
+            committed.refusals -= 1;
+            return Err("refused".to_owned());
+        }
+        assert!(checkpoint.verify(&key().verifying_key()));
+        if checkpoint.sequence == last + 1 {
+            assert_eq!(checkpoint.previous, digest, "the chain holds");
+            assert!(!checkpoint.receipts.is_empty() && checkpoint.receipts.len() <= Checkpoint::RECEIPTS_MAX);
+            committed.checkpoints.push(checkpoint.clone());
+        } else {
+            assert!(checkpoint.sequence <= last, "no gap");
+            assert_eq!(&committed.checkpoints[usize::try_from(checkpoint.sequence).unwrap() - 1], checkpoint);
+        }
+        if committed.lost_answers > 0 {
+            committed.lost_answers -= 1;
+            return Err("the answer was lost".to_owned());
+        }
+        Ok(last.max(checkpoint.sequence))
+    }
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[5; 32])
+}
+
+struct Agent {
+    journal: Option<super::Journal>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn start(folder: &Path, plane: &Plane, node: NodeId) -> Agent {
+    let (sequence, previous) = plane.last();
+    let opened = open(folder, sequence, 1000).unwrap();
+    let chain = Chain { node, key: key(), previous };
+    let task = tokio::spawn(deliver(opened.folder, opened.sealed, chain, plane.clone()));
+    Agent { journal: Some(opened.journal), task }
+}
+
+impl Agent {
+    fn add(&self, count: usize) -> Vec<RunId> {
+        let receipts: Vec<NodeReceipt> = (0..count).map(|_| receipt()).collect();
+        let runs = receipts.iter().map(|receipt| receipt.run).collect();
+        let journal = self.journal.as_ref().unwrap();
+        receipts.into_iter().for_each(|receipt| journal.add(receipt));
+        runs
+    }
+
+    async fn stop(mut self) {
+        drop(self.journal.take());
+        tokio::time::timeout(Duration::from_secs(10), self.task).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn every_receipt_is_committed_once_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::default();
+    plane.0.lock().refusals = 2;
+    plane.0.lock().lost_answers = 3;
+    let agent = start(folder.path(), &plane, NodeId::new());
+    let runs = agent.add(1000);
+    agent.stop().await;
+    assert_eq!(plane.runs(), runs);
+    assert!(plane.last().0 >= 4, "at most 256 in each");
+    assert!(segment::list(folder.path()).unwrap().is_empty(), "committed segments are removed");
+}
+
+#[tokio::test]
+async fn a_quiet_journal_is_sent_within_a_second_or_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::default();
+    let agent = start(folder.path(), &plane, NodeId::new());
+    let runs = agent.add(3);
+    tokio::time::sleep(Duration::from_millis(1600)).await;
+    assert_eq!(plane.runs(), runs);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_crash_loses_and_doubles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::default();
+    let node = NodeId::new();
+    let mut runs = Vec::new();
+    for round in 0..4 {
+        plane.0.lock().lost_answers = round % 2;
+        let agent = start(folder.path(), &plane, node);
+        runs.extend(agent.add(300));
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        // As after a kill: the sender stops in the middle, the files stay. The writer's thread ends on its own.
+        agent.task.abort();
+        drop(agent);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    start(folder.path(), &plane, node).stop().await;
+    assert_eq!(plane.runs(), runs);
+}
+
+#[tokio::test]
+async fn a_torn_end_is_cut_and_the_rest_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let receipts = [receipt(), receipt(), receipt()];
+    segment::Writer::create(folder.path(), 1).unwrap().append(&receipts).unwrap();
+    let path = segment::path(folder.path(), 1);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 10]).unwrap();
+    let plane = Plane::default();
+    start(folder.path(), &plane, NodeId::new()).stop().await;
+    assert_eq!(plane.runs(), [receipts[0].run, receipts[1].run]);
+}
+
+#[tokio::test]
+async fn segments_go_on_where_the_control_plane_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let receipts = [receipt(), receipt()];
+    segment::Writer::create(folder.path(), 7).unwrap().append(&receipts[..1]).unwrap();
+    segment::Writer::create(folder.path(), 9).unwrap().append(&receipts[1..]).unwrap();
+    // A control plane that knows of nothing: the numbers start over, the receipts stay.
+    let plane = Plane::default();
+    start(folder.path(), &plane, NodeId::new()).stop().await;
+    assert_eq!(plane.runs(), [receipts[0].run, receipts[1].run]);
+    assert_eq!(plane.last().0, 2);
+}

@@ -1,0 +1,87 @@
+//! The thread that writes: takes what has come, appends it in one write, and seals segments.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use protocol::receipt::{Checkpoint, NodeReceipt};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::segment;
+
+/// A segment is sealed when it is this old, or full.
+const SEAL_AFTER: Duration = Duration::from_secs(1);
+/// After a failure of the disk.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+pub(super) struct Writer {
+    folder: PathBuf,
+    next: u64,
+    open: Option<(segment::Writer, Instant)>,
+    sealed: UnboundedSender<u64>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Writer {
+    pub(super) fn new(folder: PathBuf, next: u64, sealed: UnboundedSender<u64>, waiting: Arc<AtomicUsize>) -> Self {
+        Self { folder, next, open: None, sealed, waiting }
+    }
+
+    /// Until no run can leave a receipt any more.
+    pub(super) fn run(mut self, receipts: &Receiver<NodeReceipt>) {
+        loop {
+            let wait = self.open.as_ref().map_or(SEAL_AFTER, |(_, since)| SEAL_AFTER.saturating_sub(since.elapsed()));
+            let first = receipts.recv_timeout(wait);
+            let ended = first == Err(RecvTimeoutError::Disconnected);
+            if let Ok(first) = first {
+                let room = Checkpoint::RECEIPTS_MAX - self.open.as_ref().map_or(0, |(segment, _)| segment.count);
+                let mut batch = vec![first];
+                batch.extend(receipts.try_iter().take(room - 1));
+                self.write(&batch);
+            }
+            let due = self.open.as_ref().is_some_and(|(segment, since)| {
+                ended || segment.count >= Checkpoint::RECEIPTS_MAX || since.elapsed() >= SEAL_AFTER
+            });
+            if due {
+                self.seal();
+            }
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Tries for as long as it takes: while the disk is full, runs are refused because receipts wait.
+    fn write(&mut self, batch: &[NodeReceipt]) {
+        while let Err(error) = self.try_write(batch) {
+            tracing::error!(%error, "receipts cannot be written");
+            // The batch goes to a new segment.
+            self.seal();
+            std::thread::sleep(RETRY_AFTER);
+        }
+        self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+    }
+
+    fn try_write(&mut self, batch: &[NodeReceipt]) -> std::io::Result<()> {
+        if self.open.is_none() {
+            self.open = Some((segment::Writer::create(&self.folder, self.next)?, Instant::now()));
+            self.next += 1;
+        }
+        match &mut self.open {
+            Some((segment, _)) => segment.append(batch),
+            None => Ok(()),
+        }
+    }
+
+    fn seal(&mut self) {
+        if let Some((segment, _)) = self.open.take() {
+            if let Err(error) = segment.sync() {
+                tracing::error!(%error, "a journal segment cannot be synced");
+            }
+            // Without a sender the segment waits for the next start.
+            self.sealed.send(self.next - 1).ok();
+        }
+    }
+}
