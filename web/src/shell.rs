@@ -8,6 +8,7 @@ use crate::pages;
 use crate::route::{Page, Place};
 use crate::session::{Here, Session, State};
 use crate::ui::icon;
+use crate::ui::palette::palette;
 use crate::ui::theme::theme_toggle;
 
 /// The frame.
@@ -34,12 +35,14 @@ pub(crate) fn Shell(place: ReadSignal<Place>) -> View {
         (Kind::Account, None) => pages::not_found::no_account(account.get_clone().unwrap_or_default()),
     });
     let side = View::from_dynamic(move || sidebar(place, membership.get_clone()));
+    let palette = palette(account);
     view! {
         a(class="skip", href="#main", rel="external") { "Skip to the page" }
         div(class="shell") {
             (side)
             main(id="main", tabindex="-1") { (content) }
         }
+        (palette)
     }
 }
 

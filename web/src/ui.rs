@@ -8,6 +8,7 @@ pub(crate) mod form;
 pub(crate) mod icon;
 pub(crate) mod live;
 pub(crate) mod page;
+pub(crate) mod palette;
 pub(crate) mod run_bar;
 pub(crate) mod runs;
 pub(crate) mod theme;

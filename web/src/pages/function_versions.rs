@@ -127,11 +127,11 @@ fn row(subject: &Subject, version: Version, live: Option<u32>, list: Resource<Pa
     });
     view! {
         tr {
-            td(data-label="Version") { b { (label) } " " (aliases) }
+            td(data-label="Version", class="wrap") { b { (label) } " " (aliases) }
             td(data-label="State") { (state) }
             td(data-label="What", title=digest) { (what) " " span(class="soft") { (size) } }
             td(data-label="May use", class="soft") { (limits) }
-            td(data-label="Deployed") { (time(version.created)) " " span(class="soft") { "by " (by) } }
+            td(data-label="Deployed", class="wrap") { (time(version.created)) " " span(class="soft") { "by " (by) } }
             td(class="number") { (act) }
         }
         (problem)
