@@ -1,3 +1,5 @@
+//! Which hosts a guest may call: the list is obeyed, private ranges never.
+
 use std::net::IpAddr;
 
 use super::{EgressRules, is_public};
