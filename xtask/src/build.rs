@@ -34,6 +34,12 @@ pub(crate) fn binary(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result
     Ok(workspace.program("crowdcloud"))
 }
 
+/// All programs and tests by one command: tests ask for more features of some dependencies, and asking in two steps
+/// would build most dependencies twice.
+pub(crate) fn with_tests(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+    steps.command("building crowdcloud and the tests", together(workspace, &["build"]).args(["--bins", "--tests"]))
+}
+
 /// The portal's files.
 pub(crate) fn portal(workspace: &Workspace, steps: &mut Steps, toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
     steps.run("building the portal", || portal::build(workspace, toolchain))

@@ -4,6 +4,7 @@ mod invariants;
 
 use anyhow::bail;
 
+use crate::build;
 use crate::steps::{Steps, say};
 use crate::workspace::Workspace;
 
@@ -15,8 +16,14 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()
         if broken.is_empty() { Ok(()) } else { bail!("{} invariants are broken", broken.len()) }
     })?;
     steps.command("cargo fmt --check", workspace.cargo().args(["fmt", "--all", "--check"]))?;
-    steps.command(
-        "clippy",
-        workspace.cargo().args(["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
-    )
+    let mut commands = vec![("clippy".to_owned(), build::together(workspace, &["clippy"]))];
+    for package in build::APART {
+        let mut cargo = workspace.cargo();
+        cargo.args(["clippy", "--release", "--package", package]);
+        commands.push((format!("clippy of {package}"), cargo));
+    }
+    for (name, mut clippy) in commands {
+        steps.command(&name, clippy.args(["--all-targets", "--", "--deny", "warnings"]))?;
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use crate::report::Report;
 use crate::steps::{Steps, quiet, say, status, succeed};
 use crate::workspace::Workspace;
-use crate::{build, doc, lint, tools};
+use crate::{build, lint, tools};
 
 /// Runs all tests, or those whose name contains the filter.
 pub(crate) fn run(
@@ -22,7 +22,7 @@ pub(crate) fn run(
         lint::run(workspace, steps)?;
     }
     build::portal(workspace, steps, &toolchain)?;
-    build::binary(workspace, steps)?;
+    build::with_tests(workspace, steps)?;
     build::guests(workspace, steps)?;
 
     let prepare = |command: &mut Command| {
@@ -48,9 +48,6 @@ pub(crate) fn run(
         prepare(&mut test);
         steps.run("tests (cargo test)", || Ok(status(&mut test)?.success()))?
     };
-    if !no_lint && filter.is_none() {
-        doc::run(workspace, steps, true)?;
-    }
     summarise(steps, &report);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
