@@ -5,8 +5,9 @@ mod cache;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use protocol::route::{Grant, VerifyCredential};
+use protocol::route::{ControlPulse, Grant, VerifyCredential};
 use protocol::{Code, Name, Problem, Timestamp};
 use sha2::{Digest as _, Sha256};
 
@@ -14,9 +15,7 @@ use crate::config::Config;
 use crate::core_client::{CoreClient, CoreError};
 use crate::meters::Meters;
 use crate::single_flight::SingleFlight;
-use cache::{KeyCache, Trust};
-
-pub(crate) use cache::Continuity;
+use cache::{KeyCache, Pulses, Row, Trust};
 
 /// SHA-256 of a key.
 pub(crate) type Hash = [u8; 32];
@@ -32,7 +31,9 @@ pub(crate) struct Keys {
     core: CoreClient,
     shards: [Mutex<KeyCache>; SHARDS],
     flights: SingleFlight<Hash, Result<Verdict, CoreError>>,
-    continuity: Mutex<Continuity>,
+    pulses: Mutex<Pulses>,
+    /// What the pulses say, for readers that take no lock.
+    row: ArcSwap<Row>,
     trust: Trust,
     lookup_within: Duration,
     meters: Arc<Meters>,
@@ -45,8 +46,13 @@ impl Keys {
             core,
             shards: std::array::from_fn(|_| Mutex::new(KeyCache::new(room))),
             flights: SingleFlight::new(),
-            continuity: Mutex::new(Continuity::new(config.pulse_silence.duration())),
-            trust: Trust { good_life: config.key_life.duration(), bad_life: config.bad_key_life.duration() },
+            pulses: Mutex::new(Pulses::new(config.pulse_silence.duration())),
+            row: ArcSwap::default(),
+            trust: Trust {
+                good_life: config.key_life.duration(),
+                bad_life: config.bad_key_life.duration(),
+                silence_max: config.pulse_silence.duration(),
+            },
             lookup_within: config.lookup_within.duration(),
             meters,
         }
@@ -55,10 +61,8 @@ impl Keys {
     /// What this key may do.
     pub(crate) async fn grant_of_key(self: &Arc<Self>, key: &str) -> Result<Arc<Grant>, Problem> {
         let hash: Hash = Sha256::digest(key.as_bytes()).into();
-        let cached = {
-            let continuity = *self.continuity.lock();
-            self.shard(&hash).lock().get(&hash, &self.trust, &continuity, Instant::now())
-        };
+        let row = **self.row.load();
+        let cached = self.shard(&hash).lock().get(&hash, &self.trust, row, Instant::now());
         let verdict = match cached {
             Some(verdict) => {
                 self.meters.key_cache_hits.increment(1);
@@ -84,9 +88,10 @@ impl Keys {
     }
 
     /// A pulse of the control plane came.
-    pub(crate) fn pulse(&self, revoked: &[String], now: Instant) {
-        self.continuity.lock().pulse(now);
-        for hash in revoked.iter().filter_map(|text| parse_hash(text)) {
+    pub(crate) fn pulse(&self, pulse: &ControlPulse, now: Instant) {
+        let row = self.pulses.lock().heard(pulse.instance, now);
+        self.row.store(Arc::new(row));
+        for hash in pulse.revoked.iter().filter_map(|text| parse_hash(text)) {
             self.shard(&hash).lock().revoke(hash, now);
         }
     }

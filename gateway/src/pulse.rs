@@ -37,7 +37,7 @@ pub(crate) async fn hear_control(
                         Ok(None) => break,
                         Ok(Some(message)) => match serde_json::from_slice::<ControlPulse>(&message.payload) {
                             Ok(pulse) => {
-                                keys.pulse(&pulse.revoked, Instant::now());
+                                keys.pulse(&pulse, Instant::now());
                                 routes.announce(pulse.revision);
                             }
                             Err(error) => tracing::error!(%error, "the control plane's pulse is not understood"),

@@ -53,16 +53,21 @@ enum Pass {
 /// Asks nodes until one answers.
 pub(crate) async fn send(gateway: &Gateway, out: &Outbound<'_>, live: &mut LiveRun) -> Result<Answered, Problem> {
     let wanted = RunRequest::of(out.version, out.known.route.account);
-    let give_up = Instant::now() + gateway.config.place_within.duration();
+    let mut give_up = Instant::now() + gateway.config.place_within.duration();
     let mut pause = PAUSE_MIN;
     let mut tries_left = gateway.config.tries_max;
     loop {
+        let tries_before = tries_left;
         let full = match pass(gateway, out, live, &wanted, &mut tries_left).await {
             Pass::Answered(reply) => return Ok(*reply),
             Pass::Failed(problem) => return Err(problem),
             Pass::Full(problem) => problem,
         };
         let now = Instant::now();
+        if tries_left < tries_before {
+            // A node was lost, perhaps after seconds: others may have come meanwhile.
+            give_up = now + gateway.config.place_within.duration();
+        }
         if now + pause >= out.deadline {
             return Err(Code::TimedOut.into());
         }

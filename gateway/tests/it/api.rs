@@ -1,0 +1,124 @@
+//! The API's proxy, and the calls of the API that end here.
+
+use std::sync::atomic::Ordering;
+
+use protocol::route::{Grant, Principal, Scope};
+use protocol::{Digest, SessionId, UserId};
+
+use crate::client::{Client, request};
+use crate::node::echo;
+use crate::platform::{Platform, bearer, sha256};
+
+/// A log-in of the account; its cookie.
+fn log_in(platform: &Platform) -> String {
+    let principal = Principal::Session { session: SessionId::new(), user: UserId::new() };
+    let grant =
+        Grant { principal, account: platform.account, scopes: vec![Scope::Deploy], function: None, expires: None };
+    platform.control.grants.lock().insert(sha256("token"), grant);
+    "cc_session=token".to_owned()
+}
+
+#[tokio::test]
+async fn the_api_is_proxied_both_ways_as_a_stream() {
+    let platform = Platform::start().await;
+    let headers = [
+        ("transfer-encoding", "chunked"),
+        ("authorization", "Bearer cck_a_b"),
+        ("x-crowdcloud-account", "ada"),
+        ("x-crowdcloud-ticket", "forged"),
+        ("x-forwarded-for", "1.2.3.4"),
+    ];
+    let mut client = Client::connect(platform.port).await;
+    client.send(request("POST", "/api/v1/logs?follow=true", &headers, b"")).await;
+    assert_eq!(client.head().await.status, 200);
+    for line in ["{\"line\":1}\n", "{\"line\":2}\n"] {
+        client.send(format!("{:x}\r\n{line}\r\n", line.len())).await;
+        assert_eq!(client.chunk().await.unwrap(), line.as_bytes());
+    }
+    let head = platform.control.heads.lock().pop().unwrap();
+    assert_eq!(head.uri, "/api/v1/logs?follow=true");
+    assert_eq!(head.headers["authorization"], "Bearer cck_a_b");
+    assert_eq!(head.headers["x-crowdcloud-account"], "ada");
+    assert_eq!(head.headers["x-forwarded-for"], "127.0.0.1");
+    assert!(!head.headers.contains_key("x-crowdcloud-ticket"));
+
+    platform.control.away.store(true, Ordering::Relaxed);
+    let answer = platform.get("/api/v1/me").await;
+    assert_eq!(answer.status, 503);
+}
+
+#[tokio::test]
+async fn other_sites_cannot_use_a_log_in() {
+    let platform = Platform::start().await;
+    let cookie = log_in(&platform);
+    let post = async |headers: &[(&str, &str)]| {
+        let headers: Vec<_> = [&[("cookie", cookie.as_str()), ("x-crowdcloud-account", "ada")], headers].concat();
+        platform.fetch("POST", "/api/v1/functions", &headers, b"{}").await
+    };
+    assert_eq!(post(&[]).await.status, 200);
+    assert_eq!(post(&[("sec-fetch-site", "same-origin")]).await.status, 200);
+    assert_eq!(post(&[("origin", "http://localhost:8080")]).await.status, 200);
+    for headers in [
+        [("sec-fetch-site", "same-site"), ("origin", "http://x--ada.localhost:8080")],
+        [("sec-fetch-site", "cross-site"), ("origin", "null")],
+        [("origin", "null"), ("x-other", "1")],
+    ] {
+        let answer = post(&headers).await;
+        assert_eq!((answer.status, answer.code().as_str()), (403, "cross_site"), "{headers:?}");
+    }
+    let headers = [("cookie", cookie.as_str()), ("x-crowdcloud-account", "ada"), ("origin", "https://evil.example")];
+    assert_eq!(platform.fetch("POST", "/api/v1/artifacts", &headers, b"x").await.code(), "cross_site");
+    assert_eq!(platform.fetch("POST", "/api/v1/functions/echo/test", &headers, b"{}").await.code(), "cross_site");
+}
+
+#[tokio::test]
+async fn artifacts_go_straight_into_the_store() {
+    let platform = Platform::start_with(|config| config.artifact_max = protocol::ByteSize::mib(2)).await;
+    let deploy = bearer(&platform.key(&[Scope::Deploy]));
+    let artifact: Vec<u8> = (0..1_500_000_u32).flat_map(|n| n.to_le_bytes()).take(1_500_000).collect();
+    let answer = platform.fetch("POST", "/api/v1/artifacts", &[("authorization", &deploy)], &artifact).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let digest = Digest::of(&artifact);
+    assert_eq!(answer.json()["digest"], digest.to_string());
+    assert_eq!(answer.json()["size"], "1500000");
+    let row = platform.control.artifacts.lock().pop().unwrap();
+    assert_eq!(row["account"], platform.account.to_string());
+    let root: Digest = row["root"].as_str().unwrap().parse().unwrap();
+    let stored = platform.store.get(root).await.unwrap().collect(protocol::ByteSize::mib(2)).await.unwrap();
+    assert_eq!(Digest::of(&stored), digest);
+
+    let large = platform.fetch("POST", "/api/v1/artifacts", &[("authorization", &deploy)], &vec![0; 3 << 20]).await;
+    assert_eq!((large.status, large.code().as_str()), (413, "artifact_too_large"));
+    let invoke = bearer(&platform.key(&[Scope::Invoke]));
+    let answer = platform.fetch("POST", "/api/v1/artifacts", &[("authorization", &invoke)], b"x").await;
+    assert_eq!(answer.code(), "forbidden");
+    assert_eq!(platform.fetch("POST", "/api/v1/artifacts", &[], b"x").await.code(), "unauthenticated");
+    assert_eq!(platform.get("/api/v1/artifacts").await.code(), "method_not_allowed");
+    let cookie = log_in(&platform);
+    let headers = [("cookie", cookie.as_str()), ("x-crowdcloud-account", "ada"), ("sec-fetch-site", "same-origin")];
+    assert_eq!(platform.fetch("POST", "/api/v1/artifacts", &headers, b"x").await.status, 201);
+    assert_eq!(platform.fetch("POST", "/api/v1/artifacts", &headers[..1], b"x").await.code(), "missing_account");
+}
+
+#[tokio::test]
+async fn a_test_call_is_a_run_answered_as_data() {
+    let platform = Platform::start().await;
+    platform.deploy("echo", |route| route.public = false).await;
+    let node = platform.node(echo).await;
+    let cookie = log_in(&platform);
+    let headers = [("cookie", cookie.as_str()), ("x-crowdcloud-account", "ada"), ("sec-fetch-site", "same-origin")];
+    let call = br#"{"method":"PUT","path":"/x?y=1","headers":[["x-own","1"],["authorization","Bearer cck_a"]],"body":"aGVsbG8="}"#;
+    let answer = platform.fetch("POST", "/api/v1/functions/echo/test", &headers, call).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let data = answer.json();
+    assert_eq!((data["status"].as_u64(), data["body"].as_str()), (Some(200), Some("aGVsbG8=")));
+    assert_eq!(data["node"], node.id.to_string());
+    let seen = data["headers"].to_string();
+    assert!(seen.contains("PUT /x?y=1") && seen.contains("x-own: 1") && !seen.contains("cck_"), "{seen}");
+    platform.observed(|observation| data["run"] == observation.run.to_string()).await;
+
+    let missing = platform.fetch("POST", "/api/v1/functions/nothing/test", &headers, call).await;
+    assert_eq!(missing.code(), "function_not_found");
+    let wrong = platform.fetch("POST", "/api/v1/functions/echo/test", &headers, b"{\"path\":1}").await;
+    assert_eq!(wrong.code(), "invalid_request");
+}

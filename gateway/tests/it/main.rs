@@ -1,0 +1,16 @@
+//! The gateway on a real nats-server, over real connections; only the control plane and the nodes are small stand-ins
+//! mounted on the fabric, so that each test can make them fail as it needs.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod access;
+mod api;
+mod client;
+mod control;
+mod drain;
+mod faults;
+mod forms;
+mod node;
+mod platform;
+mod runs;
+mod watches;
