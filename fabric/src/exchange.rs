@@ -9,6 +9,8 @@
 
 pub(crate) mod callee;
 pub(crate) mod caller;
+pub(crate) mod mounted;
+mod sender;
 pub(crate) mod table;
 pub(crate) mod ticker;
 pub(crate) mod window;

@@ -9,14 +9,15 @@ use tokio_util::sync::CancellationToken;
 use crate::address::Peer;
 use crate::client::Fabric;
 use crate::exchange::Link;
-use crate::exchange::callee::Mounted;
+use crate::exchange::mounted::Mounted;
 
 /// The exchange that a served request belongs to. An extension of every served request.
 #[derive(Clone)]
 pub struct Exchange {
     /// When the caller gives up.
     pub deadline: Option<Instant>,
-    /// Cancelled when the caller goes away, cancels, or is lost.
+    /// Cancelled when the caller goes away, cancels, or is lost; and once the exchange is over, so that nobody waits
+    /// for it for ever.
     pub cancelled: CancellationToken,
     pub(crate) link: Arc<Link>,
 }

@@ -7,6 +7,7 @@
 
 mod connection;
 mod protocol;
+mod tls;
 
 use std::collections::HashMap;
 use std::sync::Arc;

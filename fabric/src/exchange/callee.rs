@@ -1,29 +1,27 @@
 //! The callee's side: admits an open, runs the service, streams its answer, ends the exchange.
 
-use std::collections::HashMap;
+mod end;
+
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use super::caller::{gather, gather_all, send_body};
+use super::mounted::{Mounted, Slot};
+use super::sender::{gather, gather_all, send_body};
 use super::table::Key;
 use super::window::{Failure, WINDOW_COST};
-use super::{Claim, Link, Shared, remember, wake};
+use super::{Link, Shared};
 use crate::address::Peer;
 use crate::body::{self, Body, BodyError, InBody, Start};
-use crate::call::{End, EndKind};
+use crate::call::EndKind;
 use crate::frame::{self, Frame, How, Message, RequestHead};
-use crate::serve::{Admit, Exchange, ServeOptions};
-use crate::wire::Subscription;
+use crate::serve::Exchange;
 
 /// A service that is not done by then says `accepted` first.
 const ACCEPT_AFTER: Duration = Duration::from_millis(50);
@@ -31,108 +29,8 @@ const ACCEPT_AFTER: Duration = Duration::from_millis(50);
 const START_WITHIN: Duration = Duration::from_millis(2);
 /// How long a claimed end is held back: a little less than the caller waits for it.
 const HOLD_END: Duration = Duration::from_millis(1_900);
-/// Exchanges at once of one calling node, so that no lender takes all places.
-const NODE_SHARE: usize = 64;
 /// The longest deadline that is believed.
 const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3600);
-const CONCURRENCY_DEFAULT: usize = 4096;
-
-/// A mounted service's counters and its switch.
-pub(crate) struct Mounted {
-    pub(crate) admit: Option<Admit>,
-    concurrency: usize,
-    live: AtomicUsize,
-    /// Of each calling node.
-    of_node: parking_lot::Mutex<HashMap<u128, usize>>,
-    idle: Notify,
-    draining: AtomicBool,
-    stopped: CancellationToken,
-    pub(crate) subscription: parking_lot::Mutex<Option<Subscription>>,
-}
-
-impl Mounted {
-    pub(crate) fn new(options: ServeOptions) -> Arc<Self> {
-        Arc::new(Self {
-            admit: options.admit,
-            concurrency: options.concurrency.unwrap_or(CONCURRENCY_DEFAULT),
-            live: AtomicUsize::new(0),
-            of_node: parking_lot::Mutex::default(),
-            idle: Notify::new(),
-            draining: AtomicBool::new(false),
-            stopped: CancellationToken::new(),
-            subscription: parking_lot::Mutex::new(None),
-        })
-    }
-
-    pub(crate) fn stop(&self) {
-        drop(self.subscription.lock().take());
-        self.draining.store(true, Ordering::Relaxed);
-        self.stopped.cancel();
-    }
-
-    pub(crate) async fn drain(&self, grace: Duration) {
-        // Who still asks is told, until the server sends no more.
-        self.draining.store(true, Ordering::Relaxed);
-        let subscription = self.subscription.lock().take();
-        if let Some(subscription) = subscription {
-            subscription.end().await;
-        }
-        let idle = async {
-            loop {
-                let notified = self.idle.notified();
-                if self.live.load(Ordering::Acquire) == 0 {
-                    return;
-                }
-                notified.await;
-            }
-        };
-        drop(tokio::time::timeout(grace, idle).await);
-        self.stopped.cancel();
-    }
-
-    /// A place among the running ones.
-    fn enter(self: &Arc<Self>, node: u128) -> Result<Slot, &'static str> {
-        if self.draining.load(Ordering::Relaxed) {
-            return Err("draining");
-        }
-        if node != 0 {
-            let mut of_node = self.of_node.lock();
-            let live = of_node.entry(node).or_default();
-            if *live >= NODE_SHARE {
-                return Err("too many exchanges of this node at once");
-            }
-            *live += 1;
-        }
-        let slot = Slot { mounted: self.clone(), node };
-        if self.live.fetch_add(1, Ordering::AcqRel) >= self.concurrency {
-            return Err("too many exchanges at once");
-        }
-        Ok(slot)
-    }
-}
-
-/// One running exchange of a mounted service.
-struct Slot {
-    mounted: Arc<Mounted>,
-    node: u128,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if self.node != 0 {
-            let mut of_node = self.mounted.of_node.lock();
-            if let Some(live) = of_node.get_mut(&self.node) {
-                *live -= 1;
-                if *live == 0 {
-                    of_node.remove(&self.node);
-                }
-            }
-        }
-        if self.mounted.live.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.mounted.idle.notify_waiters();
-        }
-    }
-}
 
 /// An open, with what its subject proves.
 pub(crate) struct Opened {
@@ -388,132 +286,5 @@ impl Running {
         let payload = self.link.take_end();
         drop(self.link.send_next(Frame::End { how, payload }).await);
         self.link.close(EndKind::Completed);
-    }
-}
-
-impl Link {
-    /// The service begins. False: it was revoked or ended before.
-    fn start(&self) -> bool {
-        let mut state = self.state.lock();
-        state.started = !state.over && state.cancelled_at.is_none();
-        state.started
-    }
-
-    fn try_reserve(&self, bytes: usize) -> bool {
-        if bytes == 0 {
-            return true;
-        }
-        self.state.lock().outflow.reserve_whole(bytes)
-    }
-
-    pub(crate) fn claim_end(&self) -> bool {
-        let mut state = self.state.lock();
-        let free = matches!(state.end_claim, Claim::Unclaimed);
-        if free {
-            state.end_claim = Claim::Claimed;
-        }
-        free
-    }
-
-    pub(crate) fn release_end(&self, payload: Option<Bytes>) {
-        let payload = payload.filter(|payload| payload.len() <= frame::END_PAYLOAD_MAX_BYTES);
-        let waker = {
-            let mut state = self.state.lock();
-            state.end_claim = Claim::Released(payload);
-            state.end_waker.take()
-        };
-        wake(waker);
-    }
-
-    fn end_claimed(&self) -> bool {
-        matches!(self.state.lock().end_claim, Claim::Claimed)
-    }
-
-    fn end_ready(&self) -> bool {
-        !self.end_claimed()
-    }
-
-    async fn end_released(&self) {
-        std::future::poll_fn(|cx| {
-            let mut state = self.state.lock();
-            if matches!(state.end_claim, Claim::Claimed) {
-                remember(&mut state.end_waker, cx);
-                return Poll::Pending;
-            }
-            Poll::Ready(())
-        })
-        .await;
-    }
-
-    /// The payload; nobody can claim it any more.
-    fn take_end(&self) -> Option<Bytes> {
-        match std::mem::replace(&mut self.state.lock().end_claim, Claim::Released(None)) {
-            Claim::Released(payload) => payload,
-            Claim::Unclaimed | Claim::Claimed => None,
-        }
-    }
-
-    fn was_cancelled(&self) -> bool {
-        self.state.lock().cancelled_at.is_some()
-    }
-
-    fn cancel_how(&self) -> How {
-        let state = self.state.lock();
-        match (state.cancelled_at, state.cancelled_by_deadline) {
-            (Some(_), true) => How::Deadline,
-            (Some(_), false) => How::Cancelled,
-            (None, _) => How::Aborted("the service stopped".to_owned()),
-        }
-    }
-
-    /// The exchange has had its end.
-    fn close(self: &Arc<Self>, how: EndKind) {
-        self.finish(End { payload: None, how }, Some(Failure::Aborted("the exchange is over".to_owned())));
-    }
-
-    /// A frame from the caller.
-    pub(crate) fn on_caller_frame(self: &Arc<Self>, message: Message) {
-        match message.frame {
-            Frame::Data { body, fin } => self.on_data(message.sequence, body, fin),
-            Frame::Credit { cost } => self.on_credit(cost),
-            Frame::Abort { reason } => self.fail(Failure::Aborted(reason)),
-            Frame::Cancel { deadline } => self.on_cancel(deadline),
-            Frame::Heartbeat => self.on_heartbeat(message.sequence),
-            Frame::Revoke => self.on_revoke(),
-            _ => {}
-        }
-    }
-
-    /// The caller wants no more, or its deadline has passed.
-    pub(crate) fn on_cancel(self: &Arc<Self>, deadline: bool) {
-        let waker = {
-            let mut state = self.state.lock();
-            if state.over || state.cancelled_at.is_some() {
-                return;
-            }
-            state.cancelled_at = Some(Instant::now());
-            state.cancelled_by_deadline = deadline;
-            let failure =
-                if deadline { Failure::Deadline } else { Failure::Aborted("the caller cancelled".to_owned()) };
-            state.inflow.fail(failure)
-        };
-        wake(waker);
-        self.cancelled.cancel();
-    }
-
-    /// The caller takes its open back: possible only before the service has begun.
-    fn on_revoke(self: &Arc<Self>) {
-        let revoked = {
-            let mut state = self.state.lock();
-            let revoked = !state.started && !state.over;
-            if revoked {
-                state.cancelled_at = Some(Instant::now());
-            }
-            revoked
-        };
-        if revoked {
-            self.hint(Frame::Revoked);
-            self.close(EndKind::Cancelled);
-        }
     }
 }

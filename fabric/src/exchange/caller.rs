@@ -9,11 +9,12 @@ use http_body_util::BodyExt as _;
 use protocol::{InstanceId, NodeId};
 use tokio::sync::oneshot;
 
+use super::sender::{gather, gather_all, send_body};
 use super::table::Key;
 use super::window::{Failure, Violation, WINDOW_COST};
 use super::{Answer, END_WAIT, Link, Shared, how_of, remember, wake};
 use crate::address::{Identity, Peer, Target};
-use crate::body::{Body, InBody, Start, poll_start};
+use crate::body::{Body, InBody, Start};
 use crate::call::{CallOptions, End, EndKind};
 use crate::error::CallError;
 use crate::frame::{self, Frame, Message, ResponseHead};
@@ -139,24 +140,6 @@ async fn wait_until_up(shared: &Shared, within: Duration) -> Result<(), CallErro
     Err(CallError::Disconnected("the connection to NATS is down".to_owned()))
 }
 
-/// Takes what is there at once. True: that is all, or enough.
-pub(super) async fn gather(body: &mut Body, start: &mut Start, room: usize) -> bool {
-    std::future::poll_fn(|cx| Poll::Ready(poll_start(body, start, room, cx).is_ready())).await
-}
-
-pub(super) async fn gather_all(body: &mut Body, start: &mut Start, room: usize) {
-    std::future::poll_fn(|cx| poll_start(body, start, room, cx)).await;
-}
-
-/// Takes what is there, at least one byte unless the body is at its end.
-async fn gather_some(body: &mut Body, start: &mut Start, room: usize) {
-    std::future::poll_fn(|cx| match poll_start(body, start, room, cx) {
-        Poll::Pending if start.len() == 0 => Poll::Pending,
-        _ => Poll::Ready(()),
-    })
-    .await;
-}
-
 async fn wait_for_head(link: &Arc<Link>, options: &CallOptions, deadline: Instant) -> Result<Bytes, CallError> {
     let accept_until = deadline.min(Instant::now() + options.accept_within);
     match tokio::time::timeout_at(accept_until.into(), link.answer(true)).await {
@@ -197,36 +180,6 @@ async fn pump(link: Arc<Link>, start: Start, body: Body) {
     if let Err(error) = send_body(&link, start, body).await {
         link.hint(Frame::Abort { reason: format!("the request's body failed: {error}") });
         link.fail(Failure::Aborted(format!("the request's body failed: {error}")));
-    }
-}
-
-/// Sends a body, what has been taken of it first, in pieces within the peer's window, with `fin` on the last. Pieces
-/// that are there together go together. Ok also if the peer wants no more.
-pub(super) async fn send_body(link: &Link, mut start: Start, mut body: Body) -> Result<(), crate::BodyError> {
-    loop {
-        tokio::select! {
-            biased;
-            () = gather_some(&mut body, &mut start, frame::FRAME_MAX_BYTES) => {}
-            () = link.stopped() => return Ok(()),
-        }
-        let mut bytes = start.take_bytes();
-        while !bytes.is_empty() {
-            let Some(granted) = link.reserve(bytes.len().min(frame::FRAME_MAX_BYTES)).await else { return Ok(()) };
-            let piece = bytes.split_to(granted);
-            let last = start.fin && bytes.is_empty();
-            link.send_next(Frame::Data { body: piece, fin: last }).await.map_err(|_| crate::BodyError::Lost)?;
-            if last {
-                return Ok(());
-            }
-        }
-        if start.fin {
-            drop(link.send_next(Frame::Data { body: Bytes::new(), fin: true }).await);
-            return Ok(());
-        }
-        if let Some(error) = start.failed {
-            return Err(error);
-        }
-        start = Start::of(start.rest);
     }
 }
 

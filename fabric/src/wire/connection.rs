@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::MissedTickBehavior;
 
 use super::protocol::{self, Operation, parse};
-use super::{Core, Inbound, OUT_KEEP_BYTES};
+use super::{Core, Inbound, OUT_KEEP_BYTES, tls};
 use crate::{FabricConfig, FabricError};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -28,7 +28,7 @@ const MAX_PAYLOAD_MIN_BYTES: usize = 512 * 1024;
 const PORT_DEFAULT: u16 = 4222;
 
 /// Errors of an attempt to connect are only ever shown.
-type Attempt<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(super) type Attempt<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
@@ -106,22 +106,29 @@ async fn connect(url: &str, config: &FabricConfig) -> Attempt<Connected> {
         Some((scheme, _)) => return Err(format!("`{scheme}` is not a scheme of NATS: use nats or tls").into()),
         None => (false, url),
     };
-    let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let stream =
-        if has_port { TcpStream::connect(address).await? } else { TcpStream::connect((address, PORT_DEFAULT)).await? };
+    let with_port = address.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+    let (host, mut stream) = match with_port {
+        Some((host, _)) => (host, TcpStream::connect(address).await?),
+        None => (address, TcpStream::connect((address, PORT_DEFAULT)).await?),
+    };
     stream.set_nodelay(true)?;
     let mut buffer = BytesMut::with_capacity(READ_BUFFER_BYTES);
-    let (mut reader, mut writer) = stream.into_split();
-    let info = greeting(&mut reader, &mut buffer).await?;
-    if secure || info.tls_required {
-        return Err("TLS is not spoken yet: use a nats:// URL of a trusted network".into());
-    }
+    let info = greeting(&mut stream, &mut buffer).await?;
     if !info.headers || info.max_payload < MAX_PAYLOAD_MIN_BYTES {
         return Err(format!("the server must have headers and a max_payload of {MAX_PAYLOAD_MIN_BYTES}").into());
     }
-    writer.write_all(introduction(&info, config)?.as_bytes()).await?;
-    welcome(&mut reader, &mut buffer).await?;
-    Ok(Connected { reader: Box::new(reader), writer: Box::new(writer), buffer })
+    let (reader, writer): (Reader, Writer) = if secure || info.tls_required {
+        let (reader, writer) = tokio::io::split(tls::secure(stream, host).await?);
+        (Box::new(reader), Box::new(writer))
+    } else {
+        let (reader, writer) = stream.into_split();
+        (Box::new(reader), Box::new(writer))
+    };
+    let mut connected = Connected { reader, writer, buffer };
+    connected.writer.write_all(introduction(&info, config)?.as_bytes()).await?;
+    connected.writer.flush().await?;
+    welcome(&mut connected.reader, &mut connected.buffer).await?;
+    Ok(connected)
 }
 
 /// The server speaks first.
@@ -251,6 +258,9 @@ async fn write(core: Arc<Core>, mut writer: Writer) -> String {
         }
         core.drained.notify_waiters();
         if let Err(error) = writer.write_all(&bytes).await {
+            return error.to_string();
+        }
+        if let Err(error) = writer.flush().await {
             return error.to_string();
         }
         if bytes.capacity() > OUT_KEEP_BYTES {
