@@ -103,5 +103,8 @@ fn default_cores() -> u32 {
 }
 
 fn default_memory() -> ByteSize {
-    ByteSize(sys::memory_total() / 2)
+    // Whole units: the default's text must be one that can be read again.
+    let half = sys::memory_total() / 2;
+    let unit = if half >= 1 << 30 { 1 << 30 } else { 1 << 20 };
+    ByteSize(half / unit * unit)
 }
