@@ -151,7 +151,7 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
     /// Run the whole platform on this machine
-    Up(crate::platform::UpArgs),
+    Up(Box<crate::platform::UpArgs>),
     #[command(flatten)]
     Service(crate::platform::ServiceCommand),
 }

@@ -14,6 +14,8 @@ mod new;
 mod runs;
 mod versions;
 
+pub(crate) use login::start_session;
+
 use clap::CommandFactory as _;
 use protocol::api::Page;
 use serde::Serialize;
@@ -65,6 +67,16 @@ pub(crate) async fn run(command: Command, global: &Global) -> Result<(), Failure
         }
         Command::Up(_) | Command::Service(_) => Err(Failure::usage("not a client command")),
     }
+}
+
+/// A key, for `up --check`.
+pub(crate) async fn create_key(
+    client: &Client,
+    name: &str,
+    scopes: Vec<protocol::route::Scope>,
+    function: Option<protocol::Name>,
+) -> Result<protocol::api::Key, Failure> {
+    access::create(client, name.to_owned(), scopes, function, None).await
 }
 
 fn name(project: Option<&Project>) -> Option<String> {

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     let output = output::Output::new(&cli.global);
     let result = match cli.command {
         Command::Up(args) => platform::up(&args, &cli.global),
+        Command::Service(platform::ServiceCommand::CompileArtifact { .. }) => return executor::compile::child_main(),
         Command::Service(service) => platform::service(service, &cli.global),
         command => client_command(command, &cli.global),
     };

@@ -1,39 +1,132 @@
-//! The platform on this machine: `up`, and each service as a hidden subcommand.
+//! The platform on this machine: `up` in one process or as supervised processes, and each service alone.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod check;
+mod child;
+mod data;
+mod embedded;
+mod hello;
+mod nats;
+mod parts;
+mod runtime;
+mod separate;
+mod service;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::args::Global;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
+
+pub(crate) use data::pids;
+pub(crate) use nats::binary as nats_binary;
+pub(crate) use service::ServiceCommand;
 
 /// `up`
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct UpArgs {
     /// The folder with all data
-    #[arg(long, value_name = "DIR", default_value = ".crowdcloud", env = "CROWDCLOUD_DATA")]
-    pub(crate) data: PathBuf,
+    #[arg(long, value_name = "DIR", env = "CROWDCLOUD_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// The address of the one public port (127.0.0.1:8080)
+    #[arg(long, value_name = "ADDR", env = "CROWDCLOUD_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Start, deploy, call, print the answer, stop
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Run each service as a process of its own, started again when it dies or hangs
+    #[arg(long)]
+    pub(crate) separate: bool,
+    /// Executors, with --separate
+    #[arg(long, default_value_t = 1, requires = "separate", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) executors: u16,
+    /// Gateways, with --separate; they share the public port
+    #[arg(long, default_value_t = 1, requires = "separate", value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub(crate) gateways: u16,
+    /// The domain of functions' own hosts (localhost)
+    #[arg(long, value_name = "DOMAIN", env = "CROWDCLOUD_FUNCTIONS_DOMAIN")]
+    pub(crate) functions_domain: Option<String>,
+    /// A NATS server of your own, instead of a child process
+    #[arg(long, value_name = "URL", env = "CROWDCLOUD_NATS_URL")]
+    pub(crate) nats_url: Option<String>,
+    /// The folder with the keys that the server of your own trusts (DATA/keys)
+    #[arg(long, value_name = "DIR", env = "CROWDCLOUD_NATS_KEYS")]
+    pub(crate) nats_keys: Option<PathBuf>,
+    /// The port of the nats-server child (a free one)
+    #[arg(long, value_name = "ADDR", env = "CROWDCLOUD_NATS_LISTEN")]
+    pub(crate) nats_listen: Option<SocketAddr>,
 }
 
-/// The services.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum ServiceCommand {
-    /// The public door
-    #[command(hide = true)]
-    Gateway,
+/// `crowdcloud up`
+pub(crate) fn up(args: &UpArgs, global: &Global) -> Result<(), Failure> {
+    runtime::log(global);
+    let runtime = runtime::build()?;
+    let result = runtime.block_on(async {
+        if args.check { Box::pin(check::run(args, global)).await } else { Box::pin(run(args, global)).await }
+    });
+    runtime.shutdown_background();
+    result
 }
 
-pub(crate) fn up(_args: &UpArgs, _global: &Global) -> Result<(), Failure> {
-    Err(Failure::new(Exit::Platform, "todo", "not yet"))
+/// A service alone.
+pub(crate) fn service(command: ServiceCommand, global: &Global) -> Result<(), Failure> {
+    service::run(command, global)
 }
 
-pub(crate) fn service(_service: ServiceCommand, _global: &Global) -> Result<(), Failure> {
-    Err(Failure::new(Exit::Platform, "todo", "not yet"))
+/// Starts, says what to do next, waits for a signal, stops.
+async fn run(args: &UpArgs, global: &Global) -> Result<(), Failure> {
+    let stop = runtime::stop_on_signals()?;
+    let output = crate::output::Output::new(global);
+    let settings = parts::Settings::read(args, None)?;
+    let spinner = output.spinner("starting");
+    let running = tokio::select! {
+        running = Running::start(settings) => running?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    spinner.finish_and_clear();
+    parts::welcome(&output, running.settings());
+    let ended = running.wait(&stop).await;
+    output.note("stopping");
+    running.stop().await;
+    ended
 }
 
-pub(crate) fn nats_binary() -> Result<PathBuf, Failure> {
-    Err(Failure::new(Exit::Platform, "todo", "not yet"))
+/// A platform that runs.
+enum Running {
+    Embedded(Box<embedded::Embedded>),
+    Separate(Box<separate::Separate>),
 }
 
-pub(crate) fn pids(_data: &Path) -> BTreeMap<String, u32> {
-    BTreeMap::new()
+impl Running {
+    async fn start(settings: parts::Settings) -> Result<Self, Failure> {
+        if settings.args.separate {
+            Ok(Self::Separate(Box::new(Box::pin(separate::Separate::start(settings)).await?)))
+        } else {
+            Ok(Self::Embedded(Box::new(Box::pin(embedded::Embedded::start(settings)).await?)))
+        }
+    }
+
+    fn settings(&self) -> &parts::Settings {
+        match self {
+            Self::Embedded(platform) => &platform.settings,
+            Self::Separate(platform) => &platform.settings,
+        }
+    }
+
+    /// Until the signal, or until a part has ended by itself.
+    async fn wait(&self, stop: &tokio_util::sync::CancellationToken) -> Result<(), Failure> {
+        match self {
+            Self::Embedded(platform) => platform.wait(stop).await,
+            Self::Separate(_) => {
+                stop.cancelled().await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Embedded(platform) => platform.stop().await,
+            Self::Separate(platform) => platform.stop().await,
+        }
+    }
 }

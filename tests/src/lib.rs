@@ -1,1 +1,51 @@
-//! tests
+//! The vocabulary of the platform's tests: start, stop and kill a real platform, run the literal commands of a user,
+//! and find what was built before.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's harness fails loudly")]
+
+mod cli;
+mod platform;
+mod tcp;
+
+use std::path::{Path, PathBuf};
+
+pub use cli::{Cli, Done, DoneExt};
+pub use platform::{Platform, alive, children_of, signal, wait_until};
+pub use tcp::{Answer, http};
+
+/// The `crowdcloud` program: `CROWDCLOUD_BIN`, or the one beside this test.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn program() -> PathBuf {
+    let named = std::env::var_os("CROWDCLOUD_BIN").map(PathBuf::from);
+    let program = named.unwrap_or_else(|| target().join("crowdcloud"));
+    assert!(program.is_file(), "{} is missing: build it with `cargo build --release -p cli`", program.display());
+    program
+}
+
+/// The folder with the programs of this build.
+fn target() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.ancestors().nth(2).map(Path::to_path_buf).unwrap()
+}
+
+/// The folder with the example functions.
+#[must_use]
+pub fn examples() -> PathBuf {
+    let named = std::env::var_os("CROWDCLOUD_EXAMPLES").map(PathBuf::from);
+    named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions-examples"))
+}
+
+/// A built example: `hello`, `probe`, `thumbnail`, `markdown`, `shout`.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn guest(name: &str) -> PathBuf {
+    let path = examples().join(name).join("dist").join(format!("{name}.wasm"));
+    assert!(path.is_file(), "{} is missing: build it with `cargo xtask build-guests`", path.display());
+    path
+}

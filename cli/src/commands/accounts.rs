@@ -1,6 +1,6 @@
 //! Accounts, their members, and invitations.
 
-use protocol::api::{Account, CreateAccount, CreateInvitation, Invitation, Login, Me, Member};
+use protocol::api::{CreateAccount, CreateInvitation, Invitation, Login, Me, Member, Membership};
 
 use crate::args::{Accounts, List, account_kind};
 use crate::context::Context;
@@ -30,11 +30,12 @@ pub(crate) async fn accounts(context: &Context, verb: Option<Accounts>) -> Resul
             let password = prompt::password(output, &password, false)?;
             let login = Login { email, password };
             let (_, session) = super::login::start_session(&context.anonymous()?, "/sessions", &login).await?;
-            let made: Result<Account, Failure> =
+            let made: Result<Membership, Failure> =
                 session.post("/accounts", &CreateAccount { name, kind: account_kind(company) }).await;
             drop(session.delete("/sessions/current").await);
-            let account = made?;
-            output.result(&account, || format!("made the account {}", account.name));
+            let made = made?;
+            let account = &made.account;
+            output.result(&made, || format!("made the account {}", account.name));
             output.note(format!("next: crowdcloud login --account {}", account.name));
             Ok(())
         }

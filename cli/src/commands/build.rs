@@ -1,6 +1,6 @@
-//! Builds a function: the manifest's own command, in its folder.
+//! Builds a function: by the manifest's own command, or, where there is a Cargo.toml, from Rust to a component.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
@@ -27,29 +27,62 @@ pub(crate) async fn build(context: &Context, args: &Build) -> Result<(), Failure
 /// Builds what needs building, and says where the artifact is.
 pub(super) async fn run(output: &Output, project: &Project) -> Result<PathBuf, Failure> {
     let artifact = project.artifact();
-    if let Some(command) = &project.manifest.build {
-        output.note(format!("building {}: {command}", project.manifest.name));
-        let status = Command::new("sh")
-            .args(["-c", command])
-            .current_dir(&project.dir)
-            .stdin(Stdio::null())
-            // The result of this program is not the compiler's chatter.
-            .stdout(std::io::stderr())
-            .status()
-            .await?;
-        if !status.success() {
-            return Err(Failure::new(Exit::Function, "build_failed", format!("`{command}` failed"))
-                .why(format!("{status} in {}", project.dir.display()))
-                .help("its messages are above; correct the code, then try again"));
-        }
+    match &project.manifest.build {
+        Some(command) => by_command(output, project, command).await?,
+        None if project.dir.join("Cargo.toml").is_file() => by_cargo(output, project, &artifact).await?,
+        None => {}
     }
     match std::fs::metadata(&artifact) {
         Ok(metadata) if metadata.is_file() => Ok(artifact),
         _ => Err(Failure::new(Exit::Usage, "no_artifact", format!("There is no artifact at {}", artifact.display()))
             .why(match &project.manifest.build {
                 Some(command) => format!("`{command}` has not made it"),
-                None => "crowdcloud.toml has no `build`, so it must be there already".to_owned(),
+                None => {
+                    "crowdcloud.toml has no `build`, and there is no Cargo.toml: it must be there already".to_owned()
+                }
             })
             .help("correct `artifact` or `build` in crowdcloud.toml")),
     }
+}
+
+/// The manifest's own command.
+async fn by_command(output: &Output, project: &Project, command: &str) -> Result<(), Failure> {
+    output.note(format!("building {}: {command}", project.manifest.name));
+    let status = Command::new("sh")
+        .args(["-c", command])
+        .current_dir(&project.dir)
+        .stdin(Stdio::null())
+        // The result of this program is not the compiler's chatter.
+        .stdout(std::io::stderr())
+        .status()
+        .await?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Function, "build_failed", format!("`{command}` failed"))
+        .why(format!("{status} in {}", project.dir.display()))
+        .help("its messages are above; correct the code, then try again"))
+}
+
+/// From Rust source to a component.
+async fn by_cargo(output: &Output, project: &Project, artifact: &Path) -> Result<(), Failure> {
+    output.note(format!("building {} with cargo", project.manifest.name));
+    let (output, dir, artifact) = (output.clone(), project.dir.clone(), artifact.to_owned());
+    let built = tokio::task::spawn_blocking(move || {
+        let toolchain = componentize::Toolchain::find(&|step| output.note(step)).map_err(|error| {
+            Failure::new(Exit::Platform, "no_toolchain", "There is no compiler for wasm here").why(error)
+        })?;
+        let module = componentize::build(&toolchain, &dir).map_err(|error| {
+            Failure::new(Exit::Function, "build_failed", "The function could not be built")
+                .why(error)
+                .help("its messages are above; correct the code, then try again")
+        })?;
+        let component = componentize::component(&std::fs::read(module)?)
+            .map_err(|error| Failure::new(Exit::Function, "build_failed", "No component could be made").why(error))?;
+        if let Some(folder) = artifact.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(&artifact, component).map_err(Failure::from)
+    });
+    built.await.map_err(|error| Failure::new(Exit::Platform, "build_failed", "The build broke off").why(error))?
 }

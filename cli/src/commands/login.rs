@@ -113,7 +113,7 @@ pub(crate) fn token(context: &Context) -> Result<(), Failure> {
 }
 
 /// Signs up or logs in; the answer sets the session's cookie.
-pub(super) async fn start_session(
+pub(crate) async fn start_session(
     client: &Client,
     path: &str,
     body: &impl serde::Serialize,

@@ -1,81 +1,81 @@
-//! What runs wrote: of one run, or the newest of a function; `-f` goes on with what comes.
+//! What runs wrote: of one run, or of a function's runs; `-f` goes on with what comes.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use protocol::RunId;
-use protocol::Timestamp;
 use protocol::api::Page;
 use protocol::node::{LogLine, LogStream};
+use reqwest::Method;
 
 use super::functions::path;
 use crate::args::Logs;
 use crate::client::{Client, segment};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
-/// How often `-f` asks.
+/// How often `-f` asks for a run's lines.
 const POLL_EVERY: Duration = Duration::from_millis(500);
-/// Lines asked for at once.
-const PAGE_LINES: u32 = 500;
-/// Lines remembered by `-f`, so that none is shown twice.
-const SEEN_MAX: usize = 20_000;
-/// `-f` asks for lines a little older than the newest: nodes send at their own pace.
-const OVERLAP: Duration = Duration::from_secs(10);
+/// How long a stream of lines may last.
+const FOLLOW_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The longest line that is read.
+const LINE_MAX: usize = 1024 * 1024;
 
 /// `logs`
 pub(crate) async fn logs(context: &Context, args: &Logs) -> Result<(), Failure> {
     let client = context.client()?;
-    let run: Option<RunId> = args.target.parse().ok();
-    let base = match run {
-        Some(run) => format!("/invocations/{run}/logs"),
-        None => format!("{}/logs", path(&args.target)),
-    };
-    let mut since = args.since.map(|age| Timestamp(Timestamp::now().0.saturating_sub_unsigned(age.0)));
-    let mut seen = HashMap::new();
+    match args.target.parse::<RunId>() {
+        Ok(run) => of_run(context, &client, run, args.follow).await,
+        Err(_) => of_function(context, &client, args).await,
+    }
+}
+
+/// One run's lines; they may come a little after its end.
+async fn of_run(context: &Context, client: &Client, run: RunId, follow: bool) -> Result<(), Failure> {
+    let mut shown = 0;
     loop {
-        for line in fetch(&client, &base, since).await? {
-            if seen.insert((line.run, line.sequence), line.at).is_none() {
-                show(context, run.is_none(), &line);
-                since = since.max(Some(line.at));
-            }
+        let page: Page<LogLine> = client.get(&format!("/invocations/{run}/logs")).await?;
+        for line in page.items.iter().skip(shown) {
+            show(context, false, line);
         }
-        if !args.follow {
-            if seen.is_empty() {
+        shown = shown.max(page.items.len());
+        if !follow {
+            if shown == 0 {
                 context.output.note("nothing there yet");
             }
             return Ok(());
-        }
-        let overlap = u64::try_from(OVERLAP.as_millis()).unwrap_or(0);
-        since = since.map(|newest| newest.min(Timestamp(Timestamp::now().0.saturating_sub_unsigned(overlap))));
-        if seen.len() > SEEN_MAX {
-            seen.retain(|_, at| Some(*at) >= since);
         }
         tokio::time::sleep(POLL_EVERY).await;
     }
 }
 
-/// All lines since then, oldest first.
-async fn fetch(client: &Client, base: &str, since: Option<Timestamp>) -> Result<Vec<LogLine>, Failure> {
-    let mut lines = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut at = format!("{base}?limit={PAGE_LINES}");
-        if let Some(since) = since {
-            at.push_str(&format!("&since={}", segment(&since.to_string())));
+/// A function's lines, as a stream.
+async fn of_function(context: &Context, client: &Client, args: &Logs) -> Result<(), Failure> {
+    let mut at = format!("{}/logs?follow={}", path(&args.target), args.follow);
+    if let Some(since) = args.since {
+        at.push_str(&format!("&since={}", segment(&since.to_string())));
+    }
+    let response = client.send(client.api(Method::GET, &at).timeout(FOLLOW_MAX)).await?;
+    let mut pieces = response.bytes_stream();
+    let mut text = Vec::new();
+    let mut none = true;
+    while let Some(piece) = pieces.next().await {
+        text.extend_from_slice(&piece.map_err(|error| client.lost(&error))?);
+        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = text.drain(..=end).collect();
+            if let Ok(line) = serde_json::from_slice::<LogLine>(&line) {
+                none = false;
+                show(context, true, &line);
+            }
         }
-        if let Some(cursor) = &cursor {
-            at.push_str(&format!("&cursor={}", segment(cursor)));
-        }
-        let page: Page<LogLine> = client.get(&at).await?;
-        lines.extend(page.items);
-        match page.next {
-            Some(next) if lines.len() < SEEN_MAX => cursor = Some(next),
-            _ => break,
+        if text.len() > LINE_MAX {
+            return Err(Failure::new(Exit::Platform, "unexpected_answer", "A line of the log does not end"));
         }
     }
-    lines.sort_by_key(|line| (line.at, line.run, line.sequence));
-    Ok(lines)
+    if none {
+        context.output.note("nothing there yet");
+    }
+    Ok(())
 }
 
 /// One line: as NDJSON, or for people.

@@ -1,0 +1,189 @@
+//! The whole platform in one process. The parts share nothing but the fabric and the store's folder; the local node
+//! has exactly a lender's credentials, on a connection of its own.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fabric::Identity;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::nats::{Nats, connect};
+use super::parts::{Settings, parse};
+use crate::failure::{Exit, Failure};
+
+/// How long all parts may take to become ready.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long the gateway may drain, then the other parts.
+const GATEWAY_STOPS_WITHIN: Duration = Duration::from_millis(2500);
+const PARTS_STOP_WITHIN: Duration = Duration::from_millis(1000);
+const NATS_STOPS_WITHIN: Duration = Duration::from_millis(1000);
+
+/// A running platform.
+pub(crate) struct Embedded {
+    pub(crate) settings: Settings,
+    nats: Nats,
+    gateway: Part,
+    others: Vec<Part>,
+    /// Cancelled when a part has ended by itself.
+    broken: CancellationToken,
+}
+
+/// One service in this process.
+struct Part {
+    name: &'static str,
+    stop: CancellationToken,
+    /// One task: the service, which says why it has ended.
+    task: JoinSet<()>,
+    ended: std::sync::Arc<std::sync::Mutex<Option<String>>>,
+}
+
+impl Part {
+    /// Starts a service; whenever it ends without being asked to, `broken` is cancelled.
+    fn start<E: std::fmt::Display>(
+        name: &'static str,
+        stop: CancellationToken,
+        broken: CancellationToken,
+        service: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) -> Self {
+        let ended = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let (why, asked) = (ended.clone(), stop.clone());
+        let mut task = JoinSet::new();
+        let service = Box::pin(service);
+        task.spawn(async move {
+            let result = service.await;
+            if !asked.is_cancelled() {
+                let text = result.err().map_or_else(|| "it has ended".to_owned(), |error| error.to_string());
+                *why.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(text);
+                broken.cancel();
+            }
+        });
+        Self { name, stop, task, ended }
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        let why = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()?;
+        Some(Failure::new(Exit::Platform, "part_failed", format!("The {} cannot go on", self.name)).why(why))
+    }
+
+    async fn stop(mut self, within: Duration) {
+        self.stop.cancel();
+        if tokio::time::timeout(within, self.task.join_next()).await.is_err() {
+            tracing::warn!(part = self.name, "did not stop in time");
+        }
+    }
+}
+
+impl Embedded {
+    /// Starts everything; returns when it can be used.
+    pub(crate) async fn start(mut settings: Settings) -> Result<Self, Failure> {
+        let listener = tokio::net::TcpListener::from_std(settings.bind()?)?;
+        let nats = Nats::start(&settings).await?;
+        write_pids(&settings, &nats);
+        let store = store::Store::disk(settings.data.join("chunks"))
+            .map_err(|error| Failure::new(Exit::Platform, "store", "The store cannot be opened").why(error))?;
+        let broken = CancellationToken::new();
+        let mut waiting = Vec::new();
+        let mut ready = || {
+            let (sender, receiver) = oneshot::channel();
+            waiting.push(receiver);
+            sender
+        };
+
+        let mut config: control_plane::Config = parse("control-plane", settings.control_plane())?;
+        let node = settings.data.node(1)?;
+        config.local_nodes = vec![super::service::local_node(node, "local-1")];
+        let fabrics = control_plane::ControlFabrics {
+            core: nats.core("control-plane").await?,
+            nodes: nats.core("control-plane for nodes").await?,
+        };
+        let stop = CancellationToken::new();
+        let service = control_plane::serve(config, fabrics, store.clone(), ready(), stop.clone());
+        let control_plane = Part::start("control plane", stop, broken.clone(), service);
+
+        let config: executor::Config = parse("executor", settings.executor(1)?)?;
+        let credentials = nats
+            .authority
+            .node_user(node)
+            .map_err(|error| Failure::new(Exit::Platform, "nats", "The local node has no credentials").why(error))?;
+        let fabric = connect(&nats.url, credentials, Identity::Node(node), "node local-1").await?;
+        let stop = CancellationToken::new();
+        let service = executor::serve(config, fabric, ready(), stop.clone());
+        let executor = Part::start("local node", stop, broken.clone(), service);
+
+        let config: gateway::Config = parse("gateway", settings.gateway(1))?;
+        let fabrics =
+            gateway::Fabrics { core: nats.core("gateway").await?, nodes: nats.core("gateway for nodes").await? };
+        let stop = CancellationToken::new();
+        let service = gateway::serve(config, listener, fabrics, store, ready(), stop.clone());
+        let gateway = Part::start("gateway", stop, broken.clone(), service);
+
+        let platform = Self { settings, nats, gateway, others: vec![executor, control_plane], broken };
+        match platform.ready(waiting).await {
+            Ok(()) => Ok(platform),
+            Err(failure) => {
+                platform.stop().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn ready(&self, waiting: Vec<oneshot::Receiver<()>>) -> Result<(), Failure> {
+        let all = async {
+            for part in waiting {
+                if part.await.is_err() {
+                    // It has ended: the reason follows at once.
+                    self.broken.cancelled().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = all => Ok(()),
+            () = self.broken.cancelled() => Err(self.why_broken()),
+            () = tokio::time::sleep(READY_WITHIN) => {
+                Err(Failure::new(Exit::Timeout, "not_ready", "The platform did not become ready within a minute")
+                    .help("try again with -v to see what it waits for"))
+            }
+        }
+    }
+
+    fn why_broken(&self) -> Failure {
+        let parts = self.others.iter().chain([&self.gateway]);
+        let known = parts.filter_map(Part::failure).next();
+        known.unwrap_or_else(|| Failure::new(Exit::Platform, "part_failed", "A part of the platform cannot go on"))
+    }
+
+    /// Until the signal, or until a part has ended by itself.
+    pub(crate) async fn wait(&self, stop: &CancellationToken) -> Result<(), Failure> {
+        let mut pid = self.nats.pid();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.broken.cancelled() => return Err(self.why_broken()),
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+            if pid != self.nats.pid() {
+                pid = self.nats.pid();
+                write_pids(&self.settings, &self.nats);
+            }
+        }
+    }
+
+    /// Drains the gateway, then stops what it needs, NATS last.
+    pub(crate) async fn stop(self) {
+        self.gateway.stop(GATEWAY_STOPS_WITHIN).await;
+        let others = self.others.into_iter().map(|part| part.stop(PARTS_STOP_WITHIN));
+        futures::future::join_all(others).await;
+        drop(tokio::time::timeout(NATS_STOPS_WITHIN, self.nats.stop()).await);
+        drop(self.settings);
+    }
+}
+
+fn write_pids(settings: &Settings, nats: &Nats) {
+    let mut pids = BTreeMap::from([("up".to_owned(), std::process::id())]);
+    if let Some(pid) = nats.pid() {
+        pids.insert("nats-server".to_owned(), pid);
+    }
+    super::data::write_pids(&settings.data.join("run/pids.json"), &pids);
+}

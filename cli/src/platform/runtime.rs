@@ -1,0 +1,60 @@
+//! The runtime, the log and the signals of servers.
+
+use std::io::IsTerminal as _;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::Global;
+use crate::failure::Failure;
+
+/// Threads that run tasks, at most: the work is short; guests have threads of their own.
+const WORKERS_MAX: usize = 8;
+/// Threads for blocking calls, at most: files and the database.
+const BLOCKING_MAX: usize = 64;
+
+/// One runtime for everything in the process.
+pub(crate) fn build() -> Result<tokio::runtime::Runtime, Failure> {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(cores.clamp(2, WORKERS_MAX))
+        .max_blocking_threads(BLOCKING_MAX)
+        .thread_keep_alive(std::time::Duration::from_secs(5))
+        .build()?;
+    Ok(runtime)
+}
+
+/// Logs to standard error: `RUST_LOG`, else warnings, else more with `-v`.
+pub(crate) fn log(global: &Global) {
+    let default = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color).try_init());
+}
+
+/// Cancelled by the first Ctrl-C or SIGTERM; the second ends the process at once.
+pub(crate) fn stop_on_signals() -> Result<CancellationToken, Failure> {
+    let token = CancellationToken::new();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = token.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if stop.is_cancelled() {
+                std::process::exit(130);
+            }
+            stop.cancel();
+        }
+    });
+    Ok(token)
+}

@@ -1,0 +1,146 @@
+//! The platform as supervised processes of this very binary: the shape of a cluster, on one machine.
+//!
+//! The parent owns the public socket and hands it to the gateways, so connections wait while one starts again.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric::Credentials;
+use tokio::task::AbortHandle;
+
+use super::child::{Child, Spec};
+use super::data::write_private;
+use super::nats::{Nats, write_credentials};
+use super::parts::Settings;
+use crate::failure::{Exit, Failure};
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const GATEWAYS_STOP_WITHIN: Duration = Duration::from_millis(2500);
+const OTHERS_STOP_WITHIN: Duration = Duration::from_millis(1000);
+const NATS_STOPS_WITHIN: Duration = Duration::from_millis(1000);
+/// How often `pids.json` is brought up to date.
+const PIDS_EVERY: Duration = Duration::from_millis(50);
+
+/// A running platform.
+pub(crate) struct Separate {
+    pub(crate) settings: Settings,
+    nats: Arc<Nats>,
+    children: Arc<Vec<Child>>,
+    pids: AbortHandle,
+}
+
+impl Separate {
+    /// Starts everything; returns when it can be used.
+    pub(crate) async fn start(mut settings: Settings) -> Result<Self, Failure> {
+        let listener = Arc::new(settings.bind()?);
+        let nats = Arc::new(Nats::start(&settings).await?);
+        let mut children = Vec::new();
+        let nodes: Vec<_> = (1..=settings.args.executors)
+            .map(|number| Ok((number, settings.data.node(number)?)))
+            .collect::<Result<_, Failure>>()?;
+
+        let mut line = core_line(&settings, &nats, "control-plane", "control-plane")?;
+        line.extend(settings.control_plane());
+        for (number, node) in &nodes {
+            line.push("--local-node".into());
+            line.push(format!("{node}=local-{number}").into());
+        }
+        children.push(Child::start(Spec { name: "control-plane".to_owned(), arguments: line, listener: None })?);
+
+        for (number, node) in &nodes {
+            let name = format!("executor-{number}");
+            let credentials = nats.authority.node_user(*node).map_err(|error| {
+                Failure::new(Exit::Platform, "nats", "The local node has no credentials").why(error)
+            })?;
+            let mut line: Vec<OsString> = vec!["executor".into()];
+            line.extend(connection(&settings, &nats, &name, &credentials)?);
+            line.extend(settings.executor(*number)?);
+            children.push(Child::start(Spec { name, arguments: line, listener: None })?);
+        }
+        for number in 1..=settings.args.gateways {
+            let name = format!("gateway-{number}");
+            let mut line = core_line(&settings, &nats, "gateway", &name)?;
+            line.push("--listen-stdin".into());
+            line.extend(settings.gateway(number));
+            children.push(Child::start(Spec { name, arguments: line, listener: Some(listener.clone()) })?);
+        }
+
+        let children = Arc::new(children);
+        let pids = tokio::spawn(keep_pids(settings.data.join("run/pids.json"), nats.clone(), children.clone()));
+        let platform = Self { settings, nats, children, pids: pids.abort_handle() };
+        let ready = futures::future::join_all(platform.children.iter().map(Child::ready));
+        if tokio::time::timeout(READY_WITHIN, ready).await.is_err() {
+            platform.stop().await;
+            return Err(Failure::new(Exit::Timeout, "not_ready", "The platform did not become ready within a minute")
+                .help("its processes' messages are above; try again with -v"));
+        }
+        Ok(platform)
+    }
+
+    /// Drains the gateways, then stops what they need, NATS last.
+    pub(crate) async fn stop(self) {
+        self.pids.abort();
+        while Arc::strong_count(&self.children) > 1 {
+            tokio::task::yield_now().await;
+        }
+        let Ok(children) = Arc::try_unwrap(self.children) else { return };
+        let (gateways, others): (Vec<_>, Vec<_>) =
+            children.into_iter().partition(|child| child.name.starts_with("gateway"));
+        futures::future::join_all(gateways.into_iter().map(|child| child.stop(GATEWAYS_STOP_WITHIN))).await;
+        futures::future::join_all(others.into_iter().map(|child| child.stop(OTHERS_STOP_WITHIN))).await;
+        if let Ok(nats) = Arc::try_unwrap(self.nats) {
+            drop(tokio::time::timeout(NATS_STOPS_WITHIN, nats.stop()).await);
+        }
+    }
+}
+
+/// The command line of a process of the core.
+fn core_line(settings: &Settings, nats: &Nats, command: &str, name: &str) -> Result<Vec<OsString>, Failure> {
+    let credentials = nats
+        .authority
+        .core_user(name)
+        .map_err(|error| Failure::new(Exit::Platform, "nats", format!("{name} has no credentials")).why(error))?;
+    let mut line: Vec<OsString> = vec![command.into()];
+    line.extend(connection(settings, nats, name, &credentials)?);
+    line.push("--chunks".into());
+    line.push(settings.data.join("chunks").into());
+    Ok(line)
+}
+
+/// How a process reaches NATS; its credentials are in a file of its own.
+fn connection(
+    settings: &Settings,
+    nats: &Nats,
+    name: &str,
+    credentials: &Credentials,
+) -> Result<[OsString; 6], Failure> {
+    let file = settings.data.join("run").join(format!("{name}.creds"));
+    write_private(&file, write_credentials(credentials).as_bytes())?;
+    let nats_url = nats.url.clone();
+    Ok([
+        "--connect".into(),
+        nats_url.into(),
+        "--credentials".into(),
+        file.into(),
+        "--instance-name".into(),
+        name.to_owned().into(),
+    ])
+}
+
+/// Writes `pids.json` whenever a process is another one.
+async fn keep_pids(file: PathBuf, nats: Arc<Nats>, children: Arc<Vec<Child>>) {
+    let mut written = BTreeMap::new();
+    loop {
+        let mut pids = BTreeMap::from([("up".to_owned(), std::process::id())]);
+        pids.extend(nats.pid().map(|pid| ("nats-server".to_owned(), pid)));
+        pids.extend(children.iter().filter_map(|child| Some((child.name.clone(), child.pid()?))));
+        if pids != written {
+            super::data::write_pids(&file, &pids);
+            written = pids;
+        }
+        tokio::time::sleep(PIDS_EVERY).await;
+    }
+}

@@ -1,0 +1,62 @@
+//! What scripts rely on: standard output alone, JSON, exit statuses, no prompts, one place for settings.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use tests::{Cli, Platform};
+
+#[test]
+fn what_scripts_rely_on() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+
+    // The file with the key is private, and its key goes to no other server.
+    let mode = std::fs::metadata(ada.config()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let elsewhere = ada.run("--url http://127.0.0.1:1 whoami");
+    assert_eq!(elsewhere.status, 3, "{elsewhere:?}");
+    assert!(elsewhere.stderr.contains("not logged in at http://127.0.0.1:1"), "{elsewhere:?}");
+
+    // Exit statuses and error forms.
+    ada.fails("functions show nothing", 4, "function_not_found");
+    ada.fails("keys create x --scope invoke --function nothing", 4, "function_not_found");
+    ada.fails("functions create Not_A_Name", 2, "invalid_name");
+    ada.ok("functions create taken");
+    ada.fails("functions create taken", 5, "name_taken");
+    assert_eq!(ada.run("--nonsense").status, 2);
+    let done = ada.run("functions show nothing --json");
+    let problem: serde_json::Value = serde_json::from_str(&done.stderr).unwrap();
+    assert_eq!((problem["code"].as_str(), problem["status"].as_u64()), (Some("function_not_found"), Some(404)));
+    assert!(done.stdout.is_empty(), "{done:?}");
+    let done = ada.run("functions --nonsense --json");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&done.stderr).unwrap()["code"], "usage");
+
+    // Lists are one object; without a terminal there is neither prompt nor colour.
+    let list = ada.json("functions list");
+    assert!(list["items"].is_array() && list["next"].is_null(), "{list}");
+    let done = ada.run("functions delete taken");
+    assert_eq!(done.status, 2, "{done:?}");
+    assert!(done.stderr.contains("--yes") && !done.stderr.contains('\x1b'), "{done:?}");
+    assert_eq!(ada.run("signup --email x@example.com --account-name xx").status, 2);
+
+    // A dry run changes nothing.
+    let plan = ada.json(&format!("deploy {} --name hello --dry-run", tests::guest("hello").display()));
+    assert_eq!(plan["create"], true);
+    ada.fails("functions show hello", 4, "function_not_found");
+
+    // The environment before the user's file; a flag before the environment.
+    let key = ada.token();
+    let nobody = Cli::at(&platform.url);
+    assert_eq!(nobody.run("whoami").status, 3);
+    assert_eq!(nobody.shell(&format!("CROWDCLOUD_KEY={key} crowdcloud whoami")).status, 0);
+    let done = ada.shell("CROWDCLOUD_URL=http://127.0.0.1:1 crowdcloud functions --url \"$CROWDCLOUD_URL\"");
+    assert_eq!(done.status, 3, "{done:?}");
+    assert!(ada.ok("completion bash").contains("crowdcloud"));
+}
+
+#[test]
+fn a_manifest_with_an_unknown_key_says_which_was_meant() {
+    let nobody = Cli::at("http://127.0.0.1:1");
+    std::fs::write(nobody.work().join("crowdcloud.toml"), "name = 'x1'\nartefact = 'x.wasm'\n").unwrap();
+    let said = nobody.fails("deploy .", 2, "manifest");
+    assert!(said.contains("unknown key `artefact`") && said.contains("did you mean `artifact`?"), "{said}");
+}

@@ -1,0 +1,147 @@
+//! 200 requests a second while processes are killed and stopped: every request ends by its deadline in success or a
+//! catalogued error, and five seconds after each fault all is well again, without our help.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tests::{Platform, signal};
+
+/// Requests in a second.
+const RATE: u32 = 200;
+/// The function's own deadline, and what a client's clock may add.
+const DEADLINE: Duration = Duration::from_secs(5);
+const SLACK: Duration = Duration::from_millis(700);
+/// After a fault errors are allowed for so long, and then not for so long.
+const HEALS_WITHIN: Duration = Duration::from_secs(5);
+const WELL_FOR: Duration = Duration::from_secs(10);
+/// Each kind of process is killed and stopped so often; `CROWDCLOUD_FAULT_ROUNDS` says more.
+const ROUNDS: u32 = 1;
+const KINDS: [&str; 4] = ["executor", "nats-server", "gateway", "control-plane"];
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    Success,
+    /// A catalogued error.
+    Refused(String),
+    /// No whole answer: the gateway that held the connection was killed.
+    Cut(String),
+    /// Something else, which must not be.
+    Wrong(String),
+}
+
+#[derive(Debug, Clone)]
+struct Ended {
+    began: Instant,
+    took: Duration,
+    end: End,
+}
+
+#[test]
+fn faults_of_every_kind_heal_by_themselves() {
+    let rounds = std::env::var("CROWDCLOUD_FAULT_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
+    let platform = Platform::start_separate(3, 1);
+    let ada = platform.user("ada");
+    ada.deploy("hello", "--timeout 5s --concurrency 1000");
+    let url = format!("{}/f/ada/hello", platform.url);
+    let key = ada.token();
+    let ended = Arc::new(Mutex::new(Vec::new()));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let load = runtime.spawn(load(url, key, ended.clone()));
+    std::thread::sleep(Duration::from_secs(3));
+
+    let mut gateway_faults = Vec::new();
+    for round in 0..rounds {
+        for kind in KINDS {
+            for which in [Signal::KILL, Signal::STOP] {
+                let name = match kind {
+                    "executor" => format!("executor-{}", round % 3 + 1),
+                    "gateway" => "gateway-1".to_owned(),
+                    other => other.to_owned(),
+                };
+                let pid = platform.pid_of(&name);
+                let at = Instant::now();
+                signal(pid, which);
+                if kind == "gateway" {
+                    gateway_faults.push(at);
+                }
+                std::thread::sleep(HEALS_WITHIN + WELL_FOR);
+                report(&format!("{which:?} of {name}"), at, &ended.lock().unwrap());
+                assert_ne!(platform.pid_of(&name), pid, "{name} has not been started again");
+            }
+        }
+    }
+    // The last requests end.
+    load.abort();
+    std::thread::sleep(DEADLINE + SLACK);
+    let ended = ended.lock().unwrap().clone();
+    eprintln!(
+        "{} requests, {} of them successes",
+        ended.len(),
+        ended.iter().filter(|one| one.end == End::Success).count()
+    );
+    let near_gateway_fault =
+        |at: Instant| gateway_faults.iter().any(|fault| at + DEADLINE > *fault && at < *fault + HEALS_WITHIN);
+    for one in &ended {
+        assert!(one.took <= DEADLINE + SLACK, "it took {:?}: {:?}", one.took, one.end);
+        match &one.end {
+            End::Wrong(what) => panic!("neither success nor a catalogued error: {what}"),
+            End::Cut(why) => assert!(near_gateway_fault(one.began), "cut without a fault of the gateway: {why}"),
+            End::Success | End::Refused(_) => {}
+        }
+    }
+}
+
+/// What happened after a fault: prints it, and insists that all was well in time.
+fn report(fault: &str, at: Instant, ended: &[Ended]) {
+    let after: Vec<&Ended> = ended.iter().filter(|one| one.began >= at).collect();
+    let errors: Vec<&&Ended> = after.iter().filter(|one| one.end != End::Success).collect();
+    let last = errors.iter().map(|one| one.began - at).max().unwrap_or_default();
+    let mut kinds = std::collections::BTreeMap::new();
+    for one in &errors {
+        *kinds.entry(format!("{:?}", one.end).chars().take(60).collect::<String>()).or_insert(0) += 1;
+    }
+    eprintln!("{fault}: {} requests, {} errors, the last after {last:?}: {kinds:?}", after.len(), errors.len());
+    let late: Vec<_> = errors.iter().filter(|one| one.began - at > HEALS_WITHIN).take(5).collect();
+    assert!(late.is_empty(), "{fault}: errors after {HEALS_WITHIN:?}: {late:?}");
+    assert!(after.len() > 1000, "{fault}: only {} requests in 15 s", after.len());
+}
+
+/// Requests at a fixed rate, whatever becomes of them.
+async fn load(url: String, key: String, ended: Arc<Mutex<Vec<Ended>>>) {
+    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(64).build().unwrap();
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / RATE);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+    loop {
+        ticks.tick().await;
+        let (client, url, key, ended) = (client.clone(), url.clone(), key.clone(), ended.clone());
+        tokio::spawn(async move {
+            let began = Instant::now();
+            let end = tokio::time::timeout(DEADLINE + SLACK * 2, one(&client, &url, &key)).await;
+            let end = end.unwrap_or_else(|_| End::Wrong("no answer by the deadline".to_owned()));
+            ended.lock().unwrap().push(Ended { began, took: began.elapsed(), end });
+        });
+    }
+}
+
+async fn one(client: &reqwest::Client, url: &str, key: &str) -> End {
+    let response = match client.get(url).bearer_auth(key).send().await {
+        Ok(response) => response,
+        Err(error) => return End::Cut(format!("{error:?}")),
+    };
+    let status = response.status().as_u16();
+    let body = match response.bytes().await {
+        Ok(body) => body,
+        Err(error) => return End::Cut(format!("{error:?}")),
+    };
+    if status == 200 {
+        return if body.starts_with(b"Hello") { End::Success } else { End::Wrong(format!("{body:?}")) };
+    }
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    match serde_json::from_value::<protocol::Code>(problem["code"].clone()) {
+        Ok(protocol::Code::Internal) | Err(_) => End::Wrong(format!("{status}: {}", String::from_utf8_lossy(&body))),
+        Ok(code) if code.status() == status => End::Refused(code.as_str().to_owned()),
+        Ok(code) => End::Wrong(format!("{code} with {status}")),
+    }
+}

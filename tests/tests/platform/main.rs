@@ -1,0 +1,13 @@
+//! The whole platform, booted for real: what a user does, what goes wrong, what survives.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod bad_input;
+mod command_line;
+mod consistency;
+mod faults;
+mod journeys;
+mod lifecycle;
+mod metering;
+mod privacy;
+mod run_path;

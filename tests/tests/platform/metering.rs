@@ -1,0 +1,72 @@
+//! What is recorded is what was used; every call has a settled receipt.
+
+use std::time::Duration;
+
+use tests::{Platform, wait_until};
+
+use crate::run_path::{get, plain, send};
+
+#[test]
+fn a_run_is_recorded_within_ten_percent() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    ada.deploy("probe", "--timeout 20s --memory 128MiB");
+    let key = ada.token();
+    let url = format!("{}/f/ada/probe/burn?ms=200&mib=64&n=1000000", platform.url);
+    let answer = send("POST", &url, Some(&key), "", &[b'x'; 10_000]);
+    assert_eq!((answer.status, plain(&answer).len()), (200, 1_000_000));
+    let run = answer.header("x-crowdcloud-run").unwrap().to_owned();
+    let shown = settled(&ada, &run);
+    let number = |value: &serde_json::Value| -> f64 {
+        value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_default()
+    };
+    let usage = &shown["usage"];
+    let near = |what: &str, expected: f64| {
+        let found = number(&usage[what]);
+        assert!((found - expected).abs() <= expected * 0.1, "{what} is {found}, not {expected}: {shown}");
+    };
+    near("cpu_us", 200_000.0);
+    near("memory_peak", 64.0 * 1024.0 * 1024.0);
+    near("bytes_out", 1_000_000.0);
+    assert!(number(&usage["wall_us"]) >= 190_000.0, "{shown}");
+    // The gateway's wall time is what this side measured.
+    let (gateway, here) = (number(&shown["wall_us"]), answer.took.as_secs_f64() * 1e6);
+    assert!(gateway <= here * 1.02 && gateway >= here * 0.7, "{gateway} beside {here}");
+}
+
+#[test]
+fn every_call_has_a_settled_receipt() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    ada.deploy("probe", "--timeout 1s");
+    let key = ada.token();
+    let mut runs = Vec::new();
+    for path in ["/", "/trap", "/sleep?ms=3000", "/no-response", "/status/500", "/bytes?n=100000"] {
+        for _ in 0..5 {
+            let answer = get(&format!("{}/f/ada/probe{path}", platform.url), Some(&key));
+            runs.push((answer.header("x-crowdcloud-run").unwrap().to_owned(), path, answer.status));
+        }
+    }
+    for (run, path, status) in runs {
+        let shown = settled(&ada, &run);
+        assert_eq!(shown["status"].as_u64(), Some(u64::from(status)), "{path}: {shown}");
+        let outcome = shown["outcome"].as_str().unwrap();
+        let expected = match path {
+            "/trap" | "/no-response" => "failed",
+            "/sleep?ms=3000" => "timed_out",
+            _ => "succeeded",
+        };
+        assert_eq!(outcome, expected, "{path}: {shown}");
+    }
+}
+
+/// The run, once both halves agree.
+pub(crate) fn settled(cli: &tests::Cli, run: &str) -> serde_json::Value {
+    let mut shown = serde_json::Value::Null;
+    wait_until(&format!("{run} is settled"), Duration::from_secs(15), || {
+        let done = cli.run(&format!("invocations show {run} --json"));
+        shown = serde_json::from_str(&done.text()).unwrap_or_default();
+        shown["settled"] == true
+    });
+    shown
+}

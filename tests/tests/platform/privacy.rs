@@ -1,0 +1,79 @@
+//! Who may call, and what a function may see.
+
+use tests::Platform;
+
+use crate::run_path::{get, plain, send};
+
+#[test]
+fn functions_are_private_by_default() {
+    let platform = Platform::start();
+    let (ada, eve) = (platform.user("ada"), platform.user("eve"));
+    ada.deploy("hello", "");
+    let url = format!("{}/f/ada/hello", platform.url);
+    assert_eq!(get(&url, Some(&ada.token())).status, 200);
+    let refused = get(&url, None);
+    assert_eq!(refused.status, 401, "{refused:?}");
+    // Another account's private function is not there at all, and no other than one that does not exist.
+    let foreign = get(&url, Some(&eve.token()));
+    let missing = get(&format!("{}/f/ada/nothing", platform.url), Some(&eve.token()));
+    assert_eq!((foreign.status, missing.status), (404, 404), "{foreign:?} {missing:?}");
+    assert!(String::from_utf8_lossy(&foreign.body).contains("function_not_found"), "{foreign:?}");
+    for bad in ["cck_nonsense", "cck_00000000000000000000000000000000_0000", "nonsense"] {
+        let answer = get(&url, Some(bad));
+        assert_eq!(answer.status, 401, "{bad}: {answer:?}");
+    }
+    assert_eq!(ada.run("invoke eve/hello").status, 4);
+    ada.ok("functions set hello --public");
+    assert_eq!(get(&url, None).status, 200);
+    ada.ok("functions set hello --private");
+    assert_eq!(get(&url, None).status, 401);
+}
+
+#[test]
+fn keys_and_cookies_of_ours_never_reach_a_function() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    ada.deploy("probe", "--public");
+    let key = ada.token();
+    let url = format!("{}/f/ada/probe/headers", platform.url);
+    let sent = "cookie: cc_session=secret-session; theirs=1\r\nx-crowdcloud-ticket: forged\r\n\
+                x-crowdcloud-account: ada\r\nx-mine: yes\r\n";
+    let seen = String::from_utf8_lossy(&plain(&send("GET", &url, Some(&key), sent, b""))).to_lowercase();
+    assert!(seen.contains("x-mine: yes"), "{seen}");
+    for secret in ["cck_", "secret-session", "forged", "x-crowdcloud-ticket", "x-crowdcloud-account"] {
+        assert!(!seen.contains(secret), "the function saw {secret}: {seen}");
+    }
+    for name in ["x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix", "x-forwarded-for"] {
+        assert!(seen.contains(name), "{name} is missing: {seen}");
+    }
+    // On a public function, an `Authorization` that is not ours is the function's own affair.
+    let own = send("GET", &url, None, "authorization: Basic dXNlcjpwYXNz\r\n", b"");
+    let seen = String::from_utf8_lossy(&plain(&own)).to_lowercase();
+    assert!(seen.contains("authorization: basic dxnlcjpwyxnz"), "{seen}");
+}
+
+#[test]
+fn a_function_cannot_act_for_the_portal() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    ada.deploy("probe", "--public");
+    let answer = get(
+        &format!(
+            "{}/f/ada/probe/answer?set-cookie=cc_session=evil&clear-site-data=*&service-worker-allowed=/\
+             &strict-transport-security=max-age=1&x-own=1",
+            platform.url
+        ),
+        None,
+    );
+    assert_eq!(answer.header("x-own"), Some("1"), "{answer:?}");
+    assert!(answer.header("content-security-policy").is_some_and(|policy| policy.contains("sandbox")), "{answer:?}");
+    for name in ["clear-site-data", "service-worker-allowed", "strict-transport-security"] {
+        assert!(answer.header(name).is_none(), "{name} came through: {answer:?}");
+    }
+    assert!(!answer.head.contains("cc_session"), "{answer:?}");
+    // The core's own paths are closed to the world.
+    for path in ["/internal/routes/ada/probe", "/api/v1/../../internal/routes/ada/probe"] {
+        let answer = get(&format!("{}{path}", platform.url), Some(&ada.token()));
+        assert!(!String::from_utf8_lossy(&answer.body).contains("revision"), "{answer:?}");
+    }
+}
