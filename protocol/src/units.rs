@@ -31,7 +31,7 @@ enum IntegerOrText<'a> {
     Text(std::borrow::Cow<'a, str>),
 }
 
-/// A number of bytes. Reads `134217728`, `"134217728"` and `"128MiB"`; writes a string of digits.
+/// A number of bytes. Reads `134217728`, `"134217728"`, `"128MiB"` and `"1.5GiB"`; writes a string of digits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
@@ -79,7 +79,13 @@ impl FromStr for ByteSize {
         let trimmed = text.trim();
         let digits = trimmed.bytes().take_while(u8::is_ascii_digit).count();
         let number: u64 = trimmed[..digits].parse().map_err(|_| wrong())?;
-        let factor = match trimmed[digits..].trim_start() {
+        // One digit after the point, as it is displayed.
+        let rest = &trimmed[digits..];
+        let (tenths, rest) = match rest.as_bytes() {
+            [b'.', tenth @ b'0'..=b'9', ..] => (u64::from(tenth - b'0'), &rest[2..]),
+            _ => (0, rest),
+        };
+        let factor = match rest.trim_start() {
             "" | "B" => 1,
             "KiB" | "Ki" => 1 << 10,
             "MiB" | "Mi" => 1 << 20,
@@ -90,7 +96,11 @@ impl FromStr for ByteSize {
             "GB" => 1_000_000_000,
             _ => return Err(wrong()),
         };
-        number.checked_mul(factor).map(Self).ok_or_else(wrong)
+        if tenths > 0 && factor == 1 {
+            return Err(wrong());
+        }
+        let whole = number.checked_mul(factor).ok_or_else(wrong)?;
+        whole.checked_add(factor / 10 * tenths + factor % 10 * tenths / 10).map(Self).ok_or_else(wrong)
     }
 }
 

@@ -13,11 +13,25 @@ fn what_people_write() {
         ("1KiB", 1024),
         (" 128 MiB ", 128 << 20),
         ("2GiB", 2 << 30),
+        ("1.5KiB", 1536),
         ("1MB", 1_000_000),
     ] {
         assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
     }
-    for text in ["", "MiB", "-1", "1.5MiB", "1XB", "18446744073709551616", "18446744073709551615KiB", "١"] {
+    for text in [
+        "",
+        "MiB",
+        "-1",
+        "1.5",
+        "1.5B",
+        "1.MiB",
+        "1.55MiB",
+        ".5MiB",
+        "1XB",
+        "18446744073709551616",
+        "18446744073709551615KiB",
+        "١",
+    ] {
         assert!(text.parse::<ByteSize>().is_err(), "{text}");
     }
     for (text, ms) in [("250ms", 250), ("30s", 30_000), ("2m", 120_000), ("1h", 3_600_000), ("1d", 86_400_000)] {
@@ -72,6 +86,13 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<(ByteSize, Millis, MicroCredits, Timestamp, Digest)>(&json).unwrap(), all);
         prop_assert_eq!(Timestamp(at).to_string().parse(), Ok(Timestamp(at)));
         prop_assert_eq!(Digest(digest).to_string().parse(), Ok(Digest(digest)));
+    }
+
+    /// A size that was shown can be given back: within the tenth that was shown.
+    #[test]
+    fn a_size_that_is_shown_can_be_read(bytes: u64) {
+        let read: ByteSize = ByteSize(bytes).to_string().parse().unwrap();
+        prop_assert!(read.0 <= bytes && bytes - read.0 <= bytes / 10);
     }
 
     #[test]
