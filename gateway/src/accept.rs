@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::handle::handle;
+use crate::stall::StallGuard;
 use crate::state::Gateway;
 
 /// Answers to what was cut get so long to leave.
@@ -101,6 +102,7 @@ async fn connection(
         let gateway = Arc::clone(&of);
         async move { Ok::<_, Infallible>(handle(gateway, peer.ip().to_canonical(), request).await) }
     });
+    let stream = StallGuard::new(stream, gateway.config.write_idle.duration());
     let connection = http.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let cut = gateway.cut.clone();

@@ -1,5 +1,6 @@
 //! Answers: the body type that all of them share, and problems (RFC 9457) with `Proxy-Status` (RFC 9209).
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,7 +11,7 @@ use http::{HeaderName, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use protocol::{Code, Problem};
 
-use crate::run::Download;
+use crate::run::{Download, Piece};
 
 /// What the gateway answers.
 pub(crate) type Answer = http::Response<AnswerBody>;
@@ -21,8 +22,8 @@ pub(crate) enum AnswerBody {
     Full(Bytes),
     /// A function's answer, observed.
     Run(Box<Download>),
-    /// The control plane's answer.
-    Core(fabric::Body),
+    /// The control plane's answer: pieces that are there, and the rest.
+    Core(VecDeque<Piece>, fabric::Body),
 }
 
 impl Body for AnswerBody {
@@ -38,7 +39,10 @@ impl Body for AnswerBody {
                 _ => Poll::Ready(None),
             },
             Self::Run(download) => Pin::new(&mut **download).poll_frame(cx),
-            Self::Core(body) => Pin::new(body).poll_frame(cx),
+            Self::Core(ahead, body) => match ahead.pop_front() {
+                Some(piece) => Poll::Ready(Some(piece)),
+                None => Pin::new(body).poll_frame(cx),
+            },
         }
     }
 
@@ -47,7 +51,7 @@ impl Body for AnswerBody {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Run(download) => download.is_end_stream(),
-            Self::Core(body) => body.is_end_stream(),
+            Self::Core(ahead, body) => ahead.is_empty() && body.is_end_stream(),
         }
     }
 
@@ -56,7 +60,7 @@ impl Body for AnswerBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Run(download) => download.size_hint(),
-            Self::Core(body) => body.size_hint(),
+            Self::Core(..) => SizeHint::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use protocol::{ByteSize, Code, Name, Problem, headers};
 use crate::answer::{Answer, AnswerBody};
 use crate::hygiene::{self, Forward};
 use crate::origin;
+use crate::run::{Whole, take_whole};
 use crate::state::Gateway;
 use crate::upload::{Source, Upload, UploadLimits};
 
@@ -60,10 +61,14 @@ pub(crate) async fn proxy(
             Code::ControlPlaneUnavailable.into()
         }
     })?;
-    let (mut head, body) = reply.response.into_parts();
+    let (mut head, mut body) = reply.response.into_parts();
     hygiene::strip_hop_by_hop(&mut head.headers);
     secure(&mut head.headers);
-    Ok(http::Response::from_parts(head, AnswerBody::Core(body)))
+    let body = match take_whole(&mut body) {
+        Whole::Yes(bytes) => AnswerBody::Full(bytes),
+        Whole::Not(ahead) => AnswerBody::Core(ahead, body),
+    };
+    Ok(http::Response::from_parts(head, body))
 }
 
 /// Whoever asks, with this scope: a key, or a log-in that names its account.

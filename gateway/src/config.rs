@@ -45,6 +45,10 @@ pub struct Config {
     #[arg(long, default_value_t = Millis::seconds(20))]
     pub body_idle: Millis,
 
+    /// How long a caller may leave an answer unread; then its connection is closed.
+    #[arg(long, default_value_t = Millis::seconds(30))]
+    pub write_idle: Millis,
+
     /// So much of a request's body is kept for another node, should the first one fail.
     #[arg(long, default_value_t = ByteSize::kib(512))]
     pub replay_max: ByteSize,
@@ -161,6 +165,7 @@ impl Config {
         least("head-max", self.head_max.0, 4096)?;
         least("head-timeout", self.head_timeout.0, 100)?;
         least("body-idle", self.body_idle.0, 100)?;
+        least("write-idle", self.write_idle.0, 100)?;
         least("tries-max", u64::from(self.tries_max), 1)?;
         least("ticket-life", self.ticket_life.0, 1000)?;
         least("lookup-within", self.lookup_within.0, 10)?;

@@ -9,6 +9,7 @@ use fabric::BodyError;
 use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use protocol::{Code, Problem};
@@ -26,7 +27,11 @@ use crate::{api, artifacts, meters, portal, test_call};
 pub(crate) async fn handle(gateway: Arc<Gateway>, client: IpAddr, request: http::Request<Incoming>) -> Answer {
     let received = Instant::now();
     let (head, body) = request.into_parts();
-    let body = Source::new(body.map_err(|error| BodyError::Source(error.into())));
+    let body = match body.is_end_stream() {
+        // Allocates nothing.
+        true => fabric::empty(),
+        false => Source::new(body.map_err(|error| BodyError::Source(error.into()))),
+    };
     gateway.meters.in_flight.increment(1.0);
     let _in_flight = InFlight(Arc::clone(&gateway));
     let checked = check(&gateway, &head).and_then(|host| {

@@ -35,6 +35,7 @@ mod run;
 mod serve;
 mod single_flight;
 mod spool;
+mod stall;
 mod state;
 mod test_call;
 mod upload;

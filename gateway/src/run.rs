@@ -32,8 +32,7 @@ use crate::routes::Known;
 use crate::state::Gateway;
 use crate::upload::{Source, Upload, UploadLimits, drain_aside};
 
-pub(crate) use download::Download;
-use download::Whole;
+pub(crate) use download::{Download, Piece, Whole, take_whole};
 pub(crate) use gate::Gate;
 use live::LiveRun;
 use send::{Answered, Outbound, send};
@@ -332,7 +331,7 @@ fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>) -> Result
     if let Ok(timing) = HeaderValue::try_from(back.timing.header()) {
         head.headers.append(HeaderName::from_static("server-timing"), timing);
     }
-    let body = match download::whole(&mut body) {
+    let body = match take_whole(&mut body) {
         Whole::Not(ahead) if bodiless => {
             Download::new(body, ahead, size_max, None, live).swallow();
             AnswerBody::Empty

@@ -27,6 +27,8 @@ use crate::{accept, pulse};
 
 /// Histograms are folded so often.
 const UPKEEP_EACH: Duration = Duration::from_secs(5);
+/// Nodes get so long to say what cut runs used.
+const LAST_WORDS_WITHIN: Duration = Duration::from_millis(400);
 /// Background tasks get so long to end.
 const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
 
@@ -63,6 +65,8 @@ pub async fn serve(
         warmed_up: AtomicBool::new(false),
         draining: Arc::default(),
         cut: CancellationToken::new(),
+        concluding: TaskTracker::new(),
+        leaving: CancellationToken::new(),
         config,
     });
 
@@ -94,7 +98,12 @@ pub async fn serve(
     };
     tasks.spawn(stop.clone().run_until_cancelled_owned(announce));
 
-    accept::serve(gateway, listener, shutdown).await;
+    accept::serve(Arc::clone(&gateway), listener, shutdown).await;
+    gateway.concluding.close();
+    if tokio::time::timeout(LAST_WORDS_WITHIN, gateway.concluding.wait()).await.is_err() {
+        gateway.leaving.cancel();
+        gateway.concluding.wait().await;
+    }
     stop.cancel();
     tasks.close();
     if tokio::time::timeout(TASKS_END_WITHIN, tasks.wait()).await.is_err() {

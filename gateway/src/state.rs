@@ -8,6 +8,7 @@ use fabric::Fabric;
 use protocol::InstanceId;
 use store::Store;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::core_client::CoreClient;
@@ -45,4 +46,8 @@ pub(crate) struct Gateway {
     pub(crate) draining: Arc<AtomicBool>,
     /// The grace is over: what still waits for a node is answered now.
     pub(crate) cut: CancellationToken,
+    /// Runs that wait for their node's last word after the caller has gone.
+    pub(crate) concluding: TaskTracker,
+    /// No longer.
+    pub(crate) leaving: CancellationToken,
 }

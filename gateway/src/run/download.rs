@@ -17,7 +17,7 @@ use super::live::LiveRun;
 pub(crate) struct Download(Option<Running>);
 
 /// A piece of an answer.
-type Piece = Result<Frame<Bytes>, BodyError>;
+pub(crate) type Piece = Result<Frame<Bytes>, BodyError>;
 
 /// Whether an answer is there as a whole already.
 pub(crate) enum Whole {
@@ -27,7 +27,7 @@ pub(crate) enum Whole {
 }
 
 /// Takes a short answer that has come in one piece, without waiting.
-pub(crate) fn whole(body: &mut fabric::Body) -> Whole {
+pub(crate) fn take_whole(body: &mut fabric::Body) -> Whole {
     let mut ahead = VecDeque::new();
     while ahead.len() < 2 {
         match body.frame().now_or_never() {

@@ -132,12 +132,13 @@ impl Drop for LiveRun {
         match (&mut end).now_or_never() {
             Some(end) => inner.conclude(end.payload.as_deref()),
             None => {
-                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                    runtime.spawn(async move {
-                        let end = end.await;
-                        inner.conclude(end.payload.as_deref());
-                    });
-                }
+                let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+                let gateway = Arc::clone(&inner.gateway);
+                let last_word = async move {
+                    let end = inner.gateway.leaving.run_until_cancelled(end).await;
+                    inner.conclude(end.and_then(|end| end.payload).as_deref());
+                };
+                gateway.concluding.spawn_on(last_word, &runtime);
             }
         }
     }

@@ -131,8 +131,13 @@ async fn pass(
                 live.not_taken();
                 return Pass::Full(Problem::new(Code::NoNode, "the connection to the nodes is away"));
             }
-            Verdict::Fail(code) if code == problem.code => return Pass::Failed(problem),
-            Verdict::Fail(code) => return Pass::Failed(Problem::new(code, problem.detail)),
+            Verdict::Fail(code) => {
+                if code == Code::NodeLost {
+                    gateway.nodes.suspect(candidate.node, Instant::now());
+                }
+                let same = code == problem.code;
+                return Pass::Failed(if same { problem } else { Problem::new(code, problem.detail) });
+            }
         }
     }
     Pass::Full(last)

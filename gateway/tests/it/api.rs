@@ -1,7 +1,5 @@
 //! The API's proxy, and the calls of the API that end here.
 
-use std::sync::atomic::Ordering;
-
 use protocol::route::{Grant, Principal, Scope};
 use protocol::{Digest, SessionId, UserId};
 
@@ -20,7 +18,7 @@ fn log_in(platform: &Platform) -> String {
 
 #[tokio::test]
 async fn the_api_is_proxied_both_ways_as_a_stream() {
-    let platform = Platform::start().await;
+    let mut platform = Platform::start().await;
     let headers = [
         ("transfer-encoding", "chunked"),
         ("authorization", "Bearer cck_a_b"),
@@ -42,9 +40,10 @@ async fn the_api_is_proxied_both_ways_as_a_stream() {
     assert_eq!(head.headers["x-forwarded-for"], "127.0.0.1");
     assert!(!head.headers.contains_key("x-crowdcloud-ticket"));
 
-    platform.control.away.store(true, Ordering::Relaxed);
+    platform.stop_control();
     let answer = platform.get("/api/v1/me").await;
-    assert_eq!(answer.status, 503);
+    assert_eq!((answer.status, answer.code().as_str()), (503, "control_plane_unavailable"));
+    assert!(answer.took < std::time::Duration::from_secs(3), "{:?}", answer.took);
 }
 
 #[tokio::test]

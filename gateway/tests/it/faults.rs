@@ -207,3 +207,15 @@ async fn a_function_runs_so_often_at_once_and_no_more() {
     assert_eq!(refused[0].code(), "concurrency_limit");
     assert_eq!(platform.get("/f/ada/two/").await.status, 200, "the places are given back");
 }
+
+#[tokio::test]
+async fn a_caller_that_does_not_read_gives_its_place_back() {
+    let platform = Platform::start_with(|config| config.write_idle = Millis(500)).await;
+    platform.deploy("flood", |_| {}).await;
+    let _node = platform.node(|_| Box::pin(async { text(vec![b'x'; 24 << 20]) })).await;
+    let mut client = Client::connect(platform.port).await;
+    client.send(request("GET", "/f/ada/flood/unread", &[], b"")).await;
+    let seen = platform.observed(|seen| seen.path == "/unread").await;
+    assert_eq!(seen.outcome, Outcome::Cancelled);
+    assert!(client.answer(false).await.broken);
+}

@@ -42,7 +42,7 @@ pub(crate) struct Platform {
     pub(crate) account: AccountId,
     pub(crate) port: u16,
     pub(crate) store: Store,
-    _control: Option<Serving>,
+    control_serving: Option<Serving>,
     gateway: Option<Running>,
 }
 
@@ -87,7 +87,7 @@ impl Platform {
             account: AccountId::new(),
             port: 0,
             store,
-            _control: None,
+            control_serving: None,
             gateway: None,
         };
         platform.mount_control().await;
@@ -112,6 +112,11 @@ impl Platform {
             tokio::spawn(gateway::serve(config, listener, fabrics, self.store.clone(), sender, shutdown.clone()));
         tokio::time::timeout(Duration::from_secs(10), ready).await.expect("ready within 10 s").unwrap();
         self.gateway = Some(Running { shutdown, task });
+    }
+
+    /// The control plane goes away without a word.
+    pub(crate) fn stop_control(&mut self) {
+        self.control_serving = None;
     }
 
     /// Tells the gateway to stop, without waiting.
@@ -232,7 +237,7 @@ impl Platform {
             async move { Ok::<_, Infallible>(control.answer(request).await) }
         });
         let at = Mount::Core(CoreService::ControlPlane);
-        self._control = Some(self.core.serve(at, service, ServeOptions::default()).await.unwrap());
+        self.control_serving = Some(self.core.serve(at, service, ServeOptions::default()).await.unwrap());
         let (control, fabric, instance) = (Arc::clone(&self.control), self.core.clone(), InstanceId::new());
         tokio::spawn(async move {
             loop {
