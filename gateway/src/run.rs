@@ -6,6 +6,7 @@
 //!
 //! The warm path touches no database and waits for no JetStream.
 
+mod back;
 mod download;
 mod gate;
 mod live;
@@ -16,26 +17,27 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::Uri;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderName, Method, StatusCode, Uri};
 use http_body::Body as _;
 use protocol::receipt::{Observation, Outcome};
 use protocol::route::{Grant, Scope, VersionRoute};
-use protocol::{ByteSize, Code, Lane, NodeId, Problem, RunId, Timestamp, headers};
+use protocol::{ByteSize, Code, Lane, Problem, RunId, Timestamp};
 
 use crate::address::FunctionAddress;
-use crate::answer::{Answer, AnswerBody, refuse};
+use crate::answer::{Answer, refuse};
 use crate::hygiene::{self, Forward};
 use crate::routes::Known;
 use crate::state::Gateway;
 use crate::upload::{Source, Upload, UploadLimits, drain_aside};
 
+use back::{Back, Timing, mark, stream_back};
 pub(crate) use download::{Download, Piece, Whole, take_whole};
 pub(crate) use gate::Gate;
 use live::LiveRun;
-use send::{Answered, Outbound, send};
+use send::{Outbound, send};
 
 /// Characters of a path that an observation keeps.
 const PATH_KEPT: usize = 256;
@@ -283,99 +285,5 @@ fn first_sight(
         bytes_in: ByteSize(0),
         bytes_out: ByteSize(0),
         end: None,
-    }
-}
-
-struct Timing {
-    received: Instant,
-    placed: Instant,
-    answered: Instant,
-}
-
-impl Timing {
-    fn header(&self) -> String {
-        let ms = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1000.0;
-        let Self { received, placed, answered } = *self;
-        format!("gateway;dur={:.2}, node;dur={:.2}", ms(received, placed), ms(placed, answered))
-    }
-}
-
-struct Back<'a> {
-    run: RunId,
-    method: &'a Method,
-    address: &'a FunctionAddress,
-    version: &'a VersionRoute,
-    timing: Timing,
-}
-
-/// The function's answer, as the caller shall see it.
-fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>) -> Result<Answer, Code> {
-    let Answered { response, node } = answered;
-    let (mut head, mut body) = response.into_parts();
-    live.status(head.status.as_u16());
-    if head.status.is_informational() {
-        live.failed(Code::InvalidResponse);
-        return Err(Code::InvalidResponse);
-    }
-    let size_max = back.version.limits.body;
-    let announced = content_length(&mut head.headers);
-    // Of an answer to HEAD, and of 304, the length is that of another answer.
-    let of_another = *back.method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
-    let bodiless = of_another || head.status == StatusCode::NO_CONTENT;
-    if announced.is_some_and(|length| length > size_max.0) && !of_another {
-        live.failed(Code::ResponseTooLarge);
-        return Err(Code::ResponseTooLarge);
-    }
-    hygiene::clean_answer(&mut head.headers, back.address.shared_origin);
-    mark(&mut head.headers, back.run, Some(node));
-    if let Ok(timing) = HeaderValue::try_from(back.timing.header()) {
-        head.headers.append(HeaderName::from_static("server-timing"), timing);
-    }
-    let body = match take_whole(&mut body) {
-        Whole::Not(ahead) if bodiless => {
-            Download::new(body, ahead, size_max, None, live).swallow();
-            AnswerBody::Empty
-        }
-        Whole::Yes(_) if bodiless => {
-            live.completed();
-            AnswerBody::Empty
-        }
-        Whole::Yes(bytes) if bytes.len() as u64 <= size_max.0 => {
-            // The server sets the true one.
-            head.headers.remove(header::CONTENT_LENGTH);
-            live.passed_out(bytes.len());
-            live.completed();
-            AnswerBody::Full(bytes)
-        }
-        Whole::Yes(_) => {
-            live.failed(Code::ResponseTooLarge);
-            return Err(Code::ResponseTooLarge);
-        }
-        Whole::Not(ahead) => AnswerBody::Run(Box::new(Download::new(body, ahead, size_max, announced, live))),
-    };
-    if bodiless && !of_another {
-        head.headers.remove(header::CONTENT_LENGTH);
-    }
-    Ok(http::Response::from_parts(head, body))
-}
-
-/// The announced length; one that is no number, or several, are taken away.
-fn content_length(headers: &mut HeaderMap) -> Option<u64> {
-    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
-    let first = values.next()?;
-    let length = first.to_str().ok().and_then(|text| text.parse().ok()).filter(|_| values.next().is_none());
-    if length.is_none() {
-        headers.remove(header::CONTENT_LENGTH);
-    }
-    length
-}
-
-/// Says which run it was, and where.
-fn mark(head: &mut HeaderMap, run: RunId, node: Option<NodeId>) {
-    if let Ok(run) = HeaderValue::try_from(run.to_string()) {
-        head.insert(headers::RUN, run);
-    }
-    if let Some(Ok(node)) = node.map(|node| HeaderValue::try_from(node.to_string())) {
-        head.insert(headers::NODE, node);
     }
 }

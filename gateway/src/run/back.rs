@@ -1,0 +1,111 @@
+//! The way back: a function's answer, as the caller shall see it.
+
+use std::time::Instant;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{HeaderName, Method, StatusCode};
+use protocol::route::VersionRoute;
+use protocol::{Code, NodeId, RunId, headers};
+
+use super::download::{Download, Whole, take_whole};
+use super::live::LiveRun;
+use super::send::Answered;
+use crate::address::FunctionAddress;
+use crate::answer::{Answer, AnswerBody};
+use crate::hygiene;
+
+/// When things happened.
+pub(super) struct Timing {
+    pub(super) received: Instant,
+    pub(super) placed: Instant,
+    pub(super) answered: Instant,
+}
+
+impl Timing {
+    fn header(&self) -> String {
+        let ms = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1000.0;
+        let Self { received, placed, answered } = *self;
+        format!("gateway;dur={:.2}, node;dur={:.2}", ms(received, placed), ms(placed, answered))
+    }
+}
+
+/// What the answer is for.
+pub(super) struct Back<'a> {
+    pub(super) run: RunId,
+    pub(super) method: &'a Method,
+    pub(super) address: &'a FunctionAddress,
+    pub(super) version: &'a VersionRoute,
+    pub(super) timing: Timing,
+}
+
+/// The function's answer, as the caller shall see it.
+pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>) -> Result<Answer, Code> {
+    let Answered { response, node } = answered;
+    let (mut head, mut body) = response.into_parts();
+    live.status(head.status.as_u16());
+    if head.status.is_informational() {
+        live.failed(Code::InvalidResponse);
+        return Err(Code::InvalidResponse);
+    }
+    let size_max = back.version.limits.body;
+    let announced = content_length(&mut head.headers);
+    // Of an answer to HEAD, and of 304, the length is that of another answer.
+    let of_another = *back.method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
+    let bodiless = of_another || head.status == StatusCode::NO_CONTENT;
+    if announced.is_some_and(|length| length > size_max.0) && !of_another {
+        live.failed(Code::ResponseTooLarge);
+        return Err(Code::ResponseTooLarge);
+    }
+    hygiene::clean_answer(&mut head.headers, back.address.shared_origin);
+    mark(&mut head.headers, back.run, Some(node));
+    if let Ok(timing) = HeaderValue::try_from(back.timing.header()) {
+        head.headers.append(HeaderName::from_static("server-timing"), timing);
+    }
+    let body = match take_whole(&mut body) {
+        Whole::Not(ahead) if bodiless => {
+            Download::new(body, ahead, size_max, None, live).swallow();
+            AnswerBody::Empty
+        }
+        Whole::Yes(_) if bodiless => {
+            live.completed();
+            AnswerBody::Empty
+        }
+        Whole::Yes(bytes) if bytes.len() as u64 <= size_max.0 => {
+            // The server sets the true one.
+            head.headers.remove(header::CONTENT_LENGTH);
+            live.passed_out(bytes.len());
+            live.completed();
+            AnswerBody::Full(bytes)
+        }
+        Whole::Yes(_) => {
+            live.failed(Code::ResponseTooLarge);
+            return Err(Code::ResponseTooLarge);
+        }
+        Whole::Not(ahead) => AnswerBody::Run(Box::new(Download::new(body, ahead, size_max, announced, live))),
+    };
+    if bodiless && !of_another {
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
+    Ok(http::Response::from_parts(head, body))
+}
+
+/// The announced length; one that is no number, or several, are taken away.
+fn content_length(headers: &mut HeaderMap) -> Option<u64> {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let first = values.next()?;
+    let length = first.to_str().ok().and_then(|text| text.parse().ok()).filter(|_| values.next().is_none());
+    if length.is_none() {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    length
+}
+
+/// Says which run it was, and where.
+pub(super) fn mark(head: &mut HeaderMap, run: RunId, node: Option<NodeId>) {
+    if let Ok(run) = HeaderValue::try_from(run.to_string()) {
+        head.insert(headers::RUN, run);
+    }
+    if let Some(Ok(node)) = node.map(|node| HeaderValue::try_from(node.to_string())) {
+        head.insert(headers::NODE, node);
+    }
+}
