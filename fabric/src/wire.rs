@@ -93,7 +93,9 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.core.listeners.lock().remove(&self.id);
+        // Dropped after the lock: a handler may hold the last of something that ends subscriptions of its own.
+        let listener = self.core.listeners.lock().remove(&self.id);
+        drop(listener);
         self.core.write(|out| protocol::unsubscribe(out, self.id));
     }
 }
