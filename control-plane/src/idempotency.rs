@@ -4,12 +4,14 @@
 //! between effect and answer is never answered by doing it again. Answers can hold secrets that are shown only
 //! once (a key, a session), so a stored answer is sealed with the `Idempotency-Key` itself, which is not stored.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use protocol::{Code, Timestamp};
+use protocol::{Code, InstanceId, Timestamp};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _};
 use serde::{Deserialize, Serialize};
@@ -23,23 +25,30 @@ use crate::identity::credentials::{presented, sha256_hex};
 /// The request header.
 pub(crate) const HEADER: &str = "idempotency-key";
 const KEY_LENGTH_MAX: usize = 200;
+/// A request of another process without an effect is taken over after so long.
+const ORPHAN_AFTER: Duration = Duration::from_secs(10);
 const KEPT_HEADERS: [HeaderName; 5] =
     [header::CONTENT_TYPE, header::ETAG, header::LOCATION, header::SET_COOKIE, header::RETRY_AFTER];
 
 tokio::task_local! {
-    /// The row of the request that this task works on.
-    static ROW: String;
+    /// The row of the request that this task works on, and whose it is.
+    static ROW: (String, InstanceId);
 }
 
-/// Notes, in the effect's own transaction, that the request has had its effect.
+/// Notes, in the effect's own transaction, that the request has had its effect. Where another process has taken the
+/// request over in the meantime, the effect is not committed.
 pub(crate) async fn mark_effect(tx: &DatabaseTransaction) -> Result<(), DbErr> {
-    let Ok(row) = ROW.try_with(Clone::clone) else { return Ok(()) };
-    idempotency::Entity::update_many()
+    let Ok((row, instance)) = ROW.try_with(Clone::clone) else { return Ok(()) };
+    let marked = idempotency::Entity::update_many()
         .col_expr(idempotency::Column::Effect, true.into())
         .filter(idempotency::Column::Id.eq(row))
+        .filter(idempotency::Column::Instance.eq(Col(instance)))
         .exec(tx)
-        .await
-        .map(drop)
+        .await?;
+    match marked.rows_affected {
+        1 => Ok(()),
+        _ => Err(DbErr::Custom("the request was taken over by another process".to_owned())),
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,7 +82,7 @@ async fn once(app: &App, key: &HeaderValue, request: Request, next: Next) -> Res
     if let Some(earlier) = claim(app, &id, &request).await? {
         return replay(app, key, &request, earlier).await;
     }
-    let response = ROW.scope(id.clone(), next.run(Request::from_parts(parts, Body::from(bytes)))).await;
+    let response = ROW.scope((id.clone(), app.instance), next.run(Request::from_parts(parts, Body::from(bytes)))).await;
     keep(app, key, &id, response).await
 }
 
@@ -97,9 +106,11 @@ async fn claim(app: &App, id: &str, request: &str) -> Result<Option<idempotency:
             return Ok(None);
         }
         let Some(row) = idempotency::Entity::find_by_id(id).one(app.db.write()).await? else { continue };
-        let expired = Timestamp::now().since(*row.created) > app.config.idempotency_age_max.duration();
-        // Its process has died before it changed anything: do it now.
-        let orphan = row.instance.0 != app.instance && !row.effect && row.status.is_none();
+        let age = Timestamp::now().since(*row.created);
+        let expired = age > app.config.idempotency_age_max.duration();
+        // Its process has died before it changed anything, or works on it still: then it cannot commit any more.
+        let unfinished = row.instance.0 != app.instance && !row.effect && row.status.is_none();
+        let orphan = unfinished && age > ORPHAN_AFTER;
         if !expired && !orphan {
             return Ok(Some(row));
         }

@@ -57,7 +57,16 @@ pub async fn serve(
     ready: oneshot::Sender<()>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let app = App::open(config, store, Some(fabric.clone())).await?;
+    let app = Box::pin(App::open(config, store, Some(fabric.clone()))).await?;
+    run(app, &fabric, ready, shutdown).await
+}
+
+async fn run(
+    app: App,
+    fabric: &ControlFabrics,
+    ready: oneshot::Sender<()>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     // Tasks stop after the last request has been answered: it may wait for them.
     let stop = CancellationToken::new();
     let mut tasks = tokio::task::JoinSet::new();
@@ -69,7 +78,7 @@ pub async fn serve(
     tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
     let _stop_tasks = stop.clone().drop_guard();
 
-    let served = mount(&app, &fabric).await?;
+    let served = mount(&app, fabric).await?;
     // Nobody waits for it: the caller is not interested.
     let _ = ready.send(());
     tokio::select! {

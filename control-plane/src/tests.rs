@@ -1,1 +1,13 @@
-//! Tests.
+//! The same suite on SQLite and on PostgreSQL, through the router; and the outbox and prepares on a real
+//! nats-server.
+
+mod errors;
+mod functions;
+mod harness;
+mod idempotency;
+mod identity;
+mod logs;
+mod platform;
+mod postgres;
+mod restart;
+mod settlement;

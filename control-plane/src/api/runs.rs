@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header;
 use protocol::RunId;
-use protocol::api::{Invocation, Page};
+use protocol::api::{FunctionUsage, Invocation, Page};
 use protocol::node::LogLine;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -17,6 +17,7 @@ use crate::identity::caller::Caller;
 use crate::logs::{self, LogQuery};
 use crate::paging::{Paging, whole};
 use crate::settlement::runs::{self, RunFilter};
+use crate::settlement::usage;
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -24,6 +25,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(show_invocation))
         .routes(routes!(show_invocation_logs))
         .routes(routes!(function_logs))
+        .routes(routes!(function_usage))
 }
 
 /// The account's runs, the newest first.
@@ -63,4 +65,14 @@ async fn function_logs(
 ) -> Result<Response> {
     let lines = logs::of_function(&app, &caller, &name, &query).await?;
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+/// What a function's settled runs used, in all.
+#[utoipa::path(get, path = "/functions/{name}/usage", tag = "runs", params(("name" = String, Path)), responses((status = 200, body = FunctionUsage)))]
+async fn function_usage(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<FunctionUsage>> {
+    Ok(Json(usage::of_function(&app, &caller, &name).await?))
 }

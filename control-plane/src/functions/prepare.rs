@@ -115,13 +115,12 @@ async fn ask(app: &App, row: &entities::versions::Model, node: NodeId) -> Answer
     let Some(fabrics) = &app.fabrics else { return Answer::Unreachable("no fabric".to_owned()) };
     let deadline = app.config.prepare_time_max.duration();
     let ticket = app.tickets.prepare(row, node, Timestamp::now(), deadline);
-    let empty = http_body_util::Empty::new().map_err(|never: std::convert::Infallible| match never {});
     let request = Request::builder()
         .method(Method::POST)
         .uri("/prepare")
         .header(headers::TICKET, ticket.0)
         .header(header::CONTENT_LENGTH, 0)
-        .body(fabric::Body::new(empty));
+        .body(fabric::empty());
     let request = match request {
         Ok(request) => request,
         Err(error) => return Answer::Unreachable(error.to_string()),

@@ -26,6 +26,9 @@ use crate::error::{Error, Result, refuse};
 use crate::identity::caller::Caller;
 use crate::paging::{Paging, page};
 
+/// Old versions that one deploy deletes at most. (SQLite takes no offset without a limit.)
+const DELETED_AT_ONCE: u64 = 100;
+
 /// Makes the row, `compiling`.
 pub(crate) async fn insert(app: &App, caller: &Caller, function: &str, asked: CreateVersion) -> Result<VersionId> {
     let found = caller.function(app, function, Scope::Deploy).await?;
@@ -83,6 +86,7 @@ async fn delete_oldest(app: &App, mutation: &Mutation, function: &functions::Mod
         .filter(versions::Column::State.ne(Col(VersionState::Compiling)))
         .order_by_desc(versions::Column::Number)
         .offset(u64::from(app.config.versions_max))
+        .limit(DELETED_AT_ONCE)
         .all(mutation.tx())
         .await?;
     if rows.is_empty() {

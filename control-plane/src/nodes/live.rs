@@ -5,12 +5,12 @@ use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
 use fabric::subjects;
-use futures::StreamExt as _;
 use protocol::api;
 use protocol::node::NodeReport;
 use protocol::{AccountId, ByteSize, Lane, NodeId, PlacementClass, Timestamp};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::App;
 use crate::db::columns::Col;
@@ -141,22 +141,19 @@ fn view(row: &nodes::Model, report: Option<&NodeReport>, last_seen: Option<Times
     }
 }
 
-/// Listens to reports for ever. A subscription that ends is made again.
-pub(crate) async fn listen(app: App, stop: tokio_util::sync::CancellationToken) {
+/// Listens to reports until it is stopped.
+pub(crate) async fn listen(app: App, stop: CancellationToken) {
     let Some(fabrics) = &app.fabrics else { return };
     while !stop.is_cancelled() {
-        match fabrics.nodes.nats().subscribe(subjects::REPORTS).await {
-            Ok(mut reports) => loop {
-                let message = tokio::select! {
-                    () = stop.cancelled() => return,
-                    message = reports.next() => message,
-                };
-                let Some(message) = message else { break };
-                app.nodes.heard(&message.subject, &message.payload, Instant::now());
-            },
-            Err(error) => tracing::warn!(%error, "cannot subscribe to reports"),
+        match fabrics.nodes.events(subjects::REPORTS).await {
+            Ok(mut reports) => {
+                while let Some(Some(report)) = stop.run_until_cancelled(reports.next()).await {
+                    app.nodes.heard(&report.subject, &report.payload, Instant::now());
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot listen to reports"),
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
     }
 }
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::kv::Store;
-use bytes::Bytes;
 use fabric::subjects::{NODES_BUCKET, ROUTES_BUCKET};
 use protocol::Timestamp;
 use protocol::route::Route;
@@ -57,7 +56,10 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
             ended = lead(&app, &context, &mut backoff) => ended,
         };
         match ended {
-            PublishError::NotLeading => backoff = POLL,
+            PublishError::NotLeading => {
+                backoff = POLL;
+                follow(&app).await;
+            }
             error => tracing::warn!(%error, "publishing routes; trying again"),
         }
         tokio::select! {
@@ -120,41 +122,58 @@ async fn try_lead(
     }
 }
 
+/// While another instance leads, requests here wait for what it publishes.
+async fn follow(app: &App) {
+    match published(app).await {
+        Ok(published) => _ = app.routes.published.send_if_modified(|known| raise(known, unsigned(published))),
+        Err(error) => tracing::warn!(%error, "cannot see how far the leader is"),
+    }
+}
+
+/// The next rows: whole revisions, in order.
+async fn next_rows(app: &App, published: i64) -> Result<Vec<outbox::Model>, DbErr> {
+    let after = outbox::Entity::find()
+        .filter(outbox::Column::Revision.gt(published))
+        .order_by_asc(outbox::Column::Revision)
+        .order_by_asc(outbox::Column::Part);
+    let mut rows = after.clone().limit(BATCH).all(app.db.read()).await?;
+    let (first, last) = match (rows.first(), rows.last()) {
+        (Some(first), Some(last)) => (first.revision, last.revision),
+        _ => return Ok(rows),
+    };
+    if rows.len() < usize::try_from(BATCH).unwrap_or(usize::MAX) {
+        return Ok(rows);
+    }
+    // The last revision may have more parts than fit: it waits, or it is alone and comes whole.
+    if first < last {
+        rows.retain(|row| row.revision < last);
+        return Ok(rows);
+    }
+    after.filter(outbox::Column::Revision.eq(first)).all(app.db.read()).await
+}
+
 /// Publishes the next rows; false when there are none.
 async fn publish_batch(app: &App, routes: &Store, epoch: i64) -> Result<bool, PublishError> {
     let published = published(app).await?;
-    let rows = outbox::Entity::find()
-        .filter(outbox::Column::Revision.gt(published))
-        .order_by_asc(outbox::Column::Revision)
-        .order_by_asc(outbox::Column::Part)
-        .limit(BATCH)
-        .all(app.db.read())
-        .await?;
-    let Some(last) = rows.last() else {
-        // Another process may have published: waiting requests must hear of it.
-        app.routes.published.send_if_modified(|known| raise(known, unsigned(published)));
-        return Ok(false);
-    };
-    // The last revision may have more parts than fit: it waits for the next batch, where it comes first.
-    let whole =
-        if rows.len() < usize::try_from(BATCH).unwrap_or(usize::MAX) { last.revision } else { last.revision - 1 };
-    let whole = Ord::max(whole, rows.first().map_or(0, |row| row.revision));
-    for row in rows.iter().filter(|row| row.revision <= whole) {
+    app.routes.published.send_if_modified(|known| raise(known, unsigned(published)));
+    let rows = next_rows(app, published).await?;
+    let Some(last) = rows.last().map(|row| row.revision) else { return Ok(false) };
+    for row in rows {
         let revision = unsigned(row.revision);
         match row.kind.as_str() {
             ROUTE => {
-                bucket::put_route(routes, &row.key, revision, Bytes::copy_from_slice(row.payload.as_bytes())).await?;
+                bucket::put_route(routes, &row.key, revision, row.payload.into()).await?;
                 app.routes.newest.send_if_modified(|known| raise(known, revision));
             }
             REVOKED => {
-                app.routes.revoked.add(row.key.clone());
+                app.routes.revoked.add(row.key);
                 app.routes.pulse_now.notify_one();
             }
             kind => tracing::warn!(kind, "an unknown kind of outbox row is skipped"),
         }
     }
-    mark(app, epoch, whole).await?;
-    app.routes.published.send_if_modified(|known| raise(known, unsigned(whole)));
+    mark(app, epoch, last).await?;
+    app.routes.published.send_if_modified(|known| raise(known, unsigned(last)));
     Ok(true)
 }
 

@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fabric::subjects::{CONTROL_PULSE, GATEWAY_PULSE};
-use futures::StreamExt as _;
 use protocol::route::{ControlPulse, GatewayPulse};
 use tokio_util::sync::CancellationToken;
 
@@ -53,33 +52,28 @@ pub(crate) async fn beat(app: App, stop: CancellationToken) {
             revoked: app.routes.revoked.list(Instant::now()),
         };
         let Ok(payload) = serde_json::to_vec(&pulse) else { continue };
-        let client = fabrics.core.nats();
-        let sent = async { client.publish(CONTROL_PULSE, payload.into()).await.map(|()| client.flush()) };
-        match tokio::time::timeout(EVERY, sent).await {
-            Ok(Ok(flush)) => drop(tokio::time::timeout(EVERY, flush).await),
+        match tokio::time::timeout(EVERY, fabrics.core.publish(CONTROL_PULSE, payload)).await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "publishing the pulse"),
             Err(_) => tracing::warn!("publishing the pulse takes too long"),
         }
     }
 }
 
-/// Hears the gateways. A subscription that ends is made again.
+/// Hears the gateways until it is stopped.
 pub(crate) async fn listen(app: App, stop: CancellationToken) {
     let Some(fabrics) = &app.fabrics else { return };
     while !stop.is_cancelled() {
-        match fabrics.core.nats().subscribe(GATEWAY_PULSE).await {
-            Ok(mut pulses) => loop {
-                let message = tokio::select! {
-                    () = stop.cancelled() => return,
-                    message = pulses.next() => message,
-                };
-                let Some(message) = message else { break };
-                if let Ok(pulse) = serde_json::from_slice::<GatewayPulse>(&message.payload) {
-                    app.routes.gateway_said(&pulse, app.config.silence_max.duration());
+        match fabrics.core.events(GATEWAY_PULSE).await {
+            Ok(mut pulses) => {
+                while let Some(Some(pulse)) = stop.run_until_cancelled(pulses.next()).await {
+                    if let Ok(pulse) = serde_json::from_slice::<GatewayPulse>(&pulse.payload) {
+                        app.routes.gateway_said(&pulse, app.config.silence_max.duration());
+                    }
                 }
-            },
-            Err(error) => tracing::warn!(%error, "cannot subscribe to the gateways' pulses"),
+            }
+            Err(error) => tracing::warn!(%error, "cannot listen to the gateways' pulses"),
         }
-        tokio::time::sleep(EVERY).await;
+        stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;
     }
 }

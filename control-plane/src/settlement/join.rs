@@ -11,6 +11,11 @@ use crate::db::entities::runs;
 pub(crate) const NO_OBSERVATION: &str = "no_observation";
 /// The node's half has not come.
 pub(crate) const NO_RECEIPT: &str = "no_receipt";
+/// The node claims more than the gateway saw.
+pub(crate) const OVER_CLAIMED: &str = "over_claimed";
+
+/// Clocks differ: a claim may be longer by a tenth and this, in microseconds, before it is flagged.
+const WALL_TOLERANCE_US: u64 = 100_000;
 
 /// A node's half whose permission has been checked.
 #[derive(Debug, Clone)]
@@ -115,11 +120,19 @@ const PATH_LENGTH_MAX: usize = 256;
 fn settle(mut row: runs::Model) -> runs::Model {
     let both = row.claimed.is_some() && row.observed.is_some();
     let no_node = row.observed.is_some() && row.node_id.is_none();
-    row.flag = None;
+    row.flag = disagree(&row).then(|| OVER_CLAIMED.to_owned());
     row.settled = both || no_node;
     row.segment = None;
     row.billed = billed(&row).into();
     row
+}
+
+/// Whether an answer that arrived whole was claimed to be more. (Of one that was cut, the ends see different parts.)
+fn disagree(row: &runs::Model) -> bool {
+    let (Some(claimed), Some(observed)) = (row.claimed, row.observed) else { return false };
+    let wall_max = observed.wall_us.saturating_add(observed.wall_us / 10).saturating_add(WALL_TOLERANCE_US);
+    let more = claimed.bytes_in > observed.bytes_in || claimed.bytes_out > observed.bytes_out;
+    *row.outcome == Outcome::Succeeded && (more || claimed.wall_us > wall_max)
 }
 
 /// Its time is over: what there is counts, and the row says what is missing.

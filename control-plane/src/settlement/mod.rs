@@ -19,10 +19,13 @@ mod rollups;
 pub(crate) mod runs;
 mod segments;
 mod sweep;
+pub(crate) mod usage;
 
 pub(crate) use checkpoints::checkpoint;
 pub(crate) use ledger::observed;
 pub(crate) use sweep::run as sweep;
 
+#[cfg(test)]
+pub(crate) use segments::unpack;
 #[cfg(test)]
 pub(crate) use sweep::once as sweep_once;

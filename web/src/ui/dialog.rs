@@ -39,10 +39,8 @@ pub(crate) fn confirm<F: Future<Output = Result<()>> + 'static>(
         entered.set(String::new());
         element().map(|dialog| dialog.show_modal());
     };
-    let shut = move || {
-        if let Some(dialog) = element() {
-            dialog.close();
-        }
+    let close = move |_| {
+        element().map(|dialog| dialog.close());
     };
     let wanted = typed.clone();
     let ready = create_memo(move || wanted.as_ref().is_none_or(|wanted| entered.with(|entered| entered == wanted)));
@@ -54,7 +52,7 @@ pub(crate) fn confirm<F: Future<Output = Result<()>> + 'static>(
         let done = act();
         action.run(async move {
             done.await?;
-            shut();
+            element().map(|dialog| dialog.close());
             Ok(())
         });
     };
@@ -78,7 +76,7 @@ pub(crate) fn confirm<F: Future<Output = Result<()>> + 'static>(
                 (typed)
                 (trouble)
                 div(class="dialog-buttons") {
-                    button(class="quiet", r#type="button", on:click=move |_| shut()) { "Cancel" }
+                    button(class="quiet", r#type="button", on:click=close) { "Cancel" }
                     button(class="danger", r#type="submit", disabled=action.busy.get() || !ready.get()) { (confirm) }
                 }
             }

@@ -87,9 +87,7 @@ pub(crate) fn palette(account: ReadSignal<Option<String>>) -> View {
         });
     };
     let close = move || {
-        if let Some(dialog) = element() {
-            dialog.close();
-        }
+        element().map(|dialog| dialog.close());
     };
     listen(move |event| match event.key().as_str() {
         "k" | "K" if event.ctrl_key() || event.meta_key() => {

@@ -1,4 +1,4 @@
-//! The tables as Rust types, by noun.
+//! The tables as Rust types, by noun. (`usage_minutes` is added to and summed in SQL: see `settlement`.)
 
 /// One table: a module with sea-orm's `Model`, `Entity`, `Column` and `ActiveModel`.
 macro_rules! table {
@@ -30,6 +30,4 @@ mod ran;
 pub(crate) use deployed::{aliases, artifacts, functions, versions};
 pub(crate) use identity::{accounts, api_keys, invitations, members, sessions, users};
 pub(crate) use platform::{audit, checkpoints, counters, idempotency, leader, nodes, outbox};
-#[cfg(test)]
-pub(crate) use ran::usage_minutes;
 pub(crate) use ran::{run_logs, runs, segments};

@@ -51,31 +51,6 @@ table! {
 }
 
 table! {
-    /// Sums for each function and minute; each settled run is in exactly one. Written by `settlement::rollups`.
-    #[cfg(test)]
-    usage_minutes = "usage_minutes" {
-        #[sea_orm(primary_key, auto_increment = false)]
-        account_id: Col<AccountId>,
-        #[sea_orm(primary_key, auto_increment = false)]
-        function_id: Col<FunctionId>,
-        #[sea_orm(primary_key, auto_increment = false)]
-        minute: i64,
-        runs: i64,
-        succeeded: i64,
-        failed: i64,
-        timed_out: i64,
-        cancelled: i64,
-        platform_failed: i64,
-        flagged: i64,
-        wall_us: i64,
-        cpu_us: i64,
-        memory_kib_ms: i64,
-        bytes_in: i64,
-        bytes_out: i64,
-    }
-}
-
-table! {
     /// Settled receipts, compressed in the store; here is where and what.
     segments = "segments" {
         #[sea_orm(primary_key, auto_increment = false)]

@@ -80,7 +80,8 @@ proptest! {
         }
         let row = row.unwrap();
         prop_assert!(row.settled);
-        prop_assert_eq!(row.flag.as_deref(), None);
+        let over = out > seen_out || wall > seen + seen / 10 + 100_000;
+        prop_assert_eq!(row.flag.as_deref(), over.then_some(OVER_CLAIMED));
         prop_assert_eq!(row.billed.wall_us, wall.min(seen));
         prop_assert_eq!(row.billed.bytes_out.0, out.min(seen_out));
         prop_assert_eq!(minute(&row), 1);

@@ -1,0 +1,245 @@
+//! Functions, versions, aliases, and the routes that come of them.
+
+use http::{Method, StatusCode};
+use protocol::api::{Alias, Function, Page, Version, VersionState};
+use protocol::route::Route;
+use protocol::{Code, Problem};
+use sea_orm::{EntityTrait as _, QueryOrder as _};
+use serde_json::json;
+
+use super::harness::{Ground, suite, version_of};
+use crate::db::entities::{audit, outbox};
+
+suite!(life, names_rest, versions, failed_versions, races, aliases, rollback, if_match, limits, routes, pages);
+
+async fn life(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    let made: Function = ada.post("/functions", json!({"name": "hello"})).await.read();
+    assert_eq!(made.path, "/f/ada/hello/");
+    assert_eq!(made.host, "hello--ada.localhost:8080");
+    assert!(!made.public, "private by default");
+    assert_eq!(made.latest, None);
+    assert_eq!(ada.post("/functions", json!({"name": "hello"})).await.code(), Code::NameTaken);
+    for name in ["h", "A", "a--b", "-a", "admin", "x".repeat(31).as_str()] {
+        assert_eq!(ada.post("/functions", json!({"name": name})).await.code(), Code::InvalidName, "{name}");
+    }
+    let open: Function = ada.patch("/functions/hello", json!({"public": true})).await.read();
+    assert!(open.public);
+    assert_eq!(ada.delete("/functions/hello").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(ada.get("/functions/hello").await.code(), Code::FunctionNotFound);
+    assert_eq!(ada.get("/functions").await.read::<Page<Function>>().items, []);
+
+    let rows = audit::Entity::find().order_by_asc(audit::Column::Revision).all(ground.app.db.read()).await.unwrap();
+    let actions: Vec<&str> = rows.iter().map(|row| row.action.as_str()).collect();
+    assert_eq!(actions, ["node.create", "user.signup", "function.create", "function.change", "function.delete"]);
+    let told = outbox::Entity::find().all(ground.app.db.read()).await.unwrap();
+    assert_eq!(told.len(), 3, "one for each change of a route");
+}
+
+async fn names_rest(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    ground.function(&ada, "hello").await;
+    ada.delete("/functions/hello").await;
+    let refused = ada.post("/functions", json!({"name": "hello"})).await;
+    assert_eq!(refused.code(), Code::NameTaken);
+    assert!(refused.read::<Problem>().detail.contains("free again at"));
+    let eve = ground.user("eve@example.org", "eve").await;
+    ground.function(&eve, "hello").await;
+}
+
+async fn versions(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    ada.post("/functions", json!({"name": "hello"})).await;
+    let artifact = ground.artifact(&ada, b"one").await;
+    let eve = ground.user("eve@example.org", "eve").await;
+    eve.post("/functions", json!({"name": "hello"})).await;
+    let stolen = eve.post("/functions/hello/versions", version_of(artifact)).await;
+    assert_eq!(stolen.code(), Code::ArtifactNotFound, "only one's own artifacts");
+
+    let asked = json!({"artifact": artifact, "env": {"A": "b"}, "egress": ["example.org"], "placement": "own", "limits": {"memory": "64MiB", "timeout": "5s"}});
+    let made = ada.post("/functions/hello/versions", asked).await;
+    assert_eq!(made.status, StatusCode::ACCEPTED, "there is no node");
+    let version: Version = made.read();
+    assert_eq!(
+        (version.number, version.state, version.created_by.as_str()),
+        (1, VersionState::Compiling, "ada@example.org")
+    );
+    assert_eq!(version.limits.memory, protocol::ByteSize::mib(64));
+    assert!(ada.get("/functions/hello").await.read::<Function>().aliases.is_empty());
+    let early = ada.put("/functions/hello/aliases/live", json!({"shares": [{"version": 1, "weight": 100}]})).await;
+    assert_eq!(early.code(), Code::NotReady);
+    ground.ready(version.id).await;
+    let version: Version = ada.get("/functions/hello/versions/live").await.read();
+    assert_eq!((version.number, version.state), (1, VersionState::Ready));
+    assert_eq!(version.aliases[0].as_str(), "live");
+    let second = ground.deployed(&ada, "hello").await;
+    assert_eq!(second.number, 2);
+    assert_eq!(ada.get("/functions/hello/versions/v2").await.read::<Version>().id, second.id);
+    assert_eq!(ada.get("/functions/hello/versions/v3").await.code(), Code::VersionNotFound);
+    assert_eq!(ada.get("/functions/hello/versions/canary").await.code(), Code::VersionNotFound);
+    assert_eq!(ada.get("/functions/hello/versions/!").await.code(), Code::VersionNotFound);
+}
+
+async fn failed_versions(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    ground.function(&ada, "hello").await;
+    let bad = ground.compiling(&ada, "hello").await;
+    let problem = Problem::new(Code::NotWasm, "it begins with #!");
+    crate::functions::versions::finish(&ground.app, bad.id, Err(problem)).await.unwrap();
+    // What a second node says afterwards does not count.
+    ground.ready(bad.id).await;
+    let failed: Version = ada.get("/functions/hello/versions/2").await.read();
+    assert_eq!(failed.state, VersionState::Failed);
+    assert_eq!(failed.problem.unwrap().code, Code::NotWasm);
+    let live: Version = ada.get("/functions/hello/versions/live").await.read();
+    assert_eq!(live.number, 1, "the alias stays");
+    let refused = ada.post("/functions/hello/rollback", json!({"to": 2})).await;
+    assert_eq!(refused.code(), Code::NotReady);
+}
+
+async fn races(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    ground.function(&ada, "hello").await;
+    let slow = ground.compiling(&ada, "hello").await;
+    let fast = ground.deployed(&ada, "hello").await;
+    ground.ready(slow.id).await;
+    let live: Version = ada.get("/functions/hello/versions/live").await.read();
+    assert_eq!(live.id, fast.id, "the later deploy wins, whichever compiles faster");
+
+    // Many at once: every number is given once.
+    let artifact = ground.artifact(&ada, b"many").await;
+    let path = "/functions/hello/versions";
+    let deploys = (0..20).map(|_| ada.post(path, version_of(artifact)));
+    let mut numbers: Vec<u32> =
+        futures::future::join_all(deploys).await.iter().map(|answer| answer.read::<Version>().number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (4..24).collect::<Vec<_>>());
+    let same = (0..10).map(|_| ada.post("/functions", json!({"name": "same"})));
+    let made = futures::future::join_all(same).await.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(made, 1);
+}
+
+async fn aliases(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    ground.function(&ada, "hello").await;
+    ground.deployed(&ada, "hello").await;
+    let shares = json!({"shares": [{"version": 1, "weight": 90}, {"version": 2, "weight": 10}]});
+    let set = ada.put("/functions/hello/aliases/canary", shares).await;
+    assert_eq!(set.status, StatusCode::OK);
+    assert_eq!(set.header("etag"), set.read::<Alias>().etag);
+    let version: Version = ada.get("/functions/hello/versions/2").await.read();
+    assert_eq!(version.aliases.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["canary", "live"]);
+    let wrong = json!({"shares": [{"version": 1, "weight": 90}]});
+    assert_eq!(ada.put("/functions/hello/aliases/canary", wrong).await.code(), Code::InvalidField);
+    let missing = json!({"shares": [{"version": 9, "weight": 100}]});
+    assert_eq!(ada.put("/functions/hello/aliases/canary", missing).await.code(), Code::VersionNotFound);
+    let huge = json!({"shares": [{"version": 4_294_967_295_u32, "weight": 100}]});
+    assert_eq!(ada.put("/functions/hello/aliases/canary", huge).await.code(), Code::VersionNotFound);
+    assert_eq!(ada.put("/functions/hello/aliases/v7", json!({"shares": []})).await.code(), Code::InvalidName);
+    assert_eq!(ada.delete("/functions/hello/aliases/live").await.code(), Code::InvalidField);
+    assert_eq!(ada.delete("/functions/hello/aliases/canary").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(ada.get("/functions/hello/aliases/canary").await.code(), Code::VersionNotFound);
+}
+
+async fn rollback(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    ground.function(&ada, "hello").await;
+    let none = ada.raw(Method::POST, "/api/v1/functions/hello/rollback", Vec::new()).await;
+    assert_eq!(none.code(), Code::VersionNotFound, "there was no other version");
+    ground.deployed(&ada, "hello").await;
+    ground.deployed(&ada, "hello").await;
+    let back = |body| ada.post("/functions/hello/rollback", body);
+    assert_eq!(back(json!({})).await.read::<Alias>().shares[0].version, 2);
+    assert_eq!(back(json!({})).await.read::<Alias>().shares[0].version, 3, "and forth again");
+    assert_eq!(back(json!({"to": 1})).await.read::<Alias>().shares[0].version, 1);
+    assert_eq!(back(json!({"to": 7})).await.code(), Code::VersionNotFound);
+    assert_eq!(back(json!({"to": -7})).await.code(), Code::InvalidField);
+}
+
+async fn if_match(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    ground.function(&ada, "hello").await;
+    let etag = ada.get("/functions/hello").await.header("etag").to_owned();
+    let change = json!({"public": true});
+    assert_eq!(ada.with("if-match", &etag).patch("/functions/hello", change.clone()).await.status, StatusCode::OK);
+    let stale = ada.with("if-match", &etag);
+    assert_eq!(stale.patch("/functions/hello", change).await.code(), Code::PreconditionFailed);
+    assert_eq!(stale.delete("/functions/hello").await.code(), Code::PreconditionFailed);
+    let alias = ada.get("/functions/hello/aliases/live").await.header("etag").to_owned();
+    let shares = json!({"shares": [{"version": 1, "weight": 100}]});
+    let path = "/functions/hello/aliases/live";
+    assert_eq!(ada.with("if-match", &alias).put(path, shares.clone()).await.status, StatusCode::OK);
+    assert_eq!(ada.with("if-match", &alias).put(path, shares.clone()).await.code(), Code::PreconditionFailed);
+    assert_eq!(ada.with("if-match", "*").put(path, shares.clone()).await.status, StatusCode::OK);
+    let new = ada.with("if-match", "*").put("/functions/hello/aliases/fresh", shares).await;
+    assert_eq!(new.code(), Code::PreconditionFailed, "it is not there");
+}
+
+async fn limits(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    ada.post("/functions", json!({"name": "hello"})).await;
+    let artifact = ground.artifact(&ada, b"one").await;
+    for wrong in [
+        json!({"limits": {"memory": "1TiB"}}),
+        json!({"limits": {"timeout": 1}}),
+        json!({"limits": {"cpus": 0}}),
+        json!({"limits": {"colour": 1}}),
+        json!({"env": {"1": "x"}}),
+        json!({"egress": ["http://example.org/"]}),
+        json!({"lane": "rocket"}),
+        json!({"alias": "v1"}),
+        json!({"surprise": true}),
+    ] {
+        let mut asked = json!({"artifact": artifact});
+        asked.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+        let answer = ada.post("/functions/hello/versions", asked).await;
+        let code = answer.code();
+        assert!(matches!(code, Code::InvalidField | Code::InvalidName), "{wrong}: {answer:?}");
+    }
+    let shown = ground.anonymous().get("/limits").await;
+    assert_eq!(shown.read::<serde_json::Value>()["maxima"]["cpus"], 64);
+}
+
+async fn routes(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    ground.function(&ada, "hello").await;
+    let core = ground.anonymous();
+    let route = || core.send(Method::GET, "/internal/routes/ada/hello", None);
+    let first: Route = route().await.read();
+    assert_eq!(first.aliases.len(), 1);
+    assert_eq!(first.resolve(None, 0).unwrap().number, 1);
+    ground.compiling(&ada, "hello").await;
+    let same: Route = route().await.read();
+    assert_eq!(same.versions.len(), 1, "only ready versions");
+    ground.deployed(&ada, "hello").await;
+    let next: Route = route().await.read();
+    assert!(next.revision > first.revision);
+    assert_eq!(next.resolve(None, 0).unwrap().number, 3);
+    ada.delete("/functions/hello").await;
+    assert_eq!(route().await.code(), Code::FunctionNotFound);
+    for path in ["/internal/routes/nobody/hello", "/internal/routes/ada/---", "/internal/routes/a%2Fb/c"] {
+        assert_eq!(core.send(Method::GET, path, None).await.code(), Code::FunctionNotFound, "{path}");
+    }
+    let rows = outbox::Entity::find().order_by_asc(outbox::Column::Revision).all(ground.app.db.read()).await.unwrap();
+    let last: Route = serde_json::from_str(&rows.last().unwrap().payload).unwrap();
+    assert!(last.deleted && last.versions.is_empty());
+    assert_eq!(rows.last().unwrap().key, "ada.hello");
+}
+
+async fn pages(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    for name in ["aa", "bb", "cc", "dd", "ee"] {
+        ada.post("/functions", json!({"name": name})).await;
+    }
+    let mut seen = Vec::new();
+    let mut path = "/functions?limit=2".to_owned();
+    loop {
+        let page: Page<Function> = ada.get(&path).await.read();
+        seen.extend(page.items.iter().map(|row| row.name.to_string()));
+        let Some(next) = page.next else { break };
+        path = format!("/functions?limit=2&cursor={next}");
+    }
+    assert_eq!(seen, ["aa", "bb", "cc", "dd", "ee"]);
+    assert_eq!(ada.get("/functions?cursor=!").await.code(), Code::InvalidRequest);
+    assert_eq!(ada.get("/functions?limit=many").await.code(), Code::InvalidRequest);
+}

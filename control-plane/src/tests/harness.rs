@@ -1,0 +1,260 @@
+//! Short words for what the tests do: a ground, users on it, requests.
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use protocol::api::{CreateVersion, Version};
+use protocol::node::Prepared;
+use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, Kind, NodeId, PlacementClass, VersionId};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::{App, Config, LocalNode};
+
+/// Makes each case a test on SQLite, and all of them together one on PostgreSQL.
+macro_rules! suite {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(crate::tests::harness::Ground::sqlite().await).await;
+                }
+            )*
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn postgres() {
+            let server = crate::tests::postgres::Postgres::start().await;
+            $(
+                eprintln!("postgres: {}", stringify!($case));
+                let url = server.database(stringify!($case)).await;
+                $case(crate::tests::harness::Ground::on(url, |_| {}).await).await;
+            )*
+        }
+    };
+}
+pub(crate) use suite;
+
+/// A control plane without a fabric, on a database of its own.
+pub(crate) struct Ground {
+    pub(crate) app: App,
+    pub(crate) router: Router,
+    pub(crate) node: NodeId,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+/// A configuration in this folder, with cheap passwords.
+pub(crate) fn config(folder: &std::path::Path, database: String, node: NodeId) -> Config {
+    Config {
+        database,
+        ticket_key: folder.join("ticket.key"),
+        operator_token: folder.join("operator.token"),
+        local_nodes: vec![LocalNode { id: node, name: "local".to_owned(), class: PlacementClass::Operator }],
+        password_memory_kib: 8,
+        password_passes: 1,
+        ..Config::default()
+    }
+}
+
+pub(crate) fn sqlite_url(folder: &std::path::Path) -> String {
+    format!("sqlite://{}", folder.join("test.db").display())
+}
+
+impl Ground {
+    pub(crate) async fn sqlite() -> Self {
+        Self::start(None, |_| {}).await
+    }
+
+    pub(crate) async fn on(database: String, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start(Some(database), change).await
+    }
+
+    pub(crate) async fn start(database: Option<String>, change: impl FnOnce(&mut Config)) -> Self {
+        let (folder, node) = (tempfile::tempdir().unwrap(), NodeId::new());
+        let database = database.unwrap_or_else(|| sqlite_url(folder.path()));
+        let mut config = config(folder.path(), database, node);
+        change(&mut config);
+        let store = store::Store::disk(folder.path().join("store")).unwrap();
+        let app = App::open(config, store, None).await.unwrap();
+        Self { router: crate::router(app.clone()), app, node, folder }
+    }
+
+    /// Nobody.
+    pub(crate) fn anonymous(&self) -> Client {
+        Client { router: self.router.clone(), headers: HeaderMap::new() }
+    }
+
+    /// Signs a user up with an account.
+    pub(crate) async fn user(&self, email: &str, account: &str) -> Client {
+        let asked = json!({"email": email, "password": "correct horse", "account": account});
+        let answer = self.anonymous().post("/signup", asked).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        self.anonymous().with("cookie", &answer.cookie())
+    }
+
+    /// An artifact that the account has uploaded.
+    pub(crate) async fn artifact(&self, client: &Client, bytes: &'static [u8]) -> Digest {
+        let stored = self.app.store.put_bytes(Bytes::from_static(bytes)).await.unwrap();
+        let account = client.account().await;
+        let asked = json!({"account": account, "digest": stored.digest, "size": stored.size, "root": stored.root});
+        let answer = self.anonymous().send(Method::POST, "/internal/artifacts", Some(asked)).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
+        stored.digest
+    }
+
+    /// Deploys a version without a node: it is compiling.
+    pub(crate) async fn compiling(&self, client: &Client, function: &str) -> Version {
+        let artifact = self.artifact(client, b"an artifact").await;
+        let answer = client.post(&format!("/functions/{function}/versions"), version_of(artifact)).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+        answer.read()
+    }
+
+    /// As if a node had prepared it.
+    pub(crate) async fn ready(&self, version: VersionId) {
+        let prepared =
+            Prepared { kind: Kind::Http, format: "component".to_owned(), compile_ms: 1, code_size: ByteSize(1) };
+        crate::functions::versions::finish(&self.app, version, Ok(prepared)).await.unwrap();
+    }
+
+    /// Deploys a version that becomes ready.
+    pub(crate) async fn deployed(&self, client: &Client, function: &str) -> Version {
+        let version = self.compiling(client, function).await;
+        self.ready(version.id).await;
+        client.get(&format!("/functions/{function}/versions/{}", version.number)).await.read()
+    }
+
+    /// A function with one ready version.
+    pub(crate) async fn function(&self, client: &Client, name: &str) -> (FunctionId, Version) {
+        let made = client.post("/functions", json!({"name": name})).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+        let function: protocol::api::Function = made.read();
+        (function.id, self.deployed(client, name).await)
+    }
+}
+
+pub(crate) fn version_of(artifact: Digest) -> Value {
+    let asked: CreateVersion = serde_json::from_value(json!({"artifact": artifact})).unwrap();
+    serde_json::to_value(asked).unwrap()
+}
+
+/// Somebody who asks.
+#[derive(Clone)]
+pub(crate) struct Client {
+    router: Router,
+    headers: HeaderMap,
+}
+
+/// What they are answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Client {
+    pub(crate) fn new(router: Router) -> Self {
+        Self { router, headers: HeaderMap::new() }
+    }
+
+    /// The same asker, elsewhere.
+    pub(crate) fn on(&self, router: Router) -> Self {
+        Self { router, headers: self.headers.clone() }
+    }
+
+    /// The session's token.
+    pub(crate) fn token(&self) -> &str {
+        crate::identity::credentials::presented(&self.headers).unwrap()
+    }
+
+    /// An answer's body, while it comes.
+    pub(crate) async fn stream(&self, path: &str) -> Body {
+        let mut request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        request.headers_mut().extend(self.headers.clone());
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        response.into_body()
+    }
+
+    pub(crate) fn with(&self, name: &'static str, value: &str) -> Self {
+        let mut client = self.clone();
+        client.headers.insert(name, value.parse().unwrap());
+        client
+    }
+
+    pub(crate) fn with_headers(&self, headers: HeaderMap) -> Self {
+        let mut client = self.clone();
+        client.headers.extend(headers);
+        client
+    }
+
+    pub(crate) fn with_key(&self, key: &str) -> Self {
+        let mut client = self.clone();
+        client.headers.clear();
+        client.with("authorization", &format!("Bearer {key}"))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, &format!("/api/v1{path}"), None).await
+    }
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::POST, &format!("/api/v1{path}"), Some(body)).await
+    }
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PUT, &format!("/api/v1{path}"), Some(body)).await
+    }
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PATCH, &format!("/api/v1{path}"), Some(body)).await
+    }
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, &format!("/api/v1{path}"), None).await
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        self.raw(method, path, body.map_or_else(Vec::new, |body| body.to_string().into_bytes())).await
+    }
+
+    pub(crate) async fn raw(&self, method: Method, path: &str, body: Vec<u8>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).body(Body::from(body)).unwrap();
+        request.headers_mut().extend(self.headers.clone());
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// The only account's id.
+    pub(crate) async fn account(&self) -> AccountId {
+        self.get("/me").await.read::<protocol::api::Me>().accounts[0].account.id
+    }
+
+    /// A key of the account.
+    pub(crate) async fn key(&self, scopes: &[&str]) -> Self {
+        let answer = self.post("/keys", json!({"name": "k", "scopes": scopes})).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        self.with_key(&answer.read::<protocol::api::Key>().secret.unwrap())
+    }
+}
+
+impl Answer {
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+    pub(crate) fn code(&self) -> Code {
+        assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
+        let problem: protocol::Problem = self.read();
+        assert_eq!(problem.status, self.status.as_u16());
+        problem.code
+    }
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
+    }
+    pub(crate) fn cookie(&self) -> String {
+        self.header("set-cookie").split(';').next().unwrap().to_owned()
+    }
+}

@@ -1,0 +1,91 @@
+//! Logs: kept once, bounded, read by run, followed by function within two seconds.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use http::{Method, StatusCode};
+use protocol::api::Page;
+use protocol::node::{LogLine, LogStream, RunLog};
+use protocol::{Code, NodeId, RunId, Timestamp};
+
+use super::harness::{Client, Ground, suite};
+use super::settlement::Runs;
+
+suite!(kept_once, followed, tails);
+
+fn lines(run: RunId, texts: &[&str], at: Timestamp) -> Vec<LogLine> {
+    let line = |(sequence, text): (u32, &&str)| LogLine {
+        run,
+        sequence,
+        at,
+        stream: LogStream::Stdout,
+        text: (*text).to_owned(),
+    };
+    (0..).zip(texts).map(line).collect()
+}
+
+async fn keep(ground: &Ground, node: NodeId, log: RunLog) -> StatusCode {
+    let router = crate::api::nodes::log(ground.app.clone()).layer(axum::Extension(fabric::Peer::Node(node)));
+    let body = serde_json::to_value([log]).unwrap();
+    Client::new(router).send(Method::POST, "/logs", Some(body)).await.status
+}
+
+fn log(ground: &Ground, runs: &Runs, texts: &[&str]) -> RunLog {
+    let run = RunId::new();
+    RunLog { run, ticket: runs.ticket(ground, run), lines: lines(run, texts, Timestamp::now()) }
+}
+
+async fn kept_once(ground: Ground) {
+    let runs = Runs::start(&ground).await;
+    let first = log(&ground, &runs, &["one", "tw\0o"]);
+    let run = first.run;
+    for _ in 0..2 {
+        assert_eq!(keep(&ground, ground.node, first.clone()).await, StatusCode::NO_CONTENT);
+    }
+    // Another node cannot write to it.
+    keep(&ground, NodeId::new(), RunLog { lines: lines(run, &["", "", "forged"], Timestamp::now()), ..first }).await;
+    let read: Page<LogLine> = runs.client.get(&format!("/invocations/{run}/logs")).await.read();
+    assert_eq!(read.items.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), ["one", "tw\u{fffd}o"]);
+    let eve = ground.user("eve@example.org", "eve").await;
+    assert_eq!(eve.get(&format!("/invocations/{run}/logs")).await.code(), Code::NotFound);
+
+    let long = "x".repeat(100_000);
+    let big = log(&ground, &runs, &[&long, &long, &long, &long]);
+    let run = big.run;
+    keep(&ground, ground.node, big).await;
+    let read: Page<LogLine> = runs.client.get(&format!("/invocations/{run}/logs")).await.read();
+    assert_eq!(read.items.len(), 2, "256 KiB are kept of a run");
+}
+
+async fn followed(ground: Ground) {
+    let runs = Runs::start(&ground).await;
+    keep(&ground, ground.node, log(&ground, &runs, &["before"])).await;
+    let body = runs.client.stream("/api/v1/functions/hello/logs?since=1h&follow=true").await;
+    let mut body = body.into_data_stream();
+    let line = |piece: bytes::Bytes| serde_json::from_slice::<LogLine>(&piece).unwrap().text;
+    assert_eq!(line(body.next().await.unwrap().unwrap()), "before");
+    for text in ["after", "and after"] {
+        let begun = Instant::now();
+        keep(&ground, ground.node, log(&ground, &runs, &[text])).await;
+        let piece = tokio::time::timeout(Duration::from_secs(2), body.next()).await.expect("within 2 s");
+        assert_eq!(line(piece.unwrap().unwrap()), text);
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+}
+
+async fn tails(ground: Ground) {
+    let runs = Runs::start(&ground).await;
+    let texts: Vec<String> = (0..250).map(|at| at.to_string()).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    keep(&ground, ground.node, log(&ground, &runs, &texts)).await;
+    let read = async |path: &str| {
+        let answer = runs.client.get(path).await;
+        assert_eq!(answer.header("content-type"), "application/x-ndjson");
+        String::from_utf8(answer.body.to_vec()).unwrap().lines().count()
+    };
+    assert_eq!(read("/functions/hello/logs").await, 200, "the last ones");
+    assert_eq!(read("/functions/hello/logs?since=5m").await, 250);
+    let later = Timestamp(Timestamp::now().0 + 60_000);
+    assert_eq!(read(&format!("/functions/hello/logs?since={later}")).await, 0);
+    assert_eq!(runs.client.get("/functions/hello/logs?since=yesterday").await.code(), Code::InvalidRequest);
+}

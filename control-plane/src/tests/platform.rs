@@ -1,0 +1,481 @@
+//! On a real nats-server: deploys through a node, and routes through the outbox while the server is killed.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::kv::Store;
+use axum::Router;
+use axum::extract::State;
+use axum::routing::post;
+use ed25519_dalek::SigningKey;
+use fabric::{
+    Authority, CallOptions, Fabric, FabricConfig, Identity, Mount, NatsServer, NatsServerConfig, NodeEndpoint,
+    NodeService, ServeOptions, Serving, Target, subjects,
+};
+use futures::StreamExt as _;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use protocol::api::{Page, Version, VersionState};
+use protocol::node::{HelloReply, NodeRecord, NodeReport, Prepared, VersionSpec};
+use protocol::route::{ControlPulse, GatewayPulse, Route};
+use protocol::ticket::SignedTicket;
+use protocol::{ByteSize, Code, InstanceId, Kind, Lane, NodeId, Problem, headers};
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::harness::{Client, Ground, config, sqlite_url, version_of};
+use super::postgres::Postgres;
+use super::settlement::hello_of;
+use crate::{App, ControlFabrics};
+
+/// The binary that xtask has fetched.
+fn binary() -> PathBuf {
+    let path = std::env::var_os("CROWDCLOUD_NATS_SERVER").map(PathBuf::from).unwrap_or_else(|| {
+        let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+        let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
+        cache.join("crowdcloud/bin/nats-server")
+    });
+    assert!(path.exists(), "nats-server is missing at {}: `cargo xtask test` fetches it", path.display());
+    path
+}
+
+/// A control plane on a real server.
+struct Platform {
+    ground: Ground,
+    server: NatsServer,
+    authority: Authority,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), crate::Error>>,
+}
+
+async fn connect(server: &NatsServer, authority: &Authority, identity: Identity) -> Fabric {
+    let credentials = match &identity {
+        Identity::Core(_) => authority.core_user("core").unwrap(),
+        Identity::Node(node) => authority.node_user(*node).unwrap(),
+    };
+    let config = FabricConfig { url: server.url(), credentials, identity, name: "test".to_owned() };
+    Fabric::connect(config).await.unwrap()
+}
+
+impl Platform {
+    async fn start(database: Option<String>) -> Self {
+        let (folder, node) = (tempfile::tempdir().unwrap(), NodeId::new());
+        let authority = Authority::open(&folder.path().join("keys")).unwrap();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let nats = NatsServerConfig { binary: binary(), folder: folder.path().join("nats"), listen };
+        let server = NatsServer::start(nats, &authority).await.unwrap();
+        let database = database.unwrap_or_else(|| sqlite_url(folder.path()));
+        let (app, stop, task) = control_plane(&server, &authority, folder.path(), database, node).await;
+        let ground = Ground { router: crate::router(app.clone()), app, node, folder };
+        Self { ground, server, authority, stop, task }
+    }
+
+    async fn fabric(&self, identity: Identity) -> Fabric {
+        connect(&self.server, &self.authority, identity).await
+    }
+
+    fn kill_server(&self) {
+        let pid = self.server.pid().expect("it runs").to_string();
+        assert!(std::process::Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+        self.server.stop().await;
+    }
+}
+
+async fn control_plane(
+    server: &NatsServer,
+    authority: &Authority,
+    folder: &std::path::Path,
+    database: String,
+    node: NodeId,
+) -> (App, CancellationToken, JoinHandle<Result<(), crate::Error>>) {
+    let core = connect(server, authority, Identity::Core(InstanceId::new())).await;
+    let nodes = connect(server, authority, Identity::Core(InstanceId::new())).await;
+    let fabrics = ControlFabrics { core, nodes };
+    let store = store::Store::disk(folder.join("store")).unwrap();
+    let mut config = config(folder, database, node);
+    config.lease = "2s".parse().unwrap();
+    let app = App::open(config, store, Some(fabrics.clone())).await.unwrap();
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
+    let stop = CancellationToken::new();
+    let run = {
+        let (app, stop) = (app.clone(), stop.clone());
+        async move { crate::run(app, &fabrics, ready, stop).await }
+    };
+    let task = tokio::spawn(run);
+    is_ready.await.unwrap();
+    (app, stop, task)
+}
+
+/// A node that prepares what begins with a zero byte.
+struct Node {
+    fabric: Fabric,
+    _serving: Serving,
+    reports: JoinHandle<()>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.reports.abort();
+    }
+}
+
+async fn fetch(fabric: &Fabric, path: String, ticket: &str) -> (StatusCode, bytes::Bytes) {
+    let request = Request::get(path).header(headers::TICKET, ticket).body(fabric::empty()).unwrap();
+    let reply = fabric.call(Target::FromNode(NodeService::Blob), request, CallOptions::default()).await.unwrap();
+    let status = reply.response.status();
+    (status, reply.response.into_body().collect().await.unwrap().to_bytes())
+}
+
+async fn prepare(State(fabric): State<Fabric>, headers: HeaderMap) -> axum::response::Response {
+    use axum::response::IntoResponse as _;
+    let ticket = headers[headers::TICKET].to_str().unwrap();
+    // The ticket's first part says what it is for.
+    let body = ticket.split('.').next().unwrap();
+    let body = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, body).unwrap();
+    let claims: protocol::ticket::Ticket = serde_json::from_slice(&body).unwrap();
+    let (_, spec) = fetch(&fabric, format!("/versions/{}", claims.version), ticket).await;
+    let spec: VersionSpec = serde_json::from_slice(&spec).unwrap();
+    let (_, artifact) = fetch(&fabric, format!("/artifacts/{}", spec.artifact), ticket).await;
+    assert_eq!(protocol::Digest::of(&artifact), spec.artifact);
+    if artifact[0] != 0 {
+        return crate::error::respond(&Problem::new(Code::NotWasm, "no zero byte"));
+    }
+    let prepared = Prepared { kind: Kind::Http, format: "zero".to_owned(), compile_ms: 1, code_size: ByteSize(1) };
+    axum::Json(prepared).into_response()
+}
+
+impl Node {
+    async fn start(platform: &Platform) -> Self {
+        let node = platform.ground.node;
+        let fabric = platform.fabric(Identity::Node(node)).await;
+        let router = Router::new().route("/prepare", post(prepare)).with_state(fabric.clone());
+        let at = Mount::OnNode(NodeEndpoint::Control);
+        let serving = fabric.serve(at, crate::over_fabric(router), ServeOptions::default()).await.unwrap();
+        let reporting = fabric.clone();
+        let reports = tokio::spawn(async move {
+            for sequence in 0.. {
+                let report = NodeReport {
+                    v: NodeReport::VERSION,
+                    node,
+                    sequence,
+                    cores: 2,
+                    load: 0.0,
+                    memory_total: ByteSize::mib(1024),
+                    memory_free: ByteSize::mib(1024),
+                    slots: 8,
+                    running: 0,
+                    lanes: vec![Lane::Wasm],
+                    arch: "x86_64".to_owned(),
+                    warm: vec![],
+                    draining: false,
+                };
+                let _ = reporting.publish(&subjects::report(node), serde_json::to_vec(&report).unwrap()).await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        });
+        Self { fabric, _serving: serving, reports }
+    }
+
+    async fn hello(&self, min: u16, max: u16) -> (StatusCode, bytes::Bytes) {
+        let mut hello = hello_of(&SigningKey::from_bytes(&[7; 32]));
+        (hello.protocol_min, hello.protocol_max) = (min, max);
+        let body = serde_json::to_vec(&hello).unwrap();
+        let request =
+            Request::post("/hello").header("content-type", "application/json").body(fabric::full(body)).unwrap();
+        let reply =
+            self.fabric.call(Target::FromNode(NodeService::Api), request, CallOptions::default()).await.unwrap();
+        let status = reply.response.status();
+        (status, reply.response.into_body().collect().await.unwrap().to_bytes())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deploys_through_a_node() {
+    let platform = Platform::start(None).await;
+    let ground = &platform.ground;
+    let ada = ground.user("ada@example.org", "ada").await;
+    ada.post("/functions", json!({"name": "hello"})).await;
+    let early = ground.compiling(&ada, "hello").await;
+
+    let node = Node::start(&platform).await;
+    let (status, reply) = node.hello(1, 1).await;
+    assert_eq!(status, StatusCode::OK);
+    let reply: HelloReply = serde_json::from_slice(&reply).unwrap();
+    assert_eq!((reply.protocol, reply.checkpoint), (1, 0));
+    assert_eq!(reply.ticket_keys, ground.app.tickets.public_keys());
+    let (status, refused) = node.hello(7, 9).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let refused: Problem = serde_json::from_slice(&refused).unwrap();
+    assert!(refused.detail.contains("7 to 9; the platform 1 to 1"), "{refused}");
+
+    let good = ground.artifact(&ada, b"\0 a good artifact").await;
+    let deployed = ada.post("/functions/hello/versions", version_of(good)).await;
+    assert_eq!(deployed.status, StatusCode::CREATED, "{deployed:?}");
+    let version: Version = deployed.read();
+    assert_eq!((version.state, version.format.as_deref()), (VersionState::Ready, Some("zero")));
+    let bad = ground.artifact(&ada, b"#!/bin/sh").await;
+    let refused = ada.post("/functions/hello/versions", version_of(bad)).await;
+    assert_eq!(refused.code(), Code::NotWasm);
+    // The one that found no node is tried again, and fails: it is no zero byte either.
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let row: Version = ada.get(&format!("/functions/hello/versions/{}", early.number)).await.read();
+        if row.state == VersionState::Failed {
+            break;
+        }
+        assert!(Instant::now() < until, "{row:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let states: Page<Version> = ada.get("/functions/hello/versions").await.read();
+    let states: Vec<_> = states.items.iter().map(|row| row.state).collect();
+    assert_eq!(states, [VersionState::Failed, VersionState::Ready, VersionState::Failed]);
+
+    let nodes: Page<protocol::api::Node> = ada.get("/nodes").await.read();
+    assert!(nodes.items[0].online && nodes.items[0].slots == 8 && nodes.items[0].name == "local");
+    blobs_need_tickets(&platform, &node, &version).await;
+    drop(node);
+    platform.end().await;
+}
+
+async fn blobs_need_tickets(platform: &Platform, node: &Node, version: &Version) {
+    use protocol::Timestamp;
+    let app = &platform.ground.app;
+    let row = sea_orm::EntityTrait::find_by_id;
+    let row: sea_orm::Select<crate::db::entities::versions::Entity> = row(crate::db::columns::Col(version.id));
+    let row = row.one(app.db.read()).await.unwrap().unwrap();
+    let second = Duration::from_secs(1);
+    let good = app.tickets.prepare(&row, platform.ground.node, Timestamp::now(), second);
+    let path = format!("/versions/{}", version.id);
+    assert_eq!(fetch(&node.fabric, path.clone(), &good.0).await.0, StatusCode::OK);
+    let foreign = app.tickets.prepare(&row, NodeId::new(), Timestamp::now(), second);
+    let old = app.tickets.prepare(&row, platform.ground.node, Timestamp(0), second);
+    let forged = SignedTicket(format!("{}x", good.0));
+    for ticket in [foreign, old, forged, SignedTicket(String::new())] {
+        assert_eq!(fetch(&node.fabric, path.clone(), &ticket.0).await.0, StatusCode::FORBIDDEN);
+    }
+    let other = format!("/versions/{}", protocol::VersionId::new());
+    assert_eq!(fetch(&node.fabric, other, &good.0).await.0, StatusCode::FORBIDDEN);
+    let other = format!("/artifacts/{}", protocol::Digest([1; 32]));
+    assert_eq!(fetch(&node.fabric, other, &good.0).await.0, StatusCode::FORBIDDEN);
+}
+
+/// What a gateway does: watches the bucket from a snapshot on, for ever, and says how far it is.
+struct Gateway {
+    routes: Arc<Mutex<HashMap<String, Route>>>,
+    task: JoinHandle<()>,
+}
+
+impl Gateway {
+    fn start(fabric: Fabric) -> Self {
+        let routes = Arc::new(Mutex::new(HashMap::<String, Route>::new()));
+        let (known, instance) = (routes.clone(), InstanceId::new());
+        let task = tokio::spawn(async move {
+            let mut revision = 0;
+            loop {
+                let watched = watch(&fabric, &known, instance, &mut revision);
+                drop(tokio::time::timeout(Duration::from_secs(60), watched).await);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        Self { routes, task }
+    }
+
+    fn has(&self, key: &str) -> Option<Route> {
+        self.routes.lock().unwrap().get(key).cloned()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn open(fabric: &Fabric) -> Option<Store> {
+    let mut context = async_nats::jetstream::new(fabric.nats().clone());
+    context.set_timeout(Duration::from_secs(2));
+    context.get_key_value(subjects::ROUTES_BUCKET).await.ok()
+}
+
+async fn watch(
+    fabric: &Fabric,
+    known: &Mutex<HashMap<String, Route>>,
+    instance: InstanceId,
+    revision: &mut u64,
+) -> Option<()> {
+    let store = open(fabric).await?;
+    let mut entries = store.watch_with_history(">").await.ok()?;
+    let mut pulse = tokio::time::interval(Duration::from_millis(200));
+    let mut quiet = 0;
+    loop {
+        tokio::select! {
+            entry = entries.next() => {
+                let entry = entry?.ok()?;
+                quiet = 0;
+                let route: Route = serde_json::from_slice(&entry.value).ok()?;
+                let mut known = known.lock().unwrap();
+                let before = known.get(&entry.key).map_or(0, |route| route.revision);
+                assert!(route.revision >= before, "{}: {} after {before}", entry.key, route.revision);
+                *revision = (*revision).max(route.revision);
+                known.insert(entry.key, route);
+            }
+            _ = pulse.tick() => {
+                // A watch that hangs after a restart of the server is made anew.
+                quiet += 1;
+                if quiet > 10 {
+                    return None;
+                }
+            }
+        }
+        let pulse = GatewayPulse { instance, revision: *revision, draining: false };
+        let _ = fabric.publish(subjects::GATEWAY_PULSE, serde_json::to_vec(&pulse).unwrap()).await;
+    }
+}
+
+/// A thousand changes, with the server killed in between: none is lost, none comes back, and each answer came after
+/// the gateway had it.
+async fn routes_survive(database: Option<String>) {
+    const CHANGES: u32 = 1000;
+    const KILLS: u32 = 5;
+    let platform = Platform::start(database).await;
+    let ground = &platform.ground;
+    let gateway = Gateway::start(platform.fabric(Identity::Core(InstanceId::new())).await);
+    let ada = ground.user("ada@example.org", "ada").await;
+    let functions = ["aa", "bb", "cc"];
+    for function in functions {
+        ground.function(&ada, function).await;
+        ground.deployed(&ada, function).await;
+    }
+    let (mut at_once, mut slowest) = (0, Duration::ZERO);
+    for change in 0..CHANGES {
+        if change % (CHANGES / KILLS) == CHANGES / KILLS / 2 {
+            platform.kill_server();
+        }
+        let function = functions[change as usize % 3];
+        let begun = Instant::now();
+        let number = if change % 10 == 0 {
+            let compiling = crate_version(ground, &ada, function).await;
+            ground.ready(compiling.id).await;
+            compiling.number
+        } else {
+            let shares = json!({"shares": [{"version": 1 + (change / 3) % 2, "weight": 100}]});
+            let moved = ada.put(&format!("/functions/{function}/aliases/live"), shares).await;
+            assert_eq!(moved.status, StatusCode::OK, "{moved:?}");
+            1 + (change / 3) % 2
+        };
+        slowest = slowest.max(begun.elapsed());
+        let route = gateway.has(&format!("ada.{function}"));
+        at_once += u32::from(route.is_some_and(|route| route.resolve(None, 0).unwrap().number == number));
+    }
+    // A restart may outlast the 3 s that an answer waits; that is the exception.
+    assert!(at_once > CHANGES - 5 * KILLS, "{at_once} of {CHANGES} answers came when the gateway had the change");
+    assert!(slowest < Duration::from_secs(8), "{slowest:?}");
+    for function in functions {
+        let key = format!("ada.{function}");
+        let truth: Route =
+            ground.anonymous().send(http::Method::GET, &format!("/internal/routes/ada/{function}"), None).await.read();
+        let until = Instant::now() + Duration::from_secs(15);
+        while gateway.has(&key).as_ref() != Some(&truth) {
+            assert!(Instant::now() < until, "{key}: {:?} is not {truth:?}", gateway.has(&key));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    drop(gateway);
+    platform.end().await;
+}
+
+/// A version without waiting for a node.
+async fn crate_version(ground: &Ground, client: &Client, function: &str) -> Version {
+    let artifact = ground.artifact(client, b"an artifact").await;
+    let asked = serde_json::from_value(version_of(artifact)).unwrap();
+    let sha256 = crate::identity::credentials::sha256_hex(client.token().as_bytes());
+    let caller = crate::identity::caller::authenticate(&ground.app, &sha256, None).await.unwrap();
+    let id = crate::functions::versions::insert(&ground.app, &caller, function, asked).await.unwrap();
+    crate::functions::versions::by_id(&ground.app, id).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_survive_restarts_on_sqlite() {
+    routes_survive(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_survive_restarts_on_postgres() {
+    let server = Postgres::start().await;
+    routes_survive(Some(server.database("routes").await)).await;
+}
+
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(15);
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_bucket_is_rebuilt_and_another_takes_the_lead() {
+    let platform = Platform::start(None).await;
+    let ground = &platform.ground;
+    let core = platform.fabric(Identity::Core(InstanceId::new())).await;
+    let ada = ground.user("ada@example.org", "ada").await;
+    ground.function(&ada, "hello").await;
+    let stored = async || open(&core).await?.get("ada.hello").await.ok()?;
+    until("the route is published", stored).await;
+    let context = async_nats::jetstream::new(core.nats().clone());
+    for bucket in [subjects::ROUTES_BUCKET, subjects::NODES_BUCKET] {
+        context.delete_key_value(bucket).await.unwrap();
+    }
+    until("the bucket is rebuilt", stored).await;
+    let record = async || {
+        let store = context.get_key_value(subjects::NODES_BUCKET).await.ok()?;
+        let value = store.get(ground.node.to_string()).await.ok()??;
+        serde_json::from_slice::<NodeRecord>(&value).ok()
+    };
+    assert_eq!(until("the node's record", record).await.name, "local");
+
+    // A second control plane on the same database waits for the lead, and takes it when the first stops.
+    let database = ground.app.config.database.clone();
+    let (second, stop, task) =
+        control_plane(&platform.server, &platform.authority, ground.folder.path(), database, ground.node).await;
+    platform.stop.cancel();
+    let ada = ada.on(crate::router(second));
+    assert_eq!(ada.post("/functions", json!({"name": "next"})).await.status, StatusCode::CREATED);
+    until("the second one publishes", async || open(&core).await?.get("ada.next").await.ok()?).await;
+    stop.cancel();
+    task.await.unwrap().unwrap();
+    platform.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revocations_are_told_at_once() {
+    let platform = Platform::start(None).await;
+    let ada = platform.ground.user("ada@example.org", "ada").await;
+    let made = ada.post("/keys", json!({"name": "k", "scopes": ["invoke"]})).await;
+    let key: protocol::api::Key = made.read();
+    let core = platform.fabric(Identity::Core(InstanceId::new())).await;
+    let mut pulses = core.events(subjects::CONTROL_PULSE).await.unwrap();
+    let sha256 = crate::identity::credentials::sha256_hex(key.secret.unwrap().as_bytes());
+    let begun = Instant::now();
+    ada.delete(&format!("/keys/{}", key.id)).await;
+    loop {
+        let pulse = tokio::time::timeout(Duration::from_secs(3), pulses.next()).await.unwrap().unwrap();
+        let pulse: ControlPulse = serde_json::from_slice(&pulse.payload).unwrap();
+        if pulse.revoked.contains(&sha256) {
+            break;
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    platform.end().await;
+}

@@ -1,0 +1,58 @@
+//! A second start goes on where the first stopped; data of a newer version is refused.
+
+use protocol::NodeId;
+use sea_orm::ConnectionTrait as _;
+use serde_json::json;
+
+use super::harness::{Ground, config, sqlite_url, suite};
+use crate::App;
+use crate::error::StartError;
+
+suite!(goes_on, newer_data_is_refused);
+
+async fn again(ground: &Ground) -> Result<App, StartError> {
+    let store = store::Store::disk(ground.folder.path().join("store")).unwrap();
+    App::open(config(ground.folder.path(), ground.app.config.database.clone(), ground.node), store, None).await
+}
+
+async fn goes_on(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    ground.function(&ada, "hello").await;
+    let token = std::fs::read_to_string(ground.folder.path().join("operator.token")).unwrap();
+    let keys = ground.app.tickets.public_keys();
+    ground.app.db.close().await;
+    let app = again(&ground).await.unwrap();
+    assert_eq!(app.tickets.public_keys(), keys);
+    assert_eq!(std::fs::read_to_string(ground.folder.path().join("operator.token")).unwrap(), token);
+    let ada = ada.on(crate::router(app));
+    assert_eq!(ada.get("/functions/hello/versions/live").await.status, 200);
+    assert_eq!(ada.post("/functions", json!({"name": "next"})).await.status, 201);
+}
+
+async fn newer_data_is_refused(ground: Ground) {
+    let sql = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_from_the_future', 0)";
+    ground.app.db.write().execute_unprepared(sql).await.unwrap();
+    ground.app.db.close().await;
+    let refused = again(&ground).await.err().unwrap();
+    assert!(matches!(refused, StartError::NewerSchema { .. }), "{refused}");
+    assert!(refused.to_string().contains("newer version of crowdcloud (it has the migration m9999_from_the_future)"));
+}
+
+#[test]
+fn keys_are_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = config(folder.path(), sqlite_url(folder.path()), NodeId::new());
+    let store = store::Store::disk(folder.path().join("store")).unwrap();
+    runtime.block_on(App::open(config, store, None)).map(drop).unwrap();
+    for file in ["ticket.key", "operator.token"] {
+        let mode = std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    std::fs::write(folder.path().join("ticket.key"), b"short").unwrap();
+    let config = self::config(folder.path(), sqlite_url(folder.path()), NodeId::new());
+    let store = store::Store::disk(folder.path().join("store")).unwrap();
+    let refused = runtime.block_on(App::open(config, store, None)).err().unwrap();
+    assert!(matches!(refused, StartError::TicketKey(_)));
+}

@@ -1,0 +1,343 @@
+//! Receipts and observations: joined in either order, replayed, late, forged; sums, segments, usage.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::SigningKey;
+use http::{Method, StatusCode};
+use protocol::api::{FunctionUsage, Invocation, Page, Version};
+use protocol::node::{Hello, HelloReply};
+use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt, Observation, Outcome, RunEnd, Usage};
+use protocol::ticket::{Purpose, Ticket};
+use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, InstanceId, Lane, Limits, NodeId, RunId, Timestamp};
+use sea_orm::EntityTrait as _;
+use serde_json::json;
+
+use super::harness::{Answer, Client, Ground, suite};
+use crate::db::entities::segments;
+
+suite!(
+    joined_in_either_order,
+    replays_and_chains,
+    forged_receipts,
+    one_half_only,
+    late_halves,
+    no_node,
+    segments_hold_every_run,
+    many_runs,
+    lists
+);
+
+/// A node as the control plane sees it: it signs, and asks on its own subject.
+pub(crate) struct Signer {
+    pub(crate) node: NodeId,
+    key: SigningKey,
+    sequence: u64,
+    last: Digest,
+    receipts: Client,
+}
+
+fn as_node(router: axum::Router, node: NodeId) -> Client {
+    Client::new(router.layer(axum::Extension(fabric::Peer::Node(node))))
+}
+
+impl Signer {
+    pub(crate) async fn hello(ground: &Ground) -> Self {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let hello = hello_of(&key);
+        let api = as_node(crate::api::nodes::api(ground.app.clone()), ground.node);
+        let reply = api.send(Method::POST, "/hello", Some(serde_json::to_value(hello).unwrap())).await;
+        let reply: HelloReply = reply.read();
+        let receipts = as_node(crate::api::nodes::receipt(ground.app.clone()), ground.node);
+        Self { node: ground.node, key, sequence: reply.checkpoint, last: reply.checkpoint_digest, receipts }
+    }
+
+    fn next(&self, receipts: Vec<NodeReceipt>) -> Checkpoint {
+        Checkpoint::sign(self.node, self.sequence + 1, self.last, receipts, &self.key)
+    }
+
+    async fn send(&self, checkpoint: &Checkpoint) -> Answer {
+        self.receipts.send(Method::POST, "/checkpoints", Some(serde_json::to_value(checkpoint).unwrap())).await
+    }
+
+    pub(crate) async fn submit(&mut self, receipts: Vec<NodeReceipt>) {
+        let checkpoint = self.next(receipts);
+        let answer = self.send(&checkpoint).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        assert_eq!(answer.read::<CheckpointAck>().sequence, checkpoint.sequence);
+        (self.sequence, self.last) = (checkpoint.sequence, checkpoint.digest);
+    }
+}
+
+pub(crate) fn hello_of(key: &SigningKey) -> Hello {
+    Hello {
+        protocol_min: 1,
+        protocol_max: 1,
+        software: "test".to_owned(),
+        arch: "x86_64".to_owned(),
+        os: "linux".to_owned(),
+        name: "local".to_owned(),
+        cores: 2,
+        memory: ByteSize::mib(1024),
+        lanes: vec![Lane::Wasm],
+        slots: 8,
+        public_key: URL_SAFE_NO_PAD.encode(key.verifying_key().to_bytes()),
+    }
+}
+
+/// A deployed function, and runs of it.
+pub(crate) struct Runs {
+    pub(crate) client: Client,
+    account: AccountId,
+    function: FunctionId,
+    version: Version,
+    node: NodeId,
+}
+
+impl Runs {
+    pub(crate) async fn start(ground: &Ground) -> Self {
+        let client = ground.user("ada@example.org", "ada").await;
+        let (function, version) = ground.function(&client, "hello").await;
+        Self { account: client.account().await, function, version, node: ground.node, client }
+    }
+
+    pub(crate) fn ticket(&self, ground: &Ground, run: RunId) -> protocol::ticket::SignedTicket {
+        ground.app.tickets.sign(&Ticket {
+            v: Ticket::VERSION,
+            purpose: Purpose::Run,
+            run,
+            node: self.node,
+            account: self.account,
+            function: self.function,
+            version: self.version.id,
+            artifact: self.version.artifact,
+            lane: Lane::Wasm,
+            limits: Limits::default(),
+            issuer: InstanceId::new(),
+            issued: Timestamp::now(),
+            expires: Timestamp::now().plus(std::time::Duration::from_secs(10)),
+        })
+    }
+
+    fn halves(&self, ground: &Ground, claimed_us: u64, seen_us: u64) -> (NodeReceipt, Observation) {
+        let run = RunId::new();
+        let usage = Usage {
+            wall_us: claimed_us,
+            cpu_us: 500,
+            fuel: None,
+            memory_peak: ByteSize::mib(1),
+            bytes_in: ByteSize(10),
+            bytes_out: ByteSize(20),
+        };
+        let end = RunEnd { outcome: Outcome::Succeeded, code: None, detail: None, usage, warm: true, running: 1 };
+        let receipt =
+            NodeReceipt { run, ticket: self.ticket(ground, run), started: Timestamp::now(), end: end.clone() };
+        let seen = Observation {
+            run,
+            gateway: InstanceId::new(),
+            account: self.account,
+            function: self.function,
+            version: self.version.id,
+            version_number: self.version.number,
+            node: Some(self.node),
+            lane: Lane::Wasm,
+            received: Timestamp::now(),
+            head_us: 5,
+            wall_us: seen_us,
+            outcome: Outcome::Succeeded,
+            status: 200,
+            code: None,
+            method: "GET".to_owned(),
+            path: "/x".to_owned(),
+            bytes_in: ByteSize(10),
+            bytes_out: ByteSize(25),
+            end: Some(end),
+        };
+        (receipt, seen)
+    }
+
+    async fn usage(&self) -> FunctionUsage {
+        self.client.get("/functions/hello/usage").await.read()
+    }
+
+    async fn run(&self, run: RunId) -> Invocation {
+        self.client.get(&format!("/invocations/{run}")).await.read()
+    }
+}
+
+async fn observe(ground: &Ground, seen: &[Observation]) {
+    let body = serde_json::to_value(seen).unwrap();
+    let answer = ground.anonymous().send(Method::POST, "/internal/observations", Some(body)).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
+}
+
+async fn joined_in_either_order(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let (receipt, seen) = runs.halves(&ground, 3000, 2000);
+    node.submit(vec![receipt]).await;
+    assert!(!runs.run(seen.run).await.settled);
+    assert_eq!(runs.usage().await.runs, 0, "nothing is summed before it is settled");
+    observe(&ground, std::slice::from_ref(&seen)).await;
+    let run = runs.run(seen.run).await;
+    assert!(run.settled);
+    assert_eq!((run.status, run.method.as_str(), run.path.as_str(), run.version), (200, "GET", "/x", 1));
+    assert_eq!((run.usage.wall_us, run.usage.bytes_out.0, run.usage.cpu_us), (2000, 20, 500), "the lesser of both");
+
+    let (receipt, seen) = runs.halves(&ground, 1000, 9000);
+    observe(&ground, std::slice::from_ref(&seen)).await;
+    node.submit(vec![receipt.clone(), receipt]).await;
+    assert_eq!(runs.run(seen.run).await.usage.wall_us, 1000);
+    let usage = runs.usage().await;
+    assert_eq!((usage.runs, usage.succeeded, usage.flagged, usage.wall_us), (2, 2, 0, 3000));
+    // Everything once more.
+    observe(&ground, &[seen.clone(), seen]).await;
+    assert_eq!(runs.usage().await, usage);
+}
+
+async fn replays_and_chains(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let (receipt, _) = runs.halves(&ground, 1, 1);
+    let first = node.next(vec![receipt]);
+    node.submit(first.receipts.clone()).await;
+    let again = node.send(&first).await;
+    assert_eq!(again.read::<CheckpointAck>().sequence, 1, "a replay is acknowledged");
+    let gap = Checkpoint::sign(node.node, 3, first.digest, vec![], &node.key);
+    assert_eq!(node.send(&gap).await.code(), Code::PreconditionFailed);
+    let fork = Checkpoint::sign(node.node, 2, Digest([9; 32]), vec![], &node.key);
+    assert_eq!(node.send(&fork).await.code(), Code::PreconditionFailed);
+    let forged = Checkpoint::sign(node.node, 2, first.digest, vec![], &SigningKey::from_bytes(&[8; 32]));
+    assert_eq!(node.send(&forged).await.code(), Code::InvalidField);
+    let foreign = Checkpoint::sign(NodeId::new(), 2, first.digest, vec![], &node.key);
+    assert_eq!(node.send(&foreign).await.code(), Code::InvalidField);
+    // After a restart of the node it goes on where the platform is.
+    let mut restarted = Signer::hello(&ground).await;
+    assert_eq!((restarted.sequence, restarted.last), (1, first.digest));
+    restarted.submit(vec![]).await;
+}
+
+async fn forged_receipts(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let (mut other_run, _) = runs.halves(&ground, 1, 1);
+    other_run.run = RunId::new();
+    let (mut garbage, _) = runs.halves(&ground, 1, 1);
+    garbage.ticket = protocol::ticket::SignedTicket("a.b".to_owned());
+    let (good, seen) = runs.halves(&ground, 1, 1);
+    node.submit(vec![other_run, garbage, good]).await;
+    let list: Page<Invocation> = runs.client.get("/invocations").await.read();
+    assert_eq!(list.items.iter().map(|run| run.run).collect::<Vec<_>>(), [seen.run], "only the permitted one");
+    let nobody = as_node(crate::api::nodes::receipt(ground.app.clone()), NodeId::new());
+    let answer =
+        nobody.send(Method::POST, "/checkpoints", Some(serde_json::to_value(node.next(vec![])).unwrap())).await;
+    assert_eq!(answer.code(), Code::NotFound);
+    let core = Client::new(crate::api::nodes::receipt(ground.app.clone()));
+    assert_eq!(core.send(Method::POST, "/checkpoints", Some(json!({}))).await.code(), Code::Forbidden);
+}
+
+fn later(seconds: i64) -> Timestamp {
+    Timestamp(Timestamp::now().0 + seconds * 1000)
+}
+
+async fn one_half_only(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let (greedy, _) = runs.halves(&ground, u64::MAX / 4, 0);
+    let (_, seen) = runs.halves(&ground, 700, 900);
+    let run = greedy.run;
+    node.submit(vec![greedy]).await;
+    observe(&ground, std::slice::from_ref(&seen)).await;
+    crate::settlement::sweep_once(&ground.app, later(30), false).await.unwrap();
+    assert_eq!(runs.usage().await.runs, 0, "it is not yet time");
+    crate::settlement::sweep_once(&ground.app, later(61), false).await.unwrap();
+    let usage = runs.usage().await;
+    assert_eq!((usage.runs, usage.flagged), (2, 2));
+    assert_eq!(runs.run(run).await.usage.wall_us, Limits::default().timeout.0 * 1000, "at most what was allowed");
+    assert_eq!(runs.run(seen.run).await.usage.wall_us, 900);
+}
+
+async fn late_halves(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let (receipt, seen) = runs.halves(&ground, 5000, 3000);
+    node.submit(vec![receipt]).await;
+    crate::settlement::sweep_once(&ground.app, later(61), true).await.unwrap();
+    assert_eq!((runs.usage().await.wall_us, runs.usage().await.flagged), (5000, 1));
+    observe(&ground, &[seen]).await;
+    let usage = runs.usage().await;
+    assert_eq!((usage.runs, usage.wall_us, usage.flagged), (1, 3000, 0), "the sums are corrected");
+    crate::settlement::sweep_once(&ground.app, later(61), true).await.unwrap();
+    let rows = segments::Entity::find().all(ground.app.db.read()).await.unwrap();
+    assert_eq!(rows.len(), 2, "and the correction is in the log");
+}
+
+async fn no_node(ground: Ground) {
+    let runs = Runs::start(&ground).await;
+    let (_, mut seen) = runs.halves(&ground, 0, 100);
+    (seen.node, seen.end, seen.outcome, seen.status) = (None, None, Outcome::PlatformFailed, 503);
+    seen.code = Some(Code::NoNode);
+    observe(&ground, std::slice::from_ref(&seen)).await;
+    let run = runs.run(seen.run).await;
+    assert!(run.settled && run.usage == Usage::default());
+    assert_eq!(run.code, Some(Code::NoNode));
+    assert_eq!(runs.usage().await.platform_failed, 1);
+}
+
+async fn segments_hold_every_run(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let halves: Vec<_> = (0..10).map(|_| runs.halves(&ground, 10, 10)).collect();
+    node.submit(halves.iter().map(|(receipt, _)| receipt.clone()).collect()).await;
+    let seen: Vec<_> = halves.into_iter().map(|(_, seen)| seen).collect();
+    observe(&ground, &seen).await;
+    crate::settlement::sweep_once(&ground.app, Timestamp::now(), false).await.unwrap();
+    assert_eq!(segments::Entity::find().all(ground.app.db.read()).await.unwrap(), [], "too few for a segment");
+    crate::settlement::sweep_once(&ground.app, Timestamp::now(), true).await.unwrap();
+    crate::settlement::sweep_once(&ground.app, Timestamp::now(), true).await.unwrap();
+    let rows = segments::Entity::find().all(ground.app.db.read()).await.unwrap();
+    assert_eq!((rows.len(), rows[0].receipts), (1, 10));
+    let object = ground.app.store.get(rows[0].root.0).await.unwrap();
+    let bytes = object.collect(ByteSize::mib(1)).await.unwrap();
+    assert_eq!(Digest::of(&bytes), rows[0].digest.0);
+    let lines = crate::settlement::unpack(&bytes);
+    let mut wanted: Vec<RunId> = seen.iter().map(|seen| seen.run).collect();
+    wanted.sort_unstable();
+    assert_eq!(lines.iter().map(|line| line.run).collect::<Vec<_>>(), wanted);
+    assert!(lines.iter().all(|line| line.claimed.is_some() && line.observed.is_some() && line.flag.is_none()));
+}
+
+/// Gateways and nodes at the same time, batches that overlap: each run counts once.
+async fn many_runs(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let halves: Vec<_> = (0..2048).map(|_| runs.halves(&ground, 7, 7)).collect();
+    let seen: Vec<_> = halves.iter().map(|(_, seen)| seen.clone()).collect();
+    let begun = std::time::Instant::now();
+    let gateways = async {
+        for batch in seen.chunks(500) {
+            observe(&ground, batch).await;
+        }
+    };
+    let nodes = async {
+        for batch in halves.chunks(Checkpoint::RECEIPTS_MAX) {
+            node.submit(batch.iter().map(|(receipt, _)| receipt.clone()).collect()).await;
+        }
+    };
+    tokio::join!(gateways, nodes, observe(&ground, &seen[100..900]));
+    let usage = runs.usage().await;
+    assert_eq!((usage.runs, usage.wall_us, usage.flagged), (2048, 2048 * 7, 0));
+    eprintln!("2048 runs settled in {:?}", begun.elapsed());
+}
+
+async fn lists(ground: Ground) {
+    let runs = Runs::start(&ground).await;
+    let mut seen: Vec<_> = (0..5).map(|_| runs.halves(&ground, 1, 1).1).collect();
+    seen[1].outcome = Outcome::Failed;
+    observe(&ground, &seen).await;
+    let all: Page<Invocation> = runs.client.get("/invocations?function=hello&limit=3").await.read();
+    assert_eq!(all.items.iter().map(|run| run.run).collect::<Vec<_>>(), [seen[4].run, seen[3].run, seen[2].run]);
+    let cursor = all.next.unwrap();
+    let rest: Page<Invocation> = runs.client.get(&format!("/invocations?cursor={cursor}")).await.read();
+    assert_eq!(rest.items.len(), 2);
+    let failed: Page<Invocation> = runs.client.get("/invocations?outcome=failed").await.read();
+    assert_eq!(failed.items.len(), 1);
+    assert_eq!(runs.client.get("/invocations?outcome=odd").await.code(), Code::InvalidRequest);
+    assert_eq!(runs.client.get("/invocations?function=none").await.code(), Code::FunctionNotFound);
+    let eve = ground.user("eve@example.org", "eve").await;
+    assert_eq!(eve.get(&format!("/invocations/{}", seen[0].run)).await.code(), Code::NotFound);
+    assert_eq!(eve.get(&format!("/invocations/{}/logs", seen[0].run)).await.code(), Code::NotFound);
+    assert_eq!(eve.get("/invocations").await.read::<Page<Invocation>>().items, []);
+}
