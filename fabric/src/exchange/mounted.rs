@@ -44,7 +44,8 @@ impl Mounted {
     }
 
     pub(crate) fn stop(&self) {
-        drop(self.subscription.lock().take());
+        let subscription = self.subscription.lock().take();
+        drop(subscription);
         self.draining.store(true, Ordering::Relaxed);
         self.stopped.cancel();
     }

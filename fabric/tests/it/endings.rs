@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, StreamBody};
 use protocol::NodeId;
 
-use crate::harness::{Ground, bytes, echo, options, post, run_on, serve};
+use crate::harness::{Ground, bytes, echo, idle, options, post, run_on, serve};
 
 struct Pair {
     ground: Ground,
@@ -35,14 +35,6 @@ fn endless() -> fabric::Body {
         Some((Ok::<_, BodyError>(http_body::Frame::data(Bytes::from_static(b"tick"))), ()))
     });
     StreamBody::new(pieces.boxed()).boxed_unsync()
-}
-
-async fn idle(fabric: &fabric::Fabric, within: Duration) {
-    let begun = Instant::now();
-    while fabric.live_exchanges() > 0 {
-        assert!(begun.elapsed() < within, "{} exchanges are left", fabric.live_exchanges());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fabric::{
@@ -99,6 +100,15 @@ pub(crate) async fn bytes(reply: Reply) -> Bytes {
     reply.response.into_body().collect().await.unwrap().to_bytes()
 }
 
+/// Waits until no exchange is left: an end forgets its exchange a moment after the other has the last word.
+pub(crate) async fn idle(fabric: &Fabric, within: Duration) {
+    let begun = Instant::now();
+    while fabric.live_exchanges() > 0 {
+        assert!(begun.elapsed() < within, "{} exchanges are left", fabric.live_exchanges());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// A NATS client that says exactly what it is told to: for peers that do not keep the rules.
 pub(crate) struct Raw {
     stream: tokio::io::BufReader<tokio::net::TcpStream>,
@@ -156,7 +166,7 @@ impl Raw {
 
     /// What the server says next. None: nothing for 300 ms.
     pub(crate) async fn next(&mut self) -> Option<Heard> {
-        tokio::time::timeout(std::time::Duration::from_millis(300), self.hear()).await.ok()
+        tokio::time::timeout(Duration::from_millis(300), self.hear()).await.ok()
     }
 
     async fn hear(&mut self) -> Heard {

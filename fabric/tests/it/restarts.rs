@@ -71,6 +71,8 @@ async fn a_hanging_server_is_replaced() {
     let _serving = serve(&node, RUN, ServeOptions::default(), echo).await;
     let first = ground.server.pid();
     signal(&ground, Signal::STOP);
+    // The signal reaches the threads one by one.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     let begun = Instant::now();
     let short = CallOptions { deadline: Duration::from_secs(1), ..options() };
     let error = core.call(run_on(id), post("/", ""), short).await.err().unwrap();
