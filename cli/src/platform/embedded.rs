@@ -15,16 +15,17 @@ use crate::failure::{Exit, Failure};
 
 /// How long all parts may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// How long the gateway may drain, then the other parts.
-const GATEWAY_STOPS_WITHIN: Duration = Duration::from_millis(2500);
-const PARTS_STOP_WITHIN: Duration = Duration::from_millis(1000);
-const NATS_STOPS_WITHIN: Duration = Duration::from_millis(1000);
+/// How long the gateway may drain, then each of the other parts: together within 5 s.
+const GATEWAY_STOPS_WITHIN: Duration = Duration::from_millis(2000);
+const PART_STOPS_WITHIN: Duration = Duration::from_millis(900);
+const NATS_STOPS_WITHIN: Duration = Duration::from_millis(900);
 
 /// A running platform.
 pub(crate) struct Embedded {
     pub(crate) settings: Settings,
     nats: Nats,
     gateway: Part,
+    /// In the order in which they stop.
     others: Vec<Part>,
     /// Cancelled when a part has ended by itself.
     broken: CancellationToken,
@@ -170,11 +171,13 @@ impl Embedded {
         }
     }
 
-    /// Drains the gateway, then stops what it needs, NATS last.
+    /// Drains the gateway, then stops what it needs: the node, whose last receipts the control plane still takes, then
+    /// that, and NATS last.
     pub(crate) async fn stop(self) {
         self.gateway.stop(GATEWAY_STOPS_WITHIN).await;
-        let others = self.others.into_iter().map(|part| part.stop(PARTS_STOP_WITHIN));
-        futures::future::join_all(others).await;
+        for part in self.others {
+            part.stop(PART_STOPS_WITHIN).await;
+        }
         drop(tokio::time::timeout(NATS_STOPS_WITHIN, self.nats.stop()).await);
         drop(self.settings);
     }
