@@ -1,5 +1,8 @@
 //! Moving about: the history integration, which keeps queries (the router's own drops them), and a few helpers.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use sycamore::prelude::*;
 use sycamore_router::Integration;
 use wasm_bindgen::prelude::*;
@@ -12,8 +15,11 @@ impl Integration for History {
         pathname()
     }
 
-    fn on_popstate(&self, f: Box<dyn FnMut()>) {
-        let closure = Closure::wrap(f);
+    fn on_popstate(&self, mut f: Box<dyn FnMut()>) {
+        let closure = Closure::<dyn FnMut()>::new(move || {
+            f();
+            restore_scroll();
+        });
         drop(window().add_event_listener_with_callback("popstate", closure.as_ref().unchecked_ref()));
         closure.forget();
     }
@@ -43,9 +49,59 @@ fn followed_link(event: &web_sys::MouseEvent) -> Option<String> {
     Some(format!("{}{}{}", link.pathname(), link.search(), link.hash()))
 }
 
+thread_local! {
+    /// How far down each place was when it was left.
+    static SCROLLED: RefCell<HashMap<String, f64>> = RefCell::default();
+}
+
+/// How long Back waits for a page's data before it gives up restoring the scroll.
+const RESTORE_TRIES: u32 = 30;
+const RESTORE_PAUSE_MS: i32 = 50;
+
+/// Path and query of the present URL.
+fn here() -> String {
+    format!("{}{}", pathname(), window().location().search().unwrap_or_default())
+}
+
 /// Goes to a place of the portal, leaving the present one in the history.
 pub(crate) fn go(href: &str) {
+    let down = window().scroll_y().unwrap_or_default();
+    SCROLLED.with_borrow_mut(|places| places.insert(here(), down));
     sycamore_router::navigate(href);
+    focus_page();
+}
+
+/// Scrolls back to where this place was left, as soon as its data makes it long enough.
+fn restore_scroll() {
+    let place = here();
+    let Some(down) = SCROLLED.with_borrow(|places| places.get(&place).copied()).filter(|down| *down > 0.0) else {
+        return;
+    };
+    wasm_bindgen_futures::spawn_local(async move {
+        for _ in 0..RESTORE_TRIES {
+            crate::load::sleep(RESTORE_PAUSE_MS).await;
+            if here() != place {
+                return;
+            }
+            let long = document().document_element().map_or(0, |root| root.scroll_height());
+            let high = window().inner_height().ok().and_then(|height| height.as_f64()).unwrap_or_default();
+            if f64::from(long) >= down + high {
+                return window().scroll_to_with_x_and_y(0.0, down);
+            }
+        }
+    });
+}
+
+/// Where the focus went away with the page before, it goes to the new page, so that Tab goes on from its start.
+fn focus_page() {
+    wasm_bindgen_futures::spawn_local(async {
+        crate::load::sleep(0).await;
+        let lost = document().active_element().is_none_or(|element| element.tag_name() == "BODY");
+        let main = document().get_element_by_id("main").and_then(|main| main.dyn_into::<web_sys::HtmlElement>().ok());
+        if let Some(main) = main.filter(|_| lost) {
+            drop(main.focus());
+        }
+    });
 }
 
 /// Goes to a place of the portal in place of the present one.

@@ -105,7 +105,9 @@ pub(crate) fn brand_mark() -> View {
 
 fn account_links(place: ReadSignal<Place>, membership: &Membership) -> View {
     let base = format!("/a/{}", membership.account.name);
-    let entries: [(&'static str, &'static str, &'static str, fn(&Page) -> bool); 4] = [
+    /// Path, label, icon, and whether a page belongs to it.
+    type Link = (&'static str, &'static str, &'static str, fn(&Page) -> bool);
+    let entries: [Link; 4] = [
         ("", "Overview", icon::OVERVIEW, |page| *page == Page::Overview),
         ("/functions", "Functions", icon::FUNCTION, |page| {
             matches!(page, Page::Functions | Page::NewFunction | Page::Function(_))

@@ -76,8 +76,8 @@ impl Deploy {
         self.step.set(Step::Create);
         if let Some(create) = create {
             match calls::create_function(account, &create).await {
-                // A try before this one got so far.
-                Err(trouble) if trouble.code == "name_taken" && is_empty(account, function).await => {}
+                // A try before this one got so far, and its file was refused.
+                Err(trouble) if trouble.code == "name_taken" && answers_nothing(account, function).await => {}
                 made => {
                     made?;
                 }
@@ -107,9 +107,9 @@ impl Deploy {
     }
 }
 
-/// Whether the function is there and was never deployed.
-async fn is_empty(account: &str, function: &str) -> bool {
-    calls::function(account, function).await.is_ok_and(|function| function.latest.is_none())
+/// Whether the function is there, and none of its versions ever answered.
+async fn answers_nothing(account: &str, function: &str) -> bool {
+    calls::function(account, function).await.is_ok_and(|function| function.aliases.is_empty())
 }
 
 /// A function's name from a file's: `My_Thumbs-v2.wasm` gives `my-thumbs-v2`.

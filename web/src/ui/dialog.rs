@@ -39,8 +39,10 @@ pub(crate) fn confirm<F: Future<Output = Result<()>> + 'static>(
         entered.set(String::new());
         element().map(|dialog| dialog.show_modal());
     };
-    let close = move |_| {
-        element().map(|dialog| dialog.close());
+    let shut = move || {
+        if let Some(dialog) = element() {
+            dialog.close();
+        }
     };
     let wanted = typed.clone();
     let ready = create_memo(move || wanted.as_ref().is_none_or(|wanted| entered.with(|entered| entered == wanted)));
@@ -52,7 +54,10 @@ pub(crate) fn confirm<F: Future<Output = Result<()>> + 'static>(
         let done = act();
         action.run(async move {
             done.await?;
-            element().map(|dialog| dialog.close());
+            // What was done may have led to another page: then the dialog is gone already.
+            if entered.is_alive() {
+                shut();
+            }
             Ok(())
         });
     };
@@ -76,7 +81,7 @@ pub(crate) fn confirm<F: Future<Output = Result<()>> + 'static>(
                 (typed)
                 (trouble)
                 div(class="dialog-buttons") {
-                    button(class="quiet", r#type="button", on:click=close) { "Cancel" }
+                    button(class="quiet", r#type="button", on:click=move |_| shut()) { "Cancel" }
                     button(class="danger", r#type="submit", disabled=action.busy.get() || !ready.get()) { (confirm) }
                 }
             }

@@ -87,7 +87,9 @@ pub(crate) fn palette(account: ReadSignal<Option<String>>) -> View {
         });
     };
     let close = move || {
-        element().map(|dialog| dialog.close());
+        if let Some(dialog) = element() {
+            dialog.close();
+        }
     };
     listen(move |event| match event.key().as_str() {
         "k" | "K" if event.ctrl_key() || event.meta_key() => {
