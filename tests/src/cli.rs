@@ -117,7 +117,6 @@ impl Cli {
     ///
     /// # Panics
     /// When it fails, or answers something else.
-    #[must_use]
     pub fn json(&self, arguments: &str) -> serde_json::Value {
         let text = self.ok(&format!("{arguments} --json"));
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
@@ -148,7 +147,6 @@ impl Cli {
     ///
     /// # Panics
     /// When that fails.
-    #[must_use]
     pub fn deploy(&self, guest: &str, flags: &str) -> serde_json::Value {
         self.json(&format!("deploy {} --name {guest} {flags}", crate::guest(guest).display()))
     }
