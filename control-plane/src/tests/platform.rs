@@ -1,11 +1,10 @@
-//! On a real nats-server: deploys through a node, and routes through the outbox while the server is killed.
+//! On a real nats-server: deploys through a node, and (in `outbox`) routes while the server is killed.
 
-use std::collections::HashMap;
+mod outbox;
+
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::kv::Store;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
@@ -14,20 +13,17 @@ use fabric::{
     Authority, CallOptions, Fabric, FabricConfig, Identity, Mount, NatsServer, NatsServerConfig, NodeEndpoint,
     NodeService, ServeOptions, Serving, Target, subjects,
 };
-use futures::StreamExt as _;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use protocol::api::{Page, Version, VersionState};
-use protocol::node::{HelloReply, NodeRecord, NodeReport, Prepared, VersionSpec};
-use protocol::route::{ControlPulse, GatewayPulse, Route};
+use protocol::node::{HelloReply, NodeReport, Prepared, VersionSpec};
 use protocol::ticket::SignedTicket;
 use protocol::{ByteSize, Code, InstanceId, Kind, Lane, NodeId, Problem, headers};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::harness::{Client, Ground, config, sqlite_url, version_of};
-use super::postgres::Postgres;
+use super::harness::{Ground, config, sqlite_url, version_of};
 use super::settlement::hello_of;
 use crate::{App, ControlFabrics};
 
@@ -265,217 +261,4 @@ async fn blobs_need_tickets(platform: &Platform, node: &Node, version: &Version)
     assert_eq!(fetch(&node.fabric, other, &good.0).await.0, StatusCode::FORBIDDEN);
     let other = format!("/artifacts/{}", protocol::Digest([1; 32]));
     assert_eq!(fetch(&node.fabric, other, &good.0).await.0, StatusCode::FORBIDDEN);
-}
-
-/// What a gateway does: watches the bucket from a snapshot on, for ever, and says how far it is.
-struct Gateway {
-    routes: Arc<Mutex<HashMap<String, Route>>>,
-    task: JoinHandle<()>,
-}
-
-impl Gateway {
-    fn start(fabric: Fabric) -> Self {
-        let routes = Arc::new(Mutex::new(HashMap::<String, Route>::new()));
-        let (known, instance) = (routes.clone(), InstanceId::new());
-        let task = tokio::spawn(async move {
-            let mut revision = 0;
-            loop {
-                let watched = watch(&fabric, &known, instance, &mut revision);
-                drop(tokio::time::timeout(Duration::from_secs(60), watched).await);
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        });
-        Self { routes, task }
-    }
-
-    fn has(&self, key: &str) -> Option<Route> {
-        self.routes.lock().unwrap().get(key).cloned()
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn open(fabric: &Fabric) -> Option<Store> {
-    let mut context = async_nats::jetstream::new(fabric.nats().clone());
-    context.set_timeout(Duration::from_secs(2));
-    context.get_key_value(subjects::ROUTES_BUCKET).await.ok()
-}
-
-async fn watch(
-    fabric: &Fabric,
-    known: &Mutex<HashMap<String, Route>>,
-    instance: InstanceId,
-    revision: &mut u64,
-) -> Option<()> {
-    let store = open(fabric).await?;
-    let mut entries = store.watch_with_history(">").await.ok()?;
-    let mut pulse = tokio::time::interval(Duration::from_millis(200));
-    let mut quiet = 0;
-    loop {
-        tokio::select! {
-            entry = entries.next() => {
-                let entry = entry?.ok()?;
-                quiet = 0;
-                let route: Route = serde_json::from_slice(&entry.value).ok()?;
-                let mut known = known.lock().unwrap();
-                let before = known.get(&entry.key).map_or(0, |route| route.revision);
-                assert!(route.revision >= before, "{}: {} after {before}", entry.key, route.revision);
-                *revision = (*revision).max(route.revision);
-                known.insert(entry.key, route);
-            }
-            _ = pulse.tick() => {
-                // A watch that hangs after a restart of the server is made anew.
-                quiet += 1;
-                if quiet > 10 {
-                    return None;
-                }
-            }
-        }
-        let pulse = GatewayPulse { instance, revision: *revision, draining: false };
-        let _ = fabric.publish(subjects::GATEWAY_PULSE, serde_json::to_vec(&pulse).unwrap()).await;
-    }
-}
-
-/// A thousand changes, with the server killed in between: none is lost, none comes back, and each answer came after
-/// the gateway had it.
-async fn routes_survive(database: Option<String>) {
-    const CHANGES: u32 = 1000;
-    const KILLS: u32 = 5;
-    let platform = Platform::start(database).await;
-    let ground = &platform.ground;
-    let gateway = Gateway::start(platform.fabric(Identity::Core(InstanceId::new())).await);
-    let ada = ground.user("ada@example.org", "ada").await;
-    let functions = ["aa", "bb", "cc"];
-    for function in functions {
-        ground.function(&ada, function).await;
-        ground.deployed(&ada, function).await;
-    }
-    let (mut at_once, mut slowest) = (0, Duration::ZERO);
-    for change in 0..CHANGES {
-        if change % (CHANGES / KILLS) == CHANGES / KILLS / 2 {
-            platform.kill_server();
-        }
-        let function = functions[change as usize % 3];
-        let begun = Instant::now();
-        let number = if change % 10 == 0 {
-            let compiling = crate_version(ground, &ada, function).await;
-            ground.ready(compiling.id).await;
-            compiling.number
-        } else {
-            let shares = json!({"shares": [{"version": 1 + (change / 3) % 2, "weight": 100}]});
-            let moved = ada.put(&format!("/functions/{function}/aliases/live"), shares).await;
-            assert_eq!(moved.status, StatusCode::OK, "{moved:?}");
-            1 + (change / 3) % 2
-        };
-        slowest = slowest.max(begun.elapsed());
-        let route = gateway.has(&format!("ada.{function}"));
-        at_once += u32::from(route.is_some_and(|route| route.resolve(None, 0).unwrap().number == number));
-    }
-    // A restart may outlast the 3 s that an answer waits; that is the exception.
-    assert!(at_once > CHANGES - 5 * KILLS, "{at_once} of {CHANGES} answers came when the gateway had the change");
-    assert!(slowest < Duration::from_secs(8), "{slowest:?}");
-    for function in functions {
-        let key = format!("ada.{function}");
-        let truth: Route =
-            ground.anonymous().send(http::Method::GET, &format!("/internal/routes/ada/{function}"), None).await.read();
-        let until = Instant::now() + Duration::from_secs(15);
-        while gateway.has(&key).as_ref() != Some(&truth) {
-            assert!(Instant::now() < until, "{key}: {:?} is not {truth:?}", gateway.has(&key));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-    drop(gateway);
-    platform.end().await;
-}
-
-/// A version without waiting for a node.
-async fn crate_version(ground: &Ground, client: &Client, function: &str) -> Version {
-    let artifact = ground.artifact(client, b"an artifact").await;
-    let asked = serde_json::from_value(version_of(artifact)).unwrap();
-    let sha256 = crate::identity::credentials::sha256_hex(client.token().as_bytes());
-    let caller = crate::identity::caller::authenticate(&ground.app, &sha256, None).await.unwrap();
-    let id = crate::functions::versions::insert(&ground.app, &caller, function, asked).await.unwrap();
-    crate::functions::versions::by_id(&ground.app, id).await.unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn routes_survive_restarts_on_sqlite() {
-    routes_survive(None).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn routes_survive_restarts_on_postgres() {
-    let server = Postgres::start().await;
-    routes_survive(Some(server.database("routes").await)).await;
-}
-
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(15);
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(Instant::now() < end, "{what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_bucket_is_rebuilt_and_another_takes_the_lead() {
-    let platform = Platform::start(None).await;
-    let ground = &platform.ground;
-    let core = platform.fabric(Identity::Core(InstanceId::new())).await;
-    let ada = ground.user("ada@example.org", "ada").await;
-    ground.function(&ada, "hello").await;
-    let stored = async || open(&core).await?.get("ada.hello").await.ok()?;
-    until("the route is published", stored).await;
-    let context = async_nats::jetstream::new(core.nats().clone());
-    for bucket in [subjects::ROUTES_BUCKET, subjects::NODES_BUCKET] {
-        context.delete_key_value(bucket).await.unwrap();
-    }
-    until("the bucket is rebuilt", stored).await;
-    let record = async || {
-        let store = context.get_key_value(subjects::NODES_BUCKET).await.ok()?;
-        let value = store.get(ground.node.to_string()).await.ok()??;
-        serde_json::from_slice::<NodeRecord>(&value).ok()
-    };
-    assert_eq!(until("the node's record", record).await.name, "local");
-
-    // A second control plane on the same database waits for the lead, and takes it when the first stops.
-    let database = ground.app.config.database.clone();
-    let (second, stop, task) =
-        control_plane(&platform.server, &platform.authority, ground.folder.path(), database, ground.node).await;
-    platform.stop.cancel();
-    let ada = ada.on(crate::router(second));
-    assert_eq!(ada.post("/functions", json!({"name": "next"})).await.status, StatusCode::CREATED);
-    until("the second one publishes", async || open(&core).await?.get("ada.next").await.ok()?).await;
-    stop.cancel();
-    task.await.unwrap().unwrap();
-    platform.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn revocations_are_told_at_once() {
-    let platform = Platform::start(None).await;
-    let ada = platform.ground.user("ada@example.org", "ada").await;
-    let made = ada.post("/keys", json!({"name": "k", "scopes": ["invoke"]})).await;
-    let key: protocol::api::Key = made.read();
-    let core = platform.fabric(Identity::Core(InstanceId::new())).await;
-    let mut pulses = core.events(subjects::CONTROL_PULSE).await.unwrap();
-    let sha256 = crate::identity::credentials::sha256_hex(key.secret.unwrap().as_bytes());
-    let begun = Instant::now();
-    ada.delete(&format!("/keys/{}", key.id)).await;
-    loop {
-        let pulse = tokio::time::timeout(Duration::from_secs(3), pulses.next()).await.unwrap().unwrap();
-        let pulse: ControlPulse = serde_json::from_slice(&pulse.payload).unwrap();
-        if pulse.revoked.contains(&sha256) {
-            break;
-        }
-    }
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    platform.end().await;
 }
