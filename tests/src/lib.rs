@@ -1,7 +1,6 @@
 //! The vocabulary of the platform's tests: start, stop and kill a real platform, run the literal commands of a user,
 //! and find what was built before.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's harness fails loudly")]
 
 mod cli;
