@@ -46,7 +46,7 @@ pub(super) async fn publish(
             draining: admission.is_draining(),
         };
         let published = match serde_json::to_vec(&report) {
-            Ok(json) => fabric.nats().publish(subject.clone(), json.into()).await.map_err(|error| error.to_string()),
+            Ok(json) => fabric.publish(&subject, json).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = published {
