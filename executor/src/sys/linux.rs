@@ -32,7 +32,7 @@ pub(crate) fn busy_time() -> BusyTime {
 /// The machine's memory in bytes.
 pub(crate) fn memory_total() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
 }
 
 /// Gives this thread a lower priority, so that the agent's own work goes first.
