@@ -44,6 +44,36 @@ pub(crate) fn wat_guest(name: &str) -> Vec<u8> {
     wat::parse_file(path).unwrap()
 }
 
+/// How late this machine itself wakes a thread, while something else is measured: other processes' load is not ours.
+pub(crate) struct MachineLateness {
+    stop: CancellationToken,
+    thread: std::thread::JoinHandle<Duration>,
+}
+
+impl MachineLateness {
+    pub(crate) fn measure() -> Self {
+        const NAP: Duration = Duration::from_millis(5);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut worst = Duration::ZERO;
+            while !stopped.is_cancelled() {
+                let start = Instant::now();
+                std::thread::sleep(NAP);
+                worst = worst.max(start.elapsed().saturating_sub(NAP));
+            }
+            worst
+        });
+        Self { stop, thread }
+    }
+
+    pub(crate) fn worst(self) -> Duration {
+        self.stop.cancel();
+        // A quiet machine adds nothing to the promise.
+        self.thread.join().unwrap().saturating_sub(Duration::from_millis(20)) * 3
+    }
+}
+
 /// A lane with one program.
 pub(crate) struct Bench {
     pub(crate) lane: Arc<Lane>,
@@ -64,7 +94,6 @@ pub(crate) struct Ended {
 /// A run whose answer has come.
 pub(crate) struct Answered {
     pub(crate) response: http::Response<fabric::Body>,
-    pub(crate) stop: CancellationToken,
     started: Instant,
     end: oneshot::Receiver<(Verdict, Usage, Duration)>,
     lines: mpsc::Receiver<TicketedLine>,
@@ -98,16 +127,19 @@ impl Bench {
     }
 
     pub(crate) async fn send(&self, request: http::Request<fabric::Body>) -> Answered {
+        self.send_until(request, CancellationToken::new()).await
+    }
+
+    pub(crate) async fn send_until(&self, request: http::Request<fabric::Body>, stop: CancellationToken) -> Answered {
         let (sender, end) = oneshot::channel();
         let (sink, lines) = mpsc::channel(1000);
         let started = Instant::now();
-        let stop = CancellationToken::new();
         let log = RunLogBook::new(RunId::new(), Arc::new(SignedTicket(String::new())), sink, 1000);
         let settle = Box::new(move |verdict, usage| drop(sender.send((verdict, usage, started.elapsed()))));
         let deadline = started + self.limits.timeout.duration();
-        let record = Arc::new(Record::new(self.limits, deadline, stop.clone(), log, settle));
+        let record = Arc::new(Record::new(self.limits, deadline, stop, log, settle));
         let response = run::run(&self.lane, &self.program, &self.surroundings, request, record).await;
-        Answered { response, stop, started, end, lines }
+        Answered { response, started, end, lines }
     }
 
     pub(crate) async fn get(&self, target: &str) -> Answered {

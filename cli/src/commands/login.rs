@@ -171,8 +171,9 @@ async fn store_key(context: &Context, me: &Me, session: Client, wanted: Option<&
 
 /// `cck_<id>_<secret>`: the id, as the API names it.
 fn key_id(key: &str) -> Option<String> {
-    let (id, _) = key.strip_prefix(headers::KEY_PREFIX)?.rsplit_once('_')?;
-    Some(if id.starts_with("key_") { id.to_owned() } else { format!("key_{id}") })
+    // The secret may have underscores of its own.
+    let (id, _) = key.strip_prefix(headers::KEY_PREFIX)?.split_once('_')?;
+    Some(format!("key_{id}"))
 }
 
 /// Of a link its last part: a token, or what stands after `=` or `#`.
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_key_names_its_id() {
-        assert_eq!(key_id("cck_0123_secret").as_deref(), Some("key_0123"));
+        assert_eq!(key_id("cck_0123__se_cret").as_deref(), Some("key_0123"));
         assert_eq!(key_id("nonsense"), None);
     }
 }

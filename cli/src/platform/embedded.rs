@@ -15,18 +15,19 @@ use crate::failure::{Exit, Failure};
 
 /// How long all parts may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// How long the gateway may drain, then each of the other parts: together within 5 s.
-const GATEWAY_STOPS_WITHIN: Duration = Duration::from_millis(2000);
-const PART_STOPS_WITHIN: Duration = Duration::from_millis(900);
-const NATS_STOPS_WITHIN: Duration = Duration::from_millis(900);
+/// How long each part may take to stop: together less than the five seconds that Ctrl-C has.
+pub(super) const GATEWAY_STOPS_WITHIN: Duration = Duration::from_millis(2000);
+pub(super) const NODE_STOPS_WITHIN: Duration = Duration::from_millis(1200);
+pub(super) const CONTROL_PLANE_STOPS_WITHIN: Duration = Duration::from_millis(800);
+pub(super) const NATS_STOPS_WITHIN: Duration = Duration::from_millis(800);
 
 /// A running platform.
 pub(crate) struct Embedded {
     pub(crate) settings: Settings,
     nats: Nats,
     gateway: Part,
-    /// In the order in which they stop.
-    others: Vec<Part>,
+    executor: Part,
+    control_plane: Part,
     /// Cancelled when a part has ended by itself.
     broken: CancellationToken,
 }
@@ -120,7 +121,7 @@ impl Embedded {
         let service = gateway::serve(config, listener, fabrics, store, ready(), stop.clone());
         let gateway = Part::start("gateway", stop, broken.clone(), service);
 
-        let platform = Self { settings, nats, gateway, others: vec![executor, control_plane], broken };
+        let platform = Self { settings, nats, gateway, executor, control_plane, broken };
         match platform.ready(waiting).await {
             Ok(()) => Ok(platform),
             Err(failure) => {
@@ -150,8 +151,8 @@ impl Embedded {
     }
 
     fn why_broken(&self) -> Failure {
-        let parts = self.others.iter().chain([&self.gateway]);
-        let known = parts.filter_map(Part::failure).next();
+        let parts = [&self.control_plane, &self.executor, &self.gateway];
+        let known = parts.into_iter().filter_map(Part::failure).next();
         known.unwrap_or_else(|| Failure::new(Exit::Platform, "part_failed", "A part of the platform cannot go on"))
     }
 
@@ -171,13 +172,11 @@ impl Embedded {
         }
     }
 
-    /// Drains the gateway, then stops what it needs: the node, whose last receipts the control plane still takes, then
-    /// that, and NATS last.
+    /// Drains the gateway, then stops what it needs: the node while its last receipts are still taken, NATS last.
     pub(crate) async fn stop(self) {
         self.gateway.stop(GATEWAY_STOPS_WITHIN).await;
-        for part in self.others {
-            part.stop(PART_STOPS_WITHIN).await;
-        }
+        self.executor.stop(NODE_STOPS_WITHIN).await;
+        self.control_plane.stop(CONTROL_PLANE_STOPS_WITHIN).await;
         drop(tokio::time::timeout(NATS_STOPS_WITHIN, self.nats.stop()).await);
         drop(self.settings);
     }

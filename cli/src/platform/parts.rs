@@ -106,7 +106,7 @@ impl Settings {
         let mut flags = Flags::default();
         flags.add("ticket-key", self.data.join("ticket.key"));
         flags.add("spool", self.data.join("gateway").join(number.to_string()));
-        flags.add("functions-domain", &self.functions_domain);
+        flags.add("functions-domain", &self.functions_domain).add("grace", "1500ms");
         flags.table(&self.file.gateway)
     }
 
@@ -114,7 +114,7 @@ impl Settings {
     pub(crate) fn executor(&self, number: u16) -> Result<Vec<OsString>, Failure> {
         let mut flags = Flags::default();
         flags.add("node-data", self.data.node_folder(number)).add("node-id", self.data.node(number)?.to_string());
-        flags.add("node-name", format!("local-{number}"));
+        flags.add("node-name", format!("local-{number}")).add("node-grace", "500ms");
         Ok(flags.table(&self.file.executor))
     }
 }

@@ -13,14 +13,12 @@ use tokio::task::AbortHandle;
 
 use super::child::{Child, Spec};
 use super::data::write_private;
+use super::embedded::{CONTROL_PLANE_STOPS_WITHIN, GATEWAY_STOPS_WITHIN, NATS_STOPS_WITHIN, NODE_STOPS_WITHIN};
 use super::nats::{Nats, write_credentials};
 use super::parts::Settings;
 use crate::failure::{Exit, Failure};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
-const GATEWAYS_STOP_WITHIN: Duration = Duration::from_millis(2500);
-const OTHERS_STOP_WITHIN: Duration = Duration::from_millis(1000);
-const NATS_STOPS_WITHIN: Duration = Duration::from_millis(1000);
 /// How often `pids.json` is brought up to date.
 const PIDS_EVERY: Duration = Duration::from_millis(50);
 
@@ -80,7 +78,7 @@ impl Separate {
         Ok(platform)
     }
 
-    /// Drains the gateways, then stops what they need, NATS last.
+    /// Drains the gateways, then stops what they need: nodes while their last receipts are still taken, NATS last.
     pub(crate) async fn stop(self) {
         self.pids.abort();
         while Arc::strong_count(&self.children) > 1 {
@@ -89,8 +87,12 @@ impl Separate {
         let Ok(children) = Arc::try_unwrap(self.children) else { return };
         let (gateways, others): (Vec<_>, Vec<_>) =
             children.into_iter().partition(|child| child.name.starts_with("gateway"));
-        futures::future::join_all(gateways.into_iter().map(|child| child.stop(GATEWAYS_STOP_WITHIN))).await;
-        futures::future::join_all(others.into_iter().map(|child| child.stop(OTHERS_STOP_WITHIN))).await;
+        let (nodes, core): (Vec<_>, Vec<_>) = others.into_iter().partition(|child| child.name.starts_with("executor"));
+        for (group, within) in
+            [(gateways, GATEWAY_STOPS_WITHIN), (nodes, NODE_STOPS_WITHIN), (core, CONTROL_PLANE_STOPS_WITHIN)]
+        {
+            futures::future::join_all(group.into_iter().map(|child| child.stop(within))).await;
+        }
         if let Ok(nats) = Arc::try_unwrap(self.nats) {
             drop(tokio::time::timeout(NATS_STOPS_WITHIN, nats.stop()).await);
         }

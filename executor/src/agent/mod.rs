@@ -78,7 +78,7 @@ pub async fn serve(
         unknown_key: Arc::clone(&unknown_key),
     });
     let runs = mount_runs(&fabric, &node, config.slots).await?;
-    let control = Service(Arc::clone(&node), What::Control);
+    let control = Service(Arc::downgrade(&node), What::Control);
     let control = fabric.serve(Mount::OnNode(NodeEndpoint::Control), control, ServeOptions::default()).await?;
 
     let (stop, report_now) = (CancellationToken::new(), Arc::new(Notify::new()));
@@ -108,13 +108,16 @@ pub async fn serve(
 }
 
 async fn mount_runs(fabric: &Fabric, node: &Arc<Node>, slots: u32) -> Result<fabric::Serving, Error> {
-    let admitting = Arc::clone(node);
+    let admitting = Arc::downgrade(node);
     let options = ServeOptions {
-        admit: Some(Arc::new(move |head: &http::request::Parts, peer| admitting.admit(head, peer))),
+        admit: Some(Arc::new(move |head: &http::request::Parts, peer| match admitting.upgrade() {
+            Some(node) => node.admit(head, peer),
+            None => Err(fabric::Busy { reason: "the node has ended".to_owned() }),
+        })),
         // Ends that are still on their way hold no slot: some room above.
         concurrency: usize::try_from(slots).ok().map(|slots| slots.saturating_mul(2)),
     };
-    let service = Service(Arc::clone(node), What::Run);
+    let service = Service(Arc::downgrade(node), What::Run);
     Ok(fabric.serve(Mount::OnNode(NodeEndpoint::Run), service, options).await?)
 }
 

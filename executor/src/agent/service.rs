@@ -1,7 +1,7 @@
 //! What the core may ask of a node: runs, and control.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -179,8 +179,10 @@ pub(super) enum What {
 }
 
 /// A node's service, as the fabric mounts it.
+///
+/// It holds the node weakly: a drained node ends although the fabric may still remember the mount.
 #[derive(Clone)]
-pub(super) struct Service(pub(super) Arc<Node>, pub(super) What);
+pub(super) struct Service(pub(super) Weak<Node>, pub(super) What);
 
 impl tower::Service<http::Request<Body>> for Service {
     type Response = http::Response<Body>;
@@ -192,7 +194,9 @@ impl tower::Service<http::Request<Body>> for Service {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let node = Arc::clone(&self.0);
+        let Some(node) = self.0.upgrade() else {
+            return Box::pin(async { Ok(run::problem(&Problem::from(Code::Draining))) });
+        };
         match self.1 {
             What::Run => Box::pin(async move { Ok(node.run(request).await) }),
             What::Control => Box::pin(async move { Ok(node.control(request).await) }),

@@ -107,9 +107,9 @@ fn failure_of(body: Outgoing) -> http::Response<Body> {
 fn failure(record: &Record) -> http::Response<Body> {
     match record.verdict() {
         Some(verdict) => match verdict.code {
-            Some(code) => problem(&Problem::new(code, verdict.detail.clone())),
+            Some(code) => problem(&Problem::new(code, verdict.detail)),
             // The caller has gone: nobody reads this.
-            None => problem(&Problem::new(Code::NodeFailed, verdict.detail.clone())),
+            None => problem(&Problem::new(Code::NodeFailed, verdict.detail)),
         },
         None => problem(&Problem::new(Code::NodeFailed, "the run ended without a verdict")),
     }

@@ -80,7 +80,7 @@ impl Outgoing {
         match self.record.verdict() {
             Some(verdict) => match verdict.code {
                 Some(code) => BodyError::Aborted(format!("{code}: {}", verdict.detail)),
-                None => BodyError::Aborted(verdict.detail.clone()),
+                None => BodyError::Aborted(verdict.detail),
             },
             None => BodyError::Lost,
         }

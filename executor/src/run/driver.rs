@@ -53,7 +53,9 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         // Before the guest's store goes, whose body would seem to have ended well.
-        self.record.conclude(Verdict::abandoned());
+        if self.record.verdict().is_none() {
+            self.record.conclude(Verdict::abandoned());
+        }
     }
 }
 

@@ -61,6 +61,7 @@ impl RunLogBook {
     /// A line of the platform's.
     pub(crate) fn platform(&self, text: &str) {
         let mut pages = self.0.pages.lock();
+        self.flush(&mut pages);
         self.emit(&mut pages, LogStream::Platform, text.as_bytes());
     }
 

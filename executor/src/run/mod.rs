@@ -63,7 +63,9 @@ pub(crate) async fn run(
 
 /// Waits for the head; none where the run ended or was stopped before.
 async fn wait(head: oneshot::Receiver<http::Response<WasiBody>>, record: &Record) -> Option<http::Response<WasiBody>> {
-    tokio::select! {
+    // A caller that no longer waits has gone.
+    let mut gone = Gone(Some(record));
+    let head = tokio::select! {
         head = head => head.ok(),
         () = tokio::time::sleep_until(record.deadline.into()) => {
             record.interrupt();
@@ -72,6 +74,19 @@ async fn wait(head: oneshot::Receiver<http::Response<WasiBody>>, record: &Record
         () = record.stop.cancelled() => {
             record.interrupt();
             None
+        }
+    };
+    gone.0 = None;
+    head
+}
+
+/// Interrupts a run whose answer is not awaited to its end.
+struct Gone<'a>(Option<&'a Record>);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = self.0 {
+            record.interrupt();
         }
     }
 }

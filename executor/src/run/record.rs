@@ -1,10 +1,10 @@
 //! The record of one run: what it may use, what it has used, how it ended. Shared by all that works on the run;
 //! when the last of them lets go, the record settles itself: exactly once, also when a caller has vanished.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use protocol::receipt::{Outcome, Usage};
 use protocol::{ByteSize, Code, Limits};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ pub(crate) struct Record {
     /// Its log.
     pub(crate) log: RunLogBook,
     started: Instant,
-    verdict: OnceLock<Verdict>,
+    verdict: Mutex<Option<Verdict>>,
     answered: AtomicBool,
     memory_refused: AtomicBool,
     ticks: AtomicU32,
@@ -52,7 +52,7 @@ impl Record {
             stop,
             log,
             started: Instant::now(),
-            verdict: OnceLock::new(),
+            verdict: Mutex::new(None),
             answered: AtomicBool::new(false),
             memory_refused: AtomicBool::new(false),
             ticks: AtomicU32::new(0),
@@ -64,13 +64,17 @@ impl Record {
         }
     }
 
-    /// How the run ended. The first word stands.
+    /// How the run ended. The first failure stands; a success stands only while its answer gets through.
     pub(crate) fn conclude(&self, verdict: Verdict) {
-        if self.verdict.set(verdict).is_ok()
-            && let Some(Verdict { code: Some(code), detail, .. }) = self.verdict.get()
-        {
-            self.log.platform(&format!("{code}: {detail}"));
+        let mut stands = self.verdict.lock();
+        let open = stands.as_ref().is_none_or(|earlier| earlier.outcome == Outcome::Succeeded);
+        if !open {
+            return;
         }
+        if let Some(code) = verdict.code {
+            self.log.platform(&format!("{code}: {}", verdict.detail));
+        }
+        *stands = Some(verdict);
     }
 
     /// The caller has gone, or the deadline has passed: both stop the guest.
@@ -92,13 +96,13 @@ impl Record {
     }
 
     /// How it ended, where it has.
-    pub(crate) fn verdict(&self) -> Option<&Verdict> {
-        self.verdict.get()
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        self.verdict.lock().clone()
     }
 
     /// It has ended, and not well.
     pub(crate) fn has_failed(&self) -> bool {
-        self.verdict.get().is_some_and(|verdict| verdict.outcome != Outcome::Succeeded)
+        self.verdict.lock().as_ref().is_some_and(|verdict| verdict.outcome != Outcome::Succeeded)
     }
 
     /// The guest has set its response.
@@ -164,7 +168,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.log.close();
         let usage = self.usage();
-        let verdict = self.verdict.take().unwrap_or_else(Verdict::abandoned);
+        let verdict = self.verdict.get_mut().take().unwrap_or_else(Verdict::abandoned);
         if let Some(settle) = self.settle.take() {
             settle(verdict, usage);
         }

@@ -1,7 +1,5 @@
 //! A program: machine code, linked to what the host offers, ready to be instantiated as often as runs come.
 
-use std::time::Duration;
-
 use wasmtime::component::{Component, Linker as ComponentLinker};
 use wasmtime::{Engine, InstancePre, Linker, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
@@ -84,7 +82,7 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         if let Some(guests) = self.guests.take() {
-            guests.shutdown_timeout(Duration::ZERO);
+            guests.shutdown_background();
         }
     }
 }

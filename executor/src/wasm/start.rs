@@ -19,7 +19,7 @@ use super::egress::{Egress, EgressRules};
 use super::guest::{ComponentGuest, ModuleGuest};
 use super::limits::Limiter;
 use super::program::{Lane, Program};
-use super::stdio::{Pipe, Stdin};
+use super::stdio::{EndOnDrop, Pipe, Stdin};
 use crate::run::{Head, Incoming, Record, Verdict, cgi};
 
 /// One hostcall may copy at least and at most this much out of a guest.
@@ -52,14 +52,14 @@ impl Lane {
             Program::Command(pre) => {
                 let (mut wasi, pipe) = command_context(around, request, record);
                 let store = self.store(component(wasi.build(), around, record), record, |guest| &mut guest.limiter);
-                let guest = run_command(store, pre.clone(), Arc::clone(record), pipe.clone());
+                let guest = run_command(store, pre.clone(), Arc::clone(record), pipe.end_on_drop());
                 Started { guest: Box::pin(guest), head: Head::Command(Some(pipe)) }
             }
             Program::Module(pre) => {
                 let (mut wasi, pipe) = command_context(around, request, record);
                 let guest = ModuleGuest { wasi: wasi.build_p1(), limiter: Limiter::new(Arc::clone(record)) };
                 let store = self.store(guest, record, |guest| &mut guest.limiter);
-                let guest = run_module(store, pre.clone(), Arc::clone(record), pipe.clone());
+                let guest = run_module(store, pre.clone(), Arc::clone(record), pipe.end_on_drop());
                 Started { guest: Box::pin(guest), head: Head::Command(Some(pipe)) }
             }
         }
@@ -167,7 +167,7 @@ async fn run_command(
     mut store: Store<ComponentGuest>,
     pre: CommandPre<ComponentGuest>,
     record: Arc<Record>,
-    pipe: Pipe,
+    output: EndOnDrop,
 ) {
     let result = async {
         let command = pre.instantiate_async(&mut store).await?;
@@ -180,14 +180,14 @@ async fn run_command(
         Err(error) => Verdict::of(Err(error), &record),
     };
     record.conclude(verdict);
-    pipe.end();
+    drop(output);
 }
 
 async fn run_module(
     mut store: Store<ModuleGuest>,
     pre: wasmtime::InstancePre<ModuleGuest>,
     record: Arc<Record>,
-    pipe: Pipe,
+    output: EndOnDrop,
 ) {
     let result = async {
         let instance = pre.instantiate_async(&mut store).await?;
@@ -196,7 +196,7 @@ async fn run_module(
     }
     .await;
     record.conclude(Verdict::of(result, &record));
-    pipe.end();
+    drop(output);
 }
 
 /// A request as a guest sees it: none of our headers, a host in any case, its body counted and bounded.

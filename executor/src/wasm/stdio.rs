@@ -95,13 +95,26 @@ impl Pipe {
         self.0.lock().chunks.front().cloned().unwrap_or_default()
     }
 
-    /// Nothing more will be written.
-    pub(crate) fn end(&self) {
+    /// Ends the stream when it is dropped: nothing more will be written.
+    pub(crate) fn end_on_drop(&self) -> EndOnDrop {
+        EndOnDrop(self.clone())
+    }
+
+    fn end(&self) {
         let mut state = self.0.lock();
         state.ended = true;
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }
+    }
+}
+
+/// See [`Pipe::end_on_drop`].
+pub(crate) struct EndOnDrop(Pipe);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

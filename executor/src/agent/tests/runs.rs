@@ -10,7 +10,7 @@ use protocol::ticket::{Purpose, Ticket};
 use protocol::{Code, Kind, NodeId, Problem, headers};
 
 use super::ground::{Ground, limits, read};
-use crate::testing::{http_guest, wat_guest};
+use crate::testing::{MachineLateness, http_guest, wat_guest};
 
 async fn prepare(ground: &Ground, of: &Ticket) -> (u16, Vec<u8>) {
     let ticket = Ticket { purpose: Purpose::Prepare, ..of.clone() };
@@ -163,7 +163,7 @@ async fn failures_have_their_code_and_header() {
     ];
     read(ground.run(&ticket, "/count", "").await.unwrap()).await;
     for (path, code, outcome) in cases {
-        let start = Instant::now();
+        let (start, lateness) = (Instant::now(), MachineLateness::measure());
         let reply = ground.run(&ticket, path, "").await.unwrap();
         let after = start.elapsed();
         assert_eq!(reply.response.headers()[headers::NODE_PROBLEM], code.as_str());
@@ -172,7 +172,8 @@ async fn failures_have_their_code_and_header() {
         assert_eq!((status, problem.code), (code.status(), code));
         assert_eq!((end.outcome, end.code), (outcome, Some(code)));
         if code == Code::TimedOut {
-            assert!(after >= Duration::from_millis(800) && after < Duration::from_millis(900), "{after:?}");
+            let allowed = Duration::from_millis(900) + lateness.worst();
+            assert!(after >= Duration::from_millis(800) && after < allowed, "{after:?}, {allowed:?} is allowed");
         }
     }
     agent.stop().await;

@@ -57,7 +57,9 @@ async fn ten_megabytes_go_through_while_little_is_held() {
 
 #[tokio::test]
 async fn a_slow_reader_stops_the_guest_and_the_deadline_ends_both() {
-    let answered = guest().with_timeout(400).get("/forever").await;
+    let mut bench = guest().with_timeout(400);
+    bench.limits.body = ByteSize::mib(4096);
+    let answered = bench.get("/forever").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let (body, ended) = answered.read().await;
     assert!(body.is_err());
