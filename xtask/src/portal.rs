@@ -43,7 +43,7 @@ struct Glue {
 
 fn bind(module: &Path, out: &Path) -> anyhow::Result<Glue> {
     let mut bindgen = Bindgen::new();
-    bindgen.input_path(module).out_name(NAME).typescript(false);
+    bindgen.input_path(module).out_name(NAME).typescript(false).remove_name_section(true);
     bindgen.web(true)?.generate(out).context("the JavaScript glue cannot be made")?;
     // As it is: Debian's binaryen (108) confuses the two tables of such a module, and no browser then starts it.
     let module = out.join(format!("{NAME}_bg.wasm"));

@@ -1,0 +1,254 @@
+//! A user with a browser: the verbs of the portal's tests. Chromium is driven over WebDriver.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fantoccini::elements::Element;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+
+/// How long something may take to appear.
+const APPEARS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long Chromium may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+/// What every headless Chromium of ours is started with.
+const ARGUMENTS: &[&str] = &[
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1280,900",
+];
+
+/// A browser with a profile of its own. Dropping it ends it.
+pub(crate) struct Browser {
+    client: Client,
+    driver: Driver,
+    session: String,
+    portal: String,
+    _profile: tempfile::TempDir,
+}
+
+/// The chromedriver process.
+struct Driver {
+    process: Child,
+    address: String,
+}
+
+impl Driver {
+    fn start() -> Self {
+        let mut process = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("chromedriver cannot be started ({error}); fix: apt-get install chromium-driver")
+            });
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let port = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                line.split("started successfully on port ").nth(1)?.trim_end_matches('.').trim().parse::<u16>().ok()
+            })
+            .unwrap();
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, address: format!("127.0.0.1:{port}") }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // By hand, because a failed test has no runtime any more: otherwise Chromium would stay.
+        let address = &self.driver.address;
+        let Ok(mut stream) = TcpStream::connect(address) else { return };
+        let request =
+            format!("DELETE /session/{} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\n\r\n", self.session);
+        drop(stream.set_read_timeout(Some(ENDS_WITHIN)));
+        drop(stream.write_all(request.as_bytes()));
+        // The answer's first byte says that Chromium has ended; the driver keeps the connection open.
+        drop(stream.read(&mut [0; 1]));
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+impl Browser {
+    /// Opens one for this portal.
+    pub(crate) async fn open(portal: &str) -> Self {
+        let driver = Driver::start();
+        let profile = tempfile::tempdir().unwrap();
+        let mut arguments: Vec<String> = ARGUMENTS.iter().map(|argument| (*argument).to_owned()).collect();
+        arguments.push(format!("--user-data-dir={}", profile.path().display()));
+        let wanted = json!({ "browserName": "chrome", "goog:chromeOptions": { "args": arguments } });
+        let Value::Object(wanted) = wanted else { unreachable!("an object stands above") };
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(wanted)
+            .connect(&format!("http://{}", driver.address))
+            .await
+            .unwrap();
+        let session = client.session_id().await.unwrap().unwrap();
+        Self { client, driver, session, portal: portal.to_owned(), _profile: profile }
+    }
+
+    /// Goes to a place of the portal, or to a whole URL.
+    pub(crate) async fn visit(&self, place: &str) {
+        let url = if place.starts_with('/') { format!("{}{place}", self.portal) } else { place.to_owned() };
+        self.client.goto(&url).await.unwrap();
+    }
+
+    /// Where it is: path and query.
+    pub(crate) async fn place(&self) -> String {
+        let url = self.client.current_url().await.unwrap();
+        url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()))
+    }
+
+    /// Waits until it is at this place.
+    pub(crate) async fn arrives(&self, place: &str) {
+        let deadline = Instant::now() + APPEARS_WITHIN;
+        while self.place().await != place {
+            assert!(Instant::now() < deadline, "at {}, not at {place}:\n{}", self.place().await, self.text().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// All that is written on the page.
+    pub(crate) async fn text(&self) -> String {
+        let text = self.script("return document.body ? document.body.innerText : ''").await;
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until this is written on the page.
+    pub(crate) async fn sees(&self, words: &str) {
+        let deadline = Instant::now() + APPEARS_WITHIN;
+        while !self.text().await.contains(words) {
+            assert!(Instant::now() < deadline, "{words:?} is not on {}:\n{}", self.place().await, self.text().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The element, when it is there.
+    pub(crate) async fn element(&self, css: &str) -> Element {
+        match self.client.wait().at_most(APPEARS_WITHIN).for_element(Locator::Css(css)).await {
+            Ok(element) => element,
+            Err(error) => panic!("{css}: {error} on {}:\n{}", self.place().await, self.text().await),
+        }
+    }
+
+    /// Writes into a field, over what was there.
+    pub(crate) async fn fills(&self, field: &str, text: &str) {
+        let field = self.element(&format!("[name={field}]")).await;
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+
+    /// Puts a file into a file field, as choosing or dropping it does.
+    pub(crate) async fn gives_file(&self, field: &str, path: &std::path::Path) {
+        self.element(&format!("input[type=file][name={field}]")).await.send_keys(path.to_str().unwrap()).await.unwrap();
+    }
+
+    /// Chooses one of several.
+    pub(crate) async fn chooses(&self, name: &str, value: &str) {
+        self.element(&format!("input[name={name}][value={value}]")).await.click().await.unwrap();
+    }
+
+    /// Chooses in a menu.
+    pub(crate) async fn selects(&self, name: &str, value: &str) {
+        self.element(&format!("select[name={name}]")).await.select_by_value(value).await.unwrap();
+    }
+
+    /// Presses the button or link with these words.
+    pub(crate) async fn presses(&self, words: &str) {
+        let path = format!("//*[self::button or self::a][normalize-space()='{words}']");
+        let found = self.client.wait().at_most(APPEARS_WITHIN).for_element(Locator::XPath(&path)).await;
+        match found {
+            Ok(element) => element.click().await.unwrap(),
+            Err(error) => panic!("no button {words:?}: {error} on {}:\n{}", self.place().await, self.text().await),
+        }
+    }
+
+    /// Runs a script in the page.
+    pub(crate) async fn script(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap()
+    }
+
+    /// Goes back, as with the button.
+    pub(crate) async fn goes_back(&self) {
+        self.client.back().await.unwrap();
+    }
+
+    /// Makes the window so wide.
+    pub(crate) async fn is_wide(&self, pixels: u32) {
+        // The window has a least width of its own; the page has not.
+        let metrics = json!({
+            "cmd": "Emulation.setDeviceMetricsOverride",
+            "params": { "width": pixels, "height": 900, "deviceScaleFactor": 1, "mobile": false },
+        });
+        self.devtools(metrics).await;
+    }
+
+    /// Asks for light or dark pages.
+    pub(crate) async fn prefers(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        let media = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
+        self.devtools(media).await;
+    }
+
+    async fn devtools(&self, command: Value) {
+        let url = format!("http://{}/session/{}/goog/cdp/execute", self.driver.address, self.session);
+        let answer = reqwest::Client::new().post(url).body(command.to_string()).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap_or_default());
+    }
+}
+
+/// The password of all users in these tests.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+impl Browser {
+    /// Signs up with an account of one's own.
+    pub(crate) async fn signs_up(&self, account: &str, kind: &str) {
+        self.visit("/signup").await;
+        self.chooses("kind", kind).await;
+        self.fills("account", account).await;
+        self.fills("email", &format!("{account}@example.org")).await;
+        self.fills("password", PASSWORD).await;
+        self.presses("Sign up").await;
+        self.arrives(&format!("/a/{account}")).await;
+    }
+
+    /// Logs out, by the menu.
+    pub(crate) async fn logs_out(&self) {
+        self.element("button[popovertarget=user-menu]").await.click().await.unwrap();
+        self.presses("Log out").await;
+        self.arrives("/login").await;
+    }
+
+    /// Deploys a file by dropping it, under a name.
+    pub(crate) async fn deploys(&self, account: &str, name: &str, file: &std::path::Path, visibility: &str) {
+        self.visit(&format!("/a/{account}/functions/new")).await;
+        self.gives_file("artifact", file).await;
+        self.fills("name", name).await;
+        self.chooses("public", visibility).await;
+        self.presses("Deploy").await;
+        self.arrives(&format!("/a/{account}/functions/{name}/test")).await;
+    }
+}

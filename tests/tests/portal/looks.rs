@@ -1,0 +1,61 @@
+//! Every page fits a narrow screen, in light and in dark, with a name for every control.
+
+use tests::Platform;
+
+use crate::browser::Browser;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_page_fits_and_every_control_has_a_name() {
+    let platform = Platform::start();
+    let ada = Browser::open(&platform.url).await;
+    ada.signs_up("ada", "company").await;
+    ada.deploys("ada", "a-function-with-a-long-name", &tests::guest("probe"), "public").await;
+    ada.fills("path", &format!("/status/404?{}", "long".repeat(40))).await;
+    ada.presses("Send").await;
+    ada.sees("404 Not Found").await;
+
+    let function = "/a/ada/functions/a-function-with-a-long-name";
+    let places = [
+        "/a/ada".to_owned(),
+        "/a/ada/functions".to_owned(),
+        "/a/ada/functions/new".to_owned(),
+        function.to_owned(),
+        format!("{function}/test"),
+        format!("{function}/logs"),
+        format!("{function}/settings"),
+        "/a/ada/nodes".to_owned(),
+        "/a/ada/settings".to_owned(),
+        "/a/ada/settings/team".to_owned(),
+        "/a/ada/settings/keys".to_owned(),
+        "/me/security".to_owned(),
+        "/accounts/new".to_owned(),
+        "/no/such/page".to_owned(),
+    ];
+    let mut papers = Vec::new();
+    for scheme in ["light", "dark"] {
+        ada.prefers(scheme).await;
+        for place in &places {
+            ada.is_wide(380).await;
+            ada.visit(place).await;
+            ada.element("main h1").await;
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            let beyond = "const root = document.documentElement; return root.scrollWidth - root.clientWidth";
+            assert_eq!(ada.script(beyond).await, 0, "{place} is wider than the screen");
+            let nameless = ada.script(NAMELESS).await;
+            assert_eq!(nameless.as_array().map(Vec::len), Some(0), "{place} has controls without a name: {nameless}");
+        }
+        papers.push(ada.script("return getComputedStyle(document.body).backgroundColor").await);
+    }
+    assert_ne!(papers[0], papers[1], "dark is not light");
+    assert_eq!(papers[0], "rgb(251, 251, 249)");
+    assert!(ada.script("return document.querySelector('.broken')").await.is_null());
+}
+
+/// Visible controls that neither text, label, `aria-label` nor title names.
+const NAMELESS: &str = "return [...document.querySelectorAll('main button, main a[href], main input, main select, \
+    main textarea, aside button, aside a[href]')].filter(control => { \
+        const label = control.closest('label') || (control.labels && control.labels[0]); \
+        const name = (control.getAttribute('aria-label') || '') + control.textContent + control.title + \
+            (label ? label.textContent : ''); \
+        return name.trim() === ''; \
+    }).map(control => control.outerHTML)";

@@ -1,0 +1,8 @@
+//! The portal in a real browser, on a real platform: what its users click, and what a hostile page tries.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod browser;
+mod isolation;
+mod journeys;
+mod looks;
