@@ -107,18 +107,16 @@ fn parse(text: &str) -> Result<(Manifest, bool), Refused> {
 }
 
 fn check_keys(table: &toml::Table, prefix: &str, known: &[&str]) -> Result<(), Refused> {
-    for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
-        let elsewhere = prefix.is_empty() && LIMITS.contains(&key.as_str());
-        let help = if elsewhere {
-            format!("did you mean `{key}` in [limits]?")
-        } else if let Some(near) = nearest(key, known) {
-            format!("did you mean `{prefix}{near}`?")
-        } else {
-            format!("known keys: {}", known.join(", "))
-        };
-        return Err(Refused { what: format!("unknown key `{prefix}{key}`"), help });
-    }
-    Ok(())
+    let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+    let elsewhere = prefix.is_empty() && LIMITS.contains(&key.as_str());
+    let help = if elsewhere {
+        format!("did you mean `{key}` in [limits]?")
+    } else if let Some(near) = nearest(key, known) {
+        format!("did you mean `{prefix}{near}`?")
+    } else {
+        format!("known keys: {}", known.join(", "))
+    };
+    Err(Refused { what: format!("unknown key `{prefix}{key}`"), help })
 }
 
 /// The known word that needs the fewest edits, if they are few.
