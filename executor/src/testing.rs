@@ -97,6 +97,7 @@ pub(crate) struct Answered {
     started: Instant,
     end: oneshot::Receiver<(Verdict, Usage, Duration)>,
     lines: mpsc::Receiver<TicketedLine>,
+    _lane: Arc<Lane>,
 }
 
 impl Bench {
@@ -139,7 +140,7 @@ impl Bench {
         let deadline = started + self.limits.timeout.duration();
         let record = Arc::new(Record::new(self.limits, deadline, stop, log, settle));
         let response = run::run(&self.lane, &self.program, &self.surroundings, request, record).await;
-        Answered { response, started, end, lines }
+        Answered { response, started, end, lines, _lane: Arc::clone(&self.lane) }
     }
 
     pub(crate) async fn get(&self, target: &str) -> Answered {

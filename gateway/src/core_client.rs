@@ -35,6 +35,12 @@ impl CoreClient {
         Self { fabric }
     }
 
+    /// Whether it answers.
+    pub(crate) async fn is_ready(&self, within: Duration) -> bool {
+        let answer = self.ask(Method::GET, "/internal/ready", Bytes::new(), within).await;
+        !matches!(answer, Err(CoreError::Unavailable(_)))
+    }
+
     /// `GET` for a value.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, within: Duration) -> Result<T, CoreError> {
         let answer = self.ask(Method::GET, path, Bytes::new(), within).await?;

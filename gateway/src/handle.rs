@@ -126,7 +126,7 @@ fn readiness(gateway: &Gateway) -> Answer {
         return refuse(&Code::Draining.into());
     }
     if !gateway.warmed_up.load(Ordering::Relaxed) {
-        return refuse(&Problem::new(Code::ControlPlaneUnavailable, "routes have not been read yet"));
+        return refuse(&Problem::new(Code::ControlPlaneUnavailable, "the control plane has not been reached yet"));
     }
     full(StatusCode::OK, "text/plain", "ready\n")
 }

@@ -29,11 +29,14 @@ use crate::{accept, pulse};
 const UPKEEP_EACH: Duration = Duration::from_secs(5);
 /// Nodes get so long to say what cut runs used.
 const LAST_WORDS_WITHIN: Duration = Duration::from_millis(400);
+/// The control plane is asked so often whether it is there, and has so long to answer.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+const ASK_WITHIN: Duration = Duration::from_millis(500);
 /// Background tasks get so long to end.
 const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs a gateway on `listener` until `shutdown`. `ready` is told when routes have been read once, and so requests
-/// find their functions in memory.
+/// find their functions in memory, and the control plane has answered.
 ///
 /// # Errors
 /// When a setting is out of range, the ticket key cannot be read, or the spool's folder cannot be used.
@@ -92,6 +95,9 @@ pub async fn serve(
     let starting = Arc::clone(&gateway);
     let announce = async move {
         if warmed_up.await.is_ok() {
+            while !starting.core.is_ready(ASK_WITHIN).await {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
             starting.warmed_up.store(true, Ordering::Relaxed);
             ready.send(()).unwrap_or_else(|()| tracing::debug!("nobody waits for ready"));
         }

@@ -40,7 +40,7 @@ pub(crate) struct Gateway {
     pub(crate) spool: Spool,
     pub(crate) meters: Arc<Meters>,
     pub(crate) ticket_key: SigningKey,
-    /// Routes have been read once.
+    /// Routes have been read once, and the control plane has answered: it stays ready when that goes away.
     pub(crate) warmed_up: AtomicBool,
     /// It is going away: not ready any more.
     pub(crate) draining: Arc<AtomicBool>,

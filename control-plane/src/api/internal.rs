@@ -21,11 +21,18 @@ use crate::settlement;
 
 pub(crate) fn router(app: &App) -> Router<App> {
     Router::new()
+        .route("/ready", get(ready))
         .route("/credentials/verify", post(verify))
         .route("/routes/{account}/{function}", get(show_route))
         .route("/artifacts", post(uploaded))
         .route("/observations", post(observations))
         .layer(DefaultBodyLimit::max(app.config.batch_max.as_usize()))
+}
+
+/// It answers, and its database does.
+async fn ready(State(app): State<App>) -> Result<StatusCode> {
+    app.db.read().ping().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn verify(State(app): State<App>, Json(asked): Json<VerifyCredential>) -> Result<Json<Grant>> {

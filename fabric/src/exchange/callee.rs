@@ -197,12 +197,14 @@ impl Running {
             drop(tokio::time::timeout(START_WITHIN, gather_all(&mut body, &mut start, room)).await);
         }
         let window = if self.accepted { 0 } else { self.accept_cost };
-        if start.fin && link.end_claimed() && !link.end_ready() {
+        // What the service still holds of the run goes with its body, and may be what releases the end.
+        let body = (!start.fin).then_some(body);
+        if start.fin && link.end_claimed() {
             drop(tokio::time::timeout(START_WITHIN, link.end_released()).await);
         }
         if !link.try_reserve(start.len()) {
             // The caller granted less than a whole frame: the body follows in pieces.
-            return self.trickle(head, start, body, window, mounted).await;
+            return self.trickle(head, start, body.unwrap_or_else(body::empty), window, mounted).await;
         }
         let end = (start.fin && link.end_ready()).then(|| link.take_end().unwrap_or_default());
         let done = end.is_some();
@@ -213,9 +215,7 @@ impl Running {
         if done {
             return link.close(EndKind::Completed);
         }
-        if start.fin {
-            return self.end_after(Ok(()), mounted).await;
-        }
+        let Some(body) = body else { return self.end_after(Ok(()), mounted).await };
         if let Some(error) = start.failed {
             drop(body);
             return self.end_after(Err(error), mounted).await;

@@ -179,6 +179,43 @@ async fn dropping_cancels_and_still_brings_the_end() {
     idle(&pair.node, Duration::from_secs(1)).await;
 }
 
+/// Says what was used when it is dropped.
+struct Held(Option<fabric::EndSender>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.take().unwrap().send("used".into());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_goes_with_the_body_is_not_waited_for() {
+    let pair = pair().await;
+    let _serving = serve(&pair.node, RUN, ServeOptions::default(), |request| async move {
+        let end = request.extensions().get::<Exchange>().unwrap().claim_end().unwrap();
+        // Released when the body is dropped, which comes to its end a moment after the head.
+        let held = Held(Some(end));
+        let pieces = futures::stream::unfold(0, |told| async move {
+            tokio::task::yield_now().await;
+            (told < 2).then(|| (Ok::<_, BodyError>(http_body::Frame::data(Bytes::from_static(b"x"))), told + 1))
+        });
+        let pieces = pieces.map(move |piece| {
+            let _ = &held;
+            piece
+        });
+        http::Response::new(StreamBody::new(pieces.boxed()).boxed_unsync())
+    })
+    .await;
+    for _ in 0..50 {
+        let begun = Instant::now();
+        let reply = pair.core.call(run_on(pair.id), post("/", ""), options()).await.unwrap();
+        assert_eq!(reply.response.into_body().collect().await.unwrap().to_bytes(), "xx");
+        let end = reply.end.await;
+        assert_eq!((end.how, end.payload), (EndKind::Completed, Some(Bytes::from_static(b"used"))));
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_that_never_comes_is_waited_for_two_seconds() {
     let pair = pair().await;

@@ -36,7 +36,7 @@ async fn reports_tell_what_is_warm_running_and_draining() {
     let reply = ground.run(&ticket, "/late-loop", "").await.unwrap();
     let busy = loop {
         let report = next().await;
-        if report.running == 1 {
+        if report.running == 1 && !report.warm.is_empty() {
             break report;
         }
     };
