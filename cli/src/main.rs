@@ -23,6 +23,7 @@ use failure::{Exit, Failure};
 fn main() -> ExitCode {
     // Two providers come in through dependencies; rustls refuses to choose.
     drop(rustls::crypto::ring::default_provider().install_default());
+    fabric::fault::arm();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

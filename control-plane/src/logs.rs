@@ -139,9 +139,7 @@ fn view(row: run_logs::Model) -> LogLine {
 /// `GET /invocations/{run}/logs`. The run's row may come later than its lines.
 pub(crate) async fn of_run(app: &App, caller: &Caller, run: RunId) -> Result<Vec<LogLine>> {
     let account = caller.account()?.id;
-    if caller.function.is_none() {
-        caller.require(Scope::Read)?;
-    }
+    caller.grants(Scope::Read)?;
     let rows = run_logs::Entity::find()
         .filter(run_logs::Column::RunId.eq(Col(run)))
         .filter(run_logs::Column::AccountId.eq(account))

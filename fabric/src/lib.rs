@@ -12,6 +12,7 @@ mod credentials;
 mod error;
 mod events;
 mod exchange;
+pub mod fault;
 mod frame;
 mod nats_server;
 mod serve;

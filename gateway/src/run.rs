@@ -156,7 +156,7 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
             // The body's fault is the cause where there is one; what the node made of it is not.
             let fault = upload.as_ref().and_then(Upload::fault);
             let problem = fault.map_or(problem, |code| body_problem(code, version));
-            live.failed(problem.code);
+            live.refused(problem.code);
             return Err(refused(problem));
         }
     };

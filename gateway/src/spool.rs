@@ -167,6 +167,7 @@ async fn send_all(core: &CoreClient, segments: &Arc<Segments>) -> anyhow::Result
                 Err(error) => return Err(error.into()),
             }
         }
+        fabric::fault::point("spool.sent");
         segments.remove(&segment)?;
     }
 }

@@ -41,13 +41,13 @@ impl Platform {
     /// Starts one with more flags, on a fresh folder.
     #[must_use]
     pub fn start_with(flags: &[&str]) -> Self {
-        Self::launch(Folder::Own(tempfile::tempdir().unwrap()), flags)
+        Self::launch(Folder::Own(tempfile::tempdir().unwrap()), flags, "")
     }
 
     /// Starts one on this folder.
     #[must_use]
     pub fn start_in(data: &Path, flags: &[&str]) -> Self {
-        Self::launch(Folder::Given(data.to_owned()), flags)
+        Self::launch(Folder::Given(data.to_owned()), flags, "")
     }
 
     /// Starts one whose services are processes of their own.
@@ -57,11 +57,19 @@ impl Platform {
         Self::start_with(&["--separate", "--executors", &executors, "--gateways", &gateways])
     }
 
-    fn launch(data: Folder, flags: &[&str]) -> Self {
+    /// Starts one, of separate services, that die at these points (see `fabric::fault`).
+    #[must_use]
+    pub fn start_mortal(points: &str) -> Self {
+        let flags = ["--separate", "--executors", "1", "--gateways", "1"];
+        Self::launch(Folder::Own(tempfile::tempdir().unwrap()), &flags, points)
+    }
+
+    fn launch(data: Folder, flags: &[&str], points: &str) -> Self {
         let started = Instant::now();
         let mut process = command(data.path())
             .args(["--listen", "127.0.0.1:0", "--json"])
             .args(flags)
+            .envs((!points.is_empty()).then_some(("FAILPOINTS", points)))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

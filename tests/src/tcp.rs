@@ -37,9 +37,15 @@ pub fn http(address: &str, request: &[u8]) -> Answer {
     let started = Instant::now();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    drop(stream.write_all(request));
+    let mut writer = stream.try_clone().unwrap();
     let mut bytes = Vec::new();
-    drop(stream.read_to_end(&mut bytes));
+    // Both at once: an answer that nobody reads would hold the request up.
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(move || drop(writer.write_all(request)));
+        drop(stream.read_to_end(&mut bytes));
+        drop(stream.shutdown(std::net::Shutdown::Both));
+        drop(writing.join());
+    });
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(bytes.len());
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);

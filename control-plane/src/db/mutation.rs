@@ -112,6 +112,7 @@ impl Mutation {
         }
         idempotency::mark_effect(&self.tx).await?;
         self.tx.commit().await?;
+        fabric::fault::point("mutation.committed");
         Ok(Committed { revision: unsigned(self.revision), events, routes })
     }
 }

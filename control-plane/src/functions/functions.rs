@@ -96,9 +96,7 @@ pub(crate) fn etag(row: &functions::Model) -> String {
 /// The account's functions, by name.
 pub(crate) async fn list(app: &App, caller: &Caller, paging: &Paging) -> Result<api::Page<api::Function>> {
     let account = caller.account()?;
-    if caller.function.is_none() {
-        caller.require(Scope::Read)?;
-    }
+    caller.grants(Scope::Read)?;
     let mut query = functions::Entity::find()
         .filter(functions::Column::AccountId.eq(account.id))
         .filter(functions::Column::Deleted.is_null())

@@ -59,7 +59,8 @@ impl Caller {
         Ok(account)
     }
 
-    fn grants(&self, scope: Scope) -> Result<()> {
+    /// Whether the caller may do this, be it in the whole account or with one function.
+    pub(crate) fn grants(&self, scope: Scope) -> Result<()> {
         let held = Grant {
             principal: self.principal.clone(),
             account: self.account()?.id.0,

@@ -172,6 +172,7 @@ async fn publish_batch(app: &App, routes: &Store, epoch: i64) -> Result<bool, Pu
             kind => tracing::warn!(kind, "an unknown kind of outbox row is skipped"),
         }
     }
+    fabric::fault::point("outbox.published");
     mark(app, epoch, last).await?;
     app.routes.published.send_if_modified(|known| raise(known, unsigned(last)));
     Ok(true)

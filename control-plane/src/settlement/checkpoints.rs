@@ -112,6 +112,7 @@ async fn commit(app: &App, node: NodeId, checked: Checked) -> Result<CheckpointA
         .exec(&tx)
         .await?;
     tx.commit().await?;
+    fabric::fault::point("checkpoint.committed");
     metrics::counter!("crowdcloud_receipts_total").increment(u64::try_from(receipts).unwrap_or(0));
     Ok(CheckpointAck { sequence: checkpoint.sequence })
 }

@@ -91,6 +91,7 @@ pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
     }
     rows.write(&tx).await?;
     tx.commit().await?;
+    fabric::fault::point("observations.committed");
     metrics::counter!("crowdcloud_observations_total").increment(u64::try_from(batch.len()).unwrap_or(0));
     Ok(())
 }

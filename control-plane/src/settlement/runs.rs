@@ -59,9 +59,7 @@ pub(crate) async fn list(
 /// The row of a run that the caller may see.
 pub(crate) async fn find(app: &App, caller: &Caller, run: RunId) -> Result<runs::Model> {
     let account = caller.account()?.id;
-    if caller.function.is_none() {
-        caller.require(Scope::Read)?;
-    }
+    caller.grants(Scope::Read)?;
     let row = runs::Entity::find_by_id(Col(run)).one(app.db.read()).await?;
     let seen =
         |row: &runs::Model| row.account_id == account && caller.function.is_none_or(|only| only == row.function_id.0);

@@ -257,6 +257,10 @@ async fn keys(ground: Ground) {
     assert_eq!(client.post("/functions", json!({"name": "new-one"})).await.code(), Code::Forbidden);
     assert_eq!(client.get("/keys").await.code(), Code::Forbidden);
     ground.deployed(&client, "hello").await;
+    let made = ada.post("/keys", json!({"name": "caller", "scopes": ["invoke"], "function": "hello"})).await;
+    let caller = ada.with_key(&made.read::<Key>().secret.unwrap());
+    assert_eq!(caller.get("/functions").await.code(), Code::Forbidden);
+    assert_eq!(caller.get("/functions/hello").await.code(), Code::Forbidden);
 
     let reader = ada.key(&["read"]).await;
     assert_eq!(reader.get("/functions/other").await.status, StatusCode::OK);

@@ -51,6 +51,7 @@ pub(crate) async fn deliver(
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(RETRY.1);
         }
+        fabric::fault::point("journal.delivered");
         chain.previous = checkpoint.digest;
         if let Err(error) = tokio::fs::remove_file(segment::path(&folder, sequence)).await {
             tracing::warn!(%error, sequence, "a committed journal segment cannot be removed");

@@ -44,7 +44,7 @@ pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>
     let (mut head, mut body) = response.into_parts();
     live.status(head.status.as_u16());
     if head.status.is_informational() {
-        live.failed(Code::InvalidResponse);
+        live.refused(Code::InvalidResponse);
         return Err(Code::InvalidResponse);
     }
     let size_max = back.version.limits.body;
@@ -53,7 +53,7 @@ pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>
     let of_another = *back.method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
     let bodiless = of_another || head.status == StatusCode::NO_CONTENT;
     if announced.is_some_and(|length| length > size_max.0) && !of_another {
-        live.failed(Code::ResponseTooLarge);
+        live.refused(Code::ResponseTooLarge);
         return Err(Code::ResponseTooLarge);
     }
     hygiene::clean_answer(&mut head.headers, back.address.shared_origin);
@@ -78,7 +78,7 @@ pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>
             AnswerBody::Full(bytes)
         }
         Whole::Yes(_) => {
-            live.failed(Code::ResponseTooLarge);
+            live.refused(Code::ResponseTooLarge);
             return Err(Code::ResponseTooLarge);
         }
         Whole::Not(ahead) => AnswerBody::Run(Box::new(Download::new(body, ahead, size_max, announced, live))),

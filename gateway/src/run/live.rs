@@ -100,12 +100,15 @@ impl LiveRun {
         }
     }
 
-    /// It is over, and we say why.
+    /// It is over, and we answer instead.
+    pub(crate) fn refused(&mut self, code: Code) {
+        self.status(code.status());
+        self.failed(code);
+    }
+
+    /// It is over, and we know why.
     pub(crate) fn failed(&mut self, code: Code) {
         if let Some(inner) = &mut self.0 {
-            if inner.head.is_none() {
-                inner.seen.status = code.status();
-            }
             inner.seen.code.get_or_insert(code);
             inner.outcome.get_or_insert(outcome_of(code));
         }

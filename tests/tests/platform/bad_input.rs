@@ -8,6 +8,8 @@ use crate::run_path::{get, plain, send};
 
 /// `\0asm`, version 1: a core module in bytes.
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+/// `\0asm`, layer 1: a component in bytes.
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
 fn deploy_bytes(cli: &Cli, bytes: &[u8], code: &str) -> String {
     std::fs::write(cli.work().join("bad.wasm"), bytes).unwrap();
@@ -40,8 +42,11 @@ fn what_cannot_run_is_refused_with_its_reason() {
     deploy_bytes(&ada, MODULE, "no_entry_point");
     let said = deploy_bytes(&ada, &importing("env", "launch_missiles"), "unknown_import");
     assert!(said.contains("env") && said.contains("launch_missiles"), "{said}");
-    // An empty component is of no world that is known.
-    deploy_bytes(&ada, b"\0asm\x0d\0\x01\0", "wrong_world");
+    deploy_bytes(&ada, COMPONENT, "no_entry_point");
+    // A component that exports the empty instance `a:b/c`.
+    let other = [COMPONENT, b"\x05\x03\x01\x01\x00", b"\x0b\x0b\x01\x00\x05a:b/c\x05\x00\x00"].concat();
+    let said = deploy_bytes(&ada, &other, "wrong_world");
+    assert!(said.contains("a:b/c"), "{said}");
     // The failed versions are kept and say why; `live` has not moved.
     let versions = ada.json("versions bad");
     let failed = versions["items"].as_array().unwrap();

@@ -48,8 +48,13 @@ fn what_scripts_rely_on() {
     let nobody = Cli::at(&platform.url);
     assert_eq!(nobody.run("whoami").status, 3);
     assert_eq!(nobody.shell(&format!("CROWDCLOUD_KEY={key} crowdcloud whoami")).status, 0);
-    let done = ada.shell("CROWDCLOUD_URL=http://127.0.0.1:1 crowdcloud functions --url \"$CROWDCLOUD_URL\"");
+    let nowhere = "http://127.0.0.1:1";
+    let done = ada.shell(&format!("CROWDCLOUD_URL={nowhere} crowdcloud functions"));
     assert_eq!(done.status, 3, "{done:?}");
+    let done = ada.shell(&format!("CROWDCLOUD_URL={} crowdcloud functions --url {nowhere}", platform.url));
+    assert_eq!(done.status, 3, "{done:?}");
+    let done = ada.shell(&format!("CROWDCLOUD_URL={nowhere} crowdcloud functions --url {}", platform.url));
+    assert_eq!(done.status, 0, "{done:?}");
     assert!(ada.ok("completion bash").contains("crowdcloud"));
 }
 

@@ -5,6 +5,7 @@
 mod bad_input;
 mod command_line;
 mod consistency;
+mod deaths;
 mod faults;
 mod journeys;
 mod lifecycle;

@@ -1,0 +1,17 @@
+//! Points where a test can kill the process: after commits, publishes and acknowledgements, where a death is worst.
+//!
+//! `FAILPOINTS="spool.sent=1*off->1*return"` kills a process when it comes to the point `spool.sent` for the second
+//! time; the language is that of the crate `fail`. Without the variable a point costs a look into an empty table.
+
+/// Arms what the environment names. Once, when the process starts.
+pub fn arm() {
+    if std::env::var_os("FAILPOINTS").is_some() {
+        // The scenario lasts as long as the process.
+        std::mem::forget(fail::FailScenario::setup());
+    }
+}
+
+/// Ends the process here, without a word, where the environment asks for it.
+pub fn point(name: &str) {
+    fail::eval(name, |_| -> () { std::process::abort() });
+}
