@@ -76,7 +76,7 @@ fn every_call_has_a_settled_receipt() {
 }
 
 /// The run, once both halves agree.
-pub(crate) fn settled(cli: &tests::Cli, run: &str) -> serde_json::Value {
+fn settled(cli: &tests::Cli, run: &str) -> serde_json::Value {
     let mut shown = serde_json::Value::Null;
     wait_until(&format!("{run} is settled"), Duration::from_secs(15), || {
         let done = cli.run(&format!("invocations show {run} --json"));

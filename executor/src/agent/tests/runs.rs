@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use protocol::node::Prepared;
 use protocol::receipt::Outcome;
 use protocol::ticket::{Purpose, Ticket};
-use protocol::{Code, Kind, NodeId, Problem, headers};
+use protocol::{Code, Kind, NodeId, Problem, Timestamp, headers};
 
 use super::ground::{Ground, limits, read};
 use crate::testing::{MachineLateness, http_guest, wat_guest};
@@ -115,7 +115,8 @@ async fn without_a_good_ticket_nothing_runs() {
         };
     assert!(refused(&Ticket { node: NodeId::new(), ..good.clone() }).await.contains("another node"));
     assert!(refused(&Ticket { purpose: Purpose::Prepare, ..good.clone() }).await.contains("something else"));
-    assert!(refused(&Ticket { expires: good.issued, issued: good.issued, ..good.clone() }).await.contains("expired"));
+    let (issued, expires) = (Timestamp(good.issued.0 - 2000), Timestamp(good.issued.0 - 1000));
+    assert!(refused(&Ticket { issued, expires, ..good.clone() }).await.contains("expired"));
     read(ground.call(NodeEndpoint::Run, &good, http::Request::get("/"), "").await.unwrap()).await;
     assert!(refused(&good).await.contains("used before"));
     agent.stop().await;
