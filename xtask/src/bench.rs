@@ -1,5 +1,7 @@
-//! `cargo xtask bench`: builds what is measured, then hands over to the `bench` crate.
+//! `cargo xtask bench`: builds what is measured, then hands over to the `bench` crate; `bench faults` is the long form
+//! of the tests of faults.
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::ensure;
@@ -14,6 +16,9 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     let nats = tools::nats(steps)?;
     let toolchain = tools::wasm(steps)?;
     build::portal(workspace, steps, &toolchain)?;
+    if args.first().is_some_and(|what| what == "faults") {
+        return faults(workspace, steps, &nats);
+    }
     build::binary(workspace, steps)?;
     build::guests(workspace, steps)?;
     let mut bench = Command::new(workspace.program("bench"));
@@ -21,5 +26,17 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     build::environment(&mut bench, &nats);
     build::locations(&mut bench, workspace);
     let done = status(&mut bench)?;
+    Ok(if done.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Five kills and five stops of each kind of process under load; ten minutes.
+fn faults(workspace: &Workspace, steps: &mut Steps, nats: &Path) -> anyhow::Result<ExitCode> {
+    build::with_tests(workspace, steps)?;
+    build::guests(workspace, steps)?;
+    let mut nextest = build::together(workspace, &["nextest", "run"]);
+    nextest.args(["--no-capture", "faults_of_every_kind"]).env("CROWDCLOUD_FAULT_ROUNDS", "5");
+    build::environment(&mut nextest, nats);
+    build::locations(&mut nextest, workspace);
+    let done = status(&mut nextest)?;
     Ok(if done.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

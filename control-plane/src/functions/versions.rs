@@ -63,7 +63,7 @@ pub(crate) async fn insert(app: &App, caller: &Caller, function: &str, asked: Cr
         limits: Set(asked.limits.into()),
         env: Set(asked.env.into()),
         alias: Set(alias.into()),
-        created_by: Set(caller.user.as_ref().map_or_else(|| caller.actor.0.clone(), |user| user.email.clone())),
+        created_by: Set(caller.label.clone()),
         created: Set(mutation.at().into()),
     })
     .exec_without_returning(mutation.tx())

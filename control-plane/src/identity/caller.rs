@@ -32,6 +32,8 @@ pub(crate) struct Caller {
     pub expires: Option<Timestamp>,
     /// Its name for the audit.
     pub actor: Actor,
+    /// Its name for people: a user's address, or a key's name.
+    pub label: String,
 }
 
 /// What a role may do.
@@ -158,6 +160,7 @@ async fn with_key(app: &App, key: api_keys::Model, account: Option<&str>) -> Res
         function: key.function_id.map(|id| id.0),
         expires: key.expires.map(|at| at.0),
         actor: Actor(key.id.to_string()),
+        label: format!("the key {}", key.name),
     })
 }
 
@@ -199,6 +202,7 @@ async fn with_session(app: &App, session: sessions::Model, account: Option<&str>
         function: None,
         expires: Some(expires),
         actor: Actor(user.id.to_string()),
+        label: user.email.clone(),
         user: Some(user),
     })
 }

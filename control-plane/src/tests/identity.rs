@@ -256,7 +256,8 @@ async fn keys(ground: Ground) {
     assert_eq!(seen.items.len(), 1);
     assert_eq!(client.post("/functions", json!({"name": "new-one"})).await.code(), Code::Forbidden);
     assert_eq!(client.get("/keys").await.code(), Code::Forbidden);
-    ground.deployed(&client, "hello").await;
+    let version = ground.deployed(&client, "hello").await;
+    assert_eq!(version.created_by, "the key ci");
     let made = ada.post("/keys", json!({"name": "caller", "scopes": ["invoke"], "function": "hello"})).await;
     let caller = ada.with_key(&made.read::<Key>().secret.unwrap());
     assert_eq!(caller.get("/functions").await.code(), Code::Forbidden);
