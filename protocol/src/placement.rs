@@ -38,6 +38,9 @@ pub struct Candidate {
     pub running: u32,
     /// Work for each core, the new run included.
     pub pressure: f32,
+    /// How long the run is predicted to take there, in seconds; none where the policy does not predict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_s: Option<f32>,
     /// What it was ordered by: less is better. Near-equals differ by chance.
     pub score: f32,
 }
@@ -63,13 +66,17 @@ pub enum Refusal {
     NoMemory,
     /// No free slot now.
     NoSlot,
+    /// Its last free slots are kept for shorter runs, for a while.
+    KeptForShorter,
+    /// It would start cold, while a node that is warm is only full.
+    WarmElsewhere,
 }
 
 impl Refusal {
     /// Whether waiting may help: the node could do it, but not now.
     #[must_use]
     pub const fn passes(self) -> bool {
-        matches!(self, Self::NoMemory | Self::NoSlot)
+        matches!(self, Self::NoMemory | Self::NoSlot | Self::KeptForShorter | Self::WarmElsewhere)
     }
 }
 
@@ -84,6 +91,8 @@ impl std::fmt::Display for Refusal {
             Self::TooSmall => "too small for the memory limit",
             Self::NoMemory => "without free memory",
             Self::NoSlot => "without a free slot",
+            Self::KeptForShorter => "kept free for shorter runs",
+            Self::WarmElsewhere => "cold, while a warm one is only full",
         })
     }
 }

@@ -1,20 +1,33 @@
-//! Where a run goes: the placement filter, the policies, and the explanation of each placement.
+//! Where a run goes: the placement filter, the policies, what they learn, and the explanation of each placement.
 //!
 //! Pure: nothing here does I/O, reads a clock or takes a lock. Time and randomness come in as arguments, so the
-//! gateway, the dispatcher and a simulator run the very same code.
+//! gateway, the dispatcher and the simulator run the very same code. (Only `simulator`, which no service carries, reads
+//! a trace's files.)
 //!
 //! ```text
 //! records, reports, starts, ends --> NodeTable --> [NodeView] --+
 //!                                                               +--> Policy::rank --> Placement
-//!                                           route --> RunRequest+
+//!                          route --> RunRequest --> WaitingRoom-+          ^
+//!                                                                          |
+//! ends --> Finished --> Policy::observe (History) ---- Prediction ---------+
+//!              |                                           ^
+//!              +--> Snapshot::train --> store --> Policy::adopt
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod features;
 mod filter;
+mod finished;
+mod forest;
+mod history;
 mod lane;
 mod policy;
+mod queue;
 mod request;
+#[cfg(feature = "simulator")]
+pub mod simulator;
+mod snapshot;
 mod table;
 mod view;
 
@@ -22,9 +35,16 @@ mod view;
 mod tests;
 
 pub use filter::{SILENT_AFTER, refuse};
+pub use finished::Finished;
+pub use history::{History, NodeClass, NodeSpeed, VersionHistory};
 pub use lane::lane_of;
-pub use policy::{COLD_PENALTY, LeastLoaded, NEAR_EQUAL, Policy, RANKED_MAX, WarmFirst};
+pub use policy::{
+    Binding, BoundedHash, COLD_PENALTY, Learned, LeastLoaded, NEAR_EQUAL, Policy, PowerOfTwo, RANKED_MAX, Random,
+    RoundRobin, ShortestMean, Tuning, WarmFirst,
+};
 pub use protocol::placement::{Candidate, LaneReason, Placement, Refusal, Refused};
+pub use queue::{Waiting, WaitingRoom};
 pub use request::RunRequest;
+pub use snapshot::{DecodeError, Prediction, SHARES, Snapshot, TrainError};
 pub use table::NodeTable;
 pub use view::{NodeView, WarmSet};

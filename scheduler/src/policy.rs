@@ -1,13 +1,25 @@
-//! The policies that order the nodes which may do a run.
+//! The policies that order the nodes which may do a run, and the runs that wait.
+
+mod hashing;
+mod learned;
+mod shortest;
+mod simple;
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::placement::{Candidate, Placement, Refused};
 use rand::RngCore;
 
 use crate::filter::refuse;
 use crate::lane::lane_of;
-use crate::{NodeView, RunRequest};
+use crate::{Finished, NodeView, RunRequest, Snapshot};
+
+pub use hashing::BoundedHash;
+pub use learned::{Learned, Tuning};
+pub use shortest::ShortestMean;
+pub use simple::{LeastLoaded, PowerOfTwo, Random, RoundRobin, WarmFirst};
 
 /// How many candidates a placement names: more are never asked for one run.
 pub const RANKED_MAX: usize = 8;
@@ -19,36 +31,46 @@ pub const NEAR_EQUAL: f32 = 0.25;
 /// A cold node counts as if so much more work for each core were there.
 pub const COLD_PENALTY: f32 = 4.0;
 
-/// Orders nodes for a run.
+/// When a run is given to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binding {
+    /// At once: it waits in the node's own queue.
+    Early,
+    /// When a slot is free: it waits where the placement is made.
+    Late,
+}
+
+/// Orders nodes for a run, and runs that wait for a node.
 pub trait Policy: Send + Sync {
+    /// What it is called in explanations and reports.
+    fn name(&self) -> &'static str;
+
     /// The best nodes for this run, best first, and why the others may not do it.
-    fn rank(&self, request: &RunRequest, nodes: &[NodeView], rng: &mut dyn RngCore) -> Placement;
-}
+    fn rank(&mut self, request: &RunRequest, nodes: &[NodeView], rng: &mut dyn RngCore) -> Placement;
 
-/// The node with the least work for each core.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LeastLoaded;
-
-/// A node that has the artifact loaded, the least loaded of them; a cold one when all warm ones are far busier.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct WarmFirst;
-
-impl Policy for LeastLoaded {
-    fn rank(&self, request: &RunRequest, nodes: &[NodeView], rng: &mut dyn RngCore) -> Placement {
-        rank_by("least_loaded", request, nodes, rng, |pressure, _| pressure)
+    /// Whether runs wait at the nodes or before them.
+    fn binding(&self) -> Binding {
+        Binding::Early
     }
-}
 
-impl Policy for WarmFirst {
-    fn rank(&self, request: &RunRequest, nodes: &[NodeView], rng: &mut dyn RngCore) -> Placement {
-        rank_by(
-            "warm_first",
-            request,
-            nodes,
-            rng,
-            |pressure, warm| if warm { pressure } else { pressure + COLD_PENALTY },
-        )
+    /// The place among the waiting runs of one that came at `since` (of the caller's clock): the least goes first.
+    fn order(&mut self, _request: &RunRequest, since: Duration) -> f64 {
+        since.as_secs_f64()
     }
+
+    /// Whether it can use a model.
+    fn learns(&self) -> bool {
+        false
+    }
+
+    /// A run ended.
+    fn observe(&mut self, _finished: &Finished) {}
+
+    /// Time went on, to this moment of the caller's clock.
+    fn pass(&mut self, _now: Duration) {}
+
+    /// A new model is there.
+    fn adopt(&mut self, _snapshot: &Arc<Snapshot>) {}
 }
 
 /// Filters, scores, and keeps the best.
@@ -57,7 +79,7 @@ fn rank_by(
     request: &RunRequest,
     nodes: &[NodeView],
     rng: &mut dyn RngCore,
-    score: impl Fn(f32, bool) -> f32,
+    mut score: impl FnMut(&NodeView, f32, bool, &mut dyn RngCore) -> f32,
 ) -> Placement {
     let (lane, lane_reason) = lane_of(request);
     let mut top = TopK::new();
@@ -69,7 +91,7 @@ fn rank_by(
         }
         let warm = node.warm.contains(&request.artifact);
         let pressure = node.pressure();
-        let score = score(pressure, warm) * jitter(rng);
+        let score = score(node, pressure, warm, rng);
         top.offer(Candidate {
             node: node.record.node,
             lane,
@@ -77,6 +99,7 @@ fn rank_by(
             warm,
             running: node.running(),
             pressure,
+            predicted_s: None,
             score,
         });
     }
@@ -84,10 +107,20 @@ fn rank_by(
 }
 
 /// A factor of 1 to 1 + `NEAR_EQUAL`.
-#[allow(clippy::cast_precision_loss, reason = "24 bits fit an f32 exactly")]
 fn jitter(rng: &mut dyn RngCore) -> f32 {
+    jitter_of(NEAR_EQUAL, rng)
+}
+
+/// A factor of 1 to 1 + `part`.
+fn jitter_of(part: f32, rng: &mut dyn RngCore) -> f32 {
+    1.0 + part * unit(rng)
+}
+
+/// From 0 to 1, evenly.
+#[allow(clippy::cast_precision_loss, reason = "24 bits fit an f32 exactly")]
+fn unit(rng: &mut dyn RngCore) -> f32 {
     const STEPS: u32 = 1 << 24;
-    1.0 + NEAR_EQUAL * ((rng.next_u32() % STEPS) as f32 / STEPS as f32)
+    (rng.next_u32() % STEPS) as f32 / STEPS as f32
 }
 
 /// The best `RANKED_MAX` seen so far, sorted: most nodes are turned away by one comparison.

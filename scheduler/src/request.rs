@@ -1,11 +1,15 @@
 //! What placement must know of a run.
 
 use protocol::route::VersionRoute;
-use protocol::{AccountId, Digest, Kind, LaneChoice, Limits, PlacementClass};
+use std::time::Duration;
+
+use protocol::{AccountId, ByteSize, Digest, Kind, LaneChoice, Limits, PlacementClass, VersionId};
 
 /// A run that looks for a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRequest {
+    /// What is run: its history tells how long it will take.
+    pub version: VersionId,
     /// Who pays.
     pub account: AccountId,
     /// The artifact: nodes that have it loaded start warm.
@@ -20,6 +24,10 @@ pub struct RunRequest {
     pub arch: Option<String>,
     /// What it may use; `memory` and `cpus` are what a node must have.
     pub limits: Limits,
+    /// Bytes of the input; zero where it is not known yet.
+    pub input: ByteSize,
+    /// How long it has waited for a node already.
+    pub waited: Duration,
 }
 
 impl RunRequest {
@@ -27,6 +35,7 @@ impl RunRequest {
     #[must_use]
     pub fn of(version: &VersionRoute, account: AccountId) -> Self {
         Self {
+            version: version.version,
             account,
             artifact: version.artifact,
             kind: version.kind,
@@ -34,6 +43,8 @@ impl RunRequest {
             placement: version.placement,
             arch: None,
             limits: version.limits,
+            input: ByteSize(0),
+            waited: Duration::ZERO,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What must hold of every placement, whatever nodes report.
 
 mod filter;
+mod learned;
+mod model;
 mod policy;
+mod queue;
 mod speed;
 mod table;
 
@@ -9,13 +12,19 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use protocol::node::{NodeRecord, NodeReport};
-use protocol::{AccountId, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, NodeId, PlacementClass};
+use protocol::{AccountId, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, NodeId, PlacementClass, VersionId};
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
 use uuid::Uuid;
 
-use crate::{NodeView, RunRequest};
+use crate::{Finished, NodeView, RunRequest};
 
 pub(super) fn account(number: u8) -> AccountId {
     AccountId::from_uuid(Uuid::from_u128(u128::from(number)))
+}
+
+pub(super) fn version(number: u8) -> VersionId {
+    VersionId::from_uuid(Uuid::from_u128(u128::from(number)))
 }
 
 pub(super) fn node_id(number: usize) -> NodeId {
@@ -28,6 +37,7 @@ pub(super) fn artifact(number: u8) -> Digest {
 
 pub(super) fn request() -> RunRequest {
     RunRequest {
+        version: version(1),
         account: account(1),
         artifact: artifact(1),
         kind: Kind::Http,
@@ -35,7 +45,47 @@ pub(super) fn request() -> RunRequest {
         placement: PlacementClass::Any,
         arch: None,
         limits: Limits::default(),
+        input: ByteSize(0),
+        waited: Duration::ZERO,
     }
+}
+
+/// A warm run of this version on the first node.
+pub(super) fn finished(number: u8, wall_ms: u64) -> Finished {
+    Finished {
+        version: version(number),
+        input: ByteSize(0),
+        node: node_id(0),
+        lane: Lane::Wasm,
+        warm: true,
+        wall: Duration::from_millis(wall_ms),
+        failed: false,
+    }
+}
+
+/// Runs as a platform would see them: versions 1 to 8 take from 10 ms to 10 s, versions 7 and 8 take longer for more
+/// input, node 1 is twice as fast as node 0 and node 2 half, every twentieth start is cold, node 2 fails now and then.
+pub(super) fn history(runs: usize, seed: u64) -> Vec<Finished> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let one = |rng: &mut SmallRng| {
+        let number = rng.random_range(1..=8_u8);
+        let on = rng.random_range(0..3_usize);
+        let input = rng.random_range(1_000..1_000_000_u64);
+        let by_input = if number >= 7 { input as f64 / 1e5 } else { 1.0 };
+        let warm = !rng.random_bool(0.05);
+        let noise = rng.random_range(0.8..1.25);
+        let work_s = 0.01 * 10_f64.powf(f64::from(number - 1) * 3.0 / 7.0) * by_input * noise;
+        let cold_s = if warm { 0.0 } else { 0.05 };
+        Finished {
+            node: node_id(on),
+            input: ByteSize(input),
+            warm,
+            wall: Duration::from_secs_f64((work_s + cold_s) / [1.0, 2.0, 0.5][on]),
+            failed: on == 2 && rng.random_bool(0.2),
+            ..finished(number, 0)
+        }
+    };
+    (0..runs).map(|_| one(&mut rng)).collect()
 }
 
 pub(super) fn record(number: usize) -> NodeRecord {
@@ -87,6 +137,7 @@ pub(super) fn any_request() -> impl Strategy<Value = RunRequest> {
     let arch = prop_oneof![Just(None), Just(Some("x86_64".to_owned())), Just(Some("aarch64".to_owned()))];
     (0..3_u8, 0..3_u8, lane, kind, arch, any_class(), 1..512_u64, 1..4_u32).prop_map(
         |(payer, digest, lane, kind, arch, placement, memory_mib, cpus)| RunRequest {
+            version: version(digest),
             account: account(payer),
             artifact: artifact(digest),
             kind,
@@ -94,6 +145,8 @@ pub(super) fn any_request() -> impl Strategy<Value = RunRequest> {
             placement,
             arch,
             limits: Limits { memory: ByteSize::mib(memory_mib), cpus, ..Limits::default() },
+            input: ByteSize(0),
+            waited: Duration::ZERO,
         },
     )
 }
@@ -124,6 +177,7 @@ prop_compose! {
             age: Duration::from_millis(age_ms),
             warm: warm.into_iter().map(artifact).collect(),
             running_known: running, started_since, own_running, own_memory_since,
+            distance: Duration::ZERO,
         }
     }
 }

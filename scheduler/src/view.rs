@@ -48,6 +48,8 @@ pub struct NodeView {
     pub own_running: u32,
     /// Memory of own starts since the report, less that of own ends.
     pub own_memory_since: i64,
+    /// How long a message takes there and back.
+    pub distance: Duration,
 }
 
 impl NodeView {
@@ -63,6 +65,7 @@ impl NodeView {
             started_since: 0,
             own_running: 0,
             own_memory_since: 0,
+            distance: Duration::ZERO,
         }
     }
 

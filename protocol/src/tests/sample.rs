@@ -219,6 +219,7 @@ pub(super) fn placement() -> Placement {
         warm: true,
         running: 3,
         pressure: 2.0,
+        predicted_s: None,
         score: 2.25,
     };
     let refused = Refused { node: NodeId::from_uuid(uuid(9)), why: Refusal::NoSlot };

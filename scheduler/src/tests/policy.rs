@@ -1,21 +1,37 @@
 //! The order of candidates, and that the explanation is whole.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use protocol::{NodeId, PlacementClass};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
-use super::{any_nodes, any_request, artifact, node, node_id, request};
-use crate::{COLD_PENALTY, LeastLoaded, NEAR_EQUAL, NodeView, Policy, RANKED_MAX, Refusal, WarmFirst, refuse};
+use super::{any_nodes, any_request, artifact, finished, node, node_id, request, version};
+use crate::{
+    BoundedHash, COLD_PENALTY, Learned, LeastLoaded, NEAR_EQUAL, NodeView, Policy, PowerOfTwo, RANKED_MAX, Random,
+    Refusal, RoundRobin, ShortestMean, WarmFirst, refuse,
+};
 
-const POLICIES: [(&str, &dyn Policy); 2] = [("least_loaded", &LeastLoaded), ("warm_first", &WarmFirst)];
+/// Every policy, with the name that it gives its placements.
+fn policies() -> [(&'static str, Box<dyn Policy>); 8] {
+    [
+        ("random", Box::new(Random)),
+        ("round_robin", Box::new(RoundRobin::default())),
+        ("least_loaded", Box::new(LeastLoaded)),
+        ("power_of_two", Box::new(PowerOfTwo)),
+        ("ch_bl", Box::new(BoundedHash)),
+        ("warm_first", Box::new(WarmFirst)),
+        ("warm_first_sjf", Box::new(ShortestMean::default())),
+        ("fallback", Box::new(Learned::default())),
+    ]
+}
 
 proptest! {
     #[test]
     fn every_node_is_accounted_for(request in any_request(), nodes in any_nodes(), seed: u64) {
-        for (name, policy) in POLICIES {
+        for (name, mut policy) in policies() {
             let placement = policy.rank(&request, &nodes, &mut SmallRng::seed_from_u64(seed));
             prop_assert_eq!(&placement.policy, name);
             let ranked: BTreeSet<NodeId> = placement.ranked.iter().map(|candidate| candidate.node).collect();
@@ -29,6 +45,21 @@ proptest! {
                 prop_assert!(candidate.score.is_finite());
             }
             prop_assert!(placement.ranked.is_sorted_by(|a, b| a.score <= b.score));
+        }
+    }
+
+    /// No policy sends a run where it may not go: no slot, no memory, a node that it does not trust.
+    #[test]
+    fn a_full_or_distrusted_node_is_never_named(request in any_request(), nodes in any_nodes(), seed: u64) {
+        for (_, mut policy) in policies() {
+            for candidate in policy.rank(&request, &nodes, &mut SmallRng::seed_from_u64(seed)).ranked {
+                let node = nodes.iter().find(|node| node.record.node == candidate.node).unwrap();
+                let report = node.report.as_ref().unwrap();
+                prop_assert!(node.running() < report.slots);
+                prop_assert!(node.memory_free() >= request.limits.memory);
+                prop_assert!(request.placement != PlacementClass::Own || node.record.account == request.account);
+                prop_assert!(request.placement != PlacementClass::Operator || node.record.class == PlacementClass::Operator);
+            }
         }
     }
 
@@ -126,4 +157,49 @@ fn nobody_left_says_why() {
     assert_eq!(foreign.refused[0].why, Refusal::PlacementClass);
     assert!(!foreign.only_full());
     assert_eq!(foreign.summary(), "2 nodes: 2 not of the placement class that the version trusts");
+}
+
+#[test]
+fn round_robin_goes_round() {
+    let nodes: Vec<NodeView> = (0..3).map(node).collect();
+    let mut policy = RoundRobin::default();
+    let mut rng = SmallRng::seed_from_u64(1);
+    let firsts: Vec<NodeId> = (0..6).map(|_| policy.rank(&request(), &nodes, &mut rng).ranked[0].node).collect();
+    assert_eq!(firsts, [0, 1, 2, 0, 1, 2].map(node_id));
+}
+
+#[test]
+fn the_less_loaded_of_two_is_taken() {
+    let mut busy = node(0);
+    busy.running_known = 20;
+    let nodes = [busy, node(1)];
+    let mut rng = SmallRng::seed_from_u64(1);
+    assert!((0..50).all(|_| PowerOfTwo.rank(&request(), &nodes, &mut rng).ranked[0].node == node_id(1)));
+}
+
+#[test]
+fn a_version_has_its_own_node_until_that_is_too_busy() {
+    let mut nodes: Vec<NodeView> = (0..10).map(node).collect();
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut first = |nodes: &[NodeView]| BoundedHash.rank(&request(), nodes, &mut rng).ranked[0].node;
+    let home = first(&nodes);
+    assert!((0..20).all(|_| first(&nodes) == home));
+    nodes.iter_mut().find(|node| node.record.node == home).unwrap().running_known = 30;
+    assert_ne!(first(&nodes), home);
+    nodes.retain(|node| node.record.node != home);
+    assert_ne!(first(&nodes), home);
+}
+
+#[test]
+fn shortest_first_goes_by_the_mean_so_far() {
+    let mut policy = ShortestMean::default();
+    let (mut short, mut long) = (request(), request());
+    (short.version, long.version) = (version(2), version(3));
+    for (version, seconds) in [(2, 1), (3, 10), (2, 3), (3, 20)] {
+        policy.observe(&finished(version, seconds * 1_000));
+    }
+    assert_eq!(policy.order(&short, Duration::ZERO), 2.0);
+    assert_eq!(policy.order(&long, Duration::from_secs(9)), 15.0);
+    // Nobody knows the third: the mean of all.
+    assert_eq!(policy.order(&request(), Duration::ZERO), 8.5);
 }

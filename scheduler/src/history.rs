@@ -1,0 +1,126 @@
+//! What is remembered of each version and node: streaming quantiles and moments, from one run that ended to the next.
+
+mod speed;
+mod version;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use protocol::{Lane, NodeId, VersionId};
+use serde::{Deserialize, Serialize};
+
+use crate::Finished;
+
+pub use speed::{NodeClass, NodeSpeed};
+pub use version::VersionHistory;
+pub(crate) use version::log_of;
+
+/// Ids are random in their last bytes already; a placement looks up each of a thousand nodes.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let word = bytes
+            .last_chunk::<8>()
+            .map_or_else(|| bytes.iter().map(|b| u64::from(*b)).sum(), |last| u64::from_be_bytes(*last));
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 ^= self.0 >> 32;
+    }
+}
+
+type Map<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// Of a version that ran so often, a run says something of the node.
+const KNOWN_RUNS: f64 = 8.0;
+/// A node's first runs move its speed by their mean, later ones by this part at most.
+const PENALTY_STEP: f64 = 0.02;
+
+/// All that is remembered.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct History {
+    versions: Map<VersionId, VersionHistory>,
+    nodes: Map<NodeId, NodeSpeed>,
+    all: VersionHistory,
+    cold_s: [f64; 2],
+    cold_runs: [f64; 2],
+}
+
+impl History {
+    /// A run ended.
+    pub fn observe(&mut self, finished: &Finished) {
+        let node = self.speed(finished.node);
+        let speed = node.factor();
+        let mut work_s = (finished.wall.as_secs_f64() * speed).max(1e-6);
+        let place = lane_place(finished.lane);
+        let known = self.versions.get(&finished.version).filter(|version| version.runs() >= KNOWN_RUNS);
+        if finished.failed {
+            self.versions.entry(finished.version).or_default().failed();
+            self.nodes.entry(finished.node).or_default().failed();
+            self.all.failed();
+            return;
+        }
+        let usual = known.map(|version| (version.median_s(), version.log_mean(), version.log_deviation()));
+        if !finished.warm {
+            if let Some((median_s, ..)) = usual.filter(|(median_s, ..)| *median_s < 1.0) {
+                // A running median: it moves by a fixed part towards each new difference.
+                let runs = &mut self.cold_runs[place];
+                *runs += 1.0;
+                let step = (1.0 / *runs).max(PENALTY_STEP) * (work_s - median_s).abs().min(10.0);
+                let cold = &mut self.cold_s[place];
+                *cold = (*cold + step.min((work_s - median_s - *cold).abs()) * (work_s - median_s - *cold).signum())
+                    .max(0.0);
+            }
+            // History is about warm runs.
+            work_s = (work_s - self.cold_s[place]).max(work_s * 0.1);
+        } else if let Some((_, log_mean, log_deviation)) = usual {
+            let faster = log_mean - finished.wall.as_secs_f64().max(1e-6).ln();
+            self.nodes.entry(finished.node).or_default().observe(faster, log_deviation);
+        }
+        let class = node.class();
+        self.nodes.entry(finished.node).or_default().succeeded();
+        self.versions.entry(finished.version).or_default().observe(work_s, finished.input, class);
+        self.all.observe(work_s, finished.input, class);
+    }
+
+    /// A version's; that of all versions where it never ran.
+    #[must_use]
+    pub fn version(&self, version: VersionId) -> &VersionHistory {
+        self.versions.get(&version).unwrap_or(&self.all)
+    }
+
+    /// Whether a version ran at all.
+    #[must_use]
+    pub fn knows(&self, version: VersionId) -> bool {
+        self.versions.contains_key(&version)
+    }
+
+    /// All versions taken together.
+    #[must_use]
+    pub fn all(&self) -> &VersionHistory {
+        &self.all
+    }
+
+    /// A node's speed; that of an average one where it never worked.
+    #[must_use]
+    pub fn speed(&self, node: NodeId) -> NodeSpeed {
+        self.nodes.get(&node).copied().unwrap_or_default()
+    }
+
+    /// What a cold start costs on a node of speed 1, in seconds.
+    #[must_use]
+    pub fn cold_s(&self, lane: Lane) -> f64 {
+        self.cold_s[lane_place(lane)]
+    }
+}
+
+fn lane_place(lane: Lane) -> usize {
+    match lane {
+        Lane::Wasm => 0,
+        Lane::Vm => 1,
+    }
+}

@@ -1,0 +1,177 @@
+//! When the policy goes by its model, when it does not, and that several gateways do not run to the same node.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use protocol::{ByteSize, Lane, NodeId};
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+
+use super::{any_nodes, any_request, finished, history, node, node_id, record, report, request, version};
+use crate::{Finished, Learned, NodeTable, NodeView, Policy, Refusal, RunRequest, Snapshot, Tuning, refuse};
+
+static SNAPSHOT: LazyLock<Arc<Snapshot>> =
+    LazyLock::new(|| Arc::new(Snapshot::train(&history(4_000, 5), Duration::from_secs(3_600)).unwrap()));
+
+fn taught() -> Learned {
+    let mut policy = Learned::default();
+    policy.pass(Duration::from_secs(3_600));
+    policy.adopt(&SNAPSHOT);
+    policy
+}
+
+fn of(number: u8) -> RunRequest {
+    RunRequest { version: version(number), input: ByteSize(50_000), ..request() }
+}
+
+fn used(policy: &mut Learned) -> String {
+    policy.rank(&of(1), &[node(0)], &mut SmallRng::seed_from_u64(1)).policy.into_owned()
+}
+
+#[test]
+fn without_a_model_it_falls_back() {
+    assert_eq!(used(&mut Learned::default()), "fallback");
+    assert_eq!(used(&mut taught()), "learned");
+}
+
+#[test]
+fn an_old_model_is_not_used_until_a_new_one_comes() {
+    let mut policy = taught();
+    policy.pass(Duration::from_secs(3_600) + Tuning::default().age_max + Duration::from_secs(1));
+    assert_eq!(used(&mut policy), "fallback");
+    let mut newer = Snapshot::clone(&SNAPSHOT);
+    newer.trained_at += Tuning::default().age_max;
+    policy.adopt(&Arc::new(newer));
+    assert_eq!(used(&mut policy), "learned");
+}
+
+#[test]
+fn a_model_that_is_wrong_is_not_used() {
+    let mut policy = taught();
+    for run in history(1_000, 6).iter().filter(|run| run.version != version(7) && run.version != version(8)) {
+        policy.observe(run);
+    }
+    assert_eq!(used(&mut policy), "learned");
+    // What took 10 ms takes 1 ms or 30 s now, by turns: nothing that was learned holds.
+    for nth in 0..400 {
+        policy.observe(&finished(1, if nth % 2 == 0 { 1 } else { 30_000 }));
+    }
+    assert_eq!(used(&mut policy), "fallback", "with a live error of {}", policy.live_error());
+    policy.adopt(&SNAPSHOT);
+    assert_eq!(used(&mut policy), "learned");
+}
+
+#[test]
+fn it_goes_on_learning_between_models() {
+    let mut policy = taught();
+    let predicted = |policy: &mut Learned| policy.predict(version(40), ByteSize(0), Lane::Wasm).unwrap()[3].median_s();
+    let before = predicted(&mut policy);
+    for _ in 0..100 {
+        policy.observe(&Finished { version: version(40), ..finished(40, 5) });
+    }
+    let after = predicted(&mut policy);
+    assert!((0.002..0.02).contains(&after), "{before} s before, {after} s after runs of 5 ms");
+}
+
+#[test]
+fn short_runs_take_fast_nodes_and_long_ones_leave_them() {
+    let mut policy = taught();
+    let nodes = [node(0), node(1), node(2)];
+    let mut rng = SmallRng::seed_from_u64(1);
+    let placement = policy.rank(&of(1), &nodes, &mut rng);
+    assert_eq!(placement.ranked[0].node, node_id(1));
+    // It is explained: twice as fast, half the time.
+    let predicted = |number: usize| {
+        placement.ranked.iter().find(|candidate| candidate.node == node_id(number)).unwrap().predicted_s.unwrap()
+    };
+    let faster = predicted(0) / predicted(1);
+    assert!((1.4..2.8).contains(&faster), "{} s and {} s", predicted(0), predicted(1));
+    let mut long = of(8);
+    long.input = ByteSize(1_000_000);
+    assert_ne!(policy.rank(&long, &nodes, &mut rng).ranked[0].node, node_id(1));
+}
+
+#[test]
+fn the_last_cores_are_kept_for_short_runs_but_not_for_ever() {
+    let mut policy = taught();
+    let mut nodes = [node(0), node(1)];
+    for node in &mut nodes {
+        node.running_known = 62;
+    }
+    let mut rng = SmallRng::seed_from_u64(1);
+    assert!(!policy.rank(&of(1), &nodes, &mut rng).ranked.is_empty());
+    let mut long = of(8);
+    long.input = ByteSize(1_000_000);
+    let held = policy.rank(&long, &nodes, &mut rng);
+    assert!(held.refused.iter().all(|refused| refused.why == Refusal::KeptForShorter));
+    assert!(held.only_full(), "{}", held.summary());
+    long.waited = Duration::from_secs(3_600);
+    assert!(!policy.rank(&long, &nodes, &mut rng).ranked.is_empty());
+}
+
+#[test]
+fn a_run_waits_a_little_for_a_warm_node_that_is_full() {
+    let mut policy = taught();
+    let mut warm = node(0);
+    warm.warm.insert(request().artifact);
+    warm.running_known = 64;
+    let nodes = [warm, node(1)];
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut wanted = of(5);
+    let waits = policy.rank(&wanted, &nodes, &mut rng);
+    assert!(waits.ranked.is_empty() && waits.only_full());
+    assert!(waits.refused.iter().any(|it| it.node == node_id(1) && it.why == Refusal::WarmElsewhere));
+    wanted.waited = Duration::from_secs(5);
+    assert_eq!(policy.rank(&wanted, &nodes, &mut rng).ranked[0].node, node_id(1));
+}
+
+/// Three gateways see the same reports, a second old, and not each other's starts.
+#[test]
+fn three_gateways_do_not_herd() {
+    const NODES: usize = 60;
+    const RUNS: usize = 60;
+    let now = Instant::now();
+    let mut on = HashMap::<NodeId, u32>::new();
+    for gateway in 0..3 {
+        let mut policy = taught();
+        let mut rng = SmallRng::seed_from_u64(gateway);
+        let mut table = NodeTable::new();
+        // Nobody knows anything of them: all are equal.
+        for number in 100..100 + NODES {
+            table.upsert(record(number));
+            table.heard(report(number), now);
+        }
+        for _ in 0..RUNS {
+            let best = policy.rank(&of(3), table.views(now), &mut rng).ranked[0].node;
+            table.started(best, ByteSize::mib(128));
+            *on.entry(best).or_default() += 1;
+        }
+    }
+    // 180 runs on 60 nodes: 3 each, by chance 11 at most. In a herd one node would have 60 of a gateway, or 180.
+    let most = on.values().max().unwrap();
+    assert!(*most <= 11, "{most} runs on one node");
+    assert!(on.len() >= 45, "only {} nodes are used", on.len());
+}
+
+proptest! {
+    /// With a model too, every node is named or refused, and none that may not do the run is named.
+    #[test]
+    fn the_filter_holds_with_a_model(wanted in any_request(), nodes in any_nodes(), waited_s in 0..100_u64, seed: u64) {
+        let mut policy = taught();
+        let wanted = RunRequest { waited: Duration::from_secs(waited_s), ..wanted };
+        let placement = policy.rank(&wanted, &nodes, &mut SmallRng::seed_from_u64(seed));
+        for candidate in &placement.ranked {
+            let node: &NodeView = nodes.iter().find(|node| node.record.node == candidate.node).unwrap();
+            prop_assert_eq!(refuse(&wanted, candidate.lane, node), None);
+            prop_assert!(candidate.score.is_finite());
+        }
+        for node in &nodes {
+            let id = node.record.node;
+            let named = placement.ranked.iter().any(|candidate| candidate.node == id);
+            let refused = placement.refused.iter().any(|refused| refused.node == id);
+            prop_assert!(named != refused || (!named && placement.ranked.len() == crate::RANKED_MAX));
+        }
+    }
+}
