@@ -11,7 +11,11 @@ mod agent;
 
 #[cfg(target_os = "linux")]
 fn main() {
-    agent::run();
+    if std::env::args().nth(1).as_deref() == Some(guest_agent::wire::REHEARSAL) {
+        agent::rehearse();
+    } else {
+        agent::run();
+    }
 }
 
 #[cfg(not(target_os = "linux"))]

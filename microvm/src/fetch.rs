@@ -57,3 +57,7 @@ fn run(command: &mut Command) -> Result<String, Error> {
     let said = String::from_utf8_lossy(&output.stderr);
     Err(Error::Missing(format!("{program} failed: {}", said.trim())))
 }
+
+/// What `cargo build --package guest-agent --profile agent` needs in
+/// `CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS`, so that the agent needs no library in the guest.
+pub const AGENT_RUSTFLAGS: &str = "-C target-feature=+crt-static -C relocation-model=static";

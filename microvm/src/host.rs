@@ -14,7 +14,7 @@ use crate::initramfs;
 use crate::kernel::Kernel;
 use crate::process::{self, Spawner};
 use crate::sys;
-use crate::template::{Preparation, Template};
+use crate::template::{Paused, Preparation, Template};
 
 /// What all machines of a host share.
 pub(crate) struct Inner {
@@ -98,6 +98,11 @@ impl Host {
         let warm = warm.iter().map(|path| path.clone().into_bytes()).collect();
         let preparation = Preparation { disk: disk.clone(), mount: Mount { overlay_bytes, warm } };
         Template::boot(&self.inner, shape, self.speed.accelerator, BOOT_WITHIN, Some(preparation)).await
+    }
+
+    /// Boots a guest for one workload, without a template: to compare with.
+    pub async fn boot(&self, shape: Shape, disk: &Disk) -> Result<Paused, Error> {
+        Template::boot_cold(&self.inner, shape, self.speed.accelerator, disk).await
     }
 
     /// Boots a guest under an accelerator of the caller's choice: for probes and tests.

@@ -25,6 +25,7 @@ mod machine;
 mod monitor;
 mod pool;
 mod process;
+mod rehearsal;
 mod run;
 mod sys;
 mod template;

@@ -1,14 +1,18 @@
 //! A machine's life.
 //!
 //! ```text
-//!            +--> booting --hello--> waiting --(mounted)--> saving --> saved
+//!            +--> booting --hello--> waiting ----> saving --> saved
+//!            |                          | adopt: not saved, but used itself
 //! spawned ---|
 //!            +--> loading --state--> paused --cont--> running --> over
+//!                                    |    ^
+//!                                    rehearsing
 //!
 //! any of them --killed, died, deadline--> over
 //! ```
 //!
-//! The left way makes a template, the right way runs a workload. No arrow leads back: a machine runs one workload.
+//! The upper way makes a template, the lower way runs a workload. No arrow leads back from running: a machine runs one
+//! workload. A rehearsal runs nobody's code but the agent's.
 
 /// Where a machine stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +24,7 @@ pub(crate) enum Life {
     Saved,
     Loading,
     Paused,
+    Rehearsing,
     Running,
     Over,
 }
@@ -31,8 +36,11 @@ pub(crate) enum Step {
     Hello,
     Save,
     StateWritten,
+    Adopt,
     Load,
     StateRead,
+    Rehearse,
+    Rehearsed,
     Continue,
     End,
 }
@@ -45,8 +53,11 @@ impl Life {
             (Self::Booting, Step::Hello) => Self::Waiting,
             (Self::Waiting, Step::Save) => Self::Saving,
             (Self::Saving, Step::StateWritten) => Self::Saved,
+            (Self::Waiting, Step::Adopt) => Self::Paused,
             (Self::Spawned, Step::Load) => Self::Loading,
             (Self::Loading, Step::StateRead) => Self::Paused,
+            (Self::Paused, Step::Rehearse) => Self::Rehearsing,
+            (Self::Rehearsing, Step::Rehearsed) => Self::Paused,
             (Self::Paused, Step::Continue) => Self::Running,
             (_, Step::End) => Self::Over,
             _ => return None,
@@ -58,13 +69,16 @@ impl Life {
 mod tests {
     use super::{Life, Step};
 
-    const STEPS: [Step; 8] = [
+    const STEPS: [Step; 11] = [
         Step::Boot,
         Step::Hello,
         Step::Save,
         Step::StateWritten,
+        Step::Adopt,
         Step::Load,
         Step::StateRead,
+        Step::Rehearse,
+        Step::Rehearsed,
         Step::Continue,
         Step::End,
     ];

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use guest_agent::wire::Contract;
 use parking_lot::Mutex;
 
 use crate::disk::Disk;
@@ -21,14 +22,15 @@ pub struct PoolConfig {
 pub struct Pool {
     template: Arc<Template>,
     disk: Option<Disk>,
+    contract: Contract,
     config: PoolConfig,
     ready: Mutex<VecDeque<Paused>>,
     filling: tokio::sync::Mutex<()>,
 }
 
 impl Pool {
-    pub fn new(template: Arc<Template>, disk: Option<Disk>, config: PoolConfig) -> Self {
-        Self { template, disk, config, ready: Mutex::new(VecDeque::new()), filling: tokio::sync::Mutex::new(()) }
+    pub fn new(template: Arc<Template>, disk: Option<Disk>, contract: Contract, config: PoolConfig) -> Self {
+        Self { template, disk, contract, config, ready: Mutex::new(VecDeque::new()), filling: tokio::sync::Mutex::new(()) }
     }
 
     /// How many may wait: as many as asked for and as the budget holds.
@@ -48,7 +50,7 @@ impl Pool {
         let _one_at_a_time = self.filling.lock().await;
         while self.ready() < self.capacity() {
             let mut clone = self.template.restore(self.disk.as_ref()).await?;
-            clone.rehearse().await?;
+            clone.rehearse(self.contract).await?;
             self.ready.lock().push_back(clone);
         }
         Ok(())

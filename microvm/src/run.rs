@@ -167,7 +167,7 @@ impl Run {
     }
 }
 
-fn start_of(workload: Workload) -> Start {
+pub(crate) fn start_of(workload: Workload) -> Start {
     let bytes = |texts: Vec<String>| texts.into_iter().map(String::into_bytes).collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Start {

@@ -9,13 +9,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guest_agent::wire::{Hello, Mount, ToGuest, ToHost};
+use guest_agent::wire::{Contract, Hello, Mount, ToGuest, ToHost};
 use qapi::qmp;
 use tokio::io::AsyncReadExt;
 
 use crate::accelerator::{Accelerator, Speed};
 use crate::command_line::{Purpose, fds};
-use crate::config::{STATE_BYTES_MAX, STATE_WITHIN, Shape};
+use crate::config::{BOOT_WITHIN, STATE_BYTES_MAX, STATE_WITHIN, Shape};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::host::Inner;
@@ -77,6 +77,20 @@ impl Template {
         Ok(Self { host: Arc::clone(host), shape, accelerator, memory, state, prepared, hello })
     }
 
+    /// A machine that has just booted: it counts as a clone from here on.
+    pub(crate) async fn boot_cold(
+        host: &Arc<Inner>,
+        shape: Shape,
+        accelerator: Accelerator,
+        disk: &Disk,
+    ) -> Result<Paused, Error> {
+        let memory = sys::memory_file("machine", shape.memory_bytes()).map_err(Error::io("a machine's memory"))?;
+        let mut machine = cold(host, shape, accelerator, &memory, disk).await?;
+        machine.hello(BOOT_WITHIN).await?;
+        machine.step(Step::Adopt)?;
+        Ok(Paused { machine, mounted: false })
+    }
+
     /// Its size.
     pub fn shape(&self) -> Shape {
         self.shape
@@ -131,8 +145,8 @@ impl Paused {
     }
 
     /// Does once what a run does, so that the run finds its way translated.
-    pub async fn rehearse(&mut self) -> Result<(), Error> {
-        Ok(())
+    pub async fn rehearse(&mut self, contract: Contract) -> Result<(), Error> {
+        crate::rehearsal::rehearse(&mut self.machine, contract).await
     }
 
     /// The number of its process.

@@ -24,9 +24,9 @@ const DISK: &str = "/dev/vda";
 /// What a clone begins with.
 pub(super) struct Ready {
     pub(super) port: OwnedFd,
-    pub(super) group: Group,
     pub(super) random: Random,
-    pub(super) waiting: Waiting,
+    pub(super) workload: Waiting,
+    pub(super) rehearsal: Waiting,
 }
 
 pub(super) fn boot() -> io::Result<Ready> {
@@ -38,14 +38,15 @@ pub(super) fn boot() -> io::Result<Ready> {
     std::fs::write("/proc/self/oom_score_adj", "-1000")?;
     load_modules()?;
     loopback_up()?;
-    let group = Group::new()?;
     prepare_root()?;
     wait_for(DISK)?;
     wait_for(PORT)?;
     let port = rustix::fs::open(PORT, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
     let random = Random::open()?;
-    let waiting = Waiting::fork(&group)?;
-    Ok(Ready { port, group, random, waiting })
+    let workload = Waiting::fork(Group::new("workload")?, super::root::ROOT)?;
+    // It runs the agent's own file.
+    let rehearsal = Waiting::fork(Group::new("rehearsal")?, "/")?;
+    Ok(Ready { port, random, workload, rehearsal })
 }
 
 fn mount_at(kind: &str, target: &str, flags: MountFlags, data: &str) -> io::Result<()> {

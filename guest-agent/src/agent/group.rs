@@ -11,34 +11,37 @@ const KERNEL_BYTES: u64 = 24 << 20;
 /// Processes and threads, unless the host says another number.
 const PIDS: u32 = 256;
 
-const FOLDER: &str = "/sys/fs/cgroup/workload";
+const FOLDER: &str = "/sys/fs/cgroup";
 
 /// The cgroup, with the files open that a clone will need.
 pub(super) struct Group {
+    folder: String,
     procs: File,
     kill: File,
 }
 
 impl Group {
-    pub(super) fn new() -> io::Result<Self> {
-        std::fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+memory +pids")?;
-        std::fs::create_dir(FOLDER)?;
-        std::fs::write(format!("{FOLDER}/memory.oom.group"), "1")?;
-        let open = |name: &str| File::options().write(true).open(format!("{FOLDER}/{name}"));
-        let group = Self { procs: open("cgroup.procs")?, kill: open("cgroup.kill")? };
+    pub(super) fn new(name: &str) -> io::Result<Self> {
+        std::fs::write(format!("{FOLDER}/cgroup.subtree_control"), "+memory +pids")?;
+        let folder = format!("{FOLDER}/{name}");
+        std::fs::create_dir(&folder)?;
+        std::fs::write(format!("{folder}/memory.oom.group"), "1")?;
+        let open = |name: &str| File::options().write(true).open(format!("{folder}/{name}"));
+        let (procs, kill) = (open("cgroup.procs")?, open("cgroup.kill")?);
+        let group = Self { folder, procs, kill };
         let sysinfo = rustix::system::sysinfo();
         let memory_bytes = sysinfo.totalram.saturating_mul(u64::from(sysinfo.mem_unit)).saturating_sub(KERNEL_BYTES);
-        Self::limit(memory_bytes, PIDS)?;
+        group.limit(memory_bytes, PIDS)?;
         Ok(group)
     }
 
     /// Bounds the workload; 0 keeps what is.
-    pub(super) fn limit(memory_bytes: u64, pids: u32) -> io::Result<()> {
+    pub(super) fn limit(&self, memory_bytes: u64, pids: u32) -> io::Result<()> {
         if memory_bytes > 0 {
-            std::fs::write(format!("{FOLDER}/memory.max"), memory_bytes.to_string())?;
+            std::fs::write(format!("{}/memory.max", self.folder), memory_bytes.to_string())?;
         }
         if pids > 0 {
-            std::fs::write(format!("{FOLDER}/pids.max"), pids.to_string())?;
+            std::fs::write(format!("{}/pids.max", self.folder), pids.to_string())?;
         }
         Ok(())
     }
@@ -56,16 +59,24 @@ impl Group {
 
     /// The kernel killed some of it because memory was used up.
     pub(super) fn ran_out_of_memory(&self) -> bool {
-        field("memory.events", "oom_kill").is_some_and(|count| count > 0)
+        self.field("memory.events", "oom_kill").is_some_and(|count| count > 0)
     }
 
     pub(super) fn usage(&self) -> Usage {
         Usage {
-            cpu_us: field("cpu.stat", "usage_usec").unwrap_or(0),
-            memory_peak_bytes: field("memory.peak", "").unwrap_or(0),
+            cpu_us: self.field("cpu.stat", "usage_usec").unwrap_or(0),
+            memory_peak_bytes: self.field("memory.peak", "").unwrap_or(0),
             rss_peak_bytes: largest_child(),
-            pids_refused: field("pids.events", "max").and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
+            pids_refused: self.field("pids.events", "max").and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
         }
+    }
+
+    /// The number after `name` at the start of a line; of a file with one number alone, that one.
+    fn field(&self, file: &str, name: &str) -> Option<u64> {
+        let mut buffer = [0; 512];
+        let length = File::open(format!("{}/{file}", self.folder)).ok()?.read_at(&mut buffer, 0).ok()?;
+        let text = std::str::from_utf8(buffer.get(..length)?).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
     }
 }
 
@@ -79,11 +90,3 @@ fn largest_child() -> u64 {
     u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(1024)
 }
 
-/// The number after `name` at the start of a line; of a file with one number alone, that one.
-fn field(file: &str, name: &str) -> Option<u64> {
-    let mut buffer = [0; 512];
-    let length = File::open(format!("{FOLDER}/{file}")).ok()?.read_at(&mut buffer, 0).ok()?;
-    let text = std::str::from_utf8(buffer.get(..length)?).ok()?;
-    let number = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
-    text.lines().find_map(number)
-}

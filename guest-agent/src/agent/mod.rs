@@ -3,6 +3,7 @@
 mod boot;
 mod group;
 mod port;
+mod rehearsal;
 mod relay;
 mod restore;
 mod root;
@@ -10,11 +11,13 @@ mod speed;
 mod streams;
 mod workload;
 
+pub(crate) use rehearsal::rehearse;
+
 use guest_agent::wire::{Hello, ToHost, VERSION};
 
 /// Boots the guest and serves its host. Returns only where it cannot go on; the kernel then panics, and says why.
 pub(crate) fn run() {
-    let boot::Ready { port, group, random, waiting } = match boot::boot() {
+    let boot::Ready { port, random, workload, rehearsal } = match boot::boot() {
         Ok(ready) => ready,
         Err(error) => {
             eprintln!("the guest agent cannot boot: {error}");
@@ -24,7 +27,7 @@ pub(crate) fn run() {
     let mut port = port::Port::new(port);
     let uptime_ms = u32::try_from(restore::uptime().as_millis()).unwrap_or(u32::MAX);
     port.send(&ToHost::Hello(Hello { version: VERSION, uptime_ms, turns_per_ms: speed::turns_per_ms() }));
-    if let Err(error) = relay::Relay::new(port, group, random, waiting).run() {
+    if let Err(error) = relay::Relay::new(port, random, workload, rehearsal).run() {
         eprintln!("the guest agent lost its host: {error}");
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! waiting --mount--> mounted --start--> running --exit--> draining --all output sent--> over
-//!    |                  |                  |
-//!    +---- image or program refused -------+--> over
+//!    |                  |                  |                                              |
+//!    +---- image or program refused -------+--> over      (after a rehearsal: as before) <-+
 //! ```
 
 use std::io;
@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use guest_agent::wire::{
-    Contract, DATA_BYTES_MAX, End, FIRST_STREAM, Mount, Piece, STDERR, STDIO, STDOUT, STREAMS_MAX, Start, ToGuest, ToHost,
+    Contract, DATA_BYTES_MAX, End, FIRST_STREAM, Mount, Piece, STDERR, STDIO, STDOUT, STREAMS_MAX, Start, ToGuest, ToHost, Usage,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus};
@@ -32,7 +32,7 @@ enum State {
     Waiting(Waiting),
     Mounted(Waiting),
     Running(Running),
-    Draining(End),
+    Draining(End, Usage),
     Over,
 }
 
@@ -44,13 +44,17 @@ struct Running {
     /// Until a server listens: when it must have.
     listen_by: Option<Instant>,
     stopped: bool,
+    group: Group,
 }
 
 pub(super) struct Relay {
     port: Port,
-    group: Group,
     random: Random,
     state: State,
+    /// Until it is used.
+    rehearsal: Option<Waiting>,
+    /// During a rehearsal: what follows it.
+    afterwards: Option<State>,
     streams: Vec<Stream>,
     /// The connection that found the server listening, for the first stream.
     spare: Option<OwnedFd>,
@@ -58,9 +62,17 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub(super) fn new(port: Port, group: Group, random: Random, waiting: Waiting) -> Self {
-        let buffer = vec![0; DATA_BYTES_MAX].into_boxed_slice();
-        Self { port, group, random, state: State::Waiting(waiting), streams: Vec::with_capacity(8), spare: None, buffer }
+    pub(super) fn new(port: Port, random: Random, workload: Waiting, rehearsal: Waiting) -> Self {
+        Self {
+            port,
+            random,
+            state: State::Waiting(workload),
+            rehearsal: Some(rehearsal),
+            afterwards: None,
+            streams: Vec::with_capacity(8),
+            spare: None,
+            buffer: vec![0; DATA_BYTES_MAX].into_boxed_slice(),
+        }
     }
 
     /// Serves until the machine is killed.
@@ -90,7 +102,7 @@ impl Relay {
                 fds.push(PollFd::new(&running.exit, PollFlags::IN));
                 Some(if running.listen_by.is_some() { PROBE } else { TICK })
             }
-            State::Waiting(_) | State::Mounted(_) | State::Draining(_) | State::Over => None,
+            State::Waiting(_) | State::Mounted(_) | State::Draining(..) | State::Over => None,
         };
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut fds, timeout.as_ref()) {
@@ -102,7 +114,16 @@ impl Relay {
     fn take(&mut self, frame: ToGuest) {
         match frame {
             ToGuest::Mount(mount) => self.mount(&mount),
-            ToGuest::Start(start) => self.start(*start),
+            ToGuest::Start(start) => match std::mem::replace(&mut self.state, State::Over) {
+                State::Mounted(workload) => self.start(workload, *start),
+                other => self.state = other,
+            },
+            ToGuest::Rehearse(start) => {
+                if let (State::Waiting(_) | State::Mounted(_), Some(rehearsal)) = (&self.state, self.rehearsal.take()) {
+                    self.afterwards = Some(std::mem::replace(&mut self.state, State::Over));
+                    self.start(rehearsal, *start);
+                }
+            }
             ToGuest::Open(stream) => self.open(stream),
             ToGuest::Stream(id, piece) => {
                 let Some(at) = self.streams.iter().position(|stream| stream.id == id) else { return };
@@ -112,12 +133,15 @@ impl Relay {
                     self.streams.swap_remove(at);
                 }
             }
-            ToGuest::Measure => self.port.send(&ToHost::Measured(self.group.usage())),
+            ToGuest::Measure => {
+                let usage = if let State::Running(running) = &self.state { running.group.usage() } else { Usage::default() };
+                self.port.send(&ToHost::Measured(usage));
+            }
             ToGuest::Stop => {
                 if let State::Running(running) = &mut self.state {
                     running.stopped = true;
+                    running.group.kill();
                 }
-                self.group.kill();
             }
         }
     }
@@ -133,17 +157,16 @@ impl Relay {
         }
     }
 
-    fn start(&mut self, start: Start) {
-        let State::Mounted(waiting) = std::mem::replace(&mut self.state, State::Over) else { return };
+    fn start(&mut self, waiting: Waiting, start: Start) {
         let contract = start.contract;
         if let Err(error) = self.refresh(&start) {
-            return self.end(End::AgentFailed(format!("clock, entropy and limits: {error}")));
+            return self.end(End::AgentFailed(format!("clock and entropy: {error}")));
         }
-        let watched = waiting.start(start).and_then(|program| {
+        let watched = waiting.start(start).and_then(|(program, group)| {
             let exit = rustix::process::pidfd_open(program.pid, PidfdFlags::empty())?;
-            Ok((program, exit))
+            Ok((program, group, exit))
         });
-        let (Program { pid, stdin, stdout, stderr, failure }, exit) = match watched {
+        let (Program { pid, stdin, stdout, stderr, failure }, group, exit) = match watched {
             Ok(watched) => watched,
             Err(error) => return self.end(End::AgentFailed(format!("the program cannot be started: {error}"))),
         };
@@ -158,15 +181,14 @@ impl Relay {
             }
         };
         self.streams.push(Stream::pipes(STDERR, None, stderr));
-        self.state = State::Running(Running { pid, failure, exit, port, listen_by, stopped: false });
+        self.state = State::Running(Running { pid, failure, exit, port, listen_by, stopped: false, group });
         self.port.send(&ToHost::Started);
     }
 
     /// What must be new in every clone before its workload runs.
     fn refresh(&self, start: &Start) -> io::Result<()> {
         restore::set_clock(Duration::from_nanos(start.clock_ns))?;
-        self.random.reseed(start.entropy)?;
-        Group::limit(start.memory_bytes, start.pids_max)
+        self.random.reseed(start.entropy)
     }
 
     fn open(&mut self, id: u32) {
@@ -205,11 +227,11 @@ impl Relay {
                 self.probe();
             }
         }
-        if let State::Draining(_) = self.state
+        if let State::Draining(..) = self.state
             && self.streams.iter().all(|stream| stream.id >= FIRST_STREAM || stream.source_ended)
-            && let State::Draining(end) = std::mem::replace(&mut self.state, State::Over)
+            && let State::Draining(end, usage) = std::mem::replace(&mut self.state, State::Over)
         {
-            self.end(end);
+            self.end_with(end, usage);
         }
     }
 
@@ -228,16 +250,16 @@ impl Relay {
         let State::Running(running) = &self.state else { return };
         let late = running.listen_by.is_some_and(|by| by <= Instant::now());
         // What it left behind must not keep its pipes open.
-        self.group.kill();
+        running.group.kill();
         let end = match (status.exit_status(), status.terminating_signal()) {
-            _ if self.group.ran_out_of_memory() => End::OutOfMemory,
+            _ if running.group.ran_out_of_memory() => End::OutOfMemory,
             _ if running.stopped => End::Stopped,
             (Some(127), _) if let Some(end) = failure(&running.failure) => end,
             _ if late => End::NeverListened,
             (Some(status), _) => End::Exited(status),
             (None, signal) => End::Killed(signal.unwrap_or(0)),
         };
-        self.state = State::Draining(end);
+        self.state = State::Draining(end, running.group.usage());
         self.advance_streams();
     }
 
@@ -252,13 +274,18 @@ impl Relay {
             }
             self.port.send(&ToHost::Listening);
         } else if listen_by <= Instant::now() {
-            self.group.kill();
+            running.group.kill();
         }
     }
 
     fn end(&mut self, end: End) {
-        self.state = State::Over;
+        self.end_with(end, Usage::default());
+    }
+
+    fn end_with(&mut self, end: End, usage: Usage) {
+        self.state = self.afterwards.take().unwrap_or(State::Over);
         self.streams.clear();
-        self.port.send(&ToHost::Ended(end, self.group.usage()));
+        self.spare = None;
+        self.port.send(&ToHost::Ended(end, usage));
     }
 }

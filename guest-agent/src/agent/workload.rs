@@ -12,12 +12,12 @@ use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, chdir, chroot, setrlimit}
 use rustix::thread::{set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid};
 
 use super::group::Group;
-use super::root::ROOT;
 
 /// The waiting process.
 pub(super) struct Waiting {
     orders: OwnedFd,
     program: Program,
+    group: Group,
 }
 
 /// The process, and our ends of its pipes.
@@ -32,7 +32,7 @@ pub(super) struct Program {
 
 impl Waiting {
     #[allow(unsafe_code, reason = "no safe call forks")]
-    pub(super) fn fork(group: &Group) -> io::Result<Self> {
+    pub(super) fn fork(group: Group, root: &str) -> io::Result<Self> {
         let (theirs_orders, orders) = pipe(Ours::Writer)?;
         let (theirs_stdin, stdin) = pipe(Ours::Writer)?;
         let (theirs_stdout, stdout) = pipe(Ours::Reader)?;
@@ -44,24 +44,25 @@ impl Waiting {
             -1 => Err(io::Error::last_os_error()),
             0 => {
                 drop((orders, stdin, stdout, stderr, failure));
-                let error = become_program(group, theirs_orders, [theirs_stdin, theirs_stdout, theirs_stderr]);
+                let error = become_program(&group, root, theirs_orders, [theirs_stdin, theirs_stdout, theirs_stderr]);
                 let number = error.raw_os_error().unwrap_or(0).to_ne_bytes();
                 let _ = std::fs::File::from(theirs_failure).write_all(&number);
                 std::process::exit(127);
             }
             pid => {
                 let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("no process"))?;
-                Ok(Self { orders, program: Program { pid, stdin, stdout, stderr, failure } })
+                Ok(Self { orders, program: Program { pid, stdin, stdout, stderr, failure }, group })
             }
         }
     }
 
-    /// Lets it become the program.
-    pub(super) fn start(self, start: Start) -> io::Result<Program> {
+    /// Lets it become the program, within its limits.
+    pub(super) fn start(self, start: Start) -> io::Result<(Program, Group)> {
+        self.group.limit(start.memory_bytes, start.pids_max)?;
         let mut order = Vec::new();
         ToGuest::Start(Box::new(start)).encode(&mut order);
         std::fs::File::from(self.orders).write_all(&order)?;
-        Ok(self.program)
+        Ok((self.program, self.group))
     }
 }
 
@@ -95,8 +96,8 @@ fn pipe(ours: Ours) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Returns only the reason why it could not.
-fn become_program(group: &Group, orders: OwnedFd, stdio: [OwnedFd; 3]) -> io::Error {
-    match confine(group, stdio).and_then(|()| wait_for_orders(orders)).and_then(|start| exec(&start)) {
+fn become_program(group: &Group, root: &str, orders: OwnedFd, stdio: [OwnedFd; 3]) -> io::Error {
+    match confine(group, stdio).and_then(|()| wait_for_orders(orders)).and_then(|start| exec(root, &start)) {
         Ok(never) => match never {},
         Err(error) => error,
     }
@@ -140,10 +141,10 @@ fn wait_for_orders(orders: OwnedFd) -> io::Result<Start> {
 }
 
 /// In the clone.
-fn exec(start: &Start) -> io::Result<std::convert::Infallible> {
+fn exec(root: &str, start: &Start) -> io::Result<std::convert::Infallible> {
     let files = Some(u64::from(start.files_max));
     setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files })?;
-    chroot(ROOT)?;
+    chroot(root)?;
     if start.cwd.is_empty() || chdir(start.cwd.as_slice()).is_err() {
         chdir("/")?;
     }

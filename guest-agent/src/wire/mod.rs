@@ -34,6 +34,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 512 << 10;
 pub const DATA_BYTES_MAX: usize = 32 << 10;
 /// What the receiver of a stream grants at its start.
 pub const WINDOW_BYTES: u32 = 128 << 10;
+/// The first argument of the agent's own little program.
+pub const REHEARSAL: &str = "rehearse";
 /// Open streams at one time, beside the standard ones.
 pub const STREAMS_MAX: usize = 256;
 
@@ -80,6 +82,9 @@ pub enum ToGuest {
     Mount(Mount),
     /// Set clock and entropy, and start the workload.
     Start(Box<Start>),
+    /// Run the agent's own little program as if it were the workload, then wait again: on a host that translates, the
+    /// workload finds its way translated. Everything that it is told is told to the workload anew.
+    Rehearse(Box<Start>),
     /// A new connection to the server inside.
     Open(u32),
     /// On a stream.
@@ -105,7 +110,7 @@ pub enum ToHost {
     Stream(u32, Piece),
     /// The answer to `measure`.
     Measured(Usage),
-    /// The workload is over; nothing follows.
+    /// The workload is over; nothing follows, but after a rehearsal.
     Ended(End, Usage),
 }
 
@@ -166,6 +171,7 @@ mod kinds {
     pub(super) const MEASURED: u8 = 12;
     pub(super) const STOP: u8 = 13;
     pub(super) const ENDED: u8 = 14;
+    pub(super) const REHEARSE: u8 = 15;
 }
 
 impl ToGuest {
@@ -174,6 +180,7 @@ impl ToGuest {
         match self {
             Self::Mount(mount) => frame(out, kinds::MOUNT, |writer| mount.encode(writer)),
             Self::Start(start) => frame(out, kinds::START, |writer| start.encode(writer)),
+            Self::Rehearse(start) => frame(out, kinds::REHEARSE, |writer| start.encode(writer)),
             Self::Open(stream) => raw(out, kinds::OPEN, false, *stream, &[]),
             Self::Stream(stream, piece) => encode_piece(out, *stream, piece),
             Self::Measure => raw(out, kinds::MEASURE, false, 0, &[]),
@@ -192,6 +199,7 @@ impl ToGuest {
         Ok(match kind {
             kinds::MOUNT => Self::Mount(Reader::whole(&payload, Mount::decode)?),
             kinds::START => Self::Start(Box::new(Reader::whole(&payload, Start::decode)?)),
+            kinds::REHEARSE => Self::Rehearse(Box::new(Reader::whole(&payload, Start::decode)?)),
             kinds::OPEN => Self::Open(header.stream),
             kinds::MEASURE => Self::Measure,
             kinds::STOP => Self::Stop,
