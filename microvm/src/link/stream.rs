@@ -1,0 +1,64 @@
+//! A stream as something to read and write.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::state::{Incoming, Shared};
+
+/// Bytes to and from something inside a guest. Dropping it ends it.
+pub struct GuestStream {
+    shared: Arc<Shared>,
+    id: u32,
+}
+
+impl GuestStream {
+    pub(super) fn standard(shared: &Arc<Shared>, id: u32) -> Self {
+        shared.register(id);
+        Self { shared: Arc::clone(shared), id }
+    }
+
+    pub(super) fn connect(shared: &Arc<Shared>) -> Option<Self> {
+        let id = shared.open()?;
+        Some(Self { shared: Arc::clone(shared), id })
+    }
+}
+
+impl AsyncRead for GuestStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        match std::task::ready!(self.shared.poll_read(self.id, buffer.remaining(), cx)) {
+            Incoming::Bytes(bytes) => buffer.put_slice(&bytes),
+            Incoming::End => {}
+            Incoming::Reset => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for GuestStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = std::task::ready!(self.shared.poll_write(self.id, bytes, cx));
+        Poll::Ready(written.ok_or_else(|| io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shared.finish(self.id);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for GuestStream {
+    fn drop(&mut self) {
+        self.shared.forget(self.id);
+    }
+}
