@@ -1,9 +1,9 @@
 //! Converts, and looks into what came out with `unsquashfs`, which knows nothing of our writer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use images::bases::{BaseId, Shelf};
@@ -54,13 +54,17 @@ impl Bench {
     pub(crate) fn convert(&self, input: &[u8]) -> Result<Image, Error> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(input).unwrap();
+        let before = self.files();
         let result = convert(file, &self.options());
-        let left: Vec<_> = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         match &result {
-            Ok(image) => assert!(left.contains(&image.rootfs.path), "{left:?}"),
-            Err(_) => assert!(left.is_empty(), "a failure leaves {left:?}"),
+            Ok(image) => assert!(self.files().contains(&image.rootfs.path)),
+            Err(_) => assert_eq!(self.files(), before, "a failure leaves nothing"),
         }
         result
+    }
+
+    fn files(&self) -> BTreeSet<PathBuf> {
+        std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
     pub(crate) fn image(&self, input: &[u8]) -> Image {
