@@ -1,11 +1,16 @@
 //! Base images: what a single script or executable stands on, made from Debian's packages.
 
+mod apt;
+mod build;
 mod outline;
+mod python;
+mod recipe;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::build::{BuildError, build};
 pub(crate) use self::outline::Outline;
 
 use crate::error::Error;
@@ -70,6 +75,8 @@ pub struct Base {
     pub id: BaseId,
     /// For which machine.
     pub architecture: Architecture,
+    /// How it was made: one of an older recipe is made anew.
+    pub recipe: u32,
     /// Its files.
     pub rootfs: RootFs,
     /// Environment that it wants.
@@ -102,7 +109,8 @@ impl Shelf {
         // The shelf may have moved since.
         base.rootfs.path = self.folder.join(base.rootfs.path.file_name().ok_or_else(missing)?);
         let size = base.rootfs.path.metadata().map_err(|_| missing())?.len();
-        if size == base.rootfs.size.0 { Ok(base) } else { Err(missing()) }
+        let whole = size == base.rootfs.size.0 && base.recipe == recipe::RECIPE;
+        if whole { Ok(base) } else { Err(missing()) }
     }
 
     fn description(&self, id: BaseId, architecture: Architecture) -> PathBuf {

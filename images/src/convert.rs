@@ -7,7 +7,7 @@ use crate::bases::{BaseId, Shelf};
 use crate::entry::{self, Wishes};
 use crate::error::Error;
 use crate::image::{Architecture, Dropped, Image, InputKind, Report};
-use crate::layer::{self, Removals};
+use crate::layer::{self, Ground, Rules};
 use crate::limits::{Gauge, Limits, Stop};
 use crate::oci::{self, Chosen, Files};
 use crate::single;
@@ -67,6 +67,10 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
+    fn input(&self) -> Ground<'a> {
+        Ground { stores: self.stores, gauge: self.gauge }
+    }
+
     fn image(&self, chosen: &Chosen) -> Result<Image, Error> {
         if self.options.base.is_some() {
             return Err(Error::InvalidConfig("a container image has everything in it, and needs no base".to_owned()));
@@ -75,7 +79,7 @@ impl<'a> Work<'a> {
         let mut dropped = Dropped::default();
         for (index, layer) in chosen.layers.iter().enumerate() {
             tree.next_layer(FolderOverLink::Replaces);
-            let sums = layer::apply(&mut tree, self.stores, layer.blob, Removals::Honoured, self.gauge, &mut dropped)?;
+            let sums = layer::apply(&mut tree, self.input(), layer.blob, &Rules::LAYER, &mut dropped)?;
             oci::check_layer(index, layer, &sums)?;
         }
         let settings = entry::Settings::of_image(&chosen.config);
@@ -87,7 +91,7 @@ impl<'a> Work<'a> {
         let from_layer = tree.next_layer(FolderOverLink::Follows);
         let mut dropped = Dropped::default();
         let whole = self.stores.whole();
-        layer::apply(&mut tree, self.stores, whole, Removals::PlainNames, self.gauge, &mut dropped)?;
+        layer::apply(&mut tree, self.input(), whole, &Rules::FILES, &mut dropped)?;
         let about = (InputKind::RootFs, 1, dropped);
         self.finish(tree, from_layer, self.options.base, entry::Settings::of_command(Vec::new(), &env), about)
     }

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::archive::{Member, MemberKind, members};
 use crate::error::{Bound, Error};
 use crate::image::Dropped;
+use crate::limits::Gauge;
 use crate::source::{Blob, Packing, Store, Stores};
 use crate::tree::{Body, Meta, Tree, show};
 
@@ -17,12 +18,32 @@ const REMOVAL_OF_ALL: &[u8] = b".wh..wh..opq";
 /// Other names that begin so are a union file system's own.
 const PRIVATE: &[u8] = b".wh..wh.";
 
-/// Whether names can say that something is removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Removals {
-    Honoured,
-    /// In a plain archive a file may have any name.
-    PlainNames,
+/// What a tar's members mean.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// Whether names can say that something is removed. In a plain archive a file may have any name.
+    removals: bool,
+    /// What is kept of it.
+    keeps: fn(&[u8]) -> bool,
+}
+
+impl Rules {
+    /// A layer of an image.
+    pub(crate) const LAYER: Self = Self { removals: true, keeps: |_| true };
+    /// An archive of files.
+    pub(crate) const FILES: Self = Self { removals: false, keeps: |_| true };
+
+    /// A package of which only some files are wanted.
+    pub(crate) fn package(keeps: fn(&[u8]) -> bool) -> Self {
+        Self { removals: false, keeps }
+    }
+}
+
+/// Where contents come from and go to, and what they cost.
+#[derive(Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    pub(crate) stores: &'a Stores,
+    pub(crate) gauge: &'a Gauge,
 }
 
 /// SHA-256, as OCI writes it.
@@ -37,12 +58,12 @@ pub(crate) struct Sums {
 /// Lays a layer over the tree.
 pub(crate) fn apply(
     tree: &mut Tree<'_>,
-    stores: &Stores,
+    ground: Ground<'_>,
     layer: Blob,
-    removals: Removals,
-    gauge: &crate::limits::Gauge,
+    rules: &Rules,
     dropped: &mut Dropped,
 ) -> Result<Sums, Error> {
+    let Ground { stores, gauge } = ground;
     let packing = Packing::of(&stores.head(layer)?)?;
     let mut stored = Hashing::new(stores.read(layer));
     let mut unpacked = Hashing::new(packing.unpack(&mut stored, layer.len, gauge)?);
@@ -54,7 +75,7 @@ pub(crate) fn apply(
             }
             Packing::Gzip | Packing::Zstd => Contents::Read(contents),
         };
-        put(tree, stores, member, contents, removals, gauge, dropped)
+        if (rules.keeps)(&member.path) { put(tree, ground, member, contents, rules, dropped) } else { Ok(()) }
     })?;
     // A digest is of all bytes, also of those after the tar's end.
     io::copy(&mut unpacked, &mut io::sink()).map_err(|error| gauge.explain(&error))?;
@@ -70,15 +91,14 @@ enum Contents<'c> {
 
 fn put(
     tree: &mut Tree<'_>,
-    stores: &Stores,
+    Ground { stores, gauge }: Ground<'_>,
     member: Member,
     contents: Contents<'_>,
-    removals: Removals,
-    gauge: &crate::limits::Gauge,
+    rules: &Rules,
     dropped: &mut Dropped,
 ) -> Result<(), Error> {
     let path = member.path.as_slice();
-    if removals == Removals::Honoured {
+    if rules.removals {
         if let Some(removed) = removal(path) {
             return match removed {
                 Removed::All(folder) => tree.remove_below(folder),
@@ -95,7 +115,7 @@ fn put(
     match member.kind {
         MemberKind::Directory => {
             tree.put_folder(path, meta)?;
-            if member.opaque && removals == Removals::Honoured { tree.remove_below(path) } else { Ok(()) }
+            if member.opaque && rules.removals { tree.remove_below(path) } else { Ok(()) }
         }
         MemberKind::File => {
             let blob = match contents {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use backhand::compression::{CompressionOptions, Compressor, Zstd};
@@ -80,6 +81,8 @@ pub(crate) fn write(
     out.as_file().set_len(size)?;
     let digest = digest(out.as_file_mut(), gauge)?;
     let path = folder.join(format!("{digest}.squashfs"));
+    // Who runs a microVM is not who made the image.
+    out.as_file().set_permissions(Permissions::from_mode(0o644))?;
     out.as_file().sync_all()?;
     out.persist(&path).map_err(|error| Error::Host(error.error))?;
     Ok(Squashed { rootfs: RootFs { path, size: ByteSize(size), digest }, entries, bytes: ByteSize(bytes) })

@@ -33,6 +33,12 @@ impl Meta {
     /// A program that we put there.
     pub(crate) const PROGRAM: Self = Self::FOLDER;
 
+    /// A file that we put there.
+    pub(crate) const FILE: Self = Self { mode: 0o644, ..Self::FOLDER };
+
+    /// A link that we put there.
+    pub(crate) const LINK: Self = Self { mode: 0o777, ..Self::FOLDER };
+
     pub(crate) fn is_executable(&self) -> bool {
         self.mode & 0o111 != 0
     }
