@@ -22,6 +22,7 @@ use crate::squash;
 use crate::tree::{Body, FolderOverLink, Meta, Tree};
 
 const PACKAGES: &str = "packages";
+const TURN: &str = "turn";
 
 /// Why there is no base.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,12 @@ pub fn build(id: BaseId, architecture: Architecture, shelf: &Shelf) -> Result<Ba
     }
     let packages_folder = shelf.folder().join(PACKAGES);
     fs::create_dir_all(&packages_folder)?;
+    // Two at once would fetch into each other's files. The lock ends with the file.
+    let turn = File::create(shelf.folder().join(TURN))?;
+    turn.lock()?;
+    if let Ok(base) = shelf.open(id, architecture) {
+        return Ok(base);
+    }
     let recipe = recipe::of(id, architecture);
     let title = format!("{id} for {architecture}, recipe {}", recipe::RECIPE);
     let lock = shelf.file(id, architecture, "lock");

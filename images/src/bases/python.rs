@@ -10,8 +10,9 @@ use super::build::BuildError;
 use super::recipe;
 use crate::image::Architecture;
 
-/// Bytecode that is never checked against its source gives the same bytes whatever the time.
-const COMPILE: [&str; 7] = ["-S", "-s", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"];
+/// Bytecode that is never checked against its source has no time in it. What the compiler itself imports is not
+/// written on the way (`-B`): it would have this machine's paths in it.
+const COMPILE: [&str; 9] = ["-B", "-S", "-s", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"];
 
 /// Paths and contents of all compiled files, in order. None for another machine's base: its interpreter cannot run.
 pub(super) fn compile(

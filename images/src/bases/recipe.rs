@@ -90,7 +90,12 @@ pub(super) struct Recipe {
 pub(super) fn of(base: BaseId, architecture: Architecture) -> Recipe {
     let mut recipe = Recipe {
         packages: SHELL.to_vec(),
-        links: vec![link("usr/bin/sh", "dash"), link("usr/bin/awk", "mawk")],
+        links: vec![
+            link("usr/bin/sh", "dash"),
+            link("usr/bin/awk", "mawk"),
+            link("usr/bin/which", "which.debianutils"),
+            link("usr/sbin/rmt", "rmt-tar"),
+        ],
         files: files(),
         env: vec![variable("HOME", "/home/function"), variable("LANG", "C.UTF-8")],
         python: None,

@@ -3,6 +3,7 @@
 
 mod archives;
 mod bad;
+mod bases;
 mod documents;
 mod files;
 mod layers;
