@@ -1,7 +1,7 @@
 //! The node agent: takes runs that hold a ticket, runs them in a sandbox, and accounts for them.
 //!
 //! The path of a run: `agent::service` (fabric, ticket, admission) → `artifacts` (fetch, compile, cache) → `run` (the
-//! story of a run) → `wasm` (the lane) → `journal` (receipts). The executor never sees the database, and runs
+//! story of a run) → `wasm` or `vm` (the lanes) → `journal` (receipts). The executor never sees the database, and runs
 //! nothing without a ticket.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
@@ -18,8 +18,10 @@ mod sys;
 #[cfg(test)]
 mod testing;
 mod tickets;
+mod vm;
 mod wasm;
 
 pub use agent::serve;
 pub use config::Config;
 pub use error::Error;
+pub use vm::missing as vm_lane_missing;

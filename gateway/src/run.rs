@@ -22,9 +22,10 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http_body::Body as _;
+use protocol::placement::lane_of;
 use protocol::receipt::{Observation, Outcome};
 use protocol::route::{Grant, Scope, VersionRoute};
-use protocol::{ByteSize, Code, Lane, Problem, RunId, Timestamp};
+use protocol::{ByteSize, Code, Problem, RunId, Timestamp};
 
 use crate::address::FunctionAddress;
 use crate::answer::{Answer, refuse};
@@ -134,7 +135,8 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
 
     // As the function shall see it.
     let seen = first_sight(gateway, run, &known, version, &head, &address);
-    let mut live = LiveRun::begin(Arc::clone(gateway), received, seen, upload.clone(), version.limits.memory, passed);
+    let memory = version.limits.memory_in(seen.lane);
+    let mut live = LiveRun::begin(Arc::clone(gateway), received, seen, upload.clone(), memory, passed);
     let path = head.uri.path();
     let forward = Forward { client, host: &host, proto, prefix: address.prefix(path) };
     let uri = own_uri(&address, &head.uri).ok_or_else(|| refused(Code::InvalidRequest.into()))?;
@@ -273,7 +275,7 @@ fn first_sight(
         version: version.version,
         version_number: version.number,
         node: None,
-        lane: Lane::Wasm,
+        lane: lane_of(version.lane, version.kind, version.limits.cpus, version.form).0,
         received: Timestamp::now(),
         head_us: 0,
         wall_us: 0,

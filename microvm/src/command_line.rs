@@ -10,11 +10,12 @@ pub(crate) mod fds {
     pub(crate) const AGENT: i32 = 4;
     pub(crate) const MEMORY: i32 = 5;
     pub(crate) const DISK: i32 = 6;
+    pub(crate) const BASE: i32 = 7;
     /// Of a template.
-    pub(crate) const KERNEL: i32 = 7;
-    pub(crate) const INITRAMFS: i32 = 8;
+    pub(crate) const KERNEL: i32 = 8;
+    pub(crate) const INITRAMFS: i32 = 9;
     /// Of a clone.
-    pub(crate) const STATE: i32 = 7;
+    pub(crate) const STATE: i32 = 8;
 }
 
 /// What the process is for.
@@ -53,12 +54,12 @@ pub(crate) fn arguments(shape: Shape, accelerator: Accelerator, purpose: Purpose
     add("-chardev", format!("socket,id=agent,fd={}", fds::AGENT));
     add("-device", "virtio-serial-device".to_owned());
     add("-device", "virtserialport,chardev=agent,name=agent".to_owned());
-    add("-add-fd", format!("fd={},set=1", fds::DISK));
-    add(
-        "-blockdev",
-        "driver=raw,node-name=disk,read-only=on,file.driver=file,file.filename=/dev/fdset/1,file.locking=off".to_owned(),
-    );
-    add("-device", "virtio-blk-device,drive=disk".to_owned());
+    for (set, fd, name) in [(1, fds::DISK, "disk"), (2, fds::BASE, "base")] {
+        add("-add-fd", format!("fd={fd},set={set}"));
+        let file = format!("file.driver=file,file.filename=/dev/fdset/{set},file.locking=off");
+        add("-blockdev", format!("driver=raw,node-name={name},read-only=on,{file}"));
+        add("-device", format!("virtio-blk-device,drive={name}"));
+    }
     add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny".to_owned());
     match purpose {
         Purpose::Template { counter_khz } => {

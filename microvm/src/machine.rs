@@ -29,6 +29,7 @@ pub(crate) struct Machine {
 pub(crate) struct Files {
     pub(crate) memory: OwnedFd,
     pub(crate) disk: OwnedFd,
+    pub(crate) base: OwnedFd,
     pub(crate) others: Vec<(OwnedFd, i32)>,
 }
 
@@ -41,7 +42,7 @@ impl Machine {
         purpose: Purpose,
         files: Files,
     ) -> Result<Self, Error> {
-        let own = [(files.memory, fds::MEMORY), (files.disk, fds::DISK)];
+        let own = [(files.memory, fds::MEMORY), (files.disk, fds::DISK), (files.base, fds::BASE)];
         let spec = Spec {
             arguments: arguments(shape, accelerator, purpose),
             files: own.into_iter().chain(files.others).collect(),

@@ -96,7 +96,7 @@ enum Order {
 impl Run {
     pub(crate) async fn start(
         machine: Machine,
-        mounted: bool,
+        mount: Option<Mount>,
         workload: Workload,
         within: Duration,
     ) -> Result<Self, Error> {
@@ -105,10 +105,7 @@ impl Run {
         let (stdio, stdout) = if command { (Some(link.stdio()), None) } else { (None, Some(link.stdout())) };
         let stderr = link.stderr();
         let pid = machine.process.pid;
-        let mut frames = Vec::with_capacity(2);
-        if !mounted {
-            frames.push(ToGuest::Mount(Mount { overlay_bytes: workload.overlay_bytes, warm: Vec::new() }));
-        }
+        let mut frames: Vec<ToGuest> = mount.into_iter().map(ToGuest::Mount).collect();
         frames.push(ToGuest::Start(Box::new(start_of(workload))));
         link.send(&frames);
         let deadline = Instant::now() + within;

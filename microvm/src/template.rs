@@ -5,6 +5,7 @@
 //! memory: it serves that image alone.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,7 @@ impl Template {
         let memory = sys::memory_file("template", shape.memory_bytes()).map_err(Error::io("a template's memory"))?;
         let disk = match &preparation {
             Some(preparation) => preparation.disk.clone(),
-            None => Disk::empty()?,
+            None => host.nothing.clone(),
         };
         let mut machine = cold(host, shape, accelerator, &memory, &disk).await?;
         let saved = async {
@@ -88,7 +89,7 @@ impl Template {
         let mut machine = cold(host, shape, accelerator, &memory, disk).await?;
         machine.hello(BOOT_WITHIN).await?;
         machine.step(Step::Adopt)?;
-        Ok(Paused { machine, mounted: false })
+        Ok(Paused { machine, mounted: false, based: disk.base.is_some() })
     }
 
     /// Its size.
@@ -111,7 +112,8 @@ impl Template {
         let state = sys::reopen(&self.state).map_err(Error::io("a template's state"))?;
         let files = Files {
             memory: inherit(&self.memory)?,
-            disk: sys::reopen(&disk.0).map_err(Error::io("the image"))?,
+            disk: sys::reopen(&disk.image).map_err(Error::io("the image"))?,
+            base: base_of(&self.host, disk)?,
             others: vec![(state, fds::STATE)],
         };
         let (spawner, config) = (&self.host.spawner, &self.host.config);
@@ -127,7 +129,7 @@ impl Template {
         machine.monitor.execute(qmp::migrate_incoming { channels: None, exit_on_error: None, uri }).await?;
         machine.monitor.migrated(STATE_WITHIN).await?;
         machine.step(Step::StateRead)?;
-        Ok(Paused { machine, mounted })
+        Ok(Paused { machine, mounted, based: disk.base.is_some() })
     }
 }
 
@@ -135,13 +137,15 @@ impl Template {
 pub struct Paused {
     machine: Machine,
     mounted: bool,
+    based: bool,
 }
 
 impl Paused {
     /// Lets it go on with a workload.
     pub async fn start(mut self, workload: Workload, within: Duration) -> Result<Run, Error> {
         self.machine.step(Step::Continue)?;
-        Run::start(self.machine, self.mounted, workload, within).await
+        let mount = (!self.mounted).then(|| Mount { overlay_bytes: workload.overlay_bytes, warm: Vec::new(), based: self.based });
+        Run::start(self.machine, mount, workload, within).await
     }
 
     /// Does once what a run does, so that the run finds its way translated.
@@ -160,6 +164,12 @@ impl Paused {
     }
 }
 
+/// A drive for the base, also where there is none: a template and its clones have the same devices.
+fn base_of(host: &Inner, disk: &Disk) -> Result<OwnedFd, Error> {
+    let base = disk.base.as_ref().unwrap_or(&host.nothing.image);
+    sys::reopen(base).map_err(Error::io("the base image"))
+}
+
 async fn cold(
     host: &Inner,
     shape: Shape,
@@ -170,7 +180,8 @@ async fn cold(
     let open = |path: &Path| File::open(path).map_err(Error::io("the kernel cannot be opened"));
     let files = Files {
         memory: inherit(memory)?,
-        disk: sys::reopen(&disk.0).map_err(Error::io("the image"))?,
+        disk: sys::reopen(&disk.image).map_err(Error::io("the image"))?,
+            base: base_of(host, disk)?,
         others: vec![
             (open(&host.kernel.image)?.into(), fds::KERNEL),
             (sys::reopen(&host.initramfs).map_err(Error::io("the initramfs"))?, fds::INITRAMFS),

@@ -1,7 +1,7 @@
 //! What placement must know of a run.
 
 use protocol::route::VersionRoute;
-use protocol::{AccountId, Digest, Kind, LaneChoice, Limits, PlacementClass};
+use protocol::{AccountId, ArtifactForm, ByteSize, Digest, Kind, LaneChoice, Limits, PlacementClass};
 
 /// A run that looks for a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct RunRequest {
     pub placement: PlacementClass,
     /// The architecture that it needs; none where any will do, as for wasm.
     pub arch: Option<String>,
+    /// What the artifact is to the lanes.
+    pub form: ArtifactForm,
     /// What it may use; `memory` and `cpus` are what a node must have.
     pub limits: Limits,
 }
@@ -33,7 +35,14 @@ impl RunRequest {
             lane: version.lane,
             placement: version.placement,
             arch: None,
+            form: version.form,
             limits: version.limits,
         }
+    }
+
+    /// What it takes of a node's memory, in the lane that it takes.
+    #[must_use]
+    pub fn memory(&self) -> ByteSize {
+        self.limits.memory_in(crate::lane_of(self).0)
     }
 }

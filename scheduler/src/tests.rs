@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use protocol::node::{NodeRecord, NodeReport};
-use protocol::{AccountId, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, NodeId, PlacementClass};
+use protocol::{AccountId, ArtifactForm, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, NodeId, PlacementClass};
 use uuid::Uuid;
 
 use crate::{NodeView, RunRequest};
@@ -34,6 +34,7 @@ pub(super) fn request() -> RunRequest {
         lane: LaneChoice::Auto,
         placement: PlacementClass::Any,
         arch: None,
+        form: ArtifactForm::Wasm,
         limits: Limits::default(),
     }
 }
@@ -64,6 +65,7 @@ pub(super) fn report(number: usize) -> NodeReport {
         arch: "x86_64".to_owned(),
         warm: Vec::new(),
         draining: false,
+        vm: None,
     }
 }
 
@@ -93,6 +95,7 @@ pub(super) fn any_request() -> impl Strategy<Value = RunRequest> {
             lane,
             placement,
             arch,
+            form: ArtifactForm::Wasm,
             limits: Limits { memory: ByteSize::mib(memory_mib), cpus, ..Limits::default() },
         },
     )

@@ -1,5 +1,6 @@
 //! What ran, and where: invocations and nodes.
 
+use protocol::node::VmLane;
 use protocol::api::{Invocation, Node};
 
 use super::accounts::lower;
@@ -68,6 +69,16 @@ fn show(run: &Invocation) -> String {
     fields(&rows)
 }
 
+/// How a node's VM lane is: its accelerator and the measured speed of a guest.
+fn vm(lane: Option<&VmLane>) -> String {
+    match lane {
+        None => "-".to_owned(),
+        Some(VmLane::Starting) => "starting".to_owned(),
+        Some(VmLane::Ready { accelerator, turns_per_ms }) => format!("{accelerator}, {turns_per_ms} turns/ms"),
+        Some(VmLane::Missing { why }) => format!("no: {why}"),
+    }
+}
+
 /// `nodes`
 pub(crate) async fn nodes(context: &Context, verb: Option<Nodes>) -> Result<(), Failure> {
     let client = context.client()?;
@@ -86,12 +97,13 @@ pub(crate) async fn nodes(context: &Context, verb: Option<Nodes>) -> Result<(), 
                 lower(&node.class),
                 node.arch.clone(),
                 node.lanes.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+                vm(node.vm.as_ref()),
                 format!("{}/{}", node.running, node.slots),
                 format!("{}/{}", node.memory_free, node.memory),
                 format!("{:.0}%", node.load * 100.0),
             ]
         });
-        table(["name", "id", "state", "class", "arch", "lanes", "runs", "memory free", "load"], rows)
+        table(["name", "id", "state", "class", "arch", "lanes", "vm", "runs", "memory free", "load"], rows)
     })
     .await
 }

@@ -1,7 +1,6 @@
 //! The start of a run: a store with its limits, the request as the guest sees it, and the future that is the
 //! guest. Nothing runs before the future is polled.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -20,7 +19,7 @@ use super::guest::{ComponentGuest, ModuleGuest};
 use super::limits::Limiter;
 use super::program::{Lane, Program};
 use super::stdio::{EndOnDrop, Pipe, Stdin};
-use crate::run::{Head, Incoming, Record, Verdict, cgi};
+use crate::run::{Head, Incoming, Record, Started, Verdict, cgi};
 
 /// One hostcall may copy at least and at most this much out of a guest.
 const HOSTCALL_BYTES: (usize, usize) = (4 << 20, 64 << 20);
@@ -30,12 +29,6 @@ const HOSTCALL_BYTES: (usize, usize) = (4 << 20, 64 << 20);
 pub(crate) struct Surroundings {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) egress: Arc<EgressRules>,
-}
-
-/// A guest that has not begun, and the place where its response's head will appear.
-pub(crate) struct Started {
-    pub(crate) guest: Pin<Box<dyn Future<Output = ()> + Send>>,
-    pub(crate) head: Head,
 }
 
 impl Lane {

@@ -20,6 +20,7 @@ pub(super) const UPPER: &str = "/parts/upper";
 
 const PORT: &str = "/dev/vport0p1";
 const DISK: &str = "/dev/vda";
+const BASE_DISK: &str = "/dev/vdb";
 
 /// What a clone begins with.
 pub(super) struct Ready {
@@ -40,6 +41,7 @@ pub(super) fn boot() -> io::Result<Ready> {
     loopback_up()?;
     prepare_root()?;
     wait_for(DISK)?;
+    wait_for(BASE_DISK)?;
     wait_for(PORT)?;
     let port = rustix::fs::open(PORT, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
     let random = Random::open()?;
@@ -118,6 +120,7 @@ fn prepare_root() -> io::Result<()> {
         rustix::fs::chmod(path, Mode::from_raw_mode(0o1777))?;
     }
     std::fs::create_dir_all(super::root::LOWER)?;
+    std::fs::create_dir_all(super::root::BASE)?;
     std::fs::create_dir_all(super::root::ROOT)?;
     Ok(())
 }

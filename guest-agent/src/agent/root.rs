@@ -10,6 +10,7 @@ use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
 use super::boot::{DEV, PROC, UPPER};
 
 pub(super) const LOWER: &str = "/parts/lower";
+pub(super) const BASE: &str = "/parts/base";
 pub(super) const ROOT: &str = "/root";
 
 /// Puts the root together.
@@ -18,7 +19,12 @@ pub(super) fn assemble(options: &Mount) -> io::Result<()> {
     mount_remount(UPPER, MountFlags::NOSUID | MountFlags::NODEV, size.as_c_str())?;
     let read_only = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
     mount("/dev/vda", LOWER, "squashfs", read_only, None).map_err(|error| named("the image", error))?;
-    let layers = c"lowerdir=/parts/lower,upperdir=/parts/upper/data,workdir=/parts/upper/work";
+    let layers = if options.based {
+        mount("/dev/vdb", BASE, "squashfs", read_only, None).map_err(|error| named("the base image", error))?;
+        c"lowerdir=/parts/lower:/parts/base,upperdir=/parts/upper/data,workdir=/parts/upper/work"
+    } else {
+        c"lowerdir=/parts/lower,upperdir=/parts/upper/data,workdir=/parts/upper/work"
+    };
     mount("overlay", ROOT, "overlay", MountFlags::NOSUID | MountFlags::NODEV, Some(layers))
         .map_err(|error| named("the writable layer", error))?;
     mount_bind(DEV, "/root/dev")?;

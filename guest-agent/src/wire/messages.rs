@@ -46,16 +46,25 @@ pub struct Mount {
     pub overlay_bytes: u64,
     /// Files of the image to read now rather than later: a template's clones find them in memory.
     pub warm: Vec<Vec<u8>>,
+    /// The image lies on a base, which is the second drive.
+    pub based: bool,
 }
 
 impl Mount {
     pub(super) fn encode(&self, out: &mut Writer) {
         out.u64(self.overlay_bytes);
         out.list(&self.warm);
+        out.u8(u8::from(self.based));
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
-        Some(Self { overlay_bytes: reader.u64()?, warm: reader.list()? })
+        let (overlay_bytes, warm) = (reader.u64()?, reader.list()?);
+        let based = match reader.u8()? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        Some(Self { overlay_bytes, warm, based })
     }
 }
 

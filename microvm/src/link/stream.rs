@@ -9,6 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::state::{Incoming, Shared};
 
+/// No stream has it.
+const NO_STREAM: u32 = u32::MAX;
+
 /// Bytes to and from something inside a guest. Dropping it ends it.
 pub struct GuestStream {
     shared: Arc<Shared>,
@@ -24,6 +27,15 @@ impl GuestStream {
     pub(super) fn connect(shared: &Arc<Shared>) -> Option<Self> {
         let id = shared.open()?;
         Some(Self { shared: Arc::clone(shared), id })
+    }
+}
+
+impl GuestStream {
+    /// Moves it out of what keeps it; what stays is over.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let id = std::mem::replace(&mut self.id, NO_STREAM);
+        Self { shared: Arc::clone(&self.shared), id }
     }
 }
 

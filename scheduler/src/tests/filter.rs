@@ -82,4 +82,20 @@ fn the_lane_follows_the_rules() {
     assert_eq!(lane(LaneChoice::Auto, Kind::Server, 1), (Lane::Vm, LaneReason::Server));
     assert_eq!(lane(LaneChoice::Vm, Kind::Http, 1), (Lane::Vm, LaneReason::Asked));
     assert_eq!(lane(LaneChoice::Wasm, Kind::Http, 2), (Lane::Wasm, LaneReason::Asked));
+    let image = RunRequest { form: ArtifactForm::Image, kind: Kind::Command, ..request() };
+    assert_eq!(lane_of(&image), (Lane::Vm, LaneReason::Image));
+}
+
+#[test]
+fn a_vm_takes_more_memory_than_its_function_and_needs_the_cores() {
+    let mut image = RunRequest { form: ArtifactForm::Image, ..request() };
+    image.limits.cpus = 4;
+    assert_eq!(image.memory(), ByteSize::mib(192), "a kernel beside 128 MiB");
+    let with_vm = |node: &mut NodeView| node.report.as_mut().unwrap().lanes.push(Lane::Vm);
+    assert_eq!(why(&image, |_| ()), Some(Refusal::LaneMissing));
+    assert_eq!(why(&image, with_vm), None);
+    let small = |node: &mut NodeView| (with_vm(node), node.report.as_mut().unwrap().memory_free = ByteSize::mib(191)).1;
+    assert_eq!(why(&image, small), Some(Refusal::NoMemory));
+    image.limits.cpus = 5;
+    assert_eq!(why(&image, with_vm), Some(Refusal::TooSmall));
 }

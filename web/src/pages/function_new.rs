@@ -93,6 +93,8 @@ impl Deploy {
             limits: protocol::Limits::default(),
             env: std::collections::BTreeMap::new(),
             alias: None,
+            base: None,
+            command: Vec::new(),
         };
         let mut version = calls::create_version(account, function, &body).await?;
         while version.state == VersionState::Compiling {

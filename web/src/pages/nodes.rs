@@ -1,6 +1,7 @@
 //! The machines that runs go to.
 
 use protocol::PlacementClass;
+use protocol::node::VmLane;
 use protocol::api::Node;
 use sycamore::prelude::*;
 
@@ -88,6 +89,19 @@ fn class_words(class: PlacementClass) -> (&'static str, &'static str) {
     }
 }
 
+/// What a node's VM lane is made of, in short and in full.
+fn vm_words(vm: Option<&VmLane>) -> (String, String) {
+    match vm {
+        None => (String::new(), String::new()),
+        Some(VmLane::Starting) => (" vm starts".to_owned(), "It looks which accelerator works.".to_owned()),
+        Some(VmLane::Missing { why }) => (String::new(), format!("No VM lane: {why}")),
+        Some(VmLane::Ready { accelerator, turns_per_ms }) => {
+            let speed = format!("{turns_per_ms} turns of a fixed loop in a millisecond, measured in a guest.");
+            (format!(" {accelerator}"), speed)
+        }
+    }
+}
+
 fn row(node: Signal<Option<Node>>) -> View {
     let Some(first) = node.get_clone_untracked() else { return view! {} };
     let name = first.name.clone();
@@ -102,6 +116,7 @@ fn row(node: Signal<Option<Node>>) -> View {
             protocol::Lane::Vm => badge("vm", "vm"),
         })
         .collect();
+    let (vm, about_vm) = vm_words(first.vm.as_ref());
     let state = create_selector(move || node.with(|n| n.as_ref().map_or((false, false), |n| (n.online, n.draining))));
     let load = create_selector(move || node.with(|n| n.as_ref().map_or(0, |n| percent(n.load))));
     let memory = create_selector(move || {
@@ -122,7 +137,7 @@ fn row(node: Signal<Option<Node>>) -> View {
                 })
             }
             td(data-label="Whose", title=meaning) { (class) }
-            td(data-label="Lanes") { (lanes) }
+            td(data-label="Lanes", title=about_vm) { (lanes) span(class="soft") { (vm) } }
             td(data-label="Load") { (meter(load)) }
             td(data-label="Memory", class="soft") { (memory.get_clone()) }
             td(data-label="Runs now", class="number") { (runs.get_clone()) }
