@@ -133,6 +133,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: Option<Nodes>,
     },
+    /// Fetch what functions in VMs need on this machine: the guests' kernel, and the bases of scripts and executables
+    VmSetup {
+        /// Only this base; again for more
+        #[arg(long)]
+        base: Vec<Base>,
+        /// The folder; the cache, where the local node looks
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+    },
     /// Open the portal in a browser
     Open {
         /// Show this function's page

@@ -96,6 +96,8 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             tools::nats(&mut steps)?;
             tools::wasm(&mut steps)?;
             tools::for_tests(&mut steps)?;
+            build::binary(&workspace, &mut steps)?;
+            tools::vm::prepare(&workspace, &mut steps);
         }
     }
     Ok(ExitCode::SUCCESS)

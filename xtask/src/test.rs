@@ -24,6 +24,7 @@ pub(crate) fn run(
     build::portal(workspace, steps, &toolchain)?;
     build::with_tests(workspace, steps)?;
     build::guests(workspace, steps)?;
+    tools::vm::prepare(workspace, steps);
 
     let prepare = |command: &mut Command| {
         build::environment(command, &nats);

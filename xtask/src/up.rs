@@ -12,6 +12,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     let toolchain = tools::wasm(steps)?;
     build::portal(workspace, steps, &toolchain)?;
     let program = build::binary(workspace, steps)?;
+    tools::vm::prepare(workspace, steps);
     say(steps.summary().trim_end());
     let mut up = Command::new(&program);
     up.arg("up").args(args);

@@ -19,4 +19,4 @@ mod versions;
 
 pub(crate) use self::door::Door;
 pub(crate) use self::start::start;
-pub use self::tools::missing;
+pub use self::tools::{fetch, missing, missing_in};

@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use images::Architecture;
+use images::bases::Shelf;
+use protocol::Base;
+
+use super::convert::base_id;
 use crate::config::Config;
 
 const QEMU: &str = "qemu-system-x86_64";
@@ -10,6 +15,29 @@ const QEMU: &str = "qemu-system-x86_64";
 #[must_use]
 pub fn missing(config: &Config) -> Option<String> {
     Tools::find(config).err()
+}
+
+/// The same of a folder of parts.
+#[must_use]
+pub fn missing_in(folder: &Path) -> Option<String> {
+    Tools::find_in(folder, None, None).err()
+}
+
+/// Fetches the guests' kernel and makes bases, where they are not in the folder yet. Takes minutes the first time;
+/// `say` hears of each step.
+///
+/// # Errors
+/// What the machine lacks.
+pub fn fetch(folder: &Path, bases: &[Base], say: &dyn Fn(&str)) -> Result<(), String> {
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    say("the guests' kernel");
+    microvm::fetch::kernel(folder).map_err(|error| error.to_string())?;
+    let shelf = Shelf::new(folder.join("bases"));
+    for base in bases {
+        say(&format!("the base {}", base.as_str()));
+        images::bases::build(base_id(*base), Architecture::HOST, &shelf).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// Everything that is needed, found.
@@ -31,12 +59,16 @@ impl Tools {
             return Err("offered on Linux on x86-64 only".to_owned());
         }
         let folder = config.vm_tools.as_deref().ok_or("--vm-tools names no folder")?;
-        let qemu = match &config.vm_qemu {
+        Self::find_in(folder, config.vm_qemu.as_ref(), config.vm_kernel.as_ref())
+    }
+
+    fn find_in(folder: &Path, qemu: Option<&PathBuf>, kernel: Option<&PathBuf>) -> Result<Self, String> {
+        let qemu = match qemu {
             Some(named) => Some(named.clone()).filter(|path| path.is_file()),
             None => in_path(QEMU),
         };
         let qemu = qemu.ok_or_else(|| format!("{QEMU} is not there: apt-get install qemu-system-x86"))?;
-        let kernel = config.vm_kernel.clone().unwrap_or_else(|| folder.join("kernel"));
+        let kernel = kernel.cloned().unwrap_or_else(|| folder.join("kernel"));
         let agent = folder.join("guest-agent");
         needed(&kernel, "the guests' kernel")?;
         needed(&agent, "the guest agent")?;
