@@ -103,7 +103,8 @@ async fn what_is_used_is_recorded() {
     let paused = template.restore(Some(&bench.disk)).await.unwrap();
     let (output, _, ended) = run(paused, command(&["burn", "1000", "200"])).await;
     let usage = ended.usage.unwrap();
-    let own_us: u64 = output.split_ascii_whitespace().nth(2).unwrap().parse().unwrap();
+    let own = output.lines().find_map(|line| line.strip_prefix("used ")?.strip_suffix(" us")).unwrap();
+    let own_us: u64 = own.parse().unwrap();
     assert!(own_us >= 1_900_000, "{output}");
     assert!(usage.cpu_us.abs_diff(own_us) * 10 <= own_us, "{usage:?} beside {own_us} us");
     let mib = usage.memory_peak_bytes >> 20;
