@@ -30,6 +30,7 @@ fn main() {
         "fill" => fill(),
         "burn" => burn(number()),
         "spit" => spit(number()),
+        "panic" => drop(std::fs::write("/proc/sysrq-trigger", "c")),
         "escape" => escape(),
         "serve" => serve(),
         "seconds" => println!("{:?}", Instant::now()),
@@ -121,18 +122,14 @@ fn fill() {
     println!("wrote {written} MiB, then {error}");
 }
 
-/// Two threads compute, each for that many milliseconds of its own CPU time; says what the process has used.
+/// Two threads compute, each for that many milliseconds of its own CPU time, and memory is touched; says what the
+/// process has used by its own clock.
 fn burn(ms: u64) {
     let threads: Vec<_> = (0..2).map(|_| std::thread::spawn(move || spin(Duration::from_millis(ms)))).collect();
     threads.into_iter().for_each(|thread| drop(thread.join()));
     memory(arguments_mib());
-    let own = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks: u64 = stat
-        .rsplit_once(')')
-        .map(|(_, rest)| rest.split_ascii_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum())
-        .unwrap_or(0);
-    println!("ticks {ticks} schedstat {}", own.trim());
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    println!("used {} us", used.tv_sec * 1_000_000 + used.tv_nsec / 1000);
 }
 
 fn arguments_mib() -> u64 {
@@ -141,8 +138,8 @@ fn arguments_mib() -> u64 {
 
 fn spin(cpu: Duration) {
     let used = || {
-        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-        Duration::from_nanos(text.split_ascii_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(0))
+        let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(u64::try_from(used.tv_sec).unwrap_or(0), u32::try_from(used.tv_nsec).unwrap_or(0))
     };
     let start = used();
     let mut state = 1_u64;

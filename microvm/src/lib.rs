@@ -37,6 +37,7 @@ pub use error::Error;
 pub use guest_agent::wire::{Contract, Usage};
 pub use host::{Host, Limits};
 pub use link::GuestStream;
+pub use monitor::MachineEvent;
 pub use pool::{Pool, PoolConfig};
 pub use run::{End, Ended, Run, Workload};
 pub use template::{Paused, Template};

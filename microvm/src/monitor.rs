@@ -17,7 +17,7 @@ use crate::error::Error;
 
 /// What the monitor tells unasked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MachineEvent {
+pub enum MachineEvent {
     /// The guest's kernel gave up.
     Panicked,
     /// The guest turned itself off or wanted to start again.
@@ -29,7 +29,8 @@ pub(crate) enum MachineEvent {
 /// Sends commands.
 pub(crate) struct Monitor {
     service: Arc<QapiService<QmpStreamTokio<WriteHalf<UnixStream>>>>,
-    pub(crate) events: mpsc::Receiver<MachineEvent>,
+    /// Until somebody takes it.
+    pub(crate) events: Option<mpsc::Receiver<MachineEvent>>,
 }
 
 impl Monitor {
@@ -50,7 +51,7 @@ impl Monitor {
                 }
             }
         });
-        Ok(Self { service: Arc::new(service), events })
+        Ok(Self { service: Arc::new(service), events: Some(events) })
     }
 
     /// Runs a command.

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::life::Step;
 use crate::link::{Control, GuestStream, Link};
 use crate::machine::Machine;
+use crate::monitor::MachineEvent;
 use crate::sys;
 
 /// What runs in a guest.
@@ -81,6 +82,8 @@ pub struct Run {
     /// A server's stdout.
     pub stdout: Option<GuestStream>,
     pub stderr: GuestStream,
+    /// What QEMU tells: for logs; the truth is in the end.
+    pub events: Option<mpsc::Receiver<MachineEvent>>,
     pid: u32,
     link: Link,
     orders: mpsc::Sender<Order>,
@@ -95,7 +98,7 @@ enum Order {
 
 impl Run {
     pub(crate) async fn start(
-        machine: Machine,
+        mut machine: Machine,
         mount: Option<Mount>,
         workload: Workload,
         within: Duration,
@@ -104,6 +107,7 @@ impl Run {
         let command = workload.contract == Contract::Command;
         let (stdio, stdout) = if command { (Some(link.stdio()), None) } else { (None, Some(link.stdout())) };
         let stderr = link.stderr();
+        let events = machine.monitor.events.take();
         let pid = machine.process.pid;
         let mut frames: Vec<ToGuest> = mount.into_iter().map(ToGuest::Mount).collect();
         frames.push(ToGuest::Start(Box::new(start_of(workload))));
@@ -118,7 +122,7 @@ impl Run {
             let end = driver.run().await;
             now_ended.send_replace(Some(end));
         });
-        Ok(Self { stdio, stdout, stderr, pid, link, orders, listening, ended })
+        Ok(Self { stdio, stdout, stderr, events, pid, link, orders, listening, ended })
     }
 
     /// A connection to the server inside, once it listens; none when it ended or has too many.

@@ -104,6 +104,8 @@ impl Stream {
                 if self.fin || self.pending.len() - self.written + bytes.len() > window() {
                     return false;
                 }
+                self.pending.drain(..self.written);
+                self.written = 0;
                 self.pending.extend_from_slice(&bytes);
                 self.fin = fin;
                 self.write(port).is_ok()

@@ -2,14 +2,15 @@
 //! the program: a clone then neither forks nor moves a process between cgroups, which costs a restored guest most.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 
 use guest_agent::wire::{End, HEADER_BYTES, Header, Start, ToGuest};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, chdir, chroot, setrlimit};
-use rustix::thread::{set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid};
 
 use super::group::Group;
 
@@ -43,10 +44,14 @@ impl Waiting {
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => {
-                drop((orders, stdin, stdout, stderr, failure));
-                let error = become_program(&group, root, theirs_orders, [theirs_stdin, theirs_stdout, theirs_stderr]);
-                let number = error.raw_os_error().unwrap_or(0).to_ne_bytes();
-                let _ = std::fs::File::from(theirs_failure).write_all(&number);
+                let theirs = [theirs_stdin, theirs_stdout, theirs_stderr, theirs_orders, theirs_failure];
+                let (failure, error) = match confine(&group, theirs) {
+                    Ok((orders, failure)) => (Some(failure), become_program(root, orders)),
+                    Err(error) => (None, error),
+                };
+                if let Some(mut failure) = failure {
+                    let _ = failure.write_all(&error.raw_os_error().unwrap_or(0).to_ne_bytes());
+                }
                 std::process::exit(127);
             }
             pid => {
@@ -61,7 +66,7 @@ impl Waiting {
         self.group.limit(start.memory_bytes, start.pids_max)?;
         let mut order = Vec::new();
         ToGuest::Start(Box::new(start)).encode(&mut order);
-        std::fs::File::from(self.orders).write_all(&order)?;
+        File::from(self.orders).write_all(&order)?;
         Ok((self.program, self.group))
     }
 }
@@ -96,20 +101,17 @@ fn pipe(ours: Ours) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Returns only the reason why it could not.
-fn become_program(group: &Group, root: &str, orders: OwnedFd, stdio: [OwnedFd; 3]) -> io::Error {
-    match confine(group, stdio).and_then(|()| wait_for_orders(orders)).and_then(|start| exec(root, &start)) {
+fn become_program(root: &str, orders: File) -> io::Error {
+    match wait_for_orders(orders).and_then(|start| exec(root, &start)) {
         Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
-/// In the template.
-fn confine(group: &Group, [stdin, stdout, stderr]: [OwnedFd; 3]) -> io::Result<()> {
+/// In the template. What is left are the pipes: orders and failure are returned.
+fn confine(group: &Group, theirs: [OwnedFd; 5]) -> io::Result<(File, File)> {
     group.join()?;
     std::fs::write("/proc/self/oom_score_adj", "0")?;
-    rustix::stdio::dup2_stdin(stdin)?;
-    rustix::stdio::dup2_stdout(stdout)?;
-    rustix::stdio::dup2_stderr(stderr)?;
     // A session of its own: no signal of it reaches the agent.
     rustix::process::setsid()?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -117,7 +119,27 @@ fn confine(group: &Group, [stdin, stdout, stderr]: [OwnedFd; 3]) -> io::Result<(
     set_thread_groups(&[])?;
     set_no_new_privs(true)?;
     default_sigpipe();
-    Ok(())
+    keep_only(theirs)
+}
+
+/// Gives the five pipes the first five numbers, and closes everything else: one process's copy of another's pipe would
+/// keep it from ending.
+#[allow(unsafe_code, reason = "no safe call closes what other values own; this process keeps none of them")]
+fn keep_only(theirs: [OwnedFd; 5]) -> io::Result<(File, File)> {
+    // Out of the way of the five numbers first.
+    let theirs = theirs.map(|pipe| rustix::io::fcntl_dupfd_cloexec(&pipe, 64));
+    for (number, pipe) in (0..).zip(theirs) {
+        let flags = if number < 3 { 0 } else { libc::O_CLOEXEC };
+        // SAFETY: whatever had that number is not used in this process any more.
+        if unsafe { libc::dup3(pipe?.into_raw_fd(), number, flags) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    // SAFETY: as above; the two that are returned are owned by nothing else.
+    unsafe {
+        libc::close_range(5, libc::c_uint::MAX, 0);
+        Ok((File::from_raw_fd(3), File::from_raw_fd(4)))
+    }
 }
 
 /// The agent ignores it, which a program would inherit.
@@ -127,8 +149,7 @@ fn default_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
-fn wait_for_orders(orders: OwnedFd) -> io::Result<Start> {
-    let mut orders = std::fs::File::from(orders);
+fn wait_for_orders(mut orders: File) -> io::Result<Start> {
     let mut header = [0; HEADER_BYTES];
     orders.read_exact(&mut header)?;
     let header = Header::decode(&header).map_err(io::Error::other)?;
@@ -149,8 +170,10 @@ fn exec(root: &str, start: &Start) -> io::Result<std::convert::Infallible> {
         chdir("/")?;
     }
     set_thread_gid(Gid::from_raw(start.gid))?;
-    // With the last root identity all capabilities go.
     set_thread_uid(Uid::from_raw(start.uid))?;
+    // They have gone with the identity, unless that is root's.
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     let argv = strings(&start.argv)?;
     let env = strings(&start.env)?;
     let (argv_pointers, env_pointers) = (pointers(&argv), pointers(&env));

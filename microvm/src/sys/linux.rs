@@ -117,3 +117,36 @@ pub(crate) fn allow_all(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::{counter_khz, memory_file, reopen, seal, start_time};
+
+    #[test]
+    fn sealed_memory_cannot_be_changed_by_anybody() {
+        let file = memory_file("test", 4096).unwrap();
+        (&file).write_all(b"template").unwrap();
+        seal(&file).unwrap();
+        assert!((&file).write_all(b"x").is_err());
+        assert!(file.set_len(0).is_err());
+        let again = std::fs::File::from(reopen(&file).unwrap());
+        let mut start = [0; 8];
+        std::os::unix::fs::FileExt::read_exact_at(&again, &mut start, 0).unwrap();
+        assert_eq!(&start, b"template");
+    }
+
+    #[test]
+    fn a_process_is_named_by_its_start() {
+        let own = start_time(std::process::id()).unwrap();
+        assert!(own > start_time(1).unwrap());
+        assert_eq!(start_time(u32::MAX), None);
+    }
+
+    #[test]
+    fn the_counter_counts() {
+        let khz = counter_khz();
+        assert!((500_000..10_000_000).contains(&khz), "{khz}");
+    }
+}

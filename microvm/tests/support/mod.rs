@@ -64,7 +64,7 @@ pub fn config(work: &Path) -> Config {
 }
 
 /// Which accelerator works is found out once for all tests of this machine.
-fn share_the_probe(work: &Path) {
+pub fn share_the_probe(work: &Path) {
     let shared = shared_probe();
     std::fs::create_dir_all(work).unwrap();
     if shared.is_file() {
