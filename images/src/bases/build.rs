@@ -14,7 +14,7 @@ use super::python;
 use super::recipe::{self, Recipe};
 use super::{Base, BaseId, Shelf};
 use crate::error::Error;
-use crate::image::{Architecture, Dropped};
+use crate::image::{Architecture, Dropped, User};
 use crate::layer::{self, Ground, Rules};
 use crate::limits::{Gauge, Limits, Stop};
 use crate::source::{Blob, Store, Stores};
@@ -139,8 +139,8 @@ fn assemble(
         }
     }
     for (path, mode) in recipe::FOLDERS {
-        let owner = if path.starts_with("home/") { recipe::FUNCTION_ID } else { 0 };
-        tree.put_folder(path.as_bytes(), Meta { mode, uid: owner, gid: owner, mtime: 0 })?;
+        let User { uid, gid } = if path.starts_with("home/") { User::FUNCTION } else { User { uid: 0, gid: 0 } };
+        tree.put_folder(path.as_bytes(), Meta { mode, uid, gid, mtime: 0 })?;
     }
     if let Some(folders) = &recipe.python {
         let scratch = tempfile::tempdir_in(shelf.folder())?;
