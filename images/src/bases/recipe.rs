@@ -79,8 +79,8 @@ pub(super) struct Recipe {
     pub(super) links: Vec<(String, String)>,
     pub(super) files: Vec<(&'static str, String)>,
     pub(super) env: Vec<(String, String)>,
-    /// Folders whose Python sources are compiled.
-    pub(super) python: Option<Vec<&'static str>>,
+    /// Whether there are Python sources to compile.
+    pub(super) python: bool,
 }
 
 /// The recipe of a base.
@@ -95,7 +95,7 @@ pub(super) fn of(base: BaseId, architecture: Architecture) -> Recipe {
         ],
         files: files(),
         env: vec![variable("HOME", "/home/function"), variable("LANG", "C.UTF-8")],
-        python: None,
+        python: false,
     };
     if base == BaseId::Python {
         recipe.packages.extend(PYTHON);
@@ -106,7 +106,7 @@ pub(super) fn of(base: BaseId, architecture: Architecture) -> Recipe {
         // The root is read-only, and all that is on it is compiled already.
         recipe.env.push(variable("PYTHONDONTWRITEBYTECODE", "1"));
         recipe.env.push(variable("PYTHONUNBUFFERED", "1"));
-        recipe.python = Some(vec!["usr/lib/python3.11", "usr/lib/python3"]);
+        recipe.python = true;
     }
     recipe
 }

@@ -146,6 +146,19 @@ fn the_same_lock_gives_the_same_bytes() {
 }
 
 #[test]
+fn a_version_that_is_gone_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let architecture = Architecture::HOST;
+    let lock = folder.path().join(format!("shell-{architecture}.lock"));
+    let text = format!("# shell for {architecture}, recipe 1\nbash 0.1-never sha256:00\n");
+    std::fs::write(&lock, text).unwrap();
+    match bases::build(BaseId::Shell, architecture, &Shelf::new(folder.path())) {
+        Err(BuildError::Gone { lock: named, .. }) => assert_eq!(named, lock),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_script_is_a_small_image_above_its_base() {
     let Some(shelf) = shelf() else { return };
     let bench = bench(shelf);

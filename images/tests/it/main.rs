@@ -12,3 +12,4 @@ mod layers;
 mod limits;
 mod look;
 mod singles;
+mod skopeo;
