@@ -14,10 +14,11 @@ const SUBJECT: &str = concat!("cc.", "node");
 const SUBJECTS_FILE: &str = "fabric/src/subjects.rs";
 
 /// Which of our crates a crate may need. A new arrow is a commit of its own, with its reason.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("protocol", &[]),
     ("componentize", &[]),
     ("fabric", &["protocol"]),
+    ("images", &["protocol"]),
     ("scheduler", &["protocol"]),
     ("store", &["protocol", "fabric"]),
     ("gateway", &["protocol", "fabric", "scheduler", "store"]),
