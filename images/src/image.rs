@@ -81,6 +81,11 @@ pub struct User {
     pub gid: u32,
 }
 
+impl User {
+    /// Whom our bases know as `function`: the one to be where an image names nobody.
+    pub const FUNCTION: Self = Self { uid: 1000, gid: 1000 };
+}
+
 /// What to start in a root file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageConfig {

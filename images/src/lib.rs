@@ -15,6 +15,8 @@
 //! Nothing of an archive is ever written to the host by name: the tree lives in memory, contents in files without a
 //! name. All of it blocks; run it where blocking is allowed, and cancel it with [`Stop`].
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
 mod archive;
 pub mod bases;
 mod convert;

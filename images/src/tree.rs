@@ -155,7 +155,7 @@ impl<'a> Tree<'a> {
         let Some((parent, name)) = self.existing_parent_of(path)? else { return Ok(()) };
         let Some(link) = self.child(parent, &name) else { return Ok(()) };
         if link.layer < self.layer {
-            self.children_mut(parent).remove(&name);
+            self.children_mut(parent).and_then(|children| children.remove(&name));
         } else {
             self.empty(link.node);
         }
@@ -188,7 +188,9 @@ impl<'a> Tree<'a> {
 
     fn link(&mut self, parent: NodeId, name: Name, node: NodeId) {
         let layer = self.layer;
-        self.children_mut(parent).insert(name, Link { node, layer });
+        if let Some(children) = self.children_mut(parent) {
+            children.insert(name, Link { node, layer });
+        }
     }
 
     /// What this layer has not said itself.
@@ -196,7 +198,7 @@ impl<'a> Tree<'a> {
         let layer = self.layer;
         let mut folders = vec![folder];
         while let Some(folder) = folders.pop() {
-            let Body::Directory(children) = &mut self.nodes[folder.0].body else { continue };
+            let Some(children) = self.children_mut(folder) else { continue };
             children.retain(|_, link| link.layer >= layer);
             folders.extend(children.values().map(|link| link.node));
         }
@@ -209,22 +211,17 @@ impl<'a> Tree<'a> {
         }
     }
 
-    fn children(&self, folder: NodeId) -> Vec<(&Name, Link)> {
+    fn children(&self, folder: NodeId) -> Children<'_> {
         match &self.node(folder).body {
             Body::Directory(children) => children.iter().rev().map(|(name, link)| (name, *link)).collect(),
             _ => Vec::new(),
         }
     }
 
-    /// Only ever called with folders; a map that nobody sees would be harmless.
-    fn children_mut(&mut self, folder: NodeId) -> &mut BTreeMap<Name, Link> {
-        let node = &mut self.nodes[folder.0];
-        if !matches!(node.body, Body::Directory(_)) {
-            node.body = Body::Directory(BTreeMap::new());
-        }
-        match &mut node.body {
-            Body::Directory(children) => children,
-            _ => unreachable!("it was made a folder above"),
+    fn children_mut(&mut self, folder: NodeId) -> Option<&mut BTreeMap<Name, Link>> {
+        match &mut self.nodes[folder.0].body {
+            Body::Directory(children) => Some(children),
+            Body::File(_) | Body::Symlink(_) => None,
         }
     }
 
@@ -237,12 +234,15 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// What a folder holds, the last name first.
+type Children<'t> = Vec<(&'t Name, Link)>;
+
 /// Goes through a tree, each folder in the order of its names.
 pub(crate) struct Walk<'t, 'a> {
     tree: &'t Tree<'a>,
     from_layer: u32,
     /// Folders that are open: their path, and what is left in them, the next one last.
-    open: Vec<(Vec<u8>, Vec<(&'t Name, Link)>)>,
+    open: Vec<(Vec<u8>, Children<'t>)>,
 }
 
 impl<'t> Iterator for Walk<'t, '_> {

@@ -58,7 +58,7 @@ const USAGE: Usage = Usage { cpu_us: 1, memory_peak_bytes: 2, rss_peak_bytes: 3,
 
 #[test]
 fn frames_to_the_guest_have_these_bytes() {
-    let mount = ToGuest::Mount(Mount { overlay_bytes: 258, warm: vec![b"a".to_vec()] });
+    let mount = ToGuest::Mount(Mount { overlay_bytes: 258, warm: vec![b"a".to_vec()], based: true });
     let entropy = "e7".repeat(64);
     let start_golden = format!(
         "8b0000000400000000000000\
@@ -68,7 +68,7 @@ fn frames_to_the_guest_have_these_bytes() {
          0100000003000000413d62"
     );
     let golden = [
-        (mount, "1100000002000000000000000201000000000000010000000100000061"),
+        (mount, "120000000200000000000000020100000000000001000000010000006101"),
         (ToGuest::Start(Box::new(start())), start_golden.as_str()),
         (ToGuest::Open(17), "000000000700000011000000"),
         (ToGuest::Stream(1, Piece::Data { bytes: b"hi".to_vec(), fin: true }), "0200000008010000010000006869"),

@@ -28,7 +28,14 @@ pub(super) fn resolve(packages: &[&str], architecture: Architecture) -> Result<V
     let mut apt = Command::new("apt-get");
     apt.args(APT_OPTIONS).args(["--simulate", "install"]);
     apt.args(packages.iter().map(|package| format!("{package}:{architecture}")));
-    let text = output(&mut apt)?;
+    let text = match output(&mut apt) {
+        Ok(text) => text,
+        Err(error) => {
+            // A fresh machine has no lists yet. Who may not fetch them is told what apt said first.
+            output(Command::new("apt-get").args(["-qq", "update"])).map_err(|_| error)?;
+            output(&mut apt)?
+        }
+    };
     let resolved: Vec<Package> = text.lines().filter_map(resolved).collect();
     if resolved.is_empty() {
         return Err(BuildError::tool("apt-get", "it resolved no packages"));

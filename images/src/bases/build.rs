@@ -14,7 +14,7 @@ use super::python;
 use super::recipe::{self, Recipe};
 use super::{Base, BaseId, Shelf};
 use crate::error::Error;
-use crate::image::{Architecture, Dropped};
+use crate::image::{Architecture, Dropped, User};
 use crate::layer::{self, Ground, Rules};
 use crate::limits::{Gauge, Limits, Stop};
 use crate::source::{Blob, Store, Stores};
@@ -44,6 +44,14 @@ pub enum BuildError {
         expected: String,
         /// What was fetched.
         found: String,
+    },
+    /// A version of the lock file is not to be had any more: Debian keeps the newest alone.
+    #[error("packages of {lock} cannot be fetched: {detail}; without that file, today's versions are taken")]
+    Gone {
+        /// The lock file.
+        lock: PathBuf,
+        /// What apt said.
+        detail: String,
     },
     /// The packages make no image.
     #[error("the base cannot be put together: {0}")]
@@ -80,13 +88,17 @@ pub fn build(id: BaseId, architecture: Architecture, shelf: &Shelf) -> Result<Ba
     let title = format!("{id} for {architecture}, recipe {}", recipe::RECIPE);
     let lock = shelf.file(id, architecture, "lock");
     let known = fs::read_to_string(&lock).ok().and_then(|text| apt::read_lock(&text, &title));
+    let is_locked = known.is_some();
     let mut packages = match known {
         Some(packages) => packages,
         None => apt::resolve(&recipe.packages, architecture)?,
     };
     packages.retain(|package| !recipe::is_left_out(&package.name));
     packages.sort_by(|one, other| one.name.cmp(&other.name));
-    let files = fetch(&mut packages, architecture, &packages_folder)?;
+    let files = fetch(&mut packages, architecture, &packages_folder).map_err(|error| match error {
+        BuildError::Tool { detail, .. } if is_locked => BuildError::Gone { lock: lock.clone(), detail },
+        other => other,
+    })?;
     let base = assemble(id, architecture, shelf, &recipe, &files)?;
     write_whole(&lock, &apt::lock_text(&packages, &title))?;
     write_whole(&shelf.description(id, architecture), &serde_json::to_string(&base).map_err(io::Error::from)?)?;
@@ -139,12 +151,12 @@ fn assemble(
         }
     }
     for (path, mode) in recipe::FOLDERS {
-        let owner = if path.starts_with("home/") { recipe::FUNCTION_ID } else { 0 };
-        tree.put_folder(path.as_bytes(), Meta { mode, uid: owner, gid: owner, mtime: 0 })?;
+        let User { uid, gid } = if path.starts_with("home/") { User::FUNCTION } else { User { uid: 0, gid: 0 } };
+        tree.put_folder(path.as_bytes(), Meta { mode, uid, gid, mtime: 0 })?;
     }
-    if let Some(folders) = &recipe.python {
+    if recipe.python {
         let scratch = tempfile::tempdir_in(shelf.folder())?;
-        for (path, bytes) in python::compile(packages, folders, architecture, scratch.path())? {
+        for (path, bytes) in python::compile(packages, architecture, scratch.path())? {
             put_file(&mut tree, &path, &bytes)?;
         }
     }

@@ -17,7 +17,6 @@ const COMPILE: [&str; 9] = ["-B", "-S", "-s", "-m", "compileall", "-q", "-f", "-
 /// Paths and contents of all compiled files, in order. None for another machine's base: its interpreter cannot run.
 pub(super) fn compile(
     packages: &[PathBuf],
-    folders: &[&str],
     architecture: Architecture,
     scratch: &Path,
 ) -> Result<Vec<(String, Vec<u8>)>, BuildError> {
@@ -37,22 +36,36 @@ pub(super) fn compile(
         Architecture::Arm64 => "ld-linux-aarch64.so.1",
     };
     let mut python = Command::new(libraries[0].join(loader));
-    python.arg("--library-path").arg(path).arg(scratch.join("usr/bin/python3.11")).args(COMPILE);
+    python.arg("--library-path").arg(path).arg(scratch.join("usr/bin/python3")).args(COMPILE);
     python.arg("-s").arg(scratch).args(["-p", "/"]);
-    python.args(folders.iter().map(|folder| scratch.join(folder)));
+    let folders = source_folders(scratch)?;
+    python.args(&folders);
     // The order of hashes shows in bytecode.
     python.env_clear().env("PYTHONHOME", scratch.join("usr")).env("PYTHONHASHSEED", "0").env("LANG", "C.UTF-8");
     // What is no valid Python (templates, sources of version 2) is told and passed over.
     drop(output(&mut python));
     let mut compiled = Vec::new();
-    for folder in folders {
-        collect(scratch, &scratch.join(folder), &mut compiled)?;
+    for folder in &folders {
+        collect(scratch, folder, &mut compiled)?;
     }
     if compiled.is_empty() {
         return Err(BuildError::tool("python3", "it compiled nothing"));
     }
     compiled.sort();
     Ok(compiled)
+}
+
+/// `python3` and `python3.x`, in order.
+fn source_folders(scratch: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(scratch.join("usr/lib"))? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("python3") {
+            folders.push(entry.path());
+        }
+    }
+    folders.sort();
+    Ok(folders)
 }
 
 fn collect(root: &Path, folder: &Path, into: &mut Vec<(String, Vec<u8>)>) -> Result<(), BuildError> {

@@ -1,13 +1,10 @@
 //! What each base is made of: packages, and what their scripts would have written on a machine that installs them.
 
 use super::BaseId;
-use crate::image::Architecture;
+use crate::image::{Architecture, User};
 
 /// Raised when a recipe changes: bases of an older one are made anew.
 pub(super) const RECIPE: u32 = 1;
-
-/// The user that functions run as, unless their image says another.
-pub(super) const FUNCTION_ID: u32 = 1000;
 
 const SHELL: [&str; 14] = [
     "base-files",
@@ -82,8 +79,8 @@ pub(super) struct Recipe {
     pub(super) links: Vec<(String, String)>,
     pub(super) files: Vec<(&'static str, String)>,
     pub(super) env: Vec<(String, String)>,
-    /// Folders whose Python sources are compiled.
-    pub(super) python: Option<Vec<&'static str>>,
+    /// Whether there are Python sources to compile.
+    pub(super) python: bool,
 }
 
 /// The recipe of a base.
@@ -98,7 +95,7 @@ pub(super) fn of(base: BaseId, architecture: Architecture) -> Recipe {
         ],
         files: files(),
         env: vec![variable("HOME", "/home/function"), variable("LANG", "C.UTF-8")],
-        python: None,
+        python: false,
     };
     if base == BaseId::Python {
         recipe.packages.extend(PYTHON);
@@ -109,7 +106,7 @@ pub(super) fn of(base: BaseId, architecture: Architecture) -> Recipe {
         // The root is read-only, and all that is on it is compiled already.
         recipe.env.push(variable("PYTHONDONTWRITEBYTECODE", "1"));
         recipe.env.push(variable("PYTHONUNBUFFERED", "1"));
-        recipe.python = Some(vec!["usr/lib/python3.11", "usr/lib/python3"]);
+        recipe.python = true;
     }
     recipe
 }
@@ -131,16 +128,16 @@ pub(super) fn keeps(path: &[u8]) -> bool {
 }
 
 fn files() -> Vec<(&'static str, String)> {
-    let id = FUNCTION_ID;
+    let User { uid, gid } = User::FUNCTION;
     vec![
         (
             "etc/passwd",
             format!(
                 "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n\
-                 function:x:{id}:{id}:function:/home/function:/bin/sh\n"
+                 function:x:{uid}:{gid}:function:/home/function:/bin/sh\n"
             ),
         ),
-        ("etc/group", format!("root:x:0:\nnogroup:x:65534:\nfunction:x:{id}:\n")),
+        ("etc/group", format!("root:x:0:\nnogroup:x:65534:\nfunction:x:{gid}:\n")),
         ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n".to_owned()),
         ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
         ("etc/ld.so.conf", "include /etc/ld.so.conf.d/*.conf\n".to_owned()),

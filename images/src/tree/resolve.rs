@@ -14,6 +14,9 @@ pub(crate) struct Found<'t> {
     pub(crate) node: &'t Node,
 }
 
+/// The folders of a name, and its last part.
+type Split = (Vec<Vec<u8>>, Vec<u8>);
+
 /// Parts of a path still to go, the next one last.
 struct Way {
     parts: Vec<Vec<u8>>,
@@ -141,7 +144,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The parts of a name of an archive; a `..` in it is refused. None is the root.
-    fn split(&self, path: &[u8]) -> Result<Option<(Vec<Vec<u8>>, Vec<u8>)>, Error> {
+    fn split(&self, path: &[u8]) -> Result<Option<Split>, Error> {
         let limit = self.gauge.limits.path;
         let part_too_long = |part: &Vec<u8>| part.len() > NAME_BYTES_MAX;
         if path.len() > limit {

@@ -1,6 +1,8 @@
 //! Images from real archives, made here without any container tool, and looked at with the kernel's and squashfs'
 //! own eyes.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 mod archives;
 mod bad;
 mod bases;
@@ -10,3 +12,4 @@ mod layers;
 mod limits;
 mod look;
 mod singles;
+mod skopeo;
