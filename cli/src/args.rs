@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use protocol::{Base, Kind, LaneChoice, PlacementClass};
 use protocol::api::{AccountKind, Role};
 use protocol::route::{Scope, Share};
+use protocol::{Base, Kind, LaneChoice, PlacementClass};
 
 /// Run functions on other people's spare machines, and lend yours.
 #[derive(Debug, Parser)]

@@ -168,8 +168,11 @@ fn spit(mib: u64) {
 /// Everything here must fail.
 fn escape() {
     let mut open = Vec::new();
-    for path in ["/dev/vport0p1", "/dev/vda", "/dev/mem", "/dev/ttyS0", "/proc/1/environ", "/sys/fs/cgroup/workload/pids.max"] {
-        if std::fs::OpenOptions::new().write(true).open(path).is_ok() || std::fs::read(path).is_ok_and(|read| !read.is_empty())
+    for path in
+        ["/dev/vport0p1", "/dev/vda", "/dev/mem", "/dev/ttyS0", "/proc/1/environ", "/sys/fs/cgroup/workload/pids.max"]
+    {
+        if std::fs::OpenOptions::new().write(true).open(path).is_ok()
+            || std::fs::read(path).is_ok_and(|read| !read.is_empty())
         {
             open.push(path);
         }

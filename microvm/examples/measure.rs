@@ -119,7 +119,9 @@ async fn private_memory(host: &Host, template: &Template, clones: usize) -> (f64
         run.stop().await;
         assert_eq!(run.ended().await.end, End::Stopped);
     }
-    let each = |total: u64| f64::from(u32::try_from(total / 1024).unwrap()) / 1024.0 / f64::from(u32::try_from(clones).unwrap());
+    let each = |total: u64| {
+        f64::from(u32::try_from(total / 1024).unwrap()) / 1024.0 / f64::from(u32::try_from(clones).unwrap())
+    };
     (each(total), each(waiting))
 }
 

@@ -63,7 +63,8 @@ impl Host {
         };
         let spawner = Spawner::new()?;
         let counter_khz = sys::counter_khz();
-        let inner = Arc::new(Inner { config, spawner, kernel, initramfs, counter_khz, cgroups, nothing: Disk::empty()? });
+        let inner =
+            Arc::new(Inner { config, spawner, kernel, initramfs, counter_khz, cgroups, nothing: Disk::empty()? });
         let limits = Limits { own_identity: sys::is_root(), cgroup, orphans_killed };
         let speed = accelerator::find(&inner).await?;
         Ok(Self { inner, limits, speed })
@@ -98,7 +99,8 @@ impl Host {
         warm: &[String],
     ) -> Result<Template, Error> {
         let warm = warm.iter().map(|path| path.clone().into_bytes()).collect();
-        let preparation = Preparation { disk: disk.clone(), mount: Mount { overlay_bytes, warm, based: disk.base.is_some() } };
+        let preparation =
+            Preparation { disk: disk.clone(), mount: Mount { overlay_bytes, warm, based: disk.base.is_some() } };
         Template::boot(&self.inner, shape, self.speed.accelerator, BOOT_WITHIN, Some(preparation)).await
     }
 

@@ -62,7 +62,8 @@ impl Machine {
     /// Takes a step in its life.
     pub(crate) fn step(&mut self, step: Step) -> Result<(), Error> {
         let before = self.life;
-        self.life = before.after(step).ok_or_else(|| Error::Qemu(format!("{step:?} makes no sense when {before:?}")))?;
+        self.life =
+            before.after(step).ok_or_else(|| Error::Qemu(format!("{step:?} makes no sense when {before:?}")))?;
         tracing::trace!(pid = self.process.pid, ?before, after = ?self.life, "a machine goes on");
         Ok(())
     }

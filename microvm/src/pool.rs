@@ -30,7 +30,14 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(template: Arc<Template>, disk: Option<Disk>, contract: Contract, config: PoolConfig) -> Self {
-        Self { template, disk, contract, config, ready: Mutex::new(VecDeque::new()), filling: tokio::sync::Mutex::new(()) }
+        Self {
+            template,
+            disk,
+            contract,
+            config,
+            ready: Mutex::new(VecDeque::new()),
+            filling: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// How many may wait: as many as asked for and as the budget holds.

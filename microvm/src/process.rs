@@ -102,7 +102,8 @@ impl Spawner {
         let folder = Folder(folder);
         let (monitor, monitor_theirs) = pair()?;
         let (agent, agent_theirs) = pair()?;
-        let own = [(monitor_theirs, super::command_line::fds::MONITOR), (agent_theirs, super::command_line::fds::AGENT)];
+        let own =
+            [(monitor_theirs, super::command_line::fds::MONITOR), (agent_theirs, super::command_line::fds::AGENT)];
         let mut command = Command::new(&config.qemu);
         command.args(spec.arguments).current_dir(&folder.0).env_clear().kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -117,8 +117,7 @@ impl Template {
             others: vec![(state, fds::STATE)],
         };
         let (spawner, config) = (&self.host.spawner, &self.host.config);
-        let mut machine =
-            Machine::spawn(spawner, config, self.shape, self.accelerator, Purpose::Clone, files).await?;
+        let mut machine = Machine::spawn(spawner, config, self.shape, self.accelerator, Purpose::Clone, files).await?;
         if let Some(cgroups) = &self.host.cgroups {
             let cgroup = cgroups.add(machine.process.pid, self.shape).map_err(Error::io("a machine's cgroup"))?;
             machine.cgroup = Some(cgroup);
@@ -144,7 +143,11 @@ impl Paused {
     /// Lets it go on with a workload.
     pub async fn start(mut self, workload: Workload, within: Duration) -> Result<Run, Error> {
         self.machine.step(Step::Continue)?;
-        let mount = (!self.mounted).then(|| Mount { overlay_bytes: workload.overlay_bytes, warm: Vec::new(), based: self.based });
+        let mount = (!self.mounted).then(|| Mount {
+            overlay_bytes: workload.overlay_bytes,
+            warm: Vec::new(),
+            based: self.based,
+        });
         Run::start(self.machine, mount, workload, within).await
     }
 
@@ -181,7 +184,7 @@ async fn cold(
     let files = Files {
         memory: inherit(memory)?,
         disk: sys::reopen(&disk.image).map_err(Error::io("the image"))?,
-            base: base_of(host, disk)?,
+        base: base_of(host, disk)?,
         others: vec![
             (open(&host.kernel.image)?.into(), fds::KERNEL),
             (sys::reopen(&host.initramfs).map_err(Error::io("the initramfs"))?, fds::INITRAMFS),

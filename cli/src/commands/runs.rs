@@ -1,7 +1,7 @@
 //! What ran, and where: invocations and nodes.
 
-use protocol::node::VmLane;
 use protocol::api::{Invocation, Node};
+use protocol::node::VmLane;
 
 use super::accounts::lower;
 use crate::args::{Invocations, List, Nodes};

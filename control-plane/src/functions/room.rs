@@ -45,7 +45,10 @@ fn judge(wanted: &Wanted, nodes: &[(String, NodeReport)]) -> Result<(), Problem>
         nodes.iter().map(|(_, report)| report).filter(|report| report.lanes.contains(&wanted.lane)).collect();
     if able.is_empty() {
         let reasons: Vec<String> = nodes.iter().map(|(name, report)| reason(name, report)).collect();
-        return Err(Problem::new(Code::NoNode, format!("No node has the {} lane ({}).", wanted.lane, reasons.join("; "))));
+        return Err(Problem::new(
+            Code::NoNode,
+            format!("No node has the {} lane ({}).", wanted.lane, reasons.join("; ")),
+        ));
     }
     let memory = able.iter().map(|report| largest(report.memory_total, wanted.lane)).max().unwrap_or(ByteSize(0));
     let cores = able.iter().map(|report| report.cores).max().unwrap_or(0);

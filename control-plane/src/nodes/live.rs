@@ -88,9 +88,8 @@ impl Nodes {
             let rows = nodes::Entity::find().all(app.db.read()).await?;
             let fresh = self.fresh(app.config.silence_max.duration(), Clone::clone);
             let fit = rows.iter().filter(|row| !tried.contains(&row.id.0) && trusts(wanted, row));
-            let fit = fit.filter_map(|row| fresh.get(&row.id.0)).filter(|report| {
-                !report.draining && wanted.fits(report)
-            });
+            let fit =
+                fit.filter_map(|row| fresh.get(&row.id.0)).filter(|report| !report.draining && wanted.fits(report));
             if let Some(best) = fit.min_by(|a, b| a.load.total_cmp(&b.load).then(a.node.cmp(&b.node))) {
                 return Ok(Some(best.node));
             }

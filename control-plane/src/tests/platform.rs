@@ -144,7 +144,13 @@ async fn prepare(State(fabric): State<Fabric>, headers: HeaderMap) -> axum::resp
     if artifact[0] != 0 {
         return crate::error::respond(&Problem::new(Code::NotWasm, "no zero byte"));
     }
-    let prepared = Prepared { kind: Kind::Http, format: "zero".to_owned(), compile_ms: 1, code_size: ByteSize(1), form: ArtifactForm::Wasm };
+    let prepared = Prepared {
+        kind: Kind::Http,
+        format: "zero".to_owned(),
+        compile_ms: 1,
+        code_size: ByteSize(1),
+        form: ArtifactForm::Wasm,
+    };
     axum::Json(prepared).into_response()
 }
 

@@ -48,8 +48,8 @@ pub async fn serve(
     let keys = NodeKeys::open(&config.data.join("keys")).map_err(Error::Folder)?;
     let lane = Arc::new(lane(&config).map_err(|error| Error::Sandbox(format!("{error:#}")))?);
     let compiler = compiler(&config).map_err(Error::Folder)?;
-    let library =
-        Library::open(&config, keys.code, fabric.clone(), Arc::clone(&lane), compiler.clone()).map_err(Error::Folder)?;
+    let library = Library::open(&config, keys.code, fabric.clone(), Arc::clone(&lane), compiler.clone())
+        .map_err(Error::Folder)?;
     let admission = Admission::new(config.slots, config.memory);
     let report_now = Arc::new(Notify::new());
     let vm = Door::open(&config, &fabric, &compiler, &admission, Arc::clone(&report_now));

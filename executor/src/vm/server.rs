@@ -268,6 +268,15 @@ struct Tail {
     broken: bool,
 }
 
+impl Tail {
+    fn tell(&mut self, whole: bool) {
+        if let Some(done) = self.done.take() {
+            // Nobody waits for it any more where that fails.
+            done.send(whole).ok();
+        }
+    }
+}
+
 impl http_body::Body for Tail {
     type Data = Bytes;
     type Error = Error;
@@ -277,13 +286,13 @@ impl http_body::Body for Tail {
             match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
                 None => {
-                    self.done.take().map(|done| done.send(true));
+                    self.tell(true);
                     return Poll::Ready(None);
                 }
                 Some(Err(error)) => {
                     tracing::debug!(%error, "a response broke off");
                     self.broken = true;
-                    self.done.take().map(|done| done.send(false));
+                    self.tell(false);
                 }
             }
         }

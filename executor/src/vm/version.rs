@@ -108,12 +108,11 @@ impl Version {
 
     /// Lets machines go in which nothing runs and that were not used for so long; how much memory that gives back.
     pub(super) fn release(&self, unused_for: Duration) -> ByteSize {
-        let mut gone: usize = 0;
         let now = Instant::now();
         let old = |since: Instant| now.saturating_duration_since(since) >= unused_for;
         let waiting: Vec<Waiting> = self.waiting.lock().extract_if(.., |waiting| old(waiting.since)).collect();
         let idle: Vec<Idle> = self.idle.lock().extract_if(.., |idle| old(idle.since)).collect();
-        gone += waiting.len() + idle.len();
-        ByteSize(self.memory.0.saturating_mul(u64::try_from(gone).unwrap_or(0)))
+        let gone = u64::try_from(waiting.len() + idle.len()).unwrap_or(u64::MAX);
+        ByteSize(self.memory.0.saturating_mul(gone))
     }
 }

@@ -161,13 +161,8 @@ impl Lane {
         let Converted { image, convert_ms } = converted;
         let disk = self.disk(&image).await?;
         let kind = kind_of(&spec, &image);
-        let about = About {
-            artifact: spec.artifact,
-            kind,
-            format: describe(&image),
-            size: image.rootfs.size,
-            convert_ms,
-        };
+        let about =
+            About { artifact: spec.artifact, kind, format: describe(&image), size: image.rootfs.size, convert_ms };
         let workload = start::workload(&image.config, kind, &limits, spec.env);
         let memory = limits.memory_in(LaneName::Vm);
         Ok(Version::new(about, workload, memory, template, disk, Arc::clone(&self.admission)))

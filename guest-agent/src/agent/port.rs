@@ -19,7 +19,12 @@ pub(super) struct Port {
 impl Port {
     /// The buffers are touched here, in the template, so that clones find their pages.
     pub(super) fn new(device: OwnedFd) -> Self {
-        Self { device, inbox: Vec::with_capacity(READ_BYTES * 2), outbox: Vec::with_capacity(OUT_BYTES_MAX * 2), sent: 0 }
+        Self {
+            device,
+            inbox: Vec::with_capacity(READ_BYTES * 2),
+            outbox: Vec::with_capacity(OUT_BYTES_MAX * 2),
+            sent: 0,
+        }
     }
 
     pub(super) fn device(&self) -> BorrowedFd<'_> {

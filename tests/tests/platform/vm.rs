@@ -122,7 +122,8 @@ fn an_executable_a_script_and_a_handler_answer_at_urls_like_any_other() {
     assert_eq!((picture.status, picture.header("content-type")), (200, Some("image/png")), "{picture:?}");
     assert!(plain(&picture).starts_with(b"\x89PNG"));
     // A handler without a first line needs `--base`.
-    std::fs::write(ada.work().join("sum.py"), "import sys, numpy\nprint(numpy.sum([int(n) for n in sys.stdin]))\n").unwrap();
+    std::fs::write(ada.work().join("sum.py"), "import sys, numpy\nprint(numpy.sum([int(n) for n in sys.stdin]))\n")
+        .unwrap();
     ada.ok("deploy sum.py --name sum --base python --timeout 60s");
     assert_eq!(ada.ok("invoke sum -d '40\n2'"), "42");
 }

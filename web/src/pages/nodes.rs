@@ -1,8 +1,8 @@
 //! The machines that runs go to.
 
 use protocol::PlacementClass;
-use protocol::node::VmLane;
 use protocol::api::Node;
+use protocol::node::VmLane;
 use sycamore::prelude::*;
 
 use crate::calls;

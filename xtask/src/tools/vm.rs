@@ -10,10 +10,8 @@ use crate::workspace::Workspace;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The agent is alone in its guest: it brings all that it needs.
-const RUSTFLAGS: (&str, &str) = (
-    "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
-    "-C target-feature=+crt-static -C relocation-model=static",
-);
+const RUSTFLAGS: (&str, &str) =
+    ("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
 
 /// Fetches and builds what is missing; says why where it cannot.
 pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use protocol::api::VersionState;
 use protocol::route::Share;
 use protocol::{
-    AccountId, ArtifactForm, Base, ByteSize, Digest, FunctionId, Kind, LaneChoice, Limits, Name, PlacementClass, Problem, Timestamp,
-    VersionId,
+    AccountId, ArtifactForm, Base, ByteSize, Digest, FunctionId, Kind, LaneChoice, Limits, Name, PlacementClass,
+    Problem, Timestamp, VersionId,
 };
 
 use crate::db::columns::Col;
