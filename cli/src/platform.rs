@@ -59,7 +59,7 @@ pub(crate) struct UpArgs {
 /// Where the VM lane's parts are, unless somebody says otherwise.
 pub(crate) fn vm_tools() -> PathBuf {
     let named = std::env::var_os("CROWDCLOUD_VM_TOOLS").filter(|value| !value.is_empty());
-    named.map_or_else(|| componentize::cache_dir().join("vm"), PathBuf::from)
+    named.map_or_else(componentize::cache_dir, PathBuf::from)
 }
 
 /// `crowdcloud up`

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame};
+use http_body::Frame;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -151,7 +151,7 @@ impl Server {
         let mut run = machine.start(version.workload.clone(), LIFE_MAX).await.map_err(failed)?;
         let log = Arc::new(Mutex::new(Some(record.log.clone())));
         pump(run.stdout.take(), LogStream::Stdout, &log);
-        pump(Some(run.stderr.take()), LogStream::Stderr, &log);
+        pump(Some(run.stderr.take_out()), LogStream::Stderr, &log);
         let mut server = Self { run, born: Instant::now(), connection: None, cpu_us: 0, log };
         if let Some(stream) = server.run.connect().await {
             server.connect(stream).await;

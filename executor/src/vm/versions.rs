@@ -15,7 +15,7 @@ use protocol::{ArtifactForm, ByteSize, Code, Digest, Kind, Lane as LaneName, Lim
 use tokio::sync::Semaphore;
 
 use super::cache::ImageCache;
-use super::convert::{Conversion, Converted, base_id, describe};
+use super::convert::{Conversion, Converted, describe};
 use super::start;
 use super::tools::Tools;
 use super::version::{About, Version, WAITS_MAX};

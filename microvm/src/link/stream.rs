@@ -33,7 +33,7 @@ impl GuestStream {
 impl GuestStream {
     /// Moves it out of what keeps it; what stays is over.
     #[must_use]
-    pub fn take(&mut self) -> Self {
+    pub fn take_out(&mut self) -> Self {
         let id = std::mem::replace(&mut self.id, NO_STREAM);
         Self { shared: Arc::clone(&self.shared), id }
     }

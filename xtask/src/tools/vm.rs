@@ -40,7 +40,7 @@ pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) {
 
 /// Where the local node looks for it.
 fn place() -> PathBuf {
-    componentize::cache_dir().join("vm/guest-agent")
+    componentize::cache_dir().join("guest-agent")
 }
 
 /// Builds the first program of every guest, static and small.
