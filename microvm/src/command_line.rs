@@ -56,7 +56,7 @@ pub(crate) fn arguments(shape: Shape, accelerator: Accelerator, purpose: Purpose
         add("-add-fd", format!("fd={fd},set={set}"));
         let file = format!("file.driver=file,file.filename=/dev/fdset/{set},file.locking=off");
         add("-blockdev", format!("driver=raw,node-name={name},read-only=on,{file}"));
-        add("-device", format!("virtio-blk-device,drive={name}"));
+        add("-device", format!("virtio-blk-device,drive={name},serial={name}"));
     }
     add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny".to_owned());
     match purpose {

@@ -19,8 +19,10 @@ pub(super) const PROC: &str = "/parts/proc";
 pub(super) const UPPER: &str = "/parts/upper";
 
 const PORT: &str = "/dev/vport0p1";
-const DISK: &str = "/dev/vda";
-const BASE_DISK: &str = "/dev/vdb";
+const DRIVES: [&str; 2] = ["vda", "vdb"];
+/// The drives by the names that the host has given them.
+pub(super) const DISK: &str = "/parts/drive-disk";
+pub(super) const BASE_DISK: &str = "/parts/drive-base";
 
 /// What a clone begins with.
 pub(super) struct Ready {
@@ -40,8 +42,7 @@ pub(super) fn boot() -> io::Result<Ready> {
     load_modules()?;
     loopback_up()?;
     prepare_root()?;
-    wait_for(DISK)?;
-    wait_for(BASE_DISK)?;
+    name_drives()?;
     wait_for(PORT)?;
     let port = rustix::fs::open(PORT, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
     let random = Random::open()?;
@@ -68,6 +69,18 @@ fn load_modules() -> io::Result<()> {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(io::Error::other(format!("{}: {error}", path.display()))),
         }
+    }
+    Ok(())
+}
+
+/// The kernel finds drives in an order of its own.
+fn name_drives() -> io::Result<()> {
+    for device in DRIVES {
+        let serial = format!("/sys/block/{device}/serial");
+        wait_for(&serial)?;
+        wait_for(&format!("/dev/{device}"))?;
+        let name = std::fs::read_to_string(serial)?;
+        std::os::unix::fs::symlink(format!("/dev/{device}"), format!("/parts/drive-{}", name.trim()))?;
     }
     Ok(())
 }

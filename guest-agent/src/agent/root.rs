@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use guest_agent::wire::Mount;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
 
-use super::boot::{DEV, PROC, UPPER};
+use super::boot::{BASE_DISK, DEV, DISK, PROC, UPPER};
 
 pub(super) const LOWER: &str = "/parts/lower";
 pub(super) const BASE: &str = "/parts/base";
@@ -18,9 +18,9 @@ pub(super) fn assemble(options: &Mount) -> io::Result<()> {
     let size = CString::new(format!("size={}", options.overlay_bytes))?;
     mount_remount(UPPER, MountFlags::NOSUID | MountFlags::NODEV, size.as_c_str())?;
     let read_only = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
-    mount("/dev/vda", LOWER, "squashfs", read_only, None).map_err(|error| named("the image", error))?;
+    mount(DISK, LOWER, "squashfs", read_only, None).map_err(|error| named("the image", error))?;
     let layers = if options.based {
-        mount("/dev/vdb", BASE, "squashfs", read_only, None).map_err(|error| named("the base image", error))?;
+        mount(BASE_DISK, BASE, "squashfs", read_only, None).map_err(|error| named("the base image", error))?;
         c"lowerdir=/parts/lower:/parts/base,upperdir=/parts/upper/data,workdir=/parts/upper/work"
     } else {
         c"lowerdir=/parts/lower,upperdir=/parts/upper/data,workdir=/parts/upper/work"
