@@ -162,6 +162,11 @@ impl Run {
         self.pid
     }
 
+    /// CPU time that its machine's process has used on the host.
+    pub fn host_cpu(&self) -> Option<Duration> {
+        sys::cpu_time(self.pid)
+    }
+
     /// Memory that its machine shares with nobody, in bytes.
     pub fn private_memory(&self) -> Option<u64> {
         sys::private_memory(self.pid)

@@ -152,7 +152,7 @@ impl Default for Limits {
 }
 
 /// What a guest's kernel and agent need beside the function.
-const VM_OWN_MIB: u64 = 64;
+const VM_OWN_MIB: u64 = 96;
 /// The smallest VM.
 const VM_MIN_MIB: u64 = 128;
 

@@ -116,11 +116,11 @@ mod tests {
         assert_eq!(lane.code, Code::NoNode);
         assert!(lane.detail.contains("no QEMU"), "{lane}");
         let nodes = [node(8, 9999, missing), node(2, 1024, ready)];
-        assert_eq!(judge(&wanted(2, 960), &nodes), Ok(()));
-        for (cpus, memory) in [(3, 128), (1, 961)] {
+        assert_eq!(judge(&wanted(2, 928), &nodes), Ok(()));
+        for (cpus, memory) in [(3, 128), (1, 929)] {
             let large = refused(wanted(cpus, memory), &nodes);
             assert_eq!(large.code, Code::ExceedsNodes);
-            assert!(large.detail.contains("at most 2 CPUs, and 960MiB"), "{large}");
+            assert!(large.detail.contains("at most 2 CPUs, and 928MiB"), "{large}");
         }
     }
 }

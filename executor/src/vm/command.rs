@@ -8,6 +8,7 @@ use http_body_util::BodyExt as _;
 use microvm::{Ended, GuestStream, Run};
 use protocol::node::LogStream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::sync::Notify;
 use wasmtime_wasi_http::WasiBody;
 
 use super::start::apart;
@@ -23,13 +24,25 @@ pub(super) fn start(version: &Arc<Version>, request: http::Request<WasiBody>, re
     let pipe = Pipe::default();
     // A command's response is its stdout, even where that is empty.
     record.answer();
-    let story = story(Arc::clone(version), request, pipe.clone(), Arc::clone(record));
-    Started { guest: apart(story), head: Head::Command(Some(pipe)) }
+    let output = Output { pipe: pipe.clone(), written: Arc::new(Notify::new()) };
+    let written = Arc::clone(&output.written);
+    let mut story = apart(story(Arc::clone(version), request, output, Arc::clone(record)));
+    let guest = async move {
+        // Whoever drives this looks at the output each time that it is polled.
+        while tokio::select! { () = &mut story => false, () = written.notified() => true } {}
+    };
+    Started { guest: Box::pin(guest), head: Head::Command(Some(pipe)) }
 }
 
-async fn story(version: Arc<Version>, request: http::Request<WasiBody>, pipe: Pipe, record: Arc<Record>) {
+/// Where a program's output goes, and who is told.
+struct Output {
+    pipe: Pipe,
+    written: Arc<Notify>,
+}
+
+async fn story(version: Arc<Version>, request: http::Request<WasiBody>, output: Output, record: Arc<Record>) {
     // The verdict comes before the end of the output.
-    let _output = pipe.end_on_drop();
+    let _end = output.pipe.end_on_drop();
     let (head, body) = request.into_parts();
     let run = tokio::select! {
         run = begin(&version, &head, &record) => run,
@@ -39,7 +52,7 @@ async fn story(version: Arc<Version>, request: http::Request<WasiBody>, pipe: Pi
         Ok(run) => run,
         Err(error) => return record.conclude(Verdict::node_failed(error.to_string())),
     };
-    let ended = talk(run, body, &pipe, &record).await;
+    let ended = talk(run, body, &output, &record).await;
     verdict::account(ended.usage.as_ref(), 0, &record);
     record.conclude(verdict::of(&ended, &record));
     version.refill();
@@ -58,10 +71,11 @@ pub(super) fn left(record: &Record) -> Duration {
 }
 
 /// Feeds and drains the program until it has ended.
-async fn talk(mut run: Run, body: WasiBody, pipe: &Pipe, record: &Record) -> Ended {
+async fn talk(mut run: Run, body: WasiBody, output: &Output, record: &Record) -> Ended {
     if let Some(stdio) = run.stdio.take() {
         let (reader, writer) = tokio::io::split(stdio);
-        let heard = async { tokio::join!(drain(reader, pipe), keep(&mut run.stderr, &record.log, LogStream::Stderr)) };
+        let heard =
+            async { tokio::join!(drain(reader, output), keep(&mut run.stderr, &record.log, LogStream::Stderr)) };
         let fed = async {
             feed(writer, body).await;
             std::future::pending::<()>().await;
@@ -79,8 +93,11 @@ async fn talk(mut run: Run, body: WasiBody, pipe: &Pipe, record: &Record) -> End
     match ended {
         Some(ended) => ended,
         None => {
+            let host_cpu = run.host_cpu();
             run.stop().await;
-            run.ended().await
+            let ended = run.ended().await;
+            verdict::guess(&ended, host_cpu, record);
+            ended
         }
     }
 }
@@ -98,12 +115,13 @@ async fn feed(mut writer: WriteHalf<GuestStream>, mut body: WasiBody) {
 }
 
 /// Stdout to the answer, as fast as that is read.
-async fn drain(mut reader: ReadHalf<GuestStream>, pipe: &Pipe) {
+async fn drain(mut reader: ReadHalf<GuestStream>, output: &Output) {
     let mut piece = vec![0; PIECE_BYTES];
     while let Ok(read @ 1..) = reader.read(&mut piece).await {
-        if !pipe.put(Bytes::copy_from_slice(&piece[..read])).await {
+        if !output.pipe.put(Bytes::copy_from_slice(&piece[..read])).await {
             return;
         }
+        output.written.notify_one();
     }
 }
 

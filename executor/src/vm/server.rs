@@ -107,7 +107,11 @@ async fn story(version: Arc<Version>, request: http::Request<WasiBody>, answer: 
             verdict::account(ended.usage.as_ref(), server.cpu_us, &record);
         }
         Served::Stopped => {
+            let host_cpu = server.run.host_cpu();
             let ended = server.stop().await;
+            if server.cpu_us == 0 {
+                verdict::guess(&ended, host_cpu, &record);
+            }
             verdict::account(ended.usage.as_ref(), server.cpu_us, &record);
         }
     }

@@ -19,7 +19,7 @@ pub(super) const PORT: u16 = 8080;
 const LISTEN_WITHIN_MS: u32 = 60_000;
 /// Whoever the image does not name.
 const NOBODY: u32 = 1000;
-const PIDS_MAX: u32 = 512;
+const PIDS_MAX: u32 = 256;
 const FILES_MAX: u32 = 4096;
 
 /// What is started for every run of a version.
@@ -47,7 +47,8 @@ pub(super) fn workload(image: &ImageConfig, kind: Kind, limits: &Limits, env: BT
         memory_bytes: Some(limits.memory.0),
         pids_max: PIDS_MAX,
         files_max: FILES_MAX,
-        overlay_bytes: limits.memory.0,
+        // Files are memory: a full disk is told before the memory is used up.
+        overlay_bytes: limits.memory.0 / 2,
     }
 }
 

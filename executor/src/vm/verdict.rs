@@ -1,5 +1,7 @@
 //! What the end of a machine means for its run.
 
+use std::time::Duration;
+
 use microvm::{End, Ended, Usage};
 use protocol::Code;
 
@@ -8,10 +10,17 @@ use crate::run::{Record, Verdict};
 /// Notes what the machine has used, where it could say it; `before` is what earlier runs used.
 pub(super) fn account(usage: Option<&Usage>, before: u64, record: &Record) {
     let Some(usage) = usage else { return };
-    record.add_cpu(std::time::Duration::from_micros(usage.cpu_us.saturating_sub(before)));
+    record.add_cpu(Duration::from_micros(usage.cpu_us.saturating_sub(before)));
     record.hold_memory(usize::try_from(usage.memory_peak_bytes).unwrap_or(usize::MAX));
     if usage.pids_refused > 0 {
         record.log.platform("the function wanted more processes than it may have");
+    }
+}
+
+/// A guest that was too busy to say what it has used has used what its machine has.
+pub(super) fn guess(ended: &Ended, host_cpu: Option<Duration>, record: &Record) {
+    if let (None, Some(cpu)) = (&ended.usage, host_cpu) {
+        record.add_cpu(cpu);
     }
 }
 
