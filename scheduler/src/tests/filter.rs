@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{ByteSize, Kind, Lane, LaneChoice, PlacementClass};
+use protocol::{ArtifactForm, ByteSize, Kind, Lane, LaneChoice, PlacementClass};
 
 use super::{account, node, request};
 use crate::{LaneReason, NodeView, Refusal, RunRequest, SILENT_AFTER, lane_of, refuse};
@@ -38,13 +38,15 @@ fn the_placement_class_is_kept() {
     }
 }
 
+/// Why a node that could do everything may not, once it is changed.
+fn why(request: &RunRequest, change: impl FnOnce(&mut NodeView)) -> Option<Refusal> {
+    let mut node = node(1);
+    change(&mut node);
+    refuse(request, lane_of(request).0, &node)
+}
+
 #[test]
 fn each_reason_is_named() {
-    fn why(request: &RunRequest, change: impl FnOnce(&mut NodeView)) -> Option<Refusal> {
-        let mut node = node(1);
-        change(&mut node);
-        refuse(request, Lane::Wasm, &node)
-    }
     let run = request();
     let elsewhere = RunRequest { arch: Some("aarch64".to_owned()), ..request() };
     let exactly_full = |node: &mut NodeView| node.running_known = 64;
