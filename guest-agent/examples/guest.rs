@@ -168,8 +168,11 @@ fn spit(mib: u64) {
 /// Everything here must fail.
 fn escape() {
     let mut open = Vec::new();
-    for path in ["/dev/vport0p1", "/dev/vda", "/dev/mem", "/dev/ttyS0", "/proc/1/environ", "/sys/fs/cgroup/workload/pids.max"] {
-        if std::fs::OpenOptions::new().write(true).open(path).is_ok() || std::fs::read(path).is_ok_and(|read| !read.is_empty())
+    for path in
+        ["/dev/vport0p1", "/dev/vda", "/dev/mem", "/dev/ttyS0", "/proc/1/environ", "/sys/fs/cgroup/workload/pids.max"]
+    {
+        if std::fs::OpenOptions::new().write(true).open(path).is_ok()
+            || std::fs::read(path).is_ok_and(|read| !read.is_empty())
         {
             open.push(path);
         }
@@ -184,9 +187,7 @@ fn serve() {
     let port = std::env::var("PORT").unwrap_or_default();
     let Ok(listener) = TcpListener::bind(format!("127.0.0.1:{port}")) else { std::process::exit(3) };
     println!("listening");
-    let mut served = 0;
-    for connection in listener.incoming().flatten() {
-        served += 1;
+    for (served, connection) in (1..).zip(listener.incoming().flatten()) {
         std::thread::spawn(move || drop(converse(connection, served)));
     }
 }

@@ -35,10 +35,8 @@ pub(crate) fn arguments(shape: Shape, accelerator: Accelerator, purpose: Purpose
         shape.memory_mib,
         fds::MEMORY
     );
-    let mut arguments: Vec<String> = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let mut arguments: Vec<String> =
+        ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"].into_iter().map(str::to_owned).collect();
     let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     add("-machine", "microvm,memory-backend=ram,acpi=on,rtc=on".to_owned());
     add("-accel", accel.to_owned());
@@ -56,7 +54,8 @@ pub(crate) fn arguments(shape: Shape, accelerator: Accelerator, purpose: Purpose
     add("-add-fd", format!("fd={},set=1", fds::DISK));
     add(
         "-blockdev",
-        "driver=raw,node-name=disk,read-only=on,file.driver=file,file.filename=/dev/fdset/1,file.locking=off".to_owned(),
+        "driver=raw,node-name=disk,read-only=on,file.driver=file,file.filename=/dev/fdset/1,file.locking=off"
+            .to_owned(),
     );
     add("-device", "virtio-blk-device,drive=disk".to_owned());
     add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny".to_owned());
@@ -77,7 +76,8 @@ pub(crate) fn arguments(shape: Shape, accelerator: Accelerator, purpose: Purpose
 /// Where every instruction that a restored guest runs is translated anew, what guards a guest's kernel against its one
 /// tenant would only cost: the guard is the machine itself.
 fn kernel_arguments(accelerator: Accelerator, counter_khz: u64) -> String {
-    let always = "console=ttyS0 quiet reboot=t panic=-1 lsm=capability audit=0 psi=0 nowatchdog transparent_hugepage=never";
+    let always =
+        "console=ttyS0 quiet reboot=t panic=-1 lsm=capability audit=0 psi=0 nowatchdog transparent_hugepage=never";
     match accelerator {
         Accelerator::Kvm => always.to_owned(),
         Accelerator::Tcg => format!(

@@ -21,7 +21,9 @@ pub enum MachineEvent {
     /// The guest's kernel gave up.
     Panicked,
     /// The guest turned itself off or wanted to start again.
-    Shutdown { by_guest: bool },
+    Shutdown {
+        by_guest: bool,
+    },
     Stopped,
     Resumed,
 }

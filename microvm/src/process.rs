@@ -102,7 +102,8 @@ impl Spawner {
         let folder = Folder(folder);
         let (monitor, monitor_theirs) = pair()?;
         let (agent, agent_theirs) = pair()?;
-        let own = [(monitor_theirs, super::command_line::fds::MONITOR), (agent_theirs, super::command_line::fds::AGENT)];
+        let own =
+            [(monitor_theirs, super::command_line::fds::MONITOR), (agent_theirs, super::command_line::fds::AGENT)];
         let mut command = Command::new(&config.qemu);
         command.args(spec.arguments).current_dir(&folder.0).env_clear().kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -124,6 +125,11 @@ impl Spawner {
 }
 
 impl Process {
+    /// It has not ended yet.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Resolves when it has ended, with how.
     pub(crate) async fn ended(&mut self) -> String {
         match self.child.wait().await {

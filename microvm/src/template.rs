@@ -114,9 +114,7 @@ impl Template {
             disk: sys::reopen(&disk.0).map_err(Error::io("the image"))?,
             others: vec![(state, fds::STATE)],
         };
-        let (spawner, config) = (&self.host.spawner, &self.host.config);
-        let mut machine =
-            Machine::spawn(spawner, config, self.shape, self.accelerator, Purpose::Clone, files).await?;
+        let mut machine = Machine::spawn(&self.host, self.shape, self.accelerator, Purpose::Clone, files).await?;
         if let Some(cgroups) = &self.host.cgroups {
             let cgroup = cgroups.add(machine.process.pid, self.shape).map_err(Error::io("a machine's cgroup"))?;
             machine.cgroup = Some(cgroup);
@@ -149,6 +147,11 @@ impl Paused {
         crate::rehearsal::rehearse(&mut self.machine, contract).await
     }
 
+    /// Its process has not ended while it waited.
+    pub fn is_alive(&mut self) -> bool {
+        self.machine.process.is_alive()
+    }
+
     /// The number of its process.
     pub fn pid(&self) -> u32 {
         self.machine.process.pid
@@ -161,7 +164,7 @@ impl Paused {
 }
 
 async fn cold(
-    host: &Inner,
+    host: &Arc<Inner>,
     shape: Shape,
     accelerator: Accelerator,
     memory: &File,
@@ -177,7 +180,7 @@ async fn cold(
         ],
     };
     let purpose = Purpose::Template { counter_khz: host.counter_khz };
-    Machine::spawn(&host.spawner, &host.config, shape, accelerator, purpose, files).await
+    Machine::spawn(host, shape, accelerator, purpose, files).await
 }
 
 /// Stops a machine and takes the state of its devices. Its memory is in the file already.

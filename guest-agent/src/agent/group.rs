@@ -89,4 +89,3 @@ fn largest_child() -> u64 {
     unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) };
     u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(1024)
 }
-

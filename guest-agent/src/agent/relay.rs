@@ -11,7 +11,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use guest_agent::wire::{
-    Contract, DATA_BYTES_MAX, End, FIRST_STREAM, Mount, Piece, STDERR, STDIO, STDOUT, STREAMS_MAX, Start, ToGuest, ToHost, Usage,
+    Contract, DATA_BYTES_MAX, End, FIRST_STREAM, Mount, Piece, STDERR, STDIO, STDOUT, STREAMS_MAX, Start, ToGuest,
+    ToHost, Usage,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus};
@@ -134,7 +135,8 @@ impl Relay {
                 }
             }
             ToGuest::Measure => {
-                let usage = if let State::Running(running) = &self.state { running.group.usage() } else { Usage::default() };
+                let usage =
+                    if let State::Running(running) = &self.state { running.group.usage() } else { Usage::default() };
                 self.port.send(&ToHost::Measured(usage));
             }
             ToGuest::Stop => {
@@ -259,7 +261,12 @@ impl Relay {
             (Some(status), _) => End::Exited(status),
             (None, signal) => End::Killed(signal.unwrap_or(0)),
         };
-        self.state = State::Draining(end, running.group.usage());
+        let usage = running.group.usage();
+        if running.stopped {
+            // The host waits for this, and not for what was still to be said.
+            return self.end_with(end, usage);
+        }
+        self.state = State::Draining(end, usage);
         self.advance_streams();
     }
 

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::{
-    Contract, DATA_BYTES_MAX, End, HEADER_BYTES, Header, Hello, Mount, PAYLOAD_BYTES_MAX, Piece, Start, ToGuest, ToHost,
-    Usage, WireError,
+    Contract, DATA_BYTES_MAX, End, HEADER_BYTES, Header, Hello, Mount, PAYLOAD_BYTES_MAX, Piece, Start, ToGuest,
+    ToHost, Usage, WireError,
 };
 
 fn hex(bytes: &[u8]) -> String {

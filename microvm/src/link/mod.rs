@@ -33,9 +33,7 @@ pub(crate) struct Link(Arc<Shared>);
 
 impl Link {
     /// Starts to read and write.
-    pub(crate) fn open(
-        socket: impl AsyncRead + AsyncWrite + Send + 'static,
-    ) -> (Self, mpsc::Receiver<Control>) {
+    pub(crate) fn open(socket: impl AsyncRead + AsyncWrite + Send + 'static) -> (Self, mpsc::Receiver<Control>) {
         let shared = Arc::new(Shared::new());
         let (mut reader, mut writer) = tokio::io::split(socket);
         let (sender, control) = mpsc::channel(CONTROL_FRAMES);
