@@ -187,9 +187,7 @@ fn serve() {
     let port = std::env::var("PORT").unwrap_or_default();
     let Ok(listener) = TcpListener::bind(format!("127.0.0.1:{port}")) else { std::process::exit(3) };
     println!("listening");
-    let mut served = 0;
-    for connection in listener.incoming().flatten() {
-        served += 1;
+    for (served, connection) in (1..).zip(listener.incoming().flatten()) {
         std::thread::spawn(move || drop(converse(connection, served)));
     }
 }

@@ -9,10 +9,10 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use microvm::{Contract, Disk, End, Host, Paused, Pool, PoolConfig, Shape, Template};
-use tokio::io::AsyncReadExt;
+use microvm::{Contract, Disk, End, Paused, Pool, PoolConfig, Shape, Template};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use support::{LONG, command};
+use support::{LONG, command, server};
 
 const SHAPE: Shape = Shape { memory_mib: 256, cpus: 1 };
 const OVERLAY_BYTES: u64 = 32 << 20;
@@ -38,7 +38,8 @@ async fn main() {
     let restored = rounds_of(rounds, || restore(&prepared, None)).await;
     let spawned_plain = pooled(rounds, &plain, Some(disk)).await;
     let spawned = pooled(rounds, &prepared, None).await;
-    let (private, before) = private_memory(host, &prepared, clones).await;
+    let request_us = warm_request(&prepared, rounds * 50).await;
+    let (private, before) = private_memory(&prepared, clones).await;
     let cold_ms = median(cold);
     let report = serde_json::json!({
         "accelerator": host.accelerator().as_str(),
@@ -53,6 +54,7 @@ async fn main() {
         "cold_over_restore": cold_ms / median(restored),
         "cold_over_pool_plain": cold_ms / median(spawned_plain),
         "cold_over_pool": cold_ms / median(spawned),
+        "warm_request_us": request_us,
         "clones": clones,
         "clone_private_mib": private,
         "clone_waiting_private_mib": before,
@@ -99,9 +101,25 @@ async fn pooled(rounds: usize, template: &Arc<Template>, disk: Option<&Disk>) ->
     times
 }
 
+/// One small request after the other on one connection to a server that is warm.
+async fn warm_request(template: &Template, rounds: usize) -> f64 {
+    let mut run = template.restore(None).await.unwrap().start(server(&["serve"], LONG), LONG).await.unwrap();
+    let mut stream = run.connect().await.unwrap();
+    let expected = b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhello 1\n";
+    let mut answer = vec![0; expected.len()];
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        let start = Instant::now();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: guest\r\n\r\n").await.unwrap();
+        stream.read_exact(&mut answer).await.unwrap();
+        times.push(start.elapsed());
+        assert_eq!(answer, expected);
+    }
+    median(times) * 1000.0
+}
+
 /// Of clones that all live at one time and have answered; and of one that waits.
-async fn private_memory(host: &Host, template: &Template, clones: usize) -> (f64, f64) {
-    let _ = host;
+async fn private_memory(template: &Template, clones: usize) -> (f64, f64) {
     let mut runs = Vec::new();
     let mut waiting = 0;
     for _ in 0..clones {

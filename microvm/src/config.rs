@@ -5,16 +5,16 @@ use std::time::Duration;
 
 /// The largest image; every drive has this size, most of it a hole, so that a template fits every image.
 pub(crate) const DISK_BYTES: u64 = 8 << 30;
-/// A template must have booted by then. A busy machine without KVM needs tens of seconds.
-pub(crate) const BOOT_WITHIN: Duration = Duration::from_secs(60);
+/// A template must have booted by then. A busy machine without KVM needs minutes.
+pub(crate) const BOOT_WITHIN: Duration = Duration::from_secs(180);
 /// Saving and restoring.
-pub(crate) const STATE_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const STATE_WITHIN: Duration = Duration::from_secs(60);
 /// The longest answer to a command.
-pub(crate) const COMMAND_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 /// A guest that works at all under KVM has said hello by then.
 pub(crate) const PROBE_WITHIN: Duration = Duration::from_secs(6);
 /// What a guest at its deadline may take to say what it has used.
-pub(crate) const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
+pub(crate) const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
 /// The saved state of devices.
 pub(crate) const STATE_BYTES_MAX: usize = 4 << 20;
 /// How much of a guest's console is kept.

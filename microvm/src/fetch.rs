@@ -16,21 +16,28 @@ pub fn kernel(cache: &Path) -> Result<PathBuf, Error> {
         return Ok(folder);
     }
     let name = newest()?;
-    let download = cache.join("kernel.download");
-    fresh(&download)?;
-    run(Command::new("apt-get").args(["download", &name]).current_dir(&download))?;
-    let archives = std::fs::read_dir(&download).map_err(Error::io("the download"))?;
+    // Several programs may find out at one time that there is no kernel.
+    let download = cache.join(format!("kernel.download-{}", std::process::id()));
+    std::fs::create_dir_all(&download).map_err(Error::io("the download's folder"))?;
+    let fetched = fetch(&name, &download, &folder);
+    std::fs::remove_dir_all(&download).map_err(Error::io("the download"))?;
+    fetched?;
+    Ok(folder)
+}
+
+fn fetch(name: &str, download: &Path, folder: &Path) -> Result<(), Error> {
+    run(Command::new("apt-get").args(["download", name]).current_dir(download))?;
+    let archives = std::fs::read_dir(download).map_err(Error::io("the download"))?;
     let archive = archives.filter_map(|entry| Some(entry.ok()?.path())).find(|path| path.extension().is_some());
     let archive = archive.ok_or_else(|| Error::Missing(format!("apt-get downloaded no {name}")))?;
     let unpacked = download.join("unpacked");
     run(Command::new("dpkg-deb").arg("-x").args([&archive, &unpacked]))?;
     Kernel::find(&unpacked)?;
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(Error::io("an old kernel"))?;
+    match std::fs::rename(&unpacked, folder) {
+        // Another program was faster.
+        Err(_) if Kernel::find(folder).is_ok() => Ok(()),
+        moved => moved.map_err(Error::io("the kernel's folder")),
     }
-    std::fs::rename(&unpacked, &folder).map_err(Error::io("the kernel's folder"))?;
-    std::fs::remove_dir_all(&download).map_err(Error::io("the download"))?;
-    Ok(folder)
 }
 
 /// The package that the always empty package of that name stands for.
@@ -39,13 +46,6 @@ fn newest() -> Result<String, Error> {
     let depends = text.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
     let release = depends.ok_or_else(|| Error::Missing(format!("apt knows no {PACKAGE}: run apt-get update")))?;
     Ok(format!("linux-image-{}", release.trim()))
-}
-
-fn fresh(folder: &Path) -> Result<(), Error> {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).map_err(Error::io("an old download"))?;
-    }
-    std::fs::create_dir_all(folder).map_err(Error::io("the download's folder"))
 }
 
 fn run(command: &mut Command) -> Result<String, Error> {

@@ -1,6 +1,7 @@
 //! A machine: its process, its monitor, the link to its agent, and where it stands in its life.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use guest_agent::wire::{Hello, ToHost};
@@ -8,12 +9,13 @@ use tokio::sync::mpsc;
 
 use crate::accelerator::Accelerator;
 use crate::command_line::{Purpose, arguments, fds};
-use crate::config::{Config, Shape};
+use crate::config::Shape;
 use crate::error::Error;
+use crate::host::Inner;
 use crate::life::{Life, Step};
 use crate::link::{Control, Link};
 use crate::monitor::Monitor;
-use crate::process::{Process, Spawner, Spec};
+use crate::process::{Process, Spec};
 use crate::sys::Cgroup;
 
 pub(crate) struct Machine {
@@ -23,6 +25,8 @@ pub(crate) struct Machine {
     pub(crate) control: mpsc::Receiver<Control>,
     pub(crate) cgroup: Option<Cgroup>,
     life: Life,
+    /// With the spawner's thread its children would die.
+    _host: Arc<Inner>,
 }
 
 /// Where its memory and its drive come from.
@@ -35,8 +39,7 @@ pub(crate) struct Files {
 
 impl Machine {
     pub(crate) async fn spawn(
-        spawner: &Spawner,
-        config: &Config,
+        host: &Arc<Inner>,
         shape: Shape,
         accelerator: Accelerator,
         purpose: Purpose,
@@ -47,7 +50,7 @@ impl Machine {
             arguments: arguments(shape, accelerator, purpose),
             files: own.into_iter().chain(files.others).collect(),
         };
-        let (mut process, monitor, agent) = spawner.spawn(config, spec).await?;
+        let (mut process, monitor, agent) = host.spawner.spawn(&host.config, spec).await?;
         let monitor = match Monitor::open(monitor).await {
             Ok(monitor) => monitor,
             Err(error) => {
@@ -56,7 +59,7 @@ impl Machine {
             }
         };
         let (link, control) = Link::open(agent);
-        Ok(Self { process, monitor, link, control, cgroup: None, life: Life::Spawned })
+        Ok(Self { process, monitor, link, control, cgroup: None, life: Life::Spawned, _host: Arc::clone(host) })
     }
 
     /// Takes a step in its life.

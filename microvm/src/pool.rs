@@ -65,10 +65,16 @@ impl Pool {
 
     /// One that waits, else one made now.
     pub async fn take(&self) -> Result<Paused, Error> {
-        let waiting = self.ready.lock().pop_front();
-        match waiting {
-            Some(clone) => Ok(clone),
-            None => self.template.restore(self.disk.as_ref()).await,
+        while let Some(mut clone) = self.next() {
+            if clone.is_alive() {
+                return Ok(clone);
+            }
+            tracing::warn!(pid = clone.pid(), "a machine ended while it waited");
         }
+        self.template.restore(self.disk.as_ref()).await
+    }
+
+    fn next(&self) -> Option<Paused> {
+        self.ready.lock().pop_front()
     }
 }

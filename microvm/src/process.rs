@@ -125,6 +125,11 @@ impl Spawner {
 }
 
 impl Process {
+    /// It has not ended yet.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Resolves when it has ended, with how.
     pub(crate) async fn ended(&mut self) -> String {
         match self.child.wait().await {

@@ -13,7 +13,7 @@ use crate::link::GuestStream;
 use crate::machine::Machine;
 use crate::run::{Workload, start_of};
 
-const WITHIN: Duration = Duration::from_secs(20);
+const WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) async fn rehearse(machine: &mut Machine, contract: Contract) -> Result<(), Error> {
     machine.step(Step::Rehearse)?;

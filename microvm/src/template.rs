@@ -116,8 +116,7 @@ impl Template {
             base: base_of(&self.host, disk)?,
             others: vec![(state, fds::STATE)],
         };
-        let (spawner, config) = (&self.host.spawner, &self.host.config);
-        let mut machine = Machine::spawn(spawner, config, self.shape, self.accelerator, Purpose::Clone, files).await?;
+        let mut machine = Machine::spawn(&self.host, self.shape, self.accelerator, Purpose::Clone, files).await?;
         if let Some(cgroups) = &self.host.cgroups {
             let cgroup = cgroups.add(machine.process.pid, self.shape).map_err(Error::io("a machine's cgroup"))?;
             machine.cgroup = Some(cgroup);
@@ -156,6 +155,11 @@ impl Paused {
         crate::rehearsal::rehearse(&mut self.machine, contract).await
     }
 
+    /// Its process has not ended while it waited.
+    pub fn is_alive(&mut self) -> bool {
+        self.machine.process.is_alive()
+    }
+
     /// The number of its process.
     pub fn pid(&self) -> u32 {
         self.machine.process.pid
@@ -174,7 +178,7 @@ fn base_of(host: &Inner, disk: &Disk) -> Result<OwnedFd, Error> {
 }
 
 async fn cold(
-    host: &Inner,
+    host: &Arc<Inner>,
     shape: Shape,
     accelerator: Accelerator,
     memory: &File,
@@ -191,7 +195,7 @@ async fn cold(
         ],
     };
     let purpose = Purpose::Template { counter_khz: host.counter_khz };
-    Machine::spawn(&host.spawner, &host.config, shape, accelerator, purpose, files).await
+    Machine::spawn(host, shape, accelerator, purpose, files).await
 }
 
 /// Stops a machine and takes the state of its devices. Its memory is in the file already.

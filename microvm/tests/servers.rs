@@ -89,7 +89,7 @@ async fn servers_that_do_not_serve_are_told_apart() {
 async fn a_pool_keeps_to_its_budget_and_its_clones_serve() {
     let bench = bench().await;
     let template = std::sync::Arc::new(bench.host.template(SHAPE).await.unwrap());
-    let contract = Contract::Server { port: 8080, listen_within_ms: 20_000 };
+    let contract = Contract::Server { port: 8080, listen_within_ms: 60_000 };
     // Three are wanted, two fit.
     let config = PoolConfig { ready: 3, memory_bytes: SHAPE.memory_bytes() * 2 + 1 };
     let pool = Pool::new(template, Some(bench.disk.clone()), contract, config);
@@ -102,4 +102,18 @@ async fn a_pool_keeps_to_its_budget_and_its_clones_serve() {
         let mut client = client(run.connect().await.unwrap()).await;
         assert_eq!(get(&mut client, "/", Vec::new()).await, "hello 1\n");
     }
+
+    // Machines that die while they wait are not handed out.
+    pool.fill().await.unwrap();
+    for folder in std::fs::read_dir(bench.folder.path().join("machines")).unwrap().flatten() {
+        let Ok(text) = std::fs::read_to_string(folder.path().join("pid")) else { continue };
+        let pid = text.split(' ').next().unwrap().parse().unwrap();
+        // A machine of the loop above may be ending.
+        let _ =
+            rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut run = pool.take().await.unwrap().start(server(&["serve"], LONG), LONG).await.unwrap();
+    assert_eq!(pool.ready(), 0);
+    assert!(run.connect().await.is_some());
 }

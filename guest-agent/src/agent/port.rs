@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use guest_agent::wire::{self, HEADER_BYTES, Header, ToGuest, ToHost};
+use rustix::buffer::spare_capacity;
 
 /// More than this waits for the host: streams are not read until it has gone.
 const OUT_BYTES_MAX: usize = 64 << 10;
@@ -65,16 +66,11 @@ impl Port {
 
     /// Reads what is there.
     pub(super) fn fill(&mut self) -> io::Result<()> {
-        let old = self.inbox.len();
-        self.inbox.resize(old + READ_BYTES, 0);
-        let space = self.inbox.get_mut(old..).unwrap_or_default();
-        let read = match rustix::io::read(&self.device, space) {
-            Ok(read) => read,
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => 0,
-            Err(error) => return Err(error.into()),
-        };
-        self.inbox.truncate(old + read);
-        Ok(())
+        self.inbox.reserve(READ_BYTES);
+        match rustix::io::read(&self.device, spare_capacity(&mut self.inbox)) {
+            Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The next whole frame.

@@ -261,7 +261,12 @@ impl Relay {
             (Some(status), _) => End::Exited(status),
             (None, signal) => End::Killed(signal.unwrap_or(0)),
         };
-        self.state = State::Draining(end, running.group.usage());
+        let usage = running.group.usage();
+        if running.stopped {
+            // The host waits for this, and not for what was still to be said.
+            return self.end_with(end, usage);
+        }
+        self.state = State::Draining(end, usage);
         self.advance_streams();
     }
 

@@ -214,7 +214,8 @@ impl Shared {
     pub(super) fn forget(&self, id: u32) {
         let mut inner = self.inner.lock();
         let Some(slot) = inner.streams.remove(&id) else { return };
-        if !slot.reset && !(slot.ended && slot.finished) {
+        let over = slot.reset || (slot.ended && slot.finished);
+        if !over {
             ToGuest::Stream(id, Piece::Reset).encode(&mut inner.output);
             drop(inner);
             self.output_ready.notify_one();

@@ -38,19 +38,20 @@ pub(crate) fn is_root() -> bool {
 #[allow(unsafe_code, reason = "the child is confined between fork and exec")]
 pub(crate) fn confine(command: &mut Command, uid: Option<u32>) {
     let parent = rustix::process::getpid();
+    let groups = kvm_group();
     let confine = move || {
         if let Some(uid) = uid {
             let (gid, uid) = (Gid::from_raw(uid), Uid::from_raw(uid));
-            rustix::thread::set_thread_groups(&kvm_group())?;
+            rustix::thread::set_thread_groups(&groups)?;
             rustix::thread::set_thread_res_gid(gid, gid, gid)?;
             rustix::thread::set_thread_res_uid(uid, uid, uid)?;
         }
         rustix::thread::set_no_new_privs(true)?;
         // Last: a change of identity forgets it. It is sent when the thread that forks here ends.
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        if getppid() == Some(parent) { Ok(()) } else { Err(io::Error::other("the parent has gone")) }
+        if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     };
-    // SAFETY: the closure makes system calls only.
+    // SAFETY: the closure makes system calls only, and allocates nothing.
     unsafe { command.pre_exec(confine) };
 }
 

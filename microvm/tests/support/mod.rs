@@ -13,7 +13,7 @@ use microvm::{Config, Contract, Disk, Ended, Host, Paused, Run, Shape, Workload}
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub const SHAPE: Shape = Shape { memory_mib: 128, cpus: 1 };
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(300);
 
 /// Static programs for guests, and the kernel, made or fetched once.
 pub struct Parts {
