@@ -14,7 +14,6 @@ mod tools;
 mod up;
 mod workspace;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
