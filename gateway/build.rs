@@ -12,6 +12,10 @@ fn main() -> io::Result<()> {
     let mut files = Vec::new();
     if let Some(folder) = env::var_os(FOLDER).filter(|folder| !folder.is_empty()).map(PathBuf::from) {
         let folder = folder.canonicalize()?;
+        // Whoever builds the portal at this moment holds this.
+        if let Ok(lock) = fs::File::open(folder.with_extension("lock")) {
+            lock.lock_shared()?;
+        }
         println!("cargo::rerun-if-changed={}", folder.display());
         collect(&folder, &folder, &mut files)?;
     }

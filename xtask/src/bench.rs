@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::ensure;
+use componentize::Toolchain;
 
+use crate::build::Parts;
 use crate::steps::{Steps, status};
 use crate::workspace::Workspace;
 use crate::{build, tools};
@@ -15,11 +17,10 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     ensure!(workspace.has("bench"), "there is no `bench` crate in this workspace");
     let nats = tools::nats(steps)?;
     let toolchain = tools::wasm(steps)?;
-    build::portal(workspace, steps, &toolchain)?;
     if args.first().is_some_and(|what| what == "faults") {
-        return faults(workspace, steps, &nats);
+        return faults(workspace, steps, &nats, &toolchain);
     }
-    build::binary(workspace, steps)?;
+    build::all(workspace, steps, &toolchain, Parts::Programs)?;
     build::guests(workspace, steps)?;
     let mut bench = Command::new(workspace.program("bench"));
     bench.args(args);
@@ -30,8 +31,8 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
 }
 
 /// Five kills and five stops of each kind of process under load; ten minutes.
-fn faults(workspace: &Workspace, steps: &mut Steps, nats: &Path) -> anyhow::Result<ExitCode> {
-    build::with_tests(workspace, steps)?;
+fn faults(workspace: &Workspace, steps: &mut Steps, nats: &Path, toolchain: &Toolchain) -> anyhow::Result<ExitCode> {
+    build::all(workspace, steps, toolchain, Parts::WithTests)?;
     build::guests(workspace, steps)?;
     let mut nextest = build::together(workspace, &["nextest", "run"]);
     nextest.args(["--no-capture", "faults_of_every_kind"]).env("CROWDCLOUD_FAULT_ROUNDS", "5");

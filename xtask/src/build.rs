@@ -28,16 +28,59 @@ pub(crate) fn together(workspace: &Workspace, verb: &[&str]) -> Command {
     cargo
 }
 
-/// The `crowdcloud` program.
-pub(crate) fn binary(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<PathBuf> {
-    steps.command("building crowdcloud", &mut together(workspace, &["build"]))?;
-    Ok(workspace.program("crowdcloud"))
+/// What is built together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Parts {
+    /// What a user runs.
+    Programs,
+    /// And the tests, by one command: they ask for more features of some dependencies, and asking in two steps would
+    /// build most dependencies twice.
+    WithTests,
 }
 
-/// All programs and tests by one command: tests ask for more features of some dependencies, and asking in two steps
-/// would build most dependencies twice.
-pub(crate) fn with_tests(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
-    steps.command("building crowdcloud and the tests", together(workspace, &["build"]).args(["--bins", "--tests"]))
+impl Parts {
+    fn cargo(self, workspace: &Workspace) -> Command {
+        let mut cargo = together(workspace, &["build"]);
+        if let Self::WithTests = self {
+            cargo.args(["--bins", "--tests"]);
+        }
+        cargo
+    }
+
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Programs => "building crowdcloud",
+            Self::WithTests => "building crowdcloud and the tests",
+        }
+    }
+}
+
+/// The portal, and the program that embeds it. The first time side by side: the portal's last step has one thread, and
+/// the gateway's build script waits for it. Later the portal comes first, or cargo would not see what has changed.
+pub(crate) fn all(workspace: &Workspace, steps: &mut Steps, toolchain: &Toolchain, parts: Parts) -> anyhow::Result<()> {
+    if portal::is_built(workspace) {
+        portal(workspace, steps, toolchain)?;
+        return steps.command(parts.describe(), &mut parts.cargo(workspace));
+    }
+    let name = format!("{}, and beside it the portal", parts.describe());
+    steps.run(&name, || {
+        let lock = portal::lock(workspace)?;
+        std::thread::scope(|scope| {
+            let portal = scope.spawn(move || {
+                let built = portal::build(workspace, toolchain);
+                drop(lock);
+                built
+            });
+            let built = succeed(&mut parts.cargo(workspace));
+            portal.join().map_err(|_| anyhow::anyhow!("building the portal panicked"))??;
+            built
+        })
+    })
+}
+
+/// The programs, with the portal that is there.
+pub(crate) fn programs(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+    steps.command(Parts::Programs.describe(), &mut Parts::Programs.cargo(workspace))
 }
 
 /// The portal's files.

@@ -19,7 +19,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()
     let mut commands = vec![("clippy".to_owned(), build::together(workspace, &["clippy"]))];
     for package in build::APART {
         let mut cargo = workspace.cargo();
-        cargo.args(["clippy", "--release", "--package", package]);
+        cargo.args(["clippy", "--package", package]);
         commands.push((format!("clippy of {package}"), cargo));
     }
     for (name, mut clippy) in commands {

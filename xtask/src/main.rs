@@ -14,7 +14,6 @@ mod tools;
 mod up;
 mod workspace;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -84,7 +83,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Bench { args } => return bench::run(&workspace, &mut steps, &args),
         Task::Doc => doc::run(&workspace, &mut steps)?,
         Task::BuildGuests => {
-            let _: PathBuf = build::binary(&workspace, &mut steps)?;
+            build::programs(&workspace, &mut steps)?;
             build::guests(&workspace, &mut steps)?;
         }
         Task::BuildPortal => {

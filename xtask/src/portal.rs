@@ -2,6 +2,7 @@
 //! Every file but the page has its content's hash in its name, so that browsers may keep it for ever.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,21 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Res
     let dist = folder(workspace);
     place(&dist, &assemble(&web, glue)?)?;
     Ok(dist)
+}
+
+/// Whether there are files to embed.
+pub(crate) fn is_built(workspace: &Workspace) -> bool {
+    folder(workspace).join("index.html").is_file()
+}
+
+/// Held while it is built beside the gateway, whose build script waits for it.
+pub(crate) fn lock(workspace: &Workspace) -> anyhow::Result<File> {
+    let dist = folder(workspace);
+    std::fs::create_dir_all(&dist).with_context(|| format!("{} cannot be made", dist.display()))?;
+    let path = dist.with_extension("lock");
+    let file = File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
+    file.lock().with_context(|| format!("{} cannot be locked", path.display()))?;
+    Ok(file)
 }
 
 /// Where its files are put.

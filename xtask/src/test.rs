@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use crate::build::Parts;
 use crate::report::Report;
 use crate::steps::{Steps, quiet, say, status, succeed};
 use crate::workspace::Workspace;
@@ -21,8 +22,7 @@ pub(crate) fn run(
     if !no_lint && filter.is_none() {
         lint::run(workspace, steps)?;
     }
-    build::portal(workspace, steps, &toolchain)?;
-    build::with_tests(workspace, steps)?;
+    build::all(workspace, steps, &toolchain, Parts::WithTests)?;
     build::guests(workspace, steps)?;
     tools::vm::prepare(workspace, steps);
 
@@ -66,7 +66,7 @@ fn own(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<bool> {
     let mut passed = true;
     for package in build::APART {
         let mut cargo = workspace.cargo();
-        cargo.args(["test", "--release", "--quiet", "--package", package]);
+        cargo.args(["test", "--quiet", "--package", package]);
         passed &= steps.run(&format!("tests of {package}"), || Ok(succeed(&mut cargo).is_ok()))?;
     }
     Ok(passed)

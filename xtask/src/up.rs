@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::build::Parts;
 use crate::steps::{Steps, say};
 use crate::workspace::Workspace;
 use crate::{build, tools};
@@ -10,11 +11,10 @@ use crate::{build, tools};
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> anyhow::Result<()> {
     let nats = tools::nats(steps)?;
     let toolchain = tools::wasm(steps)?;
-    build::portal(workspace, steps, &toolchain)?;
-    let program = build::binary(workspace, steps)?;
+    build::all(workspace, steps, &toolchain, Parts::Programs)?;
     tools::vm::prepare(workspace, steps);
     say(steps.summary().trim_end());
-    let mut up = Command::new(&program);
+    let mut up = Command::new(workspace.program("crowdcloud"));
     up.arg("up").args(args);
     build::environment(&mut up, &nats);
     become_it(up)
