@@ -95,7 +95,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             tools::nats(&mut steps)?;
             tools::wasm(&mut steps)?;
             tools::for_tests(&mut steps)?;
-            build::binary(&workspace, &mut steps)?;
+            build::programs(&workspace, &mut steps)?;
             tools::vm::prepare(&workspace, &mut steps);
         }
     }
