@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use tests::{Cli, Platform};
+use tests::{Cli, DoneExt as _, Platform};
 
 #[test]
 fn what_scripts_rely_on() {
