@@ -1,7 +1,7 @@
 //! Compiling happens in a child process with limits of its own: an artifact that makes the compiler eat memory or
 //! time ends the child and not the node.
 //!
-//! The child reads one [`Job`] from stdin, writes the machine code to a file, and its [`Report`] beside it.
+//! The child reads one `Job` from stdin, writes the machine code to a file, and its `Report` beside it.
 
 use std::ffi::OsString;
 use std::io::Read as _;
