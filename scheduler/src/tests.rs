@@ -2,7 +2,6 @@
 
 mod filter;
 mod policy;
-mod speed;
 mod table;
 
 use std::time::Duration;
