@@ -32,7 +32,7 @@ use crate::answer::{Answer, refuse};
 use crate::hygiene::{self, Forward};
 use crate::routes::Known;
 use crate::state::Gateway;
-use crate::upload::{Source, Upload, UploadLimits, drain_aside};
+use crate::upload::{Source, Upload, UploadLimits};
 
 use back::{Back, Timing, mark, stream_back};
 pub(crate) use download::{Download, Piece, Whole, take_whole};
@@ -111,22 +111,18 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, call: Call) -> Answer {
 async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     // Who asks, and what for.
     let Call { address, mut head, body, client, host, proto, received, caller } = call;
-    let known = match permitted(gateway, &address, &head.headers, &caller).await {
-        Ok(known) => known,
-        Err(problem) => return Err(turn_away(&head, body, problem)),
-    };
+    let known = permitted(gateway, &address, &head.headers, &caller).await?;
     let Some(version) = known.route.resolve(address.reference.as_ref(), rand::random_range(0..100)) else {
-        return Err(turn_away(&head, body, no_version(&address)));
+        return Err(no_version(&address).into());
     };
 
     // May it run now, with this body.
     let Some(passed) = known.gate.pass(version.limits.concurrency) else {
         let limit = version.limits.concurrency;
-        let problem = Problem::new(Code::ConcurrencyLimit, format!("{limit} runs of this function are going on"));
-        return Err(turn_away(&head, body, problem));
+        return Err(Problem::new(Code::ConcurrencyLimit, format!("{limit} runs of this function are going on")).into());
     };
     if body.size_hint().lower() > version.limits.body.0 {
-        return Err(turn_away(&head, body, too_large(version.limits.body)));
+        return Err(too_large(version.limits.body).into());
     }
     let run = RunId::new();
     let refused = |problem: Problem| Refused { problem, run: Some(run) };
@@ -203,15 +199,6 @@ async fn permitted(
         return Err(Problem::new(Code::Forbidden, "this key is for another function"));
     }
     Ok(known)
-}
-
-/// Refuses before there is a run; the body is read for a moment so that the caller gets to read the answer. Whoever
-/// waits for `100 Continue` sends none.
-fn turn_away(head: &Parts, body: Source, problem: Problem) -> Refused {
-    if !head.headers.contains_key(header::EXPECT) {
-        drain_aside(body);
-    }
-    problem.into()
 }
 
 fn no_version(address: &FunctionAddress) -> Problem {
