@@ -129,7 +129,7 @@ impl Lane {
         }
         let (lane, signed, ticket) = (Arc::clone(self), signed.clone(), ticket.clone());
         let bring = async move {
-            let version = Arc::new(lane.bring(&ticket, &signed).await?);
+            let version = Arc::new(Box::pin(lane.bring(&ticket, &signed)).await?);
             lane.versions.put(id, Arc::clone(&version), 1);
             Ok(version)
         };
