@@ -23,7 +23,7 @@ use self::cache::{Compiled, DiskCache};
 pub(crate) use self::shelf::Shelf;
 use crate::compile::Compiler;
 use crate::config::Config;
-use crate::wasm::egress::EgressRules;
+use crate::egress::EgressRules;
 use crate::wasm::inspect::Format;
 use crate::wasm::start::Surroundings;
 use crate::wasm::{Lane, Program};

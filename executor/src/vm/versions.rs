@@ -23,6 +23,7 @@ use crate::admission::Admission;
 use crate::artifacts::{Flight, Shelf, blocking, fetch, fly};
 use crate::compile::Compiler;
 use crate::config::Config;
+use crate::egress::EgressRules;
 
 /// Versions that are remembered.
 const VERSIONS_MAX: u64 = 256;
@@ -128,7 +129,7 @@ impl Lane {
         }
         let (lane, signed, ticket) = (Arc::clone(self), signed.clone(), ticket.clone());
         let bring = async move {
-            let version = Arc::new(lane.bring(&ticket, &signed).await?);
+            let version = Arc::new(Box::pin(lane.bring(&ticket, &signed)).await?);
             lane.versions.put(id, Arc::clone(&version), 1);
             Ok(version)
         };
@@ -161,9 +162,10 @@ impl Lane {
         let Converted { image, convert_ms } = converted;
         let disk = self.disk(&image).await?;
         let kind = kind_of(&spec, &image);
-        let about =
-            About { artifact: spec.artifact, kind, format: describe(&image), size: image.rootfs.size, convert_ms };
-        let workload = start::workload(&image.config, kind, &limits, spec.env);
+        let egress = Arc::new(EgressRules::parse(&spec.egress));
+        let workload = start::workload(&image.config, kind, &limits, spec.env, &egress);
+        let (format, size) = (describe(&image), image.rootfs.size);
+        let about = About { artifact: spec.artifact, kind, format, size, convert_ms, egress };
         let memory = limits.memory_in(LaneName::Vm);
         Ok(Version::new(about, workload, memory, template, disk, Arc::clone(&self.admission)))
     }

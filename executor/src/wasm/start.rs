@@ -14,11 +14,12 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpView as _};
 
-use super::egress::{Egress, EgressRules};
+use super::egress::Egress;
 use super::guest::{ComponentGuest, ModuleGuest};
 use super::limits::Limiter;
 use super::program::{Lane, Program};
 use super::stdio::{EndOnDrop, Pipe, Stdin};
+use crate::egress::EgressRules;
 use crate::run::{Head, Incoming, Record, Started, Verdict, cgi};
 
 /// One hostcall may copy at least and at most this much out of a guest.
