@@ -12,7 +12,7 @@ use sycamore::prelude::*;
 use web_sys::File;
 
 pub(crate) use self::field::Field;
-pub(crate) use self::form::{asked, drop_zone, lane_expected, same};
+pub(crate) use self::form::{asked, drop_zone, same};
 pub(crate) use self::options::Options;
 pub(crate) use self::progress::progress;
 
@@ -164,8 +164,9 @@ impl Deploy {
     /// The trouble, where it is about one of these fields.
     pub(crate) fn wrong(self, fields: &'static [Field]) -> View {
         let here = self.is_wrong(fields);
-        View::from_dynamic(move || {
-            here.get().then(|| self.action.trouble.get_clone().map(trouble_view)).flatten().map_or(view! {}, View::from)
+        View::from_dynamic(move || match self.action.trouble.get_clone().filter(|_| here.get()) {
+            Some(trouble) => trouble_view(trouble),
+            None => view! {},
         })
     }
 }

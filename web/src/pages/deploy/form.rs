@@ -192,7 +192,7 @@ fn image_fields(deploy: Deploy) -> View {
 }
 
 /// The lane that its runs will take, told before the deploy.
-pub(crate) fn lane_expected(deploy: Deploy) -> View {
+fn lane_expected(deploy: Deploy) -> View {
     let expected = create_selector(move || {
         let dropped = deploy.known()?;
         Some((deploy.options.written().expected(&dropped), dropped.form()))
