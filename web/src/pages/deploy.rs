@@ -153,7 +153,8 @@ impl Deploy {
 
     /// The trouble's field; tracked.
     fn field(self) -> Option<Field> {
-        self.action.trouble.with(|trouble| trouble.as_ref().and_then(field_of))
+        let dropped = self.known();
+        self.action.trouble.with(|trouble| field_of(trouble.as_ref()?, dropped.as_ref()))
     }
 
     /// Whether the trouble is about one of these.

@@ -17,7 +17,7 @@ pub(crate) fn function_new() -> View {
     let name = create_signal(String::new());
     let public = create_signal("private".to_owned());
     let account = here.account.clone();
-    let command = same(deploy, account.clone(), move || name.get_clone());
+    let command = same(deploy, account.clone(), move || name.get_clone(), None);
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let (here, function) = (here.clone(), name.get_clone());

@@ -6,6 +6,7 @@ use sycamore::prelude::*;
 use crate::calls;
 use crate::format;
 use crate::load::{Load, Resource, sleep};
+use crate::nav;
 use crate::pages::deploy::{Deploy, asked, drop_zone, progress, same};
 use crate::pages::function::Subject;
 use crate::pages::function_aliases;
@@ -139,7 +140,7 @@ fn row(subject: &Subject, version: Version, live: Option<u32>, list: Resource<Pa
             td(data-label="State") { (state) }
             td(data-label="What", class="wrap", title=digest) { (what) " " span(class="soft") { (size) } (command) }
             td(data-label="Lane", class="wrap") { (lane) }
-            td(data-label="May use", class="soft") { (limits) }
+            td(data-label="May use", class="soft wrap") { (limits) }
             td(data-label="Deployed", class="wrap") { (time(version.created)) " " span(class="soft") { "by " (by) } }
             td(class="number") { (act) }
         }
@@ -152,7 +153,8 @@ fn deploy(subject: Subject, list: Resource<Page<Version>>) -> View {
     let name = create_signal(subject.name.clone());
     let data = subject.data;
     let function = subject.name.clone();
-    let command = same(deploy, subject.account().to_owned(), move || function.clone());
+    let folder = format!("crowdcloud deploy . --account {} --url {}", subject.account(), nav::origin());
+    let command = same(deploy, subject.account().to_owned(), move || function.clone(), Some(folder));
     // What the newest version has is where the next one starts, unless a file was chosen before that was known.
     create_effect(move || {
         let Some(newest) = list.ready().and_then(|page| page.items.into_iter().next()) else { return };
@@ -167,7 +169,10 @@ fn deploy(subject: Subject, list: Resource<Page<Version>>) -> View {
             let deployed = deploy.run(subject.account(), None, &subject.name).await;
             list.reload();
             data.reload();
-            deployed.map(drop)
+            deployed?;
+            // The next one starts from what is there now.
+            deploy.file.set(None);
+            Ok(())
         });
     };
     let chosen = create_selector(move || deploy.file.with(Option::is_some));

@@ -72,7 +72,7 @@ pub(crate) fn function_list(here: &Here, functions: Vec<Function>) -> View {
                     th(scope="col") { "Name" }
                     th(scope="col") { "Live" }
                     th(scope="col") { "Lane" }
-                    th(scope="col") { "May use" }
+                    th(scope="col", class="spare") { "May use" }
                     th(scope="col") { "Who may call" }
                     th(scope="col") { "URL" }
                     th(scope="col", class="number") { "Changed" }
@@ -106,7 +106,7 @@ fn row(here: &Here, function: Function) -> View {
         None => ("soft", "nothing yet".to_owned()),
     };
     let lane = function.live.map(|live| lane_why(live.lane, None));
-    let limits = function.live.map(|live| limits_words(&live.limits));
+    let limits = function.live.map_or(String::new(), |live| limits_words(&live.limits));
     let url = format!("{}{}", nav::origin(), function.path);
     let path = function.path.clone();
     let copy = copy_button(url, "URL");
@@ -117,7 +117,7 @@ fn row(here: &Here, function: Function) -> View {
             td(data-label="Name") { a(class="strong", href=href) { (name) } }
             td(data-label="Live", class=live_class) { (live) }
             td(data-label="Lane") { (lane) }
-            td(data-label="May use", class="soft") { (limits) }
+            td(data-label="May use", class="soft spare") { (limits) }
             td(data-label="Who may call") { (who) }
             td(data-label="URL") { span(class="line") { code { (path) } (copy) } }
             td(data-label="Changed", class="number soft") { (updated) }

@@ -68,7 +68,7 @@ fn table(list: Resource<protocol::api::Page<Node>>) -> View {
                     th(scope="col") { "Load" }
                     th(scope="col") { "Memory" }
                     th(scope="col", class="number") { "Runs now" }
-                    th(scope="col", class="number") { "Seen" }
+                    th(scope="col", class="number spare") { "Seen" }
                 }
             }
             tbody {
@@ -118,7 +118,7 @@ fn row(node: Signal<Option<Node>>) -> View {
     let about = format!("{} · {} cores", first.arch, first.cores);
     let (class, meaning) = class_words(first.class);
     let lanes = create_selector(move || node.with(|n| n.as_ref().map(|n| n.lanes.clone()).unwrap_or_default()));
-    let lanes = View::from_dynamic(move || lanes.get_clone().into_iter().map(lane_badge).collect::<Vec<View>>().into());
+    let lanes = View::from_dynamic(move || lanes.get_clone().into_iter().map(lane_badge).collect::<Vec<View>>());
     let vm = create_selector(move || node.with(|n| n.as_ref().map_or(String::new(), |n| vm_words(n.vm.as_ref()))));
     let state = create_selector(move || node.with(|n| n.as_ref().map_or((false, false), |n| (n.online, n.draining))));
     let load = create_selector(move || node.with(|n| n.as_ref().map_or(0, |n| percent(n.load))));
@@ -142,9 +142,9 @@ fn row(node: Signal<Option<Node>>) -> View {
             td(data-label="Whose", title=meaning) { (class) }
             td(data-label="Lanes", class="wrap") { span(class="lanes") { span { (lanes) } span(class="soft") { (vm.get_clone()) } } }
             td(data-label="Load") { (meter(load)) }
-            td(data-label="Memory", class="soft") { (memory.get_clone()) }
+            td(data-label="Memory", class="soft wrap") { (memory.get_clone()) }
             td(data-label="Runs now", class="number") { (runs.get_clone()) }
-            td(data-label="Seen", class="number soft") { (seen.get().map(time)) }
+            td(data-label="Seen", class="number soft spare") { (seen.get().map(time)) }
         }
     }
 }

@@ -43,8 +43,8 @@ pub(crate) fn runs_table(here: &Here, list: Resource<Page<Invocation>>, whole: b
                     (function_head)
                     th(scope="col") { "Request" }
                     th(scope="col", class="wide-bar") { "Run" }
-                    th(scope="col") { "CPU" }
-                    th(scope="col") { "Memory" }
+                    th(scope="col", class="used-cell spare") { "CPU" }
+                    th(scope="col", class="used-cell spare") { "Memory" }
                     th(scope="col", class="number") { "Duration" }
                     th(scope="col", class="number") { "When" }
                 }
@@ -94,8 +94,8 @@ fn row(here: &Here, run: Invocation, longest_us: ReadSignal<u64>, whole: bool) -
             (function)
             td(class="request", data-label="Request", title=title) { a(href=logs) { b { (method) } " " (path) } }
             td(class="wide-bar", data-label="Run") { div(class="bar-cell") { (bar) (lane) } }
-            td(data-label="CPU") { (cpu) }
-            td(data-label="Memory") { (memory) }
+            td(data-label="CPU", class="used-cell spare") { (cpu) }
+            td(data-label="Memory", class="used-cell spare") { (memory) }
             td(class="number", data-label="Duration") { (duration) }
             td(class="number soft", data-label="When") { (when) }
         }

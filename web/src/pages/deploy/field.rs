@@ -2,6 +2,7 @@
 
 use protocol::Code;
 
+use super::dropped::Dropped;
 use crate::api::Trouble;
 
 /// A field of a deployment.
@@ -55,9 +56,12 @@ const BEGINNINGS: &[(&str, Field)] = &[
 ];
 
 /// The field that a trouble names.
-pub(crate) fn field_of(trouble: &Trouble) -> Option<Field> {
+pub(crate) fn field_of(trouble: &Trouble, dropped: Option<&Dropped>) -> Option<Field> {
     let is = |codes: &[Code]| codes.iter().any(|code| code.as_str() == trouble.code);
-    if is(OF_FILE) || trouble.code == NO_FILE {
+    if is(&[Code::NoEntryPoint]) && dropped == Some(&Dropped::Archive) {
+        // An archive of files is told what to start.
+        Some(Field::Command)
+    } else if is(OF_FILE) || trouble.code == NO_FILE {
         Some(Field::File)
     } else if is(&[Code::NameTaken, Code::InvalidName]) {
         Some(Field::Name)
@@ -77,17 +81,20 @@ pub(crate) const NO_FILE: &str = "no_file";
 
 #[cfg(test)]
 mod tests {
-    use super::{Field, field_of};
+    use super::{Dropped, Field, field_of};
     use crate::api::Trouble;
     use protocol::{Code, Limits, Millis, Problem};
 
     fn field(code: Code, detail: &str) -> Option<Field> {
-        field_of(&Trouble::from(Problem::new(code, detail)))
+        field_of(&Trouble::from(Problem::new(code, detail)), Some(&Dropped::Archive))
     }
 
     #[test]
     fn refusals_stand_beside_their_fields() {
         assert_eq!(field(Code::NotWasm, "it begins with #!"), Some(Field::File));
+        assert_eq!(field(Code::NoEntryPoint, "neither an entrypoint nor a command"), Some(Field::Command));
+        let of_wasm = Trouble::from(Problem::new(Code::NoEntryPoint, "no `_start`"));
+        assert_eq!(field_of(&of_wasm, Some(&Dropped::Module)), Some(Field::File));
         assert_eq!(field(Code::NameTaken, "There is a function `a`."), Some(Field::Name));
         assert_eq!(field(Code::ExceedsNodes, "64 CPUs"), Some(Field::Room));
         assert_eq!(field(Code::InvalidField, "`command`: 900 words; at most 256."), Some(Field::Command));

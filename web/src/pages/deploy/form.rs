@@ -39,6 +39,12 @@ pub(crate) fn drop_zone(deploy: Deploy, name: Signal<String>) -> View {
         let input = event.target().and_then(|target| target.dyn_into::<web_sys::HtmlInputElement>().ok());
         deploy.choose(input.and_then(|input| input.files()), name);
     };
+    // Built anew, a file of the same name is another one: without this the browser would not say that it was chosen.
+    let choosing = move |event: web_sys::MouseEvent| {
+        if let Some(Ok(input)) = event.target().map(|target| target.dyn_into::<web_sys::HtmlInputElement>()) {
+            input.set_value("");
+        }
+    };
     let class = move || match (over.get(), deploy.file.with(Option::is_some)) {
         (true, _) => "drop over",
         (_, true) => "drop full",
@@ -70,7 +76,7 @@ pub(crate) fn drop_zone(deploy: Deploy, name: Signal<String>) -> View {
                 })
                 input(
                     class="drop-input", r#type="file", name="artifact", accept=ACCEPT, aria-invalid=invalid(),
-                    on:change=chosen,
+                    on:click=choosing, on:change=chosen,
                 )
             }
             (deploy.wrong(&[Field::File]))
@@ -161,15 +167,12 @@ fn image_fields(deploy: Deploy) -> View {
     let Options { kind, base, command, .. } = deploy.options;
     let option = |value: &str, label: &str| (value.to_owned(), label.to_owned());
     let kinds = vec![
-        option("", "Command, unless the image says more"),
-        option("command", "Command: body on stdin, answer on stdout"),
-        option("server", "Server: HTTP on $PORT, kept warm"),
+        option("", "Auto"),
+        option("command", "Command (stdin, stdout)"),
+        option("server", "Server (HTTP on $PORT)"),
     ];
-    let bases = vec![
-        option("", "Its own"),
-        option("python", "python: Python 3 with numpy"),
-        option("shell", "shell: shells and small tools"),
-    ];
+    let bases =
+        vec![option("", "Its own"), option("python", "python (with numpy)"), option("shell", "shell (small tools)")];
     let line = Text {
         name: "command",
         placeholder: "/bin/thumbs --quality 80",
@@ -203,16 +206,21 @@ fn lane_expected(deploy: Deploy) -> View {
         },
         Some((Some((lane, reason)), _)) => {
             let why = lane_why(lane, Some(reason));
-            view! { p(class="hint", role="status") { "Its runs will take " (why) } }
+            view! { p(class="hint", role="status") { "Its runs take " (why) } }
         }
         _ => view! {},
     })
 }
 
-/// The same by the command line.
-pub(crate) fn same(deploy: Deploy, account: String, name: impl Fn() -> String + 'static) -> View {
+/// The same by the command line; `otherwise` where no file is chosen.
+pub(crate) fn same(
+    deploy: Deploy,
+    account: String,
+    name: impl Fn() -> String + 'static,
+    otherwise: Option<String>,
+) -> View {
     let words = create_memo(move || {
-        let file = deploy.file.with(|file| file.as_ref().map(File::name))?;
+        let Some(file) = deploy.file.with(|file| file.as_ref().map(File::name)) else { return otherwise.clone() };
         let dropped = deploy.known().unwrap_or(Dropped::Unknown);
         let name = Some(name()).filter(|name| !name.is_empty()).unwrap_or_else(|| "NAME".to_owned());
         Some(deploy.options.written().cli(&file, &name, &account, &dropped))

@@ -251,8 +251,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_names_its_field() {
-        let of =
-            |written: Written| field_of(&written.version(Digest::of(b"x"), &Dropped::Archive).unwrap_err()).unwrap();
+        let of = |written: Written| {
+            field_of(&written.version(Digest::of(b"x"), &Dropped::Archive).unwrap_err(), None).unwrap()
+        };
         assert_eq!(of(Written { cpus: "two".into(), ..written() }), Field::Cpus);
         assert_eq!(of(Written { cpus: "0".into(), ..written() }), Field::Cpus);
         assert_eq!(of(Written { memory: "much".into(), ..written() }), Field::Memory);
