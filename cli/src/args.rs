@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use protocol::PlacementClass;
 use protocol::api::{AccountKind, Role};
 use protocol::route::{Scope, Share};
+use protocol::{Base, Kind, LaneChoice, PlacementClass};
 
 /// Run functions on other people's spare machines, and lend yours.
 #[derive(Debug, Parser)]
@@ -132,6 +132,15 @@ pub(crate) enum Command {
     Nodes {
         #[command(subcommand)]
         verb: Option<Nodes>,
+    },
+    /// Fetch what functions in VMs need on this machine: the guests' kernel, and the bases of scripts and executables
+    VmSetup {
+        /// Only this base; again for more
+        #[arg(long)]
+        base: Vec<Base>,
+        /// The folder; the cache, where the local node looks
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
     },
     /// Open the portal in a browser
     Open {
@@ -260,6 +269,21 @@ pub(crate) struct Deploy {
     /// Runs at once
     #[arg(long)]
     pub(crate) concurrency: Option<u32>,
+    /// CPUs; more than one is of the VM lane
+    #[arg(long)]
+    pub(crate) cpus: Option<u32>,
+    /// The sandbox: auto, wasm, vm
+    #[arg(long, value_parser = lane)]
+    pub(crate) lane: Option<LaneChoice>,
+    /// How it is spoken to: http, command, server
+    #[arg(long, value_parser = kind)]
+    pub(crate) kind: Option<Kind>,
+    /// What a script, an executable or an archive of files stands on: python, shell
+    #[arg(long)]
+    pub(crate) base: Option<Base>,
+    /// What to start in the VM lane, such as "/app/run --fast"
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
     /// Whose nodes to trust: own, operator, verified, any
     #[arg(long, value_parser = placement)]
     pub(crate) placement: Option<PlacementClass>,
@@ -480,6 +504,14 @@ pub(crate) fn account_kind(company: bool) -> AccountKind {
 /// A word of an enum, as the API writes it.
 fn word<T: serde::de::DeserializeOwned>(text: &str, expected: &str) -> Result<T, String> {
     serde_json::from_value(serde_json::Value::from(text)).map_err(|_| format!("expected one of {expected}"))
+}
+
+fn lane(text: &str) -> Result<LaneChoice, String> {
+    word(text, "auto, wasm, vm")
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    word(text, "http, command, server")
 }
 
 fn placement(text: &str) -> Result<PlacementClass, String> {

@@ -57,6 +57,7 @@ pub(crate) async fn run(command: Command, global: &Global) -> Result<(), Failure
         Command::Invocations { verb } => runs::invocations(&context()?, verb).await,
         Command::Accounts { verb } => accounts::accounts(&context()?, verb).await,
         Command::Nodes { verb } => runs::nodes(&context()?, verb).await,
+        Command::VmSetup { base, into } => doctor::vm_setup(&Context::new(global, None)?, &base, into),
         Command::Open { function } => doctor::open(&context()?, function.as_deref()).await,
         Command::Doctor { data } => doctor::doctor(&context()?, &data).await,
         Command::Completion { shell } => {

@@ -52,6 +52,8 @@ impl Exit {
             | Code::NoResponse
             | Code::FunctionExit
             | Code::InvalidResponse
+            | Code::NeverListened
+            | Code::GuestCrashed
             | Code::ResponseTooLarge => Self::Function,
             Code::TimedOut | Code::RequestTimeout => Self::Timeout,
             Code::LimitReached => Self::Limit,

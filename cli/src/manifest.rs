@@ -10,12 +10,14 @@ use crate::failure::{Exit, Failure};
 pub(crate) const FILE: &str = "crowdcloud.toml";
 
 /// Keys at the top, and in `[limits]`.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 15] = [
     "name",
     "kind",
     "artifact",
     "build",
     "lane",
+    "base",
+    "command",
     "public",
     "placement",
     "egress",

@@ -56,6 +56,12 @@ pub(crate) struct UpArgs {
     pub(crate) nats_listen: Option<SocketAddr>,
 }
 
+/// Where the VM lane's parts are, unless somebody says otherwise.
+pub(crate) fn vm_tools() -> PathBuf {
+    let named = std::env::var_os("CROWDCLOUD_VM_TOOLS").filter(|value| !value.is_empty());
+    named.map_or_else(componentize::cache_dir, PathBuf::from)
+}
+
 /// `crowdcloud up`
 pub(crate) fn up(args: &UpArgs, global: &Global) -> Result<(), Failure> {
     runtime::log(global);
@@ -84,6 +90,9 @@ async fn run(args: &UpArgs, global: &Global) -> Result<(), Failure> {
     };
     spinner.finish_and_clear();
     parts::welcome(&output, running.settings());
+    if let Some(why) = running.settings().vm_missing()? {
+        output.note(format!("functions run in the wasm lane alone; no VM lane: {why}"));
+    }
     let ended = running.wait(&stop).await;
     output.note("stopping");
     running.stop().await;

@@ -7,9 +7,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use http::HeaderMap;
-use protocol::manifest::Lane;
 use protocol::ticket::{Purpose, SignedTicket, Ticket};
-use protocol::{Code, InstanceId, NodeId, RunId, Timestamp, headers};
+use protocol::{Code, InstanceId, Lane, NodeId, RunId, Timestamp, headers};
 use rand::TryRngCore as _;
 
 use crate::db::entities::versions;
@@ -49,11 +48,12 @@ impl Tickets {
         [self.key.verifying_key()]
     }
 
-    /// Permission for a node to prepare a version.
+    /// Permission for a node to prepare a version for a lane.
     pub(crate) fn prepare(
         &self,
         version: &versions::Model,
         node: NodeId,
+        lane: Lane,
         now: Timestamp,
         lasts: Duration,
     ) -> SignedTicket {
@@ -66,7 +66,7 @@ impl Tickets {
             function: version.function_id.0,
             version: version.id.0,
             artifact: version.artifact.0,
-            lane: Lane::Wasm,
+            lane,
             limits: version.limits.0,
             issuer: self.issuer,
             issued: now,

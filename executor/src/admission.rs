@@ -15,6 +15,8 @@ pub(crate) enum Refusal {
     Slots,
     #[error("too little memory is free")]
     Memory,
+    #[error("the node has no VM lane")]
+    Lane,
     #[error("receipts wait to be written")]
     Receipts,
 }
@@ -26,6 +28,8 @@ pub(crate) struct Admission {
     memory: u64,
     running: AtomicU32,
     promised: AtomicU64,
+    /// Of that, for machines in which nothing runs.
+    held: AtomicU64,
     draining: AtomicBool,
 }
 
@@ -43,6 +47,7 @@ impl Admission {
             memory: memory.0,
             running: AtomicU32::new(0),
             promised: AtomicU64::new(0),
+            held: AtomicU64::new(0),
             draining: AtomicBool::new(false),
         })
     }
@@ -54,12 +59,25 @@ impl Admission {
         }
         let slot = |running: u32| running.checked_add(1).filter(|sum| *sum <= self.slots);
         self.running.fetch_update(Ordering::AcqRel, Ordering::Relaxed, slot).map_err(|_| Refusal::Slots)?;
-        let room = |promised: u64| promised.checked_add(memory.0).filter(|sum| *sum <= self.memory);
-        if self.promised.fetch_update(Ordering::AcqRel, Ordering::Relaxed, room).is_err() {
+        if !self.promise(memory) {
             self.running.fetch_sub(1, Ordering::AcqRel);
             return Err(Refusal::Memory);
         }
         Ok(Share { admission: Arc::clone(self), memory: memory.0 })
+    }
+
+    fn promise(&self, memory: ByteSize) -> bool {
+        let room = |promised: u64| promised.checked_add(memory.0).filter(|sum| *sum <= self.memory);
+        self.promised.fetch_update(Ordering::AcqRel, Ordering::Relaxed, room).is_ok()
+    }
+
+    /// Keeps memory for a machine in which nothing runs. It counts as free: it can be had again at any time.
+    pub(crate) fn hold(self: &Arc<Self>, memory: ByteSize) -> Option<Held> {
+        if self.is_draining() || !self.promise(memory) {
+            return None;
+        }
+        self.held.fetch_add(memory.0, Ordering::AcqRel);
+        Some(Held { admission: Arc::clone(self), memory: memory.0 })
     }
 
     /// Takes nothing new from now on.
@@ -76,7 +94,22 @@ impl Admission {
     }
 
     pub(crate) fn memory_free(&self) -> ByteSize {
-        ByteSize(self.memory.saturating_sub(self.promised.load(Ordering::Relaxed)))
+        let promised = self.promised.load(Ordering::Relaxed).saturating_sub(self.held.load(Ordering::Relaxed));
+        ByteSize(self.memory.saturating_sub(promised))
+    }
+}
+
+/// Memory of a machine in which nothing runs, given back on drop.
+#[derive(Debug)]
+pub(crate) struct Held {
+    admission: Arc<Admission>,
+    memory: u64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.admission.held.fetch_sub(self.memory, Ordering::AcqRel);
+        self.admission.promised.fetch_sub(self.memory, Ordering::AcqRel);
     }
 }
 
@@ -106,6 +139,20 @@ mod tests {
         assert_eq!((admission.running(), admission.memory_free()), (0, ByteSize::mib(100)));
         admission.drain();
         assert_eq!(admission.admit(ByteSize(0)).unwrap_err(), Refusal::Draining);
+    }
+
+    #[test]
+    fn what_is_held_counts_as_free_until_it_is_needed() {
+        let admission = Admission::new(2, ByteSize::mib(100));
+        let held = admission.hold(ByteSize::mib(60)).unwrap();
+        assert_eq!((admission.running(), admission.memory_free()), (0, ByteSize::mib(100)));
+        assert!(admission.hold(ByteSize::mib(60)).is_none());
+        assert_eq!(admission.admit(ByteSize::mib(60)).unwrap_err(), Refusal::Memory);
+        drop(held);
+        let _share = admission.admit(ByteSize::mib(60)).unwrap();
+        assert_eq!(admission.memory_free(), ByteSize::mib(40));
+        admission.drain();
+        assert!(admission.hold(ByteSize(0)).is_none());
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! Compiling happens in a child process with limits of its own: an artifact that makes the compiler eat memory or
 //! time ends the child and not the node.
 //!
-//! The child reads one [`Job`] from stdin, writes the machine code to a file, and its [`Report`] beside it.
+//! The child reads one `Job` from stdin, writes the machine code to a file, and its `Report` beside it.
 
 use std::ffi::OsString;
 use std::io::Read as _;
@@ -10,10 +10,12 @@ use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use protocol::{ByteSize, Code, Problem};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::sys;
+use crate::vm::convert::{Conversion, Converted};
 use crate::wasm::engine::compiling_engine;
 use crate::wasm::inspect::{Format, inspect};
 
@@ -24,9 +26,17 @@ const STDERR_BYTES_MAX: u64 = 4 << 10;
 
 /// What the child is to do.
 #[derive(Debug, Serialize, Deserialize)]
+enum Work {
+    /// WebAssembly to machine code.
+    Compile { artifact: PathBuf, code: PathBuf },
+    /// Anything else to an image.
+    Convert(Conversion),
+}
+
+/// A piece of work and its bounds.
+#[derive(Debug, Serialize, Deserialize)]
 struct Job {
-    artifact: PathBuf,
-    code: PathBuf,
+    work: Work,
     report: PathBuf,
     memory: ByteSize,
     cpu_seconds: u64,
@@ -53,28 +63,40 @@ impl Compiler {
     /// # Errors
     /// The problem that the deployer must mend, or `compile_failed` where the child did not end well.
     pub(crate) async fn compile(&self, artifact: &Path, code: &Path) -> Result<Report, Problem> {
-        let report = code.with_extension("report");
+        let work = Work::Compile { artifact: artifact.to_owned(), code: code.to_owned() };
+        self.child(work, &code.with_extension("report"), Code::CompileFailed).await
+    }
+
+    /// Converts an artifact of the VM lane.
+    ///
+    /// # Errors
+    /// The problem that the deployer must mend, or `image_invalid` where the child did not end well.
+    pub(crate) async fn convert(&self, conversion: Conversion, report: &Path) -> Result<Converted, Problem> {
+        self.child(Work::Convert(conversion), report, Code::ImageInvalid).await
+    }
+
+    /// Lets a child work, and reads what it reports.
+    async fn child<T: DeserializeOwned>(&self, work: Work, report: &Path, code: Code) -> Result<T, Problem> {
         let job = Job {
-            artifact: artifact.to_owned(),
-            code: code.to_owned(),
-            report: report.clone(),
+            work,
+            report: report.to_owned(),
             memory: self.memory,
             // Several threads compile: CPU time may pass faster than the clock's.
             cpu_seconds: self.timeout.as_secs().saturating_mul(4).max(1),
         };
         let ended = tokio::time::timeout(self.timeout, self.run(&job)).await;
-        let text = tokio::fs::read(&report).await;
-        drop(tokio::fs::remove_file(&report).await);
-        let failed = |detail: String| Problem::new(Code::CompileFailed, detail);
+        let text = tokio::fs::read(report).await;
+        drop(tokio::fs::remove_file(report).await);
+        let failed = |detail: String| Problem::new(code, detail);
         let how = match ended {
-            Err(_) => return Err(failed(format!("compiling took longer than {:?}", self.timeout))),
+            Err(_) => return Err(failed(format!("it took longer than {:?}", self.timeout))),
             Ok(Err(error)) => {
                 tracing::error!(%error, "the compiler cannot be started");
                 return Err(Problem::new(Code::NodeFailed, "the node cannot start its compiler"));
             }
             Ok(Ok(how)) => how,
         };
-        match text.ok().and_then(|text| serde_json::from_slice::<Result<Report, Problem>>(&text).ok()) {
+        match text.ok().and_then(|text| serde_json::from_slice::<Result<T, Problem>>(&text).ok()) {
             Some(result) => result,
             None => Err(failed(format!("the compiler ended without a result ({how}); its limit is {}", self.memory))),
         }
@@ -124,8 +146,11 @@ pub fn child_main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     sys::lower_this_thread(10);
-    let result = compile_file(&job.artifact, &job.code);
-    match serde_json::to_vec(&result).map(|json| std::fs::write(&job.report, json)) {
+    let result = match &job.work {
+        Work::Compile { artifact, code } => serde_json::to_vec(&compile_file(artifact, code)),
+        Work::Convert(conversion) => serde_json::to_vec(&conversion.run()),
+    };
+    match result.map(|json| std::fs::write(&job.report, json)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }

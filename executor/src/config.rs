@@ -64,6 +64,21 @@ pub struct Config {
     /// On shutdown, running functions get so long to end.
     #[arg(long = "node-grace", env = "CROWDCLOUD_NODE_GRACE", default_value_t = Millis::seconds(3), value_name = "TIME")]
     pub grace: Millis,
+    /// No VM lane, whatever the machine has.
+    #[arg(long = "no-vm", env = "CROWDCLOUD_NO_VM")]
+    pub no_vm: bool,
+    /// The folder with what the VM lane needs: `kernel`, `guest-agent`, `bases`. Without it there is no VM lane.
+    #[arg(long = "vm-tools", env = "CROWDCLOUD_VM_TOOLS", value_name = "DIR")]
+    pub vm_tools: Option<PathBuf>,
+    /// QEMU's program. Default: `qemu-system-x86_64` in the PATH.
+    #[arg(long = "vm-qemu", env = "CROWDCLOUD_QEMU", value_name = "FILE")]
+    pub vm_qemu: Option<PathBuf>,
+    /// Another kernel for guests: an unpacked kernel package.
+    #[arg(long = "vm-kernel", env = "CROWDCLOUD_VM_KERNEL", value_name = "DIR")]
+    pub vm_kernel: Option<PathBuf>,
+    /// Images of the VM lane on disk; the least recently used go first.
+    #[arg(long = "node-images", env = "CROWDCLOUD_NODE_IMAGES", default_value_t = ByteSize::mib(8192), value_name = "SIZE")]
+    pub images: ByteSize,
     /// The command that compiles: it calls [`crate::compile::child_main`]. None: this program's own hidden
     /// subcommand.
     #[arg(skip)]
@@ -93,6 +108,11 @@ impl Config {
             log_queue: 16_384,
             receipt_queue: 16_384,
             grace: Millis::seconds(3),
+            no_vm: false,
+            vm_tools: None,
+            vm_qemu: None,
+            vm_kernel: None,
+            images: ByteSize::mib(8192),
             compile_command: None,
         }
     }

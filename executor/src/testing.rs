@@ -12,9 +12,9 @@ use protocol::{ByteSize, Limits, Millis, RunId};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::egress::EgressRules;
 use crate::run::log::{RunLogBook, TicketedLine};
 use crate::run::{self, Record, Verdict};
-use crate::wasm::egress::EgressRules;
 use crate::wasm::engine::{PoolConfig, compiling_engine};
 use crate::wasm::inspect::{Format, inspect};
 use crate::wasm::start::Surroundings;

@@ -30,7 +30,6 @@ pub(crate) async fn proxy(
     check_origin(&head, forward.host)?;
     let size_max = gateway.config.api_body_max;
     if body.size_hint().lower() > size_max.0 {
-        crate::upload::drain_aside(body);
         return Err(too_large(size_max));
     }
     let account = head.headers.get(headers::ACCOUNT).cloned();

@@ -19,7 +19,7 @@ use crate::api;
 use crate::core_client::to_json;
 use crate::keys::unavailable;
 use crate::state::Gateway;
-use crate::upload::{Source, Upload, UploadLimits, drain_aside};
+use crate::upload::{Source, Upload, UploadLimits};
 
 /// The row of the index is committed within so long.
 const INDEX_WITHIN: Duration = Duration::from_secs(5);
@@ -35,21 +35,11 @@ struct Indexed {
 
 pub(crate) async fn upload(gateway: &Arc<Gateway>, head: &Parts, body: Source, host: &str) -> Result<Answer, Problem> {
     let size_max = gateway.config.artifact_max;
-    let grant = match api::only(&head.method, &Method::POST) {
-        Ok(()) => api::grant(gateway, head, host, Scope::Deploy).await,
-        Err(problem) => Err(problem),
-    };
-    let grant = match grant {
-        Ok(_) if body.size_hint().lower() > size_max.0 => Err(too_large(size_max)),
-        grant => grant,
-    };
-    let grant = match grant {
-        Ok(grant) => grant,
-        Err(problem) => {
-            drain_aside(body);
-            return Err(problem);
-        }
-    };
+    api::only(&head.method, &Method::POST)?;
+    let grant = api::grant(gateway, head, host, Scope::Deploy).await?;
+    if body.size_hint().lower() > size_max.0 {
+        return Err(too_large(size_max));
+    }
     let limits = UploadLimits { size_max, idle: gateway.config.body_idle.duration(), replay_max: ByteSize(0) };
     let upload = Upload::new(body, limits);
     let body = upload.body().ok_or(Code::Internal)?;

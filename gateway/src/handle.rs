@@ -5,22 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use fabric::BodyError;
 use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use http_body::Body as _;
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use protocol::{Code, Problem};
 
 use crate::address::{Destination, destination};
 use crate::answer::{Answer, full, refuse};
 use crate::hygiene::{self, Forward};
+use crate::linger::Lingering;
 use crate::run::{self, Call, Caller};
 use crate::state::Gateway;
 use crate::test_call::Origin;
-use crate::upload::{Source, drain_aside};
+use crate::upload::Source;
 use crate::{api, artifacts, meters, portal, test_call};
 
 /// Answers one request of a connection from `client`.
@@ -30,7 +29,7 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, client: IpAddr, request: http:
     let body = match body.is_end_stream() {
         // Allocates nothing.
         true => fabric::empty(),
-        false => Source::new(body.map_err(|error| BodyError::Source(error.into()))),
+        false => Source::new(Lingering::new(body, head.headers.contains_key(header::EXPECT))),
     };
     gateway.meters.in_flight.increment(1.0);
     let _in_flight = InFlight(Arc::clone(&gateway));
@@ -41,10 +40,6 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, client: IpAddr, request: http:
     let (host, destination) = match checked {
         Ok(found) => found,
         Err(problem) => {
-            // Who waits for `100 Continue` must not be told to go on.
-            if !head.headers.contains_key(header::EXPECT) {
-                drain_aside(body);
-            }
             gateway.meters.answered(Some(problem.code));
             return refuse(&problem);
         }

@@ -24,6 +24,7 @@ mod error;
 mod handle;
 mod hygiene;
 mod keys;
+mod linger;
 mod meters;
 mod mirror;
 mod nodes;

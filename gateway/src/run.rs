@@ -22,16 +22,17 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http_body::Body as _;
+use protocol::placement::lane_of;
 use protocol::receipt::{Observation, Outcome};
 use protocol::route::{Grant, Scope, VersionRoute};
-use protocol::{ByteSize, Code, Lane, Problem, RunId, Timestamp};
+use protocol::{ByteSize, Code, Problem, RunId, Timestamp};
 
 use crate::address::FunctionAddress;
 use crate::answer::{Answer, refuse};
 use crate::hygiene::{self, Forward};
 use crate::routes::Known;
 use crate::state::Gateway;
-use crate::upload::{Source, Upload, UploadLimits, drain_aside};
+use crate::upload::{Source, Upload, UploadLimits};
 
 use back::{Back, Timing, mark, stream_back};
 pub(crate) use download::{Download, Piece, Whole, take_whole};
@@ -110,22 +111,18 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, call: Call) -> Answer {
 async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     // Who asks, and what for.
     let Call { address, mut head, body, client, host, proto, received, caller } = call;
-    let known = match permitted(gateway, &address, &head.headers, &caller).await {
-        Ok(known) => known,
-        Err(problem) => return Err(turn_away(&head, body, problem)),
-    };
+    let known = permitted(gateway, &address, &head.headers, &caller).await?;
     let Some(version) = known.route.resolve(address.reference.as_ref(), rand::random_range(0..100)) else {
-        return Err(turn_away(&head, body, no_version(&address)));
+        return Err(no_version(&address).into());
     };
 
     // May it run now, with this body.
     let Some(passed) = known.gate.pass(version.limits.concurrency) else {
         let limit = version.limits.concurrency;
-        let problem = Problem::new(Code::ConcurrencyLimit, format!("{limit} runs of this function are going on"));
-        return Err(turn_away(&head, body, problem));
+        return Err(Problem::new(Code::ConcurrencyLimit, format!("{limit} runs of this function are going on")).into());
     };
     if body.size_hint().lower() > version.limits.body.0 {
-        return Err(turn_away(&head, body, too_large(version.limits.body)));
+        return Err(too_large(version.limits.body).into());
     }
     let run = RunId::new();
     let refused = |problem: Problem| Refused { problem, run: Some(run) };
@@ -134,7 +131,8 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
 
     // As the function shall see it.
     let seen = first_sight(gateway, run, &known, version, &head, &address);
-    let mut live = LiveRun::begin(Arc::clone(gateway), received, seen, upload.clone(), version.limits.memory, passed);
+    let memory = version.limits.memory_in(seen.lane);
+    let mut live = LiveRun::begin(Arc::clone(gateway), received, seen, upload.clone(), memory, passed);
     let path = head.uri.path();
     let forward = Forward { client, host: &host, proto, prefix: address.prefix(path) };
     let uri = own_uri(&address, &head.uri).ok_or_else(|| refused(Code::InvalidRequest.into()))?;
@@ -203,15 +201,6 @@ async fn permitted(
     Ok(known)
 }
 
-/// Refuses before there is a run; the body is read for a moment so that the caller gets to read the answer. Whoever
-/// waits for `100 Continue` sends none.
-fn turn_away(head: &Parts, body: Source, problem: Problem) -> Refused {
-    if !head.headers.contains_key(header::EXPECT) {
-        drain_aside(body);
-    }
-    problem.into()
-}
-
 fn no_version(address: &FunctionAddress) -> Problem {
     let FunctionAddress { account, function, reference, .. } = address;
     match reference {
@@ -273,7 +262,7 @@ fn first_sight(
         version: version.version,
         version_number: version.number,
         node: None,
-        lane: Lane::Wasm,
+        lane: lane_of(version.lane, version.kind, version.limits.cpus, version.form).0,
         received: Timestamp::now(),
         head_us: 0,
         wall_us: 0,

@@ -20,7 +20,7 @@ use crate::answer::{Answer, json};
 use crate::api;
 use crate::run::{self, Call, Caller};
 use crate::state::Gateway;
-use crate::upload::{Source, drain_aside};
+use crate::upload::Source;
 
 /// Where the call came from.
 pub(crate) struct Origin<'a> {
@@ -36,17 +36,8 @@ pub(crate) async fn call(
     body: Source,
     from: &Origin<'_>,
 ) -> Result<Answer, Problem> {
-    let grant = match api::only(&head.method, &Method::POST) {
-        Ok(()) => api::grant(gateway, head, from.host, Scope::Invoke).await,
-        Err(problem) => Err(problem),
-    };
-    let grant = match grant {
-        Ok(grant) => grant,
-        Err(problem) => {
-            drain_aside(body);
-            return Err(problem);
-        }
-    };
+    api::only(&head.method, &Method::POST)?;
+    let grant = api::grant(gateway, head, from.host, Scope::Invoke).await?;
     // Every function's route is in memory, and with it its account's name.
     let account = gateway.routes.account_name(grant.account).ok_or(Code::FunctionNotFound)?;
     let wanted = read_call(gateway, body).await?;

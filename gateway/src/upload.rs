@@ -233,29 +233,10 @@ impl State {
     fn fail(&mut self, code: Code) -> Code {
         self.fault = Some(code);
         self.kept = None;
+        // Whoever reads the rest of it need not wait for us.
+        self.source = fabric::empty();
         code
     }
-}
-
-/// Reads what is left of a body that nobody wants, for a moment: closing at once would reset the connection before
-/// the caller has read the answer.
-pub(crate) fn drain_aside(source: Source) {
-    const TIME_MAX: Duration = Duration::from_secs(2);
-    const SIZE_MAX: u64 = 64 << 20;
-    if source.is_end_stream() {
-        return;
-    }
-    tokio::spawn(tokio::time::timeout(TIME_MAX, async move {
-        let mut source = source;
-        let mut left = SIZE_MAX;
-        while let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut source).await {
-            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-            match left.checked_sub(length) {
-                Some(rest) => left = rest,
-                None => return,
-            }
-        }
-    }));
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Problem};
 use crate::ids::{AccountId, FunctionId, InvitationId, KeyId, NodeId, RunId, SessionId, UserId, VersionId};
-use crate::manifest::{Kind, Lane, LaneChoice, Limits, PlacementClass};
+use crate::manifest::{Base, Kind, Lane, LaneChoice, Limits, PlacementClass};
 use crate::names::{Name, Reference};
+use crate::node::VmLane;
+use crate::placement::LaneReason;
 use crate::receipt::{Outcome, Usage};
 use crate::route::{Scope, Share};
 use crate::units::{ByteSize, Digest, Timestamp};
@@ -291,10 +293,26 @@ api_types! {
         pub latest: Option<u32>,
         /// The aliases.
         pub aliases: Vec<Alias>,
+        /// The version that most calls without a reference go to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub live: Option<LiveVersion>,
         /// When it was made.
         pub created: Timestamp,
         /// When it last changed.
         pub updated: Timestamp,
+    }
+
+    /// What the alias `live` leads to, by its largest share.
+    #[derive(Copy, Eq)]
+    pub struct LiveVersion {
+        /// Its number.
+        pub number: u32,
+        /// The lane that its runs take.
+        pub lane: Lane,
+        /// Why that lane.
+        pub lane_reason: LaneReason,
+        /// What one run may use.
+        pub limits: Limits,
     }
 
     /// A movable name for a version.
@@ -342,6 +360,12 @@ api_types! {
         /// Moves this alias to the version when it is ready; none: `live`.
         #[serde(default)]
         pub alias: Option<Name>,
+        /// What it stands on in the VM lane; a script or an executable finds its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub base: Option<Base>,
+        /// What to start in the VM lane, in place of what the image says.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub command: Vec<String>,
     }
 
     /// A version's life: `compiling`, then for ever `ready` or `failed`.
@@ -375,8 +399,20 @@ api_types! {
         pub kind: Option<Kind>,
         /// What the artifact is, for people.
         pub format: Option<String>,
-        /// The lane.
+        /// The lane that it asks for.
         pub lane: LaneChoice,
+        /// The lane that its runs take, once that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub runs_in: Option<Lane>,
+        /// Why that lane.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub lane_reason: Option<LaneReason>,
+        /// What it stands on in the VM lane.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub base: Option<Base>,
+        /// What is started in the VM lane, in place of what the image says.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub command: Vec<String>,
         /// Whose nodes it trusts.
         pub placement: PlacementClass,
         /// Hosts that it may call.
@@ -422,6 +458,12 @@ api_types! {
         pub node: Option<NodeId>,
         /// The lane.
         pub lane: Lane,
+        /// Why that lane; none where its version was deleted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub lane_reason: Option<LaneReason>,
+        /// What it was allowed to use: CPUs, memory, time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub limits: Option<Limits>,
         /// How it ended.
         pub outcome: Outcome,
         /// The answer's status.
@@ -535,6 +577,9 @@ api_types! {
         pub draining: bool,
         /// The last report.
         pub last_seen: Option<Timestamp>,
+        /// How its VM lane is, by its last report.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub vm: Option<VmLane>,
     }
 
     /// `GET /limits`

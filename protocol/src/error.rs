@@ -86,10 +86,14 @@ codes! {
     // What is deployed.
     NotWasm = "not_wasm", 422, false, "The artifact is not WebAssembly", "Deploy a component or a WASI command; for other programs use the VM lane.";
     InvalidWasm = "invalid_wasm", 422, false, "The WebAssembly does not validate", "Build it again; the details say where it breaks.";
-    NoEntryPoint = "no_entry_point", 422, false, "The module has no entry point", "Export `_start` (a WASI command) or `wasi:http/incoming-handler` (a component).";
+    NoEntryPoint = "no_entry_point", 422, false, "The artifact has no entry point", "Export `_start` (a WASI command) or `wasi:http/incoming-handler` (a component); for an image name an entry point in it, or a command at the deploy.";
     WrongWorld = "wrong_world", 422, false, "The component is of another world", "Target `wasi:http/proxy` or `wasi:cli/command`.";
     UnknownImport = "unknown_import", 422, false, "The artifact imports what is not offered", "Remove the named import; the docs list what is offered.";
     CompileFailed = "compile_failed", 422, false, "The artifact could not be compiled", "The details say why; large functions may need splitting.";
+    ImageInvalid = "image_invalid", 422, false, "The image cannot be used", "Deploy an OCI image archive, a tar archive of files, a Linux executable or a script; the details say what is wrong with this one.";
+    ImageTooLarge = "image_too_large", 413, false, "The image is too large once it is unpacked", "The details name the limit; leave out what is not needed.";
+    WrongArchitecture = "wrong_architecture", 422, false, "The image is for another kind of machine", "Build it for the architecture that the details name.";
+    ExceedsNodes = "exceeds_nodes", 422, false, "No node is large enough", "Ask for at most what the details say.";
     ArtifactTooLarge = "artifact_too_large", 413, false, "The artifact is too large", "The maximum is at /api/v1/limits.";
     ArtifactNotFound = "artifact_not_found", 422, false, "The account has no such artifact", "Upload it first with POST /api/v1/artifacts.";
 
@@ -100,6 +104,8 @@ codes! {
     NoResponse = "no_response", 502, false, "The function ended without a response", "Set a response on every path of the handler.";
     FunctionExit = "function_exit", 502, false, "The command ended with an error", "See the run's logs for its stderr.";
     InvalidResponse = "invalid_response", 502, false, "The function's response is not valid HTTP", "Check the status and headers that it sets.";
+    NeverListened = "never_listened", 502, false, "The server did not listen on its port", "Listen on 127.0.0.1 or all addresses, on the port in the variable PORT.";
+    GuestCrashed = "guest_crashed", 502, false, "The function's machine crashed", "See the run's logs.";
     TimedOut = "timed_out", 504, false, "The function did not finish by its deadline", "Raise `limits.timeout`, or make it faster.";
     ResponseTooLarge = "response_too_large", 502, false, "The function's response is too large", "Return less, or raise the limit.";
 

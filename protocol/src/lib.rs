@@ -23,6 +23,6 @@ mod tests;
 
 pub use error::{Code, Problem};
 pub use ids::*;
-pub use manifest::{Example, Kind, Lane, LaneChoice, Limits, Manifest, PlacementClass};
+pub use manifest::{ArtifactForm, Base, Example, Kind, Lane, LaneChoice, Limits, Manifest, PlacementClass};
 pub use names::{Name, Reference};
 pub use units::{ByteSize, Digest, MicroCredits, Millis, Timestamp};

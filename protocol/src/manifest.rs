@@ -35,6 +35,57 @@ pub enum LaneChoice {
     Vm,
 }
 
+/// What an artifact is, as far as lanes are concerned. A node finds it out when it prepares a version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ArtifactForm {
+    /// WebAssembly.
+    #[default]
+    Wasm,
+    /// What a VM starts: an image, an archive of files, an executable, a script.
+    Image,
+}
+
+impl ArtifactForm {
+    /// Whether it is WebAssembly.
+    #[must_use]
+    pub fn is_wasm(&self) -> bool {
+        *self == Self::Wasm
+    }
+}
+
+/// What a single file, or an archive of files, stands on in the VM lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Base {
+    /// Python 3 with numpy, and all of `shell`.
+    Python,
+    /// Shells, the usual small tools, and the common libraries.
+    Shell,
+}
+
+impl Base {
+    /// As a manifest writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Shell => "shell",
+        }
+    }
+}
+
+impl std::str::FromStr for Base {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = [Self::Python, Self::Shell].into_iter().find(|base| base.as_str() == name);
+        found.ok_or_else(|| format!("`{name}` is no base; there are `python` and `shell`"))
+    }
+}
+
 /// The sandbox that a run happens in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -100,6 +151,11 @@ impl Default for Limits {
     }
 }
 
+/// What a guest's kernel and agent need beside the function.
+const VM_OWN_MIB: u64 = 96;
+/// The smallest VM.
+const VM_MIN_MIB: u64 = 128;
+
 impl Limits {
     /// The most that a version may ask for.
     pub const MAX: Self = Self {
@@ -113,6 +169,20 @@ impl Limits {
     /// The least that makes sense.
     pub const MIN: Self =
         Self { memory: ByteSize::mib(1), timeout: Millis(10), body: ByteSize(0), concurrency: 1, cpus: 1 };
+
+    /// What a run takes of a node's memory: a VM has a kernel beside the function. Few sizes, so that VMs of one size
+    /// share a template.
+    #[must_use]
+    pub fn memory_in(&self, lane: Lane) -> ByteSize {
+        match lane {
+            Lane::Wasm => self.memory,
+            Lane::Vm => {
+                let whole = (self.memory.0 >> 20).saturating_add(VM_OWN_MIB).max(VM_MIN_MIB);
+                let step = (1 << whole.ilog2()) / 4;
+                ByteSize(whole.div_ceil(step).saturating_mul(step) << 20)
+            }
+        }
+    }
 
     /// The first field that is out of range, with the range.
     ///
@@ -150,6 +220,12 @@ pub struct Manifest {
     /// The lane.
     #[serde(default)]
     pub lane: LaneChoice,
+    /// What it stands on in the VM lane; a script or an executable finds its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
+    /// What to start in the VM lane, in place of what the image says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
     /// Whether anybody may call it.
     #[serde(default)]
     pub public: bool,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AccountId, FunctionId, NodeId, RunId, VersionId};
-use crate::manifest::{Kind, Lane, LaneChoice, Limits, PlacementClass};
+use crate::manifest::{ArtifactForm, Base, Kind, Lane, LaneChoice, Limits, PlacementClass};
 use crate::units::{ByteSize, Digest, Timestamp};
 
 /// The versions of the node protocol that this code speaks.
@@ -84,6 +84,50 @@ pub struct NodeReport {
     pub warm: Vec<Digest>,
     /// It takes no new runs.
     pub draining: bool,
+    /// How its VM lane is; none where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmLane>,
+}
+
+/// How a node's VM lane is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum VmLane {
+    /// It looks which accelerator works.
+    Starting,
+    /// It is there.
+    Ready {
+        /// What runs the guests.
+        accelerator: Accelerator,
+        /// Turns of a fixed loop of integer work in a millisecond, measured in a guest.
+        turns_per_ms: u32,
+    },
+    /// It is not there.
+    Missing {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What runs a VM's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// The processor itself.
+    Kvm,
+    /// A translator, many times slower.
+    Tcg,
+}
+
+impl std::fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        })
+    }
 }
 
 impl NodeReport {
@@ -132,6 +176,12 @@ pub struct VersionSpec {
     pub env: BTreeMap<String, String>,
     /// Hosts that it may call.
     pub egress: Vec<String>,
+    /// What it stands on in the VM lane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
+    /// What to start in the VM lane, in place of what the image says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
 }
 
 /// A node's answer to a prepare that went well (a problem document otherwise).
@@ -143,8 +193,11 @@ pub struct Prepared {
     pub format: String,
     /// How long compiling took.
     pub compile_ms: u64,
-    /// The machine code's size.
+    /// The machine code's size, or the image's.
     pub code_size: ByteSize,
+    /// What the artifact is to the lanes.
+    #[serde(default, skip_serializing_if = "ArtifactForm::is_wasm")]
+    pub form: ArtifactForm,
 }
 
 /// Where a line of a log came from.

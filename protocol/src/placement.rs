@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::NodeId;
-use crate::manifest::Lane;
+use crate::manifest::{ArtifactForm, Kind, Lane, LaneChoice};
 
 /// Why this lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,6 +20,37 @@ pub enum LaneReason {
     Server,
     /// It asks for more CPUs than the wasm lane grants.
     Cpus,
+    /// The artifact is an image, an executable or a script.
+    Image,
+}
+
+/// The CPUs that the wasm lane grants.
+const WASM_CPUS: u32 = 1;
+
+/// The lane of a version's runs, and why. What the version asks for always holds; with `auto`, wasm unless it cannot
+/// grant the request. A VM is never chosen just because a node has one.
+#[must_use]
+pub const fn lane_of(asked: LaneChoice, kind: Kind, cpus: u32, form: ArtifactForm) -> (Lane, LaneReason) {
+    match (asked, form, kind) {
+        (LaneChoice::Wasm, ..) => (Lane::Wasm, LaneReason::Asked),
+        (LaneChoice::Vm, ..) => (Lane::Vm, LaneReason::Asked),
+        (LaneChoice::Auto, _, Kind::Server) => (Lane::Vm, LaneReason::Server),
+        (LaneChoice::Auto, ArtifactForm::Image, _) => (Lane::Vm, LaneReason::Image),
+        (LaneChoice::Auto, ..) if cpus > WASM_CPUS => (Lane::Vm, LaneReason::Cpus),
+        (LaneChoice::Auto, ..) => (Lane::Wasm, LaneReason::Wasm),
+    }
+}
+
+impl std::fmt::Display for LaneReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Asked => "asked for",
+            Self::Wasm => "it is WebAssembly",
+            Self::Server => "it is a server",
+            Self::Cpus => "it asks for more than one CPU",
+            Self::Image => "it is not WebAssembly",
+        })
+    }
 }
 
 /// A node that may do the run.
@@ -88,7 +119,7 @@ impl std::fmt::Display for Refusal {
             Self::Silent => "silent",
             Self::Draining => "draining",
             Self::LaneMissing => "without the lane",
-            Self::TooSmall => "too small for the memory limit",
+            Self::TooSmall => "too small for the limits",
             Self::NoMemory => "without free memory",
             Self::NoSlot => "without a free slot",
             Self::KeptForShorter => "kept free for shorter runs",

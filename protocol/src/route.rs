@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AccountId, FunctionId, InstanceId, KeyId, SessionId, UserId, VersionId};
-use crate::manifest::{Kind, LaneChoice, Limits, PlacementClass};
+use crate::manifest::{ArtifactForm, Kind, LaneChoice, Limits, PlacementClass};
 use crate::names::{Name, Reference};
 use crate::units::{ByteSize, Digest, Timestamp};
 
@@ -28,6 +28,9 @@ pub struct VersionRoute {
     pub placement: PlacementClass,
     /// What one run may use.
     pub limits: Limits,
+    /// What the artifact is to the lanes.
+    #[serde(default, skip_serializing_if = "ArtifactForm::is_wasm")]
+    pub form: ArtifactForm,
 }
 
 /// A share of an alias.

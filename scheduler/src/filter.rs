@@ -16,6 +16,7 @@ pub fn refuse(request: &RunRequest, lane: Lane, node: &NodeView) -> Option<Refus
     if !trusted(request, node) {
         return Some(Refusal::PlacementClass);
     }
+    let memory = request.limits.memory_in(lane);
     if request.arch.as_ref().is_some_and(|arch| *arch != node.record.arch) {
         return Some(Refusal::Architecture);
     }
@@ -26,11 +27,11 @@ pub fn refuse(request: &RunRequest, lane: Lane, node: &NodeView) -> Option<Refus
         Some(Refusal::Draining)
     } else if !report.lanes.contains(&lane) {
         Some(Refusal::LaneMissing)
-    } else if report.memory_total < request.limits.memory {
+    } else if report.memory_total < memory || (lane == Lane::Vm && report.cores < request.limits.cpus) {
         Some(Refusal::TooSmall)
     } else if node.running() >= report.slots {
         Some(Refusal::NoSlot)
-    } else if node.memory_free() < request.limits.memory {
+    } else if node.memory_free() < memory {
         Some(Refusal::NoMemory)
     } else {
         None

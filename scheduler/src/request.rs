@@ -1,9 +1,9 @@
 //! What placement must know of a run.
 
-use protocol::route::VersionRoute;
 use std::time::Duration;
 
-use protocol::{AccountId, ByteSize, Digest, Kind, LaneChoice, Limits, PlacementClass, VersionId};
+use protocol::route::VersionRoute;
+use protocol::{AccountId, ArtifactForm, ByteSize, Digest, Kind, LaneChoice, Limits, PlacementClass, VersionId};
 
 /// A run that looks for a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct RunRequest {
     pub placement: PlacementClass,
     /// The architecture that it needs; none where any will do, as for wasm.
     pub arch: Option<String>,
+    /// What the artifact is to the lanes.
+    pub form: ArtifactForm,
     /// What it may use; `memory` and `cpus` are what a node must have.
     pub limits: Limits,
     /// Bytes of the input; zero where it is not known yet.
@@ -42,9 +44,16 @@ impl RunRequest {
             lane: version.lane,
             placement: version.placement,
             arch: None,
+            form: version.form,
             limits: version.limits,
             input: ByteSize(0),
             waited: Duration::ZERO,
         }
+    }
+
+    /// What it takes of a node's memory, in the lane that it takes.
+    #[must_use]
+    pub fn memory(&self) -> ByteSize {
+        self.limits.memory_in(crate::lane_of(self).0)
     }
 }

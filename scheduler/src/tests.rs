@@ -5,14 +5,15 @@ mod learned;
 mod model;
 mod policy;
 mod queue;
-mod speed;
 mod table;
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 use protocol::node::{NodeRecord, NodeReport};
-use protocol::{AccountId, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, NodeId, PlacementClass, VersionId};
+use protocol::{
+    AccountId, ArtifactForm, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, NodeId, PlacementClass, VersionId,
+};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use uuid::Uuid;
@@ -44,6 +45,7 @@ pub(super) fn request() -> RunRequest {
         lane: LaneChoice::Auto,
         placement: PlacementClass::Any,
         arch: None,
+        form: ArtifactForm::Wasm,
         limits: Limits::default(),
         input: ByteSize(0),
         waited: Duration::ZERO,
@@ -114,6 +116,7 @@ pub(super) fn report(number: usize) -> NodeReport {
         arch: "x86_64".to_owned(),
         warm: Vec::new(),
         draining: false,
+        vm: None,
     }
 }
 
@@ -144,6 +147,7 @@ pub(super) fn any_request() -> impl Strategy<Value = RunRequest> {
             lane,
             placement,
             arch,
+            form: ArtifactForm::Wasm,
             limits: Limits { memory: ByteSize::mib(memory_mib), cpus, ..Limits::default() },
             input: ByteSize(0),
             waited: Duration::ZERO,

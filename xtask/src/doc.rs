@@ -10,7 +10,5 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()
     page.args(["test", "--release", "--package", "protocol", "--test", "errors_page"]);
     page.env("CROWDCLOUD_WRITE_DOCS", "1");
     steps.command("docs/errors.md", &mut page)?;
-    let mut doc = build::together(workspace, &["doc", "--no-deps"]);
-    doc.env("RUSTDOCFLAGS", "-D warnings");
-    steps.command("cargo doc", &mut doc)
+    steps.command("cargo doc", build::together(workspace, &["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
 }

@@ -2,11 +2,17 @@
 
 mod invariants;
 
+use std::path::Path;
+use std::process::Command;
+
 use anyhow::bail;
 
 use crate::build;
-use crate::steps::{Steps, say};
+use crate::steps::{Steps, quiet, say};
 use crate::workspace::Workspace;
+
+const ARM: &str = "aarch64-unknown-linux-gnu";
+const ARM_GCC: &str = "aarch64-linux-gnu-gcc";
 
 /// Format, clippy with warnings as errors, and the house's own rules.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
@@ -25,5 +31,19 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()
     for (name, mut clippy) in commands {
         steps.command(&name, clippy.args(["--all-targets", "--", "--deny", "warnings"]))?;
     }
-    Ok(())
+    steps.command("cargo doc", build::together(workspace, &["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    arm(workspace, steps)
+}
+
+/// Lenders have other machines than ours: the node must compile for them. Said where that cannot be checked.
+fn arm(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+    let sysroot = quiet(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let target = Path::new(sysroot.trim()).join("lib/rustlib").join(ARM);
+    if !target.is_dir() || quiet(Command::new(ARM_GCC).arg("--version")).is_err() {
+        say(&format!("not checked: the executor for {ARM} (it takes `rustup target add {ARM}` and {ARM_GCC})"));
+        return Ok(());
+    }
+    let mut check = workspace.cargo();
+    check.args(["check", "--package", "executor", "--target", ARM]);
+    steps.command(&format!("the executor for {ARM}"), &mut check)
 }

@@ -14,7 +14,6 @@ mod tools;
 mod up;
 mod workspace;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -96,6 +95,8 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             tools::nats(&mut steps)?;
             tools::wasm(&mut steps)?;
             tools::for_tests(&mut steps)?;
+            build::programs(&workspace, &mut steps)?;
+            tools::vm::prepare(&workspace, &mut steps);
         }
     }
     Ok(ExitCode::SUCCESS)

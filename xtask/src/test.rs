@@ -24,6 +24,7 @@ pub(crate) fn run(
     }
     build::all(workspace, steps, &toolchain, Parts::WithTests)?;
     build::guests(workspace, steps)?;
+    tools::vm::prepare(workspace, steps);
 
     let prepare = |command: &mut Command| {
         build::environment(command, &nats);

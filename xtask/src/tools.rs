@@ -3,6 +3,7 @@
 
 mod apt;
 mod nats;
+pub(crate) mod vm;
 
 use std::path::PathBuf;
 

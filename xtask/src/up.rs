@@ -12,6 +12,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     let nats = tools::nats(steps)?;
     let toolchain = tools::wasm(steps)?;
     build::all(workspace, steps, &toolchain, Parts::Programs)?;
+    tools::vm::prepare(workspace, steps);
     say(steps.summary().trim_end());
     let mut up = Command::new(workspace.program("crowdcloud"));
     up.arg("up").args(args);

@@ -90,7 +90,7 @@ fn is_file(target: &Path) -> Result<bool, Failure> {
         Ok(metadata) => Ok(metadata.is_file() && target.file_name().is_none_or(|name| name != crate::manifest::FILE)),
         Err(why) => Err(Failure::new(Exit::Usage, "no_file", format!("{} cannot be read", target.display()))
             .why(why)
-            .help("name a folder with crowdcloud.toml, or an artifact: crowdcloud deploy FILE.wasm --name NAME")),
+            .help("name a folder with crowdcloud.toml, or an artifact: crowdcloud deploy FILE --name NAME")),
     }
 }
 
@@ -111,6 +111,7 @@ fn plan(args: &Deploy, project: Option<&Project>, artifact: PathBuf) -> Result<P
     limits.timeout = args.timeout.unwrap_or(limits.timeout);
     limits.body = args.body.unwrap_or(limits.body);
     limits.concurrency = args.concurrency.unwrap_or(limits.concurrency);
+    limits.cpus = args.cpus.unwrap_or(limits.cpus);
     limits.check().map_err(|why| Failure::from(protocol::Problem::new(Code::InvalidField, why)))?;
     let mut env = manifest.map(|manifest| manifest.env.clone()).unwrap_or_default();
     env.extend(args.env.iter().cloned());
@@ -123,13 +124,18 @@ fn plan(args: &Deploy, project: Option<&Project>, artifact: PathBuf) -> Result<P
     };
     let version = CreateVersion {
         artifact: protocol::Digest::of(&[]),
-        kind: manifest.and_then(|manifest| manifest.kind),
-        lane: manifest.map(|manifest| manifest.lane).unwrap_or_default(),
+        kind: args.kind.or(manifest.and_then(|manifest| manifest.kind)),
+        lane: args.lane.or(manifest.map(|manifest| manifest.lane)).unwrap_or_default(),
         placement: args.placement.or(manifest.map(|manifest| manifest.placement)).unwrap_or_default(),
         egress,
         limits,
         env,
         alias: Some(super::access::function_name(&args.alias)?),
+        base: args.base.or(manifest.and_then(|manifest| manifest.base)),
+        command: match &args.command {
+            Some(line) => line.split_ascii_whitespace().map(str::to_owned).collect(),
+            None => manifest.map(|manifest| manifest.command.clone()).unwrap_or_default(),
+        },
     };
     Ok(Plan { function, public, artifact, version, example: manifest.and_then(|manifest| manifest.example.clone()) })
 }
@@ -216,7 +222,7 @@ async fn upload(client: &Client, artifact: &Path, output: &Output) -> Result<Art
 
 /// Makes the version and waits until it is ready.
 async fn release(client: &Client, function: &Name, body: &CreateVersion, output: &Output) -> Result<Version, Failure> {
-    let spinner = output.spinner("compiling");
+    let spinner = output.spinner("preparing");
     let at = format!("{}/versions", path(function.as_str()));
     let request = client.api(Method::POST, &at).timeout(READY_WITHIN).header("idempotency-key", idempotency_key());
     let mut version: Version = client.read(request.json(body)).await?;

@@ -1,7 +1,7 @@
 //! Looks for what is missing or wrong on this machine; and opens the portal.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use reqwest::Method;
@@ -40,6 +40,22 @@ impl Check {
     }
 }
 
+/// `vm-setup`
+pub(crate) fn vm_setup(context: &Context, bases: &[protocol::Base], into: Option<PathBuf>) -> Result<(), Failure> {
+    let folder = into.unwrap_or_else(crate::platform::vm_tools);
+    let all = [protocol::Base::Shell, protocol::Base::Python];
+    let wanted = if bases.is_empty() { &all[..] } else { bases };
+    let fetched = executor::fetch_vm_tools(&folder, wanted, &|step| context.output.note(step));
+    fetched.map_err(|why| {
+        Failure::new(Exit::Platform, "vm_setup", "The VM lane's parts cannot be fetched")
+            .why(why)
+            .help("apt-get and dpkg-deb of Debian are needed, and `apt-get update` before")
+    })?;
+    let value = serde_json::json!({ "folder": folder });
+    context.output.result(&value, || folder.display().to_string());
+    Ok(())
+}
+
 /// `doctor`
 pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure> {
     let mut checks = vec![
@@ -52,6 +68,8 @@ pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure
             "`cargo xtask up` fetches it; or set CROWDCLOUD_NATS_SERVER",
         )
         .optional(),
+        Check::new("VM lane", vm_lane(), "`cargo xtask setup` as root fetches it; without it functions run in wasm")
+            .optional(),
         Check::new("cargo", tool("cargo"), "needed for Rust templates: install Rust").optional(),
     ];
     checks.extend(processes(data));
@@ -72,6 +90,14 @@ pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure
         text
     });
     if failed { Err(Failure::silent(Exit::Platform)) } else { Ok(()) }
+}
+
+fn vm_lane() -> Result<String, String> {
+    let folder = crate::platform::vm_tools();
+    match executor::vm_tools_missing(&folder) {
+        None => Ok(folder.display().to_string()),
+        Some(why) => Err(why),
+    }
 }
 
 fn configuration() -> Result<String, String> {

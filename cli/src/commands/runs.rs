@@ -1,6 +1,7 @@
 //! What ran, and where: invocations and nodes.
 
 use protocol::api::{Invocation, Node};
+use protocol::node::VmLane;
 
 use super::accounts::lower;
 use crate::args::{Invocations, List, Nodes};
@@ -23,16 +24,20 @@ pub(crate) async fn invocations(context: &Context, verb: Option<Invocations>) ->
                     [
                         run.run.to_string(),
                         format!("{}@v{}", run.function, run.version),
+                        run.lane.to_string(),
                         format!("{} {}", run.method, run.path.chars().take(40).collect::<String>()),
                         run.status.to_string(),
                         run.code.map_or_else(|| lower(&run.outcome), |code| code.to_string()),
                         micros(run.wall_us),
-                        micros(run.usage.cpu_us),
-                        run.usage.memory_peak.to_string(),
+                        cpu(run),
+                        memory(run),
                         time(run.received),
                     ]
                 });
-                table(["run", "function", "request", "status", "outcome", "wall", "cpu", "memory", "received"], rows)
+                table(
+                    ["run", "function", "lane", "request", "status", "outcome", "wall", "cpu", "memory", "received"],
+                    rows,
+                )
             })
             .await
         }
@@ -53,11 +58,11 @@ fn show(run: &Invocation) -> String {
         ("status", run.status.to_string()),
         ("outcome", lower(&run.outcome)),
         ("wall", micros(run.wall_us)),
-        ("cpu", micros(run.usage.cpu_us)),
-        ("memory", run.usage.memory_peak.to_string()),
+        ("cpu", cpu(run)),
+        ("memory", memory(run)),
         ("bytes in", run.usage.bytes_in.to_string()),
         ("bytes out", run.usage.bytes_out.to_string()),
-        ("lane", run.lane.to_string()),
+        ("lane", run.lane_reason.map_or_else(|| run.lane.to_string(), |reason| format!("{} ({reason})", run.lane))),
         ("node", run.node.map_or_else(|| "-".to_owned(), |node| node.to_string())),
         ("settled", if run.settled { "yes" } else { "not yet" }.to_owned()),
     ];
@@ -66,6 +71,28 @@ fn show(run: &Invocation) -> String {
         rows.push(("help", code.help().to_owned()));
     }
     fields(&rows)
+}
+
+/// CPU time, and on how many CPUs at most.
+fn cpu(run: &Invocation) -> String {
+    let used = micros(run.usage.cpu_us);
+    run.limits.map_or_else(|| used.clone(), |limits| format!("{used} on {}", limits.cpus))
+}
+
+/// The most memory that it held, of what it might.
+fn memory(run: &Invocation) -> String {
+    let used = run.usage.memory_peak;
+    run.limits.map_or_else(|| used.to_string(), |limits| format!("{used}/{}", limits.memory))
+}
+
+/// How a node's VM lane is: its accelerator and the measured speed of a guest.
+fn vm(lane: Option<&VmLane>) -> String {
+    match lane {
+        None => "-".to_owned(),
+        Some(VmLane::Starting) => "starting".to_owned(),
+        Some(VmLane::Ready { accelerator, turns_per_ms }) => format!("{accelerator}, {turns_per_ms} turns/ms"),
+        Some(VmLane::Missing { why }) => format!("no: {why}"),
+    }
 }
 
 /// `nodes`
@@ -86,12 +113,13 @@ pub(crate) async fn nodes(context: &Context, verb: Option<Nodes>) -> Result<(), 
                 lower(&node.class),
                 node.arch.clone(),
                 node.lanes.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+                vm(node.vm.as_ref()),
                 format!("{}/{}", node.running, node.slots),
                 format!("{}/{}", node.memory_free, node.memory),
                 format!("{:.0}%", node.load * 100.0),
             ]
         });
-        table(["name", "id", "state", "class", "arch", "lanes", "runs", "memory free", "load"], rows)
+        table(["name", "id", "state", "class", "arch", "lanes", "vm", "runs", "memory free", "load"], rows)
     })
     .await
 }

@@ -35,12 +35,18 @@ pub(crate) async fn versions(
                         lower(&version.state),
                         names(&version.aliases),
                         version.format.clone().unwrap_or_default(),
+                        version.runs_in.map_or_else(|| "-".to_owned(), |lane| lane.to_string()),
+                        version.limits.cpus.to_string(),
+                        version.limits.memory.to_string(),
                         version.artifact_size.to_string(),
                         time(version.created),
                         version.created_by.clone(),
                     ]
                 });
-                table(["version", "state", "aliases", "format", "size", "created", "by"], rows)
+                table(
+                    ["version", "state", "aliases", "format", "lane", "cpus", "memory", "size", "created", "by"],
+                    rows,
+                )
             })
             .await
         }
@@ -109,6 +115,14 @@ pub(super) fn shares(shares: &[Share]) -> String {
     }
 }
 
+/// The lane of its runs, and why it is that one.
+fn lane(version: &Version) -> String {
+    match (version.runs_in, version.lane_reason) {
+        (Some(lane), Some(reason)) => format!("{lane} ({reason})"),
+        _ => lower(&version.lane),
+    }
+}
+
 fn names(names: &[Name]) -> String {
     names.iter().map(Name::as_str).collect::<Vec<_>>().join(",")
 }
@@ -123,9 +137,10 @@ fn show(version: &Version) -> String {
         ("artifact", version.artifact.to_string()),
         ("size", version.artifact_size.to_string()),
         ("format", version.format.clone().unwrap_or_default()),
-        ("lane", lower(&version.lane)),
+        ("lane", lane(version)),
         ("placement", lower(&version.placement)),
         ("memory", limits.memory.to_string()),
+        ("cpus", limits.cpus.to_string()),
         ("timeout", limits.timeout.to_string()),
         ("body", limits.body.to_string()),
         ("concurrency", limits.concurrency.to_string()),
@@ -133,6 +148,12 @@ fn show(version: &Version) -> String {
         ("env", version.env.keys().cloned().collect::<Vec<_>>().join(" ")),
         ("created", format!("{} by {}", time(version.created), version.created_by)),
     ];
+    if let Some(base) = version.base {
+        rows.push(("base", base.as_str().to_owned()));
+    }
+    if !version.command.is_empty() {
+        rows.push(("command", version.command.join(" ")));
+    }
     if let Some(problem) = &version.problem {
         rows.push(("problem", problem.to_string()));
     }

@@ -77,6 +77,8 @@ async fn deploy_and_call(url: &str, output: &Output) -> Result<(String, String),
         limits: protocol::Limits::default(),
         env: std::collections::BTreeMap::new(),
         alias: None,
+        base: None,
+        command: Vec::new(),
     };
     let mut version: Version = session.post("/functions/hello/versions", &version).await?;
     let deadline = Instant::now() + READY_WITHIN;

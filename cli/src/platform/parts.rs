@@ -115,7 +115,14 @@ impl Settings {
         let mut flags = Flags::default();
         flags.add("node-data", self.data.node_folder(number)).add("node-id", self.data.node(number)?.to_string());
         flags.add("node-name", format!("local-{number}")).add("node-grace", "500ms");
+        flags.add("vm-tools", super::vm_tools());
         Ok(flags.table(&self.file.executor))
+    }
+
+    /// Why local nodes have no VM lane; none where they have.
+    pub(crate) fn vm_missing(&self) -> Result<Option<String>, Failure> {
+        let config: executor::Config = parse("executor", self.executor(1)?)?;
+        Ok(executor::vm_lane_missing(&config))
     }
 }
 

@@ -152,7 +152,9 @@ async fn serve(command: ServiceCommand) -> Result<(), Failure> {
         }
         ServiceCommand::Executor(args) => {
             let fabric = args.process.open(Identity::Node(args.config.node), "").await?;
-            executor::serve(*args.config, fabric, sender, stop).await.map_err(|error| failed(&error))
+            let mut config = *args.config;
+            config.vm_tools.get_or_insert_with(super::vm_tools);
+            executor::serve(config, fabric, sender, stop).await.map_err(|error| failed(&error))
         }
         ServiceCommand::CompileArtifact { .. } => Ok(()),
     }

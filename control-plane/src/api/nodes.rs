@@ -91,6 +91,8 @@ async fn version(
         limits: row.limits.0,
         env: row.env.0,
         egress: row.egress.0,
+        base: row.base.map(|base| base.0),
+        command: row.command.map(|command| command.0).unwrap_or_default(),
     }))
 }
 

@@ -9,8 +9,8 @@ use protocol::node::LogStream;
 use protocol::receipt::{Outcome, Usage};
 use protocol::route::{Scope, Share};
 use protocol::{
-    AccountId, ByteSize, Code, Digest, FunctionId, InstanceId, InvitationId, KeyId, Kind, Lane, LaneChoice, Limits,
-    Name, NodeId, PlacementClass, Problem, RunId, SessionId, Timestamp, UserId, VersionId,
+    AccountId, ArtifactForm, Base, ByteSize, Code, Digest, FunctionId, InstanceId, InvitationId, KeyId, Kind, Lane,
+    LaneChoice, Limits, Name, NodeId, PlacementClass, Problem, RunId, SessionId, Timestamp, UserId, VersionId,
 };
 use sea_orm::sea_query::{self, ArrayType, ColumnType, Nullable, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
@@ -150,6 +150,7 @@ macro_rules! words {
     )*};
 }
 words!(AccountKind, Role, VersionState, LogStream, Outcome, Code, Kind, Lane, LaneChoice, PlacementClass);
+words!(ArtifactForm, Base);
 
 macro_rules! documents {
     ($($name:ty),*) => {$(

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use protocol::api::CreateVersion;
-use protocol::{Code, Lane, LaneChoice};
+use protocol::{ArtifactForm, Base, Code, Kind, LaneChoice};
 
 use crate::config::Config;
 use crate::error::{Result, refuse};
+
+const COMMAND_WORDS_MAX: usize = 256;
+const COMMAND_BYTES_MAX: usize = 16 << 10;
 
 /// Refuses the first field that is out of range, and says the range.
 pub(crate) fn check(asked: &CreateVersion, config: &Config) -> Result<()> {
     asked.limits.check().map_err(|error| refuse(Code::InvalidField, format!("{error}.")))?;
     check_env(&asked.env, config)?;
-    check_egress(&asked.egress, config)
+    check_egress(&asked.egress, config)?;
+    check_command(asked)
 }
 
 fn check_env(env: &BTreeMap<String, String>, config: &Config) -> Result<()> {
@@ -54,12 +58,28 @@ fn check_egress(hosts: &[String], config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// The lane that a version is prepared for.
-pub(crate) fn prepare_lane(choice: LaneChoice) -> Lane {
-    match choice {
-        LaneChoice::Auto | LaneChoice::Wasm => Lane::Wasm,
-        LaneChoice::Vm => Lane::Vm,
+/// What is started in a VM is a program's arguments: few, short, and without zero bytes.
+fn check_command(asked: &CreateVersion) -> Result<()> {
+    let wrong = |what: &str| Err(refuse(Code::InvalidField, format!("`command`: {what}.")));
+    if asked.command.len() > COMMAND_WORDS_MAX {
+        return wrong(&format!("{} words; at most {COMMAND_WORDS_MAX}", asked.command.len()));
     }
+    if asked.command.iter().map(String::len).sum::<usize>() > COMMAND_BYTES_MAX {
+        return wrong(&format!("at most {COMMAND_BYTES_MAX} bytes in all"));
+    }
+    if asked.command.iter().any(|word| word.contains('\0')) || asked.command.first().is_some_and(String::is_empty) {
+        return wrong("a word is empty or has a zero byte");
+    }
+    let needs_vm = asked.base.is_some() || !asked.command.is_empty() || asked.kind == Some(Kind::Server);
+    if asked.lane == LaneChoice::Wasm && needs_vm {
+        return Err(refuse(Code::InvalidField, "`lane`: servers, bases and commands are of the VM lane."));
+    }
+    Ok(())
+}
+
+/// What is known of the artifact before a node has looked at it: only images have a base or a command.
+pub(crate) fn form_asked(base: Option<Base>, command: &[String]) -> ArtifactForm {
+    if base.is_some() || !command.is_empty() { ArtifactForm::Image } else { ArtifactForm::Wasm }
 }
 
 #[cfg(test)]
@@ -88,5 +108,10 @@ mod tests {
         }
         assert!(check(&asked(|a| _ = a.env.insert("A".into(), "\0".into())), &config).is_err());
         assert!(check(&asked(|a| _ = a.env.insert("A".into(), "x".repeat(33_000))), &config).is_err());
+        assert!(check(&asked(|a| a.command = vec!["/bin/sh".into(), "-c".into()]), &config).is_ok());
+        for command in [vec![String::new()], vec!["a".into(), "\0".into()], vec!["x".repeat(20_000)]] {
+            assert!(check(&asked(|a| a.command = command.clone()), &config).is_err(), "{command:?}");
+        }
+        assert!(check(&asked(|a| (a.lane, a.kind) = (LaneChoice::Wasm, Some(Kind::Server))), &config).is_err());
     }
 }

@@ -10,7 +10,8 @@ use http::{Method, Request, header};
 use http_body_util::{BodyExt as _, Limited};
 use protocol::api::VersionState;
 use protocol::node::Prepared;
-use protocol::{Code, NodeId, Problem, Timestamp, VersionId, headers};
+use protocol::placement::lane_of;
+use protocol::{Code, Kind, Lane, LaneChoice, NodeId, Problem, Timestamp, VersionId, headers};
 use sea_orm::EntityTrait as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -77,16 +78,21 @@ async fn attempt(app: &App, id: VersionId) -> Result<()> {
     let _permit = app.prepares.gate.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
     let row = entities::versions::Entity::find_by_id(Col(id)).one(app.db.read()).await?;
     let Some(row) = row.filter(|row| *row.state == VersionState::Compiling) else { return Ok(()) };
-    let wanted = Wanted {
-        account: row.account_id.0,
-        placement: row.placement.0,
-        lane: fields::prepare_lane(row.lane.0),
-        memory: row.limits.memory,
-    };
+    let (account, placement) = (row.account_id.0, row.placement.0);
+    let mut wanted = Wanted { account, placement, lane: first_lane(&row), limits: row.limits.0 };
     let mut tried = Vec::new();
     while let Some(node) = app.nodes.pick(app, &wanted, &tried).await? {
-        match ask(app, &row, node).await {
+        match ask(app, &row, node, wanted.lane).await {
             Answer::Prepared(prepared) => return versions::finish(app, id, Ok(prepared)).await,
+            Answer::Refused(problem) if wanted.lane == Lane::Wasm && is_image(&row, &problem) => {
+                // It is no WebAssembly: what else it is, the other lane knows.
+                if let Err(missing) = super::room::find(app, &Wanted { lane: Lane::Vm, ..wanted }).await? {
+                    let detail = format!("{} {}", problem.detail, missing.detail);
+                    return versions::finish(app, id, Err(Problem::new(problem.code, detail))).await;
+                }
+                wanted.lane = Lane::Vm;
+                tried.clear();
+            }
             Answer::Refused(problem) => return versions::finish(app, id, Err(problem)).await,
             Answer::NodeFailed(problem) => {
                 tracing::warn!(version = %id, %node, %problem, "a node could not prepare");
@@ -104,6 +110,18 @@ async fn attempt(app: &App, id: VersionId) -> Result<()> {
     Ok(())
 }
 
+/// The lane that a version is prepared for, as far as its fields say.
+fn first_lane(row: &entities::versions::Model) -> Lane {
+    let command = row.command.as_ref().map(|command| command.0.as_slice()).unwrap_or_default();
+    let form = fields::form_asked(row.base.as_ref().map(|base| base.0), command);
+    lane_of(row.lane.0, row.kind.as_ref().map_or(Kind::Http, |kind| kind.0), row.limits.cpus, form).0
+}
+
+/// Whether the artifact may still be one of the VM lane.
+fn is_image(row: &entities::versions::Model, problem: &Problem) -> bool {
+    *row.lane == LaneChoice::Auto && problem.code == Code::NotWasm
+}
+
 enum Answer {
     Prepared(Prepared),
     Refused(Problem),
@@ -111,10 +129,10 @@ enum Answer {
     Unreachable(String),
 }
 
-async fn ask(app: &App, row: &entities::versions::Model, node: NodeId) -> Answer {
+async fn ask(app: &App, row: &entities::versions::Model, node: NodeId, lane: Lane) -> Answer {
     let Some(fabrics) = &app.fabrics else { return Answer::Unreachable("no fabric".to_owned()) };
     let deadline = app.config.prepare_time_max.duration();
-    let ticket = app.tickets.prepare(row, node, Timestamp::now(), deadline);
+    let ticket = app.tickets.prepare(row, node, lane, Timestamp::now(), deadline);
     let request = Request::builder()
         .method(Method::POST)
         .uri("/prepare")
@@ -168,6 +186,9 @@ fn is_verdict(code: Code) -> bool {
             | Code::UnknownImport
             | Code::CompileFailed
             | Code::ArtifactTooLarge
+            | Code::ImageInvalid
+            | Code::ImageTooLarge
+            | Code::WrongArchitecture
             | Code::InvalidField
     )
 }

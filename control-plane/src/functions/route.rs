@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol::api::VersionState;
 use protocol::route::{Route, VersionRoute};
-use protocol::{FunctionId, Kind};
+use protocol::{ArtifactForm, FunctionId, Kind};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _};
 
 use crate::db::Mutation;
@@ -77,5 +77,6 @@ fn version_route(row: versions::Model) -> Option<VersionRoute> {
         lane: row.lane.0,
         placement: row.placement.0,
         limits: row.limits.0,
+        form: row.form.map_or(ArtifactForm::Wasm, |form| form.0),
     })
 }

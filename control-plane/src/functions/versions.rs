@@ -8,8 +8,9 @@
 
 use protocol::api::{self, CreateVersion, VersionState};
 use protocol::node::Prepared;
+use protocol::placement::{LaneReason, lane_of};
 use protocol::route::{Scope, Share};
-use protocol::{Code, Name, Problem, Reference, VersionId};
+use protocol::{Code, Kind, Lane, Name, Problem, Reference, VersionId};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _,
@@ -17,7 +18,7 @@ use sea_orm::{
 
 use super::functions::locked;
 use super::route::{self, number};
-use super::{aliases, artifacts, fields};
+use super::{aliases, artifacts, fields, room};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{functions, versions};
@@ -33,6 +34,7 @@ const DELETED_AT_ONCE: u64 = 100;
 pub(crate) async fn insert(app: &App, caller: &Caller, function: &str, asked: CreateVersion) -> Result<VersionId> {
     let found = caller.function(app, function, Scope::Deploy).await?;
     fields::check(&asked, &app.config)?;
+    room::check(app, found.account_id.0, &asked).await?;
     let alias = match &asked.alias {
         Some(alias) => aliases::parse_alias(alias.as_str())?,
         None => aliases::live(),
@@ -65,6 +67,9 @@ pub(crate) async fn insert(app: &App, caller: &Caller, function: &str, asked: Cr
         alias: Set(alias.into()),
         created_by: Set(caller.label.clone()),
         created: Set(mutation.at().into()),
+        form: Set(None),
+        base: Set(asked.base.map(Col)),
+        command: Set((!asked.command.is_empty()).then_some(Col(asked.command))),
     })
     .exec_without_returning(mutation.tx())
     .await?;
@@ -115,6 +120,7 @@ pub(crate) async fn finish(app: &App, id: VersionId, result: Result<Prepared, Pr
         Ok(prepared) => {
             change.kind = Set(Some(prepared.kind.into()));
             change.format = Set(Some(prepared.format.clone()));
+            change.form = Set(Some(prepared.form.into()));
         }
         Err(problem) => change.problem = Set(Some(problem.clone().into())),
     }
@@ -144,8 +150,16 @@ async fn point_forward(mutation: &Mutation, function: &functions::Model, row: &v
     Ok(())
 }
 
+/// The lane of its runs, and why that one. None before a node has looked: what was asked for may still turn out to be
+/// of another lane.
+pub(crate) fn lane(row: &versions::Model) -> Option<(Lane, LaneReason)> {
+    let form = row.form.as_ref()?.0;
+    Some(lane_of(row.lane.0, row.kind.as_ref().map_or(Kind::Http, |kind| kind.0), row.limits.cpus, form))
+}
+
 fn view(row: versions::Model, aliases: &[crate::db::entities::aliases::Model]) -> api::Version {
     let number = number(row.number).unwrap_or(0);
+    let lane = lane(&row);
     let has = |alias: &&crate::db::entities::aliases::Model| alias.shares.iter().any(|share| share.version == number);
     api::Version {
         id: row.id.0,
@@ -157,6 +171,10 @@ fn view(row: versions::Model, aliases: &[crate::db::entities::aliases::Model]) -
         kind: row.kind.map(|kind| kind.0),
         format: row.format,
         lane: row.lane.0,
+        runs_in: lane.map(|(lane, _)| lane),
+        lane_reason: lane.map(|(_, reason)| reason),
+        base: row.base.map(|base| base.0),
+        command: row.command.map(|command| command.0).unwrap_or_default(),
         placement: row.placement.0,
         egress: row.egress.0,
         limits: row.limits.0,

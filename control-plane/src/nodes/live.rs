@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fabric::subjects;
 use protocol::api;
 use protocol::node::NodeReport;
-use protocol::{AccountId, ByteSize, Lane, NodeId, PlacementClass, Timestamp};
+use protocol::{AccountId, ByteSize, Lane, Limits, NodeId, PlacementClass, Timestamp};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -42,8 +42,18 @@ pub(crate) struct Wanted {
     pub placement: PlacementClass,
     /// The lane.
     pub lane: Lane,
-    /// Memory of a run.
-    pub memory: ByteSize,
+    /// What a run may use.
+    pub limits: Limits,
+}
+
+impl Wanted {
+    /// Whether an idle node like this could do it.
+    pub(crate) fn fits(&self, report: &NodeReport) -> bool {
+        let cpus = if self.lane == Lane::Vm { self.limits.cpus } else { 1 };
+        report.lanes.contains(&self.lane)
+            && report.memory_total >= self.limits.memory_in(self.lane)
+            && report.cores >= cpus
+    }
 }
 
 impl Nodes {
@@ -78,9 +88,8 @@ impl Nodes {
             let rows = nodes::Entity::find().all(app.db.read()).await?;
             let fresh = self.fresh(app.config.silence_max.duration(), Clone::clone);
             let fit = rows.iter().filter(|row| !tried.contains(&row.id.0) && trusts(wanted, row));
-            let fit = fit.filter_map(|row| fresh.get(&row.id.0)).filter(|report| {
-                !report.draining && report.lanes.contains(&wanted.lane) && report.memory_total >= wanted.memory
-            });
+            let fit =
+                fit.filter_map(|row| fresh.get(&row.id.0)).filter(|report| !report.draining && wanted.fits(report));
             if let Some(best) = fit.min_by(|a, b| a.load.total_cmp(&b.load).then(a.node.cmp(&b.node))) {
                 return Ok(Some(best.node));
             }
@@ -89,6 +98,14 @@ impl Nodes {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// The last reports of live nodes that a version may be on, with their names.
+    pub(crate) async fn trusted(&self, app: &App, wanted: &Wanted) -> Result<Vec<(String, NodeReport)>> {
+        let rows = nodes::Entity::find().all(app.db.read()).await?;
+        let mut fresh = self.fresh(app.config.silence_max.duration(), Clone::clone);
+        let trusted = rows.into_iter().filter(|row| trusts(wanted, row));
+        Ok(trusted.filter_map(|row| Some((row.name, fresh.remove(&row.id.0)?))).collect())
     }
 
     /// `GET /nodes`: the account's own nodes and those that the operator answers for.
@@ -138,6 +155,7 @@ fn view(row: &nodes::Model, report: Option<&NodeReport>, last_seen: Option<Times
         running: report.map_or(0, |report| report.running),
         draining: report.is_some_and(|report| report.draining),
         last_seen: last_seen.or(row.hello.map(|at| at.0)),
+        vm: report.and_then(|report| report.vm.clone()),
     }
 }
 
@@ -176,6 +194,7 @@ mod tests {
             arch: "x86_64".to_owned(),
             warm: vec![],
             draining: false,
+            vm: None,
         })
         .unwrap()
     }

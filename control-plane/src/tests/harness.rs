@@ -116,8 +116,13 @@ impl Ground {
 
     /// As if a node had prepared it.
     pub(crate) async fn ready(&self, version: VersionId) {
-        let prepared =
-            Prepared { kind: Kind::Http, format: "component".to_owned(), compile_ms: 1, code_size: ByteSize(1) };
+        let prepared = Prepared {
+            kind: Kind::Http,
+            format: "component".to_owned(),
+            compile_ms: 1,
+            code_size: ByteSize(1),
+            form: protocol::ArtifactForm::Wasm,
+        };
         crate::functions::versions::finish(&self.app, version, Ok(prepared)).await.unwrap();
     }
 

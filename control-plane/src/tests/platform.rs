@@ -18,7 +18,7 @@ use http_body_util::BodyExt as _;
 use protocol::api::{Page, Version, VersionState};
 use protocol::node::{HelloReply, NodeReport, Prepared, VersionSpec};
 use protocol::ticket::SignedTicket;
-use protocol::{ByteSize, Code, InstanceId, Kind, Lane, NodeId, Problem, headers};
+use protocol::{ArtifactForm, ByteSize, Code, InstanceId, Kind, Lane, NodeId, Problem, headers};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -144,7 +144,13 @@ async fn prepare(State(fabric): State<Fabric>, headers: HeaderMap) -> axum::resp
     if artifact[0] != 0 {
         return crate::error::respond(&Problem::new(Code::NotWasm, "no zero byte"));
     }
-    let prepared = Prepared { kind: Kind::Http, format: "zero".to_owned(), compile_ms: 1, code_size: ByteSize(1) };
+    let prepared = Prepared {
+        kind: Kind::Http,
+        format: "zero".to_owned(),
+        compile_ms: 1,
+        code_size: ByteSize(1),
+        form: ArtifactForm::Wasm,
+    };
     axum::Json(prepared).into_response()
 }
 
@@ -172,6 +178,7 @@ impl Node {
                     arch: "x86_64".to_owned(),
                     warm: vec![],
                     draining: false,
+                    vm: None,
                 };
                 let _ = reporting.publish(&subjects::report(node), serde_json::to_vec(&report).unwrap()).await;
                 tokio::time::sleep(Duration::from_millis(300)).await;
@@ -248,11 +255,11 @@ async fn blobs_need_tickets(platform: &Platform, node: &Node, version: &Version)
     let row: sea_orm::Select<crate::db::entities::versions::Entity> = row(crate::db::columns::Col(version.id));
     let row = row.one(app.db.read()).await.unwrap().unwrap();
     let second = Duration::from_secs(1);
-    let good = app.tickets.prepare(&row, platform.ground.node, Timestamp::now(), second);
+    let good = app.tickets.prepare(&row, platform.ground.node, Lane::Wasm, Timestamp::now(), second);
     let path = format!("/versions/{}", version.id);
     assert_eq!(fetch(&node.fabric, path.clone(), &good.0).await.0, StatusCode::OK);
-    let foreign = app.tickets.prepare(&row, NodeId::new(), Timestamp::now(), second);
-    let old = app.tickets.prepare(&row, platform.ground.node, Timestamp(0), second);
+    let foreign = app.tickets.prepare(&row, NodeId::new(), Lane::Wasm, Timestamp::now(), second);
+    let old = app.tickets.prepare(&row, platform.ground.node, Lane::Wasm, Timestamp(0), second);
     let forged = SignedTicket(format!("{}x", good.0));
     for ticket in [foreign, old, forged, SignedTicket(String::new())] {
         assert_eq!(fetch(&node.fabric, path.clone(), &ticket.0).await.0, StatusCode::FORBIDDEN);

@@ -17,7 +17,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// What this node says of itself.
-pub(super) fn hello(config: &Config, keys: &NodeKeys) -> Hello {
+pub(super) fn hello(config: &Config, keys: &NodeKeys, vm: bool) -> Hello {
     Hello {
         protocol_min: PROTOCOL_MIN,
         protocol_max: PROTOCOL_MAX,
@@ -27,10 +27,15 @@ pub(super) fn hello(config: &Config, keys: &NodeKeys) -> Hello {
         name: config.name.clone(),
         cores: config.cores,
         memory: config.memory,
-        lanes: vec![Lane::Wasm],
+        lanes: lanes(vm),
         slots: config.slots,
         public_key: keys.public(),
     }
+}
+
+/// The lanes that a node has, with a VM lane or without.
+pub(super) fn lanes(vm: bool) -> Vec<Lane> {
+    if vm { vec![Lane::Wasm, Lane::Vm] } else { vec![Lane::Wasm] }
 }
 
 /// Says hello until somebody answers.

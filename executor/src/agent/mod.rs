@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::journal::{self, Chain};
 use crate::keys::NodeKeys;
 use crate::tickets::TicketBook;
+use crate::vm::Door;
 use crate::wasm::Lane;
 use crate::wasm::engine::PoolConfig;
 
@@ -47,9 +48,12 @@ pub async fn serve(
     let keys = NodeKeys::open(&config.data.join("keys")).map_err(Error::Folder)?;
     let lane = Arc::new(lane(&config).map_err(|error| Error::Sandbox(format!("{error:#}")))?);
     let compiler = compiler(&config).map_err(Error::Folder)?;
-    let library =
-        Library::open(&config, keys.code, fabric.clone(), Arc::clone(&lane), compiler).map_err(Error::Folder)?;
-    let hello = hello::hello(&config, &keys);
+    let library = Library::open(&config, keys.code, fabric.clone(), Arc::clone(&lane), compiler.clone())
+        .map_err(Error::Folder)?;
+    let admission = Admission::new(config.slots, config.memory);
+    let report_now = Arc::new(Notify::new());
+    let vm = Door::open(&config, &fabric, &compiler, &admission, Arc::clone(&report_now));
+    let hello = hello::hello(&config, &keys, vm.lane().is_some());
     let reply = tokio::select! {
         reply = hello::greet(&fabric, &hello) => reply,
         () = shutdown.cancelled() => return Ok(()),
@@ -66,9 +70,9 @@ pub async fn serve(
     let (log_sink, lines) = mpsc::channel(config.log_queue.max(1));
     let shipping = tokio::spawn(logs::ship(fabric.clone(), lines));
     let unknown_key = Arc::new(Notify::new());
-    let admission = Admission::new(config.slots, config.memory);
     let node = Arc::new(Node {
         lane,
+        vm: Arc::clone(&vm),
         library: Arc::clone(&library),
         admission: Arc::clone(&admission),
         tickets: Arc::clone(&tickets),
@@ -81,12 +85,13 @@ pub async fn serve(
     let control = Service(Arc::downgrade(&node), What::Control);
     let control = fabric.serve(Mount::OnNode(NodeEndpoint::Control), control, ServeOptions::default()).await?;
 
-    let (stop, report_now) = (CancellationToken::new(), Arc::new(Notify::new()));
+    let stop = CancellationToken::new();
     let reporting = tokio::spawn(report::publish(
         Arc::clone(&config),
         fabric.clone(),
         Arc::clone(&admission),
         library,
+        vm,
         Arc::clone(&report_now),
         stop.clone(),
     ));

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fabric::{Fabric, subjects};
-use protocol::Lane;
 use protocol::node::NodeReport;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +12,7 @@ use crate::admission::Admission;
 use crate::artifacts::Library;
 use crate::config::Config;
 use crate::sys;
+use crate::vm::Door;
 
 const EVERY: Duration = Duration::from_secs(1);
 const WARM_MAX: usize = 512;
@@ -23,6 +23,7 @@ pub(super) async fn publish(
     fabric: Fabric,
     admission: Arc<Admission>,
     library: Arc<Library>,
+    vm: Arc<Door>,
     now: Arc<Notify>,
     stop: CancellationToken,
 ) {
@@ -30,6 +31,10 @@ pub(super) async fn publish(
     let mut busy_time = sys::busy_time();
     let mut load = 0.0;
     for sequence in 0.. {
+        let lane = vm.lane();
+        let mut warm = library.warm_digests(WARM_MAX);
+        warm.extend(lane.iter().flat_map(|lane| lane.warm_digests(WARM_MAX)));
+        warm.truncate(WARM_MAX);
         let report = NodeReport {
             v: NodeReport::VERSION,
             node: config.node,
@@ -40,10 +45,11 @@ pub(super) async fn publish(
             memory_free: admission.memory_free(),
             slots: config.slots,
             running: admission.running(),
-            lanes: vec![Lane::Wasm],
+            lanes: super::hello::lanes(lane.is_some()),
             arch: std::env::consts::ARCH.to_owned(),
-            warm: library.warm_digests(WARM_MAX),
+            warm,
             draining: admission.is_draining(),
+            vm: Some(vm.report()),
         };
         let published = match serde_json::to_vec(&report) {
             Ok(json) => fabric.publish(&subject, json).await.map_err(|error| error.to_string()),

@@ -19,11 +19,14 @@ use crate::journal::Journal;
 use crate::run::log::{RunLogBook, TicketedLine};
 use crate::run::{self, Record, Verdict};
 use crate::tickets::TicketBook;
+use crate::vm::{self, Door};
 use crate::wasm::Lane as WasmLane;
+use crate::wasm::start::guest_request;
 
 /// All that runs share.
 pub(super) struct Node {
     pub(super) lane: Arc<WasmLane>,
+    pub(super) vm: Arc<Door>,
     pub(super) library: Arc<Library>,
     pub(super) admission: Arc<Admission>,
     pub(super) tickets: Arc<TicketBook>,
@@ -56,12 +59,24 @@ impl Node {
             }
             busy(invalid.to_string())
         })?;
-        if ticket.lane != Lane::Wasm {
-            return Err(busy(format!("this node has no {} lane", ticket.lane)));
+        if ticket.lane == Lane::Vm && self.vm.lane().is_none() {
+            return Err(busy(Refusal::Lane.to_string()));
         }
-        let share = self.admission.admit(ticket.limits.memory).map_err(|refusal| busy(refusal.to_string()))?;
+        let share = self.share(&ticket).map_err(|refusal| busy(refusal.to_string()))?;
         self.tickets.spend(&ticket, now).map_err(|invalid| busy(invalid.to_string()))?;
         Ok(Permit(Arc::new(Admitted { signed: Arc::new(signed), ticket, at: now, _share: share })))
+    }
+
+    /// A run's share of the node. Machines in which nothing runs make room for it.
+    fn share(&self, ticket: &Ticket) -> Result<Share, Refusal> {
+        let memory = ticket.limits.memory_in(ticket.lane);
+        self.admission.admit(memory).or_else(|refusal| match self.vm.lane() {
+            Some(lane) if refusal == Refusal::Memory => {
+                lane.make_room(memory);
+                self.admission.admit(memory)
+            }
+            _ => Err(refusal),
+        })
     }
 
     /// One run, from its admission to its answer; its end goes out when the last of it has gone.
@@ -75,6 +90,10 @@ impl Node {
         let latest = Instant::now() + ticket.limits.timeout.duration();
         let deadline = exchange.deadline.map_or(latest, |deadline| deadline.min(latest));
         let log = RunLogBook::new(ticket.run, Arc::clone(&admitted.signed), self.log_sink.clone(), self.log_bytes_max);
+        if ticket.lane == Lane::Vm {
+            // Apart: its size is no burden to the other lane's runs.
+            return Box::pin(self.run_in_vm(request, admitted, &exchange, deadline, log)).await;
+        }
         let found = self.library.warm(ticket);
         let warm = found.is_some();
         let settle = self.settle(Arc::clone(&admitted), &exchange, warm);
@@ -82,7 +101,7 @@ impl Node {
         let record = Arc::new(Record::new(ticket.limits, deadline, stop.child_token(), log, settle));
         let (program, surroundings) = match found {
             Some(found) => found,
-            None => match self.bring(&admitted, &record).await {
+            None => match bring(self.library.get(ticket, &admitted.signed), &record).await {
                 Some(brought) => brought,
                 None => return run::answer(None, record),
             },
@@ -92,25 +111,34 @@ impl Node {
         run::run(&self.lane, &program.program, &surroundings, request, record).await
     }
 
-    /// Fetches and compiles; none where that failed or took too long, which the record then says.
-    async fn bring(
-        &self,
-        admitted: &Admitted,
-        record: &Record,
-    ) -> Option<(Arc<crate::artifacts::Loaded>, Arc<crate::wasm::start::Surroundings>)> {
-        tokio::select! {
-            found = self.library.get(&admitted.ticket, &admitted.signed) => found
-                .map_err(|problem| record.conclude(Verdict::node_failed(problem.detail)))
-                .ok(),
-            () = tokio::time::sleep_until(record.deadline.into()) => {
-                record.interrupt();
-                None
-            }
-            () = record.stop.cancelled() => {
-                record.interrupt();
-                None
-            }
-        }
+    /// The same in a machine of its own.
+    async fn run_in_vm(
+        self: Arc<Self>,
+        request: http::Request<Body>,
+        admitted: Arc<Admitted>,
+        exchange: &Exchange,
+        deadline: Instant,
+        log: RunLogBook,
+    ) -> http::Response<Body> {
+        let Some(lane) = self.vm.lane() else {
+            return run::problem(&Problem::new(Code::NodeFailed, Refusal::Lane.to_string()));
+        };
+        let ticket = &admitted.ticket;
+        let found = lane.warm(ticket);
+        let settle = self.settle(Arc::clone(&admitted), exchange, found.is_some());
+        let stop = exchange.cancelled.child_token();
+        let record = Arc::new(Record::new(ticket.limits, deadline, stop, log, settle));
+        let version = match found {
+            Some(found) => found,
+            None => match bring(lane.get(ticket, &admitted.signed), &record).await {
+                Some(brought) => brought,
+                None => return run::answer(None, record),
+            },
+        };
+        drop(admitted);
+        let request = guest_request(request, &record);
+        let started = vm::start(&version, request, &record);
+        run::drive(started, None, record).await
     }
 
     /// What becomes of a run at its end: the share is given back, the caller is told, the receipt is kept.
@@ -155,9 +183,29 @@ impl Node {
                 return run::problem(&Problem::new(Code::NodeFailed, invalid.to_string()));
             }
         };
-        match self.library.prepare(&ticket, &signed).await {
+        let prepared = match (ticket.lane, self.vm.lane()) {
+            (Lane::Wasm, _) => self.library.prepare(&ticket, &signed).await,
+            (Lane::Vm, Some(lane)) => lane.prepare(&ticket, &signed).await,
+            (Lane::Vm, None) => Err(Problem::new(Code::NodeFailed, Refusal::Lane.to_string())),
+        };
+        match prepared {
             Ok(prepared) => json(http::StatusCode::OK, &prepared),
             Err(problem) => run::problem(&problem),
+        }
+    }
+}
+
+/// Waits for what a run needs; none where that failed or took too long, which the record then says.
+async fn bring<T>(needed: impl Future<Output = Result<T, Problem>>, record: &Record) -> Option<T> {
+    tokio::select! {
+        found = needed => found.map_err(|problem| record.conclude(Verdict::node_failed(problem.detail))).ok(),
+        () = tokio::time::sleep_until(record.deadline.into()) => {
+            record.interrupt();
+            None
+        }
+        () = record.stop.cancelled() => {
+            record.interrupt();
+            None
         }
     }
 }

@@ -21,7 +21,7 @@ fn unavailable(detail: impl Into<String>) -> Problem {
 }
 
 /// The version's description.
-pub(super) async fn spec(fabric: &Fabric, version: VersionId, ticket: &SignedTicket) -> Result<VersionSpec, Problem> {
+pub(crate) async fn spec(fabric: &Fabric, version: VersionId, ticket: &SignedTicket) -> Result<VersionSpec, Problem> {
     let response = get(fabric, &format!("/versions/{version}"), ticket, SPEC_WITHIN).await?;
     let limited = http_body_util::Limited::new(response.into_body(), SPEC_BYTES_MAX);
     let body = limited.collect().await.map_err(|error| unavailable(format!("the version's spec: {error}")))?;
@@ -29,7 +29,7 @@ pub(super) async fn spec(fabric: &Fabric, version: VersionId, ticket: &SignedTic
 }
 
 /// Writes the artifact to a file. What does not match the digest is an error, and the file is of no use then.
-pub(super) async fn artifact(
+pub(crate) async fn artifact(
     fabric: &Fabric,
     digest: Digest,
     size_max: ByteSize,

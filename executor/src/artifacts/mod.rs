@@ -3,7 +3,7 @@
 //! The run path reads two maps without a lock. What is missing there is brought once, however many runs wait.
 
 pub(crate) mod cache;
-mod fetch;
+pub(crate) mod fetch;
 mod shelf;
 
 use std::collections::HashMap;
@@ -16,14 +16,14 @@ use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use protocol::node::Prepared;
 use protocol::ticket::{SignedTicket, Ticket};
-use protocol::{ByteSize, Code, Digest, Problem, VersionId};
+use protocol::{ArtifactForm, ByteSize, Code, Digest, Problem, VersionId};
 use tokio::sync::Semaphore;
 
 use self::cache::{Compiled, DiskCache};
-use self::shelf::Shelf;
+pub(crate) use self::shelf::Shelf;
 use crate::compile::Compiler;
 use crate::config::Config;
-use crate::wasm::egress::EgressRules;
+use crate::egress::EgressRules;
 use crate::wasm::inspect::Format;
 use crate::wasm::start::Surroundings;
 use crate::wasm::{Lane, Program};
@@ -39,7 +39,8 @@ pub(crate) struct Loaded {
     code_size: u64,
 }
 
-type Flight<T> = Shared<BoxFuture<'static, Result<Arc<T>, Problem>>>;
+/// What several wait for, and one brings.
+pub(crate) type Flight<T> = Shared<BoxFuture<'static, Result<Arc<T>, Problem>>>;
 
 /// All of a node's versions.
 pub(crate) struct Library {
@@ -107,6 +108,7 @@ impl Library {
             format: loaded.format.describe().to_owned(),
             compile_ms: loaded.compile_ms,
             code_size: ByteSize(loaded.code_size),
+            form: ArtifactForm::Wasm,
         })
     }
 
@@ -188,7 +190,7 @@ impl Library {
 }
 
 /// One task brings it for all who wait, and goes on when they give up.
-async fn fly<K, T, F>(flights: &Mutex<HashMap<K, Flight<T>>>, key: K, bring: F) -> Result<Arc<T>, Problem>
+pub(crate) async fn fly<K, T, F>(flights: &Mutex<HashMap<K, Flight<T>>>, key: K, bring: F) -> Result<Arc<T>, Problem>
 where
     K: std::hash::Hash + Eq + Copy,
     T: Send + Sync + 'static,
@@ -209,6 +211,6 @@ where
     result
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))
 }

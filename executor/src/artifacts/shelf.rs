@@ -15,7 +15,7 @@ struct Item<V> {
 }
 
 /// See the module.
-pub(super) struct Shelf<K, V> {
+pub(crate) struct Shelf<K, V> {
     items: ArcSwap<HashMap<K, Arc<Item<V>>>>,
     writing: Mutex<()>,
     weight_max: u64,
@@ -23,11 +23,11 @@ pub(super) struct Shelf<K, V> {
 }
 
 impl<K: Eq + Hash + Copy, V> Shelf<K, V> {
-    pub(super) fn new(weight_max: u64) -> Self {
+    pub(crate) fn new(weight_max: u64) -> Self {
         Self { items: ArcSwap::default(), writing: Mutex::new(()), weight_max, clock: AtomicU64::new(0) }
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<Arc<V>> {
+    pub(crate) fn get(&self, key: &K) -> Option<Arc<V>> {
         let items = self.items.load();
         let item = items.get(key)?;
         // Only a hint for eviction: two readers may get the same time.
@@ -36,7 +36,7 @@ impl<K: Eq + Hash + Copy, V> Shelf<K, V> {
     }
 
     /// Adds an item; what is older goes until all fits. The new item stays even where it alone is too heavy.
-    pub(super) fn put(&self, key: K, value: Arc<V>, weight: u64) {
+    pub(crate) fn put(&self, key: K, value: Arc<V>, weight: u64) {
         let _writing = self.writing.lock();
         let mut items = HashMap::clone(&self.items.load());
         let used = AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed));
@@ -52,8 +52,15 @@ impl<K: Eq + Hash + Copy, V> Shelf<K, V> {
         self.items.store(Arc::new(items));
     }
 
+    /// Values by their last use, the most recent first.
+    pub(crate) fn recent_values(&self, count_max: usize) -> Vec<Arc<V>> {
+        let keys = self.recent(count_max);
+        let items = self.items.load();
+        keys.iter().filter_map(|key| items.get(key).map(|item| Arc::clone(&item.value))).collect()
+    }
+
     /// Keys by their last use, the most recent first.
-    pub(super) fn recent(&self, count_max: usize) -> Vec<K> {
+    pub(crate) fn recent(&self, count_max: usize) -> Vec<K> {
         let items = self.items.load();
         let mut keys: Vec<(u64, K)> =
             items.iter().map(|(key, item)| (item.used.load(Ordering::Relaxed), *key)).collect();

@@ -12,10 +12,15 @@ use super::head::Head;
 use super::record::Record;
 use super::verdict::Verdict;
 use crate::sys;
-use crate::wasm::start::Started;
 
 /// Where the head goes.
 pub(crate) type HeadSender = oneshot::Sender<http::Response<WasiBody>>;
+
+/// A guest that has not begun, and the place where its response's head will appear.
+pub(crate) struct Started {
+    pub(crate) guest: Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub(crate) head: Head,
+}
 
 /// A guest and what drives it.
 pub(crate) struct Driver {

@@ -80,7 +80,8 @@ impl RunLogBook {
         }
     }
 
-    fn write(&self, stream: LogStream, bytes: &[u8]) {
+    /// Takes what a guest wrote.
+    pub(crate) fn write(&self, stream: LogStream, bytes: &[u8]) {
         let slot = usize::from(stream == LogStream::Stderr);
         let mut pages = self.0.pages.lock();
         if pages.cut {

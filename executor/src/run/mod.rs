@@ -28,6 +28,7 @@ use wasmtime_wasi_http::WasiBody;
 
 pub(crate) use self::answer::{answer, problem};
 pub(crate) use self::body::Incoming;
+pub(crate) use self::driver::Started;
 pub(crate) use self::head::Head;
 pub(crate) use self::record::{Record, Settle};
 pub(crate) use self::verdict::Verdict;
@@ -44,6 +45,15 @@ pub(crate) async fn run(
 ) -> http::Response<fabric::Body> {
     let request = guest_request(request, &record);
     let started = lane.start(program, around, request, &record);
+    drive(started, lane.guests(), record).await
+}
+
+/// Runs what has been made ready, of whichever lane.
+pub(crate) async fn drive(
+    started: Started,
+    guests: Option<&tokio::runtime::Handle>,
+    record: Arc<Record>,
+) -> http::Response<fabric::Body> {
     let mut driver = driver::Driver::new(started, Arc::clone(&record));
     let first = std::future::poll_fn(|cx| Poll::Ready(driver.turn(cx))).await;
     if first.is_ready() {
@@ -51,7 +61,7 @@ pub(crate) async fn run(
         drop(driver);
         return answer(head, record);
     }
-    let guests = lane.guests().cloned();
+    let guests = guests.cloned();
     if let Some(head) = driver.head.take_early() {
         driver.spawn(None, guests);
         return answer(Some(head), record);

@@ -1,7 +1,6 @@
 //! The start of a run: a store with its limits, the request as the guest sees it, and the future that is the
 //! guest. Nothing runs before the future is polled.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -15,12 +14,13 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpView as _};
 
-use super::egress::{Egress, EgressRules};
+use super::egress::Egress;
 use super::guest::{ComponentGuest, ModuleGuest};
 use super::limits::Limiter;
 use super::program::{Lane, Program};
 use super::stdio::{EndOnDrop, Pipe, Stdin};
-use crate::run::{Head, Incoming, Record, Verdict, cgi};
+use crate::egress::EgressRules;
+use crate::run::{Head, Incoming, Record, Started, Verdict, cgi};
 
 /// One hostcall may copy at least and at most this much out of a guest.
 const HOSTCALL_BYTES: (usize, usize) = (4 << 20, 64 << 20);
@@ -30,12 +30,6 @@ const HOSTCALL_BYTES: (usize, usize) = (4 << 20, 64 << 20);
 pub(crate) struct Surroundings {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) egress: Arc<EgressRules>,
-}
-
-/// A guest that has not begun, and the place where its response's head will appear.
-pub(crate) struct Started {
-    pub(crate) guest: Pin<Box<dyn Future<Output = ()> + Send>>,
-    pub(crate) head: Head,
 }
 
 impl Lane {

@@ -95,6 +95,13 @@ impl Pipe {
         self.0.lock().chunks.front().cloned().unwrap_or_default()
     }
 
+    /// Writes, once there is room; false where nobody reads any more.
+    pub(crate) async fn put(&self, bytes: Bytes) -> bool {
+        let mut pipe = self.clone();
+        pipe.ready().await;
+        OutputStream::write(&mut pipe, bytes).is_ok()
+    }
+
     /// Ends the stream when it is dropped: nothing more will be written.
     pub(crate) fn end_on_drop(&self) -> EndOnDrop {
         EndOnDrop(self.clone())

@@ -160,7 +160,7 @@ impl Inner {
             let told = matches!(end.outcome, Outcome::Failed | Outcome::TimedOut | Outcome::PlatformFailed);
             if told && seen.outcome != Outcome::Cancelled {
                 seen.outcome = end.outcome;
-                seen.code = seen.code.or(end.code);
+                seen.code = end.code.or(seen.code);
             }
         }
         seen.end = end;
@@ -183,6 +183,8 @@ fn outcome_of(code: Code) -> Outcome {
         | Code::NoResponse
         | Code::FunctionExit
         | Code::InvalidResponse
+        | Code::NeverListened
+        | Code::GuestCrashed
         | Code::ResponseTooLarge => Outcome::Failed,
         _ => Outcome::PlatformFailed,
     }

@@ -106,6 +106,7 @@ fn report(node: NodeId, sequence: u64) -> NodeReport {
         arch: "x86_64".to_owned(),
         warm: Vec::new(),
         draining: false,
+        vm: None,
     }
 }
 

@@ -179,6 +179,7 @@ impl Platform {
             lane: LaneChoice::Auto,
             placement: PlacementClass::Any,
             limits: Limits { timeout: Millis::seconds(10), ..Limits::default() },
+            form: protocol::ArtifactForm::Wasm,
         };
         let live: Name = "live".parse().unwrap();
         Route {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::manifest::{Kind, Lane, LaneChoice, Limits, PlacementClass};
+use crate::manifest::{ArtifactForm, Kind, Lane, LaneChoice, Limits, PlacementClass};
 use crate::node::{Hello, HelloReply, NodeRecord, NodeReport, VersionSpec};
 use crate::placement::{Candidate, LaneReason, Placement, Refusal, Refused};
 use crate::receipt::{NodeReceipt, Observation, Outcome, RunEnd, Usage};
@@ -104,6 +104,7 @@ pub(super) fn version_route(number: u32) -> VersionRoute {
         lane: LaneChoice::Auto,
         placement: PlacementClass::Verified,
         limits: Limits::default(),
+        form: ArtifactForm::Wasm,
     }
 }
 
@@ -138,6 +139,7 @@ pub(super) fn report() -> NodeReport {
         arch: "x86_64".to_owned(),
         warm: vec![Digest::of(b"artifact")],
         draining: false,
+        vm: None,
     }
 }
 
@@ -190,6 +192,8 @@ pub(super) fn spec() -> VersionSpec {
         limits: Limits::default(),
         env: BTreeMap::from([("MODE".to_owned(), "fast".to_owned())]),
         egress: vec!["api.example.com".to_owned()],
+        base: None,
+        command: Vec::new(),
     }
 }
 

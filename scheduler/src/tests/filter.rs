@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{ByteSize, Kind, Lane, LaneChoice, PlacementClass};
+use protocol::{ArtifactForm, ByteSize, Kind, Lane, LaneChoice, PlacementClass};
 
 use super::{account, node, request};
 use crate::{LaneReason, NodeView, Refusal, RunRequest, SILENT_AFTER, lane_of, refuse};
@@ -38,13 +38,15 @@ fn the_placement_class_is_kept() {
     }
 }
 
+/// Why a node that could do everything may not, once it is changed.
+fn why(request: &RunRequest, change: impl FnOnce(&mut NodeView)) -> Option<Refusal> {
+    let mut node = node(1);
+    change(&mut node);
+    refuse(request, lane_of(request).0, &node)
+}
+
 #[test]
 fn each_reason_is_named() {
-    fn why(request: &RunRequest, change: impl FnOnce(&mut NodeView)) -> Option<Refusal> {
-        let mut node = node(1);
-        change(&mut node);
-        refuse(request, Lane::Wasm, &node)
-    }
     let run = request();
     let elsewhere = RunRequest { arch: Some("aarch64".to_owned()), ..request() };
     let exactly_full = |node: &mut NodeView| node.running_known = 64;
@@ -82,4 +84,20 @@ fn the_lane_follows_the_rules() {
     assert_eq!(lane(LaneChoice::Auto, Kind::Server, 1), (Lane::Vm, LaneReason::Server));
     assert_eq!(lane(LaneChoice::Vm, Kind::Http, 1), (Lane::Vm, LaneReason::Asked));
     assert_eq!(lane(LaneChoice::Wasm, Kind::Http, 2), (Lane::Wasm, LaneReason::Asked));
+    let image = RunRequest { form: ArtifactForm::Image, kind: Kind::Command, ..request() };
+    assert_eq!(lane_of(&image), (Lane::Vm, LaneReason::Image));
+}
+
+#[test]
+fn a_vm_takes_more_memory_than_its_function_and_needs_the_cores() {
+    let mut image = RunRequest { form: ArtifactForm::Image, ..request() };
+    image.limits.cpus = 4;
+    assert_eq!(image.memory(), ByteSize::mib(224), "a kernel beside 128 MiB");
+    let with_vm = |node: &mut NodeView| node.report.as_mut().unwrap().lanes.push(Lane::Vm);
+    assert_eq!(why(&image, |_| ()), Some(Refusal::LaneMissing));
+    assert_eq!(why(&image, with_vm), None);
+    let small = |node: &mut NodeView| (with_vm(node), node.report.as_mut().unwrap().memory_free = ByteSize::mib(223)).1;
+    assert_eq!(why(&image, small), Some(Refusal::NoMemory));
+    image.limits.cpus = 5;
+    assert_eq!(why(&image, with_vm), Some(Refusal::TooSmall));
 }

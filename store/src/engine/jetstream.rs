@@ -2,7 +2,7 @@
 //!
 //! The stream keeps one message for each subject, so putting a chunk again replaces it and never adds.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{
@@ -22,6 +22,10 @@ const NAME: &str = "jetstream";
 
 /// How long JetStream may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// After a server's death the others choose a leader first: replicas are asked again for so long.
+const ELECTION_MAX: Duration = Duration::from_secs(5);
+const ASK_AGAIN: Duration = Duration::from_millis(150);
 
 /// Chunks in a stream.
 pub struct JetStream {
@@ -54,6 +58,29 @@ impl JetStream {
         subjects::chunk(&self.bucket, digest)
     }
 
+    /// Asks again while a cluster has no leader. What is asked must be harmless to do twice.
+    async fn patiently<T, F>(&self, ask: impl Fn() -> F) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, EngineError>>,
+    {
+        let until = Instant::now() + ELECTION_MAX;
+        loop {
+            match ask().await {
+                Err(error) if self.replicas > 1 && Instant::now() < until => {
+                    tracing::debug!(%error, "asking again");
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn put_chunk(&self, digest: Digest, chunk: Bytes) -> Result<(), EngineError> {
+        let ack = self.context.publish(self.subject(digest), chunk).await.map_err(failed("put"))?;
+        ack.await.map_err(failed("put"))?;
+        Ok(())
+    }
+
     async fn read_chunk(&self, digest: Digest) -> Result<Option<Bytes>, EngineError> {
         match self.stream.direct_get_last_for_subject(self.subject(digest)).await {
             Ok(message) => return Ok(Some(message.payload)),
@@ -83,20 +110,15 @@ impl Engine for JetStream {
     }
 
     fn put(&self, digest: Digest, chunk: Bytes) -> BoxFuture<'_, Result<(), EngineError>> {
-        async move {
-            let ack = self.context.publish(self.subject(digest), chunk).await.map_err(failed("put"))?;
-            ack.await.map_err(failed("put"))?;
-            Ok(())
-        }
-        .boxed()
+        async move { self.patiently(|| self.put_chunk(digest, chunk.clone())).await }.boxed()
     }
 
     fn read(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, EngineError>> {
-        self.read_chunk(digest).boxed()
+        self.patiently(move || self.read_chunk(digest)).boxed()
     }
 
     fn has(&self, digest: Digest) -> BoxFuture<'_, Result<bool, EngineError>> {
-        self.has_chunk(digest).boxed()
+        self.patiently(move || self.has_chunk(digest)).boxed()
     }
 
     fn delete(&self, digest: Digest) -> BoxFuture<'_, Result<(), EngineError>> {

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use tests::{Cli, Platform};
+use tests::{Cli, DoneExt as _, Platform};
 
 #[test]
 fn what_scripts_rely_on() {
@@ -64,4 +64,15 @@ fn a_manifest_with_an_unknown_key_says_which_was_meant() {
     std::fs::write(nobody.work().join("crowdcloud.toml"), "name = 'x1'\nartefact = 'x.wasm'\n").unwrap();
     let said = nobody.fails("deploy .", 2, "manifest");
     assert!(said.contains("unknown key `artefact`") && said.contains("did you mean `artifact`?"), "{said}");
+}
+
+#[test]
+fn the_fallback_compiler_builds_functions_too() {
+    let nobody = Cli::at("http://127.0.0.1:1");
+    nobody.shell("crowdcloud new hi").ok();
+    nobody.shell("CROWDCLOUD_WASM_TOOLCHAIN=debian crowdcloud build hi").ok();
+    let built = std::fs::read(nobody.work().join("hi/dist/hi.wasm")).unwrap();
+    assert!(built.starts_with(b"\0asm"));
+    let done = nobody.shell("CROWDCLOUD_WASM_TOOLCHAIN=abacus crowdcloud build hi");
+    assert!(done.status != 0 && done.stderr.contains("abacus"), "{done:?}");
 }

@@ -12,3 +12,4 @@ mod lifecycle;
 mod metering;
 mod privacy;
 mod run_path;
+mod vm;

@@ -14,15 +14,18 @@ const SUBJECT: &str = concat!("cc.", "node");
 const SUBJECTS_FILE: &str = "fabric/src/subjects.rs";
 
 /// Which of our crates a crate may need. A new arrow is a commit of its own, with its reason.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("protocol", &[]),
     ("componentize", &[]),
     ("fabric", &["protocol"]),
+    ("images", &["protocol"]),
     ("scheduler", &["protocol"]),
     ("store", &["protocol", "fabric"]),
     ("gateway", &["protocol", "fabric", "scheduler", "store"]),
     ("control-plane", &["protocol", "fabric", "scheduler", "store"]),
-    ("executor", &["protocol", "fabric", "store"]),
+    ("guest-agent", &[]),
+    ("microvm", &["guest-agent"]),
+    ("executor", &["protocol", "fabric", "store", "images", "microvm"]),
     ("cli", &["protocol", "fabric", "scheduler", "store", "gateway", "control-plane", "executor", "componentize"]),
     ("web", &["protocol"]),
     ("tests", &["protocol", "fabric", "store"]),

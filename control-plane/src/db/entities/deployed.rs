@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use protocol::api::VersionState;
 use protocol::route::Share;
 use protocol::{
-    AccountId, ByteSize, Digest, FunctionId, Kind, LaneChoice, Limits, Name, PlacementClass, Problem, Timestamp,
-    VersionId,
+    AccountId, ArtifactForm, Base, ByteSize, Digest, FunctionId, Kind, LaneChoice, Limits, Name, PlacementClass,
+    Problem, Timestamp, VersionId,
 };
 
 use crate::db::columns::Col;
@@ -49,6 +49,9 @@ table! {
         alias: Col<Name>,
         created_by: String,
         created: Col<Timestamp>,
+        form: Option<Col<ArtifactForm>>,
+        base: Option<Col<Base>>,
+        command: Option<Col<Vec<String>>>,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The schema's history. A migration never changes once it has been released; the next one goes on from it.
 
 mod m0001_start;
+mod m0002_images;
 
 use sea_orm_migration::prelude::*;
 
@@ -10,6 +11,6 @@ pub(crate) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_start::Migration)]
+        vec![Box::new(m0001_start::Migration), Box::new(m0002_images::Migration)]
     }
 }

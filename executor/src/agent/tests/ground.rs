@@ -124,6 +124,8 @@ impl Ground {
             limits: ticket.limits,
             env: [("COLOUR".to_owned(), "green".to_owned())].into(),
             egress: Vec::new(),
+            base: None,
+            command: Vec::new(),
         };
         let mut core = self.core.lock();
         core.artifacts.insert(ticket.artifact, wasm.into());

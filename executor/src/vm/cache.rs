@@ -1,0 +1,166 @@
+//! Images on disk, with a limit: the least recently used go first. A run that has one open keeps it until it ends.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use protocol::{ByteSize, Digest};
+
+use super::convert::Converted;
+
+const DESCRIPTION: &str = "json";
+const IMAGE: &str = "squashfs";
+
+/// A folder of images. What is converted from what stands in a description beside each.
+#[derive(Debug)]
+pub(super) struct ImageCache {
+    folder: PathBuf,
+    limit: ByteSize,
+    changing: Mutex<()>,
+}
+
+impl ImageCache {
+    /// Opens the folder, or makes it; what was not finished goes.
+    pub(super) fn open(folder: &Path, limit: ByteSize) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let cache = Self { folder: folder.to_owned(), limit, changing: Mutex::default() };
+        let known: Vec<PathBuf> = cache.descriptions()?.into_iter().map(|(_, _, path)| cache.image(&path)).collect();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let described = path.extension().is_some_and(|extension| extension == DESCRIPTION);
+            if !described && !known.contains(&path) && path.is_file() {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(cache)
+    }
+
+    /// Where something may be written before it is complete.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The image that was made from this, if it is here.
+    pub(super) fn get(&self, key: Digest) -> Option<Converted> {
+        let path = self.path(key);
+        let converted: Converted = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        let size = fs::metadata(&converted.image.rootfs.path).ok()?.len();
+        if size < converted.image.rootfs.size.0 {
+            return None;
+        }
+        let now = SystemTime::now();
+        drop(fs::File::open(&path).and_then(|file| file.set_modified(now)));
+        Some(converted)
+    }
+
+    /// Keeps a description of an image that is in the folder already, and makes room.
+    pub(super) fn put(&self, key: Digest, converted: &Converted) -> io::Result<()> {
+        let _changing = self.changing.lock();
+        let scratch = self.folder.join(format!("{key}.partial"));
+        fs::write(&scratch, serde_json::to_vec(converted)?)?;
+        fs::rename(scratch, self.path(key))?;
+        self.make_room(key)
+    }
+
+    fn path(&self, key: Digest) -> PathBuf {
+        self.folder.join(key.to_string()).with_extension(DESCRIPTION)
+    }
+
+    fn image(&self, description: &Path) -> PathBuf {
+        let text = fs::read(description).unwrap_or_default();
+        let converted = serde_json::from_slice::<Converted>(&text);
+        converted.map(|converted| converted.image.rootfs.path).unwrap_or_default()
+    }
+
+    /// By their last use: size, description.
+    fn descriptions(&self) -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != DESCRIPTION) {
+                continue;
+            }
+            let Ok(converted) = serde_json::from_slice::<Converted>(&fs::read(&path)?) else { continue };
+            let used = fs::metadata(&path)?.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            found.push((used, converted.image.rootfs.size.0, path));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn make_room(&self, newest: Digest) -> io::Result<()> {
+        let descriptions = self.descriptions()?;
+        let mut total: u64 = descriptions.iter().map(|(_, size, _)| size).sum();
+        let kept = self.path(newest);
+        for (_, size, path) in &descriptions {
+            if total <= self.limit.0 {
+                break;
+            }
+            if *path == kept {
+                continue;
+            }
+            let image = self.image(path);
+            fs::remove_file(path)?;
+            total -= size;
+            // Two artifacts may have become one image.
+            let shared = descriptions.iter().any(|(_, _, other)| other.exists() && self.image(other) == image);
+            if !shared && image.extension().is_some_and(|extension| extension == IMAGE) {
+                fs::remove_file(image)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use images::{Architecture, Dropped, Image, ImageConfig, InputKind, Report, RootFs};
+
+    use super::*;
+
+    fn converted(folder: &Path, name: &str, size: u64) -> Converted {
+        let path = folder.join(format!("{name}.squashfs"));
+        fs::File::create(&path).unwrap().set_len(size).unwrap();
+        let rootfs = RootFs { path, size: ByteSize(size), digest: Digest::of(name.as_bytes()) };
+        let config = ImageConfig {
+            program: "/app/function".to_owned(),
+            entrypoint: Vec::new(),
+            cmd: Vec::new(),
+            env: Vec::new(),
+            working_dir: "/".to_owned(),
+            user: None,
+            exposed_ports: Vec::new(),
+            architecture: Architecture::HOST,
+        };
+        let kind = InputKind::Executable;
+        let report = Report { kind, layers: 1, entries: 1, bytes: ByteSize(size), dropped: Dropped::default() };
+        Converted { image: Image { rootfs, base: None, config, report }, convert_ms: 1 }
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_with_its_image_and_unfinished_work_goes_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ImageCache::open(folder.path(), ByteSize(250)).unwrap();
+        let keys = ["a", "b", "c"].map(|name| Digest::of(name.as_bytes()));
+        for (age, key) in keys.iter().take(2).enumerate() {
+            cache.put(*key, &converted(folder.path(), ["a", "b"][age], 100)).unwrap();
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(age as u64);
+            fs::File::open(cache.path(*key)).unwrap().set_modified(time).unwrap();
+        }
+        assert!(cache.get(keys[0]).is_some(), "now the youngest");
+        cache.put(keys[2], &converted(folder.path(), "c", 100)).unwrap();
+        let there = |name: &str| folder.path().join(format!("{name}.squashfs")).exists();
+        assert_eq!(keys.map(|key| cache.get(key).is_some()), [true, false, true]);
+        assert_eq!(["a", "b", "c"].map(there), [true, false, true]);
+
+        fs::write(folder.path().join("half.squashfs"), "x").unwrap();
+        let again = ImageCache::open(folder.path(), ByteSize(250)).unwrap();
+        assert!(!there("half") && there("a") && again.get(keys[0]).is_some());
+        fs::remove_file(folder.path().join("a.squashfs")).unwrap();
+        assert!(again.get(keys[0]).is_none(), "a description without its image is nothing");
+    }
+}

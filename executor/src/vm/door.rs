@@ -1,0 +1,81 @@
+//! The lane as the node sees it: it is looked for in the background, so that wasm runs need not wait for it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use fabric::Fabric;
+use protocol::node::{Accelerator, VmLane};
+use tokio::sync::Notify;
+
+use super::tools::Tools;
+use super::versions::Lane;
+use crate::admission::Admission;
+use crate::compile::Compiler;
+use crate::config::Config;
+
+/// See the module.
+pub(crate) struct Door(ArcSwap<State>);
+
+enum State {
+    Starting,
+    Ready(Arc<Lane>),
+    Missing(String),
+}
+
+impl Door {
+    /// Begins to look; `changed` is notified when it is known.
+    pub(crate) fn open(
+        config: &Arc<Config>,
+        fabric: &Fabric,
+        compiler: &Compiler,
+        admission: &Arc<Admission>,
+        changed: Arc<Notify>,
+    ) -> Arc<Self> {
+        let tools = match Tools::find(config) {
+            Ok(tools) => tools,
+            Err(why) => {
+                tracing::info!(why, "this node has no VM lane");
+                return Arc::new(Self(ArcSwap::from_pointee(State::Missing(why))));
+            }
+        };
+        let door = Arc::new(Self(ArcSwap::from_pointee(State::Starting)));
+        let (opened, config, fabric) = (Arc::clone(&door), Arc::clone(config), fabric.clone());
+        let (compiler, admission) = (compiler.clone(), Arc::clone(admission));
+        tokio::spawn(async move {
+            let state = match Lane::open(&config, tools, fabric, compiler, admission).await {
+                Ok(lane) => State::Ready(lane),
+                Err(why) => {
+                    tracing::warn!(why, "this node has no VM lane");
+                    State::Missing(why)
+                }
+            };
+            opened.0.store(Arc::new(state));
+            changed.notify_one();
+        });
+        door
+    }
+
+    /// The lane, where it is there.
+    pub(crate) fn lane(&self) -> Option<Arc<Lane>> {
+        match &**self.0.load() {
+            State::Ready(lane) => Some(Arc::clone(lane)),
+            State::Starting | State::Missing(_) => None,
+        }
+    }
+
+    /// What the node says of it.
+    pub(crate) fn report(&self) -> VmLane {
+        match &**self.0.load() {
+            State::Starting => VmLane::Starting,
+            State::Missing(why) => VmLane::Missing { why: why.clone() },
+            State::Ready(lane) => {
+                let speed = lane.speed();
+                let accelerator = match speed.accelerator {
+                    microvm::Accelerator::Kvm => Accelerator::Kvm,
+                    microvm::Accelerator::Tcg => Accelerator::Tcg,
+                };
+                VmLane::Ready { accelerator, turns_per_ms: speed.turns_per_ms }
+            }
+        }
+    }
+}

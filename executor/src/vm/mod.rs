@@ -1,0 +1,23 @@
+//! The VM lane: images, executables and scripts in microVMs.
+//!
+//! ```text
+//! ticket --> versions: spec, image (converted once, cached), template --> clone --> command | server --> answer
+//! ```
+//! Each node converts the artifact itself, from bytes that have the digest of the ticket: no node can give another a
+//! poisoned image. A run starts in a private clone of a template, and is accounted for as a run of the wasm lane is.
+
+mod cache;
+mod command;
+pub(crate) mod convert;
+mod door;
+mod egress;
+mod server;
+mod start;
+mod tools;
+mod verdict;
+mod version;
+mod versions;
+
+pub(crate) use self::door::Door;
+pub(crate) use self::start::start;
+pub use self::tools::{fetch, missing, missing_in};

@@ -1,0 +1,312 @@
+//! The server contract: HTTP on `$PORT` inside a machine that stays warm between requests of its version.
+//!
+//! ```text
+//! starting --listens--> serving one run --answered well--> idle --a run comes--> serving
+//!     |                      |                               \--too long, or the memory is needed--> gone
+//!     \--ended, too late-----+--ended, stopped, late, broken--> gone
+//! ```
+//! One run at a time is in a machine: what it used there is the run's. More at once are more machines.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use microvm::{Ended, GuestStream, Run};
+use parking_lot::Mutex;
+use protocol::Code;
+use protocol::node::LogStream;
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use super::egress;
+use super::start::apart;
+use super::verdict;
+use super::version::Version;
+use crate::admission::Held;
+use crate::run::log::RunLogBook;
+use crate::run::{Head, Record, Started, Verdict};
+
+/// No machine lives longer, however busy it is.
+const LIFE_MAX: Duration = Duration::from_secs(3600);
+/// What a machine may take to say how it ended once a connection broke.
+const CAUSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// A machine in which no run is.
+pub(super) struct Idle {
+    server: Server,
+    pub(super) since: Instant,
+    _memory: Held,
+}
+
+/// A machine with a server that listens.
+struct Server {
+    run: Run,
+    born: Instant,
+    connection: Option<SendRequest<WasiBody>>,
+    /// What all runs so far have used.
+    cpu_us: u64,
+    /// Whose log its output goes to now.
+    log: Arc<Mutex<Option<RunLogBook>>>,
+}
+
+pub(super) fn start(version: &Arc<Version>, request: http::Request<WasiBody>, record: &Arc<Record>) -> Started {
+    let slot = Arc::new(Mutex::new(None));
+    let (answer, answered) = oneshot::channel();
+    let story = apart(story(Arc::clone(version), request, answer, Arc::clone(record)));
+    let (place, noted) = (Arc::clone(&slot), Arc::clone(record));
+    let guest = async move {
+        tokio::pin!(story);
+        tokio::select! {
+            biased;
+            Ok(response) = answered => {
+                *place.lock() = Some(response);
+                noted.answer();
+            }
+            () = &mut story => return,
+        }
+        story.await;
+    };
+    Started { guest: Box::pin(guest), head: Head::Http(slot) }
+}
+
+type Answer = oneshot::Sender<http::Response<WasiBody>>;
+
+async fn story(version: Arc<Version>, request: http::Request<WasiBody>, answer: Answer, record: Arc<Record>) {
+    let found = tokio::select! {
+        found = Server::find(&version, &record) => found,
+        () = record.stop.cancelled() => return,
+    };
+    let mut server = match found {
+        Ok(server) => server,
+        Err(verdict) => return record.conclude(*verdict),
+    };
+    *server.log.lock() = Some(record.log.clone());
+    let served = server.serve(request, answer, &record).await;
+    *server.log.lock() = None;
+    match served {
+        Served::Well(usage) => {
+            verdict::account(usage.as_ref(), server.cpu_us, &record);
+            record.conclude(Verdict::succeeded());
+            server.cpu_us = usage.map_or(server.cpu_us, |usage| usage.cpu_us);
+            version.keep(server);
+        }
+        Served::Over(ended) => {
+            verdict::account(ended.usage.as_ref(), server.cpu_us, &record);
+            record.conclude(verdict::of(&ended, &record));
+        }
+        Served::Broken(why) => {
+            record.conclude(Verdict::failed(Code::InvalidResponse, why));
+            let ended = server.stop().await;
+            verdict::account(ended.usage.as_ref(), server.cpu_us, &record);
+        }
+        Served::Stopped => {
+            let host_cpu = server.run.host_cpu();
+            let ended = server.stop().await;
+            if server.cpu_us == 0 {
+                verdict::guess(&ended, host_cpu, &record);
+            }
+            verdict::account(ended.usage.as_ref(), server.cpu_us, &record);
+        }
+    }
+}
+
+impl Version {
+    /// Keeps a machine for the next run, where there is memory for it.
+    fn keep(&self, server: Server) {
+        if server.born.elapsed() >= LIFE_MAX / 2 {
+            return;
+        }
+        if let Some(memory) = self.hold() {
+            self.idle.lock().push(Idle { server, since: Instant::now(), _memory: memory });
+        }
+    }
+}
+
+/// How a request went.
+enum Served {
+    Well(Option<microvm::Usage>),
+    /// The machine ended.
+    Over(Ended),
+    /// It lives, and what it answered is no answer.
+    Broken(String),
+    /// The caller went away, or the deadline came.
+    Stopped,
+}
+
+impl Server {
+    /// One that idles, else a new one, which listens when this is over.
+    async fn find(version: &Version, record: &Record) -> Result<Self, Box<Verdict>> {
+        loop {
+            let idle = version.idle.lock().pop();
+            let Some(Idle { mut server, .. }) = idle else { break };
+            if futures::FutureExt::now_or_never(server.run.ended()).is_none() {
+                return Ok(server);
+            }
+        }
+        let failed = |error: microvm::Error| Box::new(Verdict::node_failed(error.to_string()));
+        let machine = version.machine().await.map_err(failed)?;
+        let mut run = machine.start(version.workload.clone(), LIFE_MAX).await.map_err(failed)?;
+        egress::open(&mut run, &version.about.egress);
+        let log = Arc::new(Mutex::new(Some(record.log.clone())));
+        pump(run.stdout.take(), LogStream::Stdout, &log);
+        pump(Some(run.stderr.take_out()), LogStream::Stderr, &log);
+        let mut server = Self { run, born: Instant::now(), connection: None, cpu_us: 0, log };
+        if let Some(stream) = server.run.connect().await {
+            server.connect(stream).await;
+            return Ok(server);
+        }
+        let ended = server.run.ended().await;
+        verdict::account(ended.usage.as_ref(), 0, record);
+        Err(Box::new(verdict::of(&ended, record)))
+    }
+
+    async fn connect(&mut self, stream: GuestStream) {
+        if let Ok((sender, connection)) = handshake(TokioIo::new(stream)).await {
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection into a machine ended");
+                }
+            });
+            self.connection = Some(sender);
+        }
+    }
+
+    /// One request, to the last byte of its answer.
+    async fn serve(&mut self, request: http::Request<WasiBody>, answer: Answer, record: &Record) -> Served {
+        let mut sender = match self.connection.take() {
+            Some(sender) if sender.is_ready() => sender,
+            _ => {
+                if let Some(stream) = self.run.connect_now() {
+                    self.connect(stream).await;
+                }
+                match self.connection.take() {
+                    Some(sender) => sender,
+                    None => return self.cause("it takes no connection".to_owned()).await,
+                }
+            }
+        };
+        let response = tokio::select! {
+            response = sender.send_request(origin_form(request)) => response,
+            ended = self.run.ended() => return Served::Over(ended),
+            () = record.stop.cancelled() => return Served::Stopped,
+        };
+        let response = match response {
+            Ok(response) => response,
+            Err(error) => return self.cause(format!("no response: {error}")).await,
+        };
+        let (parts, body) = response.into_parts();
+        let (done, whole) = oneshot::channel();
+        let (_verdict_is_known, known) = oneshot::channel();
+        let body = Tail { body, done: Some(done), known, broken: false };
+        if answer.send(http::Response::from_parts(parts, body.boxed_unsync())).is_err() {
+            return Served::Stopped;
+        }
+        let whole = tokio::select! {
+            whole = whole => whole,
+            () = record.stop.cancelled() => return Served::Stopped,
+        };
+        let served = match whole {
+            Ok(true) => {
+                self.connection = Some(sender);
+                Served::Well(self.run.measure().await)
+            }
+            Ok(false) => self.cause("the response broke off".to_owned()).await,
+            // Nobody reads it any more.
+            Err(_) => Served::Stopped,
+        };
+        match &served {
+            Served::Over(ended) => record.conclude(verdict::of(ended, record)),
+            Served::Broken(why) => record.conclude(Verdict::failed(Code::InvalidResponse, why.clone())),
+            Served::Well(_) | Served::Stopped => {}
+        }
+        served
+    }
+
+    /// Why a connection broke: by the end of the machine, which follows soon, or for a reason of its own.
+    async fn cause(&mut self, why: String) -> Served {
+        match tokio::time::timeout(CAUSE_WITHIN, self.run.ended()).await {
+            Ok(ended) => Served::Over(ended),
+            Err(_) => Served::Broken(why),
+        }
+    }
+
+    async fn stop(&mut self) -> Ended {
+        self.run.stop().await;
+        self.run.ended().await
+    }
+}
+
+/// A server sees a path, not a whole address.
+fn origin_form(mut request: http::Request<WasiBody>) -> http::Request<WasiBody> {
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.map_or_else(|| http::Uri::from_static("/"), http::Uri::from);
+    *request.version_mut() = http::Version::HTTP_11;
+    request
+}
+
+/// What a server writes goes to the log of the run that is in it.
+fn pump(stream: Option<GuestStream>, name: LogStream, log: &Arc<Mutex<Option<RunLogBook>>>) {
+    let Some(mut stream) = stream else { return };
+    let log = Arc::clone(log);
+    tokio::spawn(async move {
+        let mut piece = vec![0; 8 << 10];
+        while let Ok(read @ 1..) = stream.read(&mut piece).await {
+            if let Some(log) = &*log.lock() {
+                log.write(name, &piece[..read]);
+            }
+        }
+    });
+}
+
+/// A response's body that says how it ended, and breaks off only when it is known why.
+struct Tail {
+    body: Incoming,
+    done: Option<oneshot::Sender<bool>>,
+    known: oneshot::Receiver<()>,
+    broken: bool,
+}
+
+impl Tail {
+    fn tell(&mut self, whole: bool) {
+        if let Some(done) = self.done.take() {
+            // Nobody waits for it any more where that fails.
+            done.send(whole).ok();
+        }
+    }
+}
+
+impl http_body::Body for Tail {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if !self.broken {
+            match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
+                None => {
+                    self.tell(true);
+                    return Poll::Ready(None);
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "a response broke off");
+                    self.broken = true;
+                    self.tell(false);
+                }
+            }
+        }
+        // It is dropped, never sent.
+        Pin::new(&mut self.known).poll(cx).map(|_| Some(Err(Error::ConnectionTerminated)))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,79 @@
+//! A run of the lane begins: the workload that a version always has, and the two contracts.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use images::ImageConfig;
+use microvm::{Contract, Egress, Workload};
+use protocol::{Kind, Limits};
+use wasmtime_wasi_http::WasiBody;
+
+use super::version::Version;
+use super::{command, server};
+use crate::egress::EgressRules;
+use crate::run::{Record, Started};
+
+/// Where a server finds its port, and where it listens.
+pub(super) const PORT: u16 = 8080;
+/// A server must take connections by then, or by its run's deadline where that comes first.
+const LISTEN_WITHIN_MS: u32 = 60_000;
+/// Whoever the image does not name.
+const NOBODY: u32 = 1000;
+const PIDS_MAX: u32 = 256;
+const FILES_MAX: u32 = 4096;
+
+/// What is started for every run of a version.
+pub(super) fn workload(
+    image: &ImageConfig,
+    kind: Kind,
+    limits: &Limits,
+    env: BTreeMap<String, String>,
+    egress: &EgressRules,
+) -> Workload {
+    let mut all: BTreeMap<String, String> = image.env.iter().cloned().collect();
+    all.entry("PATH".to_owned()).or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    all.extend(env);
+    let contract = match kind {
+        Kind::Server => Contract::Server { port: PORT, listen_within_ms: LISTEN_WITHIN_MS },
+        Kind::Http | Kind::Command => Contract::Command,
+    };
+    if kind == Kind::Server {
+        all.insert("PORT".to_owned(), PORT.to_string());
+    }
+    let arguments = image.argv().skip(1).map(str::to_owned);
+    // Nobody is root in a guest: what an image wants to be more than that is not granted.
+    let (uid, gid) = image.user.filter(|user| user.uid != 0).map_or((NOBODY, NOBODY), |user| (user.uid, user.gid));
+    Workload {
+        contract,
+        argv: std::iter::once(image.program.clone()).chain(arguments).collect(),
+        env: all.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        cwd: image.working_dir.clone(),
+        uid,
+        gid,
+        memory_bytes: Some(limits.memory.0),
+        pids_max: PIDS_MAX,
+        files_max: FILES_MAX,
+        // Files are memory: a full disk is told before the memory is used up.
+        overlay_bytes: limits.memory.0 / 2,
+        egress: if egress.is_empty() { Egress::None } else { Egress::Proxy },
+    }
+}
+
+/// Makes a run ready. Its machine starts at the first poll.
+pub(crate) fn start(version: &Arc<Version>, request: http::Request<WasiBody>, record: &Arc<Record>) -> Started {
+    match version.kind() {
+        Kind::Server => server::start(version, request, record),
+        Kind::Http | Kind::Command => command::start(version, request, record),
+    }
+}
+
+/// Runs a story in a task of its own, which goes on when nobody waits: a machine says last what it has used, and the
+/// record settles then.
+pub(super) fn apart(story: impl Future<Output = ()> + Send + 'static) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        if let Err(error) = tokio::spawn(story).await {
+            tracing::error!(%error, "a run in a machine broke");
+        }
+    })
+}

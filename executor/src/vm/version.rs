@@ -1,0 +1,120 @@
+//! A version that can be started at once: its image, its template, and machines that wait for the next run.
+//!
+//! ```text
+//! template --restore--> clone --rehearse--> waiting --a run comes--> running --> gone
+//!                                              \--too long, or the memory is needed--> gone
+//! ```
+//! One run is ever in a machine of the command contract. Machines of servers are in `server.rs`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use microvm::{Contract, Disk, Paused, Template, Workload};
+use parking_lot::Mutex;
+use protocol::{ByteSize, Digest, Kind};
+
+use super::server::Idle;
+use crate::admission::{Admission, Held};
+use crate::egress::EgressRules;
+
+/// Unused, a machine waits so long.
+pub(super) const WAITS_MAX: Duration = Duration::from_secs(60);
+
+/// What the image and its maker say.
+pub(super) struct About {
+    pub(super) artifact: Digest,
+    pub(super) kind: Kind,
+    /// For people.
+    pub(super) format: String,
+    pub(super) size: ByteSize,
+    pub(super) convert_ms: u64,
+    pub(super) egress: Arc<EgressRules>,
+}
+
+/// See the module.
+pub(crate) struct Version {
+    pub(super) about: About,
+    pub(super) workload: Workload,
+    /// What a machine takes of the node's memory.
+    pub(super) memory: ByteSize,
+    template: Arc<Template>,
+    disk: Disk,
+    admission: Arc<Admission>,
+    waiting: Mutex<Vec<Waiting>>,
+    pub(super) idle: Mutex<Vec<Idle>>,
+}
+
+/// A clone that stands still, and the memory that is kept for it.
+struct Waiting {
+    clone: Paused,
+    since: Instant,
+    _memory: Held,
+}
+
+impl Version {
+    pub(super) fn new(
+        about: About,
+        workload: Workload,
+        memory: ByteSize,
+        template: Arc<Template>,
+        disk: Disk,
+        admission: Arc<Admission>,
+    ) -> Self {
+        let (waiting, idle) = (Mutex::default(), Mutex::default());
+        Self { about, workload, memory, template, disk, admission, waiting, idle }
+    }
+
+    /// How it is spoken to.
+    pub(crate) fn kind(&self) -> Kind {
+        self.about.kind
+    }
+
+    /// A machine for one run.
+    pub(super) async fn machine(&self) -> Result<Paused, microvm::Error> {
+        let waiting = self.waiting.lock().pop();
+        match waiting {
+            Some(waiting) => Ok(waiting.clone),
+            None => self.template.restore(Some(&self.disk)).await,
+        }
+    }
+
+    /// Makes one machine wait for the next run, where none does and there is memory for it.
+    pub(super) fn refill(self: &Arc<Self>) {
+        if !self.waiting.lock().is_empty() || self.workload.contract != Contract::Command {
+            return;
+        }
+        let Some(memory) = self.hold() else { return };
+        let version = Arc::clone(self);
+        tokio::spawn(async move {
+            let made = async {
+                let mut clone = version.template.restore(Some(&version.disk)).await?;
+                clone.rehearse(version.workload.contract).await?;
+                Ok::<_, microvm::Error>(clone)
+            };
+            match made.await {
+                Ok(clone) => {
+                    let mut waiting = version.waiting.lock();
+                    if waiting.is_empty() {
+                        waiting.push(Waiting { clone, since: Instant::now(), _memory: memory });
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "no machine waits for the next run"),
+            }
+        });
+    }
+
+    /// Memory for a machine in which nothing runs.
+    pub(super) fn hold(&self) -> Option<Held> {
+        self.admission.hold(self.memory)
+    }
+
+    /// Lets machines go in which nothing runs and that were not used for so long; how much memory that gives back.
+    pub(super) fn release(&self, unused_for: Duration) -> ByteSize {
+        let now = Instant::now();
+        let old = |since: Instant| now.saturating_duration_since(since) >= unused_for;
+        let waiting: Vec<Waiting> = self.waiting.lock().extract_if(.., |waiting| old(waiting.since)).collect();
+        let idle: Vec<Idle> = self.idle.lock().extract_if(.., |idle| old(idle.since)).collect();
+        let gone = u64::try_from(waiting.len() + idle.len()).unwrap_or(u64::MAX);
+        ByteSize(self.memory.0.saturating_mul(gone))
+    }
+}

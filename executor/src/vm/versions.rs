@@ -1,0 +1,277 @@
+//! All versions of the lane: what is missing of one is brought once, however many runs wait.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use fabric::Fabric;
+use images::bases::Shelf as Bases;
+use images::{Architecture, Image};
+use microvm::{Disk, Host, Shape, Speed, Template};
+use parking_lot::Mutex;
+use protocol::node::{Prepared, VersionSpec};
+use protocol::ticket::{SignedTicket, Ticket};
+use protocol::{ArtifactForm, ByteSize, Code, Digest, Kind, Lane as LaneName, Limits, Problem, VersionId};
+use tokio::sync::Semaphore;
+
+use super::cache::ImageCache;
+use super::convert::{Conversion, Converted, describe};
+use super::start;
+use super::tools::Tools;
+use super::version::{About, Version, WAITS_MAX};
+use crate::admission::Admission;
+use crate::artifacts::{Flight, Shelf, blocking, fetch, fly};
+use crate::compile::Compiler;
+use crate::config::Config;
+use crate::egress::EgressRules;
+
+/// Versions that are remembered.
+const VERSIONS_MAX: u64 = 256;
+/// Templates that are kept: each is some 40 MiB.
+const TEMPLATES_MAX: u64 = 6;
+/// Machines that nobody uses are looked for this often.
+const TIDY_EVERY: Duration = Duration::from_secs(5);
+
+/// The lane.
+pub(crate) struct Lane {
+    host: Host,
+    bases: std::path::PathBuf,
+    fabric: Fabric,
+    compiler: Compiler,
+    admission: Arc<Admission>,
+    artifact_max: ByteSize,
+    images: ImageCache,
+    converting: Semaphore,
+    versions: Shelf<VersionId, Version>,
+    templates: Shelf<Shape, Template>,
+    version_flights: Mutex<HashMap<VersionId, Flight<Version>>>,
+    template_flights: Mutex<HashMap<Shape, Flight<Template>>>,
+}
+
+impl Lane {
+    /// Finds out what works here.
+    pub(super) async fn open(
+        config: &Config,
+        tools: Tools,
+        fabric: Fabric,
+        compiler: Compiler,
+        admission: Arc<Admission>,
+    ) -> Result<Arc<Self>, String> {
+        let machines = microvm::Config {
+            qemu: tools.qemu,
+            kernel: tools.kernel,
+            agent: tools.agent,
+            work: config.data.join("machines"),
+            first_uid: microvm::Config::FIRST_UID,
+        };
+        let host = Host::open(machines).await.map_err(|error| error.to_string())?;
+        let images = ImageCache::open(&config.data.join("images"), config.images).map_err(|error| error.to_string())?;
+        let limits = host.limits();
+        tracing::info!(
+            accelerator = host.accelerator().as_str(),
+            turns_per_ms = host.speed().turns_per_ms,
+            own_identity = limits.own_identity,
+            cgroup = limits.cgroup.as_ref().err().map_or("yes", String::as_str),
+            orphans_killed = limits.orphans_killed,
+            "this node has the VM lane"
+        );
+        let lane = Arc::new(Self {
+            host,
+            bases: tools.bases,
+            fabric,
+            compiler,
+            admission,
+            artifact_max: config.artifact_max,
+            images,
+            converting: Semaphore::new(usize::try_from(config.compile_slots.max(1)).unwrap_or(1)),
+            versions: Shelf::new(VERSIONS_MAX),
+            templates: Shelf::new(TEMPLATES_MAX),
+            version_flights: Mutex::default(),
+            template_flights: Mutex::default(),
+        });
+        tokio::spawn(tidy(Arc::downgrade(&lane)));
+        Ok(lane)
+    }
+
+    /// What runs the guests, and how fast.
+    pub(super) fn speed(&self) -> Speed {
+        self.host.speed()
+    }
+
+    /// The version, where it can be started at once.
+    pub(crate) fn warm(&self, ticket: &Ticket) -> Option<Arc<Version>> {
+        self.versions.get(&ticket.version)
+    }
+
+    /// The artifacts that a run would start warm with, the most recent first.
+    pub(crate) fn warm_digests(&self, count_max: usize) -> Vec<Digest> {
+        self.recent(count_max).iter().map(|version| version.about.artifact).collect()
+    }
+
+    /// Fetches and converts, so that a version becomes ready.
+    pub(crate) async fn prepare(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Prepared, Problem> {
+        let version = self.get(ticket, signed).await?;
+        version.refill();
+        Ok(Prepared {
+            kind: version.about.kind,
+            format: version.about.format.clone(),
+            compile_ms: version.about.convert_ms,
+            code_size: version.about.size,
+            form: ArtifactForm::Image,
+        })
+    }
+
+    /// The version, brought where it must be.
+    pub(crate) async fn get(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Arc<Version>, Problem> {
+        let id = ticket.version;
+        if let Some(found) = self.versions.get(&id) {
+            return Ok(found);
+        }
+        let (lane, signed, ticket) = (Arc::clone(self), signed.clone(), ticket.clone());
+        let bring = async move {
+            let version = Arc::new(Box::pin(lane.bring(&ticket, &signed)).await?);
+            lane.versions.put(id, Arc::clone(&version), 1);
+            Ok(version)
+        };
+        fly(&self.version_flights, id, bring).await
+    }
+
+    /// Lets machines go in which nothing runs, the least recently used first, until so much memory is free.
+    pub(crate) fn make_room(&self, needed: ByteSize) {
+        let mut freed = 0;
+        for version in self.recent(usize::MAX).iter().rev() {
+            freed += version.release(Duration::ZERO).0;
+            if freed >= needed.0 {
+                break;
+            }
+        }
+    }
+
+    fn recent(&self, count_max: usize) -> Vec<Arc<Version>> {
+        self.versions.recent_values(count_max)
+    }
+
+    async fn bring(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Version, Problem> {
+        let spec = fetch::spec(&self.fabric, ticket.version, signed).await?;
+        if spec.artifact != ticket.artifact || spec.version != ticket.version {
+            return Err(Problem::new(Code::NodeFailed, "the version's spec is not the ticket's"));
+        }
+        let limits = ticket.limits;
+        let template = self.template(shape_of(&limits));
+        let (converted, template) = futures::future::try_join(self.image(&spec, signed), template).await?;
+        let Converted { image, convert_ms } = converted;
+        let disk = self.disk(&image).await?;
+        let kind = kind_of(&spec, &image);
+        let egress = Arc::new(EgressRules::parse(&spec.egress));
+        let workload = start::workload(&image.config, kind, &limits, spec.env, &egress);
+        let (format, size) = (describe(&image), image.rootfs.size);
+        let about = About { artifact: spec.artifact, kind, format, size, convert_ms, egress };
+        let memory = limits.memory_in(LaneName::Vm);
+        Ok(Version::new(about, workload, memory, template, disk, Arc::clone(&self.admission)))
+    }
+
+    /// The image, out of the cache or converted now.
+    async fn image(self: &Arc<Self>, spec: &VersionSpec, signed: &SignedTicket) -> Result<Converted, Problem> {
+        let key = self.key(spec);
+        let lane = Arc::clone(self);
+        if let Some(found) = blocking(move || lane.images.get(key)).await? {
+            return Ok(found);
+        }
+        let busy = |_| Problem::from(Code::Draining);
+        let _permit = self.converting.acquire().await.map_err(busy)?;
+        let folder = self.images.folder();
+        let artifact = folder.join(format!("{}.partial", VersionId::to_string(&spec.version)));
+        let converted = async {
+            fetch::artifact(&self.fabric, spec.artifact, self.artifact_max, signed, &artifact).await?;
+            let conversion = Conversion {
+                artifact: artifact.clone(),
+                base: spec.base,
+                command: spec.command.clone(),
+                bases: self.bases.clone(),
+                folder: folder.to_owned(),
+            };
+            self.compiler.convert(conversion, &artifact.with_extension("report")).await
+        }
+        .await;
+        drop(tokio::fs::remove_file(&artifact).await);
+        let converted = converted?;
+        let (lane, kept) = (Arc::clone(self), converted.clone());
+        blocking(move || {
+            if let Err(error) = lane.images.put(key, &kept) {
+                tracing::warn!(%error, "an image's description cannot be kept");
+            }
+        })
+        .await?;
+        Ok(converted)
+    }
+
+    /// What an image is made from. A base that was made anew makes another image.
+    fn key(&self, spec: &VersionSpec) -> Digest {
+        let bases = Bases::new(&self.bases);
+        let all = images::bases::BaseId::ALL.map(|id| bases.open(id, Architecture::HOST).ok());
+        let digests: Vec<_> = all.iter().flatten().map(|base| base.rootfs.digest.to_string()).collect();
+        let words = (spec.artifact, spec.base, &spec.command, digests);
+        Digest::of(&serde_json::to_vec(&words).unwrap_or_default())
+    }
+
+    async fn disk(self: &Arc<Self>, image: &Image) -> Result<Disk, Problem> {
+        let (path, base) = (image.rootfs.path.clone(), image.base);
+        let (bases, folder) = (Bases::new(&self.bases), self.images.folder().to_owned());
+        blocking(move || {
+            let failed = |error: &dyn std::fmt::Display| Problem::new(Code::NodeFailed, error.to_string());
+            let disk = Disk::open(&path).map_err(|error| failed(&error))?;
+            let Some(base) = base else { return Ok(disk) };
+            let base = bases.open(base, Architecture::HOST).map_err(|error| failed(&error))?;
+            // A copy of this node's own: a drive is longer than its file, and the shelf may be others' too.
+            let own = folder.join(format!("base-{}.drive", base.rootfs.digest));
+            if !own.exists() {
+                let scratch = own.with_extension("partial");
+                std::fs::copy(&base.rootfs.path, &scratch).map_err(|error| failed(&error))?;
+                std::fs::rename(&scratch, &own).map_err(|error| failed(&error))?;
+            }
+            disk.on(&Disk::open(&own).map_err(|error| failed(&error))?).map_err(|error| failed(&error))
+        })
+        .await?
+    }
+
+    async fn template(self: &Arc<Self>, shape: Shape) -> Result<Arc<Template>, Problem> {
+        if let Some(found) = self.templates.get(&shape) {
+            return Ok(found);
+        }
+        let lane = Arc::clone(self);
+        let boot = async move {
+            let template = lane.host.template(shape).await;
+            let template = template.map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))?;
+            let template = Arc::new(template);
+            lane.templates.put(shape, Arc::clone(&template), 1);
+            Ok(template)
+        };
+        fly(&self.template_flights, shape, boot).await
+    }
+}
+
+/// The machine that holds a function with these limits.
+fn shape_of(limits: &Limits) -> Shape {
+    let mib = limits.memory_in(LaneName::Vm).0 >> 20;
+    Shape { memory_mib: u32::try_from(mib).unwrap_or(u32::MAX), cpus: limits.cpus }
+}
+
+/// What the deployer says; else an image that names ports is a server.
+fn kind_of(spec: &VersionSpec, image: &Image) -> Kind {
+    match spec.kind {
+        Some(Kind::Server) => Kind::Server,
+        Some(Kind::Command) => Kind::Command,
+        None | Some(Kind::Http) if image.config.exposed_ports.is_empty() => Kind::Command,
+        None | Some(Kind::Http) => Kind::Server,
+    }
+}
+
+async fn tidy(lane: Weak<Lane>) {
+    loop {
+        tokio::time::sleep(TIDY_EVERY).await;
+        let Some(lane) = lane.upgrade() else { return };
+        for version in lane.recent(usize::MAX) {
+            version.release(WAITS_MAX);
+        }
+    }
+}

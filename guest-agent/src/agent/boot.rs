@@ -1,0 +1,139 @@
+//! What is done once for a template: file systems, modules, devices, the loopback, the workload's cgroup.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat};
+use rustix::mount::{MountFlags, mount};
+
+use super::group::Group;
+use super::restore::Random;
+use super::workload::Waiting;
+
+/// Where the pieces of the workload's root wait to be put together.
+pub(super) const DEV: &str = "/parts/dev";
+pub(super) const PROC: &str = "/parts/proc";
+pub(super) const UPPER: &str = "/parts/upper";
+
+const PORT: &str = "/dev/vport0p1";
+const DRIVES: [&str; 2] = ["vda", "vdb"];
+/// The drives by the names that the host has given them.
+pub(super) const DISK: &str = "/parts/drive-disk";
+pub(super) const BASE_DISK: &str = "/parts/drive-base";
+
+/// What a clone begins with.
+pub(super) struct Ready {
+    pub(super) port: OwnedFd,
+    pub(super) random: Random,
+    pub(super) workload: Waiting,
+    pub(super) rehearsal: Waiting,
+}
+
+pub(super) fn boot() -> io::Result<Ready> {
+    let quiet = MountFlags::NOSUID | MountFlags::NOEXEC;
+    mount_at("devtmpfs", "/dev", MountFlags::NOSUID, "mode=755")?;
+    mount_at("proc", "/proc", quiet, "")?;
+    mount_at("sysfs", "/sys", quiet, "")?;
+    mount_at("cgroup2", "/sys/fs/cgroup", quiet, "")?;
+    std::fs::write("/proc/self/oom_score_adj", "-1000")?;
+    load_modules()?;
+    loopback_up()?;
+    prepare_root()?;
+    name_drives()?;
+    wait_for(PORT)?;
+    let port = rustix::fs::open(PORT, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    let random = Random::open()?;
+    let workload = Waiting::fork(Group::new("workload")?, super::root::ROOT)?;
+    // It runs the agent's own file.
+    let rehearsal = Waiting::fork(Group::new("rehearsal")?, "/")?;
+    Ok(Ready { port, random, workload, rehearsal })
+}
+
+fn mount_at(kind: &str, target: &str, flags: MountFlags, data: &str) -> io::Result<()> {
+    std::fs::create_dir_all(target)?;
+    let data = std::ffi::CString::new(data)?;
+    mount(kind, target, kind, flags, Some(data.as_c_str()))?;
+    Ok(())
+}
+
+/// The host has put them there in the order in which they are needed.
+fn load_modules() -> io::Result<()> {
+    let mut files: Vec<_> = std::fs::read_dir("/modules")?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    for path in files {
+        let file = File::open(&path)?;
+        match rustix::system::finit_module(&file, c"", 0) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(io::Error::other(format!("{}: {error}", path.display()))),
+        }
+    }
+    Ok(())
+}
+
+/// The kernel finds drives in an order of its own.
+fn name_drives() -> io::Result<()> {
+    for device in DRIVES {
+        let serial = format!("/sys/block/{device}/serial");
+        wait_for(&serial)?;
+        wait_for(&format!("/dev/{device}"))?;
+        let name = std::fs::read_to_string(serial)?;
+        std::os::unix::fs::symlink(format!("/dev/{device}"), format!("/parts/drive-{}", name.trim()))?;
+    }
+    Ok(())
+}
+
+/// Devices appear a little after their drivers.
+fn wait_for(path: &str) -> io::Result<()> {
+    for _ in 0..2000 {
+        if Path::new(path).exists() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Err(io::Error::other(format!("no {path}")))
+}
+
+#[allow(unsafe_code, reason = "no safe call sets an interface's flags")]
+fn loopback_up() -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: all of its fields may be zero.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
+    // SAFETY: the request is an ifreq, as this call wants it, and outlives it.
+    let result = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&socket), libc::SIOCSIFFLAGS, &raw mut request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// All of the workload's root that does not depend on its image.
+fn prepare_root() -> io::Result<()> {
+    mount_at("tmpfs", DEV, MountFlags::NOSUID | MountFlags::NOEXEC, "size=50%,nr_inodes=4096,mode=755")?;
+    let devices = [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+    for (name, major, minor) in devices {
+        let path = format!("{DEV}/{name}");
+        mknodat(CWD, &path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))?;
+        rustix::fs::chmod(&path, Mode::from_raw_mode(0o666))?;
+    }
+    for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
+        std::os::unix::fs::symlink(format!("/proc/self/{target}"), format!("{DEV}/{name}"))?;
+    }
+    // The workload sees its own processes only.
+    mount_at("proc", PROC, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "hidepid=invisible")?;
+    mount_at("tmpfs", UPPER, MountFlags::NOSUID | MountFlags::NODEV, "size=50%,nr_inodes=65536,mode=755")?;
+    for name in ["work", "data", "data/dev", "data/proc", "data/sys", "data/tmp"] {
+        std::fs::create_dir(format!("{UPPER}/{name}"))?;
+    }
+    std::fs::create_dir(format!("{DEV}/shm"))?;
+    for path in [format!("{UPPER}/data/tmp"), format!("{DEV}/shm")] {
+        rustix::fs::chmod(path, Mode::from_raw_mode(0o1777))?;
+    }
+    std::fs::create_dir_all(super::root::LOWER)?;
+    std::fs::create_dir_all(super::root::BASE)?;
+    std::fs::create_dir_all(super::root::ROOT)?;
+    Ok(())
+}

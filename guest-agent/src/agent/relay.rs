@@ -1,0 +1,315 @@
+//! The agent's loop: one thread that waits for the host, the workload's pipes, its connections and its end.
+//!
+//! ```text
+//! waiting --mount--> mounted --start--> running --exit--> draining --all output sent--> over
+//!    |                  |                  |                                              |
+//!    +---- image or program refused -------+--> over      (after a rehearsal: as before) <-+
+//! ```
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use guest_agent::wire::{
+    Contract, DATA_BYTES_MAX, End, FIRST_EGRESS_STREAM, FIRST_STREAM, Mount, Piece, STDERR, STDIO, STDOUT, STREAMS_MAX,
+    Start, ToGuest, ToHost, Usage,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus};
+
+use super::egress::Egress;
+use super::group::Group;
+use super::port::Port;
+use super::restore::{self, Random};
+use super::root;
+use super::streams::Stream;
+use super::workload::{Program, Waiting, failure};
+
+/// How often an idle agent looks for orphans that ended.
+const TICK: Duration = Duration::from_secs(1);
+/// How often a server is asked whether it listens already.
+const PROBE: Duration = Duration::from_millis(10);
+
+enum State {
+    Waiting(Waiting),
+    Mounted(Waiting),
+    Running(Running),
+    Draining(End, Usage),
+    Over,
+}
+
+struct Running {
+    pid: Pid,
+    failure: OwnedFd,
+    exit: OwnedFd,
+    port: u16,
+    /// Until a server listens: when it must have.
+    listen_by: Option<Instant>,
+    stopped: bool,
+    group: Group,
+}
+
+pub(super) struct Relay {
+    port: Port,
+    random: Random,
+    state: State,
+    /// Until it is used.
+    rehearsal: Option<Waiting>,
+    /// During a rehearsal: what follows it.
+    afterwards: Option<State>,
+    streams: Vec<Stream>,
+    /// The connection that found the server listening, for the first stream.
+    spare: Option<OwnedFd>,
+    /// Where the host is the workload's proxy.
+    egress: Option<Egress>,
+    buffer: Box<[u8]>,
+}
+
+impl Relay {
+    pub(super) fn new(port: Port, random: Random, workload: Waiting, rehearsal: Waiting) -> Self {
+        Self {
+            port,
+            random,
+            state: State::Waiting(workload),
+            rehearsal: Some(rehearsal),
+            afterwards: None,
+            streams: Vec::with_capacity(8),
+            spare: None,
+            egress: None,
+            buffer: vec![0; DATA_BYTES_MAX].into_boxed_slice(),
+        }
+    }
+
+    /// Serves until the machine is killed.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        loop {
+            self.port.flush()?;
+            self.wait()?;
+            self.port.fill()?;
+            while let Some(frame) = self.port.next()? {
+                self.take(frame);
+            }
+            if let Some(egress) = &mut self.egress {
+                egress.accept(&mut self.streams, &mut self.port);
+            }
+            self.advance_streams();
+            self.look_for_ends();
+        }
+    }
+
+    /// Waits until something can be done.
+    fn wait(&mut self) -> io::Result<()> {
+        let port_flags = if self.port.has_output() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let mut fds = vec![PollFd::from_borrowed_fd(self.port.device(), port_flags)];
+        let room = self.port.has_room();
+        for interest in self.streams.iter().flat_map(|stream| stream.interests(room)) {
+            fds.push(PollFd::new(interest.fd, interest.flags));
+        }
+        if let Some(listener) = self.egress.as_ref().and_then(|egress| egress.interest(&self.streams, &self.port)) {
+            fds.push(PollFd::new(listener, PollFlags::IN));
+        }
+        let timeout = match &self.state {
+            State::Running(running) => {
+                fds.push(PollFd::new(&running.exit, PollFlags::IN));
+                Some(if running.listen_by.is_some() { PROBE } else { TICK })
+            }
+            State::Waiting(_) | State::Mounted(_) | State::Draining(..) | State::Over => None,
+        };
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn take(&mut self, frame: ToGuest) {
+        match frame {
+            ToGuest::Mount(mount) => self.mount(&mount),
+            ToGuest::Egress(port) => match Egress::listen(port) {
+                Ok(egress) => self.egress = Some(egress),
+                Err(error) => self.end(End::AgentFailed(format!("the way out: {error}"))),
+            },
+            ToGuest::Start(start) => match std::mem::replace(&mut self.state, State::Over) {
+                State::Mounted(workload) => self.start(workload, *start),
+                other => self.state = other,
+            },
+            ToGuest::Rehearse(start) => {
+                if let (State::Waiting(_) | State::Mounted(_), Some(rehearsal)) = (&self.state, self.rehearsal.take()) {
+                    self.afterwards = Some(std::mem::replace(&mut self.state, State::Over));
+                    self.start(rehearsal, *start);
+                }
+            }
+            ToGuest::Open(stream) => self.open(stream),
+            ToGuest::Stream(id, piece) => {
+                let Some(at) = self.streams.iter().position(|stream| stream.id == id) else { return };
+                if let Some(stream) = self.streams.get_mut(at)
+                    && !stream.take(piece, &mut self.port)
+                {
+                    self.streams.swap_remove(at);
+                }
+            }
+            ToGuest::Measure => {
+                let usage =
+                    if let State::Running(running) = &self.state { running.group.usage() } else { Usage::default() };
+                self.port.send(&ToHost::Measured(usage));
+            }
+            ToGuest::Stop => {
+                if let State::Running(running) = &mut self.state {
+                    running.stopped = true;
+                    running.group.kill();
+                }
+            }
+        }
+    }
+
+    fn mount(&mut self, mount: &Mount) {
+        let State::Waiting(waiting) = std::mem::replace(&mut self.state, State::Over) else { return };
+        match root::assemble(mount) {
+            Ok(()) => {
+                self.state = State::Mounted(waiting);
+                self.port.send(&ToHost::Mounted);
+            }
+            Err(error) => self.end(End::ImageRefused(error.to_string())),
+        }
+    }
+
+    fn start(&mut self, waiting: Waiting, start: Start) {
+        let contract = start.contract;
+        if let Err(error) = self.refresh(&start) {
+            return self.end(End::AgentFailed(format!("clock and entropy: {error}")));
+        }
+        let watched = waiting.start(start).and_then(|(program, group)| {
+            let exit = rustix::process::pidfd_open(program.pid, PidfdFlags::empty())?;
+            Ok((program, group, exit))
+        });
+        let (Program { pid, stdin, stdout, stderr, failure }, group, exit) = match watched {
+            Ok(watched) => watched,
+            Err(error) => return self.end(End::AgentFailed(format!("the program cannot be started: {error}"))),
+        };
+        let (port, listen_by) = match contract {
+            Contract::Command => {
+                self.streams.push(Stream::pipes(STDIO, Some(stdin), stdout));
+                (0, None)
+            }
+            Contract::Server { port, listen_within_ms } => {
+                self.streams.push(Stream::pipes(STDOUT, None, stdout));
+                (port, Some(Instant::now() + Duration::from_millis(listen_within_ms.into())))
+            }
+        };
+        self.streams.push(Stream::pipes(STDERR, None, stderr));
+        self.state = State::Running(Running { pid, failure, exit, port, listen_by, stopped: false, group });
+        self.port.send(&ToHost::Started);
+    }
+
+    /// What must be new in every clone before its workload runs.
+    fn refresh(&self, start: &Start) -> io::Result<()> {
+        restore::set_clock(Duration::from_nanos(start.clock_ns))?;
+        self.random.reseed(start.entropy)
+    }
+
+    fn open(&mut self, id: u32) {
+        let State::Running(Running { port: port @ 1.., .. }) = self.state else {
+            return self.port.send(&ToHost::Stream(id, Piece::Reset));
+        };
+        let taken = self.streams.iter().any(|stream| stream.id == id);
+        let stream = match self.spare.take() {
+            _ if !(FIRST_STREAM..FIRST_EGRESS_STREAM).contains(&id) || taken || self.streams.len() >= STREAMS_MAX => {
+                None
+            }
+            Some(socket) => Some(Stream::connected(id, socket)),
+            None => Stream::connect(id, port).ok(),
+        };
+        match stream {
+            Some(stream) => self.streams.push(stream),
+            None => self.port.send(&ToHost::Stream(id, Piece::Reset)),
+        }
+    }
+
+    fn advance_streams(&mut self) {
+        let (port, buffer) = (&mut self.port, &mut self.buffer);
+        self.streams.retain_mut(|stream| {
+            let broken = stream.advance(port, buffer).is_err();
+            if broken || stream.is_cut() {
+                port.send(&ToHost::Stream(stream.id, Piece::Reset));
+            }
+            !broken && !stream.is_over()
+        });
+    }
+
+    /// Reaps, and notices that the workload has ended, that a server listens, and that all output was sent.
+    fn look_for_ends(&mut self) {
+        if let State::Running(running) = &self.state {
+            if let Some(status) = self.reap(running.pid) {
+                self.ended(status);
+            } else {
+                self.probe();
+            }
+        }
+        if let State::Draining(..) = self.state
+            && self.streams.iter().all(|stream| stream.id >= FIRST_STREAM || stream.source_ended)
+            && let State::Draining(end, usage) = std::mem::replace(&mut self.state, State::Over)
+        {
+            self.end_with(end, usage);
+        }
+    }
+
+    /// Takes in all children that have ended; the workload's own status, if it is among them.
+    fn reap(&self, main: Pid) -> Option<WaitStatus> {
+        let mut found = None;
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            if pid == main {
+                found = Some(status);
+            }
+        }
+        found
+    }
+
+    fn ended(&mut self, status: WaitStatus) {
+        let State::Running(running) = &self.state else { return };
+        let late = running.listen_by.is_some_and(|by| by <= Instant::now());
+        // What it left behind must not keep its pipes open.
+        running.group.kill();
+        let end = match (status.exit_status(), status.terminating_signal()) {
+            _ if running.group.ran_out_of_memory() => End::OutOfMemory,
+            _ if running.stopped => End::Stopped,
+            (Some(127), _) if let Some(end) = failure(&running.failure) => end,
+            _ if late => End::NeverListened,
+            (Some(status), _) => End::Exited(status),
+            (None, signal) => End::Killed(signal.unwrap_or(0)),
+        };
+        let usage = running.group.usage();
+        if running.stopped {
+            // The host waits for this, and not for what was still to be said.
+            return self.end_with(end, usage);
+        }
+        self.state = State::Draining(end, usage);
+        self.advance_streams();
+    }
+
+    fn probe(&mut self) {
+        let State::Running(running) = &mut self.state else { return };
+        let Some(listen_by) = running.listen_by else { return };
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], running.port));
+        if let Ok(socket) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+            running.listen_by = None;
+            if socket.set_nonblocking(true).is_ok() {
+                self.spare = Some(socket.into());
+            }
+            self.port.send(&ToHost::Listening);
+        } else if listen_by <= Instant::now() {
+            running.group.kill();
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        self.end_with(end, Usage::default());
+    }
+
+    fn end_with(&mut self, end: End, usage: Usage) {
+        self.state = self.afterwards.take().unwrap_or(State::Over);
+        self.streams.clear();
+        self.spare = None;
+        self.egress = None;
+        self.port.send(&ToHost::Ended(end, usage));
+    }
+}

@@ -1,0 +1,245 @@
+//! Bases made from Debian's packages, once for this machine, and functions that run on them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use images::bases::{self, BaseId, BuildError, Shelf};
+use images::{Architecture, Image, InputKind};
+use tempfile::TempDir;
+
+use crate::archives::{Tar, elf};
+use crate::look::{Bench, list};
+
+/// Where this machine keeps its bases; the same place for all tests. None where it cannot make any.
+fn shelf() -> Option<&'static Shelf> {
+    static SHELF: OnceLock<Option<Shelf>> = OnceLock::new();
+    let find = || {
+        let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+        let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
+        let shelf = Shelf::new(cache.join("crowdcloud/bases"));
+        for id in BaseId::ALL {
+            match bases::build(id, Architecture::HOST, &shelf) {
+                Ok(_) => {}
+                Err(error @ BuildError::Tool { .. }) => {
+                    eprintln!("NOT TESTED: this machine cannot make bases: {error}");
+                    return None;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        Some(shelf)
+    };
+    SHELF.get_or_init(find).as_ref()
+}
+
+fn bench(shelf: &Shelf) -> Bench {
+    Bench { bases: shelf.clone(), architecture: Architecture::HOST, ..Bench::new() }
+}
+
+/// The files of images, the lowest first, laid over each other.
+fn unpacked(images: &[&Path]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for image in images {
+        let mut unsquashfs = Command::new("unsquashfs");
+        let output = unsquashfs.args(["-n", "-q", "-f", "-d"]).arg(folder.path()).arg(image).output().unwrap();
+        // Another user cannot give files away, and need not.
+        assert!(output.status.success() || !is_root(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    folder
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().unwrap().stdout == b"0\n"
+}
+
+/// Runs a program in a root of its own; none where this machine does not let us.
+fn run(root: &Path, env: &[(String, String)], argv: &[&str]) -> Option<Output> {
+    let mut command = if is_root() {
+        Command::new("chroot")
+    } else {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["-r", "chroot"]);
+        unshare
+    };
+    command.arg(root).args(argv).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
+    let output = command.envs(env.iter().cloned()).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    if complaint.starts_with("unshare:") || complaint.starts_with("chroot: cannot change root") {
+        eprintln!("NOT TESTED: this machine gives us no root of our own: {complaint}");
+        return None;
+    }
+    Some(output)
+}
+
+fn said(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What an image says when it is started on its base.
+fn start(shelf: &Shelf, image: &Image) -> Option<String> {
+    let base = image.base.map(|id| shelf.open(id, Architecture::HOST).unwrap().rootfs.path);
+    let mut layers: Vec<&Path> = base.iter().map(PathBuf::as_path).collect();
+    layers.push(&image.rootfs.path);
+    let root = unpacked(&layers);
+    let argv: Vec<&str> = image.config.argv().collect();
+    run(root.path(), &image.config.env, &argv).map(said)
+}
+
+#[test]
+fn python_has_numpy_and_is_compiled() {
+    let Some(shelf) = shelf() else { return };
+    let base = shelf.open(BaseId::Python, Architecture::HOST).unwrap();
+    let root = unpacked(&[&base.rootfs.path]);
+    let python = |text: &str| run(root.path(), &base.env, &["python3", "-c", text]).map(said);
+    let product = "import numpy as n; a = n.eye(300) * 2; print(int((a @ a).sum()), round(n.linalg.det(n.eye(9)*2)))";
+    let Some(product) = python(product) else { return };
+    assert_eq!(product, "1200 512\n");
+    let modules = "import ssl, sqlite3, json, zlib, bz2, lzma, hashlib, http.server, multiprocessing, ctypes, decimal";
+    assert_eq!(python(modules).unwrap(), "");
+    let uncompiled = "import sys, os.path, numpy, http.server\n\
+                      files = [m.__cached__ for m in list(sys.modules.values()) if getattr(m, '__cached__', None)]\n\
+                      print(len(files) > 100, [f for f in files if not os.path.exists(f)])";
+    assert_eq!(python(uncompiled).unwrap(), "True []\n");
+    let dangling = run(root.path(), &base.env, &["/bin/sh", "-c", "find / -xdev -xtype l"]).map(said);
+    assert_eq!(dangling.unwrap(), "");
+    let shell = "import subprocess; print(subprocess.run('echo $HOME', shell=True, capture_output=True).stdout)";
+    assert_eq!(python(shell).unwrap(), "b'/home/function\\n'\n");
+}
+
+#[test]
+fn the_shell_has_its_tools() {
+    let Some(shelf) = shelf() else { return };
+    let base = shelf.open(BaseId::Shell, Architecture::HOST).unwrap();
+    let root = unpacked(&[&base.rootfs.path]);
+    let sh = |text: &str| run(root.path(), &base.env, &["/bin/sh", "-c", text]).map(said);
+    let Some(sum) = sh("seq 4 | awk '{ s += $1 } END { print s }'") else { return };
+    assert_eq!(sum, "10\n");
+    assert_eq!(sh("printf 'b\\na\\n' | sort | sed s/a/x/ | gzip | zcat | tr -d '\\n'").unwrap(), "xb");
+    assert_eq!(sh("bash -c 'echo ${BASH_VERSION%%.*}'; getent passwd 1000 | cut -d: -f1").unwrap(), "5\nfunction\n");
+    assert_eq!(sh("which sed; find / -xdev -xtype l").unwrap(), "/usr/bin/sed\n", "no link leads nowhere");
+    assert_eq!(sh("stat -c '%a %u' /tmp /home/function | tr '\\n' ' '").unwrap(), "1777 0 755 1000 ");
+    assert!(!root.path().join("usr/share/man").exists() && root.path().join("usr/share/doc/bash/copyright").exists());
+}
+
+/// The slowest tests of all: a whole base each, compression included.
+fn made_again(id: BaseId) {
+    let Some(shelf) = shelf() else { return };
+    let again = tempfile::tempdir().unwrap();
+    let lock = format!("{id}-{}.lock", Architecture::HOST);
+    std::fs::copy(shelf.folder().join(&lock), again.path().join(&lock)).unwrap();
+    std::os::unix::fs::symlink(shelf.folder().join("packages"), again.path().join("packages")).unwrap();
+    let rebuilt = bases::build(id, Architecture::HOST, &Shelf::new(again.path())).unwrap();
+    let known = shelf.open(id, Architecture::HOST).unwrap();
+    assert_eq!(rebuilt.rootfs.digest, known.rootfs.digest);
+    let locks = [shelf.folder(), again.path()].map(|folder| std::fs::read_to_string(folder.join(&lock)).unwrap());
+    assert_eq!(locks[0], locks[1]);
+    // Another package than the lock's is refused.
+    let wrong = locks[0].replacen("sha256:", "sha256:0", 1);
+    std::fs::write(again.path().join(&lock), wrong).unwrap();
+    std::fs::remove_file(&rebuilt.rootfs.path).unwrap();
+    let exchanged = bases::build(id, Architecture::HOST, &Shelf::new(again.path()));
+    assert!(matches!(exchanged, Err(BuildError::Exchanged { .. })), "{exchanged:?}");
+}
+
+#[test]
+fn the_same_lock_gives_the_same_shell() {
+    made_again(BaseId::Shell);
+}
+
+#[test]
+fn the_same_lock_gives_the_same_python() {
+    made_again(BaseId::Python);
+}
+
+#[test]
+fn a_version_that_is_gone_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let architecture = Architecture::HOST;
+    let lock = folder.path().join(format!("shell-{architecture}.lock"));
+    let text = format!("# shell for {architecture}, recipe 1\nbash 0.1-never sha256:00\n");
+    std::fs::write(&lock, text).unwrap();
+    match bases::build(BaseId::Shell, architecture, &Shelf::new(folder.path())) {
+        Err(BuildError::Gone { lock: named, .. }) => assert_eq!(named, lock),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_script_is_a_small_image_above_its_base() {
+    let Some(shelf) = shelf() else { return };
+    let bench = bench(shelf);
+    let image = bench.image(b"#!/bin/sh\necho \"from $(basename $0)\"\n");
+    assert_eq!((image.base, image.report.kind), (Some(BaseId::Shell), InputKind::Script));
+    assert_eq!(list(&image.rootfs.path).keys().collect::<Vec<_>>(), ["/", "/app", "/app/handler.sh"]);
+    assert!(image.rootfs.size.0 <= 8192, "{:?}", image.rootfs.size);
+    assert_eq!(image.config.program, "/app/handler.sh");
+    if let Some(said) = start(shelf, &image) {
+        assert_eq!(said, "from handler.sh\n");
+    }
+
+    let python = bench.image(b"#!/usr/bin/env python3\nimport numpy\nprint(numpy.arange(4).sum())\n");
+    assert_eq!(python.base, Some(BaseId::Python));
+    if let Some(said) = start(shelf, &python) {
+        assert_eq!(said, "6\n");
+    }
+    let ruby = bench.convert(b"#!/usr/bin/env ruby\n").unwrap_err();
+    assert!(ruby.to_string().contains("ruby"), "{ruby}");
+}
+
+#[test]
+fn a_text_is_what_its_base_makes_of_it() {
+    let Some(shelf) = shelf() else { return };
+    let on_python = Bench { base: Some(BaseId::Python), ..bench(shelf) };
+    let python = on_python.image(b"print(6 * 7)\n");
+    assert_eq!(python.config.argv().collect::<Vec<_>>(), ["/usr/bin/python3", "/app/handler.py"]);
+    assert_eq!(python.config.program, "/usr/bin/python3");
+    if let Some(said) = start(shelf, &python) {
+        assert_eq!(said, "42\n");
+    }
+    let on_shell = Bench { base: Some(BaseId::Shell), ..bench(shelf) };
+    let shell = on_shell.image(b"echo $((6 * 7))\n");
+    if let Some(said) = start(shelf, &shell) {
+        assert_eq!(said, "42\n");
+    }
+}
+
+#[test]
+fn files_on_a_base_keep_its_links() {
+    let Some(shelf) = shelf() else { return };
+    let files = Tar::default()
+        .dir("bin")
+        .program("bin/greet", b"#!/bin/bash\necho \"hello ${1:-you}\"\n")
+        .file("app/words.txt", b"x")
+        .bytes();
+    let on_base =
+        Bench { base: Some(BaseId::Shell), command: vec!["greet".to_owned(), "all".to_owned()], ..bench(shelf) };
+    let image = on_base.image(&files);
+    let names: Vec<String> = list(&image.rootfs.path).into_keys().collect();
+    assert_eq!(names, ["/", "/app", "/app/words.txt", "/usr", "/usr/bin", "/usr/bin/greet"]);
+    if let Some(said) = start(shelf, &image) {
+        assert_eq!(said, "hello all\n");
+    }
+}
+
+#[test]
+fn a_dynamic_executable_stands_on_the_shell_base() {
+    let Some(shelf) = shelf() else { return };
+    let bench = Bench { command: vec!["/app/function".into(), "--list".into()], ..bench(shelf) };
+    // This very test is a dynamic executable.
+    let input = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+    let image = images::convert(input, &bench.options()).unwrap();
+    assert_eq!((image.base, image.report.kind), (Some(BaseId::Shell), InputKind::Executable));
+    let base = shelf.open(BaseId::Shell, Architecture::HOST).unwrap();
+    let root = unpacked(&[&base.rootfs.path, &image.rootfs.path]);
+    let Some(output) = run(root.path(), &image.config.env, &["/app/function", "--list"]) else { return };
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    if complaint.contains("GLIBC_") {
+        eprintln!("NOT TESTED: this machine's libraries are newer than the base's: {complaint}");
+        return;
+    }
+    assert!(said(output).contains("a_dynamic_executable_stands_on_the_shell_base"));
+    let strange = bench.convert(&elf(62, Some("/lib/ld-musl-x86_64.so.1"))).unwrap_err();
+    assert!(strange.to_string().contains("ld-musl"), "{strange}");
+}

@@ -1,0 +1,161 @@
+//! Linux.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::process::{Gid, Pid, Signal, Uid, geteuid, getppid, set_parent_process_death_signal};
+
+/// A file in memory that has no name and goes with its last user.
+pub(crate) fn memory_file(name: &str, bytes: u64) -> io::Result<File> {
+    let name = CString::new(name)?;
+    let file = File::from(memfd_create(name.as_c_str(), MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    file.set_len(bytes)?;
+    Ok(file)
+}
+
+/// From now on nobody can change it: private mappings stay possible, shared ones that write do not.
+pub(crate) fn seal(file: &File) -> io::Result<()> {
+    Ok(fcntl_add_seals(file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?)
+}
+
+/// The same file, with a position of its own.
+pub(crate) fn reopen(file: &File) -> io::Result<OwnedFd> {
+    Ok(File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?.into())
+}
+
+pub(crate) fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// The child dies with this process, and is nobody in particular if `uid` is given.
+#[allow(unsafe_code, reason = "the child is confined between fork and exec")]
+pub(crate) fn confine(command: &mut Command, uid: Option<u32>) {
+    let parent = rustix::process::getpid();
+    let groups = kvm_group();
+    let confine = move || {
+        if let Some(uid) = uid {
+            let (gid, uid) = (Gid::from_raw(uid), Uid::from_raw(uid));
+            rustix::thread::set_thread_groups(&groups)?;
+            rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+            rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+        }
+        rustix::thread::set_no_new_privs(true)?;
+        // Last: a change of identity forgets it. It is sent when the thread that forks here ends.
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    };
+    // SAFETY: the closure makes system calls only, and allocates nothing.
+    unsafe { command.pre_exec(confine) };
+}
+
+/// The group that may open `/dev/kvm`.
+fn kvm_group() -> Vec<Gid> {
+    let group = rustix::fs::stat("/dev/kvm").map(|stat| stat.st_gid);
+    group.into_iter().filter(|gid| *gid != 0).map(Gid::from_raw).collect()
+}
+
+/// Makes a folder that only its machine can use.
+pub(crate) fn private_folder(path: &Path, uid: Option<u32>) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).create(path)?;
+    if let Some(uid) = uid {
+        std::os::unix::fs::chown(path, Some(uid), Some(uid))?;
+    }
+    Ok(())
+}
+
+/// When a process started, in ticks since boot: with its number it names a process for good.
+pub(crate) fn start_time(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may contain anything, but no later field contains a parenthesis.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// The CPU time of a process.
+pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
+    let ticks = fields.next()?.ok()? + fields.next()?.ok()?;
+    Some(Duration::from_millis(ticks.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1)))
+}
+
+pub(crate) fn kill(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // One that has gone already is as good.
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Memory of a process that it shares with nobody, in bytes.
+pub(crate) fn private_memory(pid: u32) -> Option<u64> {
+    let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let field = |line: &str| line.strip_prefix("Private_Dirty:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok();
+    smaps.lines().find_map(field).map(|kib| kib * 1024)
+}
+
+/// How often this machine's time stamp counter ticks: guests without KVM see the very same counter, and cannot find
+/// out for themselves.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "the counter has no safe call")]
+pub(crate) fn counter_khz() -> u64 {
+    // SAFETY: every x86-64 processor has it.
+    let counter = || unsafe { std::arch::x86_64::_rdtsc() };
+    let (wall, start) = (Instant::now(), counter());
+    while wall.elapsed() < Duration::from_millis(40) {
+        std::hint::spin_loop();
+    }
+    let (end, elapsed) = (counter(), wall.elapsed());
+    let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).max(1);
+    end.wrapping_sub(start).saturating_mul(1000) / micros
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn counter_khz() -> u64 {
+    0
+}
+
+/// Lets a machine's own identity connect to a socket that stands in its private folder.
+pub(crate) fn allow_all(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::{counter_khz, memory_file, reopen, seal, start_time};
+
+    #[test]
+    fn sealed_memory_cannot_be_changed_by_anybody() {
+        let file = memory_file("test", 4096).unwrap();
+        (&file).write_all(b"template").unwrap();
+        seal(&file).unwrap();
+        assert!((&file).write_all(b"x").is_err());
+        assert!(file.set_len(0).is_err());
+        let again = std::fs::File::from(reopen(&file).unwrap());
+        let mut start = [0; 8];
+        std::os::unix::fs::FileExt::read_exact_at(&again, &mut start, 0).unwrap();
+        assert_eq!(&start, b"template");
+    }
+
+    #[test]
+    fn a_process_is_named_by_its_start() {
+        let own = start_time(std::process::id()).unwrap();
+        assert!(own > start_time(1).unwrap());
+        assert_eq!(start_time(u32::MAX), None);
+    }
+
+    #[test]
+    fn the_counter_counts() {
+        let khz = counter_khz();
+        assert!((500_000..10_000_000).contains(&khz), "{khz}");
+    }
+}

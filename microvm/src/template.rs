@@ -1,0 +1,228 @@
+//! A template: a guest that was booted once and saved when its agent waited for a workload. Its memory is a sealed
+//! file, which every clone maps privately: nothing of one clone reaches the template or another clone.
+//!
+//! A plain template fits every image. A prepared one has mounted one image already, and has its hottest files in
+//! memory: it serves that image alone.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use guest_agent::wire::{Contract, Hello, Mount, ToGuest, ToHost};
+use qapi::qmp;
+use tokio::io::AsyncReadExt;
+
+use crate::accelerator::{Accelerator, Speed};
+use crate::command_line::{Purpose, fds};
+use crate::config::{BOOT_WITHIN, STATE_BYTES_MAX, STATE_WITHIN, Shape};
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::host::Inner;
+use crate::life::Step;
+use crate::machine::{Files, Machine};
+use crate::process::inherit;
+use crate::run::{Run, Workload};
+use crate::sys;
+
+/// An image that a template mounts before it is saved.
+#[derive(Debug, Clone)]
+pub(crate) struct Preparation {
+    pub(crate) disk: Disk,
+    pub(crate) mount: Mount,
+}
+
+/// A saved guest.
+pub struct Template {
+    host: Arc<Inner>,
+    shape: Shape,
+    accelerator: Accelerator,
+    memory: File,
+    state: File,
+    prepared: Option<Disk>,
+    hello: Hello,
+}
+
+impl Template {
+    pub(crate) async fn boot(
+        host: &Arc<Inner>,
+        shape: Shape,
+        accelerator: Accelerator,
+        within: Duration,
+        preparation: Option<Preparation>,
+    ) -> Result<Self, Error> {
+        let memory = sys::memory_file("template", shape.memory_bytes()).map_err(Error::io("a template's memory"))?;
+        let disk = match &preparation {
+            Some(preparation) => preparation.disk.clone(),
+            None => host.nothing.clone(),
+        };
+        let mut machine = cold(host, shape, accelerator, &memory, &disk).await?;
+        let saved = async {
+            let hello = machine.hello(within).await?;
+            if let Some(preparation) = &preparation {
+                machine.link.send(&[ToGuest::Mount(preparation.mount.clone())]);
+                match machine.frame(within, "mounting the image").await? {
+                    ToHost::Mounted => {}
+                    ToHost::Ended(end, _) => return Err(Error::Guest(format!("{end:?}"))),
+                    other => return Err(Error::Guest(format!("{other:?} instead of mounted"))),
+                }
+            }
+            Ok((hello, save(&mut machine).await?))
+        };
+        let saved = saved.await;
+        machine.process.kill().await;
+        let (hello, state) = saved?;
+        sys::seal(&memory).map_err(Error::io("a template's memory cannot be sealed"))?;
+        let prepared = preparation.map(|preparation| preparation.disk);
+        Ok(Self { host: Arc::clone(host), shape, accelerator, memory, state, prepared, hello })
+    }
+
+    /// A machine that has just booted: it counts as a clone from here on.
+    pub(crate) async fn boot_cold(
+        host: &Arc<Inner>,
+        shape: Shape,
+        accelerator: Accelerator,
+        disk: &Disk,
+    ) -> Result<Paused, Error> {
+        let memory = sys::memory_file("machine", shape.memory_bytes()).map_err(Error::io("a machine's memory"))?;
+        let mut machine = cold(host, shape, accelerator, &memory, disk).await?;
+        machine.hello(BOOT_WITHIN).await?;
+        machine.step(Step::Adopt)?;
+        Ok(Paused { machine, mounted: false, based: disk.base.is_some() })
+    }
+
+    /// Its size.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// How fast its guest was.
+    pub fn speed(&self) -> Speed {
+        Speed { accelerator: self.accelerator, turns_per_ms: self.hello.turns_per_ms }
+    }
+
+    /// A private copy that stands still. A prepared template takes no other image than its own.
+    pub async fn restore(&self, disk: Option<&Disk>) -> Result<Paused, Error> {
+        let (disk, mounted) = match (&self.prepared, disk) {
+            (Some(own), None) => (own, true),
+            (None, Some(disk)) => (disk, false),
+            _ => return Err(Error::Missing("a plain template needs an image, a prepared one has its own".to_owned())),
+        };
+        let state = sys::reopen(&self.state).map_err(Error::io("a template's state"))?;
+        let files = Files {
+            memory: inherit(&self.memory)?,
+            disk: sys::reopen(&disk.image).map_err(Error::io("the image"))?,
+            base: base_of(&self.host, disk)?,
+            others: vec![(state, fds::STATE)],
+        };
+        let mut machine = Machine::spawn(&self.host, self.shape, self.accelerator, Purpose::Clone, files).await?;
+        if let Some(cgroups) = &self.host.cgroups {
+            let cgroup = cgroups.add(machine.process.pid, self.shape).map_err(Error::io("a machine's cgroup"))?;
+            machine.cgroup = Some(cgroup);
+        }
+        machine.step(Step::Load)?;
+        machine.monitor.ignore_shared_memory().await?;
+        let uri = Some(format!("fd:{}", fds::STATE));
+        machine.monitor.execute(qmp::migrate_incoming { channels: None, exit_on_error: None, uri }).await?;
+        machine.monitor.migrated(STATE_WITHIN).await?;
+        machine.step(Step::StateRead)?;
+        Ok(Paused { machine, mounted, based: disk.base.is_some() })
+    }
+}
+
+/// A clone that stands still.
+pub struct Paused {
+    machine: Machine,
+    mounted: bool,
+    based: bool,
+}
+
+impl Paused {
+    /// Lets it go on with a workload.
+    pub async fn start(mut self, workload: Workload, within: Duration) -> Result<Run, Error> {
+        self.machine.step(Step::Continue)?;
+        let mount = (!self.mounted).then(|| Mount {
+            overlay_bytes: workload.overlay_bytes,
+            warm: Vec::new(),
+            based: self.based,
+        });
+        Run::start(self.machine, mount, workload, within).await
+    }
+
+    /// Does once what a run does, so that the run finds its way translated.
+    pub async fn rehearse(&mut self, contract: Contract) -> Result<(), Error> {
+        crate::rehearsal::rehearse(&mut self.machine, contract).await
+    }
+
+    /// Its process has not ended while it waited.
+    pub fn is_alive(&mut self) -> bool {
+        self.machine.process.is_alive()
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.machine.process.pid
+    }
+
+    /// Memory that it shares with nobody, in bytes.
+    pub fn private_memory(&self) -> Option<u64> {
+        sys::private_memory(self.pid())
+    }
+}
+
+/// A drive for the base, also where there is none: a template and its clones have the same devices.
+fn base_of(host: &Inner, disk: &Disk) -> Result<OwnedFd, Error> {
+    let base = disk.base.as_ref().unwrap_or(&host.nothing.image);
+    sys::reopen(base).map_err(Error::io("the base image"))
+}
+
+async fn cold(
+    host: &Arc<Inner>,
+    shape: Shape,
+    accelerator: Accelerator,
+    memory: &File,
+    disk: &Disk,
+) -> Result<Machine, Error> {
+    let open = |path: &Path| File::open(path).map_err(Error::io("the kernel cannot be opened"));
+    let files = Files {
+        memory: inherit(memory)?,
+        disk: sys::reopen(&disk.image).map_err(Error::io("the image"))?,
+        base: base_of(host, disk)?,
+        others: vec![
+            (open(&host.kernel.image)?.into(), fds::KERNEL),
+            (sys::reopen(&host.initramfs).map_err(Error::io("the initramfs"))?, fds::INITRAMFS),
+        ],
+    };
+    let purpose = Purpose::Template { counter_khz: host.counter_khz };
+    Machine::spawn(host, shape, accelerator, purpose, files).await
+}
+
+/// Stops a machine and takes the state of its devices. Its memory is in the file already.
+async fn save(machine: &mut Machine) -> Result<File, Error> {
+    const SOCKET: &str = "state.sock";
+    machine.step(Step::Save)?;
+    machine.monitor.execute(qmp::stop {}).await?;
+    machine.monitor.ignore_shared_memory().await?;
+    let path = machine.process.folder.0.join(SOCKET);
+    let listener = tokio::net::UnixListener::bind(&path).map_err(Error::io("a socket in a machine's folder"))?;
+    sys::allow_all(&path).map_err(Error::io("a socket in a machine's folder"))?;
+    // QEMU stands in its folder: it needs no right to any other.
+    let uri = Some(format!("unix:{SOCKET}"));
+    machine.monitor.execute(qmp::migrate { channels: None, detach: None, resume: None, uri }).await?;
+    let receive = async {
+        let (stream, _) = listener.accept().await?;
+        let mut state = Vec::new();
+        let limit = u64::try_from(STATE_BYTES_MAX).unwrap_or(u64::MAX);
+        stream.take(limit).read_to_end(&mut state).await?;
+        let file = sys::memory_file("state", 0)?;
+        std::io::Write::write_all(&mut &file, &state)?;
+        sys::seal(&file)?;
+        Ok(file)
+    };
+    let state = tokio::time::timeout(STATE_WITHIN, receive).await.map_err(|_| Error::Slow("saving a template"))?;
+    let state = state.map_err(Error::io("a template's state"))?;
+    machine.monitor.migrated(STATE_WITHIN).await?;
+    machine.step(Step::StateWritten)?;
+    Ok(state)
+}

@@ -1,0 +1,130 @@
+//! Commands in real guests: what goes in, what comes out, and how each way to end is told.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use microvm::{End, MachineEvent};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use support::{LONG, SHAPE, bench, command, finish, image, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_gets_its_request_and_answers() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let restore = || async { template.restore(Some(&bench.disk)).await.unwrap() };
+
+    let (output, log, ended) = run(restore().await, command(&["hello"])).await;
+    assert_eq!((output.as_str(), log.as_str(), &ended.end), ("hello\n", "", &End::Exited(0)));
+    assert!(ended.usage.unwrap().memory_peak_bytes > 0);
+
+    let mut with_head = command(&["env"]);
+    with_head.env.extend(["REQUEST_METHOD=PUT".to_owned(), "QUERY_STRING=a=b&c".to_owned()]);
+    let (output, ..) = run(restore().await, with_head).await;
+    assert_eq!(output, "PATH=/bin\nREQUEST_METHOD=PUT\nQUERY_STRING=a=b&c\n");
+
+    let (_, log, ended) = run(restore().await, command(&["log"])).await;
+    assert_eq!((log.as_str(), ended.end), ("this is logged\n", End::Exited(0)));
+
+    let started = restore().await.start(command(&["cat"]), LONG).await.unwrap();
+    let body: Vec<u8> = (0..3_000_000_u32).map(|at| at.to_le_bytes()[1]).collect();
+    let (output, _, ended) = finish(started, &body).await;
+    assert!(output == body, "{} of {} bytes came back", output.len(), body.len());
+    assert_eq!(ended.end, End::Exited(0));
+
+    // A command that reads nothing of its stdin, and a program that was not there when the template was made.
+    let started = restore().await.start(command(&["hello"]), LONG).await.unwrap();
+    let (output, _, ended) = finish(started, &body).await;
+    assert_eq!((output.as_slice(), ended.end), (b"hello\n".as_slice(), End::Exited(0)));
+    let other = image(bench.folder.path(), "other", |root| std::fs::write(root.join("bin/note"), "text").unwrap());
+    let other = microvm::Disk::open(&other).unwrap();
+    let mut note = command(&[]);
+    note.argv = vec!["note".to_owned()];
+    let (_, _, ended) = run(template.restore(Some(&other)).await.unwrap(), note).await;
+    assert_eq!(ended.end, End::EntryRefused(13));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_end_has_its_name() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let restore = || async { template.restore(Some(&bench.disk)).await.unwrap() };
+    let end = |workload| async { run(restore().await, workload).await.2.end };
+
+    assert_eq!(end(command(&["exit", "7"])).await, End::Exited(7));
+    assert_eq!(end(command(&["abort"])).await, End::Killed(6));
+    assert_eq!(end(command(&["memory", "400"])).await, End::OutOfMemory);
+    let mut missing = command(&[]);
+    missing.argv = vec!["/bin/nothing".to_owned()];
+    assert_eq!(end(missing).await, End::EntryMissing);
+    // Only a root that the product never grants could do this.
+    let mut panic = command(&["panic"]);
+    (panic.uid, panic.gid) = (0, 0);
+    assert_eq!(end(panic).await, End::Panicked("sysrq triggered crash".to_owned()));
+
+    let garbage = bench.folder.path().join("garbage");
+    std::fs::write(&garbage, [7; 8192]).unwrap();
+    let garbage = microvm::Disk::open(&garbage).unwrap();
+    let (_, _, ended) = run(template.restore(Some(&garbage)).await.unwrap(), command(&["hello"])).await;
+    assert!(matches!(ended.end, End::ImageRefused(_)), "{ended:?}");
+
+    // A deadline, with what was used until then.
+    let begin = Instant::now();
+    let mut late = restore().await.start(command(&["sleep", "60000"]), Duration::from_secs(2)).await.unwrap();
+    let ended = late.ended().await;
+    assert_eq!(ended.end, End::Deadline);
+    assert!(ended.usage.is_some() && begin.elapsed() < LONG);
+
+    // The caller goes away in the middle of an endless answer.
+    let mut endless = restore().await.start(command(&["spit", "0"]), LONG).await.unwrap();
+    let mut piece = vec![0; 1 << 20];
+    endless.stdio.as_mut().unwrap().read_exact(&mut piece).await.unwrap();
+    endless.stop().await;
+    assert_eq!(endless.ended().await.end, End::Stopped);
+
+    // Somebody kills QEMU.
+    let mut killed = restore().await.start(command(&["sleep", "60000"]), LONG).await.unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(killed.pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    assert!(matches!(killed.ended().await.end, End::MachineDied(_)));
+
+    let mut events = restore().await.start(command(&["hello"]), LONG).await.unwrap();
+    let mut told = events.events.take().unwrap();
+    assert_eq!(told.recv().await, Some(MachineEvent::Resumed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_bounds_memory_and_loses_nothing() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let paused = template.restore(Some(&bench.disk)).await.unwrap();
+    let mut run = paused.start(command(&["cat"]), LONG).await.unwrap();
+    let (mut reader, mut writer) = tokio::io::split(run.stdio.take().unwrap());
+    // Nobody reads: the writer must come to a stand after what pipes and windows hold.
+    let block = vec![3; 64 << 10];
+    let mut written = 0;
+    while let Ok(result) = tokio::time::timeout(Duration::from_secs(3), writer.write_all(&block)).await {
+        result.unwrap();
+        written += block.len();
+        assert!(written < 4 << 20, "a workload that is not read took {written} bytes");
+    }
+    let reading = tokio::spawn(async move {
+        let (mut total, mut piece) = (0, vec![0; 3000]);
+        loop {
+            let read = reader.read(&mut piece).await.unwrap();
+            if read == 0 {
+                return total;
+            }
+            total += read;
+        }
+    });
+    // The piece that was cut off by the timeout may have gone in part: count from the other end.
+    writer.shutdown().await.unwrap();
+    let total = reading.await.unwrap();
+    assert!(total >= written && total < written + block.len(), "{total} of {written}");
+    assert_eq!(run.ended().await.end, End::Exited(0));
+}

@@ -1,0 +1,113 @@
+//! What a workload can reach, what it may use, and that nothing of it remains.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use microvm::{Contract, End};
+
+use support::{SHAPE, bench, command, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clones_never_share_random_numbers_and_know_the_time() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let prepared = bench.host.prepared_template(SHAPE, &bench.disk, 32 << 20, &["bin/guest".to_owned()]).await.unwrap();
+    let mut seen = BTreeSet::new();
+    let mut count = 0;
+    for clone in 0..6 {
+        let mut paused = match clone % 2 {
+            0 => template.restore(Some(&bench.disk)).await.unwrap(),
+            _ => prepared.restore(None).await.unwrap(),
+        };
+        if clone > 3 {
+            paused.rehearse(Contract::Command).await.unwrap();
+        }
+        let (output, _, ended) = run(paused, command(&["random"])).await;
+        assert_eq!(ended.end, End::Exited(0));
+        for line in output.lines().filter(|line| !line.starts_with("RandomState")) {
+            seen.insert(line.to_owned());
+            count += 1;
+        }
+    }
+    assert_eq!(count, 36);
+    assert_eq!(seen.len(), count, "two clones share a random number");
+
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let before = now();
+    let (output, ..) = run(template.restore(Some(&bench.disk)).await.unwrap(), command(&["clock"])).await;
+    let told: u128 = output.trim().parse().unwrap();
+    // The guest is told the time when its run is started, not when its template was made.
+    assert!(told >= before && told <= now() + 1000, "{told} is not between {before} and {}", now());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_is_nobody_in_particular() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let (output, ..) = run(template.restore(Some(&bench.disk)).await.unwrap(), command(&["identity"])).await;
+    let field = |name: &str| {
+        let line = output.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(field("Uid:"), "1000 1000 1000 1000");
+    assert_eq!(field("Gid:"), "1000 1000 1000 1000");
+    assert_eq!(field("Groups:"), "");
+    assert_eq!(field("NoNewPrivs:"), "1");
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+        assert_eq!(field(set), "0000000000000000");
+    }
+    let (output, ..) = run(template.restore(Some(&bench.disk)).await.unwrap(), command(&["escape"])).await;
+    assert_eq!(output, "open [] processes 1\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bombs_stay_inside() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let (output, _, ended) = run(template.restore(Some(&bench.disk)).await.unwrap(), command(&["fork-bomb"])).await;
+    assert_eq!((output.as_str(), ended.end), ("stopped at 63\n", End::Exited(0)));
+    assert!(ended.usage.unwrap().pids_refused > 0);
+
+    let (output, _, ended) = run(template.restore(Some(&bench.disk)).await.unwrap(), command(&["fill"])).await;
+    assert!(output.starts_with("wrote 31 MiB, then No space left") || output.starts_with("wrote 32 MiB"), "{output}");
+    assert_eq!(ended.end, End::Exited(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_one_run_is_seen_by_the_next() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let prepared = bench.host.prepared_template(SHAPE, &bench.disk, 32 << 20, &[]).await.unwrap();
+    for number in 0..8 {
+        let paused = match number % 2 {
+            0 => template.restore(Some(&bench.disk)).await.unwrap(),
+            _ => prepared.restore(None).await.unwrap(),
+        };
+        let (output, _, ended) = run(paused, command(&["canary", &number.to_string()])).await;
+        // /tmp, /dev/shm and the image's own /data take it; / and the missing /var/tmp do not.
+        assert_eq!((output.as_str(), ended.end), ("found 0 written 3 dirty 0\n", End::Exited(0)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_used_is_recorded() {
+    let bench = bench().await;
+    let shape = microvm::Shape { memory_mib: 384, cpus: 2 };
+    let template = bench.host.template(shape).await.unwrap();
+    let paused = template.restore(Some(&bench.disk)).await.unwrap();
+    let (output, _, ended) = run(paused, command(&["burn", "1000", "200"])).await;
+    let usage = ended.usage.unwrap();
+    let own = output.lines().find_map(|line| line.strip_prefix("used ")?.strip_suffix(" us")).unwrap();
+    let own_us: u64 = own.parse().unwrap();
+    assert!(own_us >= 1_900_000, "{output}");
+    assert!(usage.cpu_us.abs_diff(own_us) * 10 <= own_us, "{usage:?} beside {own_us} us");
+    let mib = usage.memory_peak_bytes >> 20;
+    assert!((200..220).contains(&mib), "{mib} MiB");
+    assert!((200..220).contains(&(usage.rss_peak_bytes >> 20)), "{usage:?}");
+}

@@ -1,0 +1,359 @@
+//! Functions in microVMs, by the literal commands of a user: what cannot run in the wasm lane runs here, behind the
+//! same kind of URL, with the same keys, logs, receipts and errors.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tests::{Cli, DoneExt as _, Platform, examples, wait_until};
+
+use crate::run_path::{get, plain, send};
+
+/// Waits until the local node knows whether it has the VM lane; says loudly that nothing was tested where not.
+fn has_vm_lane(user: &Cli) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let node = user.json("nodes list")["items"][0].clone();
+        match node["vm"]["state"].as_str() {
+            Some("ready") => {
+                assert!(node["vm"]["turns_per_ms"].as_u64().unwrap() > 0, "{node}");
+                assert!(["kvm", "tcg"].contains(&node["vm"]["accelerator"].as_str().unwrap()), "{node}");
+                assert_eq!(node["lanes"], serde_json::json!(["wasm", "vm"]));
+                return true;
+            }
+            Some("missing") => {
+                eprintln!("NOT TESTED: this machine has no VM lane: {}", node["vm"]["why"]);
+                return false;
+            }
+            _ => assert!(Instant::now() < deadline, "the VM lane is still starting: {node}"),
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// A static program from one file of Rust.
+fn program(user: &Cli, name: &str, source: &str) {
+    std::fs::write(user.work().join(format!("{name}.rs")), source).unwrap();
+    let flags = "--edition 2024 -C opt-level=1 -C target-feature=+crt-static -C strip=symbols";
+    user.shell(&format!("rustc {flags} -o {name} {name}.rs")).ok();
+}
+
+/// The settled record of a function's run of this path.
+fn settled(user: &Cli, function: &str, path: &str) -> serde_json::Value {
+    let mut shown = serde_json::Value::Null;
+    wait_until("the run is settled", Duration::from_secs(20), || {
+        let runs = user.json(&format!("invocations list {function}"))["items"].clone();
+        let of_path = |run: &&serde_json::Value| run["path"] == path;
+        let Some(run) = runs.as_array().unwrap().iter().find(of_path).cloned() else { return false };
+        shown = user.json(&format!("invocations show {}", run["run"].as_str().unwrap()));
+        shown["settled"] == true
+    });
+    shown
+}
+
+/// All processes of QEMU whose machine's folder is in this data folder.
+fn machines(data: &Path) -> Vec<u32> {
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| {
+        let folder = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        folder.starts_with(data) && name.starts_with("qemu")
+    })
+    .collect()
+}
+
+const ECHO: &str = r#"
+use std::io::{Read, Write};
+fn main() {
+    let mut body = Vec::new();
+    std::io::stdin().read_to_end(&mut body).unwrap();
+    let path = std::env::var("PATH_INFO").unwrap();
+    eprintln!("a line for the log");
+    if path == "/burn" {
+        let mut pages = vec![1_u8; 50 << 20];
+        let start = std::time::Instant::now();
+        let mut sum = 0_u64;
+        while start.elapsed().as_millis() < 1000 {
+            for page in pages.iter_mut().step_by(4096) { *page = page.wrapping_add(1); sum += u64::from(*page); }
+        }
+        println!("{sum}");
+        return;
+    }
+    print!("{} {} COLOUR={} ", std::env::var("REQUEST_METHOD").unwrap(), path, std::env::var("COLOUR").unwrap_or_default());
+    std::io::stdout().write_all(&body).unwrap();
+}
+"#;
+
+#[test]
+fn an_executable_a_script_and_a_handler_answer_at_urls_like_any_other() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    if !has_vm_lane(&ada) {
+        return;
+    }
+    // A static executable: recognised by its content.
+    program(&ada, "echo", ECHO);
+    let deployed = ada.json("deploy echo --name native --memory 64MiB --timeout 20s --env COLOUR=green");
+    assert_eq!(deployed["version"], 1);
+    let key = ada.token();
+    let answer = send("POST", &format!("{}/f/ada/native/a/b?x=1", platform.url), Some(&key), "", b"hello");
+    assert_eq!((answer.status, plain(&answer)), (200, b"POST /a/b COLOUR=green hello".to_vec()), "{answer:?}");
+    let record = settled(&ada, "native", "/a/b");
+    assert_eq!((&record["lane"], &record["outcome"]), (&"vm".into(), &"succeeded".into()), "{record}");
+    wait_until("its log has come", Duration::from_secs(10), || ada.ok("logs native").contains("a line for the log"));
+    let version = ada.json("versions show native v1");
+    assert_eq!((&version["runs_in"], &version["lane_reason"]), (&"vm".into(), &"image".into()), "{version}");
+    assert_eq!((&version["format"], &version["kind"]), (&"executable".into(), &"command".into()), "{version}");
+
+    // What it burns is what is recorded.
+    assert_eq!(ada.run("invoke native /burn").status, 0);
+    let usage = settled(&ada, "native", "/burn")["usage"].clone();
+    let number = |name: &str| usage[name].as_u64().or_else(|| usage[name].as_str()?.parse().ok()).unwrap();
+    assert!((800_000..3_000_000).contains(&number("cpu_us")), "{usage}");
+    assert!((50 << 20..64 << 20).contains(&number("memory_peak")), "{usage}");
+
+    // A script of the shell, and one of Python with numpy.
+    let script = "#!/bin/sh\necho \"$REQUEST_METHOD from $(id -u)\"; tr a-z A-Z\n";
+    std::fs::write(ada.work().join("script"), script).unwrap();
+    ada.ok("deploy script --name script --timeout 30s");
+    assert_eq!(ada.ok("invoke script -d loud"), "POST from 1000\nLOUD");
+    assert_eq!(ada.json("versions show script v1")["format"], "script on shell");
+    ada.ok(&format!("deploy {} --timeout 60s", examples().join("matrix").display()));
+    let picture = get(&format!("{}/f/ada/matrix?size=40", platform.url), Some(&key));
+    assert_eq!((picture.status, picture.header("content-type")), (200, Some("image/png")), "{picture:?}");
+    assert!(plain(&picture).starts_with(b"\x89PNG"));
+    // A handler without a first line needs `--base`.
+    std::fs::write(ada.work().join("sum.py"), "import sys, numpy\nprint(numpy.sum([int(n) for n in sys.stdin]))\n")
+        .unwrap();
+    ada.ok("deploy sum.py --name sum --base python --timeout 60s");
+    assert_eq!(ada.ok("invoke sum -d '40\n2'"), "42");
+}
+
+/// An OCI archive with one layer, made by tar.
+fn oci_archive(folder: &Path, entrypoint: &str, files: &[(&str, &Path)]) -> String {
+    let run = |line: &str| {
+        let done = Command::new("sh").args(["-ec", line]).current_dir(folder).output().unwrap();
+        assert!(done.status.success(), "{line}: {done:?}");
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    };
+    run("rm -rf root image && mkdir -p root/bin image/blobs/sha256");
+    for (name, from) in files {
+        std::fs::copy(from, folder.join("root").join(name)).unwrap();
+    }
+    run("tar -C root -cf layer.tar .");
+    let put = |file: &str| {
+        let digest = run(&format!("sha256sum {file} | cut -d' ' -f1"));
+        let size = std::fs::metadata(folder.join(file)).unwrap().len();
+        run(&format!("mv {file} image/blobs/sha256/{digest}"));
+        format!("\"digest\":\"sha256:{digest}\",\"size\":{size}")
+    };
+    let diff = run("sha256sum layer.tar | cut -d' ' -f1");
+    let layer = put("layer.tar");
+    let write = |file: &str, text: String| std::fs::write(folder.join(file), text).unwrap();
+    write(
+        "config",
+        format!(
+            "{{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{{\"Entrypoint\":{entrypoint}}},\
+             \"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"sha256:{diff}\"]}}}}"
+        ),
+    );
+    let (oci, config) = ("application/vnd.oci.image", put("config"));
+    write(
+        "manifest",
+        format!(
+            "{{\"schemaVersion\":2,\"config\":{{\"mediaType\":\"{oci}.config.v1+json\",{config}}},\
+             \"layers\":[{{\"mediaType\":\"{oci}.layer.v1.tar\",{layer}}}]}}"
+        ),
+    );
+    let manifest = put("manifest");
+    write(
+        "image/index.json",
+        format!("{{\"schemaVersion\":2,\"manifests\":[{{\"mediaType\":\"{oci}.manifest.v1+json\",{manifest}}}]}}"),
+    );
+    write("image/oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}".to_owned());
+    run("tar -C image -cf image.tar .");
+    folder.join("image.tar").display().to_string()
+}
+
+#[test]
+fn an_oci_archive_runs_and_a_broken_one_is_refused_at_the_deploy() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    if !has_vm_lane(&ada) {
+        return;
+    }
+    program(&ada, "echo", ECHO);
+    let folder = ada.work().join("oci");
+    std::fs::create_dir_all(&folder).unwrap();
+    let image = oci_archive(&folder, "[\"/bin/echo\"]", &[("bin/echo", &ada.work().join("echo"))]);
+    let flags = "--cpus 2 --memory 128MiB --timeout 60s --lane vm";
+    ada.ok(&format!("deploy {image} --name thumbs {flags}"));
+    assert_eq!(ada.ok("invoke thumbs /x -d body"), "POST /x COLOUR= body");
+    let version = ada.json("versions show thumbs v1");
+    assert_eq!((&version["format"], &version["lane_reason"]), (&"OCI image".into(), &"asked".into()), "{version}");
+
+    // The same files without an image around them need a command.
+    let files = folder.join("files.tar");
+    Command::new("tar").arg("-C").arg(folder.join("root")).arg("-cf").arg(&files).arg(".").status().unwrap();
+    let refused = ada.fails(&format!("deploy {} --name files", files.display()), 2, "no_entry_point");
+    assert!(refused.contains("neither an entrypoint nor a command"), "{refused}");
+    ada.ok(&format!("deploy {} --name files --command /bin/echo", files.display()));
+    assert_eq!(ada.ok("invoke files /y"), "GET /y COLOUR= ");
+
+    // What cannot run is refused by name.
+    let missing = oci_archive(&folder, "[\"/bin/nothing\"]", &[("bin/echo", &ada.work().join("echo"))]);
+    ada.fails(&format!("deploy {missing} --name broken"), 2, "no_entry_point");
+    let whole = std::fs::read(&image).unwrap();
+    std::fs::write(folder.join("cut.tar"), &whole[..whole.len() / 2]).unwrap();
+    ada.fails(&format!("deploy {} --name broken", folder.join("cut.tar").display()), 2, "image_invalid");
+    std::fs::write(folder.join("words"), "just some words").unwrap();
+    ada.fails(&format!("deploy {} --name broken", folder.join("words").display()), 2, "image_invalid");
+    let mut foreign = std::fs::read(ada.work().join("echo")).unwrap();
+    foreign[18] = 183; // AArch64, where an ELF names its machine
+    std::fs::write(folder.join("foreign"), foreign).unwrap();
+    ada.fails(&format!("deploy {} --name broken", folder.join("foreign").display()), 2, "wrong_architecture");
+    let greedy = ada.fails(&format!("deploy {image} --name broken --cpus 64"), 2, "exceeds_nodes");
+    assert!(greedy.contains("at most"), "{greedy}");
+}
+
+#[test]
+fn a_server_stays_warm_between_requests_and_says_when_it_never_listens() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    if !has_vm_lane(&ada) {
+        return;
+    }
+    ada.ok(&format!("deploy {}", examples().join("native-server").display()));
+    for count in 1..=3 {
+        let answer = ada.ok("invoke native-server /hi -d four");
+        assert_eq!(answer, format!("request {count} of this server: POST /hi HTTP/1.1 with 4 bytes"));
+    }
+    let record = settled(&ada, "native-server", "/hi");
+    assert_eq!((&record["lane"], &record["outcome"]), (&"vm".into(), &"succeeded".into()), "{record}");
+    wait_until("its log has come", Duration::from_secs(10), || ada.ok("logs native-server").contains("listening on"));
+    let version = ada.json("versions show native-server v1");
+    assert_eq!((&version["kind"], &version["lane_reason"]), (&"server".into(), &"server".into()), "{version}");
+
+    program(&ada, "deaf", "fn main() { std::thread::sleep(std::time::Duration::from_secs(60)) }");
+    ada.ok("deploy deaf --name deaf --kind server --timeout 3s");
+    ada.fails("invoke deaf", 8, "timed_out");
+    program(&ada, "gone", "fn main() { eprintln!(\"no configuration\"); std::process::exit(3) }");
+    ada.ok("deploy gone --name gone --kind server --timeout 20s");
+    let said = ada.fails("invoke gone", 1, "never_listened");
+    assert!(said.contains("status 3"), "{said}");
+}
+
+const MISDEEDS: &str = r#"
+fn main() {
+    match std::env::var("PATH_INFO").unwrap().as_str() {
+        "/exit" => std::process::exit(7),
+        "/abort" => std::process::abort(),
+        "/hog" => {
+            let mut all: Vec<Vec<u8>> = Vec::new();
+            loop { all.push(vec![1; 8 << 20]); }
+        }
+        "/sleep" => std::thread::sleep(std::time::Duration::from_secs(60)),
+        "/endless" => loop { println!("{}", "x".repeat(8000)); },
+        "/forks" => {
+            let mut children = Vec::new();
+            for _ in 0..1000 {
+                match std::process::Command::new("/proc/self/exe").env("PATH_INFO", "/nap").spawn() {
+                    Ok(child) => children.push(child),
+                    Err(_) => { println!("stopped"); std::process::exit(0) }
+                }
+            }
+        }
+        "/nap" => std::thread::sleep(std::time::Duration::from_secs(30)),
+        "/disk" => {
+            let mut file = std::fs::File::create("/tmp/full").unwrap();
+            let error = loop {
+                if let Err(error) = std::io::Write::write_all(&mut file, &[1; 1 << 20]) { break error; }
+            };
+            println!("{error}");
+        }
+        "/mark" => {
+            let seen = std::fs::read_to_string("/tmp/mark").unwrap_or_else(|_| "nothing".to_owned());
+            std::fs::write("/tmp/mark", "a secret").unwrap();
+            let mut random = [0; 16];
+            std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").unwrap(), &mut random).unwrap();
+            println!("{seen} {random:?}");
+        }
+        "/net" => println!("{:?}", std::net::TcpStream::connect("1.1.1.1:80").map(|_| ())),
+        _ => println!("fine"),
+    }
+}
+"#;
+
+#[test]
+fn what_goes_wrong_in_a_machine_is_said_and_stays_there() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    if !has_vm_lane(&ada) {
+        return;
+    }
+    program(&ada, "misdeeds", MISDEEDS);
+    ada.ok("deploy misdeeds --name misdeeds --memory 64MiB --timeout 60s --body 1MiB");
+    assert_eq!(ada.ok("invoke misdeeds"), "fine");
+    assert!(ada.fails("invoke misdeeds /exit", 1, "function_exit").contains("exit status 7"));
+    assert!(ada.fails("invoke misdeeds /abort", 1, "function_exit").contains("signal 6"));
+    ada.fails("invoke misdeeds /hog", 1, "out_of_memory");
+    let memory = settled(&ada, "misdeeds", "/hog");
+    assert_eq!((&memory["code"], &memory["lane"]), (&"out_of_memory".into(), &"vm".into()), "{memory}");
+    // It streams, so that it is cut after it has begun.
+    assert_eq!(ada.run("invoke misdeeds /endless").status, 1);
+    assert_eq!(settled(&ada, "misdeeds", "/endless")["code"], "response_too_large");
+    assert_eq!(ada.ok("invoke misdeeds /forks"), "stopped");
+    let disk = ada.run("invoke misdeeds /disk");
+    let full = disk.text().contains("No space left") || disk.stderr.contains("out_of_memory");
+    assert!(full, "{disk:?}");
+    let network = ada.ok("invoke misdeeds /net");
+    assert!(network.starts_with("Err("), "{network}");
+
+    // Nothing of one run is visible to the next.
+    let runs: Vec<String> = (0..5).map(|_| ada.ok("invoke misdeeds /mark")).collect();
+    assert!(runs.iter().all(|run| run.starts_with("nothing ")), "{runs:?}");
+    let distinct: std::collections::BTreeSet<&String> = runs.iter().collect();
+    assert_eq!(distinct.len(), runs.len(), "two clones had the same random numbers: {runs:?}");
+
+    // A deadline kills, and no machine stays.
+    ada.ok("deploy misdeeds --name late --memory 64MiB --timeout 2s");
+    let started = Instant::now();
+    ada.fails("invoke late /sleep", 8, "timed_out");
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    let late = settled(&ada, "late", "/sleep");
+    assert_eq!((&late["outcome"], &late["status"]), (&"timed_out".into(), &504.into()), "{late}");
+}
+
+#[test]
+fn a_killed_platform_leaves_no_machine() {
+    let mut platform = Platform::start();
+    let ada = platform.user("ada");
+    if !has_vm_lane(&ada) {
+        return;
+    }
+    program(&ada, "misdeeds", MISDEEDS);
+    ada.ok("deploy misdeeds --name misdeeds --memory 64MiB --timeout 60s");
+    let (url, key) = (format!("{}/f/ada/misdeeds/sleep", platform.url), ada.token());
+    let caller = std::thread::spawn(move || drop(std::panic::catch_unwind(|| get(&url, Some(&key)))));
+    wait_until("a machine runs", Duration::from_secs(30), || !machines(platform.data()).is_empty());
+    let running = machines(platform.data());
+    platform.kill();
+    wait_until("no machine is left", Duration::from_secs(5), || !running.iter().any(|pid| tests::alive(*pid)));
+    drop(caller.join());
+}
+
+#[test]
+fn a_node_without_the_lane_says_so_and_runs_wasm() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("config.toml"), "[executor]\nno-vm = true\n").unwrap();
+    let platform = Platform::start_in(data.path(), &[]);
+    let ada = platform.user("ada");
+    assert!(!has_vm_lane(&ada));
+    ada.deploy("hello", "");
+    assert!(ada.ok("invoke hello").contains("ello"));
+    std::fs::write(ada.work().join("script"), "#!/bin/sh\necho hello\n").unwrap();
+    let asked = ada.fails("deploy script --name script --lane vm", 7, "no_node");
+    assert!(asked.contains("--no-vm"), "{asked}");
+    let found = ada.fails("deploy script --name script", 2, "not_wasm");
+    assert!(found.contains("No node has the vm lane"), "{found}");
+}

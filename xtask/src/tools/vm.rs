@@ -1,0 +1,64 @@
+//! What the VM lane needs: QEMU, the guests' kernel, the guest agent, and base images. Without it functions run in the
+//! wasm lane alone, so that nothing here ends a task: what is missing is one line.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::apt;
+use crate::steps::{Steps, quiet, say};
+use crate::workspace::Workspace;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The agent is alone in its guest: it brings all that it needs.
+const RUSTFLAGS: (&str, &str) =
+    ("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
+
+/// Fetches and builds what is missing; says why where it cannot.
+pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) {
+    let done = steps.run("the VM lane", || {
+        apt::need(&[apt::Need {
+            what: "QEMU",
+            package: "qemu-system-x86",
+            found: || apt::which("qemu-system-x86_64").is_some(),
+        }])?;
+        agent(workspace)?;
+        // It fetches by apt, whose lists may be missing or old.
+        let mut setup = Command::new(workspace.program("crowdcloud"));
+        setup.arg("vm-setup");
+        if quiet(&mut setup).is_err() {
+            if apt::is_root() {
+                quiet(Command::new("apt-get").arg("update"))?;
+            }
+            quiet(&mut setup)?;
+        }
+        Ok(())
+    });
+    if let Err(error) = done {
+        say(&format!("functions run in the wasm lane alone; no VM lane: {error:#}"));
+    }
+}
+
+/// Where the local node looks for it.
+fn place() -> PathBuf {
+    componentize::cache_dir().join("guest-agent")
+}
+
+/// Builds the first program of every guest, static and small.
+fn agent(workspace: &Workspace) -> anyhow::Result<()> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--quiet", "--package", "guest-agent", "--profile", "agent", "--target", TARGET, "--bins"]);
+    quiet(cargo.env(RUSTFLAGS.0, RUSTFLAGS.1))?;
+    let built = workspace.target.join(TARGET).join("agent/guest-agent");
+    let place = place();
+    let same = |one: &PathBuf, other: &PathBuf| std::fs::read(one).ok() == std::fs::read(other).ok();
+    if same(&built, &place) {
+        return Ok(());
+    }
+    if let Some(folder) = place.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    // A node may be starting with the old one.
+    let scratch = place.with_extension("new");
+    std::fs::copy(&built, &scratch)?;
+    Ok(std::fs::rename(&scratch, &place)?)
+}
