@@ -26,6 +26,8 @@ pub const GATEWAY_PULSE: &str = "cc.core.events.gateway";
 pub const ROUTES_BUCKET: &str = "cc-routes";
 /// KV bucket of node records.
 pub const NODES_BUCKET: &str = "cc-nodes";
+/// KV bucket that says which model is the newest.
+pub const MODELS_BUCKET: &str = "cc-models";
 
 /// The queue group of every service of the core.
 pub(crate) const QUEUE: &str = "core";

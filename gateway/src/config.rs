@@ -61,6 +61,10 @@ pub struct Config {
     #[arg(long, default_value_t = Millis::seconds(2))]
     pub place_within: Millis,
 
+    /// How long a run is held back while only nodes have room that are worse for it, or that others need more.
+    #[arg(long, default_value_t = Millis(250))]
+    pub better_within: Millis,
+
     /// Nodes that are asked for one run.
     #[arg(long, default_value_t = 8)]
     pub tries_max: u32,

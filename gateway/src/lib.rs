@@ -5,7 +5,7 @@
 //!                              +-> api        (proxied to the control plane)
 //!                              +-> artifacts, test_call
 //!                              +-> portal     (embedded files)
-//! beside it: mirror (routes, nodes), pulse, spool
+//! beside it: mirror (routes, nodes, models), learning, pulse, spool
 //! ```
 //!
 //! Nothing here touches a database, and no key, cookie or session of ours goes towards a node.
@@ -24,6 +24,7 @@ mod error;
 mod handle;
 mod hygiene;
 mod keys;
+mod learning;
 mod linger;
 mod meters;
 mod mirror;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fabric::{Fabric, subjects};
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use protocol::node::{NodeRecord, NodeReport};
 use protocol::{ByteSize, NodeId};
-use scheduler::{NodeTable, Placement, Policy, RunRequest, WarmFirst};
+use scheduler::{Knowledge, Memo, NodeTable, Placement, RunRequest};
 use tokio_util::sync::CancellationToken;
 
 use crate::mirror::Sink;
@@ -19,9 +19,12 @@ const SUSPECT_FOR: Duration = Duration::from_secs(3);
 /// After an error: listen again after so long.
 const LISTEN_AGAIN: Duration = Duration::from_millis(200);
 
-/// The nodes. Locked for the microseconds that a placement takes, never across a wait.
+/// Reports grow older at this pace.
+const AGE_EVERY: Duration = Duration::from_millis(100);
+
+/// The nodes. Placements share the lock; who writes holds it for less than a microsecond, and never across a wait.
 pub(crate) struct Nodes {
-    inner: Mutex<Inner>,
+    inner: RwLock<Inner>,
 }
 
 #[derive(Default)]
@@ -34,38 +37,43 @@ struct Inner {
 
 impl Nodes {
     pub(crate) fn new() -> Self {
-        Self { inner: Mutex::default() }
+        Self { inner: RwLock::default() }
     }
 
     /// Where the run may go, best first; nodes that just lost a call come last.
-    pub(crate) fn rank(&self, request: &RunRequest, now: Instant) -> Placement {
-        let mut inner = self.inner.lock();
-        let Inner { table, suspects, .. } = &mut *inner;
-        let mut placement = WarmFirst.rank(request, table.views(now), &mut rand::rng());
-        suspects.retain(|_, until| now < *until);
-        if !suspects.is_empty() {
-            placement.ranked.sort_by_key(|candidate| suspects.contains_key(&candidate.node));
+    pub(crate) fn rank(&self, knowledge: &Knowledge, memo: &mut Memo, request: &RunRequest, now: Instant) -> Placement {
+        let inner = self.inner.read();
+        let mut placement = knowledge.rank(memo, request, inner.table.seen(), &mut rand::rng());
+        if !inner.suspects.is_empty() {
+            let suspect = |node: &NodeId| inner.suspects.get(node).is_some_and(|until| now < *until);
+            placement.ranked.sort_by_key(|candidate| suspect(&candidate.node));
         }
         placement
     }
 
     /// A run goes there.
     pub(crate) fn started(&self, node: NodeId, memory: ByteSize) {
-        self.inner.lock().table.started(node, memory);
+        self.inner.write().table.started(node, memory);
     }
 
     /// It is over; `running` is what its `end` said.
     pub(crate) fn ended(&self, node: NodeId, memory: ByteSize, running: Option<u32>) {
-        self.inner.lock().table.ended(node, memory, running);
+        self.inner.write().table.ended(node, memory, running);
     }
 
     /// It did not answer a call.
     pub(crate) fn suspect(&self, node: NodeId, now: Instant) {
-        self.inner.lock().suspects.insert(node, now + SUSPECT_FOR);
+        self.inner.write().suspects.insert(node, now + SUSPECT_FOR);
+    }
+
+    fn pass(&self, now: Instant) {
+        let mut inner = self.inner.write();
+        inner.suspects.retain(|_, until| now < *until);
+        inner.table.pass(now);
     }
 
     fn heard(&self, report: NodeReport, now: Instant) {
-        let mut inner = self.inner.lock();
+        let mut inner = self.inner.write();
         inner.suspects.remove(&report.node);
         inner.table.heard(report, now);
     }
@@ -73,13 +81,13 @@ impl Nodes {
 
 impl Sink for Nodes {
     fn begin(&self) {
-        self.inner.lock().seen = Some(HashSet::new());
+        self.inner.write().seen = Some(HashSet::new());
     }
 
     fn put(&self, key: &str, value: &[u8]) {
         match serde_json::from_slice::<NodeRecord>(value) {
             Ok(record) => {
-                let mut inner = self.inner.lock();
+                let mut inner = self.inner.write();
                 inner.records.insert(record.node);
                 if let Some(seen) = &mut inner.seen {
                     seen.insert(record.node);
@@ -92,14 +100,14 @@ impl Sink for Nodes {
 
     fn remove(&self, key: &str) {
         if let Ok(node) = key.parse() {
-            let mut inner = self.inner.lock();
+            let mut inner = self.inner.write();
             inner.records.remove(&node);
             inner.table.remove(node);
         }
     }
 
     fn complete(&self) {
-        let mut inner = self.inner.lock();
+        let mut inner = self.inner.write();
         let Inner { table, records, seen, .. } = &mut *inner;
         let Some(seen) = seen.take() else { return };
         for gone in records.difference(&seen) {
@@ -107,6 +115,17 @@ impl Sink for Nodes {
         }
         *records = seen;
     }
+}
+
+/// Lets reports grow older until `stop`.
+pub(crate) async fn age(nodes: Arc<Nodes>, stop: CancellationToken) {
+    let age = async {
+        loop {
+            tokio::time::sleep(AGE_EVERY).await;
+            nodes.pass(Instant::now());
+        }
+    };
+    stop.run_until_cancelled(age).await;
 }
 
 /// Listens to the nodes' reports until `stop`.

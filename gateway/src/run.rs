@@ -126,6 +126,7 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     }
     let run = RunId::new();
     let refused = |problem: Problem| Refused { problem, run: Some(run) };
+    let input = ByteSize(body.size_hint().lower());
     let upload = send::has_body(&head.method, &body).then(|| Upload::new(body, upload_limits(gateway, version)));
     let deadline = received + version.limits.timeout.duration();
 
@@ -141,7 +142,7 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
 
     // To a node, unless the body breaks off or we are shut down first.
     let placed = Instant::now();
-    let out = Outbound { run, known: &known, version, head: &head, upload: upload.as_ref(), deadline };
+    let out = Outbound { run, known: &known, version, head: &head, upload: upload.as_ref(), input, deadline };
     let reply = tokio::select! {
         biased;
         reply = send(gateway, &out, &mut live) => reply,
@@ -274,5 +275,6 @@ fn first_sight(
         bytes_in: ByteSize(0),
         bytes_out: ByteSize(0),
         end: None,
+        placement: None,
     }
 }

@@ -17,9 +17,10 @@ use crate::config::Config;
 use crate::core_client::CoreClient;
 use crate::error::Error;
 use crate::keys::Keys;
+use crate::learning::Learning;
 use crate::meters::{self, Meters};
 use crate::mirror::{Sink, mirror};
-use crate::nodes::{Nodes, hear_reports};
+use crate::nodes::{Nodes, age, hear_reports};
 use crate::routes::Routes;
 use crate::spool::Spool;
 use crate::state::{Fabrics, Gateway};
@@ -53,12 +54,14 @@ pub async fn serve(
     let recorder = meters::recorder();
     let meters = Arc::new(Meters::new());
     let (spool, spool_tasks) = Spool::open(&config, Arc::clone(&meters))?;
+    let (learning, learning_tasks) = Learning::new(Arc::clone(&meters));
     let core = CoreClient::new(fabrics.core.clone());
     let gateway = Arc::new(Gateway {
         instance: InstanceId::new(),
         keys: Arc::new(Keys::new(&config, core.clone(), Arc::clone(&meters))),
         routes: Arc::new(Routes::new(&config, core.clone(), Arc::clone(&meters))),
         nodes: Arc::new(Nodes::new()),
+        learning: Arc::clone(&learning),
         core: core.clone(),
         fabrics: fabrics.clone(),
         store,
@@ -81,7 +84,11 @@ pub async fn serve(
     let (warm, warmed_up) = oneshot::channel();
     let routes = Arc::new(Warming { routes: Arc::clone(&gateway.routes), warm: parking_lot::Mutex::new(Some(warm)) });
     tasks.spawn(mirror(nats.clone(), subjects::ROUTES_BUCKET, routes, Arc::clone(&behind), stop.clone()));
-    tasks.spawn(mirror(nats, subjects::NODES_BUCKET, Arc::clone(&gateway.nodes), Arc::default(), stop.clone()));
+    let nodes = Arc::clone(&gateway.nodes);
+    tasks.spawn(mirror(nats.clone(), subjects::NODES_BUCKET, nodes, Arc::default(), stop.clone()));
+    tasks.spawn(mirror(nats, subjects::MODELS_BUCKET, learning, Arc::default(), stop.clone()));
+    tasks.spawn(learning_tasks.run(gateway.store.clone(), stop.clone()));
+    tasks.spawn(age(Arc::clone(&gateway.nodes), stop.clone()));
     tasks.spawn(hear_reports(fabrics.nodes.clone(), Arc::clone(&gateway.nodes), stop.clone()));
     let (keys, routes) = (Arc::clone(&gateway.keys), Arc::clone(&gateway.routes));
     let behind_max = gateway.config.routes_behind.duration();

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::core_client::CoreClient;
 use crate::keys::Keys;
+use crate::learning::Learning;
 use crate::meters::Meters;
 use crate::nodes::Nodes;
 use crate::routes::Routes;
@@ -37,6 +38,7 @@ pub(crate) struct Gateway {
     pub(crate) keys: Arc<Keys>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) nodes: Arc<Nodes>,
+    pub(crate) learning: Arc<Learning>,
     pub(crate) spool: Spool,
     pub(crate) meters: Arc<Meters>,
     pub(crate) ticket_key: SigningKey,

@@ -9,7 +9,7 @@ use crate::ids::{AccountId, FunctionId, InvitationId, KeyId, NodeId, RunId, Sess
 use crate::manifest::{Base, Kind, Lane, LaneChoice, Limits, PlacementClass};
 use crate::names::{Name, Reference};
 use crate::node::VmLane;
-use crate::placement::LaneReason;
+use crate::placement::{Explanation, LaneReason};
 use crate::receipt::{Outcome, Usage};
 use crate::route::{Scope, Share};
 use crate::units::{ByteSize, Digest, Timestamp};
@@ -482,6 +482,9 @@ api_types! {
         pub usage: Usage,
         /// Both halves agree; else only one has come so far.
         pub settled: bool,
+        /// Why it went where it went: candidates, predicted times, refusals. Lists leave it out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub placement: Option<Explanation>,
     }
 
     /// `GET /functions/{name}/usage`: sums over its settled runs. Each run is counted once.

@@ -10,6 +10,7 @@ pub mod error;
 pub mod headers;
 pub mod ids;
 pub mod manifest;
+pub mod model;
 pub mod names;
 pub mod node;
 pub mod placement;

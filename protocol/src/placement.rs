@@ -1,6 +1,8 @@
 //! The explanation of a placement: which nodes may do a run, in which order, and why the others may not.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -161,10 +163,7 @@ impl Placement {
     /// Why there is no candidate, for people: `2 nodes: 1 draining, 1 without a free slot`.
     #[must_use]
     pub fn summary(&self) -> String {
-        let mut counts = std::collections::BTreeMap::<Refusal, usize>::new();
-        for refused in &self.refused {
-            *counts.entry(refused.why).or_default() += 1;
-        }
+        let counts = self.counts();
         if counts.is_empty() {
             return "no nodes".to_owned();
         }
@@ -172,4 +171,86 @@ impl Placement {
         let total = self.refused.len();
         format!("{total} node{}: {}", if total == 1 { "" } else { "s" }, parts.join(", "))
     }
+    /// What is kept of it with the run, which waited so long for it.
+    #[must_use]
+    pub fn explain(&self, waited: Duration) -> Explanation {
+        let candidates = self.ranked.iter().take(Explanation::CANDIDATES_MAX).map(Considered::from).collect();
+        let refused = self.counts().into_iter();
+        Explanation {
+            policy: self.policy.clone(),
+            candidates,
+            refused: refused.map(|(why, nodes)| RefusedNodes { why, nodes: saturated(nodes) }).collect(),
+            waited_ms: saturated(waited.as_millis()),
+        }
+    }
+
+    fn counts(&self) -> BTreeMap<Refusal, usize> {
+        let mut counts = BTreeMap::<Refusal, usize>::new();
+        for refused in &self.refused {
+            *counts.entry(refused.why).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// What is kept of a placement with its run: short, for there are thousands each second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Explanation {
+    /// The policy that ordered the nodes; `fallback` is the learned one without a model that it trusts.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub policy: Cow<'static, str>,
+    /// The best nodes, best first. The run went to the first that took it.
+    pub candidates: Vec<Considered>,
+    /// How many nodes might not do it, by reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedNodes>,
+    /// How long it had waited for a node.
+    pub waited_ms: u32,
+}
+
+impl Explanation {
+    /// So many candidates are kept.
+    pub const CANDIDATES_MAX: usize = 4;
+}
+
+/// A node that was considered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Considered {
+    /// Which node.
+    pub node: NodeId,
+    /// Whether it had the artifact compiled and loaded, as far as was known.
+    pub warm: bool,
+    /// Runs there, as estimated.
+    pub running: u32,
+    /// How long the run was predicted to take there, in microseconds; none where the policy did not predict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_us: Option<u64>,
+}
+
+impl From<&Candidate> for Considered {
+    fn from(candidate: &Candidate) -> Self {
+        let predicted = candidate.predicted_s.and_then(|seconds| Duration::try_from_secs_f32(seconds).ok());
+        Self {
+            node: candidate.node,
+            warm: candidate.warm,
+            running: candidate.running,
+            predicted_us: predicted.map(|predicted| u64::try_from(predicted.as_micros()).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+/// Nodes that were refused for the same reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RefusedNodes {
+    /// Why.
+    pub why: Refusal,
+    /// How many.
+    pub nodes: u32,
+}
+
+fn saturated(count: impl TryInto<u32>) -> u32 {
+    count.try_into().unwrap_or(u32::MAX)
 }

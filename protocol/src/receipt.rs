@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Code;
 use crate::ids::{AccountId, FunctionId, InstanceId, NodeId, RunId, VersionId};
 use crate::manifest::Lane;
+use crate::placement::Explanation;
 use crate::ticket::SignedTicket;
 use crate::units::{ByteSize, Digest, Timestamp};
 
@@ -169,6 +170,9 @@ pub struct Observation {
     /// What the node claimed in `end`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<RunEnd>,
+    /// Why it went there; none from a gateway that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Explanation>,
 }
 
 #[cfg(feature = "signing")]

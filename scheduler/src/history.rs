@@ -5,6 +5,7 @@ mod version;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 use protocol::{Lane, NodeId, VersionId};
 use serde::{Deserialize, Serialize};
@@ -40,12 +41,15 @@ const KNOWN_RUNS: f64 = 8.0;
 /// A node's first runs move its speed by their mean, later ones by this part at most.
 const PENALTY_STEP: f64 = 0.02;
 
-/// All that is remembered.
+/// So many versions are remembered one by one; later ones only count for all.
+const VERSIONS_MAX: usize = 20_000;
+
+/// All that is remembered. A clone shares what has not changed since.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct History {
-    versions: Map<VersionId, VersionHistory>,
+    versions: Map<VersionId, Arc<VersionHistory>>,
     nodes: Map<NodeId, NodeSpeed>,
-    all: VersionHistory,
+    all: Arc<VersionHistory>,
     cold_s: [f64; 2],
     cold_runs: [f64; 2],
 }
@@ -59,9 +63,11 @@ impl History {
         let place = lane_place(finished.lane);
         let known = self.versions.get(&finished.version).filter(|version| version.runs() >= KNOWN_RUNS);
         if finished.failed {
-            self.versions.entry(finished.version).or_default().failed();
+            if let Some(version) = self.version_mut(finished.version) {
+                version.failed();
+            }
             self.nodes.entry(finished.node).or_default().failed();
-            self.all.failed();
+            Arc::make_mut(&mut self.all).failed();
             return;
         }
         let usual = known.map(|version| (version.median_s(), version.log_mean(), version.log_deviation()));
@@ -83,8 +89,17 @@ impl History {
         }
         let class = node.class();
         self.nodes.entry(finished.node).or_default().succeeded();
-        self.versions.entry(finished.version).or_default().observe(work_s, finished.input, class);
-        self.all.observe(work_s, finished.input, class);
+        if let Some(version) = self.version_mut(finished.version) {
+            version.observe(work_s, finished.input, class);
+        }
+        Arc::make_mut(&mut self.all).observe(work_s, finished.input, class);
+    }
+
+    fn version_mut(&mut self, version: VersionId) -> Option<&mut VersionHistory> {
+        if self.versions.len() >= VERSIONS_MAX && !self.knows(version) {
+            return None;
+        }
+        Some(Arc::make_mut(self.versions.entry(version).or_default()))
     }
 
     /// A version's; that of all versions where it never ran.

@@ -39,8 +39,8 @@ pub use finished::Finished;
 pub use history::{History, NodeClass, NodeSpeed, VersionHistory};
 pub use lane::lane_of;
 pub use policy::{
-    Binding, BoundedHash, COLD_PENALTY, Learned, LeastLoaded, NEAR_EQUAL, Policy, PowerOfTwo, RANKED_MAX, Random,
-    RoundRobin, ShortestMean, Tuning, WarmFirst,
+    Binding, BoundedHash, COLD_PENALTY, Knowledge, Learned, LeastLoaded, Memo, NEAR_EQUAL, Policy, PowerOfTwo,
+    RANKED_MAX, Random, RoundRobin, ShortestMean, Standing, Tuning, WarmFirst,
 };
 pub use protocol::placement::{Candidate, LaneReason, Placement, Refusal, Refused};
 pub use queue::{Waiting, WaitingRoom};

@@ -1,9 +1,11 @@
 //! The policies that order the nodes which may do a run, and the runs that wait.
 
 mod hashing;
+mod knowledge;
 mod learned;
 mod shortest;
 mod simple;
+mod tuning;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,9 +19,11 @@ use crate::lane::lane_of;
 use crate::{Finished, NodeView, RunRequest, Snapshot};
 
 pub use hashing::BoundedHash;
-pub use learned::{Learned, Tuning};
+pub use knowledge::{Knowledge, Memo, Standing};
+pub use learned::Learned;
 pub use shortest::ShortestMean;
 pub use simple::{LeastLoaded, PowerOfTwo, Random, RoundRobin, WarmFirst};
+pub use tuning::Tuning;
 
 /// How many candidates a placement names: more are never asked for one run.
 pub const RANKED_MAX: usize = 8;

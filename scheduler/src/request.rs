@@ -30,6 +30,8 @@ pub struct RunRequest {
     pub input: ByteSize,
     /// How long it has waited for a node already.
     pub waited: Duration,
+    /// How long it may be held back for a better node than there is now: a job for ever, a call for a moment.
+    pub wait_max: Duration,
 }
 
 impl RunRequest {
@@ -48,6 +50,7 @@ impl RunRequest {
             limits: version.limits,
             input: ByteSize(0),
             waited: Duration::ZERO,
+            wait_max: Duration::MAX,
         }
     }
 

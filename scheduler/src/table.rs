@@ -8,7 +8,7 @@ use protocol::{ByteSize, NodeId};
 
 use crate::NodeView;
 
-/// All nodes. A gateway keeps one behind a lock of its own.
+/// All nodes. A gateway keeps one behind a lock that placements share.
 #[derive(Debug, Default)]
 pub struct NodeTable {
     views: Vec<NodeView>,
@@ -83,9 +83,20 @@ impl NodeTable {
 
     /// All nodes, as of `now`.
     pub fn views(&mut self, now: Instant) -> &[NodeView] {
+        self.pass(now);
+        &self.views
+    }
+
+    /// Time went on: reports grow older.
+    pub fn pass(&mut self, now: Instant) {
         for (view, heard) in self.views.iter_mut().zip(&self.heard) {
             view.age = heard.map_or(Duration::MAX, |heard| now.saturating_duration_since(heard));
         }
+    }
+
+    /// All nodes, as of the last [`NodeTable::pass`]: many may look at once.
+    #[must_use]
+    pub fn seen(&self) -> &[NodeView] {
         &self.views
     }
 

@@ -49,6 +49,7 @@ pub(super) fn request() -> RunRequest {
         limits: Limits::default(),
         input: ByteSize(0),
         waited: Duration::ZERO,
+        wait_max: Duration::MAX,
     }
 }
 
@@ -151,6 +152,7 @@ pub(super) fn any_request() -> impl Strategy<Value = RunRequest> {
             limits: Limits { memory: ByteSize::mib(memory_mib), cpus, ..Limits::default() },
             input: ByteSize(0),
             waited: Duration::ZERO,
+            wait_max: Duration::MAX,
         },
     )
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use fabric::EndFuture;
 use futures::FutureExt as _;
+use protocol::placement::Explanation;
 use protocol::receipt::{Observation, Outcome, RunEnd};
 use protocol::{ByteSize, Code, NodeId};
 
@@ -61,6 +62,13 @@ impl LiveRun {
         inner.on_node = Some(node);
         inner.seen.lane = lane;
         inner.end = Some(end);
+    }
+
+    /// Why it goes where it goes.
+    pub(crate) fn placed(&mut self, why: Explanation) {
+        if let Some(inner) = &mut self.0 {
+            inner.seen.placement = Some(why);
+        }
     }
 
     /// It did not take the run.
@@ -164,6 +172,7 @@ impl Inner {
             }
         }
         seen.end = end;
+        gateway.learning.ended(&seen);
         gateway.spool.push(seen);
     }
 }

@@ -9,11 +9,12 @@ use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, Limited};
 use protocol::placement::Candidate;
 use protocol::ticket::{Purpose, Ticket};
-use protocol::{Code, NodeId, Problem, RunId, Timestamp, headers};
-use scheduler::RunRequest;
+use protocol::{ByteSize, Code, NodeId, Problem, RunId, Timestamp, headers};
+use scheduler::{Memo, RunRequest};
 
 use super::live::LiveRun;
 use super::verdict::{Verdict, after_error, after_problem};
+use crate::learning::Learning;
 use crate::routes::Known;
 use crate::state::Gateway;
 use crate::upload::Upload;
@@ -33,6 +34,8 @@ pub(crate) struct Outbound<'a> {
     pub(crate) version: &'a protocol::route::VersionRoute,
     pub(crate) head: &'a Parts,
     pub(crate) upload: Option<&'a Upload>,
+    /// Bytes of the body, as far as they are known.
+    pub(crate) input: ByteSize,
     pub(crate) deadline: Instant,
 }
 
@@ -52,8 +55,11 @@ enum Pass {
 
 /// Asks nodes until one answers.
 pub(crate) async fn send(gateway: &Gateway, out: &Outbound<'_>, live: &mut LiveRun) -> Result<Answered, Problem> {
-    let wanted = RunRequest::of(out.version, out.known.route.account);
-    let mut give_up = Instant::now() + gateway.config.place_within.duration();
+    let mut wanted = RunRequest::of(out.version, out.known.route.account);
+    wanted.input = out.input;
+    wanted.wait_max = gateway.config.better_within.duration();
+    let begun = Instant::now();
+    let mut give_up = begun + gateway.config.place_within.duration();
     let mut pause = PAUSE_MIN;
     let mut tries_left = gateway.config.tries_max;
     loop {
@@ -74,6 +80,7 @@ pub(crate) async fn send(gateway: &Gateway, out: &Outbound<'_>, live: &mut LiveR
         if tries_left == 0 || now + pause >= give_up {
             return Err(full);
         }
+        wanted.waited = now.saturating_duration_since(begun);
         // Chance keeps waiting runs from coming back together.
         tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
         pause = (pause * 2).min(PAUSE_MAX);
@@ -87,7 +94,11 @@ async fn pass(
     wanted: &RunRequest,
     tries_left: &mut u32,
 ) -> Pass {
-    let placement = gateway.nodes.rank(wanted, Instant::now());
+    let knowledge = gateway.learning.knowledge();
+    let rank = |memo: &mut Memo| gateway.nodes.rank(&knowledge, memo, wanted, Instant::now());
+    let placement = Learning::with_memo(rank);
+    drop(knowledge);
+    live.placed(placement.explain(wanted.waited));
     if placement.ranked.is_empty() {
         let why = placement.summary();
         return match placement.only_full() {

@@ -48,6 +48,8 @@ golden! {
     control_pulse_v1: sample::control_pulse();
     gateway_pulse_v1: sample::gateway_pulse();
     placement_v1: sample::placement();
+    observation_explained_v1: sample::explained();
+    model_record_v1: sample::model();
 }
 
 /// What nodes sign: over these bytes older checkpoints in the log were made.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::manifest::{ArtifactForm, Kind, Lane, LaneChoice, Limits, PlacementClass};
+use crate::model::ModelRecord;
 use crate::node::{Hello, HelloReply, NodeRecord, NodeReport, VersionSpec};
-use crate::placement::{Candidate, LaneReason, Placement, Refusal, Refused};
+use crate::placement::{Candidate, Considered, Explanation, LaneReason, Placement, Refusal, Refused, RefusedNodes};
 use crate::receipt::{NodeReceipt, Observation, Outcome, RunEnd, Usage};
 use crate::route::{ControlPulse, GatewayPulse, Grant, Principal, Route, Scope, Share, VersionRoute};
 use crate::ticket::{Purpose, SignedTicket, Ticket};
@@ -91,6 +92,38 @@ pub(super) fn observation() -> Observation {
         bytes_in: ByteSize(10),
         bytes_out: ByteSize(20),
         end: Some(run_end()),
+        placement: None,
+    }
+}
+
+/// With the explanation that gateways add since they have one.
+pub(super) fn explained() -> Observation {
+    let considered = |number, warm, predicted_us| Considered {
+        node: NodeId::from_uuid(uuid(number)),
+        warm,
+        running: 3,
+        predicted_us,
+    };
+    let explanation = Explanation {
+        policy: "learned".into(),
+        candidates: vec![considered(2, true, Some(12_500)), considered(9, false, None)],
+        refused: vec![RefusedNodes { why: Refusal::NoSlot, nodes: 2 }],
+        waited_ms: 40,
+    };
+    Observation { placement: Some(explanation), ..observation() }
+}
+
+pub(super) fn model() -> ModelRecord {
+    ModelRecord {
+        v: ModelRecord::VERSION,
+        version: 1_795_336_980_123,
+        digest: Digest([1; 32]),
+        root: Digest([2; 32]),
+        size: ByteSize(54_321),
+        trained: NOW,
+        runs: 24_000,
+        error: 0.25,
+        previous: Some(Digest([3; 32])),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocol::node::{NodeRecord, NodeReport};
-use protocol::{AccountId, ByteSize, Kind, Lane, LaneChoice, Limits, PlacementClass};
+use protocol::{AccountId, ArtifactForm, ByteSize, Kind, Lane, LaneChoice, Limits, PlacementClass};
 use uuid::Uuid;
 
 use super::cluster::NodeSpec;
@@ -34,6 +34,7 @@ pub(super) fn view(node: &NodeSpec, late: bool) -> NodeView {
         arch: String::new(),
         warm: Vec::new(),
         draining: false,
+        vm: None,
     };
     NodeView { report: Some(report), age: Duration::ZERO, ..NodeView::new(record) }
 }
@@ -51,8 +52,10 @@ pub(super) fn request(function: &FunctionSpec) -> RunRequest {
         },
         placement: PlacementClass::Any,
         arch: None,
+        form: ArtifactForm::Wasm,
         limits: Limits { memory: ByteSize::mib(function.memory_mib), ..Limits::default() },
         input: ByteSize(0),
         waited: Duration::ZERO,
+        wait_max: Duration::MAX,
     }
 }

@@ -10,7 +10,10 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
 use super::{any_nodes, any_request, finished, history, node, node_id, record, report, request, version};
-use crate::{Finished, Learned, NodeTable, NodeView, Policy, Refusal, RunRequest, Snapshot, Tuning, refuse};
+use crate::{
+    Finished, Knowledge, Learned, Memo, NodeTable, NodeView, Policy, Refusal, RunRequest, Snapshot, Standing, Tuning,
+    refuse,
+};
 
 static SNAPSHOT: LazyLock<Arc<Snapshot>> =
     LazyLock::new(|| Arc::new(Snapshot::train(&history(4_000, 5), Duration::from_secs(3_600)).unwrap()));
@@ -125,6 +128,81 @@ fn a_run_waits_a_little_for_a_warm_node_that_is_full() {
     assert!(waits.refused.iter().any(|it| it.node == node_id(1) && it.why == Refusal::WarmElsewhere));
     wanted.waited = Duration::from_secs(5);
     assert_eq!(policy.rank(&wanted, &nodes, &mut rng).ranked[0].node, node_id(1));
+}
+
+/// A call is not held back for longer than its caller would bear: there is room, though not the best.
+#[test]
+fn a_call_is_held_back_for_a_moment_only() {
+    let moment = Duration::from_millis(250);
+    let knowledge = taught().knowledge().clone();
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut places = |wanted: &RunRequest, nodes: &[NodeView]| {
+        !knowledge.rank(&mut Memo::default(), wanted, nodes, &mut rng).ranked.is_empty()
+    };
+    let mut busy = [node(0), node(1)];
+    for node in &mut busy {
+        node.running_known = 4;
+    }
+    let long = RunRequest { input: ByteSize(1_000_000), wait_max: moment, ..of(8) };
+    assert!(!places(&long, &busy));
+    assert!(places(&RunRequest { waited: moment, ..long }, &busy));
+
+    let mut warm = node(0);
+    warm.warm.insert(request().artifact);
+    warm.running_known = 64;
+    let nodes = [warm, node(1)];
+    let call = RunRequest { wait_max: Duration::from_millis(1), ..of(5) };
+    assert!(!places(&call, &nodes));
+    assert!(places(&RunRequest { waited: Duration::from_millis(1), ..call }, &nodes));
+}
+
+/// Nodes have far more slots than cores: what runs beyond the cores shares them, and is predicted so.
+#[test]
+fn runs_spread_over_cores_before_they_share_one() {
+    let knowledge = taught().knowledge().clone();
+    let mut crowded = node(100);
+    crowded.running_known = 11;
+    let placement =
+        knowledge.rank(&mut Memo::default(), &of(3), &[crowded, node(101)], &mut SmallRng::seed_from_u64(1));
+    assert_eq!(placement.ranked[0].node, node_id(101));
+    let [idle, crowded] = [0, 1].map(|place: usize| placement.ranked[place].predicted_s.unwrap());
+    assert!((2.9..3.1).contains(&(crowded / idle)), "12 runs on 4 cores take {crowded} s, and {idle} s alone");
+}
+
+/// Placements on many threads share what is known, and what is learned meanwhile does not change it under them.
+#[test]
+fn knowledge_is_shared_and_stays_as_it_is() {
+    let mut policy = taught();
+    let knowledge = Arc::new(policy.knowledge().clone());
+    let predicted =
+        |knowledge: &Knowledge| knowledge.predict(&mut Memo::default(), version(1), ByteSize(0), Lane::Wasm).unwrap();
+    let before = predicted(&knowledge);
+    for _ in 0..300 {
+        policy.observe(&finished(1, 14));
+    }
+    assert_ne!(predicted(policy.knowledge()), before);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| assert_eq!(predicted(&knowledge), before));
+        }
+    });
+}
+
+#[test]
+fn it_says_how_it_stands() {
+    let standing = |policy: &Learned| policy.knowledge().standing();
+    assert_eq!(standing(&Learned::default()), Standing::Missing);
+    let mut policy = taught();
+    assert_eq!(standing(&policy), Standing::Trusted);
+    policy.pass(Duration::from_secs(3_601) + Tuning::default().age_max);
+    assert_eq!(standing(&policy), Standing::Old);
+    // Clocks jump, also back.
+    policy.pass(Duration::ZERO);
+    assert_eq!(standing(&policy), Standing::Trusted);
+    for nth in 0..400 {
+        policy.observe(&finished(1, if nth % 2 == 0 { 1 } else { 30_000 }));
+    }
+    assert_eq!(standing(&policy), Standing::Wrong);
 }
 
 /// Three gateways see the same reports, a second old, and not each other's starts.

@@ -1,0 +1,213 @@
+//! What this gateway has learned of runs: the control plane's newest model, and its own runs since.
+//!
+//! ```text
+//! cc-models --> record --> store --> Snapshot --+
+//!                                               v        each second
+//! runs that ended --> queue (bounded) --> Learned (one task) --> Knowledge --> placements, which take no lock
+//! ```
+//!
+//! Whatever fails here, placements go on: with the last good model, and without one as they were before there were
+//! models.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use protocol::model::ModelRecord;
+use protocol::receipt::Observation;
+use protocol::{ByteSize, Timestamp};
+use scheduler::{Finished, Knowledge, Learned, Memo, Policy as _, Snapshot, Standing};
+use store::Store;
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::meters::Meters;
+use crate::mirror::Sink;
+
+/// Runs that wait to be learned from; more are not learned from.
+const QUEUE_MAX: usize = 4096;
+/// So many are taken at once.
+const BATCH_MAX: usize = 256;
+/// What was learned is for all placements after so long.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+/// A larger snapshot is not read.
+const SNAPSHOT_MAX: ByteSize = ByteSize::mib(256);
+const RETRY_MIN: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+thread_local! {
+    /// Predictions that this thread has made.
+    static MEMO: RefCell<Memo> = RefCell::default();
+}
+
+/// What is known now.
+pub(crate) struct Learning {
+    knowledge: ArcSwap<Knowledge>,
+    finished: mpsc::Sender<Finished>,
+    newest: watch::Sender<Option<ModelRecord>>,
+    meters: Arc<Meters>,
+}
+
+/// The tasks behind it.
+pub(crate) struct LearningTasks {
+    learning: Arc<Learning>,
+    finished: mpsc::Receiver<Finished>,
+}
+
+impl Learning {
+    pub(crate) fn new(meters: Arc<Meters>) -> (Arc<Self>, LearningTasks) {
+        let (sender, finished) = mpsc::channel(QUEUE_MAX);
+        let learning =
+            Arc::new(Self { knowledge: ArcSwap::default(), finished: sender, newest: watch::channel(None).0, meters });
+        (Arc::clone(&learning), LearningTasks { learning, finished })
+    }
+
+    /// What placements go by.
+    pub(crate) fn knowledge(&self) -> Guard<Arc<Knowledge>> {
+        self.knowledge.load()
+    }
+
+    /// With the memory of this thread.
+    pub(crate) fn with_memo<R>(work: impl FnOnce(&mut Memo) -> R) -> R {
+        MEMO.with_borrow_mut(work)
+    }
+
+    /// A run is over. Never waits.
+    pub(crate) fn ended(&self, seen: &Observation) {
+        // Without a model nothing is predicted, and a model brings a history of its own.
+        if self.knowledge.load().standing() == Standing::Missing {
+            return;
+        }
+        if let Some(finished) = Finished::of(seen)
+            && self.finished.try_send(finished).is_err()
+        {
+            self.meters.unlearned.increment(1);
+        }
+    }
+}
+
+impl Sink for Learning {
+    fn begin(&self) {}
+
+    fn put(&self, key: &str, value: &[u8]) {
+        if key != ModelRecord::KEY {
+            return;
+        }
+        match serde_json::from_slice::<ModelRecord>(value) {
+            Ok(record) => {
+                self.newest.send_if_modified(|newest| {
+                    let other = newest.is_none_or(|newest| newest.digest != record.digest);
+                    *newest = Some(record);
+                    other
+                });
+            }
+            Err(error) => tracing::error!(key, %error, "a model's record is not understood"),
+        }
+    }
+
+    // The last good model stays.
+    fn remove(&self, _: &str) {}
+
+    fn complete(&self) {}
+}
+
+impl LearningTasks {
+    /// Learns until `stop`.
+    pub(crate) async fn run(self, store: Store, stop: CancellationToken) {
+        let Self { learning, finished } = self;
+        let (models, adopted) = mpsc::channel(1);
+        let fetching = fetch(Arc::clone(&learning), store, models);
+        let work = async {
+            tokio::join!(learn(&learning, finished, adopted), fetching);
+        };
+        stop.run_until_cancelled(work).await;
+    }
+}
+
+/// Takes what comes into a policy of its own, and publishes what that knows.
+async fn learn(learning: &Learning, mut finished: mpsc::Receiver<Finished>, mut models: mpsc::Receiver<Arc<Snapshot>>) {
+    let mut policy = Learned::default();
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut publish = tokio::time::interval(PUBLISH_EVERY);
+    publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            Some(snapshot) = models.recv() => {
+                policy.pass(since_epoch());
+                policy.adopt(&snapshot);
+                tracing::info!(runs = snapshot.runs, error = snapshot.error, "placements go by a new model");
+                learning.publish(&policy);
+            }
+            _ = publish.tick() => {
+                policy.pass(since_epoch());
+                learning.publish(&policy);
+            }
+            _ = finished.recv_many(&mut batch, BATCH_MAX) => {
+                for finished in batch.drain(..) {
+                    policy.observe(&finished);
+                }
+            }
+        }
+    }
+}
+
+impl Learning {
+    fn publish(&self, policy: &Learned) {
+        let knowledge = policy.knowledge();
+        let (before, now) = (self.knowledge.load().standing(), knowledge.standing());
+        if before != now && matches!(now, Standing::Old | Standing::Wrong) {
+            tracing::warn!(?now, error = policy.live_error(), "the model is not gone by any more");
+        }
+        self.meters.model_trusted.set(if now == Standing::Trusted { 1.0 } else { 0.0 });
+        self.meters.model_error.set(policy.live_error());
+        self.knowledge.store(Arc::new(knowledge.clone()));
+    }
+}
+
+/// Reads each new model from the store; again where it fails, unless a newer one has come.
+async fn fetch(learning: Arc<Learning>, store: Store, models: mpsc::Sender<Arc<Snapshot>>) {
+    let mut newest = learning.newest.subscribe();
+    let mut pause = RETRY_MIN;
+    loop {
+        let record = *newest.borrow_and_update();
+        let read = match &record {
+            Some(record) => read(&store, record).await.map(Some),
+            None => Ok(None),
+        };
+        match read {
+            Ok(snapshot) => {
+                pause = RETRY_MIN;
+                if let Some(snapshot) = snapshot
+                    && models.send(snapshot).await.is_err()
+                {
+                    return;
+                }
+                if newest.changed().await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a model cannot be read; the last good one stays");
+                if let Ok(Err(_)) = tokio::time::timeout(pause, newest.changed()).await {
+                    return;
+                }
+                pause = (pause * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}
+
+async fn read(store: &Store, record: &ModelRecord) -> anyhow::Result<Arc<Snapshot>> {
+    let object = store.get(record.root).await?;
+    anyhow::ensure!(object.digest() == record.digest, "the store has another object there");
+    let bytes = object.collect(SNAPSHOT_MAX).await?;
+    Ok(Arc::new(tokio::task::spawn_blocking(move || Snapshot::decode(&bytes)).await??))
+}
+
+/// Trainers and gateways share the wall clock, as far as clocks agree: models live for a day.
+fn since_epoch() -> Duration {
+    Duration::from_millis(u64::try_from(Timestamp::now().0).unwrap_or(0))
+}

@@ -1,0 +1,214 @@
+//! What the learned policy goes by at one moment: read-only, so that all placements of a process share it without a
+//! lock. What a caller's placements compute anew and again is in its own `Memo`.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::placement::{Placement, Refusal, Refused};
+use protocol::{ByteSize, Lane, VersionId};
+use rand::RngCore;
+
+use super::simple::warm_first;
+use super::tuning::Tuning;
+use super::{jitter_of, rank_by};
+use crate::filter::{SILENT_AFTER, refuse};
+use crate::history::{History, IdHasher, NodeClass, NodeSpeed};
+use crate::lane::lane_of;
+use crate::snapshot::Prediction;
+use crate::{NodeView, RunRequest, Snapshot};
+
+/// So many predictions are kept.
+const CACHED_MAX: usize = 1 << 16;
+
+/// Whether the model is gone by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// There is none yet.
+    #[default]
+    Missing,
+    /// It is.
+    Trusted,
+    /// It is too old.
+    Old,
+    /// It predicts far worse than it did in training.
+    Wrong,
+}
+
+/// A model, whether it is trusted, and the history that predictions start from. A clone is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct Knowledge {
+    pub(super) tuning: Tuning,
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    pub(super) standing: Standing,
+    pub(super) history: History,
+    /// Longer runs are long ones.
+    pub(super) long_s: f64,
+}
+
+/// Predictions that were made before. Each thread that places runs has its own.
+#[derive(Debug, Default)]
+pub struct Memo {
+    /// By which model they are.
+    of: Option<(Duration, u64)>,
+    cached: HashMap<Key, Cached, BuildHasherDefault<IdHasher>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key(VersionId, u8);
+
+#[derive(Debug, Clone, Copy)]
+struct Cached {
+    by_class: [Prediction; NodeClass::COUNT],
+    /// How many runs history knew: with a tenth more, the prediction is made anew.
+    runs: f64,
+}
+
+impl Knowledge {
+    /// Whether the model is gone by.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// The model that is gone by; none while there is a fallback.
+    #[must_use]
+    pub fn model(&self) -> Option<&Arc<Snapshot>> {
+        self.snapshot.as_ref().filter(|_| self.standing == Standing::Trusted)
+    }
+
+    /// What is remembered.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// What a run will take on a node of each class; none while there is no model that is trusted.
+    pub fn predict(
+        &self,
+        memo: &mut Memo,
+        version: VersionId,
+        input: ByteSize,
+        lane: Lane,
+    ) -> Option<[Prediction; NodeClass::COUNT]> {
+        let snapshot = self.model()?;
+        let key = Key(version, input_key(input));
+        let runs = if self.history.knows(version) { self.history.version(version).runs() } else { 0.0 };
+        let of = Some((snapshot.trained_at, snapshot.runs));
+        if memo.of != of || memo.cached.len() >= CACHED_MAX {
+            memo.cached.clear();
+            memo.of = of;
+        }
+        if let Some(cached) = memo.cached.get(&key)
+            && runs <= cached.runs * 1.1 + 2.0
+        {
+            return Some(cached.by_class);
+        }
+        let by_class = snapshot.predict(&self.history, version, input, lane);
+        memo.cached.insert(key, Cached { by_class, runs });
+        Some(by_class)
+    }
+
+    /// The best nodes for this run, by the model where it is trusted; else warm-first with the least work left.
+    #[allow(clippy::cast_possible_truncation, reason = "six digits are enough")]
+    pub fn rank(&self, memo: &mut Memo, request: &RunRequest, nodes: &[NodeView], rng: &mut dyn RngCore) -> Placement {
+        let (lane, _) = lane_of(request);
+        let Some(by_class) = self.predict(memo, request.version, request.input, lane) else {
+            return fall_back(request, nodes, rng);
+        };
+        let usual = by_class[usize::from(NodeClass::of(1.0).number())];
+        let (length_s, mean_s) = (usual.median_s().max(1e-4), usual.mean_s);
+        if self.holds(request, f64::from(mean_s), nodes) {
+            let refused = nodes.iter().map(|node| Refused { node: node.record.node, why: Refusal::KeptForShorter });
+            return Placement { ranked: Vec::new(), refused: refused.collect(), policy: "learned".into() };
+        }
+        let cold_s = self.history.cold_s(lane) as f32;
+        let price = self.tuning.price * mean_s / self.long_s.max(1e-3) as f32;
+        let (cold_more, near_equal) = (self.tuning.cold, self.tuning.near_equal);
+        let takes_s = |speed: &NodeSpeed, warm: bool, pressure: f32| {
+            let work_s = by_class[usize::from(speed.class().number())].median_s();
+            // More runs than cores share them.
+            (work_s + if warm { 0.0 } else { cold_s }) / speed.factor() as f32 * pressure.max(1.0)
+        };
+        let mut placement = rank_by("learned", request, nodes, rng, |node, pressure, warm, rng| {
+            let speed = self.history.speed(node.record.node);
+            let there_s = takes_s(&speed, warm, pressure) + node.distance.as_secs_f32();
+            // As a slowdown; then what it costs others that this core is taken, and that it may fail there.
+            let slowdown = there_s / length_s + if warm { 0.0 } else { cold_more };
+            let others = price * speed.factor() as f32;
+            (slowdown + others) * (1.0 + speed.failures() as f32) * jitter_of(near_equal, rng)
+        });
+        for candidate in &mut placement.ranked {
+            let speed = self.history.speed(candidate.node);
+            candidate.predicted_s = Some(takes_s(&speed, candidate.warm, candidate.pressure));
+        }
+        if placement.ranked.iter().all(|candidate| !candidate.warm)
+            && request.waited < request.wait_max
+            && request.waited.as_secs_f64() < self.warm_wait_s(f64::from(length_s), f64::from(cold_s), nodes)
+        {
+            let warm_soon = |node: &NodeView| {
+                node.warm.contains(&request.artifact) && refuse(request, lane, node).is_some_and(Refusal::passes)
+            };
+            if nodes.iter().any(warm_soon) {
+                let cold = placement.ranked.drain(..);
+                placement.refused.extend(cold.map(|it| Refused { node: it.node, why: Refusal::WarmElsewhere }));
+            }
+        }
+        placement
+    }
+
+    /// The length that waiting runs are ordered by, in seconds: the mean, for it is the whole run that others wait for.
+    pub(super) fn mean_s(&self, memo: &mut Memo, request: &RunRequest) -> f64 {
+        let (lane, _) = lane_of(request);
+        match self.predict(memo, request.version, request.input, lane) {
+            Some(by_class) => f64::from(by_class[usize::from(NodeClass::of(1.0).number())].mean_s),
+            None => self.history.version(request.version).mean_s().unwrap_or(0.0),
+        }
+    }
+
+    /// From which length on a run is a long one, by what is remembered now.
+    pub(super) fn measure_long(&mut self) {
+        self.long_s = self.history.all().quantile_s(self.tuning.long_share).unwrap_or(f64::MAX);
+    }
+
+    /// Whether a long run should leave the last free cores to shorter ones.
+    fn holds(&self, request: &RunRequest, mean_s: f64, nodes: &[NodeView]) -> bool {
+        let waited_s = request.waited.as_secs_f64();
+        if mean_s <= self.long_s || waited_s >= mean_s * self.tuning.hold || request.waited >= request.wait_max {
+            return false;
+        }
+        free_share(nodes) <= self.tuning.reserve
+    }
+
+    /// How long a run waits for a warm node. While nearly all cores are busy, longer: the one that it leaves is taken
+    /// by the next run.
+    fn warm_wait_s(&self, length_s: f64, cold_s: f64, nodes: &[NodeView]) -> f64 {
+        let Tuning { warm_wait, warm_wait_least, warm_wait_most, warm_wait_full, full, .. } = self.tuning;
+        let wait_s = (cold_s * warm_wait).min(length_s * warm_wait_most);
+        let times = if free_share(nodes) <= full { warm_wait_full } else { 1.0 };
+        (wait_s * times).max(length_s * warm_wait_least)
+    }
+}
+
+fn fall_back(request: &RunRequest, nodes: &[NodeView], rng: &mut dyn RngCore) -> Placement {
+    rank_by("fallback", request, nodes, rng, |_, pressure, warm, rng| warm_first(pressure, warm, rng))
+}
+
+/// The share of cores that are free, of nodes that take runs. A node may have more slots than cores.
+fn free_share(nodes: &[NodeView]) -> f64 {
+    let (mut free, mut all) = (0_u32, 0_u32);
+    for node in nodes.iter().filter(|node| node.age < SILENT_AFTER) {
+        if let Some(report) = node.report.as_ref().filter(|report| !report.draining) {
+            let cores = report.slots.min(report.cores.max(1));
+            all = all.saturating_add(cores);
+            free = free.saturating_add(cores.saturating_sub(node.running()));
+        }
+    }
+    f64::from(free) / f64::from(all.max(1))
+}
+
+/// Inputs of about the same size share a prediction: powers of two.
+fn input_key(input: ByteSize) -> u8 {
+    u8::try_from(u64::BITS - input.0.leading_zeros()).unwrap_or(u8::MAX)
+}
