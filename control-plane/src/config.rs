@@ -150,6 +150,12 @@ pub struct Config {
     /// Bytes of one run's log that are kept.
     #[arg(long, default_value_t = ByteSize::kib(256))]
     pub log_size_max: ByteSize,
+    /// How often the scheduler's model is trained anew, where there are new runs; never where this is 0.
+    #[arg(long, default_value = "5m")]
+    pub train_every: Millis,
+    /// The newest runs, so many at most, are learned from.
+    #[arg(long, default_value_t = 50_000)]
+    pub train_runs_max: u64,
     /// Log streams (`follow=true`) at once.
     #[arg(long, default_value_t = 256)]
     pub log_follows_max: usize,

@@ -19,6 +19,7 @@ mod paging;
 mod routes_outbox;
 mod settlement;
 mod tickets;
+mod training;
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,7 @@ async fn run(
     tasks.spawn(nodes::live::listen(app.clone(), stop.clone()));
     tasks.spawn(functions::prepare::retry(app.clone(), stop.clone()));
     tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
+    tasks.spawn(training::run(app.clone(), stop.clone()));
     let _stop_tasks = stop.clone().drop_guard();
 
     let served = mount(&app, fabric).await?;

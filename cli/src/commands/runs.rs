@@ -2,6 +2,7 @@
 
 use protocol::api::{Invocation, Node};
 use protocol::node::VmLane;
+use protocol::placement::{Considered, Explanation};
 
 use super::accounts::lower;
 use crate::args::{Invocations, List, Nodes};
@@ -66,11 +67,34 @@ fn show(run: &Invocation) -> String {
         ("node", run.node.map_or_else(|| "-".to_owned(), |node| node.to_string())),
         ("settled", if run.settled { "yes" } else { "not yet" }.to_owned()),
     ];
+    if let Some(placement) = &run.placement {
+        rows.extend(why(placement));
+    }
     if let Some(code) = run.code {
         rows.push(("code", format!("{code}: {}", code.title())));
         rows.push(("help", code.help().to_owned()));
     }
     fields(&rows)
+}
+
+/// Why it went where it went: the policy, the candidates with their predicted times, and why others were refused.
+fn why(placement: &Explanation) -> Vec<(&'static str, String)> {
+    let mut rows = vec![("placed by", placement.policy.to_string())];
+    if placement.waited_ms > 0 {
+        rows.push(("waited", micros(u64::from(placement.waited_ms) * 1000)));
+    }
+    let candidate = |considered: &Considered| {
+        let Considered { node, warm, running, predicted_us } = *considered;
+        let state = if warm { "warm" } else { "cold" };
+        let takes = predicted_us.map_or_else(String::new, |predicted| format!(", predicted {}", micros(predicted)));
+        ("candidate", format!("{node}: {state}, {running} running{takes}"))
+    };
+    rows.extend(placement.candidates.iter().map(candidate));
+    rows.extend(placement.refused.iter().map(|refused| {
+        let nodes = if refused.nodes == 1 { "node" } else { "nodes" };
+        ("refused", format!("{} {nodes} {}", refused.nodes, refused.why))
+    }));
+    rows
 }
 
 /// CPU time, and on how many CPUs at most.
@@ -122,4 +146,36 @@ pub(crate) async fn nodes(context: &Context, verb: Option<Nodes>) -> Result<(), 
         table(["name", "id", "state", "class", "arch", "lanes", "vm", "runs", "memory free", "load"], rows)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::NodeId;
+    use protocol::placement::{Refusal, RefusedNodes};
+
+    use super::*;
+
+    #[test]
+    fn a_placement_is_told() {
+        let node = NodeId::new();
+        let considered = |warm, predicted_us| Considered { node, warm, running: 2, predicted_us };
+        let told = why(&Explanation {
+            policy: "learned".into(),
+            candidates: vec![considered(true, Some(20_000)), considered(false, None)],
+            refused: vec![
+                RefusedNodes { why: Refusal::NoMemory, nodes: 1 },
+                RefusedNodes { why: Refusal::KeptForShorter, nodes: 3 },
+            ],
+            waited_ms: 0,
+        });
+        let first = format!("{node}: warm, 2 running, predicted {}", micros(20_000));
+        let wanted = [
+            ("placed by", "learned".to_owned()),
+            ("candidate", first),
+            ("candidate", format!("{node}: cold, 2 running")),
+            ("refused", "1 node without free memory".to_owned()),
+            ("refused", "3 nodes kept free for shorter runs".to_owned()),
+        ];
+        assert_eq!(told, wanted);
+    }
 }

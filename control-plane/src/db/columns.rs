@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use protocol::api::{AccountKind, Role, VersionState};
 use protocol::node::LogStream;
+use protocol::placement::Explanation;
 use protocol::receipt::{Outcome, Usage};
 use protocol::route::{Scope, Share};
 use protocol::{
@@ -165,7 +166,7 @@ macro_rules! documents {
         }
     )*};
 }
-documents!(Limits, Problem, Usage, Vec<Scope>, Vec<Share>, Vec<String>, Vec<Lane>, BTreeMap<String, String>);
+documents!(Explanation, Limits, Problem, Usage, Vec<Scope>, Vec<Share>, Vec<String>, Vec<Lane>, BTreeMap<String, String>);
 
 impl Stored for Timestamp {
     type Raw = i64;

@@ -16,10 +16,10 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Why a bucket could not be used; all of it passes.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct BucketError(String);
+pub(crate) struct BucketError(String);
 
 impl BucketError {
-    fn of(error: impl std::error::Error) -> Self {
+    pub(crate) fn of(error: impl std::error::Error) -> Self {
         Self(error.to_string())
     }
 
@@ -29,12 +29,12 @@ impl BucketError {
 }
 
 /// JetStream with our time-out.
-pub(super) fn context(client: &async_nats::Client) -> Context {
+pub(crate) fn context(client: &async_nats::Client) -> Context {
     ContextBuilder::new().timeout(TIMEOUT).build(client.clone())
 }
 
 /// Opens a bucket. Only where the server says that there is none it is made.
-pub(super) async fn open(context: &Context, name: &str, replicas: usize) -> Result<Store, BucketError> {
+pub(crate) async fn open(context: &Context, name: &str, replicas: usize) -> Result<Store, BucketError> {
     match context.get_key_value(name).await {
         Ok(store) => Ok(store),
         Err(error) if error.kind() == KeyValueErrorKind::GetBucket && is_missing(&error) => {

@@ -1,7 +1,7 @@
 //! Routes leave the database through the outbox: in the order of revisions, by one leader, again after every
 //! failure, so that gateways see every change once it is committed and never an older one after a newer.
 
-mod bucket;
+pub(crate) mod bucket;
 mod leader;
 mod publisher;
 mod pulse;

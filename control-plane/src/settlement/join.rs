@@ -63,6 +63,8 @@ pub(crate) fn with_claim(
             settled: false,
             segment: None,
             arrived: now.into(),
+            warm: Some(end.warm),
+            placement: None,
         },
     };
     row.limits = Some(ticket.limits.into());
@@ -110,6 +112,8 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
         settled: false,
         segment: None,
         arrived: row.map_or(now.into(), |row| row.arrived),
+        warm: seen.end.as_ref().map(|end| end.warm).or(claimed.and_then(|row| row.warm)),
+        placement: seen.placement.clone().map(Col),
     }))
 }
 

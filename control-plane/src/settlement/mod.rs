@@ -23,7 +23,7 @@ pub(crate) mod usage;
 
 pub(crate) use checkpoints::checkpoint;
 pub(crate) use ledger::observed;
-pub(crate) use sweep::run as sweep;
+pub(crate) use sweep::{first_id_at, run as sweep};
 
 #[cfg(test)]
 pub(crate) use segments::unpack;

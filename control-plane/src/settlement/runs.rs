@@ -54,7 +54,9 @@ pub(crate) async fn list(
     }
     let rows = page(query.all(app.db.read()).await?, paging, |row| row.run_id.to_string());
     let known = Known::of(app, &rows.items).await?;
-    Ok(api::Page { items: rows.items.into_iter().filter_map(|row| view(row, &known)).collect(), next: rows.next })
+    // Why each went where it went is for those who look at one.
+    let brief = |row| view(row, &known).map(|run| Invocation { placement: None, ..run });
+    Ok(api::Page { items: rows.items.into_iter().filter_map(brief).collect(), next: rows.next })
 }
 
 /// The row of a run that the caller may see.
@@ -121,5 +123,6 @@ fn view(row: runs::Model, known: &Known) -> Option<Invocation> {
         wall_us: unsigned(row.wall_us),
         usage: row.billed.0,
         settled: row.settled,
+        placement: row.placement.map(|placement| placement.0),
     })
 }

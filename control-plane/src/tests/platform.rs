@@ -1,6 +1,7 @@
 //! On a real nats-server: deploys through a node, and (in `outbox`) routes while the server is killed.
 
 mod outbox;
+mod training;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -152,6 +152,7 @@ impl Runs {
             bytes_in: ByteSize(10),
             bytes_out: ByteSize(25),
             end: Some(end),
+            placement: None,
         };
         (receipt, seen)
     }

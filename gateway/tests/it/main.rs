@@ -10,6 +10,7 @@ mod control;
 mod drain;
 mod faults;
 mod forms;
+mod models;
 mod node;
 mod platform;
 mod runs;

@@ -71,7 +71,7 @@ impl Platform {
         .await
         .unwrap();
         let core = connect(&server, &authority).await;
-        for bucket in [subjects::ROUTES_BUCKET, subjects::NODES_BUCKET] {
+        for bucket in [subjects::ROUTES_BUCKET, subjects::NODES_BUCKET, subjects::MODELS_BUCKET] {
             let config = jetstream::kv::Config { bucket: bucket.to_owned(), num_replicas: 1, ..Default::default() };
             jetstream::new(core.nats().clone()).create_key_value(config).await.unwrap();
         }

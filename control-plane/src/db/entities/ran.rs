@@ -1,6 +1,7 @@
 //! What ran: the bounded window of runs, their logs, the roll-ups and the segments.
 
 use protocol::node::LogStream;
+use protocol::placement::Explanation;
 use protocol::receipt::{Outcome, Usage};
 use protocol::{AccountId, Code, Digest, FunctionId, Lane, Limits, NodeId, RunId, Timestamp, VersionId};
 
@@ -32,6 +33,8 @@ table! {
         settled: bool,
         segment: Option<i64>,
         arrived: Col<Timestamp>,
+        warm: Option<bool>,
+        placement: Option<Col<Explanation>>,
     }
 }
 

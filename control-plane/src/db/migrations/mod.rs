@@ -2,6 +2,7 @@
 
 mod m0001_start;
 mod m0002_images;
+mod m0004_explained;
 
 use sea_orm_migration::prelude::*;
 
@@ -11,6 +12,6 @@ pub(crate) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_start::Migration), Box::new(m0002_images::Migration)]
+        vec![Box::new(m0001_start::Migration), Box::new(m0002_images::Migration), Box::new(m0004_explained::Migration)]
     }
 }

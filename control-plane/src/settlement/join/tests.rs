@@ -49,6 +49,7 @@ fn halves(claimed: Usage, seen_wall_us: u64, seen_out: u64) -> (NodeId, Claim, O
         bytes_in: ByteSize(5),
         bytes_out: ByteSize(seen_out),
         end: Some(end),
+        placement: None,
     };
     (node, Claim { ticket, receipt, version_number: 3 }, seen)
 }

@@ -1,0 +1,21 @@
+//! Runs say why they went where they went, and whether the node had their artifact loaded: the scheduler learns from it.
+
+use sea_orm_migration::prelude::*;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[allow(elided_lifetimes_in_paths, reason = "the trait is written so")]
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let mut warm = ColumnDef::new(Alias::new("warm"));
+        let mut placement = ColumnDef::new(Alias::new("placement"));
+        for column in [warm.boolean().null(), placement.text().null()] {
+            let mut table = Table::alter();
+            table.table(Alias::new("runs")).add_column(column);
+            manager.alter_table(table).await?;
+        }
+        Ok(())
+    }
+}

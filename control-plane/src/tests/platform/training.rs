@@ -1,0 +1,136 @@
+//! The scheduler's model, on a real nats-server: trained from what gateways saw, published, replaced, cleared away.
+
+use std::time::Duration;
+
+use fabric::subjects::MODELS_BUCKET;
+use http::{Method, StatusCode};
+use protocol::api::{Invocation, Page, Version};
+use protocol::model::ModelRecord;
+use protocol::placement::{Considered, Explanation, Refusal, RefusedNodes};
+use protocol::receipt::{Observation, Outcome, RunEnd, Usage};
+use protocol::{AccountId, ByteSize, Digest, FunctionId, InstanceId, Lane, NodeId, RunId, Timestamp};
+use scheduler::Snapshot;
+
+use super::Platform;
+use crate::routes_outbox::bucket;
+use crate::tests::harness::Ground;
+use crate::training::{Turn, once};
+
+struct Seen {
+    account: AccountId,
+    function: FunctionId,
+    version: Version,
+    nodes: [NodeId; 2],
+}
+
+impl Seen {
+    /// A run of 20 ms on the first node, and of 10 ms on the second.
+    fn run(&self, nth: u64) -> Observation {
+        let on = usize::from(nth % 2 == 1);
+        let wall_us = [20_000, 10_000][on] + nth % 1_000;
+        let usage = Usage { wall_us, cpu_us: wall_us, ..Usage::default() };
+        let end = RunEnd { outcome: Outcome::Succeeded, code: None, detail: None, usage, warm: true, running: 1 };
+        Observation {
+            run: RunId::new(),
+            gateway: InstanceId::new(),
+            account: self.account,
+            function: self.function,
+            version: self.version.id,
+            version_number: self.version.number,
+            node: Some(self.nodes[on]),
+            lane: Lane::Wasm,
+            received: Timestamp::now(),
+            head_us: wall_us,
+            wall_us: wall_us + 500,
+            outcome: Outcome::Succeeded,
+            status: 200,
+            code: None,
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            bytes_in: ByteSize(100),
+            bytes_out: ByteSize(1),
+            end: Some(end),
+            placement: None,
+        }
+    }
+}
+
+async fn observe(ground: &Ground, seen: &[Observation]) {
+    let body = serde_json::to_value(seen).unwrap();
+    let answer = ground.anonymous().send(Method::POST, "/internal/observations", Some(body)).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
+}
+
+fn trained(turn: Turn) -> ModelRecord {
+    match turn {
+        Turn::Trained(record) => record,
+        other => panic!("no model: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_is_trained_published_and_replaced() {
+    let platform = Platform::start(None).await;
+    let (ground, app) = (&platform.ground, &platform.ground.app);
+    let client = ground.user("ada@example.org", "ada").await;
+    let (function, version) = ground.function(&client, "hello").await;
+    let account = client.account().await;
+    let seen = Seen { account, function, version, nodes: [ground.node, NodeId::new()] };
+    let context = bucket::context(app.fabrics.as_ref().unwrap().core.nats());
+    let models = bucket::open(&context, MODELS_BUCKET, 1).await.unwrap();
+    let now = Timestamp::now();
+    let later = |turns: u32| now.plus(app.config.train_every.duration() * turns + Duration::from_secs(60));
+
+    let few: Vec<Observation> = (0..50).map(|nth| seen.run(nth)).collect();
+    observe(ground, &few).await;
+    assert_eq!(once(app, &models, now).await.unwrap(), Turn::Rested, "too few runs");
+    assert_eq!(models.get(ModelRecord::KEY).await.unwrap(), None);
+
+    let more: Vec<Observation> = (0..400).map(|nth| seen.run(nth)).collect();
+    observe(ground, &more).await;
+    let first = trained(once(app, &models, now).await.unwrap());
+    let stored = models.get(ModelRecord::KEY).await.unwrap().unwrap();
+    assert_eq!(serde_json::from_slice::<ModelRecord>(&stored).unwrap(), first);
+    assert_eq!((first.runs, first.previous), (450, None));
+    let bytes = app.store.get(first.root).await.unwrap().collect(ByteSize::mib(64)).await.unwrap();
+    assert_eq!(Digest::of(&bytes), first.digest);
+    assert_eq!(Snapshot::decode(&bytes).unwrap().runs, 450);
+
+    assert_eq!(once(app, &models, now).await.unwrap(), Turn::Rested, "it is not yet time");
+    let mut versions = vec![first];
+    for turn in 1..=2 {
+        let more: Vec<Observation> = (0..300).map(|nth| seen.run(nth)).collect();
+        observe(ground, &more).await;
+        // What was trained in the future of these runs has all of them before it.
+        let record = ModelRecord { trained: now, ..*versions.last().unwrap() };
+        models.put(ModelRecord::KEY, serde_json::to_vec(&record).unwrap().into()).await.unwrap();
+        versions.push(trained(once(app, &models, later(turn)).await.unwrap()));
+    }
+    let [first, second, third]: [ModelRecord; 3] = versions.try_into().unwrap();
+    assert!(first.version < second.version && second.version < third.version);
+    assert_eq!((second.previous, third.previous), (Some(first.root), Some(second.root)));
+    assert!(!app.store.has(first.root).await.unwrap(), "nobody reads the first one any more");
+    assert!(app.store.has(second.root).await.unwrap() && app.store.has(third.root).await.unwrap());
+    platform.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_says_why_it_went_where_it_went() {
+    let ground = Ground::sqlite().await;
+    let client = ground.user("ada@example.org", "ada").await;
+    let (function, version) = ground.function(&client, "hello").await;
+    let account = client.account().await;
+    let seen = Seen { account, function, version, nodes: [ground.node, NodeId::new()] };
+    let explanation = Explanation {
+        policy: "learned".into(),
+        candidates: vec![Considered { node: ground.node, warm: true, running: 2, predicted_us: Some(20_100) }],
+        refused: vec![RefusedNodes { why: Refusal::NoMemory, nodes: 3 }],
+        waited_ms: 12,
+    };
+    let run = Observation { placement: Some(explanation.clone()), ..seen.run(0) };
+    observe(&ground, std::slice::from_ref(&run)).await;
+    let shown: Invocation = client.get(&format!("/invocations/{}", run.run)).await.read();
+    assert_eq!(shown.placement, Some(explanation));
+    let listed: Page<Invocation> = client.get("/invocations").await.read();
+    assert_eq!(listed.items[0].placement, None, "lists are brief");
+}
