@@ -1,12 +1,14 @@
 //! What must hold for the figures to count.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// One check.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Check {
     /// What must hold.
-    pub(crate) what: &'static str,
+    pub(crate) what: Cow<'static, str>,
     /// Whether it did.
     pub(crate) held: bool,
     /// What was found.
@@ -14,7 +16,7 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    pub(crate) fn new(what: &'static str, held: bool, found: impl Into<String>) -> Self {
-        Self { what, held, found: found.into() }
+    pub(crate) fn new(what: impl Into<Cow<'static, str>>, held: bool, found: impl Into<String>) -> Self {
+        Self { what: what.into(), held, found: found.into() }
     }
 }

@@ -13,17 +13,18 @@ mod load;
 mod machine;
 mod memory;
 mod nats;
+mod placement;
 mod platform;
 mod process;
+mod scheduling;
 mod wasmtime;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-
-use crate::figures::Report;
+use serde::Serialize;
 
 /// Measures the platform.
 #[derive(Debug, Parser)]
@@ -37,7 +38,9 @@ struct Args {
 enum What {
     /// Calls of the smallest function, beside `wasmtime serve` with the same component and a bare NATS request
     Invoke(Options),
-    /// Every benchmark; writes EVALUATION.md
+    /// Every policy in the simulator, on a trace or a generated workload; and what a placement takes
+    Scheduler(scheduling::Options),
+    /// What a running platform is measured by; writes EVALUATION.md
     All(Options),
 }
 
@@ -77,21 +80,25 @@ fn main() -> ExitCode {
 
 /// Whether all checks held.
 fn run(what: &What) -> anyhow::Result<bool> {
+    let (options, all) = match what {
+        What::Scheduler(options) => return scheduling::run(options),
+        What::Invoke(options) => (options, false),
+        What::All(options) => (options, true),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (What::Invoke(options) | What::All(options)) = what;
     let report = runtime.block_on(invoke::run(options))?;
     println!("{}", report.table());
     if let Some(file) = &options.json {
         write(file, &report)?;
     }
-    if matches!(what, What::All(_)) {
+    if all {
         std::fs::write("EVALUATION.md", evaluation::page(&[&report])).context("EVALUATION.md cannot be written")?;
         eprintln!("[bench] wrote EVALUATION.md");
     }
     Ok(report.checks.iter().all(|check| check.held))
 }
 
-fn write(file: &PathBuf, report: &Report) -> anyhow::Result<()> {
+fn write(file: &Path, report: &impl Serialize) -> anyhow::Result<()> {
     let mut json = serde_json::to_string_pretty(report)?;
     json.push('\n');
     std::fs::write(file, json).with_context(|| format!("{} cannot be written", file.display()))

@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: builds what is measured, then hands over to the `bench` crate; `bench faults` is the long form
-//! of the tests of faults.
+//! of the tests of faults, `bench scheduler` the simulator.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -15,6 +15,9 @@ use crate::{build, tools};
 /// Runs the benchmark that the arguments name.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> anyhow::Result<ExitCode> {
     ensure!(workspace.has("bench"), "there is no `bench` crate in this workspace");
+    if args.first().is_some_and(|what| what == "scheduler") {
+        return scheduler(workspace, steps, args);
+    }
     let nats = tools::nats(steps)?;
     let toolchain = tools::wasm(steps)?;
     if args.first().is_some_and(|what| what == "faults") {
@@ -27,6 +30,13 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     build::environment(&mut bench, &nats);
     build::locations(&mut bench, workspace);
     let done = status(&mut bench)?;
+    Ok(if done.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The simulator needs no platform, and so neither the portal nor guests nor a server.
+fn scheduler(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> anyhow::Result<ExitCode> {
+    build::programs(workspace, steps)?;
+    let done = status(Command::new(workspace.program("bench")).args(args))?;
     Ok(if done.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
