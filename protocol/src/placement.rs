@@ -211,7 +211,7 @@ pub struct Explanation {
 
 impl Explanation {
     /// So many candidates are kept.
-    pub const CANDIDATES_MAX: usize = 4;
+    pub const CANDIDATES_MAX: usize = 3;
 }
 
 /// A node that was considered.

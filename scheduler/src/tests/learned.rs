@@ -233,6 +233,31 @@ fn three_gateways_do_not_herd() {
     assert!(on.len() >= 45, "only {} nodes are used", on.len());
 }
 
+/// Nor to a node that is twice as fast: each fills its cores, then the others look better.
+#[test]
+fn a_fast_node_is_not_buried_by_three_gateways() {
+    let now = Instant::now();
+    let (mut on_fast, mut used) = (0, HashMap::<NodeId, u32>::new());
+    for gateway in 0..3 {
+        let knowledge = taught().knowledge().clone();
+        let (mut rng, mut memo) = (SmallRng::seed_from_u64(gateway), Memo::default());
+        let mut table = NodeTable::new();
+        for number in [1].into_iter().chain(100..119) {
+            table.upsert(record(number));
+            table.heard(report(number), now);
+        }
+        for _ in 0..60 {
+            let best = knowledge.rank(&mut memo, &of(3), table.views(now), &mut rng).ranked[0].node;
+            table.started(best, ByteSize::mib(128));
+            on_fast += u32::from(best == node_id(1));
+            *used.entry(best).or_default() += 1;
+        }
+    }
+    // 180 runs on 20 nodes of 4 cores. A herd would put 64 of each gateway there, as many as it has slots.
+    assert!((12..=36).contains(&on_fast), "{on_fast} runs on the fast node");
+    assert!(used.len() == 20, "only {} nodes are used", used.len());
+}
+
 proptest! {
     /// With a model too, every node is named or refused, and none that may not do the run is named.
     #[test]
