@@ -119,10 +119,10 @@ fn report(node: NodeId, nth: usize) -> NodeReport {
         memory_total: ByteSize::mib(8192),
         memory_free: ByteSize::mib(8192),
         slots: 64,
-        running: u32::from(nth % 3 == 0),
+        running: u32::from(nth.is_multiple_of(3)),
         lanes: vec![Lane::Wasm],
         arch: "x86_64".to_owned(),
-        warm: (nth % 10 == 0).then(|| artifact(0)).into_iter().chain(others).collect(),
+        warm: nth.is_multiple_of(10).then(|| artifact(0)).into_iter().chain(others).collect(),
         draining: false,
         vm: None,
     }
@@ -139,9 +139,9 @@ fn history(nodes: &[NodeId], versions: &[VersionId]) -> Vec<Finished> {
         input: ByteSize(1_000 + nth as u64 % 97),
         node: nodes[nth * 7 % NODES],
         lane: Lane::Wasm,
-        warm: nth % 20 != 0,
+        warm: !nth.is_multiple_of(20),
         wall: Duration::from_micros(10_000 * (nth as u64 % VERSIONS as u64 + 1) + nth as u64 * 31 % 2_000),
-        failed: nth % 211 == 0,
+        failed: nth.is_multiple_of(211),
     };
     (0..RUNS).map(run).collect()
 }

@@ -15,7 +15,7 @@ use crate::platform::Platform;
 /// What was seen of a version: 20 ms, or a third of it on the fast one of the two nodes.
 fn history(version: VersionId, fast: NodeId, slow: NodeId) -> Vec<Finished> {
     let run = |nth: u64| {
-        let (node, wall_us) = if nth % 2 == 0 { (fast, 7_000) } else { (slow, 20_000) };
+        let (node, wall_us) = if nth.is_multiple_of(2) { (fast, 7_000) } else { (slow, 20_000) };
         let wall = Duration::from_micros(wall_us + nth * 37 % 1_000);
         Finished { version, input: ByteSize(0), node, lane: Lane::Wasm, warm: true, wall, failed: false }
     };
@@ -95,7 +95,9 @@ async fn a_model_is_taken_up_swapped_and_left_when_it_is_wrong() {
     assert!(predicted[1] * 2 > predicted[0] * 3, "20 ms are predicted as {predicted:?} us");
 
     // One that the store does not have, and one that is not what the record says: the last good one stays.
-    platform.publish_record(&ModelRecord { version: 2, root: Digest([9; 32]), digest: Digest([8; 32]), ..record }).await;
+    platform
+        .publish_record(&ModelRecord { version: 2, root: Digest([9; 32]), digest: Digest([8; 32]), ..record })
+        .await;
     platform.publish_record(&ModelRecord { version: 3, digest: Digest([7; 32]), ..record }).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(platform.placed("/f/ada/hello/").await.0.policy, "learned");
