@@ -73,7 +73,8 @@ pub(crate) async fn show(app: &App, caller: &Caller, run: RunId) -> Result<Invoc
     view(row, &names).ok_or_else(|| Error::Internal("a run without its function".to_owned()))
 }
 
-async fn names(app: &App, ids: impl Iterator<Item = FunctionId>) -> Result<HashMap<FunctionId, Name>> {
+/// The names of functions.
+pub(crate) async fn names(app: &App, ids: impl Iterator<Item = FunctionId>) -> Result<HashMap<FunctionId, Name>> {
     let ids: std::collections::BTreeSet<FunctionId> = ids.collect();
     let rows = functions::Entity::find()
         .filter(functions::Column::Id.is_in(ids.into_iter().map(Col)))

@@ -7,6 +7,8 @@ mod command_line;
 mod consistency;
 mod deaths;
 mod faults;
+mod job_faults;
+mod jobs;
 mod journeys;
 mod lifecycle;
 mod metering;
