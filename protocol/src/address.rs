@@ -1,6 +1,6 @@
 //! Which addresses belong to the public internet: all that the platform itself ever calls for a user.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether an address is one of the public internet's.
 #[must_use]

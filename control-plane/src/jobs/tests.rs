@@ -37,7 +37,7 @@ suite!(
     ends,
     retries_and_death,
     only_the_leader,
-    order,
+    in_order,
     large_bodies,
     arrays,
     cron,
@@ -175,6 +175,7 @@ async fn life(ground: Ground) {
     assert_eq!(list("").await, [later.id, job.id]);
     assert_eq!(list("limit=1").await, [later.id]);
     assert_eq!(list("label=kind%3D100%25").await, [job.id]);
+    assert!(list("label=Kind%3D100%25").await.is_empty(), "capitals are others");
     assert!(list("label=kind%3D100_").await.is_empty() && list("state=running").await.is_empty());
     assert_eq!(list("function=hello&state=queued").await.len(), 2);
 
@@ -282,7 +283,7 @@ async fn who_may(ground: Ground) {
     assert_eq!(read.get("/jobs/webhook-key").await.code(), Code::Forbidden);
 }
 
-async fn order(ground: Ground) {
+async fn in_order(ground: Ground) {
     let (ada, app) = (ada(&ground).await, &ground.app);
     let first = submit(&ada, json!({})).await.id;
     let second = submit(&ada, json!({})).await.id;
@@ -298,6 +299,7 @@ async fn order(ground: Ground) {
     assert_eq!(queue::accounts(app, now, &OnNodes::default(), 9).await.unwrap(), [account]);
     ground.function(&bob, "hello").await;
     submit(&bob, json!({})).await;
+    let now = crate::db::now(app.db.read()).await.unwrap();
     let mut busy = OnNodes::default();
     busy.add(account, next[0].function_id.0);
     assert_eq!(queue::accounts(app, now, &busy, 1).await.unwrap(), [bob.account().await]);

@@ -10,9 +10,10 @@ use protocol::placement::Placement;
 use protocol::route::Scope;
 use protocol::{Code, JobId, Millis, Name, NodeId, PlacementClass, RunId};
 use scheduler::{Policy as _, RunRequest, WarmFirst};
-use sea_orm::sea_query::LikeExpr;
+use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use serde::Deserialize;
 
@@ -162,8 +163,10 @@ pub(crate) async fn list(app: &App, caller: &Caller, filter: &JobFilter, paging:
             label.split_once('=').ok_or_else(|| refuse(Code::InvalidRequest, "`label` is NAME=VALUE."))?;
         let json = |text: &str| serde_json::to_string(text).unwrap_or_default();
         let pair = format!("{}:{}", json(name), json(value));
-        let escaped = pair.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        query = query.filter(jobs::Column::Labels.like(LikeExpr::new(format!("%{escaped}%")).escape('\\')));
+        // `LIKE` would take small letters for capitals on one of the databases.
+        let place = if app.db.read().get_database_backend() == DbBackend::Sqlite { "instr" } else { "strpos" };
+        let found = Func::cust(place).arg(Expr::col(jobs::Column::Labels)).arg(pair);
+        query = query.filter(Expr::from(found).gt(0));
     }
     if let Some(array) = filter.array {
         query = query.filter(jobs::Column::ArrayId.eq(Col(array)));

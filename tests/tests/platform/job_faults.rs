@@ -142,7 +142,7 @@ fn no_job_is_lost_and_none_ends_twice() {
     std::thread::sleep(Duration::from_secs(2));
 
     for fault in 0..faults {
-        let which = if fault / KINDS.len() % 2 == 0 { Signal::KILL } else { Signal::STOP };
+        let which = if (fault / KINDS.len()).is_multiple_of(2) { Signal::KILL } else { Signal::STOP };
         let name = match KINDS[fault % KINDS.len()] {
             "executor" => format!("executor-{}", fault / KINDS.len() % 3 + 1),
             "gateway" => "gateway-1".to_owned(),
