@@ -12,7 +12,7 @@ use protocol::api::{FunctionUsage, Page};
 use protocol::job::{Job, JobState, SubmitJob};
 use reqwest::{Client, Method, StatusCode};
 use rustix::process::Signal;
-use tests::{Platform, signal};
+use tests::{Platform, signal, wait_until};
 
 const JOBS: usize = 300;
 /// One of each kind of process, killed and stopped.
@@ -166,7 +166,7 @@ fn no_job_is_lost_and_none_ends_twice() {
         let took = at.elapsed();
         eprintln!("{which:?} of {name}: a new job was {} after {took:?}", told.state);
         assert!(took <= GOES_ON_WITHIN + SLACK, "{which:?} of {name}: {took:?}: {told:?}");
-        assert_ne!(platform.pid_of(&name), pid, "{name} has not been started again");
+        wait_until(&format!("{name} is started again"), GOES_ON_WITHIN, || platform.pid_of(&name) != pid);
         std::thread::sleep(Duration::from_secs(2));
     }
     faulty.store(false, Ordering::Relaxed);
@@ -177,6 +177,36 @@ fn no_job_is_lost_and_none_ends_twice() {
     });
 
     let wanted = *submitted.lock().unwrap();
+    each_ended_once(&runtime, &client, wanted);
+}
+
+/// The dispatcher's process dies after its commits: before a job is sent that is placed, before a result is told that
+/// is recorded, before an accepted job is answered; and again in its next life.
+#[test]
+fn a_death_after_a_commit_loses_no_job() {
+    const POINTS: &str = "jobs.placed=12*off->1*return;jobs.recorded=9*off->1*return;jobs.abandoned=1*return;\
+                          mutation.committed=25*off->1*return";
+    let platform = Platform::start_mortal(POINTS);
+    let ada = platform.user("ada");
+    ada.deploy("probe", "--timeout 20s");
+    let http = Client::builder().no_proxy().build().unwrap();
+    let client = Patient { http, url: platform.url.clone(), key: ada.token() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let born = platform.pid_of("control-plane");
+    runtime.block_on(async {
+        let half = async |first: usize| {
+            for number in (first..40).step_by(2) {
+                client.submit(number).await;
+            }
+        };
+        tokio::join!(half(0), half(1));
+    });
+    each_ended_once(&runtime, &client, 40);
+    assert_ne!(platform.pid_of("control-plane"), born, "the control plane has not died");
+}
+
+/// Each accepted job is there, has succeeded, ended once, and is billed once.
+fn each_ended_once(runtime: &tokio::runtime::Runtime, client: &Patient, wanted: usize) {
     let until = Instant::now() + ALL_WITHIN;
     let ended = loop {
         let all = runtime.block_on(client.all());
