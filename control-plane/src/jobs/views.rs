@@ -12,8 +12,8 @@ use protocol::{Code, JobId, Millis, Name, NodeId, PlacementClass, RunId};
 use scheduler::{Policy as _, RunRequest, WarmFirst};
 use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, DbBackend, EntityTrait as _, ExprTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
 };
 use serde::Deserialize;
 
