@@ -20,7 +20,7 @@ mod messages;
 #[cfg(test)]
 mod tests;
 
-pub use messages::{Contract, End, Hello, Mount, Start, Usage};
+pub use messages::{Base, Contract, End, Hello, Mount, Start, Usage};
 
 use self::fields::{Reader, Writer};
 
@@ -78,6 +78,8 @@ pub enum Piece {
 /// From the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToGuest {
+    /// Mount the base, which all clones of this template share. `mounted` follows.
+    Base(Base),
     /// Mount the image and make the workload's root.
     Mount(Mount),
     /// Set clock and entropy, and start the workload.
@@ -100,7 +102,7 @@ pub enum ToGuest {
 pub enum ToHost {
     /// The agent is there.
     Hello(Hello),
-    /// The workload's root is made.
+    /// The workload's root is made, or the base is mounted.
     Mounted,
     /// The workload's program runs.
     Started,
@@ -172,12 +174,14 @@ mod kinds {
     pub(super) const STOP: u8 = 13;
     pub(super) const ENDED: u8 = 14;
     pub(super) const REHEARSE: u8 = 15;
+    pub(super) const BASE: u8 = 24;
 }
 
 impl ToGuest {
     /// Appends the frame's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
+            Self::Base(base) => frame(out, kinds::BASE, |writer| base.encode(writer)),
             Self::Mount(mount) => frame(out, kinds::MOUNT, |writer| mount.encode(writer)),
             Self::Start(start) => frame(out, kinds::START, |writer| start.encode(writer)),
             Self::Rehearse(start) => frame(out, kinds::REHEARSE, |writer| start.encode(writer)),
@@ -197,6 +201,7 @@ impl ToGuest {
             return Err(WireError::Garbage);
         }
         Ok(match kind {
+            kinds::BASE => Self::Base(Reader::whole(&payload, Base::decode)?),
             kinds::MOUNT => Self::Mount(Reader::whole(&payload, Mount::decode)?),
             kinds::START => Self::Start(Box::new(Reader::whole(&payload, Start::decode)?)),
             kinds::REHEARSE => Self::Rehearse(Box::new(Reader::whole(&payload, Start::decode)?)),
