@@ -84,7 +84,12 @@ fn run(what: &What) -> anyhow::Result<bool> {
         What::Invoke(options) => (options, vec![runtime.block_on(invoke::run(options))?]),
         What::Vm(options) => (options, vec![runtime.block_on(vm::run(options))?]),
         What::All(options) => {
-            (options, vec![runtime.block_on(invoke::run(options))?, runtime.block_on(vm::run(options))?])
+            let mut reports = vec![runtime.block_on(invoke::run(options))?];
+            match runtime.block_on(vm::run(options)) {
+                Ok(report) => reports.push(report),
+                Err(error) => say(&format!("no figures of microVMs: {error:#}")),
+            }
+            (options, reports)
         }
     };
     reports.iter().for_each(|report| println!("{}", report.table()));
