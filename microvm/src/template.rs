@@ -182,17 +182,22 @@ impl Paused {
     /// Lets it go on with a workload.
     pub async fn start(mut self, workload: Workload, within: Duration) -> Result<Run, Error> {
         self.machine.step(Step::Continue)?;
-        let mount = (!self.mounted).then(|| Mount {
-            overlay_bytes: workload.overlay_bytes,
-            warm: Vec::new(),
-            based: self.based,
-        });
+        let mount = self.mount(workload.overlay_bytes);
         Run::start(self.machine, mount, workload, within).await
     }
 
-    /// Does once what a run does, so that the run finds its way translated.
-    pub async fn rehearse(&mut self, contract: Contract) -> Result<(), Error> {
-        crate::rehearsal::rehearse(&mut self.machine, contract).await
+    /// Mounts the image and does once what a run does, so that the run need not, and finds its way translated. The run
+    /// may write that much to its disk.
+    pub async fn rehearse(&mut self, contract: Contract, overlay_bytes: u64) -> Result<(), Error> {
+        let mount = self.mount(overlay_bytes);
+        crate::rehearsal::rehearse(&mut self.machine, mount, contract).await?;
+        self.mounted = true;
+        Ok(())
+    }
+
+    /// What is still to be mounted.
+    fn mount(&self, overlay_bytes: u64) -> Option<Mount> {
+        (!self.mounted).then(|| Mount { overlay_bytes, warm: Vec::new(), based: self.based })
     }
 
     /// Its process has not ended while it waited.

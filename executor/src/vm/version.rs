@@ -88,7 +88,7 @@ impl Version {
         tokio::spawn(async move {
             let made = async {
                 let mut clone = version.template.load_full().restore(Some(&version.disk)).await?;
-                clone.rehearse(version.workload.contract).await?;
+                clone.rehearse(version.workload.contract, version.workload.overlay_bytes).await?;
                 Ok::<_, microvm::Error>(clone)
             };
             match made.await {
