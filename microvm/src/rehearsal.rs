@@ -1,5 +1,5 @@
-//! A rehearsal: a clone mounts its image and runs the agent's own little program once, before anybody waits for it. Where guests are
-//! translated, most of a short run's time is the translation of what every run does.
+//! A rehearsal: a clone mounts its image and runs the agent's own little program once, before anybody waits for it.
+//! Where guests are translated, most of a short run's time is the translation of what every run does.
 
 use std::time::Duration;
 
