@@ -33,7 +33,8 @@ fn main() {
         "spit" => spit(number()),
         "panic" => drop(std::fs::write("/proc/sysrq-trigger", "c")),
         "escape" => escape(),
-        "serve" => serve(),
+        "serve" => serve(true),
+        "serve-in-pieces" => serve(false),
         "drive" => drive(arguments.get(2).map_or("", String::as_str)),
         "seconds" => println!("{:?}", Instant::now()),
         other => {
@@ -200,13 +201,19 @@ fn read_from_drives() -> u64 {
     sectors.sum::<u64>() * 512
 }
 
-/// A small HTTP/1.1 server: `/` says hello, `/echo` returns the body, `/slow` waits, `/exit` ends the process.
-fn serve() {
+/// A small HTTP/1.1 server: `/` says hello, `/echo` returns the body, `/slow` waits, `/exit` ends the process. Without
+/// `at_once` the kernel holds each second piece of an answer back until the first is acknowledged.
+fn serve(at_once: bool) {
     let port = std::env::var("PORT").unwrap_or_default();
     let Ok(listener) = TcpListener::bind(format!("127.0.0.1:{port}")) else { std::process::exit(3) };
     println!("listening");
     for (served, connection) in (1..).zip(listener.incoming().flatten()) {
-        std::thread::spawn(move || drop(converse(connection, served)));
+        std::thread::spawn(move || {
+            if at_once && connection.set_nodelay(true).is_err() {
+                return;
+            }
+            drop(converse(connection, served));
+        });
     }
 }
 
