@@ -4,11 +4,13 @@
 //! template --restore--> clone --rehearse--> waiting --a run comes--> running --> gone
 //!                                              \--too long, or the memory is needed--> gone
 //! ```
+//! Where the image has a base, the base's own template takes the plain one's place as soon as it is there.
 //! One run is ever in a machine of the command contract. Machines of servers are in `server.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use microvm::{Contract, Disk, Paused, Template, Workload};
 use parking_lot::Mutex;
 use protocol::{ByteSize, Digest, Kind};
@@ -37,7 +39,7 @@ pub(crate) struct Version {
     pub(super) workload: Workload,
     /// What a machine takes of the node's memory.
     pub(super) memory: ByteSize,
-    template: Arc<Template>,
+    template: ArcSwap<Template>,
     disk: Disk,
     admission: Arc<Admission>,
     waiting: Mutex<Vec<Waiting>>,
@@ -60,7 +62,7 @@ impl Version {
         disk: Disk,
         admission: Arc<Admission>,
     ) -> Self {
-        let (waiting, idle) = (Mutex::default(), Mutex::default());
+        let (template, waiting, idle) = (ArcSwap::new(template), Mutex::default(), Mutex::default());
         Self { about, workload, memory, template, disk, admission, waiting, idle }
     }
 
@@ -74,7 +76,7 @@ impl Version {
         let waiting = self.waiting.lock().pop();
         match waiting {
             Some(waiting) => Ok(waiting.clone),
-            None => self.template.restore(Some(&self.disk)).await,
+            None => self.template.load_full().restore(Some(&self.disk)).await,
         }
     }
 
@@ -87,8 +89,8 @@ impl Version {
         let version = Arc::clone(self);
         tokio::spawn(async move {
             let made = async {
-                let mut clone = version.template.restore(Some(&version.disk)).await?;
-                clone.rehearse(version.workload.contract).await?;
+                let mut clone = version.template.load_full().restore(Some(&version.disk)).await?;
+                clone.rehearse(version.workload.contract, version.workload.overlay_bytes).await?;
                 Ok::<_, microvm::Error>(clone)
             };
             match made.await {
@@ -101,6 +103,16 @@ impl Version {
                 Err(error) => tracing::warn!(%error, "no machine waits for the next run"),
             }
         });
+    }
+
+    /// Clones come from this template from now on; one that waits is made anew.
+    pub(super) fn replace_template(self: &Arc<Self>, template: Arc<Template>) {
+        self.template.store(template);
+        let waited = std::mem::take(&mut *self.waiting.lock());
+        if !waited.is_empty() {
+            drop(waited);
+            self.refill();
+        }
     }
 
     /// Memory for a machine in which nothing runs.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use fabric::Fabric;
-use images::bases::Shelf as Bases;
+use images::bases::{BaseId, Shelf as Bases};
 use images::{Architecture, Image};
 use microvm::{Disk, Host, Shape, Speed, Template};
 use parking_lot::Mutex;
@@ -27,10 +27,25 @@ use crate::egress::EgressRules;
 
 /// Versions that are remembered.
 const VERSIONS_MAX: u64 = 256;
-/// Templates that are kept: each is some 40 MiB.
-const TEMPLATES_MAX: u64 = 6;
+/// What all templates that are kept may hold: a plain one has some 40 MiB, one with Python in memory four times that.
+const TEMPLATES_MIB_MAX: u64 = 512;
 /// Machines that nobody uses are looked for this often.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
+
+/// What a template is for: one size, and the images on one base or all images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Fit {
+    shape: Shape,
+    base: Option<Digest>,
+}
+
+/// A base as a drive.
+#[derive(Clone)]
+struct BaseDrive {
+    id: BaseId,
+    digest: Digest,
+    disk: Disk,
+}
 
 /// The lane.
 pub(crate) struct Lane {
@@ -43,9 +58,9 @@ pub(crate) struct Lane {
     images: ImageCache,
     converting: Semaphore,
     versions: Shelf<VersionId, Version>,
-    templates: Shelf<Shape, Template>,
+    templates: Shelf<Fit, Template>,
     version_flights: Mutex<HashMap<VersionId, Flight<Version>>>,
-    template_flights: Mutex<HashMap<Shape, Flight<Template>>>,
+    template_flights: Mutex<HashMap<Fit, Flight<Template>>>,
 }
 
 impl Lane {
@@ -85,7 +100,7 @@ impl Lane {
             images,
             converting: Semaphore::new(usize::try_from(config.compile_slots.max(1)).unwrap_or(1)),
             versions: Shelf::new(VERSIONS_MAX),
-            templates: Shelf::new(TEMPLATES_MAX),
+            templates: Shelf::new(TEMPLATES_MIB_MAX),
             version_flights: Mutex::default(),
             template_flights: Mutex::default(),
         });
@@ -129,8 +144,12 @@ impl Lane {
         }
         let (lane, signed, ticket) = (Arc::clone(self), signed.clone(), ticket.clone());
         let bring = async move {
-            let version = Arc::new(Box::pin(lane.bring(&ticket, &signed)).await?);
+            let (version, base) = Box::pin(lane.bring(&ticket, &signed)).await?;
+            let version = Arc::new(version);
             lane.versions.put(id, Arc::clone(&version), 1);
+            if let Some(base) = base {
+                lane.warm_up(&version, shape_of(&ticket.limits), base);
+            }
             Ok(version)
         };
         fly(&self.version_flights, id, bring).await
@@ -151,23 +170,39 @@ impl Lane {
         self.versions.recent_values(count_max)
     }
 
-    async fn bring(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Version, Problem> {
+    /// Brings the base's own template in the background: the first run does not wait for it, later ones find the base's
+    /// files in memory.
+    fn warm_up(self: &Arc<Self>, version: &Arc<Version>, shape: Shape, base: BaseDrive) {
+        let (lane, version) = (Arc::clone(self), Arc::clone(version));
+        tokio::spawn(async move {
+            match lane.template(shape, Some(base)).await {
+                Ok(template) => version.replace_template(template),
+                Err(problem) => tracing::warn!(%problem, "a base's files stay cold"),
+            }
+        });
+    }
+
+    async fn bring(
+        self: &Arc<Self>,
+        ticket: &Ticket,
+        signed: &SignedTicket,
+    ) -> Result<(Version, Option<BaseDrive>), Problem> {
         let spec = fetch::spec(&self.fabric, ticket.version, signed).await?;
         if spec.artifact != ticket.artifact || spec.version != ticket.version {
             return Err(Problem::new(Code::NodeFailed, "the version's spec is not the ticket's"));
         }
         let limits = ticket.limits;
-        let template = self.template(shape_of(&limits));
+        let template = self.template(shape_of(&limits), None);
         let (converted, template) = futures::future::try_join(self.image(&spec, signed), template).await?;
         let Converted { image, convert_ms } = converted;
-        let disk = self.disk(&image).await?;
+        let (disk, base) = self.disk(&image).await?;
         let kind = kind_of(&spec, &image);
         let egress = Arc::new(EgressRules::parse(&spec.egress));
         let workload = start::workload(&image.config, kind, &limits, spec.env, &egress);
         let (format, size) = (describe(&image), image.rootfs.size);
         let about = About { artifact: spec.artifact, kind, format, size, convert_ms, egress };
         let memory = limits.memory_in(LaneName::Vm);
-        Ok(Version::new(about, workload, memory, template, disk, Arc::clone(&self.admission)))
+        Ok((Version::new(about, workload, memory, template, disk, Arc::clone(&self.admission)), base))
     }
 
     /// The image, out of the cache or converted now.
@@ -214,14 +249,14 @@ impl Lane {
         Digest::of(&serde_json::to_vec(&words).unwrap_or_default())
     }
 
-    async fn disk(self: &Arc<Self>, image: &Image) -> Result<Disk, Problem> {
+    async fn disk(self: &Arc<Self>, image: &Image) -> Result<(Disk, Option<BaseDrive>), Problem> {
         let (path, base) = (image.rootfs.path.clone(), image.base);
         let (bases, folder) = (Bases::new(&self.bases), self.images.folder().to_owned());
         blocking(move || {
             let failed = |error: &dyn std::fmt::Display| Problem::new(Code::NodeFailed, error.to_string());
             let disk = Disk::open(&path).map_err(|error| failed(&error))?;
-            let Some(base) = base else { return Ok(disk) };
-            let base = bases.open(base, Architecture::HOST).map_err(|error| failed(&error))?;
+            let Some(id) = base else { return Ok((disk, None)) };
+            let base = bases.open(id, Architecture::HOST).map_err(|error| failed(&error))?;
             // A copy of this node's own: a drive is longer than its file, and the shelf may be others' too.
             let own = folder.join(format!("base-{}.drive", base.rootfs.digest));
             if !own.exists() {
@@ -229,24 +264,32 @@ impl Lane {
                 std::fs::copy(&base.rootfs.path, &scratch).map_err(|error| failed(&error))?;
                 std::fs::rename(&scratch, &own).map_err(|error| failed(&error))?;
             }
-            disk.on(&Disk::open(&own).map_err(|error| failed(&error))?).map_err(|error| failed(&error))
+            let base =
+                BaseDrive { id, digest: base.rootfs.digest, disk: Disk::open(&own).map_err(|error| failed(&error))? };
+            Ok((disk.on(&base.disk).map_err(|error| failed(&error))?, Some(base)))
         })
         .await?
     }
 
-    async fn template(self: &Arc<Self>, shape: Shape) -> Result<Arc<Template>, Problem> {
-        if let Some(found) = self.templates.get(&shape) {
+    /// The template of a size: of a base, or the plain one.
+    async fn template(self: &Arc<Self>, shape: Shape, base: Option<BaseDrive>) -> Result<Arc<Template>, Problem> {
+        let fit = Fit { shape, base: base.as_ref().map(|base| base.digest) };
+        if let Some(found) = self.templates.get(&fit) {
             return Ok(found);
         }
         let lane = Arc::clone(self);
         let boot = async move {
-            let template = lane.host.template(shape).await;
+            let template = match &base {
+                Some(base) => lane.host.base_template(shape, &base.disk, base.id.warm_up()).await,
+                None => lane.host.template(shape).await,
+            };
             let template = template.map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))?;
             let template = Arc::new(template);
-            lane.templates.put(shape, Arc::clone(&template), 1);
+            let held_mib = template.memory().unwrap_or(0) >> 20;
+            lane.templates.put(fit, Arc::clone(&template), held_mib.max(1));
             Ok(template)
         };
-        fly(&self.template_flights, shape, boot).await
+        fly(&self.template_flights, fit, boot).await
     }
 }
 

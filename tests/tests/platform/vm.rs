@@ -357,3 +357,26 @@ fn a_node_without_the_lane_says_so_and_runs_wasm() {
     let found = ada.fails("deploy script --name script", 2, "not_wasm");
     assert!(found.contains("No node has the vm lane"), "{found}");
 }
+
+const COLD: &str = r#"
+def read():
+    return sum(int(open(f"/sys/block/{drive}/stat").read().split()[2]) for drive in ("vda", "vdb")) * 512
+before = read()
+import numpy
+print(read() - before)
+"#;
+
+#[test]
+fn later_runs_on_a_base_find_its_files_in_memory() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    if !has_vm_lane(&ada) {
+        return;
+    }
+    std::fs::write(ada.work().join("cold.py"), COLD).unwrap();
+    ada.ok("deploy cold.py --name cold --base python --timeout 120s");
+    // The first ones may come before the base's template.
+    wait_until("numpy is in memory", Duration::from_secs(180), || {
+        ada.ok("invoke cold").trim().parse::<u64>().unwrap() < 1 << 20
+    });
+}

@@ -29,7 +29,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("cli", &["protocol", "fabric", "scheduler", "store", "gateway", "control-plane", "executor", "componentize"]),
     ("web", &["protocol"]),
     ("tests", &["protocol", "fabric", "store"]),
-    ("bench", &["protocol", "fabric", "store"]),
+    ("bench", &["protocol", "fabric", "store", "images", "microvm"]),
     ("xtask", &["componentize"]),
 ];
 

@@ -1,7 +1,7 @@
 //! What the VM lane needs: QEMU, the guests' kernel, the guest agent, and base images. Without it functions run in the
 //! wasm lane alone, so that nothing here ends a task: what is missing is one line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::apt;
@@ -43,12 +43,32 @@ fn place() -> PathBuf {
     componentize::cache_dir().join("guest-agent")
 }
 
-/// Builds the first program of every guest, static and small.
-fn agent(workspace: &Workspace) -> anyhow::Result<()> {
+/// What runs in the guests that are measured.
+pub(crate) struct Measured {
+    /// The program.
+    pub(crate) guest: PathBuf,
+    /// The folder with the kernel and the agent.
+    pub(crate) tools: PathBuf,
+}
+
+/// Builds the program that the guests of a benchmark run.
+pub(crate) fn measured(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Measured> {
+    let built = steps.run("building the benchmark's guest", || programs(workspace, "--examples"))?;
+    let tools = place().parent().map(Path::to_owned).unwrap_or_default();
+    Ok(Measured { guest: built.join("examples/guest"), tools })
+}
+
+/// Programs for guests, static and small; the folder that they are in.
+fn programs(workspace: &Workspace, which: &str) -> anyhow::Result<PathBuf> {
     let mut cargo = workspace.cargo();
-    cargo.args(["build", "--quiet", "--package", "guest-agent", "--profile", "agent", "--target", TARGET, "--bins"]);
+    cargo.args(["build", "--quiet", "--package", "guest-agent", "--profile", "agent", "--target", TARGET, which]);
     quiet(cargo.env(RUSTFLAGS.0, RUSTFLAGS.1))?;
-    let built = workspace.target.join(TARGET).join("agent/guest-agent");
+    Ok(workspace.target.join(TARGET).join("agent"))
+}
+
+/// Builds the first program of every guest.
+fn agent(workspace: &Workspace) -> anyhow::Result<()> {
+    let built = programs(workspace, "--bins")?.join("guest-agent");
     let place = place();
     let same = |one: &PathBuf, other: &PathBuf| std::fs::read(one).ok() == std::fs::read(other).ok();
     if same(&built, &place) {
