@@ -14,6 +14,7 @@ use crate::run_path::{get, plain, send};
 const VICTIM: &str = r#"
 fn main() {
     match std::env::var("PATH_INFO").unwrap().as_str() {
+        "/chatter" => loop { eprintln!("{}", "y".repeat(8000)) },
         "/drip" => { println!("begun"); std::thread::sleep(std::time::Duration::from_secs(60)) }
         "/panic" => {
             std::fs::write("/proc/self/comm", "please-panic").unwrap();
@@ -63,6 +64,8 @@ fn each_misdeed_has_its_status_and_harms_nobody() {
         return;
     }
     program(&ada, "misdeeds", MISDEEDS);
+    program(&ada, "victim", VICTIM);
+    ada.ok("deploy victim --name chatty --memory 64MiB --timeout 2s");
     ada.ok("deploy misdeeds --name misdeeds --memory 64MiB --timeout 60s --body 1MiB");
     ada.ok("deploy misdeeds --name late --memory 64MiB --timeout 2s");
     ada.ok("deploy misdeeds --name deaf --kind server --memory 64MiB --timeout 20s");
@@ -73,6 +76,7 @@ fn each_misdeed_has_its_status_and_harms_nobody() {
         ("misdeeds/abort", 502, "function_exit"),
         ("misdeeds/hog", 502, "out_of_memory"),
         ("late/sleep", 504, "timed_out"),
+        ("chatty/chatter", 504, "timed_out"),
         // As a server it finds no path in its environment, and ends.
         ("deaf/x", 502, "never_listened"),
     ];
@@ -82,6 +86,9 @@ fn each_misdeed_has_its_status_and_harms_nobody() {
         let well = call("misdeeds/");
         assert_eq!((well.status, plain(&well)), (200, b"fine\n".to_vec()), "after {what}: {well:?}");
     }
+    // What says too much is not heard to its end.
+    wait_until("its log has come", Duration::from_secs(10), || ada.ok("logs chatty").contains("the log is full"));
+    assert!(ada.ok("logs chatty").len() < 128 << 10);
 }
 
 #[test]
