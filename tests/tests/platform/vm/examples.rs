@@ -1,4 +1,4 @@
-//! The examples that need a VM, run for real.
+//! The examples that need more of a VM than a base and one CPU, run for real.
 
 use tests::{Platform, examples};
 
@@ -59,7 +59,7 @@ fn a_tool_of_debians_packages_draws_a_sound() {
 }
 
 #[test]
-fn a_job_keeps_two_cpus_busy() {
+fn a_function_keeps_two_cpus_busy() {
     let platform = Platform::start();
     let ada = platform.user("ada");
     if !has_vm_lane(&ada) {
@@ -70,27 +70,11 @@ fn a_job_keeps_two_cpus_busy() {
         return;
     }
     ada.ok(&format!("deploy {}", examples().join("primes").display()));
-    let said = ada.ok("invoke primes '/count?below=3000000' --async --wait");
+    let said = ada.ok("invoke primes '/count?below=3000000'");
     assert!(said.starts_with("216816 primes below 3000000, counted by 2 threads in "), "{said}");
     let busy_ms: f64 = said.split(' ').rev().nth(1).unwrap().parse().unwrap();
     let record = settled(&ada, "primes", "/count");
     assert_eq!(record["lane"], "vm", "{record}");
     let cpus = number(&record["usage"]["cpu_us"]) / 1e3 / busy_ms;
     assert!((1.6..2.6).contains(&cpus), "{cpus} CPUs were busy for {busy_ms} ms: {record}");
-}
-
-#[test]
-fn a_job_in_python_draws_a_matrix() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    if !has_vm_lane(&ada) {
-        return;
-    }
-    ada.ok(&format!("deploy {}", examples().join("matrix").display()));
-    ada.ok("invoke matrix '/?size=64' --async --wait -o product.png");
-    let picture = std::fs::read(ada.work().join("product.png")).unwrap();
-    assert_eq!(size_of(&picture), (64, 64));
-    tests::wait_until("its log has come", std::time::Duration::from_secs(10), || {
-        ada.ok("logs matrix").contains("64 x 64, the sum is ")
-    });
 }
