@@ -70,8 +70,8 @@ fn a_function_keeps_two_cpus_busy() {
         return;
     }
     ada.ok(&format!("deploy {}", examples().join("primes").display()));
-    let said = ada.ok("invoke primes '/count?below=3000000'");
-    assert!(said.starts_with("216816 primes below 3000000, counted by 2 threads in "), "{said}");
+    let said = ada.ok("invoke primes '/count?below=5000000'");
+    assert!(said.starts_with("348513 primes below 5000000, counted by 2 threads in "), "{said}");
     let busy_ms: f64 = said.split(' ').rev().nth(1).unwrap().parse().unwrap();
     let record = settled(&ada, "primes", "/count");
     assert_eq!(record["lane"], "vm", "{record}");
