@@ -73,11 +73,17 @@ impl Version {
 
     /// A machine for one run.
     pub(super) async fn machine(&self) -> Result<Paused, microvm::Error> {
-        let waiting = self.waiting.lock().pop();
-        match waiting {
-            Some(waiting) => Ok(waiting.clone),
-            None => self.template.load_full().restore(Some(&self.disk)).await,
+        while let Some(mut waiting) = self.next() {
+            if waiting.clone.is_alive() {
+                return Ok(waiting.clone);
+            }
+            tracing::warn!(pid = waiting.clone.pid(), "a machine ended while it waited");
         }
+        self.template.load_full().restore(Some(&self.disk)).await
+    }
+
+    fn next(&self) -> Option<Waiting> {
+        self.waiting.lock().pop()
     }
 
     /// Makes one machine wait for the next run, where none does and there is memory for it.
