@@ -154,8 +154,8 @@ fn view(row: versions::Model, aliases: &[crate::db::entities::aliases::Model]) -
     let number = number(row.number).unwrap_or(0);
     // Before a node has looked, what was asked for may still turn out to be of another lane.
     let form = row.form.as_ref().map(|form| form.0);
-    let lane = form
-        .map(|form| lane_of(row.lane.0, row.kind.as_ref().map_or(Kind::Http, |kind| kind.0), row.limits.cpus, form));
+    let lane =
+        form.map(|form| lane_of(row.lane.0, row.kind.as_ref().map_or(Kind::Http, |kind| kind.0), &row.limits, form));
     let has = |alias: &&crate::db::entities::aliases::Model| alias.shares.iter().any(|share| share.version == number);
     api::Version {
         id: row.id.0,

@@ -46,6 +46,8 @@ pub(super) struct Tools {
     pub(super) qemu: PathBuf,
     pub(super) kernel: PathBuf,
     pub(super) agent: PathBuf,
+    /// What runs WebAssembly in a machine. Images need none.
+    pub(super) runner: Option<PathBuf>,
     pub(super) bases: PathBuf,
 }
 
@@ -62,7 +64,7 @@ impl Tools {
         Self::find_in(folder, config.vm_qemu.as_ref(), config.vm_kernel.as_ref())
     }
 
-    fn find_in(folder: &Path, qemu: Option<&PathBuf>, kernel: Option<&PathBuf>) -> Result<Self, String> {
+    pub(super) fn find_in(folder: &Path, qemu: Option<&PathBuf>, kernel: Option<&PathBuf>) -> Result<Self, String> {
         let qemu = match qemu {
             Some(named) => Some(named.clone()).filter(|path| path.is_file()),
             None => in_path(QEMU),
@@ -72,7 +74,8 @@ impl Tools {
         let agent = folder.join("guest-agent");
         needed(&kernel, "the guests' kernel")?;
         needed(&agent, "the guest agent")?;
-        Ok(Self { qemu, kernel, agent, bases: folder.join("bases") })
+        let runner = Some(folder.join("wasm-guest")).filter(|path| path.is_file());
+        Ok(Self { qemu, kernel, agent, runner, bases: folder.join("bases") })
     }
 }
 
