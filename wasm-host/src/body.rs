@@ -13,13 +13,13 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use crate::record::Record;
 
 /// The request's body, as the guest reads it.
-pub struct Incoming<B> {
+pub(crate) struct Incoming<B> {
     body: B,
     record: Arc<Record>,
 }
 
 impl<B> Incoming<B> {
-    pub fn new(body: B, record: Arc<Record>) -> Self {
+    pub(crate) fn new(body: B, record: Arc<Record>) -> Self {
         Self { body, record }
     }
 }
@@ -100,6 +100,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// A body of this run.
     pub fn new(body: WasiBody, record: Arc<Record>) -> Self {
         Self { body, record, deadline: None, ended: false }
     }

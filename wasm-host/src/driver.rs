@@ -18,11 +18,13 @@ type HeadSender = oneshot::Sender<http::Response<WasiBody>>;
 
 /// A guest that has not begun, and the place where its response's head will appear.
 pub struct Started {
+    /// The guest.
     pub guest: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The place.
     pub head: Head,
 }
 
-/// Runs what has been made ready, of whichever lane, until its head is there; none where it ended or was stopped before.
+/// Runs what has been made ready, of whichever lane, until its head is there; none where it was stopped before.
 pub async fn drive(
     started: Started,
     guests: Option<&tokio::runtime::Handle>,

@@ -9,11 +9,11 @@ use crate::limits::Limiter;
 
 /// The store's data of a component.
 pub struct ComponentGuest {
-    pub wasi: WasiCtx,
-    pub http: WasiHttpCtx,
-    pub table: ResourceTable,
-    pub egress: Box<dyn WasiHttpHooks>,
-    pub limiter: Limiter,
+    pub(crate) wasi: WasiCtx,
+    pub(crate) http: WasiHttpCtx,
+    pub(crate) table: ResourceTable,
+    pub(crate) egress: Box<dyn WasiHttpHooks>,
+    pub(crate) limiter: Limiter,
 }
 
 impl WasiView for ComponentGuest {
@@ -30,6 +30,6 @@ impl WasiHttpView for ComponentGuest {
 
 /// The store's data of a core module.
 pub struct ModuleGuest {
-    pub wasi: WasiP1Ctx,
-    pub limiter: Limiter,
+    pub(crate) wasi: WasiP1Ctx,
+    pub(crate) limiter: Limiter,
 }

@@ -9,10 +9,10 @@ use crate::record::Record;
 /// Elements of one table. Large programs (an interpreter) have some ten thousand functions.
 pub const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Core instances, tables and memories of one run.
-pub const INSTANCES_MAX: usize = 64;
+const INSTANCES_MAX: usize = 64;
 
 /// Counts the memory of one run and refuses what is above its limit.
-pub struct Limiter {
+pub(crate) struct Limiter {
     memory_max_bytes: usize,
     held_bytes: usize,
     before_growth_bytes: usize,
@@ -20,7 +20,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    pub fn new(record: Arc<Record>) -> Self {
+    pub(crate) fn new(record: Arc<Record>) -> Self {
         let memory_max_bytes = record.limits.memory.as_usize();
         Self { memory_max_bytes, held_bytes: 0, before_growth_bytes: 0, record }
     }

@@ -23,10 +23,10 @@ const PIPE_BYTES_MAX: usize = 256 << 10;
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// The request's body as stdin.
-pub struct Stdin(Arc<tokio::sync::Mutex<HostIncomingBodyStream>>);
+pub(crate) struct Stdin(Arc<tokio::sync::Mutex<HostIncomingBodyStream>>);
 
 impl Stdin {
-    pub fn new(body: WasiBody) -> Option<Self> {
+    pub(crate) fn new(body: WasiBody) -> Option<Self> {
         HostIncomingBody::new(body).take_stream().map(|stream| Self(Arc::new(tokio::sync::Mutex::new(stream))))
     }
 }
@@ -192,7 +192,7 @@ impl Pollable for Pipe {
 }
 
 /// The reading end: the response's body.
-pub struct PipeBody(pub Pipe);
+pub(crate) struct PipeBody(pub(crate) Pipe);
 
 impl http_body::Body for PipeBody {
     type Data = Bytes;

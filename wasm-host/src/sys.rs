@@ -4,8 +4,7 @@ use std::time::Duration;
 
 /// The CPU time that this thread has used.
 #[cfg(target_os = "linux")]
-#[must_use]
-pub fn thread_cpu() -> Duration {
+pub(crate) fn thread_cpu() -> Duration {
     use rustix::time::{ClockId, clock_gettime};
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
@@ -13,8 +12,7 @@ pub fn thread_cpu() -> Duration {
 
 /// Wall time, where there is no such clock.
 #[cfg(not(target_os = "linux"))]
-#[must_use]
-pub fn thread_cpu() -> Duration {
+pub(crate) fn thread_cpu() -> Duration {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     START.get_or_init(std::time::Instant::now).elapsed()
 }

@@ -14,6 +14,7 @@ use super::version::{About, Version};
 use super::versions::shape_of;
 use super::wasm;
 use crate::admission::Admission;
+use crate::run::Verdict;
 use crate::testing::{Bench, http_guest, wat_guest};
 
 /// What machines are made of here; none, loudly, where something is missing.
@@ -88,24 +89,34 @@ impl Ground {
 }
 
 /// Everything of an answer that a caller sees, and what is kept of its run.
-async fn seen(
-    bench: &Bench,
-    target: &str,
-    body: &'static [u8],
-) -> (u16, Vec<(String, String)>, Bytes, String, Vec<String>) {
-    let answered = if body.is_empty() { bench.get(target).await } else { bench.post(target, body).await };
-    let mut headers: Vec<_> = answered
-        .response
-        .headers()
-        .iter()
-        .filter(|(name, _)| *name != http::header::TRANSFER_ENCODING)
-        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
-        .collect();
-    headers.sort();
+#[derive(Debug, PartialEq)]
+struct Seen {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Result<Bytes, String>,
+    verdict: Verdict,
+    /// By their text: the two streams are apart in a machine.
+    log: Vec<String>,
+}
+
+async fn seen(bench: &Bench, target: &str, body: &'static str) -> Seen {
+    let method = if body.is_empty() { "GET" } else { "POST" };
+    let mut request = http::Request::builder().method(method).uri(target);
+    if !body.is_empty() {
+        request = request.header(http::header::CONTENT_LENGTH, body.len());
+    }
+    let answered = bench.send(request.body(fabric::full(Bytes::from_static(body))).unwrap()).await;
     let status = answered.status();
+    let headers = answered.response.headers().iter();
+    // How it travels is not the function's.
+    let headers = headers.filter(|(name, _)| *name != http::header::TRANSFER_ENCODING);
+    let mut headers: Vec<_> =
+        headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+    headers.sort();
     let (body, ended) = answered.read().await;
-    let verdict = format!("{:?}", ended.verdict);
-    (status, headers, body.unwrap_or_else(|error| Bytes::from(error.to_string())), verdict, ended.log)
+    let mut log = ended.log;
+    log.sort();
+    Seen { status, headers, body: body.map_err(|error| error.to_string()), verdict: ended.verdict, log }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,9 +148,9 @@ async fn a_handler_answers_and_fails_as_in_the_other_lane() {
         "/count",
     ];
     for target in targets {
-        assert_eq!(seen(&machine, target, b"").await, seen(&lane, target, b"").await, "{target}");
+        assert_eq!(seen(&machine, target, "").await, seen(&lane, target, "").await, "{target}");
     }
-    assert_eq!(seen(&machine, "/echo", b"some text").await, seen(&lane, "/echo", b"some text").await);
+    assert_eq!(seen(&machine, "/echo", "some text").await, seen(&lane, "/echo", "some text").await);
     let large: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0] ^ 0x5a).collect();
     let (body, ended) = machine.post("/echo", large.clone()).await.read().await;
     assert!(body.unwrap() == large, "3 MB come back as they went");
@@ -160,7 +171,7 @@ async fn commands_read_stdin_and_the_environment_and_end_as_in_the_other_lane() 
         let (machine, mut lane) = (ground.bench(&guest, limits(), &[]).await, Bench::new(&guest));
         lane.limits = limits();
         let target = "/some/path?width=320";
-        assert_eq!(seen(&machine, target, body.as_bytes()).await, seen(&lane, target, body.as_bytes()).await, "{name}");
+        assert_eq!(seen(&machine, target, body).await, seen(&lane, target, body).await, "{name}");
     }
 }
 

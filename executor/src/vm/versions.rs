@@ -182,6 +182,10 @@ impl Lane {
         let Converted { image, hosted, convert_ms } = converted;
         let disk = self.disk(&image).await?;
         let (kind, format, workload) = match hosted {
+            Some(_) if spec.kind == Some(Kind::Server) => {
+                let detail = "`kind`: a server is a program of its own; this is WebAssembly, which is called";
+                return Err(Problem::new(Code::InvalidField, detail));
+            }
             Some(Hosted { format, .. }) => {
                 let workload = wasm::workload(&image.config, format, &limits, spec.env)?;
                 (format.kind(), format.describe().to_owned(), workload)

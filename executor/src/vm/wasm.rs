@@ -60,7 +60,8 @@ pub(super) fn pack(artifact: &[u8], runner: &Path, archive: &Path) -> Result<Hos
     let host = Host::new(engine).map_err(wrong(Code::NodeFailed))?;
     // SAFETY: made just now.
     #[allow(unsafe_code, reason = "machine code of this node's own making")]
-    unsafe { host.load(format, &code) }.map_err(wrong(Code::UnknownImport))?;
+    let linked = unsafe { host.load(format, &code) };
+    linked.map_err(wrong(Code::UnknownImport))?;
 
     let runner = std::fs::read(runner).map_err(node)?;
     let mut tar = tar::Builder::new(File::create(archive).map_err(node)?);
@@ -94,7 +95,7 @@ pub(super) fn workload(
 
 /// Asks how the last run ended, and waits until it has; none where the runner does not say.
 pub(super) async fn ended(sender: &mut SendRequest<WasiBody>) -> Option<RunEnded> {
-    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    let body: WasiBody = Empty::new().map_err(|never| match never {}).boxed_unsync();
     let question = http::Request::get("/").header(ENDED, "?").header(http::header::HOST, "localhost").body(body);
     sender.ready().await.ok()?;
     let answer = sender.send_request(question.ok()?).await.ok()?;
