@@ -37,14 +37,16 @@ fn begin() -> anyhow::Result<()> {
     // Whoever connects finds a program that is ready.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, orders.port))?;
     listener.set_nonblocking(true)?;
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        loop {
-            let (connection, _) = listener.accept().await?;
-            connection.set_nodelay(true)?;
-            tokio::spawn(serve(connection, Arc::clone(&runner)));
-        }
-    })
+    runtime.block_on(listen(listener, runner))
+}
+
+async fn listen(listener: TcpListener, runner: Arc<Runner>) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        let (connection, _) = listener.accept().await?;
+        connection.set_nodelay(true)?;
+        tokio::spawn(serve(connection, Arc::clone(&runner)));
+    }
 }
 
 async fn serve(connection: tokio::net::TcpStream, runner: Arc<Runner>) {

@@ -39,12 +39,13 @@ pub(crate) struct Runner {
 
 impl Runner {
     pub(crate) fn load(orders: &Orders) -> anyhow::Result<Self> {
-        let engine = Engine::new(&code_config()).context("the engine")?;
-        let host = Host::new(engine.clone()).context("what the host offers")?;
+        let engine = Engine::new(&code_config())?;
+        let host = Host::new(engine.clone())?;
         let code = std::fs::read(&orders.code).with_context(|| orders.code.clone())?;
         // SAFETY: the image's code is what the node compiled for this machine, which holds nothing else.
         #[allow(unsafe_code, reason = "machine code of the node's own making")]
-        let program = unsafe { host.load(orders.format, &code) }.context("the function's code")?;
+        let program = unsafe { host.load(orders.format, &code) };
+        let program = program.map_err(|error| anyhow::Error::from(error).context("the function's code"))?;
         let around = Surroundings { env: std::env::vars().collect(), ..Surroundings::default() };
         let ticker = Ticker::new(engine)?;
         Ok(Self { host, program, around, limits: orders.limits, ticker, last: Mutex::default() })
