@@ -107,7 +107,6 @@ fn whole(bytes: Vec<u8>) -> Body {
 }
 
 /// Hands a line on. What the platform says of the run, the node says itself.
-#[allow(clippy::needless_pass_by_value, reason = "a sink is given lines")]
 fn write(line: Line) {
     // What was cut for its length goes on in the next line, which the node cuts at the same place.
     let end = if line.text.len() < LINE_BYTES_MAX { "\n" } else { "" };

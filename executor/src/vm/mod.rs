@@ -22,6 +22,6 @@ mod wasm;
 
 pub(crate) use self::door::Door;
 pub(crate) use self::start::start;
-pub use self::tools::{fetch, missing, missing_in};
+pub use self::tools::{fetch, missing, missing_in, runs_wasm};
 #[cfg(test)]
 pub(crate) use self::version::Version;

@@ -9,6 +9,7 @@ use protocol::Base;
 use super::convert::base_id;
 use crate::config::Config;
 
+const RUNNER: &str = "wasm-guest";
 const QEMU: &str = "qemu-system-x86_64";
 
 /// Why a node with these settings has no VM lane, as far as its files say; none where they are there.
@@ -21,6 +22,12 @@ pub fn missing(config: &Config) -> Option<String> {
 #[must_use]
 pub fn missing_in(folder: &Path) -> Option<String> {
     Tools::find_in(folder, None, None).err()
+}
+
+/// Whether machines made of these parts run WebAssembly beside images.
+#[must_use]
+pub fn runs_wasm(folder: &Path) -> bool {
+    folder.join(RUNNER).is_file()
 }
 
 /// Fetches the guests' kernel and makes bases, where they are not in the folder yet. Takes minutes the first time;
@@ -74,7 +81,7 @@ impl Tools {
         let agent = folder.join("guest-agent");
         needed(&kernel, "the guests' kernel")?;
         needed(&agent, "the guest agent")?;
-        let runner = Some(folder.join("wasm-guest")).filter(|path| path.is_file());
+        let runner = Some(folder.join(RUNNER)).filter(|path| path.is_file());
         Ok(Self { qemu, kernel, agent, runner, bases: folder.join("bases") })
     }
 }
