@@ -10,6 +10,7 @@ mod agent;
 mod artifacts;
 pub mod compile;
 mod config;
+mod egress;
 mod error;
 mod journal;
 mod keys;

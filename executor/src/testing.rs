@@ -13,10 +13,11 @@ use protocol::{ByteSize, Limits, Millis, RunId};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::egress::EgressRules;
 use crate::run::log::{self, TicketedLine};
 use crate::run::{self, Record, Verdict};
 use crate::vm;
-use crate::wasm::egress::{ByRules, EgressRules};
+use crate::wasm::egress::ByRules;
 use crate::wasm::engine::{PoolConfig, compiling_engine};
 use crate::wasm::inspect::inspect;
 use crate::wasm::{Format, Lane, Program, Surroundings};

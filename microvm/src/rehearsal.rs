@@ -7,6 +7,7 @@ use guest_agent::wire::{Contract, REHEARSAL, ToGuest, ToHost};
 use qapi::qmp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::egress::Egress;
 use crate::error::Error;
 use crate::life::Step;
 use crate::link::GuestStream;
@@ -58,6 +59,7 @@ fn program(contract: Contract) -> Workload {
         pids_max: 0,
         files_max: 64,
         overlay_bytes: 0,
+        egress: Egress::None,
     }
 }
 

@@ -293,10 +293,26 @@ api_types! {
         pub latest: Option<u32>,
         /// The aliases.
         pub aliases: Vec<Alias>,
+        /// The version that most calls without a reference go to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub live: Option<LiveVersion>,
         /// When it was made.
         pub created: Timestamp,
         /// When it last changed.
         pub updated: Timestamp,
+    }
+
+    /// What the alias `live` leads to, by its largest share.
+    #[derive(Copy, Eq)]
+    pub struct LiveVersion {
+        /// Its number.
+        pub number: u32,
+        /// The lane that its runs take.
+        pub lane: Lane,
+        /// Why that lane.
+        pub lane_reason: LaneReason,
+        /// What one run may use.
+        pub limits: Limits,
     }
 
     /// A movable name for a version.
@@ -442,6 +458,12 @@ api_types! {
         pub node: Option<NodeId>,
         /// The lane.
         pub lane: Lane,
+        /// Why that lane; none where its version was deleted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub lane_reason: Option<LaneReason>,
+        /// What it was allowed to use: CPUs, memory, time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub limits: Option<Limits>,
         /// How it ended.
         pub outcome: Outcome,
         /// The answer's status.

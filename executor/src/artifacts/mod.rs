@@ -23,7 +23,8 @@ use self::cache::{Compiled, DiskCache};
 pub(crate) use self::shelf::Shelf;
 use crate::compile::Compiler;
 use crate::config::Config;
-use crate::wasm::egress::{ByRules, EgressRules};
+use crate::egress::EgressRules;
+use crate::wasm::egress::ByRules;
 use crate::wasm::{Format, Lane, Program, Surroundings};
 
 /// Descriptions that are remembered.

@@ -7,8 +7,8 @@ mod streaming;
 
 use protocol::Problem;
 
+use crate::egress::EgressRules;
 use crate::testing::{Bench, http_guest};
-use crate::wasm::egress::EgressRules;
 
 fn guest() -> Bench {
     Bench::new(&http_guest())

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use wasm_host::Pipe;
 use wasmtime_wasi_http::WasiBody;
 
+use super::egress;
 use super::start::apart;
 use super::verdict;
 use super::version::Version;
@@ -61,7 +62,9 @@ async fn begin(version: &Version, head: &http::request::Parts, record: &Record) 
     let machine = version.machine().await?;
     let mut workload = version.workload.clone();
     workload.env.extend(cgi::environment(head).into_iter().map(|(name, value)| format!("{name}={value}")));
-    machine.start(workload, left(record)).await
+    let mut run = machine.start(workload, left(record)).await?;
+    egress::open(&mut run, &version.about.egress);
+    Ok(run)
 }
 
 /// Until the run's deadline.

@@ -10,6 +10,7 @@ mod cache;
 mod command;
 pub(crate) mod convert;
 mod door;
+mod egress;
 mod server;
 mod start;
 #[cfg(test)]

@@ -26,6 +26,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use super::egress;
 use super::start::apart;
 use super::verdict;
 use super::version::Version;
@@ -156,6 +157,7 @@ impl Server {
         let failed = |error: microvm::Error| Box::new(Verdict::node_failed(error.to_string()));
         let machine = version.machine().await.map_err(failed)?;
         let mut run = machine.start(version.workload.clone(), LIFE_MAX).await.map_err(failed)?;
+        egress::open(&mut run, &version.about.egress);
         let log = Arc::new(Mutex::new(Some(record.log.clone())));
         pump(run.stdout.take(), LogStream::Stdout, &log);
         pump(Some(run.stderr.take_out()), LogStream::Stderr, &log);

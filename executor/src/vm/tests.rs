@@ -81,6 +81,7 @@ impl Ground {
             format: format.describe().to_owned(),
             size: image.rootfs.size,
             convert_ms: 0,
+            egress: Arc::default(),
         };
         let admission = Admission::new(8, ByteSize::mib(4096));
         let version = Version::new(about, workload, ByteSize::mib(160), template, disk, admission);
@@ -124,7 +125,7 @@ async fn a_handler_answers_and_fails_as_in_the_other_lane() {
     let Some(ground) = Ground::open().await else { return };
     let (guest, env) = (http_guest(), [("COLOUR", "green")]);
     let machine = ground.bench(&guest, limits(), &env).await;
-    let mut lane = Bench::new(&guest).with_surroundings(&env, crate::wasm::egress::EgressRules::default());
+    let mut lane = Bench::new(&guest).with_surroundings(&env, crate::egress::EgressRules::default());
     lane.limits = limits();
     let targets = [
         "/count",

@@ -15,6 +15,7 @@ use protocol::{ByteSize, Digest, Kind};
 
 use super::server::Idle;
 use crate::admission::{Admission, Held};
+use crate::egress::EgressRules;
 
 /// Unused, a machine waits so long.
 pub(super) const WAITS_MAX: Duration = Duration::from_secs(60);
@@ -29,6 +30,7 @@ pub(super) struct About {
     pub(super) format: String,
     pub(super) size: ByteSize,
     pub(super) convert_ms: u64,
+    pub(super) egress: Arc<EgressRules>,
 }
 
 /// See the module.

@@ -24,6 +24,7 @@ use crate::admission::Admission;
 use crate::artifacts::{Flight, Shelf, blocking, fetch, fly};
 use crate::compile::Compiler;
 use crate::config::Config;
+use crate::egress::EgressRules;
 
 /// Versions that are remembered.
 const VERSIONS_MAX: u64 = 256;
@@ -149,7 +150,7 @@ impl Lane {
         }
         let (lane, signed, ticket) = (Arc::clone(self), signed.clone(), ticket.clone());
         let bring = async move {
-            let version = Arc::new(lane.bring(&ticket, &signed).await?);
+            let version = Arc::new(Box::pin(lane.bring(&ticket, &signed)).await?);
             lane.versions.put(id, Arc::clone(&version), 1);
             Ok(version)
         };
@@ -181,6 +182,9 @@ impl Lane {
         let (converted, template) = futures::future::try_join(self.image(&spec, signed), template).await?;
         let Converted { image, hosted, convert_ms } = converted;
         let disk = self.disk(&image).await?;
+        // A runner has no way out yet: what a guest of its asks for is refused there.
+        let hosts = if hosted.is_some() { &[] } else { spec.egress.as_slice() };
+        let egress = Arc::new(EgressRules::parse(hosts));
         let (kind, format, workload) = match hosted {
             Some(_) if spec.kind == Some(Kind::Server) => {
                 let detail = "`kind`: a server is a program of its own; this is WebAssembly, which is called";
@@ -192,11 +196,11 @@ impl Lane {
             }
             None => {
                 let kind = kind_of(&spec, &image);
-                (kind, describe(&image), start::workload(&image.config, kind, &limits, spec.env))
+                (kind, describe(&image), start::workload(&image.config, kind, &limits, spec.env, &egress))
             }
         };
         let (artifact, size) = (spec.artifact, image.rootfs.size);
-        let about = About { artifact, kind, hosted: hosted.is_some(), format, size, convert_ms };
+        let about = About { artifact, kind, hosted: hosted.is_some(), format, size, convert_ms, egress };
         let memory = limits.memory_in(LaneName::Vm);
         Ok(Version::new(about, workload, memory, template, disk, Arc::clone(&self.admission)))
     }

@@ -18,6 +18,7 @@ use wasm_host::{Format, Host};
 use wasmtime_wasi_http::WasiBody;
 
 use super::start::{self, PORT};
+use crate::egress::EgressRules;
 use crate::wasm::engine::machines_engine;
 use crate::wasm::inspect::inspect;
 
@@ -89,7 +90,7 @@ pub(super) fn workload(
         env: env.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
         // The instance's own memory is bounded by its host.
         memory_bytes: Some(limits.memory.0.saturating_add(RUNNER_MEMORY_BYTES)),
-        ..start::workload(image, Kind::Server, limits, BTreeMap::new())
+        ..start::workload(image, Kind::Server, limits, BTreeMap::new(), &EgressRules::default())
     })
 }
 

@@ -1,6 +1,7 @@
 //! See the program's root.
 
 mod boot;
+mod egress;
 mod group;
 mod port;
 mod rehearsal;

@@ -11,12 +11,13 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use guest_agent::wire::{
-    Contract, DATA_BYTES_MAX, End, FIRST_STREAM, Mount, Piece, STDERR, STDIO, STDOUT, STREAMS_MAX, Start, ToGuest,
-    ToHost, Usage,
+    Contract, DATA_BYTES_MAX, End, FIRST_EGRESS_STREAM, FIRST_STREAM, Mount, Piece, STDERR, STDIO, STDOUT, STREAMS_MAX,
+    Start, ToGuest, ToHost, Usage,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus};
 
+use super::egress::Egress;
 use super::group::Group;
 use super::port::Port;
 use super::restore::{self, Random};
@@ -59,6 +60,8 @@ pub(super) struct Relay {
     streams: Vec<Stream>,
     /// The connection that found the server listening, for the first stream.
     spare: Option<OwnedFd>,
+    /// Where the host is the workload's proxy.
+    egress: Option<Egress>,
     buffer: Box<[u8]>,
 }
 
@@ -72,6 +75,7 @@ impl Relay {
             afterwards: None,
             streams: Vec::with_capacity(8),
             spare: None,
+            egress: None,
             buffer: vec![0; DATA_BYTES_MAX].into_boxed_slice(),
         }
     }
@@ -85,6 +89,9 @@ impl Relay {
             while let Some(frame) = self.port.next()? {
                 self.take(frame);
             }
+            if let Some(egress) = &mut self.egress {
+                egress.accept(&mut self.streams, &mut self.port);
+            }
             self.advance_streams();
             self.look_for_ends();
         }
@@ -97,6 +104,9 @@ impl Relay {
         let room = self.port.has_room();
         for interest in self.streams.iter().flat_map(|stream| stream.interests(room)) {
             fds.push(PollFd::new(interest.fd, interest.flags));
+        }
+        if let Some(listener) = self.egress.as_ref().and_then(|egress| egress.interest(&self.streams, &self.port)) {
+            fds.push(PollFd::new(listener, PollFlags::IN));
         }
         let timeout = match &self.state {
             State::Running(running) => {
@@ -115,6 +125,10 @@ impl Relay {
     fn take(&mut self, frame: ToGuest) {
         match frame {
             ToGuest::Mount(mount) => self.mount(&mount),
+            ToGuest::Egress(port) => match Egress::listen(port) {
+                Ok(egress) => self.egress = Some(egress),
+                Err(error) => self.end(End::AgentFailed(format!("the way out: {error}"))),
+            },
             ToGuest::Start(start) => match std::mem::replace(&mut self.state, State::Over) {
                 State::Mounted(workload) => self.start(workload, *start),
                 other => self.state = other,
@@ -199,7 +213,9 @@ impl Relay {
         };
         let taken = self.streams.iter().any(|stream| stream.id == id);
         let stream = match self.spare.take() {
-            _ if id < FIRST_STREAM || taken || self.streams.len() >= STREAMS_MAX => None,
+            _ if !(FIRST_STREAM..FIRST_EGRESS_STREAM).contains(&id) || taken || self.streams.len() >= STREAMS_MAX => {
+                None
+            }
             Some(socket) => Some(Stream::connected(id, socket)),
             None => Stream::connect(id, port).ok(),
         };
@@ -213,7 +229,7 @@ impl Relay {
         let (port, buffer) = (&mut self.port, &mut self.buffer);
         self.streams.retain_mut(|stream| {
             let broken = stream.advance(port, buffer).is_err();
-            if broken {
+            if broken || stream.is_cut() {
                 port.send(&ToHost::Stream(stream.id, Piece::Reset));
             }
             !broken && !stream.is_over()
@@ -293,6 +309,7 @@ impl Relay {
         self.state = self.afterwards.take().unwrap_or(State::Over);
         self.streams.clear();
         self.spare = None;
+        self.egress = None;
         self.port.send(&ToHost::Ended(end, usage));
     }
 }

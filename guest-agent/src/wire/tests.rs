@@ -74,6 +74,7 @@ fn frames_to_the_guest_have_these_bytes() {
         (ToGuest::Stream(1, Piece::Data { bytes: b"hi".to_vec(), fin: true }), "0200000008010000010000006869"),
         (ToGuest::Stream(1, Piece::Credit(256)), "04000000090000000100000000010000"),
         (ToGuest::Stream(1, Piece::Reset), "000000000a00000001000000"),
+        (ToGuest::Egress(3128), "020000001000000000000000380c"),
         (ToGuest::Measure, "000000000b00000000000000"),
         (ToGuest::Stop, "000000000d00000000000000"),
     ];
@@ -97,6 +98,7 @@ fn frames_to_the_host_have_these_bytes() {
         (ToHost::Mounted, "000000000300000000000000".to_owned()),
         (ToHost::Started, "000000000500000000000000".to_owned()),
         (ToHost::Listening, "000000000600000000000000".to_owned()),
+        (ToHost::Open(1 << 31), "000000000700000000000080".to_owned()),
         (ToHost::Measured(USAGE), ended("1c0000000c00000000000000")),
         (ToHost::Ended(End::Exited(-1), USAGE), ended("250000000e0000000000000000ffffffff00000000")),
         (
