@@ -172,6 +172,7 @@ impl Machines {
             pids_max: 64,
             files_max: 1024,
             overlay_bytes: OVERLAY_BYTES,
+            egress: microvm::Egress::None,
         }
     }
 }

@@ -26,6 +26,8 @@ pub(super) const WAITS_MAX: Duration = Duration::from_secs(60);
 pub(super) struct About {
     pub(super) artifact: Digest,
     pub(super) kind: Kind,
+    /// It is WebAssembly: a runner serves it, and says how each run ended.
+    pub(super) hosted: bool,
     /// For people.
     pub(super) format: String,
     pub(super) size: ByteSize,
@@ -64,11 +66,6 @@ impl Version {
     ) -> Self {
         let (template, waiting, idle) = (ArcSwap::new(template), Mutex::default(), Mutex::default());
         Self { about, workload, memory, template, disk, admission, waiting, idle }
-    }
-
-    /// How it is spoken to.
-    pub(crate) fn kind(&self) -> Kind {
-        self.about.kind
     }
 
     /// A machine for one run.

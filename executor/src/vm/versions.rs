@@ -19,6 +19,7 @@ use super::convert::{Conversion, Converted, describe};
 use super::start;
 use super::tools::Tools;
 use super::version::{About, Version, WAITS_MAX};
+use super::wasm::{self, Hosted};
 use crate::admission::Admission;
 use crate::artifacts::{Flight, Shelf, blocking, fetch, fly};
 use crate::compile::Compiler;
@@ -47,10 +48,17 @@ struct BaseDrive {
     disk: Disk,
 }
 
+/// What runs WebAssembly in a machine.
+struct Runner {
+    path: std::path::PathBuf,
+    digest: Digest,
+}
+
 /// The lane.
 pub(crate) struct Lane {
     host: Host,
     bases: std::path::PathBuf,
+    runner: Option<Runner>,
     fabric: Fabric,
     compiler: Compiler,
     admission: Arc<Admission>,
@@ -81,6 +89,18 @@ impl Lane {
         };
         let host = Host::open(machines).await.map_err(|error| error.to_string())?;
         let images = ImageCache::open(&config.data.join("images"), config.images).map_err(|error| error.to_string())?;
+        let runner = match &tools.runner {
+            Some(path) => {
+                let bytes = tokio::fs::read(path).await.map_err(|error| format!("{}: {error}", path.display()))?;
+                Some(Runner { path: path.clone(), digest: Digest::of(&bytes) })
+            }
+            None => {
+                tracing::warn!(
+                    "the VM lane runs images alone: it has no `wasm-guest`, which `cargo xtask setup` builds"
+                );
+                None
+            }
+        };
         let limits = host.limits();
         tracing::info!(
             accelerator = host.accelerator().as_str(),
@@ -93,6 +113,7 @@ impl Lane {
         let lane = Arc::new(Self {
             host,
             bases: tools.bases,
+            runner,
             fabric,
             compiler,
             admission,
@@ -132,7 +153,7 @@ impl Lane {
             format: version.about.format.clone(),
             compile_ms: version.about.convert_ms,
             code_size: version.about.size,
-            form: ArtifactForm::Image,
+            form: if version.about.hosted { ArtifactForm::Wasm } else { ArtifactForm::Image },
         })
     }
 
@@ -194,13 +215,27 @@ impl Lane {
         let limits = ticket.limits;
         let template = self.template(shape_of(&limits), None);
         let (converted, template) = futures::future::try_join(self.image(&spec, signed), template).await?;
-        let Converted { image, convert_ms } = converted;
+        let Converted { image, hosted, convert_ms } = converted;
         let (disk, base) = self.disk(&image).await?;
-        let kind = kind_of(&spec, &image);
-        let egress = Arc::new(EgressRules::parse(&spec.egress));
-        let workload = start::workload(&image.config, kind, &limits, spec.env, &egress);
-        let (format, size) = (describe(&image), image.rootfs.size);
-        let about = About { artifact: spec.artifact, kind, format, size, convert_ms, egress };
+        // A runner has no way out yet: what a guest of its asks for is refused there.
+        let hosts = if hosted.is_some() { &[] } else { spec.egress.as_slice() };
+        let egress = Arc::new(EgressRules::parse(hosts));
+        let (kind, format, workload) = match hosted {
+            Some(_) if spec.kind == Some(Kind::Server) => {
+                let detail = "`kind`: a server is a program of its own; this is WebAssembly, which is called";
+                return Err(Problem::new(Code::InvalidField, detail));
+            }
+            Some(Hosted { format, .. }) => {
+                let workload = wasm::workload(&image.config, format, &limits, spec.env)?;
+                (format.kind(), format.describe().to_owned(), workload)
+            }
+            None => {
+                let kind = kind_of(&spec, &image);
+                (kind, describe(&image), start::workload(&image.config, kind, &limits, spec.env, &egress))
+            }
+        };
+        let (artifact, size) = (spec.artifact, image.rootfs.size);
+        let about = About { artifact, kind, hosted: hosted.is_some(), format, size, convert_ms, egress };
         let memory = limits.memory_in(LaneName::Vm);
         Ok((Version::new(about, workload, memory, template, disk, Arc::clone(&self.admission)), base))
     }
@@ -209,7 +244,7 @@ impl Lane {
     async fn image(self: &Arc<Self>, spec: &VersionSpec, signed: &SignedTicket) -> Result<Converted, Problem> {
         let key = self.key(spec);
         let lane = Arc::clone(self);
-        if let Some(found) = blocking(move || lane.images.get(key)).await? {
+        if let Some(found) = blocking(move || lane.images.get(key).filter(|image| lane.is_current(image))).await? {
             return Ok(found);
         }
         let busy = |_| Problem::from(Code::Draining);
@@ -222,6 +257,7 @@ impl Lane {
                 artifact: artifact.clone(),
                 base: spec.base,
                 command: spec.command.clone(),
+                runner: self.runner.as_ref().map(|runner| runner.path.clone()),
                 bases: self.bases.clone(),
                 folder: folder.to_owned(),
             };
@@ -238,6 +274,12 @@ impl Lane {
         })
         .await?;
         Ok(converted)
+    }
+
+    /// Code is for the runner that it was packed with.
+    fn is_current(&self, converted: &Converted) -> bool {
+        let runner = self.runner.as_ref().map(|runner| runner.digest);
+        converted.hosted.is_none_or(|hosted| Some(hosted.runner) == runner)
     }
 
     /// What an image is made from. A base that was made anew makes another image.
@@ -294,7 +336,7 @@ impl Lane {
 }
 
 /// The machine that holds a function with these limits.
-fn shape_of(limits: &Limits) -> Shape {
+pub(super) fn shape_of(limits: &Limits) -> Shape {
     let mib = limits.memory_in(LaneName::Vm).0 >> 20;
     Shape { memory_mib: u32::try_from(mib).unwrap_or(u32::MAX), cpus: limits.cpus }
 }

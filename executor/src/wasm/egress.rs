@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
+use wasm_host::Sent as Outgoing;
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -14,10 +15,17 @@ use crate::egress::{self, EgressRules, PHASE_MAX, Refused};
 /// One write of a body takes at most this much.
 const CHUNK_BYTES_MAX: usize = 64 << 10;
 
-type Outgoing = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+/// The rules of a version, as a host takes them.
+pub(crate) struct ByRules(pub(crate) Arc<EgressRules>);
+
+impl wasm_host::Egress for ByRules {
+    fn hooks(&self) -> Box<dyn WasiHttpHooks> {
+        Box::new(Egress(Arc::clone(&self.0)))
+    }
+}
 
 /// The hooks of one instance.
-pub(crate) struct Egress(pub(crate) Arc<EgressRules>);
+struct Egress(Arc<EgressRules>);
 
 impl WasiHttpHooks for Egress {
     fn send_request(

@@ -13,3 +13,4 @@ mod metering;
 mod privacy;
 mod run_path;
 mod vm;
+mod vm_wasm;

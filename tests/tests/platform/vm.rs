@@ -32,7 +32,7 @@ fn number(value: &serde_json::Value) -> f64 {
 }
 
 /// Waits until the local node knows whether it has the VM lane; says loudly that nothing was tested where not.
-fn has_vm_lane(user: &Cli) -> bool {
+pub(crate) fn has_vm_lane(user: &Cli) -> bool {
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         let node = user.json("nodes list")["items"][0].clone();
@@ -61,7 +61,7 @@ fn program(user: &Cli, name: &str, source: &str) {
 }
 
 /// The settled record of a function's run of this path.
-fn settled(user: &Cli, function: &str, path: &str) -> serde_json::Value {
+pub(crate) fn settled(user: &Cli, function: &str, path: &str) -> serde_json::Value {
     let mut shown = serde_json::Value::Null;
     wait_until("the run is settled", Duration::from_secs(20), || {
         let runs = user.json(&format!("invocations list {function}"))["items"].clone();

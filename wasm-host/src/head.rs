@@ -7,8 +7,8 @@ use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use wasmtime_wasi_http::WasiBody;
 
-use super::cgi;
-use crate::wasm::stdio::{Pipe, PipeBody};
+use crate::cgi;
+use crate::stdio::{Pipe, PipeBody};
 
 /// A command's head is held back until it has ended or has written this much, so that its exit status can still
 /// decide the answer's status...
@@ -17,7 +17,7 @@ const HELD_BYTES_MAX: usize = 64 << 10;
 const HELD_MAX: Duration = Duration::from_millis(100);
 
 /// Where the head appears.
-pub(crate) enum Head {
+pub enum Head {
     /// The handler sets it.
     Http(Arc<Mutex<Option<http::Response<WasiBody>>>>),
     /// It is made from the first output.
@@ -26,7 +26,7 @@ pub(crate) enum Head {
 
 impl Head {
     /// The head, where it is there while the guest still runs.
-    pub(crate) fn take_early(&mut self) -> Option<http::Response<WasiBody>> {
+    pub fn take_early(&mut self) -> Option<http::Response<WasiBody>> {
         match self {
             Self::Http(slot) => slot.lock().take(),
             Self::Command(pipe) => {
@@ -38,7 +38,7 @@ impl Head {
     }
 
     /// The head, now that the guest has ended.
-    pub(crate) fn take_ended(&mut self) -> Option<http::Response<WasiBody>> {
+    pub fn take_ended(&mut self) -> Option<http::Response<WasiBody>> {
         match self {
             Self::Http(slot) => slot.lock().take(),
             Self::Command(pipe) => pipe.take().map(respond),
@@ -46,7 +46,7 @@ impl Head {
     }
 
     /// When to look again, although the guest has not moved.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    pub fn due(&self) -> Option<Instant> {
         match self {
             Self::Http(_) => None,
             Self::Command(pipe) => pipe.as_ref()?.waiting().1.map(|since| since + HELD_MAX),

@@ -5,27 +5,29 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use fabric::BodyError;
 use http_body::{Frame, SizeHint};
 use protocol::Code;
 use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::record::Record;
+use crate::record::Record;
 
 /// The request's body, as the guest reads it.
-pub(crate) struct Incoming {
-    body: fabric::Body,
+pub(crate) struct Incoming<B> {
+    body: B,
     record: Arc<Record>,
 }
 
-impl Incoming {
-    pub(crate) fn new(body: fabric::Body, record: Arc<Record>) -> Self {
+impl<B> Incoming<B> {
+    pub(crate) fn new(body: B, record: Arc<Record>) -> Self {
         Self { body, record }
     }
 }
 
-impl http_body::Body for Incoming {
+impl<B> http_body::Body for Incoming<B>
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
+{
     type Data = Bytes;
     type Error = Error;
 
@@ -58,8 +60,39 @@ impl http_body::Body for Incoming {
     }
 }
 
-/// The answer's body, as the fabric reads it. It ends in an error where the guest did not end well.
-pub(crate) struct Outgoing {
+/// Why an answer's body broke off.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// The run failed: its verdict.
+    #[error("{0}")]
+    Failed(String),
+    /// Nobody knows.
+    #[error("the run was lost")]
+    Lost,
+}
+
+/// A function's head as it may leave the host: final, without headers of ours; none where the run has failed.
+pub fn presentable(head: Option<http::Response<WasiBody>>, record: &Record) -> Option<http::Response<WasiBody>> {
+    let mut response = head.filter(|_| !record.has_failed())?;
+    if response.status().as_u16() < 200 {
+        record.fail(Code::InvalidResponse, format!("{} is no final status", response.status()));
+        return None;
+    }
+    remove_ours(response.headers_mut());
+    Some(response)
+}
+
+/// A function neither sees nor sets headers of ours.
+pub(crate) fn remove_ours(headers: &mut http::HeaderMap) {
+    let ours = |name: &&http::HeaderName| name.as_str().starts_with(protocol::headers::PREFIX);
+    let ours: Vec<_> = headers.keys().filter(ours).cloned().collect();
+    for name in ours {
+        headers.remove(name);
+    }
+}
+
+/// The answer's body, as the caller's side reads it. It ends in an error where the guest did not end well.
+pub struct Outgoing {
     body: WasiBody,
     record: Arc<Record>,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -67,22 +100,24 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(crate) fn new(body: WasiBody, record: Arc<Record>) -> Self {
+    /// A body of this run.
+    pub fn new(body: WasiBody, record: Arc<Record>) -> Self {
         Self { body, record, deadline: None, ended: false }
     }
 
-    pub(super) fn record(&self) -> &Record {
+    /// Whose body it is.
+    pub fn record(&self) -> &Record {
         &self.record
     }
 
-    fn broken(&mut self) -> BodyError {
+    fn broken(&mut self) -> Broken {
         self.ended = true;
         match self.record.verdict() {
             Some(verdict) => match verdict.code {
-                Some(code) => BodyError::Aborted(format!("{code}: {}", verdict.detail)),
-                None => BodyError::Aborted(verdict.detail),
+                Some(code) => Broken::Failed(format!("{code}: {}", verdict.detail)),
+                None => Broken::Failed(verdict.detail),
             },
-            None => BodyError::Lost,
+            None => Broken::Lost,
         }
     }
 
@@ -95,9 +130,9 @@ impl Outgoing {
 
 impl http_body::Body for Outgoing {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if self.ended {
             return Poll::Ready(None);
         }

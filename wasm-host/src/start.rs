@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::Code;
 use protocol::node::LogStream;
@@ -14,27 +15,38 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpView as _};
 
-use super::egress::Egress;
-use super::guest::{ComponentGuest, ModuleGuest};
-use super::limits::Limiter;
-use super::program::{Lane, Program};
-use super::stdio::{EndOnDrop, Pipe, Stdin};
-use crate::egress::EgressRules;
-use crate::run::{Head, Incoming, Record, Started, Verdict, cgi};
+use crate::body::{Incoming, remove_ours};
+use crate::cgi;
+use crate::driver::Started;
+use crate::egress::{Egress, NoWay};
+use crate::guest::{ComponentGuest, ModuleGuest};
+use crate::head::Head;
+use crate::host::{Host, Program};
+use crate::limits::Limiter;
+use crate::record::Record;
+use crate::stdio::{EndOnDrop, Pipe, Stdin};
+use crate::verdict::Verdict;
 
 /// One hostcall may copy at least and at most this much out of a guest.
 const HOSTCALL_BYTES: (usize, usize) = (4 << 20, 64 << 20);
 
 /// What a version gives to each of its runs.
-#[derive(Debug, Default)]
-pub(crate) struct Surroundings {
-    pub(crate) env: Vec<(String, String)>,
-    pub(crate) egress: Arc<EgressRules>,
+pub struct Surroundings {
+    /// Environment variables.
+    pub env: Vec<(String, String)>,
+    /// The way out.
+    pub egress: Arc<dyn Egress>,
 }
 
-impl Lane {
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { env: Vec::new(), egress: Arc::new(NoWay) }
+    }
+}
+
+impl Host {
     /// Makes a run ready.
-    pub(crate) fn start(
+    pub fn start(
         &self,
         program: &Program,
         around: &Surroundings,
@@ -104,7 +116,7 @@ fn component(wasi: WasiCtx, around: &Surroundings, record: &Arc<Record>) -> Comp
         wasi,
         http: WasiHttpCtx::new(),
         table: ResourceTable::new(),
-        egress: Egress(Arc::clone(&around.egress)),
+        egress: around.egress.hooks(),
         limiter: Limiter::new(Arc::clone(record)),
     }
 }
@@ -194,14 +206,13 @@ async fn run_module(
 }
 
 /// A request as a guest sees it: none of our headers, a host in any case, its body counted and bounded.
-pub(crate) fn guest_request(request: http::Request<fabric::Body>, record: &Arc<Record>) -> http::Request<WasiBody> {
+pub fn guest_request<B>(request: http::Request<B>, record: &Arc<Record>) -> http::Request<WasiBody>
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Send + Unpin + 'static,
+{
     use http_body_util::BodyExt as _;
     let (mut head, body) = request.into_parts();
-    let ours: Vec<_> =
-        head.headers.keys().filter(|name| name.as_str().starts_with(protocol::headers::PREFIX)).cloned().collect();
-    for name in ours {
-        head.headers.remove(name);
-    }
+    remove_ours(&mut head.headers);
     if head.uri.authority().is_none() && !head.headers.contains_key(http::header::HOST) {
         head.headers.insert(http::header::HOST, http::HeaderValue::from_static("localhost"));
     }

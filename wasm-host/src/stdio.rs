@@ -81,29 +81,29 @@ struct PipeState {
 
 /// A command's stdout, between the guest that writes and the response's body.
 #[derive(Clone, Default)]
-pub(crate) struct Pipe(Arc<Mutex<PipeState>>);
+pub struct Pipe(Arc<Mutex<PipeState>>);
 
 impl Pipe {
     /// How much waits to be read, and since when something has been written.
-    pub(crate) fn waiting(&self) -> (usize, Option<Instant>) {
+    pub fn waiting(&self) -> (usize, Option<Instant>) {
         let state = self.0.lock();
         (state.buffered_bytes, state.first_write)
     }
 
     /// The first bytes, for a guess at the media type.
-    pub(crate) fn peek(&self) -> Bytes {
+    pub fn peek(&self) -> Bytes {
         self.0.lock().chunks.front().cloned().unwrap_or_default()
     }
 
     /// Writes, once there is room; false where nobody reads any more.
-    pub(crate) async fn put(&self, bytes: Bytes) -> bool {
+    pub async fn put(&self, bytes: Bytes) -> bool {
         let mut pipe = self.clone();
         pipe.ready().await;
         OutputStream::write(&mut pipe, bytes).is_ok()
     }
 
     /// Ends the stream when it is dropped: nothing more will be written.
-    pub(crate) fn end_on_drop(&self) -> EndOnDrop {
+    pub fn end_on_drop(&self) -> EndOnDrop {
         EndOnDrop(self.clone())
     }
 
@@ -117,7 +117,7 @@ impl Pipe {
 }
 
 /// See [`Pipe::end_on_drop`].
-pub(crate) struct EndOnDrop(Pipe);
+pub struct EndOnDrop(Pipe);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {

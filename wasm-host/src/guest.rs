@@ -3,17 +3,16 @@
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
-use super::egress::Egress;
-use super::limits::Limiter;
+use crate::limits::Limiter;
 
 /// The store's data of a component.
-pub(crate) struct ComponentGuest {
+pub struct ComponentGuest {
     pub(crate) wasi: WasiCtx,
     pub(crate) http: WasiHttpCtx,
     pub(crate) table: ResourceTable,
-    pub(crate) egress: Egress,
+    pub(crate) egress: Box<dyn WasiHttpHooks>,
     pub(crate) limiter: Limiter,
 }
 
@@ -25,12 +24,12 @@ impl WasiView for ComponentGuest {
 
 impl WasiHttpView for ComponentGuest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.egress, table: &mut self.table, ctx: &mut self.http }
+        WasiHttpCtxView { hooks: &mut *self.egress, table: &mut self.table, ctx: &mut self.http }
     }
 }
 
 /// The store's data of a core module.
-pub(crate) struct ModuleGuest {
+pub struct ModuleGuest {
     pub(crate) wasi: WasiP1Ctx,
     pub(crate) limiter: Limiter,
 }

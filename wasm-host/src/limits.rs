@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use wasmtime::ResourceLimiter;
 
-use crate::run::Record;
+use crate::record::Record;
 
 /// Elements of one table. Large programs (an interpreter) have some ten thousand functions.
-pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
+pub const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Core instances, tables and memories of one run.
-pub(crate) const INSTANCES_MAX: usize = 64;
+const INSTANCES_MAX: usize = 64;
 
 /// Counts the memory of one run and refuses what is above its limit.
 pub(crate) struct Limiter {

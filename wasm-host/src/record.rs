@@ -9,22 +9,22 @@ use protocol::receipt::{Outcome, Usage};
 use protocol::{ByteSize, Code, Limits};
 use tokio_util::sync::CancellationToken;
 
-use super::log::RunLogBook;
-use super::verdict::Verdict;
+use crate::log::RunLogBook;
+use crate::verdict::Verdict;
 
 /// What becomes of a run once nobody works on it any more.
-pub(crate) type Settle = Box<dyn FnOnce(Verdict, Usage) + Send + Sync>;
+pub type Settle = Box<dyn FnOnce(Verdict, Usage) + Send + Sync>;
 
 /// One run.
-pub(crate) struct Record {
+pub struct Record {
     /// What it may use.
-    pub(crate) limits: Limits,
+    pub limits: Limits,
     /// When it must have ended.
-    pub(crate) deadline: Instant,
+    pub deadline: Instant,
     /// Stops the guest, from wherever.
-    pub(crate) stop: CancellationToken,
+    pub stop: CancellationToken,
     /// Its log.
-    pub(crate) log: RunLogBook,
+    pub log: RunLogBook,
     started: Instant,
     verdict: Mutex<Option<Verdict>>,
     answered: AtomicBool,
@@ -39,13 +39,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// A run that starts now and must have ended at `deadline`.
-    pub(crate) fn new(
-        limits: Limits,
-        deadline: Instant,
-        stop: CancellationToken,
-        log: RunLogBook,
-        settle: Settle,
-    ) -> Self {
+    pub fn new(limits: Limits, deadline: Instant, stop: CancellationToken, log: RunLogBook, settle: Settle) -> Self {
         Self {
             limits,
             deadline,
@@ -65,7 +59,7 @@ impl Record {
     }
 
     /// How the run ended. The first failure stands; a success stands only while its answer gets through.
-    pub(crate) fn conclude(&self, verdict: Verdict) {
+    pub fn conclude(&self, verdict: Verdict) {
         let mut stands = self.verdict.lock();
         let open = stands.as_ref().is_none_or(|earlier| earlier.outcome == Outcome::Succeeded);
         if !open {
@@ -78,14 +72,14 @@ impl Record {
     }
 
     /// The caller has gone, or the deadline has passed: both stop the guest.
-    pub(crate) fn interrupt(&self) {
+    pub fn interrupt(&self) {
         let late = Instant::now() >= self.deadline;
         self.conclude(if late { self.timed_out() } else { Verdict::cancelled() });
         self.stop.cancel();
     }
 
     /// The function did something that its answer cannot survive.
-    pub(crate) fn fail(&self, code: Code, detail: impl Into<String>) {
+    pub fn fail(&self, code: Code, detail: impl Into<String>) {
         self.conclude(Verdict::failed(code, detail));
         self.stop.cancel();
     }
@@ -96,62 +90,62 @@ impl Record {
     }
 
     /// How it ended, where it has.
-    pub(crate) fn verdict(&self) -> Option<Verdict> {
+    pub fn verdict(&self) -> Option<Verdict> {
         self.verdict.lock().clone()
     }
 
     /// It has ended, and not well.
-    pub(crate) fn has_failed(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         self.verdict.lock().as_ref().is_some_and(|verdict| verdict.outcome != Outcome::Succeeded)
     }
 
     /// The guest has set its response.
-    pub(crate) fn answer(&self) {
+    pub fn answer(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn has_answered(&self) -> bool {
+    pub fn has_answered(&self) -> bool {
         self.answered.load(Ordering::Relaxed)
     }
 
     /// The guest has computed for one tick of the epoch.
-    pub(crate) fn tick(&self) {
+    pub fn tick(&self) {
         self.ticks.fetch_add(1, Ordering::Relaxed);
     }
 
     /// It computes rather than waits: it belongs on the guests' own threads.
-    pub(crate) fn is_heavy(&self) -> bool {
+    pub fn is_heavy(&self) -> bool {
         self.ticks.load(Ordering::Relaxed) > 0
     }
 
-    pub(crate) fn refuse_memory(&self) {
+    pub fn refuse_memory(&self) {
         self.memory_refused.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn memory_was_refused(&self) -> bool {
+    pub fn memory_was_refused(&self) -> bool {
         self.memory_refused.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn hold_memory(&self, bytes: usize) {
+    pub fn hold_memory(&self, bytes: usize) {
         self.memory_peak.fetch_max(widen(bytes), Ordering::Relaxed);
     }
 
-    pub(crate) fn add_cpu(&self, time: Duration) {
+    pub fn add_cpu(&self, time: Duration) {
         self.cpu_ns.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Counts bytes of the request; the sum.
-    pub(crate) fn add_in(&self, bytes: usize) -> u64 {
+    pub fn add_in(&self, bytes: usize) -> u64 {
         self.bytes_in.fetch_add(widen(bytes), Ordering::Relaxed) + widen(bytes)
     }
 
     /// Counts bytes of the answer; the sum.
-    pub(crate) fn add_out(&self, bytes: usize) -> u64 {
+    pub fn add_out(&self, bytes: usize) -> u64 {
         self.bytes_out.fetch_add(widen(bytes), Ordering::Relaxed) + widen(bytes)
     }
 
     /// What it has used so far.
-    pub(crate) fn usage(&self) -> Usage {
+    pub fn usage(&self) -> Usage {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Usage {
             wall_us: micros(self.started.elapsed()),

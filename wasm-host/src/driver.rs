@@ -8,48 +8,101 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::WasiBody;
 
-use super::head::Head;
-use super::record::Record;
-use super::verdict::Verdict;
-use crate::sys;
+use crate::head::Head;
+use crate::record::Record;
+use crate::sys::thread_cpu;
+use crate::verdict::Verdict;
 
 /// Where the head goes.
-pub(crate) type HeadSender = oneshot::Sender<http::Response<WasiBody>>;
+type HeadSender = oneshot::Sender<http::Response<WasiBody>>;
 
 /// A guest that has not begun, and the place where its response's head will appear.
-pub(crate) struct Started {
-    pub(crate) guest: Pin<Box<dyn Future<Output = ()> + Send>>,
-    pub(crate) head: Head,
+pub struct Started {
+    /// The guest.
+    pub guest: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The place.
+    pub head: Head,
+}
+
+/// Runs what has been made ready, of whichever lane, until its head is there; none where it was stopped before.
+pub async fn drive(
+    started: Started,
+    guests: Option<&tokio::runtime::Handle>,
+    record: &Arc<Record>,
+) -> Option<http::Response<WasiBody>> {
+    let mut driver = Driver::new(started, Arc::clone(record));
+    let first = std::future::poll_fn(|cx| Poll::Ready(driver.turn(cx))).await;
+    if first.is_ready() {
+        return driver.head.take_ended();
+    }
+    let guests = guests.cloned();
+    if let Some(head) = driver.head.take_early() {
+        driver.spawn(None, guests);
+        return Some(head);
+    }
+    let (sender, receiver) = oneshot::channel();
+    driver.spawn(Some(sender), guests);
+    wait(receiver, record).await
+}
+
+/// Waits for the head; none where the run ended or was stopped before.
+async fn wait(head: oneshot::Receiver<http::Response<WasiBody>>, record: &Record) -> Option<http::Response<WasiBody>> {
+    // A caller that no longer waits has gone.
+    let mut gone = Gone(Some(record));
+    let head = tokio::select! {
+        head = head => head.ok(),
+        () = tokio::time::sleep_until(record.deadline.into()) => {
+            record.interrupt();
+            None
+        }
+        () = record.stop.cancelled() => {
+            record.interrupt();
+            None
+        }
+    };
+    gone.0 = None;
+    head
+}
+
+/// Interrupts a run whose answer is not awaited to its end.
+struct Gone<'a>(Option<&'a Record>);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = self.0 {
+            record.interrupt();
+        }
+    }
 }
 
 /// A guest and what drives it.
-pub(crate) struct Driver {
+struct Driver {
     guest: Pin<Box<dyn Future<Output = ()> + Send>>,
-    pub(crate) head: Head,
+    head: Head,
     record: Arc<Record>,
 }
 
 impl Driver {
-    pub(crate) fn new(started: Started, record: Arc<Record>) -> Self {
+    fn new(started: Started, record: Arc<Record>) -> Self {
         Self { guest: started.guest, head: started.head, record }
     }
 
     /// One turn of the guest; its CPU time is the thread's, from before to after.
-    pub(crate) fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let before = sys::thread_cpu();
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let before = thread_cpu();
         let turn = self.guest.as_mut().poll(cx);
-        self.record.add_cpu(sys::thread_cpu().saturating_sub(before));
+        self.record.add_cpu(thread_cpu().saturating_sub(before));
         turn
     }
 
     /// Goes on in a task of its own.
-    pub(crate) fn spawn(self, head: Option<HeadSender>, guests: Option<tokio::runtime::Handle>) {
+    fn spawn(self, head: Option<HeadSender>, guests: Option<tokio::runtime::Handle>) {
         tokio::spawn(async move {
             let moves = guests.is_some();
-            if let Some((driver, head)) = drive(self, head, moves).await
+            if let Some((driver, head)) = work(self, head, moves).await
                 && let Some(guests) = guests
             {
-                guests.spawn(drive(driver, head, false));
+                guests.spawn(work(driver, head, false));
             }
         });
     }
@@ -70,7 +123,7 @@ enum Step {
 }
 
 /// Until the guest has ended or was stopped; or, where it `moves`, until it proves to be heavy.
-async fn drive(mut driver: Driver, mut head: Option<HeadSender>, moves: bool) -> Option<(Driver, Option<HeadSender>)> {
+async fn work(mut driver: Driver, mut head: Option<HeadSender>, moves: bool) -> Option<(Driver, Option<HeadSender>)> {
     let record = Arc::clone(&driver.record);
     let mut deadline = pin!(tokio::time::sleep_until(record.deadline.into()));
     let mut stopped = pin!(record.stop.cancelled());

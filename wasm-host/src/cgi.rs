@@ -3,7 +3,7 @@
 use http::request::Parts;
 
 /// The environment of one run, beside the version's own.
-pub(crate) fn environment(head: &Parts) -> Vec<(String, String)> {
+pub fn environment(head: &Parts) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = vec![
         ("GATEWAY_INTERFACE".to_owned(), "CGI/1.1".to_owned()),
         ("REQUEST_METHOD".to_owned(), head.method.to_string()),
@@ -30,7 +30,7 @@ pub(crate) fn environment(head: &Parts) -> Vec<(String, String)> {
 }
 
 /// A guess at the media type of a command's output, from how it begins.
-pub(crate) fn media_type(start: &[u8]) -> &'static str {
+pub fn media_type(start: &[u8]) -> &'static str {
     const MAGIC: [(&[u8], &str); 8] = [
         (b"\x89PNG\r\n\x1a\n", "image/png"),
         (b"\xff\xd8\xff", "image/jpeg"),

@@ -5,42 +5,42 @@ use protocol::receipt::Outcome;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
-use super::record::Record;
+use crate::record::Record;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    pub(crate) outcome: Outcome,
-    pub(crate) code: Option<Code>,
-    pub(crate) detail: String,
+pub struct Verdict {
+    pub outcome: Outcome,
+    pub code: Option<Code>,
+    pub detail: String,
 }
 
 impl Verdict {
-    pub(crate) fn succeeded() -> Self {
+    pub fn succeeded() -> Self {
         Self { outcome: Outcome::Succeeded, code: None, detail: String::new() }
     }
 
-    pub(crate) fn cancelled() -> Self {
+    pub fn cancelled() -> Self {
         Self { outcome: Outcome::Cancelled, code: None, detail: "the caller went away".to_owned() }
     }
 
     /// The function's fault.
-    pub(crate) fn failed(code: Code, detail: impl Into<String>) -> Self {
+    pub fn failed(code: Code, detail: impl Into<String>) -> Self {
         Self { outcome: Outcome::Failed, code: Some(code), detail: detail.into() }
     }
 
     /// The node's fault.
-    pub(crate) fn node_failed(detail: impl Into<String>) -> Self {
+    pub fn node_failed(detail: impl Into<String>) -> Self {
         Self { outcome: Outcome::PlatformFailed, code: Some(Code::NodeFailed), detail: detail.into() }
     }
 
     /// All that worked on the run went away before it ended: only a bug of ours does that.
-    pub(crate) fn abandoned() -> Self {
+    pub fn abandoned() -> Self {
         Self::node_failed("the run was abandoned")
     }
 
     /// What the end of a guest means.
-    pub(crate) fn of(result: Result<(), wasmtime::Error>, record: &Record) -> Self {
+    pub fn of(result: Result<(), wasmtime::Error>, record: &Record) -> Self {
         match result {
             Ok(()) if record.has_answered() => Self::succeeded(),
             Ok(()) => Self::failed(Code::NoResponse, "the handler returned without setting a response"),
