@@ -106,7 +106,7 @@ async fn seen(bench: &Bench, target: &str, body: &'static str) -> Seen {
     if !body.is_empty() {
         request = request.header(http::header::CONTENT_LENGTH, body.len());
     }
-    let answered = bench.send(request.body(fabric::full(Bytes::from_static(body))).unwrap()).await;
+    let answered = bench.send(request.body(fabric::full(Bytes::from_static(body.as_bytes()))).unwrap()).await;
     let status = answered.status();
     let headers = answered.response.headers().iter();
     // How it travels is not the function's.
