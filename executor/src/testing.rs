@@ -12,12 +12,12 @@ use protocol::ticket::SignedTicket;
 use protocol::{ByteSize, Limits, Millis, RunId};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use wasm_host::Through;
 
 use crate::egress::EgressRules;
 use crate::run::log::{self, TicketedLine};
 use crate::run::{self, Record, Verdict};
 use crate::vm;
-use crate::wasm::egress::ByRules;
 use crate::wasm::engine::{PoolConfig, compiling_engine};
 use crate::wasm::inspect::inspect;
 use crate::wasm::{Format, Lane, Program, Surroundings};
@@ -140,7 +140,7 @@ impl Bench {
     pub(crate) fn with_surroundings(mut self, env: &[(&str, &str)], egress: EgressRules) -> Self {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let Place::Wasm { surroundings, .. } = &mut self.place else { panic!("a version has its own") };
-        *surroundings = Arc::new(Surroundings { env, egress: Arc::new(ByRules(Arc::new(egress))) });
+        *surroundings = Arc::new(Surroundings { env, egress: Arc::new(Through::new(egress)) });
         self
     }
 

@@ -1,8 +1,9 @@
 //! The runner of WebAssembly inside a microVM: HTTP on a port of the machine, and a fresh instance for each request.
 //!
 //! What hosts the guests is the wasm lane's own code; here are only a server and a clock. There is no compiler: the
-//! node that restored the machine has made the code. The machine has no way out, and so its guests have none.
+//! node that restored the machine has made the code. Its guests' way out, where they have one, is the node's.
 
+mod proxy;
 mod runner;
 mod ticker;
 

@@ -18,11 +18,12 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wasm_host::machine::{ENDED, Orders, RunEnded};
 use wasm_host::{
-    Broken, Host, LINE_BYTES_MAX, Line, Outgoing, Program, Record, RunLogBook, Settle, Surroundings, code_config,
-    drive, guest_request, presentable,
+    Broken, Egress, Host, LINE_BYTES_MAX, Line, NoWay, Outgoing, Program, Record, RunLogBook, Settle, Surroundings,
+    Through, code_config, drive, guest_request, presentable,
 };
 use wasmtime::Engine;
 
+use crate::proxy::Proxy;
 use crate::ticker::Ticker;
 
 type Body = UnsyncBoxBody<Bytes, Broken>;
@@ -46,7 +47,11 @@ impl Runner {
         #[allow(unsafe_code, reason = "machine code of the node's own making")]
         let program = unsafe { host.load(orders.format, &code) };
         let program = program.map_err(|error| anyhow::Error::from(error).context("the function's code"))?;
-        let around = Surroundings { env: std::env::vars().collect(), ..Surroundings::default() };
+        let egress: Arc<dyn Egress> = match orders.proxy {
+            Some(port) => Arc::new(Through::new(Proxy(port))),
+            None => Arc::new(Through::new(NoWay)),
+        };
+        let around = Surroundings { env: std::env::vars().collect(), egress };
         let ticker = Ticker::new(engine)?;
         Ok(Self { host, program, around, limits: orders.limits, ticker, last: Mutex::default() })
     }
@@ -60,13 +65,15 @@ impl Runner {
         let (settled, ended) = oneshot::channel();
         *self.last.lock() = Some(ended);
         let going = self.ticker.go();
+        let remarks = Arc::new(Mutex::new(Vec::new()));
+        let remarked = Arc::clone(&remarks);
         let settle: Settle = Box::new(move |verdict, usage| {
             drop(going);
             // Nobody may ask.
-            settled.send(RunEnded::new(verdict, &usage)).ok();
+            settled.send(RunEnded::new(verdict, &usage, std::mem::take(&mut remarks.lock()))).ok();
         });
         let deadline = Instant::now() + self.limits.timeout.duration();
-        let log = RunLogBook::new(usize::MAX, write);
+        let log = RunLogBook::new(usize::MAX, move |line| write(line, &remarked));
         let record = Arc::new(Record::new(self.limits, deadline, CancellationToken::new(), log, settle));
         // The node's connection to this machine is none of the function's business.
         for ours in [header::CONNECTION, header::TRANSFER_ENCODING] {
@@ -106,15 +113,15 @@ fn whole(bytes: Vec<u8>) -> Body {
     Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// Hands a line on. What the platform says of the run, the node says itself.
-fn write(line: Line) {
+/// Hands a line on. What the platform says of the run, the node hears when it has ended.
+fn write(line: Line, remarks: &Mutex<Vec<String>>) {
     // What was cut for its length goes on in the next line, which the node cuts at the same place.
     let end = if line.text.len() < LINE_BYTES_MAX { "\n" } else { "" };
     // With nobody to read it, it is lost.
     let _lost = match line.stream {
         LogStream::Stdout => write!(std::io::stdout(), "{}{end}", line.text),
         LogStream::Stderr => write!(std::io::stderr(), "{}{end}", line.text),
-        LogStream::Platform => Ok(()),
+        LogStream::Platform => return remarks.lock().push(line.text),
     };
     std::io::stdout().flush().ok();
 }

@@ -11,7 +11,7 @@
 //!                          head -> body, streamed -> end
 //! ```
 //! Whatever happens, the record gets one verdict, and settles when the last part of the run has gone. There is no
-//! compiler here, no network and no account: the host that uses this has them.
+//! compiler here, no address that is connected to and no account: the host that uses this has them.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod body;
@@ -33,7 +33,7 @@ mod verdict;
 
 pub use body::{Broken, Outgoing, presentable};
 pub use driver::{Started, drive};
-pub use egress::{Egress, NoWay, Outgoing as Sent};
+pub use egress::{Connect, Egress, NOT_NAMED, NoConnection, NoWay, Through};
 pub use format::Format;
 pub use guest::{ComponentGuest, ModuleGuest};
 pub use head::Head;

@@ -12,6 +12,8 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 /// A line longer than this goes on in the next.
 pub const LINE_BYTES_MAX: usize = 8 << 10;
+/// So many remarks are kept: guests cause them, as often as they like.
+const REMARKS_MAX: u32 = 16;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,7 @@ struct Book {
 struct Pages {
     left_bytes: usize,
     cut: bool,
+    remarks: u32,
     sequence: u32,
     partial: [Vec<u8>; 2],
 }
@@ -43,7 +46,8 @@ struct Pages {
 impl RunLogBook {
     /// A log that keeps at most so many bytes. The sink must not wait.
     pub fn new(bytes_max: usize, sink: impl Fn(Line) + Send + Sync + 'static) -> Self {
-        let pages = Pages { left_bytes: bytes_max, cut: false, sequence: 0, partial: [Vec::new(), Vec::new()] };
+        let partial = [Vec::new(), Vec::new()];
+        let pages = Pages { left_bytes: bytes_max, cut: false, remarks: 0, sequence: 0, partial };
         Self(Arc::new(Book { sink: Box::new(sink), pages: Mutex::new(pages) }))
     }
 
@@ -57,6 +61,15 @@ impl RunLogBook {
         let mut pages = self.0.pages.lock();
         self.flush(&mut pages);
         self.emit(&mut pages, LogStream::Platform, text.as_bytes());
+    }
+
+    /// A line of the platform's on what the guest does; of many the first.
+    pub fn remark(&self, text: &str) {
+        let mut pages = self.0.pages.lock();
+        if pages.remarks < REMARKS_MAX {
+            pages.remarks += 1;
+            self.emit(&mut pages, LogStream::Platform, text.as_bytes());
+        }
     }
 
     /// Hands on what has no line's end.

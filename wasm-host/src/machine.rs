@@ -26,6 +26,8 @@ pub struct Orders {
     pub port: u16,
     /// What one run may use.
     pub limits: Limits,
+    /// The port of the machine's own where the node's proxy is; none is no way out.
+    pub proxy: Option<u16>,
 }
 
 /// How a run in a machine ended.
@@ -39,14 +41,19 @@ pub struct RunEnded {
     pub detail: String,
     /// The most memory that its instance held.
     pub memory_peak: ByteSize,
+    /// What is to be remarked on it in its log.
+    pub remarks: Vec<String>,
 }
 
 impl RunEnded {
-    /// Of a verdict and what was used.
+    /// Of a verdict, what was used, and what the run's log has of the platform's.
     #[must_use]
-    pub fn new(verdict: Verdict, usage: &Usage) -> Self {
+    pub fn new(verdict: Verdict, usage: &Usage, mut remarks: Vec<String>) -> Self {
+        // The node says itself how the run ended.
+        let end = verdict.line();
+        remarks.retain(|remark| Some(remark) != end.as_ref());
         let Verdict { outcome, code, detail } = verdict;
-        Self { outcome, code, detail, memory_peak: usage.memory_peak }
+        Self { outcome, code, detail, memory_peak: usage.memory_peak, remarks }
     }
 
     /// The verdict.

@@ -65,8 +65,8 @@ impl Record {
         if !open {
             return;
         }
-        if let Some(code) = verdict.code {
-            self.log.platform(&format!("{code}: {}", verdict.detail));
+        if let Some(line) = verdict.line() {
+            self.log.platform(&line);
         }
         *stands = Some(verdict);
     }

@@ -18,7 +18,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpView as _};
 use crate::body::{Incoming, remove_ours};
 use crate::cgi;
 use crate::driver::Started;
-use crate::egress::{Egress, NoWay};
+use crate::egress::{Egress, NoWay, Through};
 use crate::guest::{ComponentGuest, ModuleGuest};
 use crate::head::Head;
 use crate::host::{Host, Program};
@@ -40,7 +40,7 @@ pub struct Surroundings {
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { env: Vec::new(), egress: Arc::new(NoWay) }
+        Self { env: Vec::new(), egress: Arc::new(Through::new(NoWay)) }
     }
 }
 
@@ -116,7 +116,7 @@ fn component(wasi: WasiCtx, around: &Surroundings, record: &Arc<Record>) -> Comp
         wasi,
         http: WasiHttpCtx::new(),
         table: ResourceTable::new(),
-        egress: around.egress.hooks(),
+        egress: around.egress.hooks(&record.log),
         limiter: Limiter::new(Arc::clone(record)),
     }
 }

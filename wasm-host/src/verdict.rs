@@ -39,6 +39,12 @@ impl Verdict {
         Self::node_failed("the run was abandoned")
     }
 
+    /// As the run's log says it, where it failed.
+    #[must_use]
+    pub fn line(&self) -> Option<String> {
+        self.code.map(|code| format!("{code}: {}", self.detail))
+    }
+
     /// What the end of a guest means.
     pub fn of(result: Result<(), wasmtime::Error>, record: &Record) -> Self {
         match result {

@@ -18,13 +18,13 @@ use protocol::node::Prepared;
 use protocol::ticket::{SignedTicket, Ticket};
 use protocol::{ArtifactForm, ByteSize, Code, Digest, Problem, VersionId};
 use tokio::sync::Semaphore;
+use wasm_host::Through;
 
 use self::cache::{Compiled, DiskCache};
 pub(crate) use self::shelf::Shelf;
 use crate::compile::Compiler;
 use crate::config::Config;
 use crate::egress::EgressRules;
-use crate::wasm::egress::ByRules;
 use crate::wasm::{Format, Lane, Program, Surroundings};
 
 /// Descriptions that are remembered.
@@ -127,7 +127,7 @@ impl Library {
             if spec.artifact != artifact || spec.version != id {
                 return Err(Problem::new(Code::NodeFailed, "the version's spec is not the ticket's"));
             }
-            let egress = Arc::new(ByRules(Arc::new(EgressRules::parse(&spec.egress))));
+            let egress = Arc::new(Through::new(EgressRules::parse(&spec.egress)));
             let surroundings = Arc::new(Surroundings { env: spec.env.into_iter().collect(), egress });
             library.versions.put(id, Arc::clone(&surroundings), 1);
             Ok(surroundings)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use wasm_host::NOT_NAMED;
 
 /// Longer waits end with the run's own deadline anyway.
 pub(crate) const PHASE_MAX: Duration = Duration::from_secs(600);
@@ -18,7 +19,7 @@ static LOOKUPS: Semaphore = Semaphore::const_new(32);
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("this version may not call that host: its `egress` does not name it")]
+    #[error("{NOT_NAMED}")]
     NotNamed,
     #[error("that name is not known: {0}")]
     Unknown(io::Error),

@@ -259,6 +259,9 @@ impl Server {
         let Some(ended) = ended else {
             return self.cause("its runner does not say how the run ended".to_owned()).await;
         };
+        for remark in &ended.remarks {
+            record.log.remark(remark);
+        }
         let memory_peak_bytes = ended.memory_peak.0;
         let usage = self.run.measure().await.map(|usage| microvm::Usage { memory_peak_bytes, ..usage });
         Served::Well(ended.verdict(), usage)

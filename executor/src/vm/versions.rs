@@ -217,16 +217,14 @@ impl Lane {
         let (converted, template) = futures::future::try_join(self.image(&spec, signed), template).await?;
         let Converted { image, hosted, convert_ms } = converted;
         let (disk, base) = self.disk(&image).await?;
-        // A runner has no way out yet: what a guest of its asks for is refused there.
-        let hosts = if hosted.is_some() { &[] } else { spec.egress.as_slice() };
-        let egress = Arc::new(EgressRules::parse(hosts));
+        let egress = Arc::new(EgressRules::parse(&spec.egress));
         let (kind, format, workload) = match hosted {
             Some(_) if spec.kind == Some(Kind::Server) => {
                 let detail = "`kind`: a server is a program of its own; this is WebAssembly, which is called";
                 return Err(Problem::new(Code::InvalidField, detail));
             }
             Some(Hosted { format, .. }) => {
-                let workload = wasm::workload(&image.config, format, &limits, spec.env)?;
+                let workload = wasm::workload(&image.config, format, &limits, spec.env, &egress)?;
                 (format.kind(), format.describe().to_owned(), workload)
             }
             None => {

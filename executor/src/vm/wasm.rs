@@ -10,7 +10,7 @@ use std::path::Path;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1::SendRequest;
 use images::ImageConfig;
-use microvm::Workload;
+use microvm::{EGRESS_PORT, Egress, Workload};
 use protocol::{Code, Digest, Kind, Limits, Problem};
 use serde::{Deserialize, Serialize};
 use wasm_host::machine::{ENDED, Orders, RunEnded};
@@ -82,15 +82,19 @@ pub(super) fn workload(
     format: Format,
     limits: &Limits,
     env: BTreeMap<String, String>,
+    egress: &EgressRules,
 ) -> Result<Workload, Problem> {
-    let orders = Orders { format, code: CODE.to_owned(), port: PORT, limits: *limits };
+    let proxy = (!egress.is_empty()).then_some(EGRESS_PORT);
+    let orders = Orders { format, code: CODE.to_owned(), port: PORT, limits: *limits, proxy };
     let orders = serde_json::to_string(&orders).map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))?;
     Ok(Workload {
         argv: vec![RUNNER.to_owned(), orders],
         env: env.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
         // The instance's own memory is bounded by its host.
         memory_bytes: Some(limits.memory.0.saturating_add(RUNNER_MEMORY_BYTES)),
-        ..start::workload(image, Kind::Server, limits, BTreeMap::new(), &EgressRules::default())
+        // The guest must not see the lane.
+        egress: if proxy.is_some() { Egress::UntoldProxy } else { Egress::None },
+        ..start::workload(image, Kind::Server, limits, BTreeMap::new(), egress)
     })
 }
 

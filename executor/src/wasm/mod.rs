@@ -1,6 +1,6 @@
 //! The wasm lane: one engine, programs compiled once and linked ahead, and a fresh instance for each run.
 
-pub(crate) mod egress;
+mod egress;
 pub(crate) mod engine;
 pub(crate) mod inspect;
 mod lane;
