@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use microvm::{Disk, Host};
 use protocol::{ByteSize, Code, Digest, Limits, Millis, Problem};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use super::convert::{Conversion, Converted};
 use super::tools::Tools;
@@ -14,6 +16,7 @@ use super::version::{About, Version};
 use super::versions::shape_of;
 use super::wasm;
 use crate::admission::Admission;
+use crate::egress::EgressRules;
 use crate::run::Verdict;
 use crate::testing::{Bench, http_guest, wat_guest};
 
@@ -68,10 +71,20 @@ impl Ground {
     }
 
     async fn bench(self: &Arc<Self>, artifact: &[u8], limits: Limits, env: &[(&str, &str)]) -> Bench {
+        self.bench_with(artifact, limits, env, EgressRules::default()).await
+    }
+
+    async fn bench_with(
+        self: &Arc<Self>,
+        artifact: &[u8],
+        limits: Limits,
+        env: &[(&str, &str)],
+        egress: EgressRules,
+    ) -> Bench {
         let Converted { image, hosted, .. } = self.convert(artifact, true, &[]).unwrap();
         let format = hosted.unwrap().format;
         let env: BTreeMap<_, _> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let workload = wasm::workload(&image.config, format, &limits, env).unwrap();
+        let workload = wasm::workload(&image.config, format, &limits, env, &egress).unwrap();
         let template = Arc::new(self.host.template(shape_of(&limits)).await.unwrap());
         let disk = Disk::open(&image.rootfs.path).unwrap();
         let about = About {
@@ -81,7 +94,7 @@ impl Ground {
             format: format.describe().to_owned(),
             size: image.rootfs.size,
             convert_ms: 0,
-            egress: Arc::default(),
+            egress: Arc::new(egress),
         };
         let admission = Admission::new(8, ByteSize::mib(4096));
         let version = Version::new(about, workload, ByteSize::mib(160), template, disk, admission);
@@ -125,7 +138,7 @@ async fn a_handler_answers_and_fails_as_in_the_other_lane() {
     let Some(ground) = Ground::open().await else { return };
     let (guest, env) = (http_guest(), [("COLOUR", "green")]);
     let machine = ground.bench(&guest, limits(), &env).await;
-    let mut lane = Bench::new(&guest).with_surroundings(&env, crate::egress::EgressRules::default());
+    let mut lane = Bench::new(&guest).with_surroundings(&env, EgressRules::default());
     lane.limits = limits();
     let targets = [
         "/count",
@@ -162,6 +175,56 @@ async fn a_handler_answers_and_fails_as_in_the_other_lane() {
     let peak = ended.usage.memory_peak;
     assert!(peak > ByteSize(20_000_000) && peak < ByteSize::mib(40), "{peak}");
     assert!(ended.usage.cpu_us > 10_000, "{:?}", ended.usage);
+}
+
+/// A server on this machine, which says what it was asked.
+async fn upstream() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = format!("localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = vec![0; 4096];
+            let count = stream.read(&mut asked).await.unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {count}\r\n\r\n");
+            stream.write_all(&[head.as_bytes(), &asked[..count]].concat()).await.unwrap();
+        }
+    });
+    authority
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_calls_what_its_version_names_and_nothing_else_as_in_the_other_lane() {
+    let Some(ground) = Ground::open().await else { return };
+    let (guest, named) = (http_guest(), upstream().await);
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let hosts = [named.clone(), closed.clone(), "unknown.invalid".to_owned()];
+    let calls = [
+        // Twice: the machine is kept.
+        (true, named.as_str(), "200 GET / HTTP/1.1", None),
+        (true, &named, "200 GET / HTTP/1.1", None),
+        (true, &closed, "ConnectionRefused", Some("takes no connection")),
+        (true, "unknown.invalid", "DnsError", Some("not known")),
+        (true, "example.com", "HttpRequestDenied", Some("no connection to example.com:80: this version may not")),
+        (false, &named, "DestinationIpProhibited", Some("no public address")),
+    ];
+    let rules = |private_addresses| EgressRules { private_addresses, ..EgressRules::parse(&hosts) };
+    for private in [true, false] {
+        let machine = ground.bench_with(&guest, limits(), &[], rules(private)).await;
+        let mut lane = Bench::new(&guest).with_surroundings(&[], rules(private));
+        lane.limits = limits();
+        for (_, authority, answer, logged) in calls.iter().filter(|(of, ..)| *of == private) {
+            let target = format!("/fetch?{authority}");
+            let there = seen(&machine, &target, "").await;
+            let text = String::from_utf8(there.body.clone().unwrap().to_vec()).unwrap();
+            assert!(text.contains(answer), "{authority}: {text}");
+            assert_eq!(there.log.len(), usize::from(logged.is_some()), "{:?}", there.log);
+            assert!(there.log.iter().all(|line| line.contains(logged.unwrap_or_default())), "{:?}", there.log);
+            assert_eq!(there, seen(&lane, &target, "").await, "{authority}");
+        }
+        // How it goes out, the guest does not see.
+        let env = seen(&machine, "/env?HTTP_PROXY", "").await;
+        assert_eq!(env.body, Ok(Bytes::new()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
