@@ -90,7 +90,7 @@ enum Place {
         surroundings: Arc<Surroundings>,
     },
     /// A version, and what it must not outlive.
-    Machine(Arc<vm::Version>, Arc<dyn Any + Send + Sync>),
+    Machine(Arc<vm::Version>, #[expect(dead_code, reason = "held, never read")] Arc<dyn Any + Send + Sync>),
 }
 
 /// All that is known of a run that is over.

@@ -207,7 +207,11 @@ async fn a_handler_calls_what_its_version_names_and_nothing_else_as_in_the_other
         (true, "example.com", "HttpRequestDenied", Some("no connection to example.com:80: this version may not")),
         (false, &named, "DestinationIpProhibited", Some("no public address")),
     ];
-    let rules = |private_addresses| EgressRules { private_addresses, ..EgressRules::parse(&hosts) };
+    let rules = |private_addresses| {
+        let mut rules = EgressRules::parse(&hosts);
+        rules.private_addresses = private_addresses;
+        rules
+    };
     for private in [true, false] {
         let machine = ground.bench_with(&guest, limits(), &[], rules(private)).await;
         let mut lane = Bench::new(&guest).with_surroundings(&[], rules(private));

@@ -70,6 +70,10 @@ pub(super) fn pack(artifact: &[u8], runner: &Path, archive: &Path) -> Result<Hos
         let mut header = tar::Header::new_gnu();
         header.set_size(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         header.set_mode(mode);
+        // No field of a header may be left empty.
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         tar.append_data(&mut header, path.trim_start_matches('/'), bytes.as_slice()).map_err(node)?;
     }
     tar.into_inner().map_err(node)?;

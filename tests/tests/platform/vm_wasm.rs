@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tests::{DoneExt as _, Platform, guest, wait_until};
+use tests::{Platform, guest, wait_until};
 
 use crate::run_path::{get, plain};
 use crate::vm::{has_vm_lane, settled};

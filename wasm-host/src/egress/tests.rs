@@ -7,12 +7,15 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::{Connect, Egress as _, NoConnection, NoWay, Through};
+use super::{Connect, NoConnection, NoWay, Through};
 use crate::log::{Line, RunLogBook};
 
 /// Gives what it has, once, and notes for whom.
 #[derive(Default)]
-struct Given(Mutex<(Option<DuplexStream>, Vec<(String, u16)>)>);
+struct Given(Mutex<(Option<DuplexStream>, Asked)>);
+
+/// Hosts and ports.
+type Asked = Vec<(String, u16)>;
 
 impl Connect for Given {
     type Stream = DuplexStream;
