@@ -17,7 +17,7 @@ use wasm_host::{Connect, NoConnection};
 use wasmtime_wasi_http::Error;
 
 /// What a proxy says of a refusal is short.
-const WHY_BYTES_MAX: usize = 4 << 10;
+const WHY_BYTES_MAX: usize = 1 << 10;
 
 pub(crate) struct Proxy(pub(crate) u16);
 

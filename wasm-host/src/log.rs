@@ -68,7 +68,7 @@ impl RunLogBook {
         let mut pages = self.0.pages.lock();
         if pages.remarks < REMARKS_MAX {
             pages.remarks += 1;
-            self.emit(&mut pages, LogStream::Platform, text.as_bytes());
+            self.emit(&mut pages, LogStream::Platform, &text.as_bytes()[..text.len().min(LINE_BYTES_MAX)]);
         }
     }
 
@@ -200,6 +200,17 @@ mod tests {
         book.platform("trap: unreachable");
         let texts: Vec<String> = texts(&lines).into_iter().map(|(_, _, text)| text).collect();
         assert_eq!(texts, ["12345", "7890", "the log is full; the rest is not kept", "trap: unreachable"]);
+    }
+
+    #[test]
+    fn of_many_remarks_the_first_are_kept_and_none_is_long() {
+        let (book, lines) = book(10);
+        (0..100).for_each(|n| book.remark(&format!("{n} {}", "x".repeat(LINE_BYTES_MAX))));
+        book.platform("trap: unreachable");
+        let texts: Vec<String> = texts(&lines).into_iter().map(|(_, _, text)| text).collect();
+        assert_eq!(texts.len(), 17);
+        assert!(texts[15].starts_with("15 x") && texts[15].len() == LINE_BYTES_MAX);
+        assert_eq!(texts[16], "trap: unreachable");
     }
 
     #[test]

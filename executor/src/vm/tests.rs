@@ -198,10 +198,13 @@ async fn a_handler_calls_what_its_version_names_and_nothing_else_as_in_the_other
     let (guest, named) = (http_guest(), upstream().await);
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let hosts = [named.clone(), closed.clone(), "unknown.invalid".to_owned()];
+    let secure = format!("https://{named}");
     let calls = [
         // Twice: the machine is kept.
         (true, named.as_str(), "200 GET / HTTP/1.1", None),
         (true, &named, "200 GET / HTTP/1.1", None),
+        // It says something, and that is not TLS.
+        (true, &secure, "TlsProtocolError", None),
         (true, &closed, "ConnectionRefused", Some("takes no connection")),
         (true, "unknown.invalid", "DnsError", Some("not known")),
         (true, "example.com", "HttpRequestDenied", Some("no connection to example.com:80: this version may not")),
