@@ -249,12 +249,12 @@ async fn commands_read_stdin_and_the_environment_and_end_as_in_the_other_lane() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loop_ends_with_its_machine_and_the_next_run_has_another() {
     let Some(ground) = Ground::open().await else { return };
-    let short = Limits { timeout: Millis::seconds(5), ..limits() };
+    let short = Limits { timeout: Millis::seconds(10), ..limits() };
     let machine = ground.bench(&http_guest(), short, &[]).await;
     let answered = machine.get("/loop").await;
     assert_eq!(answered.header(protocol::headers::NODE_PROBLEM), Code::TimedOut.as_str());
     let (_, ended) = answered.read().await;
-    assert!(ended.after >= Duration::from_secs(5), "{:?}", ended.after);
+    assert!(ended.after >= Duration::from_secs(10), "{:?}", ended.after);
     assert!(ended.usage.cpu_us > 500_000, "{:?}", ended.usage);
     assert_eq!(machine.get("/count").await.text().await, "1");
 }
