@@ -15,6 +15,7 @@ mod memory;
 mod nats;
 mod platform;
 mod process;
+mod vm;
 mod wasmtime;
 
 use std::path::PathBuf;
@@ -22,8 +23,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-
-use crate::figures::Report;
+use serde::Serialize;
 
 /// Measures the platform.
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ struct Args {
 enum What {
     /// Calls of the smallest function, beside `wasmtime serve` with the same component and a bare NATS request
     Invoke(Options),
+    /// How soon microVMs answer: booted, restored, waiting, warm; and what they hold
+    Vm(Options),
     /// Every benchmark; writes EVALUATION.md
     All(Options),
 }
@@ -78,21 +80,35 @@ fn main() -> ExitCode {
 /// Whether all checks held.
 fn run(what: &What) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (What::Invoke(options) | What::All(options)) = what;
-    let report = runtime.block_on(invoke::run(options))?;
-    println!("{}", report.table());
+    let (options, reports) = match what {
+        What::Invoke(options) => (options, vec![runtime.block_on(invoke::run(options))?]),
+        What::Vm(options) => (options, vec![runtime.block_on(vm::run(options))?]),
+        What::All(options) => {
+            let mut reports = vec![runtime.block_on(invoke::run(options))?];
+            match runtime.block_on(vm::run(options)) {
+                Ok(report) => reports.push(report),
+                Err(error) => say(&format!("no figures of microVMs: {error:#}")),
+            }
+            (options, reports)
+        }
+    };
+    reports.iter().for_each(|report| println!("{}", report.table()));
     if let Some(file) = &options.json {
-        write(file, &report)?;
+        match reports.as_slice() {
+            [report] => write(file, report)?,
+            reports => write(file, &reports)?,
+        }
     }
     if matches!(what, What::All(_)) {
-        std::fs::write("EVALUATION.md", evaluation::page(&[&report])).context("EVALUATION.md cannot be written")?;
+        let page = evaluation::page(&reports.iter().collect::<Vec<_>>());
+        std::fs::write("EVALUATION.md", page).context("EVALUATION.md cannot be written")?;
         eprintln!("[bench] wrote EVALUATION.md");
     }
-    Ok(report.checks.iter().all(|check| check.held))
+    Ok(reports.iter().flat_map(|report| &report.checks).all(|check| check.held))
 }
 
-fn write(file: &PathBuf, report: &Report) -> anyhow::Result<()> {
-    let mut json = serde_json::to_string_pretty(report)?;
+fn write(file: &PathBuf, what: &impl Serialize) -> anyhow::Result<()> {
+    let mut json = serde_json::to_string_pretty(what)?;
     json.push('\n');
     std::fs::write(file, json).with_context(|| format!("{} cannot be written", file.display()))
 }

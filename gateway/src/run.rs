@@ -282,7 +282,7 @@ fn first_sight(
         version: version.version,
         version_number: version.number,
         node: None,
-        lane: lane_of(version.lane, version.kind, version.limits.cpus, version.form).0,
+        lane: lane_of(version.lane, version.kind, &version.limits, version.form).0,
         received: Timestamp::now(),
         head_us: 0,
         wall_us: 0,

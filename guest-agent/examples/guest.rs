@@ -1,5 +1,5 @@
 //! What the tests of the VM lane run in their guests: one static program with many behaviours, named by its first
-//! argument.
+//! argument; without one it says hello, or serves where it is told a port.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let behaviour = arguments.get(1).map_or("hello", String::as_str);
+    let unnamed = if std::env::var_os("PORT").is_some() { "serve" } else { "hello" };
+    let behaviour = arguments.get(1).map_or(unnamed, String::as_str);
     let number = || arguments.get(2).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
     match behaviour {
         "hello" => println!("hello"),
@@ -32,7 +33,13 @@ fn main() {
         "spit" => spit(number()),
         "panic" => drop(std::fs::write("/proc/sysrq-trigger", "c")),
         "escape" => escape(),
-        "serve" => serve(),
+        "serve" => serve(true),
+        "serve-in-pieces" => serve(false),
+        "drive" => drive(arguments.get(2).map_or("", String::as_str)),
+        "dial" => dial(arguments.get(2).map_or("", String::as_str), true),
+        "ask" => dial(arguments.get(2).map_or("", String::as_str), false),
+        "cut" => cut(number(), arguments.get(3).map_or("", String::as_str)),
+        "pour" => pour(),
         "seconds" => println!("{:?}", Instant::now()),
         other => {
             eprintln!("no behaviour is called {other}");
@@ -182,13 +189,35 @@ fn escape() {
     println!("open {open:?} processes {others}");
 }
 
-/// A small HTTP/1.1 server: `/` says hello, `/echo` returns the body, `/slow` waits, `/exit` ends the process.
-fn serve() {
+/// How many bytes must come from the drives so that this file can be read.
+fn drive(path: &str) {
+    let before = read_from_drives();
+    if let Err(error) = std::fs::read(path) {
+        eprintln!("{path}: {error}");
+        std::process::exit(1);
+    }
+    println!("{}", read_from_drives() - before);
+}
+
+fn read_from_drives() -> u64 {
+    let drives = ["vda", "vdb"].map(|name| std::fs::read_to_string(format!("/sys/block/{name}/stat")));
+    let sectors = drives.iter().flatten().filter_map(|stat| stat.split_whitespace().nth(2)?.parse::<u64>().ok());
+    sectors.sum::<u64>() * 512
+}
+
+/// A small HTTP/1.1 server: `/` says hello, `/echo` returns the body, `/slow` waits, `/exit` ends the process. Without
+/// `at_once` the kernel holds each second piece of an answer back until the first is acknowledged.
+fn serve(at_once: bool) {
     let port = std::env::var("PORT").unwrap_or_default();
     let Ok(listener) = TcpListener::bind(format!("127.0.0.1:{port}")) else { std::process::exit(3) };
     println!("listening");
     for (served, connection) in (1..).zip(listener.incoming().flatten()) {
-        std::thread::spawn(move || drop(converse(connection, served)));
+        std::thread::spawn(move || {
+            if at_once && connection.set_nodelay(true).is_err() {
+                return;
+            }
+            drop(converse(connection, served));
+        });
     }
 }
 
@@ -227,4 +256,61 @@ fn converse(connection: TcpStream, number: u32) -> std::io::Result<()> {
         write!(writer, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len())?;
         writer.write_all(&answer)?;
     }
+}
+
+/// The workload's proxy, as programs find it.
+fn proxy() -> std::io::Result<TcpStream> {
+    let named = std::env::var("http_proxy").unwrap_or_default();
+    let address = named.strip_prefix("http://").unwrap_or("127.0.0.1:3128").to_owned();
+    TcpStream::connect(address)
+}
+
+/// Says that to the proxy, where `^` is the end of a line, and no more if it is all; then all that comes back.
+fn dial(text: &str, is_all: bool) {
+    let said = proxy().and_then(|mut connection| {
+        connection.write_all(text.replace('^', "\r\n").as_bytes())?;
+        if is_all {
+            connection.shutdown(std::net::Shutdown::Write)?;
+        }
+        std::io::copy(&mut connection, &mut std::io::stdout())
+    });
+    if let Err(error) = said {
+        println!("failed: {:?}", error.kind());
+    }
+}
+
+/// That many connections, each cut at another point; then as many at one time as there may be, and all of them work.
+fn cut(count: u64, target: &str) {
+    let connect = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n\r\n");
+    for turn in 0..count {
+        let Ok(mut connection) = proxy() else { return println!("cut off at {turn}") };
+        let mut piece = [0; 16];
+        match turn % 4 {
+            0 => {}
+            1 => drop(connection.write_all(&connect.as_bytes()[..10])),
+            2 => drop(connection.write_all(connect.as_bytes())),
+            _ => drop(connection.write_all(connect.as_bytes()).and_then(|()| connection.read(&mut piece))),
+        }
+    }
+    let mut open: Vec<TcpStream> = (0..64).filter_map(|_| proxy().ok()).collect();
+    let mut worked = 0;
+    for connection in &mut open {
+        drop(connection.write_all(connect.as_bytes()));
+    }
+    for connection in &mut open {
+        let mut answer = [0; 12];
+        worked += u32::from(connection.read_exact(&mut answer).is_ok() && &answer == b"HTTP/1.1 200");
+    }
+    println!("{worked} of {} work", open.len());
+}
+
+/// As much as goes to the proxy until it takes nothing for three seconds.
+fn pour() {
+    let Ok(mut connection) = proxy() else { return };
+    let _ = connection.set_write_timeout(Some(Duration::from_secs(3)));
+    let (block, mut written) = (vec![7_u8; 32 << 10], 0);
+    while let Ok(count @ 1..) = connection.write(&block) {
+        written += count;
+    }
+    println!("{written}");
 }

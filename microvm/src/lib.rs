@@ -4,7 +4,7 @@
 //! pool, then [`Run`] (a workload in a clone). A machine's life is drawn in `life.rs`.
 //!
 //! - Every run is a private copy-on-write clone of a template, and is killed when it is over: nothing is reused.
-//! - No guest has a network card.
+//! - No guest has a network card. Its way out, where its workload has one, is a proxy that the host is.
 //! - Nothing that comes out of a guest is trusted: its lengths are bounded, and breaking the protocol ends it.
 //! - No QEMU process outlives this one.
 
@@ -14,6 +14,7 @@ mod accelerator;
 mod command_line;
 mod config;
 mod disk;
+mod egress;
 mod error;
 pub mod fetch;
 mod host;
@@ -33,6 +34,7 @@ mod template;
 pub use accelerator::{Accelerator, Speed};
 pub use config::{Config, Shape};
 pub use disk::Disk;
+pub use egress::{Egress, PORT as EGRESS_PORT};
 pub use error::Error;
 pub use guest_agent::wire::{Contract, Usage};
 pub use host::{Host, Limits};

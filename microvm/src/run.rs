@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::config::LAST_WORDS_WITHIN;
+use crate::egress::{self, Egress};
 use crate::error::Error;
 use crate::life::Step;
 use crate::link::{Control, GuestStream, Link};
@@ -39,6 +40,8 @@ pub struct Workload {
     pub files_max: u32,
     /// What it may write to its disk, which is memory; a prepared template has said it already.
     pub overlay_bytes: u64,
+    /// Its way out.
+    pub egress: Egress,
 }
 
 /// How a workload ended.
@@ -82,6 +85,8 @@ pub struct Run {
     /// A server's stdout.
     pub stdout: Option<GuestStream>,
     pub stderr: GuestStream,
+    /// Connections of a workload with a way out to its proxy, which whoever takes this is; a workload without has none.
+    pub egress: Option<mpsc::Receiver<GuestStream>>,
     /// What QEMU tells: for logs; the truth is in the end.
     pub events: Option<mpsc::Receiver<MachineEvent>>,
     pid: u32,
@@ -110,6 +115,13 @@ impl Run {
         let events = machine.monitor.events.take();
         let pid = machine.process.pid;
         let mut frames: Vec<ToGuest> = mount.into_iter().map(ToGuest::Mount).collect();
+        let egress = match workload.egress {
+            Egress::None => None,
+            Egress::Proxy | Egress::UntoldProxy => {
+                frames.push(ToGuest::Egress(egress::PORT));
+                Some(link.accept())
+            }
+        };
         frames.push(ToGuest::Start(Box::new(start_of(workload))));
         link.send(&frames);
         let deadline = Instant::now() + within;
@@ -122,7 +134,7 @@ impl Run {
             let end = driver.run().await;
             now_ended.send_replace(Some(end));
         });
-        Ok(Self { stdio, stdout, stderr, events, pid, link, orders, listening, ended })
+        Ok(Self { stdio, stdout, stderr, egress, events, pid, link, orders, listening, ended })
     }
 
     /// A connection to the server inside, once it listens; none when it ended or has too many.
@@ -175,6 +187,7 @@ impl Run {
 
 pub(crate) fn start_of(workload: Workload) -> Start {
     let bytes = |texts: Vec<String>| texts.into_iter().map(String::into_bytes).collect();
+    let env = egress::environment(workload.env, workload.egress);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Start {
         clock_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
@@ -187,7 +200,7 @@ pub(crate) fn start_of(workload: Workload) -> Start {
         files_max: workload.files_max,
         cwd: workload.cwd.into_bytes(),
         argv: bytes(workload.argv),
-        env: bytes(workload.env),
+        env: bytes(env),
     }
 }
 
@@ -270,7 +283,7 @@ impl Driver {
                 let end = stopping.cloned().unwrap_or_else(|| self.meaning(end));
                 Some(Ended { end, usage: Some(usage) })
             }
-            ToHost::Hello(_) | ToHost::Stream(..) => {
+            ToHost::Hello(_) | ToHost::Stream(..) | ToHost::Open(_) => {
                 Some(Ended { end: End::Misbehaved("it said hello twice".to_owned()), usage: None })
             }
         }

@@ -3,7 +3,7 @@
 use protocol::api::{
     AcceptInvitation, Alias, ChangeFunction, ChangePassword, ChangeRole, CreateAccount, CreateFunction,
     CreateInvitation, CreateKey, CreateVersion, Function, Invitation, InvitationPreview, Invocation, Key, Login, Me,
-    Member, Membership, Node, Page, Rollback, Session, SetAlias, Signup, TestAnswer, TestCall, Version,
+    Member, Membership, Node, Page, PlatformLimits, Rollback, Session, SetAlias, Signup, TestAnswer, TestCall, Version,
 };
 use protocol::node::LogLine;
 use protocol::{InvitationId, KeyId, RunId, SessionId, UserId};
@@ -17,6 +17,10 @@ pub(crate) const ROWS_MAX: u32 = 100;
 pub(crate) const LOG_LINES: u32 = 300;
 /// Rows of a live list.
 pub(crate) const LIVE_ROWS: u32 = 50;
+
+pub(crate) async fn limits() -> Result<PlatformLimits> {
+    Call::get("/limits").send().await
+}
 
 pub(crate) async fn me() -> Result<Me> {
     Call::get("/me").send().await

@@ -18,6 +18,14 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{} {}", &text[..unit], &text[unit..])
 }
 
+/// A number with its thousands apart: `41 200`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let parts: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|part| std::str::from_utf8(part).ok()).collect();
+    parts.join("\u{202f}")
+}
+
 /// How long ago, from milliseconds: `now`, `12 s ago`, `3 h ago`; or ahead: `in 6 d`.
 pub(crate) fn relative(then_ms: i64, now_ms: i64) -> String {
     let apart = now_ms.saturating_sub(then_ms);
@@ -83,7 +91,7 @@ pub(crate) fn shell(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, count, micros, relative, shell};
+    use super::{bytes, count, micros, relative, shell, thousands};
 
     #[test]
     fn durations_have_three_figures_at_most() {
@@ -95,6 +103,14 @@ mod tests {
     fn bytes_have_a_unit() {
         assert_eq!(bytes(312), "312 B");
         assert_eq!(bytes(55_398), "54 KiB");
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!(
+            [7, 120, 41_200, 1_000_000].map(thousands),
+            ["7", "120", "41\u{202f}200", "1\u{202f}000\u{202f}000"]
+        );
     }
 
     #[test]

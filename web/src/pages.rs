@@ -2,6 +2,7 @@
 
 pub(crate) mod account_new;
 pub(crate) mod auth;
+pub(crate) mod deploy;
 pub(crate) mod function;
 pub(crate) mod function_aliases;
 pub(crate) mod function_logs;

@@ -21,12 +21,13 @@ pub(crate) async fn functions(context: &Context, verb: Option<Functions>) -> Res
                     [
                         function.name.to_string(),
                         function.latest.map_or_else(|| "-".to_owned(), |number| format!("v{number}")),
+                        function.live.map_or_else(|| "-".to_owned(), |live| live.lane.to_string()),
                         access(function.public).to_owned(),
                         format!("{}{}", context.url, function.path),
                         time(function.updated),
                     ]
                 });
-                table(["name", "latest", "access", "url", "updated"], rows)
+                table(["name", "latest", "lane", "access", "url", "updated"], rows)
             })
             .await
         }
@@ -74,6 +75,11 @@ fn show(context: &Context, function: &Function) -> String {
         ("browsers", format!("{scheme}://{}/", function.host)),
         ("latest", function.latest.map_or_else(|| "-".to_owned(), |number| format!("v{number}"))),
     ];
+    if let Some(live) = function.live {
+        let (cpus, memory) = (live.limits.cpus, live.limits.memory);
+        rows.push(("lane", format!("{} ({})", live.lane, live.lane_reason)));
+        rows.push(("may use", format!("{cpus} CPU{}, {memory}", if cpus == 1 { "" } else { "s" })));
+    }
     for alias in &function.aliases {
         rows.push(("alias", format!("{} {}", alias.name, super::versions::shares(&alias.shares))));
     }

@@ -24,16 +24,20 @@ pub(crate) async fn invocations(context: &Context, verb: Option<Invocations>) ->
                     [
                         run.run.to_string(),
                         format!("{}@v{}", run.function, run.version),
+                        run.lane.to_string(),
                         format!("{} {}", run.method, run.path.chars().take(40).collect::<String>()),
                         run.status.to_string(),
                         run.code.map_or_else(|| lower(&run.outcome), |code| code.to_string()),
                         micros(run.wall_us),
-                        micros(run.usage.cpu_us),
-                        run.usage.memory_peak.to_string(),
+                        cpu(run),
+                        memory(run),
                         time(run.received),
                     ]
                 });
-                table(["run", "function", "request", "status", "outcome", "wall", "cpu", "memory", "received"], rows)
+                table(
+                    ["run", "function", "lane", "request", "status", "outcome", "wall", "cpu", "memory", "received"],
+                    rows,
+                )
             })
             .await
         }
@@ -54,11 +58,11 @@ fn show(run: &Invocation) -> String {
         ("status", run.status.to_string()),
         ("outcome", lower(&run.outcome)),
         ("wall", micros(run.wall_us)),
-        ("cpu", micros(run.usage.cpu_us)),
-        ("memory", run.usage.memory_peak.to_string()),
+        ("cpu", cpu(run)),
+        ("memory", memory(run)),
         ("bytes in", run.usage.bytes_in.to_string()),
         ("bytes out", run.usage.bytes_out.to_string()),
-        ("lane", run.lane.to_string()),
+        ("lane", run.lane_reason.map_or_else(|| run.lane.to_string(), |reason| format!("{} ({reason})", run.lane))),
         ("node", run.node.map_or_else(|| "-".to_owned(), |node| node.to_string())),
         ("settled", if run.settled { "yes" } else { "not yet" }.to_owned()),
     ];
@@ -67,6 +71,18 @@ fn show(run: &Invocation) -> String {
         rows.push(("help", code.help().to_owned()));
     }
     fields(&rows)
+}
+
+/// CPU time, and on how many CPUs at most.
+fn cpu(run: &Invocation) -> String {
+    let used = micros(run.usage.cpu_us);
+    run.limits.map_or_else(|| used.clone(), |limits| format!("{used} on {}", limits.cpus))
+}
+
+/// The most memory that it held, of what it might.
+fn memory(run: &Invocation) -> String {
+    let used = run.usage.memory_peak;
+    run.limits.map_or_else(|| used.to_string(), |limits| format!("{used}/{}", limits.memory))
 }
 
 /// How a node's VM lane is: its accelerator and the measured speed of a guest.

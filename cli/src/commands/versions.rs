@@ -35,12 +35,18 @@ pub(crate) async fn versions(
                         lower(&version.state),
                         names(&version.aliases),
                         version.format.clone().unwrap_or_default(),
+                        version.runs_in.map_or_else(|| "-".to_owned(), |lane| lane.to_string()),
+                        version.limits.cpus.to_string(),
+                        version.limits.memory.to_string(),
                         version.artifact_size.to_string(),
                         time(version.created),
                         version.created_by.clone(),
                     ]
                 });
-                table(["version", "state", "aliases", "format", "size", "created", "by"], rows)
+                table(
+                    ["version", "state", "aliases", "format", "lane", "cpus", "memory", "size", "created", "by"],
+                    rows,
+                )
             })
             .await
         }

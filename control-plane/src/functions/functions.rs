@@ -2,18 +2,18 @@
 
 use protocol::api::{self, ChangeFunction, CreateFunction};
 use protocol::route::Scope;
-use protocol::{Code, FunctionId, Name, Timestamp};
+use protocol::{Code, FunctionId, Name, Reference, Timestamp};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
+    ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
 use super::aliases::alias_view;
-use super::route;
+use super::route::{self, number};
 use crate::App;
 use crate::db::Mutation;
 use crate::db::columns::{Col, signed};
-use crate::db::entities::{accounts, aliases, functions};
+use crate::db::entities::{accounts, aliases, functions, versions};
 use crate::error::{Result, refuse};
 use crate::etag::{self, IfMatch};
 use crate::identity::caller::Caller;
@@ -41,7 +41,7 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateFunction) ->
     route::changed(&mut mutation, row.id.0).await?;
     let committed = mutation.commit(&caller.actor, Some(account), "function.create", row.id.0).await?;
     app.announce(committed).await;
-    Ok(view(app, caller.account()?, row, Vec::new()))
+    Ok(view(app, caller.account()?, row, Vec::new(), &[]))
 }
 
 async fn check_free(app: &App, mutation: &Mutation, account: protocol::AccountId, name: &Name) -> Result<()> {
@@ -74,8 +74,18 @@ async fn check_free(app: &App, mutation: &Mutation, account: protocol::AccountId
     Ok(())
 }
 
-fn view(app: &App, account: &accounts::Model, row: functions::Model, aliases: Vec<aliases::Model>) -> api::Function {
+fn view(
+    app: &App,
+    account: &accounts::Model,
+    row: functions::Model,
+    aliases: Vec<aliases::Model>,
+    versions: &[versions::Model],
+) -> api::Function {
+    let answers = aliases.iter().find_map(live_number).and_then(|live| {
+        versions.iter().find(|version| version.function_id == row.id && number(version.number) == Some(live))
+    });
     api::Function {
+        live: answers.and_then(live_version),
         id: row.id.0,
         path: format!("/f/{}/{}/", account.name.0, row.name.0),
         host: format!("{}--{}.{}", row.name.0, account.name.0, app.config.functions_domain),
@@ -86,6 +96,31 @@ fn view(app: &App, account: &accounts::Model, row: functions::Model, aliases: Ve
         created: row.created.0,
         updated: row.updated.0,
     }
+}
+
+/// Where `live` leads: to the version with its largest share.
+fn live_number(alias: &aliases::Model) -> Option<u32> {
+    let live = alias.name.as_str() == Reference::LIVE;
+    alias.shares.iter().filter(|_| live).max_by_key(|share| share.weight).map(|share| share.version)
+}
+
+fn live_version(row: &versions::Model) -> Option<api::LiveVersion> {
+    let (lane, lane_reason) = super::versions::lane(row)?;
+    Some(api::LiveVersion { number: number(row.number)?, lane, lane_reason, limits: row.limits.0 })
+}
+
+/// The versions that these aliases lead to, where they are `live`.
+async fn live_of(app: &App, aliases: &[aliases::Model]) -> Result<Vec<versions::Model>> {
+    let one = |alias: &aliases::Model| {
+        let number = i32::try_from(live_number(alias)?).ok()?;
+        Some(versions::Column::FunctionId.eq(alias.function_id).and(versions::Column::Number.eq(number)))
+    };
+    let wanted: Vec<_> = aliases.iter().filter_map(one).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let any = wanted.into_iter().fold(Condition::any(), Condition::add);
+    Ok(versions::Entity::find().filter(any).all(app.db.read()).await?)
 }
 
 /// The ETag of a function's settings.
@@ -115,8 +150,9 @@ pub(crate) async fn list(app: &App, caller: &Caller, paging: &Paging) -> Result<
         .order_by_asc(aliases::Column::Name)
         .all(app.db.read())
         .await?;
+    let live = live_of(app, &all).await?;
     let of = |id| all.iter().filter(|alias| alias.function_id == id).cloned().collect();
-    let items = rows.items.into_iter().map(|row| view(app, account, row.clone(), of(row.id))).collect();
+    let items = rows.items.into_iter().map(|row| view(app, account, row.clone(), of(row.id), &live)).collect();
     Ok(api::Page { items, next: rows.next })
 }
 
@@ -124,8 +160,9 @@ pub(crate) async fn list(app: &App, caller: &Caller, paging: &Paging) -> Result<
 pub(crate) async fn show(app: &App, caller: &Caller, name: &str) -> Result<(api::Function, String)> {
     let row = caller.function(app, name, Scope::Read).await?;
     let aliases = super::aliases::of(app.db.read(), row.id.0).await?;
+    let live = live_of(app, &aliases).await?;
     let tag = etag(&row);
-    Ok((view(app, caller.account()?, row, aliases), tag))
+    Ok((view(app, caller.account()?, row, aliases, &live), tag))
 }
 
 /// The row as it is inside the mutation.

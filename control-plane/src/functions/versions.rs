@@ -8,9 +8,9 @@
 
 use protocol::api::{self, CreateVersion, VersionState};
 use protocol::node::Prepared;
-use protocol::placement::lane_of;
+use protocol::placement::{LaneReason, lane_of};
 use protocol::route::{Scope, Share};
-use protocol::{Code, Kind, Name, Problem, Reference, VersionId};
+use protocol::{Code, Kind, Lane, Name, Problem, Reference, VersionId};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _,
@@ -150,12 +150,16 @@ async fn point_forward(mutation: &Mutation, function: &functions::Model, row: &v
     Ok(())
 }
 
+/// The lane of its runs, and why that one. None before a node has looked: what was asked for may still turn out to be
+/// of another lane.
+pub(crate) fn lane(row: &versions::Model) -> Option<(Lane, LaneReason)> {
+    let form = row.form.as_ref()?.0;
+    Some(lane_of(row.lane.0, row.kind.as_ref().map_or(Kind::Http, |kind| kind.0), &row.limits, form))
+}
+
 fn view(row: versions::Model, aliases: &[crate::db::entities::aliases::Model]) -> api::Version {
     let number = number(row.number).unwrap_or(0);
-    // Before a node has looked, what was asked for may still turn out to be of another lane.
-    let form = row.form.as_ref().map(|form| form.0);
-    let lane = form
-        .map(|form| lane_of(row.lane.0, row.kind.as_ref().map_or(Kind::Http, |kind| kind.0), row.limits.cpus, form));
+    let lane = lane(&row);
     let has = |alias: &&crate::db::entities::aliases::Model| alias.shares.iter().any(|share| share.version == number);
     api::Version {
         id: row.id.0,

@@ -1,18 +1,19 @@
 //! Runs as the API shows them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use protocol::api::{self, Invocation};
 use protocol::receipt::Outcome;
 use protocol::route::Scope;
-use protocol::{Code, FunctionId, Name, RunId};
+use protocol::{Code, FunctionId, Name, RunId, VersionId};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 use serde::Deserialize;
 
 use crate::App;
 use crate::db::columns::{Col, unsigned};
-use crate::db::entities::{functions, runs};
+use crate::db::entities::{functions, runs, versions};
 use crate::error::{Error, Result, refuse};
+use crate::functions::versions::lane;
 use crate::identity::caller::Caller;
 use crate::paging::{Paging, page};
 
@@ -52,8 +53,8 @@ pub(crate) async fn list(
         query = query.filter(runs::Column::RunId.lt(Col(before)));
     }
     let rows = page(query.all(app.db.read()).await?, paging, |row| row.run_id.to_string());
-    let names = names(app, rows.items.iter().map(|row| row.function_id.0)).await?;
-    Ok(api::Page { items: rows.items.into_iter().filter_map(|row| view(row, &names)).collect(), next: rows.next })
+    let known = Known::of(app, &rows.items).await?;
+    Ok(api::Page { items: rows.items.into_iter().filter_map(|row| view(row, &known)).collect(), next: rows.next })
 }
 
 /// The row of a run that the caller may see.
@@ -69,13 +70,13 @@ pub(crate) async fn find(app: &App, caller: &Caller, run: RunId) -> Result<runs:
 /// `GET /invocations/{run}`
 pub(crate) async fn show(app: &App, caller: &Caller, run: RunId) -> Result<Invocation> {
     let row = find(app, caller, run).await?;
-    let names = names(app, [row.function_id.0].into_iter()).await?;
-    view(row, &names).ok_or_else(|| Error::Internal("a run without its function".to_owned()))
+    let known = Known::of(app, std::slice::from_ref(&row)).await?;
+    view(row, &known).ok_or_else(|| Error::Internal("a run without its function".to_owned()))
 }
 
 /// The names of functions.
 pub(crate) async fn names(app: &App, ids: impl Iterator<Item = FunctionId>) -> Result<HashMap<FunctionId, Name>> {
-    let ids: std::collections::BTreeSet<FunctionId> = ids.collect();
+    let ids: BTreeSet<FunctionId> = ids.collect();
     let rows = functions::Entity::find()
         .filter(functions::Column::Id.is_in(ids.into_iter().map(Col)))
         .all(app.db.read())
@@ -83,13 +84,37 @@ pub(crate) async fn names(app: &App, ids: impl Iterator<Item = FunctionId>) -> R
     Ok(rows.into_iter().map(|row| (row.id.0, row.name.0)).collect())
 }
 
-fn view(row: runs::Model, names: &HashMap<FunctionId, Name>) -> Option<Invocation> {
+/// What a run's row points at.
+struct Known {
+    names: HashMap<FunctionId, Name>,
+    versions: HashMap<VersionId, versions::Model>,
+}
+
+impl Known {
+    async fn of(app: &App, rows: &[runs::Model]) -> Result<Self> {
+        let names = names(app, rows.iter().map(|row| row.function_id.0)).await?;
+        let ids: BTreeSet<VersionId> = rows.iter().map(|row| row.version_id.0).collect();
+        let versions = versions::Entity::find()
+            .filter(versions::Column::Id.is_in(ids.into_iter().map(Col)))
+            .all(app.db.read())
+            .await?;
+        Ok(Self { names, versions: versions.into_iter().map(|row| (row.id.0, row)).collect() })
+    }
+}
+
+fn view(row: runs::Model, known: &Known) -> Option<Invocation> {
+    let version = known.versions.get(&row.version_id.0);
+    let reason = version.and_then(lane).filter(|(lane, _)| *lane == row.lane.0).map(|(_, reason)| reason);
+    // The ticket's word is what held; without the node's half the version's is the same.
+    let limits = row.limits.map(|limits| limits.0).or_else(|| version.map(|version| version.limits.0));
     Some(Invocation {
         run: row.run_id.0,
-        function: names.get(&row.function_id.0)?.clone(),
+        function: known.names.get(&row.function_id.0)?.clone(),
         version: u32::try_from(row.version_number).unwrap_or(0),
         node: row.node_id.map(|node| node.0),
         lane: row.lane.0,
+        lane_reason: reason,
+        limits,
         outcome: row.outcome.0,
         status: u16::try_from(row.status).unwrap_or(0),
         code: row.code.map(|code| code.0),

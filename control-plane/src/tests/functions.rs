@@ -2,8 +2,9 @@
 
 use http::{Method, StatusCode};
 use protocol::api::{Alias, Function, Page, Version, VersionState};
+use protocol::placement::LaneReason;
 use protocol::route::Route;
-use protocol::{Code, Problem};
+use protocol::{Code, Lane, Problem};
 use sea_orm::{EntityTrait as _, QueryOrder as _};
 use serde_json::json;
 
@@ -72,8 +73,18 @@ async fn versions(ground: Ground) {
     let version: Version = ada.get("/functions/hello/versions/live").await.read();
     assert_eq!((version.number, version.state), (1, VersionState::Ready));
     assert_eq!(version.aliases[0].as_str(), "live");
+    let live = ada.get("/functions/hello").await.read::<Function>().live.unwrap();
+    assert_eq!((live.number, live.lane, live.lane_reason), (1, Lane::Wasm, LaneReason::Wasm));
+    assert_eq!(live.limits, version.limits);
     let second = ground.deployed(&ada, "hello").await;
     assert_eq!(second.number, 2);
+    let shares = json!({"shares": [{"version": 1, "weight": 90}, {"version": 2, "weight": 10}]});
+    ada.put("/functions/hello/aliases/live", shares).await;
+    let listed = ada.get("/functions").await.read::<Page<Function>>();
+    assert_eq!(listed.items[0].live.unwrap().number, 1, "the largest share");
+    ada.post("/functions", json!({"name": "other"})).await;
+    let other = ada.get("/functions/other").await.read::<Function>();
+    assert_eq!(other.live, None, "nothing answers for it yet");
     assert_eq!(ada.get("/functions/hello/versions/v2").await.read::<Version>().id, second.id);
     assert_eq!(ada.get("/functions/hello/versions/v3").await.code(), Code::VersionNotFound);
     assert_eq!(ada.get("/functions/hello/versions/canary").await.code(), Code::VersionNotFound);

@@ -6,6 +6,7 @@ use ed25519_dalek::SigningKey;
 use http::{Method, StatusCode};
 use protocol::api::{FunctionUsage, Invocation, Page, Version};
 use protocol::node::{Hello, HelloReply};
+use protocol::placement::LaneReason;
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt, Observation, Outcome, RunEnd, Usage};
 use protocol::ticket::{Purpose, Ticket};
 use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, InstanceId, Lane, Limits, NodeId, RunId, Timestamp};
@@ -181,9 +182,11 @@ async fn joined_in_either_order(ground: Ground) {
     assert!(run.settled);
     assert_eq!((run.status, run.method.as_str(), run.path.as_str(), run.version), (200, "GET", "/x", 1));
     assert_eq!((run.usage.wall_us, run.usage.bytes_out.0, run.usage.cpu_us), (2000, 20, 500), "the lesser of both");
+    assert_eq!((run.lane, run.lane_reason, run.limits), (Lane::Wasm, Some(LaneReason::Wasm), Some(Limits::default())));
 
     let (receipt, seen) = runs.halves(&ground, 1000, 9000);
     observe(&ground, std::slice::from_ref(&seen)).await;
+    assert_eq!(runs.run(seen.run).await.limits, Some(Limits::default()), "known before the node's half has come");
     node.submit(vec![receipt.clone(), receipt]).await;
     assert_eq!(runs.run(seen.run).await.usage.wall_us, 1000);
     let usage = runs.usage().await;

@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use images::ImageConfig;
-use microvm::{Contract, Workload};
+use microvm::{Contract, Egress, Workload};
 use protocol::{Kind, Limits};
 use wasmtime_wasi_http::WasiBody;
 
 use super::version::Version;
 use super::{command, server};
+use crate::egress::EgressRules;
 use crate::run::{Record, Started};
 
 /// Where a server finds its port, and where it listens.
@@ -23,7 +24,13 @@ const PIDS_MAX: u32 = 256;
 const FILES_MAX: u32 = 4096;
 
 /// What is started for every run of a version.
-pub(super) fn workload(image: &ImageConfig, kind: Kind, limits: &Limits, env: BTreeMap<String, String>) -> Workload {
+pub(super) fn workload(
+    image: &ImageConfig,
+    kind: Kind,
+    limits: &Limits,
+    env: BTreeMap<String, String>,
+    egress: &EgressRules,
+) -> Workload {
     let mut all: BTreeMap<String, String> = image.env.iter().cloned().collect();
     all.entry("PATH".to_owned()).or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
     all.extend(env);
@@ -49,14 +56,15 @@ pub(super) fn workload(image: &ImageConfig, kind: Kind, limits: &Limits, env: BT
         files_max: FILES_MAX,
         // Files are memory: a full disk is told before the memory is used up.
         overlay_bytes: limits.memory.0 / 2,
+        egress: if egress.is_empty() { Egress::None } else { Egress::Proxy },
     }
 }
 
 /// Makes a run ready. Its machine starts at the first poll.
 pub(crate) fn start(version: &Arc<Version>, request: http::Request<WasiBody>, record: &Arc<Record>) -> Started {
-    match version.kind() {
-        Kind::Server => server::start(version, request, record),
-        Kind::Http | Kind::Command => command::start(version, request, record),
+    match version.workload.contract {
+        Contract::Server { .. } => server::start(version, request, record),
+        Contract::Command => command::start(version, request, record),
     }
 }
 

@@ -1,6 +1,7 @@
 //! See the program's root.
 
 mod boot;
+mod egress;
 mod group;
 mod port;
 mod rehearsal;
@@ -9,6 +10,7 @@ mod restore;
 mod root;
 mod speed;
 mod streams;
+mod warm;
 mod workload;
 
 pub(crate) use rehearsal::rehearse;

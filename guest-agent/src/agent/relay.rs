@@ -11,17 +11,19 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use guest_agent::wire::{
-    Contract, DATA_BYTES_MAX, End, FIRST_STREAM, Mount, Piece, STDERR, STDIO, STDOUT, STREAMS_MAX, Start, ToGuest,
-    ToHost, Usage,
+    Base, Contract, DATA_BYTES_MAX, End, FIRST_EGRESS_STREAM, FIRST_STREAM, Mount, Piece, STDERR, STDIO, STDOUT,
+    STREAMS_MAX, Start, ToGuest, ToHost, Usage,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus};
 
+use super::egress::Egress;
 use super::group::Group;
 use super::port::Port;
 use super::restore::{self, Random};
 use super::root;
 use super::streams::Stream;
+use super::warm;
 use super::workload::{Program, Waiting, failure};
 
 /// How often an idle agent looks for orphans that ended.
@@ -51,6 +53,7 @@ struct Running {
 pub(super) struct Relay {
     port: Port,
     random: Random,
+    base: root::Base,
     state: State,
     /// Until it is used.
     rehearsal: Option<Waiting>,
@@ -59,6 +62,8 @@ pub(super) struct Relay {
     streams: Vec<Stream>,
     /// The connection that found the server listening, for the first stream.
     spare: Option<OwnedFd>,
+    /// Where the host is the workload's proxy.
+    egress: Option<Egress>,
     buffer: Box<[u8]>,
 }
 
@@ -67,11 +72,13 @@ impl Relay {
         Self {
             port,
             random,
+            base: root::Base::default(),
             state: State::Waiting(workload),
             rehearsal: Some(rehearsal),
             afterwards: None,
             streams: Vec::with_capacity(8),
             spare: None,
+            egress: None,
             buffer: vec![0; DATA_BYTES_MAX].into_boxed_slice(),
         }
     }
@@ -85,6 +92,9 @@ impl Relay {
             while let Some(frame) = self.port.next()? {
                 self.take(frame);
             }
+            if let Some(egress) = &mut self.egress {
+                egress.accept(&mut self.streams, &mut self.port);
+            }
             self.advance_streams();
             self.look_for_ends();
         }
@@ -97,6 +107,9 @@ impl Relay {
         let room = self.port.has_room();
         for interest in self.streams.iter().flat_map(|stream| stream.interests(room)) {
             fds.push(PollFd::new(interest.fd, interest.flags));
+        }
+        if let Some(listener) = self.egress.as_ref().and_then(|egress| egress.interest(&self.streams, &self.port)) {
+            fds.push(PollFd::new(listener, PollFlags::IN));
         }
         let timeout = match &self.state {
             State::Running(running) => {
@@ -114,7 +127,12 @@ impl Relay {
 
     fn take(&mut self, frame: ToGuest) {
         match frame {
+            ToGuest::Base(base) => self.mount_base(&base),
             ToGuest::Mount(mount) => self.mount(&mount),
+            ToGuest::Egress(port) => match Egress::listen(port) {
+                Ok(egress) => self.egress = Some(egress),
+                Err(error) => self.end(End::AgentFailed(format!("the way out: {error}"))),
+            },
             ToGuest::Start(start) => match std::mem::replace(&mut self.state, State::Over) {
                 State::Mounted(workload) => self.start(workload, *start),
                 other => self.state = other,
@@ -148,9 +166,25 @@ impl Relay {
         }
     }
 
+    /// In a template, before it is saved.
+    fn mount_base(&mut self, base: &Base) {
+        match self.base.mount() {
+            Ok(()) => {
+                // Whatever went wrong: clones are slower then, not wrong. The console's end says it.
+                match warm::run(&base.argv) {
+                    Ok(status) if status.success() => {}
+                    Ok(status) => eprintln!("the base's own program: {status}"),
+                    Err(error) => eprintln!("the base's own program: {error}"),
+                }
+                self.port.send(&ToHost::Mounted);
+            }
+            Err(error) => self.end(End::ImageRefused(error.to_string())),
+        }
+    }
+
     fn mount(&mut self, mount: &Mount) {
         let State::Waiting(waiting) = std::mem::replace(&mut self.state, State::Over) else { return };
-        match root::assemble(mount) {
+        match root::assemble(mount, &mut self.base) {
             Ok(()) => {
                 self.state = State::Mounted(waiting);
                 self.port.send(&ToHost::Mounted);
@@ -199,7 +233,9 @@ impl Relay {
         };
         let taken = self.streams.iter().any(|stream| stream.id == id);
         let stream = match self.spare.take() {
-            _ if id < FIRST_STREAM || taken || self.streams.len() >= STREAMS_MAX => None,
+            _ if !(FIRST_STREAM..FIRST_EGRESS_STREAM).contains(&id) || taken || self.streams.len() >= STREAMS_MAX => {
+                None
+            }
             Some(socket) => Some(Stream::connected(id, socket)),
             None => Stream::connect(id, port).ok(),
         };
@@ -213,7 +249,7 @@ impl Relay {
         let (port, buffer) = (&mut self.port, &mut self.buffer);
         self.streams.retain_mut(|stream| {
             let broken = stream.advance(port, buffer).is_err();
-            if broken {
+            if broken || stream.is_cut() {
                 port.send(&ToHost::Stream(stream.id, Piece::Reset));
             }
             !broken && !stream.is_over()
@@ -293,6 +329,7 @@ impl Relay {
         self.state = self.afterwards.take().unwrap_or(State::Over);
         self.streams.clear();
         self.spare = None;
+        self.egress = None;
         self.port.send(&ToHost::Ended(end, usage));
     }
 }

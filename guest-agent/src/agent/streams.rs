@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use guest_agent::wire::{DATA_BYTES_MAX, Piece, ToHost, WINDOW_BYTES};
+use guest_agent::wire::{DATA_BYTES_MAX, FIRST_EGRESS_STREAM, Piece, ToHost, WINDOW_BYTES};
 use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, Ipv4Addr, Shutdown, SocketAddrV4, SocketFlags, SocketType};
 
@@ -84,6 +84,11 @@ impl Stream {
         self.source_ended && matches!(self.sink, Sink::Closed)
     }
 
+    /// A way out that is over though the host has more to say: it must know, or it would wait for credit.
+    pub(super) fn is_cut(&self) -> bool {
+        self.id >= FIRST_EGRESS_STREAM && self.is_over() && !self.fin
+    }
+
     pub(super) fn interests(&self, room: bool) -> impl Iterator<Item = Interest<'_>> {
         let connecting = matches!(self.sink, Sink::Connecting(_));
         let reads = self.source.as_deref().filter(|_| room && self.credit > 0 && !connecting);
@@ -112,6 +117,12 @@ impl Stream {
             }
             Piece::Credit(bytes) => {
                 self.credit = self.credit.saturating_add(bytes);
+                true
+            }
+            Piece::Reset if self.fin && !matches!(self.sink, Sink::Closed) => {
+                // It reads no more; what it has sent is still written.
+                self.source = None;
+                self.source_ended = true;
                 true
             }
             Piece::Reset => false,
@@ -185,6 +196,11 @@ impl Stream {
                 Ok(read) => {
                     port.send_data(self.id, space.get(..read).unwrap_or_default(), false);
                     self.credit -= u32::try_from(read).unwrap_or(self.credit);
+                    // A server that writes its answer in two pieces would wait 40 ms for this acknowledgement before it
+                    // sends the second. Where it cannot be asked for, it comes by itself.
+                    if let Sink::Socket(socket) = &self.sink {
+                        let _ = rustix::net::sockopt::set_tcp_quickack(&**socket, true);
+                    }
                 }
                 Err(rustix::io::Errno::AGAIN) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}

@@ -13,14 +13,16 @@
 //!
 //! Streams carry bytes both ways, each direction with a window of credit: the receiver grants, the sender never sends
 //! more. [`STDIO`], [`STDERR`] and [`STDOUT`] exist from the start; the host opens others, each is a connection to the
-//! server inside.
+//! server inside. Where the host has sent `egress`, and only there, the guest opens streams, too: each is a connection of
+//! the workload's to the proxy, which is the host's. A reset that follows an end means that nothing more is read: what
+//! was sent before still arrives.
 
 mod fields;
 mod messages;
 #[cfg(test)]
 mod tests;
 
-pub use messages::{Contract, End, Hello, Mount, Start, Usage};
+pub use messages::{Base, Contract, End, Hello, Mount, Start, Usage};
 
 use self::fields::{Reader, Writer};
 
@@ -47,6 +49,10 @@ pub const STDERR: u32 = 2;
 pub const STDOUT: u32 = 3;
 /// The first stream that the host may open.
 pub const FIRST_STREAM: u32 = 16;
+/// The first stream that the guest may open.
+pub const FIRST_EGRESS_STREAM: u32 = 1 << 31;
+/// Connections of a workload to its proxy at one time; more wait for one to end.
+pub const EGRESS_STREAMS_MAX: usize = 64;
 
 const FLAG_FIN: u8 = 1;
 
@@ -78,8 +84,12 @@ pub enum Piece {
 /// From the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToGuest {
+    /// Mount the base, which all clones of this template share. `mounted` follows.
+    Base(Base),
     /// Mount the image and make the workload's root.
     Mount(Mount),
+    /// Carry connections to this port of the guest's loopback to the host. Before `start`.
+    Egress(u16),
     /// Set clock and entropy, and start the workload.
     Start(Box<Start>),
     /// Run the agent's own little program as if it were the workload, then wait again: on a host that translates, the
@@ -100,12 +110,14 @@ pub enum ToGuest {
 pub enum ToHost {
     /// The agent is there.
     Hello(Hello),
-    /// The workload's root is made.
+    /// The workload's root is made, or the base is mounted.
     Mounted,
     /// The workload's program runs.
     Started,
     /// The server inside takes connections.
     Listening,
+    /// A new connection of the workload's to its proxy.
+    Open(u32),
     /// On a stream.
     Stream(u32, Piece),
     /// The answer to `measure`.
@@ -172,13 +184,17 @@ mod kinds {
     pub(super) const STOP: u8 = 13;
     pub(super) const ENDED: u8 = 14;
     pub(super) const REHEARSE: u8 = 15;
+    pub(super) const EGRESS: u8 = 16;
+    pub(super) const BASE: u8 = 24;
 }
 
 impl ToGuest {
     /// Appends the frame's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
+            Self::Base(base) => frame(out, kinds::BASE, |writer| base.encode(writer)),
             Self::Mount(mount) => frame(out, kinds::MOUNT, |writer| mount.encode(writer)),
+            Self::Egress(port) => frame(out, kinds::EGRESS, |writer| writer.u16(*port)),
             Self::Start(start) => frame(out, kinds::START, |writer| start.encode(writer)),
             Self::Rehearse(start) => frame(out, kinds::REHEARSE, |writer| start.encode(writer)),
             Self::Open(stream) => raw(out, kinds::OPEN, false, *stream, &[]),
@@ -197,7 +213,9 @@ impl ToGuest {
             return Err(WireError::Garbage);
         }
         Ok(match kind {
+            kinds::BASE => Self::Base(Reader::whole(&payload, Base::decode)?),
             kinds::MOUNT => Self::Mount(Reader::whole(&payload, Mount::decode)?),
+            kinds::EGRESS => Self::Egress(Reader::whole(&payload, |reader| reader.u16().filter(|port| *port > 0))?),
             kinds::START => Self::Start(Box::new(Reader::whole(&payload, Start::decode)?)),
             kinds::REHEARSE => Self::Rehearse(Box::new(Reader::whole(&payload, Start::decode)?)),
             kinds::OPEN => Self::Open(header.stream),
@@ -216,6 +234,7 @@ impl ToHost {
             Self::Mounted => raw(out, kinds::MOUNTED, false, 0, &[]),
             Self::Started => raw(out, kinds::STARTED, false, 0, &[]),
             Self::Listening => raw(out, kinds::LISTENING, false, 0, &[]),
+            Self::Open(stream) => raw(out, kinds::OPEN, false, *stream, &[]),
             Self::Stream(stream, piece) => encode_piece(out, *stream, piece),
             Self::Measured(usage) => frame(out, kinds::MEASURED, |writer| usage.encode(writer)),
             Self::Ended(end, usage) => frame(out, kinds::ENDED, |writer| {
@@ -228,7 +247,7 @@ impl ToHost {
     /// The frame of a header and its payload.
     pub fn decode(header: Header, payload: Vec<u8>) -> Result<Self, WireError> {
         let kind = header.kind;
-        if let kinds::MOUNTED | kinds::STARTED | kinds::LISTENING = kind
+        if let kinds::MOUNTED | kinds::STARTED | kinds::LISTENING | kinds::OPEN = kind
             && !payload.is_empty()
         {
             return Err(WireError::Garbage);
@@ -238,6 +257,7 @@ impl ToHost {
             kinds::MOUNTED => Self::Mounted,
             kinds::STARTED => Self::Started,
             kinds::LISTENING => Self::Listening,
+            kinds::OPEN => Self::Open(header.stream),
             kinds::MEASURED => Self::Measured(Reader::whole(&payload, Usage::decode)?),
             kinds::ENDED => {
                 let decode = |reader: &mut Reader<'_>| Some((End::decode(reader)?, Usage::decode(reader)?));

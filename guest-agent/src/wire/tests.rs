@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    Contract, DATA_BYTES_MAX, End, HEADER_BYTES, Header, Hello, Mount, PAYLOAD_BYTES_MAX, Piece, Start, ToGuest,
+    Base, Contract, DATA_BYTES_MAX, End, HEADER_BYTES, Header, Hello, Mount, PAYLOAD_BYTES_MAX, Piece, Start, ToGuest,
     ToHost, Usage, WireError,
 };
 
@@ -68,12 +68,14 @@ fn frames_to_the_guest_have_these_bytes() {
          0100000003000000413d62"
     );
     let golden = [
+        (ToGuest::Base(Base { argv: vec![b"a".to_vec()] }), "090000001800000000000000010000000100000061"),
         (mount, "120000000200000000000000020100000000000001000000010000006101"),
         (ToGuest::Start(Box::new(start())), start_golden.as_str()),
         (ToGuest::Open(17), "000000000700000011000000"),
         (ToGuest::Stream(1, Piece::Data { bytes: b"hi".to_vec(), fin: true }), "0200000008010000010000006869"),
         (ToGuest::Stream(1, Piece::Credit(256)), "04000000090000000100000000010000"),
         (ToGuest::Stream(1, Piece::Reset), "000000000a00000001000000"),
+        (ToGuest::Egress(3128), "020000001000000000000000380c"),
         (ToGuest::Measure, "000000000b00000000000000"),
         (ToGuest::Stop, "000000000d00000000000000"),
     ];
@@ -97,6 +99,7 @@ fn frames_to_the_host_have_these_bytes() {
         (ToHost::Mounted, "000000000300000000000000".to_owned()),
         (ToHost::Started, "000000000500000000000000".to_owned()),
         (ToHost::Listening, "000000000600000000000000".to_owned()),
+        (ToHost::Open(1 << 31), "000000000700000000000080".to_owned()),
         (ToHost::Measured(USAGE), ended("1c0000000c00000000000000")),
         (ToHost::Ended(End::Exited(-1), USAGE), ended("250000000e0000000000000000ffffffff00000000")),
         (

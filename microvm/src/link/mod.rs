@@ -83,6 +83,11 @@ impl Link {
         GuestStream::connect(&self.0)
     }
 
+    /// Lets the guest open streams: here they are, until the link is closed.
+    pub(crate) fn accept(&self) -> mpsc::Receiver<GuestStream> {
+        self.0.accept()
+    }
+
     /// Nothing more goes in or out.
     pub(crate) fn close(&self) {
         self.0.close();
@@ -95,11 +100,13 @@ enum Broken {
     Wire(#[from] WireError),
     #[error("more than was granted")]
     Window,
+    #[error("a stream that it may not open")]
+    Opened,
 }
 
 async fn read(
     reader: &mut (impl AsyncRead + Unpin),
-    shared: &Shared,
+    shared: &Arc<Shared>,
     control: &mpsc::Sender<Control>,
 ) -> Result<(), Broken> {
     loop {
@@ -116,6 +123,12 @@ async fn read(
             ToHost::Stream(id, piece) => {
                 if !shared.take(id, piece) {
                     return Err(Broken::Window);
+                }
+            }
+            ToHost::Open(id) => {
+                shared.room().await;
+                if !shared.opened(id) {
+                    return Err(Broken::Opened);
                 }
             }
             frame => {

@@ -1,16 +1,23 @@
 //! The streams' state: plain data behind one lock, never held over a wait.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use guest_agent::wire::{self, FIRST_STREAM, Piece, STREAMS_MAX, ToGuest, WINDOW_BYTES};
+use guest_agent::wire::{
+    self, EGRESS_STREAMS_MAX, FIRST_EGRESS_STREAM, FIRST_STREAM, Piece, STREAMS_MAX, ToGuest, WINDOW_BYTES,
+};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
+
+use super::stream::{GuestStream, NO_STREAM};
 
 /// More than this waits for the guest: writers wait, too.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
 /// However much a guest grants.
 const CREDIT_MAX: u32 = 4 << 20;
+/// Streams that a guest may have opened: one that it has given up is here a little longer than there.
+const OPENED_MAX: usize = 2 * EGRESS_STREAMS_MAX;
 
 /// What reader, writer and streams of one link share.
 pub(super) struct Shared {
@@ -23,6 +30,8 @@ struct Inner {
     next_id: u32,
     output: Vec<u8>,
     writers: Vec<Waker>,
+    /// Where streams go that the guest opens; none: it may not.
+    egress: Option<mpsc::Sender<GuestStream>>,
     closed: bool,
 }
 
@@ -44,6 +53,7 @@ struct Slot {
     finished: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    watcher: Option<Waker>,
 }
 
 impl Slot {
@@ -52,7 +62,8 @@ impl Slot {
     }
 
     fn wake(&mut self) {
-        self.reader.take().into_iter().chain(self.writer.take()).for_each(Waker::wake);
+        let wakers = [self.reader.take(), self.writer.take(), self.watcher.take()];
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
@@ -70,6 +81,7 @@ impl Shared {
             next_id: FIRST_STREAM,
             output: Vec::new(),
             writers: Vec::new(),
+            egress: None,
             closed: false,
         };
         Self { inner: Mutex::new(inner), output_ready: Notify::new() }
@@ -104,7 +116,9 @@ impl Shared {
         inner.closed = true;
         inner.writers.drain(..).for_each(Waker::wake);
         inner.streams.values_mut().for_each(Slot::wake);
+        let egress = inner.egress.take();
         drop(inner);
+        drop(egress);
         self.output_ready.notify_one();
     }
 
@@ -125,6 +139,65 @@ impl Shared {
         drop(inner);
         self.output_ready.notify_one();
         Some(id)
+    }
+
+    /// From now on the guest may open streams.
+    pub(super) fn accept(&self) -> mpsc::Receiver<GuestStream> {
+        let (sender, receiver) = mpsc::channel(OPENED_MAX);
+        let mut inner = self.inner.lock();
+        if !inner.closed {
+            inner.egress = Some(sender);
+        }
+        receiver
+    }
+
+    /// Waits while much goes to the guest: whoever does not read its answers gets no more of them.
+    pub(super) async fn room(&self) {
+        std::future::poll_fn(|cx| {
+            let mut inner = self.inner.lock();
+            if inner.output.len() < OUTPUT_BYTES_MAX || inner.closed {
+                return Poll::Ready(());
+            }
+            inner.writers.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Takes a stream that the guest has opened. False: it may not.
+    pub(super) fn opened(self: &Arc<Self>, id: u32) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return true;
+        }
+        let Some(egress) = inner.egress.clone() else { return false };
+        if id < FIRST_EGRESS_STREAM || id == NO_STREAM || inner.streams.contains_key(&id) {
+            return false;
+        }
+        let open = inner.streams.keys().filter(|id| **id >= FIRST_EGRESS_STREAM).count();
+        if open >= OPENED_MAX {
+            ToGuest::Stream(id, Piece::Reset).encode(&mut inner.output);
+            drop(inner);
+            self.output_ready.notify_one();
+            return true;
+        }
+        inner.streams.insert(id, Slot::new());
+        drop(inner);
+        // Where nobody takes it, it is over with its drop.
+        drop(egress.try_send(GuestStream::opened(self, id)));
+        true
+    }
+
+    /// Waits until the guest wants a stream no more, or the link is closed.
+    pub(super) fn poll_over(&self, id: u32, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.inner.lock();
+        let closed = inner.closed;
+        let Some(slot) = inner.streams.get_mut(&id) else { return Poll::Ready(()) };
+        if slot.reset || closed {
+            return Poll::Ready(());
+        }
+        slot.watcher = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Takes a piece from the guest. False: it sent more than it may.

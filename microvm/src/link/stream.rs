@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::state::{Incoming, Shared};
 
 /// No stream has it.
-const NO_STREAM: u32 = u32::MAX;
+pub(super) const NO_STREAM: u32 = u32::MAX;
 
 /// Bytes to and from something inside a guest. Dropping it ends it.
 pub struct GuestStream {
@@ -28,9 +28,19 @@ impl GuestStream {
         let id = shared.open()?;
         Some(Self { shared: Arc::clone(shared), id })
     }
+
+    pub(super) fn opened(shared: &Arc<Shared>, id: u32) -> Self {
+        Self { shared: Arc::clone(shared), id }
+    }
 }
 
 impl GuestStream {
+    /// Waits until the guest has given it up: also when nobody reads or writes it, and wherever it is by then.
+    pub fn over(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (shared, id) = (Arc::clone(&self.shared), self.id);
+        std::future::poll_fn(move |cx| shared.poll_over(id, cx))
+    }
+
     /// Moves it out of what keeps it; what stays is over.
     #[must_use]
     pub fn take_out(&mut self) -> Self {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use guest_agent::wire::{HEADER_BYTES, Header, Piece, STDIO, ToGuest, ToHost, WINDOW_BYTES};
+use guest_agent::wire::{
+    EGRESS_STREAMS_MAX, FIRST_EGRESS_STREAM, FIRST_STREAM, HEADER_BYTES, Header, Piece, STDIO, ToGuest, ToHost,
+    WINDOW_BYTES,
+};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
@@ -114,6 +117,84 @@ async fn streams_end_with_the_link() {
     assert!(link.connect().is_none());
 }
 
+fn opens(ids: impl IntoIterator<Item = u32>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ids.into_iter().for_each(|id| ToHost::Open(id).encode(&mut bytes));
+    bytes
+}
+
+#[tokio::test]
+async fn a_guest_opens_streams_only_where_it_may() {
+    let cases = [(false, vec![FIRST_EGRESS_STREAM]), (true, vec![FIRST_STREAM]), (true, vec![u32::MAX])];
+    let twice = (true, vec![FIRST_EGRESS_STREAM + 1; 2]);
+    for (allowed, ids) in cases.into_iter().chain([twice]) {
+        let (link, mut control, mut guest) = link();
+        let _streams = allowed.then(|| link.accept());
+        guest.write_all(&opens(ids)).await.unwrap();
+        assert!(broken(&mut control).await);
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_opens_without_end_is_refused_and_then_waits() {
+    let (link, _control, mut guest) = link();
+    let mut streams = link.accept();
+    let most = u32::try_from(2 * EGRESS_STREAMS_MAX).unwrap();
+    guest.write_all(&opens((0..=most).map(|at| FIRST_EGRESS_STREAM + at))).await.unwrap();
+    assert_eq!(next_frame(&mut guest).await, ToGuest::Stream(FIRST_EGRESS_STREAM + most, Piece::Reset));
+    for _ in 0..most {
+        streams.recv().await.unwrap();
+    }
+    assert!(streams.try_recv().is_err());
+    // Those were dropped, so that the guest is told and there is room again.
+    for _ in 0..most {
+        assert!(matches!(next_frame(&mut guest).await, ToGuest::Stream(_, Piece::Reset)));
+    }
+    let next = FIRST_EGRESS_STREAM + most + 1;
+    guest.write_all(&opens([next])).await.unwrap();
+    let kept = streams.recv().await.unwrap();
+
+    // It reads none of its refusals: they must not pile up here.
+    let (_kept, mut id) = (kept, next + 1);
+    let flood = async {
+        loop {
+            guest.write_all(&opens(id..id + 1000)).await.unwrap();
+            id += 1000;
+            assert!(id - next < 1_000_000, "a million refusals were kept for a guest that reads none");
+        }
+    };
+    let holding = async {
+        let mut held = Vec::new();
+        while let Some(stream) = streams.recv().await {
+            held.push(stream);
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(Duration::from_secs(2), flood) => {}
+        () = holding => unreachable!("the link is open"),
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_streams_end_learns_of_it_without_reading() {
+    let (link, _control, mut guest) = link();
+    let mut streams = link.accept();
+    let ids = [0, 1].map(|at| FIRST_EGRESS_STREAM + at);
+    guest.write_all(&opens(ids)).await.unwrap();
+    let (one, other) = (streams.recv().await.unwrap(), streams.recv().await.unwrap());
+    let mut reset = Vec::new();
+    ToHost::Stream(ids[0], Piece::Data { bytes: vec![1; 100], fin: false }).encode(&mut reset);
+    ToHost::Stream(ids[0], Piece::Reset).encode(&mut reset);
+    guest.write_all(&reset).await.unwrap();
+    one.over().await;
+    let over = tokio::spawn(other.over());
+    tokio::task::yield_now().await;
+    assert!(!over.is_finished());
+    link.close();
+    over.await.unwrap();
+    assert!(streams.recv().await.is_none(), "no stream comes when the link is closed");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
@@ -122,6 +203,7 @@ proptest! {
         runtime.block_on(async {
             let (link, mut control, mut guest) = link();
             let _stdio = link.stdio();
+            let _streams = link.accept();
             guest.write_all(&bytes).await.unwrap();
             drop(guest);
             while let Some(next) = control.recv().await {

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use microvm::{Config, Contract, Disk, Ended, Host, Paused, Run, Shape, Workload};
+use microvm::{Config, Contract, Disk, Egress, Ended, Host, Paused, Run, Shape, Workload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub const SHAPE: Shape = Shape { memory_mib: 128, cpus: 1 };
@@ -116,6 +116,7 @@ pub fn command(arguments: &[&str]) -> Workload {
         pids_max: 64,
         files_max: 1024,
         overlay_bytes: 32 << 20,
+        egress: Egress::None,
     }
 }
 

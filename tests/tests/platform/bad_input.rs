@@ -13,7 +13,7 @@ const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
 fn deploy_bytes(cli: &Cli, bytes: &[u8], code: &str) -> String {
     std::fs::write(cli.work().join("bad.wasm"), bytes).unwrap();
-    cli.fails("deploy bad.wasm --name bad", 2, code)
+    cli.fails("deploy bad.wasm --name bad --lane wasm", 2, code)
 }
 
 /// A WASI command that imports this function.

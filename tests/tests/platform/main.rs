@@ -15,3 +15,4 @@ mod metering;
 mod privacy;
 mod run_path;
 mod vm;
+mod vm_wasm;

@@ -99,6 +99,8 @@ async fn what_cannot_be_deployed_is_explained_and_versions_roll_back() {
     std::fs::write(&nonsense, "this is no WebAssembly").unwrap();
     ada.visit("/a/ada/functions/new").await;
     ada.gives_file("artifact", &nonsense).await;
+    ada.chooses("lane", "wasm").await;
+    ada.sees("Only WebAssembly runs in the wasm lane").await;
     ada.presses("Deploy").await;
     ada.sees("not_wasm").await;
     ada.sees("Deploy a component or a WASI command").await;

@@ -31,6 +31,9 @@ async fn every_page_fits_and_every_control_has_a_name() {
         "/accounts/new".to_owned(),
         "/no/such/page".to_owned(),
     ];
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("an-archive-with-a-rather-long-name-that-does-not-break.tar");
+    std::fs::write(&archive, [0; 1024]).unwrap();
     let mut papers = Vec::new();
     for scheme in ["light", "dark"] {
         ada.prefers(scheme).await;
@@ -38,17 +41,28 @@ async fn every_page_fits_and_every_control_has_a_name() {
             ada.is_wide(380).await;
             ada.visit(place).await;
             ada.element("main h1").await;
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-            let beyond = "const root = document.documentElement; return root.scrollWidth - root.clientWidth";
-            assert_eq!(ada.script(beyond).await, 0, "{place} is wider than the screen");
-            let nameless = ada.script(NAMELESS).await;
-            assert_eq!(nameless.as_array().map(Vec::len), Some(0), "{place} has controls without a name: {nameless}");
+            fits(&ada, place).await;
         }
+        // The fields of a deployment are there once a file is.
+        ada.visit("/a/ada/functions/new").await;
+        ada.gives_file("artifact", &archive).await;
+        ada.sees("An archive").await;
+        ada.element("input[name=command]").await;
+        fits(&ada, "a deployment").await;
         papers.push(ada.script("return getComputedStyle(document.body).backgroundColor").await);
     }
     assert_ne!(papers[0], papers[1], "dark is not light");
     assert_eq!(papers[0], "rgb(251, 251, 249)");
     assert!(ada.script("return document.querySelector('.broken')").await.is_null());
+}
+
+/// Nothing is cut off or wider than the screen, and all controls have names.
+async fn fits(user: &Browser, place: &str) {
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let beyond = "const root = document.documentElement; return root.scrollWidth - root.clientWidth";
+    assert_eq!(user.script(beyond).await, 0, "{place} is wider than the screen");
+    let nameless = user.script(NAMELESS).await;
+    assert_eq!(nameless.as_array().map(Vec::len), Some(0), "{place} has controls without a name: {nameless}");
 }
 
 /// Visible controls that neither text, label, `aria-label` nor title names.

@@ -6,3 +6,4 @@ mod browser;
 mod isolation;
 mod journeys;
 mod looks;
+mod native;

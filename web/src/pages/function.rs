@@ -12,6 +12,7 @@ use crate::session::Here;
 use crate::ui::code::code_line;
 use crate::ui::copy::copy_button;
 use crate::ui::icon;
+use crate::ui::lane::{lane_why, limits_words};
 use crate::ui::page;
 use crate::ui::trouble::trouble_view;
 
@@ -104,11 +105,19 @@ fn head(subject: &Subject) -> View {
         data.ready().map(|function| format!("{protocol}//{}/", function.host)).unwrap_or_default()
     });
     let public = create_selector(move || data.ready().is_some_and(|function| function.public));
+    let live = create_selector(move || data.ready().and_then(|function| function.live));
+    let lane = View::from_dynamic(move || match live.get() {
+        Some(live) => {
+            let (lane, limits) = (lane_why(live.lane, None), limits_words(&live.limits));
+            view! { (lane) span(class="hint") { (limits) } }
+        }
+        None => view! {},
+    });
     view! {
         header(class="head function-head") {
             div {
                 p(class="crumb") { a(href=list) { "Functions" } }
-                div(class="row") { h1 { (name) } (visibility(public.get())) }
+                div(class="row") { h1 { (name) } (visibility(public.get())) (lane) }
             }
             div(class="urls") {
                 span(class="line") { span(class="line-name") { "Programs" } (program) }

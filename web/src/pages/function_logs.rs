@@ -13,6 +13,8 @@ use crate::nav;
 use crate::pages::function::Subject;
 use crate::ui::code::code_block;
 use crate::ui::copy::{id_chip, short_id};
+use crate::ui::lane::{Used, cpu_used, lane_why, memory_used};
+use crate::ui::meter::meter;
 use crate::ui::page::{self, badge};
 use crate::ui::run_bar::{Phases, legend, run_bar};
 use crate::ui::runs::{outcome_words, runs_table};
@@ -99,20 +101,18 @@ fn facts(run: Invocation) -> View {
     let platform = format::micros(run.wall_us.saturating_sub(run.usage.wall_us));
     let ran = format::micros(run.usage.wall_us);
     let total = format::micros(run.wall_us);
-    let cpu = format::micros(run.usage.cpu_us);
-    let memory = format::bytes(run.usage.memory_peak.0);
+    let (cpu, memory) = (used(cpu_used(&run)), used(memory_used(&run)));
+    let time_limit =
+        run.limits.map(|limits| view! { " " span(class="soft") { "of at most " (limits.timeout.to_string()) } });
     let traffic = format!("{} in · {} out", format::bytes(run.usage.bytes_in.0), format::bytes(run.usage.bytes_out.0));
     let node = run.node.map(|node| id_chip(&node.to_string()));
     let settled = if run.settled { badge("good", "settled") } else { badge("warn", "settling") };
-    let lane = match run.lane {
-        protocol::Lane::Wasm => badge("wasm", "wasm"),
-        protocol::Lane::Vm => badge("vm", "vm"),
-    };
+    let lane = lane_why(run.lane, run.lane_reason);
     view! {
         div(class="run-bar-large") { (bar) }
         dl(class="phases") {
             div { dt { "Queued, placed, started" } dd { (platform) } }
-            div { dt { "Ran" } dd { (ran) } }
+            div { dt { "Ran" } dd { (ran) (time_limit) } }
             div { dt { "In all" } dd { (total) } }
             div { dt { "Bill" } dd { (settled) } }
         }
@@ -128,6 +128,13 @@ fn facts(run: Invocation) -> View {
             dt { "Bytes" } dd { (traffic) }
         }
     }
+}
+
+/// What was used, of what was allowed, and its share.
+fn used(used: Used) -> View {
+    let share = used.percent.map(|percent| meter(*create_signal(percent)));
+    let words = used.view();
+    view! { span(class="used") { (words) (share) } }
 }
 
 /// Lines of a run, or of all runs; live.

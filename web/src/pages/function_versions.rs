@@ -7,12 +7,13 @@ use crate::calls;
 use crate::format;
 use crate::load::{Load, Resource, sleep};
 use crate::nav;
+use crate::pages::deploy::{Deploy, asked, drop_zone, progress, same};
 use crate::pages::function::Subject;
 use crate::pages::function_aliases;
-use crate::pages::function_new::{Deploy, drop_zone, progress};
 use crate::ui::code::code_block;
 use crate::ui::dialog::{Confirm, confirm};
 use crate::ui::form;
+use crate::ui::lane::{lane_why, limits_words};
 use crate::ui::page::{self, badge};
 use crate::ui::time::time;
 use crate::ui::trouble::trouble_view;
@@ -70,6 +71,7 @@ fn table(subject: &Subject, page: Page<Version>, list: Resource<Page<Version>>) 
                     th(scope="col") { "Version" }
                     th(scope="col") { "State" }
                     th(scope="col") { "What" }
+                    th(scope="col") { "Lane" }
                     th(scope="col") { "May use" }
                     th(scope="col") { "Deployed" }
                     th(scope="col") { span(class="unseen") { "Actions" } }
@@ -90,13 +92,20 @@ fn row(subject: &Subject, version: Version, live: Option<u32>, list: Resource<Pa
         VersionState::Failed => badge("bad", "failed"),
     };
     let size = format::bytes(version.artifact_size.0);
-    let what = version.format.clone().unwrap_or_else(|| "WebAssembly".to_owned());
-    let limits = format!("{} · {}", version.limits.memory, version.limits.timeout);
+    let what = match (&version.format, version.state) {
+        (Some(format), _) => format.clone(),
+        (None, VersionState::Compiling) => "being looked at".to_owned(),
+        (None, _) => "unknown".to_owned(),
+    };
+    let lane = version.runs_in.map(|lane| lane_why(lane, version.lane_reason));
+    let command = (!version.command.is_empty()).then(|| version.command.join(" "));
+    let command = command.map(|command| view! { " " code { (command) } });
+    let limits = limits_words(&version.limits);
     let by = version.created_by.clone();
     let digest = version.artifact.to_string();
     let problem = version.problem.clone().map(|problem| {
         let problem = trouble_view(problem.into());
-        view! { tr(class="sub") { td(colspan="6") { (problem) } } }
+        view! { tr(class="sub") { td(colspan="7") { (problem) } } }
     });
     let act = (version.state == VersionState::Ready && live != Some(number)).then(|| {
         let older = live.is_some_and(|live| number < live);
@@ -129,8 +138,9 @@ fn row(subject: &Subject, version: Version, live: Option<u32>, list: Resource<Pa
         tr {
             td(data-label="Version", class="wrap") { b { (label) } " " (aliases) }
             td(data-label="State") { (state) }
-            td(data-label="What", title=digest) { (what) " " span(class="soft") { (size) } }
-            td(data-label="May use", class="soft") { (limits) }
+            td(data-label="What", class="wrap", title=digest) { (what) " " span(class="soft") { (size) } (command) }
+            td(data-label="Lane", class="wrap") { (lane) }
+            td(data-label="May use", class="soft wrap") { (limits) }
             td(data-label="Deployed", class="wrap") { (time(version.created)) " " span(class="soft") { "by " (by) } }
             td(class="number") { (act) }
         }
@@ -142,8 +152,16 @@ fn deploy(subject: Subject, list: Resource<Page<Version>>) -> View {
     let deploy = Deploy::new();
     let name = create_signal(subject.name.clone());
     let data = subject.data;
-    let command =
-        code_block(format!("crowdcloud deploy . --account {} --url {}", subject.account(), nav::origin()), "command");
+    let function = subject.name.clone();
+    let folder = format!("crowdcloud deploy . --account {} --url {}", subject.account(), nav::origin());
+    let command = same(deploy, subject.account().to_owned(), move || function.clone(), Some(folder));
+    // What the newest version has is where the next one starts, unless a file was chosen before that was known.
+    create_effect(move || {
+        let Some(newest) = list.ready().and_then(|page| page.items.into_iter().next()) else { return };
+        if deploy.file.with_untracked(Option::is_none) {
+            untrack(|| deploy.options.follow(&newest));
+        }
+    });
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let subject = subject.clone();
@@ -151,17 +169,20 @@ fn deploy(subject: Subject, list: Resource<Page<Version>>) -> View {
             let deployed = deploy.run(subject.account(), None, &subject.name).await;
             list.reload();
             data.reload();
-            deployed.map(drop)
+            deployed?;
+            // The next one starts from what is there now.
+            deploy.file.set(None);
+            Ok(())
         });
     };
     let chosen = create_selector(move || deploy.file.with(Option::is_some));
     view! {
         form(class="form narrow", on:submit=submit) {
             (drop_zone(deploy, name))
+            (asked(deploy))
             (progress(deploy))
             (if chosen.get() { form::submit("Deploy", "Deploying…", deploy.action) } else { view! {} })
         }
-        p(class="soft as") { "As CLI" }
-        (command)
+        div(class="narrow-part") { (command) }
     }
 }

@@ -10,6 +10,7 @@ use crate::pages::overview::first_steps;
 use crate::session::Here;
 use crate::ui::copy::copy_button;
 use crate::ui::form::{self, Text};
+use crate::ui::lane::{lane_why, limits_words};
 use crate::ui::page::{self, badge};
 use crate::ui::time::time;
 
@@ -70,6 +71,8 @@ pub(crate) fn function_list(here: &Here, functions: Vec<Function>) -> View {
                 tr {
                     th(scope="col") { "Name" }
                     th(scope="col") { "Live" }
+                    th(scope="col") { "Lane" }
+                    th(scope="col", class="spare") { "May use" }
                     th(scope="col") { "Who may call" }
                     th(scope="col") { "URL" }
                     th(scope="col", class="number") { "Changed" }
@@ -102,6 +105,8 @@ fn row(here: &Here, function: Function) -> View {
         Some(live) => ("", live),
         None => ("soft", "nothing yet".to_owned()),
     };
+    let lane = function.live.map(|live| lane_why(live.lane, None));
+    let limits = function.live.map_or(String::new(), |live| limits_words(&live.limits));
     let url = format!("{}{}", nav::origin(), function.path);
     let path = function.path.clone();
     let copy = copy_button(url, "URL");
@@ -111,6 +116,8 @@ fn row(here: &Here, function: Function) -> View {
         tr {
             td(data-label="Name") { a(class="strong", href=href) { (name) } }
             td(data-label="Live", class=live_class) { (live) }
+            td(data-label="Lane") { (lane) }
+            td(data-label="May use", class="soft spare") { (limits) }
             td(data-label="Who may call") { (who) }
             td(data-label="URL") { span(class="line") { code { (path) } (copy) } }
             td(data-label="Changed", class="number soft") { (updated) }

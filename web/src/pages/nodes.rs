@@ -6,11 +6,18 @@ use protocol::node::VmLane;
 use sycamore::prelude::*;
 
 use crate::calls;
+use crate::format;
 use crate::load::{Load, Resource, placeholder};
 use crate::session::Here;
+use crate::ui::lane::lane_badge;
+use crate::ui::meter::meter;
 use crate::ui::page::{self, badge};
 use crate::ui::time::time;
 use crate::ui::trouble::trouble_view;
+
+/// What the figure of a VM lane means.
+const GUEST_SPEED: &str = "Guest speed is measured in a VM when the node starts: turns of a fixed loop of integer work \
+    in a millisecond. kvm is the processor itself, tcg translates and is many times slower.";
 
 /// The page.
 pub(crate) fn nodes() -> View {
@@ -33,7 +40,10 @@ pub(crate) fn nodes() -> View {
             "Runs need at least one. The embedded platform brings its own: crowdcloud up starts it.",
             view! {},
         ),
-        Load::Ready(false) => table(list),
+        Load::Ready(false) => {
+            let table = table(list);
+            view! { (table) p(class="hint table-foot") { (GUEST_SPEED) } }
+        }
     });
     let head = page::head("Nodes", "Machines that can take your runs, live.", view! {});
     view! { (head) (body) }
@@ -58,7 +68,7 @@ fn table(list: Resource<protocol::api::Page<Node>>) -> View {
                     th(scope="col") { "Load" }
                     th(scope="col") { "Memory" }
                     th(scope="col", class="number") { "Runs now" }
-                    th(scope="col", class="number") { "Seen" }
+                    th(scope="col", class="number spare") { "Seen" }
                 }
             }
             tbody {
@@ -89,15 +99,14 @@ fn class_words(class: PlacementClass) -> (&'static str, &'static str) {
     }
 }
 
-/// What a node's VM lane is made of, in short and in full.
-fn vm_words(vm: Option<&VmLane>) -> (String, String) {
+/// What a node's VM lane is made of, or why there is none.
+fn vm_words(vm: Option<&VmLane>) -> String {
     match vm {
-        None => (String::new(), String::new()),
-        Some(VmLane::Starting) => (" vm starts".to_owned(), "It looks which accelerator works.".to_owned()),
-        Some(VmLane::Missing { why }) => (String::new(), format!("No VM lane: {why}")),
+        None => String::new(),
+        Some(VmLane::Starting) => "vm: looks which accelerator works".to_owned(),
+        Some(VmLane::Missing { why }) => format!("no vm: {why}"),
         Some(VmLane::Ready { accelerator, turns_per_ms }) => {
-            let speed = format!("{turns_per_ms} turns of a fixed loop in a millisecond, measured in a guest.");
-            (format!(" {accelerator}"), speed)
+            format!("{accelerator} · {} turns/ms", format::thousands(u64::from(*turns_per_ms)))
         }
     }
 }
@@ -108,15 +117,9 @@ fn row(node: Signal<Option<Node>>) -> View {
     let id = first.id.to_string();
     let about = format!("{} · {} cores", first.arch, first.cores);
     let (class, meaning) = class_words(first.class);
-    let lanes: Vec<View> = first
-        .lanes
-        .iter()
-        .map(|lane| match lane {
-            protocol::Lane::Wasm => badge("wasm", "wasm"),
-            protocol::Lane::Vm => badge("vm", "vm"),
-        })
-        .collect();
-    let (vm, about_vm) = vm_words(first.vm.as_ref());
+    let lanes = create_selector(move || node.with(|n| n.as_ref().map(|n| n.lanes.clone()).unwrap_or_default()));
+    let lanes = View::from_dynamic(move || lanes.get_clone().into_iter().map(lane_badge).collect::<Vec<View>>());
+    let vm = create_selector(move || node.with(|n| n.as_ref().map_or(String::new(), |n| vm_words(n.vm.as_ref()))));
     let state = create_selector(move || node.with(|n| n.as_ref().map_or((false, false), |n| (n.online, n.draining))));
     let load = create_selector(move || node.with(|n| n.as_ref().map_or(0, |n| percent(n.load))));
     let memory = create_selector(move || {
@@ -137,11 +140,11 @@ fn row(node: Signal<Option<Node>>) -> View {
                 })
             }
             td(data-label="Whose", title=meaning) { (class) }
-            td(data-label="Lanes", title=about_vm) { (lanes) span(class="soft") { (vm) } }
+            td(data-label="Lanes", class="wrap") { span(class="lanes") { span { (lanes) } span(class="soft") { (vm.get_clone()) } } }
             td(data-label="Load") { (meter(load)) }
-            td(data-label="Memory", class="soft") { (memory.get_clone()) }
+            td(data-label="Memory", class="soft wrap") { (memory.get_clone()) }
             td(data-label="Runs now", class="number") { (runs.get_clone()) }
-            td(data-label="Seen", class="number soft") { (seen.get().map(time)) }
+            td(data-label="Seen", class="number soft spare") { (seen.get().map(time)) }
         }
     }
 }
@@ -149,17 +152,4 @@ fn row(node: Signal<Option<Node>>) -> View {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a percentage, clamped")]
 fn percent(load: f32) -> u32 {
     (load * 100.0).round().clamp(0.0, 100.0) as u32
-}
-
-fn meter(percent: ReadSignal<u32>) -> View {
-    let width = move || format!("{}%", percent.get());
-    view! {
-        span(class="meter") {
-            svg(aria-hidden="true") {
-                rect(class="meter-track", width="100%", height="4", rx="2") {}
-                rect(class="meter-fill", width=width, height="4", rx="2") {}
-            }
-            span { (percent.get()) "%" }
-        }
-    }
 }

@@ -169,7 +169,7 @@ pub(crate) fn first_steps(here: &Here) -> View {
                 h2 { "From nothing to a call" }
                 p(class="about") {
                     "Four commands, filled in for " b { (account) } ". Or "
-                    a(href=nav_upload) { "drop a .wasm file" } " here and call it from the page."
+                    a(href=nav_upload) { "drop a file" } " here and call it from the page."
                 }
             }
             ol {
@@ -178,7 +178,7 @@ pub(crate) fn first_steps(here: &Here) -> View {
                 li { h3 { "Deploy it" } p(class="soft") { "Prints its URL and a curl that works as pasted." } (deploy) }
                 li { h3 { "Call it" } p(class="soft") { "Functions are private: the call carries a key." } (call) }
             }
-            a(class="secondary", href=upload) { "Drop a .wasm file instead" }
+            a(class="secondary", href=upload) { "Drop a file instead" }
         }
     }
 }

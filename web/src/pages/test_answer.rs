@@ -1,16 +1,20 @@
 //! What a function answered to a test call: as text, as a picture, or as a file. Never as a page.
 
-use protocol::api::TestAnswer;
+use protocol::RunId;
+use protocol::api::{Invocation, TestAnswer};
 use sycamore::prelude::*;
 use wasm_bindgen::JsValue;
 use web_sys::{Blob, BlobPropertyBag, Url};
 
 use crate::base64;
+use crate::calls;
 use crate::format;
+use crate::load::sleep;
 use crate::pages::function::Subject;
 use crate::pages::function_logs::output;
 use crate::ui::copy::{copy_button, id_chip};
 use crate::ui::icon;
+use crate::ui::lane::{cpu_used, lane_why, memory_used};
 use crate::ui::page::badge;
 
 /// Text beyond this is cut; the file is whole.
@@ -69,6 +73,7 @@ pub(crate) fn answer_view(subject: &Subject, answer: TestAnswer) -> View {
         answer.headers.into_iter().map(|(name, value)| view! { dt { (name) } dd(class="mono") { (value) } }).collect();
     let summary = format!("Headers ({})", headers.len());
     let chip = id_chip(&run);
+    let used = used(subject, answer.run);
     let written = output(subject, Some(answer.run));
     let body = body_view(&media_type, body);
     view! {
@@ -79,6 +84,7 @@ pub(crate) fn answer_view(subject: &Subject, answer: TestAnswer) -> View {
                 span(class="soft") { (size) }
                 a(href=logs) { "Run" } (chip)
             }
+            (used)
             (code)
             (body)
             details(class="answer-headers") { summary { (summary) } dl(class="facts") { (headers) } }
@@ -86,6 +92,40 @@ pub(crate) fn answer_view(subject: &Subject, answer: TestAnswer) -> View {
             (written)
         }
     }
+}
+
+/// How often, and at most how many times, the run's record is asked for: it comes after the answer.
+const RECORD_POLL_MS: i32 = 400;
+const RECORD_POLLS_MAX: u32 = 25;
+
+/// The run's lane, and what it used of what it might.
+fn used(subject: &Subject, run: RunId) -> View {
+    let record = create_signal(None::<Invocation>);
+    let account = subject.account().to_owned();
+    sycamore::futures::spawn_local_scoped(async move {
+        for _ in 0..RECORD_POLLS_MAX {
+            sleep(RECORD_POLL_MS).await;
+            let Ok(found) = calls::invocation(&account, run).await else { continue };
+            if !record.is_alive() {
+                return;
+            }
+            let settled = found.settled;
+            record.set(Some(found));
+            if settled {
+                return;
+            }
+        }
+    });
+    View::from_dynamic(move || match record.get_clone() {
+        None => view! { p(class="used-line soft") { "Lane, CPU and memory follow in a moment." } },
+        Some(run) => {
+            let lane = lane_why(run.lane, run.lane_reason);
+            let (cpu, memory) = (cpu_used(&run).view(), memory_used(&run).view());
+            view! {
+                p(class="used-line") { (lane) span { "CPU " (cpu) } span { "memory " (memory) } }
+            }
+        }
+    })
 }
 
 fn body_view(media_type: &str, body: Vec<u8>) -> View {

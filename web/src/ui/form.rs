@@ -26,6 +26,10 @@ pub(crate) struct Text {
     pub(crate) optional: bool,
     /// Is code: monospaced, not corrected.
     pub(crate) code: bool,
+    /// `inputmode`; text where it is empty.
+    pub(crate) inputmode: &'static str,
+    /// What it says was refused.
+    pub(crate) wrong: Option<ReadSignal<bool>>,
 }
 
 /// A line of text.
@@ -33,12 +37,15 @@ pub(crate) fn text(value: Signal<String>, how: Text) -> View {
     let kind = if how.kind.is_empty() { "text" } else { how.kind };
     let autocomplete = if how.autocomplete.is_empty() { "off" } else { how.autocomplete };
     let class = if how.code { "input mono" } else { "input" };
+    let inputmode = if how.inputmode.is_empty() { "text" } else { how.inputmode };
+    let invalid = move || how.wrong.is_some_and(|wrong| wrong.get()).then_some("true");
     let Text { name, placeholder, optional, .. } = how;
     let required = !optional;
     view! {
         input(
             class=class, name=name, r#type=kind, autocomplete=autocomplete, placeholder=placeholder,
-            required=required, autocapitalize="none", "spellcheck"="false", bind:value=value,
+            required=required, autocapitalize="none", "spellcheck"="false",
+            inputmode=inputmode, aria-invalid=invalid(), bind:value=value,
         )
     }
 }

@@ -4,6 +4,7 @@ use protocol::api::{Invocation, Page};
 use protocol::receipt::Outcome;
 use sycamore::prelude::*;
 
+use super::lane::{cpu_used, lane_badge, memory_used};
 use super::live::Held;
 use super::page::badge;
 use super::run_bar::{Phases, run_bar};
@@ -42,6 +43,8 @@ pub(crate) fn runs_table(here: &Here, list: Resource<Page<Invocation>>, whole: b
                     (function_head)
                     th(scope="col") { "Request" }
                     th(scope="col", class="wide-bar") { "Run" }
+                    th(scope="col", class="used-cell spare") { "CPU" }
+                    th(scope="col", class="used-cell spare") { "Memory" }
                     th(scope="col", class="number") { "Duration" }
                     th(scope="col", class="number") { "When" }
                 }
@@ -83,14 +86,16 @@ fn row(here: &Here, run: Invocation, longest_us: ReadSignal<u64>, whole: bool) -
     };
     let bar = View::from_dynamic(move || run_bar(Phases { full_us: longest_us.get(), ..phases }));
     let outcome = badge(tone, word);
-    let lane = run.lane.to_string();
-    let lane_class = format!("lane {lane}");
+    let lane = lane_badge(run.lane);
+    let (cpu, memory) = (cpu_used(&run).view(), memory_used(&run).view());
     view! {
         tr {
             td(data-label="Answer") { (outcome) }
             (function)
             td(class="request", data-label="Request", title=title) { a(href=logs) { b { (method) } " " (path) } }
-            td(class="wide-bar", data-label="Run") { div(class="bar-cell") { (bar) span(class=lane_class) { (lane) } } }
+            td(class="wide-bar", data-label="Run") { div(class="bar-cell") { (bar) (lane) } }
+            td(data-label="CPU", class="used-cell spare") { (cpu) }
+            td(data-label="Memory", class="used-cell spare") { (memory) }
             td(class="number", data-label="Duration") { (duration) }
             td(class="number soft", data-label="When") { (when) }
         }

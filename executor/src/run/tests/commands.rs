@@ -6,8 +6,8 @@ use http_body_util::BodyExt as _;
 use protocol::{ByteSize, Code};
 
 use super::problem;
+use crate::egress::EgressRules;
 use crate::testing::{Bench, wat_guest};
-use crate::wasm::egress::EgressRules;
 
 #[tokio::test]
 async fn stdin_becomes_stdout() {

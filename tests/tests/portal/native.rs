@@ -1,0 +1,119 @@
+//! From a native program to its figures, click by click: the VM lane as the portal shows it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tests::Platform;
+
+use crate::browser::Browser;
+
+/// How long a node may look for its accelerator.
+const LOOKS_WITHIN: Duration = Duration::from_secs(120);
+
+/// Waits until the nodes' page says whether the local node has the VM lane; says loudly that nothing was tested where
+/// it has not.
+async fn sees_a_vm_lane(user: &Browser, account: &str) -> bool {
+    user.visit(&format!("/a/{account}/nodes")).await;
+    let deadline = Instant::now() + LOOKS_WITHIN;
+    loop {
+        let text = user.text().await;
+        if text.contains("turns/ms") {
+            user.element("td .badge.vm").await;
+            return true;
+        }
+        if let Some((_, why)) = text.split_once("no vm: ") {
+            eprintln!("NOT TESTED: this machine has no VM lane: {}", why.lines().next().unwrap_or_default());
+            return false;
+        }
+        assert!(Instant::now() < deadline, "the nodes' page says nothing of the VM lane:\n{text}");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// A static program that answers with its request's line.
+fn program(folder: &Path) -> PathBuf {
+    let (source, built) = (folder.join("native.rs"), folder.join("native"));
+    let text = "fn main() { let of = |name| std::env::var(name).unwrap(); \
+                print!(\"native {} {}\", of(\"REQUEST_METHOD\"), of(\"PATH_INFO\")); }";
+    std::fs::write(&source, text).unwrap();
+    let flags = ["--edition", "2024", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"];
+    let done = Command::new("rustc").args(flags).arg(&built).arg(&source).status().unwrap();
+    assert!(done.success(), "{done}");
+    built
+}
+
+/// Lets go of a file over the page, as a mouse does.
+const DROP: &str = r##"
+    const files = new DataTransfer();
+    files.items.add(new File(["#!/bin/sh\necho shell $PATH_INFO\n"], "greet.sh"));
+    const on = document.querySelector("label.drop");
+    for (const type of ["dragover", "drop"]) {
+        on.dispatchEvent(new DragEvent(type, { dataTransfer: files, bubbles: true, cancelable: true }));
+    }"##;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executable_is_deployed_to_a_vm_and_every_page_shows_its_lane() {
+    let platform = Platform::start();
+    let ada = Browser::open(&platform.url).await;
+    ada.signs_up("ada", "personal").await;
+    if !sees_a_vm_lane(&ada, "ada").await {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    ada.visit("/a/ada/functions/new").await;
+    ada.gives_file("artifact", &program(folder.path())).await;
+    ada.sees("A Linux executable for x86-64.").await;
+    ada.sees("it is not WebAssembly").await;
+    ada.chooses("lane", "wasm").await;
+    ada.sees("Only WebAssembly runs in the wasm lane").await;
+    ada.chooses("lane", "vm").await;
+    ada.sees("asked for").await;
+
+    // What is refused stands beside its field, whether the page or the platform refuses it.
+    ada.fills("memory", "much").await;
+    ada.presses("Deploy").await;
+    ada.sees("limits.memory is \"much\"").await;
+    ada.element("input[name=memory][aria-invalid=true]").await;
+    ada.fills("memory", "128MiB").await;
+    ada.fills("cpus", "64").await;
+    ada.presses("Deploy").await;
+    ada.sees("exceeds_nodes").await;
+    ada.element("fieldset input[name=cpus][aria-invalid=true]").await;
+    ada.fills("cpus", "2").await;
+    ada.fills("timeout", "60s").await;
+    ada.sees("--name native --account ada --lane vm --cpus 2 --timeout 60s").await;
+    ada.presses("Deploy").await;
+    ada.arrives("/a/ada/functions/native/test").await;
+
+    // The call, and what it used of what it might.
+    ada.fills("path", "/a").await;
+    ada.presses("Send").await;
+    ada.sees("native GET /a").await;
+    ada.element(".used-line .badge.vm").await;
+    ada.sees("on 2 CPUs").await;
+    ada.sees("of 128 MiB").await;
+    ada.presses("Logs").await;
+    ada.element("td .badge.vm").await;
+    ada.element("td.request a").await.click().await.unwrap();
+    ada.sees("Peak memory").await;
+    ada.sees("asked for").await;
+    ada.sees("on 2 CPUs").await;
+    ada.visit("/a/ada/functions").await;
+    ada.element("td .badge.vm").await;
+    ada.sees("2 CPUs · 128 MiB · 60s").await;
+
+    // A further version: dropped, and as the one before where nothing else is said.
+    ada.visit("/a/ada/functions/native").await;
+    ada.sees("executable").await;
+    ada.script(DROP).await;
+    ada.sees("A script for sh.").await;
+    ada.sees("As v1 has it").await;
+    ada.presses("Deploy").await;
+    ada.sees("script on shell").await;
+    ada.presses("Test").await;
+    ada.fills("path", "/b").await;
+    ada.presses("Send").await;
+    ada.sees("shell /b").await;
+    assert!(ada.script("return document.querySelector('.broken')").await.is_null());
+}

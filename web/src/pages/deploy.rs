@@ -1,0 +1,209 @@
+//! A deployment from the page: a file, what is asked for it, and how far it has come.
+
+mod dropped;
+mod field;
+mod form;
+mod options;
+mod progress;
+
+use protocol::Code;
+use protocol::api::{CreateFunction, PlatformLimits, Version, VersionState};
+use sycamore::prelude::*;
+use web_sys::File;
+
+pub(crate) use self::field::Field;
+pub(crate) use self::form::{asked, drop_zone, same};
+pub(crate) use self::options::Options;
+pub(crate) use self::progress::progress;
+
+use self::dropped::Dropped;
+use self::field::{NO_FILE, field_of};
+use crate::api::{Result, Trouble};
+use crate::calls;
+use crate::load::{Action, Resource, sleep};
+use crate::ui::trouble::trouble_view;
+use crate::ui::upload::{Upload, upload};
+
+/// How often a compiling version is looked at.
+const COMPILE_POLL_MS: i32 = 1_000;
+
+/// How far a deployment has come.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+pub(crate) enum Step {
+    Choose,
+    Upload,
+    Create,
+    Prepare,
+    Live,
+}
+
+/// A deployment from this page.
+#[derive(Clone, Copy)]
+pub(crate) struct Deploy {
+    /// The chosen file.
+    pub(crate) file: Signal<Option<File>>,
+    /// What it is; none before it was looked at.
+    dropped: Signal<Option<Dropped>>,
+    /// What is asked for it.
+    pub(crate) options: Options,
+    /// How far it has come.
+    step: Signal<Step>,
+    /// Of the upload.
+    upload: Upload,
+    /// Busy, or in trouble.
+    pub(crate) action: Action,
+    /// What the platform allows.
+    limits: Resource<PlatformLimits>,
+}
+
+impl Deploy {
+    /// Nothing chosen.
+    pub(crate) fn new() -> Self {
+        Self {
+            file: create_signal(None),
+            dropped: create_signal(None),
+            options: Options::new(),
+            step: create_signal(Step::Choose),
+            upload: Upload::new(),
+            action: Action::new(),
+            limits: Resource::new(calls::limits),
+        }
+    }
+
+    fn choose(self, files: Option<web_sys::FileList>, name: Signal<String>) {
+        let Some(file) = files.and_then(|files| files.get(0)) else { return };
+        if self.action.busy.get_untracked() {
+            return;
+        }
+        if name.with(String::is_empty) {
+            name.set(name_from(&file.name()));
+        }
+        self.action.trouble.set(None);
+        self.step.set(Step::Choose);
+        self.dropped.set(None);
+        self.file.set(Some(file.clone()));
+        sycamore::futures::spawn_local_scoped(async move {
+            let dropped = dropped::look(&file).await;
+            if !self.dropped.is_alive() || self.file.get_clone_untracked().as_ref() != Some(&file) {
+                return;
+            }
+            if let Some(base) = dropped.base() {
+                self.options.base.set(base.as_str().to_owned());
+            }
+            self.dropped.set(Some(dropped));
+        });
+    }
+
+    /// What the file is, where one is chosen and was looked at; tracked.
+    fn known(self) -> Option<Dropped> {
+        self.dropped.get_clone()
+    }
+
+    /// Uploads the file and makes a version of it; waits until it is ready.
+    pub(crate) async fn run(self, account: &str, create: Option<CreateFunction>, function: &str) -> Result<Version> {
+        let Some(file) = self.file.get_clone_untracked() else {
+            return Err(Trouble::here(NO_FILE, "No file is chosen.", "Drop a file above, or choose one."));
+        };
+        let dropped = match self.dropped.get_clone_untracked() {
+            Some(dropped) => dropped,
+            None => dropped::look(&file).await,
+        };
+        let written = untrack(|| self.options.written());
+        // What cannot be read is told before anything is sent.
+        written.version(protocol::Digest([0; 32]), &dropped)?;
+        self.check_size(&file)?;
+        self.step.set(Step::Upload);
+        let artifact = upload(account, &file, self.upload).await?;
+        self.step.set(Step::Create);
+        if let Some(create) = create {
+            match calls::create_function(account, &create).await {
+                // A try before this one got so far, and its file was refused.
+                Err(trouble)
+                    if trouble.code == Code::NameTaken.as_str() && answers_nothing(account, function).await => {}
+                made => {
+                    made?;
+                }
+            }
+        }
+        self.step.set(Step::Prepare);
+        let body = written.version(artifact.digest, &dropped)?;
+        let mut version = calls::create_version(account, function, &body).await?;
+        while version.state == VersionState::Compiling {
+            sleep(COMPILE_POLL_MS).await;
+            version = calls::version(account, function, version.number).await?;
+        }
+        if let Some(problem) = version.problem {
+            return Err(problem.into());
+        }
+        self.step.set(Step::Live);
+        Ok(version)
+    }
+
+    /// What is too large is not sent at all.
+    fn check_size(self, file: &File) -> Result<()> {
+        let most = untrack(|| self.limits.ready()).map(|limits| limits.artifact);
+        match most.filter(|most| form::size(file) > most.0) {
+            Some(most) => {
+                let cause = format!("The file has {}; at most {most}.", protocol::ByteSize(form::size(file)));
+                Err(Trouble::here(Code::ArtifactTooLarge.as_str(), cause, "Leave out what is not needed."))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The trouble's field; tracked.
+    fn field(self) -> Option<Field> {
+        let dropped = self.known();
+        self.action.trouble.with(|trouble| field_of(trouble.as_ref()?, dropped.as_ref()))
+    }
+
+    /// Whether the trouble is about one of these.
+    pub(crate) fn is_wrong(self, fields: &'static [Field]) -> ReadSignal<bool> {
+        create_selector(move || self.field().is_some_and(|field| fields.contains(&field)))
+    }
+
+    /// The trouble, where it is about one of these fields.
+    pub(crate) fn wrong(self, fields: &'static [Field]) -> View {
+        let here = self.is_wrong(fields);
+        View::from_dynamic(move || match self.action.trouble.get_clone().filter(|_| here.get()) {
+            Some(trouble) => trouble_view(trouble),
+            None => view! {},
+        })
+    }
+}
+
+/// Whether the function is there, and none of its versions ever answered.
+async fn answers_nothing(account: &str, function: &str) -> bool {
+    calls::function(account, function).await.is_ok_and(|function| function.aliases.is_empty())
+}
+
+/// A function's name from a file's: `My_Thumbs-v2.wasm` gives `my-thumbs-v2`.
+fn name_from(file: &str) -> String {
+    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+    let stem = stem.strip_suffix(".tar").unwrap_or(stem);
+    let mut name = String::new();
+    for c in stem.chars() {
+        let c = c.to_ascii_lowercase();
+        if c.is_ascii_alphanumeric() {
+            name.push(c);
+        } else if !name.ends_with('-') && !name.is_empty() {
+            name.push('-');
+        }
+    }
+    name.truncate(30);
+    name.trim_end_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_from;
+
+    #[test]
+    fn names_come_from_files() {
+        assert_eq!(name_from("My_Thumbs-v2.wasm"), "my-thumbs-v2");
+        assert_eq!(name_from("__a  b__.component.wasm"), "a-b-component");
+        assert_eq!(name_from("thumbs.tar.gz"), "thumbs");
+        assert_eq!(name_from("ünï.wasm"), "n");
+        assert!(name_from(&"x".repeat(80)).len() <= 30);
+    }
+}

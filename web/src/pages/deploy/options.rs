@@ -1,0 +1,300 @@
+//! What a deployment asks for beside its file: lane, CPUs, memory, time, contract, base, command line.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use protocol::api::{CreateVersion, Version};
+use protocol::placement::{LaneReason, lane_of};
+use protocol::{ArtifactForm, Base, ByteSize, Code, Digest, Kind, Lane, LaneChoice, Limits, Millis, PlacementClass};
+use sycamore::prelude::*;
+
+use super::dropped::Dropped;
+use crate::api::{Result, Trouble};
+use crate::format::shell;
+
+/// The fields, as they are written.
+#[derive(Clone, Copy)]
+pub(crate) struct Options {
+    /// `auto`, `wasm` or `vm`.
+    pub(crate) lane: Signal<String>,
+    /// A number.
+    pub(crate) cpus: Signal<String>,
+    /// Such as `128MiB`.
+    pub(crate) memory: Signal<String>,
+    /// Such as `30s`.
+    pub(crate) timeout: Signal<String>,
+    /// `command`, `server`, or empty: found out.
+    pub(crate) kind: Signal<String>,
+    /// `python`, `shell`, or empty: found out.
+    pub(crate) base: Signal<String>,
+    /// Words of a command line.
+    pub(crate) command: Signal<String>,
+    /// What further versions keep and this page does not change.
+    pub(crate) kept: Signal<Kept>,
+}
+
+/// What a further version keeps of the one before.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Kept {
+    /// The one before.
+    pub(crate) number: Option<u32>,
+    limits: Limits,
+    placement: PlacementClass,
+    egress: Vec<String>,
+    env: BTreeMap<String, String>,
+}
+
+impl Options {
+    /// As the platform would have it.
+    pub(crate) fn new() -> Self {
+        let limits = Limits::default();
+        Self {
+            lane: create_signal("auto".to_owned()),
+            cpus: create_signal(limits.cpus.to_string()),
+            memory: create_signal(limits.memory.to_string()),
+            timeout: create_signal(limits.timeout.to_string()),
+            kind: create_signal(String::new()),
+            base: create_signal(String::new()),
+            command: create_signal(String::new()),
+            kept: create_signal(Kept::default()),
+        }
+    }
+
+    /// As this version has it.
+    pub(crate) fn follow(self, version: &Version) {
+        self.lane.set(lane_word(version.lane).to_owned());
+        self.cpus.set(version.limits.cpus.to_string());
+        self.memory.set(version.limits.memory.to_string());
+        self.timeout.set(version.limits.timeout.to_string());
+        // The other contracts are found out anew: the next file may be of another kind.
+        self.kind.set(if version.kind == Some(Kind::Server) { "server" } else { "" }.to_owned());
+        self.base.set(version.base.map_or("", Base::as_str).to_owned());
+        self.command.set(version.command.join(" "));
+        self.kept.set(Kept {
+            number: Some(version.number),
+            limits: version.limits,
+            placement: version.placement,
+            egress: version.egress.clone(),
+            env: version.env.clone(),
+        });
+    }
+
+    /// The fields as one value; tracked.
+    pub(crate) fn written(self) -> Written {
+        Written {
+            lane: self.lane.get_clone(),
+            cpus: self.cpus.get_clone(),
+            memory: self.memory.get_clone(),
+            timeout: self.timeout.get_clone(),
+            kind: self.kind.get_clone(),
+            base: self.base.get_clone(),
+            command: self.command.get_clone(),
+            kept: self.kept.get_clone(),
+        }
+    }
+}
+
+/// The fields at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Written {
+    lane: String,
+    cpus: String,
+    memory: String,
+    timeout: String,
+    kind: String,
+    base: String,
+    command: String,
+    kept: Kept,
+}
+
+fn lane_word(lane: LaneChoice) -> &'static str {
+    match lane {
+        LaneChoice::Auto => "auto",
+        LaneChoice::Wasm => "wasm",
+        LaneChoice::Vm => "vm",
+    }
+}
+
+fn field<T: FromStr>(name: &str, text: &str, example: &str) -> Result<T> {
+    text.trim().parse().map_err(|_| {
+        let cause = format!("{name} is {:?}, which is not one.", text.trim());
+        Trouble::here(Code::InvalidField.as_str(), cause, &format!("Write it as {example}."))
+    })
+}
+
+impl Written {
+    fn lane(&self) -> LaneChoice {
+        match self.lane.as_str() {
+            "wasm" => LaneChoice::Wasm,
+            "vm" => LaneChoice::Vm,
+            _ => LaneChoice::Auto,
+        }
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        match self.kind.as_str() {
+            "command" => Some(Kind::Command),
+            "server" => Some(Kind::Server),
+            _ => None,
+        }
+    }
+
+    /// The lane that the platform will choose for a file, and why; none where that is open.
+    pub(crate) fn expected(&self, dropped: &Dropped) -> Option<(Lane, LaneReason)> {
+        let form = dropped.form()?;
+        // WebAssembly is never a server: its contract is in the file.
+        let kind = if form == ArtifactForm::Wasm { None } else { self.kind() };
+        let usual = Limits::default();
+        let limits = Limits {
+            cpus: self.cpus.trim().parse().unwrap_or(usual.cpus),
+            memory: self.memory.trim().parse().unwrap_or(usual.memory),
+            timeout: self.timeout.trim().parse().unwrap_or(usual.timeout),
+            ..usual
+        };
+        Some(lane_of(self.lane(), kind.unwrap_or(Kind::Http), &limits, form))
+    }
+
+    /// What is asked of the API; the trouble names the field that cannot be read.
+    pub(crate) fn version(&self, artifact: Digest, dropped: &Dropped) -> Result<CreateVersion> {
+        let limits = Limits {
+            cpus: field("limits.cpus", &self.cpus, "a whole number, such as 2")?,
+            memory: field::<ByteSize>("limits.memory", &self.memory, "a size, such as 512MiB")?,
+            timeout: field::<Millis>("limits.timeout", &self.timeout, "a duration, such as 60s")?,
+            ..self.kept.limits
+        };
+        limits.check().map_err(|cause| {
+            Trouble::here(Code::InvalidField.as_str(), format!("{cause}."), Code::InvalidField.help())
+        })?;
+        // Base, command and contract are of images: WebAssembly says itself how it is spoken to.
+        let image = dropped.form() != Some(ArtifactForm::Wasm);
+        Ok(CreateVersion {
+            artifact,
+            kind: if image { self.kind() } else { None },
+            lane: self.lane(),
+            placement: self.kept.placement,
+            egress: self.kept.egress.clone(),
+            limits,
+            env: self.kept.env.clone(),
+            alias: None,
+            base: if image { self.base.parse().ok() } else { None },
+            command: if image { self.words() } else { Vec::new() },
+        })
+    }
+
+    fn words(&self) -> Vec<String> {
+        self.command.split_ascii_whitespace().map(str::to_owned).collect()
+    }
+
+    /// The same deployment by the command line.
+    pub(crate) fn cli(&self, file: &str, function: &str, account: &str, dropped: &Dropped) -> String {
+        let limits = Limits::default();
+        let mut words = vec![format!("crowdcloud deploy {} --name {function} --account {account}", shell(file))];
+        let mut flag = |name: &str, value: &str, usual: &str| {
+            if value.trim() != usual {
+                words.push(format!("--{name} {}", shell(value.trim())));
+            }
+        };
+        flag("lane", &self.lane, "auto");
+        flag("cpus", &self.cpus, &limits.cpus.to_string());
+        flag("memory", &self.memory, &limits.memory.to_string());
+        flag("timeout", &self.timeout, &limits.timeout.to_string());
+        if dropped.form() != Some(ArtifactForm::Wasm) {
+            flag("kind", &self.kind, "");
+            flag("base", &self.base, "");
+            flag("command", &self.command, "");
+        }
+        words.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kept, Written};
+    use crate::pages::deploy::dropped::Dropped;
+    use crate::pages::deploy::field::{Field, field_of};
+    use protocol::placement::LaneReason;
+    use protocol::{Base, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, Millis};
+
+    fn written() -> Written {
+        Written {
+            lane: "auto".into(),
+            cpus: "1".into(),
+            memory: "128MiB".into(),
+            timeout: "30s".into(),
+            kind: String::new(),
+            base: String::new(),
+            command: String::new(),
+            kept: Kept::default(),
+        }
+    }
+
+    #[test]
+    fn what_is_untouched_is_the_platform_s_default() {
+        let asked = written().version(Digest::of(b"x"), &Dropped::Component).unwrap();
+        assert_eq!((asked.limits, asked.lane, asked.kind), (Limits::default(), LaneChoice::Auto, None));
+    }
+
+    #[test]
+    fn images_have_contract_base_and_command_and_webassembly_has_not() {
+        let asked = Written {
+            lane: "vm".into(),
+            cpus: " 2 ".into(),
+            memory: "1.5GiB".into(),
+            timeout: "2m".into(),
+            kind: "server".into(),
+            base: "python".into(),
+            command: "/bin/serve  --fast".into(),
+            ..written()
+        };
+        let image = asked.version(Digest::of(b"x"), &Dropped::Archive).unwrap();
+        assert_eq!((image.kind, image.base), (Some(Kind::Server), Some(Base::Python)));
+        assert_eq!(image.command, ["/bin/serve", "--fast"]);
+        assert_eq!((image.limits.cpus, image.limits.memory), (2, ByteSize::mib(1536)));
+        assert_eq!(image.limits.timeout, Millis::seconds(120));
+        let wasm = asked.version(Digest::of(b"x"), &Dropped::Component).unwrap();
+        assert_eq!((wasm.kind, wasm.base, wasm.command.len()), (None, None, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_read_names_its_field() {
+        let of = |written: Written| {
+            field_of(&written.version(Digest::of(b"x"), &Dropped::Archive).unwrap_err(), None).unwrap()
+        };
+        assert_eq!(of(Written { cpus: "two".into(), ..written() }), Field::Cpus);
+        assert_eq!(of(Written { cpus: "0".into(), ..written() }), Field::Cpus);
+        assert_eq!(of(Written { memory: "much".into(), ..written() }), Field::Memory);
+        assert_eq!(of(Written { memory: "9TiB".into(), ..written() }), Field::Memory);
+        assert_eq!(of(Written { timeout: "30 sheep".into(), ..written() }), Field::Timeout);
+    }
+
+    #[test]
+    fn the_lane_is_told_before_the_deploy() {
+        let expected = |written: Written, dropped| written.expected(&dropped);
+        assert_eq!(expected(written(), Dropped::Component), Some((Lane::Wasm, LaneReason::Wasm)));
+        assert_eq!(
+            expected(Written { cpus: "2".into(), ..written() }, Dropped::Module),
+            Some((Lane::Vm, LaneReason::Cpus))
+        );
+        assert_eq!(expected(written(), Dropped::Archive), Some((Lane::Vm, LaneReason::Image)));
+        assert_eq!(
+            expected(Written { kind: "server".into(), ..written() }, Dropped::Archive),
+            Some((Lane::Vm, LaneReason::Server))
+        );
+        assert_eq!(
+            expected(Written { lane: "vm".into(), ..written() }, Dropped::Component),
+            Some((Lane::Vm, LaneReason::Asked))
+        );
+        assert_eq!(expected(written(), Dropped::Unknown), None);
+    }
+
+    #[test]
+    fn the_command_line_says_what_differs() {
+        let plain = written().cli("thumbs.wasm", "thumbs", "ada", &Dropped::Component);
+        assert_eq!(plain, "crowdcloud deploy thumbs.wasm --name thumbs --account ada");
+        let vm = Written { lane: "vm".into(), cpus: "2".into(), command: "/bin/a -b".into(), ..written() };
+        assert_eq!(
+            vm.cli("my image.tar", "thumbs", "ada", &Dropped::Archive),
+            "crowdcloud deploy 'my image.tar' --name thumbs --account ada --lane vm --cpus 2 --command '/bin/a -b'"
+        );
+    }
+}
