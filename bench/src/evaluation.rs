@@ -25,6 +25,13 @@ pub(crate) fn page(reports: &[&Report]) -> String {
             let [median, min, max] = [figure.median, figure.min, figure.max].map(round);
             let _ = writeln!(text, "| {} | {connections} | {} | {median} | {min} | {max} |", figure.of, figure.figure);
         }
+        if !report.goals.is_empty() {
+            text.push_str("\n| goal | wanted | found | met |\n| --- | --- | ---: | --- |\n");
+        }
+        for goal in &report.goals {
+            let met = if goal.met { "yes" } else { "**no**" };
+            let _ = writeln!(text, "| {} | {} | {} | {met} |", goal.what, goal.wanted(), round(goal.found));
+        }
         text.push_str("\n| check | held | found |\n| --- | --- | --- |\n");
         for check in &report.checks {
             let _ =

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::checks::Check;
+use crate::checks::{Check, Goal};
 use crate::machine::Machine;
 
 /// Everything that one benchmark found.
@@ -20,6 +20,9 @@ pub(crate) struct Report {
     pub(crate) settings: serde_json::Value,
     /// Every figure.
     pub(crate) figures: Vec<Figure>,
+    /// What was wanted, and whether it was reached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) goals: Vec<Goal>,
     /// What had to hold for the figures to count.
     pub(crate) checks: Vec<Check>,
 }
@@ -83,6 +86,9 @@ impl Report {
                 round(figure.min),
                 round(figure.max)
             );
+        }
+        for goal in &self.goals {
+            let _ = writeln!(text, "{} {}: {}, found {}", goal.word(), goal.what, goal.wanted(), round(goal.found));
         }
         for check in &self.checks {
             let _ = writeln!(text, "{} {}: {}", if check.held { "ok    " } else { "FAILED" }, check.what, check.found);

@@ -129,7 +129,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
             "version": machine::version(binary), "defaults": wasmtime::DEFAULTS, "best_flags": wasmtime::BEST,
         })),
     });
-    Ok(Report { benchmark: "invoke", at, machine: Machine::here(), settings, figures, checks })
+    Ok(Report { benchmark: "invoke", at, machine: Machine::here(), settings, figures, goals: Vec::new(), checks })
 }
 
 /// Messages a second that the idle platform sends by itself.

@@ -17,6 +17,7 @@ mod placement;
 mod platform;
 mod process;
 mod scheduling;
+mod vm;
 mod wasmtime;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ struct Args {
 enum What {
     /// Calls of the smallest function, beside `wasmtime serve` with the same component and a bare NATS request
     Invoke(Options),
+    /// How soon microVMs answer: booted, restored, waiting, warm; and what they hold
+    Vm(Options),
     /// Every policy in the simulator, on a trace or a generated workload; and what a placement takes
     Scheduler(scheduling::Options),
     /// What a running platform is measured by; writes EVALUATION.md
@@ -80,26 +83,40 @@ fn main() -> ExitCode {
 
 /// Whether all checks held.
 fn run(what: &What) -> anyhow::Result<bool> {
-    let (options, all) = match what {
-        What::Scheduler(options) => return scheduling::run(options),
-        What::Invoke(options) => (options, false),
-        What::All(options) => (options, true),
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let report = runtime.block_on(invoke::run(options))?;
-    println!("{}", report.table());
-    if let Some(file) = &options.json {
-        write(file, &report)?;
+    if let What::Scheduler(options) = what {
+        return scheduling::run(options);
     }
-    if all {
-        std::fs::write("EVALUATION.md", evaluation::page(&[&report])).context("EVALUATION.md cannot be written")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let (options, reports) = match what {
+        What::Invoke(options) => (options, vec![runtime.block_on(invoke::run(options))?]),
+        What::Vm(options) => (options, vec![runtime.block_on(vm::run(options))?]),
+        What::Scheduler(_) => return Ok(true),
+        What::All(options) => {
+            let mut reports = vec![runtime.block_on(invoke::run(options))?];
+            match runtime.block_on(vm::run(options)) {
+                Ok(report) => reports.push(report),
+                Err(error) => say(&format!("no figures of microVMs: {error:#}")),
+            }
+            (options, reports)
+        }
+    };
+    reports.iter().for_each(|report| println!("{}", report.table()));
+    if let Some(file) = &options.json {
+        match reports.as_slice() {
+            [report] => write(file, report)?,
+            reports => write(file, &reports)?,
+        }
+    }
+    if matches!(what, What::All(_)) {
+        let page = evaluation::page(&reports.iter().collect::<Vec<_>>());
+        std::fs::write("EVALUATION.md", page).context("EVALUATION.md cannot be written")?;
         eprintln!("[bench] wrote EVALUATION.md");
     }
-    Ok(report.checks.iter().all(|check| check.held))
+    Ok(reports.iter().flat_map(|report| &report.checks).all(|check| check.held))
 }
 
-fn write(file: &Path, report: &impl Serialize) -> anyhow::Result<()> {
-    let mut json = serde_json::to_string_pretty(report)?;
+fn write(file: &Path, what: &impl Serialize) -> anyhow::Result<()> {
+    let mut json = serde_json::to_string_pretty(what)?;
     json.push('\n');
     std::fs::write(file, json).with_context(|| format!("{} cannot be written", file.display()))
 }

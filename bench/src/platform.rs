@@ -19,7 +19,7 @@ use crate::process::{Process, free_address};
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOPPED_WITHIN: Duration = Duration::from_secs(15);
 const ACCOUNT: &str = "bench";
-const FUNCTION: &str = "hello";
+pub(crate) const FUNCTION: &str = "hello";
 /// More calls than connections, so that the limit is there but is not what is measured.
 const CONCURRENCY: &str = "256";
 
@@ -90,9 +90,13 @@ impl Platform {
     pub(crate) fn deploy(&self) -> anyhow::Result<Target> {
         let email = ["signup", "--email", "bench@example.com", "--password-stdin", "--account-name", ACCOUNT];
         self.command(&email, "a long enough pass phrase")?;
-        let component = self.parts.component.to_str().context("the component's path is not UTF-8")?;
-        let released =
-            self.command(&["deploy", component, "--name", FUNCTION, "--concurrency", CONCURRENCY, "--json"], "")?;
+        self.deploy_more(&self.parts.component, FUNCTION, &["--concurrency", CONCURRENCY])
+    }
+
+    /// The same user deploys another.
+    pub(crate) fn deploy_more(&self, artifact: &Path, name: &str, flags: &[&str]) -> anyhow::Result<Target> {
+        let artifact = artifact.to_str().context("the artifact's path is not UTF-8")?;
+        let released = self.command(&[&["deploy", artifact, "--name", name, "--json"], flags].concat(), "")?;
         let released: Released = serde_json::from_str(&released).with_context(|| released.clone())?;
         let key = self.command(&["token"], "")?;
         let path = released.url.split_once("/f/").context("the function's URL has no path")?.1;
@@ -106,7 +110,12 @@ impl Platform {
 
     /// What has been settled of the function.
     pub(crate) async fn usage(&self, key: &str) -> anyhow::Result<FunctionUsage> {
-        let target = Target::new(self.address, format!("/api/v1/functions/{FUNCTION}/usage")).with_key(key);
+        self.usage_of(FUNCTION, key).await
+    }
+
+    /// What has been settled of a function.
+    pub(crate) async fn usage_of(&self, function: &str, key: &str) -> anyhow::Result<FunctionUsage> {
+        let target = Target::new(self.address, format!("/api/v1/functions/{function}/usage")).with_key(key);
         http::get_json(&target).await
     }
 
@@ -125,7 +134,7 @@ impl Platform {
         self.process.interrupt(STOPPED_WITHIN).await
     }
 
-    fn command(&self, args: &[&str], input: &str) -> anyhow::Result<String> {
+    pub(crate) fn command(&self, args: &[&str], input: &str) -> anyhow::Result<String> {
         let mut command = Command::new(&self.parts.program);
         command.args(args).args(["--no-input", "--url", &format!("http://{}", self.address)]);
         command.env("XDG_CONFIG_HOME", self.folder.join("config")).current_dir(&self.folder);

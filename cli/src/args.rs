@@ -1,11 +1,15 @@
 //! The command line's grammar: what CONTRACT calls nouns, verbs and short cuts, and the flags that work everywhere.
 
+mod jobs;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::api::{AccountKind, Role};
 use protocol::route::{Scope, Share};
 use protocol::{Base, Kind, LaneChoice, PlacementClass};
+
+pub(crate) use jobs::{Jobs, SubmitJob, Triggers};
 
 /// Run functions on other people's spare machines, and lend yours.
 #[derive(Debug, Parser)]
@@ -120,6 +124,18 @@ pub(crate) enum Command {
     Invocations {
         #[command(subcommand)]
         verb: Option<Invocations>,
+    },
+    /// Durable runs: submitted now, done when a node has room
+    #[command(visible_alias = "job")]
+    Jobs {
+        #[command(subcommand)]
+        verb: Option<Jobs>,
+    },
+    /// Jobs that submit themselves, by the clock
+    #[command(visible_alias = "trigger")]
+    Triggers {
+        #[command(subcommand)]
+        verb: Option<Triggers>,
     },
     /// Accounts and their members
     #[command(visible_alias = "account")]
@@ -318,6 +334,12 @@ pub(crate) struct Invoke {
     /// Show the answer's status and headers too
     #[arg(short, long)]
     pub(crate) include: bool,
+    /// Make a job of it, and print its id
+    #[arg(long = "async")]
+    pub(crate) later: bool,
+    /// With --async: wait for its end, and print the answer
+    #[arg(long, requires = "later")]
+    pub(crate) wait: bool,
 }
 
 /// `logs`

@@ -8,10 +8,12 @@ mod deploy;
 mod doctor;
 mod functions;
 mod invoke;
+mod jobs;
 mod login;
 mod logs;
 mod new;
 mod runs;
+mod triggers;
 mod versions;
 
 pub(crate) use login::start_session;
@@ -55,6 +57,8 @@ pub(crate) async fn run(command: Command, global: &Global) -> Result<(), Failure
         }
         Command::Keys { verb } => access::keys(&context()?, verb).await,
         Command::Invocations { verb } => runs::invocations(&context()?, verb).await,
+        Command::Jobs { verb } => jobs::jobs(&context()?, verb).await,
+        Command::Triggers { verb } => triggers::triggers(&context()?, verb).await,
         Command::Accounts { verb } => accounts::accounts(&context()?, verb).await,
         Command::Nodes { verb } => runs::nodes(&context()?, verb).await,
         Command::VmSetup { base, into } => doctor::vm_setup(&Context::new(global, None)?, &base, into),

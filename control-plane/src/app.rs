@@ -13,6 +13,7 @@ use crate::error::StartError;
 use crate::functions::prepare::Prepares;
 use crate::identity::logins::Logins;
 use crate::identity::passwords::Passwords;
+use crate::jobs::Jobs;
 use crate::logs::Logs;
 use crate::nodes::Nodes;
 use crate::operator::Operator;
@@ -67,6 +68,8 @@ pub struct State {
     pub(crate) routes: Routes,
     /// Who reads logs.
     pub(crate) logs: Logs,
+    /// Where jobs may go, and who watches them.
+    pub(crate) jobs: Jobs,
 }
 
 impl App {
@@ -93,6 +96,7 @@ impl App {
             prepares: Prepares::new(config.prepares_max),
             routes: Routes::default(),
             logs: Logs::new(config.log_follows_max),
+            jobs: Jobs::new(&config),
             config,
         })))
     }

@@ -159,6 +159,61 @@ pub struct Config {
     /// Log streams (`follow=true`) at once.
     #[arg(long, default_value_t = 256)]
     pub log_follows_max: usize,
+
+    /// Jobs of an account that may wait or run.
+    #[arg(long, default_value_t = 100_000)]
+    pub jobs_open_max: u64,
+    /// Jobs of one array.
+    #[arg(long, default_value_t = 1000)]
+    pub job_array_max: u32,
+    /// Jobs of an account that run at once.
+    #[arg(long, default_value_t = 500)]
+    pub jobs_running_max: u32,
+    /// The share of each node's slots that jobs may take, in percent; the rest stays for calls.
+    #[arg(long, default_value_t = 75, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub jobs_slots_share: u32,
+    /// The longest time limit of a job.
+    #[arg(long, default_value = "1h")]
+    pub job_timeout_max: Millis,
+    /// The most retries of a job.
+    #[arg(long, default_value_t = 20)]
+    pub job_retries_max: u32,
+    /// The longest pause before a job's first retry.
+    #[arg(long, default_value = "1h")]
+    pub job_backoff_max: Millis,
+    /// After so many tries that the platform lost, a job is dead.
+    #[arg(long, default_value_t = 20)]
+    pub job_losses_max: u32,
+    /// The largest input in the body of `POST /jobs`; larger ones are uploaded before.
+    #[arg(long, default_value_t = ByteSize::kib(512))]
+    pub job_input_max: ByteSize,
+    /// Inputs and outputs beyond this are in the store.
+    #[arg(long, default_value_t = ByteSize::kib(64))]
+    pub job_inline_max: ByteSize,
+    /// Days that ended jobs, their logs and their outputs are kept.
+    #[arg(long, default_value_t = 7)]
+    pub jobs_days: u32,
+    /// A node takes a job within so long, or another one is asked.
+    #[arg(long, default_value = "1s")]
+    pub job_accept_within: Millis,
+    /// How often the dispatcher looks at the rows, even where nobody wakes it.
+    #[arg(long, default_value = "200ms")]
+    pub jobs_poll: Millis,
+    /// Streams of job events at once.
+    #[arg(long, default_value_t = 512)]
+    pub job_streams_max: usize,
+    /// Webhooks may go to private addresses: only where everybody who has an account may reach them anyway.
+    #[arg(long)]
+    pub webhook_private: bool,
+    /// How long a webhook's receiver may take.
+    #[arg(long, default_value = "10s")]
+    pub webhook_timeout: Millis,
+    /// Tries to deliver a webhook.
+    #[arg(long, default_value_t = 8)]
+    pub webhook_tries_max: u32,
+    /// The pause before the second try; each further one is three times as long.
+    #[arg(long, default_value = "2s")]
+    pub webhook_backoff: Millis,
 }
 
 impl Default for Config {

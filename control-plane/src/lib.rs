@@ -11,6 +11,8 @@ mod etag;
 mod functions;
 mod idempotency;
 mod identity;
+mod jobs;
+mod leader;
 mod logs;
 mod nodes;
 mod openapi;
@@ -20,6 +22,7 @@ mod routes_outbox;
 mod settlement;
 mod tickets;
 mod training;
+mod triggers;
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +79,9 @@ async fn run(
     tasks.spawn(routes_outbox::listen(app.clone(), stop.clone()));
     tasks.spawn(nodes::live::listen(app.clone(), stop.clone()));
     tasks.spawn(functions::prepare::retry(app.clone(), stop.clone()));
+    tasks.spawn(jobs::dispatch(app.clone(), stop.clone()));
+    tasks.spawn(jobs::tell_ends(app.clone(), stop.clone()));
+    tasks.spawn(triggers::run(app.clone(), stop.clone()));
     tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
     tasks.spawn(training::run(app.clone(), stop.clone()));
     let _stop_tasks = stop.clone().drop_guard();

@@ -154,6 +154,17 @@ pub(crate) async fn of_run(app: &App, caller: &Caller, run: RunId) -> Result<Vec
     Ok(rows.into_iter().map(view).collect())
 }
 
+/// What some runs wrote, run by run; who may see them has been checked.
+pub(crate) async fn of_runs(app: &App, runs: impl IntoIterator<Item = RunId>) -> Result<Vec<LogLine>> {
+    let rows = run_logs::Entity::find()
+        .filter(run_logs::Column::RunId.is_in(runs.into_iter().map(Col)))
+        .order_by_asc(run_logs::Column::RunId)
+        .order_by_asc(run_logs::Column::Sequence)
+        .all(app.db.read())
+        .await?;
+    Ok(rows.into_iter().map(view).collect())
+}
+
 /// Which lines.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -9,7 +9,7 @@ use utoipa::openapi::{Content, OpenApi, Ref, ResponseBuilder, SecurityRequiremen
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "CrowdCloud", description = "Deploy functions, call them, see what they used."),
-    paths(upload_artifact, test_function),
+    paths(upload_artifact, upload_input, test_function),
     components(schemas(Problem))
 )]
 pub(crate) struct Document;
@@ -18,6 +18,11 @@ pub(crate) struct Document;
 #[utoipa::path(post, path = "/artifacts", tag = "functions", request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses((status = 201, body = Artifact)))]
 #[allow(dead_code, reason = "only its description is used")]
 fn upload_artifact() {}
+
+/// Uploads a job's input: the body is its bytes. (The gateway answers.)
+#[utoipa::path(post, path = "/uploads", tag = "jobs", request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses((status = 201, body = Artifact)))]
+#[allow(dead_code, reason = "only its description is used")]
+fn upload_input() {}
 
 /// One call, answered as data. (The gateway answers.)
 #[utoipa::path(post, path = "/functions/{name}/test", tag = "functions", params(("name" = String, Path)), request_body = TestCall, responses((status = 200, body = TestAnswer)))]

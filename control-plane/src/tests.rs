@@ -3,11 +3,11 @@
 
 mod errors;
 mod functions;
-mod harness;
+pub(crate) mod harness;
 mod idempotency;
 mod identity;
 mod logs;
 mod platform;
-mod postgres;
+pub(crate) mod postgres;
 mod restart;
 mod settlement;

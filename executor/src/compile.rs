@@ -16,8 +16,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::sys;
 use crate::vm::convert::{Conversion, Converted};
+use crate::wasm::Format;
 use crate::wasm::engine::compiling_engine;
-use crate::wasm::inspect::{Format, inspect};
+use crate::wasm::inspect::inspect;
 
 /// The first argument of the hidden subcommand.
 pub const SUBCOMMAND: &str = "compile-artifact";

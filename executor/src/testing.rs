@@ -1,5 +1,6 @@
 //! For this crate's tests: guests, a lane, and runs with a body, a limit or a deadline of their own.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,14 +12,15 @@ use protocol::ticket::SignedTicket;
 use protocol::{ByteSize, Limits, Millis, RunId};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use wasm_host::Through;
 
 use crate::egress::EgressRules;
-use crate::run::log::{RunLogBook, TicketedLine};
+use crate::run::log::{self, TicketedLine};
 use crate::run::{self, Record, Verdict};
+use crate::vm;
 use crate::wasm::engine::{PoolConfig, compiling_engine};
-use crate::wasm::inspect::{Format, inspect};
-use crate::wasm::start::Surroundings;
-use crate::wasm::{Lane, Program};
+use crate::wasm::inspect::inspect;
+use crate::wasm::{Format, Lane, Program, Surroundings};
 
 /// The HTTP guest, `tests/guests/http`: built once, by whichever test comes first.
 pub(crate) fn http_guest() -> Vec<u8> {
@@ -76,10 +78,19 @@ impl MachineLateness {
 
 /// A lane with one program.
 pub(crate) struct Bench {
-    pub(crate) lane: Arc<Lane>,
-    pub(crate) program: Program,
-    pub(crate) surroundings: Arc<Surroundings>,
+    place: Place,
     pub(crate) limits: Limits,
+}
+
+#[derive(Clone)]
+enum Place {
+    Wasm {
+        lane: Arc<Lane>,
+        program: Program,
+        surroundings: Arc<Surroundings>,
+    },
+    /// A version, and what it must not outlive.
+    Machine(Arc<vm::Version>, #[expect(dead_code, reason = "held, never read")] Arc<dyn Any + Send + Sync>),
 }
 
 /// All that is known of a run that is over.
@@ -97,7 +108,7 @@ pub(crate) struct Answered {
     started: Instant,
     end: oneshot::Receiver<(Verdict, Usage, Duration)>,
     lines: mpsc::Receiver<TicketedLine>,
-    _lane: Arc<Lane>,
+    _place: Place,
 }
 
 impl Bench {
@@ -111,9 +122,14 @@ impl Bench {
             _ => engine.precompile_component(wasm).unwrap(),
         };
         #[allow(unsafe_code, reason = "compiled two lines above")]
-        let program = unsafe { lane.load(format, &code).unwrap() };
+        let program = unsafe { lane.host.load(format, &code).unwrap() };
         let limits = Limits { timeout: Millis::seconds(10), ..Limits::default() };
-        Self { lane: Arc::new(lane), program, surroundings: Arc::default(), limits }
+        Self { place: Place::Wasm { lane: Arc::new(lane), program, surroundings: Arc::default() }, limits }
+    }
+
+    /// A version of the VM lane.
+    pub(crate) fn in_machine(version: vm::Version, limits: Limits, ground: impl Any + Send + Sync) -> Self {
+        Self { place: Place::Machine(Arc::new(version), Arc::new(ground)), limits }
     }
 
     pub(crate) fn with_timeout(mut self, millis: u64) -> Self {
@@ -123,7 +139,8 @@ impl Bench {
 
     pub(crate) fn with_surroundings(mut self, env: &[(&str, &str)], egress: EgressRules) -> Self {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        self.surroundings = Arc::new(Surroundings { env, egress: Arc::new(egress) });
+        let Place::Wasm { surroundings, .. } = &mut self.place else { panic!("a version has its own") };
+        *surroundings = Arc::new(Surroundings { env, egress: Arc::new(Through::new(egress)) });
         self
     }
 
@@ -135,12 +152,18 @@ impl Bench {
         let (sender, end) = oneshot::channel();
         let (sink, lines) = mpsc::channel(1000);
         let started = Instant::now();
-        let log = RunLogBook::new(RunId::new(), Arc::new(SignedTicket(String::new())), sink, 1000);
+        let log = log::book(RunId::new(), Arc::new(SignedTicket(String::new())), sink, 1000);
         let settle = Box::new(move |verdict, usage| drop(sender.send((verdict, usage, started.elapsed()))));
         let deadline = started + self.limits.timeout.duration();
         let record = Arc::new(Record::new(self.limits, deadline, stop, log, settle));
-        let response = run::run(&self.lane, &self.program, &self.surroundings, request, record).await;
-        Answered { response, started, end, lines, _lane: Arc::clone(&self.lane) }
+        let response = match &self.place {
+            Place::Wasm { lane, program, surroundings } => run::run(lane, program, surroundings, request, record).await,
+            Place::Machine(version, _) => {
+                let started = vm::start(version, run::guest_request(request, &record), &record);
+                run::drive(started, None, record).await
+            }
+        };
+        Answered { response, started, end, lines, _place: self.place.clone() }
     }
 
     pub(crate) async fn get(&self, target: &str) -> Answered {

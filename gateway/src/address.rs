@@ -9,6 +9,8 @@ pub(crate) enum Destination {
     Function(FunctionAddress),
     /// `/api/v1/artifacts`
     Artifacts,
+    /// `/api/v1/uploads`
+    Uploads,
     /// `/api/v1/functions/{function}/test`
     Test(Name),
     /// `/api/v1/…`
@@ -67,6 +69,7 @@ pub(crate) fn destination(host: &str, path: &str, functions_domain: &str) -> Res
         "/metrics" => return Ok(Destination::Metrics),
         "/f" => return Err(Code::FunctionNotFound),
         "/api/v1/artifacts" => return Ok(Destination::Artifacts),
+        "/api/v1/uploads" => return Ok(Destination::Uploads),
         _ => {}
     }
     let first = path[1..].split('/').next().unwrap_or_default();

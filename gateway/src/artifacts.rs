@@ -1,4 +1,4 @@
-//! `POST /api/v1/artifacts`: bytes go straight into the store; the control plane learns digest, size and root.
+//! `POST /api/v1/artifacts`, and `/uploads` for jobs' inputs: bytes go straight into the store; the control plane learns digest, size and root.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,10 +33,17 @@ struct Indexed {
     root: Digest,
 }
 
-pub(crate) async fn upload(gateway: &Arc<Gateway>, head: &Parts, body: Source, host: &str) -> Result<Answer, Problem> {
+/// Takes an upload of whoever has this scope.
+pub(crate) async fn upload(
+    gateway: &Arc<Gateway>,
+    head: &Parts,
+    body: Source,
+    host: &str,
+    scope: Scope,
+) -> Result<Answer, Problem> {
     let size_max = gateway.config.artifact_max;
     api::only(&head.method, &Method::POST)?;
-    let grant = api::grant(gateway, head, host, Scope::Deploy).await?;
+    let grant = api::grant(gateway, head, host, scope).await?;
     if body.size_hint().lower() > size_max.0 {
         return Err(too_large(size_max));
     }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fabric::{CallOptions, CoreService, Fabric, Target};
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt as _, Limited};
-use protocol::{ByteSize, Problem};
+use protocol::{ByteSize, Code, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -58,19 +58,43 @@ impl CoreClient {
         parse(&answer)
     }
 
+    /// The same, with more headers.
+    pub(crate) async fn post_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        headers: HeaderMap,
+        within: Duration,
+    ) -> Result<T, CoreError> {
+        let answer = self.send(Method::POST, path, headers, to_json(body), within).await?;
+        parse(&answer)
+    }
+
     /// `POST` of JSON that brings nothing back.
     pub(crate) async fn tell(&self, path: &str, json: Bytes, within: Duration) -> Result<(), CoreError> {
         self.ask(Method::POST, path, json, within).await.map(drop)
     }
 
     async fn ask(&self, method: Method, path: &str, body: Bytes, within: Duration) -> Result<Bytes, CoreError> {
+        self.send(method, path, HeaderMap::new(), body, within).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        within: Duration,
+    ) -> Result<Bytes, CoreError> {
         let unavailable = |why: &dyn std::fmt::Display| CoreError::Unavailable(why.to_string());
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::CONTENT_TYPE, "application/json")
             .body(fabric::full(body))
             .map_err(|error| unavailable(&error))?;
+        request.headers_mut().extend(headers);
         let options = CallOptions { deadline: within, accept_within: within };
         let to = Target::Core(CoreService::ControlPlane);
         let reply = self.fabric.call(to, request, options).await.map_err(|error| unavailable(&error))?;
@@ -82,7 +106,7 @@ impl CoreClient {
             .to_bytes();
         match serde_json::from_slice::<Problem>(&body) {
             _ if status.is_success() => Ok(body),
-            Ok(problem) if status != StatusCode::SERVICE_UNAVAILABLE => Err(CoreError::Refused(Box::new(problem))),
+            Ok(problem) if problem.code != Code::ControlPlaneUnavailable => Err(CoreError::Refused(Box::new(problem))),
             _ => Err(CoreError::Unavailable(format!("status {status}"))),
         }
     }

@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use protocol::route::Scope;
 use protocol::{Code, Problem};
 
 use crate::address::{Destination, destination};
@@ -56,7 +57,8 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, client: IpAddr, request: http:
             let forward = Forward { client, host: &host, proto, prefix: "" };
             Box::pin(api::proxy(&gateway, head, body, &forward)).await
         }
-        Destination::Artifacts => Box::pin(artifacts::upload(&gateway, &head, body, &host)).await,
+        Destination::Artifacts => Box::pin(artifacts::upload(&gateway, &head, body, &host, Scope::Deploy)).await,
+        Destination::Uploads => Box::pin(artifacts::upload(&gateway, &head, body, &host, Scope::Invoke)).await,
         Destination::Test(function) => {
             let from = Origin { client, host: &host, proto };
             Box::pin(test_call::call(&gateway, function, &head, body, &from)).await

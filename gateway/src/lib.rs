@@ -20,6 +20,7 @@ mod api;
 mod artifacts;
 mod config;
 mod core_client;
+mod defer;
 mod error;
 mod handle;
 mod hygiene;

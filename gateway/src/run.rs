@@ -29,6 +29,7 @@ use protocol::{ByteSize, Code, Problem, RunId, Timestamp};
 
 use crate::address::FunctionAddress;
 use crate::answer::{Answer, refuse};
+use crate::defer::{self, Deferred};
 use crate::hygiene::{self, Forward};
 use crate::routes::Known;
 use crate::state::Gateway;
@@ -61,6 +62,15 @@ pub(crate) enum Caller {
     Headers,
     /// Known already: a test call of the portal.
     Granted(Arc<Grant>),
+}
+
+impl Caller {
+    fn grant(&self) -> Option<&Grant> {
+        match self {
+            Self::Headers => None,
+            Self::Granted(grant) => Some(grant),
+        }
+    }
 }
 
 /// A run that was refused: the problem, and the run where there was one.
@@ -115,6 +125,16 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     let Some(version) = known.route.resolve(address.reference.as_ref(), rand::random_range(0..100)) else {
         return Err(no_version(&address).into());
     };
+
+    // Later will do: a job.
+    if let Some(prefer) = defer::preferred(&head.headers)
+        && let Some(maker) = defer::maker(gateway, &known, &head, caller.grant()).await
+    {
+        let prefix = address.prefix(head.uri.path()).to_owned();
+        let forward = Forward { client, host: &host, proto, prefix: &prefix };
+        let deferred = Deferred { prefer, maker, known: &known, version, address: &address, head, body, forward };
+        return Ok(Box::pin(defer::answer(gateway, deferred)).await?);
+    }
 
     // May it run now, with this body.
     let Some(passed) = known.gate.pass(version.limits.concurrency) else {
@@ -237,7 +257,7 @@ async fn broken(upload: Option<&Upload>) -> Code {
 }
 
 /// The function's own part of the path, and the query.
-fn own_uri(address: &FunctionAddress, uri: &Uri) -> Option<Uri> {
+pub(crate) fn own_uri(address: &FunctionAddress, uri: &Uri) -> Option<Uri> {
     let rest = address.rest(uri.path());
     let own: PathAndQuery = match uri.query() {
         None => rest.parse().ok()?,
@@ -263,7 +283,7 @@ fn first_sight(
         version: version.version,
         version_number: version.number,
         node: None,
-        lane: lane_of(version.lane, version.kind, version.limits.cpus, version.form).0,
+        lane: lane_of(version.lane, version.kind, &version.limits, version.form).0,
         received: Timestamp::now(),
         head_us: 0,
         wall_us: 0,

@@ -1,5 +1,5 @@
 //! What the tests of the VM lane run in their guests: one static program with many behaviours, named by its first
-//! argument.
+//! argument; without one it says hello, or serves where it is told a port.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let behaviour = arguments.get(1).map_or("hello", String::as_str);
+    let unnamed = if std::env::var_os("PORT").is_some() { "serve" } else { "hello" };
+    let behaviour = arguments.get(1).map_or(unnamed, String::as_str);
     let number = || arguments.get(2).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
     match behaviour {
         "hello" => println!("hello"),
@@ -32,7 +33,9 @@ fn main() {
         "spit" => spit(number()),
         "panic" => drop(std::fs::write("/proc/sysrq-trigger", "c")),
         "escape" => escape(),
-        "serve" => serve(),
+        "serve" => serve(true),
+        "serve-in-pieces" => serve(false),
+        "drive" => drive(arguments.get(2).map_or("", String::as_str)),
         "dial" => dial(arguments.get(2).map_or("", String::as_str), true),
         "ask" => dial(arguments.get(2).map_or("", String::as_str), false),
         "cut" => cut(number(), arguments.get(3).map_or("", String::as_str)),
@@ -186,13 +189,35 @@ fn escape() {
     println!("open {open:?} processes {others}");
 }
 
-/// A small HTTP/1.1 server: `/` says hello, `/echo` returns the body, `/slow` waits, `/exit` ends the process.
-fn serve() {
+/// How many bytes must come from the drives so that this file can be read.
+fn drive(path: &str) {
+    let before = read_from_drives();
+    if let Err(error) = std::fs::read(path) {
+        eprintln!("{path}: {error}");
+        std::process::exit(1);
+    }
+    println!("{}", read_from_drives() - before);
+}
+
+fn read_from_drives() -> u64 {
+    let drives = ["vda", "vdb"].map(|name| std::fs::read_to_string(format!("/sys/block/{name}/stat")));
+    let sectors = drives.iter().flatten().filter_map(|stat| stat.split_whitespace().nth(2)?.parse::<u64>().ok());
+    sectors.sum::<u64>() * 512
+}
+
+/// A small HTTP/1.1 server: `/` says hello, `/echo` returns the body, `/slow` waits, `/exit` ends the process. Without
+/// `at_once` the kernel holds each second piece of an answer back until the first is acknowledged.
+fn serve(at_once: bool) {
     let port = std::env::var("PORT").unwrap_or_default();
     let Ok(listener) = TcpListener::bind(format!("127.0.0.1:{port}")) else { std::process::exit(3) };
     println!("listening");
     for (served, connection) in (1..).zip(listener.incoming().flatten()) {
-        std::thread::spawn(move || drop(converse(connection, served)));
+        std::thread::spawn(move || {
+            if at_once && connection.set_nodelay(true).is_err() {
+                return;
+            }
+            drop(converse(connection, served));
+        });
     }
 }
 

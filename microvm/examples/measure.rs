@@ -89,7 +89,7 @@ async fn rounds_of<F: Future<Output = Duration>>(rounds: usize, measure: impl Fn
 
 async fn pooled(rounds: usize, template: &Arc<Template>, disk: Option<&Disk>) -> Vec<Duration> {
     let config = PoolConfig { ready: 1, memory_bytes: 1 << 30 };
-    let pool = Pool::new(Arc::clone(template), disk.cloned(), Contract::Command, config);
+    let pool = Pool::new(Arc::clone(template), disk.cloned(), Contract::Command, OVERLAY_BYTES, config);
     let mut times = Vec::new();
     for _ in 0..rounds {
         pool.fill().await.unwrap();

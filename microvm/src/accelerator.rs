@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{BOOT_WITHIN, PROBE_WITHIN, Shape};
 use crate::error::Error;
 use crate::host::Inner;
-use crate::template::Template;
+use crate::template::{Preparation, Template};
 
 const SMALL: Shape = Shape { memory_mib: 128, cpus: 1 };
 const FILE: &str = "accelerator.json";
@@ -65,12 +65,14 @@ pub(crate) async fn find(host: &Arc<Inner>) -> Result<Speed, Error> {
 
 async fn probe(host: &Arc<Inner>) -> Result<Speed, Error> {
     if Path::new("/dev/kvm").exists() {
-        match Template::boot(host, SMALL, Accelerator::Kvm, PROBE_WITHIN, None).await {
+        match Template::boot(host, SMALL, Accelerator::Kvm, PROBE_WITHIN, Preparation::Plain).await {
             Ok(template) => return Ok(template.speed()),
             Err(error) => tracing::warn!(%error, "KVM is there but runs no guest: guests are translated instead"),
         }
     }
-    Template::boot(host, SMALL, Accelerator::Tcg, BOOT_WITHIN, None).await.map(|template| template.speed())
+    Template::boot(host, SMALL, Accelerator::Tcg, BOOT_WITHIN, Preparation::Plain)
+        .await
+        .map(|template| template.speed())
 }
 
 fn remembered(file: &Path) -> Option<Found> {

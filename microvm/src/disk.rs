@@ -1,6 +1,7 @@
 //! A workload's image as a drive.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,6 +38,13 @@ impl Disk {
             None => Ok(Self { base: Some(Arc::clone(&base.image)), ..self }),
             Some(_) => Err(Error::Missing("a base lies on nothing".to_owned())),
         }
+    }
+
+    /// Whether it lies on this very base: the same file, however often it was opened.
+    pub(crate) fn is_on(&self, base: &Self) -> bool {
+        let identity = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+        let own = self.base.as_deref().and_then(identity);
+        own.is_some() && own == identity(&base.image)
     }
 
     /// A drive with nothing on it, for a template that mounts nothing.

@@ -1,7 +1,7 @@
 //! A workload's way out: a port of the guest's loopback, behind which is a proxy of the host's, and how a program finds it.
 
 /// Where the agent listens. Nothing else of the guest does.
-pub(crate) const PORT: u16 = 3128;
+pub const PORT: u16 = 3128;
 
 /// Programs look for their proxy under these names.
 const PROXY: [&str; 4] = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"];
@@ -16,11 +16,13 @@ pub enum Egress {
     None,
     /// An HTTP proxy, of whose connections the run gives the host's end.
     Proxy,
+    /// The same, of which the environment says nothing: the program knows.
+    UntoldProxy,
 }
 
 /// The workload's environment, with what leads to the proxy, if there is one: whatever else had these names.
 pub(crate) fn environment(mut env: Vec<String>, egress: Egress) -> Vec<String> {
-    if egress == Egress::None {
+    if egress != Egress::Proxy {
         return env;
     }
     env.retain(|variable| {
@@ -39,7 +41,9 @@ mod tests {
     #[test]
     fn only_a_workload_with_a_way_out_is_told_of_a_proxy_and_of_the_true_one() {
         let env = vec!["A=b".to_owned(), "HTTP_PROXY=http://evil".to_owned()];
-        assert_eq!(environment(env.clone(), Egress::None), env);
+        for untold in [Egress::None, Egress::UntoldProxy] {
+            assert_eq!(environment(env.clone(), untold), env);
+        }
         let told = environment(env, Egress::Proxy);
         assert_eq!(told.len(), 7);
         assert_eq!(told[0], "A=b");

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guest_agent::wire::Mount;
+use guest_agent::wire::{Base, Mount};
 
 use crate::accelerator::{self, Accelerator, Speed};
 use crate::config::{BOOT_WITHIN, Config, Shape};
@@ -87,7 +87,15 @@ impl Host {
 
     /// Boots a template that fits every image.
     pub async fn template(&self, shape: Shape) -> Result<Template, Error> {
-        Template::boot(&self.inner, shape, self.speed.accelerator, BOOT_WITHIN, None).await
+        Template::boot(&self.inner, shape, self.speed.accelerator, BOOT_WITHIN, Preparation::Plain).await
+    }
+
+    /// Boots a template for all images on one base: it is mounted, and this program of it has run once, so that clones
+    /// find in memory what it has read. Give it nobody's program but the base's own.
+    pub async fn base_template(&self, shape: Shape, base: &Disk, program: &[&str]) -> Result<Template, Error> {
+        let argv = program.iter().map(|word| word.as_bytes().to_vec()).collect();
+        let preparation = Preparation::Base { disk: base.clone(), base: Base { argv } };
+        Template::boot(&self.inner, shape, self.speed.accelerator, BOOT_WITHIN, preparation).await
     }
 
     /// Boots a template for one image: it is mounted, and the files named in `warm` are in memory.
@@ -99,9 +107,9 @@ impl Host {
         warm: &[String],
     ) -> Result<Template, Error> {
         let warm = warm.iter().map(|path| path.clone().into_bytes()).collect();
-        let preparation =
-            Preparation { disk: disk.clone(), mount: Mount { overlay_bytes, warm, based: disk.base.is_some() } };
-        Template::boot(&self.inner, shape, self.speed.accelerator, BOOT_WITHIN, Some(preparation)).await
+        let mount = Mount { overlay_bytes, warm, based: disk.base.is_some() };
+        let preparation = Preparation::Image { disk: disk.clone(), mount };
+        Template::boot(&self.inner, shape, self.speed.accelerator, BOOT_WITHIN, preparation).await
     }
 
     /// Boots a guest for one workload, without a template: to compare with.
@@ -116,6 +124,6 @@ impl Host {
         accelerator: Accelerator,
         within: Duration,
     ) -> Result<Template, Error> {
-        Template::boot(&self.inner, shape, accelerator, within, None).await
+        Template::boot(&self.inner, shape, accelerator, within, Preparation::Plain).await
     }
 }

@@ -34,7 +34,7 @@ mod template;
 pub use accelerator::{Accelerator, Speed};
 pub use config::{Config, Shape};
 pub use disk::Disk;
-pub use egress::Egress;
+pub use egress::{Egress, PORT as EGRESS_PORT};
 pub use error::Error;
 pub use guest_agent::wire::{Contract, Usage};
 pub use host::{Host, Limits};

@@ -23,17 +23,26 @@ pub struct Pool {
     template: Arc<Template>,
     disk: Option<Disk>,
     contract: Contract,
+    overlay_bytes: u64,
     config: PoolConfig,
     ready: Mutex<VecDeque<Paused>>,
     filling: tokio::sync::Mutex<()>,
 }
 
 impl Pool {
-    pub fn new(template: Arc<Template>, disk: Option<Disk>, contract: Contract, config: PoolConfig) -> Self {
+    /// Runs of this contract, each of which may write that much to its disk.
+    pub fn new(
+        template: Arc<Template>,
+        disk: Option<Disk>,
+        contract: Contract,
+        overlay_bytes: u64,
+        config: PoolConfig,
+    ) -> Self {
         Self {
             template,
             disk,
             contract,
+            overlay_bytes,
             config,
             ready: Mutex::new(VecDeque::new()),
             filling: tokio::sync::Mutex::new(()),
@@ -57,7 +66,7 @@ impl Pool {
         let _one_at_a_time = self.filling.lock().await;
         while self.ready() < self.capacity() {
             let mut clone = self.template.restore(self.disk.as_ref()).await?;
-            clone.rehearse(self.contract).await?;
+            clone.rehearse(self.contract, self.overlay_bytes).await?;
             self.ready.lock().push_back(clone);
         }
         Ok(())

@@ -1,9 +1,9 @@
-//! A rehearsal: a clone runs the agent's own little program once, before anybody waits for it. Where guests are
-//! translated, most of a short run's time is the translation of what every run does.
+//! A rehearsal: a clone mounts its image and runs the agent's own little program once, before anybody waits for it.
+//! Where guests are translated, most of a short run's time is the translation of what every run does.
 
 use std::time::Duration;
 
-use guest_agent::wire::{Contract, REHEARSAL, ToGuest, ToHost};
+use guest_agent::wire::{Contract, Mount, REHEARSAL, ToGuest, ToHost};
 use qapi::qmp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -16,20 +16,22 @@ use crate::run::{Workload, start_of};
 
 const WITHIN: Duration = Duration::from_secs(60);
 
-pub(crate) async fn rehearse(machine: &mut Machine, contract: Contract) -> Result<(), Error> {
+pub(crate) async fn rehearse(machine: &mut Machine, mount: Option<Mount>, contract: Contract) -> Result<(), Error> {
     machine.step(Step::Rehearse)?;
     let link = machine.link.clone();
     let stderr = link.stderr();
-    machine.link.send(&[ToGuest::Rehearse(Box::new(start_of(program(contract))))]);
+    let mounts = mount.is_some();
+    let rehearse = ToGuest::Rehearse(Box::new(start_of(program(contract))));
+    machine.link.send(&mount.into_iter().map(ToGuest::Mount).chain([rehearse]).collect::<Vec<_>>());
     match contract {
         Contract::Command => {
             let stdio = link.stdio();
-            machine.monitor.execute(qmp::cont {}).await?;
+            go_on(machine, mounts).await?;
             in_time(converse(stdio, b"")).await?;
         }
         Contract::Server { .. } => {
             let stdout = link.stdout();
-            machine.monitor.execute(qmp::cont {}).await?;
+            go_on(machine, mounts).await?;
             until(machine, |frame| matches!(frame, ToHost::Listening)).await?;
             let connection = link.connect().ok_or_else(|| Error::Guest("it takes no connection".to_owned()))?;
             in_time(converse(connection, b"GET / HTTP/1.1\r\n\r\n")).await?;
@@ -40,6 +42,12 @@ pub(crate) async fn rehearse(machine: &mut Machine, contract: Contract) -> Resul
     drop(stderr);
     machine.monitor.execute(qmp::stop {}).await?;
     machine.step(Step::Rehearsed)
+}
+
+/// An image that cannot be mounted ends it here: no stream would say so.
+async fn go_on(machine: &mut Machine, mounts: bool) -> Result<(), Error> {
+    machine.monitor.execute(qmp::cont {}).await?;
+    if mounts { until(machine, |frame| matches!(frame, ToHost::Mounted)).await } else { Ok(()) }
 }
 
 /// The agent's own file, in the agent's own root.

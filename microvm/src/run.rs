@@ -117,7 +117,7 @@ impl Run {
         let mut frames: Vec<ToGuest> = mount.into_iter().map(ToGuest::Mount).collect();
         let egress = match workload.egress {
             Egress::None => None,
-            Egress::Proxy => {
+            Egress::Proxy | Egress::UntoldProxy => {
                 frames.push(ToGuest::Egress(egress::PORT));
                 Some(link.accept())
             }

@@ -1,8 +1,9 @@
 //! A template: a guest that was booted once and saved when its agent waited for a workload. Its memory is a sealed
 //! file, which every clone maps privately: nothing of one clone reaches the template or another clone.
 //!
-//! A plain template fits every image. A prepared one has mounted one image already, and has its hottest files in
-//! memory: it serves that image alone.
+//! A plain template fits every image. One of a base has mounted it and has run a program of it, whose files are in
+//! memory: it serves all images on that base. A prepared one has mounted one image already, and has its hottest files
+//! in memory: it serves that image alone.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guest_agent::wire::{Contract, Hello, Mount, ToGuest, ToHost};
+use guest_agent::wire::{Base, Contract, Hello, Mount, ToGuest, ToHost};
 use qapi::qmp;
 use tokio::io::AsyncReadExt;
 
@@ -26,11 +27,30 @@ use crate::process::inherit;
 use crate::run::{Run, Workload};
 use crate::sys;
 
-/// An image that a template mounts before it is saved.
+/// What a template does before it is saved.
 #[derive(Debug, Clone)]
-pub(crate) struct Preparation {
-    pub(crate) disk: Disk,
-    pub(crate) mount: Mount,
+pub(crate) enum Preparation {
+    Plain,
+    /// It mounts its base.
+    Base {
+        disk: Disk,
+        base: Base,
+    },
+    /// It mounts an image.
+    Image {
+        disk: Disk,
+        mount: Mount,
+    },
+}
+
+impl Preparation {
+    fn order(&self) -> Option<ToGuest> {
+        match self {
+            Self::Plain => None,
+            Self::Base { base, .. } => Some(ToGuest::Base(base.clone())),
+            Self::Image { mount, .. } => Some(ToGuest::Mount(mount.clone())),
+        }
+    }
 }
 
 /// A saved guest.
@@ -40,8 +60,16 @@ pub struct Template {
     accelerator: Accelerator,
     memory: File,
     state: File,
-    prepared: Option<Disk>,
+    fits: Fits,
     hello: Hello,
+}
+
+/// Which images a template serves.
+enum Fits {
+    All,
+    /// Those on this base.
+    On(Disk),
+    Only(Disk),
 }
 
 impl Template {
@@ -50,18 +78,19 @@ impl Template {
         shape: Shape,
         accelerator: Accelerator,
         within: Duration,
-        preparation: Option<Preparation>,
+        preparation: Preparation,
     ) -> Result<Self, Error> {
         let memory = sys::memory_file("template", shape.memory_bytes()).map_err(Error::io("a template's memory"))?;
         let disk = match &preparation {
-            Some(preparation) => preparation.disk.clone(),
-            None => host.nothing.clone(),
+            Preparation::Plain => host.nothing.clone(),
+            Preparation::Base { disk, .. } => host.nothing.clone().on(disk)?,
+            Preparation::Image { disk, .. } => disk.clone(),
         };
         let mut machine = cold(host, shape, accelerator, &memory, &disk).await?;
         let saved = async {
             let hello = machine.hello(within).await?;
-            if let Some(preparation) = &preparation {
-                machine.link.send(&[ToGuest::Mount(preparation.mount.clone())]);
+            if let Some(order) = preparation.order() {
+                machine.link.send(&[order]);
                 match machine.frame(within, "mounting the image").await? {
                     ToHost::Mounted => {}
                     ToHost::Ended(end, _) => return Err(Error::Guest(format!("{end:?}"))),
@@ -74,8 +103,12 @@ impl Template {
         machine.process.kill().await;
         let (hello, state) = saved?;
         sys::seal(&memory).map_err(Error::io("a template's memory cannot be sealed"))?;
-        let prepared = preparation.map(|preparation| preparation.disk);
-        Ok(Self { host: Arc::clone(host), shape, accelerator, memory, state, prepared, hello })
+        let fits = match preparation {
+            Preparation::Plain => Fits::All,
+            Preparation::Base { disk, .. } => Fits::On(disk),
+            Preparation::Image { disk, .. } => Fits::Only(disk),
+        };
+        Ok(Self { host: Arc::clone(host), shape, accelerator, memory, state, fits, hello })
     }
 
     /// A machine that has just booted: it counts as a clone from here on.
@@ -102,11 +135,18 @@ impl Template {
         Speed { accelerator: self.accelerator, turns_per_ms: self.hello.turns_per_ms }
     }
 
+    /// What it takes of the host's memory, which all its clones share.
+    pub fn memory(&self) -> Option<u64> {
+        sys::held(&self.memory).ok()
+    }
+
     /// A private copy that stands still. A prepared template takes no other image than its own.
     pub async fn restore(&self, disk: Option<&Disk>) -> Result<Paused, Error> {
-        let (disk, mounted) = match (&self.prepared, disk) {
-            (Some(own), None) => (own, true),
-            (None, Some(disk)) => (disk, false),
+        let (disk, mounted) = match (&self.fits, disk) {
+            (Fits::Only(own), None) => (own, true),
+            (Fits::All, Some(disk)) => (disk, false),
+            (Fits::On(base), Some(disk)) if disk.is_on(base) => (disk, false),
+            (Fits::On(_), _) => return Err(Error::Missing("a base's template needs an image on that base".to_owned())),
             _ => return Err(Error::Missing("a plain template needs an image, a prepared one has its own".to_owned())),
         };
         let state = sys::reopen(&self.state).map_err(Error::io("a template's state"))?;
@@ -142,17 +182,22 @@ impl Paused {
     /// Lets it go on with a workload.
     pub async fn start(mut self, workload: Workload, within: Duration) -> Result<Run, Error> {
         self.machine.step(Step::Continue)?;
-        let mount = (!self.mounted).then(|| Mount {
-            overlay_bytes: workload.overlay_bytes,
-            warm: Vec::new(),
-            based: self.based,
-        });
+        let mount = self.mount(workload.overlay_bytes);
         Run::start(self.machine, mount, workload, within).await
     }
 
-    /// Does once what a run does, so that the run finds its way translated.
-    pub async fn rehearse(&mut self, contract: Contract) -> Result<(), Error> {
-        crate::rehearsal::rehearse(&mut self.machine, contract).await
+    /// Mounts the image and does once what a run does, so that the run need not, and finds its way translated. The run
+    /// may write that much to its disk.
+    pub async fn rehearse(&mut self, contract: Contract, overlay_bytes: u64) -> Result<(), Error> {
+        let mount = self.mount(overlay_bytes);
+        crate::rehearsal::rehearse(&mut self.machine, mount, contract).await?;
+        self.mounted = true;
+        Ok(())
+    }
+
+    /// What is still to be mounted.
+    fn mount(&self, overlay_bytes: u64) -> Option<Mount> {
+        (!self.mounted).then(|| Mount { overlay_bytes, warm: Vec::new(), based: self.based })
     }
 
     /// Its process has not ended while it waited.

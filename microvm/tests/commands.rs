@@ -7,7 +7,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use microvm::{End, MachineEvent};
+use microvm::{Contract, End, Error, MachineEvent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use support::{LONG, SHAPE, bench, command, finish, image, run};
@@ -71,6 +71,10 @@ async fn every_end_has_its_name() {
     let garbage = microvm::Disk::open(&garbage).unwrap();
     let (_, _, ended) = run(template.restore(Some(&garbage)).await.unwrap(), command(&["hello"])).await;
     assert!(matches!(ended.end, End::ImageRefused(_)), "{ended:?}");
+    // A clone that is to wait has its image mounted, so that this is known before its run comes.
+    let mut waiting = template.restore(Some(&garbage)).await.unwrap();
+    let refused = waiting.rehearse(Contract::Command, 32 << 20).await;
+    assert!(matches!(refused, Err(Error::Guest(_))), "{refused:?}");
 
     // A deadline, with what was used until then.
     let begin = Instant::now();

@@ -92,7 +92,7 @@ async fn a_pool_keeps_to_its_budget_and_its_clones_serve() {
     let contract = Contract::Server { port: 8080, listen_within_ms: 60_000 };
     // Three are wanted, two fit.
     let config = PoolConfig { ready: 3, memory_bytes: SHAPE.memory_bytes() * 2 + 1 };
-    let pool = Pool::new(template, Some(bench.disk.clone()), contract, config);
+    let pool = Pool::new(template, Some(bench.disk.clone()), contract, 32 << 20, config);
     assert_eq!(pool.capacity(), 2);
     pool.fill().await.unwrap();
     assert_eq!(pool.ready(), 2);
@@ -116,4 +116,29 @@ async fn a_pool_keeps_to_its_budget_and_its_clones_serve() {
     let mut run = pool.take().await.unwrap().start(server(&["serve"], LONG), LONG).await.unwrap();
     assert_eq!(pool.ready(), 0);
     assert!(run.connect().await.is_some());
+}
+
+/// The middle of some warm requests' times.
+async fn middle_time(template: &microvm::Template, disk: &microvm::Disk, behaviour: &str) -> Duration {
+    let clone = template.restore(Some(disk)).await.unwrap();
+    let mut run = clone.start(server(&[behaviour], LONG), LONG).await.unwrap();
+    let mut client = client(run.connect().await.unwrap()).await;
+    let mut times = Vec::new();
+    for _ in 0..41 {
+        let start = std::time::Instant::now();
+        assert_eq!(get(&mut client, "/", Vec::new()).await, "hello 1\n");
+        times.push(start.elapsed());
+    }
+    times.sort();
+    times[times.len() / 2]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_answers_in_pieces_does_not_wait_for_acknowledgements() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let at_once = middle_time(&template, &bench.disk, "serve").await;
+    let in_pieces = middle_time(&template, &bench.disk, "serve-in-pieces").await;
+    // The kernel's timer is 40 ms.
+    assert!(in_pieces < at_once + Duration::from_millis(30), "{in_pieces:?} in pieces, {at_once:?} at once");
 }

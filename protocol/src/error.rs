@@ -81,6 +81,8 @@ codes! {
     EmailTaken = "email_taken", 409, false, "There is a user with this e-mail address", "Log in instead.";
     LastOwner = "last_owner", 409, false, "An account needs an owner", "Make another member an owner first.";
     NotReady = "not_ready", 409, true, "This version is not ready", "Wait until it is `ready`, or deploy again if it has failed.";
+    JobEnded = "job_ended", 409, false, "The job has ended", "There is nothing left to cancel; `crowdcloud jobs show JOB` says how it ended.";
+    JobNotEnded = "job_not_ended", 409, true, "The job has not ended", "Wait for its end: `crowdcloud jobs wait JOB`.";
     LimitReached = "limit_reached", 422, false, "A limit of the account is reached", "Delete what is not needed, or ask the operator for more.";
 
     // What is deployed.

@@ -5,10 +5,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+pub mod address;
 pub mod api;
 pub mod error;
 pub mod headers;
 pub mod ids;
+pub mod job;
 pub mod manifest;
 pub mod model;
 pub mod names;
@@ -17,6 +19,7 @@ pub mod placement;
 pub mod receipt;
 pub mod route;
 pub mod ticket;
+pub mod trigger;
 pub mod units;
 
 #[cfg(test)]

@@ -159,12 +159,17 @@ const VM_MIN_MIB: u64 = 128;
 impl Limits {
     /// The most that a version may ask for.
     pub const MAX: Self = Self {
-        memory: ByteSize::mib(4096),
-        timeout: Millis::seconds(900),
+        memory: ByteSize::mib(65_536),
+        timeout: Millis::seconds(1800),
         body: ByteSize::mib(512),
         concurrency: 1000,
         cpus: 64,
     };
+
+    /// The most that the wasm lane grants: one CPU, and all that WebAssembly can address. What asks for more is of the
+    /// VM lane.
+    pub const WASM_MAX: Self =
+        Self { memory: ByteSize::mib(4096), timeout: Millis::seconds(900), cpus: 1, ..Self::MAX };
 
     /// The least that makes sense.
     pub const MIN: Self =
@@ -189,17 +194,25 @@ impl Limits {
     /// # Errors
     /// Names the field, its value and the allowed range.
     pub fn check(&self) -> Result<(), String> {
+        self.check_up_to(&Self::MAX)
+    }
+
+    /// The same with another maximum.
+    ///
+    /// # Errors
+    /// Names the field, its value and the allowed range.
+    pub fn check_up_to(&self, max: &Self) -> Result<(), String> {
         fn within<T: PartialOrd + std::fmt::Display>(name: &str, value: T, min: T, max: T) -> Result<(), String> {
             if value < min || value > max {
                 return Err(format!("limits.{name} is {value}; allowed: {min} to {max}"));
             }
             Ok(())
         }
-        within("memory", self.memory, Self::MIN.memory, Self::MAX.memory)?;
-        within("timeout", self.timeout, Self::MIN.timeout, Self::MAX.timeout)?;
-        within("body", self.body, Self::MIN.body, Self::MAX.body)?;
-        within("concurrency", self.concurrency, Self::MIN.concurrency, Self::MAX.concurrency)?;
-        within("cpus", self.cpus, Self::MIN.cpus, Self::MAX.cpus)
+        within("memory", self.memory, Self::MIN.memory, max.memory)?;
+        within("timeout", self.timeout, Self::MIN.timeout, max.timeout)?;
+        within("body", self.body, Self::MIN.body, max.body)?;
+        within("concurrency", self.concurrency, Self::MIN.concurrency, max.concurrency)?;
+        within("cpus", self.cpus, Self::MIN.cpus, max.cpus)
     }
 }
 

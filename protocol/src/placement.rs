@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::NodeId;
-use crate::manifest::{ArtifactForm, Kind, Lane, LaneChoice};
+use crate::manifest::{ArtifactForm, Kind, Lane, LaneChoice, Limits};
 
 /// Why this lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,23 +22,26 @@ pub enum LaneReason {
     Server,
     /// It asks for more CPUs than the wasm lane grants.
     Cpus,
+    /// It asks for more memory than the wasm lane grants.
+    Memory,
+    /// It asks for more time than the wasm lane grants.
+    Timeout,
     /// The artifact is an image, an executable or a script.
     Image,
 }
 
-/// The CPUs that the wasm lane grants.
-const WASM_CPUS: u32 = 1;
-
 /// The lane of a version's runs, and why. What the version asks for always holds; with `auto`, wasm unless it cannot
 /// grant the request. A VM is never chosen just because a node has one.
 #[must_use]
-pub const fn lane_of(asked: LaneChoice, kind: Kind, cpus: u32, form: ArtifactForm) -> (Lane, LaneReason) {
+pub const fn lane_of(asked: LaneChoice, kind: Kind, limits: &Limits, form: ArtifactForm) -> (Lane, LaneReason) {
     match (asked, form, kind) {
         (LaneChoice::Wasm, ..) => (Lane::Wasm, LaneReason::Asked),
         (LaneChoice::Vm, ..) => (Lane::Vm, LaneReason::Asked),
         (LaneChoice::Auto, _, Kind::Server) => (Lane::Vm, LaneReason::Server),
         (LaneChoice::Auto, ArtifactForm::Image, _) => (Lane::Vm, LaneReason::Image),
-        (LaneChoice::Auto, ..) if cpus > WASM_CPUS => (Lane::Vm, LaneReason::Cpus),
+        (LaneChoice::Auto, ..) if limits.cpus > Limits::WASM_MAX.cpus => (Lane::Vm, LaneReason::Cpus),
+        (LaneChoice::Auto, ..) if limits.memory.0 > Limits::WASM_MAX.memory.0 => (Lane::Vm, LaneReason::Memory),
+        (LaneChoice::Auto, ..) if limits.timeout.0 > Limits::WASM_MAX.timeout.0 => (Lane::Vm, LaneReason::Timeout),
         (LaneChoice::Auto, ..) => (Lane::Wasm, LaneReason::Wasm),
     }
 }
@@ -50,6 +53,8 @@ impl std::fmt::Display for LaneReason {
             Self::Wasm => "it is WebAssembly",
             Self::Server => "it is a server",
             Self::Cpus => "it asks for more than one CPU",
+            Self::Memory => "it asks for more memory than the wasm lane grants",
+            Self::Timeout => "it asks for more time than the wasm lane grants",
             Self::Image => "it is not WebAssembly",
         })
     }

@@ -26,6 +26,27 @@ pub enum Outcome {
     PlatformFailed,
 }
 
+impl Outcome {
+    /// Whose fault a code is, where the platform answered instead of the function.
+    #[must_use]
+    pub const fn of(code: Code) -> Self {
+        match code {
+            Code::TimedOut => Self::TimedOut,
+            Code::BodyTooLarge | Code::RequestTimeout | Code::InvalidRequest | Code::HeadersTooLarge => Self::Cancelled,
+            Code::Trap
+            | Code::OutOfMemory
+            | Code::StackOverflow
+            | Code::NoResponse
+            | Code::FunctionExit
+            | Code::InvalidResponse
+            | Code::NeverListened
+            | Code::GuestCrashed
+            | Code::ResponseTooLarge => Self::Failed,
+            _ => Self::PlatformFailed,
+        }
+    }
+}
+
 /// What a run used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -8,5 +8,5 @@ use crate::RunRequest;
 /// The lane of a run, and why.
 #[must_use]
 pub fn lane_of(request: &RunRequest) -> (Lane, LaneReason) {
-    protocol::placement::lane_of(request.lane, request.kind, request.limits.cpus, request.form)
+    protocol::placement::lane_of(request.lane, request.kind, &request.limits, request.form)
 }

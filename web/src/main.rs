@@ -1,6 +1,8 @@
 //! The portal: CrowdCloud in the browser. It starts here; `app` is its frame, `pages` its places, `ui` the parts
 //! that pages are made of, `api` the one way to the server.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
 mod api;
 mod app;
 mod base64;

@@ -27,6 +27,11 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     build::guests(workspace, steps)?;
     let mut bench = Command::new(workspace.program("bench"));
     bench.args(args);
+    if args.first().is_some_and(|what| what == "vm" || what == "all") {
+        tools::vm::prepare(workspace, steps);
+        let measured = tools::vm::measured(workspace, steps)?;
+        bench.env("CROWDCLOUD_BENCH_GUEST", measured.guest).env("CROWDCLOUD_VM_TOOLS", measured.tools);
+    }
     build::environment(&mut bench, &nats);
     build::locations(&mut bench, workspace);
     let done = status(&mut bench)?;
@@ -40,12 +45,13 @@ fn scheduler(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> anyho
     Ok(if done.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Five kills and five stops of each kind of process under load; ten minutes.
+/// Five kills and five stops of each kind of process under load, and two hundred runs of a canary in VMs; ten minutes.
 fn faults(workspace: &Workspace, steps: &mut Steps, nats: &Path, toolchain: &Toolchain) -> anyhow::Result<ExitCode> {
     build::all(workspace, steps, toolchain, Parts::WithTests)?;
     build::guests(workspace, steps)?;
     let mut nextest = build::together(workspace, &["nextest", "run"]);
-    nextest.args(["--no-capture", "faults_of_every_kind"]).env("CROWDCLOUD_FAULT_ROUNDS", "5");
+    nextest.args(["--no-capture", "faults_of_every_kind", "nothing_of_a_run_is_seen"]);
+    nextest.env("CROWDCLOUD_FAULT_ROUNDS", "5").env("CROWDCLOUD_CANARY_RUNS", "200");
     build::environment(&mut nextest, nats);
     build::locations(&mut nextest, workspace);
     let done = status(&mut nextest)?;

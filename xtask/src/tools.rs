@@ -1,7 +1,7 @@
 //! What the machine may lack: nats-server, a compiler for wasm, and for the tests PostgreSQL and a browser. Each is
 //! found or fetched; what cannot be had is one line: what, why, fix.
 
-mod apt;
+pub(crate) mod apt;
 mod nats;
 pub(crate) mod vm;
 

@@ -95,6 +95,7 @@ pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure
 fn vm_lane() -> Result<String, String> {
     let folder = crate::platform::vm_tools();
     match executor::vm_tools_missing(&folder) {
+        None if !executor::vm_runs_wasm(&folder) => Ok(format!("{}; images alone, no wasm-guest", folder.display())),
         None => Ok(folder.display().to_string()),
         Some(why) => Err(why),
     }

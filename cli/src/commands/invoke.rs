@@ -40,6 +40,9 @@ pub(crate) async fn invoke(context: &Context, args: Invoke) -> Result<(), Failur
     if let Some(data) = &args.data {
         request = request.body(body(data).await?);
     }
+    if args.later {
+        return super::jobs::invoke(context, &client, request, &args).await;
+    }
     let response = request.send().await.map_err(|error| client.lost(&error))?;
     if let Some(run) = response.headers().get(headers::RUN).and_then(|value| value.to_str().ok()) {
         context.output.detail(format!("run: {run}"));
@@ -51,7 +54,7 @@ pub(crate) async fn invoke(context: &Context, args: Invoke) -> Result<(), Failur
         return Err(refused(response).await);
     }
     let status = response.status();
-    answer(&client, response, &args).await?;
+    answer(&client, response, args.output.as_deref(), args.include).await?;
     if status.is_server_error() {
         context.output.note(format!("the function answered {status}"));
         return Err(Failure::silent(Exit::Function));
@@ -69,7 +72,7 @@ fn by_platform(response: &Response) -> Option<Option<Code>> {
 }
 
 /// A text, a file, or standard input.
-async fn body(data: &str) -> Result<reqwest::Body, Failure> {
+pub(super) async fn body(data: &str) -> Result<reqwest::Body, Failure> {
     let path = match data {
         "-" | "@-" => {
             return Ok(reqwest::Body::wrap_stream(ReaderStream::with_capacity(tokio::io::stdin(), 64 * 1024)));
@@ -101,11 +104,16 @@ fn head(response: &Response) {
 }
 
 /// The answer, piece by piece, to standard output or a file.
-async fn answer(client: &crate::client::Client, response: Response, args: &Invoke) -> Result<(), Failure> {
-    if args.include {
+pub(super) async fn answer(
+    client: &crate::client::Client,
+    response: Response,
+    output: Option<&std::path::Path>,
+    include: bool,
+) -> Result<(), Failure> {
+    if include {
         head(&response);
     }
-    let mut file = args.output.as_ref().map(std::fs::File::create).transpose()?;
+    let mut file = output.map(std::fs::File::create).transpose()?;
     let mut pieces = response.bytes_stream();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| {

@@ -79,7 +79,7 @@ async fn of_function(context: &Context, client: &Client, args: &Logs) -> Result<
 }
 
 /// One line: as NDJSON, or for people.
-fn show(context: &Context, with_run: bool, line: &LogLine) {
+pub(super) fn show(context: &Context, with_run: bool, line: &LogLine) {
     context.output.result(line, || {
         let mark = match line.stream {
             LogStream::Stdout => "",

@@ -2,14 +2,16 @@
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::response::Response;
 use axum::routing::{get, post};
 use http::StatusCode;
+use protocol::job::{DeferredCall, Job};
 use protocol::receipt::Observation;
 use protocol::route::{Grant, Route, VerifyCredential};
-use protocol::{Code, Name};
+use protocol::{Code, JobId, Name};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
-use super::extract::{Json, Path};
+use super::extract::{Json, Path, Query};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, functions};
@@ -17,6 +19,7 @@ use crate::error::{Result, refuse};
 use crate::functions::artifacts::{self, Uploaded};
 use crate::functions::route;
 use crate::identity::caller::authenticate;
+use crate::jobs::{self, ShowQuery};
 use crate::settlement;
 
 pub(crate) fn router(app: &App) -> Router<App> {
@@ -26,7 +29,28 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .route("/routes/{account}/{function}", get(show_route))
         .route("/artifacts", post(uploaded))
         .route("/observations", post(observations))
+        .route("/jobs/{id}", get(deferred))
+        .route("/jobs/{id}/output", get(deferred_output))
+        .merge(deferring(app))
         .layer(DefaultBodyLimit::max(app.config.batch_max.as_usize()))
+}
+
+/// A function's caller may say `Idempotency-Key` too.
+fn deferring(app: &App) -> Router<App> {
+    let once = axum::middleware::from_fn_with_state(app.clone(), crate::idempotency::layer);
+    Router::new().route("/jobs", post(defer)).layer(once)
+}
+
+async fn defer(State(app): State<App>, Json(call): Json<DeferredCall>) -> Result<(StatusCode, Json<Job>)> {
+    Ok((StatusCode::ACCEPTED, Json(jobs::defer(&app, call).await?)))
+}
+
+async fn deferred(State(app): State<App>, Path(id): Path<JobId>, Query(query): Query<ShowQuery>) -> Result<Json<Job>> {
+    Ok(Json(jobs::deferred(&app, id, query).await?))
+}
+
+async fn deferred_output(State(app): State<App>, Path(id): Path<JobId>) -> Result<Response> {
+    jobs::deferred_output(&app, id).await
 }
 
 /// It answers, and its database does.

@@ -4,9 +4,11 @@ pub(crate) mod extract;
 mod functions;
 mod identity;
 mod internal;
+mod jobs;
 pub(crate) mod nodes;
 mod platform;
 mod runs;
+mod triggers;
 
 use std::sync::Arc;
 
@@ -29,6 +31,8 @@ pub(crate) fn router(app: App) -> Router {
         .merge(identity::router())
         .merge(functions::router())
         .merge(runs::router())
+        .merge(jobs::router())
+        .merge(triggers::router())
         .merge(platform::router());
     let (public, document) = OpenApiRouter::new().nest("/api/v1", routes).split_for_parts();
     let document: Arc<str> = openapi::finish(document).into();

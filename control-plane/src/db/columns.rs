@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::api::{AccountKind, Role, VersionState};
+use protocol::job::{JobState, SubmitJob};
 use protocol::node::LogStream;
-use protocol::placement::Explanation;
+use protocol::placement::{Explanation, Placement};
 use protocol::receipt::{Outcome, Usage};
 use protocol::route::{Scope, Share};
+use protocol::trigger::Missed;
 use protocol::{
-    AccountId, ArtifactForm, Base, ByteSize, Code, Digest, FunctionId, InstanceId, InvitationId, KeyId, Kind, Lane,
-    LaneChoice, Limits, Name, NodeId, PlacementClass, Problem, RunId, SessionId, Timestamp, UserId, VersionId,
+    AccountId, ArtifactForm, Base, ByteSize, Code, Digest, FunctionId, InstanceId, InvitationId, JobId, KeyId, Kind,
+    Lane, LaneChoice, Limits, Name, NodeId, PlacementClass, Problem, RunId, SessionId, Timestamp, UserId, VersionId,
 };
 use sea_orm::sea_query::{self, ArrayType, ColumnType, Nullable, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
@@ -112,7 +114,7 @@ macro_rules! ids {
         }
     )*};
 }
-ids!(UserId AccountId FunctionId VersionId KeyId SessionId InvitationId NodeId RunId InstanceId);
+ids!(UserId AccountId FunctionId VersionId KeyId SessionId InvitationId NodeId RunId InstanceId JobId);
 
 macro_rules! texts {
     ($($name:ident)*) => {$(
@@ -151,7 +153,7 @@ macro_rules! words {
     )*};
 }
 words!(AccountKind, Role, VersionState, LogStream, Outcome, Code, Kind, Lane, LaneChoice, PlacementClass);
-words!(ArtifactForm, Base);
+words!(ArtifactForm, Base, JobState, Missed);
 
 macro_rules! documents {
     ($($name:ty),*) => {$(
@@ -167,6 +169,7 @@ macro_rules! documents {
     )*};
 }
 documents!(Explanation, Limits, Problem, Usage, Vec<Scope>, Vec<Share>, Vec<String>, Vec<Lane>, BTreeMap<String, String>);
+documents!(Placement, SubmitJob, Vec<(String, String)>);
 
 impl Stored for Timestamp {
     type Raw = i64;

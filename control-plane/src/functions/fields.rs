@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::api::CreateVersion;
-use protocol::{ArtifactForm, Base, Code, Kind, LaneChoice};
+use protocol::{ArtifactForm, Base, Code, Kind, LaneChoice, Limits};
 
 use crate::config::Config;
 use crate::error::{Result, refuse};
@@ -14,6 +14,10 @@ const COMMAND_BYTES_MAX: usize = 16 << 10;
 /// Refuses the first field that is out of range, and says the range.
 pub(crate) fn check(asked: &CreateVersion, config: &Config) -> Result<()> {
     asked.limits.check().map_err(|error| refuse(Code::InvalidField, format!("{error}.")))?;
+    if asked.lane == LaneChoice::Wasm {
+        let wrong = |error| refuse(Code::InvalidField, format!("{error} in the wasm lane."));
+        asked.limits.check_up_to(&Limits::WASM_MAX).map_err(wrong)?;
+    }
     check_env(&asked.env, config)?;
     check_egress(&asked.egress, config)?;
     check_command(asked)
@@ -112,6 +116,8 @@ mod tests {
         for command in [vec![String::new()], vec!["a".into(), "\0".into()], vec!["x".repeat(20_000)]] {
             assert!(check(&asked(|a| a.command = command.clone()), &config).is_err(), "{command:?}");
         }
+        assert!(check(&asked(|a| a.limits.cpus = 2), &config).is_ok());
+        assert!(check(&asked(|a| (a.lane, a.limits.cpus) = (LaneChoice::Wasm, 2)), &config).is_err());
         assert!(check(&asked(|a| (a.lane, a.kind) = (LaneChoice::Wasm, Some(Kind::Server))), &config).is_err());
     }
 }

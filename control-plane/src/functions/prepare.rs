@@ -114,7 +114,7 @@ async fn attempt(app: &App, id: VersionId) -> Result<()> {
 fn first_lane(row: &entities::versions::Model) -> Lane {
     let command = row.command.as_ref().map(|command| command.0.as_slice()).unwrap_or_default();
     let form = fields::form_asked(row.base.as_ref().map(|base| base.0), command);
-    lane_of(row.lane.0, row.kind.as_ref().map_or(Kind::Http, |kind| kind.0), row.limits.cpus, form).0
+    lane_of(row.lane.0, row.kind.as_ref().map_or(Kind::Http, |kind| kind.0), &row.limits, form).0
 }
 
 /// Whether the artifact may still be one of the VM lane.

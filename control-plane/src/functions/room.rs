@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Refuses what no live node could run. Where no node is live the version waits for one.
 pub(crate) async fn check(app: &App, account: AccountId, asked: &CreateVersion) -> Result<()> {
     let form = fields::form_asked(asked.base, &asked.command);
-    let lane = lane_of(asked.lane, asked.kind.unwrap_or(Kind::Http), asked.limits.cpus, form).0;
+    let lane = lane_of(asked.lane, asked.kind.unwrap_or(Kind::Http), &asked.limits, form).0;
     let wanted = Wanted { account, placement: asked.placement, lane, limits: asked.limits };
     Ok(find(app, &wanted).await??)
 }

@@ -67,7 +67,8 @@ pub(crate) fn number(column: i32) -> Option<u32> {
     u32::try_from(column).ok()
 }
 
-fn version_route(row: versions::Model) -> Option<VersionRoute> {
+/// A version, as whoever places its runs needs it.
+pub(crate) fn version_route(row: versions::Model) -> Option<VersionRoute> {
     Some(VersionRoute {
         version: row.id.0,
         number: number(row.number)?,

@@ -154,7 +154,7 @@ async fn point_forward(mutation: &Mutation, function: &functions::Model, row: &v
 /// of another lane.
 pub(crate) fn lane(row: &versions::Model) -> Option<(Lane, LaneReason)> {
     let form = row.form.as_ref()?.0;
-    Some(lane_of(row.lane.0, row.kind.as_ref().map_or(Kind::Http, |kind| kind.0), row.limits.cpus, form))
+    Some(lane_of(row.lane.0, row.kind.as_ref().map_or(Kind::Http, |kind| kind.0), &row.limits, form))
 }
 
 fn view(row: versions::Model, aliases: &[crate::db::entities::aliases::Model]) -> api::Version {

@@ -57,16 +57,17 @@ impl Wanted {
 }
 
 impl Nodes {
-    /// Takes a report that came on this subject; a node speaks only for itself.
-    pub(crate) fn heard(&self, subject: &str, payload: &[u8], now: Instant) {
-        let Ok(report) = serde_json::from_slice::<NodeReport>(payload) else { return };
+    /// Takes a report that came on this subject, and returns it; a node speaks only for itself.
+    pub(crate) fn heard(&self, subject: &str, payload: &[u8], now: Instant) -> Option<NodeReport> {
+        let report = serde_json::from_slice::<NodeReport>(payload).ok()?;
         if subjects::node_of(subject) != Some(report.node) || report.v != NodeReport::VERSION {
-            return;
+            return None;
         }
         let mut last = self.last.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         if last.len() < NODES_MAX || last.contains_key(&report.node) {
-            last.insert(report.node, Last { report, heard: now, at: Timestamp::now() });
+            last.insert(report.node, Last { report: report.clone(), heard: now, at: Timestamp::now() });
         }
+        Some(report)
     }
 
     /// The records in the KV bucket must be written again.
@@ -166,7 +167,10 @@ pub(crate) async fn listen(app: App, stop: CancellationToken) {
         match fabrics.nodes.events(subjects::REPORTS).await {
             Ok(mut reports) => {
                 while let Some(Some(report)) = stop.run_until_cancelled(reports.next()).await {
-                    app.nodes.heard(&report.subject, &report.payload, Instant::now());
+                    let now = Instant::now();
+                    if let Some(report) = app.nodes.heard(&report.subject, &report.payload, now) {
+                        app.jobs.heard(report, now);
+                    }
                 }
             }
             Err(error) => tracing::warn!(%error, "cannot listen to reports"),

@@ -2,7 +2,6 @@
 //! failure, so that gateways see every change once it is committed and never an older one after a newer.
 
 pub(crate) mod bucket;
-mod leader;
 mod publisher;
 mod pulse;
 

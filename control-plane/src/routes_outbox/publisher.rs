@@ -20,11 +20,12 @@ use sea_orm::{
 use tokio_util::sync::CancellationToken;
 
 use super::bucket::{self, BucketError};
-use super::{REVOKED, ROUTE, leader};
+use super::{REVOKED, ROUTE};
 use crate::App;
 use crate::db::columns::{Col, signed, unsigned};
 use crate::db::entities::{counters, functions, outbox};
 use crate::error::Error;
+use crate::leader::{self, Office};
 
 const BATCH: u64 = 256;
 /// The outbox is looked at so often even where nobody wakes the publisher: another process may have written.
@@ -68,7 +69,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
         }
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
-    if let Err(error) = leader::resign(&app.db, app.instance).await {
+    if let Err(error) = leader::resign(&app.db, Office::Routes, app.instance).await {
         tracing::warn!(%error, "giving the lead back");
     }
 }
@@ -83,7 +84,7 @@ async fn lead(app: &App, context: &Context, backoff: &mut Duration) -> PublishEr
 
 async fn renew(app: &App) -> Result<i64, PublishError> {
     let lease = app.config.lease.duration();
-    leader::lead(&app.db, app.instance, lease).await?.ok_or(PublishError::NotLeading)
+    leader::lead(&app.db, Office::Routes, app.instance, lease).await?.ok_or(PublishError::NotLeading)
 }
 
 async fn try_lead(
@@ -192,7 +193,7 @@ async fn published(app: &App) -> Result<i64, PublishError> {
 /// Notes that all up to this revision is published, where this epoch still leads.
 async fn mark(app: &App, epoch: i64, revision: i64) -> Result<(), PublishError> {
     let tx = app.db.begin().await?;
-    if !leader::holds(&tx, epoch).await? {
+    if !leader::holds(&tx, Office::Routes, epoch).await? {
         return Err(PublishError::NotLeading);
     }
     counters::Entity::update_many()

@@ -79,19 +79,24 @@ pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
     if batch.len() > OBSERVATIONS_MAX {
         return Err(refuse(Code::InvalidField, format!("At most {OBSERVATIONS_MAX} observations at once.")));
     }
-    let ids: Vec<RunId> = batch.iter().map(|seen| seen.run).collect();
-    let now = Timestamp::now();
     let tx = app.db.begin().await?;
-    lock(&tx).await?;
-    let mut rows = Batch::read(&tx, &ids).await?;
-    for seen in &batch {
-        if let Some(row) = join::with_observation(rows.row(seen.run), seen, now) {
-            rows.set(row);
-        }
-    }
-    rows.write(&tx).await?;
+    observe(&tx, &batch).await?;
     tx.commit().await?;
     fabric::fault::point("observations.committed");
     metrics::counter!("crowdcloud_observations_total").increment(u64::try_from(batch.len()).unwrap_or(0));
     Ok(())
+}
+
+/// Adds observations, as a part of whatever else the transaction does.
+pub(crate) async fn observe(tx: &DatabaseTransaction, batch: &[Observation]) -> Result<(), DbErr> {
+    let ids: Vec<RunId> = batch.iter().map(|seen| seen.run).collect();
+    let now = Timestamp::now();
+    lock(tx).await?;
+    let mut rows = Batch::read(tx, &ids).await?;
+    for seen in batch {
+        if let Some(row) = join::with_observation(rows.row(seen.run), seen, now) {
+            rows.set(row);
+        }
+    }
+    rows.write(tx).await
 }

@@ -22,7 +22,7 @@ mod sweep;
 pub(crate) mod usage;
 
 pub(crate) use checkpoints::checkpoint;
-pub(crate) use ledger::observed;
+pub(crate) use ledger::{observe, observed};
 pub(crate) use sweep::{first_id_at, run as sweep};
 
 #[cfg(test)]

@@ -76,6 +76,16 @@ pub(crate) async fn show(app: &App, caller: &Caller, run: RunId) -> Result<Invoc
     view(row, &known).ok_or_else(|| Error::Internal("a run without its function".to_owned()))
 }
 
+/// The names of functions.
+pub(crate) async fn names(app: &App, ids: impl Iterator<Item = FunctionId>) -> Result<HashMap<FunctionId, Name>> {
+    let ids: BTreeSet<FunctionId> = ids.collect();
+    let rows = functions::Entity::find()
+        .filter(functions::Column::Id.is_in(ids.into_iter().map(Col)))
+        .all(app.db.read())
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.id.0, row.name.0)).collect())
+}
+
 /// What a run's row points at.
 struct Known {
     names: HashMap<FunctionId, Name>,
@@ -84,20 +94,13 @@ struct Known {
 
 impl Known {
     async fn of(app: &App, rows: &[runs::Model]) -> Result<Self> {
-        let ids: BTreeSet<FunctionId> = rows.iter().map(|row| row.function_id.0).collect();
-        let names = functions::Entity::find()
-            .filter(functions::Column::Id.is_in(ids.into_iter().map(Col)))
-            .all(app.db.read())
-            .await?;
+        let names = names(app, rows.iter().map(|row| row.function_id.0)).await?;
         let ids: BTreeSet<VersionId> = rows.iter().map(|row| row.version_id.0).collect();
         let versions = versions::Entity::find()
             .filter(versions::Column::Id.is_in(ids.into_iter().map(Col)))
             .all(app.db.read())
             .await?;
-        Ok(Self {
-            names: names.into_iter().map(|row| (row.id.0, row.name.0)).collect(),
-            versions: versions.into_iter().map(|row| (row.id.0, row)).collect(),
-        })
+        Ok(Self { names, versions: versions.into_iter().map(|row| (row.id.0, row)).collect() })
     }
 }
 

@@ -75,6 +75,7 @@ async fn settle_overdue(app: &App, now: Timestamp) -> Result<usize> {
 async fn housekeeping(app: &App) -> Result<()> {
     while prune_runs(app).await? == PRUNE_ROWS_MAX {}
     crate::logs::prune(app).await?;
+    crate::jobs::prune(app).await?;
     crate::idempotency::prune(app).await?;
     crate::identity::sessions::prune(app).await?;
     Ok(())

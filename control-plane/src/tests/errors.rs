@@ -112,11 +112,17 @@ async fn every_code(ground: Ground) {
 async fn the_document(ground: Ground) {
     let document: serde_json::Value = ground.anonymous().get("/openapi.json").await.read();
     let paths = document["paths"].as_object().unwrap();
-    for path in ["signup", "artifacts", "functions/{name}/versions", "functions/{name}/test", "invocations/{run}/logs"]
-    {
+    for path in [
+        "signup",
+        "artifacts",
+        "functions/{name}/versions",
+        "functions/{name}/test",
+        "invocations/{run}/logs",
+        "jobs/{id}/output",
+    ] {
         assert!(paths.contains_key(&format!("/api/v1/{path}")), "{path}: {:?}", paths.keys());
     }
-    assert_eq!(paths.len(), 32);
+    assert_eq!(paths.len(), 47);
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().unwrap() {
             let problem = &operation["responses"]["default"]["content"]["application/problem+json"];

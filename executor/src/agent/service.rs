@@ -16,12 +16,11 @@ use tokio::sync::mpsc;
 use crate::admission::{Admission, Refusal, Share};
 use crate::artifacts::Library;
 use crate::journal::Journal;
-use crate::run::log::{RunLogBook, TicketedLine};
-use crate::run::{self, Record, Verdict};
+use crate::run::log::{self, TicketedLine};
+use crate::run::{self, Record, RunLogBook, Verdict, guest_request};
 use crate::tickets::TicketBook;
 use crate::vm::{self, Door};
 use crate::wasm::Lane as WasmLane;
-use crate::wasm::start::guest_request;
 
 /// All that runs share.
 pub(super) struct Node {
@@ -89,7 +88,7 @@ impl Node {
         let ticket = &admitted.ticket;
         let latest = Instant::now() + ticket.limits.timeout.duration();
         let deadline = exchange.deadline.map_or(latest, |deadline| deadline.min(latest));
-        let log = RunLogBook::new(ticket.run, Arc::clone(&admitted.signed), self.log_sink.clone(), self.log_bytes_max);
+        let log = log::book(ticket.run, Arc::clone(&admitted.signed), self.log_sink.clone(), self.log_bytes_max);
         if ticket.lane == Lane::Vm {
             // Apart: its size is no burden to the other lane's runs.
             return Box::pin(self.run_in_vm(request, admitted, &exchange, deadline, log)).await;

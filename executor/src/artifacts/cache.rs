@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use protocol::{ByteSize, Digest};
 use serde::{Deserialize, Serialize};
 
-use crate::wasm::inspect::Format;
+use crate::wasm::Format;
 
 const EXTENSION: &str = "code";
 const MARK_BYTES: usize = blake3::OUT_LEN;

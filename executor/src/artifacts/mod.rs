@@ -18,15 +18,14 @@ use protocol::node::Prepared;
 use protocol::ticket::{SignedTicket, Ticket};
 use protocol::{ArtifactForm, ByteSize, Code, Digest, Problem, VersionId};
 use tokio::sync::Semaphore;
+use wasm_host::Through;
 
 use self::cache::{Compiled, DiskCache};
 pub(crate) use self::shelf::Shelf;
 use crate::compile::Compiler;
 use crate::config::Config;
 use crate::egress::EgressRules;
-use crate::wasm::inspect::Format;
-use crate::wasm::start::Surroundings;
-use crate::wasm::{Lane, Program};
+use crate::wasm::{Format, Lane, Program, Surroundings};
 
 /// Descriptions that are remembered.
 const VERSIONS_MAX: u64 = 4096;
@@ -66,7 +65,7 @@ impl Library {
         compiler: Compiler,
     ) -> std::io::Result<Arc<Self>> {
         let mut hasher = DefaultHasher::new();
-        lane.engine().precompile_compatibility_hash().hash(&mut hasher);
+        lane.host.engine().precompile_compatibility_hash().hash(&mut hasher);
         let engine = format!("{:016x}", hasher.finish());
         let disk = DiskCache::open(&config.data.join("artifacts"), key, engine, config.cache)?;
         Ok(Arc::new(Self {
@@ -128,7 +127,7 @@ impl Library {
             if spec.artifact != artifact || spec.version != id {
                 return Err(Problem::new(Code::NodeFailed, "the version's spec is not the ticket's"));
             }
-            let egress = Arc::new(EgressRules::parse(&spec.egress));
+            let egress = Arc::new(Through::new(EgressRules::parse(&spec.egress)));
             let surroundings = Arc::new(Surroundings { env: spec.env.into_iter().collect(), egress });
             library.versions.put(id, Arc::clone(&surroundings), 1);
             Ok(surroundings)
@@ -181,7 +180,7 @@ impl Library {
     fn load(&self, compiled: &Compiled) -> Result<Loaded, Problem> {
         // SAFETY: the code comes from this node's own compiler: just now, or out of the cache that has checked it.
         #[allow(unsafe_code, reason = "machine code of this node's own making")]
-        let linked = unsafe { self.lane.load(compiled.format, &compiled.code) };
+        let linked = unsafe { self.lane.host.load(compiled.format, &compiled.code) };
         // What the look at the names could not see: a function that an offered interface does not have.
         let program = linked.map_err(|error| Problem::new(Code::UnknownImport, format!("{error:#}")))?;
         let code_size = u64::try_from(compiled.code.len()).unwrap_or(u64::MAX);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use wasm_host::NOT_NAMED;
 
 /// Longer waits end with the run's own deadline anyway.
 pub(crate) const PHASE_MAX: Duration = Duration::from_secs(600);
@@ -18,7 +19,7 @@ static LOOKUPS: Semaphore = Semaphore::const_new(32);
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("this version may not call that host: its `egress` does not name it")]
+    #[error("{NOT_NAMED}")]
     NotNamed,
     #[error("that name is not known: {0}")]
     Unknown(io::Error),
@@ -71,47 +72,6 @@ impl EgressRules {
     }
 }
 
-/// Whether an address is one of the public internet's.
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            let shared = a == 100 && (64..128).contains(&b);
-            let benchmarks = a == 198 && (b == 18 || b == 19);
-            let protocols = a == 192 && b == 0 && c == 0;
-            let relay = a == 192 && b == 88 && c == 99;
-            !(a == 0
-                || a >= 240
-                || v4.is_private()
-                || v4.is_loopback()
-                || v4.is_link_local()
-                || v4.is_multicast()
-                || v4.is_documentation()
-                || shared
-                || benchmarks
-                || protocols
-                || relay)
-        }
-        IpAddr::V6(v6) => {
-            // Addresses that carry an IPv4 address are judged by it.
-            let [s0, s1, s2, s3, s4, s5, s6, s7] = v6.segments();
-            let embedded = |high: u16, low: u16| {
-                let [a, b] = high.to_be_bytes();
-                let [c, d] = low.to_be_bytes();
-                is_public(IpAddr::from([a, b, c, d]))
-            };
-            match (s0, s1) {
-                (0, 0) if (s2, s3, s4, s5) == (0, 0, 0, 0xffff) => embedded(s6, s7),
-                (0x64, 0xff9b) if (s2, s3, s4, s5) == (0, 0, 0, 0) => embedded(s6, s7),
-                (0x2002, high) => embedded(high, s2),
-                (0x2001, 0xdb8 | 0..=0x1ff) => false,
-                // 2000::/3 is all that is global unicast.
-                _ => (0x2000..0x4000).contains(&s0),
-            }
-        }
-    }
-}
-
 /// Connects to a host, where the rules allow it.
 pub(crate) async fn connect(rules: &EgressRules, host: &str, port: u16) -> Result<TcpStream, Refused> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -119,7 +79,7 @@ pub(crate) async fn connect(rules: &EgressRules, host: &str, port: u16) -> Resul
         return Err(Refused::NotNamed);
     }
     let found = resolve(host, port).await.map_err(Refused::Unknown)?;
-    let allowed = found.iter().filter(|address| rules.private_addresses || is_public(address.ip()));
+    let allowed = found.iter().filter(|address| rules.private_addresses || protocol::address::is_public(address.ip()));
     let mut last = Refused::NotPublic;
     for address in allowed.take(ADDRESSES_MAX) {
         match TcpStream::connect(address).await {

@@ -4,33 +4,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
-use fabric::Body;
+use fabric::{Body, BodyError};
 use http::{HeaderValue, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
 use protocol::{Code, Problem, headers};
+use wasm_host::{Broken, Outgoing, Record, presentable};
 use wasmtime_wasi_http::WasiBody;
-
-use super::body::Outgoing;
-use super::record::Record;
 
 /// The answer to a run: of its head, where there is one, and of its verdict, where it has ended.
 pub(crate) fn answer(head: Option<http::Response<WasiBody>>, record: Arc<Record>) -> http::Response<Body> {
-    let Some(response) = head.filter(|_| !record.has_failed()) else { return failure(&record) };
-    let (mut parts, body) = response.into_parts();
-    if parts.status.as_u16() < 200 {
-        record.fail(Code::InvalidResponse, format!("{} is no final status", parts.status));
-        return failure(&record);
-    }
-    let ours: Vec<_> =
-        parts.headers.keys().filter(|name| name.as_str().starts_with(headers::PREFIX)).cloned().collect();
-    for name in ours {
-        parts.headers.remove(name);
-    }
+    let Some(response) = presentable(head, &record) else { return failure(&record) };
+    let (parts, body) = response.into_parts();
     let over = record.verdict().is_some();
     let mut body = Outgoing::new(body, record);
     if !over {
-        return http::Response::from_parts(parts, body.boxed_unsync());
+        return http::Response::from_parts(parts, body.map_err(broken).boxed_unsync());
     }
     match collect(&mut body) {
         Collected::Whole(bytes) => {
@@ -86,16 +75,23 @@ struct Rest {
 
 impl http_body::Body for Rest {
     type Data = Bytes;
-    type Error = fabric::BodyError;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, fabric::BodyError>>> {
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
         match self.start.pop_front() {
             Some(frame) => Poll::Ready(Some(Ok(frame))),
-            None => std::pin::Pin::new(&mut self.body).poll_frame(cx),
+            None => std::pin::Pin::new(&mut self.body).poll_frame(cx).map_err(broken),
         }
+    }
+}
+
+fn broken(why: Broken) -> BodyError {
+    match why {
+        Broken::Failed(why) => BodyError::Aborted(why),
+        Broken::Lost => BodyError::Lost,
     }
 }
 

@@ -1,20 +1,12 @@
-//! What a run writes to stdout and stderr, cut into lines, bounded, and handed on as soon as a line is whole.
+//! Where the lines of a run's log go: to the control plane, with the permission that says whose they are.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use parking_lot::Mutex;
-use protocol::node::{LogLine, LogStream};
+use protocol::node::LogLine;
 use protocol::ticket::SignedTicket;
 use protocol::{RunId, Timestamp};
-use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
-use wasmtime_wasi::async_trait;
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-
-/// A line longer than this goes on in the next.
-const LINE_BYTES_MAX: usize = 8 << 10;
+use wasm_host::RunLogBook;
 
 /// A line on its way to the control plane, with the permission that says whose it is.
 #[derive(Debug, Clone)]
@@ -23,191 +15,16 @@ pub(crate) struct TicketedLine {
     pub(crate) line: LogLine,
 }
 
-/// The log of one run. Cheap to clone; clones write to the same log.
-#[derive(Clone)]
-pub(crate) struct RunLogBook(Arc<Book>);
-
-struct Book {
+/// A log that keeps at most so many bytes and goes to `sink`.
+pub(crate) fn book(
     run: RunId,
     ticket: Arc<SignedTicket>,
     sink: mpsc::Sender<TicketedLine>,
-    pages: Mutex<Pages>,
-}
-
-struct Pages {
-    left_bytes: usize,
-    cut: bool,
-    sequence: u32,
-    partial: [Vec<u8>; 2],
-}
-
-impl RunLogBook {
-    /// A log that keeps at most so many bytes.
-    pub(crate) fn new(
-        run: RunId,
-        ticket: Arc<SignedTicket>,
-        sink: mpsc::Sender<TicketedLine>,
-        bytes_max: usize,
-    ) -> Self {
-        let pages = Pages { left_bytes: bytes_max, cut: false, sequence: 0, partial: [Vec::new(), Vec::new()] };
-        Self(Arc::new(Book { run, ticket, sink, pages: Mutex::new(pages) }))
-    }
-
-    /// What a guest's stream writes to.
-    pub(crate) fn writer(&self, stream: LogStream) -> LogWriter {
-        LogWriter { book: self.clone(), stream }
-    }
-
-    /// A line of the platform's.
-    pub(crate) fn platform(&self, text: &str) {
-        let mut pages = self.0.pages.lock();
-        self.flush(&mut pages);
-        self.emit(&mut pages, LogStream::Platform, text.as_bytes());
-    }
-
-    /// Hands on what has no line's end.
-    pub(crate) fn close(&self) {
-        let mut pages = self.0.pages.lock();
-        self.flush(&mut pages);
-    }
-
-    fn flush(&self, pages: &mut Pages) {
-        for (slot, stream) in [(0, LogStream::Stdout), (1, LogStream::Stderr)] {
-            let rest = std::mem::take(&mut pages.partial[slot]);
-            if !rest.is_empty() {
-                self.emit(pages, stream, &rest);
-            }
-        }
-    }
-
-    /// Takes what a guest wrote.
-    pub(crate) fn write(&self, stream: LogStream, bytes: &[u8]) {
-        let slot = usize::from(stream == LogStream::Stderr);
-        let mut pages = self.0.pages.lock();
-        if pages.cut {
-            return;
-        }
-        let kept = bytes.len().min(pages.left_bytes);
-        pages.left_bytes -= kept;
-        for piece in bytes[..kept].split_inclusive(|byte| *byte == b'\n') {
-            pages.partial[slot].extend_from_slice(piece);
-            if piece.ends_with(b"\n") || pages.partial[slot].len() >= LINE_BYTES_MAX {
-                let line = std::mem::take(&mut pages.partial[slot]);
-                self.emit(&mut pages, stream, line.trim_ascii_end());
-            }
-        }
-        if kept < bytes.len() {
-            pages.cut = true;
-            self.flush(&mut pages);
-            self.emit(&mut pages, LogStream::Platform, b"the log is full; the rest is not kept");
-        }
-    }
-
-    fn emit(&self, pages: &mut Pages, stream: LogStream, text: &[u8]) {
-        let line = LogLine {
-            run: self.0.run,
-            sequence: pages.sequence,
-            at: Timestamp::now(),
-            stream,
-            text: String::from_utf8_lossy(text).into_owned(),
-        };
-        pages.sequence += 1;
+    bytes_max: usize,
+) -> RunLogBook {
+    RunLogBook::new(bytes_max, move |line| {
+        let line = LogLine { run, sequence: line.sequence, at: Timestamp::now(), stream: line.stream, text: line.text };
         // A full queue loses lines rather than holds up runs; the gap in the sequence shows it.
-        drop(self.0.sink.try_send(TicketedLine { ticket: Arc::clone(&self.0.ticket), line }));
-    }
-}
-
-/// A guest's stdout or stderr.
-pub(crate) struct LogWriter {
-    book: RunLogBook,
-    stream: LogStream,
-}
-
-impl IsTerminal for LogWriter {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for LogWriter {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Only p3 guests write this way, and they are not offered.
-        Box::new(tokio::io::sink())
-    }
-
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.book.writer(self.stream))
-    }
-}
-
-#[async_trait]
-impl OutputStream for LogWriter {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.book.write(self.stream, &bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(64 << 10)
-    }
-}
-
-#[async_trait]
-impl Pollable for LogWriter {
-    async fn ready(&mut self) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn book(bytes_max: usize) -> (RunLogBook, mpsc::Receiver<TicketedLine>) {
-        let (sink, lines) = mpsc::channel(100);
-        (RunLogBook::new(RunId::new(), Arc::new(SignedTicket(String::new())), sink, bytes_max), lines)
-    }
-
-    fn texts(lines: &mut mpsc::Receiver<TicketedLine>) -> Vec<(u32, LogStream, String)> {
-        std::iter::from_fn(|| lines.try_recv().ok()).map(|l| (l.line.sequence, l.line.stream, l.line.text)).collect()
-    }
-
-    #[test]
-    fn pieces_become_lines_and_streams_stay_apart() {
-        let (book, mut lines) = book(1000);
-        book.write(LogStream::Stdout, b"one\ntw");
-        book.write(LogStream::Stderr, b"oops\n");
-        book.write(LogStream::Stdout, b"o\r\nlast");
-        book.close();
-        let expected = [
-            (0, LogStream::Stdout, "one"),
-            (1, LogStream::Stderr, "oops"),
-            (2, LogStream::Stdout, "two"),
-            (3, LogStream::Stdout, "last"),
-        ];
-        assert_eq!(texts(&mut lines), expected.map(|(n, s, t)| (n, s, t.to_owned())));
-    }
-
-    #[test]
-    fn a_full_log_is_cut_and_says_so() {
-        let (book, mut lines) = book(10);
-        book.write(LogStream::Stdout, b"12345\n789012345\n");
-        book.write(LogStream::Stdout, b"never\n");
-        book.platform("trap: unreachable");
-        let texts: Vec<String> = texts(&mut lines).into_iter().map(|(_, _, text)| text).collect();
-        assert_eq!(texts, ["12345", "7890", "the log is full; the rest is not kept", "trap: unreachable"]);
-    }
-
-    #[test]
-    fn a_line_without_an_end_is_cut_into_lines() {
-        let (book, mut lines) = book(1 << 20);
-        for _ in 0..20 {
-            book.write(LogStream::Stdout, &[b'x'; 1024]);
-        }
-        book.close();
-        let lengths: Vec<usize> = texts(&mut lines).into_iter().map(|(_, _, text)| text.len()).collect();
-        assert_eq!(lengths, [8192, 8192, 4096]);
-    }
+        drop(sink.try_send(TicketedLine { ticket: Arc::clone(&ticket), line }));
+    })
 }

@@ -1,21 +1,12 @@
 //! Linux.
 
-use std::time::Duration;
-
 use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
-use rustix::time::{ClockId, clock_gettime};
 
 /// Busy and total time of all cores since boot, in ticks.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BusyTime {
     pub(crate) busy: u64,
     pub(crate) all: u64,
-}
-
-/// The CPU time that this thread has used.
-pub(crate) fn thread_cpu() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 /// The machine's busy time now; zeros where it cannot be read.

@@ -1,18 +1,10 @@
-//! Systems without an implementation of their own: no load, no limits, and wall time instead of CPU time.
-
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+//! Systems without an implementation of their own: no load, no limits.
 
 /// Busy and total time of all cores since boot, in ticks.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BusyTime {
     pub(crate) busy: u64,
     pub(crate) all: u64,
-}
-
-pub(crate) fn thread_cpu() -> Duration {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed()
 }
 
 pub(crate) fn busy_time() -> BusyTime {

@@ -138,7 +138,7 @@ mod tests {
         };
         let kind = InputKind::Executable;
         let report = Report { kind, layers: 1, entries: 1, bytes: ByteSize(size), dropped: Dropped::default() };
-        Converted { image: Image { rootfs, base: None, config, report }, convert_ms: 1 }
+        Converted { image: Image { rootfs, base: None, config, report }, hosted: None, convert_ms: 1 }
     }
 
     #[test]

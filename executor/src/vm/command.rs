@@ -9,15 +9,14 @@ use microvm::{Ended, GuestStream, Run};
 use protocol::node::LogStream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
+use wasm_host::Pipe;
 use wasmtime_wasi_http::WasiBody;
 
 use super::egress;
 use super::start::apart;
 use super::verdict;
 use super::version::Version;
-use crate::run::log::RunLogBook;
-use crate::run::{Head, Record, Started, Verdict, cgi};
-use crate::wasm::stdio::Pipe;
+use crate::run::{Head, Record, RunLogBook, Started, Verdict, cgi};
 
 const PIECE_BYTES: usize = 64 << 10;
 

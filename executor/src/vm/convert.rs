@@ -1,7 +1,8 @@
 //! From an artifact to an image: in the child process that also compiles, with its bounds.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::io::{Read as _, Seek as _};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use images::bases::{BaseId, Shelf};
@@ -9,12 +10,16 @@ use images::{Architecture, Blame, Error, Image, InputKind, Limits, Options, Stop
 use protocol::{Base, Code, Problem};
 use serde::{Deserialize, Serialize};
 
+use super::wasm::{self, Hosted};
+
 /// What the child is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Conversion {
     pub(crate) artifact: PathBuf,
     pub(crate) base: Option<Base>,
     pub(crate) command: Vec<String>,
+    /// What runs WebAssembly in a machine; none where this node has no such program.
+    pub(crate) runner: Option<PathBuf>,
     /// Where bases are.
     pub(crate) bases: PathBuf,
     /// Where the image goes.
@@ -25,6 +30,9 @@ pub(crate) struct Conversion {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Converted {
     pub(crate) image: Image,
+    /// Where it was WebAssembly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hosted: Option<Hosted>,
     pub(crate) convert_ms: u64,
 }
 
@@ -33,11 +41,23 @@ impl Conversion {
     pub(crate) fn run(&self) -> Result<Converted, Problem> {
         let started = Instant::now();
         let failed = |error: std::io::Error| Problem::new(Code::NodeFailed, error.to_string());
-        let input = File::open(&self.artifact).map_err(failed)?;
+        let mut input = File::open(&self.artifact).map_err(failed)?;
+        let mut head = Vec::new();
+        (&mut input).take(4).read_to_end(&mut head).map_err(failed)?;
+        input.rewind().map_err(failed)?;
+        let mut hosted = None;
+        let mut command = self.command.clone();
+        if wasm::is_wasm(&head) {
+            let archive = self.artifact.with_extension("tar");
+            hosted = Some(self.pack(&archive)?);
+            input = File::open(&archive).map_err(failed)?;
+            std::fs::remove_file(&archive).map_err(failed)?;
+            command = vec![wasm::RUNNER.to_owned()];
+        }
         let shelf = Shelf::new(&self.bases);
         let options = Options {
             architecture: Architecture::HOST,
-            command: self.command.clone(),
+            command,
             base: self.base.map(base_id),
             bases: &shelf,
             folder: &self.folder,
@@ -46,7 +66,21 @@ impl Conversion {
         };
         let image = images::convert(input, &options).map_err(|error| problem(&error))?;
         let convert_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Converted { image, convert_ms })
+        Ok(Converted { image, hosted, convert_ms })
+    }
+
+    /// The runner and the code, in an archive of files.
+    fn pack(&self, archive: &Path) -> Result<Hosted, Problem> {
+        if self.base.is_some() || !self.command.is_empty() {
+            let detail = "`base` and `command` are for images and scripts; this is WebAssembly";
+            return Err(Problem::new(Code::InvalidField, detail));
+        }
+        let Some(runner) = &self.runner else {
+            return Err(Problem::new(Code::NodeFailed, "this node's VM lane has no runner for WebAssembly"));
+        };
+        let artifact =
+            std::fs::read(&self.artifact).map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))?;
+        wasm::pack(&artifact, runner, archive)
     }
 }
 

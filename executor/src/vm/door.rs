@@ -1,6 +1,7 @@
 //! The lane as the node sees it: it is looked for in the background, so that wasm runs need not wait for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fabric::Fabric;
@@ -12,6 +13,10 @@ use super::versions::Lane;
 use crate::admission::Admission;
 use crate::compile::Compiler;
 use crate::config::Config;
+
+/// A machine that was too busy to start a guest may do so later: tried again after so long, then twice that.
+const PAUSE: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// See the module.
 pub(crate) struct Door(ArcSwap<State>);
@@ -42,15 +47,25 @@ impl Door {
         let (opened, config, fabric) = (Arc::clone(&door), Arc::clone(config), fabric.clone());
         let (compiler, admission) = (compiler.clone(), Arc::clone(admission));
         tokio::spawn(async move {
-            let state = match Lane::open(&config, tools, fabric, compiler, admission).await {
-                Ok(lane) => State::Ready(lane),
-                Err(why) => {
-                    tracing::warn!(why, "this node has no VM lane");
-                    State::Missing(why)
+            let mut pause = PAUSE;
+            loop {
+                let (tools, fabric) = (tools.clone(), fabric.clone());
+                let opening = Lane::open(&config, tools, fabric, compiler.clone(), Arc::clone(&admission));
+                let (state, done) = match opening.await {
+                    Ok(lane) => (State::Ready(lane), true),
+                    Err(why) => {
+                        tracing::warn!(why, again_after_s = pause.as_secs(), "this node has no VM lane");
+                        (State::Missing(why), false)
+                    }
+                };
+                opened.0.store(Arc::new(state));
+                changed.notify_one();
+                if done {
+                    return;
                 }
-            };
-            opened.0.store(Arc::new(state));
-            changed.notify_one();
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
         });
         door
     }

@@ -1,4 +1,4 @@
-//! The VM lane: images, executables and scripts in microVMs.
+//! The VM lane: images, executables and scripts in microVMs, and WebAssembly that asks for more than the wasm lane has.
 //!
 //! ```text
 //! ticket --> versions: spec, image (converted once, cached), template --> clone --> command | server --> answer
@@ -13,11 +13,16 @@ mod door;
 mod egress;
 mod server;
 mod start;
+#[cfg(test)]
+mod tests;
 mod tools;
 mod verdict;
 mod version;
 mod versions;
+mod wasm;
 
 pub(crate) use self::door::Door;
 pub(crate) use self::start::start;
-pub use self::tools::{fetch, missing, missing_in};
+pub use self::tools::{fetch, missing, missing_in, runs_wasm};
+#[cfg(test)]
+pub(crate) use self::version::Version;

@@ -20,8 +20,8 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use microvm::{Ended, GuestStream, Run};
 use parking_lot::Mutex;
-use protocol::Code;
 use protocol::node::LogStream;
+use protocol::{Code, headers};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, WasiBody};
@@ -30,9 +30,9 @@ use super::egress;
 use super::start::apart;
 use super::verdict;
 use super::version::Version;
+use super::wasm;
 use crate::admission::Held;
-use crate::run::log::RunLogBook;
-use crate::run::{Head, Record, Started, Verdict};
+use crate::run::{Head, Record, RunLogBook, Started, Verdict};
 
 /// No machine lives longer, however busy it is.
 const LIFE_MAX: Duration = Duration::from_secs(3600);
@@ -51,6 +51,8 @@ struct Server {
     run: Run,
     born: Instant,
     connection: Option<SendRequest<WasiBody>>,
+    /// What listens is the runner of WebAssembly, which knows how each run ended.
+    hosted: bool,
     /// What all runs so far have used.
     cpu_us: u64,
     /// Whose log its output goes to now.
@@ -92,9 +94,9 @@ async fn story(version: Arc<Version>, request: http::Request<WasiBody>, answer: 
     let served = server.serve(request, answer, &record).await;
     *server.log.lock() = None;
     match served {
-        Served::Well(usage) => {
+        Served::Well(verdict, usage) => {
             verdict::account(usage.as_ref(), server.cpu_us, &record);
-            record.conclude(Verdict::succeeded());
+            record.conclude(verdict);
             server.cpu_us = usage.map_or(server.cpu_us, |usage| usage.cpu_us);
             version.keep(server);
         }
@@ -132,7 +134,8 @@ impl Version {
 
 /// How a request went.
 enum Served {
-    Well(Option<microvm::Usage>),
+    /// The machine takes the next.
+    Well(Verdict, Option<microvm::Usage>),
     /// The machine ended.
     Over(Ended),
     /// It lives, and what it answered is no answer.
@@ -158,7 +161,8 @@ impl Server {
         let log = Arc::new(Mutex::new(Some(record.log.clone())));
         pump(run.stdout.take(), LogStream::Stdout, &log);
         pump(Some(run.stderr.take_out()), LogStream::Stderr, &log);
-        let mut server = Self { run, born: Instant::now(), connection: None, cpu_us: 0, log };
+        let hosted = version.about.hosted;
+        let mut server = Self { run, born: Instant::now(), connection: None, hosted, cpu_us: 0, log };
         if let Some(stream) = server.run.connect().await {
             server.connect(stream).await;
             return Ok(server);
@@ -202,6 +206,10 @@ impl Server {
             Ok(response) => response,
             Err(error) => return self.cause(format!("no response: {error}")).await,
         };
+        if self.hosted && response.headers().contains_key(headers::NODE_PROBLEM) {
+            self.connection = Some(sender);
+            return self.end(record).await;
+        }
         let (parts, body) = response.into_parts();
         let (done, whole) = oneshot::channel();
         let (_verdict_is_known, known) = oneshot::channel();
@@ -216,8 +224,9 @@ impl Server {
         let served = match whole {
             Ok(true) => {
                 self.connection = Some(sender);
-                Served::Well(self.run.measure().await)
+                self.end(record).await
             }
+            Ok(false) if self.hosted => self.end(record).await,
             Ok(false) => self.cause("the response broke off".to_owned()).await,
             // Nobody reads it any more.
             Err(_) => Served::Stopped,
@@ -225,9 +234,37 @@ impl Server {
         match &served {
             Served::Over(ended) => record.conclude(verdict::of(ended, record)),
             Served::Broken(why) => record.conclude(Verdict::failed(Code::InvalidResponse, why.clone())),
-            Served::Well(_) | Served::Stopped => {}
+            Served::Well(verdict, _) => record.conclude(verdict.clone()),
+            Served::Stopped => {}
         }
         served
+    }
+
+    /// How a run ended whose machine lives, and what it used: the runner of WebAssembly knows it best.
+    async fn end(&mut self, record: &Record) -> Served {
+        if !self.hosted {
+            return Served::Well(Verdict::succeeded(), self.run.measure().await);
+        }
+        if self.connection.is_none()
+            && let Some(stream) = self.run.connect_now()
+        {
+            self.connect(stream).await;
+        }
+        let Some(sender) = &mut self.connection else { return self.cause("it takes no connection".to_owned()).await };
+        let ended = tokio::select! {
+            ended = wasm::ended(sender) => ended,
+            ended = self.run.ended() => return Served::Over(ended),
+            () = record.stop.cancelled() => return Served::Stopped,
+        };
+        let Some(ended) = ended else {
+            return self.cause("its runner does not say how the run ended".to_owned()).await;
+        };
+        for remark in &ended.remarks {
+            record.log.remark(remark);
+        }
+        let memory_peak_bytes = ended.memory_peak.0;
+        let usage = self.run.measure().await.map(|usage| microvm::Usage { memory_peak_bytes, ..usage });
+        Served::Well(ended.verdict(), usage)
     }
 
     /// Why a connection broke: by the end of the machine, which follows soon, or for a reason of its own.

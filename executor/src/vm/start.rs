@@ -62,9 +62,9 @@ pub(super) fn workload(
 
 /// Makes a run ready. Its machine starts at the first poll.
 pub(crate) fn start(version: &Arc<Version>, request: http::Request<WasiBody>, record: &Arc<Record>) -> Started {
-    match version.kind() {
-        Kind::Server => server::start(version, request, record),
-        Kind::Http | Kind::Command => command::start(version, request, record),
+    match version.workload.contract {
+        Contract::Server { .. } => server::start(version, request, record),
+        Contract::Command => command::start(version, request, record),
     }
 }
 

@@ -9,6 +9,7 @@ use protocol::Base;
 use super::convert::base_id;
 use crate::config::Config;
 
+const RUNNER: &str = "wasm-guest";
 const QEMU: &str = "qemu-system-x86_64";
 
 /// Why a node with these settings has no VM lane, as far as its files say; none where they are there.
@@ -21,6 +22,12 @@ pub fn missing(config: &Config) -> Option<String> {
 #[must_use]
 pub fn missing_in(folder: &Path) -> Option<String> {
     Tools::find_in(folder, None, None).err()
+}
+
+/// Whether machines made of these parts run WebAssembly beside images.
+#[must_use]
+pub fn runs_wasm(folder: &Path) -> bool {
+    folder.join(RUNNER).is_file()
 }
 
 /// Fetches the guests' kernel and makes bases, where they are not in the folder yet. Takes minutes the first time;
@@ -46,6 +53,8 @@ pub(super) struct Tools {
     pub(super) qemu: PathBuf,
     pub(super) kernel: PathBuf,
     pub(super) agent: PathBuf,
+    /// What runs WebAssembly in a machine. Images need none.
+    pub(super) runner: Option<PathBuf>,
     pub(super) bases: PathBuf,
 }
 
@@ -62,7 +71,7 @@ impl Tools {
         Self::find_in(folder, config.vm_qemu.as_ref(), config.vm_kernel.as_ref())
     }
 
-    fn find_in(folder: &Path, qemu: Option<&PathBuf>, kernel: Option<&PathBuf>) -> Result<Self, String> {
+    pub(super) fn find_in(folder: &Path, qemu: Option<&PathBuf>, kernel: Option<&PathBuf>) -> Result<Self, String> {
         let qemu = match qemu {
             Some(named) => Some(named.clone()).filter(|path| path.is_file()),
             None => in_path(QEMU),
@@ -72,7 +81,8 @@ impl Tools {
         let agent = folder.join("guest-agent");
         needed(&kernel, "the guests' kernel")?;
         needed(&agent, "the guest agent")?;
-        Ok(Self { qemu, kernel, agent, bases: folder.join("bases") })
+        let runner = Some(folder.join(RUNNER)).filter(|path| path.is_file());
+        Ok(Self { qemu, kernel, agent, runner, bases: folder.join("bases") })
     }
 }
 

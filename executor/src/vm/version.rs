@@ -4,11 +4,13 @@
 //! template --restore--> clone --rehearse--> waiting --a run comes--> running --> gone
 //!                                              \--too long, or the memory is needed--> gone
 //! ```
+//! Where the image has a base, the base's own template takes the plain one's place as soon as it is there.
 //! One run is ever in a machine of the command contract. Machines of servers are in `server.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use microvm::{Contract, Disk, Paused, Template, Workload};
 use parking_lot::Mutex;
 use protocol::{ByteSize, Digest, Kind};
@@ -24,6 +26,8 @@ pub(super) const WAITS_MAX: Duration = Duration::from_secs(60);
 pub(super) struct About {
     pub(super) artifact: Digest,
     pub(super) kind: Kind,
+    /// It is WebAssembly: a runner serves it, and says how each run ended.
+    pub(super) hosted: bool,
     /// For people.
     pub(super) format: String,
     pub(super) size: ByteSize,
@@ -37,7 +41,7 @@ pub(crate) struct Version {
     pub(super) workload: Workload,
     /// What a machine takes of the node's memory.
     pub(super) memory: ByteSize,
-    template: Arc<Template>,
+    template: ArcSwap<Template>,
     disk: Disk,
     admission: Arc<Admission>,
     waiting: Mutex<Vec<Waiting>>,
@@ -60,22 +64,23 @@ impl Version {
         disk: Disk,
         admission: Arc<Admission>,
     ) -> Self {
-        let (waiting, idle) = (Mutex::default(), Mutex::default());
+        let (template, waiting, idle) = (ArcSwap::new(template), Mutex::default(), Mutex::default());
         Self { about, workload, memory, template, disk, admission, waiting, idle }
-    }
-
-    /// How it is spoken to.
-    pub(crate) fn kind(&self) -> Kind {
-        self.about.kind
     }
 
     /// A machine for one run.
     pub(super) async fn machine(&self) -> Result<Paused, microvm::Error> {
-        let waiting = self.waiting.lock().pop();
-        match waiting {
-            Some(waiting) => Ok(waiting.clone),
-            None => self.template.restore(Some(&self.disk)).await,
+        while let Some(mut waiting) = self.next() {
+            if waiting.clone.is_alive() {
+                return Ok(waiting.clone);
+            }
+            tracing::warn!(pid = waiting.clone.pid(), "a machine ended while it waited");
         }
+        self.template.load_full().restore(Some(&self.disk)).await
+    }
+
+    fn next(&self) -> Option<Waiting> {
+        self.waiting.lock().pop()
     }
 
     /// Makes one machine wait for the next run, where none does and there is memory for it.
@@ -87,8 +92,8 @@ impl Version {
         let version = Arc::clone(self);
         tokio::spawn(async move {
             let made = async {
-                let mut clone = version.template.restore(Some(&version.disk)).await?;
-                clone.rehearse(version.workload.contract).await?;
+                let mut clone = version.template.load_full().restore(Some(&version.disk)).await?;
+                clone.rehearse(version.workload.contract, version.workload.overlay_bytes).await?;
                 Ok::<_, microvm::Error>(clone)
             };
             match made.await {
@@ -101,6 +106,16 @@ impl Version {
                 Err(error) => tracing::warn!(%error, "no machine waits for the next run"),
             }
         });
+    }
+
+    /// Clones come from this template from now on; one that waits is made anew.
+    pub(super) fn replace_template(self: &Arc<Self>, template: Arc<Template>) {
+        self.template.store(template);
+        let waited = std::mem::take(&mut *self.waiting.lock());
+        if !waited.is_empty() {
+            drop(waited);
+            self.refill();
+        }
     }
 
     /// Memory for a machine in which nothing runs.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use fabric::Fabric;
-use images::bases::Shelf as Bases;
+use images::bases::{BaseId, Shelf as Bases};
 use images::{Architecture, Image};
 use microvm::{Disk, Host, Shape, Speed, Template};
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use super::convert::{Conversion, Converted, describe};
 use super::start;
 use super::tools::Tools;
 use super::version::{About, Version, WAITS_MAX};
+use super::wasm::{self, Hosted};
 use crate::admission::Admission;
 use crate::artifacts::{Flight, Shelf, blocking, fetch, fly};
 use crate::compile::Compiler;
@@ -27,15 +28,37 @@ use crate::egress::EgressRules;
 
 /// Versions that are remembered.
 const VERSIONS_MAX: u64 = 256;
-/// Templates that are kept: each is some 40 MiB.
-const TEMPLATES_MAX: u64 = 6;
+/// What all templates that are kept may hold: a plain one has some 40 MiB, one with Python in memory four times that.
+const TEMPLATES_MIB_MAX: u64 = 512;
 /// Machines that nobody uses are looked for this often.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
+
+/// What a template is for: one size, and the images on one base or all images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Fit {
+    shape: Shape,
+    base: Option<Digest>,
+}
+
+/// A base as a drive.
+#[derive(Clone)]
+struct BaseDrive {
+    id: BaseId,
+    digest: Digest,
+    disk: Disk,
+}
+
+/// What runs WebAssembly in a machine.
+struct Runner {
+    path: std::path::PathBuf,
+    digest: Digest,
+}
 
 /// The lane.
 pub(crate) struct Lane {
     host: Host,
     bases: std::path::PathBuf,
+    runner: Option<Runner>,
     fabric: Fabric,
     compiler: Compiler,
     admission: Arc<Admission>,
@@ -43,9 +66,9 @@ pub(crate) struct Lane {
     images: ImageCache,
     converting: Semaphore,
     versions: Shelf<VersionId, Version>,
-    templates: Shelf<Shape, Template>,
+    templates: Shelf<Fit, Template>,
     version_flights: Mutex<HashMap<VersionId, Flight<Version>>>,
-    template_flights: Mutex<HashMap<Shape, Flight<Template>>>,
+    template_flights: Mutex<HashMap<Fit, Flight<Template>>>,
 }
 
 impl Lane {
@@ -66,6 +89,18 @@ impl Lane {
         };
         let host = Host::open(machines).await.map_err(|error| error.to_string())?;
         let images = ImageCache::open(&config.data.join("images"), config.images).map_err(|error| error.to_string())?;
+        let runner = match &tools.runner {
+            Some(path) => {
+                let bytes = tokio::fs::read(path).await.map_err(|error| format!("{}: {error}", path.display()))?;
+                Some(Runner { path: path.clone(), digest: Digest::of(&bytes) })
+            }
+            None => {
+                tracing::warn!(
+                    "the VM lane runs images alone: it has no `wasm-guest`, which `cargo xtask setup` builds"
+                );
+                None
+            }
+        };
         let limits = host.limits();
         tracing::info!(
             accelerator = host.accelerator().as_str(),
@@ -78,6 +113,7 @@ impl Lane {
         let lane = Arc::new(Self {
             host,
             bases: tools.bases,
+            runner,
             fabric,
             compiler,
             admission,
@@ -85,7 +121,7 @@ impl Lane {
             images,
             converting: Semaphore::new(usize::try_from(config.compile_slots.max(1)).unwrap_or(1)),
             versions: Shelf::new(VERSIONS_MAX),
-            templates: Shelf::new(TEMPLATES_MAX),
+            templates: Shelf::new(TEMPLATES_MIB_MAX),
             version_flights: Mutex::default(),
             template_flights: Mutex::default(),
         });
@@ -117,7 +153,7 @@ impl Lane {
             format: version.about.format.clone(),
             compile_ms: version.about.convert_ms,
             code_size: version.about.size,
-            form: ArtifactForm::Image,
+            form: if version.about.hosted { ArtifactForm::Wasm } else { ArtifactForm::Image },
         })
     }
 
@@ -129,8 +165,12 @@ impl Lane {
         }
         let (lane, signed, ticket) = (Arc::clone(self), signed.clone(), ticket.clone());
         let bring = async move {
-            let version = Arc::new(Box::pin(lane.bring(&ticket, &signed)).await?);
+            let (version, base) = Box::pin(lane.bring(&ticket, &signed)).await?;
+            let version = Arc::new(version);
             lane.versions.put(id, Arc::clone(&version), 1);
+            if let Some(base) = base {
+                lane.warm_up(&version, shape_of(&ticket.limits), base);
+            }
             Ok(version)
         };
         fly(&self.version_flights, id, bring).await
@@ -151,30 +191,58 @@ impl Lane {
         self.versions.recent_values(count_max)
     }
 
-    async fn bring(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Version, Problem> {
+    /// Brings the base's own template in the background: the first run does not wait for it, later ones find the base's
+    /// files in memory.
+    fn warm_up(self: &Arc<Self>, version: &Arc<Version>, shape: Shape, base: BaseDrive) {
+        let (lane, version) = (Arc::clone(self), Arc::clone(version));
+        tokio::spawn(async move {
+            match lane.template(shape, Some(base)).await {
+                Ok(template) => version.replace_template(template),
+                Err(problem) => tracing::warn!(%problem, "a base's files stay cold"),
+            }
+        });
+    }
+
+    async fn bring(
+        self: &Arc<Self>,
+        ticket: &Ticket,
+        signed: &SignedTicket,
+    ) -> Result<(Version, Option<BaseDrive>), Problem> {
         let spec = fetch::spec(&self.fabric, ticket.version, signed).await?;
         if spec.artifact != ticket.artifact || spec.version != ticket.version {
             return Err(Problem::new(Code::NodeFailed, "the version's spec is not the ticket's"));
         }
         let limits = ticket.limits;
-        let template = self.template(shape_of(&limits));
+        let template = self.template(shape_of(&limits), None);
         let (converted, template) = futures::future::try_join(self.image(&spec, signed), template).await?;
-        let Converted { image, convert_ms } = converted;
-        let disk = self.disk(&image).await?;
-        let kind = kind_of(&spec, &image);
+        let Converted { image, hosted, convert_ms } = converted;
+        let (disk, base) = self.disk(&image).await?;
         let egress = Arc::new(EgressRules::parse(&spec.egress));
-        let workload = start::workload(&image.config, kind, &limits, spec.env, &egress);
-        let (format, size) = (describe(&image), image.rootfs.size);
-        let about = About { artifact: spec.artifact, kind, format, size, convert_ms, egress };
+        let (kind, format, workload) = match hosted {
+            Some(_) if spec.kind == Some(Kind::Server) => {
+                let detail = "`kind`: a server is a program of its own; this is WebAssembly, which is called";
+                return Err(Problem::new(Code::InvalidField, detail));
+            }
+            Some(Hosted { format, .. }) => {
+                let workload = wasm::workload(&image.config, format, &limits, spec.env, &egress)?;
+                (format.kind(), format.describe().to_owned(), workload)
+            }
+            None => {
+                let kind = kind_of(&spec, &image);
+                (kind, describe(&image), start::workload(&image.config, kind, &limits, spec.env, &egress))
+            }
+        };
+        let (artifact, size) = (spec.artifact, image.rootfs.size);
+        let about = About { artifact, kind, hosted: hosted.is_some(), format, size, convert_ms, egress };
         let memory = limits.memory_in(LaneName::Vm);
-        Ok(Version::new(about, workload, memory, template, disk, Arc::clone(&self.admission)))
+        Ok((Version::new(about, workload, memory, template, disk, Arc::clone(&self.admission)), base))
     }
 
     /// The image, out of the cache or converted now.
     async fn image(self: &Arc<Self>, spec: &VersionSpec, signed: &SignedTicket) -> Result<Converted, Problem> {
         let key = self.key(spec);
         let lane = Arc::clone(self);
-        if let Some(found) = blocking(move || lane.images.get(key)).await? {
+        if let Some(found) = blocking(move || lane.images.get(key).filter(|image| lane.is_current(image))).await? {
             return Ok(found);
         }
         let busy = |_| Problem::from(Code::Draining);
@@ -187,6 +255,7 @@ impl Lane {
                 artifact: artifact.clone(),
                 base: spec.base,
                 command: spec.command.clone(),
+                runner: self.runner.as_ref().map(|runner| runner.path.clone()),
                 bases: self.bases.clone(),
                 folder: folder.to_owned(),
             };
@@ -205,6 +274,12 @@ impl Lane {
         Ok(converted)
     }
 
+    /// Code is for the runner that it was packed with.
+    fn is_current(&self, converted: &Converted) -> bool {
+        let runner = self.runner.as_ref().map(|runner| runner.digest);
+        converted.hosted.is_none_or(|hosted| Some(hosted.runner) == runner)
+    }
+
     /// What an image is made from. A base that was made anew makes another image.
     fn key(&self, spec: &VersionSpec) -> Digest {
         let bases = Bases::new(&self.bases);
@@ -214,14 +289,14 @@ impl Lane {
         Digest::of(&serde_json::to_vec(&words).unwrap_or_default())
     }
 
-    async fn disk(self: &Arc<Self>, image: &Image) -> Result<Disk, Problem> {
+    async fn disk(self: &Arc<Self>, image: &Image) -> Result<(Disk, Option<BaseDrive>), Problem> {
         let (path, base) = (image.rootfs.path.clone(), image.base);
         let (bases, folder) = (Bases::new(&self.bases), self.images.folder().to_owned());
         blocking(move || {
             let failed = |error: &dyn std::fmt::Display| Problem::new(Code::NodeFailed, error.to_string());
             let disk = Disk::open(&path).map_err(|error| failed(&error))?;
-            let Some(base) = base else { return Ok(disk) };
-            let base = bases.open(base, Architecture::HOST).map_err(|error| failed(&error))?;
+            let Some(id) = base else { return Ok((disk, None)) };
+            let base = bases.open(id, Architecture::HOST).map_err(|error| failed(&error))?;
             // A copy of this node's own: a drive is longer than its file, and the shelf may be others' too.
             let own = folder.join(format!("base-{}.drive", base.rootfs.digest));
             if !own.exists() {
@@ -229,29 +304,37 @@ impl Lane {
                 std::fs::copy(&base.rootfs.path, &scratch).map_err(|error| failed(&error))?;
                 std::fs::rename(&scratch, &own).map_err(|error| failed(&error))?;
             }
-            disk.on(&Disk::open(&own).map_err(|error| failed(&error))?).map_err(|error| failed(&error))
+            let base =
+                BaseDrive { id, digest: base.rootfs.digest, disk: Disk::open(&own).map_err(|error| failed(&error))? };
+            Ok((disk.on(&base.disk).map_err(|error| failed(&error))?, Some(base)))
         })
         .await?
     }
 
-    async fn template(self: &Arc<Self>, shape: Shape) -> Result<Arc<Template>, Problem> {
-        if let Some(found) = self.templates.get(&shape) {
+    /// The template of a size: of a base, or the plain one.
+    async fn template(self: &Arc<Self>, shape: Shape, base: Option<BaseDrive>) -> Result<Arc<Template>, Problem> {
+        let fit = Fit { shape, base: base.as_ref().map(|base| base.digest) };
+        if let Some(found) = self.templates.get(&fit) {
             return Ok(found);
         }
         let lane = Arc::clone(self);
         let boot = async move {
-            let template = lane.host.template(shape).await;
+            let template = match &base {
+                Some(base) => lane.host.base_template(shape, &base.disk, base.id.warm_up()).await,
+                None => lane.host.template(shape).await,
+            };
             let template = template.map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))?;
             let template = Arc::new(template);
-            lane.templates.put(shape, Arc::clone(&template), 1);
+            let held_mib = template.memory().unwrap_or(0) >> 20;
+            lane.templates.put(fit, Arc::clone(&template), held_mib.max(1));
             Ok(template)
         };
-        fly(&self.template_flights, shape, boot).await
+        fly(&self.template_flights, fit, boot).await
     }
 }
 
 /// The machine that holds a function with these limits.
-fn shape_of(limits: &Limits) -> Shape {
+pub(super) fn shape_of(limits: &Limits) -> Shape {
     let mib = limits.memory_in(LaneName::Vm).0 >> 20;
     Shape { memory_mib: u32::try_from(mib).unwrap_or(u32::MAX), cpus: limits.cpus }
 }

@@ -1,17 +1,18 @@
-//! The engine: everything that shapes machine code is in `code_config`, which the compiling child shares; the
-//! pool of instances is the agent's alone.
+//! The engines: everything that shapes machine code is in `wasm_host::code_config`, which the compiling child and the
+//! runner in a machine share; the pool of instances is the agent's alone.
 
 use std::time::Duration;
 
 use protocol::ByteSize;
-use wasmtime::component::Linker as ComponentLinker;
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, Linker, PoolingAllocationConfig};
-
-use super::guest::{ComponentGuest, ModuleGuest};
-use super::limits::TABLE_ELEMENTS_MAX;
+use wasm_host::{TABLE_ELEMENTS_MAX, code_config};
+use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// A guest that computes is looked at this often: it may be stopped, or moved to the guests' own threads.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+/// What a machine is.
+const MACHINES_TARGET: &str =
+    if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
 
 /// How the pool of instances is sized.
 #[derive(Debug, Clone, Copy)]
@@ -24,21 +25,17 @@ pub(crate) struct PoolConfig {
     pub(crate) warm: u32,
 }
 
-/// The settings that decide what code is made. Agent and compiling child must agree on each.
-pub(crate) fn code_config() -> Config {
-    let mut config = Config::new();
-    config.epoch_interruption(true);
-    config.wasm_threads(false);
-    config.wasm_component_model_async(false);
-    config.concurrency_support(false);
-    // Copying initial data costs less than the page faults of copy-on-write: measured on virtual machines.
-    config.memory_init_cow(false);
-    config
-}
-
 /// An engine that only compiles: without a pool, so that it needs little address space.
 pub(crate) fn compiling_engine() -> wasmtime::Result<Engine> {
     Engine::new(&code_config())
+}
+
+/// The same for a machine, whose processor may be any of this architecture.
+pub(crate) fn machines_engine() -> wasmtime::Result<Engine> {
+    let mut config = code_config();
+    // A target that is named is taken at its baseline: nothing of this host's own processor.
+    config.target(MACHINES_TARGET)?;
+    Engine::new(&config)
 }
 
 /// The engine that runs guests, and the thread that ticks its epoch for as long as it lives.
@@ -75,19 +72,4 @@ fn pooling(pool: PoolConfig) -> PoolingAllocationConfig {
         .async_stack_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
     pooling
-}
-
-/// What components may import: WASI p2, HTTP included. Sockets, files and hosts are there, and refused at run time.
-pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<ComponentLinker<ComponentGuest>> {
-    let mut linker = ComponentLinker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    Ok(linker)
-}
-
-/// What core modules may import: WASI p1.
-pub(crate) fn module_linker(engine: &Engine) -> wasmtime::Result<Linker<ModuleGuest>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p1::add_to_linker_async(&mut linker, |guest: &mut ModuleGuest| &mut guest.wasi)?;
-    Ok(linker)
 }

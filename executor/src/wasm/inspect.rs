@@ -1,39 +1,8 @@
 //! What an artifact is, found before it is compiled: a pure look at its bytes that names what is wrong with it.
 
-use protocol::{Code, Kind, Problem};
-use serde::{Deserialize, Serialize};
+use protocol::{Code, Problem};
+use wasm_host::Format;
 use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
-
-/// What an artifact is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Format {
-    /// A component that handles HTTP requests, WASI p2.
-    HttpComponent,
-    /// A component that runs once, WASI p2.
-    CommandComponent,
-    /// A core module that runs once, WASI p1.
-    Module,
-}
-
-impl Format {
-    /// How it is spoken to.
-    pub(crate) fn kind(self) -> Kind {
-        match self {
-            Self::HttpComponent => Kind::Http,
-            Self::CommandComponent | Self::Module => Kind::Command,
-        }
-    }
-
-    /// For people.
-    pub(crate) fn describe(self) -> &'static str {
-        match self {
-            Self::HttpComponent => "component (wasi:http@0.2)",
-            Self::CommandComponent => "component (wasi:cli@0.2)",
-            Self::Module => "module (wasi p1)",
-        }
-    }
-}
 
 const HTTP_EXPORT: &str = "wasi:http/incoming-handler";
 const COMMAND_EXPORT: &str = "wasi:cli/run";

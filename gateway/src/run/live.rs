@@ -118,7 +118,7 @@ impl LiveRun {
     pub(crate) fn failed(&mut self, code: Code) {
         if let Some(inner) = &mut self.0 {
             inner.seen.code.get_or_insert(code);
-            inner.outcome.get_or_insert(outcome_of(code));
+            inner.outcome.get_or_insert(Outcome::of(code));
         }
     }
 }
@@ -179,22 +179,4 @@ impl Inner {
 
 fn micros(from: Instant, to: Instant) -> u64 {
     u64::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Whose fault a code is.
-fn outcome_of(code: Code) -> Outcome {
-    match code {
-        Code::TimedOut => Outcome::TimedOut,
-        Code::BodyTooLarge | Code::RequestTimeout | Code::InvalidRequest | Code::HeadersTooLarge => Outcome::Cancelled,
-        Code::Trap
-        | Code::OutOfMemory
-        | Code::StackOverflow
-        | Code::NoResponse
-        | Code::FunctionExit
-        | Code::InvalidResponse
-        | Code::NeverListened
-        | Code::GuestCrashed
-        | Code::ResponseTooLarge => Outcome::Failed,
-        _ => Outcome::PlatformFailed,
-    }
 }

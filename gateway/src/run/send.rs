@@ -62,6 +62,8 @@ pub(crate) async fn send(gateway: &Gateway, out: &Outbound<'_>, live: &mut LiveR
     let mut give_up = begun + gateway.config.place_within.duration();
     let mut pause = PAUSE_MIN;
     let mut tries_left = gateway.config.tries_max;
+    // What the node said that took the run and failed. It takes no run twice: that it is busy then tells nothing.
+    let mut failure = None;
     loop {
         let tries_before = tries_left;
         let full = match pass(gateway, out, live, &wanted, &mut tries_left).await {
@@ -73,12 +75,13 @@ pub(crate) async fn send(gateway: &Gateway, out: &Outbound<'_>, live: &mut LiveR
         if tries_left < tries_before {
             // A node was lost, perhaps after seconds: others may have come meanwhile.
             give_up = now + gateway.config.place_within.duration();
+            failure = Some(full.clone()).filter(|problem| problem.code == Code::NodeFailed).or(failure);
         }
         if now + pause >= out.deadline {
-            return Err(Code::TimedOut.into());
+            return Err(failure.unwrap_or_else(|| Code::TimedOut.into()));
         }
         if tries_left == 0 || now + pause >= give_up {
-            return Err(full);
+            return Err(failure.unwrap_or(full));
         }
         wanted.waited = now.saturating_duration_since(begun);
         // Chance keeps waiting runs from coming back together.

@@ -43,8 +43,7 @@ pub(super) fn boot() -> io::Result<Ready> {
     loopback_up()?;
     prepare_root()?;
     name_drives()?;
-    wait_for(PORT)?;
-    let port = rustix::fs::open(PORT, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    let port = open_port()?;
     let random = Random::open()?;
     let workload = Waiting::fork(Group::new("workload")?, super::root::ROOT)?;
     // It runs the agent's own file.
@@ -85,11 +84,26 @@ fn name_drives() -> io::Result<()> {
     Ok(())
 }
 
-/// Devices appear a little after their drivers.
+/// The name of the port appears a moment before the port can be opened.
+fn open_port() -> io::Result<OwnedFd> {
+    wait_until(PORT, || {
+        match rustix::fs::open(PORT, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(port) => Ok(Some(port)),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NXIO) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    })
+}
+
 fn wait_for(path: &str) -> io::Result<()> {
+    wait_until(path, || Ok(Path::new(path).exists().then_some(())))
+}
+
+/// Devices appear a little after their drivers.
+fn wait_until<T>(path: &str, mut try_it: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
     for _ in 0..2000 {
-        if Path::new(path).exists() {
-            return Ok(());
+        if let Some(found) = try_it()? {
+            return Ok(found);
         }
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -10,6 +10,7 @@ mod restore;
 mod root;
 mod speed;
 mod streams;
+mod warm;
 mod workload;
 
 pub(crate) use rehearsal::rehearse;

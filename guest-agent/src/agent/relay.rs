@@ -11,8 +11,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use guest_agent::wire::{
-    Contract, DATA_BYTES_MAX, End, FIRST_EGRESS_STREAM, FIRST_STREAM, Mount, Piece, STDERR, STDIO, STDOUT, STREAMS_MAX,
-    Start, ToGuest, ToHost, Usage,
+    Base, Contract, DATA_BYTES_MAX, End, FIRST_EGRESS_STREAM, FIRST_STREAM, Mount, Piece, STDERR, STDIO, STDOUT,
+    STREAMS_MAX, Start, ToGuest, ToHost, Usage,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus};
@@ -23,6 +23,7 @@ use super::port::Port;
 use super::restore::{self, Random};
 use super::root;
 use super::streams::Stream;
+use super::warm;
 use super::workload::{Program, Waiting, failure};
 
 /// How often an idle agent looks for orphans that ended.
@@ -52,6 +53,7 @@ struct Running {
 pub(super) struct Relay {
     port: Port,
     random: Random,
+    base: root::Base,
     state: State,
     /// Until it is used.
     rehearsal: Option<Waiting>,
@@ -70,6 +72,7 @@ impl Relay {
         Self {
             port,
             random,
+            base: root::Base::default(),
             state: State::Waiting(workload),
             rehearsal: Some(rehearsal),
             afterwards: None,
@@ -124,6 +127,7 @@ impl Relay {
 
     fn take(&mut self, frame: ToGuest) {
         match frame {
+            ToGuest::Base(base) => self.mount_base(&base),
             ToGuest::Mount(mount) => self.mount(&mount),
             ToGuest::Egress(port) => match Egress::listen(port) {
                 Ok(egress) => self.egress = Some(egress),
@@ -162,9 +166,25 @@ impl Relay {
         }
     }
 
+    /// In a template, before it is saved.
+    fn mount_base(&mut self, base: &Base) {
+        match self.base.mount() {
+            Ok(()) => {
+                // Whatever went wrong: clones are slower then, not wrong. The console's end says it.
+                match warm::run(&base.argv) {
+                    Ok(status) if status.success() => {}
+                    Ok(status) => eprintln!("the base's own program: {status}"),
+                    Err(error) => eprintln!("the base's own program: {error}"),
+                }
+                self.port.send(&ToHost::Mounted);
+            }
+            Err(error) => self.end(End::ImageRefused(error.to_string())),
+        }
+    }
+
     fn mount(&mut self, mount: &Mount) {
         let State::Waiting(waiting) = std::mem::replace(&mut self.state, State::Over) else { return };
-        match root::assemble(mount) {
+        match root::assemble(mount, &mut self.base) {
             Ok(()) => {
                 self.state = State::Mounted(waiting);
                 self.port.send(&ToHost::Mounted);

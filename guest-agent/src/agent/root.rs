@@ -13,14 +13,32 @@ pub(super) const LOWER: &str = "/parts/lower";
 pub(super) const BASE: &str = "/parts/base";
 pub(super) const ROOT: &str = "/root";
 
+const READ_ONLY: MountFlags = MountFlags::RDONLY.union(MountFlags::NOSUID).union(MountFlags::NODEV);
+
+/// The base: mounted in the template, or with the image that lies on it.
+#[derive(Default)]
+pub(super) struct Base {
+    mounted: bool,
+}
+
+impl Base {
+    /// Once.
+    pub(super) fn mount(&mut self) -> io::Result<()> {
+        if !self.mounted {
+            mount(BASE_DISK, BASE, "squashfs", READ_ONLY, None).map_err(|error| named("the base image", error))?;
+            self.mounted = true;
+        }
+        Ok(())
+    }
+}
+
 /// Puts the root together.
-pub(super) fn assemble(options: &Mount) -> io::Result<()> {
+pub(super) fn assemble(options: &Mount, base: &mut Base) -> io::Result<()> {
     let size = CString::new(format!("size={}", options.overlay_bytes))?;
     mount_remount(UPPER, MountFlags::NOSUID | MountFlags::NODEV, size.as_c_str())?;
-    let read_only = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
-    mount(DISK, LOWER, "squashfs", read_only, None).map_err(|error| named("the image", error))?;
+    mount(DISK, LOWER, "squashfs", READ_ONLY, None).map_err(|error| named("the image", error))?;
     let layers = if options.based {
-        mount(BASE_DISK, BASE, "squashfs", read_only, None).map_err(|error| named("the base image", error))?;
+        base.mount()?;
         c"lowerdir=/parts/lower:/parts/base,upperdir=/parts/upper/data,workdir=/parts/upper/work"
     } else {
         c"lowerdir=/parts/lower,upperdir=/parts/upper/data,workdir=/parts/upper/work"

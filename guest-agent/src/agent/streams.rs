@@ -196,6 +196,11 @@ impl Stream {
                 Ok(read) => {
                     port.send_data(self.id, space.get(..read).unwrap_or_default(), false);
                     self.credit -= u32::try_from(read).unwrap_or(self.credit);
+                    // A server that writes its answer in two pieces would wait 40 ms for this acknowledgement before it
+                    // sends the second. Where it cannot be asked for, it comes by itself.
+                    if let Sink::Socket(socket) = &self.sink {
+                        let _ = rustix::net::sockopt::set_tcp_quickack(&**socket, true);
+                    }
                 }
                 Err(rustix::io::Errno::AGAIN) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}

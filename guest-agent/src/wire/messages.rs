@@ -39,6 +39,24 @@ impl Hello {
     }
 }
 
+/// What a template does for all images on one base: the base is mounted, and a program of it runs once, so that clones
+/// find in memory what it has read. It is the base's own program, never a user's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// Empty: none.
+    pub argv: Vec<Vec<u8>>,
+}
+
+impl Base {
+    pub(super) fn encode(&self, out: &mut Writer) {
+        out.list(&self.argv);
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { argv: reader.list()? })
+    }
+}
+
 /// How the workload's root is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {

@@ -22,7 +22,7 @@ mod messages;
 #[cfg(test)]
 mod tests;
 
-pub use messages::{Contract, End, Hello, Mount, Start, Usage};
+pub use messages::{Base, Contract, End, Hello, Mount, Start, Usage};
 
 use self::fields::{Reader, Writer};
 
@@ -84,6 +84,8 @@ pub enum Piece {
 /// From the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToGuest {
+    /// Mount the base, which all clones of this template share. `mounted` follows.
+    Base(Base),
     /// Mount the image and make the workload's root.
     Mount(Mount),
     /// Carry connections to this port of the guest's loopback to the host. Before `start`.
@@ -108,7 +110,7 @@ pub enum ToGuest {
 pub enum ToHost {
     /// The agent is there.
     Hello(Hello),
-    /// The workload's root is made.
+    /// The workload's root is made, or the base is mounted.
     Mounted,
     /// The workload's program runs.
     Started,
@@ -183,12 +185,14 @@ mod kinds {
     pub(super) const ENDED: u8 = 14;
     pub(super) const REHEARSE: u8 = 15;
     pub(super) const EGRESS: u8 = 16;
+    pub(super) const BASE: u8 = 24;
 }
 
 impl ToGuest {
     /// Appends the frame's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
+            Self::Base(base) => frame(out, kinds::BASE, |writer| base.encode(writer)),
             Self::Mount(mount) => frame(out, kinds::MOUNT, |writer| mount.encode(writer)),
             Self::Egress(port) => frame(out, kinds::EGRESS, |writer| writer.u16(*port)),
             Self::Start(start) => frame(out, kinds::START, |writer| start.encode(writer)),
@@ -209,6 +213,7 @@ impl ToGuest {
             return Err(WireError::Garbage);
         }
         Ok(match kind {
+            kinds::BASE => Self::Base(Reader::whole(&payload, Base::decode)?),
             kinds::MOUNT => Self::Mount(Reader::whole(&payload, Mount::decode)?),
             kinds::EGRESS => Self::Egress(Reader::whole(&payload, |reader| reader.u16().filter(|port| *port > 0))?),
             kinds::START => Self::Start(Box::new(Reader::whole(&payload, Start::decode)?)),

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    Contract, DATA_BYTES_MAX, End, HEADER_BYTES, Header, Hello, Mount, PAYLOAD_BYTES_MAX, Piece, Start, ToGuest,
+    Base, Contract, DATA_BYTES_MAX, End, HEADER_BYTES, Header, Hello, Mount, PAYLOAD_BYTES_MAX, Piece, Start, ToGuest,
     ToHost, Usage, WireError,
 };
 
@@ -68,6 +68,7 @@ fn frames_to_the_guest_have_these_bytes() {
          0100000003000000413d62"
     );
     let golden = [
+        (ToGuest::Base(Base { argv: vec![b"a".to_vec()] }), "090000001800000000000000010000000100000061"),
         (mount, "120000000200000000000000020100000000000001000000010000006101"),
         (ToGuest::Start(Box::new(start())), start_golden.as_str()),
         (ToGuest::Open(17), "000000000700000011000000"),

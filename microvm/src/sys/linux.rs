@@ -25,6 +25,12 @@ pub(crate) fn seal(file: &File) -> io::Result<()> {
     Ok(fcntl_add_seals(file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?)
 }
 
+/// What of a file in memory is there: holes are not.
+pub(crate) fn held(file: &File) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(file.metadata()?.blocks() * 512)
+}
+
 /// The same file, with a position of its own.
 pub(crate) fn reopen(file: &File) -> io::Result<OwnedFd> {
     Ok(File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?.into())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{ArtifactForm, ByteSize, Kind, Lane, LaneChoice, PlacementClass};
+use protocol::{ArtifactForm, ByteSize, Kind, Lane, LaneChoice, Limits, PlacementClass};
 
 use super::{account, node, request};
 use crate::{LaneReason, NodeView, Refusal, RunRequest, SILENT_AFTER, lane_of, refuse};
@@ -84,6 +84,14 @@ fn the_lane_follows_the_rules() {
     assert_eq!(lane(LaneChoice::Auto, Kind::Server, 1), (Lane::Vm, LaneReason::Server));
     assert_eq!(lane(LaneChoice::Vm, Kind::Http, 1), (Lane::Vm, LaneReason::Asked));
     assert_eq!(lane(LaneChoice::Wasm, Kind::Http, 2), (Lane::Wasm, LaneReason::Asked));
+    let grown = |grow: fn(&mut Limits)| {
+        let mut request = request();
+        grow(&mut request.limits);
+        lane_of(&request)
+    };
+    assert_eq!(grown(|limits| *limits = Limits::WASM_MAX), (Lane::Wasm, LaneReason::Wasm));
+    assert_eq!(grown(|limits| limits.memory.0 = Limits::WASM_MAX.memory.0 + 1), (Lane::Vm, LaneReason::Memory));
+    assert_eq!(grown(|limits| limits.timeout.0 = Limits::WASM_MAX.timeout.0 + 1), (Lane::Vm, LaneReason::Timeout));
     let image = RunRequest { form: ArtifactForm::Image, kind: Kind::Command, ..request() };
     assert_eq!(lane_of(&image), (Lane::Vm, LaneReason::Image));
 }

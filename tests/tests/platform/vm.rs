@@ -1,16 +1,38 @@
 //! Functions in microVMs, by the literal commands of a user: what cannot run in the wasm lane runs here, behind the
 //! same kind of URL, with the same keys, logs, receipts and errors.
 
+mod archive;
+mod bad_images;
+mod examples;
+mod faults;
+mod isolation;
+mod metering;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tests::{Cli, DoneExt as _, Platform, examples, wait_until};
 
+use self::archive::oci_archive;
 use crate::run_path::{get, plain, send};
 
+/// The code of a problem document, and where `Proxy-Status` says the same.
+fn code_of(answer: &tests::Answer) -> String {
+    let problem: serde_json::Value = serde_json::from_slice(&plain(answer)).unwrap_or_default();
+    let code = problem["code"].as_str().unwrap_or_default().to_owned();
+    let told = answer.header("proxy-status").unwrap_or_default();
+    assert!(told.starts_with("crowdcloud") && told.contains(&format!("details=\"{code}\"")), "{told}: {answer:?}");
+    code
+}
+
+/// A figure of a record, which is a text where it may be large.
+fn number(value: &serde_json::Value) -> f64 {
+    value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_else(|| panic!("{value} is no number"))
+}
+
 /// Waits until the local node knows whether it has the VM lane; says loudly that nothing was tested where not.
-fn has_vm_lane(user: &Cli) -> bool {
+pub(crate) fn has_vm_lane(user: &Cli) -> bool {
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         let node = user.json("nodes list")["items"][0].clone();
@@ -39,7 +61,7 @@ fn program(user: &Cli, name: &str, source: &str) {
 }
 
 /// The settled record of a function's run of this path.
-fn settled(user: &Cli, function: &str, path: &str) -> serde_json::Value {
+pub(crate) fn settled(user: &Cli, function: &str, path: &str) -> serde_json::Value {
     let mut shown = serde_json::Value::Null;
     wait_until("the run is settled", Duration::from_secs(20), || {
         let runs = user.json(&format!("invocations list {function}"))["items"].clone();
@@ -127,52 +149,6 @@ fn an_executable_a_script_and_a_handler_answer_at_urls_like_any_other() {
         .unwrap();
     ada.ok("deploy sum.py --name sum --base python --timeout 60s");
     assert_eq!(ada.ok("invoke sum -d '40\n2'"), "42");
-}
-
-/// An OCI archive with one layer, made by tar.
-fn oci_archive(folder: &Path, entrypoint: &str, files: &[(&str, &Path)]) -> String {
-    let run = |line: &str| {
-        let done = Command::new("sh").args(["-ec", line]).current_dir(folder).output().unwrap();
-        assert!(done.status.success(), "{line}: {done:?}");
-        String::from_utf8(done.stdout).unwrap().trim().to_owned()
-    };
-    run("rm -rf root image && mkdir -p root/bin image/blobs/sha256");
-    for (name, from) in files {
-        std::fs::copy(from, folder.join("root").join(name)).unwrap();
-    }
-    run("tar -C root -cf layer.tar .");
-    let put = |file: &str| {
-        let digest = run(&format!("sha256sum {file} | cut -d' ' -f1"));
-        let size = std::fs::metadata(folder.join(file)).unwrap().len();
-        run(&format!("mv {file} image/blobs/sha256/{digest}"));
-        format!("\"digest\":\"sha256:{digest}\",\"size\":{size}")
-    };
-    let diff = run("sha256sum layer.tar | cut -d' ' -f1");
-    let layer = put("layer.tar");
-    let write = |file: &str, text: String| std::fs::write(folder.join(file), text).unwrap();
-    write(
-        "config",
-        format!(
-            "{{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{{\"Entrypoint\":{entrypoint}}},\
-             \"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"sha256:{diff}\"]}}}}"
-        ),
-    );
-    let (oci, config) = ("application/vnd.oci.image", put("config"));
-    write(
-        "manifest",
-        format!(
-            "{{\"schemaVersion\":2,\"config\":{{\"mediaType\":\"{oci}.config.v1+json\",{config}}},\
-             \"layers\":[{{\"mediaType\":\"{oci}.layer.v1.tar\",{layer}}}]}}"
-        ),
-    );
-    let manifest = put("manifest");
-    write(
-        "image/index.json",
-        format!("{{\"schemaVersion\":2,\"manifests\":[{{\"mediaType\":\"{oci}.manifest.v1+json\",{manifest}}}]}}"),
-    );
-    write("image/oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}".to_owned());
-    run("tar -C image -cf image.tar .");
-    folder.join("image.tar").display().to_string()
 }
 
 #[test]
@@ -356,4 +332,27 @@ fn a_node_without_the_lane_says_so_and_runs_wasm() {
     assert!(asked.contains("--no-vm"), "{asked}");
     let found = ada.fails("deploy script --name script", 2, "not_wasm");
     assert!(found.contains("No node has the vm lane"), "{found}");
+}
+
+const COLD: &str = r#"
+def read():
+    return sum(int(open(f"/sys/block/{drive}/stat").read().split()[2]) for drive in ("vda", "vdb")) * 512
+before = read()
+import numpy
+print(read() - before)
+"#;
+
+#[test]
+fn later_runs_on_a_base_find_its_files_in_memory() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    if !has_vm_lane(&ada) {
+        return;
+    }
+    std::fs::write(ada.work().join("cold.py"), COLD).unwrap();
+    ada.ok("deploy cold.py --name cold --base python --timeout 120s");
+    // The first ones may come before the base's template.
+    wait_until("numpy is in memory", Duration::from_secs(180), || {
+        ada.ok("invoke cold").trim().parse::<u64>().unwrap() < 1 << 20
+    });
 }

@@ -14,7 +14,7 @@ const SUBJECT: &str = concat!("cc.", "node");
 const SUBJECTS_FILE: &str = "fabric/src/subjects.rs";
 
 /// Which of our crates a crate may need. A new arrow is a commit of its own, with its reason.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("protocol", &[]),
     ("componentize", &[]),
     ("fabric", &["protocol"]),
@@ -25,11 +25,13 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("control-plane", &["protocol", "fabric", "scheduler", "store"]),
     ("guest-agent", &[]),
     ("microvm", &["guest-agent"]),
-    ("executor", &["protocol", "fabric", "store", "images", "microvm"]),
+    ("wasm-host", &["protocol"]),
+    ("wasm-guest", &["protocol", "wasm-host"]),
+    ("executor", &["protocol", "fabric", "store", "images", "microvm", "wasm-host"]),
     ("cli", &["protocol", "fabric", "scheduler", "store", "gateway", "control-plane", "executor", "componentize"]),
     ("web", &["protocol"]),
     ("tests", &["protocol", "fabric", "store"]),
-    ("bench", &["protocol", "fabric", "store", "scheduler"]),
+    ("bench", &["protocol", "fabric", "store", "scheduler", "images", "microvm"]),
     ("xtask", &["componentize"]),
 ];
 

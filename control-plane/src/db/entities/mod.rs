@@ -26,8 +26,10 @@ mod deployed;
 mod identity;
 mod platform;
 mod ran;
+mod submitted;
 
 pub(crate) use deployed::{aliases, artifacts, functions, versions};
 pub(crate) use identity::{accounts, api_keys, invitations, members, sessions, users};
 pub(crate) use platform::{audit, checkpoints, counters, idempotency, leader, nodes, outbox};
 pub(crate) use ran::{run_logs, runs, segments};
+pub(crate) use submitted::{job_inputs, job_outputs, job_steps, jobs, triggers};

@@ -2,58 +2,10 @@
 
 use sea_orm_migration::prelude::*;
 
+use super::draft::table;
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
-
-/// A table, column by column.
-struct Draft(TableCreateStatement);
-
-fn table(name: &'static str) -> Draft {
-    let mut draft = Table::create();
-    draft.table(Alias::new(name));
-    Draft(draft)
-}
-
-impl Draft {
-    fn col(mut self, name: &'static str, define: impl FnOnce(&mut ColumnDef) -> &mut ColumnDef) -> Self {
-        let mut column = ColumnDef::new(Alias::new(name));
-        define(&mut column);
-        self.0.col(column);
-        self
-    }
-    fn id(self, name: &'static str) -> Self {
-        self.col(name, |c| c.binary().not_null())
-    }
-    fn id_null(self, name: &'static str) -> Self {
-        self.col(name, |c| c.binary().null())
-    }
-    fn text(self, name: &'static str) -> Self {
-        self.col(name, |c| c.text().not_null())
-    }
-    fn text_null(self, name: &'static str) -> Self {
-        self.col(name, |c| c.text().null())
-    }
-    fn big(self, name: &'static str) -> Self {
-        self.col(name, |c| c.big_integer().not_null())
-    }
-    fn big_null(self, name: &'static str) -> Self {
-        self.col(name, |c| c.big_integer().null())
-    }
-    fn int(self, name: &'static str) -> Self {
-        self.col(name, |c| c.integer().not_null())
-    }
-    fn flag(self, name: &'static str) -> Self {
-        self.col(name, |c| c.boolean().not_null())
-    }
-    fn key(mut self, columns: &[&'static str]) -> TableCreateStatement {
-        let mut key = Index::create();
-        for column in columns {
-            key.col(Alias::new(*column));
-        }
-        self.0.primary_key(&mut key);
-        self.0
-    }
-}
 
 fn identity() -> Vec<TableCreateStatement> {
     vec![

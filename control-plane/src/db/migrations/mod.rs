@@ -1,7 +1,9 @@
 //! The schema's history. A migration never changes once it has been released; the next one goes on from it.
 
+mod draft;
 mod m0001_start;
 mod m0002_images;
+mod m0003_jobs;
 mod m0004_explained;
 
 use sea_orm_migration::prelude::*;
@@ -12,6 +14,11 @@ pub(crate) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_start::Migration), Box::new(m0002_images::Migration), Box::new(m0004_explained::Migration)]
+        vec![
+            Box::new(m0001_start::Migration),
+            Box::new(m0002_images::Migration),
+            Box::new(m0003_jobs::Migration),
+            Box::new(m0004_explained::Migration),
+        ]
     }
 }

@@ -144,8 +144,14 @@ impl Written {
         let form = dropped.form()?;
         // WebAssembly is never a server: its contract is in the file.
         let kind = if form == ArtifactForm::Wasm { None } else { self.kind() };
-        let cpus = self.cpus.trim().parse().unwrap_or(1);
-        Some(lane_of(self.lane(), kind.unwrap_or(Kind::Http), cpus, form))
+        let usual = Limits::default();
+        let limits = Limits {
+            cpus: self.cpus.trim().parse().unwrap_or(usual.cpus),
+            memory: self.memory.trim().parse().unwrap_or(usual.memory),
+            timeout: self.timeout.trim().parse().unwrap_or(usual.timeout),
+            ..usual
+        };
+        Some(lane_of(self.lane(), kind.unwrap_or(Kind::Http), &limits, form))
     }
 
     /// What is asked of the API; the trouble names the field that cannot be read.

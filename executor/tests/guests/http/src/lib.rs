@@ -172,11 +172,15 @@ fn print(query: &str, out: ResponseOutparam) {
     text(out, "printed");
 }
 
-/// Calls `http://<query>/` and answers with what it got, or why it got nothing.
+/// Calls `http://<query>/`, or `https:` where the query begins so, and answers with what it got, or why it got nothing.
 fn fetch(query: &str, out: ResponseOutparam) {
+    let (scheme, authority) = match query.strip_prefix("https://") {
+        Some(authority) => (Scheme::Https, authority),
+        None => (Scheme::Http, query),
+    };
     let request = OutgoingRequest::new(Fields::new());
-    request.set_scheme(Some(&Scheme::Http)).unwrap();
-    request.set_authority(Some(query)).unwrap();
+    request.set_scheme(Some(&scheme)).unwrap();
+    request.set_authority(Some(authority)).unwrap();
     request.set_path_with_query(Some("/")).unwrap();
     let result = match outgoing_handler::handle(request, None) {
         Err(error) => format!("{error:?}"),

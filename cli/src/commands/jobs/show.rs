@@ -1,0 +1,104 @@
+//! Jobs as text.
+
+use protocol::NodeId;
+use protocol::job::{Job, JobWhy};
+
+use crate::output::{fields, micros, table, time};
+
+/// `jobs list`
+pub(super) fn list(jobs: &[Job]) -> String {
+    let rows = jobs.iter().map(|job| {
+        [
+            job.id.to_string(),
+            format!("{}@v{}", job.function, job.version),
+            job.state.to_string(),
+            format!("{}/{}", job.cpus, job.memory),
+            job.attempts.to_string(),
+            job.usage.map_or_else(|| "-".to_owned(), |usage| micros(usage.wall_us)),
+            job.usage.map_or_else(|| "-".to_owned(), |usage| micros(usage.cpu_us)),
+            job.usage.map_or_else(|| "-".to_owned(), |usage| usage.memory_peak.to_string()),
+            time(job.created),
+            job.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "),
+        ]
+    });
+    table(["job", "function", "state", "cpus/memory", "tries", "wall", "cpu", "peak", "submitted", "labels"], rows)
+}
+
+/// `jobs show`
+pub(super) fn one(job: &Job) -> String {
+    let mut rows = vec![
+        ("job", job.id.to_string()),
+        ("function", format!("{}@v{}", job.function, job.version)),
+        ("request", format!("{} {}", job.method, job.path)),
+        ("state", if job.cancelling { format!("{}, cancelling", job.state) } else { job.state.to_string() }),
+        ("reason", job.reason.clone()),
+        ("cpus", job.cpus.to_string()),
+        ("memory", job.memory.to_string()),
+        ("timeout", job.timeout.to_string()),
+        ("tries", format!("{} of {}", job.attempts, u64::from(job.retries) + 1)),
+        ("input", job.input_size.to_string()),
+        ("output", job.output_size.to_string()),
+        ("submitted", time(job.created)),
+    ];
+    let mut add = |name, value: Option<String>| rows.extend(value.map(|value| (name, value)));
+    add("lost", (job.losses > 0).then(|| format!("{} times by the platform", job.losses)));
+    add("priority", (job.priority != 0).then(|| job.priority.to_string()));
+    add("status", job.status.map(|status| status.to_string()));
+    add("code", job.code.map(|code| format!("{code}: {}", code.title())));
+    add("next try", job.due.map(time));
+    add("started", job.started.map(time));
+    add("ended", job.ended.map(time));
+    add("run", job.run.map(|run| run.to_string()));
+    add("node", job.node.map(|node| node.to_string()));
+    if let Some(usage) = job.usage {
+        add("wall", Some(micros(usage.wall_us)));
+        add("cpu", Some(micros(usage.cpu_us)));
+        add("peak", Some(usage.memory_peak.to_string()));
+    }
+    add(
+        "webhook",
+        job.webhook.as_ref().map(|webhook| {
+            let state = match (&webhook.delivered, &webhook.error) {
+                (Some(at), _) => format!("told at {}", time(*at)),
+                (None, Some(error)) => format!("not told after {} tries: {error}", webhook.tries),
+                (None, None) => "not told yet".to_owned(),
+            };
+            format!("{}, {state}", webhook.url)
+        }),
+    );
+    for (name, value) in &job.labels {
+        rows.push(("label", format!("{name}={value}")));
+    }
+    let mut text = fields(&rows);
+    for step in &job.transitions {
+        let node = step.node.map(|node| format!(" on {node}")).unwrap_or_default();
+        text.push_str(&format!("\n{}  {:<9}{node}  {}", step.at, step.state.to_string(), step.reason));
+    }
+    text
+}
+
+/// `jobs why`
+pub(super) fn why(why: &JobWhy) -> String {
+    let name = |node: NodeId| why.names.get(&node).cloned().unwrap_or_else(|| node.to_string());
+    let mut text = format!("{}: {}", why.state, why.reason);
+    if let Some(ahead) = why.ahead {
+        text.push_str(&format!("\n{ahead} of your jobs come before it"));
+    }
+    let Some(placement) = &why.placement else { return text };
+    for (place, one) in placement.ranked.iter().enumerate() {
+        let warm = if one.warm { "warm" } else { "cold" };
+        text.push_str(&format!(
+            "\n{}. {}: {} lane ({}), {warm}, {} runs, score {:.2}",
+            place + 1,
+            name(one.node),
+            one.lane,
+            one.lane_reason,
+            one.running,
+            one.score
+        ));
+    }
+    for one in &placement.refused {
+        text.push_str(&format!("\n-  {}: {}", name(one.node), one.why));
+    }
+    text
+}

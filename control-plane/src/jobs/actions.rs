@@ -1,0 +1,74 @@
+//! What is done to a job: cancel, and try again.
+
+use protocol::job::{Job, JobState};
+use protocol::route::Scope;
+use protocol::{Code, JobId};
+
+use super::book::{self, Step};
+use super::views;
+use crate::App;
+use crate::db::columns::Col;
+use crate::error::{Error, Result, refuse};
+use crate::identity::caller::Caller;
+
+fn gone() -> Error {
+    refuse(Code::NotFound, "The job was deleted.")
+}
+
+/// `POST /jobs/{id}/cancel`: one that waits ends at once, one on a node as soon as that has stopped it.
+pub(crate) async fn cancel(app: &App, caller: &Caller, id: JobId) -> Result<Job> {
+    let found = views::find(app, caller, id, &[Scope::Invoke, Scope::Deploy]).await?;
+    let mutation = app.db.mutation().await?;
+    let revision = book::revisions(mutation.tx(), 1).await?;
+    let mut row = book::locked(mutation.tx(), id).await?.ok_or_else(gone)?;
+    if row.state.ended() {
+        return Err(refuse(Code::JobEnded, format!("It is {} since {}.", row.state.0, ended(&row))));
+    }
+    if row.state.0 == JobState::Queued {
+        let reason = format!("cancelled by {}", caller.label);
+        let step = Step { state: JobState::Cancelled, node: None, run: None, reason, at: mutation.at() };
+        book::step(mutation.tx(), &mut row, step, revision).await?;
+    } else {
+        row.cancelling = true;
+        row.revision = revision;
+    }
+    book::write(mutation.tx(), &row).await?;
+    let committed = mutation.commit(&caller.actor, Some(found.account_id.0), "job.cancel", id).await?;
+    app.announce(committed).await;
+    app.jobs.committed(revision);
+    views::whole(app, row).await
+}
+
+fn ended(row: &crate::db::entities::jobs::Model) -> String {
+    row.ended.map_or_else(String::new, |at| at.to_string())
+}
+
+/// `POST /jobs/{id}/retry`: as if it had just been submitted.
+pub(crate) async fn retry(app: &App, caller: &Caller, id: JobId) -> Result<Job> {
+    let found = views::find(app, caller, id, &[Scope::Invoke, Scope::Deploy]).await?;
+    let mutation = app.db.mutation().await?;
+    let revision = book::revisions(mutation.tx(), 1).await?;
+    let mut row = book::locked(mutation.tx(), id).await?.ok_or_else(gone)?;
+    if !row.state.ended() {
+        return Err(refuse(Code::JobNotEnded, format!("It is {}.", row.state.0)));
+    }
+    if !row.state.may_become(JobState::Queued) {
+        return Err(refuse(Code::JobEnded, "What succeeded is not done again; submit it again."));
+    }
+    let at = mutation.at();
+    row.due = Col(at);
+    row.place = row.place.max(at.0);
+    (row.attempts, row.losses, row.turns) = (0, 0, 0);
+    (row.run_id, row.node_id, row.lane, row.started) = (None, None, None, None);
+    (row.status, row.code, row.usage, row.placement) = (None, None, None, None);
+    (row.webhook_tries, row.webhook_due, row.webhook_delivered, row.webhook_error) = (0, None, None, None);
+    row.output_size = Col(protocol::ByteSize(0));
+    let reason = format!("tried again by {}", caller.label);
+    let step = Step { state: JobState::Queued, node: None, run: None, reason, at };
+    book::step(mutation.tx(), &mut row, step, revision).await?;
+    book::write(mutation.tx(), &row).await?;
+    let committed = mutation.commit(&caller.actor, Some(found.account_id.0), "job.retry", id).await?;
+    app.announce(committed).await;
+    app.jobs.committed(revision);
+    views::whole(app, row).await
+}

@@ -1,0 +1,121 @@
+//! The rows: how a job goes from one state to the next, and when it is forgotten.
+
+use protocol::job::JobState;
+use protocol::{JobId, NodeId, RunId, Timestamp};
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
+
+use crate::App;
+use crate::db::columns::Col;
+use crate::db::count;
+use crate::db::entities::{job_inputs, job_outputs, job_steps, jobs};
+use crate::error::Result;
+
+const REASON_MAX: usize = 500;
+const PRUNE_ROWS_MAX: u64 = 500;
+
+/// A step of a job's life.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub(super) state: JobState,
+    pub(super) node: Option<NodeId>,
+    pub(super) run: Option<RunId>,
+    pub(super) reason: String,
+    pub(super) at: Timestamp,
+}
+
+/// Takes the lock of all jobs and so many revisions; the first of them. Changes are visible in their order.
+pub(super) async fn revisions(tx: &DatabaseTransaction, wanted: usize) -> Result<i64, DbErr> {
+    let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
+    Ok(count(tx, "job", wanted).await? - wanted + 1)
+}
+
+/// The row, as it is under the lock.
+pub(super) async fn locked(tx: &DatabaseTransaction, id: JobId) -> Result<Option<jobs::Model>, DbErr> {
+    jobs::Entity::find_by_id(Col(id)).one(tx).await
+}
+
+/// PostgreSQL's text takes no zero bytes, and nobody reads a long reason.
+pub(super) fn short(reason: &str) -> String {
+    reason.chars().take(REASON_MAX).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Takes the step: in the row, which the caller writes, and as a row of its own.
+pub(super) async fn step(
+    tx: &DatabaseTransaction,
+    row: &mut jobs::Model,
+    step: Step,
+    revision: i64,
+) -> Result<(), DbErr> {
+    debug_assert!(row.steps == 0 || row.state.may_become(step.state), "{} -> {}", row.state.0, step.state);
+    row.steps += 1;
+    row.state = Col(step.state);
+    row.reason = short(&step.reason);
+    row.revision = revision;
+    row.ended = step.state.ended().then_some(Col(step.at));
+    if step.state.ended() {
+        row.cancelling = false;
+        // Whoever wants to know is told at once.
+        row.webhook_due = row.webhook.is_some().then_some(Col(step.at));
+    }
+    job_steps::Entity::insert(job_steps::ActiveModel {
+        job_id: Set(row.id),
+        step: Set(row.steps),
+        at: Set(Col(step.at)),
+        state: Set(row.state),
+        node_id: Set(step.node.map(Col)),
+        run_id: Set(step.run.map(Col)),
+        reason: Set(row.reason.clone()),
+    })
+    .exec_without_returning(tx)
+    .await
+    .map(drop)
+}
+
+/// Writes all of the row.
+pub(super) async fn write(tx: &DatabaseTransaction, row: &jobs::Model) -> Result<(), DbErr> {
+    jobs::Entity::update_many()
+        .set(jobs::ActiveModel::from(row.clone()).reset_all())
+        .filter(jobs::Column::Id.eq(row.id))
+        .exec(tx)
+        .await
+        .map(drop)
+}
+
+/// The steps of a job, in their order.
+pub(super) async fn steps(app: &App, id: JobId) -> Result<Vec<job_steps::Model>> {
+    let rows = job_steps::Entity::find()
+        .filter(job_steps::Column::JobId.eq(Col(id)))
+        .order_by_asc(job_steps::Column::Step)
+        .all(app.db.read())
+        .await?;
+    Ok(rows)
+}
+
+/// Forgets jobs that ended long ago. (What they have in the store is found by its scrub: others may have the same.)
+pub(crate) async fn prune(app: &App) -> Result<()> {
+    let before = Timestamp(Timestamp::now().0 - i64::from(app.config.jobs_days) * 86_400_000);
+    loop {
+        let ids: Vec<Col<JobId>> = jobs::Entity::find()
+            .select_only()
+            .column(jobs::Column::Id)
+            .filter(jobs::Column::Ended.lt(Col(before)))
+            .filter(jobs::Column::WebhookDue.is_null())
+            .order_by_asc(jobs::Column::Ended)
+            .limit(PRUNE_ROWS_MAX)
+            .into_tuple()
+            .all(app.db.read())
+            .await?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let tx = app.db.begin().await?;
+        job_outputs::Entity::delete_many().filter(job_outputs::Column::JobId.is_in(ids.clone())).exec(&tx).await?;
+        job_inputs::Entity::delete_many().filter(job_inputs::Column::JobId.is_in(ids.clone())).exec(&tx).await?;
+        job_steps::Entity::delete_many().filter(job_steps::Column::JobId.is_in(ids.clone())).exec(&tx).await?;
+        jobs::Entity::delete_many().filter(jobs::Column::Id.is_in(ids)).exec(&tx).await?;
+        tx.commit().await?;
+    }
+}

@@ -1,0 +1,132 @@
+//! Server-sent events: a job's changes, or those of all the account's jobs, in the order of their revisions.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::IntoResponse as _;
+use axum::response::Response;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures::Stream;
+use http::HeaderMap;
+use protocol::job::Job;
+use protocol::route::Scope;
+use protocol::{AccountId, Code, JobId};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use super::views;
+use crate::App;
+use crate::db::columns::{Col, unsigned};
+use crate::db::entities::{counters, jobs};
+use crate::error::{Result, refuse};
+use crate::identity::caller::Caller;
+
+const PAGE: u64 = 200;
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+struct Watcher {
+    app: App,
+    account: AccountId,
+    /// Only this one; with its steps, and until its end.
+    job: Option<JobId>,
+    last: i64,
+    ahead: std::collections::VecDeque<Job>,
+    over: bool,
+    changed: watch::Receiver<i64>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// `GET /jobs/{id}/events`: the job as it is, then each change, until its end.
+pub(crate) async fn of_job(app: &App, caller: &Caller, id: JobId) -> Result<Response> {
+    let row = views::find(app, caller, id, &views::SEES).await?;
+    let mut watcher = watcher(app, row.account_id.0, Some(id), row.revision)?;
+    watcher.over = row.state.ended();
+    watcher.ahead.push_back(views::whole(app, row).await?);
+    Ok(stream(watcher))
+}
+
+/// `GET /jobs/events`: changes of all jobs from now on, or after `Last-Event-ID`.
+pub(crate) async fn of_account(app: &App, caller: &Caller, headers: &HeaderMap) -> Result<Response> {
+    let account = caller.require(Scope::Read)?;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<i64>().ok());
+    let last = match last {
+        Some(last) => last,
+        None => counters::Entity::find_by_id("job").one(app.db.read()).await?.map_or(0, |row| row.value),
+    };
+    Ok(stream(watcher(app, account, None, last)?))
+}
+
+fn watcher(app: &App, account: AccountId, job: Option<JobId>, last: i64) -> Result<Watcher> {
+    let permit = Arc::clone(&app.jobs.streams).try_acquire_owned();
+    let permit = permit.map_err(|_| refuse(Code::RateLimited, "Too many readers of jobs; try again later."))?;
+    let changed = app.jobs.changed.subscribe();
+    let ahead = std::collections::VecDeque::new();
+    Ok(Watcher { app: app.clone(), account, job, last, ahead, over: false, changed, _permit: permit })
+}
+
+fn stream(watcher: Watcher) -> Response {
+    let events = futures::stream::unfold(watcher, |mut watcher| async move {
+        match watcher.next().await {
+            Ok(Some(job)) => Some((Ok(event(&job)), watcher)),
+            Ok(None) => None,
+            Err(error) => {
+                tracing::warn!(%error, "a stream of jobs ends");
+                None
+            }
+        }
+    });
+    sse(events)
+}
+
+fn sse(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+fn event(job: &Job) -> Event {
+    let json = serde_json::to_string(job).unwrap_or_default();
+    Event::default().event("job").id(job.revision.to_string()).data(json)
+}
+
+impl Watcher {
+    async fn next(&mut self) -> Result<Option<Job>> {
+        loop {
+            if let Some(job) = self.ahead.pop_front() {
+                return Ok(Some(job));
+            }
+            if self.over {
+                return Ok(None);
+            }
+            self.changed.mark_unchanged();
+            self.read().await?;
+            if self.ahead.is_empty() && !self.over {
+                // Either something was committed here, or it is time to look what others have committed.
+                drop(tokio::time::timeout(views::POLL, self.changed.changed()).await);
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<()> {
+        let mut query = jobs::Entity::find()
+            .filter(jobs::Column::AccountId.eq(Col(self.account)))
+            .filter(jobs::Column::Revision.gt(self.last))
+            .order_by_asc(jobs::Column::Revision)
+            .limit(PAGE);
+        if let Some(job) = self.job {
+            query = query.filter(jobs::Column::Id.eq(Col(job)));
+        }
+        let rows = query.all(self.app.db.read()).await?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        self.last = last.revision;
+        if self.job.is_some() {
+            for row in rows {
+                self.over = row.state.ended();
+                self.ahead.push_back(views::whole(&self.app, row).await?);
+            }
+        } else {
+            self.ahead.extend(views::named(&self.app, rows).await?);
+        }
+        debug_assert!(self.ahead.iter().all(|job| job.revision <= unsigned(self.last)));
+        Ok(())
+    }
+}

@@ -1,0 +1,298 @@
+//! What a job may ask for: pure checks of its fields, each refusal with the allowed range.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use protocol::job::{Asked, JobInput, SubmitJob};
+use protocol::{Code, Limits, Millis, Reference, Timestamp, headers};
+
+use crate::config::Config;
+use crate::error::{Result, refuse};
+
+/// As gateways take them.
+const HEADERS_MAX: usize = 128;
+const HEADER_BYTES_MAX: usize = 32 << 10;
+const PATH_BYTES_MAX: usize = 8 << 10;
+const LABELS_MAX: usize = 20;
+const LABEL_NAME_MAX: usize = 63;
+const LABEL_VALUE_MAX: usize = 255;
+const URL_BYTES_MAX: usize = 2048;
+/// The range of priorities, both ways.
+const PRIORITY_MAX: i32 = 10;
+/// Clocks differ: a time is past where it is older than this.
+const PAST_MAX: Duration = Duration::from_secs(60);
+const AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+/// A shorter pause would only burn the retries.
+const BACKOFF_MIN: Millis = Millis(10);
+
+/// The most that a job may ask for of a run.
+pub(super) fn maxima(config: &Config) -> Limits {
+    Limits { timeout: config.job_timeout_max, ..Limits::MAX }
+}
+
+fn wrong(what: impl std::fmt::Display) -> crate::error::Error {
+    refuse(Code::InvalidField, format!("{what}."))
+}
+
+/// How it is run and repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub(super) limits: Limits,
+    pub(super) retries: u32,
+    pub(super) backoff: Millis,
+    pub(super) priority: i32,
+}
+
+/// The terms, on top of the version's limits.
+pub(super) fn terms(asked: &SubmitJob, version: Limits, config: &Config) -> Result<Terms> {
+    fn value<T: Copy + PartialOrd + std::fmt::Display>(
+        asked: Option<&Asked<T>>,
+        name: &str,
+        range: (T, T),
+        default: T,
+    ) -> Result<T> {
+        asked.map_or(Ok(default), |asked| asked.within(name, range.0, range.1).map_err(wrong))
+    }
+    let (min, max) = (Limits::MIN, maxima(config));
+    let limits = Limits {
+        cpus: value(asked.cpus.as_ref(), "cpus", (min.cpus, max.cpus), version.cpus)?,
+        memory: value(asked.memory.as_ref(), "memory", (min.memory, max.memory), version.memory)?,
+        timeout: value(asked.timeout.as_ref(), "timeout", (min.timeout, max.timeout), version.timeout)?,
+        ..version
+    };
+    let backoff = (BACKOFF_MIN, config.job_backoff_max);
+    Ok(Terms {
+        limits,
+        retries: value(asked.retries.as_ref(), "retries", (0, config.job_retries_max), 0)?,
+        backoff: value(asked.backoff.as_ref(), "backoff", backoff, Millis::seconds(1))?,
+        priority: value(asked.priority.as_ref(), "priority", (-PRIORITY_MAX, PRIORITY_MAX), 0)?,
+    })
+}
+
+/// The function's name and what of it is meant.
+pub(super) fn target(asked: &SubmitJob) -> Result<(&str, Option<Reference>)> {
+    match asked.function.split_once('@') {
+        None => Ok((&asked.function, asked.reference.clone())),
+        Some(_) if asked.reference.is_some() => Err(wrong("`function` and `reference` both name a version")),
+        Some((name, reference)) => match reference.parse() {
+            Ok(reference) => Ok((name, Some(reference))),
+            Err(_) => Err(wrong(format!("`{}` names no version", reference.escape_debug()))),
+        },
+    }
+}
+
+/// The request that the function gets.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) headers: Vec<(String, String)>,
+}
+
+/// Method, path and headers.
+pub(super) fn request(asked: &SubmitJob) -> Result<Request> {
+    let method = asked.method.as_deref().unwrap_or("POST");
+    let parsed = Method::from_bytes(method.as_bytes()).ok().filter(|m| !matches!(*m, Method::CONNECT | Method::TRACE));
+    let method = parsed.ok_or_else(|| wrong(format!("method: `{}` is not supported", method.escape_debug())))?;
+    let path = asked.path.as_deref().unwrap_or("/");
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    if path.len() > PATH_BYTES_MAX || path.parse::<PathAndQuery>().is_err() {
+        return Err(wrong(format!("path: not a path of at most {PATH_BYTES_MAX} bytes")));
+    }
+    let mut kept = clean(&asked.headers)?;
+    if matches!(asked.input, Some(JobInput::Json(_))) && !kept.iter().any(|(name, _)| name == "content-type") {
+        kept.push(("content-type".to_owned(), "application/json".to_owned()));
+    }
+    Ok(Request { method: method.as_str().to_owned(), path, headers: kept })
+}
+
+/// Headers that are not the caller's to set.
+fn ours(name: &str, value: &str) -> bool {
+    const SET_BY_US: [&str; 11] = [
+        "host",
+        "content-length",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "expect",
+        "prefer",
+        "trailer",
+    ];
+    SET_BY_US.contains(&name)
+        || name.starts_with(headers::PREFIX)
+        || (name == "authorization" && value.contains(headers::KEY_PREFIX))
+}
+
+/// Headers as the function sees them; what is malformed is refused, what is ours is left out.
+pub(super) fn clean(asked: &[(String, String)]) -> Result<Vec<(String, String)>> {
+    let size: usize = asked.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if asked.len() > HEADERS_MAX || size > HEADER_BYTES_MAX {
+        return Err(wrong(format!("headers: at most {HEADERS_MAX}, of {HEADER_BYTES_MAX} bytes in all")));
+    }
+    let mut kept = Vec::with_capacity(asked.len());
+    for (name, value) in asked {
+        let bad = || wrong(format!("headers: `{}` is not a header", name.escape_debug()));
+        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+        HeaderValue::from_str(value).map_err(|_| bad())?;
+        if !ours(parsed.as_str(), value) {
+            kept.push((parsed.as_str().to_owned(), value.clone()));
+        }
+    }
+    Ok(kept)
+}
+
+/// The pairs as a map; what is no header any more is left out.
+pub(super) fn to_map(pairs: &[(String, String)]) -> HeaderMap {
+    let parse = |(name, value): &(String, String)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
+    };
+    let mut map = HeaderMap::new();
+    for (name, value) in pairs.iter().filter_map(parse) {
+        map.append(name, value);
+    }
+    map
+}
+
+/// The bytes of an input that stands in the request itself; none where it was uploaded, or is missing.
+pub(super) fn inline(asked: Option<&JobInput>, config: &Config) -> Result<Option<Bytes>> {
+    let bytes = match asked {
+        None | Some(JobInput::Upload(_)) => return Ok(None),
+        Some(JobInput::Text(text)) => Bytes::from(text.clone()),
+        Some(JobInput::Base64(text)) => {
+            STANDARD.decode(text).map(Bytes::from).map_err(|error| wrong(format!("input: not base64: {error}")))?
+        }
+        Some(JobInput::Json(value)) => Bytes::from(value.to_string()),
+    };
+    if bytes.len() as u64 > config.job_input_max.0 {
+        let help =
+            format!("input: {} bytes; at most {} in the request: upload it first", bytes.len(), config.job_input_max);
+        return Err(refuse(Code::BodyTooLarge, format!("{help}.")));
+    }
+    Ok(Some(bytes))
+}
+
+/// A time to come, at most a year ahead.
+pub(super) fn not_before(asked: Option<Timestamp>, now: Timestamp) -> Result<Option<Timestamp>> {
+    match asked {
+        Some(at) if now.since(at) > PAST_MAX => Err(wrong(format!("not_before is {at}, which is past; it is {now}"))),
+        Some(at) if at.since(now) > AHEAD_MAX => Err(wrong(format!("not_before is {at}; at most a year ahead"))),
+        asked => Ok(asked),
+    }
+}
+
+/// Few and short.
+pub(super) fn labels(asked: &BTreeMap<String, String>) -> Result<()> {
+    let good = |(name, value): (&String, &String)| {
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'));
+        plain && (1..=LABEL_NAME_MAX).contains(&name.len()) && value.len() <= LABEL_VALUE_MAX && !value.contains('\0')
+    };
+    if asked.len() > LABELS_MAX || !asked.iter().all(good) {
+        return Err(wrong(format!(
+            "labels: at most {LABELS_MAX}; a name has 1 to {LABEL_NAME_MAX} of a-z, A-Z, 0-9, `-`, `_`, `.`, `/`, \
+             a value at most {LABEL_VALUE_MAX} bytes"
+        )));
+    }
+    Ok(())
+}
+
+/// A URL that may be called. Names are looked up when it is called.
+pub(super) fn webhook(asked: Option<&str>, private: bool) -> Result<Option<String>> {
+    let Some(text) = asked else { return Ok(None) };
+    let bad = |why: &str| wrong(format!("webhook: {why}"));
+    let url = reqwest::Url::parse(text).map_err(|error| bad(&format!("not a URL: {error}")))?;
+    if text.len() > URL_BYTES_MAX || !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() {
+        return Err(bad(&format!("an http or https URL without a user, of at most {URL_BYTES_MAX} bytes")));
+    }
+    let host = url.host_str().ok_or_else(|| bad("it has no host"))?.trim_matches(['[', ']']).to_ascii_lowercase();
+    let local = host == "localhost" || host.ends_with(".localhost") || host.ends_with(".local");
+    let address: Option<std::net::IpAddr> = host.parse().ok();
+    if !private && (local || address.is_some_and(|address| !protocol::address::is_public(address))) {
+        return Err(bad("it goes to a private address"));
+    }
+    Ok(Some(url.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(json: serde_json::Value) -> SubmitJob {
+        let mut whole = serde_json::json!({"function": "f"});
+        whole.as_object_mut().unwrap().extend(json.as_object().unwrap().clone());
+        serde_json::from_value(whole).unwrap()
+    }
+
+    #[test]
+    fn ranges_are_named() {
+        let config = Config::default();
+        for (asked, range) in [
+            (serde_json::json!({"cpus": -1}), "1 to 64"),
+            (serde_json::json!({"cpus": 65}), "1 to 64"),
+            (serde_json::json!({"memory": "1TiB"}), "1MiB to 4GiB"),
+            (serde_json::json!({"memory": -5}), "1MiB to 4GiB"),
+            (serde_json::json!({"retries": 21}), "0 to 20"),
+            (serde_json::json!({"timeout": "9d"}), "10ms to 3600s"),
+            (serde_json::json!({"priority": 11}), "-10 to 10"),
+            (serde_json::json!({"backoff": 0}), "10ms to 3600s"),
+        ] {
+            let refused = terms(&job(asked.clone()), Limits::default(), &config).unwrap_err().problem();
+            assert_eq!(refused.code, Code::InvalidField);
+            assert!(refused.detail.contains(&format!("allowed: {range}")), "{asked}: {refused}");
+        }
+        let asked = job(serde_json::json!({"cpus": 2, "memory": "256MiB", "timeout": "10m", "retries": 3}));
+        let terms = terms(&asked, Limits::default(), &config).unwrap();
+        assert_eq!((terms.limits.cpus, terms.retries), (2, 3));
+        assert_eq!(terms.limits.concurrency, Limits::default().concurrency);
+    }
+
+    #[test]
+    fn webhooks_go_to_public_places() {
+        for bad in [
+            "http://127.0.0.1/x",
+            "https://10.0.0.1",
+            "http://[::1]:80/",
+            "http://localhost:9/",
+            "http://2130706433/",
+            "http://169.254.169.254/latest",
+            "ftp://example.com",
+            "nonsense",
+            "http://user:word@example.com/",
+        ] {
+            assert!(webhook(Some(bad), false).is_err(), "{bad}");
+        }
+        assert!(webhook(Some("http://127.0.0.1:9/x"), true).is_ok(), "where the operator allows it");
+        assert_eq!(
+            webhook(Some("https://example.com/x?y"), false).unwrap().as_deref(),
+            Some("https://example.com/x?y")
+        );
+    }
+
+    #[test]
+    fn times_to_come() {
+        let now = Timestamp(1_000_000_000_000);
+        assert!(not_before(Some(Timestamp(now.0 - 61_000)), now).is_err());
+        assert!(not_before(Some(Timestamp(now.0 - 59_000)), now).is_ok(), "clocks differ");
+        assert!(not_before(Some(Timestamp(now.0 + 400 * 86_400_000)), now).is_err(), "more than a year ahead");
+    }
+
+    #[test]
+    fn what_is_ours_is_left_out() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let asked = [
+            pair("X-CrowdCloud-Ticket", "x"),
+            pair("Host", "elsewhere"),
+            pair("Authorization", "Bearer cck_1_2"),
+            pair("Accept", "text/plain"),
+        ];
+        assert_eq!(clean(&asked).unwrap(), [pair("accept", "text/plain")]);
+        assert!(clean(&[pair("bad name", "x")]).is_err() && clean(&[pair("x", "a\nb")]).is_err());
+    }
+}

@@ -1,0 +1,111 @@
+//! Jobs: the row is the truth, and is committed before anybody is told that the job is accepted. One control plane,
+//! the leader of this office, brings jobs to nodes; every other can take over from the rows at any moment.
+//!
+//! ```text
+//! API, gateway --submit--> [jobs] <--------- recorder: steps, outputs, usage; one transaction for many
+//!                            |  rows that wait            ^
+//!                            v                            | results
+//!                 queue: fair between accounts --> placed --> one try each: ticket, fabric call, answer
+//! ```
+//! Each of the dispatcher's transactions first checks that its epoch still leads: a leader that was paused and wakes
+//! up does nothing any more. The states are drawn in `protocol::job`.
+
+mod actions;
+mod answer;
+mod attempt;
+mod book;
+mod dispatcher;
+mod events;
+mod fields;
+mod queue;
+mod recorder;
+mod submit;
+mod verdict;
+mod views;
+mod webhooks;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use protocol::node::{NodeRecord, NodeReport};
+use scheduler::NodeTable;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::config::Config;
+
+pub(crate) use actions::{cancel, retry};
+pub(crate) use answer::{deferred_output, output};
+pub(crate) use book::prune;
+pub(crate) use dispatcher::run as dispatch;
+pub(crate) use events::{of_account as events_of_account, of_job as events_of_job};
+pub(crate) use submit::{check, defer, insert_in, limits, prepare, submit, submit_array};
+pub(crate) use views::{JobFilter, ShowQuery, deferred, list, logs, show, why};
+pub(crate) use webhooks::{key as webhook_key, run as tell_ends};
+
+/// What handlers and the dispatcher of this process share.
+pub(crate) struct Jobs {
+    /// There may be something to do.
+    wake: Notify,
+    /// The newest change that this process has committed.
+    changed: watch::Sender<i64>,
+    /// The nodes, with the share of their slots that jobs may take.
+    nodes: Mutex<NodeTable>,
+    share: u32,
+    streams: Arc<Semaphore>,
+}
+
+impl Jobs {
+    /// Nobody is there yet.
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            wake: Notify::new(),
+            changed: watch::Sender::new(0),
+            nodes: Mutex::default(),
+            share: config.jobs_slots_share,
+            streams: Arc::new(Semaphore::new(config.job_streams_max)),
+        }
+    }
+
+    /// A node has reported.
+    pub(crate) fn heard(&self, mut report: NodeReport, now: Instant) {
+        report.slots = slots_for_jobs(report.slots, self.share);
+        self.nodes().heard(report, now);
+    }
+
+    /// Who is on record.
+    fn know(&self, records: Vec<NodeRecord>) {
+        let mut nodes = self.nodes();
+        for record in records {
+            nodes.upsert(record);
+        }
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, NodeTable> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something was committed: who watches looks, and so does the dispatcher.
+    fn committed(&self, revision: i64) {
+        self.changed.send_if_modified(|known| {
+            let newer = revision > *known;
+            *known = revision.max(*known);
+            newer
+        });
+        self.wake.notify_one();
+    }
+}
+
+/// Jobs were inserted by somebody else's transaction.
+pub(crate) fn inserted(app: &crate::App) {
+    app.jobs.changed.send_modify(|_| {});
+    app.jobs.wake.notify_one();
+}
+
+/// What jobs may take of a node's slots; always one.
+fn slots_for_jobs(slots: u32, share: u32) -> u32 {
+    let part = u64::from(slots) * u64::from(share) / 100;
+    u32::try_from(part).unwrap_or(slots).max(1).min(slots)
+}

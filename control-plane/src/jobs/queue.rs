@@ -1,0 +1,134 @@
+//! Which of the jobs that wait goes next: the account with the fewest on nodes, and of its jobs the first by place.
+
+use std::collections::{HashMap, VecDeque};
+
+use protocol::job::JobState;
+use protocol::{AccountId, FunctionId, Timestamp, VersionId};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+
+use crate::App;
+use crate::db::columns::Col;
+use crate::db::entities::jobs;
+use crate::error::Result;
+
+/// Jobs of an account that are looked at in one round.
+const LOOKED_AT_MAX: u64 = 16;
+
+/// What is on nodes.
+#[derive(Debug, Default)]
+pub(super) struct OnNodes {
+    accounts: HashMap<AccountId, u32>,
+    functions: HashMap<FunctionId, u32>,
+}
+
+impl OnNodes {
+    pub(super) fn add(&mut self, account: AccountId, function: FunctionId) {
+        *self.accounts.entry(account).or_default() += 1;
+        *self.functions.entry(function).or_default() += 1;
+    }
+
+    pub(super) fn remove(&mut self, account: AccountId, function: FunctionId) {
+        take_one(&mut self.accounts, account);
+        take_one(&mut self.functions, function);
+    }
+
+    pub(super) fn of_account(&self, account: AccountId) -> u32 {
+        self.accounts.get(&account).copied().unwrap_or(0)
+    }
+
+    pub(super) fn of_function(&self, function: FunctionId) -> u32 {
+        self.functions.get(&function).copied().unwrap_or(0)
+    }
+}
+
+fn take_one<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, u32>, key: K) {
+    if let std::collections::hash_map::Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
+    }
+}
+
+/// An account's next jobs.
+#[derive(Debug)]
+pub(super) struct Line<T> {
+    pub(super) account: AccountId,
+    pub(super) waiting: VecDeque<T>,
+}
+
+/// The line whose account has the fewest on nodes, and room for one more.
+pub(super) fn fairest<T>(lines: &[Line<T>], on_nodes: &OnNodes, account_max: u32) -> Option<usize> {
+    let candidates = lines.iter().enumerate().filter(|(_, line)| !line.waiting.is_empty());
+    let (place, line) = candidates.min_by_key(|(_, line)| on_nodes.of_account(line.account))?;
+    (on_nodes.of_account(line.account) < account_max).then_some(place)
+}
+
+/// Accounts with jobs that could go now, those with the fewest on nodes first.
+pub(super) async fn accounts(app: &App, now: Timestamp, on_nodes: &OnNodes, most: usize) -> Result<Vec<AccountId>> {
+    let rows: Vec<Col<AccountId>> = jobs::Entity::find()
+        .select_only()
+        .column(jobs::Column::AccountId)
+        .distinct()
+        .filter(jobs::Column::State.eq(Col(JobState::Queued)))
+        .filter(jobs::Column::Due.lte(Col(now)))
+        .into_tuple()
+        .all(app.db.read())
+        .await?;
+    let mut accounts: Vec<AccountId> = rows.into_iter().map(|account| account.0).collect();
+    accounts.sort_by_key(|account| on_nodes.of_account(*account));
+    accounts.truncate(most);
+    Ok(accounts)
+}
+
+/// The next jobs of an account, without those of versions that no node can take now.
+pub(super) async fn next_of(
+    app: &App,
+    account: AccountId,
+    now: Timestamp,
+    without: &[VersionId],
+) -> Result<VecDeque<jobs::Model>> {
+    let mut query = jobs::Entity::find()
+        .filter(jobs::Column::AccountId.eq(Col(account)))
+        .filter(jobs::Column::State.eq(Col(JobState::Queued)))
+        .filter(jobs::Column::Due.lte(Col(now)))
+        .order_by_asc(jobs::Column::Place)
+        .limit(LOOKED_AT_MAX);
+    if !without.is_empty() {
+        query = query.filter(jobs::Column::VersionId.is_not_in(without.iter().map(|version| Col(*version))));
+    }
+    Ok(query.all(app.db.read()).await?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_of_one_do_not_starve_another_s_one() {
+        let (ada, bob) = (AccountId::new(), AccountId::new());
+        let (function, mut on_nodes) = (FunctionId::new(), OnNodes::default());
+        let line = |account, jobs: usize| Line { account, waiting: (0..jobs).collect() };
+        let mut lines = [line(ada, 10_000), line(bob, 1)];
+        let mut order = Vec::new();
+        for _ in 0..4 {
+            let next = fairest(&lines, &on_nodes, 100).unwrap();
+            lines[next].waiting.pop_front();
+            on_nodes.add(lines[next].account, function);
+            order.push(lines[next].account);
+        }
+        assert!(order[..2].contains(&bob), "one of the first two is bob's");
+        assert_eq!(order.iter().filter(|account| **account == ada).count(), 3);
+    }
+
+    #[test]
+    fn accounts_have_a_bound() {
+        let (ada, function, mut on_nodes) = (AccountId::new(), FunctionId::new(), OnNodes::default());
+        let lines = [Line { account: ada, waiting: VecDeque::from([1, 2]) }];
+        on_nodes.add(ada, function);
+        assert_eq!(fairest(&lines, &on_nodes, 1), None);
+        on_nodes.remove(ada, function);
+        assert_eq!(fairest(&lines, &on_nodes, 1), Some(0));
+        assert_eq!(on_nodes.of_function(function), 0);
+    }
+}

@@ -1,0 +1,220 @@
+//! What happened on nodes, as rows: steps, outputs and usage of many jobs in one transaction, where the epoch still
+//! leads. So a job has one end and one bill, or is tried again as if nothing had been.
+
+use std::time::Duration;
+
+use protocol::job::JobState;
+use protocol::receipt::{Observation, Outcome};
+use protocol::{ByteSize, Code, Timestamp};
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait as _};
+use sea_orm::{ColumnTrait as _, QueryFilter as _, QuerySelect as _};
+
+use super::attempt::{Answer, Event, Finished};
+use super::book::{self, Step};
+use super::verdict::{Came, Counts, Next, next};
+use crate::App;
+use crate::db::columns::{Col, unsigned};
+use crate::db::entities::{job_outputs, jobs};
+use crate::leader::{self, Office};
+use crate::settlement;
+
+const ABANDONED_AT_ONCE: u64 = 200;
+/// Retries of many jobs must not come back together.
+const JITTER: f64 = 0.2;
+
+/// Why something was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecordError {
+    #[error("another instance leads")]
+    NotLeading,
+    #[error(transparent)]
+    Database(#[from] DbErr),
+}
+
+/// Records what happened.
+pub(super) async fn record(app: &App, epoch: i64, events: Vec<Event>) -> Result<(), RecordError> {
+    let tx = app.db.begin().await?;
+    if !leader::holds(&tx, Office::Jobs, epoch).await? {
+        return Err(RecordError::NotLeading);
+    }
+    let seen: Vec<Observation> = events.iter().filter_map(observation).collect();
+    if !seen.is_empty() {
+        settlement::observe(&tx, &seen).await?;
+    }
+    let mut revision = book::revisions(&tx, events.len()).await?;
+    for event in events {
+        match event {
+            Event::Running { job, run, node, at } => {
+                let row = book::locked(&tx, job).await?;
+                if let Some(mut row) = row.filter(|row| row.state.0 == JobState::Placed && is(row, run)) {
+                    let reason = "the node has taken it".to_owned();
+                    let step = Step { state: JobState::Running, node: Some(node), run: Some(run), reason, at };
+                    book::step(&tx, &mut row, step, revision).await?;
+                    book::write(&tx, &row).await?;
+                }
+            }
+            Event::Finished(finished) => {
+                let row = book::locked(&tx, finished.job).await?;
+                if let Some(row) = row.filter(|row| on_a_node(row) && is(row, finished.run)) {
+                    finish(app, &tx, row, *finished, revision).await?;
+                }
+            }
+        }
+        revision += 1;
+    }
+    tx.commit().await?;
+    fabric::fault::point("jobs.recorded");
+    app.jobs.committed(revision - 1);
+    Ok(())
+}
+
+fn observation(event: &Event) -> Option<Observation> {
+    match event {
+        Event::Running { .. } => None,
+        Event::Finished(finished) => finished.seen.clone(),
+    }
+}
+
+fn on_a_node(row: &jobs::Model) -> bool {
+    matches!(row.state.0, JobState::Placed | JobState::Running)
+}
+
+fn is(row: &jobs::Model, run: protocol::RunId) -> bool {
+    row.run_id.is_some_and(|id| id.0 == run)
+}
+
+fn count(column: i32) -> u32 {
+    u32::try_from(column).unwrap_or(0)
+}
+
+fn column(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// The try is over: the job ends, or waits again.
+async fn finish(
+    app: &App,
+    tx: &DatabaseTransaction,
+    mut row: jobs::Model,
+    finished: Finished,
+    revision: i64,
+) -> Result<(), DbErr> {
+    let Finished { run, node, at, came, answer, seen, .. } = finished;
+    let mut counts = Counts {
+        attempts: count(row.attempts),
+        losses: count(row.losses),
+        turns: count(row.turns),
+        retries: count(row.retries),
+        losses_max: app.config.job_losses_max,
+        backoff: Duration::from_millis(unsigned(row.backoff)),
+    };
+    let mut outcome = next(&mut counts, &came);
+    if let (true, Next::Again(..)) = (row.cancelling, &outcome) {
+        outcome = Next::End(JobState::Cancelled, "cancelled".to_owned());
+    }
+    (row.attempts, row.losses, row.turns) = (column(counts.attempts), column(counts.losses), column(counts.turns));
+    row.usage = seen.as_ref().and_then(|seen| seen.end.as_ref()).map(|end| Col(end.usage));
+    match &came {
+        Came::Done { status, code, .. } => {
+            row.status = status.map(i32::from);
+            row.code = code.map(Col);
+        }
+        Came::Lost(code, _) => (row.status, row.code) = (None, Some(Col(*code))),
+        Came::NotTaken(_) | Came::Cancelled => (row.status, row.code) = (None, None),
+    }
+    match outcome {
+        Next::Again(pause, reason) => {
+            row.due = Col(at.plus(pause.mul_f64(1.0 + rand::random_range(0.0..JITTER))));
+            let step = Step { state: JobState::Queued, node: Some(node), run: Some(run), reason, at };
+            book::step(tx, &mut row, step, revision).await?;
+        }
+        Next::End(state, reason) => {
+            keep(tx, &mut row, answer).await?;
+            let step = Step { state, node: Some(node), run: Some(run), reason, at };
+            book::step(tx, &mut row, step, revision).await?;
+        }
+    }
+    book::write(tx, &row).await
+}
+
+/// The output of the last try, in place of an earlier one's.
+async fn keep(tx: &DatabaseTransaction, row: &mut jobs::Model, answer: Option<Answer>) -> Result<(), DbErr> {
+    job_outputs::Entity::delete_by_id(row.id).exec(tx).await?;
+    row.output_size = Col(answer.as_ref().map_or(ByteSize(0), |answer| answer.size));
+    let Some(answer) = answer else { return Ok(()) };
+    job_outputs::Entity::insert(job_outputs::ActiveModel {
+        job_id: Set(row.id),
+        status: Set(i32::from(answer.status)),
+        headers: Set(Col(answer.headers)),
+        body: Set(answer.body.map(|body| body.to_vec())),
+        root: Set(answer.root.map(Col)),
+    })
+    .exec_without_returning(tx)
+    .await
+    .map(drop)
+}
+
+/// Takes jobs back that nobody has any more: those of a leader before, or of a session that broke.
+pub(super) async fn abandon(app: &App, epoch: i64) -> Result<u64, RecordError> {
+    let mut all = 0;
+    loop {
+        let tx = app.db.begin().await?;
+        if !leader::holds(&tx, Office::Jobs, epoch).await? {
+            return Err(RecordError::NotLeading);
+        }
+        let rows = jobs::Entity::find()
+            .filter(jobs::Column::State.is_in([JobState::Placed, JobState::Running].map(Col)))
+            .limit(ABANDONED_AT_ONCE)
+            .all(&tx)
+            .await?;
+        if rows.is_empty() {
+            return Ok(all);
+        }
+        let now = Timestamp::now();
+        let seen: Vec<Observation> = rows.iter().filter_map(|row| lost(app, row, now)).collect();
+        settlement::observe(&tx, &seen).await?;
+        let mut revision = book::revisions(&tx, rows.len()).await?;
+        for mut row in rows {
+            let (node, run) = (row.node_id.map(|id| id.0), row.run_id.map(|id| id.0));
+            let (state, reason) = match row.cancelling {
+                true => (JobState::Cancelled, "cancelled"),
+                false => (JobState::Queued, "its dispatcher went away; it is tried again"),
+            };
+            row.due = Col(now);
+            let step = Step { state, node, run, reason: reason.to_owned(), at: now };
+            book::step(&tx, &mut row, step, revision).await?;
+            book::write(&tx, &row).await?;
+            (revision, all) = (revision + 1, all + 1);
+        }
+        tx.commit().await?;
+        fabric::fault::point("jobs.abandoned");
+        app.jobs.committed(revision - 1);
+    }
+}
+
+/// Our half of the bill of a run that nobody waits for any more: whatever the node claims, nobody pays.
+fn lost(app: &App, row: &jobs::Model, now: Timestamp) -> Option<Observation> {
+    let (run, node, lane) = (row.run_id?.0, row.node_id?.0, row.lane?.0);
+    let received = row.started.map_or(now, |at| at.0);
+    Some(Observation {
+        run,
+        gateway: app.instance,
+        account: row.account_id.0,
+        function: row.function_id.0,
+        version: row.version_id.0,
+        version_number: count(row.version_number),
+        node: Some(node),
+        lane,
+        received,
+        head_us: 0,
+        wall_us: u64::try_from(now.since(received).as_micros()).unwrap_or(u64::MAX),
+        outcome: Outcome::PlatformFailed,
+        status: Code::NodeLost.status(),
+        code: Some(Code::NodeLost),
+        method: row.method.clone(),
+        path: row.path.split('?').next().unwrap_or_default().chars().take(256).collect(),
+        bytes_in: row.input_size.0,
+        bytes_out: ByteSize(0),
+        end: None,
+    })
+}

@@ -1,0 +1,406 @@
+//! Jobs through the router and the recorder, on SQLite and on PostgreSQL. (Nodes take part in the platform's tests.)
+
+mod ends;
+mod told;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use protocol::api::Page;
+use protocol::job::{Job, JobState, JobWhy};
+use protocol::receipt::{Observation, Outcome};
+use protocol::{ByteSize, Code, JobId, Lane, NodeId, RunId, Timestamp};
+use sea_orm::EntityTrait as _;
+use serde_json::{Value, json};
+
+use super::attempt::{Answer, Event, Finished};
+use super::book::{self, Step};
+use super::queue::{self, OnNodes};
+use super::recorder::record;
+use super::slots_for_jobs;
+use super::verdict::Came;
+use crate::App;
+use crate::db::columns::Col;
+use crate::db::entities::jobs;
+use crate::leader::{self, Office};
+use crate::tests::harness::{Client, Ground, suite};
+
+use ends::{ends, only_the_leader, retries_and_death};
+use told::{watched, webhooks_are_signed_and_retried};
+
+suite!(
+    life,
+    bad_input,
+    once,
+    who_may,
+    ends,
+    retries_and_death,
+    only_the_leader,
+    in_order,
+    large_bodies,
+    arrays,
+    cron,
+    watched,
+    webhooks_are_signed_and_retried
+);
+
+#[test]
+fn some_slots_stay_for_calls() {
+    assert_eq!(slots_for_jobs(128, 75), 96);
+    assert_eq!(slots_for_jobs(2, 75), 1);
+    assert_eq!(slots_for_jobs(1, 75), 1);
+    assert_eq!(slots_for_jobs(0, 75), 0);
+}
+
+async fn ada(ground: &Ground) -> Client {
+    let ada = ground.user("ada@example.org", "ada").await;
+    ground.function(&ada, "hello").await;
+    ada
+}
+
+async fn submit(client: &Client, more: Value) -> Job {
+    let mut asked = json!({"function": "hello"});
+    asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let answer = client.post("/jobs", asked).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    let job: Job = answer.read();
+    assert_eq!(answer.header("location"), format!("/api/v1/jobs/{}", job.id));
+    job
+}
+
+async fn show(client: &Client, id: JobId) -> Job {
+    client.get(&format!("/jobs/{id}")).await.read()
+}
+
+async fn lead(app: &App, lease: Duration) -> i64 {
+    leader::lead(&app.db, Office::Jobs, app.instance, lease).await.unwrap().unwrap()
+}
+
+/// As the dispatcher does it.
+async fn place(app: &App, epoch: i64, id: JobId, node: NodeId) -> RunId {
+    let tx = app.db.begin().await.unwrap();
+    assert!(leader::holds(&tx, Office::Jobs, epoch).await.unwrap());
+    let revision = book::revisions(&tx, 1).await.unwrap();
+    let mut row = book::locked(&tx, id).await.unwrap().unwrap();
+    let (run, at) = (RunId::new(), Timestamp::now());
+    (row.run_id, row.node_id, row.lane) = (Some(Col(run)), Some(Col(node)), Some(Col(Lane::Wasm)));
+    (row.epoch, row.started) = (epoch, Some(Col(at)));
+    let step = Step { state: JobState::Placed, node: Some(node), run: Some(run), reason: "test".to_owned(), at };
+    book::step(&tx, &mut row, step, revision).await.unwrap();
+    book::write(&tx, &row).await.unwrap();
+    tx.commit().await.unwrap();
+    run
+}
+
+async fn finished(app: &App, id: JobId, run: RunId, node: NodeId, came: Came, answer: Option<Answer>) -> Event {
+    let row = jobs::Entity::find_by_id(Col(id)).one(app.db.read()).await.unwrap().unwrap();
+    let (outcome, code) = match &came {
+        Came::Done { outcome, code, .. } => (*outcome, *code),
+        _ => (Outcome::PlatformFailed, None),
+    };
+    let seen = Observation {
+        run,
+        gateway: app.instance,
+        account: row.account_id.0,
+        function: row.function_id.0,
+        version: row.version_id.0,
+        version_number: 1,
+        node: None,
+        lane: Lane::Wasm,
+        received: Timestamp::now(),
+        head_us: 1,
+        wall_us: 2,
+        outcome,
+        status: 200,
+        code,
+        method: "POST".to_owned(),
+        path: "/".to_owned(),
+        bytes_in: ByteSize(0),
+        bytes_out: ByteSize(0),
+        end: None,
+    };
+    let at = Timestamp::now();
+    Event::Finished(Box::new(Finished {
+        job: id,
+        run,
+        node,
+        at,
+        came,
+        answer,
+        seen: Some(seen),
+        running: None,
+        suspect: false,
+    }))
+}
+
+fn answered(status: u16, body: &'static [u8]) -> (Came, Option<Answer>) {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let answer = Answer {
+        status,
+        headers: vec![
+            pair("content-type", "text/html"),
+            pair("x-own", "yes"),
+            pair("set-cookie", "cc_session=stolen"),
+            pair("content-security-policy", "script-src *"),
+        ],
+        body: Some(Bytes::from_static(body)),
+        root: None,
+        size: ByteSize(body.len() as u64),
+    };
+    let why = String::new();
+    (Came::Done { outcome: Outcome::Succeeded, status: Some(status), code: None, why }, Some(answer))
+}
+
+fn trapped() -> Came {
+    Came::Done { outcome: Outcome::Failed, status: None, code: Some(Code::Trap), why: "unreachable".to_owned() }
+}
+
+async fn life(ground: Ground) {
+    let ada = ada(&ground).await;
+    let asked = json!({
+        "path": "x?y=1", "input": {"json": {"a": 1}}, "memory": "256MiB", "timeout": "10m", "retries": 2, "priority": 1,
+        "labels": {"kind": "100%", "run": "1"},
+    });
+    let job = submit(&ada, asked).await;
+    assert_eq!((job.state, job.memory, job.retries), (JobState::Queued, ByteSize::mib(256), 2));
+    assert_eq!((job.path.as_str(), job.method.as_str(), job.input_size), ("/x?y=1", "POST", ByteSize(7)));
+    let later = submit(&ada, json!({"not_before": Timestamp(Timestamp::now().0 + 3_600_000)})).await;
+    assert!(later.due.is_some() && later.reason.contains("waits for"), "{later:?}");
+
+    let list = async |query: &str| {
+        let page: Page<Job> = ada.get(&format!("/jobs?{query}")).await.read();
+        page.items.iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list("").await, [later.id, job.id]);
+    assert_eq!(list("limit=1").await, [later.id]);
+    assert_eq!(list("label=kind%3D100%25").await, [job.id]);
+    assert!(list("label=Kind%3D100%25").await.is_empty(), "capitals are others");
+    assert!(list("label=kind%3D100_").await.is_empty() && list("state=running").await.is_empty());
+    assert_eq!(list("function=hello&state=queued").await.len(), 2);
+
+    let why: JobWhy = ada.get(&format!("/jobs/{}/why", later.id)).await.read();
+    assert_eq!((why.state, why.ahead), (JobState::Queued, Some(1)));
+    assert!(why.reason.contains("not tried before"), "{why:?}");
+    assert_eq!(ada.get(&format!("/jobs/{}/output", job.id)).await.code(), Code::JobNotEnded);
+    assert_eq!(ada.post(&format!("/jobs/{}/retry", job.id), json!({})).await.code(), Code::JobNotEnded);
+
+    let cancelled: Job = ada.post(&format!("/jobs/{}/cancel", job.id), json!({})).await.read();
+    assert_eq!(cancelled.state, JobState::Cancelled);
+    assert!(cancelled.ended.is_some() && cancelled.reason.contains("ada@example.org"), "{cancelled:?}");
+    assert_eq!(ada.post(&format!("/jobs/{}/cancel", job.id), json!({})).await.code(), Code::JobEnded);
+    let again: Job = ada.post(&format!("/jobs/{}/retry", job.id), json!({})).await.read();
+    let states: Vec<JobState> = again.transitions.iter().map(|step| step.state).collect();
+    assert_eq!(states, [JobState::Queued, JobState::Cancelled, JobState::Queued]);
+    assert!(again.ended.is_none());
+}
+
+async fn bad_input(ground: Ground) {
+    let ada = ada(&ground).await;
+    for (more, allowed) in [
+        (json!({"cpus": -1}), "1 to 64"),
+        (json!({"cpus": 1e9}), "1 to 64"),
+        (json!({"memory": "9TiB"}), "1MiB to 4GiB"),
+        (json!({"memory": -1}), "1MiB to 4GiB"),
+        (json!({"retries": -3}), "0 to 20"),
+        (json!({"timeout": "100d"}), "10ms to 3600s"),
+        (json!({"priority": 99}), "-10 to 10"),
+    ] {
+        let mut asked = json!({"function": "hello"});
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = ada.post("/jobs", asked).await;
+        assert_eq!(answer.code(), Code::InvalidField, "{more}");
+        let problem: protocol::Problem = answer.read();
+        assert!(problem.detail.contains(&format!("allowed: {allowed}")), "{problem}");
+    }
+    for (asked, code) in [
+        (json!({"function": "nothing"}), Code::FunctionNotFound),
+        (json!({"function": "hello@v9"}), Code::VersionNotFound),
+        (json!({"function": "hello@v1", "reference": "v1"}), Code::InvalidField),
+        (json!({"function": "hello@"}), Code::InvalidField),
+        (json!({"function": "hello", "not_before": "2001-01-01T00:00:00Z"}), Code::InvalidField),
+        (json!({"function": "hello", "not_before": "soon"}), Code::InvalidField),
+        (json!({"function": "hello", "webhook": "http://10.0.0.1/"}), Code::InvalidField),
+        (json!({"function": "hello", "webhook": "file:///etc/passwd"}), Code::InvalidField),
+        (json!({"function": "hello", "method": "TRACE"}), Code::InvalidField),
+        (json!({"function": "hello", "path": "/ "}), Code::InvalidField),
+        (json!({"function": "hello", "headers": [["a b", "c"]]}), Code::InvalidField),
+        (json!({"function": "hello", "labels": {"": "x"}}), Code::InvalidField),
+        (json!({"function": "hello", "input": {"base64": "!"}}), Code::InvalidField),
+        (json!({"function": "hello", "input": {"upload": protocol::Digest([0; 32])}}), Code::ArtifactNotFound),
+        (json!({"function": "hello", "input": {"text": "x".repeat(600_000)}}), Code::BodyTooLarge),
+        (json!({"function": "hello", "colour": 1}), Code::InvalidField),
+        (json!({}), Code::InvalidField),
+        (json!([]), Code::InvalidField),
+    ] {
+        let shown = asked.to_string().chars().take(100).collect::<String>();
+        assert_eq!(ada.post("/jobs", asked).await.code(), code, "{shown}");
+    }
+    assert_eq!(ada.get("/jobs/job_0").await.code(), Code::NotFound);
+    assert_eq!(ada.get(&format!("/jobs/{}", JobId::new())).await.code(), Code::NotFound);
+    assert_eq!(ada.get("/jobs?label=x").await.code(), Code::InvalidRequest);
+    assert_eq!(ada.get("/jobs?state=lost").await.code(), Code::InvalidRequest);
+    let page: Page<Job> = ada.get("/jobs").await.read();
+    assert!(page.items.is_empty(), "nothing that was refused is there");
+    // The bound on what waits.
+    let narrow = Ground::on(ground.app.config.database.clone(), |config| config.jobs_open_max = 1).await;
+    let ada = ada.on(narrow.router.clone());
+    submit(&ada, json!({})).await;
+    assert_eq!(ada.post("/jobs", json!({"function": "hello"})).await.code(), Code::LimitReached);
+}
+
+async fn once(ground: Ground) {
+    let ada = ada(&ground).await;
+    let keyed = ada.with("idempotency-key", "k");
+    let asked = json!({"function": "hello", "input": {"text": "a"}});
+    let first: Job = keyed.post("/jobs", asked.clone()).await.read();
+    let again = keyed.post("/jobs", asked).await;
+    assert_eq!(again.status, StatusCode::ACCEPTED);
+    assert_eq!(again.header("location"), format!("/api/v1/jobs/{}", first.id));
+    assert_eq!(again.read::<Job>().id, first.id);
+    let other = keyed.post("/jobs", json!({"function": "hello", "input": {"text": "b"}})).await;
+    assert_eq!(other.code(), Code::IdempotencyMismatch);
+    let page: Page<Job> = ada.get("/jobs").await.read();
+    assert_eq!(page.items.len(), 1);
+}
+
+async fn who_may(ground: Ground) {
+    let ada = ada(&ground).await;
+    let job = submit(&ada, json!({})).await;
+    let bob = ground.user("bob@example.org", "bob").await;
+    let path = format!("/jobs/{}", job.id);
+    assert_eq!(bob.get(&path).await.code(), Code::NotFound);
+    assert_eq!(bob.post(&format!("{path}/cancel"), json!({})).await.code(), Code::NotFound);
+    assert_eq!(bob.post("/jobs", json!({"function": "hello"})).await.code(), Code::FunctionNotFound);
+    let (invoke, read) = (ada.key(&["invoke"]).await, ada.key(&["read"]).await);
+    let own = submit(&invoke, json!({})).await;
+    assert_eq!(show(&invoke, own.id).await.id, own.id);
+    assert_eq!(invoke.get("/jobs").await.code(), Code::Forbidden);
+    assert_eq!(read.get("/jobs").await.status, StatusCode::OK);
+    assert_eq!(read.post("/jobs", json!({"function": "hello"})).await.code(), Code::Forbidden);
+    assert_eq!(read.post(&format!("{path}/cancel"), json!({})).await.code(), Code::Forbidden);
+    assert_eq!(ground.anonymous().get(&path).await.code(), Code::Unauthenticated);
+    assert_eq!(read.get("/jobs/webhook-key").await.code(), Code::Forbidden);
+}
+
+async fn in_order(ground: Ground) {
+    let (ada, app) = (ada(&ground).await, &ground.app);
+    let first = submit(&ada, json!({})).await.id;
+    let second = submit(&ada, json!({})).await.id;
+    let urgent = submit(&ada, json!({"priority": 1})).await.id;
+    submit(&ada, json!({"not_before": Timestamp(Timestamp::now().0 + 60_000)})).await;
+    let bob = ground.user("bob@example.org", "bob").await;
+    let now = crate::db::now(app.db.read()).await.unwrap();
+    let account = ada.account().await;
+    let next = queue::next_of(app, account, now, &[]).await.unwrap();
+    assert_eq!(next.iter().map(|row| row.id.0).collect::<Vec<_>>(), [urgent, first, second]);
+    let version = next[0].version_id.0;
+    assert!(queue::next_of(app, account, now, &[version]).await.unwrap().is_empty());
+    assert_eq!(queue::accounts(app, now, &OnNodes::default(), 9).await.unwrap(), [account]);
+    ground.function(&bob, "hello").await;
+    submit(&bob, json!({})).await;
+    let now = crate::db::now(app.db.read()).await.unwrap();
+    let mut busy = OnNodes::default();
+    busy.add(account, next[0].function_id.0);
+    assert_eq!(queue::accounts(app, now, &busy, 1).await.unwrap(), [bob.account().await]);
+}
+
+async fn large_bodies(ground: Ground) {
+    let (ada, app) = (ada(&ground).await, &ground.app);
+    let text = "x".repeat(200_000);
+    let job = submit(&ada, json!({"input": {"text": text}})).await;
+    assert_eq!(job.input_size, ByteSize(200_000));
+    let input = crate::db::entities::job_inputs::Entity::find_by_id(Col(job.id)).one(app.db.read()).await.unwrap();
+    let input = input.unwrap();
+    assert!(input.body.is_none(), "beyond 64 KiB it is in the store");
+    let kept = app.store.get(input.root.unwrap().0).await.unwrap().collect(ByteSize::mib(1)).await.unwrap();
+    assert_eq!(kept.len(), 200_000);
+    let digest = ground.artifact(&ada, b"uploaded before").await;
+    let job = submit(&ada, json!({"input": {"upload": digest}})).await;
+    assert_eq!(job.input_size, ByteSize(15));
+
+    // An output in the store is replayed whole.
+    let stored = app.store.put_bytes(Bytes::from(vec![7; 300_000])).await.unwrap();
+    let epoch = lead(app, Duration::from_secs(60)).await;
+    let run = place(app, epoch, job.id, ground.node).await;
+    let (came, answer) = answered(200, b"");
+    let answer = answer.map(|answer| Answer { body: None, root: Some(stored.root), size: stored.size, ..answer });
+    record(app, epoch, vec![finished(app, job.id, run, ground.node, came, answer).await]).await.unwrap();
+    let output = ada.get(&format!("/jobs/{}/output", job.id)).await;
+    assert!(output.status == StatusCode::OK && output.body == vec![7; 300_000]);
+}
+
+async fn arrays(ground: Ground) {
+    let ada = ada(&ground).await;
+    let inputs = json!([{"text": "a"}, {"json": [1, 2]}, {"base64": "AAE="}]);
+    let answer = ada.post("/jobs/arrays", json!({"job": {"function": "hello", "retries": 1}, "inputs": inputs})).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    let array: protocol::job::JobArray = answer.read();
+    let page: Page<Job> = ada.get(&format!("/jobs?array={}", array.id)).await.read();
+    let mut jobs = page.items;
+    jobs.sort_by_key(|job| job.index);
+    assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), array.jobs);
+    assert_eq!(jobs.iter().map(|job| job.input_size.0).collect::<Vec<_>>(), [1, 5, 2]);
+    assert!(
+        jobs.iter()
+            .zip(0..)
+            .all(|(job, index)| (job.index, job.retries, job.array) == (Some(index), 1, Some(array.id)))
+    );
+    for bad in [
+        json!({"job": {"function": "hello"}, "inputs": []}),
+        json!({"job": {"function": "hello", "input": {"text": "x"}}, "inputs": [{"text": "a"}]}),
+        json!({"job": {"function": "hello"}, "inputs": vec![json!({"text": ""}); 1001]}),
+        json!({"job": {"function": "hello"}, "inputs": [{"text": "a"}, {"base64": "!"}]}),
+    ] {
+        assert_eq!(ada.post("/jobs/arrays", bad).await.code(), Code::InvalidField);
+    }
+    let page: Page<Job> = ada.get("/jobs").await.read();
+    assert_eq!(page.items.len(), 3, "none of a refused array is there");
+}
+
+async fn cron(ground: Ground) {
+    use protocol::trigger::Trigger;
+    let ada = ada(&ground).await;
+    let set = async |more: Value| {
+        let mut asked = json!({"cron": "*/5 * * * *", "zone": "Europe/Berlin", "job": {"function": "hello"}});
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        ada.put("/triggers/often", asked).await
+    };
+    for bad in [
+        json!({"cron": "nonsense"}),
+        json!({"cron": "* * * * * *"}),
+        json!({"cron": "99 * * * *"}),
+        json!({"zone": "Mars"}),
+        json!({"job": {"function": "hello", "cpus": -1}}),
+        json!({"job": {"function": "hello", "not_before": "2100-01-01T00:00:00Z"}}),
+        json!({"missed": "maybe"}),
+    ] {
+        assert_eq!(set(bad.clone()).await.code(), Code::InvalidField, "{bad}");
+    }
+    assert_eq!(set(json!({"job": {"function": "none"}})).await.code(), Code::FunctionNotFound);
+    let trigger: Trigger = set(json!({"missed": "all"})).await.read();
+    let next = trigger.next.unwrap();
+    let jobs = async || ada.get("/jobs?label=trigger%3Doften").await.read::<Page<Job>>().items;
+    crate::triggers::once(&ground.app, Timestamp(next.0 - 1)).await.unwrap();
+    assert!(jobs().await.is_empty(), "not before its time");
+    // Whoever looks, and however often: each time once.
+    let later = Timestamp(next.0 + 11 * 60_000);
+    let other = Ground::on(ground.app.config.database.clone(), |_| {}).await;
+    let (first, second) =
+        tokio::join!(crate::triggers::once(&ground.app, later), crate::triggers::once(&other.app, later));
+    first.unwrap();
+    second.unwrap();
+    let made = jobs().await;
+    assert_eq!(made.len(), 3, "each of the missed times");
+    let shown: Trigger = ada.get("/triggers/often").await.read();
+    assert_eq!((shown.last, shown.next), (Some(later), Some(Timestamp(next.0 + 15 * 60_000))));
+    assert!(made.iter().any(|job| Some(job.id) == shown.last_job), "{shown:?}");
+    // What cannot be submitted any more says so, and goes on.
+    ada.delete("/functions/hello").await;
+    crate::triggers::once(&ground.app, Timestamp(next.0 + 20 * 60_000)).await.unwrap();
+    let shown: Trigger = ada.get("/triggers/often").await.read();
+    assert!(shown.error.unwrap().contains("function_not_found"));
+    assert_eq!(ada.get("/triggers").await.read::<Page<Trigger>>().items.len(), 1);
+    assert_eq!(ada.delete("/triggers/often").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(ada.get("/triggers/often").await.code(), Code::NotFound);
+}

@@ -1,0 +1,115 @@
+//! How jobs end: once, whoever says so, and however often.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use protocol::api::FunctionUsage;
+use protocol::job::{Job, JobState};
+use protocol::{Code, InstanceId, Timestamp};
+use serde_json::json;
+
+use super::super::attempt::Event;
+use super::super::recorder::{RecordError, abandon, record};
+use super::super::verdict::Came;
+use super::{ada, answered, finished, lead, place, show, submit, trapped};
+use crate::leader::{self, Office};
+use crate::tests::harness::Ground;
+
+pub(super) async fn ends(ground: Ground) {
+    let (ada, app) = (ada(&ground).await, &ground.app);
+    let job = submit(&ada, json!({})).await.id;
+    let epoch = lead(app, Duration::from_secs(60)).await;
+    let run = place(app, epoch, job, ground.node).await;
+    let (came, answer) = answered(201, b"<h1>done</h1>");
+    let running = Event::Running { job, run, node: ground.node, at: Timestamp::now() };
+    let over = finished(app, job, run, ground.node, came.clone(), answer).await;
+    record(app, epoch, vec![running, over]).await.unwrap();
+    let shown = show(&ada, job).await;
+    let states: Vec<JobState> = shown.transitions.iter().map(|step| step.state).collect();
+    assert_eq!(states, [JobState::Queued, JobState::Placed, JobState::Running, JobState::Succeeded]);
+    assert_eq!((shown.status, shown.run, shown.attempts), (Some(201), Some(run), 1));
+
+    // The output as it was, but never as a page of the platform's.
+    let output = ada.get(&format!("/jobs/{job}/output")).await;
+    assert_eq!((output.status, output.body.as_ref()), (StatusCode::CREATED, &b"<h1>done</h1>"[..]));
+    assert_eq!((output.header("x-own"), output.header("content-type")), ("yes", "text/html"));
+    assert!(
+        output.header("content-security-policy").starts_with("sandbox") && !output.headers.contains_key("set-cookie")
+    );
+    assert_eq!(output.header("x-crowdcloud-run"), run.to_string());
+
+    // Told twice, it ended once and is billed once.
+    let (_, answer) = answered(500, b"late");
+    let again = finished(app, job, run, ground.node, trapped(), answer).await;
+    record(app, epoch, vec![again]).await.unwrap();
+    assert_eq!(show(&ada, job).await.transitions.len(), 4);
+    let usage: FunctionUsage = ada.get("/functions/hello/usage").await.read();
+    assert_eq!((usage.runs, usage.succeeded), (1, 1));
+    assert_eq!(ada.post(&format!("/jobs/{job}/retry"), json!({})).await.code(), Code::JobEnded);
+}
+
+pub(super) async fn retries_and_death(ground: Ground) {
+    let (ada, app) = (ada(&ground).await, &ground.app);
+    let job = submit(&ada, json!({"retries": 1, "backoff": "1h"})).await.id;
+    let epoch = lead(app, Duration::from_secs(60)).await;
+    let run = place(app, epoch, job, ground.node).await;
+    record(app, epoch, vec![finished(app, job, run, ground.node, trapped(), None).await]).await.unwrap();
+    let waits = show(&ada, job).await;
+    assert_eq!((waits.state, waits.attempts, waits.code), (JobState::Queued, 1, Some(Code::Trap)));
+    assert!(waits.due.unwrap().since(Timestamp::now()) > Duration::from_secs(3000), "{waits:?}");
+    let run = place(app, epoch, job, ground.node).await;
+    record(app, epoch, vec![finished(app, job, run, ground.node, trapped(), None).await]).await.unwrap();
+    let dead = show(&ada, job).await;
+    assert_eq!(dead.state, JobState::Dead);
+    assert!(dead.reason.contains("all 1 retries are used up"), "{dead:?}");
+    let output = ada.get(&format!("/jobs/{job}/output")).await;
+    assert_eq!(output.code(), Code::Trap);
+
+    // What the platform lost is tried again, and costs nothing.
+    let job = submit(&ada, json!({})).await.id;
+    let run = place(app, epoch, job, ground.node).await;
+    let lost = Came::Lost(Code::NodeLost, "gone".to_owned());
+    record(app, epoch, vec![finished(app, job, run, ground.node, lost, None).await]).await.unwrap();
+    let again = show(&ada, job).await;
+    assert_eq!((again.state, again.attempts, again.losses), (JobState::Queued, 0, 1));
+
+    // One that is cancelled while it runs ends when its node has stopped it.
+    let run = place(app, epoch, job, ground.node).await;
+    let asked: Job = ada.post(&format!("/jobs/{job}/cancel"), json!({})).await.read();
+    assert!(asked.cancelling && asked.state == JobState::Placed);
+    record(app, epoch, vec![finished(app, job, run, ground.node, Came::Cancelled, None).await]).await.unwrap();
+    let cancelled = show(&ada, job).await;
+    assert_eq!((cancelled.state, cancelled.cancelling), (JobState::Cancelled, false));
+}
+
+pub(super) async fn only_the_leader(ground: Ground) {
+    let (ada, app) = (ada(&ground).await, &ground.app);
+    let job = submit(&ada, json!({})).await.id;
+    let old = lead(app, Duration::from_secs(3)).await;
+    let run = place(app, old, job, ground.node).await;
+    assert_eq!(leader::lead(&app.db, Office::Jobs, InstanceId::new(), Duration::from_secs(9)).await.unwrap(), None);
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    let other = InstanceId::new();
+    let new = leader::lead(&app.db, Office::Jobs, other, Duration::from_secs(60)).await.unwrap().unwrap();
+    assert!(new > old);
+    // The leader before wakes up: it does nothing any more.
+    let (came, answer) = answered(200, b"late");
+    let late = finished(app, job, run, ground.node, came.clone(), answer).await;
+    assert!(matches!(record(app, old, vec![late]).await, Err(RecordError::NotLeading)));
+    assert!(matches!(abandon(app, old).await, Err(RecordError::NotLeading)));
+    assert_eq!(leader::lead(&app.db, Office::Jobs, app.instance, Duration::from_secs(60)).await.unwrap(), None);
+    assert_eq!(show(&ada, job).await.state, JobState::Placed);
+    // The new one takes the job back, once.
+    assert_eq!(abandon(app, new).await.unwrap(), 1);
+    assert_eq!(abandon(app, new).await.unwrap(), 0);
+    assert_eq!(show(&ada, job).await.state, JobState::Queued);
+    // What still comes of the run that was taken back changes nothing.
+    let (came, answer) = answered(200, b"later");
+    let later = finished(app, job, run, ground.node, came, answer).await;
+    record(app, new, vec![later]).await.unwrap();
+    assert_eq!(show(&ada, job).await.state, JobState::Queued);
+    let usage: FunctionUsage = ada.get("/functions/hello/usage").await.read();
+    assert_eq!(usage.succeeded, 0, "nobody pays for what was lost");
+    // Offices are apart: who publishes routes need not dispatch jobs.
+    assert!(leader::lead(&app.db, Office::Routes, app.instance, Duration::from_secs(9)).await.unwrap().is_some());
+}

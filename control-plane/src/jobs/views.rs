@@ -1,0 +1,277 @@
+//! Jobs as the API shows them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use protocol::api::Page;
+use protocol::job::{Job, JobState, JobWhy, Transition, Webhook};
+use protocol::node::LogLine;
+use protocol::placement::Placement;
+use protocol::route::Scope;
+use protocol::{Code, JobId, Millis, Name, NodeId, PlacementClass, RunId};
+use scheduler::{Policy as _, RunRequest, WarmFirst};
+use sea_orm::sea_query::{Expr, Func};
+use sea_orm::{
+    ColumnTrait as _, DbBackend, EntityTrait as _, ExprTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+};
+use serde::Deserialize;
+
+use super::book;
+use crate::App;
+use crate::db::columns::{Col, unsigned};
+use crate::db::entities::{job_steps, jobs, nodes, versions};
+use crate::db::now;
+use crate::error::{Error, Result, refuse};
+use crate::functions::route::version_route;
+use crate::identity::caller::Caller;
+use crate::paging::{Paging, page};
+use crate::settlement::runs::names;
+
+/// Changes that another process has committed are looked for so often.
+pub(super) const POLL: Duration = Duration::from_millis(300);
+/// The longest that `wait` waits.
+const WAIT_MAX: Millis = Millis::seconds(60);
+
+/// Which jobs.
+#[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct JobFilter {
+    /// Only of this function.
+    #[serde(default)]
+    function: Option<String>,
+    /// Only in this state.
+    #[serde(default)]
+    state: Option<JobState>,
+    /// Only with this label: `NAME=VALUE`.
+    #[serde(default)]
+    label: Option<String>,
+    /// Only of this array.
+    #[serde(default)]
+    array: Option<JobId>,
+}
+
+/// How one job is shown.
+#[derive(Debug, Clone, Copy, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ShowQuery {
+    /// Waits so long for its end, such as `20s`; at most a minute.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    wait: Option<Millis>,
+}
+
+/// The job of a row.
+pub(super) fn view(row: jobs::Model, function: Name, transitions: Vec<Transition>) -> Job {
+    let count = |column: i32| u32::try_from(column).unwrap_or(0);
+    let state = row.state.0;
+    let waits = state == JobState::Queued && row.due.0 > row.created.0;
+    Job {
+        id: row.id.0,
+        function,
+        version: count(row.version_number),
+        state,
+        reason: row.reason,
+        cancelling: row.cancelling,
+        method: row.method,
+        path: row.path,
+        cpus: row.limits.cpus,
+        memory: row.limits.memory,
+        timeout: row.limits.timeout,
+        retries: count(row.retries),
+        backoff: Millis(unsigned(row.backoff)),
+        priority: row.priority,
+        not_before: row.not_before.map(|at| at.0),
+        labels: row.labels.0,
+        array: row.array_id.map(|id| id.0),
+        index: row.array_index.map(count),
+        webhook: row.webhook.map(|url| Webhook {
+            url,
+            tries: count(row.webhook_tries),
+            delivered: row.webhook_delivered.map(|at| at.0),
+            error: row.webhook_error,
+        }),
+        attempts: count(row.attempts),
+        losses: count(row.losses),
+        run: row.run_id.map(|id| id.0),
+        node: row.node_id.map(|id| id.0),
+        status: row.status.and_then(|status| u16::try_from(status).ok()),
+        code: row.code.map(|code| code.0),
+        input_size: row.input_size.0,
+        output_size: row.output_size.0,
+        usage: row.usage.map(|usage| usage.0),
+        created: row.created.0,
+        due: waits.then_some(row.due.0),
+        started: row.started.map(|at| at.0),
+        ended: row.ended.map(|at| at.0),
+        revision: unsigned(row.revision),
+        transitions,
+    }
+}
+
+fn transition(row: job_steps::Model) -> Transition {
+    Transition {
+        at: row.at.0,
+        state: row.state.0,
+        node: row.node_id.map(|id| id.0),
+        run: row.run_id.map(|id| id.0),
+        reason: row.reason,
+    }
+}
+
+/// The job with its steps.
+pub(super) async fn whole(app: &App, row: jobs::Model) -> Result<Job> {
+    let steps = book::steps(app, row.id.0).await?;
+    let name = names(app, [row.function_id.0].into_iter()).await?.remove(&row.function_id.0);
+    let name = name.ok_or_else(|| Error::Internal("a job without its function".to_owned()))?;
+    Ok(view(row, name, steps.into_iter().map(transition).collect()))
+}
+
+/// The row of a job that the caller may see, with one of these scopes.
+pub(super) async fn find(app: &App, caller: &Caller, id: JobId, scopes: &[Scope]) -> Result<jobs::Model> {
+    let account = caller.account()?.id;
+    let granted = scopes.iter().map(|scope| caller.grants(*scope)).find(Result::is_ok);
+    if let (None, Some(first)) = (granted, scopes.first()) {
+        caller.grants(*first)?;
+    }
+    let row = jobs::Entity::find_by_id(Col(id)).one(app.db.read()).await?;
+    let seen =
+        |row: &jobs::Model| row.account_id == account && caller.function.is_none_or(|only| only == row.function_id.0);
+    row.filter(seen).ok_or_else(|| refuse(Code::NotFound, "The account has no such job, or it is too old."))
+}
+
+/// Who may submit a job may see what came of it.
+pub(super) const SEES: [Scope; 2] = [Scope::Read, Scope::Invoke];
+
+/// `GET /jobs`, the newest first.
+pub(crate) async fn list(app: &App, caller: &Caller, filter: &JobFilter, paging: &Paging) -> Result<Page<Job>> {
+    let mut query = jobs::Entity::find().order_by_desc(jobs::Column::Id).limit(paging.fetch());
+    query = match &filter.function {
+        Some(name) => {
+            let function = caller.function(app, name, Scope::Read).await?;
+            query
+                .filter(jobs::Column::AccountId.eq(function.account_id))
+                .filter(jobs::Column::FunctionId.eq(function.id))
+        }
+        None => query.filter(jobs::Column::AccountId.eq(Col(caller.require(Scope::Read)?))),
+    };
+    if let Some(state) = filter.state {
+        query = query.filter(jobs::Column::State.eq(Col(state)));
+    }
+    if let Some(label) = &filter.label {
+        let (name, value) =
+            label.split_once('=').ok_or_else(|| refuse(Code::InvalidRequest, "`label` is NAME=VALUE."))?;
+        let json = |text: &str| serde_json::to_string(text).unwrap_or_default();
+        let pair = format!("{}:{}", json(name), json(value));
+        // `LIKE` would take small letters for capitals on one of the databases.
+        let place = if app.db.read().get_database_backend() == DbBackend::Sqlite { "instr" } else { "strpos" };
+        let found = Func::cust(place).arg(Expr::col(jobs::Column::Labels)).arg(pair);
+        query = query.filter(Expr::from(found).gt(0));
+    }
+    if let Some(array) = filter.array {
+        query = query.filter(jobs::Column::ArrayId.eq(Col(array)));
+    }
+    if let Some(before) = paging.after::<JobId>()? {
+        query = query.filter(jobs::Column::Id.lt(Col(before)));
+    }
+    let rows = page(query.all(app.db.read()).await?, paging, |row| row.id.to_string());
+    Ok(Page { items: named(app, rows.items).await?, next: rows.next })
+}
+
+/// Rows as jobs, without their steps.
+pub(super) async fn named(app: &App, rows: Vec<jobs::Model>) -> Result<Vec<Job>> {
+    let names = names(app, rows.iter().map(|row| row.function_id.0)).await?;
+    let named = rows.into_iter().filter_map(|row| {
+        let name = names.get(&row.function_id.0)?.clone();
+        Some(view(row, name, Vec::new()))
+    });
+    Ok(named.collect())
+}
+
+/// `GET /jobs/{id}`
+pub(crate) async fn show(app: &App, caller: &Caller, id: JobId, query: ShowQuery) -> Result<Job> {
+    let row = find(app, caller, id, &SEES).await?;
+    let row = match query.wait {
+        None => row,
+        Some(wait) => wait_for_end(app, row, wait.min(WAIT_MAX).duration()).await?,
+    };
+    whole(app, row).await
+}
+
+/// `GET /internal/jobs/{id}`: the gateway that has made it asks.
+pub(crate) async fn deferred(app: &App, id: JobId, query: ShowQuery) -> Result<Job> {
+    let row = jobs::Entity::find_by_id(Col(id)).one(app.db.read()).await?;
+    let row = row.ok_or_else(|| refuse(Code::NotFound, "There is no such job."))?;
+    let wait = query.wait.unwrap_or(Millis(0)).min(WAIT_MAX).duration();
+    whole(app, wait_for_end(app, row, wait).await?).await
+}
+
+async fn wait_for_end(app: &App, mut row: jobs::Model, wait: Duration) -> Result<jobs::Model> {
+    let until = Instant::now() + wait;
+    let mut changed = app.jobs.changed.subscribe();
+    while !row.state.ended() && Instant::now() < until {
+        let left = until.saturating_duration_since(Instant::now()).min(POLL);
+        drop(tokio::time::timeout(left, changed.changed()).await);
+        let found = jobs::Entity::find_by_id(row.id).one(app.db.read()).await?;
+        row = found.ok_or_else(|| refuse(Code::NotFound, "The job was deleted."))?;
+    }
+    Ok(row)
+}
+
+/// `GET /jobs/{id}/logs`: what all of its runs wrote.
+pub(crate) async fn logs(app: &App, caller: &Caller, id: JobId) -> Result<Vec<LogLine>> {
+    let row = find(app, caller, id, &[Scope::Read]).await?;
+    let runs: std::collections::BTreeSet<RunId> =
+        book::steps(app, row.id.0).await?.into_iter().filter_map(|step| Some(step.run_id?.0)).collect();
+    crate::logs::of_runs(app, runs).await
+}
+
+/// `GET /jobs/{id}/why`
+pub(crate) async fn why(app: &App, caller: &Caller, id: JobId) -> Result<JobWhy> {
+    let row = find(app, caller, id, &SEES).await?;
+    let (mut reason, mut ahead, mut placement) = (row.reason.clone(), None, row.placement.clone().map(|p| p.0));
+    if row.state.0 == JobState::Queued {
+        let now = now(app.db.read()).await?;
+        ahead = Some(
+            jobs::Entity::find()
+                .filter(jobs::Column::AccountId.eq(row.account_id))
+                .filter(jobs::Column::State.eq(Col(JobState::Queued)))
+                .filter(jobs::Column::Place.lt(row.place))
+                .filter(jobs::Column::Due.lte(Col(now)))
+                .count(app.db.read())
+                .await?,
+        );
+        if let Some(live) = placement_now(app, &row).await? {
+            if row.due.0 > now {
+                reason = format!("{reason}; it is not tried before {}", row.due.0);
+            } else if live.ranked.is_empty() {
+                reason = format!("{reason}; no node can take it now: {}", live.summary());
+            }
+            placement = Some(live);
+        }
+    }
+    let names = match &placement {
+        Some(placement) => node_names(app, caller, placement).await?,
+        None => BTreeMap::new(),
+    };
+    Ok(JobWhy { job: id, state: row.state.0, reason, ahead, placement, names })
+}
+
+/// Where it would go, as this process sees the nodes.
+async fn placement_now(app: &App, row: &jobs::Model) -> Result<Option<Placement>> {
+    let version = versions::Entity::find_by_id(row.version_id).one(app.db.read()).await?;
+    let Some(mut version) = version.and_then(version_route) else { return Ok(None) };
+    version.limits = row.limits.0;
+    app.jobs.know(crate::nodes::records::all(&app.db).await?);
+    let wanted = RunRequest::of(&version, row.account_id.0);
+    Ok(Some(WarmFirst.rank(&wanted, app.jobs.nodes().views(Instant::now()), &mut rand::rng())))
+}
+
+/// Names of nodes that the account may see: its own, and the operator's.
+async fn node_names(app: &App, caller: &Caller, placement: &Placement) -> Result<BTreeMap<NodeId, String>> {
+    let account = caller.account()?.id;
+    let ids = placement.ranked.iter().map(|one| one.node).chain(placement.refused.iter().map(|one| one.node));
+    let rows = nodes::Entity::find().filter(nodes::Column::Id.is_in(ids.map(Col))).all(app.db.read()).await?;
+    let seen = |row: &nodes::Model| row.account_id == Some(account) || *row.class == PlacementClass::Operator;
+    Ok(rows.into_iter().filter(seen).map(|row| (row.id.0, row.name)).collect())
+}

@@ -1,0 +1,222 @@
+//! Triggers: at their times they submit a job, each time once, whichever control plane looks first.
+
+mod schedule;
+
+use std::time::Duration;
+
+use protocol::api::Page;
+use protocol::job::{JobState, SubmitJob};
+use protocol::route::Scope;
+use protocol::trigger::{SetTrigger, Trigger};
+use protocol::{AccountId, Code, JobId, Name, Timestamp};
+use sea_orm::{
+    ActiveModelTrait as _, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::App;
+use crate::db::columns::Col;
+use crate::db::entities::triggers;
+use crate::db::{Actor, Mutation};
+use crate::error::{Result, refuse};
+use crate::identity::accounts::parse_name;
+use crate::identity::caller::Caller;
+use crate::jobs;
+use crate::paging::{Paging, page};
+
+use schedule::Schedule;
+
+const EVERY: Duration = Duration::from_millis(500);
+const AT_ONCE: u64 = 32;
+/// Triggers of an account.
+const TRIGGERS_MAX: u64 = 100;
+const ZONE: &str = "UTC";
+
+/// The label that tells a job's trigger.
+const LABEL: &str = "trigger";
+
+fn view(row: triggers::Model) -> Trigger {
+    Trigger {
+        name: row.name.0,
+        cron: row.cron,
+        zone: row.zone,
+        missed: row.missed.0,
+        paused: row.paused,
+        job: row.job.0,
+        next: row.next.map(|at| at.0),
+        last: row.last.map(|at| at.0),
+        last_job: row.last_job.map(|id| id.0),
+        error: row.error,
+        created: row.created.0,
+    }
+}
+
+/// `PUT /triggers/{name}`: made, or changed. It is due from now on.
+pub(crate) async fn set(app: &App, caller: &Caller, name: &str, asked: SetTrigger) -> Result<Trigger> {
+    let account = caller.require(Scope::Deploy)?;
+    let name = parse_name(name)?;
+    let wrong = |what: String| refuse(Code::InvalidField, format!("{what}."));
+    let zone = asked.zone.unwrap_or_else(|| ZONE.to_owned());
+    let schedule = Schedule::parse(&asked.cron, &zone).map_err(wrong)?;
+    if asked.job.not_before.is_some() {
+        return Err(wrong("job.not_before: the trigger says when".to_owned()));
+    }
+    // What would be refused each time is refused now.
+    jobs::check(app, account, &asked.job).await?;
+    let mutation = app.db.mutation().await?;
+    let there = find_in(&mutation, account, &name).await?;
+    let of_account = triggers::Entity::find().filter(triggers::Column::AccountId.eq(Col(account)));
+    if there.is_none() && of_account.count(mutation.tx()).await? >= TRIGGERS_MAX {
+        return Err(refuse(Code::LimitReached, format!("An account may have {TRIGGERS_MAX} triggers.")));
+    }
+    let row = triggers::Model {
+        account_id: account.into(),
+        name: name.into(),
+        cron: asked.cron,
+        zone,
+        missed: asked.missed.into(),
+        paused: asked.paused,
+        job: asked.job.into(),
+        next: schedule.after(mutation.at()).map(Col),
+        last: there.as_ref().and_then(|row| row.last),
+        last_job: there.as_ref().and_then(|row| row.last_job),
+        error: None,
+        created: there.as_ref().map_or(mutation.at().into(), |row| row.created),
+    };
+    match there {
+        Some(_) => write(&mutation, &row).await?,
+        None => {
+            triggers::Entity::insert(triggers::ActiveModel::from(row.clone()))
+                .exec_without_returning(mutation.tx())
+                .await?;
+        }
+    }
+    let committed = mutation.commit(&caller.actor, Some(account), "trigger.set", &row.name.0).await?;
+    app.announce(committed).await;
+    Ok(view(row))
+}
+
+async fn find_in(mutation: &Mutation, account: AccountId, name: &Name) -> Result<Option<triggers::Model>> {
+    Ok(triggers::Entity::find_by_id((Col(account), Col(name.clone()))).one(mutation.tx()).await?)
+}
+
+async fn write(mutation: &Mutation, row: &triggers::Model) -> Result<()> {
+    triggers::Entity::update_many()
+        .set(triggers::ActiveModel::from(row.clone()).reset_all())
+        .filter(triggers::Column::AccountId.eq(row.account_id))
+        .filter(triggers::Column::Name.eq(row.name.clone()))
+        .exec(mutation.tx())
+        .await?;
+    Ok(())
+}
+
+/// `GET /triggers`
+pub(crate) async fn list(app: &App, caller: &Caller, paging: &Paging) -> Result<Page<Trigger>> {
+    let mut query = triggers::Entity::find()
+        .filter(triggers::Column::AccountId.eq(Col(caller.require(Scope::Read)?)))
+        .order_by_asc(triggers::Column::Name)
+        .limit(paging.fetch());
+    if let Some(after) = paging.after::<Name>()? {
+        query = query.filter(triggers::Column::Name.gt(Col(after)));
+    }
+    let rows = page(query.all(app.db.read()).await?, paging, |row| row.name.to_string());
+    Ok(Page { items: rows.items.into_iter().map(view).collect(), next: rows.next })
+}
+
+fn missing(name: &str) -> crate::error::Error {
+    refuse(Code::NotFound, format!("The account has no trigger `{}`.", name.escape_debug()))
+}
+
+/// `GET /triggers/{name}`
+pub(crate) async fn show(app: &App, caller: &Caller, name: &str) -> Result<Trigger> {
+    let account = caller.require(Scope::Read)?;
+    let name_read = name.parse::<Name>().map_err(|_| missing(name))?;
+    let row = triggers::Entity::find_by_id((Col(account), Col(name_read))).one(app.db.read()).await?;
+    row.map(view).ok_or_else(|| missing(name))
+}
+
+/// `DELETE /triggers/{name}`
+pub(crate) async fn delete(app: &App, caller: &Caller, name: &str) -> Result<()> {
+    let account = caller.require(Scope::Deploy)?;
+    let name_read = name.parse::<Name>().map_err(|_| missing(name))?;
+    let mutation = app.db.mutation().await?;
+    let deleted =
+        triggers::Entity::delete_by_id((Col(account), Col(name_read))).exec(mutation.tx()).await?.rows_affected;
+    if deleted == 0 {
+        return Err(missing(name));
+    }
+    let committed = mutation.commit(&caller.actor, Some(account), "trigger.delete", name).await?;
+    app.announce(committed).await;
+    Ok(())
+}
+
+/// Looks until it is stopped.
+pub(crate) async fn run(app: App, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = once(&app, Timestamp::now()).await {
+            tracing::warn!(%error, "triggers");
+        }
+        stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;
+    }
+}
+
+/// All that is due.
+pub(crate) async fn once(app: &App, now: Timestamp) -> Result<()> {
+    let due = triggers::Entity::find()
+        .filter(triggers::Column::Next.lte(Col(now)))
+        .filter(triggers::Column::Paused.eq(false))
+        .order_by_asc(triggers::Column::Next)
+        .limit(AT_ONCE)
+        .all(app.db.read())
+        .await?;
+    for row in due {
+        fire(app, row, now).await?;
+    }
+    Ok(())
+}
+
+/// Submits what a trigger asks for, and sets its next time, in one transaction.
+async fn fire(app: &App, seen: triggers::Model, now: Timestamp) -> Result<()> {
+    let (account, name) = (seen.account_id.0, seen.name.0.clone());
+    let mut asked: SubmitJob = seen.job.0.clone();
+    asked.labels.insert(LABEL.to_owned(), name.to_string());
+    let by = format!("the trigger {name}");
+    // Outside of the transaction: it may put the input into the store.
+    let prepared = jobs::prepare(app, account, &asked, &by).await;
+    let mutation = app.db.mutation().await?;
+    let row = find_in(&mutation, account, &name).await?;
+    // Another control plane was faster, or somebody has changed it.
+    let row = row.filter(|row| row.next == seen.next && !row.paused && row.job == seen.job);
+    let (Some(mut row), Some(next)) = (row, seen.next) else { return Ok(()) };
+    let schedule = Schedule::parse(&row.cron, &row.zone);
+    let (times, following) = match &schedule {
+        Ok(schedule) => schedule.due(next.0, now, row.missed.0),
+        Err(_) => (Vec::new(), None),
+    };
+    row.next = following.map(Col);
+    let mut made: Vec<JobId> = Vec::new();
+    row.error = match prepared {
+        _ if times.is_empty() => schedule.err(),
+        Err(error) => Some(error.problem().to_string()),
+        Ok(prepared) => match jobs::insert_in(app, &mutation, prepared, times.len()).await {
+            Ok(ids) => {
+                made = ids;
+                None
+            }
+            // What the database says ends the transaction; what we say ends this time alone.
+            Err(error @ crate::error::Error::Refused(_)) => Some(error.problem().to_string()),
+            Err(error) => return Err(error),
+        },
+    };
+    if !times.is_empty() {
+        row.last = Some(Col(now));
+        row.last_job = made.last().copied().map(Col);
+    }
+    write(&mutation, &row).await?;
+    let committed = mutation.commit(&Actor::platform(), Some(account), "trigger.fire", &name).await?;
+    app.announce(committed).await;
+    jobs::inserted(app);
+    tracing::debug!(%account, %name, jobs = made.len(), state = %JobState::Queued, "a trigger's time has come");
+    Ok(())
+}

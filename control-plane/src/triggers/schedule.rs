@@ -1,0 +1,103 @@
+//! When a trigger is due. Pure: time comes in.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeZone as _};
+use chrono_tz::Tz;
+use croner::Cron;
+use protocol::Timestamp;
+use protocol::trigger::Missed;
+
+/// A time that is older was missed.
+const LATE: Duration = Duration::from_secs(60);
+/// Of missed times, so many become jobs at once.
+const MISSED_MAX: usize = 100;
+const PATTERN_MAX: usize = 200;
+
+/// A pattern in a zone.
+#[derive(Debug, Clone)]
+pub(super) struct Schedule {
+    cron: Cron,
+    zone: Tz,
+}
+
+impl Schedule {
+    /// Reads both.
+    pub(super) fn parse(pattern: &str, zone: &str) -> Result<Self, String> {
+        let fields = pattern.split_whitespace().count();
+        if pattern.len() > PATTERN_MAX || !(fields == 5 || fields == 1 && pattern.trim().starts_with('@')) {
+            return Err("cron: five fields (minute, hour, day, month, weekday), or `@hourly` and the like".to_owned());
+        }
+        let cron = pattern.parse().map_err(|error| format!("cron: {error}"))?;
+        let zone = zone.parse().map_err(|_| format!("zone: `{}` is no time zone", zone.escape_debug()))?;
+        Ok(Self { cron, zone })
+    }
+
+    /// The first time after this one.
+    pub(super) fn after(&self, at: Timestamp) -> Option<Timestamp> {
+        let at: DateTime<Tz> = self.zone.timestamp_millis_opt(at.0).single()?;
+        self.cron.find_next_occurrence(&at, false).ok().map(|next| Timestamp(next.timestamp_millis()))
+    }
+
+    /// What is due now, where `next` was the next time; and the next time then.
+    pub(super) fn due(&self, next: Timestamp, now: Timestamp, missed: Missed) -> (Vec<Timestamp>, Option<Timestamp>) {
+        let mut times = Vec::new();
+        let mut time = Some(next);
+        while let Some(due) = time.filter(|due| *due <= now) {
+            times.push(due);
+            // After a long time only the last ones matter.
+            time = if times.len() > MISSED_MAX { self.after(now) } else { self.after(due) };
+        }
+        times.truncate(MISSED_MAX);
+        let times = match missed {
+            Missed::All => times,
+            Missed::Once => times.pop().into_iter().collect(),
+            Missed::Skip => times.pop().filter(|due| now.since(*due) <= LATE).into_iter().collect(),
+        };
+        (times, time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn zones_count() {
+        let berlin = Schedule::parse("30 8 * * 1-5", "Europe/Berlin").unwrap();
+        // A Friday in winter, then the Monday.
+        let friday = berlin.after(at("2026-11-20T00:00:00Z")).unwrap();
+        assert_eq!(friday, at("2026-11-20T07:30:00Z"));
+        assert_eq!(berlin.after(friday), Some(at("2026-11-23T07:30:00Z")));
+        assert_eq!(berlin.after(at("2026-07-01T00:00:00Z")), Some(at("2026-07-01T06:30:00Z")));
+        let utc = Schedule::parse("@hourly", "UTC").unwrap();
+        assert_eq!(utc.after(at("2026-07-01T00:30:00Z")), Some(at("2026-07-01T01:00:00Z")));
+    }
+
+    #[test]
+    fn malformed_ones_are_refused() {
+        for bad in ["", "* * * *", "61 * * * *", "* * * * * *", "a b c d e", "@never", "0 0 32 1 *"] {
+            assert!(Schedule::parse(bad, "UTC").is_err(), "{bad}");
+        }
+        assert!(Schedule::parse("* * * * *", "Mars/Phobos").unwrap_err().contains("zone"));
+    }
+
+    #[test]
+    fn missed_times() {
+        let hourly = Schedule::parse("0 * * * *", "UTC").unwrap();
+        let (next, now) = (at("2026-01-01T01:00:00Z"), at("2026-01-01T03:30:00Z"));
+        let following = Some(at("2026-01-01T04:00:00Z"));
+        assert_eq!(hourly.due(next, at("2026-01-01T00:59:59Z"), Missed::All), (vec![], Some(next)));
+        let all = ["01", "02", "03"].map(|hour| at(&format!("2026-01-01T{hour}:00:00Z")));
+        assert_eq!(hourly.due(next, now, Missed::All), (all.to_vec(), following));
+        assert_eq!(hourly.due(next, now, Missed::Once), (vec![all[2]], following));
+        assert_eq!(hourly.due(next, now, Missed::Skip), (vec![], following));
+        assert_eq!(hourly.due(next, at("2026-01-01T01:00:30Z"), Missed::Skip).0, [next], "in time");
+        let (year, _) = hourly.due(next, at("2027-01-01T00:30:00Z"), Missed::All);
+        assert_eq!(year.len(), MISSED_MAX);
+    }
+}

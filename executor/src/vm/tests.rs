@@ -1,0 +1,271 @@
+//! WebAssembly in a real machine: nobody can tell the lane from the answers, logs and errors.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use microvm::{Disk, Host};
+use protocol::{ByteSize, Code, Digest, Limits, Millis, Problem};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::convert::{Conversion, Converted};
+use super::tools::Tools;
+use super::version::{About, Version};
+use super::versions::shape_of;
+use super::wasm;
+use crate::admission::Admission;
+use crate::egress::EgressRules;
+use crate::run::Verdict;
+use crate::testing::{Bench, http_guest, wat_guest};
+
+/// What machines are made of here; none, loudly, where something is missing.
+fn tools() -> Option<Tools> {
+    let folder = std::env::var_os("CROWDCLOUD_VM_TOOLS").map_or_else(componentize::cache_dir, Into::into);
+    let found = Tools::find_in(&folder, None, None).and_then(|tools| match tools.runner {
+        Some(_) => Ok(tools),
+        None => Err(format!("no wasm-guest in {}", folder.display())),
+    });
+    found.inspect_err(|why| eprintln!("NOT TESTED: WebAssembly in a machine: {why}")).ok()
+}
+
+fn limits() -> Limits {
+    Limits { timeout: Millis::seconds(60), cpus: 2, memory: ByteSize::mib(64), ..Limits::default() }
+}
+
+/// One host, on which several programs get their machines.
+struct Ground {
+    tools: Tools,
+    host: Host,
+    folder: tempfile::TempDir,
+}
+
+impl Ground {
+    async fn open() -> Option<Arc<Self>> {
+        let tools = tools()?;
+        let folder = tempfile::tempdir().unwrap();
+        let config = microvm::Config {
+            qemu: tools.qemu.clone(),
+            kernel: tools.kernel.clone(),
+            agent: tools.agent.clone(),
+            work: folder.path().join("machines"),
+            first_uid: microvm::Config::FIRST_UID,
+        };
+        let host = Host::open(config).await.unwrap();
+        Some(Arc::new(Self { tools, host, folder }))
+    }
+
+    fn convert(&self, artifact: &[u8], runner: bool, command: &[&str]) -> Result<Converted, Problem> {
+        let path = self.folder.path().join("artifact");
+        std::fs::write(&path, artifact).unwrap();
+        let conversion = Conversion {
+            artifact: path,
+            base: None,
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            runner: self.tools.runner.clone().filter(|_| runner),
+            bases: self.tools.bases.clone(),
+            folder: self.folder.path().to_owned(),
+        };
+        conversion.run()
+    }
+
+    async fn bench(self: &Arc<Self>, artifact: &[u8], limits: Limits, env: &[(&str, &str)]) -> Bench {
+        self.bench_with(artifact, limits, env, EgressRules::default()).await
+    }
+
+    async fn bench_with(
+        self: &Arc<Self>,
+        artifact: &[u8],
+        limits: Limits,
+        env: &[(&str, &str)],
+        egress: EgressRules,
+    ) -> Bench {
+        let Converted { image, hosted, .. } = self.convert(artifact, true, &[]).unwrap();
+        let format = hosted.unwrap().format;
+        let env: BTreeMap<_, _> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let workload = wasm::workload(&image.config, format, &limits, env, &egress).unwrap();
+        let template = Arc::new(self.host.template(shape_of(&limits)).await.unwrap());
+        let disk = Disk::open(&image.rootfs.path).unwrap();
+        let about = About {
+            artifact: Digest::of(artifact),
+            kind: format.kind(),
+            hosted: true,
+            format: format.describe().to_owned(),
+            size: image.rootfs.size,
+            convert_ms: 0,
+            egress: Arc::new(egress),
+        };
+        let admission = Admission::new(8, ByteSize::mib(4096));
+        let version = Version::new(about, workload, ByteSize::mib(160), template, disk, admission);
+        Bench::in_machine(version, limits, Arc::clone(self))
+    }
+}
+
+/// Everything of an answer that a caller sees, and what is kept of its run.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Result<Bytes, String>,
+    verdict: Verdict,
+    /// By their text: the two streams are apart in a machine.
+    log: Vec<String>,
+}
+
+async fn seen(bench: &Bench, target: &str, body: &'static str) -> Seen {
+    let method = if body.is_empty() { "GET" } else { "POST" };
+    let mut request = http::Request::builder().method(method).uri(target);
+    if !body.is_empty() {
+        request = request.header(http::header::CONTENT_LENGTH, body.len());
+    }
+    let answered = bench.send(request.body(fabric::full(Bytes::from_static(body.as_bytes()))).unwrap()).await;
+    let status = answered.status();
+    let headers = answered.response.headers().iter();
+    // How it travels is not the function's.
+    let headers = headers.filter(|(name, _)| *name != http::header::TRANSFER_ENCODING);
+    let mut headers: Vec<_> =
+        headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+    headers.sort();
+    let (body, ended) = answered.read().await;
+    let mut log = ended.log;
+    log.sort();
+    Seen { status, headers, body: body.map_err(|error| error.to_string()), verdict: ended.verdict, log }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_answers_and_fails_as_in_the_other_lane() {
+    let Some(ground) = Ground::open().await else { return };
+    let (guest, env) = (http_guest(), [("COLOUR", "green")]);
+    let machine = ground.bench(&guest, limits(), &env).await;
+    let mut lane = Bench::new(&guest).with_surroundings(&env, EgressRules::default());
+    lane.limits = limits();
+    let targets = [
+        "/count",
+        "/count",
+        "/headers",
+        "/env?COLOUR",
+        "/env?PATH",
+        "/env?PORT",
+        "/nothing",
+        "/error",
+        "/trap",
+        "/late-trap",
+        "/recurse",
+        "/eat",
+        "/early",
+        "/ours",
+        "/unknown",
+        "/print?lines=20",
+        "/sleep?ms=30",
+        "/fetch?1.1.1.1:80",
+        "/count",
+    ];
+    for target in targets {
+        assert_eq!(seen(&machine, target, "").await, seen(&lane, target, "").await, "{target}");
+    }
+    assert_eq!(seen(&machine, "/echo", "some text").await, seen(&lane, "/echo", "some text").await);
+    let large: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0] ^ 0x5a).collect();
+    let (body, ended) = machine.post("/echo", large.clone()).await.read().await;
+    assert!(body.unwrap() == large, "3 MB come back as they went");
+    assert_eq!((ended.usage.bytes_in, ended.usage.bytes_out), (ByteSize(3_000_000), ByteSize(3_000_000)));
+
+    // What it used is measured in the machine: CPU by the agent, memory by the runner.
+    let (_, ended) = machine.get("/work?touch=20000000&rounds=20000").await.read().await;
+    let peak = ended.usage.memory_peak;
+    assert!(peak > ByteSize(20_000_000) && peak < ByteSize::mib(40), "{peak}");
+    assert!(ended.usage.cpu_us > 10_000, "{:?}", ended.usage);
+}
+
+/// A server on this machine, which says what it was asked.
+async fn upstream() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = format!("localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = vec![0; 4096];
+            let count = stream.read(&mut asked).await.unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {count}\r\n\r\n");
+            stream.write_all(&[head.as_bytes(), &asked[..count]].concat()).await.unwrap();
+        }
+    });
+    authority
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_calls_what_its_version_names_and_nothing_else_as_in_the_other_lane() {
+    let Some(ground) = Ground::open().await else { return };
+    let (guest, named) = (http_guest(), upstream().await);
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let hosts = [named.clone(), closed.clone(), "unknown.invalid".to_owned()];
+    let secure = format!("https://{named}");
+    let calls = [
+        // Twice: the machine is kept.
+        (true, named.as_str(), "200 GET / HTTP/1.1", None),
+        (true, &named, "200 GET / HTTP/1.1", None),
+        // It says something, and that is not TLS.
+        (true, &secure, "TlsProtocolError", None),
+        (true, &closed, "ConnectionRefused", Some("takes no connection")),
+        (true, "unknown.invalid", "DnsError", Some("not known")),
+        (true, "example.com", "HttpRequestDenied", Some("no connection to example.com:80: this version may not")),
+        (false, &named, "DestinationIpProhibited", Some("no public address")),
+    ];
+    let rules = |private_addresses| {
+        let mut rules = EgressRules::parse(&hosts);
+        rules.private_addresses = private_addresses;
+        rules
+    };
+    for private in [true, false] {
+        let machine = ground.bench_with(&guest, limits(), &[], rules(private)).await;
+        let mut lane = Bench::new(&guest).with_surroundings(&[], rules(private));
+        lane.limits = limits();
+        for (_, authority, answer, logged) in calls.iter().filter(|(of, ..)| *of == private) {
+            let target = format!("/fetch?{authority}");
+            let there = seen(&machine, &target, "").await;
+            let text = String::from_utf8(there.body.clone().unwrap().to_vec()).unwrap();
+            assert!(text.contains(answer), "{authority}: {text}");
+            assert_eq!(there.log.len(), usize::from(logged.is_some()), "{:?}", there.log);
+            assert!(there.log.iter().all(|line| line.contains(logged.unwrap_or_default())), "{:?}", there.log);
+            assert_eq!(there, seen(&lane, &target, "").await, "{authority}");
+        }
+        // How it goes out, the guest does not see.
+        let env = seen(&machine, "/env?HTTP_PROXY", "").await;
+        assert_eq!(env.body, Ok(Bytes::new()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_read_stdin_and_the_environment_and_end_as_in_the_other_lane() {
+    let Some(ground) = Ground::open().await else { return };
+    for (name, body) in [("cat", "some text\n"), ("exit3", "x"), ("env", "x"), ("cat", "")] {
+        let guest = wat_guest(name);
+        let (machine, mut lane) = (ground.bench(&guest, limits(), &[]).await, Bench::new(&guest));
+        lane.limits = limits();
+        let target = "/some/path?width=320";
+        assert_eq!(seen(&machine, target, body).await, seen(&lane, target, body).await, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loop_ends_with_its_machine_and_the_next_run_has_another() {
+    let Some(ground) = Ground::open().await else { return };
+    let short = Limits { timeout: Millis::seconds(10), ..limits() };
+    let machine = ground.bench(&http_guest(), short, &[]).await;
+    let answered = machine.get("/loop").await;
+    assert_eq!(answered.header(protocol::headers::NODE_PROBLEM), Code::TimedOut.as_str());
+    let (_, ended) = answered.read().await;
+    assert!(ended.after >= Duration::from_secs(10), "{:?}", ended.after);
+    assert!(ended.usage.cpu_us > 500_000, "{:?}", ended.usage);
+    assert_eq!(machine.get("/count").await.text().await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_packed_is_told() {
+    let Some(ground) = Ground::open().await else { return };
+    let code = |artifact: &[u8], runner, command: &[&str]| ground.convert(artifact, runner, command).unwrap_err().code;
+    assert_eq!(code(b"\0asm\x01\0\0\0\xff\xff", true, &[]), Code::InvalidWasm);
+    let import = wat::parse_str(r#"(module (import "env" "abort" (func)) (func (export "_start")))"#).unwrap();
+    assert_eq!(code(&import, true, &[]), Code::UnknownImport);
+    assert_eq!(code(&wat_guest("cat"), true, &["/bin/sh"]), Code::InvalidField);
+    assert_eq!(code(&wat_guest("cat"), false, &[]), Code::NodeFailed, "a node without the runner");
+}

@@ -1,0 +1,272 @@
+//! `Prefer: respond-async` (RFC 7240) on a function's URL: the request becomes a job, and the answer is 202 with the
+//! job's place. With `wait=N` it is the function's own answer, where that comes in so many seconds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use fabric::{CallOptions, CoreService, Target};
+use futures::StreamExt as _;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Request, StatusCode};
+use http_body_util::{BodyDataStream, BodyExt as _, Limited};
+use protocol::job::{DeferredCall, Job};
+use protocol::route::{Grant, Principal, Scope, VersionRoute};
+use protocol::{ByteSize, Code, Digest, Millis, Problem, headers};
+
+use crate::address::{FunctionAddress, host_name};
+use crate::answer::{Answer, AnswerBody, json};
+use crate::hygiene::{self, Forward};
+use crate::keys::unavailable;
+use crate::routes::Known;
+use crate::run::{Whole, own_uri, take_whole};
+use crate::state::Gateway;
+use crate::upload::{Source, Upload, UploadLimits};
+
+/// A longer body goes through the store.
+const INLINE_MAX: usize = 64 << 10;
+/// The control plane commits the job within so long.
+const SUBMIT_WITHIN: Duration = Duration::from_secs(10);
+/// The longest wait.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_SLACK: Duration = Duration::from_secs(3);
+const PROBLEM_MAX: usize = 64 << 10;
+
+/// What the caller prefers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Async {
+    /// Answer as usual, where that takes no longer.
+    wait: Option<Duration>,
+}
+
+/// The preference, where it is there.
+pub(crate) fn preferred(headers: &HeaderMap) -> Option<Async> {
+    let mut found = None;
+    let mut wait = None;
+    for value in headers.get_all("prefer") {
+        for preference in value.to_str().ok()?.split(',') {
+            let preference = preference.split(';').next().unwrap_or_default().trim();
+            let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
+            if name.trim().eq_ignore_ascii_case("respond-async") {
+                found = Some(());
+            } else if name.trim().eq_ignore_ascii_case("wait") {
+                let seconds: Option<u64> = value.trim().trim_matches('"').parse().ok();
+                wait = wait.or(seconds.map(|seconds| Duration::from_secs(seconds).min(WAIT_MAX)));
+            }
+        }
+    }
+    found.map(|()| Async { wait })
+}
+
+/// Who makes the job. Nobody, for callers of a public function who are not of its account: they could never see what
+/// came of it, so that they are answered as usual, as the RFC allows.
+pub(crate) async fn maker(
+    gateway: &Arc<Gateway>,
+    known: &Known,
+    head: &Parts,
+    given: Option<&Grant>,
+) -> Option<String> {
+    let looked_up = match (given, hygiene::bearer_key(&head.headers)) {
+        (None, Some(key)) => gateway.keys.grant_of_key(key).await.ok(),
+        _ => None,
+    };
+    let grant = given.or(looked_up.as_deref())?;
+    let own = grant.account == known.route.account && grant.allows(Scope::Invoke);
+    let whole = grant.function.is_none_or(|only| only == known.route.function);
+    (own && whole).then(|| match &grant.principal {
+        Principal::Key { key } => key.to_string(),
+        Principal::Session { user, .. } => user.to_string(),
+    })
+}
+
+/// A request that shall be answered later.
+pub(crate) struct Deferred<'a> {
+    pub(crate) prefer: Async,
+    pub(crate) maker: String,
+    pub(crate) known: &'a Known,
+    pub(crate) version: &'a VersionRoute,
+    pub(crate) address: &'a FunctionAddress,
+    pub(crate) head: Parts,
+    pub(crate) body: Source,
+    pub(crate) forward: Forward<'a>,
+}
+
+/// Makes the job, and answers.
+pub(crate) async fn answer(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Result<Answer, Problem> {
+    let Deferred { prefer, maker, known, version, address, mut head, body, forward } = deferred;
+    let once = head.headers.remove("idempotency-key");
+    let (body, root, size) = take(gateway, body, version.limits.body).await?;
+    let uri = own_uri(address, &head.uri).ok_or(Code::InvalidRequest)?;
+    hygiene::clean_request(&mut head.headers, &forward);
+    for name in ["prefer", "content-length", "host"] {
+        head.headers.remove(name);
+    }
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    let call = DeferredCall {
+        account: known.route.account,
+        function: known.route.function,
+        version: version.number,
+        method: head.method.as_str().to_owned(),
+        path: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+        headers: head.headers.iter().filter_map(|(name, value)| Some((name.to_string(), text(value)?))).collect(),
+        body: body.map(|body| STANDARD.encode(body)),
+        root,
+        size,
+        caller: maker,
+    };
+    let mut extra = HeaderMap::new();
+    if let Some(once) = once {
+        extra.insert(HeaderName::from_static("idempotency-key"), once);
+        // The same key of two accounts is two keys.
+        if let Ok(account) = HeaderValue::try_from(call.account.to_string()) {
+            extra.insert(headers::ACCOUNT, account);
+        }
+    }
+    let job: Job =
+        gateway.core.post_with("/internal/jobs", &call, extra, SUBMIT_WITHIN).await.map_err(|e| unavailable(&e))?;
+    if let Some(wait) = prefer.wait
+        && let Some(answer) = in_time(gateway, &job, wait, address).await?
+    {
+        return Ok(answer);
+    }
+    accepted(gateway, &job, prefer, address, &forward)
+}
+
+/// The body: a short one, or its place in the store.
+async fn take(
+    gateway: &Gateway,
+    body: Source,
+    size_max: ByteSize,
+) -> Result<(Option<Bytes>, Option<Digest>, ByteSize), Problem> {
+    let too_large = || Problem::new(Code::BodyTooLarge, format!("the function accepts up to {size_max}"));
+    if http_body::Body::size_hint(&body).lower() > size_max.0 {
+        return Err(too_large());
+    }
+    let limits = UploadLimits { size_max, idle: gateway.config.body_idle.duration(), replay_max: ByteSize(0) };
+    let upload = Upload::new(body, limits);
+    let fault = |upload: &Upload| match upload.fault() {
+        Some(Code::BodyTooLarge) => too_large(),
+        Some(code) => code.into(),
+        None => Code::InvalidRequest.into(),
+    };
+    let mut body = upload.body().ok_or(Code::Internal)?;
+    let mut start = BytesMut::new();
+    while start.len() <= INLINE_MAX {
+        let Some(frame) = body.frame().await else {
+            let size = ByteSize(start.len() as u64);
+            return Ok(((!start.is_empty()).then(|| start.freeze()), None, size));
+        };
+        if let Ok(piece) = frame.map_err(|_| fault(&upload))?.into_data() {
+            start.extend_from_slice(&piece);
+        }
+    }
+    let start = futures::stream::iter([Ok(start.freeze())]);
+    let rest = BodyDataStream::new(body.map_err(|error| error.to_string()));
+    let stored = gateway.store.put_stream(start.chain(rest), size_max).await.map_err(|error| match error {
+        store::Error::TooLarge { .. } => too_large(),
+        store::Error::Source(_) => fault(&upload),
+        error => {
+            tracing::error!(%error, "a job's input cannot be stored");
+            Code::StorageUnavailable.into()
+        }
+    })?;
+    Ok((None, Some(stored.root), stored.size))
+}
+
+/// The function's own answer, where it comes in time.
+async fn in_time(
+    gateway: &Gateway,
+    job: &Job,
+    wait: Duration,
+    address: &FunctionAddress,
+) -> Result<Option<Answer>, Problem> {
+    let path = format!("/internal/jobs/{}?wait={}ms", job.id, Millis::from(wait).0);
+    let waited = tokio::select! {
+        waited = gateway.core.get::<Job>(&path, wait + WAIT_SLACK) => waited,
+        () = gateway.cut.cancelled() => return Ok(None),
+    };
+    // Whatever happens while we wait: the job is there, and can be asked for.
+    if !waited.is_ok_and(|job| job.state.ended()) {
+        return Ok(None);
+    }
+    let request = Request::get(format!("/internal/jobs/{}/output", job.id)).body(fabric::empty());
+    let request = request.map_err(|_| Problem::from(Code::Internal))?;
+    let options = CallOptions { deadline: gateway.config.api_timeout.duration(), accept_within: WAIT_SLACK };
+    let Ok(reply) = gateway.fabrics.core.call(Target::Core(CoreService::ControlPlane), request, options).await else {
+        return Ok(None);
+    };
+    let (mut head, mut body) = reply.response.into_parts();
+    if head.headers.contains_key(headers::NODE_PROBLEM) {
+        let read = Limited::new(body, PROBLEM_MAX).collect().await.ok();
+        let problem = read.and_then(|body| serde_json::from_slice::<Problem>(&body.to_bytes()).ok());
+        return Err(problem.unwrap_or_else(|| Code::Internal.into()));
+    }
+    let kept = [headers::RUN, headers::NODE].map(|name| (name, head.headers.get(name).cloned()));
+    hygiene::clean_answer(&mut head.headers, address.shared_origin);
+    head.headers.remove(header::CONTENT_LENGTH);
+    for (name, value) in kept {
+        value.map(|value| head.headers.insert(name, value));
+    }
+    let body = match take_whole(&mut body) {
+        Whole::Yes(bytes) => AnswerBody::Full(bytes),
+        Whole::Not(ahead) => AnswerBody::Core(ahead, body),
+    };
+    Ok(Some(http::Response::from_parts(head, body)))
+}
+
+/// 202, and where to ask.
+fn accepted(
+    gateway: &Gateway,
+    job: &Job,
+    prefer: Async,
+    address: &FunctionAddress,
+    forward: &Forward<'_>,
+) -> Result<Answer, Problem> {
+    let mut answer = json(StatusCode::ACCEPTED, job);
+    let location = format!("{}/api/v1/jobs/{}", origin(gateway, address, forward), job.id);
+    let applied = match prefer.wait {
+        Some(wait) => format!("respond-async, wait={}", wait.as_secs()),
+        None => "respond-async".to_owned(),
+    };
+    let value = |text: String| HeaderValue::try_from(text).map_err(|_| Problem::from(Code::Internal));
+    answer.headers_mut().insert(header::LOCATION, value(location)?);
+    answer.headers_mut().insert(HeaderName::from_static("preference-applied"), value(applied)?);
+    answer.headers_mut().append(header::VARY, HeaderValue::from_static("prefer"));
+    Ok(answer)
+}
+
+/// The API is not on a function's own host.
+fn origin(gateway: &Gateway, address: &FunctionAddress, forward: &Forward<'_>) -> String {
+    if address.shared_origin {
+        return String::new();
+    }
+    let port = forward.host.strip_prefix(host_name(forward.host)).unwrap_or_default();
+    format!("{}://{}{port}", forward.proto, gateway.config.functions_domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[&'static str]) -> Option<Option<u64>> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append("prefer", HeaderValue::from_static(value));
+        }
+        preferred(&headers).map(|prefer| prefer.wait.map(|wait| wait.as_secs()))
+    }
+
+    #[test]
+    fn preferences_read_as_in_the_rfc() {
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&["wait=5"]), None, "without respond-async it waits as long as it takes");
+        assert_eq!(of(&["respond-async"]), Some(None));
+        assert_eq!(of(&["Respond-Async, wait=5"]), Some(Some(5)));
+        assert_eq!(of(&["wait=\"7\"; x=y", "respond-async; foo"]), Some(Some(7)));
+        assert_eq!(of(&["respond-async, wait=99999"]), Some(Some(60)));
+        assert_eq!(of(&["respond-async, wait=soon"]), Some(None));
+    }
+}

@@ -1,0 +1,179 @@
+//! Runs, what they used, and where they take place.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Code;
+use crate::ids::{NodeId, RunId};
+use crate::manifest::{Lane, Limits, PlacementClass};
+use crate::names::{Name, Reference};
+use crate::node::VmLane;
+use crate::placement::{Explanation, LaneReason};
+use crate::receipt::{Outcome, Usage};
+use crate::units::{ByteSize, Timestamp};
+
+api_types! {
+    /// A run, as lists show it.
+    pub struct Invocation {
+        /// The run.
+        pub run: RunId,
+        /// The function's name.
+        pub function: Name,
+        /// The version's number.
+        pub version: u32,
+        /// The node that did it.
+        pub node: Option<NodeId>,
+        /// The lane.
+        pub lane: Lane,
+        /// Why that lane; none where its version was deleted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub lane_reason: Option<LaneReason>,
+        /// What it was allowed to use: CPUs, memory, time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub limits: Option<Limits>,
+        /// How it ended.
+        pub outcome: Outcome,
+        /// The answer's status.
+        pub status: u16,
+        /// The platform's code, where it answered instead of the function.
+        pub code: Option<Code>,
+        /// The request's method.
+        pub method: String,
+        /// The request's path.
+        pub path: String,
+        /// When its head was read.
+        pub received: Timestamp,
+        /// From then to the answer's end, in microseconds.
+        pub wall_us: u64,
+        /// What it used, as settled.
+        pub usage: Usage,
+        /// Both halves agree; else only one has come so far.
+        pub settled: bool,
+        /// Why it went where it went: candidates, predicted times, refusals. Lists leave it out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub placement: Option<Explanation>,
+    }
+
+    /// `GET /functions/{name}/usage`: sums over its settled runs. Each run is counted once.
+    #[derive(Default, Copy, Eq)]
+    pub struct FunctionUsage {
+        /// Settled runs.
+        pub runs: u64,
+        /// Of them: the function answered.
+        pub succeeded: u64,
+        /// The function failed.
+        pub failed: u64,
+        /// The deadline came first.
+        pub timed_out: u64,
+        /// The caller went away.
+        pub cancelled: u64,
+        /// The platform failed.
+        pub platform_failed: u64,
+        /// Settled with one half missing, or with halves that disagree.
+        pub flagged: u64,
+        /// From the request's head to the answer's end, in microseconds.
+        pub wall_us: u64,
+        /// CPU time, in microseconds.
+        pub cpu_us: u64,
+        /// Bytes of the requests' bodies.
+        pub bytes_in: ByteSize,
+        /// Bytes of the answers' bodies.
+        pub bytes_out: ByteSize,
+    }
+
+    /// `POST /functions/{name}/test`: one call from the portal, answered as data, never as a page.
+    #[serde(deny_unknown_fields)]
+    pub struct TestCall {
+        /// The method.
+        pub method: String,
+        /// Path and query.
+        pub path: String,
+        /// Headers.
+        #[serde(default)]
+        pub headers: Vec<(String, String)>,
+        /// The body, base64.
+        #[serde(default)]
+        pub body: String,
+        /// A version or an alias.
+        #[serde(default)]
+        pub reference: Option<Reference>,
+    }
+
+    /// What the function answered to a test call.
+    pub struct TestAnswer {
+        /// The run.
+        pub run: RunId,
+        /// The node that did it.
+        pub node: Option<NodeId>,
+        /// The status.
+        pub status: u16,
+        /// The headers.
+        pub headers: Vec<(String, String)>,
+        /// The body, base64.
+        pub body: String,
+        /// From the call to the answer's end, in microseconds.
+        pub wall_us: u64,
+        /// The platform's code, where it answered instead of the function.
+        pub code: Option<Code>,
+    }
+
+    /// A lender's machine.
+    pub struct Node {
+        /// The id.
+        pub id: NodeId,
+        /// For people.
+        pub name: String,
+        /// It has reported within 3 s.
+        pub online: bool,
+        /// The placement class that it serves.
+        pub class: PlacementClass,
+        /// The architecture.
+        pub arch: String,
+        /// The lanes.
+        pub lanes: Vec<Lane>,
+        /// Cores lent.
+        pub cores: u32,
+        /// Memory lent.
+        pub memory: ByteSize,
+        /// Of that, not promised to a run.
+        pub memory_free: ByteSize,
+        /// The machine's load, 0 to 1.
+        pub load: f32,
+        /// Runs that it takes at once.
+        pub slots: u32,
+        /// Runs now.
+        pub running: u32,
+        /// It takes no new runs.
+        pub draining: bool,
+        /// The last report.
+        pub last_seen: Option<Timestamp>,
+        /// How its VM lane is, by its last report.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub vm: Option<VmLane>,
+    }
+
+    /// `GET /limits`
+    pub struct PlatformLimits {
+        /// What a version gets where it says nothing.
+        pub defaults: Limits,
+        /// The most that it may ask for.
+        pub maxima: Limits,
+        /// The least.
+        pub minima: Limits,
+        /// The largest artifact.
+        pub artifact: ByteSize,
+        /// The largest request head.
+        pub headers: ByteSize,
+        /// Bytes of a run's log that are kept.
+        pub log: ByteSize,
+        /// Versions that a function keeps.
+        pub versions: u32,
+        /// Functions that an account has.
+        pub functions: u32,
+        /// Environment variables of a version: count.
+        pub env_count: u32,
+        /// Environment variables of a version: bytes in all.
+        pub env_bytes: ByteSize,
+        /// How long runs and logs are kept, in days.
+        pub runs_days: u32,
+    }
+}

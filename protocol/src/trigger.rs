@@ -1,0 +1,87 @@
+//! Triggers: jobs that submit themselves, by a clock.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::JobId;
+use crate::job::SubmitJob;
+use crate::names::Name;
+use crate::units::Timestamp;
+
+/// What becomes of times that passed while nobody could look (the platform was down, or the trigger was paused).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Missed {
+    /// Nothing: the next time is the next one.
+    Skip,
+    /// One job for all of them.
+    #[default]
+    Once,
+    /// A job for each, up to a hundred.
+    All,
+}
+
+impl std::str::FromStr for Missed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "skip" => Ok(Self::Skip),
+            "once" => Ok(Self::Once),
+            "all" => Ok(Self::All),
+            other => Err(format!("{other:?} is none of skip, once, all")),
+        }
+    }
+}
+
+/// `PUT /triggers/{name}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SetTrigger {
+    /// Five fields of cron (minute, hour, day, month, weekday), or `@hourly` and the like.
+    pub cron: String,
+    /// The time zone, such as `Europe/Berlin`; UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// What becomes of missed times.
+    #[serde(default)]
+    pub missed: Missed,
+    /// Nothing happens until it is set again.
+    #[serde(default)]
+    pub paused: bool,
+    /// The job. Its `not_before` must be left out.
+    pub job: SubmitJob,
+}
+
+/// A trigger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Trigger {
+    /// Its name in the account.
+    pub name: Name,
+    /// When.
+    pub cron: String,
+    /// The time zone.
+    pub zone: String,
+    /// What becomes of missed times.
+    pub missed: Missed,
+    /// It does nothing now.
+    pub paused: bool,
+    /// The job.
+    pub job: SubmitJob,
+    /// The next time; none where there is no such time any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Timestamp>,
+    /// The last time that it did something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+    /// The job that it submitted then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_job: Option<JobId>,
+    /// Why the last time brought no job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When it was made.
+    pub created: Timestamp,
+}

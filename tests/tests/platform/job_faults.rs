@@ -1,0 +1,245 @@
+//! Jobs while every kind of process is killed and stopped: no accepted job is lost, each ends once and is billed once,
+//! and work goes on within ten seconds of each fault.
+//!
+//! `CROWDCLOUD_JOB_COUNT` and `CROWDCLOUD_JOB_FAULTS` make it longer: 2000 and 24 are the long form.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use protocol::api::{FunctionUsage, Page};
+use protocol::job::{Job, JobState, SubmitJob};
+use reqwest::{Client, Method, StatusCode};
+use rustix::process::Signal;
+use tests::{Platform, signal, wait_until};
+
+const JOBS: usize = 300;
+/// One of each kind of process, killed and stopped.
+const FAULTS: usize = 8;
+const KINDS: [&str; 4] = ["executor", "control-plane", "nats-server", "gateway"];
+const GOES_ON_WITHIN: Duration = Duration::from_secs(10);
+/// What a client's own tries and the job itself may add.
+const SLACK: Duration = Duration::from_secs(2);
+const ALL_WITHIN: Duration = Duration::from_secs(180);
+
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// A client that does not give up.
+#[derive(Clone)]
+struct Patient {
+    http: Client,
+    url: String,
+    key: String,
+}
+
+impl Patient {
+    async fn ask<T: serde::de::DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        once: Option<&str>,
+        body: Option<&SubmitJob>,
+    ) -> T {
+        let until = Instant::now() + ALL_WITHIN;
+        loop {
+            let mut request = self.http.request(method.clone(), format!("{}/api/v1{path}", self.url));
+            request = request.bearer_auth(&self.key).timeout(Duration::from_secs(3));
+            if let Some(once) = once {
+                request = request.header("idempotency-key", once);
+            }
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            let refused = match request.send().await {
+                Ok(response) => {
+                    let status = response.status();
+                    match response.bytes().await {
+                        Ok(bytes) if status.is_success() => return serde_json::from_slice(&bytes).unwrap(),
+                        Ok(bytes) => {
+                            // Its first answer was lost with its process: it is there, and what it is, the list tells.
+                            let again = status.is_server_error() || status == StatusCode::CONFLICT;
+                            assert!(again, "{path}: {status}: {}", String::from_utf8_lossy(&bytes));
+                            status.to_string()
+                        }
+                        Err(error) => error.to_string(),
+                    }
+                }
+                Err(error) => error.to_string(),
+            };
+            assert!(Instant::now() < until, "{path}: {refused}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Submits; the label says which it is, should the answer be lost.
+    async fn submit(&self, number: usize) {
+        let mut job = SubmitJob::of("probe");
+        job.path = Some(format!("/sleep?ms={}", 100 + number % 7 * 50));
+        job.labels.insert("number".to_owned(), number.to_string());
+        let key = format!("job-{number}");
+        // A process that dies between commit and answer leaves the key without an answer: then the list has the job.
+        let accepted = self.ask::<Job>(Method::POST, "/jobs", Some(&key), Some(&job));
+        let listed = self.listed(number);
+        tokio::select! { job = accepted => drop(job), () = listed => {} }
+    }
+
+    async fn listed(&self, number: usize) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            let page: Page<Job> = self.ask(Method::GET, &format!("/jobs?label=number%3D{number}"), None, None).await;
+            if !page.items.is_empty() {
+                return;
+            }
+        }
+    }
+
+    async fn all(&self) -> Vec<Job> {
+        let (mut jobs, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page: Page<Job> = self.ask(Method::GET, &format!("/jobs?limit=200{cursor}"), None, None).await;
+            jobs.extend(page.items);
+            match page.next {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return jobs,
+            }
+        }
+    }
+}
+
+#[test]
+fn no_job_is_lost_and_none_ends_twice() {
+    let (jobs, faults) = (number("CROWDCLOUD_JOB_COUNT", JOBS), number("CROWDCLOUD_JOB_FAULTS", FAULTS));
+    let platform = Platform::start_separate(3, 1);
+    let ada = platform.user("ada");
+    ada.deploy("probe", "--timeout 20s");
+    let http = Client::builder().no_proxy().build().unwrap();
+    let client = Patient { http, url: platform.url.clone(), key: ada.token() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (faulty, submitted) = (Arc::new(AtomicBool::new(true)), Arc::new(Mutex::new(0_usize)));
+    let submitters: Vec<_> = (0..4)
+        .map(|_| {
+            let (client, faulty, submitted) = (client.clone(), faulty.clone(), submitted.clone());
+            runtime.spawn(async move {
+                loop {
+                    let number = {
+                        let mut next = submitted.lock().unwrap();
+                        if *next >= jobs && !faulty.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        *next += 1;
+                        *next
+                    };
+                    client.submit(number).await;
+                    // Enough for all the time that the faults take.
+                    tokio::time::sleep(Duration::from_millis(if number < jobs { 60 } else { 400 })).await;
+                }
+            })
+        })
+        .collect();
+    std::thread::sleep(Duration::from_secs(2));
+
+    for fault in 0..faults {
+        let which = if (fault / KINDS.len()).is_multiple_of(2) { Signal::KILL } else { Signal::STOP };
+        let name = match KINDS[fault % KINDS.len()] {
+            "executor" => format!("executor-{}", fault / KINDS.len() % 3 + 1),
+            "gateway" => "gateway-1".to_owned(),
+            other => other.to_owned(),
+        };
+        let pid = platform.pid_of(&name);
+        signal(pid, which);
+        let at = Instant::now();
+        let told = runtime.block_on(async {
+            let mut job = SubmitJob::of("probe");
+            job.labels.insert("fault".to_owned(), fault.to_string());
+            // Without a key: that of a request whose process died is taken for 10 s.
+            let job: Job = client.ask(Method::POST, "/jobs", None, Some(&job)).await;
+            loop {
+                let shown: Job = client.ask(Method::GET, &format!("/jobs/{}?wait=2s", job.id), None, None).await;
+                if shown.state.ended() {
+                    return shown;
+                }
+            }
+        });
+        let took = at.elapsed();
+        eprintln!("{which:?} of {name}: a new job was {} after {took:?}", told.state);
+        assert!(took <= GOES_ON_WITHIN + SLACK, "{which:?} of {name}: {took:?}: {told:?}");
+        wait_until(&format!("{name} is started again"), GOES_ON_WITHIN, || platform.pid_of(&name) != pid);
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    faulty.store(false, Ordering::Relaxed);
+    runtime.block_on(async {
+        for submitter in submitters {
+            submitter.await.unwrap();
+        }
+    });
+
+    let wanted = *submitted.lock().unwrap();
+    each_ended_once(&runtime, &client, wanted);
+}
+
+/// The dispatcher's process dies after its commits: before a job is sent that is placed, before a result is told that
+/// is recorded, before an accepted job is answered; and again in its next life.
+#[test]
+fn a_death_after_a_commit_loses_no_job() {
+    const POINTS: &str = "jobs.placed=12*off->1*return;jobs.recorded=9*off->1*return;jobs.abandoned=1*return;\
+                          mutation.committed=25*off->1*return";
+    let platform = Platform::start_mortal(POINTS);
+    let ada = platform.user("ada");
+    ada.deploy("probe", "--timeout 20s");
+    let http = Client::builder().no_proxy().build().unwrap();
+    let client = Patient { http, url: platform.url.clone(), key: ada.token() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let born = platform.pid_of("control-plane");
+    runtime.block_on(async {
+        let half = async |first: usize| {
+            for number in (first..40).step_by(2) {
+                client.submit(number).await;
+            }
+        };
+        tokio::join!(half(0), half(1));
+    });
+    each_ended_once(&runtime, &client, 40);
+    assert_ne!(platform.pid_of("control-plane"), born, "the control plane has not died");
+}
+
+/// Each accepted job is there, has succeeded, ended once, and is billed once.
+fn each_ended_once(runtime: &tokio::runtime::Runtime, client: &Patient, wanted: usize) {
+    let until = Instant::now() + ALL_WITHIN;
+    let ended = loop {
+        let all = runtime.block_on(client.all());
+        let open = all.iter().filter(|job| !job.state.ended()).count();
+        if open == 0 {
+            break all;
+        }
+        assert!(Instant::now() < until, "{open} of {} jobs have not ended", all.len());
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    let numbered = ended.iter().filter(|job| job.labels.contains_key("number")).count();
+    assert_eq!(numbered, wanted, "each accepted job is there, once");
+    let mut labels = BTreeMap::new();
+    for job in &ended {
+        *labels.entry(&job.labels).or_insert(0) += 1;
+        assert_eq!(job.state, JobState::Succeeded, "{job:?}");
+        let whole: Job = runtime.block_on(client.ask(Method::GET, &format!("/jobs/{}", job.id), None, None));
+        let ends = whole.transitions.iter().filter(|step| step.state.ended()).count();
+        assert_eq!(ends, 1, "{whole:?}");
+    }
+    let twice = labels.iter().find(|(labels, count)| **count > 1 && labels.contains_key("number"));
+    assert_eq!(twice, None, "a job was submitted twice");
+    let again = ended.iter().filter(|job| job.losses > 0).count();
+    eprintln!("{} jobs, {again} of them lost by a node and tried again", ended.len());
+
+    // One bill for each: the function's sums count each job's run once; what was lost is paid by nobody.
+    let until = Instant::now() + Duration::from_secs(100);
+    loop {
+        let usage: FunctionUsage = runtime.block_on(client.ask(Method::GET, "/functions/probe/usage", None, None));
+        if usage.succeeded == ended.len() as u64 {
+            break;
+        }
+        assert!(usage.succeeded < ended.len() as u64 && Instant::now() < until, "{} jobs, but {usage:?}", ended.len());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}

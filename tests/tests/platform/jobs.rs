@@ -1,0 +1,271 @@
+//! Jobs, as the literal commands: submitted, watched, cancelled, tried again, explained; and later answers over HTTP.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tests::{Cli, DoneExt as _, Platform, wait_until};
+
+use crate::run_path::{get, plain, send};
+
+fn state(cli: &Cli, job: &str) -> String {
+    cli.json(&format!("jobs show {job}"))["state"].as_str().unwrap().to_owned()
+}
+
+fn states(job: &Value) -> Vec<&str> {
+    job["transitions"].as_array().unwrap().iter().map(|step| step["state"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn from_submit_to_output() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    ada.deploy("probe", "--timeout 5s");
+
+    assert_eq!(ada.ok("jobs submit probe /echo -d hello --wait"), "hello");
+    let job = ada.ok("jobs submit probe '/log?lines=4&bytes=20' --label kind=test --memory 96MiB --timeout 20s");
+    assert_eq!(ada.ok(&format!("jobs wait {job}")), format!("{job} succeeded"));
+    let shown = ada.json(&format!("jobs show {job}"));
+    assert_eq!(states(&shown), ["queued", "placed", "running", "succeeded"], "{shown}");
+    assert_eq!((shown["timeout"].as_u64(), shown["memory"].as_str()), (Some(20_000), Some("100663296")));
+    assert!(shown["usage"]["wall_us"].as_u64() > Some(0) && shown["node"].is_string(), "{shown}");
+    assert!(ada.ok(&format!("jobs show {job}")).contains("succeeded"));
+    wait_until("the job's log has come", Duration::from_secs(10), || {
+        ada.ok(&format!("jobs logs {job}")).lines().count() >= 4
+    });
+    let why = ada.json(&format!("jobs why {job}"));
+    assert_eq!(why["placement"]["ranked"][0]["node"], shown["node"], "{why}");
+    assert!(ada.ok(&format!("jobs why {job}")).contains("local-1"), "nodes have names");
+    let listed = ada.json("jobs list --label kind=test --state succeeded");
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+    ada.fails(&format!("jobs cancel {job}"), 5, "job_ended");
+    // Its run is a run as any other, and is billed once.
+    let run = shown["run"].as_str().unwrap();
+    wait_until("the run is settled", Duration::from_secs(10), || {
+        let done = ada.run(&format!("invocations show {run} --json"));
+        serde_json::from_slice::<Value>(&done.stdout).is_ok_and(|run| run["settled"] == true)
+    });
+
+    // Both bodies through the store.
+    std::fs::write(ada.work().join("big"), vec![b'x'; 2 << 20]).unwrap();
+    assert_eq!(ada.ok("jobs submit probe /count -d @big --wait").trim(), (2 << 20).to_string());
+    ada.ok("jobs submit probe '/bytes?n=1000000' --wait -o out");
+    assert_eq!(std::fs::metadata(ada.work().join("out")).unwrap().len(), 1_000_000);
+    // Bytes that are no text.
+    std::fs::write(ada.work().join("odd"), [0_u8, 255, 1]).unwrap();
+    ada.ok("jobs submit probe /echo -d @odd --wait -o odd2");
+    assert_eq!(std::fs::read(ada.work().join("odd2")).unwrap(), [0_u8, 255, 1]);
+    // One function over many inputs.
+    std::fs::write(ada.work().join("lines"), "one\ntwo\nthree\n").unwrap();
+    let array: Vec<String> = ada.ok("jobs submit probe /echo --each-line lines").lines().map(str::to_owned).collect();
+    assert_eq!(array.len(), 3);
+    ada.ok(&format!("jobs wait {}", array.join(" ")));
+    assert_eq!(ada.ok(&format!("jobs output {}", array[1])), "two");
+    assert_eq!(ada.json(&format!("jobs list --array {}", array[0]))["items"].as_array().unwrap().len(), 3);
+    // The status and the headers are replayed, too.
+    let job = ada.ok("jobs submit probe /status/418");
+    ada.ok(&format!("jobs wait {job}"));
+    assert!(ada.ok(&format!("jobs output {job} -i")).starts_with("HTTP/1.1 418"));
+}
+
+#[test]
+fn what_fails_is_told_and_tried_again() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    ada.deploy("probe", "--timeout 5s");
+
+    let trapped = ada.run("jobs submit probe /trap --wait");
+    assert!(trapped.status == 1 && trapped.stderr.contains("error[trap]"), "{trapped:?}");
+    let late = ada.run("jobs submit probe /loop --timeout 500ms --wait");
+    assert!(late.status == 8 && late.stderr.contains("error[timed_out]"), "{late:?}");
+    let job = ada.ok("jobs submit probe /status/503 --retries 2 --backoff 50ms");
+    let waited = ada.run(&format!("jobs wait {job}"));
+    assert_eq!((waited.status, waited.text()), (1, format!("{job} dead")));
+    let dead = ada.json(&format!("jobs show {job}"));
+    assert_eq!((dead["attempts"].as_u64(), dead["status"].as_u64()), (Some(3), Some(503)), "{dead}");
+    assert_eq!(states(&dead).iter().filter(|state| **state == "queued").count(), 3);
+    // Somebody tries it once more.
+    ada.ok(&format!("jobs retry {job}"));
+    assert_eq!(ada.run(&format!("jobs wait {job}")).status, 1);
+
+    // One that runs is stopped on its node.
+    let job = ada.ok("jobs submit probe '/sleep?ms=60000' --timeout 2m");
+    wait_until("it runs", Duration::from_secs(10), || state(&ada, &job) == "running");
+    let asked = Instant::now();
+    ada.ok(&format!("jobs cancel {job}"));
+    assert_eq!(ada.run(&format!("jobs wait {job}")).status, 1);
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    assert_eq!(state(&ada, &job), "cancelled");
+    ada.fails(&format!("jobs cancel {job}"), 5, "job_ended");
+    wait_until("the node is idle again", Duration::from_secs(10), || {
+        ada.json("nodes list")["items"][0]["running"] == 0
+    });
+    // One that waits ends at once.
+    let job = ada.ok("jobs submit probe --not-before 10m");
+    assert!(ada.ok(&format!("jobs why {job}")).contains("not tried before"));
+    ada.fails(&format!("jobs output {job}"), 5, "job_not_ended");
+    assert_eq!(ada.ok(&format!("jobs cancel {job}")), format!("{job} cancelled"));
+    ada.fails(&format!("jobs wait {} --timeout 300ms", ada.ok("jobs submit probe --not-before 1h")), 8, "timeout");
+}
+
+#[test]
+fn bad_input_is_refused_at_once() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    ada.deploy("probe", "--timeout 5s --body 1MiB");
+    for (flags, status, code, said) in [
+        ("nothing", 4, "function_not_found", "nothing"),
+        ("probe@v9", 4, "version_not_found", "v9"),
+        ("probe --cpus 65", 2, "invalid_field", "1 to 64"),
+        ("probe --cpus 0", 2, "invalid_field", "1 to 64"),
+        ("probe --memory 1TiB", 2, "invalid_field", "1MiB to 4GiB"),
+        ("probe --timeout 1000h", 2, "invalid_field", "10ms to 3600s"),
+        ("probe --retries 1000", 2, "invalid_field", "0 to 20"),
+        ("probe --priority -11", 2, "invalid_field", "-10 to 10"),
+        ("probe --not-before 2001-01-01T00:00:00Z", 2, "invalid_field", "past"),
+        ("probe --webhook http://127.0.0.1:1/", 2, "invalid_field", "private"),
+        ("probe --webhook http://169.254.169.254/", 2, "invalid_field", "private"),
+        ("probe --label '=x'", 2, "invalid_field", "labels"),
+        // More than any node has: refused with the reason, instead of waiting for ever.
+        ("probe --memory 4GiB --cpus 64", 2, "exceeds_nodes", "at most"),
+    ] {
+        // Without a VM lane the last one has another reason.
+        let done = ada.run(&format!("jobs submit {flags}"));
+        let lane_missing = code == "exceeds_nodes" && done.stderr.contains("error[no_node]");
+        assert!(done.status == status || lane_missing, "{flags}: {done:?}");
+        assert!(lane_missing || done.stderr.contains(code) && done.stderr.contains(said), "{flags}: {done:?}");
+        assert!(done.stdout.is_empty(), "{done:?}");
+    }
+    std::fs::write(ada.work().join("big"), vec![0; 2 << 20]).unwrap();
+    ada.fails("jobs submit probe -d @big", 6, "body_too_large");
+    let large = ada.run("jobs submit probe '/bytes?n=2000000' --wait");
+    assert!(large.status == 1 && large.stderr.contains("error[response_too_large]"), "{large:?}");
+    ada.fails("jobs show job_00000000000000000000000000000000", 4, "not_found");
+    assert_eq!(ada.run("jobs show nonsense").status, 2);
+    assert!(!ada.json("jobs list").to_string().contains("queued"));
+    // One effect for one key, and another body under it is refused.
+    let first = ada.ok("jobs submit probe -d a --idempotency-key once");
+    assert_eq!(ada.ok("jobs submit probe -d a --idempotency-key once"), first);
+    ada.fails("jobs submit probe -d b --idempotency-key once", 2, "idempotency_mismatch");
+}
+
+#[test]
+fn any_function_can_answer_later() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    ada.deploy("probe", "--timeout 20s");
+    let key = ada.token();
+    let base = format!("{}/f/ada/probe", platform.url);
+    let later = |path: &str, prefer: &str, more: &str, body: &[u8]| {
+        send("POST", &format!("{base}{path}"), Some(&key), &format!("prefer: {prefer}\r\n{more}"), body)
+    };
+
+    let accepted = later("/echo", "respond-async", "content-type: text/x-own\r\n", b"hello");
+    assert_eq!(accepted.status, 202, "{accepted:?}");
+    assert_eq!(accepted.header("preference-applied"), Some("respond-async"));
+    let location = accepted.header("location").unwrap().to_owned();
+    let id = location.rsplit('/').next().unwrap().to_owned();
+    let read = |path: &str| get(&format!("{}{path}", platform.url), Some(&key));
+    wait_until("the job has ended", Duration::from_secs(10), || {
+        let job: Value = serde_json::from_slice(&plain(&read(&location))).unwrap();
+        job["state"] == "succeeded"
+    });
+    let output = read(&format!("{location}/output"));
+    assert_eq!((output.status, plain(&output)), (200, b"hello".to_vec()));
+    assert_eq!(output.header("content-type"), Some("text/x-own"), "{}", output.head);
+    assert!(output.header("content-security-policy").is_some_and(|policy| policy.starts_with("sandbox")));
+    assert_eq!(ada.json(&format!("jobs show {id}"))["path"], "/echo");
+
+    // In time, it is the function's own answer.
+    let quick = later("/status/201", "respond-async, wait=10", "", b"");
+    assert_eq!(quick.status, 201, "{quick:?}");
+    assert!(quick.header("x-crowdcloud-run").is_some() && quick.header("location").is_none(), "{}", quick.head);
+    let trapped = later("/trap", "respond-async, wait=10", "", b"");
+    let problem: Value = serde_json::from_slice(&plain(&trapped)).unwrap();
+    assert_eq!((trapped.status, &problem["code"]), (502, &"trap".into()), "{trapped:?}");
+    // Not in time, it is the job's place.
+    let slow = later("/sleep?ms=5000", "respond-async, wait=1", "", b"");
+    assert_eq!((slow.status, slow.header("preference-applied")), (202, Some("respond-async, wait=1")));
+    assert!(slow.took < Duration::from_secs(4), "{:?}", slow.took);
+    // A body beyond 64 KiB goes through the store.
+    let large = later("/count", "respond-async, wait=10", "", &vec![b'x'; 300_000]);
+    assert_eq!((large.status, plain(&large).trim_ascii().to_vec()), (200, b"300000".to_vec()), "{large:?}");
+    // The same key twice is one job.
+    let once =
+        || later("/echo", "respond-async", "idempotency-key: k1\r\n", b"once").header("location").map(str::to_owned);
+    assert_eq!(once(), once());
+    let other = later("/echo", "respond-async", "idempotency-key: k1\r\n", b"other");
+    assert_eq!(other.status, 422, "{other:?}");
+
+    // On the function's own host the job's place is elsewhere.
+    let host = platform.address().rsplit(':').next().unwrap();
+    let request = format!(
+        "GET / HTTP/1.1\r\nhost: probe--ada.localhost:{host}\r\nauthorization: Bearer {key}\r\n\
+         prefer: respond-async\r\nconnection: close\r\n\r\n"
+    );
+    let accepted = tests::http(platform.address(), request.as_bytes());
+    let place = accepted.header("location").unwrap_or_default();
+    assert!(place.starts_with(&format!("http://localhost:{host}/api/v1/jobs/job_")), "{accepted:?}");
+    // Strangers to a public function could never see the job: they are answered as usual.
+    ada.ok("functions set probe --public");
+    let stranger = send("GET", &format!("{base}/status/204"), None, "prefer: respond-async\r\n", b"");
+    assert_eq!(stranger.status, 204, "{stranger:?}");
+
+    assert_eq!(ada.ok("invoke probe /echo -d hello --async --wait"), "hello");
+    let job = ada.ok("invoke probe /echo -d hello --async");
+    ada.ok(&format!("jobs wait {job}"));
+    assert_eq!(ada.ok(&format!("jobs output {job}")), "hello");
+}
+
+#[test]
+fn many_jobs_of_one_leave_room_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.toml"), "[executor]\nnode-slots = 8\n").unwrap();
+    let platform = Platform::start_in(folder.path(), &[]);
+    let (ada, bob) = (platform.user("ada"), platform.user("bob"));
+    ada.deploy("probe", "--timeout 20s");
+    bob.deploy("probe", "--timeout 20s");
+    std::fs::write(ada.work().join("lines"), "\n".repeat(180)).unwrap();
+    ada.ok("jobs submit probe '/sleep?ms=500' --each-line lines");
+    // Three quarters of the slots are for jobs; one of bob's does not wait for all of ada's.
+    let began = Instant::now();
+    assert_eq!(bob.ok("jobs submit probe /echo -d bob --wait"), "bob");
+    let waits = ada.json("jobs list --state queued --limit 200")["items"].as_array().unwrap().len();
+    assert!(waits > 20, "bob's was done after {:?}, when only {waits} of ada's waited", began.elapsed());
+    // And calls find a slot at once.
+    for _ in 0..5 {
+        let answer = get(&format!("{}/f/bob/probe/", platform.url), Some(&bob.token()));
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let waiting = ada.json("jobs list --state queued --limit 1")["items"][0]["id"].as_str().unwrap().to_owned();
+    let why = ada.ok(&format!("jobs why {waiting}"));
+    assert!(why.contains("come before it") || why.contains("without a free slot"), "{why}");
+    wait_until("all are done", Duration::from_secs(60), || {
+        ada.json("jobs list --state succeeded --limit 200")["items"].as_array().unwrap().len() == 180
+    });
+}
+
+#[test]
+fn jobs_outlive_the_platform() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut platform = Platform::start_in(folder.path(), &[]);
+    let mut ada = platform.user("ada");
+    ada.deploy("probe", "--timeout 60s");
+    let running = ada.ok("jobs submit probe '/sleep?ms=3000'");
+    let waiting = ada.ok("jobs submit probe /echo -d later --not-before 4s");
+    wait_until("it runs", Duration::from_secs(10), || state(&ada, &running) == "running");
+    platform.kill();
+    drop(platform);
+    let platform = Platform::start_in(folder.path(), &[]);
+    ada.move_to(&platform.url);
+    let key = ada.shell_with(
+        &format!("crowdcloud login --url {} --email ada@example.com --password-stdin", platform.url),
+        b"correct horse battery\n",
+    );
+    key.ok();
+    ada.ok(&format!("jobs wait {running} {waiting}"));
+    let again = ada.json(&format!("jobs show {running}"));
+    let seen = states(&again);
+    assert_eq!(seen.iter().filter(|state| **state == "succeeded").count(), 1, "{again}");
+    assert!(seen.iter().filter(|state| **state == "queued").count() >= 2, "it was taken back: {again}");
+    assert_eq!(ada.ok(&format!("jobs output {waiting}")), "later");
+}

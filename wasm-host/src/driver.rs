@@ -1,0 +1,167 @@
+//! Drives a guest: polls it, meters its CPU, hands its head on, stops it, and moves it to the guests' own threads
+//! once it computes for longer than a tick, so that it holds up nobody else's requests.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::WasiBody;
+
+use crate::head::Head;
+use crate::record::Record;
+use crate::sys::thread_cpu;
+use crate::verdict::Verdict;
+
+/// Where the head goes.
+type HeadSender = oneshot::Sender<http::Response<WasiBody>>;
+
+/// A guest that has not begun, and the place where its response's head will appear.
+pub struct Started {
+    /// The guest.
+    pub guest: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The place.
+    pub head: Head,
+}
+
+/// Runs what has been made ready, of whichever lane, until its head is there; none where it was stopped before.
+pub async fn drive(
+    started: Started,
+    guests: Option<&tokio::runtime::Handle>,
+    record: &Arc<Record>,
+) -> Option<http::Response<WasiBody>> {
+    let mut driver = Driver::new(started, Arc::clone(record));
+    let first = std::future::poll_fn(|cx| Poll::Ready(driver.turn(cx))).await;
+    if first.is_ready() {
+        return driver.head.take_ended();
+    }
+    let guests = guests.cloned();
+    if let Some(head) = driver.head.take_early() {
+        driver.spawn(None, guests);
+        return Some(head);
+    }
+    let (sender, receiver) = oneshot::channel();
+    driver.spawn(Some(sender), guests);
+    wait(receiver, record).await
+}
+
+/// Waits for the head; none where the run ended or was stopped before.
+async fn wait(head: oneshot::Receiver<http::Response<WasiBody>>, record: &Record) -> Option<http::Response<WasiBody>> {
+    // A caller that no longer waits has gone.
+    let mut gone = Gone(Some(record));
+    let head = tokio::select! {
+        head = head => head.ok(),
+        () = tokio::time::sleep_until(record.deadline.into()) => {
+            record.interrupt();
+            None
+        }
+        () = record.stop.cancelled() => {
+            record.interrupt();
+            None
+        }
+    };
+    gone.0 = None;
+    head
+}
+
+/// Interrupts a run whose answer is not awaited to its end.
+struct Gone<'a>(Option<&'a Record>);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = self.0 {
+            record.interrupt();
+        }
+    }
+}
+
+/// A guest and what drives it.
+struct Driver {
+    guest: Pin<Box<dyn Future<Output = ()> + Send>>,
+    head: Head,
+    record: Arc<Record>,
+}
+
+impl Driver {
+    fn new(started: Started, record: Arc<Record>) -> Self {
+        Self { guest: started.guest, head: started.head, record }
+    }
+
+    /// One turn of the guest; its CPU time is the thread's, from before to after.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let before = thread_cpu();
+        let turn = self.guest.as_mut().poll(cx);
+        self.record.add_cpu(thread_cpu().saturating_sub(before));
+        turn
+    }
+
+    /// Goes on in a task of its own.
+    fn spawn(self, head: Option<HeadSender>, guests: Option<tokio::runtime::Handle>) {
+        tokio::spawn(async move {
+            let moves = guests.is_some();
+            if let Some((driver, head)) = work(self, head, moves).await
+                && let Some(guests) = guests
+            {
+                guests.spawn(work(driver, head, false));
+            }
+        });
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Before the guest's store goes, whose body would seem to have ended well.
+        if self.record.verdict().is_none() {
+            self.record.conclude(Verdict::abandoned());
+        }
+    }
+}
+
+enum Step {
+    Ended,
+    Move,
+}
+
+/// Until the guest has ended or was stopped; or, where it `moves`, until it proves to be heavy.
+async fn work(mut driver: Driver, mut head: Option<HeadSender>, moves: bool) -> Option<(Driver, Option<HeadSender>)> {
+    let record = Arc::clone(&driver.record);
+    let mut deadline = pin!(tokio::time::sleep_until(record.deadline.into()));
+    let mut stopped = pin!(record.stop.cancelled());
+    let mut head_due: Option<Pin<Box<tokio::time::Sleep>>> = None;
+    let step = std::future::poll_fn(|cx| {
+        if stopped.as_mut().poll(cx).is_ready() || deadline.as_mut().poll(cx).is_ready() {
+            record.interrupt();
+            return Poll::Ready(Step::Ended);
+        }
+        if driver.turn(cx).is_ready() {
+            return Poll::Ready(Step::Ended);
+        }
+        while head.is_some() {
+            if let Some(response) = driver.head.take_early() {
+                if let Some(head) = head.take() {
+                    drop(head.send(response));
+                }
+                break;
+            }
+            let Some(due) = driver.head.due() else { break };
+            let sleep = head_due.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
+            if sleep.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            head_due = None;
+        }
+        if moves && record.is_heavy() { Poll::Ready(Step::Move) } else { Poll::Pending }
+    })
+    .await;
+    match step {
+        Step::Move => Some((driver, head)),
+        Step::Ended => {
+            if let Some(head) = head.take()
+                && let Some(response) = driver.head.take_ended()
+            {
+                drop(head.send(response));
+            }
+            None
+        }
+    }
+}
