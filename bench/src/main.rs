@@ -83,14 +83,11 @@ fn main() -> ExitCode {
 
 /// Whether all checks held.
 fn run(what: &What) -> anyhow::Result<bool> {
-    if let What::Scheduler(options) = what {
-        return scheduling::run(options);
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (options, reports) = match what {
         What::Invoke(options) => (options, vec![runtime.block_on(invoke::run(options))?]),
         What::Vm(options) => (options, vec![runtime.block_on(vm::run(options))?]),
-        What::Scheduler(_) => return Ok(true),
+        What::Scheduler(options) => return scheduling::run(options),
         What::All(options) => {
             let mut reports = vec![runtime.block_on(invoke::run(options))?];
             match runtime.block_on(vm::run(options)) {

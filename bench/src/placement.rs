@@ -14,8 +14,8 @@ use scheduler::{
     Finished, Learned, LeastLoaded, Memo, NodeTable, NodeView, Policy, RANKED_MAX, RunRequest, Snapshot, WarmFirst,
 };
 
-use crate::checks::Check;
-use crate::figures::{Figure, round};
+use crate::checks::{Bound, Goal};
+use crate::figures::Figure;
 
 const NODES: usize = 1_000;
 const ROUNDS: usize = 7;
@@ -26,8 +26,8 @@ const P99_MAX_US: f64 = 50.0;
 const VERSIONS: usize = 8;
 const RUNS: usize = 4_000;
 
-/// The figures, and whether the goal is reached.
-pub(crate) fn measure() -> anyhow::Result<(Vec<Figure>, Vec<Check>)> {
+/// The figures, and which goals they reach.
+pub(crate) fn measure() -> anyhow::Result<(Vec<Figure>, Vec<Goal>)> {
     let mut table = NodeTable::new();
     let (nodes, versions) = fill(&mut table);
     let request = |version: VersionId| RunRequest {
@@ -62,12 +62,12 @@ pub(crate) fn measure() -> anyhow::Result<(Vec<Figure>, Vec<Check>)> {
         knowledge.rank(&mut Memo::default(), request, views, &mut rng).ranked.len()
     })?;
     let figures = vec![least, warm, known, anew];
-    let checks = figures.iter().map(|figure| {
-        let what = format!("{}: a placement among {NODES} nodes takes at most {P99_MAX_US} us (p99)", figure.of);
-        Check::new(what, figure.median <= P99_MAX_US, format!("{} us", round(figure.median)))
+    let goals = figures.iter().map(|figure| {
+        let what = format!("{}: a placement among {NODES} nodes, p99 in us", figure.of);
+        Goal::new(what, Bound::AtMost, P99_MAX_US, figure.median)
     });
-    let checks = checks.collect();
-    Ok((figures, checks))
+    let goals = goals.collect();
+    Ok((figures, goals))
 }
 
 /// The 99th percentile of each round.

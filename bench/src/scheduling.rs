@@ -9,7 +9,7 @@ use scheduler::simulator::{ENTRANTS, Plan, Sample, Source, Trace, compare};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::checks::Check;
+use crate::checks::{Bound, Check, Goal};
 use crate::figures::Report;
 use crate::machine::Machine;
 use crate::{placement, say, write};
@@ -77,12 +77,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         ..Plan::default()
     };
     let policies = policies(&plan)?;
-    let (figures, mut checks) = placement::measure()?;
+    let (figures, mut goals) = placement::measure()?;
     say(&format!("{policies} policies, {} seeds, loads {:?}", plan.seeds.len(), plan.loads));
     let simulation = compare(&plan, &source, &tell);
     let wanted = policies * plan.seeds.len() * plan.loads.len();
     let came = simulation.samples.len();
-    checks.push(Check::new("every simulation has come to its end", came == wanted, format!("{came} of {wanted}")));
+    let checks =
+        vec![Check::new("every simulation has come to its end", came == wanted, format!("{came} of {wanted}"))];
+    goals.extend(simulation.goals.iter().map(|goal| {
+        let what = format!("learned / {}, {}, at load {}", goal.over, goal.figure, goal.load);
+        Goal::new(what, Bound::AtMost, goal.most, goal.found.mean)
+    }));
     let report = Report {
         benchmark: "scheduler",
         at,
@@ -97,6 +102,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
             "tuned": options.tune,
         }),
         figures,
+        goals,
         checks,
     };
     let whole = Whole { report, simulation };

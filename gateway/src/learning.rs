@@ -122,7 +122,7 @@ impl LearningTasks {
         let work = async {
             tokio::join!(learn(&learning, finished, adopted), fetching);
         };
-        stop.run_until_cancelled(work).await;
+        stop.run_until_cancelled(Box::pin(work)).await;
     }
 }
 

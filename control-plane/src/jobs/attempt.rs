@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Frame;
 use http_body_util::{BodyDataStream, BodyExt as _, Limited, StreamBody};
+use protocol::placement::Explanation;
 use protocol::receipt::{Observation, Outcome, RunEnd};
 use protocol::route::VersionRoute;
 use protocol::{
@@ -49,6 +50,8 @@ pub(super) struct Try {
     pub(super) path: String,
     pub(super) host: String,
     pub(super) input_size: ByteSize,
+    /// Why this node.
+    pub(super) placement: Explanation,
     pub(super) cancel: CancellationToken,
 }
 
@@ -365,5 +368,6 @@ fn observation(
         bytes_in: one.input_size,
         bytes_out: size,
         end,
+        placement: Some(one.placement.clone()),
     }
 }

@@ -294,8 +294,9 @@ impl<'a> Session<'a> {
     }
 
     fn send(&mut self, one: Chosen, run: RunId) {
-        let Chosen { row, version, host, to, memory, .. } = one;
+        let Chosen { row, version, host, to, memory, placement } = one;
         let (job, account, function) = (row.id.0, row.account_id.0, row.function_id.0);
+        let waited = Timestamp::now().since(row.due.0);
         let cancel = CancellationToken::new();
         self.flights.insert(job, Flight { account, function, node: to.node, memory, cancel: cancel.clone() });
         let one = Try {
@@ -310,6 +311,7 @@ impl<'a> Session<'a> {
             path: row.path,
             host,
             input_size: row.input_size.0,
+            placement: placement.explain(waited),
             cancel,
         };
         self.tries.spawn(attempt::run(self.app.clone(), one, self.sender.clone()));

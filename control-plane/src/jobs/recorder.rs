@@ -216,5 +216,6 @@ fn lost(app: &App, row: &jobs::Model, now: Timestamp) -> Option<Observation> {
         bytes_in: row.input_size.0,
         bytes_out: ByteSize(0),
         end: None,
+        placement: row.placement.as_ref().map(|placement| placement.explain(Duration::ZERO)),
     })
 }

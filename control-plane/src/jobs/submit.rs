@@ -234,7 +234,7 @@ async fn kept(app: &App, body: Option<Bytes>) -> Result<Input> {
 /// The lane that the job's runs take.
 pub(super) fn lane(version: &VersionRoute, limits: Limits) -> protocol::Lane {
     let kind: Kind = version.kind;
-    lane_of(version.lane, kind, limits.cpus, version.form).0
+    lane_of(version.lane, kind, &limits, version.form).0
 }
 
 /// Refuses what no node could ever run.

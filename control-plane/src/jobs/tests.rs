@@ -119,6 +119,7 @@ async fn finished(app: &App, id: JobId, run: RunId, node: NodeId, came: Came, an
         bytes_in: ByteSize(0),
         bytes_out: ByteSize(0),
         end: None,
+        placement: None,
     };
     let at = Timestamp::now();
     Event::Finished(Box::new(Finished {
