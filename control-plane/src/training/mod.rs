@@ -84,7 +84,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
             }
         }
     };
-    stop.run_until_cancelled(turns).await;
+    stop.run_until_cancelled(Box::pin(turns)).await;
 }
 
 /// Trains, where it is time and there is something new.
