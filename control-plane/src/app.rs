@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fabric::Fabric;
+use learning::Learning;
 use protocol::InstanceId;
 use store::Store;
 
@@ -70,6 +71,8 @@ pub struct State {
     pub(crate) logs: Logs,
     /// Where jobs may go, and who watches them.
     pub(crate) jobs: Jobs,
+    /// What placements of jobs go by.
+    pub(crate) learning: Arc<Learning>,
 }
 
 impl App {
@@ -97,6 +100,7 @@ impl App {
             routes: Routes::default(),
             logs: Logs::new(config.log_follows_max),
             jobs: Jobs::new(&config),
+            learning: Learning::new("control_plane"),
             config,
         })))
     }

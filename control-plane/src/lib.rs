@@ -27,6 +27,7 @@ mod triggers;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -84,6 +85,8 @@ async fn run(
     tasks.spawn(triggers::run(app.clone(), stop.clone()));
     tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
     tasks.spawn(training::run(app.clone(), stop.clone()));
+    tasks.spawn(training::follow(app.clone(), stop.clone()));
+    tasks.spawn(learning::run(Arc::clone(&app.learning), app.store.clone(), stop.clone()));
     let _stop_tasks = stop.clone().drop_guard();
 
     let served = mount(&app, fabric).await?;

@@ -42,9 +42,6 @@ pub(crate) struct Meters {
     pub(crate) spooled: Counter,
     pub(crate) spool_lost: Counter,
     pub(crate) spool_bytes: Gauge,
-    pub(crate) unlearned: Counter,
-    pub(crate) model_trusted: Gauge,
-    pub(crate) model_error: Gauge,
 }
 
 impl Meters {
@@ -65,9 +62,6 @@ impl Meters {
             spooled: counter!("gateway_observations_total", "result" => "spooled"),
             spool_lost: counter!("gateway_observations_total", "result" => "lost"),
             spool_bytes: gauge!("gateway_spool_bytes"),
-            unlearned: counter!("gateway_runs_unlearned_total"),
-            model_trusted: gauge!("gateway_model_trusted"),
-            model_error: gauge!("gateway_model_error"),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use fabric::subjects;
+use learning::Learning;
 use protocol::InstanceId;
 use store::Store;
 use tokio::net::TcpListener;
@@ -17,9 +18,9 @@ use crate::config::Config;
 use crate::core_client::CoreClient;
 use crate::error::Error;
 use crate::keys::Keys;
-use crate::learning::Learning;
 use crate::meters::{self, Meters};
 use crate::mirror::{Sink, mirror};
+use crate::models::Models;
 use crate::nodes::{Nodes, age, hear_reports};
 use crate::routes::Routes;
 use crate::spool::Spool;
@@ -54,7 +55,7 @@ pub async fn serve(
     let recorder = meters::recorder();
     let meters = Arc::new(Meters::new());
     let (spool, spool_tasks) = Spool::open(&config, Arc::clone(&meters))?;
-    let (learning, learning_tasks) = Learning::new(Arc::clone(&meters));
+    let learning = Learning::new("gateway");
     let core = CoreClient::new(fabrics.core.clone());
     let gateway = Arc::new(Gateway {
         instance: InstanceId::new(),
@@ -86,8 +87,8 @@ pub async fn serve(
     tasks.spawn(mirror(nats.clone(), subjects::ROUTES_BUCKET, routes, Arc::clone(&behind), stop.clone()));
     let nodes = Arc::clone(&gateway.nodes);
     tasks.spawn(mirror(nats.clone(), subjects::NODES_BUCKET, nodes, Arc::default(), stop.clone()));
-    tasks.spawn(mirror(nats, subjects::MODELS_BUCKET, learning, Arc::default(), stop.clone()));
-    tasks.spawn(learning_tasks.run(gateway.store.clone(), stop.clone()));
+    tasks.spawn(mirror(nats, subjects::MODELS_BUCKET, Arc::new(Models(learning)), Arc::default(), stop.clone()));
+    tasks.spawn(learning::run(Arc::clone(&gateway.learning), gateway.store.clone(), stop.clone()));
     tasks.spawn(age(Arc::clone(&gateway.nodes), stop.clone()));
     tasks.spawn(hear_reports(fabrics.nodes.clone(), Arc::clone(&gateway.nodes), stop.clone()));
     let (keys, routes) = (Arc::clone(&gateway.keys), Arc::clone(&gateway.routes));

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use ed25519_dalek::SigningKey;
 use fabric::Fabric;
+use learning::Learning;
 use protocol::InstanceId;
 use store::Store;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,6 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::core_client::CoreClient;
 use crate::keys::Keys;
-use crate::learning::Learning;
 use crate::meters::Meters;
 use crate::nodes::Nodes;
 use crate::routes::Routes;

@@ -194,6 +194,9 @@ impl<'a> Session<'a> {
     fn landed(&mut self, events: &[Event]) {
         for event in events {
             let Event::Finished(finished) = event else { continue };
+            if let Some(seen) = &finished.seen {
+                self.app.learning.ended(seen);
+            }
             if finished.suspect {
                 self.suspects.insert(finished.node, Instant::now() + SUSPECT_FOR);
             }

@@ -30,8 +30,10 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use learning::Learning;
 use protocol::node::{NodeRecord, NodeReport};
-use scheduler::NodeTable;
+use protocol::placement::Placement;
+use scheduler::{NodeTable, RunRequest};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::config::Config;
@@ -81,6 +83,13 @@ impl Jobs {
         for record in records {
             nodes.upsert(record);
         }
+    }
+
+    /// Where a run would go, as this process sees the nodes now.
+    fn rank(&self, learning: &Learning, wanted: &RunRequest) -> Placement {
+        let (knowledge, mut nodes) = (learning.knowledge(), self.nodes());
+        let views = nodes.views(Instant::now());
+        Learning::with_memo(|memo| knowledge.rank(memo, wanted, views, &mut rand::rng()))
     }
 
     fn nodes(&self) -> MutexGuard<'_, NodeTable> {

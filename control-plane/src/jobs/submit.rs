@@ -1,10 +1,12 @@
 //! Submitting: everything that can be refused is refused at once; what is accepted is a committed row.
 
 use bytes::Bytes;
+use learning::Learning;
 use protocol::job::{DeferredCall, Job, JobArray, JobInput, JobLimits, JobState, SubmitArray, SubmitJob};
 use protocol::placement::lane_of;
 use protocol::route::{Route, Scope, VersionRoute};
 use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, JobId, Kind, Limits, Name, Timestamp};
+use scheduler::RunRequest;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
     Statement,
@@ -22,8 +24,8 @@ use crate::functions::{artifacts, route};
 use crate::identity::caller::Caller;
 use crate::nodes::Wanted;
 
-/// A predicted run counts at most so much in the order of those that wait.
-const PREDICTED_MS_MAX: i64 = 600_000;
+/// A job is overtaken by others that came later, but not by those that came later than this.
+const PATIENCE_MS_MAX: i64 = 600_000;
 /// One step of priority is worth so much waiting.
 const PRIORITY_MS: i64 = 60_000;
 /// Past runs of so many minutes say how long the next one takes.
@@ -121,7 +123,7 @@ async fn draft_of(
 pub(crate) struct Prepared {
     draft: Draft,
     input: Input,
-    predicted_ms: i64,
+    recent_ms: i64,
 }
 
 /// What a trigger of this account asks for, as far as it can be done before its transaction.
@@ -137,8 +139,8 @@ pub(crate) async fn prepare(app: &App, account: AccountId, asked: &SubmitJob, by
     let draft = draft_of(app, row.ok_or_else(missing)?, asked, Actor::platform(), by.to_owned()).await?;
     let input = input(app, &draft, asked.input.as_ref()).await?;
     room(app, &draft).await?;
-    let predicted_ms = predicted_ms(app, account, draft.function).await?;
-    Ok(Prepared { draft, input, predicted_ms })
+    let recent_ms = recent_ms(app, account, draft.function).await?;
+    Ok(Prepared { draft, input, recent_ms })
 }
 
 /// Refuses what `POST /jobs` would refuse.
@@ -148,8 +150,8 @@ pub(crate) async fn check(app: &App, account: AccountId, asked: &SubmitJob) -> R
 
 /// Inserts so many of them.
 pub(crate) async fn insert_in(app: &App, mutation: &Mutation, job: Prepared, copies: usize) -> Result<Vec<JobId>> {
-    let Prepared { draft, input, predicted_ms } = job;
-    let rows = insert_rows(app, mutation, &draft, vec![input; copies], false, predicted_ms).await?;
+    let Prepared { draft, input, recent_ms } = job;
+    let rows = insert_rows(app, mutation, &draft, vec![input; copies], false, recent_ms).await?;
     Ok(rows.into_iter().map(|row| row.id.0).collect())
 }
 
@@ -247,9 +249,9 @@ async fn room(app: &App, draft: &Draft) -> Result<()> {
 /// Commits the jobs, one for each input: all of them, or none.
 async fn insert(app: &App, draft: Draft, inputs: Vec<Input>, array: bool) -> Result<Vec<Job>> {
     room(app, &draft).await?;
-    let predicted_ms = predicted_ms(app, draft.account, draft.function).await?;
+    let recent_ms = recent_ms(app, draft.account, draft.function).await?;
     let mutation = app.db.mutation().await?;
-    let made = insert_rows(app, &mutation, &draft, inputs, array, predicted_ms).await?;
+    let made = insert_rows(app, &mutation, &draft, inputs, array, recent_ms).await?;
     let target = made.first().map_or_else(String::new, |row| row.id.to_string());
     let revision = made.last().map_or(0, |row| row.revision);
     let committed = mutation.commit(&draft.actor, Some(draft.account), "job.submit", target).await?;
@@ -264,7 +266,7 @@ async fn insert_rows(
     draft: &Draft,
     inputs: Vec<Input>,
     array: bool,
-    predicted_ms: i64,
+    recent_ms: i64,
 ) -> Result<Vec<jobs::Model>> {
     let account = draft.account;
     let open = jobs::Entity::find()
@@ -282,7 +284,7 @@ async fn insert_rows(
     let mut revision = book::revisions(mutation.tx(), inputs.len()).await?;
     let mut made = Vec::with_capacity(inputs.len());
     for ((id, input), index) in ids.iter().zip(inputs).zip(0..) {
-        let mut row = row(draft, *id, input.size, now, predicted_ms);
+        let mut row = row(draft, *id, input.size, now, patience_ms(app, draft, input.size, recent_ms));
         (row.array_id, row.array_index) = (whole.map(Col), whole.map(|_| index));
         let due = row.due.0;
         let reason = if due > now { format!("waits for {due}") } else { "submitted".to_owned() };
@@ -304,7 +306,7 @@ async fn insert_rows(
 }
 
 /// A job's first row.
-fn row(draft: &Draft, id: JobId, input_size: ByteSize, now: Timestamp, predicted_ms: i64) -> jobs::Model {
+fn row(draft: &Draft, id: JobId, input_size: ByteSize, now: Timestamp, patience_ms: i64) -> jobs::Model {
     let (version, terms, request) = (&draft.version, draft.terms, &draft.request);
     let due = draft.not_before.unwrap_or(now).max(now);
     jobs::Model {
@@ -333,7 +335,7 @@ fn row(draft: &Draft, id: JobId, input_size: ByteSize, now: Timestamp, predicted
         webhook_delivered: None,
         webhook_error: None,
         due: due.into(),
-        place: place(due, predicted_ms, terms.priority),
+        place: place(due, patience_ms, terms.priority),
         attempts: 0,
         losses: 0,
         turns: 0,
@@ -357,12 +359,24 @@ fn row(draft: &Draft, id: JobId, input_size: ByteSize, now: Timestamp, predicted
 
 /// The order of an account's jobs. All age at the same rate, so that it never changes: short ones come before long
 /// ones that came a little earlier, and nothing waits for ever.
-fn place(due: Timestamp, predicted_ms: i64, priority: i32) -> i64 {
-    due.0 + predicted_ms.clamp(0, PREDICTED_MS_MAX) - i64::from(priority) * PRIORITY_MS
+fn place(due: Timestamp, patience_ms: i64, priority: i32) -> i64 {
+    due.0 + patience_ms.clamp(0, PATIENCE_MS_MAX) - i64::from(priority) * PRIORITY_MS
+}
+
+/// How long a job is willing to be overtaken: as predicted of it, where there is a model; else as its function's runs
+/// took lately.
+fn patience_ms(app: &App, draft: &Draft, input: ByteSize, recent_ms: i64) -> i64 {
+    let knowledge = app.learning.knowledge();
+    if knowledge.model().is_none() {
+        return recent_ms;
+    }
+    let run = RunRequest { input, ..RunRequest::of(&draft.version, draft.account) };
+    let patience = Learning::with_memo(|memo| knowledge.patience(memo, &run));
+    i64::try_from(patience.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// How long the function's runs took lately, on average.
-async fn predicted_ms(app: &App, account: AccountId, function: FunctionId) -> Result<i64> {
+async fn recent_ms(app: &App, account: AccountId, function: FunctionId) -> Result<i64> {
     let sql = "SELECT CAST(COALESCE(SUM(wall_us), 0) AS BIGINT), CAST(COALESCE(SUM(runs), 0) AS BIGINT) \
                FROM usage_minutes WHERE account_id = $1 AND function_id = $2 AND minute > $3";
     let since = Timestamp::now().0 / 60_000 - HISTORY_MINUTES;

@@ -9,7 +9,7 @@ use protocol::node::LogLine;
 use protocol::placement::Placement;
 use protocol::route::Scope;
 use protocol::{Code, JobId, Millis, Name, NodeId, PlacementClass, RunId};
-use scheduler::{Policy as _, RunRequest, WarmFirst};
+use scheduler::RunRequest;
 use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
     ColumnTrait as _, DbBackend, EntityTrait as _, ExprTrait as _, PaginatorTrait as _, QueryFilter as _,
@@ -263,8 +263,8 @@ async fn placement_now(app: &App, row: &jobs::Model) -> Result<Option<Placement>
     let Some(mut version) = version.and_then(version_route) else { return Ok(None) };
     version.limits = row.limits.0;
     app.jobs.know(crate::nodes::records::all(&app.db).await?);
-    let wanted = RunRequest::of(&version, row.account_id.0);
-    Ok(Some(WarmFirst.rank(&wanted, app.jobs.nodes().views(Instant::now()), &mut rand::rng())))
+    let wanted = RunRequest { input: row.input_size.0, ..RunRequest::of(&version, row.account_id.0) };
+    Ok(Some(app.jobs.rank(&app.learning, &wanted)))
 }
 
 /// Names of nodes that the account may see: its own, and the operator's.

@@ -3,7 +3,7 @@
 //! ```text
 //! newest runs (database) --> Snapshot::train, on a thread of its own --> store --> cc-models: which is the newest
 //!                                                                                      |
-//!                                     gateways read it from the store and swap it <----+
+//!                   gateways, and who places jobs, read it from the store and swap it <----+
 //! ```
 //!
 //! Any control plane may train. Two that do so at once learn the same from the same runs, and the bucket's revision
@@ -28,6 +28,7 @@ use crate::routes_outbox::bucket::{self, BucketError};
 /// So many turns come between two trainings, so that of several control planes one that stops is soon replaced.
 const TURNS: u64 = 8;
 const TURN_MIN: Duration = Duration::from_millis(200);
+const FOLLOWED_EVERY: Duration = Duration::from_secs(5);
 /// With fewer new runs the old model is as good.
 const NEW_RUNS_MIN: u64 = 200;
 
@@ -82,6 +83,30 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
                 Ok(turn) => tracing::debug!(?turn, "no new model"),
                 Err(error) => tracing::warn!(%error, "training"),
             }
+        }
+    };
+    stop.run_until_cancelled(Box::pin(turns)).await;
+}
+
+/// Tells placements of jobs which model is the newest, until it is stopped.
+pub(crate) async fn follow(app: App, stop: CancellationToken) {
+    let Some(fabrics) = &app.fabrics else {
+        stop.cancelled().await;
+        return;
+    };
+    let context = bucket::context(fabrics.core.nats());
+    let turns = async {
+        loop {
+            let newest = async {
+                let models = bucket::open(&context, MODELS_BUCKET, app.config.replicas).await?;
+                publish::newest(&models).await
+            };
+            match newest.await {
+                Ok((Some(record), _)) => app.learning.offer(record),
+                Ok((None, _)) => {}
+                Err(error) => tracing::debug!(%error, "which model is the newest"),
+            }
+            tokio::time::sleep(FOLLOWED_EVERY).await;
         }
     };
     stop.run_until_cancelled(Box::pin(turns)).await;

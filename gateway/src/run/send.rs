@@ -7,6 +7,7 @@ use fabric::{CallError, CallOptions, NodeEndpoint, Target};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, Limited};
+use learning::Learning;
 use protocol::placement::Candidate;
 use protocol::ticket::{Purpose, Ticket};
 use protocol::{ByteSize, Code, NodeId, Problem, RunId, Timestamp, headers};
@@ -14,7 +15,6 @@ use scheduler::{Memo, RunRequest};
 
 use super::live::LiveRun;
 use super::verdict::{Verdict, after_error, after_problem};
-use crate::learning::Learning;
 use crate::routes::Known;
 use crate::state::Gateway;
 use crate::upload::Upload;

@@ -158,8 +158,15 @@ impl Knowledge {
         placement
     }
 
+    /// How long a run that waits is willing to be overtaken by ones that came later: nothing starves, and short runs go
+    /// first.
+    pub fn patience(&self, memo: &mut Memo, request: &RunRequest) -> Duration {
+        let seconds = self.tuning.patience * self.mean_s(memo, request).sqrt();
+        Duration::try_from_secs_f64(seconds).unwrap_or_default()
+    }
+
     /// The length that waiting runs are ordered by, in seconds: the mean, for it is the whole run that others wait for.
-    pub(super) fn mean_s(&self, memo: &mut Memo, request: &RunRequest) -> f64 {
+    fn mean_s(&self, memo: &mut Memo, request: &RunRequest) -> f64 {
         let (lane, _) = lane_of(request);
         match self.predict(memo, request.version, request.input, lane) {
             Some(by_class) => f64::from(by_class[usize::from(NodeClass::of(1.0).number())].mean_s),

@@ -95,10 +95,9 @@ impl Policy for Learned {
         Binding::Late
     }
 
-    /// By the moment until which the run is willing to be overtaken: nothing starves, and short runs go first.
+    /// By the moment until which the run is willing to be overtaken.
     fn order(&mut self, request: &RunRequest, since: Duration) -> f64 {
-        let mean_s = self.knowledge.mean_s(&mut self.memo, request);
-        since.as_secs_f64() + self.knowledge.tuning.patience * mean_s.sqrt()
+        (since + self.knowledge.patience(&mut self.memo, request)).as_secs_f64()
     }
 
     fn observe(&mut self, finished: &Finished) {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use protocol::route::VersionRoute;
 use protocol::{AccountId, FunctionId, Name, Timestamp, VersionId};
-use scheduler::{Policy as _, RunRequest, WarmFirst};
+use scheduler::RunRequest;
 use sea_orm::EntityTrait as _;
 
 use super::{Chosen, DispatchError, PLACED_AT_ONCE, REMEMBERED_MAX, Session};
@@ -52,8 +52,9 @@ impl Session<'_> {
                 full.push(row.version_id.0);
                 continue;
             }
-            let wanted = RunRequest::of(&version, account);
-            let mut placement = WarmFirst.rank(&wanted, self.app.jobs.nodes().views(Instant::now()), &mut rand::rng());
+            let waited = now.since(row.due.0);
+            let wanted = RunRequest { input: row.input_size.0, waited, ..RunRequest::of(&version, account) };
+            let mut placement = self.app.jobs.rank(&self.app.learning, &wanted);
             if !self.suspects.is_empty() {
                 placement.ranked.sort_by_key(|candidate| self.suspects.contains_key(&candidate.node));
             }

@@ -1,8 +1,8 @@
-//! What this gateway has learned of runs: the control plane's newest model, and its own runs since.
+//! What a process that places runs has learned of them: the newest model, and its own runs since.
 //!
 //! ```text
-//! cc-models --> record --> store --> Snapshot --+
-//!                                               v        each second
+//! newest record --> store --> Snapshot --+
+//!                                        v               each second
 //! runs that ended --> queue (bounded) --> Learned (one task) --> Knowledge --> placements, which take no lock
 //! ```
 //!
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use metrics::{Counter, Gauge, counter, gauge};
 use protocol::model::ModelRecord;
 use protocol::receipt::Observation;
 use protocol::{ByteSize, Timestamp};
@@ -22,9 +23,6 @@ use store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-
-use crate::meters::Meters;
-use crate::mirror::Sink;
 
 /// Runs that wait to be learned from; more are not learned from.
 const QUEUE_MAX: usize = 4096;
@@ -43,39 +41,54 @@ thread_local! {
 }
 
 /// What is known now.
-pub(crate) struct Learning {
+pub struct Learning {
     knowledge: ArcSwap<Knowledge>,
     finished: mpsc::Sender<Finished>,
+    /// Whoever learns holds it.
+    queue: tokio::sync::Mutex<mpsc::Receiver<Finished>>,
     newest: watch::Sender<Option<ModelRecord>>,
-    meters: Arc<Meters>,
-}
-
-/// The tasks behind it.
-pub(crate) struct LearningTasks {
-    learning: Arc<Learning>,
-    finished: mpsc::Receiver<Finished>,
+    unlearned: Counter,
+    trusted: Gauge,
+    live_error: Gauge,
 }
 
 impl Learning {
-    pub(crate) fn new(meters: Arc<Meters>) -> (Arc<Self>, LearningTasks) {
-        let (sender, finished) = mpsc::channel(QUEUE_MAX);
-        let learning =
-            Arc::new(Self { knowledge: ArcSwap::default(), finished: sender, newest: watch::channel(None).0, meters });
-        (Arc::clone(&learning), LearningTasks { learning, finished })
+    /// Nothing is known yet. `process` begins the names of its metrics.
+    #[must_use]
+    pub fn new(process: &str) -> Arc<Self> {
+        let (finished, queue) = mpsc::channel(QUEUE_MAX);
+        Arc::new(Self {
+            knowledge: ArcSwap::default(),
+            finished,
+            queue: queue.into(),
+            newest: watch::channel(None).0,
+            unlearned: counter!(format!("{process}_runs_unlearned_total")),
+            trusted: gauge!(format!("{process}_model_trusted")),
+            live_error: gauge!(format!("{process}_model_error")),
+        })
     }
 
     /// What placements go by.
-    pub(crate) fn knowledge(&self) -> Guard<Arc<Knowledge>> {
+    pub fn knowledge(&self) -> Guard<Arc<Knowledge>> {
         self.knowledge.load()
     }
 
+    /// The newest model's record, however often it is told.
+    pub fn offer(&self, record: ModelRecord) {
+        self.newest.send_if_modified(|newest| {
+            let other = newest.is_none_or(|newest| newest.digest != record.digest);
+            *newest = Some(record);
+            other
+        });
+    }
+
     /// With the memory of this thread.
-    pub(crate) fn with_memo<R>(work: impl FnOnce(&mut Memo) -> R) -> R {
+    pub fn with_memo<R>(work: impl FnOnce(&mut Memo) -> R) -> R {
         MEMO.with_borrow_mut(work)
     }
 
     /// A run is over. Never waits.
-    pub(crate) fn ended(&self, seen: &Observation) {
+    pub fn ended(&self, seen: &Observation) {
         // Without a model nothing is predicted, and a model brings a history of its own.
         if self.knowledge.load().standing() == Standing::Missing {
             return;
@@ -83,51 +96,27 @@ impl Learning {
         if let Some(finished) = Finished::of(seen)
             && self.finished.try_send(finished).is_err()
         {
-            self.meters.unlearned.increment(1);
+            self.unlearned.increment(1);
         }
     }
 }
 
-impl Sink for Learning {
-    fn begin(&self) {}
-
-    fn put(&self, key: &str, value: &[u8]) {
-        if key != ModelRecord::KEY {
-            return;
-        }
-        match serde_json::from_slice::<ModelRecord>(value) {
-            Ok(record) => {
-                self.newest.send_if_modified(|newest| {
-                    let other = newest.is_none_or(|newest| newest.digest != record.digest);
-                    *newest = Some(record);
-                    other
-                });
-            }
-            Err(error) => tracing::error!(key, %error, "a model's record is not understood"),
-        }
-    }
-
-    // The last good model stays.
-    fn remove(&self, _: &str) {}
-
-    fn complete(&self) {}
-}
-
-impl LearningTasks {
-    /// Learns until `stop`.
-    pub(crate) async fn run(self, store: Store, stop: CancellationToken) {
-        let Self { learning, finished } = self;
-        let (models, adopted) = mpsc::channel(1);
-        let fetching = fetch(Arc::clone(&learning), store, models);
-        let work = async {
-            tokio::join!(learn(&learning, finished, adopted), fetching);
-        };
-        stop.run_until_cancelled(Box::pin(work)).await;
-    }
+/// Learns until `stop`. Models are read from the store.
+pub async fn run(learning: Arc<Learning>, store: Store, stop: CancellationToken) {
+    let (models, adopted) = mpsc::channel(1);
+    let work = async {
+        let mut finished = learning.queue.lock().await;
+        tokio::join!(learn(&learning, &mut finished, adopted), fetch(&learning, &store, models));
+    };
+    stop.run_until_cancelled(Box::pin(work)).await;
 }
 
 /// Takes what comes into a policy of its own, and publishes what that knows.
-async fn learn(learning: &Learning, mut finished: mpsc::Receiver<Finished>, mut models: mpsc::Receiver<Arc<Snapshot>>) {
+async fn learn(
+    learning: &Learning,
+    finished: &mut mpsc::Receiver<Finished>,
+    mut models: mpsc::Receiver<Arc<Snapshot>>,
+) {
     let mut policy = Learned::default();
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut publish = tokio::time::interval(PUBLISH_EVERY);
@@ -161,20 +150,20 @@ impl Learning {
         if before != now && matches!(now, Standing::Old | Standing::Wrong) {
             tracing::warn!(?now, error = policy.live_error(), "the model is not gone by any more");
         }
-        self.meters.model_trusted.set(if now == Standing::Trusted { 1.0 } else { 0.0 });
-        self.meters.model_error.set(policy.live_error());
+        self.trusted.set(if now == Standing::Trusted { 1.0 } else { 0.0 });
+        self.live_error.set(policy.live_error());
         self.knowledge.store(Arc::new(knowledge.clone()));
     }
 }
 
 /// Reads each new model from the store; again where it fails, unless a newer one has come.
-async fn fetch(learning: Arc<Learning>, store: Store, models: mpsc::Sender<Arc<Snapshot>>) {
+async fn fetch(learning: &Learning, store: &Store, models: mpsc::Sender<Arc<Snapshot>>) {
     let mut newest = learning.newest.subscribe();
     let mut pause = RETRY_MIN;
     loop {
         let record = *newest.borrow_and_update();
         let read = match &record {
-            Some(record) => read(&store, record).await.map(Some),
+            Some(record) => read(store, record).await.map(Some),
             None => Ok(None),
         };
         match read {

@@ -1,0 +1,30 @@
+//! Which model is the newest, as its bucket says.
+
+use std::sync::Arc;
+
+use learning::Learning;
+use protocol::model::ModelRecord;
+
+use crate::mirror::Sink;
+
+/// Tells what learns of it.
+pub(crate) struct Models(pub(crate) Arc<Learning>);
+
+impl Sink for Models {
+    fn begin(&self) {}
+
+    fn put(&self, key: &str, value: &[u8]) {
+        if key != ModelRecord::KEY {
+            return;
+        }
+        match serde_json::from_slice(value) {
+            Ok(record) => self.0.offer(record),
+            Err(error) => tracing::error!(key, %error, "a model's record is not understood"),
+        }
+    }
+
+    // The last good model stays.
+    fn remove(&self, _: &str) {}
+
+    fn complete(&self) {}
+}
