@@ -1,6 +1,7 @@
 //! The command line's grammar: what CONTRACT calls nouns, verbs and short cuts, and the flags that work everywhere.
 
 mod jobs;
+mod queues;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use protocol::route::{Scope, Share};
 use protocol::{Base, Kind, LaneChoice, PlacementClass};
 
 pub(crate) use jobs::{Jobs, SubmitJob, Triggers};
+pub(crate) use queues::{Held, Queues};
 
 /// Run functions on other people's spare machines, and lend yours.
 #[derive(Debug, Parser)]
@@ -131,7 +133,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: Option<Jobs>,
     },
-    /// Jobs that submit themselves, by the clock
+    /// Messages that wait for whoever leases them, or for a trigger's function
+    #[command(visible_alias = "queue")]
+    Queues {
+        #[command(subcommand)]
+        verb: Option<Queues>,
+    },
+    /// Jobs that submit themselves, by the clock or for each message of a queue
     #[command(visible_alias = "trigger")]
     Triggers {
         #[command(subcommand)]

@@ -12,6 +12,7 @@ mod jobs;
 mod login;
 mod logs;
 mod new;
+mod queues;
 mod runs;
 mod triggers;
 mod versions;
@@ -58,6 +59,7 @@ pub(crate) async fn run(command: Command, global: &Global) -> Result<(), Failure
         Command::Keys { verb } => access::keys(&context()?, verb).await,
         Command::Invocations { verb } => runs::invocations(&context()?, verb).await,
         Command::Jobs { verb } => jobs::jobs(&context()?, verb).await,
+        Command::Queues { verb } => queues::queues(&context()?, verb).await,
         Command::Triggers { verb } => triggers::triggers(&context()?, verb).await,
         Command::Accounts { verb } => accounts::accounts(&context()?, verb).await,
         Command::Nodes { verb } => runs::nodes(&context()?, verb).await,

@@ -18,6 +18,7 @@ mod nodes;
 mod openapi;
 mod operator;
 mod paging;
+mod queues;
 mod routes_outbox;
 mod settlement;
 mod tickets;

@@ -83,6 +83,7 @@ codes! {
     NotReady = "not_ready", 409, true, "This version is not ready", "Wait until it is `ready`, or deploy again if it has failed.";
     JobEnded = "job_ended", 409, false, "The job has ended", "There is nothing left to cancel; `crowdcloud jobs show JOB` says how it ended.";
     JobNotEnded = "job_not_ended", 409, true, "The job has not ended", "Wait for its end: `crowdcloud jobs wait JOB`.";
+    QueueInUse = "queue_in_use", 409, false, "A trigger takes from this queue", "Delete the trigger first.";
     LimitReached = "limit_reached", 422, false, "A limit of the account is reached", "Delete what is not needed, or ask the operator for more.";
 
     // What is deployed.

@@ -116,6 +116,10 @@ typed_id! {
     RunId = "run";
     /// One durable, asynchronous run.
     JobId = "job";
+    /// A message of a queue.
+    MessageId = "msg";
+    /// Somebody's right to a message, for a while.
+    LeaseId = "lease";
     /// One running copy of a gateway or a control plane.
     InstanceId = "inst";
 }

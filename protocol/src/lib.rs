@@ -16,6 +16,7 @@ pub mod model;
 pub mod names;
 pub mod node;
 pub mod placement;
+pub mod queue;
 pub mod receipt;
 pub mod route;
 pub mod ticket;

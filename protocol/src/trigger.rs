@@ -1,4 +1,4 @@
-//! Triggers: jobs that submit themselves, by a clock.
+//! Triggers: jobs that submit themselves, at their times or for each message of a queue.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,8 +39,12 @@ impl std::str::FromStr for Missed {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SetTrigger {
-    /// Five fields of cron (minute, hour, day, month, weekday), or `@hourly` and the like.
-    pub cron: String,
+    /// Five fields of cron (minute, hour, day, month, weekday), or `@hourly` and the like. Either this or `queue`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// A job for each message of this queue, which is its input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Name>,
     /// The time zone, such as `Europe/Berlin`; UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
@@ -60,8 +64,12 @@ pub struct SetTrigger {
 pub struct Trigger {
     /// Its name in the account.
     pub name: Name,
-    /// When.
-    pub cron: String,
+    /// At which times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// For the messages of which queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Name>,
     /// The time zone.
     pub zone: String,
     /// What becomes of missed times.
@@ -70,7 +78,7 @@ pub struct Trigger {
     pub paused: bool,
     /// The job.
     pub job: SubmitJob,
-    /// The next time; none where there is no such time any more.
+    /// The next time; none where there is no such time any more, and of a queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
     /// The last time that it did something.

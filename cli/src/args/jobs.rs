@@ -76,8 +76,11 @@ pub(crate) enum Triggers {
     Set {
         name: String,
         /// Minute, hour, day, month, weekday; or @hourly and the like
-        #[arg(long, value_name = "PATTERN")]
-        cron: String,
+        #[arg(long, value_name = "PATTERN", required_unless_present = "queue")]
+        cron: Option<String>,
+        /// For each message of this queue, which is the job's input
+        #[arg(long, conflicts_with_all = ["cron", "zone", "data", "each_line"])]
+        queue: Option<protocol::Name>,
         /// The time zone, such as Europe/Berlin
         #[arg(long)]
         zone: Option<String>,

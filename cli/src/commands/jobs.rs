@@ -163,7 +163,7 @@ async fn then_output(
 }
 
 /// A text where it is one, else bytes; a long one is uploaded.
-async fn input(client: &Client, data: &str) -> Result<JobInput, Failure> {
+pub(super) async fn input(client: &Client, data: &str) -> Result<JobInput, Failure> {
     let bytes = match (data, data.strip_prefix('@')) {
         ("-", _) => read("-").await?,
         (_, Some(path)) => read(path).await?,

@@ -18,15 +18,14 @@ pub(crate) async fn triggers(context: &Context, verb: Option<Triggers>) -> Resul
                 let rows = triggers.iter().map(|one| {
                     [
                         one.name.to_string(),
-                        one.cron.clone(),
-                        one.zone.clone(),
+                        when(one),
                         one.job.function.clone(),
-                        if one.paused { "paused".to_owned() } else { next(one) },
+                        next(one),
                         one.last.map_or_else(|| "-".to_owned(), time),
                         one.error.clone().unwrap_or_default(),
                     ]
                 });
-                table(["trigger", "cron", "zone", "function", "next", "last", "error"], rows)
+                table(["trigger", "when", "function", "next", "last", "error"], rows)
             })
             .await
         }
@@ -35,28 +34,42 @@ pub(crate) async fn triggers(context: &Context, verb: Option<Triggers>) -> Resul
             context.output.result(&one, || show(&one));
             Ok(())
         }
-        Triggers::Set { name, cron, zone, missed, paused, job } => {
+        Triggers::Set { name, cron, queue, zone, missed, paused, job } => {
             let job = super::jobs::body(&client, &job).await?;
-            let asked = SetTrigger { cron, zone, missed, paused, job };
+            let asked = SetTrigger { cron, queue, zone, missed, paused, job };
             let path = format!("/triggers/{}", segment(&name));
             let one: Trigger = client.change(Method::PUT, &path, &asked).await?;
-            context.output.result(&one, || format!("{} {}", one.name, next(&one)));
+            context
+                .output
+                .result(&one, || format!("{} {}", one.name, if one.queue.is_some() { when(&one) } else { next(&one) }));
             Ok(())
         }
         Triggers::Delete { name } => client.delete(&format!("/triggers/{}", segment(&name))).await,
     }
 }
 
+fn when(one: &Trigger) -> String {
+    match (&one.cron, &one.queue) {
+        (Some(cron), _) => format!("{cron} ({})", one.zone),
+        (None, queue) => format!("queue {}", queue.as_deref().unwrap_or("-")),
+    }
+}
+
 fn next(one: &Trigger) -> String {
-    one.next.map_or_else(|| "never".to_owned(), time)
+    match one.next {
+        _ if one.paused => "paused".to_owned(),
+        Some(at) => time(at),
+        None if one.queue.is_some() => "at each message".to_owned(),
+        None => "never".to_owned(),
+    }
 }
 
 fn show(one: &Trigger) -> String {
     let mut rows = vec![
         ("trigger", one.name.to_string()),
-        ("cron", format!("{} ({})", one.cron, one.zone)),
+        ("when", when(one)),
         ("function", one.job.function.clone()),
-        ("next", if one.paused { "paused".to_owned() } else { next(one) }),
+        ("next", next(one)),
         ("last", one.last.map_or_else(|| "-".to_owned(), time)),
         ("created", time(one.created)),
     ];

@@ -7,6 +7,7 @@ mod internal;
 mod jobs;
 pub(crate) mod nodes;
 mod platform;
+mod queues;
 mod runs;
 mod triggers;
 
@@ -33,6 +34,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(runs::router())
         .merge(jobs::router())
         .merge(triggers::router())
+        .merge(queues::router())
         .merge(platform::router());
     let (public, document) = OpenApiRouter::new().nest("/api/v1", routes).split_for_parts();
     let document: Arc<str> = openapi::finish(document).into();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::api::{AccountKind, Role, VersionState};
-use protocol::job::{JobState, SubmitJob};
+use protocol::job::{JobInput, JobState, SubmitJob};
 use protocol::node::LogStream;
 use protocol::placement::{Explanation, Placement};
 use protocol::receipt::{Outcome, Usage};
@@ -13,7 +13,8 @@ use protocol::route::{Scope, Share};
 use protocol::trigger::Missed;
 use protocol::{
     AccountId, ArtifactForm, Base, ByteSize, Code, Digest, FunctionId, InstanceId, InvitationId, JobId, KeyId, Kind,
-    Lane, LaneChoice, Limits, Name, NodeId, PlacementClass, Problem, RunId, SessionId, Timestamp, UserId, VersionId,
+    Lane, LaneChoice, LeaseId, Limits, MessageId, Name, NodeId, PlacementClass, Problem, RunId, SessionId, Timestamp,
+    UserId, VersionId,
 };
 use sea_orm::sea_query::{self, ArrayType, ColumnType, Nullable, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
@@ -114,7 +115,7 @@ macro_rules! ids {
         }
     )*};
 }
-ids!(UserId AccountId FunctionId VersionId KeyId SessionId InvitationId NodeId RunId InstanceId JobId);
+ids!(UserId AccountId FunctionId VersionId KeyId SessionId InvitationId NodeId RunId InstanceId JobId MessageId LeaseId);
 
 macro_rules! texts {
     ($($name:ident)*) => {$(
@@ -169,7 +170,7 @@ macro_rules! documents {
     )*};
 }
 documents!(Explanation, Limits, Problem, Usage, Vec<Scope>, Vec<Share>, Vec<String>, Vec<Lane>, BTreeMap<String, String>);
-documents!(Placement, SubmitJob, Vec<(String, String)>);
+documents!(JobInput, Placement, SubmitJob, Vec<(String, String)>);
 
 impl Stored for Timestamp {
     type Raw = i64;

@@ -162,7 +162,7 @@ pub(super) fn to_map(pairs: &[(String, String)]) -> HeaderMap {
 }
 
 /// The bytes of an input that stands in the request itself; none where it was uploaded, or is missing.
-pub(super) fn inline(asked: Option<&JobInput>, config: &Config) -> Result<Option<Bytes>> {
+pub(crate) fn inline(asked: Option<&JobInput>, config: &Config) -> Result<Option<Bytes>> {
     let bytes = match asked {
         None | Some(JobInput::Upload(_)) => return Ok(None),
         Some(JobInput::Text(text)) => Bytes::from(text.clone()),

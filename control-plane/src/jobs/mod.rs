@@ -43,8 +43,9 @@ pub(crate) use answer::{deferred_output, output};
 pub(crate) use book::prune;
 pub(crate) use dispatcher::run as dispatch;
 pub(crate) use events::{of_account as events_of_account, of_job as events_of_job};
+pub(crate) use fields::inline as inline_input;
 pub(crate) use submit::{check, defer, insert_in, limits, prepare, submit, submit_array};
-pub(crate) use views::{JobFilter, ShowQuery, deferred, list, logs, show, why};
+pub(crate) use views::{JobFilter, POLL, ShowQuery, deferred, list, logs, show, why};
 pub(crate) use webhooks::{key as webhook_key, run as tell_ends};
 
 /// What handlers and the dispatcher of this process share.

@@ -29,7 +29,7 @@ use crate::paging::{Paging, page};
 use crate::settlement::runs::names;
 
 /// Changes that another process has committed are looked for so often.
-pub(super) const POLL: Duration = Duration::from_millis(300);
+pub(crate) const POLL: Duration = Duration::from_millis(300);
 /// The longest that `wait` waits.
 const WAIT_MAX: Millis = Millis::seconds(60);
 

@@ -76,6 +76,7 @@ async fn housekeeping(app: &App) -> Result<()> {
     while prune_runs(app).await? == PRUNE_ROWS_MAX {}
     crate::logs::prune(app).await?;
     crate::jobs::prune(app).await?;
+    crate::queues::prune(app).await?;
     crate::idempotency::prune(app).await?;
     crate::identity::sessions::prune(app).await?;
     Ok(())

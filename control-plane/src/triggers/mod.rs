@@ -1,5 +1,7 @@
-//! Triggers: at their times they submit a job, each time once, whichever control plane looks first.
+//! Triggers: at their times, or for each message of a queue, they submit a job: once, whichever control plane looks
+//! first.
 
+mod queue;
 mod schedule;
 
 use std::time::Duration;
@@ -40,6 +42,7 @@ fn view(row: triggers::Model) -> Trigger {
     Trigger {
         name: row.name.0,
         cron: row.cron,
+        queue: row.queue.map(|queue| queue.0),
         zone: row.zone,
         missed: row.missed.0,
         paused: row.paused,
@@ -58,7 +61,17 @@ pub(crate) async fn set(app: &App, caller: &Caller, name: &str, asked: SetTrigge
     let name = parse_name(name)?;
     let wrong = |what: String| refuse(Code::InvalidField, format!("{what}."));
     let zone = asked.zone.unwrap_or_else(|| ZONE.to_owned());
-    let schedule = Schedule::parse(&asked.cron, &zone).map_err(wrong)?;
+    let schedule = match (&asked.cron, &asked.queue) {
+        (Some(cron), None) => Some(Schedule::parse(cron, &zone).map_err(wrong)?),
+        (None, Some(queue)) => {
+            crate::queues::find(app, account, queue).await?;
+            if asked.job.input.is_some() {
+                return Err(wrong("job.input: the message is the input".to_owned()));
+            }
+            None
+        }
+        _ => return Err(wrong("either `cron` or `queue` says when".to_owned())),
+    };
     if asked.job.not_before.is_some() {
         return Err(wrong("job.not_before: the trigger says when".to_owned()));
     }
@@ -74,11 +87,12 @@ pub(crate) async fn set(app: &App, caller: &Caller, name: &str, asked: SetTrigge
         account_id: account.into(),
         name: name.into(),
         cron: asked.cron,
+        queue: asked.queue.map(Col),
         zone,
         missed: asked.missed.into(),
         paused: asked.paused,
         job: asked.job.into(),
-        next: schedule.after(mutation.at()).map(Col),
+        next: schedule.and_then(|schedule| schedule.after(mutation.at())).map(Col),
         last: there.as_ref().and_then(|row| row.last),
         last_job: there.as_ref().and_then(|row| row.last_job),
         error: None,
@@ -173,15 +187,28 @@ pub(crate) async fn once(app: &App, now: Timestamp) -> Result<()> {
     for row in due {
         fire(app, row, now).await?;
     }
+    let of_queues = triggers::Entity::find()
+        .filter(triggers::Column::Queue.is_not_null())
+        .filter(triggers::Column::Paused.eq(false))
+        .all(app.db.read())
+        .await?;
+    for row in of_queues {
+        queue::drain(app, row, now).await?;
+    }
     Ok(())
+}
+
+/// What a trigger submits, and who it is.
+fn job_of(row: &triggers::Model) -> (SubmitJob, String) {
+    let mut asked = row.job.0.clone();
+    asked.labels.insert(LABEL.to_owned(), row.name.0.to_string());
+    (asked, format!("the trigger {}", row.name.0))
 }
 
 /// Submits what a trigger asks for, and sets its next time, in one transaction.
 async fn fire(app: &App, seen: triggers::Model, now: Timestamp) -> Result<()> {
     let (account, name) = (seen.account_id.0, seen.name.0.clone());
-    let mut asked: SubmitJob = seen.job.0.clone();
-    asked.labels.insert(LABEL.to_owned(), name.to_string());
-    let by = format!("the trigger {name}");
+    let (asked, by) = job_of(&seen);
     // Outside of the transaction: it may put the input into the store.
     let prepared = jobs::prepare(app, account, &asked, &by).await;
     let mutation = app.db.mutation().await?;
@@ -189,7 +216,7 @@ async fn fire(app: &App, seen: triggers::Model, now: Timestamp) -> Result<()> {
     // Another control plane was faster, or somebody has changed it.
     let row = row.filter(|row| row.next == seen.next && !row.paused && row.job == seen.job);
     let (Some(mut row), Some(next)) = (row, seen.next) else { return Ok(()) };
-    let schedule = Schedule::parse(&row.cron, &row.zone);
+    let schedule = Schedule::parse(row.cron.as_deref().unwrap_or_default(), &row.zone);
     let (times, following) = match &schedule {
         Ok(schedule) => schedule.due(next.0, now, row.missed.0),
         Err(_) => (Vec::new(), None),

@@ -25,11 +25,13 @@ macro_rules! table {
 mod deployed;
 mod identity;
 mod platform;
+mod queued;
 mod ran;
 mod submitted;
 
 pub(crate) use deployed::{aliases, artifacts, functions, versions};
 pub(crate) use identity::{accounts, api_keys, invitations, members, sessions, users};
 pub(crate) use platform::{audit, checkpoints, counters, idempotency, leader, nodes, outbox};
+pub(crate) use queued::{messages, queues};
 pub(crate) use ran::{run_logs, runs, segments};
 pub(crate) use submitted::{job_inputs, job_outputs, job_steps, jobs, triggers};

@@ -108,7 +108,8 @@ table! {
         account_id: Col<AccountId>,
         #[sea_orm(primary_key, auto_increment = false)]
         name: Col<Name>,
-        cron: String,
+        cron: Option<String>,
+        queue: Option<Col<Name>>,
         zone: String,
         missed: Col<Missed>,
         paused: bool,

@@ -5,6 +5,7 @@ mod m0001_start;
 mod m0002_images;
 mod m0003_jobs;
 mod m0004_explained;
+mod m0005_queues;
 
 use sea_orm_migration::prelude::*;
 
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_images::Migration),
             Box::new(m0003_jobs::Migration),
             Box::new(m0004_explained::Migration),
+            Box::new(m0005_queues::Migration),
         ]
     }
 }

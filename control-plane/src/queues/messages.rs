@@ -1,0 +1,294 @@
+//! What is in a queue: put, leased, acknowledged, given back.
+
+use std::time::Instant;
+
+use protocol::api::Page;
+use protocol::job::JobInput;
+use protocol::queue::{
+    EndLeases, Held, LeaseMessages, LeasesEnded, Message, MessagesLeased, MessagesPut, PutMessages, Redriven,
+};
+use protocol::route::Scope;
+use protocol::{AccountId, Code, LeaseId, MessageId, Millis, Name, Timestamp};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ColumnTrait as _, DatabaseTransaction, EntityTrait as _, ExprTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+};
+
+use super::{LEASE, find, of, within};
+use crate::App;
+use crate::db::columns::{Col, unsigned};
+use crate::db::entities::{messages, queues};
+use crate::error::{Result, refuse};
+use crate::functions::artifacts;
+use crate::idempotency::mark_effect;
+use crate::identity::caller::Caller;
+use crate::jobs::{POLL, inline_input};
+use crate::paging::{Paging, page};
+
+/// Messages of one request.
+const AT_ONCE: usize = 100;
+/// Messages of one queue.
+const MESSAGES_MAX: u64 = 100_000;
+const DELAY: (Millis, Millis, Millis) = (Millis(0), Millis::seconds(12 * 3600), Millis(0));
+const WAIT: (Millis, Millis, Millis) = (Millis(0), Millis::seconds(20), Millis(0));
+
+fn few<T>(asked: &[T]) -> Result<()> {
+    if asked.is_empty() || asked.len() > AT_ONCE {
+        return Err(refuse(Code::InvalidField, format!("messages: {}; allowed: 1 to {AT_ONCE}.", asked.len())));
+    }
+    Ok(())
+}
+
+/// `POST /queues/{name}/messages`: all of them are kept when this answers, or none.
+pub(crate) async fn put(app: &App, caller: &Caller, name: &str, asked: PutMessages) -> Result<MessagesPut> {
+    let account = caller.require(Scope::Invoke)?;
+    let queue = find(app, account, name).await?;
+    few(&asked.messages)?;
+    let at = Timestamp::now();
+    let mut made = Vec::with_capacity(asked.messages.len());
+    for one in asked.messages {
+        let delay = within(one.delay.as_ref(), "delay", DELAY)?;
+        match &one.body {
+            JobInput::Upload(digest) => drop(artifacts::find(app.db.read(), account, *digest).await?),
+            body => drop(inline_input(Some(body), &app.config)?),
+        }
+        made.push(messages::Model {
+            id: MessageId::new().into(),
+            account_id: queue.account_id,
+            queue: queue.name.clone(),
+            body: one.body.into(),
+            deliveries: 0,
+            visible: at.plus(delay.duration()).into(),
+            lease: None,
+            dead: false,
+            put: at.into(),
+        });
+    }
+    let ids = made.iter().map(|row| row.id.0).collect();
+    let tx = app.db.begin().await?;
+    // Who deletes the queue at this moment deletes these too, or they are refused.
+    let there = queues::Entity::find_by_id((queue.account_id, queue.name.clone())).lock_shared().one(&tx).await?;
+    there.ok_or_else(|| super::missing(name))?;
+    let kept = of(&queue).count(&tx).await?;
+    if kept.saturating_add(made.len() as u64) > MESSAGES_MAX {
+        return Err(refuse(Code::LimitReached, format!("{kept} messages wait; a queue holds {MESSAGES_MAX}.")));
+    }
+    let rows = made.into_iter().map(messages::ActiveModel::from);
+    messages::Entity::insert_many(rows).exec_without_returning(&tx).await?;
+    mark_effect(&tx).await?;
+    tx.commit().await?;
+    Ok(MessagesPut { ids })
+}
+
+/// `POST /queues/{name}/lease`: the oldest that wait.
+pub(crate) async fn lease(app: &App, caller: &Caller, name: &str, asked: LeaseMessages) -> Result<MessagesLeased> {
+    let account = caller.require(Scope::Invoke)?;
+    let queue = find(app, account, name).await?;
+    let count = within(asked.count.as_ref(), "count", (1, u32::try_from(AT_ONCE).unwrap_or(1), 1))?;
+    let lease = within(asked.lease.as_ref(), "lease", (LEASE.0, LEASE.1, Millis(unsigned(queue.lease))))?;
+    let until = Instant::now() + within(asked.wait.as_ref(), "wait", WAIT)?.duration();
+    loop {
+        let messages = lease_now(app, &queue, count, lease).await?;
+        let left = until.saturating_duration_since(Instant::now());
+        if !messages.is_empty() || left.is_zero() {
+            return Ok(MessagesLeased { messages });
+        }
+        tokio::time::sleep(left.min(POLL)).await;
+    }
+}
+
+async fn lease_now(app: &App, queue: &queues::Model, count: u32, lease: Millis) -> Result<Vec<Message>> {
+    let now = Timestamp::now();
+    let waiting = || of(queue).filter(messages::Column::Dead.eq(false)).filter(messages::Column::Visible.lte(Col(now)));
+    // Most looks find nothing: they need not stand in line with those who write.
+    if waiting().one(app.db.read()).await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let tx = app.db.begin().await?;
+    messages::Entity::update_many()
+        .col_expr(messages::Column::Dead, true.into())
+        .col_expr(messages::Column::Lease, Expr::value(None::<Col<LeaseId>>))
+        .filter(messages::Column::AccountId.eq(queue.account_id))
+        .filter(messages::Column::Queue.eq(queue.name.clone()))
+        .filter(messages::Column::Dead.eq(false))
+        .filter(messages::Column::Visible.lte(Col(now)))
+        .filter(messages::Column::Deliveries.gte(queue.deliveries))
+        .exec(&tx)
+        .await?;
+    let oldest = waiting().order_by_asc(messages::Column::Id).limit(u64::from(count)).all(&tx).await?;
+    let (id, until) = (LeaseId::new(), now.plus(lease.duration()));
+    let mut leased = Vec::with_capacity(oldest.len());
+    for row in oldest {
+        let taken = messages::Entity::update_many()
+            .col_expr(messages::Column::Lease, Expr::value(Some(Col(id))))
+            .col_expr(messages::Column::Visible, Expr::value(Col(until)))
+            .col_expr(messages::Column::Deliveries, Expr::col(messages::Column::Deliveries).add(1))
+            .filter(messages::Column::Id.eq(row.id))
+            // Somebody else may have been faster.
+            .filter(messages::Column::Visible.eq(row.visible))
+            .exec(&tx)
+            .await?;
+        if taken.rows_affected == 1 {
+            let mut message = view(row);
+            message.deliveries += 1;
+            (message.lease, message.until) = (Some(id), Some(until));
+            leased.push(message);
+        }
+    }
+    tx.commit().await?;
+    Ok(leased)
+}
+
+fn view(row: messages::Model) -> Message {
+    Message {
+        id: row.id.0,
+        body: row.body.0,
+        deliveries: u32::try_from(row.deliveries).unwrap_or(0),
+        put: row.put.0,
+        lease: None,
+        until: None,
+    }
+}
+
+/// `POST /queues/{name}/ack`: these are done, and gone.
+pub(crate) async fn ack(app: &App, caller: &Caller, name: &str, asked: EndLeases) -> Result<LeasesEnded> {
+    let account = caller.require(Scope::Invoke)?;
+    let queue = find(app, account, name).await?;
+    few(&asked.messages)?;
+    let tx = app.db.begin().await?;
+    let mut ends = LeasesEnded { ended: Vec::new(), lost: Vec::new() };
+    for held in asked.messages {
+        let gone = messages::Entity::delete_many()
+            .filter(messages::Column::Id.eq(Col(held.id)))
+            .filter(messages::Column::AccountId.eq(queue.account_id))
+            .filter(messages::Column::Queue.eq(queue.name.clone()))
+            .filter(messages::Column::Lease.eq(Col(held.lease)))
+            .exec(&tx)
+            .await?;
+        tell(&mut ends, held, gone.rows_affected);
+    }
+    tx.commit().await?;
+    Ok(ends)
+}
+
+/// `POST /queues/{name}/release`: others may have these.
+pub(crate) async fn release(app: &App, caller: &Caller, name: &str, asked: EndLeases) -> Result<LeasesEnded> {
+    let account = caller.require(Scope::Invoke)?;
+    let queue = find(app, account, name).await?;
+    few(&asked.messages)?;
+    let visible = Timestamp::now().plus(within(asked.delay.as_ref(), "delay", DELAY)?.duration());
+    let tx = app.db.begin().await?;
+    let mut ends = LeasesEnded { ended: Vec::new(), lost: Vec::new() };
+    for held in asked.messages {
+        let back = messages::Entity::update_many()
+            .col_expr(messages::Column::Lease, Expr::value(None::<Col<LeaseId>>))
+            .col_expr(messages::Column::Visible, Expr::value(Col(visible)))
+            .filter(messages::Column::Id.eq(Col(held.id)))
+            .filter(messages::Column::AccountId.eq(queue.account_id))
+            .filter(messages::Column::Queue.eq(queue.name.clone()))
+            .filter(messages::Column::Lease.eq(Col(held.lease)))
+            .exec(&tx)
+            .await?;
+        tell(&mut ends, held, back.rows_affected);
+    }
+    tx.commit().await?;
+    Ok(ends)
+}
+
+fn tell(ends: &mut LeasesEnded, held: Held, rows: u64) {
+    let list = if rows == 1 { &mut ends.ended } else { &mut ends.lost };
+    list.push(held.id);
+}
+
+/// `GET /queues/{name}/dead`: those that nobody acknowledged.
+pub(crate) async fn dead(app: &App, caller: &Caller, name: &str, paging: &Paging) -> Result<Page<Message>> {
+    let account = caller.require(Scope::Read)?;
+    let queue = find(app, account, name).await?;
+    let mut query =
+        of(&queue).filter(messages::Column::Dead.eq(true)).order_by_asc(messages::Column::Id).limit(paging.fetch());
+    if let Some(after) = paging.after::<MessageId>()? {
+        query = query.filter(messages::Column::Id.gt(Col(after)));
+    }
+    let found = page(query.all(app.db.read()).await?, paging, |row| row.id.to_string());
+    Ok(Page { items: found.items.into_iter().map(view).collect(), next: found.next })
+}
+
+/// `POST /queues/{name}/redrive`: all dead ones wait again, as if they were new.
+pub(crate) async fn redrive(app: &App, caller: &Caller, name: &str) -> Result<Redriven> {
+    let account = caller.require(Scope::Invoke)?;
+    let queue = find(app, account, name).await?;
+    let tx = app.db.begin().await?;
+    let moved = messages::Entity::update_many()
+        .col_expr(messages::Column::Dead, false.into())
+        .col_expr(messages::Column::Deliveries, 0.into())
+        .col_expr(messages::Column::Visible, Expr::value(Col(Timestamp::now())))
+        .filter(messages::Column::AccountId.eq(queue.account_id))
+        .filter(messages::Column::Queue.eq(queue.name.clone()))
+        .filter(messages::Column::Dead.eq(true))
+        .exec(&tx)
+        .await?;
+    mark_effect(&tx).await?;
+    tx.commit().await?;
+    Ok(Redriven { messages: moved.rows_affected })
+}
+
+/// The oldest that wait, for a trigger.
+pub(crate) async fn waiting(
+    app: &App,
+    (account, queue): (AccountId, &Name),
+    now: Timestamp,
+    most: u64,
+) -> Result<Vec<messages::Model>> {
+    let rows = messages::Entity::find()
+        .filter(messages::Column::AccountId.eq(Col(account)))
+        .filter(messages::Column::Queue.eq(Col(queue.clone())))
+        .filter(messages::Column::Dead.eq(false))
+        .filter(messages::Column::Visible.lte(Col(now)))
+        .order_by_asc(messages::Column::Id)
+        .limit(most)
+        .all(app.db.read())
+        .await?;
+    Ok(rows)
+}
+
+/// Puts a message aside that no job can be made of.
+pub(crate) async fn bury_in(tx: &DatabaseTransaction, seen: &messages::Model) -> Result<()> {
+    messages::Entity::update_many()
+        .col_expr(messages::Column::Dead, true.into())
+        .filter(messages::Column::Id.eq(seen.id))
+        .filter(messages::Column::Visible.eq(seen.visible))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// Takes a message out for good, unless somebody has taken or leased it since it was seen.
+pub(crate) async fn remove_in(tx: &DatabaseTransaction, seen: &messages::Model) -> Result<bool> {
+    let gone = messages::Entity::delete_many()
+        .filter(messages::Column::Id.eq(seen.id))
+        .filter(messages::Column::Visible.eq(seen.visible))
+        .exec(tx)
+        .await?;
+    Ok(gone.rows_affected == 1)
+}
+
+/// Forgets messages that are older than their queue keeps them.
+pub(crate) async fn prune(app: &App) -> Result<()> {
+    let now = Timestamp::now();
+    for queue in queues::Entity::find().all(app.db.read()).await? {
+        let before = Timestamp(now.0 - i64::from(queue.days) * 86_400_000);
+        let old = messages::Entity::delete_many()
+            .filter(messages::Column::AccountId.eq(queue.account_id))
+            .filter(messages::Column::Queue.eq(queue.name.clone()))
+            .filter(messages::Column::Put.lt(Col(before)));
+        // A look costs less than a write that finds nothing.
+        if of(&queue).filter(messages::Column::Put.lt(Col(before))).one(app.db.read()).await?.is_some() {
+            let tx = app.db.begin().await?;
+            let gone = old.exec(&tx).await?.rows_affected;
+            tx.commit().await?;
+            tracing::info!(queue = %queue.name.0, messages = gone, "too old: forgotten");
+        }
+    }
+    Ok(())
+}
