@@ -42,6 +42,9 @@ pub(crate) struct UpArgs {
     /// Gateways, with --separate; they share the public port
     #[arg(long, default_value_t = 1, requires = "separate", value_parser = clap::value_parser!(u16).range(1..=16))]
     pub(crate) gateways: u16,
+    /// Control planes, with --separate: one leads, the others take over
+    #[arg(long, default_value_t = 1, requires = "separate", value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub(crate) control_planes: u16,
     /// The domain of functions' own hosts (localhost)
     #[arg(long, value_name = "DOMAIN", env = "CROWDCLOUD_FUNCTIONS_DOMAIN")]
     pub(crate) functions_domain: Option<String>,

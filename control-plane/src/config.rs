@@ -15,6 +15,15 @@ pub struct LocalNode {
     pub class: PlacementClass,
 }
 
+/// By what jobs are ordered and placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum JobsPolicy {
+    /// What was learned of earlier runs: short ones first, each where it is soon done.
+    Learned,
+    /// First come, first served, on the node with the least work: what the learned one is measured against.
+    LeastLoaded,
+}
+
 /// How the control plane runs.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Config {
@@ -172,6 +181,9 @@ pub struct Config {
     /// The share of each node's slots that jobs may take, in percent; the rest stays for calls.
     #[arg(long, default_value_t = 75, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub jobs_slots_share: u32,
+    /// By what jobs are ordered and placed.
+    #[arg(long, value_enum, default_value = "learned")]
+    pub jobs_policy: JobsPolicy,
     /// The longest time limit of a job.
     #[arg(long, default_value = "1h")]
     pub job_timeout_max: Millis,

@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 pub use app::{App, ControlFabrics};
-pub use config::{Config, LocalNode};
+pub use config::{Config, JobsPolicy, LocalNode};
 pub use error::StartError as Error;
 
 /// How long requests may finish after the stop.

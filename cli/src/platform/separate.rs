@@ -40,13 +40,16 @@ impl Separate {
             .map(|number| Ok((number, settings.data.node(number)?)))
             .collect::<Result<_, Failure>>()?;
 
-        let mut line = core_line(&settings, &nats, "control-plane", "control-plane")?;
-        line.extend(settings.control_plane());
-        for (number, node) in &nodes {
-            line.push("--local-node".into());
-            line.push(format!("{node}=local-{number}").into());
+        for number in 1..=settings.args.control_planes {
+            let name = if number == 1 { "control-plane".to_owned() } else { format!("control-plane-{number}") };
+            let mut line = core_line(&settings, &nats, "control-plane", &name)?;
+            line.extend(settings.control_plane());
+            for (number, node) in &nodes {
+                line.push("--local-node".into());
+                line.push(format!("{node}=local-{number}").into());
+            }
+            children.push(Child::start(Spec { name, arguments: line, listener: None })?);
         }
-        children.push(Child::start(Spec { name: "control-plane".to_owned(), arguments: line, listener: None })?);
 
         for (number, node) in &nodes {
             let name = format!("executor-{number}");

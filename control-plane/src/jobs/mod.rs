@@ -33,10 +33,10 @@ use std::time::Instant;
 use learning::Learning;
 use protocol::node::{NodeRecord, NodeReport};
 use protocol::placement::Placement;
-use scheduler::{NodeTable, RunRequest};
+use scheduler::{LeastLoaded, NodeTable, Policy as _, RunRequest};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::config::Config;
+use crate::config::{Config, JobsPolicy};
 
 pub(crate) use actions::{cancel, retry};
 pub(crate) use answer::{deferred_output, output};
@@ -57,6 +57,7 @@ pub(crate) struct Jobs {
     /// The nodes, with the share of their slots that jobs may take.
     nodes: Mutex<NodeTable>,
     share: u32,
+    policy: JobsPolicy,
     streams: Arc<Semaphore>,
 }
 
@@ -68,6 +69,7 @@ impl Jobs {
             changed: watch::Sender::new(0),
             nodes: Mutex::default(),
             share: config.jobs_slots_share,
+            policy: config.jobs_policy,
             streams: Arc::new(Semaphore::new(config.job_streams_max)),
         }
     }
@@ -89,8 +91,11 @@ impl Jobs {
     /// Where a run would go, as this process sees the nodes now.
     fn rank(&self, learning: &Learning, wanted: &RunRequest) -> Placement {
         let (knowledge, mut nodes) = (learning.knowledge(), self.nodes());
-        let views = nodes.views(Instant::now());
-        Learning::with_memo(|memo| knowledge.rank(memo, wanted, views, &mut rand::rng()))
+        let (views, mut rng) = (nodes.views(Instant::now()), rand::rng());
+        match self.policy {
+            JobsPolicy::Learned => Learning::with_memo(|memo| knowledge.rank(memo, wanted, views, &mut rng)),
+            JobsPolicy::LeastLoaded => LeastLoaded.rank(wanted, views, &mut rng),
+        }
     }
 
     fn nodes(&self) -> MutexGuard<'_, NodeTable> {

@@ -16,6 +16,7 @@ use super::book::{self, Step};
 use super::fields::{self, Request, Terms};
 use super::views;
 use crate::App;
+use crate::config::JobsPolicy;
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{functions, job_inputs, jobs};
 use crate::db::{Actor, Mutation};
@@ -366,6 +367,9 @@ fn place(due: Timestamp, patience_ms: i64, priority: i32) -> i64 {
 /// How long a job is willing to be overtaken: as predicted of it, where there is a model; else as its function's runs
 /// took lately.
 fn patience_ms(app: &App, draft: &Draft, input: ByteSize, recent_ms: i64) -> i64 {
+    if app.config.jobs_policy == JobsPolicy::LeastLoaded {
+        return 0;
+    }
     let knowledge = app.learning.knowledge();
     if knowledge.model().is_none() {
         return recent_ms;

@@ -16,8 +16,8 @@ use tests::{Platform, signal, wait_until};
 
 const JOBS: usize = 300;
 /// One of each kind of process, killed and stopped.
-const FAULTS: usize = 8;
-const KINDS: [&str; 4] = ["executor", "control-plane", "nats-server", "gateway"];
+const FAULTS: usize = 10;
+const KINDS: [&str; 5] = ["executor", "control-plane", "nats-server", "gateway", "control-plane-2"];
 const GOES_ON_WITHIN: Duration = Duration::from_secs(10);
 /// What a client's own tries and the job itself may add.
 const SLACK: Duration = Duration::from_secs(2);
@@ -112,7 +112,8 @@ impl Patient {
 #[test]
 fn no_job_is_lost_and_none_ends_twice() {
     let (jobs, faults) = (number("CROWDCLOUD_JOB_COUNT", JOBS), number("CROWDCLOUD_JOB_FAULTS", FAULTS));
-    let platform = Platform::start_separate(3, 1);
+    let flags = ["--separate", "--executors", "3", "--control-planes", "2"];
+    let platform = Platform::start_with(&flags);
     let ada = platform.user("ada");
     ada.deploy("probe", "--timeout 20s");
     let http = Client::builder().no_proxy().build().unwrap();
