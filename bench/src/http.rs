@@ -6,8 +6,9 @@ use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 
@@ -18,11 +19,14 @@ pub(crate) struct Target {
     pub(crate) path: String,
     /// The bearer's key.
     pub(crate) key: Option<String>,
+    /// What is posted; without it, it is a GET.
+    body: Option<Bytes>,
+    content_type: &'static str,
 }
 
 impl Target {
     pub(crate) fn new(address: SocketAddr, path: impl Into<String>) -> Self {
-        Self { address, path: path.into(), key: None }
+        Self { address, path: path.into(), key: None, body: None, content_type: "application/json" }
     }
 
     pub(crate) fn with_key(mut self, key: &str) -> Self {
@@ -30,12 +34,28 @@ impl Target {
         self
     }
 
+    /// Posts this document.
+    pub(crate) fn with_json(mut self, document: &impl Serialize) -> anyhow::Result<Self> {
+        self.body = Some(serde_json::to_vec(document)?.into());
+        Ok(self)
+    }
+
+    /// Posts these bytes.
+    pub(crate) fn with_bytes(mut self, bytes: Bytes) -> Self {
+        (self.body, self.content_type) = (Some(bytes), "application/octet-stream");
+        self
+    }
+
     fn request(&self) -> hyper::http::Result<Request<Full<Bytes>>> {
-        let mut request = Request::get(&self.path).header("host", self.address.to_string());
+        let method = if self.body.is_some() { Method::POST } else { Method::GET };
+        let mut request = Request::builder().method(method).uri(&self.path).header("host", self.address.to_string());
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
-        request.body(Full::default())
+        if self.body.is_some() {
+            request = request.header("content-type", self.content_type);
+        }
+        request.body(self.body.clone().unwrap_or_default().into())
     }
 }
 

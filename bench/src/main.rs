@@ -9,6 +9,7 @@ mod evaluation;
 mod figures;
 mod http;
 mod invoke;
+mod jobs;
 mod load;
 mod machine;
 mod memory;
@@ -41,6 +42,8 @@ enum What {
     Invoke(Options),
     /// How soon microVMs answer: booted, restored, waiting, warm; and what they hold
     Vm(Options),
+    /// Ten thousand jobs, also while processes die; a mix on nodes of different speeds, by two policies
+    Jobs(jobs::JobOptions),
     /// Every policy in the simulator, on a trace or a generated workload; and what a placement takes
     Scheduler(scheduling::Options),
     /// What a running platform is measured by; writes EVALUATION.md
@@ -87,6 +90,7 @@ fn run(what: &What) -> anyhow::Result<bool> {
     let (options, reports) = match what {
         What::Invoke(options) => (options, vec![runtime.block_on(invoke::run(options))?]),
         What::Vm(options) => (options, vec![runtime.block_on(vm::run(options))?]),
+        What::Jobs(options) => (&options.general, vec![runtime.block_on(jobs::run(options))?]),
         What::Scheduler(options) => return scheduling::run(options),
         What::All(options) => {
             let mut reports = vec![runtime.block_on(invoke::run(options))?];

@@ -1,5 +1,6 @@
 //! The platform as users run it: the `crowdcloud` program, `up`, then the same commands that a user types.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -65,11 +66,16 @@ struct Released {
 impl Platform {
     /// Starts it in this folder, where it continues with what is there.
     pub(crate) async fn start(parts: &Parts, folder: &Path) -> anyhow::Result<Self> {
+        Self::start_with(parts, folder, &[]).await
+    }
+
+    /// The same, with more flags.
+    pub(crate) async fn start_with(parts: &Parts, folder: &Path, flags: &[&str]) -> anyhow::Result<Self> {
         let (address, nats) = (free_address()?, free_address()?);
         let log = File::options().create(true).append(true).open(folder.join("log"))?;
         let mut command = Command::new(&parts.program);
         command.args(["up", "--listen", &address.to_string(), "--nats-listen", &nats.to_string(), "--data"]);
-        command.arg(folder.join("data")).env("CROWDCLOUD_NATS_SERVER", &parts.nats_server);
+        command.arg(folder.join("data")).args(flags).env("CROWDCLOUD_NATS_SERVER", &parts.nats_server);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let began = Instant::now();
         let process = Process::spawn(&mut command)?;
@@ -117,6 +123,16 @@ impl Platform {
     pub(crate) async fn usage_of(&self, function: &str, key: &str) -> anyhow::Result<FunctionUsage> {
         let target = Target::new(self.address, format!("/api/v1/functions/{function}/usage")).with_key(key);
         http::get_json(&target).await
+    }
+
+    /// Where it listens.
+    pub(crate) fn at(&self, path: &str) -> Target {
+        Target::new(self.address, path)
+    }
+
+    /// The processes of services that run apart, by name.
+    pub(crate) fn pids(&self) -> anyhow::Result<BTreeMap<String, u32>> {
+        Ok(serde_json::from_slice(&std::fs::read(self.folder.join("data/run/pids.json"))?)?)
     }
 
     /// What its nats-server has seen.
