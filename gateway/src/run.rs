@@ -152,8 +152,7 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
 
     // As the function shall see it.
     let seen = first_sight(gateway, run, &known, version, &head, &address);
-    let memory = version.limits.memory_in(seen.lane);
-    let mut live = LiveRun::begin(Arc::clone(gateway), received, seen, upload.clone(), memory, passed);
+    let mut live = LiveRun::begin(Arc::clone(gateway), received, seen, upload.clone(), version.limits, passed);
     let path = head.uri.path();
     let forward = Forward { client, host: &host, proto, prefix: address.prefix(path) };
     let uri = own_uri(&address, &head.uri).ok_or_else(|| refused(Code::InvalidRequest.into()))?;

@@ -28,6 +28,8 @@ pub enum LaneReason {
     Timeout,
     /// The artifact is an image, an executable or a script.
     Image,
+    /// Either lane could, and it is predicted to be done sooner in the VM of that node.
+    Faster,
 }
 
 /// The lane of a version's runs, and why. What the version asks for always holds; with `auto`, wasm unless it cannot
@@ -56,6 +58,7 @@ impl std::fmt::Display for LaneReason {
             Self::Memory => "it asks for more memory than the wasm lane grants",
             Self::Timeout => "it asks for more time than the wasm lane grants",
             Self::Image => "it is not WebAssembly",
+            Self::Faster => "it is predicted to be done sooner in a VM there",
         })
     }
 }

@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::placement::{Candidate, Placement, Refused};
+use protocol::Lane;
+use protocol::placement::{Candidate, LaneReason, Placement, Refused};
 use rand::RngCore;
 
 use crate::filter::refuse;
@@ -77,7 +78,7 @@ pub trait Policy: Send + Sync {
     fn adopt(&mut self, _snapshot: &Arc<Snapshot>) {}
 }
 
-/// Filters, scores, and keeps the best.
+/// Filters, scores, and keeps the best, in the lane that the rule names.
 fn rank_by(
     policy: &'static str,
     request: &RunRequest,
@@ -85,17 +86,31 @@ fn rank_by(
     rng: &mut dyn RngCore,
     mut score: impl FnMut(&NodeView, f32, bool, &mut dyn RngCore) -> f32,
 ) -> Placement {
-    let (lane, lane_reason) = lane_of(request);
+    let by_rule = lane_of(request);
+    let score = |node: &NodeView, _, pressure, warm, rng: &mut dyn RngCore| score(node, pressure, warm, rng);
+    rank_in(policy, request, nodes, rng, |_| by_rule, score)
+}
+
+/// The same, each node in a lane of its own.
+fn rank_in(
+    policy: &'static str,
+    request: &RunRequest,
+    nodes: &[NodeView],
+    rng: &mut dyn RngCore,
+    lane_on: impl Fn(&NodeView) -> (Lane, LaneReason),
+    mut score: impl FnMut(&NodeView, Lane, f32, bool, &mut dyn RngCore) -> f32,
+) -> Placement {
     let mut top = TopK::new();
     let mut refused = Vec::new();
     for node in nodes {
+        let (lane, lane_reason) = lane_on(node);
         if let Some(why) = refuse(request, lane, node) {
             refused.push(Refused { node: node.record.node, why });
             continue;
         }
         let warm = node.warm.contains(&request.artifact);
         let pressure = node.pressure();
-        let score = score(node, pressure, warm, rng);
+        let score = score(node, lane, pressure, warm, rng);
         top.offer(Candidate {
             node: node.record.node,
             lane,

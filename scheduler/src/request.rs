@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocol::route::VersionRoute;
-use protocol::{AccountId, ArtifactForm, ByteSize, Digest, Kind, LaneChoice, Limits, PlacementClass, VersionId};
+use protocol::{AccountId, ArtifactForm, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, PlacementClass, VersionId};
 
 /// A run that looks for a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,9 +54,9 @@ impl RunRequest {
         }
     }
 
-    /// What it takes of a node's memory, in the lane that it takes.
+    /// What it takes of a node's memory in a lane.
     #[must_use]
-    pub fn memory(&self) -> ByteSize {
-        self.limits.memory_in(crate::lane_of(self).0)
+    pub fn memory_in(&self, lane: Lane) -> ByteSize {
+        self.limits.memory_in(lane)
     }
 }

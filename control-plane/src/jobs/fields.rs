@@ -236,8 +236,8 @@ mod tests {
         for (asked, range) in [
             (serde_json::json!({"cpus": -1}), "1 to 64"),
             (serde_json::json!({"cpus": 65}), "1 to 64"),
-            (serde_json::json!({"memory": "1TiB"}), "1MiB to 4GiB"),
-            (serde_json::json!({"memory": -5}), "1MiB to 4GiB"),
+            (serde_json::json!({"memory": "1TiB"}), "1MiB to 64GiB"),
+            (serde_json::json!({"memory": -5}), "1MiB to 64GiB"),
             (serde_json::json!({"retries": 21}), "0 to 20"),
             (serde_json::json!({"timeout": "9d"}), "10ms to 3600s"),
             (serde_json::json!({"priority": 11}), "-10 to 10"),

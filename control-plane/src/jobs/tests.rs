@@ -201,8 +201,8 @@ async fn bad_input(ground: Ground) {
     for (more, allowed) in [
         (json!({"cpus": -1}), "1 to 64"),
         (json!({"cpus": 1e9}), "1 to 64"),
-        (json!({"memory": "9TiB"}), "1MiB to 4GiB"),
-        (json!({"memory": -1}), "1MiB to 4GiB"),
+        (json!({"memory": "9TiB"}), "1MiB to 64GiB"),
+        (json!({"memory": -1}), "1MiB to 64GiB"),
         (json!({"retries": -3}), "0 to 20"),
         (json!({"timeout": "100d"}), "10ms to 3600s"),
         (json!({"priority": 99}), "-10 to 10"),

@@ -8,7 +8,7 @@ use fabric::EndFuture;
 use futures::FutureExt as _;
 use protocol::placement::Explanation;
 use protocol::receipt::{Observation, Outcome, RunEnd};
-use protocol::{ByteSize, Code, NodeId};
+use protocol::{Code, Limits, NodeId};
 
 use super::gate::Passed;
 use crate::state::Gateway;
@@ -23,7 +23,7 @@ struct Inner {
     head: Option<Instant>,
     seen: Observation,
     upload: Option<Upload>,
-    memory: ByteSize,
+    limits: Limits,
     /// The node that has it now.
     on_node: Option<NodeId>,
     end: Option<EndFuture>,
@@ -38,7 +38,7 @@ impl LiveRun {
         received: Instant,
         seen: Observation,
         upload: Option<Upload>,
-        memory: ByteSize,
+        limits: Limits,
         passed: Passed,
     ) -> Self {
         Self(Some(Box::new(Inner {
@@ -47,7 +47,7 @@ impl LiveRun {
             head: None,
             seen,
             upload,
-            memory,
+            limits,
             on_node: None,
             end: None,
             outcome: None,
@@ -58,9 +58,9 @@ impl LiveRun {
     /// A node is asked; `end` will say what the run used there, also when the call fails.
     pub(crate) fn sent_to(&mut self, node: NodeId, lane: protocol::Lane, end: EndFuture) {
         let Some(inner) = &mut self.0 else { return };
-        inner.gateway.nodes.started(node, inner.memory);
-        inner.on_node = Some(node);
         inner.seen.lane = lane;
+        inner.gateway.nodes.started(node, inner.limits.memory_in(lane));
+        inner.on_node = Some(node);
         inner.end = Some(end);
     }
 
@@ -75,7 +75,7 @@ impl LiveRun {
     pub(crate) fn not_taken(&mut self) {
         let Some(inner) = &mut self.0 else { return };
         if let Some(node) = inner.on_node.take() {
-            inner.gateway.nodes.ended(node, inner.memory, None);
+            inner.gateway.nodes.ended(node, inner.limits.memory_in(inner.seen.lane), None);
         }
         (inner.head, inner.end) = (None, None);
     }
@@ -157,10 +157,10 @@ impl Drop for LiveRun {
 
 impl Inner {
     fn conclude(self, end: Option<&[u8]>) {
-        let Self { gateway, mut seen, memory, on_node, passed, .. } = self;
+        let Self { gateway, mut seen, limits, on_node, passed, .. } = self;
         let end: Option<RunEnd> = end.and_then(|payload| serde_json::from_slice(payload).ok());
         if let Some(node) = on_node {
-            gateway.nodes.ended(node, memory, end.as_ref().map(|end| end.running));
+            gateway.nodes.ended(node, limits.memory_in(seen.lane), end.as_ref().map(|end| end.running));
         }
         drop(passed);
         if let Some(end) = &end {

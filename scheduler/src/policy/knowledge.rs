@@ -6,18 +6,22 @@ use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::placement::{Placement, Refusal, Refused};
+use protocol::placement::{LaneReason, Placement, Refusal, Refused};
 use protocol::{ByteSize, Lane, VersionId};
 use rand::RngCore;
 
 use super::simple::warm_first;
 use super::tuning::Tuning;
-use super::{jitter_of, rank_by};
+use super::{jitter_of, rank_by, rank_in};
 use crate::filter::{SILENT_AFTER, refuse};
 use crate::history::{History, IdHasher, NodeClass, NodeSpeed};
 use crate::lane::lane_of;
 use crate::snapshot::Prediction;
 use crate::{NodeView, RunRequest, Snapshot};
+
+/// A run that could be in either lane is in the wasm lane unless a VM is predicted to take at most this part: a guess is
+/// not worth a machine.
+const VM_FASTER: f32 = 0.5;
 
 /// So many predictions are kept.
 const CACHED_MAX: usize = 1 << 16;
@@ -56,7 +60,7 @@ pub struct Memo {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key(VersionId, u8);
+struct Key(VersionId, u8, Lane);
 
 #[derive(Debug, Clone, Copy)]
 struct Cached {
@@ -93,7 +97,7 @@ impl Knowledge {
         lane: Lane,
     ) -> Option<[Prediction; NodeClass::COUNT]> {
         let snapshot = self.model()?;
-        let key = Key(version, input_key(input));
+        let key = Key(version, input_key(input), lane);
         let runs = if self.history.knows(version) { self.history.version(version).runs() } else { 0.0 };
         let of = Some((snapshot.trained_at, snapshot.runs));
         if memo.of != of || memo.cached.len() >= CACHED_MAX {
@@ -113,9 +117,14 @@ impl Knowledge {
     /// The best nodes for this run, by the model where it is trusted; else warm-first with the least work left.
     #[allow(clippy::cast_possible_truncation, reason = "six digits are enough")]
     pub fn rank(&self, memo: &mut Memo, request: &RunRequest, nodes: &[NodeView], rng: &mut dyn RngCore) -> Placement {
-        let (lane, _) = lane_of(request);
+        let (lane, reason) = lane_of(request);
         let Some(by_class) = self.predict(memo, request.version, request.input, lane) else {
             return fall_back(request, nodes, rng);
+        };
+        // Where the rule leaves it open.
+        let in_vm = match reason {
+            LaneReason::Wasm => self.predict(memo, request.version, request.input, Lane::Vm),
+            _ => None,
         };
         let usual = by_class[usize::from(NodeClass::of(1.0).number())];
         let (length_s, mean_s) = (usual.median_s().max(1e-4), usual.mean_s);
@@ -123,17 +132,34 @@ impl Knowledge {
             let refused = nodes.iter().map(|node| Refused { node: node.record.node, why: Refusal::KeptForShorter });
             return Placement { ranked: Vec::new(), refused: refused.collect(), policy: "learned".into() };
         }
-        let cold_s = self.history.cold_s(lane) as f32;
+        let colds_s = [self.history.cold_s(lane) as f32, self.history.cold_s(Lane::Vm) as f32];
+        let cold_s = colds_s[0];
         let price = self.tuning.price * mean_s / self.long_s.max(1e-3) as f32;
         let (cold_more, near_equal) = (self.tuning.cold, self.tuning.near_equal);
-        let takes_s = |speed: &NodeSpeed, warm: bool, pressure: f32| {
-            let work_s = by_class[usize::from(speed.class().number())].median_s();
+        let takes_s = |on: Lane, speed: &NodeSpeed, warm: bool, pressure: f32| {
+            let (of_lane, cold_s) = match &in_vm {
+                Some(in_vm) if on != lane => (in_vm, colds_s[1]),
+                _ => (&by_class, colds_s[0]),
+            };
+            let work_s = of_lane[usize::from(speed.class().number())].median_s();
             // More runs than cores share them.
             (work_s + if warm { 0.0 } else { cold_s }) / speed.factor() as f32 * pressure.max(1.0)
         };
-        let mut placement = rank_by("learned", request, nodes, rng, |node, pressure, warm, rng| {
+        let lane_on = |node: &NodeView| {
+            let has_vm = || node.report.as_ref().is_some_and(|report| report.lanes.contains(&Lane::Vm));
+            if in_vm.is_some() && has_vm() {
+                let speed = self.history.speed(node.record.node);
+                let warm = node.warm.contains(&request.artifact);
+                if takes_s(Lane::Vm, &speed, false, 1.0) < VM_FASTER * takes_s(lane, &speed, warm, 1.0) {
+                    return (Lane::Vm, LaneReason::Faster);
+                }
+            }
+            (lane, reason)
+        };
+        let mut placement = rank_in("learned", request, nodes, rng, lane_on, |node, on, pressure, warm, rng| {
             let speed = self.history.speed(node.record.node);
-            let there_s = takes_s(&speed, warm, pressure) + node.distance.as_secs_f32();
+            let warm = warm && on == lane;
+            let there_s = takes_s(on, &speed, warm, pressure) + node.distance.as_secs_f32();
             // As a slowdown; then what it costs others that this core is taken, and that it may fail there.
             let slowdown = there_s / length_s + if warm { 0.0 } else { cold_more };
             let others = price * speed.factor() as f32;
@@ -141,7 +167,9 @@ impl Knowledge {
         });
         for candidate in &mut placement.ranked {
             let speed = self.history.speed(candidate.node);
-            candidate.predicted_s = Some(takes_s(&speed, candidate.warm, candidate.pressure));
+            // What it has loaded is of the other lane.
+            candidate.warm &= candidate.lane == lane;
+            candidate.predicted_s = Some(takes_s(candidate.lane, &speed, candidate.warm, candidate.pressure));
         }
         if placement.ranked.iter().all(|candidate| !candidate.warm)
             && request.waited < request.wait_max

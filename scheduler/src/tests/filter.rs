@@ -100,7 +100,7 @@ fn the_lane_follows_the_rules() {
 fn a_vm_takes_more_memory_than_its_function_and_needs_the_cores() {
     let mut image = RunRequest { form: ArtifactForm::Image, ..request() };
     image.limits.cpus = 4;
-    assert_eq!(image.memory(), ByteSize::mib(224), "a kernel beside 128 MiB");
+    assert_eq!(image.memory_in(lane_of(&image).0), ByteSize::mib(224), "a kernel beside 128 MiB");
     let with_vm = |node: &mut NodeView| node.report.as_mut().unwrap().lanes.push(Lane::Vm);
     assert_eq!(why(&image, |_| ()), Some(Refusal::LaneMissing));
     assert_eq!(why(&image, with_vm), None);

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use protocol::placement::LaneReason;
 use protocol::{ByteSize, Lane, NodeId};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
@@ -94,6 +95,38 @@ fn short_runs_take_fast_nodes_and_long_ones_leave_them() {
     let mut long = of(8);
     long.input = ByteSize(1_000_000);
     assert_ne!(policy.rank(&long, &nodes, &mut rng).ranked[0].node, node_id(1));
+}
+
+#[test]
+fn a_vm_is_chosen_where_it_is_predicted_to_be_much_faster() {
+    let with_vm = |number: usize| {
+        let mut node = node(number);
+        node.report.as_mut().unwrap().lanes.push(Lane::Vm);
+        node
+    };
+    let nodes = [with_vm(0), node(1)];
+    let lanes_after = |wasm_ms: u64, vm_ms: u64| {
+        let both = |nth: u64| {
+            let lane = if nth.is_multiple_of(2) { Lane::Wasm } else { Lane::Vm };
+            let wall_ms = if lane == Lane::Wasm { wasm_ms } else { vm_ms };
+            Finished { lane, ..finished(u8::try_from(nth % 4).unwrap(), wall_ms + nth % 7) }
+        };
+        let runs: Vec<Finished> = (0..4_000).map(both).collect();
+        let mut policy = Learned::default();
+        policy.adopt(&Arc::new(Snapshot::train(&runs, Duration::ZERO).unwrap()));
+        let placement = policy.rank(&of(1), &nodes, &mut SmallRng::seed_from_u64(1));
+        assert_eq!(placement.policy, "learned");
+        let mut lanes: Vec<_> = placement.ranked.iter().map(|one| (one.node, one.lane, one.lane_reason)).collect();
+        lanes.sort_by_key(|(node, ..)| *node);
+        lanes
+    };
+    let (wasm, vm) = ((Lane::Wasm, LaneReason::Wasm), (Lane::Vm, LaneReason::Faster));
+    let on = |first: (Lane, LaneReason), second: (Lane, LaneReason)| {
+        vec![(node_id(0), first.0, first.1), (node_id(1), second.0, second.1)]
+    };
+    assert_eq!(lanes_after(4_000, 200), on(vm, wasm), "only where there is one");
+    assert_eq!(lanes_after(200, 4_000), on(wasm, wasm));
+    assert_eq!(lanes_after(300, 250), on(wasm, wasm), "not for a little");
 }
 
 #[test]

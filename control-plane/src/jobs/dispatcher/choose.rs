@@ -69,7 +69,7 @@ impl Session<'_> {
             };
             placement.refused.truncate(64);
             let host = format!("{name}--{}.{}", self.account(account).await?, self.app.config.functions_domain);
-            let memory = wanted.memory();
+            let memory = wanted.memory_in(to.lane);
             self.app.jobs.nodes().started(to.node, memory);
             self.on_nodes.add(account, function);
             chosen.push(Chosen { row, version, host, to, memory, placement });
