@@ -76,10 +76,10 @@ pub(super) async fn run(parts: &Parts, options: &JobOptions) -> anyhow::Result<M
     platform.deploy()?;
     deploy(parts, &platform)?;
     lanes_are_ready(&platform).await?;
-    let throttles = throttles(&platform)?;
+    let slowed = throttles(&platform)?;
     let inputs = upload(&platform).await?;
     let alone = learn(&platform, &inputs).await?;
-    drop(throttles);
+    drop(slowed);
     platform.stop().await?;
 
     let capacity: f64 = SPEEDS.iter().map(|speed| speed / SPEEDS[0]).sum();
@@ -95,10 +95,10 @@ pub(super) async fn run(parts: &Parts, options: &JobOptions) -> anyhow::Result<M
             configure(folder.path(), POLICIES[which])?;
             let platform = Platform::start_with(parts, folder.path(), &FLAGS).await?;
             lanes_are_ready(&platform).await?;
-            let throttles = throttles(&platform)?;
+            let slowed = throttles(&platform)?;
             let arrivals = arrivals(round as u64, per_second, options.mix_seconds);
             turns[which].push(one_turn(&platform, &inputs, &alone, &arrivals).await?);
-            drop(throttles);
+            drop(slowed);
             platform.stop().await?;
         }
     }

@@ -51,7 +51,7 @@ pub(crate) async fn triggers(context: &Context, verb: Option<Triggers>) -> Resul
 fn when(one: &Trigger) -> String {
     match (&one.cron, &one.queue) {
         (Some(cron), _) => format!("{cron} ({})", one.zone),
-        (None, queue) => format!("queue {}", queue.as_deref().unwrap_or("-")),
+        (None, queue) => format!("queue {}", queue.as_ref().map_or("-", protocol::Name::as_str)),
     }
 }
 

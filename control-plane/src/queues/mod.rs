@@ -109,7 +109,7 @@ pub(crate) async fn set(app: &App, caller: &Caller, name: &str, asked: SetQueue)
         .await?;
     let committed = mutation.commit(&caller.actor, Some(account), "queue.set", &name).await?;
     app.announce(committed).await;
-    view(app, find(app, account, &name).await?).await
+    view(app, find(app, account, name.as_str()).await?).await
 }
 
 /// `GET /queues`

@@ -64,7 +64,7 @@ pub(crate) async fn set(app: &App, caller: &Caller, name: &str, asked: SetTrigge
     let schedule = match (&asked.cron, &asked.queue) {
         (Some(cron), None) => Some(Schedule::parse(cron, &zone).map_err(wrong)?),
         (None, Some(queue)) => {
-            crate::queues::find(app, account, queue).await?;
+            crate::queues::find(app, account, queue.as_str()).await?;
             if asked.job.input.is_some() {
                 return Err(wrong("job.input: the message is the input".to_owned()));
             }

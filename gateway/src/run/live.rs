@@ -8,7 +8,7 @@ use fabric::EndFuture;
 use futures::FutureExt as _;
 use protocol::placement::Explanation;
 use protocol::receipt::{Observation, Outcome, RunEnd};
-use protocol::{Code, Limits, NodeId};
+use protocol::{ByteSize, Code, Limits, NodeId};
 
 use super::gate::Passed;
 use crate::state::Gateway;
