@@ -34,6 +34,11 @@ impl Target {
         self
     }
 
+    /// The same elsewhere.
+    pub(crate) fn moved(&self, address: SocketAddr) -> Self {
+        Self { address, ..self.clone() }
+    }
+
     /// Posts this document.
     pub(crate) fn with_json(mut self, document: &impl Serialize) -> anyhow::Result<Self> {
         self.body = Some(serde_json::to_vec(document)?.into());

@@ -35,7 +35,7 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// Who is measured.
 enum Contender {
-    Platform { platform: Box<Platform>, target: Target, nats: Counter },
+    Platform { platform: Box<Platform>, target: Box<Target>, nats: Counter },
     Wasmtime { name: &'static str, serve: Serve },
     Nats(Echo),
 }
@@ -76,7 +76,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
     let nats = platform.nats_counter().await?;
     let noise_per_second = background(&nats).await?;
 
-    let mut contenders = vec![Contender::Platform { platform: Box::new(platform), target: target.clone(), nats }];
+    let mut contenders =
+        vec![Contender::Platform { platform: Box::new(platform), target: Box::new(target.clone()), nats }];
     if let Some(binary) = &wasmtime {
         for (name, flags) in [("wasmtime serve", wasmtime::DEFAULTS), ("wasmtime serve, best flags", wasmtime::BEST)] {
             let serve = Serve::start(binary, flags, &parts.component).await?;
@@ -155,7 +156,7 @@ async fn measure(
         }
         Contender::Platform { platform, target, nats } => {
             let (before, began) = (nats.messages_in().await?, Instant::now());
-            let sample = load::http(target.clone(), connections, measured, is_a_run).await?;
+            let sample = load::http(Target::clone(target), connections, measured, is_a_run).await?;
             let seen = (nats.messages_in().await? - before) as f64;
             totals.nats_messages += seen - noise_per_second * began.elapsed().as_secs_f64();
             totals.calls += sample.successes;

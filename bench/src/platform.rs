@@ -111,7 +111,7 @@ impl Platform {
 
     /// The same function, after another start.
     pub(crate) fn moved(&self, target: &Target) -> Target {
-        Target { address: self.address, ..target.clone() }
+        target.moved(self.address)
     }
 
     /// What has been settled of the function.

@@ -31,6 +31,9 @@ const MODEL_WITHIN: Duration = Duration::from_secs(120);
 const LANE_WITHIN: Duration = Duration::from_secs(240);
 const DRAINED_WITHIN: Duration = Duration::from_secs(600);
 
+/// A figure's name, its ratio's name, and what it is of slowdowns.
+type Quantity = (&'static str, &'static str, fn(&[f64]) -> f64);
+
 /// One kind of work.
 struct Work {
     name: &'static str,
@@ -116,7 +119,7 @@ fn compare(turns: &[Vec<Turn>; 2], alone: &[f64]) -> Mixed {
         .map(|(work, alone)| Figure::new(work.name, "alone_on_the_fastest_node_seconds", None, vec![*alone]))
         .collect();
     let mut goals = Vec::new();
-    let quantities: [(&'static str, &'static str, fn(&[f64]) -> f64); 3] = [
+    let quantities: [Quantity; 3] = [
         ("slowdown_mean", "slowdown_mean_ratio", mean),
         ("slowdown_p50", "slowdown_p50_ratio", |values| quantile(values, 50)),
         ("slowdown_p95", "slowdown_p95_ratio", |values| quantile(values, 95)),

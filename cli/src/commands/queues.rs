@@ -1,6 +1,5 @@
 //! Queues: made, filled, leased from, acknowledged.
 
-use protocol::Name;
 use protocol::job::JobInput;
 use protocol::queue::{
     EndLeases, Held, LeaseMessages, LeasesEnded, Message, MessagesLeased, MessagesPut, NewMessage, PutMessages, Queue,

@@ -50,8 +50,12 @@ pub(crate) async fn put(app: &App, caller: &Caller, name: &str, asked: PutMessag
     for one in asked.messages {
         let delay = within(one.delay.as_ref(), "delay", DELAY)?;
         match &one.body {
-            JobInput::Upload(digest) => drop(artifacts::find(app.db.read(), account, *digest).await?),
-            body => drop(inline_input(Some(body), &app.config)?),
+            JobInput::Upload(digest) => {
+                artifacts::find(app.db.read(), account, *digest).await?;
+            }
+            body => {
+                inline_input(Some(body), &app.config)?;
+            }
         }
         made.push(messages::Model {
             id: MessageId::new().into(),
