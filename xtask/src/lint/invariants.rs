@@ -14,15 +14,16 @@ const SUBJECT: &str = concat!("cc.", "node");
 const SUBJECTS_FILE: &str = "fabric/src/subjects.rs";
 
 /// Which of our crates a crate may need. A new arrow is a commit of its own, with its reason.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("protocol", &[]),
     ("componentize", &[]),
     ("fabric", &["protocol"]),
     ("images", &["protocol"]),
     ("scheduler", &["protocol"]),
     ("store", &["protocol", "fabric"]),
-    ("gateway", &["protocol", "fabric", "scheduler", "store"]),
-    ("control-plane", &["protocol", "fabric", "scheduler", "store"]),
+    ("learning", &["protocol", "scheduler", "store"]),
+    ("gateway", &["protocol", "fabric", "scheduler", "store", "learning"]),
+    ("control-plane", &["protocol", "fabric", "scheduler", "store", "learning"]),
     ("guest-agent", &[]),
     ("microvm", &["guest-agent"]),
     ("wasm-host", &["protocol"]),
