@@ -57,7 +57,10 @@ pub(super) async fn insert_rows(
         .await?;
     if open.saturating_add(inputs.len() as u64) > app.config.jobs_open_max {
         let most = app.config.jobs_open_max;
-        return Err(refuse(protocol::Code::LimitReached, format!("{open} jobs wait or run; an account may have {most}.")));
+        return Err(refuse(
+            protocol::Code::LimitReached,
+            format!("{open} jobs wait or run; an account may have {most}."),
+        ));
     }
     let now = mutation.at();
     let ids: Vec<JobId> = inputs.iter().map(|_| JobId::new()).collect();

@@ -1,0 +1,145 @@
+//! What a job may ask for.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::Reference;
+use crate::units::{ByteSize, Digest, Millis, Timestamp};
+
+/// A value that was asked for: a good one, or whatever stands there instead, so that the refusal can name the range.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Asked<T> {
+    /// It can be read.
+    Value(T),
+    /// It cannot.
+    Other(serde_json::Value),
+}
+
+impl<T: Copy + PartialOrd + std::fmt::Display> Asked<T> {
+    /// The value, where it is within the range.
+    ///
+    /// # Errors
+    /// Names the field, what stands there, and the range.
+    pub fn within(&self, name: &str, min: T, max: T) -> Result<T, String> {
+        match self {
+            Self::Value(value) if *value >= min && *value <= max => Ok(*value),
+            Self::Value(value) => Err(format!("{name} is {value}; allowed: {min} to {max}")),
+            Self::Other(other) => Err(format!("{name} is {other}; allowed: {min} to {max}")),
+        }
+    }
+}
+
+impl<T> From<T> for Asked<T> {
+    fn from(value: T) -> Self {
+        Self::Value(value)
+    }
+}
+
+/// What the function gets as its request's body.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum JobInput {
+    /// A text.
+    Text(String),
+    /// Bytes, base64.
+    Base64(String),
+    /// A document; `content-type` is `application/json` where no header says otherwise.
+    Json(serde_json::Value),
+    /// What was uploaded before, with `POST /uploads`.
+    Upload(Digest),
+}
+
+/// `POST /jobs`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SubmitJob {
+    /// The function's name; `name@v3` and `name@alias` are fine.
+    pub function: String,
+    /// A version or an alias; `live` where neither this nor `function` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
+    /// The request's method; POST.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Path and query; `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The request's headers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+    /// The request's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<JobInput>,
+    /// CPUs; the version's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u32>))]
+    pub cpus: Option<Asked<u32>>,
+    /// Memory, such as `512MiB`; the version's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<ByteSize>))]
+    pub memory: Option<Asked<ByteSize>>,
+    /// The time limit of one try, such as `10m`; the version's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Millis>))]
+    pub timeout: Option<Asked<Millis>>,
+    /// How often it is tried again when the function fails; 0. (A node that is lost costs no retry.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u32>))]
+    pub retries: Option<Asked<u32>>,
+    /// The pause before the first retry; each further one is twice as long. 1 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Millis>))]
+    pub backoff: Option<Asked<Millis>>,
+    /// -10 (last) to 10 (first), among the account's own jobs; 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i32>))]
+    pub priority: Option<Asked<i32>>,
+    /// Not to be begun before then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// For people and for filters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Gets a signed POST when the job has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
+}
+
+impl SubmitJob {
+    /// A job of this function that asks for nothing else.
+    #[must_use]
+    pub fn of(function: impl Into<String>) -> Self {
+        Self {
+            function: function.into(),
+            reference: None,
+            method: None,
+            path: None,
+            headers: Vec::new(),
+            input: None,
+            cpus: None,
+            memory: None,
+            timeout: None,
+            retries: None,
+            backoff: None,
+            priority: None,
+            not_before: None,
+            labels: BTreeMap::new(),
+            webhook: None,
+        }
+    }
+}
+
+/// `POST /jobs/arrays`: the same job over many inputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SubmitArray {
+    /// The job, without an input.
+    pub job: SubmitJob,
+    /// An input for each.
+    pub inputs: Vec<JobInput>,
+}
