@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::figures::{Report, round};
 
 /// The whole page.
-pub(crate) fn page(reports: &[&Report]) -> String {
+pub(crate) fn page(reports: &[&Report], simulations: &[String]) -> String {
     let mut text = String::from(
         "# Evaluation\n\nWritten by `cargo xtask bench all`. Each figure is the median of its rounds, with the \
          smallest and the largest; ratios are taken round by round.\n",
@@ -37,6 +37,9 @@ pub(crate) fn page(reports: &[&Report]) -> String {
             let _ =
                 writeln!(text, "| {} | {} | {} |", check.what, if check.held { "yes" } else { "**no**" }, check.found);
         }
+    }
+    for simulation in simulations {
+        let _ = writeln!(text, "\n## simulated\n\n{simulation}");
     }
     text
 }

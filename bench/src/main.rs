@@ -46,8 +46,8 @@ enum What {
     Jobs(jobs::JobOptions),
     /// Every policy in the simulator, on a trace or a generated workload; and what a placement takes
     Scheduler(scheduling::Options),
-    /// What a running platform is measured by; writes EVALUATION.md
-    All(Options),
+    /// All of these; writes EVALUATION.md
+    All(AllOptions),
 }
 
 /// How to measure.
@@ -70,6 +70,16 @@ struct Options {
     without_wasmtime: bool,
 }
 
+/// How to measure everything.
+#[derive(Debug, Clone, clap::Args)]
+struct AllOptions {
+    #[command(flatten)]
+    jobs: jobs::JobOptions,
+    /// A folder of the form of the Azure Functions sample: the simulator takes it beside the generated workload
+    #[arg(long, value_name = "DIR")]
+    trace: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     match run(&Args::parse().what) {
         Ok(true) => ExitCode::SUCCESS,
@@ -87,32 +97,42 @@ fn main() -> ExitCode {
 /// Whether all checks held.
 fn run(what: &What) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (options, reports) = match what {
-        What::Invoke(options) => (options, vec![runtime.block_on(invoke::run(options))?]),
-        What::Vm(options) => (options, vec![runtime.block_on(vm::run(options))?]),
-        What::Jobs(options) => (&options.general, vec![runtime.block_on(jobs::run(options))?]),
+    let (options, report) = match what {
+        What::Invoke(options) => (options, runtime.block_on(invoke::run(options))?),
+        What::Vm(options) => (options, runtime.block_on(vm::run(options))?),
+        What::Jobs(options) => (&options.general, runtime.block_on(jobs::run(options))?),
         What::Scheduler(options) => return scheduling::run(options),
-        What::All(options) => {
-            let mut reports = vec![runtime.block_on(invoke::run(options))?];
-            match runtime.block_on(vm::run(options)) {
-                Ok(report) => reports.push(report),
-                Err(error) => say(&format!("no figures of microVMs: {error:#}")),
-            }
-            (options, reports)
-        }
+        What::All(options) => return all(&runtime, options),
     };
-    reports.iter().for_each(|report| println!("{}", report.table()));
+    println!("{}", report.table());
     if let Some(file) = &options.json {
-        match reports.as_slice() {
-            [report] => write(file, report)?,
-            reports => write(file, &reports)?,
-        }
+        write(file, &report)?;
     }
-    if matches!(what, What::All(_)) {
-        let page = evaluation::page(&reports.iter().collect::<Vec<_>>());
-        std::fs::write("EVALUATION.md", page).context("EVALUATION.md cannot be written")?;
-        eprintln!("[bench] wrote EVALUATION.md");
+    Ok(report.checks.iter().all(|check| check.held))
+}
+
+/// Everything, one after the other.
+fn all(runtime: &tokio::runtime::Runtime, options: &AllOptions) -> anyhow::Result<bool> {
+    let general = &options.jobs.general;
+    let mut reports = vec![runtime.block_on(invoke::run(general))?];
+    match runtime.block_on(vm::run(general)) {
+        Ok(report) => reports.push(report),
+        Err(error) => say(&format!("no figures of microVMs: {error:#}")),
     }
+    reports.push(runtime.block_on(jobs::run(&options.jobs))?);
+    let mut simulations = Vec::new();
+    for trace in options.trace.clone().map(Some).into_iter().chain([None]) {
+        let whole = scheduling::measure(&scheduling::Options::usual(trace))?;
+        reports.push(whole.report);
+        simulations.push(whole.simulation.table());
+    }
+    reports.iter().for_each(|report| println!("{}", report.table()));
+    if let Some(file) = &general.json {
+        write(file, &reports)?;
+    }
+    let page = evaluation::page(&reports.iter().collect::<Vec<_>>(), &simulations);
+    std::fs::write("EVALUATION.md", page).context("EVALUATION.md cannot be written")?;
+    say("wrote EVALUATION.md");
     Ok(reports.iter().flat_map(|report| &report.checks).all(|check| check.held))
 }
 

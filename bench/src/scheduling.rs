@@ -54,14 +54,52 @@ pub(crate) struct Options {
 
 /// The figures of placements, and beside them the whole comparison.
 #[derive(Serialize)]
-struct Whole {
+pub(crate) struct Whole {
     #[serde(flatten)]
-    report: Report,
-    simulation: scheduler::simulator::Report,
+    pub(crate) report: Report,
+    pub(crate) simulation: scheduler::simulator::Report,
 }
 
-/// Whether all checks held. A goal that is not reached is told, and is no failed check.
+impl Options {
+    /// The usual comparison, on this trace or else a generated workload.
+    pub(crate) fn usual(trace: Option<PathBuf>) -> Self {
+        Self {
+            trace,
+            json: None,
+            report: None,
+            functions: 500,
+            seeds: 5,
+            first_seed: 1,
+            learn: 120,
+            score: 120,
+            loads: vec![0.76, 0.95],
+            only: Vec::new(),
+            tune: Vec::new(),
+        }
+    }
+}
+
+/// Tells and writes what was found; whether all checks held. A goal that is not reached is told, and is no failed check.
 pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
+    let whole = measure(options)?;
+    println!("{}\n{}", whole.report.table(), whole.simulation.table());
+    if let Some(file) = &options.json {
+        write(file, &whole)?;
+    }
+    let beside = options.json.as_ref().map(|file| file.with_extension("report"));
+    if let Some(folder) = options.report.clone().or(beside) {
+        std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        std::fs::write(folder.join("report.md"), whole.simulation.table())?;
+        for (name, svg) in whole.simulation.plots()? {
+            std::fs::write(folder.join(name), svg)?;
+        }
+        say(&format!("the table and the plots are in {}", folder.display()));
+    }
+    Ok(whole.report.checks.iter().all(|check| check.held))
+}
+
+/// Simulates everything, and measures placements.
+pub(crate) fn measure(options: &Options) -> anyhow::Result<Whole> {
     let at = Timestamp::now().to_string();
     let source = match &options.trace {
         Some(folder) => Source::Trace(Trace::read(folder)?),
@@ -105,21 +143,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         goals,
         checks,
     };
-    let whole = Whole { report, simulation };
-    println!("{}\n{}", whole.report.table(), whole.simulation.table());
-    if let Some(file) = &options.json {
-        write(file, &whole)?;
-    }
-    let beside = options.json.as_ref().map(|file| file.with_extension("report"));
-    if let Some(folder) = options.report.clone().or(beside) {
-        std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-        std::fs::write(folder.join("report.md"), whole.simulation.table())?;
-        for (name, svg) in whole.simulation.plots()? {
-            std::fs::write(folder.join(name), svg)?;
-        }
-        say(&format!("the table and the plots are in {}", folder.display()));
-    }
-    Ok(whole.report.checks.iter().all(|check| check.held))
+    Ok(Whole { report, simulation })
 }
 
 /// How many policies take part; a name that nobody has is refused before hours of work.

@@ -47,8 +47,8 @@ enum Task {
     },
     /// Format, clippy with warnings as errors, and the house's invariants
     Lint,
-    /// Measure: `bench invoke --json FILE`, `bench vm --json FILE`; `bench scheduler [--trace DIR]` compares the policies
-    /// in the simulator; `bench all` writes EVALUATION.md; `bench faults` kills for ten minutes
+    /// Measure: `bench invoke|vm|jobs --json FILE`; `bench scheduler [--trace DIR]` compares the policies in the simulator;
+    /// `bench all` writes EVALUATION.md; `bench faults` kills for ten minutes
     Bench {
         /// Arguments of the benchmark, its name first
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
