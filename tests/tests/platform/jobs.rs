@@ -117,7 +117,7 @@ fn bad_input_is_refused_at_once() {
         ("probe@v9", 4, "version_not_found", "v9"),
         ("probe --cpus 65", 2, "invalid_field", "1 to 64"),
         ("probe --cpus 0", 2, "invalid_field", "1 to 64"),
-        ("probe --memory 1TiB", 2, "invalid_field", "1MiB to 4GiB"),
+        ("probe --memory 1TiB", 2, "invalid_field", "1MiB to 64GiB"),
         ("probe --timeout 1000h", 2, "invalid_field", "10ms to 3600s"),
         ("probe --retries 1000", 2, "invalid_field", "0 to 20"),
         ("probe --priority -11", 2, "invalid_field", "-10 to 10"),
@@ -214,6 +214,44 @@ fn any_function_can_answer_later() {
     let job = ada.ok("invoke probe /echo -d hello --async");
     ada.ok(&format!("jobs wait {job}"));
     assert_eq!(ada.ok(&format!("jobs output {job}")), "hello");
+}
+
+#[test]
+fn messages_are_leased_or_become_jobs() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    ada.deploy("probe", "--timeout 5s");
+    ada.fails("queues put orders one", 4, "not_found");
+    ada.ok("queues set orders --lease 2s --deliveries 3");
+    let message = ada.ok("queues put orders one");
+
+    // Whoever leases it has it alone, and until it is acknowledged it comes again.
+    let leased = ada.json("queues lease orders");
+    assert_eq!(leased["messages"][0]["id"].as_str(), Some(message.as_str()));
+    assert_eq!(leased["messages"][0]["body"]["text"], "one");
+    assert!(ada.ok("queues lease orders").lines().count() <= 1, "nobody else gets it");
+    let again = ada.json("queues lease orders --wait 10s --lease 1m");
+    assert_eq!(again["messages"][0]["deliveries"], 2);
+    let token = |leased: &Value| leased["messages"][0]["lease"].as_str().unwrap().to_owned();
+    ada.fails(&format!("queues ack orders {message} {}", token(&leased)), 5, "lease_lost");
+    ada.ok(&format!("queues ack orders {message} {}", token(&again)));
+    assert_eq!(ada.json("queues show orders")["waiting"], 0);
+
+    // A trigger makes each a job, with the message as its input.
+    assert!(ada.ok("triggers set each probe /echo --queue orders --retries 2").contains("orders"));
+    for word in ["two", "three", "four"] {
+        ada.ok(&format!("queues put orders {word}"));
+    }
+    let done = || ada.json("jobs list --label trigger=each --state succeeded")["items"].as_array().unwrap().clone();
+    wait_until("all three are done", Duration::from_secs(20), || done().len() == 3);
+    let mut outputs: Vec<String> =
+        done().iter().map(|job| ada.ok(&format!("jobs output {}", job["id"].as_str().unwrap()))).collect();
+    outputs.sort();
+    assert_eq!(outputs, ["four", "three", "two"]);
+    assert_eq!(ada.json("queues show orders")["waiting"], 0);
+    ada.fails("queues delete orders", 5, "queue_in_use");
+    ada.ok("triggers delete each");
+    ada.ok("queues delete orders");
 }
 
 #[test]
