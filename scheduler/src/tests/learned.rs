@@ -107,7 +107,7 @@ fn a_vm_is_chosen_where_it_is_predicted_to_be_much_faster() {
     let nodes = [with_vm(0), node(1)];
     let lanes_after = |wasm_ms: u64, vm_ms: u64| {
         let both = |nth: u64| {
-            let lane = if nth.is_multiple_of(2) { Lane::Wasm } else { Lane::Vm };
+            let lane = if (nth / 4).is_multiple_of(2) { Lane::Wasm } else { Lane::Vm };
             let wall_ms = if lane == Lane::Wasm { wasm_ms } else { vm_ms };
             Finished { lane, ..finished(u8::try_from(nth % 4).unwrap(), wall_ms + nth % 7) }
         };
