@@ -73,7 +73,7 @@ async fn every_end_has_its_name() {
     assert!(matches!(ended.end, End::ImageRefused(_)), "{ended:?}");
     // A clone that is to wait has its image mounted, so that this is known before its run comes.
     let mut waiting = template.restore(Some(&garbage)).await.unwrap();
-    let refused = waiting.rehearse(Contract::Command, 32 << 20).await;
+    let refused = waiting.rehearse(Contract::Command, 32 << 20, &[]).await;
     assert!(matches!(refused, Err(Error::Guest(_))), "{refused:?}");
 
     // A deadline, with what was used until then.
