@@ -33,7 +33,7 @@ pub(crate) async fn proxy(
         return Err(too_large(size_max));
     }
     let account = head.headers.get(headers::ACCOUNT).cloned();
-    hygiene::strip_hop_by_hop(&mut head.headers);
+    fabric::strip_hop_by_hop(&mut head.headers);
     hygiene::strip_ours(&mut head.headers);
     hygiene::set_forwarded(&mut head.headers, forward);
     head.headers.remove(header::EXPECT);
@@ -61,7 +61,7 @@ pub(crate) async fn proxy(
         }
     })?;
     let (mut head, mut body) = reply.response.into_parts();
-    hygiene::strip_hop_by_hop(&mut head.headers);
+    fabric::strip_hop_by_hop(&mut head.headers);
     secure(&mut head.headers);
     let body = match take_whole(&mut body) {
         Whole::Yes(bytes) => AnswerBody::Full(bytes),

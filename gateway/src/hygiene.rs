@@ -8,19 +8,6 @@ use protocol::headers;
 #[cfg(test)]
 mod tests;
 
-/// Headers of one connection, not of the message (RFC 9110, 7.6.1), beside those that `Connection` names.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-];
-
 /// What a proxy tells of the request before it.
 const FORWARDED: [&str; 6] =
     ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"];
@@ -48,7 +35,7 @@ pub(crate) struct Forward<'a> {
 
 /// Takes away what is not the function's to see, and says how the request came.
 pub(crate) fn clean_request(headers: &mut HeaderMap, forward: &Forward<'_>) {
-    strip_hop_by_hop(headers);
+    fabric::strip_hop_by_hop(headers);
     strip_ours(headers);
     headers.remove(header::EXPECT);
     strip_keys(headers);
@@ -58,7 +45,7 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, forward: &Forward<'_>) {
 
 /// Takes away what is not the function's to say.
 pub(crate) fn clean_answer(headers: &mut HeaderMap, shared_origin: bool) {
-    strip_hop_by_hop(headers);
+    fabric::strip_hop_by_hop(headers);
     strip_ours(headers);
     retain(headers, &header::SET_COOKIE, |value| cookie_name(value) != headers::SESSION_COOKIE.as_bytes());
     let proxy_status = HeaderName::from_static("proxy-status");
@@ -68,25 +55,6 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, shared_origin: bool) {
             headers.remove(name);
         }
         headers.append(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
-    }
-}
-
-/// Takes away the headers of one connection: for proxies of any kind, both ways.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            .filter(|name| *name != header::HOST)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
     }
 }
 

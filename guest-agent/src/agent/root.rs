@@ -11,7 +11,7 @@ use super::boot::{BASE_DISK, DEV, DISK, PROC, UPPER};
 
 pub(super) const LOWER: &str = "/parts/lower";
 pub(super) const BASE: &str = "/parts/base";
-pub(super) const ROOT: &str = "/root";
+pub(super) const ROOT: &str = "/parts/whole";
 
 const READ_ONLY: MountFlags = MountFlags::RDONLY.union(MountFlags::NOSUID).union(MountFlags::NODEV);
 
@@ -45,9 +45,9 @@ pub(super) fn assemble(options: &Mount, base: &mut Base) -> io::Result<()> {
     };
     mount("overlay", ROOT, "overlay", MountFlags::NOSUID | MountFlags::NODEV, Some(layers))
         .map_err(|error| named("the writable layer", error))?;
-    mount_bind(DEV, "/root/dev")?;
-    mount_bind(PROC, "/root/proc")?;
-    mount_bind("/sys", "/root/sys")?;
+    for (part, name) in [(DEV, "dev"), (PROC, "proc"), ("/sys", "sys")] {
+        mount_bind(part, format!("{ROOT}/{name}"))?;
+    }
     options.warm.iter().for_each(|path| warm(path));
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
@@ -33,18 +33,6 @@ use crate::egress::{self, EgressRules, PHASE_MAX, Refused};
 const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 /// A request's head, and what comes with it.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-
-/// Headers of one connection, not of the message (RFC 9110, 7.6.1), beside those that `Connection` names.
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
 
 type Answer = Response<Either<Incoming, Full<Bytes>>>;
 
@@ -138,7 +126,7 @@ impl Proxy {
         }
         let answered = tokio::time::timeout(PHASE_MAX, sender.send_request(request));
         let mut response = answered.await.map_err(|_| Refusal::Late)??;
-        strip_hop_by_hop(response.headers_mut());
+        fabric::strip_hop_by_hop(response.headers_mut());
         Ok(response.map(Either::Left))
     }
 
@@ -155,21 +143,9 @@ fn rewrite(request: &mut Request<Incoming>, authority: &Authority) -> Result<(),
     let (_, named) = authority.as_str().rsplit_once('@').unwrap_or(("", authority.as_str()));
     let named = HeaderValue::from_str(named).map_err(|_| Refusal::NoTarget)?;
     let headers = request.headers_mut();
-    strip_hop_by_hop(headers);
+    fabric::strip_hop_by_hop(headers);
     headers.insert(header::HOST, named);
     Ok(())
-}
-
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named =
-        headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    let named: Vec<_> = named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
 }
 
 /// Why a request goes nowhere.
