@@ -24,18 +24,20 @@ pub struct Pool {
     disk: Option<Disk>,
     contract: Contract,
     overlay_bytes: u64,
+    warm: Vec<String>,
     config: PoolConfig,
     ready: Mutex<VecDeque<Paused>>,
     filling: tokio::sync::Mutex<()>,
 }
 
 impl Pool {
-    /// Runs of this contract, each of which may write that much to its disk.
+    /// Runs of this contract, each of which may write that much to its disk and finds the files in `warm` in memory.
     pub fn new(
         template: Arc<Template>,
         disk: Option<Disk>,
         contract: Contract,
         overlay_bytes: u64,
+        warm: Vec<String>,
         config: PoolConfig,
     ) -> Self {
         Self {
@@ -43,6 +45,7 @@ impl Pool {
             disk,
             contract,
             overlay_bytes,
+            warm,
             config,
             ready: Mutex::new(VecDeque::new()),
             filling: tokio::sync::Mutex::new(()),
@@ -66,7 +69,7 @@ impl Pool {
         let _one_at_a_time = self.filling.lock().await;
         while self.ready() < self.capacity() {
             let mut clone = self.template.restore(self.disk.as_ref()).await?;
-            clone.rehearse(self.contract, self.overlay_bytes).await?;
+            clone.rehearse(self.contract, self.overlay_bytes, &self.warm).await?;
             self.ready.lock().push_back(clone);
         }
         Ok(())

@@ -187,9 +187,12 @@ impl Paused {
     }
 
     /// Mounts the image and does once what a run does, so that the run need not, and finds its way translated. The run
-    /// may write that much to its disk.
-    pub async fn rehearse(&mut self, contract: Contract, overlay_bytes: u64) -> Result<(), Error> {
-        let mount = self.mount(overlay_bytes);
+    /// may write that much to its disk, and finds the files in `warm`, from the root on, in memory.
+    pub async fn rehearse(&mut self, contract: Contract, overlay_bytes: u64, warm: &[String]) -> Result<(), Error> {
+        let mut mount = self.mount(overlay_bytes);
+        if let Some(mount) = &mut mount {
+            mount.warm = warm.iter().map(|path| path.clone().into_bytes()).collect();
+        }
         crate::rehearsal::rehearse(&mut self.machine, mount, contract).await?;
         self.mounted = true;
         Ok(())

@@ -73,8 +73,20 @@ async fn every_end_has_its_name() {
     assert!(matches!(ended.end, End::ImageRefused(_)), "{ended:?}");
     // A clone that is to wait has its image mounted, so that this is known before its run comes.
     let mut waiting = template.restore(Some(&garbage)).await.unwrap();
-    let refused = waiting.rehearse(Contract::Command, 32 << 20).await;
+    let refused = waiting.rehearse(Contract::Command, 32 << 20, &[]).await;
     assert!(matches!(refused, Err(Error::Guest(_))), "{refused:?}");
+
+    // Neither does it matter where a program's name leads when it is read beforehand.
+    let traps = image(bench.folder.path(), "traps", |root| {
+        std::os::unix::fs::symlink("/proc/kmsg", root.join("bin/outside")).unwrap();
+        std::os::unix::fs::symlink("../../../dev/zero", root.join("bin/endless")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, root.join("bin/pipe"), 0o666.into()).unwrap();
+    });
+    let traps = microvm::Disk::open(&traps).unwrap();
+    let mut waiting = template.restore(Some(&traps)).await.unwrap();
+    let names = ["bin/outside", "bin/endless", "bin/pipe", "bin/nothing", "bin", "", "../bin/guest"].map(str::to_owned);
+    waiting.rehearse(Contract::Command, 32 << 20, &names).await.unwrap();
+    assert_eq!(run(waiting, command(&["hello"])).await.2.end, End::Exited(0));
 
     // A deadline, with what was used until then.
     let begin = Instant::now();

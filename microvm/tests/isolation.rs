@@ -25,7 +25,7 @@ async fn clones_never_share_random_numbers_and_know_the_time() {
             _ => prepared.restore(None).await.unwrap(),
         };
         if clone > 3 {
-            paused.rehearse(Contract::Command, 32 << 20).await.unwrap();
+            paused.rehearse(Contract::Command, 32 << 20, &[]).await.unwrap();
         }
         let (output, _, ended) = run(paused, command(&["random"])).await;
         assert_eq!(ended.end, End::Exited(0));

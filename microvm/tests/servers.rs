@@ -92,7 +92,7 @@ async fn a_pool_keeps_to_its_budget_and_its_clones_serve() {
     let contract = Contract::Server { port: 8080, listen_within_ms: 60_000 };
     // Three are wanted, two fit.
     let config = PoolConfig { ready: 3, memory_bytes: SHAPE.memory_bytes() * 2 + 1 };
-    let pool = Pool::new(template, Some(bench.disk.clone()), contract, 32 << 20, config);
+    let pool = Pool::new(template, Some(bench.disk.clone()), contract, 32 << 20, Vec::new(), config);
     assert_eq!(pool.capacity(), 2);
     pool.fill().await.unwrap();
     assert_eq!(pool.ready(), 2);

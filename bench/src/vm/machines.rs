@@ -84,8 +84,9 @@ impl Machines {
     /// All ways to a first reply, by turns.
     pub(super) async fn times(&self, rounds: u32, loads: &mut Vec<f64>) -> anyhow::Result<Times> {
         let budget = PoolConfig { ready: 1, memory_bytes: SHAPE.memory_bytes() };
-        let pool =
-            Pool::new(Arc::clone(&self.plain), Some(self.disk.clone()), Contract::Command, OVERLAY_BYTES, budget);
+        let warm = vec![self.program.trim_start_matches('/').to_owned()];
+        let disk = Some(self.disk.clone());
+        let pool = Pool::new(Arc::clone(&self.plain), disk, Contract::Command, OVERLAY_BYTES, warm, budget);
         let mut times = Times::default();
         for round in 1..=rounds {
             say(&format!("round {round} of {rounds}: cold, restored, waiting"));

@@ -93,7 +93,9 @@ impl Version {
         tokio::spawn(async move {
             let made = async {
                 let mut clone = version.template.load_full().restore(Some(&version.disk)).await?;
-                clone.rehearse(version.workload.contract, version.workload.overlay_bytes).await?;
+                let program = version.workload.argv.iter().take(1);
+                let warm: Vec<_> = program.map(|path| path.trim_start_matches('/').to_owned()).collect();
+                clone.rehearse(version.workload.contract, version.workload.overlay_bytes, &warm).await?;
                 Ok::<_, microvm::Error>(clone)
             };
             match made.await {
