@@ -71,7 +71,17 @@ impl Platform {
 
     /// The same, with more flags.
     pub(crate) async fn start_with(parts: &Parts, folder: &Path, flags: &[&str]) -> anyhow::Result<Self> {
-        let (address, nats) = (free_address()?, free_address()?);
+        Self::start_at(parts, folder, flags, free_address()?).await
+    }
+
+    /// The same, at the address where its user is logged in.
+    pub(crate) async fn start_at(
+        parts: &Parts,
+        folder: &Path,
+        flags: &[&str],
+        address: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let nats = free_address()?;
         let log = File::options().create(true).append(true).open(folder.join("log"))?;
         let mut command = Command::new(&parts.program);
         command.args(["up", "--listen", &address.to_string(), "--nats-listen", &nats.to_string(), "--data"]);

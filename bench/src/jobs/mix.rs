@@ -19,6 +19,7 @@ use crate::checks::{Bound, Check, Goal};
 use crate::figures::Figure;
 use crate::http;
 use crate::platform::{Parts, Platform};
+use crate::process::free_address;
 use crate::say;
 
 /// Of each node, the part of the time in which it runs.
@@ -75,7 +76,8 @@ pub(super) async fn run(parts: &Parts, options: &JobOptions) -> anyhow::Result<M
     let folder = tempfile::tempdir()?;
     say("a mix on three nodes: learning");
     configure(folder.path(), POLICIES[0])?;
-    let platform = Platform::start_with(parts, folder.path(), &FLAGS).await?;
+    let address = free_address()?;
+    let platform = Platform::start_at(parts, folder.path(), &FLAGS, address).await?;
     platform.deploy()?;
     deploy(parts, &platform)?;
     lanes_are_ready(&platform).await?;
@@ -96,7 +98,7 @@ pub(super) async fn run(parts: &Parts, options: &JobOptions) -> anyhow::Result<M
             let which = (round + turn) % POLICIES.len();
             say(&format!("round {} of {}: {}", round + 1, options.general.rounds, POLICIES[which]));
             configure(folder.path(), POLICIES[which])?;
-            let platform = Platform::start_with(parts, folder.path(), &FLAGS).await?;
+            let platform = Platform::start_at(parts, folder.path(), &FLAGS, address).await?;
             lanes_are_ready(&platform).await?;
             let slowed = throttles(&platform)?;
             let arrivals = arrivals(round as u64, per_second, options.mix_seconds);
