@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use protocol::job::JobState;
 use protocol::{AccountId, FunctionId, Timestamp, VersionId};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 
 use crate::App;
 use crate::db::columns::Col;
@@ -64,6 +64,17 @@ pub(super) fn fairest<T>(lines: &[Line<T>], on_nodes: &OnNodes, account_max: u32
     (on_nodes.of_account(line.account) < account_max).then_some(place)
 }
 
+/// What is due. A job that was never tried and has no time of its own is, whatever the clock says: it may have jumped
+/// back since the job was submitted.
+fn due(now: Timestamp) -> Condition {
+    let at_once = Condition::all()
+        .add(jobs::Column::NotBefore.is_null())
+        .add(jobs::Column::Attempts.eq(0))
+        .add(jobs::Column::Losses.eq(0))
+        .add(jobs::Column::Turns.eq(0));
+    Condition::any().add(jobs::Column::Due.lte(Col(now))).add(at_once)
+}
+
 /// Accounts with jobs that could go now, those with the fewest on nodes first.
 pub(super) async fn accounts(app: &App, now: Timestamp, on_nodes: &OnNodes, most: usize) -> Result<Vec<AccountId>> {
     let rows: Vec<Col<AccountId>> = jobs::Entity::find()
@@ -71,7 +82,7 @@ pub(super) async fn accounts(app: &App, now: Timestamp, on_nodes: &OnNodes, most
         .column(jobs::Column::AccountId)
         .distinct()
         .filter(jobs::Column::State.eq(Col(JobState::Queued)))
-        .filter(jobs::Column::Due.lte(Col(now)))
+        .filter(due(now))
         .into_tuple()
         .all(app.db.read())
         .await?;
@@ -91,7 +102,7 @@ pub(super) async fn next_of(
     let mut query = jobs::Entity::find()
         .filter(jobs::Column::AccountId.eq(Col(account)))
         .filter(jobs::Column::State.eq(Col(JobState::Queued)))
-        .filter(jobs::Column::Due.lte(Col(now)))
+        .filter(due(now))
         .order_by_asc(jobs::Column::Place)
         .limit(LOOKED_AT_MAX);
     if !without.is_empty() {

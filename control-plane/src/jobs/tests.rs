@@ -10,7 +10,7 @@ use http::StatusCode;
 use protocol::api::Page;
 use protocol::job::{Job, JobState, JobWhy};
 use protocol::receipt::{Observation, Outcome};
-use protocol::{ByteSize, Code, JobId, Lane, NodeId, RunId, Timestamp};
+use protocol::{ByteSize, Code, InstanceId, JobId, Lane, NodeId, RunId, Timestamp};
 use sea_orm::EntityTrait as _;
 use serde_json::{Value, json};
 
@@ -40,6 +40,7 @@ suite!(
     in_order,
     large_bodies,
     arrays,
+    clocks_that_jump,
     cron,
     watched,
     webhooks_are_signed_and_retried
@@ -357,6 +358,25 @@ async fn arrays(ground: Ground) {
     }
     let page: Page<Job> = ada.get("/jobs").await.read();
     assert_eq!(page.items.len(), 3, "none of a refused array is there");
+}
+
+async fn clocks_that_jump(ground: Ground) {
+    let (ada, app) = (ada(&ground).await, &ground.app);
+    let soon = submit(&ada, json!({})).await.id;
+    let row = jobs::Entity::find_by_id(Col(soon)).one(app.db.read()).await.unwrap().unwrap();
+    let later = submit(&ada, json!({"not_before": Timestamp::now().plus(Duration::from_secs(600))})).await.id;
+    // Somebody leads for an hour: no lease is that long. The clock was an hour ahead when it was taken.
+    let hour = Duration::from_secs(3600);
+    leader::lead(&app.db, Office::Jobs, InstanceId::new(), hour).await.unwrap().unwrap();
+    assert!(leader::lead(&app.db, Office::Jobs, InstanceId::new(), Duration::from_secs(5)).await.unwrap().is_some());
+    // What was submitted then need not wait for that time to come again; what has a time of its own does.
+    let before = Timestamp(row.created.0.0 - 3_600_000);
+    let next = queue::next_of(app, row.account_id.0, before, &[]).await.unwrap();
+    assert_eq!(next.iter().map(|row| row.id.0).collect::<Vec<_>>(), [soon]);
+    assert_eq!(queue::accounts(app, before, &OnNodes::default(), 9).await.unwrap(), [row.account_id.0]);
+    let far = Timestamp::now().plus(Duration::from_secs(601));
+    let all = queue::next_of(app, row.account_id.0, far, &[]).await.unwrap();
+    assert!(all.iter().any(|row| row.id.0 == later));
 }
 
 async fn cron(ground: Ground) {
