@@ -1,5 +1,6 @@
 //! The parts that pages are made of.
 
+pub(crate) mod body;
 pub(crate) mod broken;
 pub(crate) mod code;
 pub(crate) mod copy;
@@ -8,6 +9,7 @@ pub(crate) mod form;
 pub(crate) mod icon;
 pub(crate) mod lane;
 pub(crate) mod live;
+pub(crate) mod log;
 pub(crate) mod meter;
 pub(crate) mod page;
 pub(crate) mod palette;

@@ -2,18 +2,17 @@
 
 use protocol::RunId;
 use protocol::api::Invocation;
-use protocol::node::{LogLine, LogStream};
 use sycamore::prelude::*;
 
 use crate::api::Trouble;
 use crate::calls;
 use crate::format;
 use crate::load::{Load, Resource, placeholder};
-use crate::nav;
 use crate::pages::function::Subject;
 use crate::ui::code::code_block;
-use crate::ui::copy::{id_chip, short_id};
+use crate::ui::copy::id_chip;
 use crate::ui::lane::{Used, cpu_used, lane_why, memory_used};
+use crate::ui::log::log;
 use crate::ui::meter::meter;
 use crate::ui::page::{self, badge};
 use crate::ui::run_bar::{Phases, legend, run_bar};
@@ -140,7 +139,7 @@ fn used(used: Used) -> View {
 /// Lines of a run, or of all runs; live.
 pub(crate) fn output(subject: &Subject, run: Option<RunId>) -> View {
     let (account, name) = (subject.here.account.clone(), subject.name.clone());
-    let whole = run.is_none();
+    let runs = run.is_none().then(|| format!("{}?run=", subject.tab("logs")));
     let lines = Resource::live(move || {
         let (account, name) = (account.clone(), name.clone());
         async move {
@@ -150,39 +149,5 @@ pub(crate) fn output(subject: &Subject, run: Option<RunId>) -> View {
             }
         }
     });
-    lines.view(3, move |lines| log(lines, whole))
-}
-
-fn log(mut lines: Vec<LogLine>, whole: bool) -> View {
-    if lines.is_empty() {
-        return view! { p(class="nothing") { "Nothing was written." } };
-    }
-    lines.sort_by_key(|line| (line.at, line.run, line.sequence));
-    let lines: Vec<View> = lines.into_iter().map(|line| log_line(line, whole)).collect();
-    view! { div(class="log", role="log", tabindex="0", aria-label="Output") { (lines) } }
-}
-
-fn log_line(line: LogLine, whole: bool) -> View {
-    let (class, source) = match line.stream {
-        LogStream::Stdout => ("log-line", "out"),
-        LogStream::Stderr => ("log-line err", "err"),
-        LogStream::Platform => ("log-line platform", "platform"),
-    };
-    let at = line.at.to_string();
-    let clock = at.get(11..23).unwrap_or(&at).trim_end_matches('Z').to_owned();
-    let run = whole.then(|| {
-        let id = line.run.to_string();
-        let href = format!("{}?run={id}", nav::pathname());
-        let short = short_id(&id);
-        view! { a(class="log-run", href=href) { (short) } }
-    });
-    let text = line.text;
-    view! {
-        div(class=class) {
-            span(class="log-at", title=at) { (clock) }
-            (run)
-            span(class="log-stream") { (source) }
-            span(class="log-text") { (text) }
-        }
-    }
+    lines.view(3, move |lines| log(lines, runs.as_deref()))
 }
