@@ -9,6 +9,7 @@ pub(crate) mod function_logs;
 pub(crate) mod function_new;
 pub(crate) mod function_settings;
 pub(crate) mod function_test;
+pub(crate) mod function_triggers;
 pub(crate) mod function_versions;
 pub(crate) mod functions;
 pub(crate) mod invite;
