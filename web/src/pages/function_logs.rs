@@ -1,7 +1,8 @@
 //! A function's runs and what they wrote, live. The URL's `run` shows one run alone.
 
 use protocol::RunId;
-use protocol::api::Invocation;
+use protocol::api::{Invocation, Node, Page};
+use protocol::placement::Explanation;
 use sycamore::prelude::*;
 
 use crate::api::Trouble;
@@ -19,6 +20,7 @@ use crate::ui::run_bar::{Phases, legend, run_bar};
 use crate::ui::runs::{outcome_words, runs_table};
 use crate::ui::time::time;
 use crate::ui::trouble::trouble_view;
+use crate::ui::why::explanation_view;
 
 /// The tab.
 pub(crate) fn logs(subject: Subject) -> View {
@@ -73,6 +75,15 @@ fn one(subject: &Subject, text: &str) -> View {
     });
     let back = subject.tab("logs");
     let head = id_chip(&run.to_string());
+    let account = subject.here.account.clone();
+    let nodes = Resource::new(move || {
+        let account = account.clone();
+        async move { calls::nodes(&account).await }
+    });
+    let placement = View::from_dynamic(move || {
+        let run = detail.ready()?;
+        Some(why(&run, run.placement.as_ref()?, nodes))
+    });
     let facts = detail.view(3, facts);
     let output = page::section("Output", "", output(subject, Some(run)));
     view! {
@@ -80,8 +91,16 @@ fn one(subject: &Subject, text: &str) -> View {
             div(class="section-head") { h2 { "Run " (head) } a(href=back) { "All runs" } }
             (facts)
         }
+        (placement)
         (output)
     }
+}
+
+/// Why it ran where it ran.
+fn why(run: &Invocation, kept: &Explanation, nodes: Resource<Page<Node>>) -> View {
+    let nodes = nodes.ready().map(|page| page.items).unwrap_or_default();
+    let names = nodes.into_iter().map(|node| (node.id, node.name)).collect();
+    page::section("Why this node", "", explanation_view(kept, &names, run.node))
 }
 
 fn facts(run: Invocation) -> View {
