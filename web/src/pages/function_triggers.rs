@@ -13,7 +13,7 @@ use crate::load::{Action, Resource};
 use crate::pages::function::Subject;
 use crate::session::Here;
 use crate::ui::dialog::{Confirm, confirm};
-use crate::ui::page::{self, badge};
+use crate::ui::page::badge;
 use crate::ui::time::time;
 
 /// The tab.
@@ -25,10 +25,19 @@ pub(crate) fn triggers(subject: Subject) -> View {
     });
     let (here, name) = (subject.here.clone(), subject.name.clone());
     let table = list.view(2, move |page| table(&here, &name, page, list));
-    let about = "At their times they submit a job, each time once.";
-    let table = page::section("Triggers", about, table);
+    let jobs = subject.here.path(&format!("jobs?function={}", subject.name));
     let form = form::form(&subject, list);
-    view! { (table) (form) }
+    view! {
+        section(class="section") {
+            div(class="section-head") {
+                h2 { "Triggers" }
+                p(class="about") { "At their times they submit a job, each time once." }
+                a(href=jobs) { "The function's jobs" }
+            }
+            (table)
+        }
+        (form)
+    }
 }
 
 /// Whether the trigger's job is one of this function.

@@ -9,7 +9,6 @@ use sycamore::prelude::*;
 use crate::calls;
 use crate::load::{POLL_MS, Resource, seen, sleep};
 use crate::session::Here;
-use crate::ui::page;
 use crate::ui::why::placement_view;
 
 /// Asks whenever the job has changed, and again and again while it waits.
@@ -78,7 +77,7 @@ fn shown(why: &JobWhy, node: Option<NodeId>, waits: bool) -> View {
             // What waits again was somewhere before: that is no answer to where it goes next.
             placement_view(placement, &why.names, node.filter(|_| !waits))
         }
-        None => page::section("", "", view! { p(class="nothing") { "It was never placed." } }),
+        None => view! { p(class="nothing") { "It was never placed." } },
     };
     view! { (reason) (body) }
 }

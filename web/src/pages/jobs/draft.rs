@@ -33,7 +33,7 @@ pub(crate) struct Draft {
     pub(crate) path: Signal<String>,
     /// One on each line.
     pub(crate) headers: Signal<String>,
-    /// `none`, `text`, `json`, `file` or `lines`.
+    /// `text`, `json`, `file` or `lines`; a text that is empty is no input.
     pub(crate) kind: Signal<String>,
     /// The input, where it is written here.
     pub(crate) text: Signal<String>,
