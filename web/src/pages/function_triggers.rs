@@ -9,12 +9,15 @@ use sycamore::prelude::*;
 
 use self::when::{following, wall_clock};
 use crate::calls;
-use crate::load::{Action, Resource};
+use crate::load::{Action, Resource, seen, sleep};
 use crate::pages::function::Subject;
 use crate::session::Here;
 use crate::ui::dialog::{Confirm, confirm};
 use crate::ui::page::badge;
 use crate::ui::time::time;
+
+/// How often it is looked what the triggers have done.
+const LOOKS_EVERY_MS: i32 = 10_000;
 
 /// The tab.
 pub(crate) fn triggers(subject: Subject) -> View {
@@ -22,6 +25,16 @@ pub(crate) fn triggers(subject: Subject) -> View {
     let list = Resource::new(move || {
         let account = account.clone();
         async move { calls::jobs::triggers(&account).await }
+    });
+    sycamore::futures::spawn_local_scoped(async move {
+        loop {
+            sleep(LOOKS_EVERY_MS).await;
+            seen().await;
+            // A question that is being asked stays.
+            if matches!(document().query_selector("dialog[open]"), Ok(None)) {
+                list.reload();
+            }
+        }
     });
     let (here, name) = (subject.here.clone(), subject.name.clone());
     let table = list.view(2, move |page| table(&here, &name, page, list));

@@ -34,8 +34,7 @@ pub(crate) fn jobs() -> View {
     let list = live::list(here.account.clone(), filter);
     let new = here.path("jobs/new");
     let actions = view! { a(class="primary", href=new) { "New job" } };
-    let head =
-        page::head("Jobs", "Durable runs: queued until a node has room, tried again, kept with their answer.", actions);
+    let head = page::head("Jobs", "Durable runs: queued, tried again, kept with their answer.", actions);
     let filters = filters(&here, filter);
     let stage = create_selector(move || match list.data.get_clone() {
         Load::Waiting => Load::Waiting,

@@ -60,8 +60,8 @@ pub(crate) fn jobs_table(here: &Here, list: Resource<Page<Job>>, whole: bool) ->
     let here = here.clone();
     let heads = whole.then(|| {
         view! {
-            th(scope="col", class="used-cell spare") { "CPU" }
-            th(scope="col", class="used-cell spare") { "Memory" }
+            th(scope="col", class="used-cell") { "CPU" }
+            th(scope="col", class="used-cell") { "Memory" }
             th(scope="col", class="number spare") { "Tries" }
         }
     });
@@ -116,8 +116,8 @@ fn row(here: &Here, job: Job, now: ReadSignal<i64>, whole: bool) -> View {
     let used = whole.then(|| {
         let (cpu, memory, tries) = (job_cpu(&job).view(), job_memory(&job).view(), tries(&job));
         view! {
-            td(data-label="CPU", class="used-cell spare") { (cpu) }
-            td(data-label="Memory", class="used-cell spare") { (memory) }
+            td(data-label="CPU", class="used-cell") { (cpu) }
+            td(data-label="Memory", class="used-cell") { (memory) }
             td(data-label="Tries", class="number spare") { (tries) }
         }
     });
