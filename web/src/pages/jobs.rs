@@ -172,14 +172,21 @@ fn empty(here: &Here) -> View {
     );
     // The commands name a function that is there, as soon as it is known.
     let name = create_signal(None::<String>);
+    let nothing = create_signal(false);
     let asked = account.clone();
     sycamore::futures::spawn_local_scoped(async move {
         if let Ok(functions) = calls::functions(&asked).await {
             let called = |f: &protocol::api::Function| f.live.is_some().then(|| f.name.to_string());
             name.set(functions.items.iter().find_map(called));
+            nothing.set(name.with_untracked(Option::is_none));
         }
     });
+    let first = here.path("functions/new");
     let commands = View::from_dynamic(move || {
+        if nothing.get() {
+            let first = first.clone();
+            return view! { p { "It runs a function, and there is none yet: " a(href=first) { "deploy one first" } "." } };
+        }
         let filled = |text: &str| text.replace("NAME", &name.get_clone().unwrap_or_else(|| "NAME".to_owned()));
         let (command, curl) = (code_block(filled(&command), "command"), code_block(filled(&curl), "curl command"));
         view! {
