@@ -4,6 +4,7 @@ use gloo_net::http::{Method, RequestBuilder, Response};
 use protocol::{Problem, headers};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use web_sys::AbortSignal;
 
 use crate::session;
 
@@ -120,6 +121,36 @@ impl Call {
         self
     }
 
+    /// With this header.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.builder = self.builder.header(name, value);
+        self
+    }
+
+    /// Sends it; the answer is read while it comes, until `abort`.
+    pub(crate) async fn open(self, abort: &AbortSignal) -> Result<Response> {
+        let sent = self.builder.abort_signal(Some(abort)).send().await;
+        let answer = sent.map_err(|_| Trouble::unreachable())?;
+        if !answer.ok() {
+            text(answer).await?;
+            return Err(Trouble::unreachable());
+        }
+        Ok(answer)
+    }
+
+    /// Sends it; whatever is answered is the answer, but for what the platform says in its place.
+    pub(crate) async fn whole(self) -> Result<Whole> {
+        let answer = self.builder.send().await.map_err(|_| Trouble::unreachable())?;
+        let status = answer.status();
+        let headers: Vec<(String, String)> = answer.headers().entries().collect();
+        let body = answer.binary().await.map_err(|_| Trouble::unreachable())?;
+        let whole = Whole { status, headers, body };
+        if status >= 400 && whole.media_type() == Problem::MEDIA_TYPE {
+            return Err(Trouble::from_body(status, &String::from_utf8_lossy(&whole.body)));
+        }
+        Ok(whole)
+    }
+
     /// Sends it, without a body.
     pub(crate) async fn send<T: DeserializeOwned>(self) -> Result<T> {
         let answer = self.builder.send().await.map_err(|_| Trouble::unreachable())?;
@@ -140,6 +171,30 @@ impl Call {
         let answer = request.send().await.map_err(|_| Trouble::unreachable())?;
         read(answer).await
     }
+}
+
+/// An answer as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Whole {
+    /// The status.
+    pub(crate) status: u16,
+    /// The headers.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The body.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Whole {
+    /// What the body says it is.
+    pub(crate) fn media_type(&self) -> &str {
+        media_type(&self.headers)
+    }
+}
+
+/// The `content-type` of these headers; empty where there is none.
+pub(crate) fn media_type(headers: &[(String, String)]) -> &str {
+    let found = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    found.map_or("", |(_, value)| value)
 }
 
 async fn read<T: DeserializeOwned>(answer: Response) -> Result<T> {

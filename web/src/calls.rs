@@ -1,5 +1,7 @@
 //! Every call that the portal makes, with its path and types: one place to compare with the API document.
 
+pub(crate) mod jobs;
+
 use protocol::api::{
     AcceptInvitation, Alias, ChangeFunction, ChangePassword, ChangeRole, CreateAccount, CreateFunction,
     CreateInvitation, CreateKey, CreateVersion, Function, Invitation, InvitationPreview, Invocation, Key, Login, Me,

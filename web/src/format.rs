@@ -1,13 +1,14 @@
 //! Quantities as people read them.
 
-/// A duration: `840 µs`, `12.4 ms`, `1.32 s`, `2 m 05 s`.
+/// A duration: `840 µs`, `12.4 ms`, `1.32 s`, `2 m 05 s`, `3 h 20 m`.
 pub(crate) fn micros(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} µs"),
         1_000..100_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
         100_000..1_000_000 => format!("{} ms", us / 1_000),
         1_000_000..60_000_000 => format!("{}.{:02} s", us / 1_000_000, us % 1_000_000 / 10_000),
-        _ => format!("{} m {:02} s", us / 60_000_000, us / 1_000_000 % 60),
+        60_000_000..3_600_000_000 => format!("{} m {:02} s", us / 60_000_000, us / 1_000_000 % 60),
+        _ => format!("{} h {:02} m", us / 3_600_000_000, us / 60_000_000 % 60),
     }
 }
 
@@ -38,6 +39,12 @@ pub(crate) fn relative(then_ms: i64, now_ms: i64) -> String {
         _ => format!("{} d", seconds / 86_400),
     };
     if apart >= 0 { format!("{amount} ago") } else { format!("in {amount}") }
+}
+
+/// The time of the day, in UTC, to the millisecond: `18:35:36.250`.
+pub(crate) fn clock(at: protocol::Timestamp) -> String {
+    let ms = at.0.rem_euclid(86_400_000);
+    format!("{:02}:{:02}:{:02}.{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60, ms % 1_000)
 }
 
 /// A count with its noun: `1 run`, `3 runs`.
@@ -95,8 +102,8 @@ mod tests {
 
     #[test]
     fn durations_have_three_figures_at_most() {
-        let texts = [0, 840, 1_000, 12_449, 840_123, 1_320_000, 125_000_000].map(micros);
-        assert_eq!(texts, ["0 µs", "840 µs", "1.0 ms", "12.4 ms", "840 ms", "1.32 s", "2 m 05 s"]);
+        let texts = [0, 840, 1_000, 12_449, 840_123, 1_320_000, 125_000_000, 12_000_000_000].map(micros);
+        assert_eq!(texts, ["0 µs", "840 µs", "1.0 ms", "12.4 ms", "840 ms", "1.32 s", "2 m 05 s", "3 h 20 m"]);
     }
 
     #[test]
@@ -119,6 +126,13 @@ mod tests {
         assert_eq!(relative(0, 12_000), "12 s ago");
         assert_eq!(relative(0, 90 * 60_000), "1 h ago");
         assert_eq!(relative(7 * 86_400_000, 0), "in 7 d");
+    }
+
+    #[test]
+    fn clocks_have_milliseconds() {
+        let clock = |text: &str| super::clock(text.parse().unwrap());
+        assert_eq!(clock("2026-11-22T18:35:36.25Z"), "18:35:36.250");
+        assert_eq!(clock("1969-12-31T23:59:59Z"), "23:59:59.000");
     }
 
     #[test]

@@ -10,9 +10,9 @@ use crate::api::{Result, Trouble};
 use crate::ui::trouble::trouble_view;
 
 /// How often a live list asks.
-const POLL_MS: i32 = 2_000;
+pub(crate) const POLL_MS: i32 = 2_000;
 /// How long it waits after a failure.
-const POLL_AFTER_TROUBLE_MS: i32 = 5_000;
+pub(crate) const POLL_AFTER_TROUBLE_MS: i32 = 5_000;
 
 /// Data on its way.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +38,7 @@ impl<T> Copy for Resource<T> {}
 impl<T: Clone + PartialEq + 'static> Resource<T> {
     /// Loads now, and whenever a signal that `fetch` reads changes.
     pub(crate) fn new<F: Future<Output = Result<T>> + 'static>(fetch: impl Fn() -> F + 'static) -> Self {
-        let resource = Self { data: create_signal(Load::Waiting), ask: create_signal(0) };
+        let resource = Self::fed();
         create_effect(move || {
             resource.ask.track();
             let asked = fetch();
@@ -52,22 +52,26 @@ impl<T: Clone + PartialEq + 'static> Resource<T> {
 
     /// Loads now and then every 2 s, while the page is visible.
     pub(crate) fn live<F: Future<Output = Result<T>> + 'static>(fetch: impl Fn() -> F + 'static) -> Self {
-        let resource = Self { data: create_signal(Load::Waiting), ask: create_signal(0) };
+        let resource = Self::fed();
         spawn_local_scoped(async move {
             loop {
                 let answer = fetch().await;
                 let pause = if answer.is_ok() { POLL_MS } else { POLL_AFTER_TROUBLE_MS };
                 resource.put(answer);
                 sleep(pause).await;
-                while document().hidden() {
-                    sleep(500).await;
-                }
+                seen().await;
             }
         });
         resource
     }
 
-    fn put(self, answer: Result<T>) {
+    /// Nothing yet: `put` brings it.
+    pub(crate) fn fed() -> Self {
+        Self { data: create_signal(Load::Waiting), ask: create_signal(0) }
+    }
+
+    /// What came.
+    pub(crate) fn put(self, answer: Result<T>) {
         let new = match answer {
             Ok(data) => Load::Ready(data),
             Err(trouble) => Load::Failed(trouble),
@@ -144,8 +148,19 @@ impl Action {
 
 /// Waits.
 pub(crate) async fn sleep(ms: i32) {
-    let promise = web_sys::js_sys::Promise::new(&mut |resolve, _| {
+    let _: std::result::Result<JsValue, JsValue> = wasm_bindgen_futures::JsFuture::from(pause(ms)).await;
+}
+
+/// A promise that is kept after so long.
+pub(crate) fn pause(ms: i32) -> web_sys::js_sys::Promise {
+    web_sys::js_sys::Promise::new(&mut |resolve, _| {
         drop(window().set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, ms));
-    });
-    let _: std::result::Result<JsValue, JsValue> = wasm_bindgen_futures::JsFuture::from(promise).await;
+    })
+}
+
+/// Waits until somebody can see the page.
+pub(crate) async fn seen() {
+    while document().hidden() {
+        sleep(500).await;
+    }
 }

@@ -7,6 +7,7 @@ mod api;
 mod app;
 mod base64;
 mod calls;
+mod events;
 mod format;
 mod load;
 mod nav;

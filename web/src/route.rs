@@ -27,6 +27,12 @@ pub(crate) enum Place {
     Function { account: String, function: String },
     #[to("/a/<account>/functions/<function>/<tab>")]
     FunctionTab { account: String, function: String, tab: String },
+    #[to("/a/<account>/jobs")]
+    Jobs { account: String },
+    #[to("/a/<account>/jobs/new")]
+    NewJob { account: String },
+    #[to("/a/<account>/jobs/<job>")]
+    Job { account: String, job: String },
     #[to("/a/<account>/nodes")]
     Nodes { account: String },
     #[to("/a/<account>/settings")]
@@ -44,6 +50,9 @@ pub(crate) enum Page {
     Functions,
     NewFunction,
     Function(String),
+    Jobs,
+    NewJob,
+    Job(String),
     Nodes,
     Settings,
     NotFound,
@@ -58,6 +67,9 @@ impl Place {
             | Self::NewFunction { account }
             | Self::Function { account, .. }
             | Self::FunctionTab { account, .. }
+            | Self::Jobs { account }
+            | Self::NewJob { account }
+            | Self::Job { account, .. }
             | Self::Nodes { account }
             | Self::Settings { account }
             | Self::SettingsTab { account, .. } => Some(account),
@@ -72,6 +84,9 @@ impl Place {
             Self::Functions { .. } => Page::Functions,
             Self::NewFunction { .. } => Page::NewFunction,
             Self::Function { function, .. } | Self::FunctionTab { function, .. } => Page::Function(function.clone()),
+            Self::Jobs { .. } => Page::Jobs,
+            Self::NewJob { .. } => Page::NewJob,
+            Self::Job { job, .. } => Page::Job(job.clone()),
             Self::Nodes { .. } => Page::Nodes,
             Self::Settings { .. } | Self::SettingsTab { .. } => Page::Settings,
             _ => Page::NotFound,
@@ -101,6 +116,8 @@ mod tests {
         assert_eq!(place("/a/ada/functions/new").page(), Page::NewFunction);
         assert_eq!(place("/a/ada/functions/thumbs").page(), Page::Function("thumbs".into()));
         assert_eq!(place("/a/ada/functions/thumbs/logs").tab(), "logs");
+        assert_eq!(place("/a/ada/jobs/new").page(), Page::NewJob);
+        assert_eq!(place("/a/ada/jobs/job_1").page(), Page::Job("job_1".into()));
         assert_eq!(place("/a/ada/settings/keys").account(), Some("ada"));
         assert_eq!(place("/invite/abc"), Place::Invite { token: "abc".into() });
         assert_eq!(place("/a/ada/no/such/place/at/all"), Place::NotFound);

@@ -68,6 +68,9 @@ fn account_pages(place: ReadSignal<Place>, membership: Membership) -> View {
             Page::Functions => pages::functions::functions(),
             Page::NewFunction => pages::function_new::function_new(),
             Page::Function(name) => pages::function::function(name, tab),
+            Page::Jobs => pages::jobs::jobs(),
+            Page::NewJob => pages::job_new::job_new(),
+            Page::Job(id) => pages::job::job(&id),
             Page::Nodes => pages::nodes::nodes(),
             Page::Settings => pages::settings::settings(tab),
             Page::NotFound => pages::not_found::not_found(),
@@ -107,11 +110,12 @@ fn account_links(place: ReadSignal<Place>, membership: &Membership) -> View {
     let base = format!("/a/{}", membership.account.name);
     /// Path, label, icon, and whether a page belongs to it.
     type Link = (&'static str, &'static str, &'static str, fn(&Page) -> bool);
-    let entries: [Link; 4] = [
+    let entries: [Link; 5] = [
         ("", "Overview", icon::OVERVIEW, |page| *page == Page::Overview),
         ("/functions", "Functions", icon::FUNCTION, |page| {
             matches!(page, Page::Functions | Page::NewFunction | Page::Function(_))
         }),
+        ("/jobs", "Jobs", icon::JOB, |page| matches!(page, Page::Jobs | Page::NewJob | Page::Job(_))),
         ("/nodes", "Nodes", icon::NODE, |page| *page == Page::Nodes),
         ("/settings", "Settings", icon::SETTINGS, |page| *page == Page::Settings),
     ];

@@ -15,6 +15,8 @@ async fn every_page_fits_and_every_control_has_a_name() {
     ada.sees("404 Not Found").await;
 
     let function = "/a/ada/functions/a-function-with-a-long-name";
+    let job = ada.script(JOB_AND_TRIGGER).await;
+    let job = job.as_str().unwrap();
     let places = [
         "/a/ada".to_owned(),
         "/a/ada/functions".to_owned(),
@@ -22,7 +24,12 @@ async fn every_page_fits_and_every_control_has_a_name() {
         function.to_owned(),
         format!("{function}/test"),
         format!("{function}/logs"),
+        format!("{function}/triggers"),
         format!("{function}/settings"),
+        "/a/ada/jobs".to_owned(),
+        "/a/ada/jobs?state=dead&label=a-name%3Da-value-that-is-rather-long".to_owned(),
+        "/a/ada/jobs/new".to_owned(),
+        format!("/a/ada/jobs/{job}"),
         "/a/ada/nodes".to_owned(),
         "/a/ada/settings".to_owned(),
         "/a/ada/settings/team".to_owned(),
@@ -38,7 +45,7 @@ async fn every_page_fits_and_every_control_has_a_name() {
     for scheme in ["light", "dark"] {
         ada.prefers(scheme).await;
         for place in &places {
-            ada.is_wide(380).await;
+            ada.is_wide(360).await;
             ada.visit(place).await;
             ada.element("main h1").await;
             fits(&ada, place).await;
@@ -55,6 +62,15 @@ async fn every_page_fits_and_every_control_has_a_name() {
     assert_eq!(papers[0], "rgb(251, 251, 249)");
     assert!(ada.script("return document.querySelector('.broken')").await.is_null());
 }
+
+/// A job with all that can be long, and a trigger; gives the job's id.
+const JOB_AND_TRIGGER: &str = "const name = 'a-function-with-a-long-name'; \
+    const send = (method, path, body) => fetch('/api/v1' + path, { method, body: JSON.stringify(body), \
+        headers: { 'content-type': 'application/json', 'x-crowdcloud-account': 'ada' } }).then(answer => answer.json()); \
+    const job = { function: name, path: '/status/503?' + 'long'.repeat(40), retries: 2, backoff: '50ms', \
+        labels: { ['label'.repeat(8)]: 'value'.repeat(12) } }; \
+    return send('PUT', '/triggers/a-trigger-with-a-long-name', { cron: '0,15,30,45 8-20 * * 1-5', \
+        zone: 'America/Argentina/Buenos_Aires', job }).then(() => send('POST', '/jobs', job)).then(made => made.id)";
 
 /// Nothing is cut off or wider than the screen, and all controls have names.
 async fn fits(user: &Browser, place: &str) {

@@ -4,6 +4,7 @@
 
 mod browser;
 mod isolation;
+mod jobs;
 mod journeys;
 mod looks;
 mod native;

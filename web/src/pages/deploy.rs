@@ -113,7 +113,7 @@ impl Deploy {
         written.version(protocol::Digest([0; 32]), &dropped)?;
         self.check_size(&file)?;
         self.step.set(Step::Upload);
-        let artifact = upload(account, &file, self.upload).await?;
+        let artifact = upload(account, "/artifacts", &file, self.upload).await?;
         self.step.set(Step::Create);
         if let Some(create) = create {
             match calls::create_function(account, &create).await {

@@ -1,25 +1,26 @@
 //! A function's runs and what they wrote, live. The URL's `run` shows one run alone.
 
 use protocol::RunId;
-use protocol::api::Invocation;
-use protocol::node::{LogLine, LogStream};
+use protocol::api::{Invocation, Node, Page};
+use protocol::placement::Explanation;
 use sycamore::prelude::*;
 
 use crate::api::Trouble;
 use crate::calls;
 use crate::format;
 use crate::load::{Load, Resource, placeholder};
-use crate::nav;
 use crate::pages::function::Subject;
 use crate::ui::code::code_block;
-use crate::ui::copy::{id_chip, short_id};
+use crate::ui::copy::id_chip;
 use crate::ui::lane::{Used, cpu_used, lane_why, memory_used};
+use crate::ui::log::log;
 use crate::ui::meter::meter;
 use crate::ui::page::{self, badge};
 use crate::ui::run_bar::{Phases, legend, run_bar};
 use crate::ui::runs::{outcome_words, runs_table};
 use crate::ui::time::time;
 use crate::ui::trouble::trouble_view;
+use crate::ui::why::explanation_view;
 
 /// The tab.
 pub(crate) fn logs(subject: Subject) -> View {
@@ -74,6 +75,15 @@ fn one(subject: &Subject, text: &str) -> View {
     });
     let back = subject.tab("logs");
     let head = id_chip(&run.to_string());
+    let account = subject.here.account.clone();
+    let nodes = Resource::new(move || {
+        let account = account.clone();
+        async move { calls::nodes(&account).await }
+    });
+    let placement = View::from_dynamic(move || {
+        let run = detail.ready()?;
+        Some(why(&run, run.placement.as_ref()?, nodes))
+    });
     let facts = detail.view(3, facts);
     let output = page::section("Output", "", output(subject, Some(run)));
     view! {
@@ -81,8 +91,16 @@ fn one(subject: &Subject, text: &str) -> View {
             div(class="section-head") { h2 { "Run " (head) } a(href=back) { "All runs" } }
             (facts)
         }
+        (placement)
         (output)
     }
+}
+
+/// Why it ran where it ran.
+fn why(run: &Invocation, kept: &Explanation, nodes: Resource<Page<Node>>) -> View {
+    let nodes = nodes.ready().map(|page| page.items).unwrap_or_default();
+    let names = nodes.into_iter().map(|node| (node.id, node.name)).collect();
+    page::section("Why this node", "", explanation_view(kept, &names, run.node))
 }
 
 fn facts(run: Invocation) -> View {
@@ -140,7 +158,7 @@ fn used(used: Used) -> View {
 /// Lines of a run, or of all runs; live.
 pub(crate) fn output(subject: &Subject, run: Option<RunId>) -> View {
     let (account, name) = (subject.here.account.clone(), subject.name.clone());
-    let whole = run.is_none();
+    let runs = run.is_none().then(|| format!("{}?run=", subject.tab("logs")));
     let lines = Resource::live(move || {
         let (account, name) = (account.clone(), name.clone());
         async move {
@@ -150,39 +168,5 @@ pub(crate) fn output(subject: &Subject, run: Option<RunId>) -> View {
             }
         }
     });
-    lines.view(3, move |lines| log(lines, whole))
-}
-
-fn log(mut lines: Vec<LogLine>, whole: bool) -> View {
-    if lines.is_empty() {
-        return view! { p(class="nothing") { "Nothing was written." } };
-    }
-    lines.sort_by_key(|line| (line.at, line.run, line.sequence));
-    let lines: Vec<View> = lines.into_iter().map(|line| log_line(line, whole)).collect();
-    view! { div(class="log", role="log", tabindex="0", aria-label="Output") { (lines) } }
-}
-
-fn log_line(line: LogLine, whole: bool) -> View {
-    let (class, source) = match line.stream {
-        LogStream::Stdout => ("log-line", "out"),
-        LogStream::Stderr => ("log-line err", "err"),
-        LogStream::Platform => ("log-line platform", "platform"),
-    };
-    let at = line.at.to_string();
-    let clock = at.get(11..23).unwrap_or(&at).trim_end_matches('Z').to_owned();
-    let run = whole.then(|| {
-        let id = line.run.to_string();
-        let href = format!("{}?run={id}", nav::pathname());
-        let short = short_id(&id);
-        view! { a(class="log-run", href=href) { (short) } }
-    });
-    let text = line.text;
-    view! {
-        div(class=class) {
-            span(class="log-at", title=at) { (clock) }
-            (run)
-            span(class="log-stream") { (source) }
-            span(class="log-text") { (text) }
-        }
-    }
+    lines.view(3, move |lines| log(lines, runs.as_deref()))
 }

@@ -121,7 +121,8 @@ fn request_form(
     }
 }
 
-fn references(function: &protocol::api::Function) -> Vec<(String, String)> {
+/// The versions and aliases that may be meant, `live` first.
+pub(crate) fn references(function: &protocol::api::Function) -> Vec<(String, String)> {
     let mut list = vec![(String::new(), "live".to_owned())];
     let others = function.aliases.iter().filter(|alias| alias.name.as_str() != Reference::LIVE);
     list.extend(others.map(|alias| (alias.name.to_string(), alias.name.to_string())));
@@ -176,7 +177,7 @@ fn normal_path(path: &str) -> String {
 }
 
 /// Lines of `name: value`; the first that is none is given back.
-fn parse_headers(text: &str) -> std::result::Result<Vec<(String, String)>, String> {
+pub(crate) fn parse_headers(text: &str) -> std::result::Result<Vec<(String, String)>, String> {
     text.lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())

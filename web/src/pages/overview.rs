@@ -1,6 +1,7 @@
 //! An account at a glance: its functions, its last runs, the nodes; or the first steps.
 
 use protocol::api::{Function, Invocation, Node, Page};
+use protocol::job::Job;
 use protocol::receipt::Outcome;
 use sycamore::prelude::*;
 
@@ -9,6 +10,7 @@ use crate::format;
 use crate::load::{Load, Resource, placeholder};
 use crate::nav;
 use crate::pages::functions::function_list;
+use crate::pages::jobs::table::jobs_table;
 use crate::session::Here;
 use crate::ui::code::code_block;
 use crate::ui::page;
@@ -16,10 +18,14 @@ use crate::ui::run_bar::legend;
 use crate::ui::runs::runs_table;
 use crate::ui::trouble::trouble_view;
 
+/// So many of the newest jobs are shown.
+const JOBS_SHOWN: u32 = 5;
+
 /// The page.
 pub(crate) fn overview() -> View {
     let here = Here::get();
     let account = here.account.clone();
+    let account_of_jobs = account.clone();
     let functions = {
         let account = account.clone();
         Resource::new(move || {
@@ -41,10 +47,15 @@ pub(crate) fn overview() -> View {
             async move { calls::nodes(&account).await }
         })
     };
+    let jobs = Resource::live(move || {
+        let account = account_of_jobs.clone();
+        async move { calls::jobs::newest(&account, JOBS_SHOWN).await }
+    });
     let new = here.path("functions/new");
     let actions = view! { a(class="primary", href=new) { "New function" } };
-    let body = functions
-        .view(5, move |list| if list.items.is_empty() { first_steps(&here) } else { filled(&here, list, runs, nodes) });
+    let body = functions.view(5, move |list| {
+        if list.items.is_empty() { first_steps(&here) } else { filled(&here, list, runs, nodes, jobs) }
+    });
     let head = page::head("Overview", account, actions);
     view! { (head) (body) }
 }
@@ -54,8 +65,10 @@ fn filled(
     functions: Page<Function>,
     runs: Resource<Page<Invocation>>,
     nodes: Resource<Page<Node>>,
+    jobs: Resource<Page<Job>>,
 ) -> View {
     let figures = figures(here, &functions, runs, nodes);
+    let jobs = jobs_part(here, jobs);
     let list = function_list(here, functions.items.into_iter().take(6).collect());
     let all = here.path("functions");
     let recent = runs_part(here, runs);
@@ -65,11 +78,30 @@ fn filled(
             div(class="section-head") { h2 { "Functions" } a(href=all) { "All functions" } }
             (list)
         }
+        (jobs)
         section(class="section") {
             div(class="section-head") { h2 { "Recent runs" } (legend()) }
             (recent)
         }
     }
+}
+
+/// The newest jobs, where there are any.
+fn jobs_part(here: &Here, jobs: Resource<Page<Job>>) -> View {
+    let there = create_selector(move || jobs.ready().is_some_and(|page| !page.items.is_empty()));
+    let here = here.clone();
+    View::from_dynamic(move || {
+        if !there.get() {
+            return view! {};
+        }
+        let (all, table) = (here.path("jobs"), jobs_table(&here, jobs, false));
+        view! {
+            section(class="section") {
+                div(class="section-head") { h2 { "Jobs" } a(href=all) { "All jobs" } }
+                (table)
+            }
+        }
+    })
 }
 
 /// The live table of runs, or how to make the first.

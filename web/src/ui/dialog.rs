@@ -81,7 +81,7 @@ pub(crate) fn confirm<F: Future<Output = Result<()>> + 'static>(
                 (typed)
                 (trouble)
                 div(class="dialog-buttons") {
-                    button(class="quiet", r#type="button", on:click=move |_| shut()) { "Cancel" }
+                    button(class="quiet", r#type="button", on:click=move |_| shut()) { "Leave it" }
                     button(class="danger", r#type="submit", disabled=action.busy.get() || !ready.get()) { (confirm) }
                 }
             }

@@ -1,6 +1,7 @@
 //! The lane of a function, a version or a run, and what it may use: the same words and badge everywhere.
 
 use protocol::api::Invocation;
+use protocol::job::Job;
 use protocol::placement::LaneReason;
 use protocol::{Lane, Limits};
 use sycamore::prelude::*;
@@ -70,6 +71,31 @@ pub(crate) fn memory_used(run: &Invocation) -> Used {
     let Some(limits) = run.limits else { return Used { used: format::bytes(peak), of: String::new(), percent: None } };
     let of = format!("of {}", format::bytes(limits.memory.0));
     Used { used: format::bytes(peak), of, percent: percent(peak, limits.memory.0) }
+}
+
+/// CPU time of a job's last try, or the CPUs that it is to have.
+pub(crate) fn job_cpu(job: &Job) -> Used {
+    let limits = Limits { cpus: job.cpus, ..Limits::default() };
+    match job.usage {
+        None => Used { used: cpus(&limits), of: String::new(), percent: None },
+        Some(usage) => Used {
+            used: format::micros(usage.cpu_us),
+            of: format!("on {}", cpus(&limits)),
+            percent: percent(usage.cpu_us, usage.wall_us.saturating_mul(u64::from(job.cpus))),
+        },
+    }
+}
+
+/// Peak memory of a job's last try, or what it may take.
+pub(crate) fn job_memory(job: &Job) -> Used {
+    let most = format::bytes(job.memory.0);
+    match job.usage {
+        None => Used { used: most, of: String::new(), percent: None },
+        Some(usage) => {
+            let peak = usage.memory_peak.0;
+            Used { used: format::bytes(peak), of: format!("of {most}"), percent: percent(peak, job.memory.0) }
+        }
+    }
 }
 
 fn percent(used: u64, of: u64) -> Option<u32> {

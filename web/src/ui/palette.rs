@@ -43,6 +43,8 @@ fn places(account: &str, others: &[String]) -> Vec<Entry> {
         ("Overview", ""),
         ("Functions", "/functions"),
         ("New function", "/functions/new"),
+        ("Jobs", "/jobs"),
+        ("New job", "/jobs/new"),
         ("Nodes", "/nodes"),
         ("Settings", "/settings"),
         ("Team and invitations", "/settings/team"),

@@ -33,7 +33,7 @@ struct Widths {
 /// A part that is there can be seen: at least so many thousandths.
 const PART_MIN: u64 = 12;
 /// What the tick at the end takes.
-const TICK: u64 = 40;
+pub(super) const TICK: u64 = 40;
 
 fn widths(phases: &Phases) -> Widths {
     let full = phases.full_us.max(phases.wall_us).max(1);
@@ -43,7 +43,8 @@ fn widths(phases: &Phases) -> Widths {
     Widths { placed: PART_MIN + share(phases.wall_us - ran), ran: if ran == 0 { 0 } else { PART_MIN + share(ran) } }
 }
 
-fn percent(thousandths: u64) -> String {
+/// A width.
+pub(super) fn percent(thousandths: u64) -> String {
     format!("{}.{}%", thousandths / 10, thousandths % 10)
 }
 

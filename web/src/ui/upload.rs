@@ -1,4 +1,4 @@
-//! Uploading an artifact, with its progress: by XMLHttpRequest, because `fetch` tells none.
+//! Uploading an artifact or an input, with its progress: by XMLHttpRequest, because `fetch` tells none.
 
 use protocol::api::Artifact;
 use protocol::headers;
@@ -70,6 +70,24 @@ impl Upload {
     }
 }
 
+/// How far it is, and a way to end it.
+pub(crate) fn upload_bar(upload: Upload) -> View {
+    let sent = upload.sent;
+    let percent = create_selector(move || sent.get().percent());
+    let value = move || percent.get().to_string();
+    let words = create_selector(move || sent.get().words());
+    view! {
+        div(class="upload") {
+            progress(class="upload-bar", max="100", value=value(), aria-label="Uploaded") {}
+            span(class="upload-line") {
+                b { (percent.get()) "%" }
+                span(class="soft") { (words.get_clone()) }
+                button(class="quiet small", r#type="button", on:click=move |_| upload.cancel()) { "Cancel" }
+            }
+        }
+    }
+}
+
 /// Ends the upload when its page is left.
 struct AbortOnDrop(XmlHttpRequest);
 
@@ -79,11 +97,11 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Uploads `file`; `follow` is told how far it is.
-pub(crate) async fn upload(account: &str, file: &File, follow: Upload) -> Result<Artifact> {
+/// Uploads `file` to this path of the API; `follow` is told how far it is.
+pub(crate) async fn upload(account: &str, path: &str, file: &File, follow: Upload) -> Result<Artifact> {
     let failed = |_| Trouble::unreachable();
     let request = XmlHttpRequest::new().map_err(failed)?;
-    request.open_with_async("POST", &format!("{BASE}/artifacts"), true).map_err(failed)?;
+    request.open_with_async("POST", &format!("{BASE}{path}"), true).map_err(failed)?;
     request.set_request_header("content-type", "application/octet-stream").map_err(failed)?;
     request.set_request_header(headers::ACCOUNT, account).map_err(failed)?;
     follow.cancelled.set(false);
@@ -109,7 +127,7 @@ pub(crate) async fn upload(account: &str, file: &File, follow: Upload) -> Result
         0 if follow.cancelled.get_untracked() => Err(Trouble::here(
             "cancelled",
             "The upload was cancelled.",
-            "Nothing was deployed. Deploy again to start over.",
+            "Nothing was stored. Begin again to start over.",
         )),
         0 => Err(Trouble::unreachable()),
         200..300 => serde_json::from_str(&body).map_err(|_| Trouble::from_body(status, "")),

@@ -5,6 +5,7 @@ use sycamore::prelude::*;
 use super::{Deploy, Step};
 use crate::load::sleep;
 use crate::ui::trouble::trouble_view;
+use crate::ui::upload::upload_bar;
 
 const STEPS: [(Step, &str); 4] =
     [(Step::Upload, "Upload"), (Step::Create, "Create"), (Step::Prepare, "Check and prepare"), (Step::Live, "Live")];
@@ -20,7 +21,7 @@ pub(crate) fn progress(deploy: Deploy) -> View {
     let preparing = create_selector(move || deploy.step.get() == Step::Prepare && deploy.action.busy.get());
     let bar = View::from_dynamic(move || {
         if uploading.get() {
-            upload_bar(deploy)
+            upload_bar(deploy.upload)
         } else {
             view! {}
         }
@@ -56,23 +57,6 @@ fn step(deploy: Deploy, this: Step, label: &'static str) -> View {
     };
     let current = move || (deploy.step.get() == this).then_some("step");
     view! { li(class=class(), aria-current=current) { span(class="step-dot", aria-hidden="true") {} (label) } }
-}
-
-fn upload_bar(deploy: Deploy) -> View {
-    let sent = deploy.upload.sent;
-    let percent = create_selector(move || sent.get().percent());
-    let value = move || percent.get().to_string();
-    let words = create_selector(move || sent.get().words());
-    view! {
-        div(class="upload") {
-            progress(class="upload-bar", max="100", value=value(), aria-label="Uploaded") {}
-            span(class="upload-line") {
-                b { (percent.get()) "%" }
-                span(class="soft") { (words.get_clone()) }
-                button(class="quiet small", r#type="button", on:click=move |_| deploy.upload.cancel()) { "Cancel" }
-            }
-        }
-    }
 }
 
 fn wait() -> View {

@@ -1,0 +1,160 @@
+//! Jobs and triggers, click by click: written in a form, watched to their end, explained, cancelled.
+
+use std::time::{Duration, Instant};
+
+use tests::Platform;
+
+use crate::browser::Browser;
+
+/// Opens the part of the form that is folded, and asks for this path.
+async fn asks_for_path(user: &Browser, path: &str) {
+    user.element("details.more summary").await.click().await.unwrap();
+    user.fills("path", path).await;
+}
+
+/// Submits what the form says; the place of the job.
+async fn submits(user: &Browser) -> String {
+    user.presses("Submit the job").await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let place = user.place().await;
+        if place.starts_with("/a/ada/jobs/job_") {
+            return place;
+        }
+        assert!(Instant::now() < deadline, "no job was made:\n{}", user.text().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A job of another program, while the page is open.
+const SUBMITTED_ELSEWHERE: &str = "return fetch('/api/v1/jobs', { method: 'POST', \
+    headers: { 'content-type': 'application/json', 'x-crowdcloud-account': 'ada' }, \
+    body: JSON.stringify({ function: 'probe', path: '/status/503', labels: { from: 'elsewhere' } }) }).then(a => a.status)";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_is_submitted_watched_explained_and_another_cancelled() {
+    let platform = Platform::start();
+    let ada = Browser::open(&platform.url).await;
+    ada.signs_up("ada", "personal").await;
+    ada.deploys("ada", "probe", &tests::guest("probe"), "private").await;
+
+    // What there is not yet is explained, with a command that works.
+    ada.visit("/a/ada/jobs").await;
+    ada.sees("No jobs yet").await;
+    ada.sees("crowdcloud jobs submit probe / -d 'hello'").await;
+    ada.presses("New job").await;
+    ada.arrives("/a/ada/jobs/new").await;
+
+    // What is refused stands beside its field.
+    ada.sees("Deployed as v1").await;
+    asks_for_path(&ada, "/echo").await;
+    ada.fills("input", "hello from the form").await;
+    ada.fills("labels", "kind=journey").await;
+    ada.fills("cpus", "65").await;
+    ada.sees("crowdcloud jobs submit probe /echo -d 'hello from the form' --cpus 65 --label kind=journey").await;
+    ada.presses("Submit the job").await;
+    ada.sees("cpus is 65; allowed: 1 to 64").await;
+    ada.element("input[name=cpus][aria-invalid=true]").await;
+    ada.fills("cpus", "1").await;
+
+    // Its page tells its life by itself, its answer, and why that node.
+    let job = submits(&ada).await;
+    ada.sees("answered 200").await;
+    ada.element(".row .badge.good").await;
+    ada.sees("200 OK").await;
+    ada.sees("hello from the form").await;
+    ada.sees("the node has taken it").await;
+    ada.sees("Why this node").await;
+    ada.sees("local-1").await;
+    ada.sees("chosen").await;
+    ada.presses("kind=journey").await;
+    ada.arrives("/a/ada/jobs?label=kind%3Djourney").await;
+    ada.element(&format!("td.job-cell a[href='{job}']")).await;
+
+    // The list follows what others do.
+    ada.visit("/a/ada/jobs").await;
+    ada.element(&format!("td.job-cell a[href='{job}']")).await;
+    ada.script("window.same = true").await;
+    assert_eq!(ada.script(SUBMITTED_ELSEWHERE).await, 202);
+    ada.sees("from=elsewhere").await;
+    ada.element("td .badge.bad").await;
+    ada.selects("state", "succeeded").await;
+    ada.arrives("/a/ada/jobs?state=succeeded").await;
+    ada.element(&format!("td.job-cell a[href='{job}']")).await;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while ada.text().await.contains("from=elsewhere") {
+        assert!(Instant::now() < deadline, "the filter lets all through:\n{}", ada.text().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    ada.sees("kind=journey").await;
+    assert_eq!(ada.script("return window.same").await, true, "the page was never loaded again");
+
+    // One that runs is cancelled, and tried again.
+    ada.visit("/a/ada/jobs/new?function=probe").await;
+    ada.sees("Deployed as v1").await;
+    asks_for_path(&ada, "/sleep?ms=60000").await;
+    ada.fills("timeout", "2m").await;
+    submits(&ada).await;
+    ada.sees("the node has taken it").await;
+    ada.presses("Cancel the job").await;
+    ada.sees("Cancel this job?").await;
+    ada.element("dialog[open] button[type=submit]").await.click().await.unwrap();
+    ada.sees("It was cancelled before it answered.").await;
+    ada.presses("Try again").await;
+    ada.sees("tried again by").await;
+    ada.presses("Cancel the job").await;
+    ada.element("dialog[open] button[type=submit]").await.click().await.unwrap();
+    ada.sees("It was cancelled before it answered.").await;
+    assert!(ada.script("return document.querySelector('.broken')").await.is_null());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_jobs_are_an_array_and_a_trigger_makes_more() {
+    let platform = Platform::start();
+    let ada = Browser::open(&platform.url).await;
+    ada.signs_up("ada", "personal").await;
+    ada.deploys("ada", "probe", &tests::guest("probe"), "private").await;
+
+    // A job for each line.
+    ada.visit("/a/ada/jobs/new").await;
+    ada.sees("Deployed as v1").await;
+    ada.chooses("kind", "lines").await;
+    ada.fills("input", "one\ntwo\nthree").await;
+    asks_for_path(&ada, "/echo").await;
+    ada.presses("Submit the jobs").await;
+    ada.sees("probe v1 #2").await;
+    assert!(ada.place().await.starts_with("/a/ada/jobs?array=job_"));
+
+    // A file is an input, too.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("input.bin");
+    std::fs::write(&file, vec![7_u8; 600 << 10]).unwrap();
+    ada.visit("/a/ada/jobs/new").await;
+    ada.sees("Deployed as v1").await;
+    ada.chooses("kind", "file").await;
+    ada.gives_file("file", &file).await;
+    asks_for_path(&ada, "/count").await;
+    submits(&ada).await;
+    ada.sees(&(600 << 10).to_string()).await;
+
+    // A trigger says when it is due before it is set, and can be deleted.
+    ada.visit("/a/ada/functions/probe/triggers").await;
+    ada.sees("None yet.").await;
+    ada.fills("name", "often").await;
+    ada.fills("zone", "Europe/Berlin").await;
+    ada.fills("cron", "61 * * * *").await;
+    ada.presses("Set the trigger").await;
+    ada.sees("invalid_field").await;
+    ada.element("input[name=cron][aria-invalid=true]").await;
+    ada.fills("cron", "30 8 * * 1-5").await;
+    ada.sees("08:30 (Europe/Berlin)").await;
+    ada.presses("Set the trigger").await;
+    ada.element("td .next-times time").await;
+    ada.presses("Pause").await;
+    ada.element("td .badge.warn").await;
+    ada.presses("Delete").await;
+    ada.sees("Delete the trigger often?").await;
+    ada.element("dialog[open] button[type=submit]").await.click().await.unwrap();
+    ada.sees("None yet.").await;
+    assert!(ada.script("return document.querySelector('.broken')").await.is_null());
+}

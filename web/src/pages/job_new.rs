@@ -1,0 +1,114 @@
+//! A new job: what is run, with what, how often it is tried, and the same as curl and as CLI.
+
+use protocol::job::{SubmitArray, SubmitJob};
+use sycamore::prelude::*;
+
+use crate::api::Result;
+use crate::calls;
+use crate::load::{Load, placeholder};
+use crate::nav;
+use crate::pages::jobs::draft::Draft;
+use crate::pages::jobs::form::{self, INPUTS, Known};
+use crate::pages::jobs::same::same;
+use crate::pages::overview::first_steps;
+use crate::session::Here;
+use crate::ui::form::submit;
+use crate::ui::page;
+use crate::ui::trouble::trouble_view;
+
+/// The page. The URL's `function` is chosen already.
+pub(crate) fn job_new() -> View {
+    let here = Here::get();
+    let known = Known::of(here.account.clone());
+    let draft = Draft::new(nav::query("function").unwrap_or_default());
+    // The first that answers is as good a guess as any.
+    create_effect(move || {
+        let Some(page) = known.functions.ready() else { return };
+        if draft.function.with_untracked(String::is_empty) {
+            let first = page.items.iter().find(|function| function.live.is_some()).or_else(|| page.items.first());
+            draft.function.set(first.map(|function| function.name.to_string()).unwrap_or_default());
+        }
+    });
+    let stage = create_selector(move || match known.functions.data.get_clone() {
+        Load::Waiting => Load::Waiting,
+        Load::Ready(page) => Load::Ready(page.items.is_empty()),
+        Load::Failed(trouble) => Load::Failed(trouble),
+    });
+    let head = page::head("New job", "It is kept once it is accepted; this page may be left at once.", view! {});
+    let body = View::from_dynamic(move || match stage.get_clone() {
+        Load::Waiting => placeholder(6),
+        Load::Failed(trouble) => trouble_view(trouble),
+        Load::Ready(true) => first_steps(&here),
+        Load::Ready(false) => whole(&here, draft, known),
+    });
+    view! { (head) (body) }
+}
+
+fn whole(here: &Here, draft: Draft, known: Known) -> View {
+    let once = create_signal(None::<(String, String)>);
+    let of_submit = here.clone();
+    let send = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        let here = of_submit.clone();
+        draft.action.run(async move {
+            let place = submitted(&here, draft, once).await;
+            // Only where no answer came is it the same wish when it is sent again.
+            if place.as_ref().err().is_none_or(|trouble| trouble.status != 0) {
+                once.set(None);
+            }
+            nav::go(&place?);
+            Ok(())
+        });
+    };
+    let many = create_selector(move || draft.kind.with(|kind| kind == "lines"));
+    let button = View::from_dynamic(move || match many.get() {
+        false => submit("Submit the job", "Submitting…", draft.action),
+        true => submit("Submit the jobs", "Submitting…", draft.action),
+    });
+    let same = page::section("The same, elsewhere", "", same(draft, here.account.clone()));
+    view! {
+        form(class="form section", on:submit=send) {
+            (form::function_part(draft, known))
+            (form::input_part(draft, INPUTS))
+            (form::room_part(draft, known))
+            (form::again_part(draft, known))
+            (form::time_part(draft))
+            (form::end_part(draft))
+            (form::request_part(draft))
+            (draft.other_trouble())
+            (button)
+        }
+        (same)
+    }
+}
+
+/// Submits it. Gives the place that shows it.
+async fn submitted(here: &Here, draft: Draft, once: Signal<Option<(String, String)>>) -> Result<String> {
+    let written = untrack(|| draft.written());
+    let job = written.job()?;
+    if let Some(inputs) = written.inputs() {
+        let array = SubmitArray { job, inputs };
+        let key = key_of(&array, once);
+        let made = calls::jobs::submit_array(&here.account, &key, &array).await?;
+        return Ok(here.path(&format!("jobs?array={}", made.id)));
+    }
+    let job = SubmitJob { input: draft.input(&here.account).await?, ..job };
+    let key = key_of(&job, once);
+    let made = calls::jobs::submit(&here.account, &key, &job).await?;
+    Ok(here.path(&format!("jobs/{}", made.id)))
+}
+
+/// The key of this very wish: sent again, as after a lost answer, it has no second effect.
+fn key_of(body: &impl serde::Serialize, once: Signal<Option<(String, String)>>) -> String {
+    let body = serde_json::to_string(body).unwrap_or_default();
+    match once.get_clone_untracked() {
+        Some((key, same)) if same == body => key,
+        _ => {
+            let number =
+                web_sys::js_sys::Math::random().to_bits() ^ web_sys::js_sys::Date::now().to_bits().rotate_left(32);
+            let key = format!("portal-{number:016x}{:016x}", web_sys::js_sys::Math::random().to_bits());
+            once.set(Some((key.clone(), body)));
+            key
+        }
+    }
+}

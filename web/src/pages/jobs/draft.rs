@@ -1,0 +1,303 @@
+//! A job that is being written: its fields, and what is asked of the API then.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use protocol::Timestamp;
+use protocol::job::{Asked, JobInput, SubmitJob};
+use serde_json::Value;
+use sycamore::prelude::*;
+use web_sys::File;
+
+use super::field::{Field, field_of, wrong};
+use crate::api::Result;
+use crate::base64;
+use crate::load::Action;
+use crate::pages::function_test::parse_headers;
+use crate::ui::trouble::trouble_view;
+use crate::ui::upload::{Upload, upload};
+
+/// A longer file is uploaded before.
+const INLINE_BYTES_MAX: f64 = 262_144.0;
+
+/// The fields.
+#[derive(Clone, Copy)]
+pub(crate) struct Draft {
+    /// The function's name.
+    pub(crate) function: Signal<String>,
+    /// A version or an alias; empty: `live`.
+    pub(crate) reference: Signal<String>,
+    /// The request's method.
+    pub(crate) method: Signal<String>,
+    /// Path and query.
+    pub(crate) path: Signal<String>,
+    /// One on each line.
+    pub(crate) headers: Signal<String>,
+    /// `text`, `json`, `file` or `lines`; a text that is empty is no input.
+    pub(crate) kind: Signal<String>,
+    /// The input, where it is written here.
+    pub(crate) text: Signal<String>,
+    /// The input, where it is a file.
+    pub(crate) file: Signal<Option<File>>,
+    /// What one try may use, and how it is tried; empty where nothing is asked for.
+    pub(crate) cpus: Signal<String>,
+    /// Such as `512MiB`.
+    pub(crate) memory: Signal<String>,
+    /// Such as `10m`.
+    pub(crate) timeout: Signal<String>,
+    /// A number.
+    pub(crate) retries: Signal<String>,
+    /// Such as `5s`.
+    pub(crate) backoff: Signal<String>,
+    /// A number.
+    pub(crate) priority: Signal<String>,
+    /// As the browser's field for a time gives it, in its time zone.
+    pub(crate) not_before: Signal<String>,
+    /// `name=value`, one on each line.
+    pub(crate) labels: Signal<String>,
+    /// A URL.
+    pub(crate) webhook: Signal<String>,
+    /// Of the file.
+    pub(crate) upload: Upload,
+    /// Busy, or in trouble.
+    pub(crate) action: Action,
+}
+
+impl Draft {
+    /// Nothing asked for.
+    pub(crate) fn new(function: String) -> Self {
+        let empty = || create_signal(String::new());
+        Self {
+            function: create_signal(function),
+            reference: empty(),
+            method: create_signal("POST".to_owned()),
+            path: create_signal("/".to_owned()),
+            headers: empty(),
+            kind: create_signal("text".to_owned()),
+            text: empty(),
+            file: create_signal(None),
+            cpus: empty(),
+            memory: empty(),
+            timeout: empty(),
+            retries: empty(),
+            backoff: empty(),
+            priority: empty(),
+            not_before: empty(),
+            labels: empty(),
+            webhook: empty(),
+            upload: Upload::new(),
+            action: Action::new(),
+        }
+    }
+
+    /// The fields as one value; tracked.
+    pub(crate) fn written(self) -> Written {
+        let not_before = self.not_before.get_clone();
+        Written {
+            function: self.function.get_clone(),
+            reference: self.reference.get_clone(),
+            method: self.method.get_clone(),
+            path: self.path.get_clone(),
+            headers: self.headers.get_clone(),
+            kind: self.kind.get_clone(),
+            text: self.text.get_clone(),
+            file: self.file.get_clone().map(|file| file.name()),
+            cpus: self.cpus.get_clone(),
+            memory: self.memory.get_clone(),
+            timeout: self.timeout.get_clone(),
+            retries: self.retries.get_clone(),
+            backoff: self.backoff.get_clone(),
+            priority: self.priority.get_clone(),
+            not_before: (!not_before.is_empty()).then(|| local_time(&not_before)).flatten(),
+            labels: self.labels.get_clone(),
+            webhook: self.webhook.get_clone(),
+        }
+    }
+
+    /// The input, of which a long file is uploaded now; none where there is none.
+    pub(crate) async fn input(self, account: &str) -> Result<Option<JobInput>> {
+        let written = untrack(|| self.written());
+        if written.kind != "file" {
+            return written.inline();
+        }
+        let Some(file) = self.file.get_clone_untracked() else {
+            return Err(wrong("input: no file is chosen.", "Choose one, or another kind of input."));
+        };
+        if file.size() > INLINE_BYTES_MAX {
+            let artifact = upload(account, "/uploads", &file, self.upload).await?;
+            return Ok(Some(JobInput::Upload(artifact.digest)));
+        }
+        let unreadable = |_| wrong("input: the browser could not read the file.", "Choose it again.");
+        let buffer = wasm_bindgen_futures::JsFuture::from(file.array_buffer()).await.map_err(unreadable)?;
+        let bytes = web_sys::js_sys::Uint8Array::new(&buffer).to_vec();
+        Ok(Some(match String::from_utf8(bytes) {
+            Ok(text) => JobInput::Text(text),
+            Err(error) => JobInput::Base64(base64::encode(error.as_bytes())),
+        }))
+    }
+
+    /// Whether the trouble is about one of these.
+    pub(crate) fn is_wrong(self, fields: &'static [Field]) -> ReadSignal<bool> {
+        create_selector(move || {
+            self.action.trouble.with(|trouble| trouble.as_ref().and_then(field_of).is_some_and(|f| fields.contains(&f)))
+        })
+    }
+
+    /// The trouble, where it is about one of these fields.
+    pub(crate) fn wrong(self, fields: &'static [Field]) -> View {
+        let here = self.is_wrong(fields);
+        View::from_dynamic(move || match self.action.trouble.get_clone().filter(|_| here.get()) {
+            Some(trouble) => trouble_view(trouble),
+            None => view! {},
+        })
+    }
+
+    /// The trouble, where it is about none.
+    pub(crate) fn other_trouble(self) -> View {
+        View::from_dynamic(move || {
+            let trouble = self.action.trouble.get_clone().filter(|trouble| field_of(trouble).is_none());
+            trouble.map_or(view! {}, trouble_view)
+        })
+    }
+}
+
+/// A time of the browser's time zone, as its field writes it.
+#[allow(clippy::cast_possible_truncation, reason = "milliseconds since 1970 fit")]
+fn local_time(text: &str) -> Option<Timestamp> {
+    let ms = web_sys::js_sys::Date::new(&text.into()).get_time();
+    ms.is_finite().then_some(Timestamp(ms as i64))
+}
+
+/// The fields at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Written {
+    pub(crate) function: String,
+    pub(crate) reference: String,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) headers: String,
+    pub(crate) kind: String,
+    pub(crate) text: String,
+    pub(crate) file: Option<String>,
+    pub(crate) cpus: String,
+    pub(crate) memory: String,
+    pub(crate) timeout: String,
+    pub(crate) retries: String,
+    pub(crate) backoff: String,
+    pub(crate) priority: String,
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) labels: String,
+    pub(crate) webhook: String,
+}
+
+/// A value; what cannot be read is asked for as it stands, so that the platform's refusal names the range.
+fn asked<T: FromStr>(text: &str) -> Option<Asked<T>> {
+    let text = text.trim();
+    let other = || Asked::Other(Value::String(text.to_owned()));
+    (!text.is_empty()).then(|| text.parse().map_or_else(|_| other(), Asked::Value))
+}
+
+impl Written {
+    /// The job, without its input.
+    pub(crate) fn job(&self) -> Result<SubmitJob> {
+        let not_header =
+            |line| wrong(format!("headers: {line} is not a header."), "Write name: value, one on each line.");
+        let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        Ok(SubmitJob {
+            reference: self.reference.parse().ok(),
+            method: Some(self.method.clone()).filter(|method| method != "POST"),
+            path: text(&self.path).filter(|path| path != "/"),
+            headers: parse_headers(&self.headers).map_err(not_header)?,
+            cpus: asked(&self.cpus),
+            memory: asked(&self.memory),
+            timeout: asked(&self.timeout),
+            retries: asked(&self.retries),
+            backoff: asked(&self.backoff),
+            priority: asked(&self.priority),
+            not_before: self.not_before,
+            labels: self.labels()?,
+            webhook: text(&self.webhook),
+            ..SubmitJob::of(self.function.clone())
+        })
+    }
+
+    /// The labels.
+    pub(crate) fn labels(&self) -> Result<BTreeMap<String, String>> {
+        let lines = self.labels.lines().map(str::trim).filter(|line| !line.is_empty());
+        let pairs = lines.map(|line| match line.split_once('=') {
+            Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+            None => Err(wrong(format!("labels: {line} has no value."), "Write name=value, one on each line.")),
+        });
+        pairs.collect()
+    }
+
+    /// The input that stands in the form itself.
+    pub(crate) fn inline(&self) -> Result<Option<JobInput>> {
+        match self.kind.as_str() {
+            "text" if !self.text.is_empty() => Ok(Some(JobInput::Text(self.text.clone()))),
+            "json" => match serde_json::from_str(&self.text) {
+                Ok(value) => Ok(Some(JobInput::Json(value))),
+                Err(error) => Err(wrong(format!("input: not JSON: {error}."), "Mend it, or send it as a text.")),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    /// An input for each line, where it is to be many jobs.
+    pub(crate) fn inputs(&self) -> Option<Vec<JobInput>> {
+        let lines = self.text.lines().filter(|line| !line.trim().is_empty());
+        (self.kind == "lines").then(|| lines.map(|line| JobInput::Text(line.to_owned())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Written;
+    use crate::pages::jobs::field::{Field, field_of};
+    use protocol::job::{Asked, JobInput, SubmitJob};
+
+    fn written() -> Written {
+        let [function, method, path] = ["thumbs", "POST", "/"].map(str::to_owned);
+        Written { function, method, path, kind: "text".to_owned(), ..Written::default() }
+    }
+
+    #[test]
+    fn what_is_untouched_is_not_asked_for() {
+        assert_eq!(written().job().unwrap(), SubmitJob::of("thumbs"));
+        assert_eq!(written().inline().unwrap(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_the_platform_s_to_refuse() {
+        let job = Written { cpus: " two ".into(), retries: "3".into(), ..written() }.job().unwrap();
+        assert_eq!(job.retries, Some(Asked::Value(3)));
+        let refused = job.cpus.unwrap().within("cpus", 1, 64).unwrap_err();
+        assert_eq!(refused, "cpus is \"two\"; allowed: 1 to 64");
+    }
+
+    #[test]
+    fn labels_and_headers_have_lines() {
+        let job = Written { labels: "kind=test\n\n a = b=c".into(), headers: "Accept: x".into(), ..written() };
+        let job = job.job().unwrap();
+        assert_eq!(
+            job.labels.into_iter().collect::<Vec<_>>(),
+            [("a".to_owned(), "b=c".to_owned()), ("kind".to_owned(), "test".to_owned())]
+        );
+        assert_eq!(job.headers, [("Accept".to_owned(), "x".to_owned())]);
+        let field = |written: Written| field_of(&written.job().unwrap_err());
+        assert_eq!(field(Written { labels: "kind".into(), ..written() }), Some(Field::Labels));
+        assert_eq!(field(Written { headers: "kind".into(), ..written() }), Some(Field::Request));
+    }
+
+    #[test]
+    fn inputs_are_what_they_are_said_to_be() {
+        let of = |kind: &str, text: &str| Written { kind: kind.into(), text: text.into(), ..written() };
+        assert_eq!(of("text", "{").inline().unwrap(), Some(JobInput::Text("{".into())));
+        assert_eq!(of("json", "[1]").inline().unwrap(), Some(JobInput::Json(serde_json::json!([1]))));
+        assert_eq!(field_of(&of("json", "{").inline().unwrap_err()), Some(Field::Input));
+        assert_eq!(of("none", "x").inline().unwrap(), None);
+        assert_eq!(of("text", "x").inputs(), None);
+        let lines = of("lines", "a\n\nb\n").inputs().unwrap();
+        assert_eq!(lines, [JobInput::Text("a".into()), JobInput::Text("b".into())]);
+    }
+}
