@@ -14,14 +14,18 @@ pub(crate) mod fds {
     /// Of a template.
     pub(crate) const KERNEL: i32 = 8;
     pub(crate) const INITRAMFS: i32 = 9;
-    /// Of a clone.
+    /// Of what goes on from a saved state.
     pub(crate) const STATE: i32 = 8;
 }
 
 /// What the process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    Template { counter_khz: u64 },
+    Template {
+        counter_khz: u64,
+    },
+    /// A template that goes on where another was saved.
+    Successor,
     Clone,
 }
 
@@ -70,7 +74,7 @@ pub(crate) fn arguments(shape: Shape, accelerator: Accelerator, purpose: Purpose
             add("-initrd", format!("/proc/self/fd/{}", fds::INITRAMFS));
             add("-append", kernel_arguments(accelerator, counter_khz));
         }
-        Purpose::Clone => {
+        Purpose::Successor | Purpose::Clone => {
             add("-incoming", "defer".to_owned());
             arguments.push("-S".to_owned());
         }
