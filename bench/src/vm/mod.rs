@@ -77,7 +77,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
     let cold = of("cold boot", &times.cold);
     let others = [
         of("restore", &times.restored),
-        of("restore, image mounted before", &times.restored_prepared),
+        of("restore, the version's own template", &times.restored_prepared),
         of("waiting clone", &times.waiting),
     ];
     let ratios = others.iter().map(|other| cold.over(other, "first_reply_ratio")).collect::<Vec<_>>();
