@@ -24,7 +24,8 @@ fn main() {
         "sleep" => std::thread::sleep(Duration::from_millis(number())),
         "random" => random(),
         "clock" => println!("{}", since_1970().as_millis()),
-        "identity" => print!("{}", std::fs::read_to_string("/proc/self/status").unwrap_or_default()),
+        "identity" => identity(),
+        "features" => features(),
         "canary" => canary(arguments.get(2).map_or("", String::as_str)),
         "memory" => memory(number()),
         "fork-bomb" => fork_bomb(),
@@ -72,6 +73,17 @@ fn random() {
     println!("{seed:x}");
     // Where the kernel has put the stack.
     println!("{:p}", &raw const seed);
+}
+
+fn identity() {
+    print!("{}", std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+    println!("Cwd: {}", std::env::current_dir().unwrap_or_default().display());
+}
+
+/// What the processor can do, as programs find it.
+fn features() {
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    println!("{}", told.lines().find(|line| line.starts_with("flags")).unwrap_or_default());
 }
 
 /// Leaves a mark wherever it can, after it has looked for those of others.

@@ -14,22 +14,31 @@ pub(crate) mod fds {
     /// Of a template.
     pub(crate) const KERNEL: i32 = 8;
     pub(crate) const INITRAMFS: i32 = 9;
-    /// Of a clone.
+    /// Of what goes on from a saved state.
     pub(crate) const STATE: i32 = 8;
 }
 
 /// What the process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    Template { counter_khz: u64 },
+    Template {
+        counter_khz: u64,
+    },
+    /// A template that goes on where another was saved.
+    Successor,
     Clone,
 }
+
+/// All that QEMU can translate, so that programs find what they may expect, but for what only costs when translated:
+/// string moves byte by byte in place of word by word, a switch that ends a block around each copy from and to a program,
+/// and a fifth level of page tables.
+const TRANSLATED_CPU: &str = "max,erms=off,smap=off,la57=off";
 
 pub(crate) fn arguments(shape: Shape, accelerator: Accelerator, purpose: Purpose) -> Vec<String> {
     let share = if purpose == Purpose::Clone { "off" } else { "on" };
     let (accel, cpu) = match accelerator {
         Accelerator::Kvm => ("kvm", "host"),
-        Accelerator::Tcg => ("tcg,thread=multi", "max"),
+        Accelerator::Tcg => ("tcg,thread=multi", TRANSLATED_CPU),
     };
     let memory = format!(
         "memory-backend-file,id=ram,size={}M,mem-path=/proc/self/fd/{},share={share}",
@@ -65,7 +74,7 @@ pub(crate) fn arguments(shape: Shape, accelerator: Accelerator, purpose: Purpose
             add("-initrd", format!("/proc/self/fd/{}", fds::INITRAMFS));
             add("-append", kernel_arguments(accelerator, counter_khz));
         }
-        Purpose::Clone => {
+        Purpose::Successor | Purpose::Clone => {
             add("-incoming", "defer".to_owned());
             arguments.push("-S".to_owned());
         }
@@ -76,14 +85,15 @@ pub(crate) fn arguments(shape: Shape, accelerator: Accelerator, purpose: Purpose
 /// Where every instruction that a restored guest runs is translated anew, what guards a guest's kernel against its one
 /// tenant would only cost: the guard is the machine itself.
 fn kernel_arguments(accelerator: Accelerator, counter_khz: u64) -> String {
-    let always =
-        "console=ttyS0 quiet reboot=t panic=-1 lsm=capability audit=0 psi=0 nowatchdog transparent_hugepage=never";
+    // What the kernel keeps for a workload is not the workload's: its bound is the machine's memory.
+    let always = "console=ttyS0 quiet reboot=t panic=-1 lsm=capability audit=0 psi=0 nowatchdog \
+                  transparent_hugepage=never cgroup.memory=nokmem";
     match accelerator {
         Accelerator::Kvm => always.to_owned(),
         Accelerator::Tcg => format!(
             // The delay loop's turns in a tick of the clock, of which there are 250 in a second.
-            "{always} mitigations=off randomize_kstack_offset=off no_timer_check tsc=reliable tsc_early_khz={counter_khz} \
-             lpj={}",
+            "{always} mitigations=off randomize_kstack_offset=off init_on_alloc=0 hardened_usercopy=off \
+             no_timer_check tsc=reliable tsc_early_khz={counter_khz} lpj={}",
             counter_khz * 2
         ),
     }

@@ -42,9 +42,16 @@ impl Disk {
 
     /// Whether it lies on this very base: the same file, however often it was opened.
     pub(crate) fn is_on(&self, base: &Self) -> bool {
-        let identity = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
         let own = self.base.as_deref().and_then(identity);
         own.is_some() && own == identity(&base.image)
+    }
+
+    /// Whether it is this very image, on the same base if it has one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let own = identity(&self.image);
+        own.is_some()
+            && own == identity(&other.image)
+            && self.base.as_deref().map(identity) == other.base.as_deref().map(identity)
     }
 
     /// A drive with nothing on it, for a template that mounts nothing.
@@ -52,4 +59,9 @@ impl Disk {
         let file = crate::sys::memory_file("empty-disk", DISK_BYTES).map_err(Error::io("an empty drive"))?;
         Ok(Self { image: Arc::new(file), base: None })
     }
+}
+
+/// What names an open file for good.
+fn identity(file: &File) -> Option<(u64, u64)> {
+    file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok()
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guest_agent::wire::{Base, Mount};
+use guest_agent::wire::Base;
 
 use crate::accelerator::{self, Accelerator, Speed};
 use crate::config::{BOOT_WITHIN, Config, Shape};
@@ -95,20 +95,6 @@ impl Host {
     pub async fn base_template(&self, shape: Shape, base: &Disk, program: &[&str]) -> Result<Template, Error> {
         let argv = program.iter().map(|word| word.as_bytes().to_vec()).collect();
         let preparation = Preparation::Base { disk: base.clone(), base: Base { argv } };
-        Template::boot(&self.inner, shape, self.speed.accelerator, BOOT_WITHIN, preparation).await
-    }
-
-    /// Boots a template for one image: it is mounted, and the files named in `warm` are in memory.
-    pub async fn prepared_template(
-        &self,
-        shape: Shape,
-        disk: &Disk,
-        overlay_bytes: u64,
-        warm: &[String],
-    ) -> Result<Template, Error> {
-        let warm = warm.iter().map(|path| path.clone().into_bytes()).collect();
-        let mount = Mount { overlay_bytes, warm, based: disk.base.is_some() };
-        let preparation = Preparation::Image { disk: disk.clone(), mount };
         Template::boot(&self.inner, shape, self.speed.accelerator, BOOT_WITHIN, preparation).await
     }
 

@@ -3,16 +3,18 @@
 //! ```text
 //!            +--> booting --hello--> waiting ----> saving --> saved
 //!            |                          | adopt: not saved, but used itself
-//! spawned ---|
-//!            +--> loading --state--> paused --cont--> running --> over
+//! spawned ---|                                      +--> saving --> saved
+//!            |                                      |
+//!            +--> loading --state--> paused --------+--cont--> running --> over
 //!                                    |    ^
 //!                                    rehearsing
 //!
 //! any of them --killed, died, deadline--> over
 //! ```
 //!
-//! The upper way makes a template, the lower way runs a workload. No arrow leads back from running: a machine runs one
-//! workload. A rehearsal runs nobody's code but the agent's.
+//! The upper way makes a template, the lower way runs a workload, or makes a template out of another. No arrow leads back
+//! from running: a machine runs one workload, and none that ran one is saved. A rehearsal runs nobody's code but the
+//! agent's.
 
 /// Where a machine stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +53,7 @@ impl Life {
         Some(match (self, step) {
             (Self::Spawned, Step::Boot) => Self::Booting,
             (Self::Booting, Step::Hello) => Self::Waiting,
-            (Self::Waiting, Step::Save) => Self::Saving,
+            (Self::Waiting | Self::Paused, Step::Save) => Self::Saving,
             (Self::Saving, Step::StateWritten) => Self::Saved,
             (Self::Waiting, Step::Adopt) => Self::Paused,
             (Self::Spawned, Step::Load) => Self::Loading,
@@ -91,12 +93,15 @@ mod tests {
     fn both_ways_are_as_drawn() {
         assert_eq!(walk(&[Step::Boot, Step::Hello, Step::Save, Step::StateWritten]), Some(Life::Saved));
         assert_eq!(walk(&[Step::Load, Step::StateRead, Step::Continue, Step::End]), Some(Life::Over));
+        let again = [Step::Load, Step::StateRead, Step::Rehearse, Step::Rehearsed, Step::Save, Step::StateWritten];
+        assert_eq!(walk(&again), Some(Life::Saved));
     }
 
     #[test]
     fn nothing_runs_twice_and_nothing_leads_back() {
         assert_eq!(walk(&[Step::Load, Step::StateRead, Step::Continue, Step::Continue]), None);
         assert_eq!(walk(&[Step::Boot, Step::Hello, Step::Continue]), None);
+        assert_eq!(walk(&[Step::Load, Step::StateRead, Step::Continue, Step::Save]), None);
         for step in STEPS {
             let after = Life::Over.after(step);
             assert_eq!(after, (step == Step::End).then_some(Life::Over));

@@ -106,6 +106,8 @@ impl Spawner {
             [(monitor_theirs, super::command_line::fds::MONITOR), (agent_theirs, super::command_line::fds::AGENT)];
         let mut command = Command::new(&config.qemu);
         command.args(spec.arguments).current_dir(&folder.0).env_clear().kill_on_drop(true);
+        // Its start is short, and much of it goes to the first touch of each page of its heap.
+        command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let files = own.into_iter().chain(spec.files);
         let mappings = files.map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();

@@ -42,6 +42,11 @@ async fn runs_on_a_base_find_its_files_in_memory_and_nothing_else_of_it() {
         let cost = cost(&warm, disk).await;
         assert!(cost < FILE_BYTES / 8, "{cost} bytes were read from the drives");
     }
+    // And so does a template that was made out of it for one of them.
+    let prepared = warm.prepared(&one, 32 << 20, &[]).await.unwrap();
+    let cost_prepared = cost(&prepared, &one).await;
+    assert!(cost_prepared < FILE_BYTES / 8, "{cost_prepared} bytes were read from the drives");
+    assert!(prepared.restore(Some(&other)).await.is_err());
     // Opened anew it is the same base.
     let again = Disk::open(&folder.join("base.squashfs")).unwrap();
     assert!(cost(&warm, &open("third").on(&again).unwrap()).await < FILE_BYTES / 8);

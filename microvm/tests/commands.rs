@@ -144,3 +144,15 @@ async fn a_slow_reader_bounds_memory_and_loses_nothing() {
     assert!(total >= written && total < written + block.len(), "{total} of {written}");
     assert_eq!(run.ended().await.end, End::Exited(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_find_what_a_processor_of_today_can_do() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let (output, ..) = run(template.restore(Some(&bench.disk)).await.unwrap(), command(&["features"])).await;
+    let found: Vec<&str> = output.split_ascii_whitespace().collect();
+    // What compiled libraries choose their code by.
+    for name in ["sse4_2", "popcnt", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "aes"] {
+        assert!(found.contains(&name), "no {name}: {output}");
+    }
+}

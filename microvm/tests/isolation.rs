@@ -6,17 +6,19 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use microvm::{Contract, End};
+use microvm::{Contract, Disk, End, Error};
 
-use support::{SHAPE, bench, command, run};
+use support::{SHAPE, bench, command, image, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clones_never_share_random_numbers_and_know_the_time() {
     let bench = bench().await;
     let template = bench.host.template(SHAPE).await.unwrap();
-    let prepared = bench.host.prepared_template(SHAPE, &bench.disk, 32 << 20, &["bin/guest".to_owned()]).await.unwrap();
+    let prepared = template.prepared(&bench.disk, 32 << 20, &["bin/guest".to_owned()]).await.unwrap();
     let mut seen = BTreeSet::new();
     let mut count = 0;
     for clone in 0..6 {
@@ -64,6 +66,51 @@ async fn a_workload_is_nobody_in_particular() {
     }
     let (output, ..) = run(template.restore(Some(&bench.disk)).await.unwrap(), command(&["escape"])).await;
     assert_eq!(output, "open [] processes 1\n");
+
+    // Also where its image names somebody else, who may enter a folder that is closed to all others.
+    let mut other = command(&["identity"]);
+    (other.uid, other.gid, other.cwd) = (2001, 2002, "/closed".to_owned());
+    let closed = image(bench.folder.path(), "closed", |root| {
+        std::fs::create_dir(root.join("closed")).unwrap();
+        std::fs::set_permissions(root.join("closed"), Permissions::from_mode(0o700)).unwrap();
+    });
+    let closed = Disk::open(&closed).unwrap();
+    let (output, ..) = run(template.restore(Some(&closed)).await.unwrap(), other.clone()).await;
+    let field = |name: &str| output.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    assert_eq!(field("Uid:"), "2001\t2001\t2001\t2001");
+    assert_eq!(field("Gid:"), "2002\t2002\t2002\t2002");
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+        assert_eq!(field(set), "0000000000000000");
+    }
+    assert_eq!(field("Cwd:"), "/closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_template_serves_its_image_alone() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let prepared = template.prepared(&bench.disk, 32 << 20, &["bin/guest".to_owned()]).await.unwrap();
+    // Opened anew it is the same image.
+    let again = Disk::open(&bench.folder.path().join("image.squashfs")).unwrap();
+    for disk in [None, Some(&bench.disk), Some(&again)] {
+        let (output, _, ended) = run(prepared.restore(disk).await.unwrap(), command(&["drive", "/bin/guest"])).await;
+        assert_eq!((output.as_str(), ended.end), ("0\n", End::Exited(0)));
+    }
+    let other = Disk::open(&image(bench.folder.path(), "other", |_| ())).unwrap();
+    let on_base = bench.disk.clone().on(&other).unwrap();
+    for disk in [&other, &on_base] {
+        assert!(matches!(prepared.restore(Some(disk)).await, Err(Error::Missing(_))));
+        assert!(matches!(prepared.prepared(disk, 32 << 20, &[]).await, Err(Error::Missing(_))));
+    }
+    // What it was made of is as it was.
+    let (output, ..) = run(template.restore(Some(&other)).await.unwrap(), command(&["hello"])).await;
+    assert_eq!(output, "hello\n");
+
+    // An image that cannot be mounted makes no template.
+    let broken = bench.folder.path().join("broken");
+    std::fs::write(&broken, vec![0; 4096]).unwrap();
+    let broken = Disk::open(&broken).unwrap();
+    assert!(matches!(template.prepared(&broken, 32 << 20, &[]).await, Err(Error::Guest(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +130,7 @@ async fn bombs_stay_inside() {
 async fn nothing_of_one_run_is_seen_by_the_next() {
     let bench = bench().await;
     let template = bench.host.template(SHAPE).await.unwrap();
-    let prepared = bench.host.prepared_template(SHAPE, &bench.disk, 32 << 20, &[]).await.unwrap();
+    let prepared = template.prepared(&bench.disk, 32 << 20, &[]).await.unwrap();
     for number in 0..8 {
         let paused = match number % 2 {
             0 => template.restore(Some(&bench.disk)).await.unwrap(),

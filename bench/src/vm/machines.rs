@@ -69,7 +69,7 @@ impl Machines {
         let program = image.config.program;
         let plain = Arc::new(host.template(SHAPE).await?);
         let warm = [program.trim_start_matches('/').to_owned()];
-        let prepared = host.prepared_template(SHAPE, &disk, OVERLAY_BYTES, &warm).await?;
+        let prepared = plain.prepared(&disk, OVERLAY_BYTES, &warm).await?;
         Ok(Self { host, disk, program, plain, prepared, _folder: folder })
     }
 

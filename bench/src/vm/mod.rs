@@ -76,13 +76,14 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
         |what: &str, values: &[f64]| Figure::new(&format!("{what}, {under}"), "first_reply_ms", None, values.into());
     let cold = of("cold boot", &times.cold);
     let others = [
-        of("restore", &times.restored),
-        of("restore, image mounted before", &times.restored_prepared),
+        of("restore, a version's first machines", &times.restored),
+        of("restore, the version's own template", &times.restored_prepared),
         of("waiting clone", &times.waiting),
     ];
     let ratios = others.iter().map(|other| cold.over(other, "first_reply_ratio")).collect::<Vec<_>>();
     let mut goals = vec![
-        Goal::new(&ratios[0].of, Bound::AtLeast, RESTORE_RATIO_MIN, ratios[0].median),
+        // What a version that is called again gets where no clone waits.
+        Goal::new(&ratios[1].of, Bound::AtLeast, RESTORE_RATIO_MIN, ratios[1].median),
         Goal::new(&ratios[2].of, Bound::AtLeast, WAITING_RATIO_MIN, ratios[2].median),
     ];
     figures.push(cold);

@@ -58,7 +58,7 @@ async fn story(version: Arc<Version>, request: http::Request<WasiBody>, output: 
     version.refill();
 }
 
-async fn begin(version: &Version, head: &http::request::Parts, record: &Record) -> Result<Run, microvm::Error> {
+async fn begin(version: &Arc<Version>, head: &http::request::Parts, record: &Record) -> Result<Run, microvm::Error> {
     let machine = version.machine().await?;
     let mut workload = version.workload.clone();
     workload.env.extend(cgi::environment(head).into_iter().map(|(name, value)| format!("{name}={value}")));

@@ -146,7 +146,7 @@ enum Served {
 
 impl Server {
     /// One that idles, else a new one, which listens when this is over.
-    async fn find(version: &Version, record: &Record) -> Result<Self, Box<Verdict>> {
+    async fn find(version: &Arc<Version>, record: &Record) -> Result<Self, Box<Verdict>> {
         loop {
             let idle = version.idle.lock().pop();
             let Some(Idle { mut server, .. }) = idle else { break };

@@ -9,10 +9,11 @@ use microvm::{Disk, Host};
 use protocol::{ByteSize, Code, Digest, Limits, Millis, Problem};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use super::convert::{Conversion, Converted};
 use super::tools::Tools;
-use super::version::{About, Version};
+use super::version::{About, MACHINES_BEFORE_OWN, OWN_KEPT_MAX, Version};
 use super::versions::shape_of;
 use super::wasm;
 use crate::admission::Admission;
@@ -81,6 +82,18 @@ impl Ground {
         env: &[(&str, &str)],
         egress: EgressRules,
     ) -> Bench {
+        let version = self.version(artifact, limits, env, egress, &Arc::new(Semaphore::new(512))).await;
+        Bench::in_machine(version, limits, Arc::clone(self))
+    }
+
+    async fn version(
+        &self,
+        artifact: &[u8],
+        limits: Limits,
+        env: &[(&str, &str)],
+        egress: EgressRules,
+        room: &Arc<Semaphore>,
+    ) -> Version {
         let Converted { image, hosted, .. } = self.convert(artifact, true, &[]).unwrap();
         let format = hosted.unwrap().format;
         let env: BTreeMap<_, _> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -97,8 +110,7 @@ impl Ground {
             egress: Arc::new(egress),
         };
         let admission = Admission::new(8, ByteSize::mib(4096));
-        let version = Version::new(about, workload, ByteSize::mib(160), template, disk, admission);
-        Bench::in_machine(version, limits, Arc::clone(self))
+        Version::new(about, workload, ByteSize::mib(160), template, disk, admission, Arc::clone(room))
     }
 }
 
@@ -268,4 +280,35 @@ async fn what_cannot_be_packed_is_told() {
     assert_eq!(code(&import, true, &[]), Code::UnknownImport);
     assert_eq!(code(&wat_guest("cat"), true, &["/bin/sh"]), Code::InvalidField);
     assert_eq!(code(&wat_guest("cat"), false, &[]), Code::NodeFailed, "a node without the runner");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_is_called_again_gets_a_template_of_its_own_while_there_is_room() {
+    let Some(ground) = Ground::open().await else { return };
+    let room = Arc::new(Semaphore::new(512));
+    let version = ground.version(&wat_guest("cat"), limits(), &[], EgressRules::default(), &room).await;
+    let version = Arc::new(version);
+    for _ in 0..MACHINES_BEFORE_OWN {
+        assert!(!version.has_own());
+        drop(version.machine().await.unwrap());
+    }
+    let begin = std::time::Instant::now();
+    while !version.has_own() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "no template of its own");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(room.available_permits() < 512);
+    let machine = version.machine().await.unwrap();
+    let mut run = machine.start(version.workload.clone(), Duration::from_secs(60)).await.unwrap();
+    assert!(run.connect().await.is_some());
+
+    version.forget_own(OWN_KEPT_MAX);
+    assert!(version.has_own());
+    version.forget_own(Duration::ZERO);
+    assert!(!version.has_own());
+    assert_eq!(room.available_permits(), 512);
+    let taken = Arc::clone(&room).try_acquire_many_owned(512).unwrap();
+    version.make_own().await.unwrap();
+    assert!(!version.has_own());
+    drop(taken);
 }

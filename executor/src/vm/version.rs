@@ -4,16 +4,20 @@
 //! template --restore--> clone --rehearse--> waiting --a run comes--> running --> gone
 //!                                              \--too long, or the memory is needed--> gone
 //! ```
-//! Where the image has a base, the base's own template takes the plain one's place as soon as it is there.
+//! Where the image has a base, the base's own template takes the plain one's place as soon as it is there. A version that
+//! is called again gets one of its own, with its image mounted, while all such templates together hold no more than they
+//! may; it goes when it is not used.
 //! One run is ever in a machine of the command contract. Machines of servers are in `server.rs`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use microvm::{Contract, Disk, Paused, Template, Workload};
 use parking_lot::Mutex;
 use protocol::{ByteSize, Digest, Kind};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::server::Idle;
 use crate::admission::{Admission, Held};
@@ -21,6 +25,11 @@ use crate::egress::EgressRules;
 
 /// Unused, a machine waits so long.
 pub(super) const WAITS_MAX: Duration = Duration::from_secs(60);
+
+/// So many machines a version has needed before it gets a template of its own.
+pub(super) const MACHINES_BEFORE_OWN: u32 = 3;
+/// Unused, that template is kept so long.
+pub(super) const OWN_KEPT_MAX: Duration = Duration::from_secs(600);
 
 /// What the image and its maker say.
 pub(super) struct About {
@@ -42,10 +51,22 @@ pub(crate) struct Version {
     /// What a machine takes of the node's memory.
     pub(super) memory: ByteSize,
     template: ArcSwap<Template>,
+    own: Mutex<Option<Own>>,
+    /// In MiB, for templates of all versions' own.
+    room: Arc<Semaphore>,
+    /// Since there was no template of its own.
+    machines: AtomicU32,
     disk: Disk,
     admission: Arc<Admission>,
     waiting: Mutex<Vec<Waiting>>,
     pub(super) idle: Mutex<Vec<Idle>>,
+}
+
+/// A template with the version's image in it, and the room that it takes.
+struct Own {
+    template: Arc<Template>,
+    used: Instant,
+    _room: OwnedSemaphorePermit,
 }
 
 /// A clone that stands still, and the memory that is kept for it.
@@ -63,20 +84,76 @@ impl Version {
         template: Arc<Template>,
         disk: Disk,
         admission: Arc<Admission>,
+        room: Arc<Semaphore>,
     ) -> Self {
         let (template, waiting, idle) = (ArcSwap::new(template), Mutex::default(), Mutex::default());
-        Self { about, workload, memory, template, disk, admission, waiting, idle }
+        let (own, machines) = (Mutex::default(), AtomicU32::new(0));
+        Self { about, workload, memory, template, own, room, machines, disk, admission, waiting, idle }
     }
 
     /// A machine for one run.
-    pub(super) async fn machine(&self) -> Result<Paused, microvm::Error> {
+    pub(super) async fn machine(self: &Arc<Self>) -> Result<Paused, microvm::Error> {
+        if self.machines.fetch_add(1, Ordering::Relaxed) + 1 == MACHINES_BEFORE_OWN {
+            let version = Arc::clone(self);
+            tokio::spawn(async move {
+                if let Err(error) = version.make_own().await {
+                    tracing::warn!(%error, "a version stays without a template of its own");
+                }
+            });
+        }
         while let Some(mut waiting) = self.next() {
             if waiting.clone.is_alive() {
                 return Ok(waiting.clone);
             }
             tracing::warn!(pid = waiting.clone.pid(), "a machine ended while it waited");
         }
-        self.template.load_full().restore(Some(&self.disk)).await
+        self.best_template().restore(Some(&self.disk)).await
+    }
+
+    fn best_template(&self) -> Arc<Template> {
+        let mut own = self.own.lock();
+        let found = own.as_mut().map(|own| {
+            own.used = Instant::now();
+            Arc::clone(&own.template)
+        });
+        found.unwrap_or_else(|| self.template.load_full())
+    }
+
+    /// The program, from the image's root on: what is in memory before it is needed.
+    fn warm(&self) -> Vec<String> {
+        let program = self.workload.argv.iter().take(1);
+        program.map(|path| path.trim_start_matches('/').to_owned()).collect()
+    }
+
+    /// Makes a template of its own, where there is room for one.
+    pub(super) async fn make_own(&self) -> Result<(), microvm::Error> {
+        let from = self.template.load_full();
+        let held_mib = u32::try_from(from.memory().unwrap_or(0) >> 20).unwrap_or(u32::MAX).max(1);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(held_mib) else {
+            self.machines.store(0, Ordering::Relaxed);
+            return Ok(());
+        };
+        let template = from.prepared(&self.disk, self.workload.overlay_bytes, &self.warm()).await?;
+        let mut own = self.own.lock();
+        if Arc::ptr_eq(&from, &self.template.load()) {
+            *own = Some(Own { template: Arc::new(template), used: Instant::now(), _room: room });
+        }
+        Ok(())
+    }
+
+    /// It has a template of its own.
+    #[cfg(test)]
+    pub(super) fn has_own(&self) -> bool {
+        self.own.lock().is_some()
+    }
+
+    /// Lets its own template go where it was not used for so long.
+    pub(super) fn forget_own(&self, unused_for: Duration) {
+        let mut own = self.own.lock();
+        if own.as_ref().is_some_and(|own| own.used.elapsed() >= unused_for) {
+            *own = None;
+            self.machines.store(0, Ordering::Relaxed);
+        }
     }
 
     fn next(&self) -> Option<Waiting> {
@@ -92,10 +169,8 @@ impl Version {
         let version = Arc::clone(self);
         tokio::spawn(async move {
             let made = async {
-                let mut clone = version.template.load_full().restore(Some(&version.disk)).await?;
-                let program = version.workload.argv.iter().take(1);
-                let warm: Vec<_> = program.map(|path| path.trim_start_matches('/').to_owned()).collect();
-                clone.rehearse(version.workload.contract, version.workload.overlay_bytes, &warm).await?;
+                let mut clone = version.best_template().restore(Some(&version.disk)).await?;
+                clone.rehearse(version.workload.contract, version.workload.overlay_bytes, &version.warm()).await?;
                 Ok::<_, microvm::Error>(clone)
             };
             match made.await {
@@ -113,6 +188,8 @@ impl Version {
     /// Clones come from this template from now on; one that waits is made anew.
     pub(super) fn replace_template(self: &Arc<Self>, template: Arc<Template>) {
         self.template.store(template);
+        self.forget_own(Duration::ZERO);
+        self.machines.store(0, Ordering::Relaxed);
         let waited = std::mem::take(&mut *self.waiting.lock());
         if !waited.is_empty() {
             drop(waited);

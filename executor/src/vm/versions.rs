@@ -18,7 +18,7 @@ use super::cache::ImageCache;
 use super::convert::{Conversion, Converted, describe};
 use super::start;
 use super::tools::Tools;
-use super::version::{About, Version, WAITS_MAX};
+use super::version::{About, OWN_KEPT_MAX, Version, WAITS_MAX};
 use super::wasm::{self, Hosted};
 use crate::admission::Admission;
 use crate::artifacts::{Flight, Shelf, blocking, fetch, fly};
@@ -28,8 +28,10 @@ use crate::egress::EgressRules;
 
 /// Versions that are remembered.
 const VERSIONS_MAX: u64 = 256;
-/// What all templates that are kept may hold: a plain one has some 40 MiB, one with Python in memory four times that.
+/// What all templates that are kept may hold: a plain one has some 120 MiB, one with Python in memory more.
 const TEMPLATES_MIB_MAX: u64 = 512;
+/// What templates with one version's image in them may hold, all of them together.
+const OWN_TEMPLATES_MIB_MAX: usize = 512;
 /// Machines that nobody uses are looked for this often.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
 
@@ -67,6 +69,7 @@ pub(crate) struct Lane {
     converting: Semaphore,
     versions: Shelf<VersionId, Version>,
     templates: Shelf<Fit, Template>,
+    own_templates: Arc<Semaphore>,
     version_flights: Mutex<HashMap<VersionId, Flight<Version>>>,
     template_flights: Mutex<HashMap<Fit, Flight<Template>>>,
 }
@@ -122,6 +125,7 @@ impl Lane {
             converting: Semaphore::new(usize::try_from(config.compile_slots.max(1)).unwrap_or(1)),
             versions: Shelf::new(VERSIONS_MAX),
             templates: Shelf::new(TEMPLATES_MIB_MAX),
+            own_templates: Arc::new(Semaphore::new(OWN_TEMPLATES_MIB_MAX)),
             version_flights: Mutex::default(),
             template_flights: Mutex::default(),
         });
@@ -235,7 +239,8 @@ impl Lane {
         let (artifact, size) = (spec.artifact, image.rootfs.size);
         let about = About { artifact, kind, hosted: hosted.is_some(), format, size, convert_ms, egress };
         let memory = limits.memory_in(LaneName::Vm);
-        Ok((Version::new(about, workload, memory, template, disk, Arc::clone(&self.admission)), base))
+        let (admission, room) = (Arc::clone(&self.admission), Arc::clone(&self.own_templates));
+        Ok((Version::new(about, workload, memory, template, disk, admission, room), base))
     }
 
     /// The image, out of the cache or converted now.
@@ -355,6 +360,7 @@ async fn tidy(lane: Weak<Lane>) {
         let Some(lane) = lane.upgrade() else { return };
         for version in lane.recent(usize::MAX) {
             version.release(WAITS_MAX);
+            version.forget_own(OWN_KEPT_MAX);
         }
     }
 }

@@ -13,11 +13,16 @@ const PIDS: u32 = 256;
 
 const FOLDER: &str = "/sys/fs/cgroup";
 
-/// The cgroup, with the files open that a clone will need.
+/// The cgroup: all files that a clone will need are open in the template.
 pub(super) struct Group {
-    folder: String,
     procs: File,
     kill: File,
+    memory_max: File,
+    pids_max: File,
+    cpu_stat: File,
+    memory_peak: File,
+    memory_events: File,
+    pids_events: File,
 }
 
 impl Group {
@@ -26,9 +31,18 @@ impl Group {
         let folder = format!("{FOLDER}/{name}");
         std::fs::create_dir(&folder)?;
         std::fs::write(format!("{folder}/memory.oom.group"), "1")?;
-        let open = |name: &str| File::options().write(true).open(format!("{folder}/{name}"));
-        let (procs, kill) = (open("cgroup.procs")?, open("cgroup.kill")?);
-        let group = Self { folder, procs, kill };
+        let writable = |name: &str| File::options().write(true).open(format!("{folder}/{name}"));
+        let readable = |name: &str| File::open(format!("{folder}/{name}"));
+        let group = Self {
+            procs: writable("cgroup.procs")?,
+            kill: writable("cgroup.kill")?,
+            memory_max: writable("memory.max")?,
+            pids_max: writable("pids.max")?,
+            cpu_stat: readable("cpu.stat")?,
+            memory_peak: readable("memory.peak")?,
+            memory_events: readable("memory.events")?,
+            pids_events: readable("pids.events")?,
+        };
         let sysinfo = rustix::system::sysinfo();
         let memory_bytes = sysinfo.totalram.saturating_mul(u64::from(sysinfo.mem_unit)).saturating_sub(KERNEL_BYTES);
         group.limit(memory_bytes, PIDS)?;
@@ -38,10 +52,10 @@ impl Group {
     /// Bounds the workload; 0 keeps what is.
     pub(super) fn limit(&self, memory_bytes: u64, pids: u32) -> io::Result<()> {
         if memory_bytes > 0 {
-            std::fs::write(format!("{}/memory.max", self.folder), memory_bytes.to_string())?;
+            (&self.memory_max).write_all(memory_bytes.to_string().as_bytes())?;
         }
         if pids > 0 {
-            std::fs::write(format!("{}/pids.max", self.folder), pids.to_string())?;
+            (&self.pids_max).write_all(pids.to_string().as_bytes())?;
         }
         Ok(())
     }
@@ -59,25 +73,25 @@ impl Group {
 
     /// The kernel killed some of it because memory was used up.
     pub(super) fn ran_out_of_memory(&self) -> bool {
-        self.field("memory.events", "oom_kill").is_some_and(|count| count > 0)
+        field(&self.memory_events, "oom_kill").is_some_and(|count| count > 0)
     }
 
     pub(super) fn usage(&self) -> Usage {
         Usage {
-            cpu_us: self.field("cpu.stat", "usage_usec").unwrap_or(0),
-            memory_peak_bytes: self.field("memory.peak", "").unwrap_or(0),
+            cpu_us: field(&self.cpu_stat, "usage_usec").unwrap_or(0),
+            memory_peak_bytes: field(&self.memory_peak, "").unwrap_or(0),
             rss_peak_bytes: largest_child(),
-            pids_refused: self.field("pids.events", "max").and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
+            pids_refused: field(&self.pids_events, "max").and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
         }
     }
+}
 
-    /// The number after `name` at the start of a line; of a file with one number alone, that one.
-    fn field(&self, file: &str, name: &str) -> Option<u64> {
-        let mut buffer = [0; 512];
-        let length = File::open(format!("{}/{file}", self.folder)).ok()?.read_at(&mut buffer, 0).ok()?;
-        let text = std::str::from_utf8(buffer.get(..length)?).ok()?;
-        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-    }
+/// The number after `name` at the start of a line; of a file with one number alone, that one.
+fn field(file: &File, name: &str) -> Option<u64> {
+    let mut buffer = [0; 512];
+    let length = file.read_at(&mut buffer, 0).ok()?;
+    let text = std::str::from_utf8(buffer.get(..length)?).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
 /// The largest size that an ended child of this process had.

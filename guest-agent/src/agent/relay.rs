@@ -6,6 +6,7 @@
 //!    +---- image or program refused -------+--> over      (after a rehearsal: as before) <-+
 //! ```
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use guest_agent::wire::{
     STREAMS_MAX, Start, ToGuest, ToHost, Usage,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus};
+use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use super::egress::Egress;
 use super::group::Group;
@@ -43,11 +44,21 @@ struct Running {
     pid: Pid,
     failure: OwnedFd,
     exit: OwnedFd,
+    _orders: File,
+    /// When children that had ended were last looked for.
+    reaped: Instant,
     port: u16,
     /// Until a server listens: when it must have.
     listen_by: Option<Instant>,
     stopped: bool,
     group: Group,
+}
+
+/// What poll has found, but for the streams, which know it themselves.
+struct Ready {
+    port: bool,
+    exit: bool,
+    egress: bool,
 }
 
 pub(super) struct Relay {
@@ -87,30 +98,28 @@ impl Relay {
     pub(super) fn run(mut self) -> io::Result<()> {
         loop {
             self.port.flush()?;
-            self.wait()?;
-            self.port.fill()?;
-            while let Some(frame) = self.port.next()? {
-                self.take(frame);
+            self.streams.iter_mut().for_each(Stream::acknowledge);
+            let ready = self.wait()?;
+            if ready.port {
+                self.port.fill()?;
+                while let Some(frame) = self.port.next()? {
+                    self.take(frame);
+                }
             }
-            if let Some(egress) = &mut self.egress {
+            if let Some(egress) = &mut self.egress
+                && ready.egress
+            {
                 egress.accept(&mut self.streams, &mut self.port);
             }
             self.advance_streams();
-            self.look_for_ends();
+            self.look_for_ends(ready.exit);
         }
     }
 
-    /// Waits until something can be done.
-    fn wait(&mut self) -> io::Result<()> {
+    /// Waits until something can be done. Only that is done then: in a translated guest each call of the kernel counts.
+    fn wait(&mut self) -> io::Result<Ready> {
         let port_flags = if self.port.has_output() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let mut fds = vec![PollFd::from_borrowed_fd(self.port.device(), port_flags)];
-        let room = self.port.has_room();
-        for interest in self.streams.iter().flat_map(|stream| stream.interests(room)) {
-            fds.push(PollFd::new(interest.fd, interest.flags));
-        }
-        if let Some(listener) = self.egress.as_ref().and_then(|egress| egress.interest(&self.streams, &self.port)) {
-            fds.push(PollFd::new(listener, PollFlags::IN));
-        }
         let timeout = match &self.state {
             State::Running(running) => {
                 fds.push(PollFd::new(&running.exit, PollFlags::IN));
@@ -118,11 +127,37 @@ impl Relay {
             }
             State::Waiting(_) | State::Mounted(_) | State::Draining(..) | State::Over => None,
         };
+        let exit = fds.len() - 1;
+        let egress = self.egress.as_ref().and_then(|egress| egress.interest(&self.streams, &self.port));
+        fds.extend(egress.map(|listener| PollFd::new(listener, PollFlags::IN)));
+        let listener = fds.len() - 1;
+        let room = self.port.has_room();
+        let mut owners = Vec::new();
+        for (at, stream) in self.streams.iter().enumerate() {
+            for interest in stream.interests(room) {
+                fds.push(PollFd::new(interest.fd, interest.flags));
+                owners.push(at);
+            }
+        }
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
+        let is_ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        let ready = Ready {
+            port: is_ready(0),
+            exit: exit > 0 && is_ready(exit),
+            egress: listener > exit && is_ready(listener),
+        };
+        let moving: Vec<usize> =
+            (listener + 1..).zip(owners).filter(|(at, _)| is_ready(*at)).map(|(_, owner)| owner).collect();
+        for at in moving {
+            if let Some(stream) = self.streams.get_mut(at) {
+                stream.ready = true;
+            }
+        }
+        Ok(ready)
     }
 
     fn take(&mut self, frame: ToGuest) {
@@ -198,12 +233,8 @@ impl Relay {
         if let Err(error) = self.refresh(&start) {
             return self.end(End::AgentFailed(format!("clock and entropy: {error}")));
         }
-        let watched = waiting.start(start).and_then(|(program, group)| {
-            let exit = rustix::process::pidfd_open(program.pid, PidfdFlags::empty())?;
-            Ok((program, group, exit))
-        });
-        let (Program { pid, stdin, stdout, stderr, failure }, group, exit) = match watched {
-            Ok(watched) => watched,
+        let (Program { pid, exit, stdin, stdout, stderr, orders, failure }, group) = match waiting.start(start) {
+            Ok(started) => started,
             Err(error) => return self.end(End::AgentFailed(format!("the program cannot be started: {error}"))),
         };
         let (port, listen_by) = match contract {
@@ -217,7 +248,9 @@ impl Relay {
             }
         };
         self.streams.push(Stream::pipes(STDERR, None, stderr));
-        self.state = State::Running(Running { pid, failure, exit, port, listen_by, stopped: false, group });
+        let reaped = Instant::now();
+        let running = Running { pid, failure, exit, _orders: orders, reaped, port, listen_by, stopped: false, group };
+        self.state = State::Running(running);
         self.port.send(&ToHost::Started);
     }
 
@@ -248,7 +281,7 @@ impl Relay {
     fn advance_streams(&mut self) {
         let (port, buffer) = (&mut self.port, &mut self.buffer);
         self.streams.retain_mut(|stream| {
-            let broken = stream.advance(port, buffer).is_err();
+            let broken = std::mem::take(&mut stream.ready) && stream.advance(port, buffer).is_err();
             if broken || stream.is_cut() {
                 port.send(&ToHost::Stream(stream.id, Piece::Reset));
             }
@@ -257,12 +290,15 @@ impl Relay {
     }
 
     /// Reaps, and notices that the workload has ended, that a server listens, and that all output was sent.
-    fn look_for_ends(&mut self) {
-        if let State::Running(running) = &self.state {
-            if let Some(status) = self.reap(running.pid) {
-                self.ended(status);
-            } else {
-                self.probe();
+    fn look_for_ends(&mut self, exit: bool) {
+        if let State::Running(running) = &mut self.state {
+            let due = exit || running.reaped.elapsed() >= TICK;
+            if due {
+                running.reaped = Instant::now();
+            }
+            match due.then_some(running.pid).and_then(reap) {
+                Some(status) => self.ended(status),
+                None => self.probe(),
             }
         }
         if let State::Draining(..) = self.state
@@ -271,17 +307,6 @@ impl Relay {
         {
             self.end_with(end, usage);
         }
-    }
-
-    /// Takes in all children that have ended; the workload's own status, if it is among them.
-    fn reap(&self, main: Pid) -> Option<WaitStatus> {
-        let mut found = None;
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            if pid == main {
-                found = Some(status);
-            }
-        }
-        found
     }
 
     fn ended(&mut self, status: WaitStatus) {
@@ -303,6 +328,7 @@ impl Relay {
             return self.end_with(end, usage);
         }
         self.state = State::Draining(end, usage);
+        self.streams.iter_mut().for_each(|stream| stream.ready = true);
         self.advance_streams();
     }
 
@@ -332,4 +358,15 @@ impl Relay {
         self.egress = None;
         self.port.send(&ToHost::Ended(end, usage));
     }
+}
+
+/// Takes in all children that have ended; the workload's own status, if it is among them.
+fn reap(main: Pid) -> Option<WaitStatus> {
+    let mut found = None;
+    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+        if pid == main {
+            found = Some(status);
+        }
+    }
+    found
 }

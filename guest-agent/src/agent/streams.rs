@@ -25,6 +25,10 @@ pub(super) struct Stream {
     consumed: u32,
     /// The source has ended and the host knows it.
     pub(super) source_ended: bool,
+    /// Poll has said that something can be moved.
+    pub(super) ready: bool,
+    /// Its sender waits for an acknowledgement.
+    unacknowledged: bool,
 }
 
 enum Sink {
@@ -76,6 +80,8 @@ impl Stream {
             fin: false,
             consumed: 0,
             source_ended: false,
+            ready: false,
+            unacknowledged: false,
         }
     }
 
@@ -196,10 +202,10 @@ impl Stream {
                 Ok(read) => {
                     port.send_data(self.id, space.get(..read).unwrap_or_default(), false);
                     self.credit -= u32::try_from(read).unwrap_or(self.credit);
-                    // A server that writes its answer in two pieces would wait 40 ms for this acknowledgement before it
-                    // sends the second. Where it cannot be asked for, it comes by itself.
-                    if let Sink::Socket(socket) = &self.sink {
-                        let _ = rustix::net::sockopt::set_tcp_quickack(&**socket, true);
+                    self.unacknowledged = true;
+                    // That was all; what follows is told by poll.
+                    if read < most {
+                        return Ok(());
                     }
                 }
                 Err(rustix::io::Errno::AGAIN) => return Ok(()),
@@ -208,6 +214,17 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// A server that writes its answer in two pieces would wait 40 ms for an acknowledgement of the first before it sends
+    /// the second. This is for after the first has gone on to the host.
+    pub(super) fn acknowledge(&mut self) {
+        if std::mem::take(&mut self.unacknowledged)
+            && let Sink::Socket(socket) = &self.sink
+        {
+            // Where it cannot be asked for, it comes by itself.
+            let _ = rustix::net::sockopt::set_tcp_quickack(&**socket, true);
+        }
     }
 
     fn end_source(&mut self, port: &mut Port) {

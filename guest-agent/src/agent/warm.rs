@@ -10,9 +10,7 @@ use rustix::process::{Gid, Uid, chdir, chroot};
 use rustix::thread::{set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid};
 
 use super::root::BASE;
-
-/// Who it is.
-const NOBODY: u32 = 1000;
+use super::workload::NOBODY;
 
 /// Runs it to its end, alone in the base, which it cannot change.
 #[allow(unsafe_code, reason = "no safe call changes a child's root")]

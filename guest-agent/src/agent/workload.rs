@@ -9,17 +9,19 @@ use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use guest_agent::wire::{End, HEADER_BYTES, Header, Start, ToGuest};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, chdir, chroot, setrlimit};
+use rustix::process::{Gid, Pid, PidfdFlags, Resource, Rlimit, Uid, chdir, chroot, pidfd_open, setrlimit};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs, set_thread_gid, set_thread_groups,
-    set_thread_uid,
+    CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_gid,
+    set_thread_groups, set_thread_uid,
 };
 
 use super::group::Group;
 
+/// Who a workload is unless its host says another.
+pub(super) const NOBODY: u32 = 1000;
+
 /// The waiting process.
 pub(super) struct Waiting {
-    orders: OwnedFd,
     program: Program,
     group: Group,
 }
@@ -27,9 +29,13 @@ pub(super) struct Waiting {
 /// The process, and our ends of its pipes.
 pub(super) struct Program {
     pub(super) pid: Pid,
+    /// Says that it has ended.
+    pub(super) exit: OwnedFd,
     pub(super) stdin: OwnedFd,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// Where it has got its orders: closing it would only cost.
+    pub(super) orders: File,
     /// Holds an error's number where the process could not become the program.
     pub(super) failure: OwnedFd,
 }
@@ -59,17 +65,19 @@ impl Waiting {
             }
             pid => {
                 let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("no process"))?;
-                Ok(Self { orders, program: Program { pid, stdin, stdout, stderr, failure }, group })
+                let exit = pidfd_open(pid, PidfdFlags::empty())?;
+                let orders = File::from(orders);
+                Ok(Self { program: Program { pid, exit, stdin, stdout, stderr, orders, failure }, group })
             }
         }
     }
 
     /// Lets it become the program, within its limits.
-    pub(super) fn start(self, start: Start) -> io::Result<(Program, Group)> {
+    pub(super) fn start(mut self, start: Start) -> io::Result<(Program, Group)> {
         self.group.limit(start.memory_bytes, start.pids_max)?;
         let mut order = Vec::new();
         ToGuest::Start(Box::new(start)).encode(&mut order);
-        File::from(self.orders).write_all(&order)?;
+        self.program.orders.write_all(&order)?;
         Ok((self.program, self.group))
     }
 }
@@ -121,8 +129,23 @@ fn confine(group: &Group, theirs: [OwnedFd; 5]) -> io::Result<(File, File)> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     set_thread_groups(&[])?;
     set_no_new_privs(true)?;
+    become_nobody()?;
     default_sigpipe();
     keep_only(theirs)
+}
+
+/// Most workloads are this: a clone then changes no identity. What the rest of the way needs is kept up to the program.
+fn become_nobody() -> io::Result<()> {
+    let needed = CapabilitySet::SYS_CHROOT
+        | CapabilitySet::DAC_READ_SEARCH
+        | CapabilitySet::SETGID
+        | CapabilitySet::SETUID
+        | CapabilitySet::SYS_RESOURCE;
+    set_keep_capabilities(true)?;
+    set_thread_gid(Gid::from_raw(NOBODY))?;
+    set_thread_uid(Uid::from_raw(NOBODY))?;
+    let none = CapabilitySet::empty();
+    Ok(set_capabilities(None, CapabilitySets { effective: needed, permitted: needed, inheritable: none })?)
 }
 
 /// Gives the five pipes the first five numbers, and closes everything else: one process's copy of another's pipe would
@@ -172,9 +195,12 @@ fn exec(root: &str, start: &Start) -> io::Result<std::convert::Infallible> {
     if start.cwd.is_empty() || chdir(start.cwd.as_slice()).is_err() {
         chdir("/")?;
     }
-    set_thread_gid(Gid::from_raw(start.gid))?;
-    set_thread_uid(Uid::from_raw(start.uid))?;
-    // They have gone with the identity, unless that is root's.
+    if start.gid != NOBODY {
+        set_thread_gid(Gid::from_raw(start.gid))?;
+    }
+    if start.uid != NOBODY {
+        set_thread_uid(Uid::from_raw(start.uid))?;
+    }
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     let argv = strings(&start.argv)?;

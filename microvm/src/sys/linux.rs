@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create, seek};
 use rustix::process::{Gid, Pid, Signal, Uid, geteuid, getppid, set_parent_process_death_signal};
 
 /// A file in memory that has no name and goes with its last user.
@@ -18,6 +18,27 @@ pub(crate) fn memory_file(name: &str, bytes: u64) -> io::Result<File> {
     let file = File::from(memfd_create(name.as_c_str(), MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
     file.set_len(bytes)?;
     Ok(file)
+}
+
+/// Another such file with the same content; its holes stay holes.
+pub(crate) fn memory_copy(name: &str, file: &File) -> io::Result<File> {
+    use std::os::unix::fs::FileExt;
+    let length = file.metadata()?.len();
+    let copy = memory_file(name, length)?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = 0;
+    while let Ok(data) = seek(file, SeekFrom::Data(at)) {
+        let end = seek(file, SeekFrom::Hole(data))?;
+        at = data;
+        while at < end {
+            let most = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+            let piece = &mut buffer[..most];
+            file.read_exact_at(piece, at)?;
+            copy.write_all_at(piece, at)?;
+            at += u64::try_from(most).map_err(io::Error::other)?;
+        }
+    }
+    Ok(copy)
 }
 
 /// From now on nobody can change it: private mappings stay possible, shared ones that write do not.
@@ -137,7 +158,7 @@ pub(crate) fn allow_all(path: &Path) -> io::Result<()> {
 mod tests {
     use std::io::Write;
 
-    use super::{counter_khz, memory_file, reopen, seal, start_time};
+    use super::{counter_khz, held, memory_copy, memory_file, reopen, seal, start_time};
 
     #[test]
     fn sealed_memory_cannot_be_changed_by_anybody() {
@@ -150,6 +171,24 @@ mod tests {
         let mut start = [0; 8];
         std::os::unix::fs::FileExt::read_exact_at(&again, &mut start, 0).unwrap();
         assert_eq!(&start, b"template");
+    }
+
+    #[test]
+    fn a_copy_has_the_same_bytes_and_the_same_holes() {
+        use std::os::unix::fs::FileExt;
+        let file = memory_file("test", 64 << 20).unwrap();
+        file.write_all_at(b"early", 4096).unwrap();
+        file.write_all_at(&vec![7; 3 << 20], 40 << 20).unwrap();
+        seal(&file).unwrap();
+        let copy = memory_copy("copy", &file).unwrap();
+        assert_eq!(copy.metadata().unwrap().len(), 64 << 20);
+        assert_eq!(held(&copy).unwrap(), held(&file).unwrap());
+        let (mut one, mut other) = (vec![0; 64 << 20], vec![1; 64 << 20]);
+        file.read_exact_at(&mut one, 0).unwrap();
+        copy.read_exact_at(&mut other, 0).unwrap();
+        assert!(one == other);
+        // The copy is one's own.
+        copy.write_all_at(b"x", 0).unwrap();
     }
 
     #[test]

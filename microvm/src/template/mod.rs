@@ -2,8 +2,10 @@
 //! file, which every clone maps privately: nothing of one clone reaches the template or another clone.
 //!
 //! A plain template fits every image. One of a base has mounted it and has run a program of it, whose files are in
-//! memory: it serves all images on that base. A prepared one has mounted one image already, and has its hottest files
-//! in memory: it serves that image alone.
+//! memory: it serves all images on that base. A prepared one is made out of one of these, and has mounted one image
+//! already: it serves that image alone.
+
+mod prepared;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -31,26 +33,11 @@ use crate::sys;
 #[derive(Debug, Clone)]
 pub(crate) enum Preparation {
     Plain,
-    /// It mounts its base.
+    /// It mounts its base, and runs a program of it.
     Base {
         disk: Disk,
         base: Base,
     },
-    /// It mounts an image.
-    Image {
-        disk: Disk,
-        mount: Mount,
-    },
-}
-
-impl Preparation {
-    fn order(&self) -> Option<ToGuest> {
-        match self {
-            Self::Plain => None,
-            Self::Base { base, .. } => Some(ToGuest::Base(base.clone())),
-            Self::Image { mount, .. } => Some(ToGuest::Mount(mount.clone())),
-        }
-    }
 }
 
 /// A saved guest.
@@ -84,18 +71,13 @@ impl Template {
         let disk = match &preparation {
             Preparation::Plain => host.nothing.clone(),
             Preparation::Base { disk, .. } => host.nothing.clone().on(disk)?,
-            Preparation::Image { disk, .. } => disk.clone(),
         };
         let mut machine = cold(host, shape, accelerator, &memory, &disk).await?;
         let saved = async {
             let hello = machine.hello(within).await?;
-            if let Some(order) = preparation.order() {
-                machine.link.send(&[order]);
-                match machine.frame(within, "mounting the image").await? {
-                    ToHost::Mounted => {}
-                    ToHost::Ended(end, _) => return Err(Error::Guest(format!("{end:?}"))),
-                    other => return Err(Error::Guest(format!("{other:?} instead of mounted"))),
-                }
+            if let Preparation::Base { base, .. } = &preparation {
+                machine.link.send(&[ToGuest::Base(base.clone())]);
+                mounted(&mut machine, within).await?;
             }
             Ok((hello, save(&mut machine).await?))
         };
@@ -106,7 +88,6 @@ impl Template {
         let fits = match preparation {
             Preparation::Plain => Fits::All,
             Preparation::Base { disk, .. } => Fits::On(disk),
-            Preparation::Image { disk, .. } => Fits::Only(disk),
         };
         Ok(Self { host: Arc::clone(host), shape, accelerator, memory, state, fits, hello })
     }
@@ -140,23 +121,30 @@ impl Template {
         sys::held(&self.memory).ok()
     }
 
-    /// A private copy that stands still. A prepared template takes no other image than its own.
+    /// A private copy that stands still. A prepared template takes its own image alone, named or not.
     pub async fn restore(&self, disk: Option<&Disk>) -> Result<Paused, Error> {
         let (disk, mounted) = match (&self.fits, disk) {
             (Fits::Only(own), None) => (own, true),
+            (Fits::Only(own), Some(disk)) if disk.is(own) => (own, true),
             (Fits::All, Some(disk)) => (disk, false),
             (Fits::On(base), Some(disk)) if disk.is_on(base) => (disk, false),
             (Fits::On(_), _) => return Err(Error::Missing("a base's template needs an image on that base".to_owned())),
             _ => return Err(Error::Missing("a plain template needs an image, a prepared one has its own".to_owned())),
         };
+        let machine = self.load(Purpose::Clone, &self.memory, disk).await?;
+        Ok(Paused { machine, mounted, based: disk.base.is_some() })
+    }
+
+    /// A machine that goes on where this one was saved, once it is told to; `memory` is this one's, or a copy.
+    async fn load(&self, purpose: Purpose, memory: &File, disk: &Disk) -> Result<Machine, Error> {
         let state = sys::reopen(&self.state).map_err(Error::io("a template's state"))?;
         let files = Files {
-            memory: inherit(&self.memory)?,
+            memory: inherit(memory)?,
             disk: sys::reopen(&disk.image).map_err(Error::io("the image"))?,
             base: base_of(&self.host, disk)?,
             others: vec![(state, fds::STATE)],
         };
-        let mut machine = Machine::spawn(&self.host, self.shape, self.accelerator, Purpose::Clone, files).await?;
+        let mut machine = Machine::spawn(&self.host, self.shape, self.accelerator, purpose, files).await?;
         if let Some(cgroups) = &self.host.cgroups {
             let cgroup = cgroups.add(machine.process.pid, self.shape).map_err(Error::io("a machine's cgroup"))?;
             machine.cgroup = Some(cgroup);
@@ -167,7 +155,7 @@ impl Template {
         machine.monitor.execute(qmp::migrate_incoming { channels: None, exit_on_error: None, uri }).await?;
         machine.monitor.migrated(STATE_WITHIN).await?;
         machine.step(Step::StateRead)?;
-        Ok(Paused { machine, mounted, based: disk.base.is_some() })
+        Ok(machine)
     }
 }
 
@@ -244,6 +232,15 @@ async fn cold(
     };
     let purpose = Purpose::Template { counter_khz: host.counter_khz };
     Machine::spawn(host, shape, accelerator, purpose, files).await
+}
+
+/// Waits until the guest has mounted what it was told to.
+async fn mounted(machine: &mut Machine, within: Duration) -> Result<(), Error> {
+    match machine.frame(within, "mounting the image").await? {
+        ToHost::Mounted => Ok(()),
+        ToHost::Ended(end, _) => Err(Error::Guest(format!("{end:?}"))),
+        other => Err(Error::Guest(format!("{other:?} instead of mounted"))),
+    }
 }
 
 /// Stops a machine and takes the state of its devices. Its memory is in the file already.
