@@ -1,14 +1,15 @@
 //! A mix of work on three nodes of different speeds: thumbnails of pictures of three sizes in the wasm lane, prime
 //! numbers in the VM lane. The same jobs come at the same times, placed by each policy by turns.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use protocol::Digest;
 use protocol::api::Artifact;
 use protocol::job::{Job, JobInput, JobState, SubmitJob};
+use protocol::{Digest, NodeId};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -27,7 +28,7 @@ pub(super) const SPEEDS: [f64; 3] = [0.6, 0.3, 0.15];
 const FLAGS: [&str; 3] = ["--separate", "--executors", "3"];
 const POLICIES: [&str; 2] = ["learned", "least-loaded"];
 /// Before the model: enough runs of each kind on each node.
-const LEARNED_FROM: usize = 260;
+const LEARNED_FROM: usize = 320;
 const MODEL_WITHIN: Duration = Duration::from_secs(120);
 const LANE_WITHIN: Duration = Duration::from_secs(240);
 const DRAINED_WITHIN: Duration = Duration::from_secs(600);
@@ -83,13 +84,12 @@ pub(super) async fn run(parts: &Parts, options: &JobOptions) -> anyhow::Result<M
     lanes_are_ready(&platform).await?;
     let slowed = throttles(&platform)?;
     let inputs = upload(&platform).await?;
-    let alone = learn(&platform, &inputs).await?;
+    let learned = learn(&platform, &inputs).await?;
     drop(slowed);
     platform.stop().await?;
 
-    let capacity: f64 = SPEEDS.iter().map(|speed| speed / SPEEDS[0]).sum();
-    let mean_s: f64 = WORK.iter().zip(&alone).map(|(work, alone)| work.share * alone).sum();
-    let per_second = options.load * capacity / mean_s;
+    let per_second = options.load * learned.per_second;
+    let alone = learned.alone;
     say(&format!("{per_second:.2} jobs a second; on the fastest node they take {alone:.3?} s"));
 
     let mut turns: [Vec<Turn>; 2] = [Vec::new(), Vec::new()];
@@ -232,8 +232,16 @@ fn job(which: usize, inputs: &[Option<Digest>]) -> SubmitJob {
     job
 }
 
-/// Runs enough for a model, and waits for it; what each kind of work takes on the fastest node, in seconds.
-async fn learn(platform: &Platform, inputs: &[Option<Digest>]) -> anyhow::Result<Vec<f64>> {
+/// What was seen before the first turn.
+struct Seen {
+    /// What each kind of work takes on the fastest node, in seconds.
+    alone: Vec<f64>,
+    /// Jobs of the mix that all nodes together can do in a second.
+    per_second: f64,
+}
+
+/// Runs enough for a model, and waits for it.
+async fn learn(platform: &Platform, inputs: &[Option<Digest>]) -> anyhow::Result<Seen> {
     let jobs = Jobs::of(platform)?;
     for number in 0..LEARNED_FROM {
         jobs.submit(&job(number % WORK.len(), inputs)).await?;
@@ -253,16 +261,23 @@ async fn learn(platform: &Platform, inputs: &[Option<Digest>]) -> anyhow::Result
         ensure!(began.elapsed() < MODEL_WITHIN, "no model within {MODEL_WITHIN:?}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    // Of all runs of a kind, those of the fastest node are the shorter half's middle.
-    let mut alone = Vec::new();
+    let mut times: BTreeMap<NodeId, Vec<Vec<f64>>> = BTreeMap::new();
     for which in 0..WORK.len() {
-        let all = jobs.all(&format!("label=work%3D{which}")).await?;
-        let mut times: Vec<f64> = all.iter().filter_map(|job| Some(seconds(job.started?, job.ended?))).collect();
-        times.sort_by(f64::total_cmp);
-        let fast = times.len() / 4;
-        alone.push(times.get(fast).copied().context("a kind of work that never ran")?.max(1e-3));
+        for job in jobs.all(&format!("label=work%3D{which}")).await? {
+            let (Some(node), Some(started), Some(ended)) = (job.node, job.started, job.ended) else { continue };
+            times.entry(node).or_insert_with(|| vec![Vec::new(); WORK.len()])[which].push(seconds(started, ended));
+        }
     }
-    Ok(alone)
+    // A node that had none of a kind is not known well enough: there are enough of each for that not to be.
+    let known: Vec<Vec<f64>> = times.into_values().map(|kinds| kinds.iter().map(|kind| mean(kind)).collect()).collect();
+    ensure!(
+        known.len() == SPEEDS.len() && known.iter().flatten().all(|s| s.is_finite()),
+        "not every node did all: {known:?}"
+    );
+    let of_mix = |kinds: &Vec<f64>| WORK.iter().zip(kinds).map(|(work, s)| work.share * s).sum::<f64>();
+    let per_second = known.iter().map(|kinds| 1.0 / of_mix(kinds)).sum();
+    let fastest = known.into_iter().min_by(|a, b| of_mix(a).total_cmp(&of_mix(b))).context("no nodes")?;
+    Ok(Seen { alone: fastest.into_iter().map(|s| s.max(1e-3)).collect(), per_second })
 }
 
 /// When which work comes: at random, the same for each policy.

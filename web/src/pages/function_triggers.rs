@@ -96,10 +96,13 @@ fn next_times(trigger: &Trigger) -> View {
     if trigger.paused {
         return badge("warn", "paused");
     }
-    let Some(next) = trigger.next else { return view! { span(class="soft") { "never" } } };
+    let Some(next) = trigger.next else {
+        let word = if trigger.queue.is_some() { "at each message" } else { "never" };
+        return view! { span(class="soft") { (word) } };
+    };
     let next_view = time(next);
     let words = wall_clock(&trigger.zone, next.0)
-        .and_then(|clock| following(&trigger.cron, clock, 2).ok().map(|times| (when::words(clock), times)));
+        .and_then(|clock| following(trigger.cron.as_deref()?, clock, 2).ok().map(|times| (when::words(clock), times)));
     let words = words.map(|(first, others)| {
         let others: Vec<View> =
             others.into_iter().map(when::words).map(|at| view! { span(class="soft") { (at) } }).collect();
@@ -110,9 +113,12 @@ fn next_times(trigger: &Trigger) -> View {
 
 fn row(here: &Here, trigger: Trigger, list: Resource<Page<Trigger>>) -> View {
     let name = trigger.name.to_string();
-    let (cron, zone) = (trigger.cron.clone(), trigger.zone.clone());
+    let (when, more) = match (&trigger.cron, &trigger.queue) {
+        (Some(cron), _) => (cron.clone(), trigger.zone.clone()),
+        (None, queue) => (queue.as_ref().map(ToString::to_string).unwrap_or_default(), "queue".to_owned()),
+    };
     let next = next_times(&trigger);
-    let missed = missed_words(trigger.missed);
+    let missed = if trigger.queue.is_some() { "-" } else { missed_words(trigger.missed) };
     let last = match (trigger.last, trigger.last_job) {
         (Some(at), Some(job)) => {
             let (at, href) = (time(at), here.path(&format!("jobs/{job}")));
@@ -128,7 +134,7 @@ fn row(here: &Here, trigger: Trigger, list: Resource<Page<Trigger>>) -> View {
     view! {
         tr {
             td(data-label="Name") { b { (name) } }
-            td(data-label="When") { span(class="two") { code { (cron) } span(class="soft") { (zone) } } }
+            td(data-label="When") { span(class="two") { code { (when) } span(class="soft") { (more) } } }
             td(data-label="Next", class="wrap") { (next) }
             td(data-label="Missed", class="soft spare") { (missed) }
             td(data-label="Last", class="wrap") { span(class="next-times") { (last) (error) a(class="soft", href=jobs) { "Its jobs" } } }
@@ -144,6 +150,7 @@ fn actions(here: &Here, trigger: Trigger, list: Resource<Page<Trigger>>) -> View
     let word = if trigger.paused { "Go on" } else { "Pause" };
     let turned = SetTrigger {
         cron: trigger.cron,
+        queue: trigger.queue,
         zone: Some(trigger.zone),
         missed: trigger.missed,
         paused: !trigger.paused,

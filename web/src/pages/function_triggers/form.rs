@@ -55,7 +55,8 @@ pub(super) fn form(subject: &Subject, list: Resource<Page<Trigger>>) -> View {
             let job = SubmitJob { input: written.inline()?, ..written.job()? };
             let zone = fields.zone.get_clone_untracked();
             let asked = SetTrigger {
-                cron: fields.cron.get_clone_untracked().trim().to_owned(),
+                cron: Some(fields.cron.get_clone_untracked().trim().to_owned()),
+                queue: None,
                 zone: Some(zone.trim().to_owned()).filter(|zone| !zone.is_empty()),
                 missed: fields.missed.get_clone_untracked().parse().unwrap_or_default(),
                 paused: false,
