@@ -90,9 +90,9 @@ impl History {
         let class = node.class();
         self.nodes.entry(finished.node).or_default().succeeded();
         if let Some(version) = self.version_mut(finished.version) {
-            version.observe(work_s, finished.input, class);
+            version.observe(work_s, finished.input, class, finished.lane);
         }
-        Arc::make_mut(&mut self.all).observe(work_s, finished.input, class);
+        Arc::make_mut(&mut self.all).observe(work_s, finished.input, class, finished.lane);
     }
 
     fn version_mut(&mut self, version: VersionId) -> Option<&mut VersionHistory> {
@@ -124,6 +124,12 @@ impl History {
     #[must_use]
     pub fn speed(&self, node: NodeId) -> NodeSpeed {
         self.nodes.get(&node).copied().unwrap_or_default()
+    }
+
+    /// Whether enough of a version's runs were in VMs to say what those take.
+    #[must_use]
+    pub fn knows_in_vm(&self, version: VersionId) -> bool {
+        self.versions.get(&version).is_some_and(|version| version.vm_runs() >= KNOWN_RUNS)
     }
 
     /// What a cold start costs on a node of speed 1, in seconds.

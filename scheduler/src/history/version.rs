@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::ByteSize;
+use protocol::{ByteSize, Lane};
 use serde::{Deserialize, Serialize};
 use sketches_ddsketch::{Config, DDSketch};
 
@@ -29,6 +29,7 @@ pub struct VersionHistory {
     log: Line,
     last_log: f64,
     failures: f64,
+    vm_runs: f64,
 }
 
 /// Two sketches: one that fills, one that is full.
@@ -50,7 +51,8 @@ struct Line {
 }
 
 impl VersionHistory {
-    pub(super) fn observe(&mut self, work_s: f64, input: ByteSize, class: NodeClass) {
+    pub(super) fn observe(&mut self, work_s: f64, input: ByteSize, class: NodeClass, lane: Lane) {
+        self.vm_runs += if lane == Lane::Vm { 1.0 } else { 0.0 };
         self.all.add(work_s);
         self.by_input.entry(bucket(input)).or_default().add(work_s);
         self.by_class.entry(class).or_default().add(work_s);
@@ -61,6 +63,12 @@ impl VersionHistory {
 
     pub(super) fn failed(&mut self) {
         self.failures += FAILURE_STEP * (1.0 - self.failures);
+    }
+
+    /// How many of its runs were in VMs.
+    #[must_use]
+    pub fn vm_runs(&self) -> f64 {
+        self.vm_runs
     }
 
     /// How many runs are remembered.

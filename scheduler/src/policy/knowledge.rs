@@ -23,6 +23,9 @@ use crate::{NodeView, RunRequest, Snapshot};
 /// not worth a machine.
 const VM_FASTER: f32 = 0.5;
 
+/// A VM's start costs at least this, whatever few runs say.
+const VM_COLD_MIN_S: f32 = 0.2;
+
 /// So many predictions are kept.
 const CACHED_MAX: usize = 1 << 16;
 
@@ -121,9 +124,11 @@ impl Knowledge {
         let Some(by_class) = self.predict(memo, request.version, request.input, lane) else {
             return fall_back(request, nodes, rng);
         };
-        // Where the rule leaves it open.
+        // Where the rule leaves it open, and its jobs with other limits have shown what VMs make of it.
         let in_vm = match reason {
-            LaneReason::Wasm => self.predict(memo, request.version, request.input, Lane::Vm),
+            LaneReason::Wasm if self.history.knows_in_vm(request.version) => {
+                self.predict(memo, request.version, request.input, Lane::Vm)
+            }
             _ => None,
         };
         let usual = by_class[usize::from(NodeClass::of(1.0).number())];
@@ -132,7 +137,7 @@ impl Knowledge {
             let refused = nodes.iter().map(|node| Refused { node: node.record.node, why: Refusal::KeptForShorter });
             return Placement { ranked: Vec::new(), refused: refused.collect(), policy: "learned".into() };
         }
-        let colds_s = [self.history.cold_s(lane) as f32, self.history.cold_s(Lane::Vm) as f32];
+        let colds_s = [self.history.cold_s(lane) as f32, (self.history.cold_s(Lane::Vm) as f32).max(VM_COLD_MIN_S)];
         let cold_s = colds_s[0];
         let price = self.tuning.price * mean_s / self.long_s.max(1e-3) as f32;
         let (cold_more, near_equal) = (self.tuning.cold, self.tuning.near_equal);

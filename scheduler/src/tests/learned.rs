@@ -127,6 +127,13 @@ fn a_vm_is_chosen_where_it_is_predicted_to_be_much_faster() {
     assert_eq!(lanes_after(4_000, 200), on(vm, wasm), "only where there is one");
     assert_eq!(lanes_after(200, 4_000), on(wasm, wasm));
     assert_eq!(lanes_after(300, 250), on(wasm, wasm), "not for a little");
+    // A version that never ran in one is not tried there, however slow it seems.
+    let mut policy = taught();
+    for _ in 0..100 {
+        policy.observe(&finished(1, 2_000));
+    }
+    let placement = policy.rank(&of(1), &nodes, &mut SmallRng::seed_from_u64(1));
+    assert!(placement.ranked.iter().all(|one| one.lane == Lane::Wasm));
 }
 
 #[test]
