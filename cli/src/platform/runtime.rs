@@ -17,6 +17,7 @@ const BLOCKING_MAX: usize = 64;
 /// One runtime for everything in the process.
 pub(crate) fn build() -> Result<tokio::runtime::Runtime, Failure> {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    one_arena_for_each_core(cores);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(cores.clamp(2, WORKERS_MAX))
@@ -25,6 +26,19 @@ pub(crate) fn build() -> Result<tokio::runtime::Runtime, Failure> {
         .build()?;
     Ok(runtime)
 }
+
+/// glibc's allocator may keep eight pools for each core, and what a burst has freed in them stays there: after load that
+/// was most of an idle platform's memory.
+#[cfg(target_env = "gnu")]
+#[allow(unsafe_code, reason = "no safe call sets it")]
+fn one_arena_for_each_core(cores: usize) {
+    let arenas = i32::try_from(cores.max(2)).unwrap_or(i32::MAX);
+    // SAFETY: it sets a number, before there are threads that allocate. A refusal leaves the default.
+    let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas) };
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn one_arena_for_each_core(_: usize) {}
 
 /// Logs to standard error: `RUST_LOG`, else warnings, else more with `-v`.
 pub(crate) fn log(global: &Global) {
