@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create, seek};
 use rustix::process::{Gid, Pid, Signal, Uid, geteuid, getppid, set_parent_process_death_signal};
@@ -134,7 +134,7 @@ pub(crate) fn private_memory(pid: u32) -> Option<u64> {
 pub(crate) fn counter_khz() -> u64 {
     // SAFETY: every x86-64 processor has it.
     let counter = || unsafe { std::arch::x86_64::_rdtsc() };
-    let (wall, start) = (Instant::now(), counter());
+    let (wall, start) = (std::time::Instant::now(), counter());
     while wall.elapsed() < Duration::from_millis(40) {
         std::hint::spin_loop();
     }
