@@ -35,9 +35,8 @@ impl Operator {
             false => Some(match std::fs::read_to_string(path) {
                 Ok(token) => token.trim().to_owned(),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    let token = secret();
-                    crate::tickets::write_private(path, token.as_bytes()).map_err(failed)?;
-                    token
+                    let token = crate::tickets::make_private(path, secret().as_bytes()).map_err(failed)?;
+                    String::from_utf8_lossy(&token).trim().to_owned()
                 }
                 Err(error) => return Err(failed(error)),
             }),

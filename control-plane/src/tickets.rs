@@ -47,8 +47,7 @@ impl Tickets {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let mut seed = [0_u8; 32];
                 rand::rngs::OsRng.try_fill_bytes(&mut seed).map_err(|error| failed(std::io::Error::other(error)))?;
-                write_private(path, &seed).map_err(failed)?;
-                seed.to_vec()
+                make_private(path, &seed).map_err(failed)?
             }
             Err(error) => return Err(failed(error)),
         };
@@ -143,15 +142,21 @@ impl Tickets {
     }
 }
 
-/// Writes a file that only its owner reads, whole or not at all.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Makes a file that only its owner may read, whole or not at all. Of several who make it at once one does; all get what
+/// is in it then.
+pub(crate) fn make_private(path: &Path, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let draft = path.with_extension("new");
+    let draft = path.with_extension(InstanceId::new().to_string());
     let mut file = options.open(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(draft, path)
+    let made = std::fs::hard_link(&draft, path);
+    std::fs::remove_file(&draft)?;
+    match made {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => std::fs::read(path),
+    }
 }

@@ -42,11 +42,6 @@ impl Separate {
 
         for number in 1..=settings.args.control_planes {
             let name = if number == 1 { "control-plane".to_owned() } else { format!("control-plane-{number}") };
-            // The first one brings the database up to date, which two cannot do at once. If it never is ready, that is
-            // told below.
-            if let Some(first) = children.first() {
-                drop(tokio::time::timeout(READY_WITHIN, Child::ready(first)).await);
-            }
             let mut line = core_line(&settings, &nats, "control-plane", &name)?;
             line.extend(settings.control_plane());
             for (number, node) in &nodes {

@@ -59,14 +59,23 @@ impl Db {
         Ok(db)
     }
 
+    /// All of it or nothing, and by one control plane at a time, however many start at once.
     async fn migrate(&self) -> Result<(), StartError> {
+        /// Any number that nobody else takes.
+        const LOCK: i64 = 0x6363_6d69_6772;
+        let tx = self.begin().await.map_err(StartError::Migrate)?;
+        if tx.get_database_backend() == DbBackend::Postgres {
+            let lock = format!("SELECT pg_advisory_xact_lock({LOCK})");
+            tx.execute_unprepared(&lock).await.map_err(StartError::Migrate)?;
+        }
         let known: Vec<String> =
             migrations::Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
-        let applied = migrations::Migrator::get_migration_models(&self.write).await.map_err(StartError::Migrate)?;
+        let applied = migrations::Migrator::get_migration_models(&tx).await.map_err(StartError::Migrate)?;
         if let Some(unknown) = applied.into_iter().find(|applied| !known.contains(&applied.version)) {
             return Err(StartError::NewerSchema { migration: unknown.version });
         }
-        migrations::Migrator::up(&self.write, None).await.map_err(StartError::Migrate)
+        migrations::Migrator::up(&tx, None).await.map_err(StartError::Migrate)?;
+        tx.commit().await.map_err(StartError::Migrate)
     }
 
     /// For reading.

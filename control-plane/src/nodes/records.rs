@@ -2,7 +2,7 @@
 
 use protocol::node::NodeRecord;
 use protocol::{AccountId, ByteSize, Digest, Timestamp};
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, sea_query::OnConflict};
 
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, members, nodes, users};
@@ -21,7 +21,8 @@ pub(crate) async fn ensure_local(db: &Db, local: &[crate::config::LocalNode]) ->
         }
         let mutation = db.mutation().await?;
         let owner = operator_account(&mutation).await?;
-        nodes::Entity::insert(nodes::ActiveModel {
+        // Another control plane may do the same at this moment.
+        let made = nodes::Entity::insert(nodes::ActiveModel {
             id: Set(node.id.into()),
             account_id: Set(owner.map(Col)),
             name: Set(node.name.clone()),
@@ -40,8 +41,13 @@ pub(crate) async fn ensure_local(db: &Db, local: &[crate::config::LocalNode]) ->
             created: Set(Timestamp::now().into()),
             hello: Set(None),
         })
+        .on_conflict(OnConflict::column(nodes::Column::Id).do_nothing().to_owned())
         .exec_without_returning(mutation.tx())
-        .await?;
+        .await;
+        if matches!(made, Err(DbErr::RecordNotInserted) | Ok(0)) {
+            continue;
+        }
+        made?;
         committed = Some(mutation.commit(&Actor::platform(), owner, "node.create", node.id).await?);
     }
     Ok(committed)

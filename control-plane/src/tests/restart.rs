@@ -8,7 +8,7 @@ use super::harness::{Ground, config, sqlite_url, suite};
 use crate::App;
 use crate::error::StartError;
 
-suite!(goes_on, newer_data_is_refused);
+suite!(goes_on, newer_data_is_refused, several_start_at_once_on_nothing);
 
 async fn again(ground: &Ground) -> Result<App, StartError> {
     let store = store::Store::disk(ground.folder.path().join("store")).unwrap();
@@ -27,6 +27,31 @@ async fn goes_on(ground: Ground) {
     let ada = ada.on(crate::router(app));
     assert_eq!(ada.get("/functions/hello/versions/live").await.status, 200);
     assert_eq!(ada.post("/functions", json!({"name": "next"})).await.status, 201);
+}
+
+async fn several_start_at_once_on_nothing(ground: Ground) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = match ground.app.config.database.clone() {
+        sqlite if sqlite.starts_with("sqlite:") => sqlite_url(folder.path()),
+        postgres => {
+            let sql = "DROP SCHEMA public CASCADE; CREATE SCHEMA public";
+            ground.app.db.write().execute_unprepared(sql).await.unwrap();
+            postgres
+        }
+    };
+    let start = || {
+        let config = config(folder.path(), url.clone(), ground.node);
+        let store = store::Store::disk(folder.path().join("store")).unwrap();
+        async move { tokio::spawn(App::open(config, store, None)).await.unwrap() }
+    };
+    let (one, two, three, four) = tokio::join!(start(), start(), start(), start());
+    let apps = [one, two, three, four].map(|app| app.map_err(|error| error.to_string()).unwrap());
+    // And they are one platform.
+    let token = std::fs::read_to_string(folder.path().join("operator.token")).unwrap();
+    for app in &apps {
+        assert_eq!(app.tickets.public_keys(), apps[0].tickets.public_keys());
+        app.operator.check(&token).unwrap();
+    }
 }
 
 async fn newer_data_is_refused(ground: Ground) {
