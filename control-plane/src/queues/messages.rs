@@ -9,13 +9,13 @@ use protocol::queue::{
 };
 use protocol::route::Scope;
 use protocol::{AccountId, Code, LeaseId, MessageId, Millis, Name, Timestamp};
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, LockBehavior, LockType};
 use sea_orm::{
-    ColumnTrait as _, DatabaseTransaction, EntityTrait as _, ExprTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, Condition, DatabaseTransaction, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
-use super::{LEASE, find, of, within};
+use super::{LEASE, find, is_in, of, within};
 use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{messages, queues};
@@ -113,35 +113,33 @@ async fn lease_now(app: &App, queue: &queues::Model, count: u32, lease: Millis) 
     messages::Entity::update_many()
         .col_expr(messages::Column::Dead, true.into())
         .col_expr(messages::Column::Lease, Expr::value(None::<Col<LeaseId>>))
-        .filter(messages::Column::AccountId.eq(queue.account_id))
-        .filter(messages::Column::Queue.eq(queue.name.clone()))
+        .filter(is_in(queue))
         .filter(messages::Column::Dead.eq(false))
         .filter(messages::Column::Visible.lte(Col(now)))
         .filter(messages::Column::Deliveries.gte(queue.deliveries))
         .exec(&tx)
         .await?;
-    let oldest = waiting().order_by_asc(messages::Column::Id).limit(u64::from(count)).all(&tx).await?;
+    // Whoever leases at the same moment has the next ones, where the database locks rows; where it locks
+    // itself as a whole, nobody else is there.
+    let oldest = waiting()
+        .order_by_asc(messages::Column::Id)
+        .limit(u64::from(count))
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .all(&tx)
+        .await?;
     let (id, until) = (LeaseId::new(), now.plus(lease.duration()));
-    let mut leased = Vec::with_capacity(oldest.len());
-    for row in oldest {
-        let taken = messages::Entity::update_many()
-            .col_expr(messages::Column::Lease, Expr::value(Some(Col(id))))
-            .col_expr(messages::Column::Visible, Expr::value(Col(until)))
-            .col_expr(messages::Column::Deliveries, Expr::col(messages::Column::Deliveries).add(1))
-            .filter(messages::Column::Id.eq(row.id))
-            // Somebody else may have been faster.
-            .filter(messages::Column::Visible.eq(row.visible))
-            .exec(&tx)
-            .await?;
-        if taken.rows_affected == 1 {
-            let mut message = view(row);
-            message.deliveries += 1;
-            (message.lease, message.until) = (Some(id), Some(until));
-            leased.push(message);
-        }
-    }
+    messages::Entity::update_many()
+        .col_expr(messages::Column::Lease, Expr::value(Some(Col(id))))
+        .col_expr(messages::Column::Visible, Expr::value(Col(until)))
+        .col_expr(messages::Column::Deliveries, Expr::col(messages::Column::Deliveries).add(1))
+        .filter(messages::Column::Id.is_in(oldest.iter().map(|row| row.id)))
+        .exec(&tx)
+        .await?;
     tx.commit().await?;
-    Ok(leased)
+    let leased = oldest.into_iter().map(view);
+    Ok(leased
+        .map(|one| Message { deliveries: one.deliveries + 1, lease: Some(id), until: Some(until), ..one })
+        .collect())
 }
 
 fn view(row: messages::Model) -> Message {
@@ -163,13 +161,7 @@ pub(crate) async fn ack(app: &App, caller: &Caller, name: &str, asked: EndLeases
     let tx = app.db.begin().await?;
     let mut ends = LeasesEnded { ended: Vec::new(), lost: Vec::new() };
     for held in asked.messages {
-        let gone = messages::Entity::delete_many()
-            .filter(messages::Column::Id.eq(Col(held.id)))
-            .filter(messages::Column::AccountId.eq(queue.account_id))
-            .filter(messages::Column::Queue.eq(queue.name.clone()))
-            .filter(messages::Column::Lease.eq(Col(held.lease)))
-            .exec(&tx)
-            .await?;
+        let gone = messages::Entity::delete_many().filter(is_held(&queue, held)).exec(&tx).await?;
         tell(&mut ends, held, gone.rows_affected);
     }
     tx.commit().await?;
@@ -188,16 +180,18 @@ pub(crate) async fn release(app: &App, caller: &Caller, name: &str, asked: EndLe
         let back = messages::Entity::update_many()
             .col_expr(messages::Column::Lease, Expr::value(None::<Col<LeaseId>>))
             .col_expr(messages::Column::Visible, Expr::value(Col(visible)))
-            .filter(messages::Column::Id.eq(Col(held.id)))
-            .filter(messages::Column::AccountId.eq(queue.account_id))
-            .filter(messages::Column::Queue.eq(queue.name.clone()))
-            .filter(messages::Column::Lease.eq(Col(held.lease)))
+            .filter(is_held(&queue, held))
             .exec(&tx)
             .await?;
         tell(&mut ends, held, back.rows_affected);
     }
     tx.commit().await?;
     Ok(ends)
+}
+
+fn is_held(queue: &queues::Model, held: Held) -> Condition {
+    let held_so = is_in(queue).add(messages::Column::Id.eq(Col(held.id)));
+    held_so.add(messages::Column::Lease.eq(Col(held.lease)))
 }
 
 fn tell(ends: &mut LeasesEnded, held: Held, rows: u64) {
@@ -227,8 +221,7 @@ pub(crate) async fn redrive(app: &App, caller: &Caller, name: &str) -> Result<Re
         .col_expr(messages::Column::Dead, false.into())
         .col_expr(messages::Column::Deliveries, 0.into())
         .col_expr(messages::Column::Visible, Expr::value(Col(Timestamp::now())))
-        .filter(messages::Column::AccountId.eq(queue.account_id))
-        .filter(messages::Column::Queue.eq(queue.name.clone()))
+        .filter(is_in(&queue))
         .filter(messages::Column::Dead.eq(true))
         .exec(&tx)
         .await?;
@@ -282,10 +275,7 @@ pub(crate) async fn prune(app: &App) -> Result<()> {
     let now = Timestamp::now();
     for queue in queues::Entity::find().all(app.db.read()).await? {
         let before = Timestamp(now.0 - i64::from(queue.days) * 86_400_000);
-        let old = messages::Entity::delete_many()
-            .filter(messages::Column::AccountId.eq(queue.account_id))
-            .filter(messages::Column::Queue.eq(queue.name.clone()))
-            .filter(messages::Column::Put.lt(Col(before)));
+        let old = messages::Entity::delete_many().filter(is_in(&queue)).filter(messages::Column::Put.lt(Col(before)));
         // A look costs less than a write that finds nothing.
         if of(&queue).filter(messages::Column::Put.lt(Col(before))).one(app.db.read()).await?.is_some() {
             let tx = app.db.begin().await?;

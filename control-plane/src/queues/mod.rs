@@ -10,7 +10,7 @@ use protocol::job::Asked;
 use protocol::queue::{Queue, SetQueue};
 use protocol::route::Scope;
 use protocol::{AccountId, Code, Millis, Name, Timestamp};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _};
+use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _};
 use sea_orm::{QuerySelect as _, sea_query::OnConflict};
 
 use crate::App;
@@ -52,11 +52,14 @@ pub(crate) async fn find(app: &App, account: AccountId, name: &str) -> Result<qu
     row.ok_or_else(|| missing(name))
 }
 
+fn is_in(queue: &queues::Model) -> Condition {
+    let of_account = Condition::all().add(rows::Column::AccountId.eq(queue.account_id));
+    of_account.add(rows::Column::Queue.eq(queue.name.clone()))
+}
+
 /// Messages of this queue.
 fn of(queue: &queues::Model) -> sea_orm::Select<rows::Entity> {
-    rows::Entity::find()
-        .filter(rows::Column::AccountId.eq(queue.account_id))
-        .filter(rows::Column::Queue.eq(queue.name.clone()))
+    rows::Entity::find().filter(is_in(queue))
 }
 
 /// With what is in it now.
@@ -149,11 +152,7 @@ pub(crate) async fn delete(app: &App, caller: &Caller, name: &str) -> Result<()>
         let name = &trigger.name.0;
         return Err(refuse(Code::QueueInUse, format!("The trigger `{name}` takes from it.")));
     }
-    rows::Entity::delete_many()
-        .filter(rows::Column::AccountId.eq(queue.account_id))
-        .filter(rows::Column::Queue.eq(queue.name.clone()))
-        .exec(mutation.tx())
-        .await?;
+    rows::Entity::delete_many().filter(is_in(&queue)).exec(mutation.tx()).await?;
     queues::Entity::delete_by_id((queue.account_id, queue.name.clone())).exec(mutation.tx()).await?;
     let committed = mutation.commit(&caller.actor, Some(account), "queue.delete", &queue.name.0).await?;
     app.announce(committed).await;
