@@ -12,17 +12,6 @@ mod tests;
 const FORWARDED: [&str; 6] =
     ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"];
 
-/// Headers that bind the whole origin, which a function at `/f/` shares with the portal.
-const ORIGIN_WIDE: [&str; 7] = [
-    "clear-site-data",
-    "service-worker-allowed",
-    "strict-transport-security",
-    "alt-svc",
-    "nel",
-    "report-to",
-    "origin-agent-cluster",
-];
-
 /// Where a request came from and how it was addressed.
 #[derive(Debug, Clone)]
 pub(crate) struct Forward<'a> {
@@ -51,7 +40,7 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, shared_origin: bool) {
     let proxy_status = HeaderName::from_static("proxy-status");
     retain(headers, &proxy_status, |value| !value.trim_ascii_start().starts_with(b"crowdcloud"));
     if shared_origin {
-        for name in ORIGIN_WIDE {
+        for name in headers::ORIGIN_WIDE {
             headers.remove(name);
         }
         headers.append(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));

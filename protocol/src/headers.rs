@@ -16,3 +16,14 @@ pub const PREFIX: &str = "x-crowdcloud-";
 pub const SESSION_COOKIE: &str = "cc_session";
 /// What every API key begins with.
 pub const KEY_PREFIX: &str = "cck_";
+
+/// Headers of an answer that bind the whole origin: a function that shares one with the portal may not send them.
+pub const ORIGIN_WIDE: [&str; 7] = [
+    "clear-site-data",
+    "service-worker-allowed",
+    "strict-transport-security",
+    "alt-svc",
+    "nel",
+    "report-to",
+    "origin-agent-cluster",
+];

@@ -16,30 +16,17 @@ use crate::db::entities::{job_outputs, jobs};
 use crate::error::{Result, refuse, respond};
 use crate::identity::caller::Caller;
 
-/// Headers that would speak for the platform's own origin, on which the API is.
-const NOT_REPLAYED: [&str; 14] = [
-    "set-cookie",
-    "clear-site-data",
-    "service-worker-allowed",
-    "strict-transport-security",
-    "alt-svc",
-    "nel",
-    "report-to",
-    "origin-agent-cluster",
-    "connection",
-    "transfer-encoding",
-    "content-length",
-    "www-authenticate",
-    "proxy-status",
-    "content-security-policy",
-];
+/// Headers that would speak for the platform's own origin, on which the API is, beside those that bind all of it.
+const NOT_REPLAYED: [&str; 5] =
+    ["set-cookie", "content-length", "www-authenticate", "proxy-status", "content-security-policy"];
 
 /// `GET /jobs/{id}/output`
 pub(crate) async fn output(app: &App, caller: &Caller, id: JobId) -> Result<Response> {
     let row = views::find(app, caller, id, &views::SEES).await?;
     let mut response = replay(app, row).await?;
     let map = response.headers_mut();
-    for name in NOT_REPLAYED {
+    fabric::strip_hop_by_hop(map);
+    for name in NOT_REPLAYED.into_iter().chain(headers::ORIGIN_WIDE) {
         map.remove(name);
     }
     // Never a page of ours: a browser that shows it runs nothing in it.

@@ -111,24 +111,13 @@ pub(super) fn request(asked: &SubmitJob) -> Result<Request> {
     Ok(Request { method: method.as_str().to_owned(), path, headers: kept })
 }
 
-/// Headers that are not the caller's to set.
+/// Headers of the message that are not the caller's to set, or not a node's to see.
 fn ours(name: &str, value: &str) -> bool {
-    const SET_BY_US: [&str; 11] = [
-        "host",
-        "content-length",
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-        "expect",
-        "prefer",
-        "trailer",
-    ];
+    const SET_BY_US: [&str; 5] = ["host", "content-length", "expect", "prefer", "trailer"];
     SET_BY_US.contains(&name)
         || name.starts_with(headers::PREFIX)
         || (name == "authorization" && value.contains(headers::KEY_PREFIX))
+        || (name == "cookie" && value.contains(headers::SESSION_COOKIE))
 }
 
 /// Headers as the function sees them; what is malformed is refused, what is ours is left out.
@@ -137,16 +126,18 @@ pub(super) fn clean(asked: &[(String, String)]) -> Result<Vec<(String, String)>>
     if asked.len() > HEADERS_MAX || size > HEADER_BYTES_MAX {
         return Err(wrong(format!("headers: at most {HEADERS_MAX}, of {HEADER_BYTES_MAX} bytes in all")));
     }
-    let mut kept = Vec::with_capacity(asked.len());
+    let mut map = HeaderMap::with_capacity(asked.len());
     for (name, value) in asked {
         let bad = || wrong(format!("headers: `{}` is not a header", name.escape_debug()));
-        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
-        HeaderValue::from_str(value).map_err(|_| bad())?;
-        if !ours(parsed.as_str(), value) {
-            kept.push((parsed.as_str().to_owned(), value.clone()));
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+        let kept = HeaderValue::from_str(value).map_err(|_| bad())?;
+        if !ours(name.as_str(), value) {
+            map.append(name, kept);
         }
     }
-    Ok(kept)
+    fabric::strip_hop_by_hop(&mut map);
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    Ok(map.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect())
 }
 
 /// The pairs as a map; what is no header any more is left out.
@@ -290,6 +281,10 @@ mod tests {
             pair("X-CrowdCloud-Ticket", "x"),
             pair("Host", "elsewhere"),
             pair("Authorization", "Bearer cck_1_2"),
+            pair("Cookie", "a=b; cc_session=x"),
+            pair("Connection", "close, X-Hop"),
+            pair("X-Hop", "x"),
+            pair("Proxy-Authorization", "x"),
             pair("Accept", "text/plain"),
         ];
         assert_eq!(clean(&asked).unwrap(), [pair("accept", "text/plain")]);
