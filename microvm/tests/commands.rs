@@ -156,3 +156,21 @@ async fn programs_find_what_a_processor_of_today_can_do() {
         assert!(found.contains(&name), "no {name}: {output}");
     }
 }
+
+/// A guest that has no memory left must not look for some for ever. `CROWDCLOUD_HOG_ROUNDS` says how often it is tried:
+/// it happens once in fifty times where nothing is done about it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_hog_ends_soon_each_time() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let rounds = std::env::var("CROWDCLOUD_HOG_ROUNDS").ok().map_or(24, |rounds| rounds.parse().unwrap());
+    for round in 0..rounds {
+        let machine = template.restore(Some(&bench.disk)).await.unwrap();
+        let mut workload = command(&["memory", "400"]);
+        // Its own limit comes first, or the machine's end.
+        workload.memory_bytes = (round % 2 == 0).then_some(32 << 20);
+        let mut hog = machine.start(workload, Duration::from_secs(30)).await.unwrap();
+        let ended = hog.ended().await;
+        assert_eq!(ended.end, End::OutOfMemory, "round {round}: {ended:?}");
+    }
+}

@@ -39,6 +39,7 @@ pub(super) fn boot() -> io::Result<Ready> {
     mount_at("sysfs", "/sys", quiet, "")?;
     mount_at("cgroup2", "/sys/fs/cgroup", quiet, "")?;
     std::fs::write("/proc/self/oom_score_adj", "-1000")?;
+    bound_thrashing();
     load_modules()?;
     loopback_up()?;
     prepare_root()?;
@@ -49,6 +50,14 @@ pub(super) fn boot() -> io::Result<Ready> {
     // It runs the agent's own file.
     let rehearsal = Waiting::fork(Group::new("rehearsal")?, "/")?;
     Ok(Ready { port, random, workload, rehearsal })
+}
+
+/// A guest without free memory would read its program anew, page after page, for ever: what was used within the last
+/// second stays, and where that is not possible, memory is used up. A kernel that cannot do that is no worse than before.
+fn bound_thrashing() {
+    for (file, value) in [("min_ttl_ms", "1000"), ("enabled", "y")] {
+        let _ = std::fs::write(format!("/sys/kernel/mm/lru_gen/{file}"), value);
+    }
 }
 
 fn mount_at(kind: &str, target: &str, flags: MountFlags, data: &str) -> io::Result<()> {
