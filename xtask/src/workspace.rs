@@ -31,13 +31,15 @@ pub(crate) struct Package {
 impl Workspace {
     /// Asks cargo.
     pub(crate) fn find() -> anyhow::Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?;
+        // Not as it was when this was built: clones may share a target folder.
+        let own = std::env::var_os("CARGO_MANIFEST_DIR").context("start xtask as `cargo xtask`")?;
+        let root = Path::new(&own).parent().context("xtask has no parent folder")?.to_owned();
         let mut cargo = cargo();
-        cargo.current_dir(root).args(["metadata", "--no-deps", "--format-version", "1"]);
+        cargo.current_dir(&root).args(["metadata", "--no-deps", "--format-version", "1"]);
         let text = crate::steps::quiet(&mut cargo)?;
         let metadata: Value = serde_json::from_str(&text).context("cargo metadata cannot be read")?;
         let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
-        Ok(Self { root: root.to_owned(), target: target.into(), packages: packages(&metadata) })
+        Ok(Self { root, target: target.into(), packages: packages(&metadata) })
     }
 
     /// Cargo in the workspace's root.
