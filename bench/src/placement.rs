@@ -12,6 +12,7 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use scheduler::{
     Finished, Learned, LeastLoaded, Memo, NodeTable, NodeView, Policy, RANKED_MAX, RunRequest, Snapshot, WarmFirst,
+    Warmth,
 };
 
 use crate::checks::{Bound, Goal};
@@ -59,7 +60,8 @@ pub(crate) fn measure() -> anyhow::Result<(Vec<Figure>, Vec<Goal>)> {
     let known = time("learned", &requests, |request| knowledge.rank(&mut memo, request, views, &mut rng).ranked.len())?;
     // As if each run were the first of its version since something was learned of it.
     let anew = time("learned, predicted anew", &requests, |request| {
-        knowledge.rank(&mut Memo::default(), request, views, &mut rng).ranked.len()
+        memo.forget_predictions();
+        knowledge.rank(&mut memo, request, views, &mut rng).ranked.len()
     })?;
     let figures = vec![least, warm, known, anew];
     let goals = figures.iter().map(|figure| {
@@ -88,7 +90,7 @@ fn time(of: &str, requests: &[RunRequest], mut place: impl FnMut(&RunRequest) ->
     Ok(Figure::new(of, "placement_p99_us", None, rounds))
 }
 
-/// A thousand nodes with room; each tenth has the artifact loaded, and all have a hundred others.
+/// A thousand nodes with room; each tenth has the artifact loaded, half have it on disk, and all have two hundred others.
 fn fill(table: &mut NodeTable) -> (Vec<NodeId>, Vec<VersionId>) {
     let now = Instant::now();
     let nodes: Vec<NodeId> = (0..NODES).map(|_| NodeId::new()).collect();
@@ -123,6 +125,7 @@ fn report(node: NodeId, nth: usize) -> NodeReport {
         lanes: vec![Lane::Wasm],
         arch: "x86_64".to_owned(),
         warm: nth.is_multiple_of(10).then(|| artifact(0)).into_iter().chain(others).collect(),
+        cached: nth.is_multiple_of(2).then(|| artifact(0)).into_iter().chain((101..=200).map(artifact)).collect(),
         draining: false,
         vm: None,
     }
@@ -139,7 +142,7 @@ fn history(nodes: &[NodeId], versions: &[VersionId]) -> Vec<Finished> {
         input: ByteSize(1_000 + nth as u64 % 97),
         node: nodes[nth * 7 % NODES],
         lane: Lane::Wasm,
-        warm: !nth.is_multiple_of(20),
+        warmth: if nth.is_multiple_of(20) { Warmth::Cold } else { Warmth::Warm },
         wall: Duration::from_micros(10_000 * (nth as u64 % VERSIONS as u64 + 1) + nth as u64 * 31 % 2_000),
         failed: nth.is_multiple_of(211),
     };

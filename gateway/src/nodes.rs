@@ -8,7 +8,7 @@ use fabric::{Fabric, subjects};
 use parking_lot::RwLock;
 use protocol::node::{NodeRecord, NodeReport};
 use protocol::{ByteSize, NodeId};
-use scheduler::{Knowledge, Memo, NodeTable, Placement, RunRequest};
+use scheduler::{Knowledge, LastWord, Memo, NodeTable, Placement, RunRequest};
 use tokio_util::sync::CancellationToken;
 
 use crate::mirror::Sink;
@@ -56,9 +56,9 @@ impl Nodes {
         self.inner.write().table.started(node, memory);
     }
 
-    /// It is over; `running` is what its `end` said.
-    pub(crate) fn ended(&self, node: NodeId, memory: ByteSize, running: Option<u32>) {
-        self.inner.write().table.ended(node, memory, running);
+    /// It is over.
+    pub(crate) fn ended(&self, node: NodeId, memory: ByteSize, last: Option<LastWord>) {
+        self.inner.write().table.ended(node, memory, last);
     }
 
     /// It did not answer a call.

@@ -82,6 +82,9 @@ pub struct NodeReport {
     pub arch: String,
     /// Artifacts compiled and loaded: a run of them starts warm. The most recent, at most 512.
     pub warm: Vec<Digest>,
+    /// Artifacts on disk, compiled or converted, that only have to be loaded. The most recent, at most 256.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cached: Vec<Digest>,
     /// It takes no new runs.
     pub draining: bool,
     /// How its VM lane is; none where it does not say.

@@ -63,6 +63,63 @@ impl std::fmt::Display for LaneReason {
     }
 }
 
+/// What a node has of an artifact before a run of it comes. Written as two fields among those of whoever has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "WarmthFields", into = "WarmthFields")]
+pub enum Warmth {
+    /// It is loaded: the run starts at once.
+    Warm,
+    /// It is on disk, compiled or converted, and has to be loaded.
+    Cached,
+    /// Nothing: it has to be fetched, and compiled or converted.
+    Cold,
+}
+
+impl Warmth {
+    /// What the two fields say.
+    #[must_use]
+    pub const fn of(warm: bool, cached: bool) -> Self {
+        match (warm, cached) {
+            (true, _) => Self::Warm,
+            (false, true) => Self::Cached,
+            (false, false) => Self::Cold,
+        }
+    }
+}
+
+/// `Warmth` as it is written.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WarmthFields {
+    /// The artifact is loaded: the run starts at once.
+    warm: bool,
+    /// It is not loaded, but on disk, compiled or converted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    cached: bool,
+}
+
+impl From<Warmth> for WarmthFields {
+    fn from(warmth: Warmth) -> Self {
+        Self { warm: warmth == Warmth::Warm, cached: warmth == Warmth::Cached }
+    }
+}
+
+impl From<WarmthFields> for Warmth {
+    fn from(fields: WarmthFields) -> Self {
+        Self::of(fields.warm, fields.cached)
+    }
+}
+
+impl std::fmt::Display for Warmth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Warm => "warm",
+            Self::Cached => "cached",
+            Self::Cold => "cold",
+        })
+    }
+}
+
 /// A node that may do the run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -73,8 +130,10 @@ pub struct Candidate {
     pub lane: Lane,
     /// Why this lane.
     pub lane_reason: LaneReason,
-    /// Whether it has the artifact compiled and loaded.
-    pub warm: bool,
+    /// What it has of the artifact in that lane.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = WarmthFields))]
+    pub warmth: Warmth,
     /// Runs there, as estimated.
     pub running: u32,
     /// Work for each core, the new run included.
@@ -82,6 +141,12 @@ pub struct Candidate {
     /// How long the run is predicted to take there, in seconds; none where the policy does not predict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_s: Option<f32>,
+    /// The chance that it fails there, 0 to 1; none where the policy does not predict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_failure: Option<f32>,
+    /// How long a message takes there and back, in seconds, as measured; none below a millisecond.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distance_s: Option<f32>,
     /// What it was ordered by: less is better. Near-equals differ by chance.
     pub score: f32,
 }
@@ -228,13 +293,18 @@ impl Explanation {
 pub struct Considered {
     /// Which node.
     pub node: NodeId,
-    /// Whether it had the artifact compiled and loaded, as far as was known.
-    pub warm: bool,
+    /// What it had of the artifact, as far as was known.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = WarmthFields))]
+    pub warmth: Warmth,
     /// Runs there, as estimated.
     pub running: u32,
     /// How long the run was predicted to take there, in microseconds; none where the policy did not predict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_us: Option<u64>,
+    /// The chance that it fails there, in thousandths; none where the policy did not predict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_failure_permille: Option<u16>,
 }
 
 impl From<&Candidate> for Considered {
@@ -242,9 +312,10 @@ impl From<&Candidate> for Considered {
         let predicted = candidate.predicted_s.and_then(|seconds| Duration::try_from_secs_f32(seconds).ok());
         Self {
             node: candidate.node,
-            warm: candidate.warm,
+            warmth: candidate.warmth,
             running: candidate.running,
             predicted_us: predicted.map(|predicted| u64::try_from(predicted.as_micros()).unwrap_or(u64::MAX)),
+            predicted_failure_permille: candidate.predicted_failure.map(permille),
         }
     }
 }
@@ -257,6 +328,11 @@ pub struct RefusedNodes {
     pub why: Refusal,
     /// How many.
     pub nodes: u32,
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+fn permille(share: f32) -> u16 {
+    (share.clamp(0.0, 1.0) * 1000.0).round() as u16
 }
 
 fn saturated(count: impl TryInto<u32>) -> u32 {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Code;
 use crate::ids::{AccountId, FunctionId, InstanceId, NodeId, RunId, VersionId};
 use crate::manifest::Lane;
-use crate::placement::Explanation;
+use crate::placement::{Explanation, Warmth};
 use crate::ticket::SignedTicket;
 use crate::units::{ByteSize, Digest, Timestamp};
 
@@ -81,8 +81,20 @@ pub struct RunEnd {
     pub usage: Usage,
     /// Whether the artifact was compiled and loaded before the run came.
     pub warm: bool,
+    /// Whether it was not loaded, but on disk, compiled or converted. Not written where it was not: a receipt's digest is
+    /// that of its text, also of one that an earlier build wrote.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
     /// Runs on the node at this moment.
     pub running: u32,
+}
+
+impl RunEnd {
+    /// What the node had of the artifact when the run came.
+    #[must_use]
+    pub const fn warmth(&self) -> Warmth {
+        Warmth::of(self.warm, self.cached)
+    }
 }
 
 /// The node's half.

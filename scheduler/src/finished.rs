@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::placement::Warmth;
 use protocol::receipt::{Observation, Outcome};
 use protocol::{ByteSize, Lane, NodeId, VersionId};
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,8 @@ pub struct Finished {
     pub node: NodeId,
     /// In which lane.
     pub lane: Lane,
-    /// Whether the node had it loaded.
-    pub warm: bool,
+    /// What the node had of it.
+    pub warmth: Warmth,
     /// From admission to the answer's end.
     pub wall: Duration,
     /// Whether it failed, by whosever fault.
@@ -40,7 +41,7 @@ impl Finished {
             input: seen.bytes_in,
             node: seen.node?,
             lane: seen.lane,
-            warm: end.warm,
+            warmth: end.warmth(),
             // A node cannot have worked longer than the gateway waited.
             wall: Duration::from_micros(end.usage.wall_us.min(seen.wall_us)),
             failed,

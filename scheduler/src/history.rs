@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use protocol::placement::Warmth;
 use protocol::{Lane, NodeId, VersionId};
 use serde::{Deserialize, Serialize};
 
@@ -44,14 +45,36 @@ const PENALTY_STEP: f64 = 0.02;
 /// So many versions are remembered one by one; later ones only count for all.
 const VERSIONS_MAX: usize = 20_000;
 
+/// What starts cost that are not warm, on a node of speed 1, in seconds: running medians.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Starts {
+    cached: RunningMedian,
+    cold: RunningMedian,
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct RunningMedian {
+    value: f64,
+    count: f64,
+}
+
+impl RunningMedian {
+    /// It moves towards each new value by a part of it, and never further than to it.
+    fn add(&mut self, value: f64) {
+        self.count += 1.0;
+        let off = value - self.value;
+        let step = (1.0 / self.count).max(PENALTY_STEP) * value.abs().min(10.0);
+        self.value = (self.value + step.min(off.abs()) * off.signum()).max(0.0);
+    }
+}
+
 /// All that is remembered. A clone shares what has not changed since.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct History {
     versions: Map<VersionId, Arc<VersionHistory>>,
     nodes: Map<NodeId, NodeSpeed>,
     all: Arc<VersionHistory>,
-    cold_s: [f64; 2],
-    cold_runs: [f64; 2],
+    starts: [Starts; 2],
 }
 
 impl History {
@@ -60,35 +83,30 @@ impl History {
         let node = self.speed(finished.node);
         let speed = node.factor();
         let mut work_s = (finished.wall.as_secs_f64() * speed).max(1e-6);
-        let place = lane_place(finished.lane);
-        let known = self.versions.get(&finished.version).filter(|version| version.runs() >= KNOWN_RUNS);
+        let expected = self.version(finished.version).failures();
+        self.nodes.entry(finished.node).or_default().ended(finished.failed, expected);
+        if let Some(version) = self.version_mut(finished.version) {
+            version.ended(finished.failed);
+        }
+        Arc::make_mut(&mut self.all).ended(finished.failed);
         if finished.failed {
-            if let Some(version) = self.version_mut(finished.version) {
-                version.failed();
-            }
-            self.nodes.entry(finished.node).or_default().failed();
-            Arc::make_mut(&mut self.all).failed();
             return;
         }
+        let known = self.versions.get(&finished.version).filter(|version| version.runs() >= KNOWN_RUNS);
         let usual = known.map(|version| (version.median_s(), version.log_mean(), version.log_deviation()));
-        if !finished.warm {
+        if finished.warmth != Warmth::Warm {
             if let Some((median_s, ..)) = usual.filter(|(median_s, ..)| *median_s < 1.0) {
-                // A running median: it moves by a fixed part towards each new difference.
-                let runs = &mut self.cold_runs[place];
-                *runs += 1.0;
-                let step = (1.0 / *runs).max(PENALTY_STEP) * (work_s - median_s).abs().min(10.0);
-                let cold = &mut self.cold_s[place];
-                *cold = (*cold + step.min((work_s - median_s - *cold).abs()) * (work_s - median_s - *cold).signum())
-                    .max(0.0);
+                let starts = &mut self.starts[lane_place(finished.lane)];
+                let start = if finished.warmth == Warmth::Cached { &mut starts.cached } else { &mut starts.cold };
+                start.add(work_s - median_s);
             }
             // History is about warm runs.
-            work_s = (work_s - self.cold_s[place]).max(work_s * 0.1);
+            work_s = (work_s - self.start_s(finished.lane, finished.warmth)).max(work_s * 0.1);
         } else if let Some((_, log_mean, log_deviation)) = usual {
             let faster = log_mean - finished.wall.as_secs_f64().max(1e-6).ln();
             self.nodes.entry(finished.node).or_default().observe(faster, log_deviation);
         }
         let class = node.class();
-        self.nodes.entry(finished.node).or_default().succeeded();
         if let Some(version) = self.version_mut(finished.version) {
             version.observe(work_s, finished.input, class, finished.lane);
         }
@@ -132,10 +150,16 @@ impl History {
         self.versions.get(&version).is_some_and(|version| version.vm_runs() >= KNOWN_RUNS)
     }
 
-    /// What a cold start costs on a node of speed 1, in seconds.
+    /// What a start costs on a node of speed 1 that has so much of the artifact, in seconds.
     #[must_use]
-    pub fn cold_s(&self, lane: Lane) -> f64 {
-        self.cold_s[lane_place(lane)]
+    pub fn start_s(&self, lane: Lane, warmth: Warmth) -> f64 {
+        let Starts { cached, cold } = self.starts[lane_place(lane)];
+        match warmth {
+            Warmth::Warm => 0.0,
+            Warmth::Cached => cached.value,
+            // To fetch is to load, and more.
+            Warmth::Cold => cold.value.max(cached.value),
+        }
     }
 }
 

@@ -16,6 +16,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod distance;
 mod features;
 mod filter;
 mod finished;
@@ -34,6 +35,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use distance::Distance;
 pub use filter::{SILENT_AFTER, refuse};
 pub use finished::Finished;
 pub use history::{History, NodeClass, NodeSpeed, VersionHistory};
@@ -42,9 +44,9 @@ pub use policy::{
     Binding, BoundedHash, COLD_PENALTY, Knowledge, Learned, LeastLoaded, Memo, NEAR_EQUAL, Policy, PowerOfTwo,
     RANKED_MAX, Random, RoundRobin, ShortestMean, Standing, Tuning, WarmFirst,
 };
-pub use protocol::placement::{Candidate, LaneReason, Placement, Refusal, Refused};
+pub use protocol::placement::{Candidate, LaneReason, Placement, Refusal, Refused, Warmth};
 pub use queue::{Waiting, WaitingRoom};
 pub use request::RunRequest;
 pub use snapshot::{DecodeError, Prediction, SHARES, Snapshot, TrainError};
-pub use table::NodeTable;
-pub use view::{NodeView, WarmSet};
+pub use table::{LastWord, NodeTable};
+pub use view::{Artifacts, NodeView};

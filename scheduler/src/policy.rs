@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Lane;
-use protocol::placement::{Candidate, LaneReason, Placement, Refused};
+use protocol::placement::{Candidate, LaneReason, Placement, Refused, Warmth};
 use rand::RngCore;
 
 use crate::filter::refuse;
@@ -35,6 +35,9 @@ pub const NEAR_EQUAL: f32 = 0.25;
 
 /// A cold node counts as if so much more work for each core were there.
 pub const COLD_PENALTY: f32 = 4.0;
+
+/// The same for one that only has to load the artifact.
+pub(crate) const CACHED_PENALTY: f32 = 1.0;
 
 /// When a run is given to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,41 +87,44 @@ fn rank_by(
     request: &RunRequest,
     nodes: &[NodeView],
     rng: &mut dyn RngCore,
-    mut score: impl FnMut(&NodeView, f32, bool, &mut dyn RngCore) -> f32,
+    mut score: impl FnMut(&NodeView, f32, Warmth, &mut dyn RngCore) -> f32,
 ) -> Placement {
     let by_rule = lane_of(request);
-    let score = |node: &NodeView, _, pressure, warm, rng: &mut dyn RngCore| score(node, pressure, warm, rng);
+    let score =
+        |(_, node): (usize, &NodeView), _, pressure, warmth, rng: &mut dyn RngCore| score(node, pressure, warmth, rng);
     rank_in(policy, request, nodes, rng, |_| by_rule, score)
 }
 
-/// The same, each node in a lane of its own.
+/// The same, each node in a lane of its own, and with its place among the nodes.
 fn rank_in(
     policy: &'static str,
     request: &RunRequest,
     nodes: &[NodeView],
     rng: &mut dyn RngCore,
     lane_on: impl Fn(&NodeView) -> (Lane, LaneReason),
-    mut score: impl FnMut(&NodeView, Lane, f32, bool, &mut dyn RngCore) -> f32,
+    mut score: impl FnMut((usize, &NodeView), Lane, f32, Warmth, &mut dyn RngCore) -> f32,
 ) -> Placement {
     let mut top = TopK::new();
     let mut refused = Vec::new();
-    for node in nodes {
+    for (place, node) in nodes.iter().enumerate() {
         let (lane, lane_reason) = lane_on(node);
         if let Some(why) = refuse(request, lane, node) {
             refused.push(Refused { node: node.record.node, why });
             continue;
         }
-        let warm = node.warm.contains(&request.artifact);
+        let warmth = node.warmth(&request.artifact);
         let pressure = node.pressure();
-        let score = score(node, lane, pressure, warm, rng);
+        let score = score((place, node), lane, pressure, warmth, rng);
         top.offer(Candidate {
             node: node.record.node,
             lane,
             lane_reason,
-            warm,
+            warmth,
             running: node.running(),
             pressure,
             predicted_s: None,
+            predicted_failure: None,
+            distance_s: Some(node.distance.get()).filter(|away| !away.is_zero()).map(|away| away.as_secs_f32()),
             score,
         });
     }

@@ -24,7 +24,7 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
-pub use cluster::{Cluster, ClusterSpec, NodeSpec};
+pub use cluster::{Cluster, ClusterSpec, LaneCosts, NodeSpec};
 pub use engine::{Ended, Learning, Outcome, run};
 pub use experiment::{ENTRANTS, Entrant, Plan, Source, compare};
 pub use generate::generate;

@@ -128,7 +128,7 @@ impl Prediction {
 
 impl Snapshot {
     /// The form that this code writes.
-    pub const VERSION: u16 = 1;
+    pub const VERSION: u16 = 2;
 
     /// Learns from runs, in the order in which they ended.
     ///
@@ -265,7 +265,7 @@ impl Rows {
         let speed = history.speed(run.node);
         let (row, base) = features(history, run.version, run.input, run.lane, speed.class());
         let wall_s = run.wall.as_secs_f64() * speed.factor();
-        let warm_s = if run.warm { wall_s } else { (wall_s - history.cold_s(run.lane)).max(wall_s * 0.1) };
+        let warm_s = (wall_s - history.start_s(run.lane, run.warmth)).max(wall_s * 0.1);
         self.features.push(row);
         self.residuals.push(if run.failed { f64::NAN } else { (warm_s.max(1e-6).ln() - base).clamp(-8.0, 8.0) });
         self.failed.push(f64::from(u8::from(run.failed)));

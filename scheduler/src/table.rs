@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use protocol::node::{NodeRecord, NodeReport};
+use protocol::placement::Warmth;
+use protocol::receipt::Observation;
 use protocol::{ByteSize, NodeId};
 
 use crate::NodeView;
@@ -15,6 +17,26 @@ pub struct NodeTable {
     /// When each was last heard; same order as `views`.
     heard: Vec<Option<Instant>>,
     places: HashMap<NodeId, usize>,
+}
+
+/// What the end of a run says of its node.
+#[derive(Debug, Clone, Copy)]
+pub struct LastWord {
+    /// Runs there.
+    pub running: u32,
+    /// How much longer the call took than the run.
+    pub beside_the_run: Duration,
+}
+
+impl LastWord {
+    /// Of a run that was seen from its request's arrival to its end.
+    #[must_use]
+    pub fn of(seen: &Observation) -> Option<Self> {
+        let end = seen.end.as_ref()?;
+        // A node that says that it worked longer than the call took is not near, but slow.
+        let beside_the_run = Duration::from_micros(seen.wall_us.saturating_sub(end.usage.wall_us));
+        Some(Self { running: end.running, beside_the_run })
+    }
 }
 
 impl NodeTable {
@@ -49,7 +71,10 @@ impl NodeTable {
     pub fn heard(&mut self, mut report: NodeReport, now: Instant) {
         let Some(&place) = self.places.get(&report.node) else { return };
         let view = &mut self.views[place];
-        view.warm = std::mem::take(&mut report.warm).into_iter().collect();
+        let (warm, cached) = (std::mem::take(&mut report.warm), std::mem::take(&mut report.cached));
+        let cached = cached.into_iter().map(|artifact| (artifact, Warmth::Cached));
+        view.artifacts = cached.chain(warm.into_iter().map(|artifact| (artifact, Warmth::Warm))).collect();
+        view.distance.pass();
         view.running_known = report.running;
         view.started_since = 0;
         view.own_memory_since = 0;
@@ -67,14 +92,16 @@ impl NodeTable {
         }
     }
 
-    /// A run that was sent there is over. `running`: what its `end` said of the node; none where there was no `end`
-    /// or the run was not taken.
-    pub fn ended(&mut self, node: NodeId, memory: ByteSize, running: Option<u32>) {
+    /// A run that was sent there is over. No last word: there was no `end`, or the run was not taken.
+    pub fn ended(&mut self, node: NodeId, memory: ByteSize, last: Option<LastWord>) {
         if let Some(view) = self.view_mut(node) {
             view.own_running = view.own_running.saturating_sub(1);
             view.own_memory_since = view.own_memory_since.saturating_sub_unsigned(memory.0);
-            match running {
-                Some(running) => (view.running_known, view.started_since) = (running, 0),
+            match last {
+                Some(last) => {
+                    (view.running_known, view.started_since) = (last.running, 0);
+                    view.distance.saw(last.beside_the_run);
+                }
                 None if view.started_since > 0 => view.started_since -= 1,
                 None => view.running_known = view.running_known.saturating_sub(1),
             }

@@ -3,6 +3,7 @@
 mod filter;
 mod learned;
 mod model;
+mod placed;
 mod policy;
 mod queue;
 mod table;
@@ -18,7 +19,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use uuid::Uuid;
 
-use crate::{Finished, NodeView, RunRequest};
+use crate::{Distance, Finished, NodeView, RunRequest, Warmth};
 
 pub(super) fn account(number: u8) -> AccountId {
     AccountId::from_uuid(Uuid::from_u128(u128::from(number)))
@@ -60,7 +61,7 @@ pub(super) fn finished(number: u8, wall_ms: u64) -> Finished {
         input: ByteSize(0),
         node: node_id(0),
         lane: Lane::Wasm,
-        warm: true,
+        warmth: Warmth::Warm,
         wall: Duration::from_millis(wall_ms),
         failed: false,
     }
@@ -82,7 +83,7 @@ pub(super) fn history(runs: usize, seed: u64) -> Vec<Finished> {
         Finished {
             node: node_id(on),
             input: ByteSize(input),
-            warm,
+            warmth: if warm { Warmth::Warm } else { Warmth::Cold },
             wall: Duration::from_secs_f64((work_s + cold_s) / [1.0, 2.0, 0.5][on]),
             failed: on == 2 && rng.random_bool(0.2),
             ..finished(number, 0)
@@ -116,6 +117,7 @@ pub(super) fn report(number: usize) -> NodeReport {
         lanes: vec![Lane::Wasm],
         arch: "x86_64".to_owned(),
         warm: Vec::new(),
+        cached: Vec::new(),
         draining: false,
         vm: None,
     }
@@ -165,7 +167,7 @@ prop_compose! {
         (cores, load, slots, running) in (0..8_u32, any::<f32>(), 0..16_u32, 0..16_u32),
         (total_mib, free_mib) in (0..1024_u64, 0..1024_u64),
         (wasm, vm, draining) in (prop::bool::weighted(0.9), any::<bool>(), prop::bool::weighted(0.1)),
-        warm in prop::collection::vec(0..3_u8, 0..3),
+        artifacts in prop::collection::vec((0..3_u8, any::<bool>()), 0..3),
         (started_since, own_running, own_memory_since) in (0..8_u32, 0..8_u32, any::<i64>()),
     ) -> NodeView {
         let arch = if old_arch { "aarch64" } else { "x86_64" };
@@ -181,9 +183,9 @@ prop_compose! {
             record: NodeRecord { account: account(lender), class, arch: arch.to_owned(), ..record(0) },
             report: reported.then_some(report),
             age: Duration::from_millis(age_ms),
-            warm: warm.into_iter().map(artifact).collect(),
+            artifacts: artifacts.into_iter().map(|(number, warm)| (artifact(number), if warm { Warmth::Warm } else { Warmth::Cached })).collect(),
             running_known: running, started_since, own_running, own_memory_since,
-            distance: Duration::ZERO,
+            distance: Distance::default(),
         }
     }
 }

@@ -1,14 +1,17 @@
 //! What is known of one node at the moment of a placement.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
 use protocol::node::{NodeRecord, NodeReport};
+use protocol::placement::Warmth;
 use protocol::{ByteSize, Digest};
 
-/// The artifacts that a node has loaded.
-pub type WarmSet = HashSet<Digest, BuildHasherDefault<FirstBytes>>;
+use crate::Distance;
+
+/// What a node has of the artifacts that it has at all: one look answers, for a placement looks at a thousand nodes.
+pub type Artifacts = HashMap<Digest, Warmth, BuildHasherDefault<FirstBytes>>;
 
 /// Hashes a digest by its first bytes: it is uniform already.
 #[derive(Default)]
@@ -34,12 +37,12 @@ impl Hasher for FirstBytes {
 pub struct NodeView {
     /// Who it is and whose.
     pub record: NodeRecord,
-    /// What it last said of itself; its list of warm artifacts is in `warm`.
+    /// What it last said of itself; its lists of artifacts are in `artifacts`.
     pub report: Option<NodeReport>,
     /// How old that is.
     pub age: Duration,
-    /// The artifacts that it has loaded.
-    pub warm: WarmSet,
+    /// The artifacts that it has.
+    pub artifacts: Artifacts,
     /// Runs at the last report, or at the last `end` since, which is newer.
     pub running_known: u32,
     /// Own starts since then.
@@ -49,7 +52,7 @@ pub struct NodeView {
     /// Memory of own starts since the report, less that of own ends.
     pub own_memory_since: i64,
     /// How long a message takes there and back.
-    pub distance: Duration,
+    pub distance: Distance,
 }
 
 impl NodeView {
@@ -60,13 +63,19 @@ impl NodeView {
             record,
             report: None,
             age: Duration::MAX,
-            warm: WarmSet::default(),
+            artifacts: Artifacts::default(),
             running_known: 0,
             started_since: 0,
             own_running: 0,
             own_memory_since: 0,
-            distance: Duration::ZERO,
+            distance: Distance::default(),
         }
+    }
+
+    /// What it has of this artifact.
+    #[must_use]
+    pub fn warmth(&self, artifact: &Digest) -> Warmth {
+        self.artifacts.get(artifact).copied().unwrap_or(Warmth::Cold)
     }
 
     /// Runs there now, as estimated: what is known, own starts since; never less than the own runs.

@@ -95,6 +95,7 @@ mod tests {
             lanes: if has { vec![Lane::Wasm, Lane::Vm] } else { vec![Lane::Wasm] },
             arch: "x86_64".to_owned(),
             warm: vec![],
+            cached: vec![],
             draining: false,
             vm: Some(vm),
         };

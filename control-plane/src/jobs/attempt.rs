@@ -76,8 +76,6 @@ pub(super) struct Finished {
     pub(super) answer: Option<Answer>,
     /// Our half of the bill; none where no node has begun it.
     pub(super) seen: Option<Observation>,
-    /// Runs on the node, as it says.
-    pub(super) running: Option<u32>,
     /// The node may be sick: others are asked first for a while.
     pub(super) suspect: bool,
 }
@@ -109,7 +107,6 @@ async fn attempt(app: &App, one: &Try, events: &mpsc::Sender<Event>) -> Finished
         came: Came::Cancelled,
         answer: None,
         seen: None,
-        running: None,
         suspect: false,
     };
     let Some(fabrics) = &app.fabrics else { return finished };
@@ -157,7 +154,6 @@ async fn attempt(app: &App, one: &Try, events: &mpsc::Sender<Event>) -> Finished
         return finished;
     }
     let end = last_word(end).await;
-    finished.running = end.as_ref().map(|end| end.running);
     finished.came = with_last_word(came, end.as_ref());
     finished.suspect |= matches!(finished.came, Came::Lost(..));
     if !matches!(finished.came, Came::Done { outcome: Outcome::Succeeded, .. }) {

@@ -15,7 +15,7 @@ use protocol::job::JobState;
 use protocol::placement::{Candidate, Placement};
 use protocol::route::VersionRoute;
 use protocol::{AccountId, ByteSize, FunctionId, JobId, Name, NodeId, RunId, Timestamp, VersionId};
-use scheduler::NodeTable;
+use scheduler::{LastWord, NodeTable};
 use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -202,7 +202,8 @@ impl<'a> Session<'a> {
             }
             if let Some(flight) = self.flights.remove(&finished.job) {
                 self.on_nodes.remove(flight.account, flight.function);
-                self.app.jobs.nodes().ended(flight.node, flight.memory, finished.running);
+                let last = finished.seen.as_ref().and_then(LastWord::of);
+                self.app.jobs.nodes().ended(flight.node, flight.memory, last);
             }
         }
     }
@@ -323,7 +324,9 @@ impl<'a> Session<'a> {
 
 /// For people.
 fn reason(placement: &Placement, to: &Candidate) -> String {
-    let warm = if to.warm { "warm" } else { "cold" };
     let others = placement.ranked.len().saturating_sub(1) + placement.refused.len();
-    format!("{}: a {warm} node with {} runs, in the {} lane; {others} others", placement.policy, to.running, to.lane)
+    format!(
+        "{}: a {} node with {} runs, in the {} lane; {others} others",
+        placement.policy, to.warmth, to.running, to.lane
+    )
 }

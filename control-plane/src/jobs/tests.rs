@@ -123,17 +123,7 @@ async fn finished(app: &App, id: JobId, run: RunId, node: NodeId, came: Came, an
         placement: None,
     };
     let at = Timestamp::now();
-    Event::Finished(Box::new(Finished {
-        job: id,
-        run,
-        node,
-        at,
-        came,
-        answer,
-        seen: Some(seen),
-        running: None,
-        suspect: false,
-    }))
+    Event::Finished(Box::new(Finished { job: id, run, node, at, came, answer, seen: Some(seen), suspect: false }))
 }
 
 fn answered(status: u16, body: &'static [u8]) -> (Came, Option<Answer>) {

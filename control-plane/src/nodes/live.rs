@@ -197,6 +197,7 @@ mod tests {
             lanes: vec![Lane::Wasm],
             arch: "x86_64".to_owned(),
             warm: vec![],
+            cached: vec![],
             draining: false,
             vm: None,
         })

@@ -64,6 +64,7 @@ pub(crate) fn with_claim(
             segment: None,
             arrived: now.into(),
             warm: Some(end.warm),
+            cached: Some(end.cached),
             placement: None,
         },
     };
@@ -113,6 +114,7 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
         segment: None,
         arrived: row.map_or(now.into(), |row| row.arrived),
         warm: seen.end.as_ref().map(|end| end.warm).or(claimed.and_then(|row| row.warm)),
+        cached: seen.end.as_ref().map(|end| end.cached).or(claimed.and_then(|row| row.cached)),
         placement: seen.placement.clone().map(Col),
     }))
 }

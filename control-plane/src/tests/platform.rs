@@ -178,6 +178,7 @@ impl Node {
                     lanes: vec![Lane::Wasm],
                     arch: "x86_64".to_owned(),
                     warm: vec![],
+                    cached: vec![],
                     draining: false,
                     vm: None,
                 };

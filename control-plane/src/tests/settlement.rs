@@ -129,7 +129,15 @@ impl Runs {
             bytes_in: ByteSize(10),
             bytes_out: ByteSize(20),
         };
-        let end = RunEnd { outcome: Outcome::Succeeded, code: None, detail: None, usage, warm: true, running: 1 };
+        let end = RunEnd {
+            outcome: Outcome::Succeeded,
+            code: None,
+            detail: None,
+            usage,
+            warm: true,
+            cached: false,
+            running: 1,
+        };
         let receipt =
             NodeReceipt { run, ticket: self.ticket(ground, run), started: Timestamp::now(), end: end.clone() };
         let seen = Observation {

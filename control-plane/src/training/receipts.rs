@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::placement::Warmth;
 use protocol::receipt::{Outcome, Usage};
 use protocol::{Lane, NodeId, RunId, Timestamp, VersionId};
 use scheduler::Finished;
@@ -12,7 +13,17 @@ use crate::db::columns::Col;
 use crate::db::entities::runs;
 use crate::settlement::first_id_at;
 
-type Row = (Col<VersionId>, Col<NodeId>, Col<Lane>, Col<Outcome>, bool, Col<Usage>, Option<Col<Usage>>, Col<Timestamp>);
+type Row = (
+    Col<VersionId>,
+    Col<NodeId>,
+    Col<Lane>,
+    Col<Outcome>,
+    bool,
+    Option<bool>,
+    Col<Usage>,
+    Option<Col<Usage>>,
+    Col<Timestamp>,
+);
 
 /// Runs that a gateway saw on a node.
 fn seen() -> Select<runs::Entity> {
@@ -39,6 +50,7 @@ pub(super) async fn newest(app: &App, most: u64) -> Result<Vec<Finished>, DbErr>
         runs::Column::Lane,
         runs::Column::Outcome,
         runs::Column::Warm,
+        runs::Column::Cached,
         runs::Column::Observed,
         runs::Column::Claimed,
         runs::Column::Received,
@@ -51,7 +63,7 @@ pub(super) async fn newest(app: &App, most: u64) -> Result<Vec<Finished>, DbErr>
 }
 
 fn finished(row: Row) -> Option<(Timestamp, Finished)> {
-    let (version, node, lane, outcome, warm, observed, claimed, received) = row;
+    let (version, node, lane, outcome, warm, cached, observed, claimed, received) = row;
     // Of a run whose caller went away, nobody knows how long it would have taken.
     if *outcome == Outcome::Cancelled {
         return None;
@@ -62,7 +74,7 @@ fn finished(row: Row) -> Option<(Timestamp, Finished)> {
         input: observed.bytes_in,
         node: node.0,
         lane: lane.0,
-        warm,
+        warmth: Warmth::of(warm, cached.unwrap_or(false)),
         wall: Duration::from_micros(wall_us),
         failed: *outcome != Outcome::Succeeded,
     };

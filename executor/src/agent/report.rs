@@ -16,6 +16,9 @@ use crate::vm::Door;
 
 const EVERY: Duration = Duration::from_secs(1);
 const WARM_MAX: usize = 512;
+const CACHED_MAX: usize = 256;
+/// What is on disk is listed with every so many reports.
+const LIST_EVERY: u64 = 10;
 
 /// Publishes reports until it is stopped; at once when `now` is notified.
 pub(super) async fn publish(
@@ -30,11 +33,19 @@ pub(super) async fn publish(
     let subject = subjects::report(config.node);
     let mut busy_time = sys::busy_time();
     let mut load = 0.0;
+    let mut cached = Vec::new();
     for sequence in 0.. {
         let lane = vm.lane();
         let mut warm = library.warm_digests(WARM_MAX);
         warm.extend(lane.iter().flat_map(|lane| lane.warm_digests(WARM_MAX)));
         warm.truncate(WARM_MAX);
+        if sequence % LIST_EVERY == 0 {
+            cached = library.cached_digests(CACHED_MAX).await;
+            if let Some(lane) = &lane {
+                cached.extend(lane.cached_digests(CACHED_MAX).await);
+            }
+            cached.truncate(CACHED_MAX);
+        }
         let report = NodeReport {
             v: NodeReport::VERSION,
             node: config.node,
@@ -48,6 +59,7 @@ pub(super) async fn publish(
             lanes: super::hello::lanes(lane.is_some()),
             arch: std::env::consts::ARCH.to_owned(),
             warm,
+            cached: cached.clone(),
             draining: admission.is_draining(),
             vm: Some(vm.report()),
         };

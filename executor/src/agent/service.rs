@@ -1,6 +1,7 @@
 //! What the core may ask of a node: runs, and control.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -41,6 +42,8 @@ struct Admitted {
     signed: Arc<SignedTicket>,
     ticket: Ticket,
     at: Timestamp,
+    /// Whether the artifact had to be fetched for it; so it is until something is found.
+    fetched: AtomicBool,
     _share: Share,
 }
 
@@ -63,7 +66,13 @@ impl Node {
         }
         let share = self.share(&ticket).map_err(|refusal| busy(refusal.to_string()))?;
         self.tickets.spend(&ticket, now).map_err(|invalid| busy(invalid.to_string()))?;
-        Ok(Permit(Arc::new(Admitted { signed: Arc::new(signed), ticket, at: now, _share: share })))
+        Ok(Permit(Arc::new(Admitted {
+            signed: Arc::new(signed),
+            ticket,
+            at: now,
+            fetched: AtomicBool::new(true),
+            _share: share,
+        })))
     }
 
     /// A run's share of the node. Machines in which nothing runs make room for it.
@@ -99,9 +108,12 @@ impl Node {
         let stop = exchange.cancelled.clone();
         let record = Arc::new(Record::new(ticket.limits, deadline, stop.child_token(), log, settle));
         let (program, surroundings) = match found {
-            Some(found) => found,
+            Some((program, surroundings)) => (program, surroundings),
             None => match bring(self.library.get(ticket, &admitted.signed), &record).await {
-                Some(brought) => brought,
+                Some((program, surroundings, fetched)) => {
+                    admitted.fetched.store(fetched, Ordering::Relaxed);
+                    (program, surroundings)
+                }
                 None => return run::answer(None, record),
             },
         };
@@ -130,7 +142,10 @@ impl Node {
         let version = match found {
             Some(found) => found,
             None => match bring(lane.get(ticket, &admitted.signed), &record).await {
-                Some(brought) => brought,
+                Some(brought) => {
+                    admitted.fetched.store(brought.fetched(), Ordering::Relaxed);
+                    brought
+                }
                 None => return run::answer(None, record),
             },
         };
@@ -145,6 +160,7 @@ impl Node {
         let (node, end) = (Arc::clone(self), exchange.claim_end());
         Box::new(move |verdict: Verdict, usage: Usage| {
             let (signed, run, started) = (Arc::clone(&admitted.signed), admitted.ticket.run, admitted.at);
+            let cached = !warm && !admitted.fetched.load(Ordering::Relaxed);
             drop(admitted);
             let run_end = RunEnd {
                 outcome: verdict.outcome,
@@ -152,6 +168,7 @@ impl Node {
                 detail: (!verdict.detail.is_empty()).then_some(verdict.detail),
                 usage,
                 warm,
+                cached,
                 running: node.admission.running(),
             };
             if let (Some(end), Ok(json)) = (end, serde_json::to_vec(&run_end)) {

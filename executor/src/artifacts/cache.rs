@@ -109,17 +109,15 @@ impl DiskCache {
         (header.v == 1 && header.engine == self.engine).then_some((header, MARK_BYTES + 4 + length))
     }
 
+    /// What is here, the most recently used first.
+    pub(crate) fn recent(&self, count_max: usize) -> io::Result<Vec<Digest>> {
+        let digest = |path: &Path| path.file_stem()?.to_str()?.parse().ok();
+        let files = self.files()?;
+        Ok(files.iter().rev().filter_map(|(_, _, path)| digest(path)).take(count_max).collect())
+    }
+
     fn make_room(&self, needed: u64) -> io::Result<()> {
-        let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == EXTENSION) {
-                let meta = entry.metadata()?;
-                files.push((meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), meta.len(), path));
-            }
-        }
-        files.sort();
+        let files = self.files()?;
         let mut total: u64 = files.iter().map(|(_, size, _)| size).sum::<u64>().saturating_add(needed);
         for (_, size, path) in files {
             if total <= self.limit.0 {
@@ -129,6 +127,20 @@ impl DiskCache {
             total -= size;
         }
         Ok(())
+    }
+
+    /// By their last use: size, file.
+    fn files(&self) -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == EXTENSION) {
+                let meta = fs::metadata(&path)?;
+                files.push((meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), meta.len(), path));
+            }
+        }
+        files.sort();
+        Ok(files)
     }
 
     fn forget_unfinished(&self) -> io::Result<()> {

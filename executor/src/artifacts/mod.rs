@@ -36,6 +36,8 @@ pub(crate) struct Loaded {
     format: Format,
     compile_ms: u64,
     code_size: u64,
+    /// Whether it was fetched and compiled for this, or was on disk.
+    fetched: bool,
 }
 
 /// What several wait for, and one brings.
@@ -87,21 +89,21 @@ impl Library {
         Some((self.programs.get(&ticket.artifact)?, self.versions.get(&ticket.version)?))
     }
 
-    /// What a run needs, fetched and compiled where it must be.
+    /// What a run needs, fetched and compiled where it must be; and whether it had to be.
     pub(crate) async fn get(
         self: &Arc<Self>,
         ticket: &Ticket,
         signed: &SignedTicket,
-    ) -> Result<(Arc<Loaded>, Arc<Surroundings>), Problem> {
+    ) -> Result<(Arc<Loaded>, Arc<Surroundings>, bool), Problem> {
         let version = self.version(ticket, signed);
         let program = self.program(ticket.artifact, signed);
-        let (version, program) = futures::future::try_join(version, program).await?;
-        Ok((program, version))
+        let (version, (program, fetched)) = futures::future::try_join(version, program).await?;
+        Ok((program, version, fetched))
     }
 
     /// Fetches, checks and compiles, so that a version becomes ready.
     pub(crate) async fn prepare(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Prepared, Problem> {
-        let (loaded, _) = self.get(ticket, signed).await?;
+        let (loaded, ..) = self.get(ticket, signed).await?;
         Ok(Prepared {
             kind: loaded.format.kind(),
             format: loaded.format.describe().to_owned(),
@@ -114,6 +116,12 @@ impl Library {
     /// The artifacts that a run would start warm with, the most recent first.
     pub(crate) fn warm_digests(&self, count_max: usize) -> Vec<Digest> {
         self.programs.recent(count_max)
+    }
+
+    /// The artifacts whose machine code is on disk, the most recent first.
+    pub(crate) async fn cached_digests(&self, count_max: usize) -> Vec<Digest> {
+        let disk = self.disk.clone();
+        listed(move || disk.recent(count_max)).await
     }
 
     async fn version(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Arc<Surroundings>, Problem> {
@@ -135,9 +143,9 @@ impl Library {
         fly(&self.version_flights, id, bring).await
     }
 
-    async fn program(self: &Arc<Self>, digest: Digest, signed: &SignedTicket) -> Result<Arc<Loaded>, Problem> {
+    async fn program(self: &Arc<Self>, digest: Digest, signed: &SignedTicket) -> Result<(Arc<Loaded>, bool), Problem> {
         if let Some(found) = self.programs.get(&digest) {
-            return Ok(found);
+            return Ok((found, false));
         }
         let (library, signed) = (Arc::clone(self), signed.clone());
         let bring = async move {
@@ -145,12 +153,14 @@ impl Library {
             library.programs.put(digest, Arc::clone(&loaded), loaded.code_size);
             Ok(loaded)
         };
-        fly(&self.program_flights, digest, bring).await
+        let brought = fly(&self.program_flights, digest, bring).await?;
+        let fetched = brought.fetched;
+        Ok((brought, fetched))
     }
 
     async fn bring(self: &Arc<Self>, digest: Digest, signed: &SignedTicket) -> Result<Loaded, Problem> {
         let library = Arc::clone(self);
-        if let Some(loaded) = blocking(move || library.disk.get(digest).map(|code| library.load(&code))).await? {
+        if let Some(loaded) = blocking(move || library.disk.get(digest).map(|code| library.load(&code, false))).await? {
             return loaded;
         }
         let busy = |_| Problem::from(Code::Draining);
@@ -168,7 +178,7 @@ impl Library {
             let bytes = std::fs::read(&code).map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))?;
             drop(std::fs::remove_file(&code));
             let compiled = Compiled { format: report.format, compile_ms: report.compile_ms, code: bytes };
-            let loaded = library.load(&compiled)?;
+            let loaded = library.load(&compiled, true)?;
             if let Err(error) = library.disk.put(digest, &compiled) {
                 tracing::warn!(%error, "a compiled artifact cannot be kept on disk");
             }
@@ -177,14 +187,14 @@ impl Library {
         .await?
     }
 
-    fn load(&self, compiled: &Compiled) -> Result<Loaded, Problem> {
+    fn load(&self, compiled: &Compiled, fetched: bool) -> Result<Loaded, Problem> {
         // SAFETY: the code comes from this node's own compiler: just now, or out of the cache that has checked it.
         #[allow(unsafe_code, reason = "machine code of this node's own making")]
         let linked = unsafe { self.lane.host.load(compiled.format, &compiled.code) };
         // What the look at the names could not see: a function that an offered interface does not have.
         let program = linked.map_err(|error| Problem::new(Code::UnknownImport, format!("{error:#}")))?;
         let code_size = u64::try_from(compiled.code.len()).unwrap_or(u64::MAX);
-        Ok(Loaded { program, format: compiled.format, compile_ms: compiled.compile_ms, code_size })
+        Ok(Loaded { program, format: compiled.format, compile_ms: compiled.compile_ms, code_size, fetched })
     }
 }
 
@@ -208,6 +218,15 @@ where
     let result = flight.await;
     flights.lock().remove(&key);
     result
+}
+
+/// Nothing where it cannot be listed: then those who place runs know less.
+pub(crate) async fn listed(list: impl FnOnce() -> std::io::Result<Vec<Digest>> + Send + 'static) -> Vec<Digest> {
+    let listed = blocking(list).await.unwrap_or_else(|problem| Err(std::io::Error::other(problem.detail)));
+    listed.unwrap_or_else(|error| {
+        tracing::warn!(%error, "what is on disk cannot be listed");
+        Vec::new()
+    })
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {

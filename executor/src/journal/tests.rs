@@ -19,6 +19,7 @@ fn receipt() -> NodeReceipt {
         detail: None,
         usage: Usage::default(),
         warm: true,
+        cached: false,
         running: 1,
     };
     NodeReceipt { run: RunId::new(), ticket: SignedTicket("t".repeat(900)), started: Timestamp(1), end }

@@ -7,11 +7,28 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use protocol::{ByteSize, Digest};
+use serde::{Deserialize, Serialize};
 
 use super::convert::Converted;
 
 const DESCRIPTION: &str = "json";
 const IMAGE: &str = "squashfs";
+
+/// What is kept of an image, beside it.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    /// What it was made from; none where an earlier build made it.
+    #[serde(default)]
+    artifact: Option<Digest>,
+    #[serde(flatten)]
+    converted: Converted,
+}
+
+impl Description {
+    fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+}
 
 /// A folder of images. What is converted from what stands in a description beside each.
 #[derive(Debug)]
@@ -45,7 +62,7 @@ impl ImageCache {
     /// The image that was made from this, if it is here.
     pub(super) fn get(&self, key: Digest) -> Option<Converted> {
         let path = self.path(key);
-        let converted: Converted = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        let Description { converted, .. } = Description::read(&path)?;
         let size = fs::metadata(&converted.image.rootfs.path).ok()?.len();
         if size < converted.image.rootfs.size.0 {
             return None;
@@ -56,12 +73,20 @@ impl ImageCache {
     }
 
     /// Keeps a description of an image that is in the folder already, and makes room.
-    pub(super) fn put(&self, key: Digest, converted: &Converted) -> io::Result<()> {
+    pub(super) fn put(&self, key: Digest, artifact: Digest, converted: Converted) -> io::Result<()> {
         let _changing = self.changing.lock();
         let scratch = self.folder.join(format!("{key}.partial"));
-        fs::write(&scratch, serde_json::to_vec(converted)?)?;
+        let description = Description { artifact: Some(artifact), converted };
+        fs::write(&scratch, serde_json::to_vec(&description)?)?;
         fs::rename(scratch, self.path(key))?;
         self.make_room(key)
+    }
+
+    /// What the images that are here were made from, the most recently used first.
+    pub(super) fn recent(&self, count_max: usize) -> io::Result<Vec<Digest>> {
+        let descriptions = self.descriptions()?;
+        let made_from = |(_, _, path): &(SystemTime, u64, PathBuf)| Description::read(path)?.artifact;
+        Ok(descriptions.iter().rev().filter_map(made_from).take(count_max).collect())
     }
 
     fn path(&self, key: Digest) -> PathBuf {
@@ -69,9 +94,7 @@ impl ImageCache {
     }
 
     fn image(&self, description: &Path) -> PathBuf {
-        let text = fs::read(description).unwrap_or_default();
-        let converted = serde_json::from_slice::<Converted>(&text);
-        converted.map(|converted| converted.image.rootfs.path).unwrap_or_default()
+        Description::read(description).map(|read| read.converted.image.rootfs.path).unwrap_or_default()
     }
 
     /// By their last use: size, description.
@@ -82,7 +105,7 @@ impl ImageCache {
             if path.extension().is_none_or(|extension| extension != DESCRIPTION) {
                 continue;
             }
-            let Ok(converted) = serde_json::from_slice::<Converted>(&fs::read(&path)?) else { continue };
+            let Some(Description { converted, .. }) = Description::read(&path) else { continue };
             let used = fs::metadata(&path)?.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             found.push((used, converted.image.rootfs.size.0, path));
         }
@@ -147,15 +170,20 @@ mod tests {
         let cache = ImageCache::open(folder.path(), ByteSize(250)).unwrap();
         let keys = ["a", "b", "c"].map(|name| Digest::of(name.as_bytes()));
         for (age, key) in keys.iter().take(2).enumerate() {
-            cache.put(*key, &converted(folder.path(), ["a", "b"][age], 100)).unwrap();
+            cache.put(*key, *key, converted(folder.path(), ["a", "b"][age], 100)).unwrap();
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(age as u64);
             fs::File::open(cache.path(*key)).unwrap().set_modified(time).unwrap();
         }
         assert!(cache.get(keys[0]).is_some(), "now the youngest");
-        cache.put(keys[2], &converted(folder.path(), "c", 100)).unwrap();
+        cache.put(keys[2], keys[2], converted(folder.path(), "c", 100)).unwrap();
         let there = |name: &str| folder.path().join(format!("{name}.squashfs")).exists();
         assert_eq!(keys.map(|key| cache.get(key).is_some()), [true, false, true]);
         assert_eq!(["a", "b", "c"].map(there), [true, false, true]);
+        let mut listed = cache.recent(9).unwrap();
+        listed.sort();
+        let mut left = vec![keys[0], keys[2]];
+        left.sort();
+        assert_eq!(listed, left);
 
         fs::write(folder.path().join("half.squashfs"), "x").unwrap();
         let again = ImageCache::open(folder.path(), ByteSize(250)).unwrap();

@@ -108,6 +108,7 @@ impl Ground {
             size: image.rootfs.size,
             convert_ms: 0,
             egress: Arc::new(egress),
+            fetched: true,
         };
         let admission = Admission::new(8, ByteSize::mib(4096));
         Version::new(about, workload, ByteSize::mib(160), template, disk, admission, Arc::clone(room))

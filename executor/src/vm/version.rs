@@ -42,6 +42,8 @@ pub(super) struct About {
     pub(super) size: ByteSize,
     pub(super) convert_ms: u64,
     pub(super) egress: Arc<EgressRules>,
+    /// Whether the image was made for this, or was on disk.
+    pub(super) fetched: bool,
 }
 
 /// See the module.
@@ -77,6 +79,11 @@ struct Waiting {
 }
 
 impl Version {
+    /// Whether the image was made for whoever asked first, or was on disk.
+    pub(crate) fn fetched(&self) -> bool {
+        self.about.fetched
+    }
+
     pub(super) fn new(
         about: About,
         workload: Workload,

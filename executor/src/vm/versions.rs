@@ -21,7 +21,7 @@ use super::tools::Tools;
 use super::version::{About, OWN_KEPT_MAX, Version, WAITS_MAX};
 use super::wasm::{self, Hosted};
 use crate::admission::Admission;
-use crate::artifacts::{Flight, Shelf, blocking, fetch, fly};
+use crate::artifacts::{Flight, Shelf, blocking, fetch, fly, listed};
 use crate::compile::Compiler;
 use crate::config::Config;
 use crate::egress::EgressRules;
@@ -148,6 +148,12 @@ impl Lane {
         self.recent(count_max).iter().map(|version| version.about.artifact).collect()
     }
 
+    /// The artifacts whose images are on disk, the most recent first.
+    pub(crate) async fn cached_digests(self: &Arc<Self>, count_max: usize) -> Vec<Digest> {
+        let lane = Arc::clone(self);
+        listed(move || lane.images.recent(count_max)).await
+    }
+
     /// Fetches and converts, so that a version becomes ready.
     pub(crate) async fn prepare(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Prepared, Problem> {
         let version = self.get(ticket, signed).await?;
@@ -218,7 +224,7 @@ impl Lane {
         }
         let limits = ticket.limits;
         let template = self.template(shape_of(&limits), None);
-        let (converted, template) = futures::future::try_join(self.image(&spec, signed), template).await?;
+        let ((converted, fetched), template) = futures::future::try_join(self.image(&spec, signed), template).await?;
         let Converted { image, hosted, convert_ms } = converted;
         let (disk, base) = self.disk(&image).await?;
         let egress = Arc::new(EgressRules::parse(&spec.egress));
@@ -237,18 +243,18 @@ impl Lane {
             }
         };
         let (artifact, size) = (spec.artifact, image.rootfs.size);
-        let about = About { artifact, kind, hosted: hosted.is_some(), format, size, convert_ms, egress };
+        let about = About { artifact, kind, hosted: hosted.is_some(), format, size, convert_ms, egress, fetched };
         let memory = limits.memory_in(LaneName::Vm);
         let (admission, room) = (Arc::clone(&self.admission), Arc::clone(&self.own_templates));
         Ok((Version::new(about, workload, memory, template, disk, admission, room), base))
     }
 
-    /// The image, out of the cache or converted now.
-    async fn image(self: &Arc<Self>, spec: &VersionSpec, signed: &SignedTicket) -> Result<Converted, Problem> {
+    /// The image, out of the cache or converted now, and whether it had to be.
+    async fn image(self: &Arc<Self>, spec: &VersionSpec, signed: &SignedTicket) -> Result<(Converted, bool), Problem> {
         let key = self.key(spec);
         let lane = Arc::clone(self);
         if let Some(found) = blocking(move || lane.images.get(key).filter(|image| lane.is_current(image))).await? {
-            return Ok(found);
+            return Ok((found, false));
         }
         let busy = |_| Problem::from(Code::Draining);
         let _permit = self.converting.acquire().await.map_err(busy)?;
@@ -269,14 +275,14 @@ impl Lane {
         .await;
         drop(tokio::fs::remove_file(&artifact).await);
         let converted = converted?;
-        let (lane, kept) = (Arc::clone(self), converted.clone());
+        let (lane, kept, artifact) = (Arc::clone(self), converted.clone(), spec.artifact);
         blocking(move || {
-            if let Err(error) = lane.images.put(key, &kept) {
+            if let Err(error) = lane.images.put(key, artifact, kept) {
                 tracing::warn!(%error, "an image's description cannot be kept");
             }
         })
         .await?;
-        Ok(converted)
+        Ok((converted, true))
     }
 
     /// Code is for the runner that it was packed with.

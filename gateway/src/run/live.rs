@@ -9,6 +9,7 @@ use futures::FutureExt as _;
 use protocol::placement::Explanation;
 use protocol::receipt::{Observation, Outcome, RunEnd};
 use protocol::{ByteSize, Code, Limits, NodeId};
+use scheduler::LastWord;
 
 use super::gate::Passed;
 use crate::state::Gateway;
@@ -159,10 +160,6 @@ impl Inner {
     fn conclude(self, end: Option<&[u8]>) {
         let Self { gateway, mut seen, limits, on_node, passed, .. } = self;
         let end: Option<RunEnd> = end.and_then(|payload| serde_json::from_slice(payload).ok());
-        if let Some(node) = on_node {
-            gateway.nodes.ended(node, limits.memory_in(seen.lane), end.as_ref().map(|end| end.running));
-        }
-        drop(passed);
         if let Some(end) = &end {
             // The node knows why an answer broke off; whether the caller went away, only we do.
             let told = matches!(end.outcome, Outcome::Failed | Outcome::TimedOut | Outcome::PlatformFailed);
@@ -172,6 +169,10 @@ impl Inner {
             }
         }
         seen.end = end;
+        if let Some(node) = on_node {
+            gateway.nodes.ended(node, limits.memory_in(seen.lane), LastWord::of(&seen));
+        }
+        drop(passed);
         gateway.learning.ended(&seen);
         gateway.spool.push(seen);
     }

@@ -7,7 +7,7 @@ use fabric::subjects;
 use protocol::model::ModelRecord;
 use protocol::placement::Explanation;
 use protocol::{ByteSize, Digest, Lane, NodeId, Timestamp, VersionId};
-use scheduler::{Finished, Snapshot};
+use scheduler::{Finished, Snapshot, Warmth};
 
 use crate::node::echo;
 use crate::platform::Platform;
@@ -17,7 +17,7 @@ fn history(version: VersionId, fast: NodeId, slow: NodeId) -> Vec<Finished> {
     let run = |nth: u64| {
         let (node, wall_us) = if nth.is_multiple_of(2) { (fast, 7_000) } else { (slow, 20_000) };
         let wall = Duration::from_micros(wall_us + nth * 37 % 1_000);
-        Finished { version, input: ByteSize(0), node, lane: Lane::Wasm, warm: true, wall, failed: false }
+        Finished { version, input: ByteSize(0), node, lane: Lane::Wasm, warmth: Warmth::Warm, wall, failed: false }
     };
     (0..600).map(run).collect()
 }

@@ -105,6 +105,7 @@ fn report(node: NodeId, sequence: u64) -> NodeReport {
         lanes: vec![Lane::Wasm],
         arch: "x86_64".to_owned(),
         warm: Vec::new(),
+        cached: Vec::new(),
         draining: false,
         vm: None,
     }
@@ -137,6 +138,7 @@ pub(crate) fn claim(request: &Request<Body>, outcome: Outcome) {
         detail: None,
         usage: Usage { cpu_us: 42, ..Usage::default() },
         warm: true,
+        cached: false,
         running: 0,
     };
     exchange.claim_end().unwrap().send(serde_json::to_vec(&end).unwrap().into());

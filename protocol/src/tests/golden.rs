@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::sample;
-use crate::receipt::Checkpoint;
+use crate::node::NodeReport;
+use crate::placement::{Explanation, Placement, Warmth};
+use crate::receipt::{Checkpoint, RunEnd};
 use crate::{Digest, NodeId};
 
 /// The value is written as committed, and what is committed is read as the value.
@@ -50,6 +52,27 @@ golden! {
     placement_v1: sample::placement();
     observation_explained_v1: sample::explained();
     model_record_v1: sample::model();
+}
+
+/// Fields that came later are left out where an earlier part would have said nothing, and are read back.
+#[test]
+fn what_a_node_has_on_disk() {
+    let mut placement = sample::placement();
+    let candidate = &mut placement.ranked[0];
+    (candidate.warmth, candidate.distance_s, candidate.predicted_failure) = (Warmth::Cached, Some(0.25), Some(0.5));
+    let json = serde_json::to_value(&placement).unwrap();
+    let written = &json["ranked"][0];
+    assert_eq!((&written["warm"], &written["cached"]), (&false.into(), &true.into()));
+    assert_eq!((&written["distance_s"], &written["predicted_failure"]), (&0.25.into(), &0.5.into()));
+    assert_eq!(serde_json::from_value::<Placement>(json).unwrap(), placement);
+    let kept = placement.explain(std::time::Duration::ZERO);
+    assert_eq!(kept.candidates[0].predicted_failure_permille, Some(500));
+    assert_eq!(serde_json::from_value::<Explanation>(serde_json::to_value(&kept).unwrap()).unwrap(), kept);
+
+    let end = RunEnd { warm: false, cached: true, ..sample::run_end() };
+    assert_eq!(serde_json::from_value::<RunEnd>(serde_json::to_value(&end).unwrap()).unwrap().warmth(), Warmth::Cached);
+    let report = NodeReport { cached: vec![Digest::of(b"on disk")], ..sample::report() };
+    assert_eq!(serde_json::from_value::<NodeReport>(serde_json::to_value(&report).unwrap()).unwrap(), report);
 }
 
 /// What nodes sign: over these bytes older checkpoints in the log were made.

@@ -7,7 +7,9 @@ use uuid::Uuid;
 use crate::manifest::{ArtifactForm, Kind, Lane, LaneChoice, Limits, PlacementClass};
 use crate::model::ModelRecord;
 use crate::node::{Hello, HelloReply, NodeRecord, NodeReport, VersionSpec};
-use crate::placement::{Candidate, Considered, Explanation, LaneReason, Placement, Refusal, Refused, RefusedNodes};
+use crate::placement::{
+    Candidate, Considered, Explanation, LaneReason, Placement, Refusal, Refused, RefusedNodes, Warmth,
+};
 use crate::receipt::{NodeReceipt, Observation, Outcome, RunEnd, Usage};
 use crate::route::{ControlPulse, GatewayPulse, Grant, Principal, Route, Scope, Share, VersionRoute};
 use crate::ticket::{Purpose, SignedTicket, Ticket};
@@ -58,6 +60,7 @@ pub(super) fn run_end() -> RunEnd {
             bytes_out: ByteSize(1 << 60),
         },
         warm: true,
+        cached: false,
         running: 3,
     }
 }
@@ -98,15 +101,16 @@ pub(super) fn observation() -> Observation {
 
 /// With the explanation that gateways add since they have one.
 pub(super) fn explained() -> Observation {
-    let considered = |number, warm, predicted_us| Considered {
+    let considered = |number, warmth, predicted_us: Option<u64>| Considered {
         node: NodeId::from_uuid(uuid(number)),
-        warm,
+        warmth,
         running: 3,
         predicted_us,
+        predicted_failure_permille: None,
     };
     let explanation = Explanation {
         policy: "learned".into(),
-        candidates: vec![considered(2, true, Some(12_500)), considered(9, false, None)],
+        candidates: vec![considered(2, Warmth::Warm, Some(12_500)), considered(9, Warmth::Cold, None)],
         refused: vec![RefusedNodes { why: Refusal::NoSlot, nodes: 2 }],
         waited_ms: 40,
     };
@@ -171,6 +175,7 @@ pub(super) fn report() -> NodeReport {
         lanes: vec![Lane::Wasm, Lane::Vm],
         arch: "x86_64".to_owned(),
         warm: vec![Digest::of(b"artifact")],
+        cached: Vec::new(),
         draining: false,
         vm: None,
     }
@@ -253,10 +258,12 @@ pub(super) fn placement() -> Placement {
         node: NodeId::from_uuid(uuid(2)),
         lane: Lane::Wasm,
         lane_reason: LaneReason::Wasm,
-        warm: true,
+        warmth: Warmth::Warm,
         running: 3,
         pressure: 2.0,
         predicted_s: None,
+        predicted_failure: None,
+        distance_s: None,
         score: 2.25,
     };
     let refused = Refused { node: NodeId::from_uuid(uuid(9)), why: Refusal::NoSlot };

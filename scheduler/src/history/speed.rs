@@ -23,6 +23,7 @@ pub struct NodeSpeed {
     class: NodeClass,
     /// What the runs seen so far weigh.
     weight: f64,
+    /// Against what was to be expected of the versions that ran there.
     failures: f64,
 }
 
@@ -45,10 +46,10 @@ impl NodeSpeed {
         self.class
     }
 
-    /// The share of recent runs that failed there.
+    /// The share of recent runs that failed there and would not have failed elsewhere.
     #[must_use]
     pub fn failures(&self) -> f64 {
-        self.failures
+        self.failures.max(0.0)
     }
 
     /// A run was so much faster than usual (a logarithm), where runs usually deviate by `deviation`.
@@ -62,12 +63,9 @@ impl NodeSpeed {
         self.class = NodeClass::of(self.factor);
     }
 
-    pub(super) fn failed(&mut self) {
-        self.failures += FAILURE_STEP * (1.0 - self.failures);
-    }
-
-    pub(super) fn succeeded(&mut self) {
-        self.failures -= FAILURE_STEP * self.failures;
+    /// A run ended there, of a version of which this share fails wherever it runs.
+    pub(super) fn ended(&mut self, failed: bool, expected: f64) {
+        self.failures += FAILURE_STEP * (f64::from(u8::from(failed)) - expected - self.failures);
     }
 }
 

@@ -28,6 +28,7 @@ pub struct VersionHistory {
     by_class: BTreeMap<NodeClass, Fading>,
     log: Line,
     last_log: f64,
+    ended: f64,
     failures: f64,
     vm_runs: f64,
 }
@@ -58,11 +59,13 @@ impl VersionHistory {
         self.by_class.entry(class).or_default().add(work_s);
         self.last_log = work_s.ln();
         self.log.add(log_of(input), self.last_log);
-        self.failures -= FAILURE_STEP * self.failures;
     }
 
-    pub(super) fn failed(&mut self) {
-        self.failures += FAILURE_STEP * (1.0 - self.failures);
+    /// A run ended, whether it failed or not.
+    pub(super) fn ended(&mut self, failed: bool) {
+        self.ended += 1.0;
+        let step = (1.0 / self.ended).max(FAILURE_STEP);
+        self.failures += step * (f64::from(u8::from(failed)) - self.failures);
     }
 
     /// How many of its runs were in VMs.

@@ -6,8 +6,8 @@ use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::placement::{LaneReason, Placement, Refusal, Refused};
-use protocol::{ByteSize, Lane, VersionId};
+use protocol::placement::{LaneReason, Placement, Refusal, Refused, Warmth};
+use protocol::{ByteSize, Lane, NodeId, VersionId};
 use rand::RngCore;
 
 use super::simple::warm_first;
@@ -52,14 +52,50 @@ pub struct Knowledge {
     pub(super) history: History,
     /// Longer runs are long ones.
     pub(super) long_s: f64,
+    /// Counts what was learned.
+    pub(super) epoch: u64,
 }
 
-/// Predictions that were made before. Each thread that places runs has its own.
+/// What was looked up and predicted before. Each thread that places runs has its own.
 #[derive(Debug, Default)]
 pub struct Memo {
-    /// By which model they are.
+    /// By which model predictions are.
     of: Option<(Duration, u64)>,
     cached: HashMap<Key, Cached, BuildHasherDefault<IdHasher>>,
+    paces: Paces,
+}
+
+impl Memo {
+    /// As if something new had been learned of every version.
+    pub fn forget_predictions(&mut self) {
+        self.cached.clear();
+    }
+}
+
+/// Of each node, in the order of the nodes: a placement looks at all of them, and each look into a map costs.
+#[derive(Debug, Default)]
+struct Paces {
+    epoch: u64,
+    list: Vec<(NodeId, NodeSpeed)>,
+}
+
+impl Paces {
+    /// Those of these nodes, by what is known now.
+    fn of(&mut self, knowledge: &Knowledge, nodes: &[NodeView]) -> &[(NodeId, NodeSpeed)] {
+        if self.epoch != knowledge.epoch {
+            self.list.clear();
+            self.epoch = knowledge.epoch;
+        }
+        self.list.truncate(nodes.len());
+        let known = |node: &NodeView| (node.record.node, knowledge.history.speed(node.record.node));
+        for (pace, node) in self.list.iter_mut().zip(nodes) {
+            if pace.0 != node.record.node {
+                *pace = known(node);
+            }
+        }
+        self.list.extend(nodes.iter().skip(self.list.len()).map(known));
+        &self.list
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,51 +173,61 @@ impl Knowledge {
             let refused = nodes.iter().map(|node| Refused { node: node.record.node, why: Refusal::KeptForShorter });
             return Placement { ranked: Vec::new(), refused: refused.collect(), policy: "learned".into() };
         }
-        let colds_s = [self.history.cold_s(lane) as f32, (self.history.cold_s(Lane::Vm) as f32).max(VM_COLD_MIN_S)];
-        let cold_s = colds_s[0];
+        let start_s = |on: Lane, warmth: Warmth| {
+            let start_s = self.history.start_s(on, warmth) as f32;
+            if on == lane { start_s } else { start_s.max(VM_COLD_MIN_S) }
+        };
         let price = self.tuning.price * mean_s / self.long_s.max(1e-3) as f32;
         let (cold_more, near_equal) = (self.tuning.cold, self.tuning.near_equal);
-        let takes_s = |on: Lane, speed: &NodeSpeed, warm: bool, pressure: f32| {
-            let (of_lane, cold_s) = match &in_vm {
-                Some(in_vm) if on != lane => (in_vm, colds_s[1]),
-                _ => (&by_class, colds_s[0]),
-            };
-            let work_s = of_lane[usize::from(speed.class().number())].median_s();
-            // More runs than cores share them.
-            (work_s + if warm { 0.0 } else { cold_s }) / speed.factor() as f32 * pressure.max(1.0)
+        let of_class = |on: Lane, speed: &NodeSpeed| {
+            let by_class = if on == lane { &by_class } else { in_vm.as_ref().unwrap_or(&by_class) };
+            &by_class[usize::from(speed.class().number())]
         };
+        let takes_s = |on: Lane, speed: &NodeSpeed, warmth: Warmth, pressure: f32| {
+            // More runs than cores share them.
+            (of_class(on, speed).median_s() + start_s(on, warmth)) / speed.factor() as f32 * pressure.max(1.0)
+        };
+        // What the version does everywhere, and what this node does to all.
+        let fails = |on: Lane, speed: &NodeSpeed| (of_class(on, speed).failure + speed.failures() as f32).min(1.0);
+        // What a node has of the artifact is of the lane that the rule names.
+        let warmth_in = |on: Lane, warmth: Warmth| if on == lane { warmth } else { Warmth::Cold };
         let lane_on = |node: &NodeView| {
             let has_vm = || node.report.as_ref().is_some_and(|report| report.lanes.contains(&Lane::Vm));
             if in_vm.is_some() && has_vm() {
                 let speed = self.history.speed(node.record.node);
-                let warm = node.warm.contains(&request.artifact);
-                if takes_s(Lane::Vm, &speed, false, 1.0) < VM_FASTER * takes_s(lane, &speed, warm, 1.0) {
+                let warmth = node.warmth(&request.artifact);
+                if takes_s(Lane::Vm, &speed, Warmth::Cold, 1.0) < VM_FASTER * takes_s(lane, &speed, warmth, 1.0) {
                     return (Lane::Vm, LaneReason::Faster);
                 }
             }
             (lane, reason)
         };
-        let mut placement = rank_in("learned", request, nodes, rng, lane_on, |node, on, pressure, warm, rng| {
-            let speed = self.history.speed(node.record.node);
-            let warm = warm && on == lane;
-            let there_s = takes_s(on, &speed, warm, pressure) + node.distance.as_secs_f32();
-            // As a slowdown; then what it costs others that this core is taken, and that it may fail there.
-            let slowdown = there_s / length_s + if warm { 0.0 } else { cold_more };
-            let others = price * speed.factor() as f32;
-            (slowdown + others) * (1.0 + speed.failures() as f32) * jitter_of(near_equal, rng)
-        });
+        let paces = memo.paces.of(self, nodes);
+        let mut placement =
+            rank_in("learned", request, nodes, rng, lane_on, |(place, node), on, pressure, warmth, rng| {
+                let speed = paces.get(place).map_or_else(NodeSpeed::default, |(_, speed)| *speed);
+                let warmth = warmth_in(on, warmth);
+                let there_s = takes_s(on, &speed, warmth, pressure) + node.distance.get().as_secs_f32();
+                // As a slowdown; then what it costs others that this core is taken, and that it may have to be done again.
+                let slowdown = there_s / length_s + if warmth == Warmth::Warm { 0.0 } else { cold_more };
+                let others = price * speed.factor() as f32;
+                (slowdown + others) * (1.0 + fails(on, &speed)) * jitter_of(near_equal, rng)
+            });
         for candidate in &mut placement.ranked {
             let speed = self.history.speed(candidate.node);
-            // What it has loaded is of the other lane.
-            candidate.warm &= candidate.lane == lane;
-            candidate.predicted_s = Some(takes_s(candidate.lane, &speed, candidate.warm, candidate.pressure));
+            candidate.warmth = warmth_in(candidate.lane, candidate.warmth);
+            candidate.predicted_s = Some(takes_s(candidate.lane, &speed, candidate.warmth, candidate.pressure));
+            candidate.predicted_failure = Some(fails(candidate.lane, &speed));
         }
-        if placement.ranked.iter().all(|candidate| !candidate.warm)
+        let warmest = placement.ranked.iter().map(|candidate| candidate.warmth).min().unwrap_or(Warmth::Cold);
+        if warmest != Warmth::Warm
             && request.waited < request.wait_max
-            && request.waited.as_secs_f64() < self.warm_wait_s(f64::from(length_s), f64::from(cold_s), nodes)
+            && request.waited.as_secs_f64()
+                < self.warm_wait_s(f64::from(length_s), f64::from(start_s(lane, warmest)), nodes)
         {
             let warm_soon = |node: &NodeView| {
-                node.warm.contains(&request.artifact) && refuse(request, lane, node).is_some_and(Refusal::passes)
+                node.warmth(&request.artifact) == Warmth::Warm
+                    && refuse(request, lane, node).is_some_and(Refusal::passes)
             };
             if nodes.iter().any(warm_soon) {
                 let cold = placement.ranked.drain(..);
@@ -223,16 +269,16 @@ impl Knowledge {
 
     /// How long a run waits for a warm node. While nearly all cores are busy, longer: the one that it leaves is taken
     /// by the next run.
-    fn warm_wait_s(&self, length_s: f64, cold_s: f64, nodes: &[NodeView]) -> f64 {
+    fn warm_wait_s(&self, length_s: f64, start_s: f64, nodes: &[NodeView]) -> f64 {
         let Tuning { warm_wait, warm_wait_least, warm_wait_most, warm_wait_full, full, .. } = self.tuning;
-        let wait_s = (cold_s * warm_wait).min(length_s * warm_wait_most);
+        let wait_s = (start_s * warm_wait).min(length_s * warm_wait_most);
         let times = if free_share(nodes) <= full { warm_wait_full } else { 1.0 };
         (wait_s * times).max(length_s * warm_wait_least)
     }
 }
 
 fn fall_back(request: &RunRequest, nodes: &[NodeView], rng: &mut dyn RngCore) -> Placement {
-    rank_by("fallback", request, nodes, rng, |_, pressure, warm, rng| warm_first(pressure, warm, rng))
+    rank_by("fallback", request, nodes, rng, |_, pressure, warmth, rng| warm_first(pressure, warmth, rng))
 }
 
 /// The share of cores that are free, of nodes that take runs. A node may have more slots than cores.

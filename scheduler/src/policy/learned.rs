@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::placement::Placement;
+use protocol::placement::{Placement, Warmth};
 use protocol::{ByteSize, Lane, VersionId};
 use rand::RngCore;
 
@@ -101,7 +101,7 @@ impl Policy for Learned {
     }
 
     fn observe(&mut self, finished: &Finished) {
-        if !finished.failed && finished.warm && self.knowledge.model().is_some() {
+        if !finished.failed && finished.warmth == Warmth::Warm && self.knowledge.model().is_some() {
             let speed = self.knowledge.history.speed(finished.node);
             if let Some(by_class) = self.predict(finished.version, finished.input, finished.lane) {
                 let predicted_s = f64::from(by_class[usize::from(speed.class().number())].median_s());
@@ -114,6 +114,7 @@ impl Policy for Learned {
             }
         }
         self.knowledge.history.observe(finished);
+        self.knowledge.epoch = self.knowledge.epoch.wrapping_add(1);
         if self.observed.is_multiple_of(256) {
             self.knowledge.measure_long();
         }
@@ -126,6 +127,7 @@ impl Policy for Learned {
 
     fn adopt(&mut self, snapshot: &Arc<Snapshot>) {
         self.knowledge.history = snapshot.history.clone();
+        self.knowledge.epoch = self.knowledge.epoch.wrapping_add(1);
         self.knowledge.snapshot = Some(Arc::clone(snapshot));
         self.knowledge.measure_long();
         self.memo = Memo::default();

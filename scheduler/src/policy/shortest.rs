@@ -37,7 +37,7 @@ impl Policy for ShortestMean {
     }
 
     fn rank(&mut self, request: &RunRequest, nodes: &[NodeView], rng: &mut dyn RngCore) -> Placement {
-        rank_by(self.name(), request, nodes, rng, |_, pressure, warm, rng| warm_first(pressure, warm, rng))
+        rank_by(self.name(), request, nodes, rng, |_, pressure, warmth, rng| warm_first(pressure, warmth, rng))
     }
 
     fn binding(&self) -> Binding {

@@ -1,9 +1,9 @@
 //! The policies that know nothing of how long a run takes: what the learned one must beat.
 
-use protocol::placement::Placement;
+use protocol::placement::{Placement, Warmth};
 use rand::RngCore;
 
-use super::{COLD_PENALTY, Policy, jitter, rank_by, unit};
+use super::{CACHED_PENALTY, COLD_PENALTY, Policy, jitter, rank_by, unit};
 use crate::{NodeView, RunRequest};
 
 /// Any node.
@@ -24,7 +24,8 @@ pub struct LeastLoaded;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PowerOfTwo;
 
-/// A node that has the artifact loaded, the least loaded of them; a cold one when all warm ones are far busier.
+/// A node that has the artifact loaded, the least loaded of them; another when all warm ones are far busier: first one
+/// that only has to load it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WarmFirst;
 
@@ -99,11 +100,16 @@ impl Policy for WarmFirst {
     }
 
     fn rank(&mut self, request: &RunRequest, nodes: &[NodeView], rng: &mut dyn RngCore) -> Placement {
-        rank_by(self.name(), request, nodes, rng, |_, pressure, warm, rng| warm_first(pressure, warm, rng))
+        rank_by(self.name(), request, nodes, rng, |_, pressure, warmth, rng| warm_first(pressure, warmth, rng))
     }
 }
 
 /// The score that `WarmFirst` gives a node.
-pub(super) fn warm_first(pressure: f32, warm: bool, rng: &mut dyn RngCore) -> f32 {
-    (if warm { pressure } else { pressure + COLD_PENALTY }) * jitter(rng)
+pub(super) fn warm_first(pressure: f32, warmth: Warmth, rng: &mut dyn RngCore) -> f32 {
+    let penalty = match warmth {
+        Warmth::Warm => 0.0,
+        Warmth::Cached => CACHED_PENALTY,
+        Warmth::Cold => COLD_PENALTY,
+    };
+    (pressure + penalty) * jitter(rng)
 }

@@ -5,7 +5,8 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ByteSize, Lane};
+use protocol::ByteSize;
+use protocol::placement::Warmth;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use rand_distr::Exp1;
@@ -36,8 +37,8 @@ pub struct Ended {
     pub at_us: u64,
     /// When it was started the last time.
     pub started_us: u64,
-    /// Whether it started warm.
-    pub warm: bool,
+    /// What it found where it started.
+    pub warmth: Warmth,
     /// How often it was started: more than once where nodes failed.
     pub starts: u32,
     /// Where, by its place.
@@ -129,11 +130,11 @@ struct World<'a> {
     failures: SmallRng,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct RunState {
     started_us: u64,
     starts: u32,
-    warm: bool,
+    warmth: Warmth,
 }
 
 impl<'a> World<'a> {
@@ -155,7 +156,7 @@ impl<'a> World<'a> {
             waiting: WaitingRoom::new(usize::MAX),
             looking: false,
             requests: workload.functions.iter().map(request).collect(),
-            runs: vec![RunState::default(); workload.arrivals.len()],
+            runs: vec![RunState { started_us: 0, starts: 0, warmth: Warmth::Cold }; workload.arrivals.len()],
             ended: Vec::with_capacity(workload.arrivals.len()),
             seen: Vec::new(),
             learns: false,
@@ -171,6 +172,12 @@ impl<'a> World<'a> {
         };
         for node in 0..world.nodes.len() {
             world.plan_failure(index(node));
+        }
+        // A deployment prepares its version on one node.
+        for (place, function) in (0..).zip(&workload.functions) {
+            let node = place as usize % world.nodes.len();
+            world.nodes[node].prepare(place);
+            world.views[node].artifacts.insert(function.artifact, Warmth::Cached);
         }
         world
     }
@@ -255,18 +262,20 @@ impl<'a> World<'a> {
         let (place, function) = self.function(run);
         let sim = &mut self.nodes[node];
         assert!(sim.up && sim.has_room(function), "a run was sent where there is no room");
-        let (warm, turned) = sim.start(run, place, function);
-        let cold_us = match (warm, function.lane) {
-            (true, _) => 0,
-            (false, Lane::Wasm) => self.cluster.spec.cold_wasm_us,
-            (false, Lane::Vm) => self.cluster.spec.cold_vm_us,
+        let (warmth, turned) = sim.start(run, place, function);
+        let spec = &self.cluster.spec;
+        let start_us = match warmth {
+            Warmth::Warm => 0,
+            Warmth::Cached => spec.load.of(function.lane),
+            Warmth::Cold => spec.load.of(function.lane) + spec.fetch.of(function.lane),
         };
-        let work_us = self.workload.arrivals[run as usize].run_us + cold_us;
+        let work_us = self.workload.arrivals[run as usize].run_us + start_us;
         let takes_us = whole(work_us as f64 / sim.speed).max(1);
         let life = sim.life;
         let state = &mut self.runs[run as usize];
-        (state.started_us, state.warm) = (self.now_us, warm);
+        (state.started_us, state.warmth) = (self.now_us, warmth);
         state.starts += 1;
+        self.views[node].artifacts.entry(function.artifact).or_insert(Warmth::Cached);
         self.turn_cold(node, &turned);
         self.push(self.now_us + takes_us, Event::End { node: index(node), life, run });
         self.refresh(node);
@@ -284,7 +293,7 @@ impl<'a> World<'a> {
                     self.learn_from(node, run, true);
                 }
                 self.views[node as usize].age = Duration::MAX;
-                self.views[node as usize].warm.clear();
+                self.views[node as usize].artifacts.values_mut().for_each(|warmth| *warmth = Warmth::Cached);
                 self.views[node as usize].running_known = 0;
                 let gone = self.failures.sample::<f64, _>(Exp1) * self.cluster.spec.gone_s;
                 self.push(self.now_us + whole(gone * 1e6), Event::Recover { node });
@@ -310,14 +319,14 @@ impl<'a> World<'a> {
         let held_us = self.now_us.min(to).saturating_sub(state.started_us.max(from));
         self.busy_work += held_us as f64 / 1e6 * sim.speed;
         if warm {
-            self.views[node as usize].warm.insert(function.artifact);
+            self.views[node as usize].artifacts.insert(function.artifact, Warmth::Warm);
         }
         self.turn_cold(node as usize, &turned);
         self.views[node as usize].running_known -= 1;
         self.refresh(node as usize);
         self.learn_from(node, run, false);
-        let RunState { started_us, warm, starts } = state;
-        self.ended.push(Ended { run, at_us: self.now_us, started_us, warm, starts, node });
+        let RunState { started_us, warmth, starts } = state;
+        self.ended.push(Ended { run, at_us: self.now_us, started_us, warmth, starts, node });
         self.start_queued(node as usize);
     }
 
@@ -330,7 +339,7 @@ impl<'a> World<'a> {
             input: ByteSize(self.workload.arrivals[run as usize].input),
             node: self.cluster.nodes[node as usize].id,
             lane: function.lane,
-            warm: state.warm,
+            warmth: state.warmth,
             wall: Duration::from_micros(self.now_us - state.started_us),
             failed,
         };
@@ -342,7 +351,7 @@ impl<'a> World<'a> {
 
     fn turn_cold(&mut self, node: usize, turned: &Turned) {
         for place in &turned.cold {
-            self.views[node].warm.remove(&self.workload.functions[*place as usize].artifact);
+            self.views[node].artifacts.insert(self.workload.functions[*place as usize].artifact, Warmth::Cached);
         }
     }
 

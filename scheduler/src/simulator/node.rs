@@ -1,8 +1,10 @@
-//! A node of the simulator: cores, a queue of its own, and instances that stay warm while memory lasts.
+//! A node of the simulator: cores, a queue of its own, instances that stay warm while memory lasts, and a disk that keeps
+//! all it ever fetched.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use protocol::Lane;
+use protocol::placement::Warmth;
 
 use super::cluster::{ClusterSpec, NodeSpec};
 use super::workload::FunctionSpec;
@@ -23,6 +25,7 @@ pub(super) struct SimNode {
     used_mib: u64,
     kept_mib: u64,
     kept: HashMap<u32, Kept>,
+    disk: HashSet<u32>,
 }
 
 /// Warm instances of a function that idle.
@@ -52,6 +55,7 @@ impl SimNode {
             used_mib: 0,
             kept_mib: 0,
             kept: HashMap::new(),
+            disk: HashSet::new(),
         }
     }
 
@@ -64,17 +68,27 @@ impl SimNode {
         self.running.len() < self.cores as usize && self.free_mib() >= function.memory_mib
     }
 
-    /// Takes a run; says whether it starts warm, and which functions idle here no more.
-    pub(super) fn start(&mut self, run: u32, place: u32, function: &FunctionSpec) -> (bool, Turned) {
-        let warm = self.kept.contains_key(&place);
+    /// Fetches a function before anybody calls it.
+    pub(super) fn prepare(&mut self, place: u32) {
+        self.disk.insert(place);
+    }
+
+    /// Takes a run; says what it finds, and which functions idle here no more.
+    pub(super) fn start(&mut self, run: u32, place: u32, function: &FunctionSpec) -> (Warmth, Turned) {
+        let fetched = self.disk.insert(place);
+        let warmth = match self.kept.contains_key(&place) {
+            true => Warmth::Warm,
+            false if fetched => Warmth::Cold,
+            false => Warmth::Cached,
+        };
         let mut turned = Turned::default();
-        if warm && function.lane == Lane::Vm {
+        if warmth == Warmth::Warm && function.lane == Lane::Vm {
             self.take_idle(place, &mut turned);
         }
         self.used_mib += function.memory_mib;
         self.make_room(&mut turned);
         self.running.push(run);
-        (warm, turned)
+        (warmth, turned)
     }
 
     /// A run ended: its instance idles. Says whether the function is warm now.
@@ -103,7 +117,7 @@ impl SimNode {
         (self.kept.contains_key(&place), turned)
     }
 
-    /// All is lost; what ran and waited here is given back.
+    /// All but the disk is lost; what ran and waited here is given back.
     pub(super) fn fail(&mut self) -> Vec<u32> {
         self.up = false;
         self.life += 1;

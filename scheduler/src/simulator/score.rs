@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::placement::Warmth;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
@@ -56,7 +57,7 @@ pub fn score(workload: &Workload, cluster: &Cluster, outcome: &Outcome, window: 
         all.push(slowdown);
         sum += f64::from(slowdown);
         by_function[arrival.function as usize].push(slowdown);
-        cold += usize::from(!ended.warm);
+        cold += usize::from(ended.warmth != Warmth::Warm);
         wait_max_us = wait_max_us.max(ended.started_us - arrival.at_us);
     }
     let seconds = (window.1.saturating_sub(window.0)).as_secs_f64();

@@ -33,6 +33,7 @@ pub(super) fn view(node: &NodeSpec, late: bool) -> NodeView {
         lanes: vec![Lane::Wasm, Lane::Vm],
         arch: String::new(),
         warm: Vec::new(),
+        cached: Vec::new(),
         draining: false,
         vm: None,
     };

@@ -13,7 +13,7 @@ use rand::rngs::SmallRng;
 use super::{any_nodes, any_request, finished, history, node, node_id, record, report, request, version};
 use crate::{
     Finished, Knowledge, Learned, Memo, NodeTable, NodeView, Policy, Refusal, RunRequest, Snapshot, Standing, Tuning,
-    refuse,
+    Warmth, refuse,
 };
 
 static SNAPSHOT: LazyLock<Arc<Snapshot>> =
@@ -158,7 +158,7 @@ fn the_last_cores_are_kept_for_short_runs_but_not_for_ever() {
 fn a_run_waits_a_little_for_a_warm_node_that_is_full() {
     let mut policy = taught();
     let mut warm = node(0);
-    warm.warm.insert(request().artifact);
+    warm.artifacts.insert(request().artifact, Warmth::Warm);
     warm.running_known = 64;
     let nodes = [warm, node(1)];
     let mut rng = SmallRng::seed_from_u64(1);
@@ -188,7 +188,7 @@ fn a_call_is_held_back_for_a_moment_only() {
     assert!(places(&RunRequest { waited: moment, ..long }, &busy));
 
     let mut warm = node(0);
-    warm.warm.insert(request().artifact);
+    warm.artifacts.insert(request().artifact, Warmth::Warm);
     warm.running_known = 64;
     let nodes = [warm, node(1)];
     let call = RunRequest { wait_max: Duration::from_millis(1), ..of(5) };

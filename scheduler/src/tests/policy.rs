@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use super::{any_nodes, any_request, artifact, finished, node, node_id, request, version};
 use crate::{
     BoundedHash, COLD_PENALTY, Learned, LeastLoaded, NEAR_EQUAL, NodeView, Policy, PowerOfTwo, RANKED_MAX, Random,
-    Refusal, RoundRobin, ShortestMean, WarmFirst, refuse,
+    Refusal, RoundRobin, ShortestMean, WarmFirst, Warmth, refuse,
 };
 
 /// Every policy, with the name that it gives its placements.
@@ -95,11 +95,11 @@ proptest! {
 fn a_warm_node_is_preferred_until_it_is_far_busier() {
     let first = |warm_running: u32| {
         let mut warm = node(1);
-        warm.warm.insert(artifact(1));
+        warm.artifacts.insert(artifact(1), Warmth::Warm);
         warm.running_known = warm_running;
         let nodes = [node(0), warm, node(2)];
         let placement = WarmFirst.rank(&request(), &nodes, &mut SmallRng::seed_from_u64(3));
-        (placement.ranked[0].node, placement.ranked[0].warm)
+        (placement.ranked[0].node, placement.ranked[0].warmth == Warmth::Warm)
     };
     assert_eq!(first(0), (node_id(1), true));
     assert_eq!(first(8), (node_id(1), true));
@@ -111,7 +111,7 @@ fn a_warm_node_is_preferred_until_it_is_far_busier() {
 #[test]
 fn least_loaded_does_not_care_for_warmth() {
     let mut warm = node(0);
-    warm.warm.insert(artifact(1));
+    warm.artifacts.insert(artifact(1), Warmth::Warm);
     warm.running_known = 8;
     let placement = LeastLoaded.rank(&request(), &[warm, node(1)], &mut SmallRng::seed_from_u64(3));
     assert_eq!(placement.ranked[0].node, node_id(1));

@@ -6,9 +6,13 @@ use proptest::prelude::*;
 use protocol::ByteSize;
 
 use super::{artifact, node_id, record, report};
-use crate::NodeTable;
+use crate::{LastWord, NodeTable, Warmth};
 
 const MEMORY: ByteSize = ByteSize::mib(128);
+
+fn last(running: u32) -> Option<LastWord> {
+    Some(LastWord { running, beside_the_run: Duration::ZERO })
+}
 
 fn table_of_one() -> (NodeTable, Instant) {
     let (mut table, now) = (NodeTable::new(), Instant::now());
@@ -28,7 +32,7 @@ fn starts_and_ends_move_the_estimate_between_reports() {
     table.started(node_id(1), MEMORY);
     assert_eq!(estimate(&table), (2, ByteSize::mib(8192 - 256)));
     // Its end says that six run there: another gateway is busy too.
-    table.ended(node_id(1), MEMORY, Some(6));
+    table.ended(node_id(1), MEMORY, last(6));
     assert_eq!(estimate(&table), (6, ByteSize::mib(8192 - 128)));
     // Not taken: as if it had never been sent.
     table.started(node_id(1), MEMORY);
@@ -38,7 +42,7 @@ fn starts_and_ends_move_the_estimate_between_reports() {
     table.heard(report(1), now);
     assert_eq!(estimate(&table), (1, ByteSize::mib(8192)));
     // It began before the report: its memory comes back.
-    table.ended(node_id(1), MEMORY, Some(0));
+    table.ended(node_id(1), MEMORY, last(0));
     assert_eq!(estimate(&table), (0, ByteSize::mib(8192 + 128)));
 }
 
@@ -54,13 +58,15 @@ fn a_silent_node_ages_and_a_stranger_is_not_heard() {
 }
 
 #[test]
-fn a_report_says_what_is_warm() {
+fn a_report_says_what_a_node_has() {
     let (mut table, now) = table_of_one();
-    table.heard(protocol::node::NodeReport { warm: vec![artifact(1)], ..report(1) }, now);
-    let warm = |table: &NodeTable, number| table.view(node_id(1)).unwrap().warm.contains(&artifact(number));
-    assert!(warm(&table, 1) && !warm(&table, 2));
+    // What is loaded is on disk too.
+    let (warm, cached) = (vec![artifact(1)], vec![artifact(1), artifact(2)]);
+    table.heard(protocol::node::NodeReport { warm, cached, ..report(1) }, now);
+    let warmth = |table: &NodeTable| [1, 2, 3].map(|number| table.view(node_id(1)).unwrap().warmth(&artifact(number)));
+    assert_eq!(warmth(&table), [Warmth::Warm, Warmth::Cached, Warmth::Cold]);
     table.heard(report(1), now);
-    assert!(!warm(&table, 1));
+    assert_eq!(warmth(&table), [Warmth::Cold; 3]);
 }
 
 #[derive(Debug, Clone)]
@@ -112,7 +118,7 @@ proptest! {
                     own[number] = own[number].map(|own| own + 1);
                 }
                 Event::Ended(running) => {
-                    table.ended(node, MEMORY, running);
+                    table.ended(node, MEMORY, running.and_then(last));
                     own[number] = own[number].map(|own| own.saturating_sub(1));
                 }
             }

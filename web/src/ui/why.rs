@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::NodeId;
-use protocol::placement::{Candidate, Explanation, Placement, Refused};
+use protocol::placement::{Candidate, Considered, Explanation, Placement, Refused, Warmth};
 use sycamore::prelude::*;
 
 use super::copy::id_chip;
@@ -35,14 +35,28 @@ pub(crate) fn node_name(node: NodeId, names: &BTreeMap<NodeId, String>) -> View 
     }
 }
 
-fn warmth(warm: bool) -> View {
-    if warm { badge("good", "warm") } else { badge("", "cold") }
+fn warmth(warmth: Warmth) -> View {
+    match warmth {
+        Warmth::Warm => badge("good", "warm"),
+        Warmth::Cached => badge("", "on disk"),
+        Warmth::Cold => badge("", "cold"),
+    }
 }
 
-/// A time in seconds.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a predicted time, not below zero")]
-fn seconds(predicted_s: f32) -> String {
-    format::micros((f64::from(predicted_s.max(0.0)) * 1_000_000.0) as u64)
+/// What was predicted of a run on a node: its time, and the chance that it fails, where that is worth a word.
+fn predicted(one: &Considered) -> String {
+    let time = one.predicted_us.map_or_else(|| "–".to_owned(), format::micros);
+    match one.predicted_failure_permille {
+        Some(fails @ 10..) => format!("{time}, fails {} %", fails.div_ceil(10)),
+        _ => time,
+    }
+}
+
+/// How far away it is, where that is worth a word.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time, not below zero")]
+fn away(distance_s: Option<f32>) -> String {
+    let micros = |away: f32| format::micros((f64::from(away.max(0.0)) * 1_000_000.0) as u64);
+    distance_s.map_or_else(String::new, |away| format!(" + {} away", micros(away)))
 }
 
 /// The whole of it. `chosen`: the node that the run went to.
@@ -90,11 +104,11 @@ fn candidate(place: usize, one: &Candidate, names: &BTreeMap<NodeId, String>, ch
     let rank = format!("{}. ", place + 1);
     let name = node_name(one.node, names);
     let here = chosen.then(|| badge("good", "chosen"));
-    let (lane, loaded) = (lane_why(one.lane, Some(one.lane_reason)), warmth(one.warm));
+    let (lane, loaded) = (lane_why(one.lane, Some(one.lane_reason)), warmth(one.warmth));
     let (pressure, score) = (format!("{:.2}", one.pressure), format!("{:.2}", one.score));
     let running = one.running;
     let predicted = predicts.then(|| {
-        let words = one.predicted_s.map_or_else(|| "–".to_owned(), seconds);
+        let words = predicted(&Considered::from(one)) + &away(one.distance_s);
         view! { td(data-label="Predicted", class="number") { (words) } }
     });
     view! {
@@ -137,8 +151,7 @@ pub(crate) fn explanation_view(kept: &Explanation, names: &BTreeMap<NodeId, Stri
             let rank = format!("{}. ", place + 1);
             let name = node_name(one.node, names);
             let here = (chosen == Some(one.node)).then(|| badge("good", "chosen"));
-            let (loaded, running) = (warmth(one.warm), one.running);
-            let predicted = one.predicted_us.map_or_else(|| "–".to_owned(), format::micros);
+            let (loaded, running, predicted) = (warmth(one.warmth), one.running, predicted(one));
             view! {
                 tr {
                     td(data-label="Node") { span(class="soft") { (rank) } (name) " " (here) }

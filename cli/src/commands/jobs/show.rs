@@ -2,7 +2,9 @@
 
 use protocol::NodeId;
 use protocol::job::{Job, JobWhy};
+use protocol::placement::Considered;
 
+use crate::commands::runs::predicted;
 use crate::output::{fields, micros, table, time};
 
 /// `jobs list`
@@ -77,6 +79,11 @@ pub(super) fn one(job: &Job) -> String {
     text
 }
 
+/// How far away a node is, where that is worth a word.
+fn away(distance_s: Option<f32>) -> String {
+    distance_s.map_or_else(String::new, |away| format!(", {:.0}ms away", away * 1000.0))
+}
+
 /// `jobs why`
 pub(super) fn why(why: &JobWhy) -> String {
     let name = |node: NodeId| why.names.get(&node).cloned().unwrap_or_else(|| node.to_string());
@@ -86,14 +93,16 @@ pub(super) fn why(why: &JobWhy) -> String {
     }
     let Some(placement) = &why.placement else { return text };
     for (place, one) in placement.ranked.iter().enumerate() {
-        let warm = if one.warm { "warm" } else { "cold" };
         text.push_str(&format!(
-            "\n{}. {}: {} lane ({}), {warm}, {} runs, score {:.2}",
+            "\n{}. {}: {} lane ({}), {}, {} runs{}{}, score {:.2}",
             place + 1,
             name(one.node),
             one.lane,
             one.lane_reason,
+            one.warmth,
             one.running,
+            predicted(&Considered::from(one)),
+            away(one.distance_s),
             one.score
         ));
     }

@@ -34,6 +34,7 @@ table! {
         segment: Option<i64>,
         arrived: Col<Timestamp>,
         warm: Option<bool>,
+        cached: Option<bool>,
         placement: Option<Col<Explanation>>,
     }
 }

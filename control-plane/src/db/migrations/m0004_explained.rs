@@ -1,4 +1,4 @@
-//! Runs say why they went where they went, and whether the node had their artifact loaded: the scheduler learns from it.
+//! Runs say why they went where they went, and what the node had of their artifact: the scheduler learns from it.
 
 use sea_orm_migration::prelude::*;
 
@@ -10,8 +10,9 @@ pub(crate) struct Migration;
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let mut warm = ColumnDef::new(Alias::new("warm"));
+        let mut cached = ColumnDef::new(Alias::new("cached"));
         let mut placement = ColumnDef::new(Alias::new("placement"));
-        for column in [warm.boolean().null(), placement.text().null()] {
+        for column in [warm.boolean().null(), cached.boolean().null(), placement.text().null()] {
             let mut table = Table::alter();
             table.table(Alias::new("runs")).add_column(column);
             manager.alter_table(table).await?;

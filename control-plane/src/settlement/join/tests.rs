@@ -26,7 +26,15 @@ fn halves(claimed: Usage, seen_wall_us: u64, seen_out: u64) -> (NodeId, Claim, O
         issued: Timestamp(60_000),
         expires: Timestamp(70_000),
     };
-    let end = RunEnd { outcome: Outcome::Succeeded, code: None, detail: None, usage: claimed, warm: true, running: 0 };
+    let end = RunEnd {
+        outcome: Outcome::Succeeded,
+        code: None,
+        detail: None,
+        usage: claimed,
+        warm: true,
+        cached: false,
+        running: 0,
+    };
     let receipt =
         NodeReceipt { run, ticket: SignedTicket(String::new()), started: Timestamp(61_000), end: end.clone() };
     let seen = Observation {

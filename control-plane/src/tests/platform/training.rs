@@ -6,7 +6,7 @@ use fabric::subjects::MODELS_BUCKET;
 use http::{Method, StatusCode};
 use protocol::api::{Invocation, Page, Version};
 use protocol::model::ModelRecord;
-use protocol::placement::{Considered, Explanation, Refusal, RefusedNodes};
+use protocol::placement::{Considered, Explanation, Refusal, RefusedNodes, Warmth};
 use protocol::receipt::{Observation, Outcome, RunEnd, Usage};
 use protocol::{AccountId, ByteSize, Digest, FunctionId, InstanceId, Lane, NodeId, RunId, Timestamp};
 use scheduler::Snapshot;
@@ -29,7 +29,15 @@ impl Seen {
         let on = usize::from(nth % 2 == 1);
         let wall_us = [20_000, 10_000][on] + nth % 1_000;
         let usage = Usage { wall_us, cpu_us: wall_us, ..Usage::default() };
-        let end = RunEnd { outcome: Outcome::Succeeded, code: None, detail: None, usage, warm: true, running: 1 };
+        let end = RunEnd {
+            outcome: Outcome::Succeeded,
+            code: None,
+            detail: None,
+            usage,
+            warm: true,
+            cached: false,
+            running: 1,
+        };
         Observation {
             run: RunId::new(),
             gateway: InstanceId::new(),
@@ -123,7 +131,13 @@ async fn a_run_says_why_it_went_where_it_went() {
     let seen = Seen { account, function, version, nodes: [ground.node, NodeId::new()] };
     let explanation = Explanation {
         policy: "learned".into(),
-        candidates: vec![Considered { node: ground.node, warm: true, running: 2, predicted_us: Some(20_100) }],
+        candidates: vec![Considered {
+            node: ground.node,
+            warmth: Warmth::Warm,
+            running: 2,
+            predicted_us: Some(20_100),
+            predicted_failure_permille: Some(4),
+        }],
         refused: vec![RefusedNodes { why: Refusal::NoMemory, nodes: 3 }],
         waited_ms: 12,
     };

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use fabric::{CallError, EndKind, NodeEndpoint, Peer};
+use fabric::{CallError, EndKind, NodeEndpoint, Peer, subjects};
+use futures::StreamExt as _;
 use http_body_util::BodyExt as _;
-use protocol::node::Prepared;
+use protocol::node::{NodeReport, Prepared};
+use protocol::placement::Warmth;
 use protocol::receipt::Outcome;
 use protocol::ticket::{Purpose, Ticket};
 use protocol::{Code, Kind, NodeId, Problem, Timestamp, headers};
@@ -60,14 +62,22 @@ async fn a_run_may_come_before_its_artifact_and_many_at_once_fetch_it_once() {
     });
     for (round, (status, body, end)) in futures::future::join_all(runs).await.into_iter().enumerate() {
         assert_eq!((status, body), (200, format!("round {round}")));
-        assert!(!end.warm);
+        assert_eq!(end.warmth(), Warmth::Cold);
     }
     assert_eq!(ground.core.lock().fetches.len(), 2);
     agent.stop().await;
 
-    // The next start finds the code on disk.
+    // The next start finds the code on disk, and says so before anybody asks.
+    let mut reports = ground.fabric.nats().subscribe(subjects::REPORTS).await.unwrap();
     let agent = ground.agent(ground.config()).await;
-    read(ground.run(&ticket, "/", "again").await.unwrap()).await;
+    let report: NodeReport = serde_json::from_slice(&reports.next().await.unwrap().payload).unwrap();
+    assert_eq!((report.warm, report.cached), (vec![], vec![ticket.artifact]));
+    let mut found = Vec::new();
+    for _ in 0..2 {
+        let (.., end) = read(ground.run(&ticket, "/", "again").await.unwrap()).await;
+        found.push(end.warmth());
+    }
+    assert_eq!(found, [Warmth::Cached, Warmth::Warm]);
     let fetches = ground.core.lock().fetches.clone();
     assert_eq!(fetches.iter().filter(|path| path.starts_with("/artifacts/")).count(), 1, "{fetches:?}");
     agent.stop().await;
