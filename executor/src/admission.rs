@@ -28,7 +28,7 @@ pub(crate) struct Admission {
     memory: u64,
     running: AtomicU32,
     promised: AtomicU64,
-    /// Of that, for machines in which nothing runs.
+    /// Of that, for machines in which nothing runs, and templates that only save time.
     held: AtomicU64,
     draining: AtomicBool,
 }
@@ -71,7 +71,7 @@ impl Admission {
         self.promised.fetch_update(Ordering::AcqRel, Ordering::Relaxed, room).is_ok()
     }
 
-    /// Keeps memory for a machine in which nothing runs. It counts as free: it can be had again at any time.
+    /// Keeps memory for a machine in which nothing runs, or a template that only saves time. It counts as free: it can be had again at any time.
     pub(crate) fn hold(self: &Arc<Self>, memory: ByteSize) -> Option<Held> {
         if self.is_draining() || !self.promise(memory) {
             return None;
@@ -99,11 +99,17 @@ impl Admission {
     }
 }
 
-/// Memory of a machine in which nothing runs, given back on drop.
+/// Memory of what can be let go at any time, given back on drop.
 #[derive(Debug)]
 pub(crate) struct Held {
     admission: Arc<Admission>,
     memory: u64,
+}
+
+impl Held {
+    pub(crate) fn bytes(&self) -> ByteSize {
+        ByteSize(self.memory)
+    }
 }
 
 impl Drop for Held {

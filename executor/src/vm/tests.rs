@@ -299,6 +299,8 @@ async fn a_version_that_is_called_again_gets_a_template_of_its_own_while_there_i
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(room.available_permits() < 512);
+    // It counts as free, because it can be let go.
+    assert_eq!(version.admission().memory_free(), ByteSize::mib(4096));
     let machine = version.machine().await.unwrap();
     let mut run = machine.start(version.workload.clone(), Duration::from_secs(60)).await.unwrap();
     assert!(run.connect().await.is_some());
@@ -312,4 +314,11 @@ async fn a_version_that_is_called_again_gets_a_template_of_its_own_while_there_i
     version.make_own().await.unwrap();
     assert!(!version.has_own());
     drop(taken);
+    // Runs have all of the node's memory.
+    let share = version.admission().admit(ByteSize::mib(4096)).unwrap();
+    version.make_own().await.unwrap();
+    assert!(!version.has_own());
+    drop(share);
+    version.make_own().await.unwrap();
+    assert!(version.has_own() && version.forget_own(Duration::ZERO).0 > 0);
 }

@@ -69,6 +69,7 @@ struct Own {
     template: Arc<Template>,
     used: Instant,
     _room: OwnedSemaphorePermit,
+    memory: Held,
 }
 
 /// A clone that stands still, and the memory that is kept for it.
@@ -136,16 +137,23 @@ impl Version {
     pub(super) async fn make_own(&self) -> Result<(), microvm::Error> {
         let from = self.template.load_full();
         let held_mib = u32::try_from(from.memory().unwrap_or(0) >> 20).unwrap_or(u32::MAX).max(1);
-        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(held_mib) else {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(held_mib).ok();
+        let room = room.and_then(|room| Some((room, self.admission.hold(ByteSize::mib(held_mib.into()))?)));
+        let Some((room, memory)) = room else {
             self.machines.store(0, Ordering::Relaxed);
             return Ok(());
         };
         let template = from.prepared(&self.disk, self.workload.overlay_bytes, &self.warm()).await?;
         let mut own = self.own.lock();
         if Arc::ptr_eq(&from, &self.template.load()) {
-            *own = Some(Own { template: Arc::new(template), used: Instant::now(), _room: room });
+            *own = Some(Own { template: Arc::new(template), used: Instant::now(), _room: room, memory });
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn admission(&self) -> &Arc<Admission> {
+        &self.admission
     }
 
     /// It has a template of its own.
@@ -154,13 +162,13 @@ impl Version {
         self.own.lock().is_some()
     }
 
-    /// Lets its own template go where it was not used for so long.
-    pub(super) fn forget_own(&self, unused_for: Duration) {
-        let mut own = self.own.lock();
-        if own.as_ref().is_some_and(|own| own.used.elapsed() >= unused_for) {
-            *own = None;
+    /// Lets its own template go where it was not used for so long; how much memory that gives back.
+    pub(super) fn forget_own(&self, unused_for: Duration) -> ByteSize {
+        let old = self.own.lock().take_if(|own| own.used.elapsed() >= unused_for);
+        if old.is_some() {
             self.machines.store(0, Ordering::Relaxed);
         }
+        old.map_or(ByteSize(0), |own| own.memory.bytes())
     }
 
     fn next(&self) -> Option<Waiting> {

@@ -186,13 +186,19 @@ impl Lane {
         fly(&self.version_flights, id, bring).await
     }
 
-    /// Lets machines go in which nothing runs, the least recently used first, until so much memory is free.
+    /// Lets machines go in which nothing runs, the least recently used first, and then versions' own templates, until so
+    /// much memory is free.
     pub(crate) fn make_room(&self, needed: ByteSize) {
+        let versions = self.recent(usize::MAX);
         let mut freed = 0;
-        for version in self.recent(usize::MAX).iter().rev() {
-            freed += version.release(Duration::ZERO).0;
-            if freed >= needed.0 {
-                break;
+        for version in versions.iter().rev() {
+            if freed < needed.0 {
+                freed += version.release(Duration::ZERO).0;
+            }
+        }
+        for version in versions.iter().rev() {
+            if freed < needed.0 {
+                freed += version.forget_own(Duration::ZERO).0;
             }
         }
     }
