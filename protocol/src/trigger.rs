@@ -58,6 +58,14 @@ pub struct SetTrigger {
     pub job: SubmitJob,
 }
 
+impl SetTrigger {
+    /// Of this job; what says when is still to be added.
+    #[must_use]
+    pub fn of(job: SubmitJob) -> Self {
+        Self { cron: None, queue: None, zone: None, missed: Missed::default(), paused: false, job }
+    }
+}
+
 /// A trigger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -156,5 +156,24 @@ async fn many_jobs_are_an_array_and_a_trigger_makes_more() {
     ada.sees("Delete the trigger often?").await;
     ada.element("dialog[open] button[type=submit]").await.click().await.unwrap();
     ada.sees("None yet.").await;
+
+    // One of a queue that is made with it takes each message as a job's input.
+    ada.chooses("by", "queue").await;
+    ada.fills("name", "orders-in").await;
+    ada.fills("queue", "Orders!").await;
+    ada.presses("Set the trigger").await;
+    ada.element("input[name=queue][aria-invalid=true]").await;
+    ada.fills("queue", "orders").await;
+    ada.sees("crowdcloud queues put orders 'a message'").await;
+    asks_for_path(&ada, "/echo").await;
+    ada.presses("Set the trigger").await;
+    ada.sees("at each message").await;
+    let put = "return fetch('/api/v1/queues/orders/messages', { method: 'POST', body: JSON.stringify( \
+               { messages: [{ body: { text: 'a message from the queue' } }] }), headers: \
+               { 'content-type': 'application/json', 'x-crowdcloud-account': 'ada' } }).then(answer => answer.status)";
+    assert_eq!(ada.script(put).await, 201);
+    ada.visit("/a/ada/jobs?label=trigger%3Dorders-in").await;
+    ada.element("td a[href*='/jobs/job_']").await.click().await.unwrap();
+    ada.sees("a message from the queue").await;
     assert!(ada.script("return document.querySelector('.broken')").await.is_null());
 }

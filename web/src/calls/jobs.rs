@@ -4,6 +4,7 @@ use protocol::JobId;
 use protocol::api::Page;
 use protocol::job::{Job, JobArray, JobLimits, JobWhy, SubmitArray, SubmitJob};
 use protocol::node::LogLine;
+use protocol::queue::{Queue, SetQueue};
 use protocol::trigger::{SetTrigger, Trigger};
 
 use super::{LIVE_ROWS, ROWS_MAX};
@@ -75,6 +76,15 @@ pub(crate) async fn triggers(account: &str) -> Result<Page<Trigger>> {
 
 pub(crate) async fn set_trigger(account: &str, name: &str, body: &SetTrigger) -> Result<Trigger> {
     Call::put(&format!("/triggers/{}", encode(name))).of(account).json(body).await
+}
+
+pub(crate) async fn queues(account: &str) -> Result<Page<Queue>> {
+    Call::get(&format!("/queues?limit={ROWS_MAX}")).of(account).send().await
+}
+
+/// With the platform's own settings.
+pub(crate) async fn make_queue(account: &str, name: &str) -> Result<Queue> {
+    Call::put(&format!("/queues/{}", encode(name))).of(account).json(&SetQueue::default()).await
 }
 
 pub(crate) async fn delete_trigger(account: &str, name: &str) -> Result<()> {

@@ -1,7 +1,9 @@
 //! A new trigger, or a changed one.
 
+use protocol::Name;
 use protocol::api::Page;
 use protocol::job::SubmitJob;
+use protocol::queue::Queue;
 use protocol::trigger::{SetTrigger, Trigger};
 use sycamore::prelude::*;
 
@@ -11,7 +13,7 @@ use crate::format::shell;
 use crate::load::Resource;
 use crate::pages::function::Subject;
 use crate::pages::jobs::draft::Draft;
-use crate::pages::jobs::field::Field;
+use crate::pages::jobs::field::{Field, wrong};
 use crate::pages::jobs::form::{self as parts, Known, TRIGGER_INPUTS};
 use crate::pages::jobs::same::{flags, target};
 use crate::ui::code::code_block;
@@ -28,9 +30,16 @@ const MISSED: &[(&str, &str, &str)] = &[
     ("all", "All made up", "A job for each, up to a hundred."),
 ];
 
+const BY: &[(&str, &str, &str)] = &[
+    ("clock", "At its times", "By a pattern, on the clock of a zone."),
+    ("queue", "For each message", "Of a queue. The message is the job's input."),
+];
+
 #[derive(Clone, Copy)]
 struct Fields {
     name: Signal<String>,
+    by: Signal<String>,
+    queue: Signal<String>,
     cron: Signal<String>,
     zone: Signal<String>,
     missed: Signal<String>,
@@ -42,6 +51,8 @@ pub(super) fn form(subject: &Subject, list: Resource<Page<Trigger>>) -> View {
     let known = Known::of(subject.here.account.clone());
     let fields = Fields {
         name: create_signal(String::new()),
+        by: create_signal("clock".to_owned()),
+        queue: create_signal(String::new()),
         cron: create_signal(String::new()),
         zone: create_signal(own_zone()),
         missed: create_signal("once".to_owned()),
@@ -52,19 +63,22 @@ pub(super) fn form(subject: &Subject, list: Resource<Page<Trigger>>) -> View {
         let account = account.clone();
         draft.action.run(async move {
             let written = untrack(|| draft.written());
-            let job = SubmitJob { input: written.inline()?, ..written.job()? };
-            let zone = fields.zone.get_clone_untracked();
-            let asked = SetTrigger {
-                cron: Some(fields.cron.get_clone_untracked().trim().to_owned()),
-                queue: None,
-                zone: Some(zone.trim().to_owned()).filter(|zone| !zone.is_empty()),
-                missed: fields.missed.get_clone_untracked().parse().unwrap_or_default(),
-                paused: false,
-                job,
+            let asked = if untrack(|| fields.by_queue()) {
+                let queue = fields.ready_queue(&account).await?;
+                SetTrigger { queue: Some(queue), ..SetTrigger::of(written.job()?) }
+            } else {
+                let zone = fields.zone.get_clone_untracked();
+                SetTrigger {
+                    cron: Some(fields.cron.get_clone_untracked().trim().to_owned()),
+                    zone: Some(zone.trim().to_owned()).filter(|zone| !zone.is_empty()),
+                    missed: fields.missed.get_clone_untracked().parse().unwrap_or_default(),
+                    ..SetTrigger::of(SubmitJob { input: written.inline()?, ..written.job()? })
+                }
             };
             calls::jobs::set_trigger(&account, fields.name.get_clone_untracked().trim(), &asked).await?;
             fields.name.set(String::new());
             fields.cron.set(String::new());
+            fields.queue.set(String::new());
             list.reload();
             Ok(())
         });
@@ -72,16 +86,28 @@ pub(super) fn form(subject: &Subject, list: Resource<Page<Trigger>>) -> View {
     let version = parts::version_menu(draft, known);
     let account = subject.here.account.clone();
     let command = View::from_dynamic(move || code_block(cli(fields, draft, &account), "command"));
-    let when = when_part(draft, fields);
+    let account = subject.here.account.clone();
+    let queues = Resource::new(move || {
+        let account = account.clone();
+        async move { calls::jobs::queues(&account).await }
+    });
+    let when = View::from_dynamic(move || match fields.by_queue() {
+        true => queue_part(draft, fields, queues),
+        false => clock_part(draft, fields),
+    });
+    let input = View::from_dynamic(move || match fields.by_queue() {
+        true => view! {},
+        false => parts::input_part(draft, TRIGGER_INPUTS),
+    });
     let body = view! {
         form(class="form", on:submit=send) {
+            (form::choices("When", "by", fields.by, BY))
             (when)
-            (form::choices("Missed times", "missed", fields.missed, MISSED))
             div(class="field-part") {
                 label(class="field") { span(class="field-label") { "Version" } (version) }
                 (draft.wrong(&[Field::Function]))
             }
-            (parts::input_part(draft, TRIGGER_INPUTS))
+            (input)
             (parts::room_part(draft, known))
             (parts::again_part(draft, known))
             (parts::end_part(draft))
@@ -95,17 +121,67 @@ pub(super) fn form(subject: &Subject, list: Resource<Page<Trigger>>) -> View {
     page::section("New trigger", "With the name of one that is there, it changes that one.", body)
 }
 
-/// Name, pattern and zone, and the times that they mean.
-fn when_part(draft: Draft, fields: Fields) -> View {
-    let line = |name, placeholder, of| Text {
-        name,
-        placeholder,
-        code: true,
-        wrong: Some(draft.is_wrong(of)),
-        ..Text::default()
+impl Fields {
+    fn by_queue(self) -> bool {
+        self.by.with(|by| by == "queue")
+    }
+
+    /// The queue that was named, made where the account has none of that name.
+    async fn ready_queue(self, account: &str) -> crate::api::Result<Name> {
+        let named = self.queue.get_clone_untracked();
+        let queue: Name =
+            named.trim().parse().map_err(|error| wrong(format!("queue: {error}"), "Small letters, digits and -."))?;
+        let there = calls::jobs::queues(account).await?.items;
+        if !there.iter().any(|one| one.name == queue) {
+            calls::jobs::make_queue(account, queue.as_str()).await?;
+        }
+        Ok(queue)
+    }
+}
+
+fn line(draft: Draft, name: &'static str, placeholder: &'static str, of: &'static [Field]) -> Text {
+    Text { name, placeholder, code: true, wrong: Some(draft.is_wrong(of)), ..Text::default() }
+}
+
+/// Name and queue, and how messages come into it.
+fn queue_part(draft: Draft, fields: Fields, queues: Resource<Page<Queue>>) -> View {
+    let name = form::field("Name", "", form::text(fields.name, line(draft, "name", "orders-in", &[Field::Name])));
+    let wrong = draft.is_wrong(&[Field::Queue]);
+    let invalid = move || wrong.get().then_some("true");
+    let names = View::from_dynamic(move || {
+        let known = queues.ready().map(|page| page.items).unwrap_or_default();
+        let names = known.into_iter().map(|one| one.name.to_string());
+        let names: Vec<View> = names.map(|name| view! { option(value=name) {} }).collect();
+        view! { (names) }
+    });
+    let put = move || {
+        let queue = fields.queue.get_clone();
+        let queue = if queue.trim().is_empty() { "orders" } else { queue.trim() };
+        format!("A queue that is not there yet is made. crowdcloud queues put {} 'a message'", shell(queue))
     };
-    let name = form::field("Name", "", form::text(fields.name, line("name", "nightly", &[Field::Name])));
-    let cron = form::field("Pattern", "", form::text(fields.cron, line("cron", "0 8 * * 1-5", &[Field::Cron])));
+    view! {
+        div(class="field-part") {
+            div(class="three") {
+                (name)
+                label(class="field") {
+                    span(class="field-label") { "Queue" }
+                    input(
+                        class="input code", name="queue", list="queues", placeholder="orders", autocomplete="off",
+                        "spellcheck"="false", aria-invalid=invalid(), bind:value=fields.queue,
+                    )
+                    datalist(id="queues") { (names) }
+                }
+            }
+            p(class="hint") { (put()) }
+            (draft.wrong(&[Field::Name, Field::Queue]))
+        }
+    }
+}
+
+/// Name, pattern and zone, and the times that they mean.
+fn clock_part(draft: Draft, fields: Fields) -> View {
+    let name = form::field("Name", "", form::text(fields.name, line(draft, "name", "nightly", &[Field::Name])));
+    let cron = form::field("Pattern", "", form::text(fields.cron, line(draft, "cron", "0 8 * * 1-5", &[Field::Cron])));
     let wrong = draft.is_wrong(&[Field::Zone]);
     let invalid = move || wrong.get().then_some("true");
     let zones: Vec<View> = zones().into_iter().map(|zone| view! { option(value=zone) {} }).collect();
@@ -127,6 +203,7 @@ fn when_part(draft: Draft, fields: Fields) -> View {
             p(class="hint", role="status") { (told.get_clone()) }
             (draft.wrong(&[Field::Name, Field::Cron, Field::Zone]))
         }
+        (form::choices("Missed times", "missed", fields.missed, MISSED))
     }
 }
 
@@ -147,21 +224,26 @@ fn told(cron: &str, zone: &str) -> String {
 }
 
 fn cli(fields: Fields, draft: Draft, account: &str) -> String {
-    let written = draft.written();
+    let mut written = draft.written();
+    if fields.by_queue() {
+        written.text.clear();
+    }
     let or = |value: String, otherwise: &str| if value.trim().is_empty() { otherwise.to_owned() } else { value };
-    let (name, cron) = (or(fields.name.get_clone(), "NAME"), or(fields.cron.get_clone(), "0 8 * * 1-5"));
-    let mut words = vec![
-        format!("crowdcloud triggers set {} {}", shell(name.trim()), target(&written)),
-        format!("--cron {}", shell(cron.trim())),
-    ];
+    let name = or(fields.name.get_clone(), "NAME");
+    let mut words = vec![format!("crowdcloud triggers set {} {}", shell(name.trim()), target(&written))];
+    if fields.by_queue() {
+        words.push(format!("--queue {}", shell(or(fields.queue.get_clone(), "QUEUE").trim())));
+    } else {
+        words.push(format!("--cron {}", shell(or(fields.cron.get_clone(), "0 8 * * 1-5").trim())));
+    }
     words.insert(1, flags(&written).join(" "));
     words.retain(|word| !word.is_empty());
     let zone = or(fields.zone.get_clone(), "UTC");
-    if zone != "UTC" {
+    if zone != "UTC" && !fields.by_queue() {
         words.push(format!("--zone {}", shell(zone.trim())));
     }
     let missed = fields.missed.get_clone();
-    if missed != "once" {
+    if missed != "once" && !fields.by_queue() {
         words.push(format!("--missed {missed}"));
     }
     words.push(format!("--account {account}"));

@@ -39,6 +39,8 @@ pub(crate) enum Field {
     Cron,
     /// In which time zone.
     Zone,
+    /// Of which queue.
+    Queue,
 }
 
 /// How the API begins what it says of a field.
@@ -60,6 +62,7 @@ const BEGINNINGS: &[(&str, Field)] = &[
     ("webhook:", Field::Webhook),
     ("cron:", Field::Cron),
     ("zone:", Field::Zone),
+    ("queue:", Field::Queue),
 ];
 
 /// The field that a trouble names.
