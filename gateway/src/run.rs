@@ -295,5 +295,6 @@ fn first_sight(
         bytes_out: ByteSize(0),
         end: None,
         placement: None,
+        job: None,
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Code;
-use crate::ids::{AccountId, FunctionId, InstanceId, NodeId, RunId, VersionId};
+use crate::ids::{AccountId, FunctionId, InstanceId, JobId, NodeId, RunId, VersionId};
 use crate::manifest::Lane;
 use crate::placement::{Explanation, Warmth};
 use crate::ticket::SignedTicket;
@@ -206,6 +206,9 @@ pub struct Observation {
     /// Why it went there; none from a gateway that does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Explanation>,
+    /// Of which job it was a try; none of a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
 }
 
 #[cfg(feature = "signing")]

@@ -67,6 +67,7 @@ fn show(run: &Invocation) -> String {
         ("node", run.node.map_or_else(|| "-".to_owned(), |node| node.to_string())),
         ("settled", if run.settled { "yes" } else { "not yet" }.to_owned()),
     ];
+    rows.extend(run.job.map(|job| ("job", job.to_string())));
     if let Some(placement) = &run.placement {
         rows.extend(why(placement));
     }

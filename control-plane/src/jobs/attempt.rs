@@ -365,5 +365,6 @@ fn observation(
         bytes_out: size,
         end,
         placement: Some(one.placement.clone()),
+        job: Some(one.job),
     }
 }

@@ -217,5 +217,6 @@ fn lost(app: &App, row: &jobs::Model, now: Timestamp) -> Option<Observation> {
         bytes_out: ByteSize(0),
         end: None,
         placement: row.placement.as_ref().map(|placement| placement.explain(Duration::ZERO)),
+        job: Some(row.id.0),
     })
 }

@@ -121,6 +121,7 @@ async fn finished(app: &App, id: JobId, run: RunId, node: NodeId, came: Came, an
         bytes_out: ByteSize(0),
         end: None,
         placement: None,
+        job: None,
     };
     let at = Timestamp::now();
     Event::Finished(Box::new(Finished { job: id, run, node, at, came, answer, seen: Some(seen), suspect: false }))

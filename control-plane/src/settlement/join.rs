@@ -66,6 +66,7 @@ pub(crate) fn with_claim(
             warm: Some(end.warm),
             cached: Some(end.cached),
             placement: None,
+            job_id: None,
         },
     };
     row.limits = Some(ticket.limits.into());
@@ -116,6 +117,7 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
         warm: seen.end.as_ref().map(|end| end.warm).or(claimed.and_then(|row| row.warm)),
         cached: seen.end.as_ref().map(|end| end.cached).or(claimed.and_then(|row| row.cached)),
         placement: seen.placement.clone().map(Col),
+        job_id: seen.job.map(Col),
     }))
 }
 

@@ -127,5 +127,6 @@ fn view(row: runs::Model, known: &Known) -> Option<Invocation> {
         usage: row.billed.0,
         settled: row.settled,
         placement: row.placement.map(|placement| placement.0),
+        job: row.job_id.map(|job| job.0),
     })
 }

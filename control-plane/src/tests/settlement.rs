@@ -161,6 +161,7 @@ impl Runs {
             bytes_out: ByteSize(25),
             end: Some(end),
             placement: None,
+            job: None,
         };
         (receipt, seen)
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Code;
-use crate::ids::{NodeId, RunId};
+use crate::ids::{JobId, NodeId, RunId};
 use crate::manifest::{Lane, Limits, PlacementClass};
 use crate::names::{Name, Reference};
 use crate::node::VmLane;
@@ -51,6 +51,9 @@ api_types! {
         /// Why it went where it went: candidates, predicted times, refusals. Lists leave it out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub placement: Option<Explanation>,
+        /// Of which job it was a try; none of a call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub job: Option<JobId>,
     }
 
     /// `GET /functions/{name}/usage`: sums over its settled runs. Each run is counted once.

@@ -96,6 +96,7 @@ pub(super) fn observation() -> Observation {
         bytes_out: ByteSize(20),
         end: Some(run_end()),
         placement: None,
+        job: None,
     }
 }
 

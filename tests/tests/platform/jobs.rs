@@ -44,6 +44,7 @@ fn from_submit_to_output() {
         let done = ada.run(&format!("invocations show {run} --json"));
         serde_json::from_slice::<Value>(&done.stdout).is_ok_and(|run| run["settled"] == true)
     });
+    assert_eq!(ada.json(&format!("invocations show {run}"))["job"].as_str(), Some(job.as_str()));
 
     // Both bodies through the store.
     std::fs::write(ada.work().join("big"), vec![b'x'; 2 << 20]).unwrap();

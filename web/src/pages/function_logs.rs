@@ -10,6 +10,7 @@ use crate::calls;
 use crate::format;
 use crate::load::{Load, Resource, placeholder};
 use crate::pages::function::Subject;
+use crate::session::Here;
 use crate::ui::code::code_block;
 use crate::ui::copy::id_chip;
 use crate::ui::lane::{Used, cpu_used, lane_why, memory_used};
@@ -84,7 +85,8 @@ fn one(subject: &Subject, text: &str) -> View {
         let run = detail.ready()?;
         Some(why(&run, run.placement.as_ref()?, nodes))
     });
-    let facts = detail.view(3, facts);
+    let here = subject.here.clone();
+    let facts = detail.view(3, move |run| facts(&here, run));
     let output = page::section("Output", "", output(subject, Some(run)));
     view! {
         section(class="section") {
@@ -103,7 +105,7 @@ fn why(run: &Invocation, kept: &Explanation, nodes: Resource<Page<Node>>) -> Vie
     page::section("Why this node", "", explanation_view(kept, &names, run.node))
 }
 
-fn facts(run: Invocation) -> View {
+fn facts(here: &Here, run: Invocation) -> View {
     let (tone, word) = outcome_words(&run);
     let phases = Phases {
         wall_us: run.wall_us,
@@ -126,6 +128,10 @@ fn facts(run: Invocation) -> View {
     let node = run.node.map(|node| id_chip(&node.to_string()));
     let settled = if run.settled { badge("good", "settled") } else { badge("warn", "settling") };
     let lane = lane_why(run.lane, run.lane_reason);
+    let job = run.job.map(|job| {
+        let (href, job) = (here.path(&format!("jobs/{job}")), job.to_string());
+        view! { dt { "Job" } dd(class="mono") { a(href=href) { (job) } } }
+    });
     view! {
         div(class="run-bar-large") { (bar) }
         dl(class="phases") {
@@ -144,6 +150,7 @@ fn facts(run: Invocation) -> View {
             dt { "CPU" } dd { (cpu) }
             dt { "Peak memory" } dd { (memory) }
             dt { "Bytes" } dd { (traffic) }
+            (job)
         }
     }
 }

@@ -3,7 +3,7 @@
 use protocol::node::LogStream;
 use protocol::placement::Explanation;
 use protocol::receipt::{Outcome, Usage};
-use protocol::{AccountId, Code, Digest, FunctionId, Lane, Limits, NodeId, RunId, Timestamp, VersionId};
+use protocol::{AccountId, Code, Digest, FunctionId, JobId, Lane, Limits, NodeId, RunId, Timestamp, VersionId};
 
 use crate::db::columns::Col;
 
@@ -36,6 +36,7 @@ table! {
         warm: Option<bool>,
         cached: Option<bool>,
         placement: Option<Col<Explanation>>,
+        job_id: Option<Col<JobId>>,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Runs say why they went where they went, and what the node had of their artifact: the scheduler learns from it.
+//! Runs say why they went where they went, of which job they are, and what the node had of their artifact: the
+//! scheduler learns from it.
 
 use sea_orm_migration::prelude::*;
 
@@ -12,7 +13,9 @@ impl MigrationTrait for Migration {
         let mut warm = ColumnDef::new(Alias::new("warm"));
         let mut cached = ColumnDef::new(Alias::new("cached"));
         let mut placement = ColumnDef::new(Alias::new("placement"));
-        for column in [warm.boolean().null(), cached.boolean().null(), placement.text().null()] {
+        let mut job = ColumnDef::new(Alias::new("job_id"));
+        let columns = [warm.boolean().null(), cached.boolean().null(), placement.text().null(), job.binary().null()];
+        for column in columns {
             let mut table = Table::alter();
             table.table(Alias::new("runs")).add_column(column);
             manager.alter_table(table).await?;

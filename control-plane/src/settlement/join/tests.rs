@@ -58,6 +58,7 @@ fn halves(claimed: Usage, seen_wall_us: u64, seen_out: u64) -> (NodeId, Claim, O
         bytes_out: ByteSize(seen_out),
         end: Some(end),
         placement: None,
+        job: None,
     };
     (node, Claim { ticket, receipt, version_number: 3 }, seen)
 }

@@ -59,6 +59,7 @@ impl Seen {
             bytes_out: ByteSize(1),
             end: Some(end),
             placement: None,
+            job: None,
         }
     }
 }
