@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use protocol::Timestamp;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
 };
 use sea_orm_migration::MigratorTrait as _;
@@ -21,6 +21,16 @@ use sea_orm_migration::MigratorTrait as _;
 pub(crate) use mutation::{Actor, Committed, Mutation};
 
 use crate::error::StartError;
+
+const LOCKED_PAUSE: Duration = Duration::from_millis(50);
+const LOCKED_TRIES_MAX: u32 = 100;
+
+fn is_locked(error: &DbErr) -> bool {
+    /// `SQLITE_BUSY`
+    const BUSY: &str = "5";
+    let DbErr::Conn(RuntimeErr::SqlxError(error)) = error else { return false };
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == BUSY)
+}
 
 /// Connections to the database. Cheap to clone.
 #[derive(Clone)]
@@ -49,7 +59,18 @@ impl Db {
         };
         // SQLite has one writer at a time: waiting for the pool is fairer than its busy time-out.
         let db = if url.starts_with("sqlite:") {
-            let write = connect(1).await?;
+            // Whoever opens a new file first turns its log on, and others are turned away meanwhile, whatever the busy
+            // time-out says.
+            let mut tries = 0;
+            let write = loop {
+                match connect(1).await {
+                    Err(StartError::Connect(error)) if is_locked(&error) && tries < LOCKED_TRIES_MAX => {
+                        tries += 1;
+                        tokio::time::sleep(LOCKED_PAUSE).await;
+                    }
+                    connected => break connected?,
+                }
+            };
             Self { read: connect(connections_max).await?, write }
         } else {
             let both = connect(connections_max).await?;
