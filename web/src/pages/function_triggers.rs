@@ -44,7 +44,7 @@ pub(crate) fn triggers(subject: Subject) -> View {
         section(class="section") {
             div(class="section-head") {
                 h2 { "Triggers" }
-                p(class="about") { "At their times they submit a job, each time once." }
+                p(class="about") { "At their times, or for each message of a queue, they submit a job: once." }
                 a(href=jobs) { "The function's jobs" }
             }
             (table)

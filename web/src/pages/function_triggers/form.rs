@@ -157,7 +157,7 @@ fn queue_part(draft: Draft, fields: Fields, queues: Resource<Page<Queue>>) -> Vi
     let put = move || {
         let queue = fields.queue.get_clone();
         let queue = if queue.trim().is_empty() { "orders" } else { queue.trim() };
-        format!("A queue that is not there yet is made. crowdcloud queues put {} 'a message'", shell(queue))
+        format!("crowdcloud queues put {} 'a message'", shell(queue))
     };
     view! {
         div(class="field-part") {
@@ -166,13 +166,13 @@ fn queue_part(draft: Draft, fields: Fields, queues: Resource<Page<Queue>>) -> Vi
                 label(class="field") {
                     span(class="field-label") { "Queue" }
                     input(
-                        class="input code", name="queue", list="queues", placeholder="orders", autocomplete="off",
+                        class="input mono", name="queue", list="queues", placeholder="orders", autocomplete="off",
                         "spellcheck"="false", aria-invalid=invalid(), bind:value=fields.queue,
                     )
                     datalist(id="queues") { (names) }
                 }
             }
-            p(class="hint") { (put()) }
+            p(class="hint") { "A queue that is not there yet is made. Messages come by " code { (put()) } }
             (draft.wrong(&[Field::Name, Field::Queue]))
         }
     }
