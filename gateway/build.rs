@@ -12,8 +12,11 @@ fn main() -> io::Result<()> {
     let mut files = Vec::new();
     if let Some(folder) = env::var_os(FOLDER).filter(|folder| !folder.is_empty()).map(PathBuf::from) {
         let folder = folder.canonicalize()?;
-        // Whoever builds the portal at this moment holds this.
-        if let Ok(lock) = fs::File::open(folder.with_extension("lock")) {
+        // Whoever builds the portal at this moment holds this, and has made it newer than all that was built before: so
+        // cargo asks again, though at its start the portal's files were not there to be newer.
+        let lock = folder.with_extension("lock");
+        println!("cargo::rerun-if-changed={}", lock.display());
+        if let Ok(lock) = fs::File::open(lock) {
             lock.lock_shared()?;
         }
         println!("cargo::rerun-if-changed={}", folder.display());

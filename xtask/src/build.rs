@@ -18,8 +18,7 @@ pub(crate) const APART: [&str; 2] = ["web", "xtask"];
 /// portal before; an empty folder means none.
 pub(crate) fn together(workspace: &Workspace, verb: &[&str]) -> Command {
     let mut cargo = workspace.cargo();
-    let dist = portal::folder(workspace);
-    if std::fs::create_dir_all(&dist).is_ok() {
+    if let Ok((dist, _)) = portal::place_for(workspace) {
         cargo.env("CROWDCLOUD_PORTAL_DIR", dist);
     }
     cargo.args(verb).args(["--release", "--workspace"]);

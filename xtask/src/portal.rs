@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::Context;
 use componentize::{TARGET, Toolchain};
@@ -36,14 +37,22 @@ pub(crate) fn is_built(workspace: &Workspace) -> bool {
     folder(workspace).join("index.html").is_file()
 }
 
-/// Held while it is built beside the gateway, whose build script waits for it.
+/// Held while it is built beside the gateway, whose build script waits for it, and runs again for it: it may have run
+/// before, for clippy, when there was no portal.
 pub(crate) fn lock(workspace: &Workspace) -> anyhow::Result<File> {
+    let (_, file) = place_for(workspace)?;
+    file.set_modified(SystemTime::now()).context("the portal's lock cannot be renewed")?;
+    file.lock().context("the portal's lock cannot be taken")?;
+    Ok(file)
+}
+
+/// The folder for its files, perhaps an empty one, and the lock beside it: the gateway's build script looks at both.
+pub(crate) fn place_for(workspace: &Workspace) -> anyhow::Result<(PathBuf, File)> {
     let dist = folder(workspace);
     std::fs::create_dir_all(&dist).with_context(|| format!("{} cannot be made", dist.display()))?;
     let path = dist.with_extension("lock");
-    let file = File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
-    file.lock().with_context(|| format!("{} cannot be locked", path.display()))?;
-    Ok(file)
+    let file = File::options().create(true).append(true).open(&path);
+    Ok((dist, file.with_context(|| format!("{} cannot be written", path.display()))?))
 }
 
 /// Where its files are put.
