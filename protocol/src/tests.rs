@@ -1,6 +1,7 @@
 //! Committed forms, round trips, and what the words allow.
 
 mod codes;
+mod errors_page;
 mod golden;
 mod names;
 mod purity;

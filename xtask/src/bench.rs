@@ -28,7 +28,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     let mut bench = Command::new(workspace.program("bench"));
     bench.args(args);
     if args.first().is_some_and(|what| what == "vm" || what == "jobs" || what == "all") {
-        tools::vm::prepare(workspace, steps);
+        tools::vm::prepare(workspace, steps)?;
         let measured = tools::vm::measured(workspace, steps)?;
         bench.env("CROWDCLOUD_BENCH_GUEST", measured.guest).env("CROWDCLOUD_VM_TOOLS", measured.tools);
     }

@@ -7,7 +7,7 @@ use crate::workspace::Workspace;
 /// Writes docs/errors.md (a test of `protocol` checks that it is current), then builds the documentation.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
     let mut page = workspace.cargo();
-    page.args(["test", "--release", "--package", "protocol", "--test", "errors_page"]);
+    page.args(["test", "--release", "--package", "protocol", "--lib", "errors_page"]);
     page.env("CROWDCLOUD_WRITE_DOCS", "1");
     steps.command("docs/errors.md", &mut page)?;
     steps.command("cargo doc", build::together(workspace, &["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))

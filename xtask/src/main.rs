@@ -6,8 +6,10 @@ mod bench;
 mod build;
 mod doc;
 mod lint;
+mod parts;
 mod portal;
 mod report;
+mod sources;
 mod steps;
 mod test;
 mod tools;
@@ -44,6 +46,9 @@ enum Task {
         /// Only the tests, without format, clippy and invariants
         #[arg(long)]
         no_lint: bool,
+        /// For CI: the sources are a fresh clone's; those that the target folder was last built from are not new
+        #[arg(long)]
+        fresh_clone: bool,
     },
     /// Format, clippy with warnings as errors, and the house's invariants
     Lint,
@@ -79,7 +84,10 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     let mut steps = Steps::new();
     match task {
         Task::Up { args } => up::run(&workspace, &mut steps, &args)?,
-        Task::Test { filter, no_lint } => return test::run(&workspace, &mut steps, filter.as_deref(), no_lint),
+        Task::Test { filter, no_lint, fresh_clone } => {
+            let which = test::Which { filter: filter.as_deref(), no_lint, fresh_clone };
+            return test::run(&workspace, &mut steps, which);
+        }
         Task::Lint => lint::run(&workspace, &mut steps)?,
         Task::Bench { args } => return bench::run(&workspace, &mut steps, &args),
         Task::Doc => doc::run(&workspace, &mut steps)?,
@@ -97,7 +105,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             tools::wasm(&mut steps)?;
             tools::for_tests(&mut steps)?;
             build::programs(&workspace, &mut steps)?;
-            tools::vm::prepare(&workspace, &mut steps);
+            tools::vm::prepare(&workspace, &mut steps)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -4,28 +4,55 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::build::Parts;
+use crate::parts::{self, Missing, Part};
 use crate::report::Report;
 use crate::steps::{Steps, quiet, say, status, succeed};
 use crate::workspace::Workspace;
-use crate::{build, lint, tools};
+use crate::{build, lint, sources, tools};
 
-/// Runs all tests, or those whose name contains the filter.
-pub(crate) fn run(
-    workspace: &Workspace,
-    steps: &mut Steps,
-    filter: Option<&str>,
-    no_lint: bool,
-) -> anyhow::Result<ExitCode> {
+/// What is tested.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Which<'a> {
+    /// Only tests whose name contains this.
+    pub(crate) filter: Option<&'a str>,
+    /// Without format, clippy and invariants.
+    pub(crate) no_lint: bool,
+    /// The sources are a fresh clone's, and nothing else builds into its target folder.
+    pub(crate) fresh_clone: bool,
+}
+
+/// Runs the tests; where the time went is told however they end.
+pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, which: Which<'_>) -> anyhow::Result<ExitCode> {
+    let report = workspace.target.join("nextest/default/junit.xml");
+    let _ = std::fs::remove_file(&report);
+    let mut skipped = 0;
+    let done = all(workspace, steps, which, &mut skipped);
+    summarise(steps, &report, skipped);
+    done
+}
+
+fn all(workspace: &Workspace, steps: &mut Steps, which: Which<'_>, skipped: &mut usize) -> anyhow::Result<ExitCode> {
+    let Which { filter, no_lint, fresh_clone } = which;
+    if fresh_clone {
+        sources::keep_times(workspace)?;
+    }
     let nats = tools::nats(steps)?;
     let toolchain = tools::wasm(steps)?;
     tools::for_tests(steps)?;
+    let mut missing = parts::missing();
+    parts::tell(&missing)?;
     if !no_lint && filter.is_none() {
         lint::run(workspace, steps)?;
     }
     build::all(workspace, steps, &toolchain, Parts::WithTests)?;
     build::guests(workspace, steps)?;
-    tools::vm::prepare(workspace, steps);
+    if let Err(error) = tools::vm::prepare(workspace, steps) {
+        let lane = Missing { part: Part::Vm, why: format!("{error:#}") };
+        parts::tell(std::slice::from_ref(&lane))?;
+        missing.push(lane);
+    }
 
+    let left_out = parts::left_out(&missing);
     let prepare = |command: &mut Command| {
         build::environment(command, &nats);
         build::locations(command, workspace);
@@ -35,12 +62,14 @@ pub(crate) fn run(
         passed &= examples(workspace, steps)?;
         passed &= own(workspace, steps)?;
     }
-    let report = workspace.target.join("nextest/default/junit.xml");
     passed &= if has_nextest(workspace) {
-        let _ = std::fs::remove_file(&report);
         let mut nextest = build::together(workspace, &["nextest", "run"]);
         nextest.args(["--no-fail-fast", "--no-tests=pass"]).args(filter);
+        if let Some(left_out) = &left_out {
+            nextest.args(["--filterset", &format!("not ({left_out})")]);
+        }
         prepare(&mut nextest);
+        *skipped = left_out.map_or(Ok(0), |tests| count(workspace, &tests, filter))?;
         steps.run("tests (nextest)", || Ok(status(&mut nextest)?.success()))?
     } else {
         say("cargo-nextest is not installed: running `cargo test`, one test after another");
@@ -49,7 +78,6 @@ pub(crate) fn run(
         prepare(&mut test);
         steps.run("tests (cargo test)", || Ok(status(&mut test)?.success()))?
     };
-    summarise(steps, &report);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -72,16 +100,26 @@ fn own(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<bool> {
     Ok(passed)
 }
 
+/// How many tests the filter means.
+fn count(workspace: &Workspace, tests: &str, filter: Option<&str>) -> anyhow::Result<usize> {
+    let mut list = build::together(workspace, &["nextest", "list"]);
+    list.args(["--message-format", "json", "--filterset", tests]).args(filter);
+    let listed: serde_json::Value = serde_json::from_str(&quiet(&mut list)?)?;
+    let suites = listed["rust-suites"].as_object().into_iter().flatten();
+    let cases = suites.flat_map(|(_, suite)| suite["testcases"].as_object().into_iter().flatten());
+    Ok(cases.filter(|(_, case)| case["filter-match"]["status"] == "matches").count())
+}
+
 fn has_nextest(workspace: &Workspace) -> bool {
     quiet(workspace.cargo().args(["nextest", "--version"])).is_ok()
 }
 
-fn summarise(steps: &Steps, report: &Path) {
+fn summarise(steps: &Steps, report: &Path, skipped: usize) {
     if let Ok(xml) = std::fs::read_to_string(report) {
         let report = Report::parse(&xml);
         say(report.slowest().trim_end());
         say(steps.summary().trim_end());
-        say(&format!("{} passed, {} failed, {} skipped", report.passed(), report.failed(), report.skipped()));
+        say(&format!("{} passed, {} failed, {} skipped", report.passed(), report.failed(), report.skipped() + skipped));
     } else {
         say(steps.summary().trim_end());
     }

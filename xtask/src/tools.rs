@@ -26,7 +26,7 @@ pub(crate) fn wasm(steps: &mut Steps) -> anyhow::Result<Toolchain> {
 
 /// PostgreSQL, and Chromium with its driver.
 pub(crate) fn for_tests(steps: &mut Steps) -> anyhow::Result<()> {
-    steps.run("PostgreSQL and Chromium for the tests", || {
+    steps.run("PostgreSQL, Chromium and skopeo for the tests", || {
         apt::need(&[
             apt::Need { what: "PostgreSQL", package: "postgresql", found: apt::has_postgresql },
             apt::Need { what: "Chromium", package: "chromium", found: || apt::which("chromium").is_some() },
@@ -35,6 +35,7 @@ pub(crate) fn for_tests(steps: &mut Steps) -> anyhow::Result<()> {
                 package: "chromium-driver",
                 found: || apt::which("chromedriver").is_some(),
             },
+            apt::Need { what: "skopeo", package: "skopeo", found: || apt::which("skopeo").is_some() },
         ])
     })
 }

@@ -21,14 +21,14 @@ use crate::egress::EgressRules;
 use crate::run::Verdict;
 use crate::testing::{Bench, http_guest, wat_guest};
 
-/// What machines are made of here; none, loudly, where something is missing.
-fn tools() -> Option<Tools> {
+/// What machines are made of here.
+fn tools() -> Tools {
     let folder = std::env::var_os("CROWDCLOUD_VM_TOOLS").map_or_else(componentize::cache_dir, Into::into);
     let found = Tools::find_in(&folder, None, None).and_then(|tools| match tools.runner {
         Some(_) => Ok(tools),
         None => Err(format!("no wasm-guest in {}", folder.display())),
     });
-    found.inspect_err(|why| eprintln!("NOT TESTED: WebAssembly in a machine: {why}")).ok()
+    found.unwrap_or_else(|why| panic!("no WebAssembly in a machine: {why}"))
 }
 
 fn limits() -> Limits {
@@ -43,8 +43,8 @@ struct Ground {
 }
 
 impl Ground {
-    async fn open() -> Option<Arc<Self>> {
-        let tools = tools()?;
+    async fn open() -> Arc<Self> {
+        let tools = tools();
         let folder = tempfile::tempdir().unwrap();
         let config = microvm::Config {
             qemu: tools.qemu.clone(),
@@ -54,7 +54,7 @@ impl Ground {
             first_uid: microvm::Config::FIRST_UID,
         };
         let host = Host::open(config).await.unwrap();
-        Some(Arc::new(Self { tools, host, folder }))
+        Arc::new(Self { tools, host, folder })
     }
 
     fn convert(&self, artifact: &[u8], runner: bool, command: &[&str]) -> Result<Converted, Problem> {
@@ -148,7 +148,7 @@ async fn seen(bench: &Bench, target: &str, body: &'static str) -> Seen {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_answers_and_fails_as_in_the_other_lane() {
-    let Some(ground) = Ground::open().await else { return };
+    let ground = Ground::open().await;
     let (guest, env) = (http_guest(), [("COLOUR", "green")]);
     let machine = ground.bench(&guest, limits(), &env).await;
     let mut lane = Bench::new(&guest).with_surroundings(&env, EgressRules::default());
@@ -207,7 +207,7 @@ async fn upstream() -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_calls_what_its_version_names_and_nothing_else_as_in_the_other_lane() {
-    let Some(ground) = Ground::open().await else { return };
+    let ground = Ground::open().await;
     let (guest, named) = (http_guest(), upstream().await);
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let hosts = [named.clone(), closed.clone(), "unknown.invalid".to_owned()];
@@ -249,7 +249,7 @@ async fn a_handler_calls_what_its_version_names_and_nothing_else_as_in_the_other
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_read_stdin_and_the_environment_and_end_as_in_the_other_lane() {
-    let Some(ground) = Ground::open().await else { return };
+    let ground = Ground::open().await;
     for (name, body) in [("cat", "some text\n"), ("exit3", "x"), ("env", "x"), ("cat", "")] {
         let guest = wat_guest(name);
         let (machine, mut lane) = (ground.bench(&guest, limits(), &[]).await, Bench::new(&guest));
@@ -261,7 +261,7 @@ async fn commands_read_stdin_and_the_environment_and_end_as_in_the_other_lane() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loop_ends_with_its_machine_and_the_next_run_has_another() {
-    let Some(ground) = Ground::open().await else { return };
+    let ground = Ground::open().await;
     let short = Limits { timeout: Millis::seconds(10), ..limits() };
     let machine = ground.bench(&http_guest(), short, &[]).await;
     let answered = machine.get("/loop").await;
@@ -274,7 +274,7 @@ async fn a_loop_ends_with_its_machine_and_the_next_run_has_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_packed_is_told() {
-    let Some(ground) = Ground::open().await else { return };
+    let ground = Ground::open().await;
     let code = |artifact: &[u8], runner, command: &[&str]| ground.convert(artifact, runner, command).unwrap_err().code;
     assert_eq!(code(b"\0asm\x01\0\0\0\xff\xff", true, &[]), Code::InvalidWasm);
     let import = wat::parse_str(r#"(module (import "env" "abort" (func)) (func (export "_start")))"#).unwrap();
@@ -285,7 +285,7 @@ async fn what_cannot_be_packed_is_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_version_that_is_called_again_gets_a_template_of_its_own_while_there_is_room() {
-    let Some(ground) = Ground::open().await else { return };
+    let ground = Ground::open().await;
     let room = Arc::new(Semaphore::new(512));
     let version = ground.version(&wat_guest("cat"), limits(), &[], EgressRules::default(), &room).await;
     let version = Arc::new(version);

@@ -31,8 +31,13 @@ fn number(value: &serde_json::Value) -> f64 {
     value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_else(|| panic!("{value} is no number"))
 }
 
-/// Waits until the local node knows whether it has the VM lane; says loudly that nothing was tested where not.
-pub(crate) fn has_vm_lane(user: &Cli) -> bool {
+/// Waits for the local node's VM lane.
+pub(crate) fn needs_vm_lane(user: &Cli) {
+    assert!(has_vm_lane(user), "this machine has no VM lane: {}", user.json("nodes list"));
+}
+
+/// Waits until the local node knows whether it has the VM lane.
+fn has_vm_lane(user: &Cli) -> bool {
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         let node = user.json("nodes list")["items"][0].clone();
@@ -43,10 +48,7 @@ pub(crate) fn has_vm_lane(user: &Cli) -> bool {
                 assert_eq!(node["lanes"], serde_json::json!(["wasm", "vm"]));
                 return true;
             }
-            Some("missing") => {
-                eprintln!("NOT TESTED: this machine has no VM lane: {}", node["vm"]["why"]);
-                return false;
-            }
+            Some("missing") => return false,
             _ => assert!(Instant::now() < deadline, "the VM lane is still starting: {node}"),
         }
         std::thread::sleep(Duration::from_millis(300));
@@ -110,9 +112,7 @@ fn main() {
 fn an_executable_a_script_and_a_handler_answer_at_urls_like_any_other() {
     let platform = Platform::start();
     let ada = platform.user("ada");
-    if !has_vm_lane(&ada) {
-        return;
-    }
+    needs_vm_lane(&ada);
     // A static executable: recognised by its content.
     program(&ada, "echo", ECHO);
     let deployed = ada.json("deploy echo --name native --memory 64MiB --timeout 20s --env COLOUR=green");
@@ -155,9 +155,7 @@ fn an_executable_a_script_and_a_handler_answer_at_urls_like_any_other() {
 fn an_oci_archive_runs_and_a_broken_one_is_refused_at_the_deploy() {
     let platform = Platform::start();
     let ada = platform.user("ada");
-    if !has_vm_lane(&ada) {
-        return;
-    }
+    needs_vm_lane(&ada);
     program(&ada, "echo", ECHO);
     let folder = ada.work().join("oci");
     std::fs::create_dir_all(&folder).unwrap();
@@ -196,9 +194,7 @@ fn an_oci_archive_runs_and_a_broken_one_is_refused_at_the_deploy() {
 fn a_server_stays_warm_between_requests_and_says_when_it_never_listens() {
     let platform = Platform::start();
     let ada = platform.user("ada");
-    if !has_vm_lane(&ada) {
-        return;
-    }
+    needs_vm_lane(&ada);
     ada.ok(&format!("deploy {}", examples().join("native-server").display()));
     for count in 1..=3 {
         let answer = ada.ok("invoke native-server /hi -d four");
@@ -264,9 +260,7 @@ fn main() {
 fn what_goes_wrong_in_a_machine_is_said_and_stays_there() {
     let platform = Platform::start();
     let ada = platform.user("ada");
-    if !has_vm_lane(&ada) {
-        return;
-    }
+    needs_vm_lane(&ada);
     program(&ada, "misdeeds", MISDEEDS);
     ada.ok("deploy misdeeds --name misdeeds --memory 64MiB --timeout 60s --body 1MiB");
     assert_eq!(ada.ok("invoke misdeeds"), "fine");
@@ -304,9 +298,7 @@ fn what_goes_wrong_in_a_machine_is_said_and_stays_there() {
 fn a_killed_platform_leaves_no_machine() {
     let mut platform = Platform::start();
     let ada = platform.user("ada");
-    if !has_vm_lane(&ada) {
-        return;
-    }
+    needs_vm_lane(&ada);
     program(&ada, "misdeeds", MISDEEDS);
     ada.ok("deploy misdeeds --name misdeeds --memory 64MiB --timeout 60s");
     let (url, key) = (format!("{}/f/ada/misdeeds/sleep", platform.url), ada.token());
@@ -346,9 +338,7 @@ print(read() - before)
 fn later_runs_on_a_base_find_its_files_in_memory() {
     let platform = Platform::start();
     let ada = platform.user("ada");
-    if !has_vm_lane(&ada) {
-        return;
-    }
+    needs_vm_lane(&ada);
     std::fs::write(ada.work().join("cold.py"), COLD).unwrap();
     ada.ok("deploy cold.py --name cold --base python --timeout 120s");
     // The first ones may come before the base's template.

@@ -8,15 +8,13 @@ use std::time::Duration;
 use tests::{Platform, guest, wait_until};
 
 use crate::run_path::{get, plain};
-use crate::vm::{has_vm_lane, settled};
+use crate::vm::{needs_vm_lane, settled};
 
 #[test]
 fn a_component_answers_logs_and_fails_alike_in_both_lanes() {
     let platform = Platform::start();
     let ada = platform.user("ada");
-    if !has_vm_lane(&ada) {
-        return;
-    }
+    needs_vm_lane(&ada);
     let probe = guest("probe").display().to_string();
     ada.ok(&format!("deploy {probe} --name light --timeout 60s --env COLOUR=green"));
     ada.ok(&format!("deploy {probe} --name heavy --timeout 60s --env COLOUR=green --lane vm"));
@@ -53,9 +51,7 @@ fn a_component_answers_logs_and_fails_alike_in_both_lanes() {
 fn what_the_wasm_lane_cannot_grant_runs_in_a_machine_and_says_why() {
     let platform = Platform::start();
     let ada = platform.user("ada");
-    if !has_vm_lane(&ada) {
-        return;
-    }
+    needs_vm_lane(&ada);
     ada.deploy("hello", "--cpus 2 --timeout 60s");
     for _ in 0..2 {
         let said = ada.ok("invoke hello /x");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::apt;
-use crate::steps::{Steps, quiet, say};
+use crate::steps::{Steps, quiet};
 use crate::workspace::Workspace;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -15,9 +15,9 @@ const PROGRAMS: [&str; 2] = ["guest-agent", "wasm-guest"];
 const RUSTFLAGS: (&str, &str) =
     ("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
 
-/// Fetches and builds what is missing; says why where it cannot.
-pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) {
-    let done = steps.run("the VM lane", || {
+/// Fetches and builds what is missing.
+pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+    steps.run("the VM lane", || {
         apt::need(&[apt::Need {
             what: "QEMU",
             package: "qemu-system-x86",
@@ -34,10 +34,7 @@ pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) {
             quiet(&mut setup)?;
         }
         Ok(())
-    });
-    if let Err(error) = done {
-        say(&format!("functions run in the wasm lane alone; no VM lane: {error:#}"));
-    }
+    })
 }
 
 /// What runs in the guests that are measured.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tests::{Answer, Cli, Platform, alive, examples, signal, wait_until};
 
-use super::{MISDEEDS, code_of, has_vm_lane, machines, program, settled};
+use super::{MISDEEDS, code_of, has_vm_lane, machines, needs_vm_lane, program, settled};
 use crate::run_path::{get, plain, send};
 
 /// A function that waits to be killed.
@@ -29,16 +29,14 @@ fn main() {
 }
 "#;
 
-/// A user with the victim deployed; none where there is no lane.
-fn victim(platform: &Platform) -> Option<Cli> {
+/// A user with the victim deployed.
+fn victim(platform: &Platform) -> Cli {
     let ada = platform.user("ada");
-    if !has_vm_lane(&ada) {
-        return None;
-    }
+    needs_vm_lane(&ada);
     program(&ada, "victim", VICTIM);
     ada.ok("deploy victim --name victim --memory 64MiB --timeout 60s");
     assert_eq!(ada.ok("invoke victim"), "fine");
-    Some(ada)
+    ada
 }
 
 /// A call in the background, whose program runs when this returns.
@@ -60,9 +58,7 @@ fn kill(pids: &[u32]) {
 fn each_misdeed_has_its_status_and_harms_nobody() {
     let platform = Platform::start();
     let ada = platform.user("ada");
-    if !has_vm_lane(&ada) {
-        return;
-    }
+    needs_vm_lane(&ada);
     program(&ada, "misdeeds", MISDEEDS);
     program(&ada, "victim", VICTIM);
     ada.ok("deploy victim --name chatty --memory 64MiB --timeout 2s");
@@ -94,7 +90,7 @@ fn each_misdeed_has_its_status_and_harms_nobody() {
 #[test]
 fn a_killed_machine_is_the_nodes_fault_and_the_next_run_has_another() {
     let platform = Platform::start();
-    let Some(ada) = victim(&platform) else { return };
+    let ada = victim(&platform);
     let data = platform.data();
 
     // While nobody is in it: the run does not notice.
@@ -168,10 +164,7 @@ fn main() {
 #[test]
 fn a_panic_of_a_guests_kernel_is_told_and_ends_there() {
     let installed = tools();
-    if !installed.join("guest-agent").is_file() {
-        eprintln!("NOT TESTED: there is no guest agent in {}", installed.display());
-        return;
-    }
+    assert!(installed.join("guest-agent").is_file(), "there is no guest agent in {}", installed.display());
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().join("tools");
     std::fs::create_dir(&folder).unwrap();
@@ -188,7 +181,7 @@ fn a_panic_of_a_guests_kernel_is_told_and_ends_there() {
     std::fs::write(platform_data.join("config.toml"), config).unwrap();
 
     let platform = Platform::start_in(&platform_data, &[]);
-    let Some(ada) = victim(&platform) else { return };
+    let ada = victim(&platform);
     let answer = get(&format!("{}/f/ada/victim/panic", platform.url), Some(&ada.token()));
     assert_eq!((answer.status, code_of(&answer).as_str()), (502, "guest_crashed"), "{answer:?}");
     let said = String::from_utf8(plain(&answer)).unwrap();
@@ -210,7 +203,7 @@ fn tools() -> std::path::PathBuf {
 #[test]
 fn a_killed_executor_leaves_no_machine_and_comes_back() {
     let platform = Platform::start_separate(1, 1);
-    let Some(ada) = victim(&platform) else { return };
+    let ada = victim(&platform);
     let executor = platform.pid_of("executor-1");
     let call = sleeping(&platform, &ada, "POST", "/sleep/once");
     let running = machines(platform.data());
@@ -228,7 +221,7 @@ fn a_killed_executor_leaves_no_machine_and_comes_back() {
 fn a_lane_that_is_no_longer_there_is_a_503_with_the_reason() {
     let data = tempfile::tempdir().unwrap();
     let mut platform = Platform::start_in(data.path(), &[]);
-    let Some(ada) = victim(&platform) else { return };
+    let ada = victim(&platform);
     let key = ada.token();
     platform.stop();
     assert!(machines(data.path()).is_empty(), "a machine outlives a platform that was stopped");
@@ -251,9 +244,7 @@ fn what_no_node_could_ever_hold_is_refused_with_the_maximum() {
     std::fs::write(data.path().join("config.toml"), "[executor]\nnode-memory = \"1GiB\"\nnode-cores = 2\n").unwrap();
     let platform = Platform::start_in(data.path(), &[]);
     let ada = platform.user("ada");
-    if !has_vm_lane(&ada) {
-        return;
-    }
+    needs_vm_lane(&ada);
     std::fs::write(ada.work().join("script"), "#!/bin/sh\necho hello\n").unwrap();
     for greed in ["--memory 2GiB", "--cpus 3"] {
         let done = ada.run(&format!("deploy script --name script --lane vm {greed} --json"));

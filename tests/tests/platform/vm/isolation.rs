@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tests::{Platform, examples};
 
-use super::{has_vm_lane, program};
+use super::{needs_vm_lane, program};
 use crate::run_path::{plain, send};
 
 /// Runs in a row; `CROWDCLOUD_CANARY_RUNS` says more.
@@ -67,9 +67,7 @@ fn nothing_of_a_run_is_seen_by_the_next_of_any_account() {
     let runs = std::env::var("CROWDCLOUD_CANARY_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(RUNS);
     let platform = Platform::start();
     let (ada, bob) = (platform.user("ada"), platform.user("bob"));
-    if !has_vm_lane(&ada) {
-        return;
-    }
+    needs_vm_lane(&ada);
     program(&ada, "canary", CANARY);
     let path = ada.work().join("canary");
     let users = [("ada", &ada, ada.token()), ("bob", &bob, bob.token())];
@@ -100,9 +98,7 @@ fn nothing_of_a_run_is_seen_by_the_next_of_any_account() {
 fn a_warm_server_serves_one_account_alone() {
     let platform = Platform::start();
     let (ada, bob) = (platform.user("ada"), platform.user("bob"));
-    if !has_vm_lane(&ada) {
-        return;
-    }
+    needs_vm_lane(&ada);
     // The same bytes, deployed by two.
     let example = examples().join("native-server");
     for user in [&ada, &bob] {

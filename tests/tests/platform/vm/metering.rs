@@ -2,7 +2,7 @@
 
 use tests::Platform;
 
-use super::{has_vm_lane, number, program, settled};
+use super::{needs_vm_lane, number, program, settled};
 use crate::run_path::{plain, send};
 
 /// Burns a second on each of two CPUs, touches 200 MiB, and returns a megabyte that begins with what the guest's kernel
@@ -46,9 +46,7 @@ fn cpu_us() -> u64 {
 fn a_run_is_recorded_within_ten_percent() {
     let platform = Platform::start();
     let ada = platform.user("ada");
-    if !has_vm_lane(&ada) {
-        return;
-    }
+    needs_vm_lane(&ada);
     program(&ada, "meter", METER);
     ada.ok("deploy meter --name meter --memory 256MiB --cpus 2 --timeout 120s");
     assert_eq!(ada.ok("invoke meter"), "", "warm");

@@ -1,16 +1,11 @@
 //! A guest's way out, up to the host's end of it: who has one, who has none, and that nothing of it grows or stays.
 
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::time::Duration;
 
 use microvm::{Egress, End, GuestStream, Workload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use support::{LONG, SHAPE, bench, command, finish, run};
+use crate::support::{LONG, SHAPE, bench, command, finish, run};
 
 fn with_a_way_out(arguments: &[&str]) -> Workload {
     Workload { egress: Egress::Proxy, ..command(arguments) }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use protocol::Code;
+use crate::Code;
 
 fn page() -> String {
     let mut page = String::from(

@@ -1,10 +1,5 @@
 //! Servers in real guests, spoken to with a real HTTP client.
 
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use microvm::{Contract, End, GuestStream, Pool, PoolConfig};
 use tokio::io::AsyncReadExt;
 
-use support::{LONG, SHAPE, bench, server};
+use crate::support::{LONG, SHAPE, bench, server};
 
 async fn client(stream: GuestStream) -> SendRequest<Full<Bytes>> {
     let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();

@@ -1,16 +1,11 @@
 //! Commands in real guests: what goes in, what comes out, and how each way to end is told.
 
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
 use microvm::{Contract, End, Error, MachineEvent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use support::{LONG, SHAPE, bench, command, finish, image, run};
+use crate::support::{LONG, SHAPE, bench, command, finish, image, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_gets_its_request_and_answers() {

@@ -1,15 +1,10 @@
 //! Templates of a base: all images on it share them, and find in memory what the base's own program has read.
 
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::path::Path;
 
 use microvm::{Disk, End, Error, Template};
 
-use support::{SHAPE, bench, command, image, run};
+use crate::support::{SHAPE, bench, command, image, run};
 
 const FILE_BYTES: usize = 4 << 20;
 const FILE: &str = "/data/large";

@@ -1,17 +1,12 @@
 //! What holds for the host whatever its guests do: nothing is orphaned, QEMU is confined, the accelerator is real.
 
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use microvm::{Accelerator, Config, End, Host};
 
-use support::{LONG, SHAPE, bench, command, config};
+use crate::support::{self, LONG, SHAPE, bench, command, config};
 
 const ROLE: &str = "MICROVM_TEST_PARENT";
 
@@ -58,7 +53,7 @@ async fn a_parent_with_machines() {
 #[test]
 fn machines_die_with_a_parent_that_is_killed() {
     let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_parent_with_machines", "--nocapture"])
+        .args(["--exact", "hosts::a_parent_with_machines", "--nocapture"])
         .env(ROLE, "1")
         .stdout(Stdio::piped())
         .spawn()
@@ -108,19 +103,15 @@ async fn qemu_is_confined_and_leaves_nothing() {
     let status = status(run.pid()).unwrap();
     assert_eq!(field(&status, "Seccomp:"), "2");
     assert_eq!(field(&status, "NoNewPrivs:"), "1");
+    // Only root can give it an identity of its own.
     if bench.host.limits().own_identity {
         let uid: u32 = field(&status, "Uid:").parse().unwrap();
         assert!((Config::FIRST_UID..Config::FIRST_UID + Config::UIDS).contains(&uid), "{uid}");
         assert_eq!(field(&status, "CapEff:"), "0000000000000000");
-    } else {
-        eprintln!("NOT TESTED: this program is not root, so machines have no identity of their own");
     }
-    match &bench.host.limits().cgroup {
-        Ok(()) => {
-            let group = std::fs::read_to_string(format!("/proc/{}/cgroup", run.pid())).unwrap();
-            assert!(group.contains("/machines/"), "{group}");
-        }
-        Err(why) => eprintln!("NOT TESTED: machines have no cgroup here: {why}"),
+    if bench.host.limits().cgroup.is_ok() {
+        let group = std::fs::read_to_string(format!("/proc/{}/cgroup", run.pid())).unwrap();
+        assert!(group.contains("/machines/"), "{group}");
     }
     run.stop().await;
     assert_eq!(run.ended().await.end, End::Stopped);
@@ -141,9 +132,19 @@ async fn the_accelerator_is_one_that_truly_works() {
     let kvm = bench.host.template_under(SHAPE, Accelerator::Kvm, Duration::from_secs(6)).await;
     match (bench.host.accelerator(), kvm) {
         (Accelerator::Kvm, Ok(template)) => assert_eq!(template.speed().accelerator, Accelerator::Kvm),
-        (Accelerator::Tcg, Err(why)) => eprintln!("NOT TESTED: guests under KVM, which runs none here: {why}"),
+        (Accelerator::Tcg, Err(_)) => {}
         (found, other) => panic!("{found:?} was found, but {:?}", other.map(|template| template.speed())),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_runs_under_the_hardware_needs_kvm() {
+    assert_eq!(bench().await.host.accelerator(), Accelerator::Kvm);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_have_a_group_of_their_own_needs_cgroups() {
+    assert_eq!(bench().await.host.limits().cgroup, Ok(()));
 }
 
 #[tokio::test]

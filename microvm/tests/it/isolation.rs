@@ -1,10 +1,5 @@
 //! What a workload can reach, what it may use, and that nothing of it remains.
 
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use microvm::{Contract, Disk, End, Error};
 
-use support::{SHAPE, bench, command, image, run};
+use crate::support::{SHAPE, bench, command, image, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clones_never_share_random_numbers_and_know_the_time() {

@@ -1,0 +1,13 @@
+//! Real guests, from outside: what they can do, what they cannot, and what they cost.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod bases;
+mod commands;
+mod egress;
+mod hosts;
+mod isolation;
+mod servers;
+#[path = "../support/mod.rs"]
+mod support;
