@@ -48,6 +48,9 @@ pub(crate) struct UpArgs {
     /// The domain of functions' own hosts (localhost)
     #[arg(long, value_name = "DOMAIN", env = "CROWDCLOUD_FUNCTIONS_DOMAIN")]
     pub(crate) functions_domain: Option<String>,
+    /// A host that it answers at, beside localhost and the listening address; again for more, `*` for any
+    #[arg(long = "host", value_name = "HOST", env = "CROWDCLOUD_HOSTS", value_delimiter = ',')]
+    pub(crate) hosts: Vec<String>,
     /// A NATS server of your own, instead of a child process
     #[arg(long, value_name = "URL", env = "CROWDCLOUD_NATS_URL")]
     pub(crate) nats_url: Option<String>,

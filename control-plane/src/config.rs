@@ -59,6 +59,18 @@ pub struct Config {
     /// The largest artifact (shown at `/limits`; the gateway enforces it).
     #[arg(long, default_value_t = ByteSize::mib(128))]
     pub artifact_max: ByteSize,
+    /// The largest request head (shown at `/limits`; the gateway enforces it).
+    #[arg(long, default_value_t = protocol::headers::HEAD_SIZE_MAX)]
+    pub head_max: ByteSize,
+    /// Bytes that an account may upload in an `upload_window`, those of uploads that broke off included; then 429.
+    #[arg(long, default_value_t = ByteSize::mib(4096))]
+    pub upload_window_max: ByteSize,
+    /// See `upload_window_max`.
+    #[arg(long, default_value = "1h")]
+    pub upload_window: Millis,
+    /// Bytes of an account's uploads in the store in all, those of uploads that broke off included; then 422.
+    #[arg(long, default_value_t = ByteSize::mib(16_384))]
+    pub upload_stored_max: ByteSize,
 
     /// Memory that hashing a password takes, in KiB.
     #[arg(long, default_value_t = 19_456)]

@@ -5,7 +5,7 @@
 //! ```
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,13 +13,16 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use protocol::{Code, Problem};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::handle::handle;
+use crate::handle::{Ends, handle};
+use crate::proxies::is_trusted;
 use crate::stall::StallGuard;
 use crate::state::Gateway;
 
@@ -40,9 +43,21 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown
             let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let connection =
-                        connection(Arc::clone(&gateway), http.clone(), stream, peer, finish.clone(), place);
-                    connections.spawn(connection);
+                    let client = peer.ip().to_canonical();
+                    let most = match is_trusted(client, &config.trusted_proxies) {
+                        true => usize::MAX,
+                        false => config.client_connections_max,
+                    };
+                    let Some(held) = gateway.connections.hold(client, most) else {
+                        gateway.meters.turned_away.increment(1);
+                        connections.spawn(turn_away(stream, most, place));
+                        continue;
+                    };
+                    let connection = connection(Arc::clone(&gateway), http.clone(), stream, client, finish.clone());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop((held, place));
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");
@@ -71,6 +86,31 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown
     }
 }
 
+/// Says why to a client that has too many connections, and closes. It gets a moment to read that.
+async fn turn_away(mut stream: TcpStream, most: usize, place: OwnedSemaphorePermit) {
+    let problem = Problem::new(Code::RateLimited, format!("this client has {most} connections already"));
+    let body = problem.to_json();
+    let head = format!(
+        "HTTP/1.1 {} Too Many Requests\r\ncontent-type: {}\r\ncontent-length: {}\r\nretry-after: 1\r\n\
+         connection: close\r\n\r\n",
+        problem.status,
+        Problem::MEDIA_TYPE,
+        body.len()
+    );
+    let farewell = async {
+        stream.write_all(&[head.as_bytes(), &body].concat()).await?;
+        stream.shutdown().await?;
+        // Unread bytes would make the close a reset, and the answer would be lost.
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    if !matches!(tokio::time::timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
+        tracing::debug!("a client that was turned away did not wait for the reason");
+    }
+    drop(place);
+}
+
 fn server(config: &Config) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -88,9 +128,8 @@ async fn connection(
     gateway: Arc<Gateway>,
     http: http1::Builder,
     stream: TcpStream,
-    peer: SocketAddr,
+    peer: IpAddr,
     finish: CancellationToken,
-    _place: OwnedSemaphorePermit,
 ) {
     // Short answers must not wait for more.
     if let Err(error) = stream.set_nodelay(true) {
@@ -98,9 +137,12 @@ async fn connection(
     }
     gateway.meters.connections.increment(1.0);
     let of = Arc::clone(&gateway);
+    // A listener on all addresses does not know which one this is.
+    let local = stream.local_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |local| local.ip());
+    let ends = Ends { peer, local };
     let service = service_fn(move |request| {
         let gateway = Arc::clone(&of);
-        async move { Ok::<_, Infallible>(handle(gateway, peer.ip().to_canonical(), request).await) }
+        async move { Ok::<_, Infallible>(handle(gateway, ends, request).await) }
     });
     let stream = StallGuard::new(stream, gateway.config.write_idle.duration());
     let connection = http.serve_connection(TokioIo::new(stream), service);

@@ -12,17 +12,18 @@ use protocol::{ByteSize, Code, Name, Problem, headers};
 
 use crate::answer::{Answer, AnswerBody};
 use crate::hygiene::{self, Forward};
-use crate::origin;
+use crate::quiet::Quiet;
 use crate::run::{Whole, take_whole};
 use crate::state::Gateway;
-use crate::upload::{Source, Upload, UploadLimits};
+use crate::upload::{Source, Upload};
+use crate::{origin, stranger};
 
 /// The control plane takes a call within so long, or counts as away.
 const ACCEPT_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Passes a request on to the control plane.
 pub(crate) async fn proxy(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     mut head: Parts,
     body: Source,
     forward: &Forward<'_>,
@@ -32,6 +33,7 @@ pub(crate) async fn proxy(
     if body.size_hint().lower() > size_max.0 {
         return Err(too_large(size_max));
     }
+    let body = stranger::vet(gateway, &head, body, forward.client).await?;
     let account = head.headers.get(headers::ACCOUNT).cloned();
     fabric::strip_hop_by_hop(&mut head.headers);
     hygiene::strip_ours(&mut head.headers);
@@ -40,8 +42,7 @@ pub(crate) async fn proxy(
     if let Some(account) = account {
         head.headers.insert(headers::ACCOUNT, account);
     }
-    let limits = UploadLimits { size_max, idle: gateway.config.body_idle.duration(), replay_max: ByteSize(0) };
-    let upload = (!body.is_end_stream()).then(|| Upload::new(body, limits));
+    let upload = (!body.is_end_stream()).then(|| Upload::new(body, gateway.config.upload_limits(size_max)));
     let body = upload.as_ref().and_then(Upload::body);
     let body = body.unwrap_or_else(fabric::empty);
     let request = Request::from_parts(head, body);
@@ -56,7 +57,10 @@ pub(crate) async fn proxy(
         (Some(code), _) => code.into(),
         (None, CallError::Unsendable(_)) => Code::HeadersTooLarge.into(),
         (None, error) => {
-            tracing::warn!(%error, "the control plane did not answer");
+            static AWAY: Quiet = Quiet::new();
+            if let Some(left_out) = AWAY.now() {
+                tracing::warn!(%error, left_out, "the control plane did not answer");
+            }
             Code::ControlPlaneUnavailable.into()
         }
     })?;

@@ -18,8 +18,9 @@ use crate::answer::{Answer, json};
 use crate::api;
 use crate::core_client::to_json;
 use crate::keys::unavailable;
+use crate::quota::Charge;
 use crate::state::Gateway;
-use crate::upload::{Source, Upload, UploadLimits};
+use crate::upload::{Source, Upload};
 
 /// The row of the index is committed within so long.
 const INDEX_WITHIN: Duration = Duration::from_secs(5);
@@ -47,12 +48,14 @@ pub(crate) async fn upload(
     if body.size_hint().lower() > size_max.0 {
         return Err(too_large(size_max));
     }
-    let limits = UploadLimits { size_max, idle: gateway.config.body_idle.duration(), replay_max: ByteSize(0) };
-    let upload = Upload::new(body, limits);
+    let mut charge = Charge::begin(gateway, grant.account, body.size_hint().exact(), size_max).await?;
+    let upload = Upload::new(body, gateway.config.upload_limits(charge.granted()));
+    charge.follow(&upload);
     let body = upload.body().ok_or(Code::Internal)?;
     let bytes = BodyDataStream::new(body.map_err(|error| error.to_string())).map(|piece: Result<Bytes, String>| piece);
     let stored = gateway.store.put_stream(bytes, size_max).await;
     let stored = stored.map_err(|error| match (upload.fault(), &error) {
+        (Some(Code::BodyTooLarge), _) if charge.granted() < size_max => charge.exceeded(),
         (Some(Code::BodyTooLarge), _) | (_, store::Error::TooLarge { .. }) => too_large(size_max),
         (Some(code), _) => code.into(),
         (None, error) => {

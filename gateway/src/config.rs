@@ -4,7 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser as _;
+use protocol::headers::{HEAD_SIZE_MAX, HEADERS_MAX};
 use protocol::{ByteSize, Millis};
+
+use crate::hosts::is_host;
+use crate::proxies::TrustedProxy;
+use crate::upload::{Pace, UploadLimits};
 
 /// Settings of a gateway. Each queue, body, retry and cache has its bound here.
 #[derive(Debug, Clone, clap::Args)]
@@ -21,29 +26,66 @@ pub struct Config {
     #[arg(long, env = "CROWDCLOUD_FUNCTIONS_DOMAIN", default_value = "localhost")]
     pub functions_domain: String,
 
-    /// Believe `X-Forwarded-*` of whoever connects: only behind a proxy of your own.
-    #[arg(long, env = "CROWDCLOUD_TRUST_FORWARDED", default_value_t = false)]
-    pub trust_forwarded: bool,
+    /// A host that the portal, the API and functions answer at, beside loopback, the address that is listened on and
+    /// the functions' domain; again for more, `*` for any. Requests for other hosts are refused with 421.
+    #[arg(long = "host", env = "CROWDCLOUD_HOSTS", value_name = "HOST", value_delimiter = ',')]
+    pub hosts: Vec<String>,
+
+    /// Where browsers and programs reach the portal and the API, where that is not the functions' domain at the port
+    /// that is listened on; its host is answered for.
+    #[arg(long, env = "CROWDCLOUD_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+
+    /// A proxy of your own, as address or network, whose `X-Forwarded-For`, `-Host` and `-Proto` are believed; again
+    /// for more.
+    #[arg(long = "trusted-proxy", env = "CROWDCLOUD_TRUSTED_PROXIES", value_name = "NET", value_delimiter = ',')]
+    pub trusted_proxies: Vec<TrustedProxy>,
 
     /// Connections at once; more wait in the listener's queue.
     #[arg(long, default_value_t = 4096)]
     pub connections_max: usize,
+
+    /// Connections of one client at once; further ones are answered 429 and closed. A client is an IPv4 address or a
+    /// /64 network of IPv6; trusted proxies have no such bound.
+    #[arg(long, default_value_t = 1024)]
+    pub client_connections_max: usize,
 
     /// How long a request's head may take, also the first one of an idle connection.
     #[arg(long, default_value_t = Millis::seconds(30))]
     pub head_timeout: Millis,
 
     /// The largest request head; beyond it: 431. (Beyond four times of it the connection is cut.)
-    #[arg(long, default_value_t = ByteSize::kib(32))]
+    #[arg(long, default_value_t = HEAD_SIZE_MAX)]
     pub head_max: ByteSize,
 
     /// The most headers of a request.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = HEADERS_MAX)]
     pub headers_max: usize,
 
-    /// How long a request's body may pause; then 408.
+    /// How long a request's body may pause; then 408. For a body that a function reads there is no other bound than
+    /// this and the function's own deadline.
     #[arg(long, default_value_t = Millis::seconds(20))]
     pub body_idle: Millis,
+
+    /// How long a body for the API or the store may be waited for in all, beyond what `body_rate_min` allows; then 408.
+    #[arg(long, default_value_t = Millis::seconds(20))]
+    pub body_grace: Millis,
+
+    /// The least rate of a body for the API or the store, in bytes a second; see `body_grace`.
+    #[arg(long, default_value_t = ByteSize::kib(4))]
+    pub body_rate_min: ByteSize,
+
+    /// The largest body of a request of the API by whom nobody knows yet: sign-up, log-in, no credential at all.
+    #[arg(long, default_value_t = ByteSize::kib(64))]
+    pub stranger_body_max: ByteSize,
+
+    /// Such a body comes whole within so long; then 408.
+    #[arg(long, default_value_t = Millis::seconds(10))]
+    pub stranger_body_within: Millis,
+
+    /// Such bodies of one client that are waited for at once; then 429.
+    #[arg(long, default_value_t = 64)]
+    pub stranger_bodies_max: usize,
 
     /// How long a caller may leave an answer unread; then its connection is closed.
     #[arg(long, default_value_t = Millis::seconds(30))]
@@ -77,9 +119,17 @@ pub struct Config {
     #[arg(long, default_value_t = Millis(500))]
     pub lookup_within: Millis,
 
-    /// Keys whose answers are kept.
+    /// Such questions at once; then 503.
+    #[arg(long, default_value_t = 4096)]
+    pub lookups_max: usize,
+
+    /// Good keys that are remembered.
     #[arg(long, default_value_t = 65_536)]
     pub keys_max: usize,
+
+    /// Bad keys that are remembered as such.
+    #[arg(long, default_value_t = 8192)]
+    pub bad_keys_max: usize,
 
     /// How long a good key is trusted while the control plane's pulse is heard.
     #[arg(long, default_value_t = Millis::seconds(60))]
@@ -143,6 +193,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// What a body for the API or the store may do.
+    pub(crate) fn upload_limits(&self, size_max: ByteSize) -> UploadLimits {
+        UploadLimits {
+            size_max,
+            idle: self.body_idle.duration(),
+            pace: Some(Pace { grace: self.body_grace.duration(), rate: self.body_rate_min }),
+            replay_max: ByteSize(0),
+        }
+    }
+
     /// The defaults (and the environment), with the two paths that have none.
     #[must_use]
     pub fn new(ticket_key: PathBuf, spool_folder: PathBuf) -> Self {
@@ -174,6 +234,13 @@ impl Config {
         least("ticket-life", self.ticket_life.0, 1000)?;
         least("lookup-within", self.lookup_within.0, 10)?;
         least("keys-max", self.keys_max as u64, 16)?;
+        least("bad-keys-max", self.bad_keys_max as u64, 16)?;
+        least("lookups-max", self.lookups_max as u64, 1)?;
+        least("client-connections-max", self.client_connections_max as u64, 1)?;
+        least("body-grace", self.body_grace.0, 100)?;
+        least("body-rate-min", self.body_rate_min.0, 1)?;
+        least("stranger-body-within", self.stranger_body_within.0, 100)?;
+        least("stranger-bodies-max", self.stranger_bodies_max as u64, 1)?;
         least("unknown-max", self.unknown_max as u64, 1)?;
         least("spool-queue-max", self.spool_queue_max as u64, 1)?;
         // Pulses repeat revocations for 10 s; a longer gap would lose one.
@@ -182,6 +249,20 @@ impl Config {
         }
         if self.functions_domain.is_empty() || self.functions_domain.contains([':', '/', ' ']) {
             return Err(format!("--functions-domain is {:?}; it is a host without port", self.functions_domain));
+        }
+        if let Some(host) = self.hosts.iter().find(|host| !host.is_empty() && *host != "*" && !is_host(host)) {
+            return Err(format!("--host is {host:?}; it is a name or an address, or `*`"));
+        }
+        if let Some(url) = &self.public_url {
+            let parsed: Option<http::Uri> = url.parse().ok();
+            let good = |uri: &http::Uri| {
+                matches!(uri.scheme_str(), Some("http" | "https"))
+                    && uri.authority().is_some_and(|authority| is_host(authority.as_str()))
+                    && matches!(uri.path_and_query().map_or("/", |path| path.as_str()), "/" | "")
+            };
+            if !parsed.as_ref().is_some_and(good) {
+                return Err(format!("--public-url is {url:?}; it is like https://cloud.example.org"));
+            }
         }
         Ok(())
     }

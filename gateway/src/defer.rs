@@ -15,16 +15,17 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyDataStream, BodyExt as _, Limited};
 use protocol::job::{DeferredCall, Job};
 use protocol::route::{Grant, Principal, Scope, VersionRoute};
-use protocol::{ByteSize, Code, Digest, Millis, Problem, headers};
+use protocol::{AccountId, ByteSize, Code, Digest, Millis, Problem, headers};
 
-use crate::address::{FunctionAddress, host_name};
+use crate::address::FunctionAddress;
 use crate::answer::{Answer, AnswerBody, json};
 use crate::hygiene::{self, Forward};
 use crate::keys::unavailable;
+use crate::quota::Charge;
 use crate::routes::Known;
 use crate::run::{Whole, own_uri, take_whole};
 use crate::state::Gateway;
-use crate::upload::{Source, Upload, UploadLimits};
+use crate::upload::{Source, Upload};
 
 /// A longer body goes through the store.
 const INLINE_MAX: usize = 64 << 10;
@@ -98,7 +99,7 @@ pub(crate) struct Deferred<'a> {
 pub(crate) async fn answer(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Result<Answer, Problem> {
     let Deferred { prefer, maker, known, version, address, mut head, body, forward } = deferred;
     let once = head.headers.remove("idempotency-key");
-    let (body, root, size) = take(gateway, body, version.limits.body).await?;
+    let (body, root, size) = take(gateway, known.route.account, body, version.limits.body).await?;
     let uri = own_uri(address, &head.uri).ok_or(Code::InvalidRequest)?;
     hygiene::clean_request(&mut head.headers, &forward);
     for name in ["prefer", "content-length", "host"] {
@@ -128,7 +129,7 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Re
     let job: Job =
         gateway.core.post_with("/internal/jobs", &call, extra, SUBMIT_WITHIN).await.map_err(|e| unavailable(&e))?;
     if let Some(wait) = prefer.wait
-        && let Some(answer) = in_time(gateway, &job, wait, address).await?
+        && let Some(answer) = in_time(gateway, &job, wait, forward.prefix).await?
     {
         return Ok(answer);
     }
@@ -137,7 +138,8 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Re
 
 /// The body: a short one, or its place in the store.
 async fn take(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
+    account: AccountId,
     body: Source,
     size_max: ByteSize,
 ) -> Result<(Option<Bytes>, Option<Digest>, ByteSize), Problem> {
@@ -145,8 +147,8 @@ async fn take(
     if http_body::Body::size_hint(&body).lower() > size_max.0 {
         return Err(too_large());
     }
-    let limits = UploadLimits { size_max, idle: gateway.config.body_idle.duration(), replay_max: ByteSize(0) };
-    let upload = Upload::new(body, limits);
+    let announced = http_body::Body::size_hint(&body).exact();
+    let upload = Upload::new(body, gateway.config.upload_limits(size_max));
     let fault = |upload: &Upload| match upload.fault() {
         Some(Code::BodyTooLarge) => too_large(),
         Some(code) => code.into(),
@@ -163,9 +165,13 @@ async fn take(
             start.extend_from_slice(&piece);
         }
     }
+    let mut charge = Charge::begin(gateway, account, announced, size_max).await?;
+    charge.follow(&upload);
     let start = futures::stream::iter([Ok(start.freeze())]);
     let rest = BodyDataStream::new(body.map_err(|error| error.to_string()));
-    let stored = gateway.store.put_stream(start.chain(rest), size_max).await.map_err(|error| match error {
+    let stored = gateway.store.put_stream(start.chain(rest), charge.granted()).await;
+    let stored = stored.map_err(|error| match error {
+        store::Error::TooLarge { .. } if charge.granted() < size_max => charge.exceeded(),
         store::Error::TooLarge { .. } => too_large(),
         store::Error::Source(_) => fault(&upload),
         error => {
@@ -177,12 +183,7 @@ async fn take(
 }
 
 /// The function's own answer, where it comes in time.
-async fn in_time(
-    gateway: &Gateway,
-    job: &Job,
-    wait: Duration,
-    address: &FunctionAddress,
-) -> Result<Option<Answer>, Problem> {
+async fn in_time(gateway: &Gateway, job: &Job, wait: Duration, prefix: &str) -> Result<Option<Answer>, Problem> {
     let path = format!("/internal/jobs/{}?wait={}ms", job.id, Millis::from(wait).0);
     let waited = tokio::select! {
         waited = gateway.core.get::<Job>(&path, wait + WAIT_SLACK) => waited,
@@ -205,7 +206,7 @@ async fn in_time(
         return Err(problem.unwrap_or_else(|| Code::Internal.into()));
     }
     let kept = [headers::RUN, headers::NODE].map(|name| (name, head.headers.get(name).cloned()));
-    hygiene::clean_answer(&mut head.headers, address.shared_origin);
+    hygiene::clean_answer(&mut head.headers, prefix);
     head.headers.remove(header::CONTENT_LENGTH);
     for (name, value) in kept {
         value.map(|value| head.headers.insert(name, value));
@@ -238,13 +239,20 @@ fn accepted(
     Ok(answer)
 }
 
-/// The API is not on a function's own host.
+/// The API is not on a function's own host. Where it is, is said by the configuration, never by a caller's header.
 fn origin(gateway: &Gateway, address: &FunctionAddress, forward: &Forward<'_>) -> String {
     if address.shared_origin {
         return String::new();
     }
-    let port = forward.host.strip_prefix(host_name(forward.host)).unwrap_or_default();
-    format!("{}://{}{port}", forward.proto, gateway.config.functions_domain)
+    if let Some(url) = &gateway.config.public_url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let domain = &gateway.config.functions_domain;
+    // Only a trusted proxy makes it https; it listens where browsers expect that.
+    match forward.proto {
+        "https" => format!("https://{domain}"),
+        proto => format!("{proto}://{domain}:{}", gateway.port),
+    }
 }
 
 #[cfg(test)]

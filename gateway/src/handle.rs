@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use http_body::Body as _;
@@ -15,16 +15,28 @@ use protocol::{Code, Problem};
 
 use crate::address::{Destination, destination};
 use crate::answer::{Answer, full, refuse};
+use crate::hosts::{self, is_host};
 use crate::hygiene::{self, Forward};
 use crate::linger::Lingering;
+use crate::proxies::{CameFrom, came_from};
 use crate::run::{self, Call, Caller};
 use crate::state::Gateway;
 use crate::test_call::Origin;
 use crate::upload::Source;
 use crate::{api, artifacts, meters, portal, test_call};
 
-/// Answers one request of a connection from `client`.
-pub(crate) async fn handle(gateway: Arc<Gateway>, client: IpAddr, request: http::Request<Incoming>) -> Answer {
+/// No method that anybody uses is longer; it is kept with each run.
+const METHOD_LENGTH_MAX: usize = 32;
+
+/// The two ends of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ends {
+    pub(crate) peer: IpAddr,
+    pub(crate) local: IpAddr,
+}
+
+/// Answers one request of a connection.
+pub(crate) async fn handle(gateway: Arc<Gateway>, ends: Ends, request: http::Request<Incoming>) -> Answer {
     let received = Instant::now();
     let (head, body) = request.into_parts();
     let body = match body.is_end_stream() {
@@ -34,18 +46,19 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, client: IpAddr, request: http:
     };
     gateway.meters.in_flight.increment(1.0);
     let _in_flight = InFlight(Arc::clone(&gateway));
-    let checked = check(&gateway, &head).and_then(|host| {
-        let destination = destination(&host, head.uri.path(), &gateway.config.functions_domain)?;
-        Ok((host, destination))
-    });
-    let (host, destination) = match checked {
+    let (from, destination) = match check(&gateway, &head, ends) {
         Ok(found) => found,
         Err(problem) => {
             gateway.meters.answered(Some(problem.code));
-            return refuse(&problem);
+            let mut answer = refuse(&problem);
+            if !hygiene::is_framed_plainly(&head.headers) {
+                // Where this request ends is unsure.
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            return answer;
         }
     };
-    let (client, host, proto) = came_from(&gateway, &head.headers, client, host);
+    let CameFrom { client, host, proto } = from;
     let answered = match destination {
         Destination::Function(address) => {
             // A run counts itself.
@@ -72,20 +85,37 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, client: IpAddr, request: http:
     answered.unwrap_or_else(|problem| refuse(&problem))
 }
 
-/// What no part of the platform accepts; says which host was asked.
-fn check(gateway: &Gateway, head: &Parts) -> Result<String, Problem> {
+/// Where the request comes from and goes to; refuses what no part of the platform accepts.
+fn check(gateway: &Gateway, head: &Parts, ends: Ends) -> Result<(CameFrom, Destination), Problem> {
     let config = &gateway.config;
     let size = hygiene::head_size(head);
     if size > config.head_max.as_usize() {
         return Err(Problem::new(Code::HeadersTooLarge, format!("{size} bytes; accepted: {}", config.head_max)));
     }
-    if matches!(head.method, Method::CONNECT | Method::TRACE) {
-        return Err(Problem::new(Code::MethodNotAllowed, format!("{} is not supported", head.method)));
+    if !hygiene::is_framed_plainly(&head.headers) {
+        let detail = "Transfer-Encoding is something else than `chunked`, once";
+        return Err(Problem::new(Code::InvalidRequest, detail));
+    }
+    let method = head.method.as_str();
+    if matches!(head.method, Method::CONNECT | Method::TRACE) || method.len() > METHOD_LENGTH_MAX {
+        let method = method.get(..METHOD_LENGTH_MAX).unwrap_or(method);
+        return Err(Problem::new(Code::MethodNotAllowed, format!("{method} is not supported")));
     }
     if hygiene::wants_upgrade(&head.headers) {
         return Err(Code::UpgradeNotSupported.into());
     }
-    host_of(head)
+    let from = came_from(&head.headers, ends.peer, host_of(head)?, &config.trusted_proxies);
+    if !from.host.is_empty() && !is_host(&from.host) {
+        return Err(Problem::new(Code::InvalidRequest, "the Host header is not a host"));
+    }
+    let path = head.uri.path();
+    // Who watches over this process may call it by any name.
+    let of_this_process = matches!(path, "/healthz" | "/readyz" | "/metrics");
+    if !of_this_process && !gateway.hosts.serves(&from.host, ends.local) {
+        return Err(hosts::refusal(&from.host));
+    }
+    let destination = destination(&from.host, path, &config.functions_domain)?;
+    Ok((from, destination))
 }
 
 /// The host that the request is for: the target's, where it names one, else the header's.
@@ -99,23 +129,11 @@ fn host_of(head: &Parts) -> Result<String, Problem> {
         return Ok(authority.as_str().rsplit('@').next().unwrap_or_default().to_owned());
     }
     match first.map(|host| host.to_str()) {
-        Some(Ok(host)) if !host.contains(['/', '@', ' ', ',']) => Ok(host.to_owned()),
+        Some(Ok(host)) if is_host(host) => Ok(host.to_owned()),
         Some(_) => Err(Problem::new(Code::InvalidRequest, "the Host header is not a host")),
         None if head.version >= Version::HTTP_11 => Err(Problem::new(Code::InvalidRequest, "no Host header")),
         None => Ok(String::new()),
     }
-}
-
-/// The caller's address, host and scheme: the connection's, or what a trusted proxy before us says.
-fn came_from(gateway: &Gateway, headers: &HeaderMap, peer: IpAddr, host: String) -> (IpAddr, String, &'static str) {
-    if !gateway.config.trust_forwarded {
-        return (peer, host, "http");
-    }
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let client = text("x-forwarded-for").and_then(|all| all.rsplit(',').next()?.trim().parse().ok());
-    let host = text("x-forwarded-host").map_or(host, str::to_owned);
-    let proto = if text("x-forwarded-proto") == Some("https") { "https" } else { "http" };
-    (client.unwrap_or(peer), host, proto)
 }
 
 fn readiness(gateway: &Gateway) -> Answer {

@@ -8,10 +8,6 @@ use protocol::headers;
 #[cfg(test)]
 mod tests;
 
-/// What a proxy tells of the request before it.
-const FORWARDED: [&str; 6] =
-    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"];
-
 /// Where a request came from and how it was addressed.
 #[derive(Debug, Clone)]
 pub(crate) struct Forward<'a> {
@@ -32,14 +28,16 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, forward: &Forward<'_>) {
     set_forwarded(headers, forward);
 }
 
-/// Takes away what is not the function's to say.
-pub(crate) fn clean_answer(headers: &mut HeaderMap, shared_origin: bool) {
+/// Takes away what is not the function's to say. `prefix` is the path of a function that shares the portal's origin,
+/// and empty for one that has a host of its own.
+pub(crate) fn clean_answer(headers: &mut HeaderMap, prefix: &str) {
     fabric::strip_hop_by_hop(headers);
     strip_ours(headers);
     retain(headers, &header::SET_COOKIE, |value| cookie_name(value) != headers::SESSION_COOKIE.as_bytes());
+    confine_cookies(headers, prefix);
     let proxy_status = HeaderName::from_static("proxy-status");
     retain(headers, &proxy_status, |value| !value.trim_ascii_start().starts_with(b"crowdcloud"));
-    if shared_origin {
+    if !prefix.is_empty() {
         for name in headers::ORIGIN_WIDE {
             headers.remove(name);
         }
@@ -47,11 +45,58 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, shared_origin: bool) {
     }
 }
 
-/// Takes away the `X-Forwarded-*` of the caller and sets ours.
-pub(crate) fn set_forwarded(headers: &mut HeaderMap, forward: &Forward<'_>) {
-    for name in FORWARDED {
-        headers.remove(name);
+/// A function's cookies are its own: they go to no other host, and on a shared origin to no path but its own, so that
+/// it can neither read nor overfill what others send there.
+fn confine_cookies(headers: &mut HeaderMap, prefix: &str) {
+    if !headers.contains_key(header::SET_COOKIE) {
+        return;
     }
+    let confined: Vec<HeaderValue> = headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .filter_map(|cookie| HeaderValue::from_bytes(&confined(cookie.as_bytes(), prefix)).ok())
+        .collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in confined {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+}
+
+/// A cookie without `Domain`, and with a path below the prefix.
+fn confined(cookie: &[u8], prefix: &str) -> Vec<u8> {
+    let mut parts = cookie.split(|&byte| byte == b';');
+    let mut kept = parts.next().unwrap_or_default().to_vec();
+    let mut path: &[u8] = b"";
+    for part in parts {
+        let name = cookie_name(part);
+        if name.eq_ignore_ascii_case(b"domain") {
+            continue;
+        }
+        if name.eq_ignore_ascii_case(b"path") && !prefix.is_empty() {
+            // The last one counts (RFC 6265, 5.3).
+            path = part.splitn(2, |&byte| byte == b'=').nth(1).unwrap_or_default().trim_ascii();
+            continue;
+        }
+        kept.push(b';');
+        kept.extend_from_slice(part);
+    }
+    if !prefix.is_empty() {
+        kept.extend_from_slice(b"; Path=");
+        kept.extend_from_slice(prefix.as_bytes());
+        // The function may know its prefix, or think that it is at the root.
+        let own = match path.strip_prefix(prefix.as_bytes()) {
+            Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
+            _ if path.starts_with(b"/") => path,
+            _ => b"/",
+        };
+        kept.extend_from_slice(if own.is_empty() { b"/" } else { own });
+    }
+    kept
+}
+
+/// Takes away what the caller says in the place of a proxy, and sets ours.
+pub(crate) fn set_forwarded(headers: &mut HeaderMap, forward: &Forward<'_>) {
+    remove_where(headers, headers::is_told_by_proxies);
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
@@ -69,10 +114,13 @@ pub(crate) fn set_forwarded(headers: &mut HeaderMap, forward: &Forward<'_>) {
 
 /// Headers of ours that came from outside mean nothing.
 pub(crate) fn strip_ours(headers: &mut HeaderMap) {
-    if headers.keys().any(|name| name.as_str().starts_with(headers::PREFIX)) {
-        let ours: Vec<HeaderName> =
-            headers.keys().filter(|name| name.as_str().starts_with(headers::PREFIX)).cloned().collect();
-        for name in ours {
+    remove_where(headers, headers::is_ours);
+}
+
+fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    if headers.keys().any(|name| unwanted(name.as_str())) {
+        let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
+        for name in names {
             headers.remove(name);
         }
     }
@@ -147,6 +195,17 @@ pub(crate) fn head_size(parts: &http::request::Parts) -> usize {
     let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
     let headers = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
     target + headers
+}
+
+/// Whether the body's framing is what we read: `chunked` once, and nothing around it. Others on the way might read two
+/// of them, or a compression below it, otherwise than we do.
+pub(crate) fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let mut codings = headers
+        .get_all(header::TRANSFER_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii);
+    codings.next().is_none_or(|first| first.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
 }
 
 /// Whether the request wants to become something else than HTTP. An offer of HTTP/2 may be ignored, and some

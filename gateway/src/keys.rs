@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::config::Config;
 use crate::core_client::{CoreClient, CoreError};
 use crate::meters::Meters;
+use crate::quiet::Quiet;
 use crate::single_flight::SingleFlight;
 use cache::{KeyCache, Pulses, Row, Trust};
 
@@ -25,6 +26,9 @@ pub(crate) type Verdict = Option<Arc<Grant>>;
 
 /// The cache is cut into so many parts, each with a lock of its own.
 const SHARDS: usize = 16;
+
+/// No key and no log-in of ours is longer.
+const SECRET_LENGTH_MAX: usize = 256;
 
 /// The keys that this gateway has seen.
 pub(crate) struct Keys {
@@ -42,10 +46,11 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn new(config: &Config, core: CoreClient, meters: Arc<Meters>) -> Self {
         let room = config.keys_max.div_ceil(SHARDS);
+        let room_bad = config.bad_keys_max.div_ceil(SHARDS);
         Self {
             core,
-            shards: std::array::from_fn(|_| Mutex::new(KeyCache::new(room))),
-            flights: SingleFlight::new(),
+            shards: std::array::from_fn(|_| Mutex::new(KeyCache::new(room, room_bad))),
+            flights: SingleFlight::new(config.lookups_max),
             pulses: Mutex::new(Pulses::new(config.pulse_silence.duration())),
             row: ArcSwap::default(),
             trust: Trust {
@@ -60,6 +65,9 @@ impl Keys {
 
     /// What this key may do.
     pub(crate) async fn grant_of_key(self: &Arc<Self>, key: &str) -> Result<Arc<Grant>, Problem> {
+        if key.len() > SECRET_LENGTH_MAX {
+            return Err(Code::InvalidKey.into());
+        }
         let hash: Hash = Sha256::digest(key.as_bytes()).into();
         let row = **self.row.load();
         let cached = self.shard(&hash).lock().get(&hash, &self.trust, row, Instant::now());
@@ -80,6 +88,9 @@ impl Keys {
 
     /// What this log-in may do in that account. Never cached: calls with cookies are few.
     pub(crate) async fn grant_of_session(&self, token: &str, account: Name) -> Result<Arc<Grant>, Problem> {
+        if token.len() > SECRET_LENGTH_MAX {
+            return Err(Code::Unauthenticated.into());
+        }
         let hash: Hash = Sha256::digest(token.as_bytes()).into();
         verify(&self.core, hash, Some(account), self.lookup_within)
             .await
@@ -105,9 +116,9 @@ impl Keys {
             Ok(verdict)
         };
         match self.flights.run(hash, question).await {
-            Some(Ok(verdict)) => Ok(verdict),
-            Some(Err(error)) => Err(unavailable(&error)),
-            None => Err(Code::Internal.into()),
+            Ok(Ok(verdict)) => Ok(verdict),
+            Ok(Err(error)) => Err(unavailable(&error)),
+            Err(no_answer) => Err(no_answer.problem()),
         }
     }
 
@@ -130,7 +141,10 @@ pub(crate) fn unavailable(error: &CoreError) -> Problem {
     match error {
         CoreError::Refused(problem) => (**problem).clone(),
         CoreError::Unavailable(why) => {
-            tracing::warn!(%why, "the control plane did not answer");
+            static AWAY: Quiet = Quiet::new();
+            if let Some(left_out) = AWAY.now() {
+                tracing::warn!(%why, left_out, "the control plane did not answer");
+            }
             Code::ControlPlaneUnavailable.into()
         }
     }

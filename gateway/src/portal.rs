@@ -1,4 +1,4 @@
-//! The portal's files, embedded at build time, with the headers that keep its origin its own.
+//! The portal's files, embedded at build time plain and compressed, with the headers that keep its origin its own.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 use protocol::{Code, Problem};
 
 use crate::answer::{Answer, full};
+use crate::encoding::{self, Coding};
 
 mod files {
     include!(concat!(env!("OUT_DIR"), "/portal_files.rs"));
@@ -15,8 +16,36 @@ mod files {
 struct File {
     path: &'static str,
     media_type: &'static str,
+    /// The digest of its plain bytes.
     etag: &'static str,
+    plain: &'static [u8],
+    brotli: Option<&'static [u8]>,
+    gzip: Option<&'static [u8]>,
+}
+
+/// A file as it goes over the wire.
+struct Representation {
+    coding: Option<Coding>,
     bytes: &'static [u8],
+}
+
+impl File {
+    /// The smallest representation that the caller accepts.
+    fn representation(&self, headers: &HeaderMap) -> Representation {
+        let coded = |coding| match coding {
+            Coding::Brotli => self.brotli,
+            Coding::Gzip => self.gzip,
+        };
+        let best = encoding::accepted(headers).into_iter().find_map(|coding| Some((coding, coded(coding)?)));
+        match best {
+            Some((coding, bytes)) => Representation { coding: Some(coding), bytes },
+            None => Representation { coding: None, bytes: self.plain },
+        }
+    }
+
+    fn is_coded(&self) -> bool {
+        self.brotli.is_some() || self.gzip.is_some()
+    }
 }
 
 /// Our own code only; WebAssembly may be compiled. Styles may be set by our code on single elements.
@@ -42,21 +71,38 @@ pub(crate) fn answer(head: &Parts) -> Result<Answer, Problem> {
         }
         return Err(Code::NotFound.into());
     };
-    let fresh = head
-        .headers
+    Ok(secured(of_file(file, &head.headers)))
+}
+
+fn of_file(file: &File, asked: &HeaderMap) -> Answer {
+    let Representation { coding, bytes } = file.representation(asked);
+    // Each coding is a representation of its own, with a tag of its own (RFC 9110, 8.8.3.3).
+    let etag = match coding {
+        None => format!("\"{}\"", file.etag),
+        Some(coding) => format!("\"{}-{}\"", file.etag, coding.token()),
+    };
+    let fresh = asked
         .get_all(header::IF_NONE_MATCH)
         .iter()
         .filter_map(|tags| tags.to_str().ok())
         .flat_map(|tags| tags.split(','))
-        .any(|tag| matches!(tag.trim().trim_start_matches("W/"), tag if tag == file.etag || tag == "*"));
+        .any(|tag| matches!(tag.trim().trim_start_matches("W/"), tag if tag == etag || tag == "*"));
     let mut answer = match fresh {
         true => full(StatusCode::NOT_MODIFIED, file.media_type, ""),
-        false => full(StatusCode::OK, file.media_type, file.bytes),
+        false => full(StatusCode::OK, file.media_type, bytes),
     };
     let headers = answer.headers_mut();
-    headers.insert(header::ETAG, HeaderValue::from_static(file.etag));
+    if let Ok(etag) = HeaderValue::try_from(etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    if let (Some(coding), false) = (coding, fresh) {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.token()));
+    }
+    if file.is_coded() {
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache_control(file.path)));
-    Ok(secured(answer))
+    answer
 }
 
 /// The file at this path; a path without an extension is a page of the application, which routes by itself.
@@ -98,10 +144,46 @@ fn secured(mut answer: Answer) -> Answer {
 mod tests {
     use super::*;
 
+    const PAGE: File = File {
+        path: "/index.html",
+        media_type: "text/html",
+        etag: "b",
+        plain: b"plain",
+        brotli: Some(b"br"),
+        gzip: Some(b"gz"),
+    };
     static FILES: &[File] = &[
-        File { path: "/app-0123456789abcdef0.js", media_type: "text/javascript", etag: "\"a\"", bytes: b"1" },
-        File { path: "/index.html", media_type: "text/html", etag: "\"b\"", bytes: b"2" },
+        File { path: "/app-0123456789abcdef0.js", media_type: "text/javascript", etag: "a", brotli: None, ..PAGE },
+        PAGE,
     ];
+
+    fn of(file: &File, pairs: &[(HeaderName, &'static str)]) -> (u16, Vec<String>) {
+        let mut asked = HeaderMap::new();
+        for (name, value) in pairs {
+            asked.append(name, HeaderValue::from_static(value));
+        }
+        let answer = of_file(file, &asked);
+        let named = [header::CONTENT_ENCODING, header::ETAG, header::VARY];
+        let text = |name| answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        (answer.status().as_u16(), named.map(text).to_vec())
+    }
+
+    #[test]
+    fn f03_each_coding_is_a_representation_of_its_own() {
+        use header::{ACCEPT_ENCODING, IF_NONE_MATCH};
+        let seen = |status, all: [&str; 3]| (status, all.map(str::to_owned).to_vec());
+        let vary = "accept-encoding";
+        assert_eq!(of(&PAGE, &[]), seen(200, ["", "\"b\"", vary]));
+        assert_eq!(of(&PAGE, &[(ACCEPT_ENCODING, "gzip, deflate, br")]), seen(200, ["br", "\"b-br\"", vary]));
+        assert_eq!(of(&PAGE, &[(ACCEPT_ENCODING, "gzip")]), seen(200, ["gzip", "\"b-gzip\"", vary]));
+        assert_eq!(of(&FILES[0], &[(ACCEPT_ENCODING, "br, gzip")]), seen(200, ["gzip", "\"a-gzip\"", vary]));
+        let gzip = (ACCEPT_ENCODING, "gzip");
+        assert_eq!(of(&PAGE, &[gzip.clone(), (IF_NONE_MATCH, "\"b-gzip\"")]).0, 304);
+        assert_eq!(of(&PAGE, &[gzip.clone(), (IF_NONE_MATCH, "W/\"b-br\", \"b\"")]).0, 200, "others' tags");
+        assert_eq!(of(&PAGE, &[gzip, (IF_NONE_MATCH, "*")]), seen(304, ["", "\"b-gzip\"", vary]));
+        let image = File { brotli: None, gzip: None, ..PAGE };
+        assert_eq!(of(&image, &[(ACCEPT_ENCODING, "br")]), seen(200, ["", "\"b\"", ""]));
+    }
 
     #[test]
     fn pages_fall_back_to_the_application_files_do_not() {

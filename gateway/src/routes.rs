@@ -68,7 +68,7 @@ impl Routes {
             unknown: Mutex::new(LruCache::new(unknown_max)),
             unknown_life: config.unknown_life.duration(),
             lookup_within: config.lookup_within.duration(),
-            flights: SingleFlight::new(),
+            flights: SingleFlight::new(config.lookups_max),
             applied: watch::channel(0).0,
             announced: AtomicU64::new(0),
             snapshot: Mutex::default(),
@@ -109,9 +109,9 @@ impl Routes {
             return living(known);
         }
         match answer {
-            Some(Ok(_)) => Err(Code::FunctionNotFound.into()),
-            Some(Err(error)) => Err(unavailable(&error)),
-            None => Err(Code::Internal.into()),
+            Ok(Ok(_)) => Err(Code::FunctionNotFound.into()),
+            Ok(Err(error)) => Err(unavailable(&error)),
+            Err(no_answer) => Err(no_answer.problem()),
         }
     }
 
@@ -141,9 +141,7 @@ impl Routes {
 
     /// Takes a route, unless a newer one is here.
     fn apply(&self, key: String, route: Route) {
-        if !self.accounts.read().contains_key(&route.account) {
-            self.accounts.write().insert(route.account, route.account_name.clone());
-        }
+        let (account, name) = (route.account, route.account_name.clone());
         let mut shard = self.shard(&key).write();
         match shard.get_mut(&key) {
             Some(known) if known.route.revision > route.revision => {}
@@ -151,6 +149,10 @@ impl Routes {
             _ => {
                 shard.insert(key, Known { route: Arc::new(route), gate: Arc::default() });
             }
+        }
+        drop(shard);
+        if !self.accounts.read().contains_key(&account) {
+            self.accounts.write().insert(account, name);
         }
     }
 
@@ -210,6 +212,14 @@ impl Sink for Routes {
             // What is newer than the snapshot came straight from the control plane.
             shard.write().retain(|key, known| seen.contains(key) || known.route.revision > snapshot.newest);
         }
+        // Accounts whose last function is gone are forgotten with it.
+        let mut accounts = self.accounts.write();
+        accounts.clear();
+        for shard in &self.shards {
+            let shard = shard.read();
+            accounts.extend(shard.values().map(|known| (known.route.account, known.route.account_name.clone())));
+        }
+        drop(accounts);
         self.advance(snapshot.newest.max(snapshot.floor));
     }
 }

@@ -126,11 +126,12 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
         return Err(no_version(&address).into());
     };
 
+    let prefix = address.prefix(head.uri.path()).to_owned();
+
     // Later will do: a job.
     if let Some(prefer) = defer::preferred(&head.headers)
         && let Some(maker) = defer::maker(gateway, &known, &head, caller.grant()).await
     {
-        let prefix = address.prefix(head.uri.path()).to_owned();
         let forward = Forward { client, host: &host, proto, prefix: &prefix };
         let deferred = Deferred { prefer, maker, known: &known, version, address: &address, head, body, forward };
         return Ok(Box::pin(defer::answer(gateway, deferred)).await?);
@@ -153,8 +154,7 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     // As the function shall see it.
     let seen = first_sight(gateway, run, &known, version, &head, &address);
     let mut live = LiveRun::begin(Arc::clone(gateway), received, seen, upload.clone(), version.limits, passed);
-    let path = head.uri.path();
-    let forward = Forward { client, host: &host, proto, prefix: address.prefix(path) };
+    let forward = Forward { client, host: &host, proto, prefix: &prefix };
     let uri = own_uri(&address, &head.uri).ok_or_else(|| refused(Code::InvalidRequest.into()))?;
     hygiene::clean_request(&mut head.headers, &forward);
     head.uri = uri;
@@ -184,7 +184,7 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
 
     // The answer, streamed back.
     let timing = Timing { received, placed, answered: Instant::now() };
-    stream_back(reply, live, &Back { run, method: &head.method, address: &address, version, timing })
+    stream_back(reply, live, &Back { run, method: &head.method, prefix: &prefix, version, timing })
         .map_err(|code| refused(code.into()))
 }
 
@@ -244,6 +244,8 @@ fn upload_limits(gateway: &Gateway, version: &VersionRoute) -> UploadLimits {
     UploadLimits {
         size_max: version.limits.body,
         idle: gateway.config.body_idle.duration(),
+        // A stream may say little for long; it ends with the run.
+        pace: None,
         replay_max: gateway.config.replay_max,
     }
 }

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::core_client::CoreClient;
 use crate::error::Error;
+use crate::hosts::Hosts;
 use crate::keys::Keys;
 use crate::meters::{self, Meters};
 use crate::mirror::{Sink, mirror};
@@ -74,6 +75,10 @@ pub async fn serve(
         cut: CancellationToken::new(),
         concluding: TaskTracker::new(),
         leaving: CancellationToken::new(),
+        port: listener.local_addr().map_or(0, |address| address.port()),
+        hosts: Hosts::new(&config.hosts, config.public_url.as_deref(), &config.functions_domain),
+        connections: Arc::default(),
+        strangers: Arc::default(),
         config,
     });
 

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::core_client::{CoreClient, CoreError};
 use crate::error::Error;
 use crate::meters::Meters;
+use crate::quiet::Quiet;
 use segments::Segments;
 
 /// Observations of one post.
@@ -67,7 +68,10 @@ impl Spool {
             Ok(()) => self.meters.spooled.increment(1),
             Err(_) => {
                 self.meters.spool_lost.increment(1);
-                tracing::error!("the spool's queue is full; an observation is lost");
+                static FULL: Quiet = Quiet::new();
+                if let Some(left_out) = FULL.now() {
+                    tracing::error!(left_out, "the spool's queue is full; an observation is lost");
+                }
             }
         }
     }

@@ -11,8 +11,10 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clients::ClientCounts;
 use crate::config::Config;
 use crate::core_client::CoreClient;
+use crate::hosts::Hosts;
 use crate::keys::Keys;
 use crate::meters::Meters;
 use crate::nodes::Nodes;
@@ -31,6 +33,13 @@ pub struct Fabrics {
 /// One running gateway.
 pub(crate) struct Gateway {
     pub(crate) config: Config,
+    /// Where it listens.
+    pub(crate) port: u16,
+    /// The hosts that it answers for.
+    pub(crate) hosts: Hosts,
+    /// What each client has open: connections, and bodies that come before we know who sends them.
+    pub(crate) connections: Arc<ClientCounts>,
+    pub(crate) strangers: Arc<ClientCounts>,
     pub(crate) instance: InstanceId,
     pub(crate) fabrics: Fabrics,
     pub(crate) store: Store,

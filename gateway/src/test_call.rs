@@ -20,7 +20,7 @@ use crate::answer::{Answer, json};
 use crate::api;
 use crate::run::{self, Call, Caller};
 use crate::state::Gateway;
-use crate::upload::Source;
+use crate::upload::{Source, Upload};
 
 /// Where the call came from.
 pub(crate) struct Origin<'a> {
@@ -63,13 +63,13 @@ pub(crate) async fn call(
 
 async fn read_call(gateway: &Gateway, body: Source) -> Result<TestCall, Problem> {
     let size_max = gateway.config.test_body_max;
-    let idle = gateway.config.body_idle.duration();
-    let read = tokio::time::timeout(idle, Limited::new(body, size_max.as_usize()).collect()).await;
-    let bytes = match read {
-        Err(_) => return Err(Code::RequestTimeout.into()),
-        Ok(Err(_)) => return Err(Problem::new(Code::BodyTooLarge, format!("a test call has up to {size_max}"))),
-        Ok(Ok(bytes)) => bytes.to_bytes(),
-    };
+    let upload = Upload::new(body, gateway.config.upload_limits(size_max));
+    let read = upload.body().ok_or(Code::Internal)?.collect().await;
+    let bytes = read.map_err(|_| match upload.fault() {
+        Some(Code::BodyTooLarge) => Problem::new(Code::BodyTooLarge, format!("a test call has up to {size_max}")),
+        fault => fault.unwrap_or(Code::InvalidRequest).into(),
+    })?;
+    let bytes = bytes.to_bytes();
     serde_json::from_slice(&bytes).map_err(|error| Problem::new(Code::InvalidRequest, error.to_string()))
 }
 

@@ -17,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 use protocol::{ByteSize, Code};
 use tokio::sync::Notify;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// Where a request's body comes from: the connection, or memory.
 pub(crate) type Source = fabric::Body;
@@ -29,8 +29,26 @@ pub(crate) struct UploadLimits {
     pub(crate) size_max: ByteSize,
     /// A longer pause: `request_timeout`.
     pub(crate) idle: Duration,
+    /// What waits for the caller longer than this allows: `request_timeout`. None for bodies that a function streams.
+    pub(crate) pace: Option<Pace>,
     /// Kept for another node.
     pub(crate) replay_max: ByteSize,
+}
+
+/// The slowest that a body may come: `grace` in all, and beyond that a second for each `rate` bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace {
+    pub(crate) grace: Duration,
+    pub(crate) rate: ByteSize,
+}
+
+impl Pace {
+    /// How long in all the caller may be waited for, once it has sent so much.
+    fn allows(self, received: u64) -> Duration {
+        let rate = u128::from(self.rate.0.max(1));
+        let earned_us = u128::from(received) * 1_000_000 / rate;
+        self.grace.saturating_add(Duration::from_micros(u64::try_from(earned_us).unwrap_or(u64::MAX)))
+    }
 }
 
 /// A request's body. Cheap to clone.
@@ -55,7 +73,15 @@ struct State {
     kept_bytes: u64,
     /// Only the newest body reads.
     reader: u64,
-    pause: Option<Pin<Box<Sleep>>>,
+    pause: Option<Pause>,
+    /// So long the caller was waited for; what others take to read what is there does not count.
+    waited: Duration,
+}
+
+/// Waiting for the caller.
+struct Pause {
+    since: Instant,
+    over: Pin<Box<Sleep>>,
 }
 
 #[derive(Clone)]
@@ -80,6 +106,7 @@ impl Upload {
             kept_bytes: 0,
             reader: 0,
             pause: None,
+            waited: Duration::ZERO,
         };
         Self(Arc::new(Inner { state: Mutex::new(state), failed: Notify::new() }))
     }
@@ -194,7 +221,9 @@ impl State {
         let Poll::Ready(next) = Pin::new(&mut self.source).poll_frame(cx) else {
             return self.poll_pause(cx).map(Err);
         };
-        self.pause = None;
+        if let Some(pause) = self.pause.take() {
+            self.waited += pause.since.elapsed();
+        }
         self.ended = self.source.is_end_stream();
         let piece = match next {
             None => {
@@ -224,9 +253,11 @@ impl State {
     }
 
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<Code> {
-        let idle = self.limits.idle;
-        let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-        ready!(pause.as_mut().poll(cx));
+        let left = self.limits.pace.map(|pace| pace.allows(self.received).saturating_sub(self.waited));
+        let most = left.map_or(self.limits.idle, |left| left.min(self.limits.idle));
+        let pause =
+            self.pause.get_or_insert_with(|| Pause { since: Instant::now(), over: Box::pin(tokio::time::sleep(most)) });
+        ready!(pause.over.as_mut().poll(cx));
         Poll::Ready(self.fail(Code::RequestTimeout))
     }
 
@@ -246,7 +277,8 @@ mod tests {
     use super::*;
 
     fn limits(size_max: u64, replay_max: u64) -> UploadLimits {
-        UploadLimits { size_max: ByteSize(size_max), idle: Duration::from_secs(5), replay_max: ByteSize(replay_max) }
+        let idle = Duration::from_secs(5);
+        UploadLimits { size_max: ByteSize(size_max), idle, pace: None, replay_max: ByteSize(replay_max) }
     }
 
     fn chunks(sizes: &[usize]) -> Source {
@@ -286,6 +318,39 @@ mod tests {
         let upload = Upload::new(silent, limits(50, 100));
         assert!(upload.body().unwrap().collect().await.is_err());
         assert_eq!(upload.fault(), Some(Code::RequestTimeout));
+    }
+
+    /// A piece of so many bytes each so often.
+    fn dripping(size: usize, each: Duration) -> Source {
+        Source::new(StreamBody::new(Box::pin(futures::stream::unfold((), move |()| async move {
+            tokio::time::sleep(each).await;
+            Some((Ok::<_, BodyError>(Frame::data(Bytes::from(vec![7; size]))), ()))
+        }))))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a17_a_body_comes_at_the_least_rate_or_not_at_all() {
+        let pace = Pace { grace: Duration::from_secs(10), rate: ByteSize(100) };
+        let paced = |source| Upload::new(source, UploadLimits { pace: Some(pace), ..limits(100_000, 0) });
+        let begun = Instant::now();
+        let slow = paced(dripping(10, Duration::from_secs(1)));
+        assert!(slow.body().unwrap().collect().await.is_err());
+        assert_eq!(slow.fault(), Some(Code::RequestTimeout));
+        assert!(begun.elapsed() < Duration::from_secs(13), "{:?}", begun.elapsed());
+
+        // Fast enough, it may take as long as it takes; and a reader who is slow is not the caller's fault.
+        let fast = paced(dripping(200, Duration::from_secs(1)));
+        let mut body = fast.body().unwrap();
+        for _ in 0..100 {
+            body.frame().await.unwrap().unwrap();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        // A function's stream has no rate.
+        let stream = Upload::new(dripping(1, Duration::from_secs(4)), limits(100, 0));
+        let mut body = stream.body().unwrap();
+        for _ in 0..90 {
+            body.frame().await.unwrap().unwrap();
+        }
     }
 
     #[tokio::test]

@@ -62,7 +62,8 @@ codes! {
     BodyTooLarge = "body_too_large", 413, false, "The body is larger than this function accepts", "Send less, or raise `limits.body` of the function.";
     MethodNotAllowed = "method_not_allowed", 405, false, "This resource has no such method", "See the API document for the methods it has.";
     UpgradeNotSupported = "upgrade_not_supported", 501, false, "Protocol upgrades are not supported", "Send plain HTTP requests; stream with long bodies instead.";
-    RequestTimeout = "request_timeout", 408, true, "The request did not arrive in time", "Send the request's head and body without long pauses.";
+    RequestTimeout = "request_timeout", 408, true, "The request did not arrive in time", "Send the request's head and body without long pauses, and not too slowly.";
+    UnknownHost = "unknown_host", 421, false, "This host is not answered for here", "Use the address that the platform was started with, or start it with `--host HOST` (CROWDCLOUD_HOSTS, `hosts` in config.toml).";
 
     // Who asks.
     Unauthenticated = "unauthenticated", 401, false, "A key or a log-in is needed", "Send `Authorization: Bearer cck_...`, or log in.";

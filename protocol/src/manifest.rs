@@ -133,7 +133,7 @@ pub struct Limits {
     pub timeout: Millis,
     /// Bytes of a request's body, and of an answer's.
     pub body: ByteSize,
-    /// Runs at once, on the whole platform.
+    /// Runs at once. Each gateway counts its own.
     pub concurrency: u32,
     /// CPUs; the wasm lane grants one.
     pub cpus: u32,

@@ -22,6 +22,7 @@ const PORT: u16 = 8080;
 struct FileConfig {
     listen: Option<SocketAddr>,
     functions_domain: Option<String>,
+    hosts: Vec<String>,
     nats_url: Option<String>,
     gateway: toml::Table,
     control_plane: toml::Table,
@@ -107,6 +108,10 @@ impl Settings {
         flags.add("ticket-key", self.data.join("ticket.key"));
         flags.add("spool", self.data.join("gateway").join(number.to_string()));
         flags.add("functions-domain", &self.functions_domain).add("grace", "1500ms");
+        let hosts = if self.args.hosts.is_empty() { &self.file.hosts } else { &self.args.hosts };
+        if !hosts.is_empty() {
+            flags.add("host", hosts.join(","));
+        }
         flags.table(&self.file.gateway)
     }
 
@@ -212,13 +217,13 @@ mod tests {
     fn the_file_wins_over_what_up_sets_and_keeps_the_rest() {
         let mut flags = Flags::default();
         flags.add("spool", "/a").add("ticket-key", "/k");
-        let table = "spool = '/b'\nconnections-max = 7\ntrust-forwarded = true\nother = false".parse().unwrap();
+        let table = "spool = '/b'\nconnections-max = 7\nwebhook-private = true\nother = false".parse().unwrap();
         let line: Vec<String> = flags.table(&table).into_iter().map(|flag| flag.into_string().unwrap()).collect();
         let mut pairs = line.join(" ");
         pairs.push(' ');
         assert!(pairs.contains("--ticket-key /k "), "{pairs}");
         assert!(pairs.contains("--spool /b ") && !pairs.contains("/a"), "{pairs}");
-        assert!(pairs.contains("--connections-max 7 ") && pairs.contains("--trust-forwarded "), "{pairs}");
+        assert!(pairs.contains("--connections-max 7 ") && pairs.contains("--webhook-private "), "{pairs}");
         assert!(!pairs.contains("other"), "{pairs}");
     }
 }

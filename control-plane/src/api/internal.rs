@@ -17,7 +17,8 @@ use crate::db::columns::Col;
 use crate::db::entities::{accounts, functions};
 use crate::error::{Result, refuse};
 use crate::functions::artifacts::{self, Uploaded};
-use crate::functions::route;
+use crate::functions::upload_quota::Granted;
+use crate::functions::{route, upload_quota};
 use crate::identity::caller::authenticate;
 use crate::jobs::{self, ShowQuery};
 use crate::settlement;
@@ -28,6 +29,8 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .route("/credentials/verify", post(verify))
         .route("/routes/{account}/{function}", get(show_route))
         .route("/artifacts", post(uploaded))
+        .route("/uploads", post(begin_upload))
+        .route("/uploads/settle", post(settle_upload))
         .route("/observations", post(observations))
         .route("/jobs/{id}", get(deferred))
         .route("/jobs/{id}/output", get(deferred_output))
@@ -87,6 +90,15 @@ async fn show_route(State(app): State<App>, Path((account, function)): Path<(Str
 
 async fn uploaded(State(app): State<App>, Json(artifact): Json<Uploaded>) -> Result<StatusCode> {
     artifacts::uploaded(&app, artifact).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn begin_upload(State(app): State<App>, Json(asked): Json<upload_quota::Begin>) -> Result<Json<Granted>> {
+    Ok(Json(upload_quota::begin(&app, asked).await?))
+}
+
+async fn settle_upload(State(app): State<App>, Json(settled): Json<upload_quota::Settle>) -> Result<StatusCode> {
+    upload_quota::settle(&app, settled).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

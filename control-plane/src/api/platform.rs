@@ -1,8 +1,8 @@
 //! Handlers: limits and nodes.
 
 use axum::extract::State;
+use protocol::Limits;
 use protocol::api::{Node, Page, PlatformLimits};
-use protocol::{ByteSize, Limits};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -11,9 +11,6 @@ use crate::App;
 use crate::error::Result;
 use crate::identity::caller::Caller;
 use crate::paging::whole;
-
-/// What gateways take of a request's head.
-const HEADERS_MAX: ByteSize = ByteSize::kib(64);
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(limits)).routes(routes!(nodes))
@@ -28,7 +25,7 @@ async fn limits(State(app): State<App>) -> Json<PlatformLimits> {
         maxima: Limits::MAX,
         minima: Limits::MIN,
         artifact: config.artifact_max,
-        headers: HEADERS_MAX,
+        headers: config.head_max,
         log: config.log_size_max,
         versions: config.versions_max,
         functions: config.functions_max,

@@ -4,6 +4,7 @@ use protocol::{AccountId, ByteSize, Code, Digest};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _, sea_query::OnConflict};
 use serde::Deserialize;
 
+use super::upload_quota;
 use crate::App;
 use crate::db::Actor;
 use crate::db::columns::Col;
@@ -26,6 +27,10 @@ pub(crate) struct Uploaded {
 /// Writes the row; again is fine.
 pub(crate) async fn uploaded(app: &App, artifact: Uploaded) -> Result<()> {
     let mutation = app.db.mutation().await?;
+    let had = artifacts::Entity::find_by_id((Col(artifact.account), Col(artifact.digest))).one(mutation.tx()).await?;
+    if had.is_some() {
+        upload_quota::had_already(mutation.tx(), artifact.account, artifact.size).await?;
+    }
     artifacts::Entity::insert(artifacts::ActiveModel {
         account_id: Set(artifact.account.into()),
         digest: Set(artifact.digest.into()),

@@ -8,4 +8,5 @@ pub(crate) mod functions;
 pub(crate) mod prepare;
 pub(crate) mod room;
 pub(crate) mod route;
+pub(crate) mod upload_quota;
 pub(crate) mod versions;

@@ -14,9 +14,6 @@ use protocol::{Code, Limits, Millis, Reference, Timestamp, headers};
 use crate::config::Config;
 use crate::error::{Result, refuse};
 
-/// As gateways take them.
-const HEADERS_MAX: usize = 128;
-const HEADER_BYTES_MAX: usize = 32 << 10;
 const PATH_BYTES_MAX: usize = 8 << 10;
 const LABELS_MAX: usize = 20;
 const LABEL_NAME_MAX: usize = 63;
@@ -94,8 +91,17 @@ pub(super) struct Request {
     pub(super) headers: Vec<(String, String)>,
 }
 
+/// Who wrote the headers of a job's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WrittenBy {
+    /// Whoever submits it.
+    Caller,
+    /// A gateway, which has taken away what is not the caller's to say and said how the request came.
+    Gateway,
+}
+
 /// Method, path and headers.
-pub(super) fn request(asked: &SubmitJob) -> Result<Request> {
+pub(super) fn request(asked: &SubmitJob, by: WrittenBy) -> Result<Request> {
     let method = asked.method.as_deref().unwrap_or("POST");
     let parsed = Method::from_bytes(method.as_bytes()).ok().filter(|m| !matches!(*m, Method::CONNECT | Method::TRACE));
     let method = parsed.ok_or_else(|| wrong(format!("method: `{}` is not supported", method.escape_debug())))?;
@@ -104,7 +110,7 @@ pub(super) fn request(asked: &SubmitJob) -> Result<Request> {
     if path.len() > PATH_BYTES_MAX || path.parse::<PathAndQuery>().is_err() {
         return Err(wrong(format!("path: not a path of at most {PATH_BYTES_MAX} bytes")));
     }
-    let mut kept = clean(&asked.headers)?;
+    let mut kept = clean(&asked.headers, by)?;
     if matches!(asked.input, Some(JobInput::Json(_))) && !kept.iter().any(|(name, _)| name == "content-type") {
         kept.push(("content-type".to_owned(), "application/json".to_owned()));
     }
@@ -115,23 +121,26 @@ pub(super) fn request(asked: &SubmitJob) -> Result<Request> {
 fn ours(name: &str, value: &str) -> bool {
     const SET_BY_US: [&str; 5] = ["host", "content-length", "expect", "prefer", "trailer"];
     SET_BY_US.contains(&name)
-        || name.starts_with(headers::PREFIX)
+        || headers::is_ours(name)
         || (name == "authorization" && value.contains(headers::KEY_PREFIX))
         || (name == "cookie" && value.contains(headers::SESSION_COOKIE))
 }
 
 /// Headers as the function sees them; what is malformed is refused, what is ours is left out.
-pub(super) fn clean(asked: &[(String, String)]) -> Result<Vec<(String, String)>> {
+fn clean(asked: &[(String, String)], by: WrittenBy) -> Result<Vec<(String, String)>> {
     let size: usize = asked.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if asked.len() > HEADERS_MAX || size > HEADER_BYTES_MAX {
-        return Err(wrong(format!("headers: at most {HEADERS_MAX}, of {HEADER_BYTES_MAX} bytes in all")));
+    // As gateways take them; what they have taken they may add to.
+    let (count_max, size_max) = (headers::HEADERS_MAX, headers::HEAD_SIZE_MAX);
+    if by == WrittenBy::Caller && (asked.len() > count_max || size > size_max.as_usize()) {
+        return Err(wrong(format!("headers: at most {count_max}, of {size_max} in all")));
     }
     let mut map = HeaderMap::with_capacity(asked.len());
     for (name, value) in asked {
         let bad = || wrong(format!("headers: `{}` is not a header", name.escape_debug()));
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
         let kept = HeaderValue::from_str(value).map_err(|_| bad())?;
-        if !ours(name.as_str(), value) {
+        let lie = by == WrittenBy::Caller && headers::is_told_by_proxies(name.as_str());
+        if !lie && !ours(name.as_str(), value) {
             map.append(name, kept);
         }
     }
@@ -275,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ours_is_left_out() {
+    fn a22_what_is_ours_or_a_proxys_is_left_out() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let asked = [
             pair("X-CrowdCloud-Ticket", "x"),
@@ -285,9 +294,19 @@ mod tests {
             pair("Connection", "close, X-Hop"),
             pair("X-Hop", "x"),
             pair("Proxy-Authorization", "x"),
+            pair("Forwarded", "for=1.2.3.4"),
+            pair("X-Forwarded-For", "1.2.3.4"),
+            pair("X_Forwarded_Host", "elsewhere"),
+            pair("X-Real-IP", "1.2.3.4"),
+            pair("X_CrowdCloud_Run", "x"),
             pair("Accept", "text/plain"),
+            pair("Idempotency-Key", "of the function's own"),
         ];
-        assert_eq!(clean(&asked).unwrap(), [pair("accept", "text/plain")]);
-        assert!(clean(&[pair("bad name", "x")]).is_err() && clean(&[pair("x", "a\nb")]).is_err());
+        let by_caller = |asked: &[_]| clean(asked, WrittenBy::Caller);
+        let kept = [pair("accept", "text/plain"), pair("idempotency-key", "of the function's own")];
+        assert_eq!(by_caller(&asked).unwrap(), kept);
+        assert!(by_caller(&[pair("bad name", "x")]).is_err() && by_caller(&[pair("x", "a\nb")]).is_err());
+        let told = [pair("x-forwarded-for", "192.0.2.1")];
+        assert_eq!(clean(&told, WrittenBy::Gateway).unwrap(), told, "a gateway knows");
     }
 }

@@ -9,13 +9,13 @@ use protocol::route::{Route, Scope, VersionRoute};
 use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, JobId, Kind, Limits, Name, Timestamp};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
-use super::fields::{self, Request, Terms};
+use super::fields::{self, Request, Terms, WrittenBy};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::functions;
 use crate::db::{Actor, Mutation};
 use crate::error::{Error, Result, refuse};
-use crate::functions::{artifacts, route};
+use crate::functions::{artifacts, route, upload_quota};
 use crate::identity::caller::Caller;
 use crate::nodes::Wanted;
 
@@ -47,7 +47,7 @@ struct Draft {
 /// `POST /jobs`
 pub(crate) async fn submit(app: &App, caller: &Caller, asked: SubmitJob) -> Result<Job> {
     let draft = draft(app, caller, &asked).await?;
-    let input = input(app, &draft, asked.input.as_ref()).await?;
+    let input = input(app, &draft, asked.input.as_ref(), Some(draft.account)).await?;
     let jobs = insert(app, draft, vec![input], false).await?;
     jobs.into_iter().next().ok_or_else(|| Error::Internal("no job was made".to_owned()))
 }
@@ -65,7 +65,7 @@ pub(crate) async fn submit_array(app: &App, caller: &Caller, asked: SubmitArray)
     let draft = draft(app, caller, &job).await?;
     let mut inputs = Vec::with_capacity(asked.len());
     for one in &asked {
-        inputs.push(input(app, &draft, Some(one)).await?);
+        inputs.push(input(app, &draft, Some(one), Some(draft.account)).await?);
     }
     let jobs: Vec<JobId> = insert(app, draft, inputs, true).await?.into_iter().map(|job| job.id).collect();
     let id = jobs.first().copied().ok_or_else(|| Error::Internal("no job was made".to_owned()))?;
@@ -92,7 +92,7 @@ async fn draft_of(
     let version = route.resolve(reference.as_ref(), rand::random_range(0..100));
     let version = version.ok_or_else(|| no_version(&name, reference.as_ref()))?.clone();
     let terms = fields::terms(asked, version.limits, &app.config)?;
-    let request = fields::request(asked)?;
+    let request = fields::request(asked, WrittenBy::Caller)?;
     fields::labels(&asked.labels)?;
     Ok(Draft {
         account,
@@ -127,7 +127,8 @@ pub(crate) async fn prepare(app: &App, account: AccountId, asked: &SubmitJob, by
         .one(app.db.read())
         .await?;
     let draft = draft_of(app, row.ok_or_else(missing)?, asked, Actor::platform(), by.to_owned()).await?;
-    let input = input(app, &draft, asked.input.as_ref()).await?;
+    // A trigger stores the same again and again: that is kept once.
+    let input = input(app, &draft, asked.input.as_ref(), None).await?;
     room(app, &draft).await?;
     let recent_ms = recent_ms(app, account, draft.function).await?;
     Ok(Prepared { draft, input, recent_ms })
@@ -171,10 +172,10 @@ pub(crate) async fn defer(app: &App, call: DeferredCall) -> Result<Job> {
         input: call.body.map(JobInput::Base64),
         ..SubmitJob::of(name.to_string())
     };
-    let request = fields::request(&asked)?;
+    let request = fields::request(&asked, WrittenBy::Gateway)?;
     let input = match (call.root, fields::inline(asked.input.as_ref(), &app.config)?) {
         (Some(root), _) => Input { body: None, root: Some(root), size: call.size },
-        (None, body) => kept(app, body).await?,
+        (None, body) => kept(app, body, Some(call.account)).await?,
     };
     let terms = fields::terms(&asked, version.limits, &app.config)?;
     let draft = Draft {
@@ -194,15 +195,15 @@ pub(crate) async fn defer(app: &App, call: DeferredCall) -> Result<Job> {
     jobs.into_iter().next().ok_or_else(|| Error::Internal("no job was made".to_owned()))
 }
 
-/// Where the input is, once it is safe there.
-async fn input(app: &App, draft: &Draft, asked: Option<&JobInput>) -> Result<Input> {
+/// Where the input is, once it is safe there; what is stored for it counts as an upload of the `uploader`.
+async fn input(app: &App, draft: &Draft, asked: Option<&JobInput>, uploader: Option<AccountId>) -> Result<Input> {
     let limits = draft.terms.limits;
     let input = match asked {
         Some(JobInput::Upload(digest)) => {
             let row = artifacts::find(app.db.read(), draft.account, *digest).await?;
             Input { body: None, root: Some(row.root.0), size: row.size.0 }
         }
-        asked => kept(app, fields::inline(asked, &app.config)?).await?,
+        asked => kept(app, fields::inline(asked, &app.config)?, uploader).await?,
     };
     if input.size > limits.body {
         return Err(refuse(Code::BodyTooLarge, format!("The function accepts up to {}.", limits.body)));
@@ -210,11 +211,14 @@ async fn input(app: &App, draft: &Draft, asked: Option<&JobInput>) -> Result<Inp
     Ok(input)
 }
 
-async fn kept(app: &App, body: Option<Bytes>) -> Result<Input> {
+async fn kept(app: &App, body: Option<Bytes>, uploader: Option<AccountId>) -> Result<Input> {
     let Some(body) = body else { return Ok(Input::default()) };
     let size = ByteSize(body.len() as u64);
     if size <= app.config.job_inline_max {
         return Ok(Input { body: Some(body), root: None, size });
+    }
+    if let Some(account) = uploader {
+        upload_quota::charge(app, account, size).await?;
     }
     let stored = app.store.put_bytes(body).await.map_err(|error| {
         tracing::error!(%error, "a job's input cannot be stored");

@@ -4,14 +4,28 @@ use http::{Method, StatusCode};
 use protocol::api::{Alias, Function, Page, Version, VersionState};
 use protocol::placement::LaneReason;
 use protocol::route::Route;
-use protocol::{Code, Lane, Problem};
+use protocol::{AccountId, ByteSize, Code, Digest, Lane, Problem, Timestamp};
+use sea_orm::ActiveValue::Set;
 use sea_orm::{EntityTrait as _, QueryOrder as _};
 use serde_json::json;
 
-use super::harness::{Ground, suite, version_of};
-use crate::db::entities::{audit, outbox};
+use super::harness::{Answer, Ground, suite, version_of};
+use crate::db::entities::{audit, outbox, upload_quotas};
 
-suite!(life, names_rest, versions, failed_versions, races, aliases, rollback, if_match, limits, routes, pages);
+suite!(
+    life,
+    names_rest,
+    versions,
+    failed_versions,
+    races,
+    aliases,
+    rollback,
+    if_match,
+    limits,
+    routes,
+    pages,
+    a14_uploads_are_counted_for_each_account,
+);
 
 async fn life(ground: Ground) {
     let ada = ground.user("ada@example.org", "ada").await;
@@ -253,4 +267,74 @@ async fn pages(ground: Ground) {
     assert_eq!(seen, ["aa", "bb", "cc", "dd", "ee"]);
     assert_eq!(ada.get("/functions?cursor=!").await.code(), Code::InvalidRequest);
     assert_eq!(ada.get("/functions?limit=many").await.code(), Code::InvalidRequest);
+}
+
+async fn a14_uploads_are_counted_for_each_account(ground: Ground) {
+    let (ada, eve) = (ground.user("ada@example.org", "ada").await, ground.user("eve@example.org", "eve").await);
+    let (ada, eve) = (ada.account().await, eve.account().await);
+    let core = ground.anonymous();
+    let begin = async |account: AccountId, least: u64, most: u64| {
+        let asked = json!({"account": account, "least": ByteSize(least), "most": ByteSize(most)});
+        core.send(Method::POST, "/internal/uploads", Some(asked)).await
+    };
+    let settle = async |granted: u64, used: u64| {
+        let settled = json!({"account": ada, "granted": ByteSize(granted), "used": ByteSize(used)});
+        let answer = core.send(Method::POST, "/internal/uploads/settle", Some(settled)).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
+    };
+    let granted = |answer: Answer| answer.read::<serde_json::Value>()["granted"].clone();
+    let config = &ground.app.config;
+    let (window, stored) = (config.upload_window_max.0, config.upload_stored_max.0);
+
+    // What is under way counts, so that uploads at the same time cannot pass together.
+    let together = futures::future::join_all((0..4).map(|_| begin(ada, window / 2, window / 2))).await;
+    let codes = together.iter().filter(|answer| answer.status != StatusCode::OK).map(Answer::code);
+    assert_eq!(codes.collect::<Vec<_>>(), [Code::RateLimited; 2]);
+    assert_eq!(granted(begin(eve, 10, 10).await), "10", "another account has its own");
+    // One ends with less, the other breaks off: what came of it stays counted.
+    settle(window / 2, 100).await;
+    settle(window / 2, 400).await;
+    let rest = window - 500;
+    assert_eq!(granted(begin(ada, 1, u64::MAX).await), rest.to_string(), "of unknown length: what is left");
+    assert_eq!(begin(ada, 1, 1).await.code(), Code::RateLimited);
+
+    // Windows pass, what is stored stays.
+    let later = Timestamp(Timestamp::now().0 - 3_600_001);
+    let full = upload_quotas::ActiveModel {
+        account_id: Set(ada.into()),
+        window_began: Set(later.into()),
+        window_bytes: Set(ByteSize(window).into()),
+        stored_bytes: Set(ByteSize(stored - 1000).into()),
+    };
+    upload_quotas::Entity::update(full).exec(ground.app.db.write()).await.unwrap();
+    assert_eq!(granted(begin(ada, 1000, 1000).await), "1000");
+    assert_eq!(begin(ada, 1, 1).await.code(), Code::LimitReached);
+    // The same bytes again are stored once.
+    let artifact = json!({"account": ada, "digest": Digest([1; 32]), "size": ByteSize(600), "root": Digest([2; 32])});
+    for left in [false, true] {
+        let indexed = core.send(Method::POST, "/internal/artifacts", Some(artifact.clone())).await;
+        assert_eq!(indexed.status, StatusCode::NO_CONTENT);
+        assert_eq!(begin(ada, 600, 600).await.status.is_success(), left);
+    }
+}
+
+#[tokio::test]
+async fn f03_long_answers_of_the_api_are_compressed() {
+    let ground = Ground::sqlite().await;
+    let ada = ground.user("ada@example.org", "ada").await;
+    let plain = ada.get("/openapi.json").await;
+    assert!(!plain.headers.contains_key("content-encoding"));
+    for (accepted, coding) in [("gzip, br", "br"), ("gzip", "gzip"), ("br;q=0, gzip", "gzip")] {
+        let asked = ada.with("accept-encoding", accepted);
+        let answer = asked.get("/openapi.json").await;
+        assert_eq!((answer.header("content-encoding"), answer.header("vary")), (coding, "accept-encoding"));
+        assert!(answer.body.len() < plain.body.len() / 4, "{}", answer.body.len());
+        assert!(!asked.get("/limits").await.headers.contains_key("content-encoding"), "short as it is");
+    }
+}
+
+#[tokio::test]
+async fn f36_the_largest_head_is_what_gateways_take() {
+    let shown: protocol::api::PlatformLimits = Ground::sqlite().await.anonymous().get("/limits").await.read();
+    assert_eq!(shown.headers, protocol::headers::HEAD_SIZE_MAX);
 }

@@ -41,12 +41,18 @@ fn the_way_is_told_and_lies_about_it_are_not() {
         ("x-forwarded-for", "1.2.3.4"),
         ("x-forwarded-prefix", "/lie"),
         ("forwarded", "for=1.2.3.4"),
+        ("x-forwarded-ssl", "on"),
+        ("x-real-ip", "1.2.3.4"),
+        ("x_forwarded_for", "1.2.3.4"),
+        ("cf-connecting-ip", "1.2.3.4"),
+        ("x-original-url", "/lie"),
         ("connection", "x-secret, Host , close"),
         ("x-secret", "1"),
         ("te", "trailers"),
         ("transfer-encoding", "chunked"),
         ("expect", "100-continue"),
         ("x-crowdcloud-ticket", "forged"),
+        ("x_crowdcloud_run", "forged"),
         ("x-own", "kept"),
     ]);
     clean_request(&mut headers, &forward());
@@ -76,9 +82,9 @@ fn an_answer_at_the_portals_origin_is_caged() {
         ("connection", "close"),
     ];
     let mut shared = head(&given);
-    clean_answer(&mut shared, true);
+    clean_answer(&mut shared, "/f/ada/thumbs");
     assert_eq!(values(&shared, "content-security-policy"), ["default-src 'self'", "sandbox"]);
-    assert_eq!(values(&shared, "set-cookie"), ["mine=1"]);
+    assert_eq!(values(&shared, "set-cookie"), ["mine=1; Path=/f/ada/thumbs/"]);
     assert_eq!(values(&shared, "proxy-status"), ["upstream; error=y"]);
     for name in
         ["clear-site-data", "service-worker-allowed", "strict-transport-security", "x-crowdcloud-run", "connection"]
@@ -86,10 +92,50 @@ fn an_answer_at_the_portals_origin_is_caged() {
         assert!(!shared.contains_key(name), "{name}");
     }
     let mut own = head(&given);
-    clean_answer(&mut own, false);
+    clean_answer(&mut own, "");
     assert_eq!(values(&own, "content-security-policy"), ["default-src 'self'"]);
     assert!(own.contains_key("clear-site-data"));
     assert_eq!(values(&own, "set-cookie"), ["mine=1"]);
+}
+
+#[test]
+fn a11_a_functions_cookies_stay_below_its_path_and_on_its_host() {
+    let shared = |cookie: &str| {
+        let mut headers = head(&[("set-cookie", cookie)]);
+        clean_answer(&mut headers, "/f/ada/thumbs");
+        values(&headers, "set-cookie").join("|")
+    };
+    for (given, kept) in [
+        ("a=1", "a=1; Path=/f/ada/thumbs/"),
+        ("a=1; Path=/", "a=1; Path=/f/ada/thumbs/"),
+        ("a=1; path = /x ;HttpOnly", "a=1;HttpOnly; Path=/f/ada/thumbs/x"),
+        ("a=1; PATH=/x; Path=/", "a=1; Path=/f/ada/thumbs/"),
+        ("a=1; Path=x", "a=1; Path=/f/ada/thumbs/"),
+        ("a=1; Path", "a=1; Path=/f/ada/thumbs/"),
+        ("a=1; Path=/f/ada/thumbs/y; Secure", "a=1; Secure; Path=/f/ada/thumbs/y"),
+        ("a=1; Path=/f/ada/thumbs", "a=1; Path=/f/ada/thumbs/"),
+        ("a=1; Path=/f/ada/thumbs2", "a=1; Path=/f/ada/thumbs/f/ada/thumbs2"),
+        ("a=1; Path=/f/ada/", "a=1; Path=/f/ada/thumbs/f/ada/"),
+        ("a=1; Domain=localhost; DOMAIN = .localhost; SameSite=Lax", "a=1; SameSite=Lax; Path=/f/ada/thumbs/"),
+        ("a=\"x; Path=/\"", "a=\"x; Path=/f/ada/thumbs/"),
+    ] {
+        assert_eq!(shared(given), kept, "{given}");
+    }
+    let mut own = head(&[("set-cookie", "a=1; Path=/x; Domain=fn.example.org"), ("set-cookie", "b=2; Path=/")]);
+    clean_answer(&mut own, "");
+    assert_eq!(values(&own, "set-cookie"), ["a=1; Path=/x", "b=2; Path=/"]);
+}
+
+#[test]
+fn a20_a_body_is_framed_once() {
+    for good in [&[][..], &[("transfer-encoding", "chunked")], &[("transfer-encoding", " Chunked ")]] {
+        assert!(is_framed_plainly(&head(good)), "{good:?}");
+    }
+    let twice = [("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")];
+    assert!(!is_framed_plainly(&head(&twice)));
+    for bad in ["chunked, chunked", "gzip, chunked", "chunked, identity", "chunked,", ",chunked", "x chunked"] {
+        assert!(!is_framed_plainly(&head(&[("transfer-encoding", bad)])), "{bad}");
+    }
 }
 
 #[test]

@@ -75,19 +75,22 @@ struct Entry {
     checked: Instant,
 }
 
-/// Answers about keys, the longest unused thrown out first.
+/// Answers about keys, the longest unused thrown out first. Anybody can make up bad keys: these have a room of their
+/// own, so that they push out no good one.
 pub(crate) struct KeyCache {
-    entries: LruCache<Hash, Entry>,
+    good: LruCache<Hash, Entry>,
+    bad: LruCache<Hash, Entry>,
 }
 
 impl KeyCache {
-    pub(crate) fn new(room: usize) -> Self {
-        Self { entries: LruCache::new(NonZeroUsize::new(room).unwrap_or(NonZeroUsize::MIN)) }
+    pub(crate) fn new(room: usize, room_bad: usize) -> Self {
+        let lru = |room| LruCache::new(NonZeroUsize::new(room).unwrap_or(NonZeroUsize::MIN));
+        Self { good: lru(room), bad: lru(room_bad) }
     }
 
     /// What is known and trusted.
     pub(crate) fn get(&mut self, hash: &Hash, trust: &Trust, row: Row, now: Instant) -> Option<Verdict> {
-        let entry = self.entries.get(hash)?;
+        let entry = self.good.get(hash).or_else(|| self.bad.get(hash))?;
         let age = now.saturating_duration_since(entry.checked);
         let trusted = match &entry.verdict {
             None => age < trust.bad_life,
@@ -99,16 +102,21 @@ impl KeyCache {
 
     /// An answer to a question that was asked then.
     pub(crate) fn put(&mut self, hash: Hash, verdict: Verdict, asked: Instant) {
-        let revoked_since =
-            self.entries.peek(&hash).is_some_and(|entry| entry.verdict.is_none() && entry.checked > asked);
-        if !revoked_since {
-            self.entries.put(hash, Entry { verdict, checked: asked });
+        if self.bad.peek(&hash).is_some_and(|entry| entry.checked > asked) {
+            return;
         }
+        let (room, other) = match verdict {
+            Some(_) => (&mut self.good, &mut self.bad),
+            None => (&mut self.bad, &mut self.good),
+        };
+        other.pop(&hash);
+        room.put(hash, Entry { verdict, checked: asked });
     }
 
     /// The key is no longer good.
     pub(crate) fn revoke(&mut self, hash: Hash, now: Instant) {
-        self.entries.put(hash, Entry { verdict: None, checked: now });
+        self.good.pop(&hash);
+        self.bad.put(hash, Entry { verdict: None, checked: now });
     }
 }
 
@@ -142,7 +150,7 @@ mod tests {
 
     /// A cache that holds a key, checked at `checked`.
     fn holding(checked: Instant) -> KeyCache {
-        let mut cache = KeyCache::new(4);
+        let mut cache = KeyCache::new(4, 4);
         cache.put(KEY, good(), checked);
         cache
     }
@@ -202,7 +210,7 @@ mod tests {
     fn a_revocation_wins_over_an_answer_that_was_asked_for_before() {
         let start = Instant::now();
         let row = Pulses::new(SILENCE).heard(InstanceId::new(), start);
-        let mut cache = KeyCache::new(4);
+        let mut cache = KeyCache::new(4, 4);
         cache.revoke(KEY, start + Duration::from_millis(10));
         cache.put(KEY, good(), start);
         assert_eq!(cache.get(&KEY, &TRUST, row, start + Duration::from_millis(20)), Some(None));
@@ -210,12 +218,18 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_bounded() {
+    fn a02_made_up_keys_take_bounded_room_and_push_out_no_good_one() {
         let start = Instant::now();
-        let mut cache = KeyCache::new(4);
-        for number in 0..100 {
+        let row = Pulses::new(SILENCE).heard(InstanceId::new(), start);
+        let mut cache = holding(start);
+        for number in 2..100 {
             cache.put([number; 32], None, start);
         }
-        assert_eq!(cache.entries.len(), 4);
+        assert_eq!((cache.good.len(), cache.bad.len()), (1, 4));
+        assert!(cache.get(&KEY, &TRUST, row, start).is_some_and(|verdict| verdict.is_some()));
+        for number in 2..100 {
+            cache.put([number; 32], good(), start);
+        }
+        assert_eq!((cache.good.len(), cache.bad.len()), (4, 0));
     }
 }

@@ -10,7 +10,6 @@ use protocol::{Code, NodeId, RunId, headers};
 use super::download::{Download, Whole, take_whole};
 use super::live::LiveRun;
 use super::send::Answered;
-use crate::address::FunctionAddress;
 use crate::answer::{Answer, AnswerBody};
 use crate::hygiene;
 
@@ -33,7 +32,8 @@ impl Timing {
 pub(super) struct Back<'a> {
     pub(super) run: RunId,
     pub(super) method: &'a Method,
-    pub(super) address: &'a FunctionAddress,
+    /// The function's path on a shared origin; empty: it has a host of its own.
+    pub(super) prefix: &'a str,
     pub(super) version: &'a VersionRoute,
     pub(super) timing: Timing,
 }
@@ -56,7 +56,7 @@ pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>
         live.refused(Code::ResponseTooLarge);
         return Err(Code::ResponseTooLarge);
     }
-    hygiene::clean_answer(&mut head.headers, back.address.shared_origin);
+    hygiene::clean_answer(&mut head.headers, back.prefix);
     mark(&mut head.headers, back.run, Some(node));
     if let Ok(timing) = HeaderValue::try_from(back.timing.header()) {
         head.headers.append(HeaderName::from_static("server-timing"), timing);

@@ -112,7 +112,7 @@ async fn an_unknown_function_is_asked_for_once() {
     let _node = platform.node(echo).await;
     let mut client = Client::connect(platform.port).await;
     for _ in 0..5 {
-        client.send("GET /f/ada/late/ HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        client.send("GET /f/ada/late/ HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
         assert_eq!(client.answer(false).await.code(), "function_not_found");
     }
     assert_eq!(platform.control.looked_up.load(Ordering::Relaxed), 1);

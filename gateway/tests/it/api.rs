@@ -19,9 +19,10 @@ fn log_in(platform: &Platform) -> String {
 #[tokio::test]
 async fn the_api_is_proxied_both_ways_as_a_stream() {
     let mut platform = Platform::start().await;
+    let authorization = bearer(&platform.key(&[Scope::Read]));
     let headers = [
         ("transfer-encoding", "chunked"),
-        ("authorization", "Bearer cck_a_b"),
+        ("authorization", authorization.as_str()),
         ("x-crowdcloud-account", "ada"),
         ("x-crowdcloud-ticket", "forged"),
         ("x-forwarded-for", "1.2.3.4"),
@@ -35,7 +36,7 @@ async fn the_api_is_proxied_both_ways_as_a_stream() {
     }
     let head = platform.control.heads.lock().pop().unwrap();
     assert_eq!(head.uri, "/api/v1/logs?follow=true");
-    assert_eq!(head.headers["authorization"], "Bearer cck_a_b");
+    assert_eq!(head.headers["authorization"], authorization);
     assert_eq!(head.headers["x-crowdcloud-account"], "ada");
     assert_eq!(head.headers["x-forwarded-for"], "127.0.0.1");
     assert!(!head.headers.contains_key("x-crowdcloud-ticket"));

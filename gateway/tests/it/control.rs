@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use fabric::Body;
 use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
-use protocol::Code;
 use protocol::receipt::Observation;
 use protocol::route::{Grant, Route, VerifyCredential};
+use protocol::{ByteSize, Code};
 
 use crate::node::{problem, text};
 use crate::platform::bytes;
@@ -26,6 +27,9 @@ pub(crate) struct Control {
     pub(crate) revision: AtomicU64,
     pub(crate) away: AtomicBool,
     pub(crate) silent: AtomicBool,
+    /// An account may upload so much in all.
+    pub(crate) upload_room: Mutex<Option<u64>>,
+    pub(crate) settled: Mutex<Vec<serde_json::Value>>,
     pub(crate) heads: Mutex<Vec<http::request::Parts>>,
 }
 
@@ -54,6 +58,24 @@ impl Control {
                 self.artifacts.lock().push(row);
                 empty(StatusCode::NO_CONTENT)
             }
+            "/internal/uploads" => {
+                let asked: Upload = serde_json::from_slice(&bytes(body).await).unwrap();
+                let granted = ByteSize(self.upload_room.lock().unwrap_or(u64::MAX)).min(asked.most);
+                match granted < asked.least {
+                    true => problem(Code::LimitReached),
+                    false => json(&serde_json::json!({ "granted": granted })),
+                }
+            }
+            "/internal/uploads/settle" => {
+                let settled = serde_json::from_slice(&bytes(body).await).unwrap();
+                self.settled.lock().push(settled);
+                empty(StatusCode::NO_CONTENT)
+            }
+            // Unlike the rest, it reads the body before it answers.
+            "/api/v1/jobs" => match body.collect().await {
+                Ok(_) => empty(StatusCode::ACCEPTED),
+                Err(_) => problem(Code::InvalidRequest),
+            },
             path => match path.strip_prefix("/internal/routes/") {
                 Some(names) => {
                     self.looked_up.fetch_add(1, Ordering::Relaxed);
@@ -70,6 +92,12 @@ impl Control {
             },
         }
     }
+}
+
+#[derive(serde::Deserialize)]
+struct Upload {
+    least: ByteSize,
+    most: ByteSize,
 }
 
 fn json(value: &impl serde::Serialize) -> Response<Body> {

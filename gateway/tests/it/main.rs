@@ -8,6 +8,7 @@ mod api;
 mod client;
 mod control;
 mod drain;
+mod edge;
 mod faults;
 mod forms;
 mod models;

@@ -207,7 +207,7 @@ async fn a_page_at_the_portals_origin_is_caged() {
         .await;
     let answer = platform.get("/f/ada/page/").await;
     assert_eq!(answer.all("content-security-policy"), ["default-src 'self'", "sandbox"]);
-    assert_eq!(answer.all("set-cookie"), ["own=1"]);
+    assert_eq!(answer.all("set-cookie"), ["own=1; Path=/f/ada/page/"]);
     for gone in ["clear-site-data", "service-worker-allowed", "strict-transport-security", "x-hop"] {
         assert!(answer.header(gone).is_empty(), "{gone}");
     }

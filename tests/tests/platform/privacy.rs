@@ -77,3 +77,45 @@ fn a_function_cannot_act_for_the_portal() {
         assert!(!String::from_utf8_lossy(&answer.body).contains("revision"), "{answer:?}");
     }
 }
+
+#[test]
+fn a18_a22_a_function_hears_only_what_we_vouch_for() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    ada.deploy("probe", "");
+    let (key, url) = (ada.token(), format!("{}/f/ada/probe/headers", platform.url));
+    let lies = "forwarded: for=6.6.6.6\r\nx-forwarded-for: 6.6.6.6\r\nX_Forwarded_Host: 6.6.6.6\r\nx-real-ip: 6.6.6.6\r\n\
+                cf-connecting-ip: 6.6.6.6\r\nx-original-url: /6.6.6.6\r\nx-mine: yes\r\n";
+    // The same table for calls, for calls that are answered later, and for jobs.
+    let later = format!("prefer: respond-async, wait=10\r\n{lies}");
+    for headers in [lies, &later] {
+        let seen = String::from_utf8_lossy(&plain(&send("GET", &url, Some(&key), headers, b""))).to_lowercase();
+        assert!(seen.contains("x-mine: yes") && !seen.contains("6.6.6.6"), "{seen}");
+        assert!(seen.contains("x-forwarded-for: 127.0.0.1") && seen.contains("x-forwarded-prefix"), "{seen}");
+    }
+    let lied: Vec<[&str; 2]> = lies.lines().map(|line| line.split_once(": ").unwrap().into()).collect();
+    let job = serde_json::json!({"function": "probe", "method": "GET", "path": "/headers", "headers": lied});
+    let jobs = format!("{}/api/v1/jobs", platform.url);
+    let made = send("POST", &jobs, Some(&key), "content-type: application/json\r\n", job.to_string().as_bytes());
+    assert_eq!(made.status, 202, "{made:?}");
+    let id = made.header("location").unwrap().rsplit('/').next().unwrap().to_owned();
+    ada.ok(&format!("jobs wait {id}"));
+    let seen = ada.ok(&format!("jobs output {id}"));
+    assert!(seen.contains("x-mine: yes") && !seen.contains("6.6.6.6"), "{seen}");
+
+    // A host that nobody has configured is nobody's here, whoever asks; where a job is, no header says.
+    let ask = |host: &str, path: &str, more: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\n{more}");
+        tests::http(platform.address(), format!("{head}connection: close\r\n\r\n").as_bytes())
+    };
+    for path in ["/", "/api/v1/me", "/f/ada/probe/headers"] {
+        let refused = ask("evil.example", path, "");
+        assert_eq!(refused.status, 421, "{path}: {refused:?}");
+        assert!(String::from_utf8_lossy(&plain(&refused)).contains("--host evil.example"), "{refused:?}");
+    }
+    assert_eq!(ask("evil.example", "/healthz", "").status, 200);
+    let port = platform.address().rsplit(':').next().unwrap();
+    let accepted = ask("probe--ada.localhost:6666", "/headers", "prefer: respond-async\r\n");
+    let place = accepted.header("location").unwrap_or_default();
+    assert!(place.starts_with(&format!("http://localhost:{port}/api/v1/jobs/job_")), "{accepted:?}");
+}

@@ -82,3 +82,14 @@ table! {
         created: Col<Timestamp>,
     }
 }
+
+table! {
+    /// What an account has uploaded: in the window that is open, and in all.
+    upload_quotas = "upload_quotas" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        account_id: Col<AccountId>,
+        window_began: Col<Timestamp>,
+        window_bytes: Col<ByteSize>,
+        stored_bytes: Col<ByteSize>,
+    }
+}

@@ -29,7 +29,7 @@ mod queued;
 mod ran;
 mod submitted;
 
-pub(crate) use deployed::{aliases, artifacts, functions, versions};
+pub(crate) use deployed::{aliases, artifacts, functions, upload_quotas, versions};
 pub(crate) use identity::{accounts, api_keys, invitations, members, sessions, users};
 pub(crate) use platform::{audit, checkpoints, counters, idempotency, leader, nodes, outbox};
 pub(crate) use queued::{messages, queues};

@@ -6,6 +6,7 @@ mod m0002_images;
 mod m0003_jobs;
 mod m0004_explained;
 mod m0005_queues;
+mod m0006_uploads;
 
 use sea_orm_migration::prelude::*;
 
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_jobs::Migration),
             Box::new(m0004_explained::Migration),
             Box::new(m0005_queues::Migration),
+            Box::new(m0006_uploads::Migration),
         ]
     }
 }
