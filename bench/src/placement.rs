@@ -128,6 +128,7 @@ fn report(node: NodeId, nth: usize) -> NodeReport {
         cached: nth.is_multiple_of(2).then(|| artifact(0)).into_iter().chain((101..=200).map(artifact)).collect(),
         draining: false,
         vm: None,
+        boot: None,
     }
 }
 

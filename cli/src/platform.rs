@@ -5,8 +5,10 @@ mod child;
 mod data;
 mod embedded;
 mod hello;
+mod log;
 mod nats;
 mod parts;
+mod probes;
 mod runtime;
 mod separate;
 mod service;
@@ -51,6 +53,9 @@ pub(crate) struct UpArgs {
     /// A host that it answers at, beside localhost and the listening address; again for more, `*` for any
     #[arg(long = "host", value_name = "HOST", env = "CROWDCLOUD_HOSTS", value_delimiter = ',')]
     pub(crate) hosts: Vec<String>,
+    /// The first address for figures and health, with --separate: each process has the next port (free ones)
+    #[arg(long, value_name = "ADDR", env = "CROWDCLOUD_METRICS_LISTEN")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// A NATS server of your own, instead of a child process
     #[arg(long, value_name = "URL", env = "CROWDCLOUD_NATS_URL")]
     pub(crate) nats_url: Option<String>,
@@ -70,7 +75,7 @@ pub(crate) fn vm_tools() -> PathBuf {
 
 /// `crowdcloud up`
 pub(crate) fn up(args: &UpArgs, global: &Global) -> Result<(), Failure> {
-    runtime::log(global);
+    log::start(global);
     let runtime = runtime::build()?;
     let result = runtime.block_on(async {
         if args.check { Box::pin(check::run(args, global)).await } else { Box::pin(run(args, global)).await }
@@ -95,7 +100,7 @@ async fn run(args: &UpArgs, global: &Global) -> Result<(), Failure> {
         () = stop.cancelled() => return Ok(()),
     };
     spinner.finish_and_clear();
-    parts::welcome(&output, running.settings());
+    parts::welcome(&output, running.settings(), running.probes());
     if let Some(why) = running.settings().vm_missing()? {
         output.note(format!("functions run in the wasm lane alone; no VM lane: {why}"));
     }
@@ -124,6 +129,14 @@ impl Running {
         match self {
             Self::Embedded(platform) => &platform.settings,
             Self::Separate(platform) => &platform.settings,
+        }
+    }
+
+    /// Where each process tells how it is; nothing where all are one process.
+    fn probes(&self) -> &[(String, SocketAddr)] {
+        match self {
+            Self::Embedded(_) => &[],
+            Self::Separate(platform) => &platform.probes,
         }
     }
 

@@ -80,6 +80,7 @@ async fn run(
     tasks.spawn(routes_outbox::beat(app.clone(), stop.clone()));
     tasks.spawn(routes_outbox::listen(app.clone(), stop.clone()));
     tasks.spawn(nodes::live::listen(app.clone(), stop.clone()));
+    tasks.spawn(nodes::live::hear_boots(app.clone(), stop.clone()));
     tasks.spawn(functions::prepare::retry(app.clone(), stop.clone()));
     tasks.spawn(jobs::dispatch(app.clone(), stop.clone()));
     tasks.spawn(jobs::tell_ends(app.clone(), stop.clone()));

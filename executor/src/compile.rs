@@ -3,17 +3,21 @@
 //!
 //! The child reads one `Job` from stdin, writes the machine code to a file, and its `Report` beside it.
 
+mod bounds;
+
 use std::ffi::OsString;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use protocol::{ByteSize, Code, Problem};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+pub(crate) use self::bounds::ChildBounds;
+use self::bounds::{Bound, Ended, Exceeded};
 use crate::sys;
 use crate::vm::convert::{Conversion, Converted};
 use crate::wasm::Format;
@@ -22,6 +26,8 @@ use crate::wasm::inspect::inspect;
 
 /// The first argument of the hidden subcommand.
 pub const SUBCOMMAND: &str = "compile-artifact";
+/// Threads that compile.
+const THREADS_MAX: &str = "4";
 /// Of what the child says on stderr, so much is kept for the node's own log.
 const STDERR_BYTES_MAX: u64 = 4 << 10;
 
@@ -54,8 +60,7 @@ pub(crate) struct Report {
 #[derive(Debug, Clone)]
 pub(crate) struct Compiler {
     pub(crate) command: Vec<OsString>,
-    pub(crate) memory: ByteSize,
-    pub(crate) timeout: Duration,
+    pub(crate) bounds: ChildBounds,
 }
 
 impl Compiler {
@@ -65,7 +70,8 @@ impl Compiler {
     /// The problem that the deployer must mend, or `compile_failed` where the child did not end well.
     pub(crate) async fn compile(&self, artifact: &Path, code: &Path) -> Result<Report, Problem> {
         let work = Work::Compile { artifact: artifact.to_owned(), code: code.to_owned() };
-        self.child(work, &code.with_extension("report"), Code::CompileFailed).await
+        let bound = self.bounds.of_artifact(artifact)?;
+        self.child(work, &code.with_extension("report"), bound, Code::CompileFailed).await
     }
 
     /// Converts an artifact of the VM lane.
@@ -73,43 +79,52 @@ impl Compiler {
     /// # Errors
     /// The problem that the deployer must mend, or `image_invalid` where the child did not end well.
     pub(crate) async fn convert(&self, conversion: Conversion, report: &Path) -> Result<Converted, Problem> {
-        self.child(Work::Convert(conversion), report, Code::ImageInvalid).await
+        let bound = self.bounds.of_artifact(&conversion.artifact)?;
+        self.child(Work::Convert(conversion), report, bound, Code::ImageInvalid).await
     }
 
     /// Lets a child work, and reads what it reports.
-    async fn child<T: DeserializeOwned>(&self, work: Work, report: &Path, code: Code) -> Result<T, Problem> {
-        let job = Job {
-            work,
-            report: report.to_owned(),
-            memory: self.memory,
-            // Several threads compile: CPU time may pass faster than the clock's.
-            cpu_seconds: self.timeout.as_secs().saturating_mul(4).max(1),
-        };
-        let ended = tokio::time::timeout(self.timeout, self.run(&job)).await;
+    async fn child<T: DeserializeOwned>(
+        &self,
+        work: Work,
+        report: &Path,
+        bound: Bound,
+        code: Code,
+    ) -> Result<T, Problem> {
+        let job = Job { work, report: report.to_owned(), memory: bound.memory, cpu_seconds: bound.cpu.as_secs() };
+        let ended = tokio::time::timeout(bound.wall, self.run(&job)).await;
         let text = tokio::fs::read(report).await;
         drop(tokio::fs::remove_file(report).await);
-        let failed = |detail: String| Problem::new(code, detail);
-        let how = match ended {
-            Err(_) => return Err(failed(format!("it took longer than {:?}", self.timeout))),
+        let ended = match ended {
+            Err(_) => return Err(bound.exceeded(Exceeded::Wall)),
             Ok(Err(error)) => {
                 tracing::error!(%error, "the compiler cannot be started");
                 return Err(Problem::new(Code::NodeFailed, "the node cannot start its compiler"));
             }
-            Ok(Ok(how)) => how,
+            Ok(Ok(ended)) => ended,
         };
         match text.ok().and_then(|text| serde_json::from_slice::<Result<T, Problem>>(&text).ok()) {
+            Some(Err(problem)) if problem.code == Code::CompileFailed && bounds::is_out_of_memory(&problem.detail) => {
+                Err(bound.exceeded(Exceeded::Memory))
+            }
             Some(result) => result,
-            None => Err(failed(format!("the compiler ended without a result ({how}); its limit is {}", self.memory))),
+            None => Err(match ended.exceeded() {
+                Some(exceeded) => bound.exceeded(exceeded),
+                None => Problem::new(code, format!("the compiler ended without a result ({})", ended.status)),
+            }),
         }
     }
 
-    async fn run(&self, job: &Job) -> std::io::Result<String> {
+    async fn run(&self, job: &Job) -> std::io::Result<Ended> {
         let [program, arguments @ ..] = self.command.as_slice() else {
             return Err(std::io::Error::other("no compile command"));
         };
         let mut child = tokio::process::Command::new(program)
             .args(arguments)
             .env_clear()
+            // Each thread costs address space, which is bounded.
+            .env("RAYON_NUM_THREADS", THREADS_MAX)
+            .env("MALLOC_ARENA_MAX", THREADS_MAX)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -124,10 +139,11 @@ impl Compiler {
             tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
         }
         let status = child.wait().await?;
+        let said = String::from_utf8_lossy(&said).into_owned();
         if !status.success() {
-            tracing::warn!(%status, stderr = %String::from_utf8_lossy(&said), "a compiling child failed");
+            tracing::info!(%status, stderr = said, "a compiling child failed");
         }
-        Ok(status.to_string())
+        Ok(Ended { status, said })
     }
 }
 
@@ -175,6 +191,8 @@ fn compile_file(artifact: &Path, code: &Path) -> Result<Report, Problem> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::testing::wat_guest;
 
@@ -191,7 +209,8 @@ pub(crate) mod tests {
         let program = std::env::current_exe().unwrap().into_os_string();
         let arguments = ["--exact", "compile::tests::child", "--nocapture"].map(OsString::from);
         let command = std::iter::once(program).chain(arguments).collect();
-        Compiler { command, memory: ByteSize::mib(4096), timeout: Duration::from_secs(60) }
+        let node = protocol::NodeId::new();
+        Compiler { command, bounds: ChildBounds::of(&crate::Config::new(PathBuf::new(), node, "test")) }
     }
 
     async fn compile(compiler: &Compiler, wasm: &[u8]) -> Result<Report, Problem> {
@@ -215,12 +234,60 @@ pub(crate) mod tests {
         assert_eq!(problem.code, Code::NotWasm);
     }
 
+    /// A module of so many functions of 200 steps each.
+    fn bomb(functions: u32) -> Vec<u8> {
+        fn number(mut value: u32, out: &mut Vec<u8>) {
+            while value >= 128 {
+                out.push(u8::try_from(value & 127).unwrap() | 128);
+                value >>= 7;
+            }
+            out.push(u8::try_from(value).unwrap());
+        }
+        fn section(module: &mut Vec<u8>, id: u8, bytes: &[u8]) {
+            module.push(id);
+            number(u32::try_from(bytes.len()).unwrap(), module);
+            module.extend_from_slice(bytes);
+        }
+        // a = a * b + rotl(b, a); b = a ^ 77
+        let step = b"\x20\x00\x20\x01\x7e\x20\x01\x20\x00\x89\x7c\x21\x00\x20\x00\x42\xcd\x00\x85\x21\x01";
+        let body = [&b"\x00"[..], &step.repeat(200), b"\x0b"].concat();
+        let (mut types, mut code) = (Vec::new(), Vec::new());
+        number(functions + 1, &mut types);
+        types.push(0);
+        types.extend(std::iter::repeat_n(1, usize::try_from(functions).unwrap()));
+        number(functions + 1, &mut code);
+        code.extend_from_slice(b"\x02\x00\x0b");
+        for _ in 0..functions {
+            number(u32::try_from(body.len()).unwrap(), &mut code);
+            code.extend_from_slice(&body);
+        }
+        let mut module = b"\0asm\x01\0\0\0".to_vec();
+        section(&mut module, 1, b"\x02\x60\x00\x00\x60\x02\x7e\x7e\x00");
+        section(&mut module, 3, &types);
+        section(&mut module, 7, b"\x01\x06_start\x00\x00");
+        section(&mut module, 10, &code);
+        module
+    }
+
     #[tokio::test]
-    async fn too_little_memory_or_time_is_compile_failed() {
-        let small = Compiler { memory: ByteSize::mib(30), ..compiler() };
-        assert_eq!(compile(&small, &wat_guest("cat")).await.unwrap_err().code, Code::CompileFailed);
-        let hasty = Compiler { timeout: Duration::from_millis(1), ..compiler() };
-        assert_eq!(compile(&hasty, &wat_guest("cat")).await.unwrap_err().code, Code::CompileFailed);
+    async fn a12_the_bound_that_was_hit_is_named() {
+        let mut small = compiler();
+        small.bounds.compile_memory = ByteSize::mib(48);
+        let memory = compile(&small, &bomb(100)).await.unwrap_err();
+        assert_eq!(memory.code, Code::CompileLimit, "{memory:?}");
+        assert!(memory.detail.contains("48 MiB of memory"), "{memory:?}");
+
+        let mut hasty = compiler();
+        hasty.bounds.compile_timeout = Duration::from_millis(1);
+        let wall = compile(&hasty, &wat_guest("cat")).await.unwrap_err();
+        assert_eq!(wall.code, Code::CompileLimit);
+        assert!(wall.detail.contains("takes longer than 1ms"), "{wall:?}");
+
+        let mut idle = compiler();
+        idle.bounds.compile_cpu_max = Duration::from_secs(1);
+        let cpu = compile(&idle, &bomb(3000)).await.unwrap_err();
+        assert_eq!(cpu.code, Code::CompileLimit, "{cpu:?}");
+        assert!(cpu.detail.contains("1 s of CPU time"), "{cpu:?}");
     }
 
     #[tokio::test]

@@ -40,12 +40,21 @@ pub struct Config {
     /// The largest artifact.
     #[arg(long = "node-artifact-max", default_value_t = ByteSize::mib(256), value_name = "SIZE")]
     pub artifact_max: ByteSize,
-    /// Memory of the process that compiles an artifact.
-    #[arg(long = "node-compile-memory", default_value_t = ByteSize::mib(4096), value_name = "SIZE")]
+    /// Address space of the process that compiles an artifact.
+    #[arg(long = "node-compile-memory", default_value_t = ByteSize::mib(2048), value_name = "SIZE")]
     pub compile_memory: ByteSize,
-    /// Time to compile an artifact.
-    #[arg(long = "node-compile-timeout", default_value_t = Millis::seconds(60), value_name = "TIME")]
+    /// CPU time to compile the largest artifacts, on all cores together; small ones get less.
+    #[arg(long = "node-compile-cpu", default_value_t = Millis::seconds(120), value_name = "TIME")]
+    pub compile_cpu: Millis,
+    /// Time to compile an artifact, however busy the machine is.
+    #[arg(long = "node-compile-timeout", default_value_t = Millis::seconds(300), value_name = "TIME")]
     pub compile_timeout: Millis,
+    /// Address space of the process that makes an image of an artifact.
+    #[arg(long = "node-convert-memory", default_value_t = ByteSize::mib(4096), value_name = "SIZE")]
+    pub convert_memory: ByteSize,
+    /// Time to make an image of an artifact.
+    #[arg(long = "node-convert-timeout", default_value_t = Millis::seconds(60), value_name = "TIME")]
+    pub convert_timeout: Millis,
     /// Of each instance's memory, so much stays resident for the next instance.
     #[arg(long = "node-keep-resident", default_value_t = ByteSize::mib(2), value_name = "SIZE")]
     pub keep_resident: ByteSize,
@@ -100,8 +109,11 @@ impl Config {
             cache: ByteSize::mib(4096),
             code: ByteSize::mib(512),
             artifact_max: ByteSize::mib(256),
-            compile_memory: ByteSize::mib(4096),
-            compile_timeout: Millis::seconds(60),
+            compile_memory: ByteSize::mib(2048),
+            compile_cpu: Millis::seconds(120),
+            compile_timeout: Millis::seconds(300),
+            convert_memory: ByteSize::mib(4096),
+            convert_timeout: Millis::seconds(60),
             keep_resident: ByteSize::mib(2),
             warm: 32,
             log_max: ByteSize::kib(64),

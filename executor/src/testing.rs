@@ -114,7 +114,16 @@ pub(crate) struct Answered {
 impl Bench {
     pub(crate) fn new(wasm: &[u8]) -> Self {
         let pool = PoolConfig { slots: 64, keep_resident: ByteSize::mib(2), warm: 8 };
-        let lane = Lane::new(pool, 2).unwrap();
+        Self::on(&Arc::new(Lane::new(pool, 2).unwrap()), wasm)
+    }
+
+    /// Another program on the same lane.
+    pub(crate) fn beside(&self, wasm: &[u8]) -> Self {
+        let Place::Wasm { lane, .. } = &self.place else { panic!("a machine has one program") };
+        Self::on(lane, wasm)
+    }
+
+    fn on(lane: &Arc<Lane>, wasm: &[u8]) -> Self {
         let format = inspect(wasm).unwrap();
         let engine = compiling_engine().unwrap();
         let code = match format {
@@ -124,7 +133,7 @@ impl Bench {
         #[allow(unsafe_code, reason = "compiled two lines above")]
         let program = unsafe { lane.host.load(format, &code).unwrap() };
         let limits = Limits { timeout: Millis::seconds(10), ..Limits::default() };
-        Self { place: Place::Wasm { lane: Arc::new(lane), program, surroundings: Arc::default() }, limits }
+        Self { place: Place::Wasm { lane: Arc::clone(lane), program, surroundings: Arc::default() }, limits }
     }
 
     /// A version of the VM lane.

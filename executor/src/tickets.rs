@@ -1,7 +1,8 @@
 //! Tickets: whether a call holds permission to do here what it asks, once.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -36,6 +37,8 @@ pub(crate) enum Invalid {
     Expired,
     #[error("the ticket was used before")]
     Used,
+    #[error("the node remembers as many used tickets as it can")]
+    Full,
 }
 
 /// What this node knows of tickets.
@@ -58,7 +61,7 @@ impl TicketBook {
             let raw: [u8; 32] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
             VerifyingKey::from_bytes(&raw).ok()
         };
-        self.keys.store(std::sync::Arc::new(keys.iter().take(KEYS_MAX).filter_map(key).collect()));
+        self.keys.store(Arc::new(keys.iter().take(KEYS_MAX).filter_map(key).collect()));
         self.ahead_ms.store(platform_now.0.saturating_sub(our_now.0), Ordering::Relaxed);
     }
 
@@ -80,18 +83,46 @@ impl TicketBook {
         Ok((signed, ticket))
     }
 
-    /// Marks the ticket as used: it permits one run.
-    pub(crate) fn spend(&self, ticket: &Ticket, now: Timestamp) -> Result<(), Invalid> {
+    /// Marks the ticket as used: it permits one run. Where that run never begins, the ticket is as good as before.
+    pub(crate) fn spend(self: &Arc<Self>, ticket: &Ticket, now: Timestamp) -> Result<Spent, Invalid> {
         let platform_now = Timestamp(now.0.saturating_add(self.ahead_ms.load(Ordering::Relaxed)));
         let mut used = self.used.lock();
         // Amortised: a sweep only when the map has grown to a power of two.
         if used.len().is_power_of_two() && used.len() >= 1024 {
             used.retain(|_, expires| *expires >= platform_now);
         }
-        if used.len() >= USED_MAX || used.insert(ticket.run, ticket.expires).is_some() {
+        if used.contains_key(&ticket.run) {
             return Err(Invalid::Used);
         }
-        Ok(())
+        if used.len() >= USED_MAX {
+            return Err(Invalid::Full);
+        }
+        used.insert(ticket.run, ticket.expires);
+        drop(used);
+        Ok(Spent { book: Arc::clone(self), run: ticket.run, begun: AtomicBool::new(false) })
+    }
+}
+
+/// A ticket that is held for a run. Dropped before the run has begun (it was revoked), it gives the ticket back, so
+/// that the gateway may come again with it.
+pub(crate) struct Spent {
+    book: Arc<TicketBook>,
+    run: RunId,
+    begun: AtomicBool,
+}
+
+impl Spent {
+    /// The run begins: the ticket is of no more use.
+    pub(crate) fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Spent {
+    fn drop(&mut self) {
+        if !*self.begun.get_mut() {
+            self.book.used.lock().remove(&self.run);
+        }
     }
 }
 
@@ -141,8 +172,8 @@ pub(crate) mod tests {
         SigningKey::from_bytes(&[seed; 32])
     }
 
-    fn book(node: NodeId, ahead_ms: i64) -> TicketBook {
-        let book = TicketBook::new(node);
+    fn book(node: NodeId, ahead_ms: i64) -> Arc<TicketBook> {
+        let book = Arc::new(TicketBook::new(node));
         let now = Timestamp::now();
         let text = URL_SAFE_NO_PAD.encode(key(1).verifying_key().as_bytes());
         book.learn(&["garbage".to_owned(), text], Timestamp(now.0 + ahead_ms), now);
@@ -183,8 +214,19 @@ pub(crate) mod tests {
     fn a_ticket_permits_one_run() {
         let book = book(NodeId::new(), 0);
         let ticket = ticket(NodeId::new(), Purpose::Run);
-        assert_eq!(book.spend(&ticket, Timestamp::now()), Ok(()));
-        assert_eq!(book.spend(&ticket, Timestamp::now()), Err(Invalid::Used));
+        book.spend(&ticket, Timestamp::now()).unwrap().begin();
+        assert_eq!(book.spend(&ticket, Timestamp::now()).err(), Some(Invalid::Used));
+    }
+
+    #[test]
+    fn a05_a_ticket_whose_run_never_began_is_good_again() {
+        let book = book(NodeId::new(), 0);
+        let ticket = ticket(NodeId::new(), Purpose::Run);
+        let revoked = book.spend(&ticket, Timestamp::now()).unwrap();
+        assert_eq!(book.spend(&ticket, Timestamp::now()).err(), Some(Invalid::Used), "while it is held");
+        drop(revoked);
+        book.spend(&ticket, Timestamp::now()).unwrap().begin();
+        assert_eq!(book.spend(&ticket, Timestamp::now()).err(), Some(Invalid::Used));
     }
 
     #[test]
@@ -192,9 +234,9 @@ pub(crate) mod tests {
         let book = book(NodeId::new(), 0);
         let later = Timestamp::now().plus(Duration::from_secs(120));
         for _ in 0..1024 {
-            book.spend(&ticket(NodeId::new(), Purpose::Run), Timestamp::now()).unwrap();
+            book.spend(&ticket(NodeId::new(), Purpose::Run), Timestamp::now()).unwrap().begin();
         }
-        book.spend(&ticket(NodeId::new(), Purpose::Run), later).unwrap();
+        book.spend(&ticket(NodeId::new(), Purpose::Run), later).unwrap().begin();
         assert_eq!(book.used.lock().len(), 1);
     }
 }

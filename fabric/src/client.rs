@@ -5,14 +5,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use protocol::node::BootKey;
 use protocol::{InstanceId, NodeId};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::address::{Identity, Mount, Peer, Target};
 use crate::body::Body;
+use crate::boots::Boots;
 use crate::call::{CallOptions, EndFuture, Reply};
 use crate::credentials::Credentials;
+use crate::dropped::{DropLog, Dropped};
 use crate::error::{CallError, FabricError};
 use crate::exchange::Shared;
 use crate::exchange::callee::{Opened, on_open};
@@ -22,6 +25,7 @@ use crate::exchange::table::{Key, Table};
 use crate::exchange::ticker;
 use crate::exchange::window::Failure;
 use crate::frame::{self, Frame, FrameError, Message};
+use crate::seal;
 use crate::serve::{ServeOptions, Serving};
 use crate::subjects::{self, inbox};
 use crate::wire::{Handler, Inbound, Subscription, Wire};
@@ -63,7 +67,14 @@ impl Fabric {
     /// Connects; keeps reconnecting for ever after the first success.
     pub async fn connect(config: FabricConfig) -> Result<Self, FabricError> {
         let wire = Wire::connect(&config).await?;
-        let shared = Arc::new(Shared { wire, table: Table::default(), started: Instant::now() });
+        let shared = Arc::new(Shared {
+            wire,
+            table: Table::default(),
+            started: Instant::now(),
+            drops: DropLog::default(),
+            boots: Boots::default(),
+            boot: BootKey(rand::random()),
+        });
         let ticker = tokio::spawn(ticker::run(Arc::downgrade(&shared))).abort_handle();
         let inner = Inner {
             shared,
@@ -89,6 +100,10 @@ impl Fabric {
 
     pub(crate) fn wire(&self) -> &Wire {
         &self.inner.shared.wire
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.shared
     }
 
     /// Exchanges that are live now, at both of this process's ends: a figure for metrics and tests.
@@ -214,30 +229,56 @@ fn jetstream_client(config: &FabricConfig) -> async_nats::Client {
 
 /// A message on one of our own subjects: a frame of a live exchange, or it is dropped.
 fn on_inbox(shared: &Arc<Shared>, identity: &Identity, from_nodes: bool, inbound: &Inbound<'_>) {
-    let Some(id) = inbox::exchange_of(inbound.subject) else { return };
-    let node = if from_nodes {
-        let Some(node) = subjects::node_of(inbound.subject) else { return };
-        node_key(Some(node))
-    } else {
-        0
+    let peer = if from_nodes { subjects::node_of(inbound.subject) } else { None };
+    // Where it comes from a node, what is dropped is counted.
+    let dropped = |what: Dropped, why: &dyn std::fmt::Display| {
+        if let Some(node) = peer {
+            shared.drops.note(node, what, why, Instant::now());
+        }
     };
+    if from_nodes && peer.is_none() {
+        return;
+    }
+    let Some(id) = inbox::exchange_of(inbound.subject) else {
+        return dropped(Dropped::Frame, &"its subject names no exchange");
+    };
+    let node = node_key(peer);
     if inbound.no_responders {
         if let Some(link) = shared.table.get(&Key { caller: true, node, id }) {
             link.on_no_responders();
         }
         return;
     }
-    let Some((exchange, from_caller)) = frame::peek(inbound.payload) else { return };
+    let mut payload = None;
+    if seal::is_sealed(inbound.payload) {
+        let caller = Key { caller: true, node, id };
+        let link = shared.table.get(&caller).or_else(|| shared.table.get(&Key { caller: false, ..caller }));
+        payload = match (identity, link) {
+            (Identity::Node(_), _) => seal::open(&shared.boot, inbound.payload),
+            (Identity::Core(_), Some(link)) => link.seal().and_then(|key| seal::open(key, inbound.payload)),
+            (Identity::Core(_), None) => return dropped(Dropped::Stray, &"there is no such exchange"),
+        };
+        if payload.is_none() {
+            return dropped(Dropped::Frame, &"it is sealed with another key");
+        }
+    }
+    let sealed = payload.is_some();
+    let Some((exchange, from_caller)) = frame::peek(payload.as_deref().unwrap_or(inbound.payload)) else {
+        return dropped(Dropped::Frame, &"it is no frame");
+    };
     let key = Key { caller: !from_caller, node, id };
     if exchange != id {
-        return;
+        return dropped(Dropped::Frame, &"it is of another exchange than its subject says");
     }
     // Looked up before anything is copied, so that a flood of strays is cheap.
     let link = shared.table.get(&key);
     if link.is_none() && (key.caller || !matches!(identity, Identity::Node(_))) {
-        return;
+        return dropped(Dropped::Stray, &"there is no such exchange");
     }
-    match (link, Message::decode(inbound.bytes())) {
+    if from_nodes && !sealed && link.as_ref().is_some_and(|link| link.key.caller && link.seal().is_some()) {
+        return dropped(Dropped::Frame, &"it is not sealed by the node that was called");
+    }
+    match (link, Message::decode(payload.unwrap_or_else(|| inbound.bytes()))) {
         (Some(link), Ok(message)) => {
             link.heard();
             if key.caller { link.on_callee_frame(identity, message) } else { link.on_caller_frame(message) }
@@ -245,6 +286,7 @@ fn on_inbox(shared: &Arc<Shared>, identity: &Identity, from_nodes: bool, inbound
         // Only the exchange's own peer can have sent it, in a version that we do not speak or none.
         (Some(link), Err(error)) => {
             let reason = error.to_string();
+            dropped(Dropped::Frame, &reason);
             link.hint(Frame::Abort { reason: reason.clone() });
             link.fail(Failure::Aborted(reason));
         }
@@ -263,16 +305,29 @@ fn on_stray(shared: &Shared, key: &Key, message: &Message) {
 
 /// An open on a service's subject, with what the subject proves about its sender.
 fn opened(shared: &Arc<Shared>, identity: &Identity, at: Mount, inbound: &Inbound<'_>) -> Option<Opened> {
-    let message = match Message::decode(inbound.bytes()) {
+    let dropped = |why: &str| {
+        if let (Mount::ForNodes(_), Some(node)) = (at, subjects::node_of(inbound.subject)) {
+            shared.drops.note(node, Dropped::Frame, why, Instant::now());
+        }
+        None
+    };
+    let sealed = seal::is_sealed(inbound.payload);
+    let bytes = match (sealed, identity) {
+        (false, _) => inbound.bytes(),
+        // For another start of this node: it is not ours to answer.
+        (true, Identity::Node(_)) => seal::open(&shared.boot, inbound.payload)?,
+        (true, Identity::Core(_)) => return dropped("nobody seals what opens an exchange with the core"),
+    };
+    let message = match Message::decode(bytes) {
         Ok(message) => message,
         Err(FrameError::Version { version, exchange, .. }) => {
             refuse_version(shared, at, inbound, version, exchange);
-            return None;
+            return dropped("it is of a version that is not spoken");
         }
-        Err(FrameError::Garbage) => return None,
+        Err(FrameError::Garbage) => return dropped("it is no frame"),
     };
-    let Frame::Open { from, .. } = &message.frame else { return None };
-    let id = message.exchange;
+    let Frame::Open { from, .. } = &message.frame else { return dropped("it opens no exchange") };
+    let (id, asker) = (message.exchange, *from);
     let (peer, node, reply_to) = match at {
         Mount::ForNodes(_) => {
             let node = subjects::node_of(inbound.subject)?;
@@ -293,7 +348,11 @@ fn opened(shared: &Arc<Shared>, identity: &Identity, at: Mount, inbound: &Inboun
         Identity::Node(node) => node.uuid(),
     };
     let key = Key { caller: false, node: node_key(node), id };
-    Some(Opened { message, peer, reply_to, key, from })
+    let seal = match node {
+        None => sealed.then(|| shared.boot.clone()),
+        Some(node) => shared.boots.key(node).filter(|key| seal::boot_id(key) == asker),
+    };
+    Some(Opened { message, peer, reply_to, key, from, seal })
 }
 
 /// Says which versions are spoken. A node is answered only where it itself listens.

@@ -22,11 +22,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use protocol::node::BootKey;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::boots::Boots;
 use crate::call::{End, EndKind};
+use crate::dropped::{DropLog, Dropped};
 use crate::frame::{Encoded, Frame, How, Message};
+use crate::seal;
 use crate::wire::{Down, Wire};
 use table::{Key, Table};
 use window::{Failure, Inflow, Next, Outflow, Violation};
@@ -39,6 +43,11 @@ pub(crate) struct Shared {
     pub(crate) wire: Wire,
     pub(crate) table: Table,
     pub(crate) started: Instant,
+    /// What nodes sent in vain.
+    pub(crate) drops: DropLog,
+    pub(crate) boots: Boots,
+    /// This process's own, where it is a node.
+    pub(crate) boot: BootKey,
 }
 
 impl Shared {
@@ -53,6 +62,8 @@ pub(crate) struct Link {
     pub(crate) shared: Arc<Shared>,
     /// Where the peer hears this exchange, once known.
     peer: OnceLock<String>,
+    /// What frames of this exchange are sealed with, where they are.
+    seal: OnceLock<BootKey>,
     state: Mutex<State>,
     pub(crate) born_ms: u64,
     heard_ms: AtomicU64,
@@ -115,6 +126,7 @@ impl Link {
             key,
             shared,
             peer: known,
+            seal: OnceLock::new(),
             state: Mutex::new(State {
                 inflow: Inflow::new(),
                 outflow: Outflow::new(credit),
@@ -145,8 +157,22 @@ impl Link {
         now_ms.saturating_sub(self.heard_ms.load(Ordering::Relaxed))
     }
 
+    /// From here on only the holder of this key can take part.
+    pub(crate) fn seal_with(&self, key: BootKey) {
+        // Set once, before anything is sent.
+        self.seal.set(key).ok();
+    }
+
+    pub(crate) fn seal(&self) -> Option<&BootKey> {
+        self.seal.get()
+    }
+
     pub(crate) fn message(&self, sequence: u32, frame: Frame) -> Encoded {
-        Message { exchange: self.key.id, from_caller: self.key.caller, sequence, frame }.encode()
+        let frame = Message { exchange: self.key.id, from_caller: self.key.caller, sequence, frame }.encode();
+        match self.seal() {
+            Some(key) => seal::seal(key, &frame),
+            None => frame,
+        }
     }
 
     /// Sends a frame that may be lost without harm, now or not at all.
@@ -276,6 +302,9 @@ impl Link {
             Violation::AfterFin => "a body or an answer came twice",
         };
         tracing::debug!(exchange = self.key.id, reason, "exchange aborted");
+        if let Some(node) = self.key.from_node().filter(|_| violation != Violation::Gap) {
+            self.shared.drops.note(node, Dropped::Frame, reason, Instant::now());
+        }
         self.hint(Frame::Abort { reason: reason.to_owned() });
         self.fail(if violation == Violation::Gap { Failure::Lost } else { Failure::Aborted(reason.to_owned()) });
     }

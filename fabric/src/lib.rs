@@ -6,9 +6,11 @@
 
 mod address;
 mod body;
+mod boots;
 mod call;
 mod client;
 mod credentials;
+mod dropped;
 mod error;
 mod events;
 mod exchange;
@@ -16,6 +18,8 @@ pub mod fault;
 mod frame;
 mod hop;
 mod nats_server;
+mod reports;
+mod seal;
 mod serve;
 pub mod subjects;
 mod wire;
@@ -25,6 +29,7 @@ pub use body::{Body, BodyError, empty, full};
 pub use call::{CallOptions, End, EndFuture, EndKind, Reply};
 pub use client::{Fabric, FabricConfig};
 pub use credentials::{Authority, Credentials};
+pub use dropped::Dropped;
 pub use error::{CallError, FabricError};
 pub use events::{Event, Events};
 pub use hop::strip_hop_by_hop;

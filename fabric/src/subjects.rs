@@ -22,6 +22,8 @@ pub const REPORTS: &str = "cc.node.*.out.report";
 pub const CONTROL_PULSE: &str = "cc.core.events.control";
 /// Each gateway's pulse.
 pub const GATEWAY_PULSE: &str = "cc.core.events.gateway";
+/// Which start of a node the control plane has taken for the node.
+pub const NODE_BOOTS: &str = "cc.core.events.boots";
 /// KV bucket of routes.
 pub const ROUTES_BUCKET: &str = "cc-routes";
 /// KV bucket of node records.

@@ -128,6 +128,21 @@ pub(crate) async fn age(nodes: Arc<Nodes>, stop: CancellationToken) {
     stop.run_until_cancelled(age).await;
 }
 
+/// Hears which process the control plane has taken for a node, until `stop`.
+pub(crate) async fn hear_boots(fabric: Fabric, stop: CancellationToken) {
+    let listen = async {
+        loop {
+            if let Ok(mut boots) = fabric.events(subjects::NODE_BOOTS).await {
+                while let Some(event) = boots.next().await {
+                    fabric.learn_boot(&event);
+                }
+            }
+            tokio::time::sleep(LISTEN_AGAIN).await;
+        }
+    };
+    stop.run_until_cancelled(listen).await;
+}
+
 /// Listens to the nodes' reports until `stop`.
 pub(crate) async fn hear_reports(fabric: Fabric, nodes: Arc<Nodes>, stop: CancellationToken) {
     let listen = async {
@@ -135,11 +150,8 @@ pub(crate) async fn hear_reports(fabric: Fabric, nodes: Arc<Nodes>, stop: Cancel
             match fabric.events(subjects::REPORTS).await {
                 Ok(mut reports) => {
                     while let Some(event) = reports.next().await {
-                        let sender = subjects::node_of(&event.subject);
-                        match serde_json::from_slice::<NodeReport>(&event.payload) {
-                            // The subject proves who speaks; a report about another node is a lie.
-                            Ok(report) if Some(report.node) == sender => nodes.heard(report, Instant::now()),
-                            _ => tracing::debug!(subject = %event.subject, "a report is not understood"),
+                        if let Some(report) = fabric.report(&event) {
+                            nodes.heard(report, Instant::now());
                         }
                     }
                 }

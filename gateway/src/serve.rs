@@ -22,7 +22,7 @@ use crate::keys::Keys;
 use crate::meters::{self, Meters};
 use crate::mirror::{Sink, mirror};
 use crate::models::Models;
-use crate::nodes::{Nodes, age, hear_reports};
+use crate::nodes::{Nodes, age, hear_boots, hear_reports};
 use crate::routes::Routes;
 use crate::spool::Spool;
 use crate::state::{Fabrics, Gateway};
@@ -95,6 +95,7 @@ pub async fn serve(
     tasks.spawn(mirror(nats, subjects::MODELS_BUCKET, Arc::new(Models(learning)), Arc::default(), stop.clone()));
     tasks.spawn(learning::run(Arc::clone(&gateway.learning), gateway.store.clone(), stop.clone()));
     tasks.spawn(age(Arc::clone(&gateway.nodes), stop.clone()));
+    tasks.spawn(hear_boots(fabrics.nodes.clone(), stop.clone()));
     tasks.spawn(hear_reports(fabrics.nodes.clone(), Arc::clone(&gateway.nodes), stop.clone()));
     let (keys, routes) = (Arc::clone(&gateway.keys), Arc::clone(&gateway.routes));
     let behind_max = gateway.config.routes_behind.duration();

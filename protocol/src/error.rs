@@ -93,6 +93,7 @@ codes! {
     NoEntryPoint = "no_entry_point", 422, false, "The artifact has no entry point", "Export `_start` (a WASI command) or `wasi:http/incoming-handler` (a component); for an image name an entry point in it, or a command at the deploy.";
     WrongWorld = "wrong_world", 422, false, "The component is of another world", "Target `wasi:http/proxy` or `wasi:cli/command`.";
     UnknownImport = "unknown_import", 422, false, "The artifact imports what is not offered", "Remove the named import; the docs list what is offered.";
+    CompileLimit = "compile_limit", 422, false, "Compiling the artifact takes too much", "The details say which bound was hit; split the largest functions, leave out what is not called, or build with optimisation for size.";
     CompileFailed = "compile_failed", 422, false, "The artifact could not be compiled", "The details say why; large functions may need splitting.";
     ImageInvalid = "image_invalid", 422, false, "The image cannot be used", "Deploy an OCI image archive, a tar archive of files, a Linux executable or a script; the details say what is wrong with this one.";
     ImageTooLarge = "image_too_large", 413, false, "The image is too large once it is unpacked", "The details name the limit; leave out what is not needed.";
@@ -118,6 +119,7 @@ codes! {
     Overloaded = "overloaded", 503, true, "All nodes are busy", "Try again as Retry-After says.";
     ConcurrencyLimit = "concurrency_limit", 429, true, "The function runs as often at once as it may", "Try again, or raise `limits.concurrency`.";
     NodeLost = "node_lost", 502, true, "The node was lost during the run", "Try again if the call may be repeated.";
+    NodeCopied = "node_copied", 409, true, "Another process is connected as this node", "End the other process; a machine of its own needs credentials of its own.";
     NodeFailed = "node_failed", 502, true, "The node could not do the run", "Try again; another node will be used.";
     ControlPlaneUnavailable = "control_plane_unavailable", 503, true, "The control plane cannot be reached", "Try again in a moment.";
     Draining = "draining", 503, true, "This process is shutting down", "Try again; another one will answer.";

@@ -1,9 +1,14 @@
 //! What a node says of itself, and what it is told: hello, reports, the spec of a version, logs.
 
+mod boot;
+mod check;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::boot::BootKey;
+pub use self::check::{CACHED_MAX, Malformed, REPORT_BYTES_MAX, TEXT_BYTES_MAX, WARM_MAX, printable};
 use crate::ids::{AccountId, FunctionId, NodeId, RunId, VersionId};
 use crate::manifest::{ArtifactForm, Base, Kind, Lane, LaneChoice, Limits, PlacementClass};
 use crate::units::{ByteSize, Digest, Timestamp};
@@ -38,6 +43,9 @@ pub struct Hello {
     pub slots: u32,
     /// Ed25519 public key for its checkpoints, base64url.
     pub public_key: String,
+    /// Which start of the node this is; none where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootKey>,
 }
 
 /// The answer to a hello.
@@ -90,6 +98,9 @@ pub struct NodeReport {
     /// How its VM lane is; none where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm: Option<VmLane>,
+    /// Which start of the node this is; none where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootKey>,
 }
 
 /// How a node's VM lane is.

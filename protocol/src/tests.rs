@@ -1,5 +1,6 @@
 //! Committed forms, round trips, and what the words allow.
 
+mod check;
 mod codes;
 mod errors_page;
 mod golden;

@@ -120,6 +120,7 @@ pub(super) fn report(number: usize) -> NodeReport {
         cached: Vec::new(),
         draining: false,
         vm: None,
+        boot: None,
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Platform {
     pub url: String,
     /// The link that makes the operator, if there is none yet.
     pub operator_link: Option<String>,
+    /// Where each process answers for itself, by name, where services are separate.
+    pub services: BTreeMap<String, String>,
     /// From the start of the process to its first line.
     pub started_in: Duration,
     data: Folder,
@@ -92,6 +94,7 @@ impl Platform {
             process,
             url: welcome["url"].as_str().unwrap().to_owned(),
             operator_link: welcome["operator_link"].as_str().map(str::to_owned),
+            services: serde_json::from_value(welcome["services"].clone()).unwrap_or_default(),
             started_in: started.elapsed(),
             data,
         }

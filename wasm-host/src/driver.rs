@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::WasiBody;
 
+use crate::foreign::Working;
 use crate::head::Head;
+use crate::pace::{Pace, TURN_MAX};
 use crate::record::Record;
 use crate::sys::thread_cpu;
 use crate::verdict::Verdict;
@@ -22,6 +24,20 @@ pub struct Started {
     pub guest: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// The place.
     pub head: Head,
+    /// What is known of the guest's program; nothing where its host cannot be held up by it.
+    pub pace: Option<Arc<Pace>>,
+}
+
+impl Started {
+    /// A guest of which nothing is known.
+    pub fn new(guest: impl Future<Output = ()> + Send + 'static, head: Head) -> Self {
+        Self { guest: Box::pin(guest), head, pace: None }
+    }
+
+    pub(crate) fn of(mut self, pace: &Arc<Pace>) -> Self {
+        self.pace = Some(Arc::clone(pace));
+        self
+    }
 }
 
 /// Runs what has been made ready, of whichever lane, until its head is there; none where it was stopped before.
@@ -31,6 +47,11 @@ pub async fn drive(
     record: &Arc<Record>,
 ) -> Option<http::Response<WasiBody>> {
     let mut driver = Driver::new(started, Arc::clone(record));
+    if let Some(guests) = guests.filter(|_| driver.starts_apart()) {
+        let (sender, receiver) = oneshot::channel();
+        guests.spawn(work(driver, Some(sender), false));
+        return wait(receiver, record).await;
+    }
     let first = std::future::poll_fn(|cx| Poll::Ready(driver.turn(cx))).await;
     if first.is_ready() {
         return driver.head.take_ended();
@@ -79,19 +100,36 @@ impl Drop for Gone<'_> {
 struct Driver {
     guest: Pin<Box<dyn Future<Output = ()> + Send>>,
     head: Head,
+    pace: Option<Arc<Pace>>,
+    /// None of its turns was too long so far.
+    quick: bool,
     record: Arc<Record>,
 }
 
 impl Driver {
     fn new(started: Started, record: Arc<Record>) -> Self {
-        Self { guest: started.guest, head: started.head, record }
+        Self { guest: started.guest, head: started.head, pace: started.pace, quick: true, record }
+    }
+
+    fn starts_apart(&self) -> bool {
+        self.pace.as_ref().is_some_and(|pace| pace.starts_apart())
     }
 
     /// One turn of the guest; its CPU time is the thread's, from before to after.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _working = Working::on(&self.record.log);
         let before = thread_cpu();
         let turn = self.guest.as_mut().poll(cx);
-        self.record.add_cpu(thread_cpu().saturating_sub(before));
+        let took = thread_cpu().saturating_sub(before);
+        self.record.add_cpu(took);
+        if took > TURN_MAX {
+            self.record.tick();
+            if std::mem::take(&mut self.quick)
+                && let Some(pace) = &self.pace
+            {
+                pace.held_its_thread();
+            }
+        }
         turn
     }
 
@@ -110,6 +148,9 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        if let Some(pace) = self.pace.as_ref().filter(|_| self.quick) {
+            pace.was_quick();
+        }
         // Before the guest's store goes, whose body would seem to have ended well.
         if self.record.verdict().is_none() {
             self.record.conclude(Verdict::abandoned());

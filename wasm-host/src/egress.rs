@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use crate::foreign::For;
 use crate::log::RunLogBook;
 
 /// One write of a body takes at most this much.
@@ -95,7 +96,9 @@ impl<C: Connect> WasiHttpHooks for Hooks<C> {
         _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
         let (connect, log) = (Arc::clone(&self.connect), self.log.clone());
-        Box::new(async move { send::send(&*connect, &log, request, options.unwrap_or_default()).await })
+        let of = log.clone();
+        let work = async move { send::send(&*connect, &log, request, options.unwrap_or_default()).await };
+        Box::new(For { log: of, work: Box::pin(work) })
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {

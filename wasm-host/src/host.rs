@@ -1,5 +1,7 @@
 //! A program: machine code, linked to what the host offers, ready to be instantiated as often as runs come.
 
+use std::sync::Arc;
+
 use wasmtime::component::{Component, Linker as ComponentLinker};
 use wasmtime::{Config, Engine, InstancePre, Linker, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
@@ -7,6 +9,8 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::format::Format;
 use crate::guest::{ComponentGuest, ModuleGuest};
+use crate::pace::Pace;
+use crate::random;
 
 /// The settings that decide what code is made. Whoever compiles and whoever runs must agree on each.
 #[must_use]
@@ -21,15 +25,28 @@ pub fn code_config() -> Config {
     config
 }
 
-/// A linked program. Cloning is cheap.
+/// A linked program, and how it has behaved. Cloning is cheap; clones share what is known.
 #[derive(Clone)]
-pub enum Program {
+pub struct Program {
+    pub(crate) code: Linked,
+    pub(crate) pace: Arc<Pace>,
+}
+
+/// A program's code.
+#[derive(Clone)]
+pub(crate) enum Linked {
     /// Handles HTTP requests.
     Http(ProxyPre<ComponentGuest>),
     /// Runs once.
     Command(CommandPre<ComponentGuest>),
     /// Runs once, as WASI p1 knows it.
     Module(InstancePre<ModuleGuest>),
+}
+
+impl From<Linked> for Program {
+    fn from(code: Linked) -> Self {
+        Self { code, pace: Arc::default() }
+    }
 }
 
 /// An engine, and what it offers to guests.
@@ -66,15 +83,15 @@ impl Host {
         if format == Format::Module {
             // SAFETY: promised by the caller.
             let module = unsafe { Module::deserialize(&self.engine, code)? };
-            return Ok(Program::Module(self.modules.instantiate_pre(&module)?));
+            return Ok(Linked::Module(self.modules.instantiate_pre(&module)?).into());
         }
         // SAFETY: promised by the caller.
         let component = unsafe { Component::deserialize(&self.engine, code)? };
         let linked = self.components.instantiate_pre(&component)?;
-        Ok(match format {
-            Format::CommandComponent => Program::Command(CommandPre::new(linked)?),
-            _ => Program::Http(ProxyPre::new(linked)?),
-        })
+        Ok(Program::from(match format {
+            Format::CommandComponent => Linked::Command(CommandPre::new(linked)?),
+            _ => Linked::Http(ProxyPre::new(linked)?),
+        }))
     }
 }
 
@@ -83,6 +100,7 @@ fn component_linker(engine: &Engine) -> wasmtime::Result<ComponentLinker<Compone
     let mut linker = ComponentLinker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    random::for_components(&mut linker)?;
     Ok(linker)
 }
 
@@ -90,5 +108,6 @@ fn component_linker(engine: &Engine) -> wasmtime::Result<ComponentLinker<Compone
 fn module_linker(engine: &Engine) -> wasmtime::Result<Linker<ModuleGuest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, |guest: &mut ModuleGuest| &mut guest.wasi)?;
+    random::for_modules(&mut linker)?;
     Ok(linker)
 }

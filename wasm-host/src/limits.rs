@@ -24,6 +24,11 @@ impl Limiter {
         let memory_max_bytes = record.limits.memory.as_usize();
         Self { memory_max_bytes, held_bytes: 0, before_growth_bytes: 0, record }
     }
+
+    /// Whose limits these are.
+    pub(crate) fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
 }
 
 impl ResourceLimiter for Limiter {

@@ -12,6 +12,10 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 /// A line longer than this goes on in the next.
 pub const LINE_BYTES_MAX: usize = 8 << 10;
+/// A run's log has at most so many lines: each costs more than its text on its way.
+pub const LINES_MAX: u32 = 4096;
+/// Bytes that one turn of a guest may write.
+const TURN_BYTES_MAX: usize = 256 << 10;
 /// So many remarks are kept: guests cause them, as often as they like.
 const REMARKS_MAX: u32 = 16;
 
@@ -53,7 +57,7 @@ impl RunLogBook {
 
     /// What a guest's stream writes to.
     pub fn writer(&self, stream: LogStream) -> LogWriter {
-        LogWriter { book: self.clone(), stream }
+        LogWriter { book: self.clone(), stream, turn_bytes: 0 }
     }
 
     /// A line of the platform's.
@@ -63,12 +67,20 @@ impl RunLogBook {
         self.emit(&mut pages, LogStream::Platform, text.as_bytes());
     }
 
+    /// Whether a remark would be kept.
+    pub(crate) fn takes_remarks(&self) -> bool {
+        self.0.pages.lock().remarks < REMARKS_MAX
+    }
+
     /// A line of the platform's on what the guest does; of many the first.
     pub fn remark(&self, text: &str) {
         let mut pages = self.0.pages.lock();
         if pages.remarks < REMARKS_MAX {
             pages.remarks += 1;
             self.emit(&mut pages, LogStream::Platform, &text.as_bytes()[..text.len().min(LINE_BYTES_MAX)]);
+            if pages.remarks == REMARKS_MAX {
+                self.emit(&mut pages, LogStream::Platform, b"further remarks of this kind are not kept");
+            }
         }
     }
 
@@ -96,14 +108,19 @@ impl RunLogBook {
         }
         let kept = bytes.len().min(pages.left_bytes);
         pages.left_bytes -= kept;
+        let mut whole = kept == bytes.len();
         for piece in bytes[..kept].split_inclusive(|byte| *byte == b'\n') {
             pages.partial[slot].extend_from_slice(piece);
+            if pages.sequence >= LINES_MAX {
+                whole = false;
+                break;
+            }
             if piece.ends_with(b"\n") || pages.partial[slot].len() >= LINE_BYTES_MAX {
                 let line = std::mem::take(&mut pages.partial[slot]);
                 self.emit(&mut pages, stream, line.trim_ascii_end());
             }
         }
-        if kept < bytes.len() {
+        if !whole {
             pages.cut = true;
             self.flush(&mut pages);
             self.emit(&mut pages, LogStream::Platform, b"the log is full; the rest is not kept");
@@ -121,6 +138,8 @@ impl RunLogBook {
 pub struct LogWriter {
     book: RunLogBook,
     stream: LogStream,
+    /// Written in this turn.
+    turn_bytes: usize,
 }
 
 impl IsTerminal for LogWriter {
@@ -144,6 +163,7 @@ impl StdoutStream for LogWriter {
 impl OutputStream for LogWriter {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.book.write(self.stream, &bytes);
+        self.turn_bytes = self.turn_bytes.saturating_add(bytes.len());
         Ok(())
     }
 
@@ -158,7 +178,12 @@ impl OutputStream for LogWriter {
 
 #[async_trait]
 impl Pollable for LogWriter {
-    async fn ready(&mut self) {}
+    async fn ready(&mut self) {
+        if self.turn_bytes >= TURN_BYTES_MAX {
+            self.turn_bytes = 0;
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -203,14 +228,39 @@ mod tests {
     }
 
     #[test]
+    fn a05_a_log_has_a_bounded_number_of_lines() {
+        let (book, lines) = book(1 << 20);
+        for _ in 0..10 {
+            book.write(LogStream::Stdout, &[b'\n'; 1000]);
+        }
+        let texts = texts(&lines);
+        assert_eq!(texts.len(), usize::try_from(LINES_MAX).unwrap() + 1);
+        assert_eq!(texts.last().unwrap().2, "the log is full; the rest is not kept");
+    }
+
+    #[test]
+    fn a05_a_long_write_ends_the_turn_now_and_then() {
+        let (book, _lines) = book(10);
+        let mut writer = book.writer(LogStream::Stderr);
+        let mut turns = 0;
+        for _ in 0..(8 * TURN_BYTES_MAX / 4096) {
+            OutputStream::write(&mut writer, Bytes::from_static(&[b'x'; 4096])).unwrap();
+            let mut ready = writer.ready();
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            turns += usize::from(ready.as_mut().poll(&mut cx).is_pending());
+        }
+        assert_eq!(turns, 8);
+    }
+
+    #[test]
     fn of_many_remarks_the_first_are_kept_and_none_is_long() {
         let (book, lines) = book(10);
         (0..100).for_each(|n| book.remark(&format!("{n} {}", "x".repeat(LINE_BYTES_MAX))));
         book.platform("trap: unreachable");
         let texts: Vec<String> = texts(&lines).into_iter().map(|(_, _, text)| text).collect();
-        assert_eq!(texts.len(), 17);
+        assert_eq!(texts.len(), 18);
         assert!(texts[15].starts_with("15 x") && texts[15].len() == LINE_BYTES_MAX);
-        assert_eq!(texts[16], "trap: unreachable");
+        assert_eq!(texts[16..], ["further remarks of this kind are not kept", "trap: unreachable"]);
     }
 
     #[test]

@@ -144,11 +144,12 @@ impl Record {
         self.bytes_out.fetch_add(widen(bytes), Ordering::Relaxed) + widen(bytes)
     }
 
-    /// What it has used so far.
+    /// What it has used so far. What passes between the deadline and the guest's end is the platform's, not the run's.
     pub fn usage(&self) -> Usage {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let wall = self.started.elapsed().min(self.deadline.saturating_duration_since(self.started));
         Usage {
-            wall_us: micros(self.started.elapsed()),
+            wall_us: micros(wall.min(self.limits.timeout.duration())),
             cpu_us: self.cpu_ns.load(Ordering::Relaxed) / 1000,
             fuel: None,
             memory_peak: ByteSize(self.memory_peak.load(Ordering::Relaxed)),

@@ -10,7 +10,7 @@ use protocol::node::LogStream;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::p2::bindings::CommandPre;
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiView as _};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpView as _};
@@ -21,14 +21,19 @@ use crate::driver::Started;
 use crate::egress::{Egress, NoWay, Through};
 use crate::guest::{ComponentGuest, ModuleGuest};
 use crate::head::Head;
-use crate::host::{Host, Program};
+use crate::host::{Host, Linked, Program};
 use crate::limits::Limiter;
 use crate::record::Record;
 use crate::stdio::{EndOnDrop, Pipe, Stdin};
 use crate::verdict::Verdict;
 
-/// One hostcall may copy at least and at most this much out of a guest.
-const HOSTCALL_BYTES: (usize, usize) = (4 << 20, 64 << 20);
+/// What one call of the host may copy out of a component: streams take 64 KiB at once, and a head is smaller than this.
+const COMPONENT_CALL_BYTES: usize = 512 << 10;
+/// The same for a module, at least and at most: libraries write what they have in one call, a whole response for
+/// example. The streams cut it into turns.
+const MODULE_CALL_BYTES: (usize, usize) = (4 << 20, 64 << 20);
+/// What an instance may hold of the host's: streams, requests, heads, timers.
+const RESOURCES_MAX: usize = 4096;
 
 /// What a version gives to each of its runs.
 pub struct Surroundings {
@@ -53,22 +58,25 @@ impl Host {
         request: http::Request<WasiBody>,
         record: &Arc<Record>,
     ) -> Started {
-        match program {
-            Program::Http(pre) => self.start_http(pre.clone(), around, request, record),
-            Program::Command(pre) => {
+        let started = match &program.code {
+            Linked::Http(pre) => self.start_http(pre.clone(), around, request, record),
+            Linked::Command(pre) => {
                 let (mut wasi, pipe) = command_context(around, request, record);
-                let store = self.store(component(wasi.build(), around, record), record, |guest| &mut guest.limiter);
+                let store = self.component_store(component(wasi.build(), around, record), record);
                 let guest = run_command(store, pre.clone(), Arc::clone(record), pipe.end_on_drop());
-                Started { guest: Box::pin(guest), head: Head::Command(Some(pipe)) }
+                Started::new(guest, Head::Command(Some(pipe)))
             }
-            Program::Module(pre) => {
+            Linked::Module(pre) => {
                 let (mut wasi, pipe) = command_context(around, request, record);
-                let guest = ModuleGuest { wasi: wasi.build_p1(), limiter: Limiter::new(Arc::clone(record)) };
-                let store = self.store(guest, record, |guest| &mut guest.limiter);
+                let mut guest = ModuleGuest { wasi: wasi.build_p1(), limiter: Limiter::new(Arc::clone(record)) };
+                guest.wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
+                let call_bytes = record.limits.body.as_usize().clamp(MODULE_CALL_BYTES.0, MODULE_CALL_BYTES.1);
+                let store = self.store(guest, record, call_bytes, |guest| &mut guest.limiter);
                 let guest = run_module(store, pre.clone(), Arc::clone(record), pipe.end_on_drop());
-                Started { guest: Box::pin(guest), head: Head::Command(Some(pipe)) }
+                Started::new(guest, Head::Command(Some(pipe)))
             }
-        }
+        };
+        started.of(&program.pace)
     }
 
     fn start_http(
@@ -81,22 +89,27 @@ impl Host {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(record.log.writer(LogStream::Stdout)).stderr(record.log.writer(LogStream::Stderr));
         wasi.envs(&around.env);
-        let store = self.store(component(wasi.build(), around, record), record, |guest| &mut guest.limiter);
+        let store = self.component_store(component(wasi.build(), around, record), record);
         let slot = Arc::new(Mutex::new(None));
         let guest = run_http(store, pre, request, Arc::clone(record), Arc::clone(&slot));
-        Started { guest: Box::pin(guest), head: Head::Http(slot) }
+        Started::new(guest, Head::Http(slot))
+    }
+
+    fn component_store(&self, guest: ComponentGuest, record: &Arc<Record>) -> Store<ComponentGuest> {
+        self.store(guest, record, COMPONENT_CALL_BYTES, |guest| &mut guest.limiter)
     }
 
     fn store<T: Send + 'static>(
         &self,
         guest: T,
         record: &Arc<Record>,
+        call_bytes: usize,
         limiter: impl (FnMut(&mut T) -> &mut Limiter) + Send + Sync + 'static,
     ) -> Store<T> {
         let mut limiter = limiter;
         let mut store = Store::new(self.engine(), guest);
         store.limiter(move |guest| -> &mut dyn ResourceLimiter { limiter(guest) });
-        store.set_hostcall_fuel(record.limits.body.as_usize().clamp(HOSTCALL_BYTES.0, HOSTCALL_BYTES.1));
+        store.set_hostcall_fuel(call_bytes);
         store.set_epoch_deadline(1);
         let record = Arc::clone(record);
         store.epoch_deadline_callback(move |_| {
@@ -112,10 +125,12 @@ impl Host {
 }
 
 fn component(wasi: WasiCtx, around: &Surroundings, record: &Arc<Record>) -> ComponentGuest {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(RESOURCES_MAX);
     ComponentGuest {
         wasi,
         http: WasiHttpCtx::new(),
-        table: ResourceTable::new(),
+        table,
         egress: around.egress.hooks(&record.log),
         limiter: Limiter::new(Arc::clone(record)),
     }

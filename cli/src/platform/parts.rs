@@ -24,6 +24,7 @@ struct FileConfig {
     functions_domain: Option<String>,
     hosts: Vec<String>,
     nats_url: Option<String>,
+    metrics_listen: Option<SocketAddr>,
     gateway: toml::Table,
     control_plane: toml::Table,
     executor: toml::Table,
@@ -78,6 +79,12 @@ impl Settings {
         listener.set_nonblocking(true)?;
         self.listen = listener.local_addr()?;
         Ok(listener)
+    }
+
+    /// Where the first of separate processes tells how it is; port 0 where nothing is said.
+    pub(crate) fn metrics_listen(&self) -> SocketAddr {
+        let set = self.args.metrics_listen.or(self.file.metrics_listen);
+        set.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
     }
 
     /// The portal's address.
@@ -178,14 +185,21 @@ pub(crate) fn parse<T: clap::Args>(service: &'static str, line: Vec<OsString>) -
 }
 
 /// What to do next: all of it works as pasted.
-pub(crate) fn welcome(output: &Output, settings: &Settings) {
+pub(crate) fn welcome(output: &Output, settings: &Settings, probes: &[(String, SocketAddr)]) {
     let url = settings.url();
     let operator = settings.operator_link();
-    let value = serde_json::json!({ "url": url, "operator_link": operator, "data": settings.data.path() });
+    let mut value = serde_json::json!({ "url": url, "operator_link": operator, "data": settings.data.path() });
+    if !probes.is_empty() {
+        let urls = probes.iter().map(|(name, address)| (name.clone(), format!("http://{address}").into()));
+        value["services"] = serde_json::Value::Object(urls.collect());
+    }
     output.result(&value, || {
         let mut text = format!("CrowdCloud is running: {url}/\n");
         if let Some(link) = &operator {
             text.push_str(&format!("operator, works once:  {link}\n"));
+        }
+        for (name, address) in probes {
+            text.push_str(&format!("figures of {name}:  http://{address}/metrics\n"));
         }
         text
     });

@@ -1,12 +1,8 @@
-//! The runtime, the log and the signals of servers.
-
-use std::io::IsTerminal as _;
+//! The runtime and the signals of servers.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
-use crate::args::Global;
 use crate::failure::Failure;
 
 /// Threads that run tasks, at most: the work is short; guests have threads of their own.
@@ -39,19 +35,6 @@ fn one_arena_for_each_core(cores: usize) {
 
 #[cfg(not(target_env = "gnu"))]
 fn one_arena_for_each_core(_: usize) {}
-
-/// Logs to standard error: `RUST_LOG`, else warnings, else more with `-v`.
-pub(crate) fn log(global: &Global) {
-    let default = match (global.quiet, global.verbose) {
-        (true, _) => "error",
-        (_, 0) => "warn",
-        (_, 1) => "info",
-        _ => "debug",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color).try_init());
-}
 
 /// Cancelled by the first Ctrl-C or SIGTERM; the second ends the process at once.
 pub(crate) fn stop_on_signals() -> Result<CancellationToken, Failure> {

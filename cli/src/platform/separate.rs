@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub(crate) struct Separate {
     pub(crate) settings: Settings,
     nats: Arc<Nats>,
     children: Arc<Vec<Child>>,
+    /// Where each process tells how it is, by its name.
+    pub(crate) probes: Vec<(String, SocketAddr)>,
     pids: AbortHandle,
 }
 
@@ -36,6 +39,7 @@ impl Separate {
         let listener = Arc::new(settings.bind()?);
         let nats = Arc::new(Nats::start(&settings).await?);
         let mut children = Vec::new();
+        let mut probes = Probes { next: settings.metrics_listen(), taken: Vec::new() };
         let nodes: Vec<_> = (1..=settings.args.executors)
             .map(|number| Ok((number, settings.data.node(number)?)))
             .collect::<Result<_, Failure>>()?;
@@ -44,6 +48,7 @@ impl Separate {
             let name = if number == 1 { "control-plane".to_owned() } else { format!("control-plane-{number}") };
             let mut line = core_line(&settings, &nats, "control-plane", &name)?;
             line.extend(settings.control_plane());
+            line.extend(probes.flag(&name)?);
             for (number, node) in &nodes {
                 line.push("--local-node".into());
                 line.push(format!("{node}=local-{number}").into());
@@ -59,6 +64,7 @@ impl Separate {
             let mut line: Vec<OsString> = vec!["executor".into()];
             line.extend(connection(&settings, &nats, &name, &credentials)?);
             line.extend(settings.executor(*number)?);
+            line.extend(probes.flag(&name)?);
             children.push(Child::start(Spec { name, arguments: line, listener: None })?);
         }
         for number in 1..=settings.args.gateways {
@@ -66,12 +72,13 @@ impl Separate {
             let mut line = core_line(&settings, &nats, "gateway", &name)?;
             line.push("--listen-stdin".into());
             line.extend(settings.gateway(number));
+            line.extend(probes.flag(&name)?);
             children.push(Child::start(Spec { name, arguments: line, listener: Some(listener.clone()) })?);
         }
 
         let children = Arc::new(children);
         let pids = tokio::spawn(keep_pids(settings.data.join("run/pids.json"), nats.clone(), children.clone()));
-        let platform = Self { settings, nats, children, pids: pids.abort_handle() };
+        let platform = Self { settings, nats, children, probes: probes.taken, pids: pids.abort_handle() };
         let ready = futures::future::join_all(platform.children.iter().map(Child::ready));
         if tokio::time::timeout(READY_WITHIN, ready).await.is_err() {
             platform.stop().await;
@@ -113,6 +120,30 @@ fn core_line(settings: &Settings, nats: &Nats, command: &str, name: &str) -> Res
     line.push("--chunks".into());
     line.push(settings.data.join("chunks").into());
     Ok(line)
+}
+
+/// The addresses at which processes tell how they are.
+struct Probes {
+    /// Port 0: any that is free.
+    next: SocketAddr,
+    taken: Vec<(String, SocketAddr)>,
+}
+
+impl Probes {
+    /// The flag that gives a process its address. It keeps it when it is started again.
+    fn flag(&mut self, name: &str) -> Result<[OsString; 2], Failure> {
+        let free = std::net::TcpListener::bind(self.next).and_then(|listener| listener.local_addr());
+        let address = free.map_err(|why| {
+            Failure::new(Exit::Conflict, "port", format!("{} cannot be listened on", self.next))
+                .why(why)
+                .help("leave --metrics-listen out: free ports are taken; or name the first of enough free ports")
+        })?;
+        if self.next.port() != 0 {
+            self.next.set_port(self.next.port().checked_add(1).unwrap_or(0));
+        }
+        self.taken.push((name.to_owned(), address));
+        Ok(["--metrics-listen".into(), address.to_string().into()])
+    }
 }
 
 /// How a process reaches NATS; its credentials are in a file of its own.

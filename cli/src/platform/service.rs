@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use fabric::{Credentials, Fabric, Identity};
 use protocol::{NodeId, PlacementClass};
 use store::Store;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::child::{PULSE_EVERY, PULSE_LINE, READY_LINE};
 use super::nats::{connect, read_credentials};
-use super::runtime;
+use super::{log, probes, runtime};
 use crate::args::Global;
 use crate::failure::{Exit, Failure};
 
@@ -52,6 +52,9 @@ pub(crate) struct ProcessArgs {
     /// The parent process: die with it, and tell it that this one lives
     #[arg(long, hide = true, value_name = "PID")]
     supervisor: Option<u32>,
+    /// An address for /healthz, /readyz and /metrics of this process
+    #[arg(long, value_name = "ADDR", env = "CROWDCLOUD_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
 }
 
 /// Where chunks are.
@@ -114,8 +117,8 @@ fn parse_local_node(text: &str) -> Result<control_plane::LocalNode, String> {
 
 /// Runs one until a signal.
 pub(crate) fn run(command: ServiceCommand, global: &Global) -> Result<(), Failure> {
-    runtime::log(global);
-    if let Some(pid) = supervisor(&command) {
+    log::start(global);
+    if let Some(pid) = process(&command).and_then(|process| process.supervisor) {
         die_with(pid)?;
     }
     let runtime = runtime::build()?;
@@ -126,9 +129,19 @@ pub(crate) fn run(command: ServiceCommand, global: &Global) -> Result<(), Failur
 
 async fn serve(command: ServiceCommand) -> Result<(), Failure> {
     let stop = runtime::stop_on_signals()?;
-    let (sender, ready) = oneshot::channel();
-    if supervisor(&command).is_some() {
-        tokio::spawn(pulse(ready));
+    let (sender, became_ready) = oneshot::channel();
+    let (tell, ready) = watch::channel(false);
+    tokio::spawn(async move {
+        if became_ready.await.is_ok() {
+            // Nobody may look.
+            tell.send(true).ok();
+        }
+    });
+    if let Some(process) = process(&command) {
+        if process.supervisor.is_some() {
+            tokio::spawn(pulse(ready.clone()));
+        }
+        probes::serve(process.metrics_listen, ready, stop.clone()).await?;
     }
     let failed = |error: &dyn std::fmt::Display| {
         Failure::new(Exit::Platform, "service_failed", "The service cannot go on").why(error)
@@ -194,11 +207,11 @@ impl GatewayArgs {
     }
 }
 
-fn supervisor(command: &ServiceCommand) -> Option<u32> {
+fn process(command: &ServiceCommand) -> Option<&ProcessArgs> {
     match command {
-        ServiceCommand::Gateway(args) => args.process.supervisor,
-        ServiceCommand::ControlPlane(args) => args.process.supervisor,
-        ServiceCommand::Executor(args) => args.process.supervisor,
+        ServiceCommand::Gateway(args) => Some(&args.process),
+        ServiceCommand::ControlPlane(args) => Some(&args.process),
+        ServiceCommand::Executor(args) => Some(&args.process),
         ServiceCommand::CompileArtifact { .. } => None,
     }
 }
@@ -212,10 +225,10 @@ fn die_with(parent: u32) -> Result<(), Failure> {
 }
 
 /// Tells the supervisor that this process lives. When nobody listens any more, it ends.
-async fn pulse(mut ready: oneshot::Receiver<()>) {
+async fn pulse(ready: watch::Receiver<bool>) {
     let mut told = false;
     loop {
-        if !told && ready.try_recv().is_ok() {
+        if !told && *ready.borrow() {
             told = true;
             say(READY_LINE);
         }

@@ -2,10 +2,11 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Extension, FromRequestParts, State};
+use axum::extract::{DefaultBodyLimit, Extension, FromRequestParts, Request, State};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use fabric::Peer;
+use fabric::{Dropped, Peer};
 use futures::TryStreamExt as _;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
@@ -41,7 +42,19 @@ fn finish(app: App, router: Router<App>) -> Router {
         .layer(DefaultBodyLimit::max(app.config.batch_max.as_usize()))
         .fallback(super::unknown)
         .method_not_allowed_fallback(super::no_such_method)
+        .layer(middleware::from_fn_with_state(app.clone(), count_dropped))
         .with_state(app)
+}
+
+/// What a node asks and nobody understands is counted by node.
+async fn count_dropped(State(app): State<App>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    let response = next.run(request).await;
+    let nonsense = matches!(response.status().as_u16(), 400 | 404 | 405 | 413 | 415 | 422);
+    if let (true, Some(Peer::Node(node)), Some(fabrics)) = (nonsense, peer, &app.fabrics) {
+        fabrics.nodes.dropped(node, Dropped::Request, response.status());
+    }
+    response
 }
 
 /// `Mount::ForNodes(Api)`

@@ -158,8 +158,8 @@ async fn ask(app: &App, row: &entities::versions::Model, node: NodeId, lane: Lan
 /// What a node's answer means.
 fn read(status: http::StatusCode, body: &[u8]) -> Answer {
     if status.is_success() {
-        return match serde_json::from_slice(body) {
-            Ok(prepared) => Answer::Prepared(prepared),
+        return match serde_json::from_slice::<Prepared>(body) {
+            Ok(prepared) => Answer::Prepared(Prepared { format: clip(prepared.format), ..prepared }),
             Err(error) => Answer::NodeFailed(Problem::new(Code::NodeFailed, format!("An unreadable answer: {error}."))),
         };
     }
@@ -172,7 +172,8 @@ fn read(status: http::StatusCode, body: &[u8]) -> Answer {
 }
 
 fn clip(text: String) -> String {
-    text.chars().take(2000).collect()
+    // It goes to terminals: a node's word is one line of text.
+    text.chars().take(2000).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Codes that are about the artifact: they would be the same on any node.
@@ -185,6 +186,7 @@ fn is_verdict(code: Code) -> bool {
             | Code::WrongWorld
             | Code::UnknownImport
             | Code::CompileFailed
+            | Code::CompileLimit
             | Code::ArtifactTooLarge
             | Code::ImageInvalid
             | Code::ImageTooLarge

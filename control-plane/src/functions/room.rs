@@ -98,6 +98,7 @@ mod tests {
             cached: vec![],
             draining: false,
             vm: Some(vm),
+            boot: None,
         };
         ("n".to_owned(), report)
     }

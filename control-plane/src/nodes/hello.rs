@@ -35,6 +35,13 @@ pub(crate) fn parse_key(text: &str) -> Option<VerifyingKey> {
 /// `POST /hello`
 pub(crate) async fn hello(app: &App, node: NodeId, hello: Hello) -> Result<HelloReply> {
     let protocol = negotiate(hello.protocol_min, hello.protocol_max)?;
+    hello.check().map_err(|malformed| refuse(Code::InvalidField, malformed.to_string()))?;
+    if let Some(fabrics) = &app.fabrics
+        && !fabrics.nodes.admit_boot(node, hello.boot.as_ref()).await
+    {
+        let detail = "Another process with this node's credentials is connected. One of them is a copy.";
+        return Err(refuse(Code::NodeCopied, detail));
+    }
     if parse_key(&hello.public_key).is_none() {
         return Err(refuse(Code::InvalidField, "`public_key` is not an Ed25519 key in base64url."));
     }

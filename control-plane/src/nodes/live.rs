@@ -57,17 +57,12 @@ impl Wanted {
 }
 
 impl Nodes {
-    /// Takes a report that came on this subject, and returns it; a node speaks only for itself.
-    pub(crate) fn heard(&self, subject: &str, payload: &[u8], now: Instant) -> Option<NodeReport> {
-        let report = serde_json::from_slice::<NodeReport>(payload).ok()?;
-        if subjects::node_of(subject) != Some(report.node) || report.v != NodeReport::VERSION {
-            return None;
-        }
+    /// Takes a report that has been checked.
+    pub(crate) fn heard(&self, report: &NodeReport, now: Instant) {
         let mut last = self.last.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         if last.len() < NODES_MAX || last.contains_key(&report.node) {
             last.insert(report.node, Last { report: report.clone(), heard: now, at: Timestamp::now() });
         }
-        Some(report)
     }
 
     /// The records in the KV bucket must be written again.
@@ -160,15 +155,29 @@ fn view(row: &nodes::Model, report: Option<&NodeReport>, last_seen: Option<Times
     }
 }
 
+/// Hears which process other control planes have taken for a node, until it is stopped.
+pub(crate) async fn hear_boots(app: App, stop: CancellationToken) {
+    let Some(fabrics) = &app.fabrics else { return };
+    while !stop.is_cancelled() {
+        if let Ok(mut boots) = fabrics.nodes.events(subjects::NODE_BOOTS).await {
+            while let Some(Some(event)) = stop.run_until_cancelled(boots.next()).await {
+                fabrics.nodes.learn_boot(&event);
+            }
+        }
+        stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
+    }
+}
+
 /// Listens to reports until it is stopped.
 pub(crate) async fn listen(app: App, stop: CancellationToken) {
     let Some(fabrics) = &app.fabrics else { return };
     while !stop.is_cancelled() {
         match fabrics.nodes.events(subjects::REPORTS).await {
             Ok(mut reports) => {
-                while let Some(Some(report)) = stop.run_until_cancelled(reports.next()).await {
-                    let now = Instant::now();
-                    if let Some(report) = app.nodes.heard(&report.subject, &report.payload, now) {
+                while let Some(Some(event)) = stop.run_until_cancelled(reports.next()).await {
+                    if let Some(report) = fabrics.nodes.report(&event) {
+                        let now = Instant::now();
+                        app.nodes.heard(&report, now);
                         app.jobs.heard(report, now);
                     }
                 }
@@ -176,41 +185,5 @@ pub(crate) async fn listen(app: App, stop: CancellationToken) {
             Err(error) => tracing::warn!(%error, "cannot listen to reports"),
         }
         stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn report(node: NodeId) -> Vec<u8> {
-        serde_json::to_vec(&NodeReport {
-            v: 1,
-            node,
-            sequence: 1,
-            cores: 2,
-            load: 0.5,
-            memory_total: ByteSize::mib(512),
-            memory_free: ByteSize::mib(512),
-            slots: 4,
-            running: 0,
-            lanes: vec![Lane::Wasm],
-            arch: "x86_64".to_owned(),
-            warm: vec![],
-            cached: vec![],
-            draining: false,
-            vm: None,
-        })
-        .unwrap()
-    }
-
-    #[test]
-    fn nodes_speak_for_themselves() {
-        let (nodes, node, other) = (Nodes::default(), NodeId::new(), NodeId::new());
-        nodes.heard(&subjects::report(other), &report(node), Instant::now());
-        nodes.heard(&subjects::report(node), b"{}", Instant::now());
-        assert!(nodes.fresh(Duration::from_secs(3), |_| ()).is_empty());
-        nodes.heard(&subjects::report(node), &report(node), Instant::now());
-        assert_eq!(nodes.fresh(Duration::from_secs(3), |report| report.slots), HashMap::from([(node, 4)]));
     }
 }

@@ -155,6 +155,27 @@ async fn prepare(State(fabric): State<Fabric>, headers: HeaderMap) -> axum::resp
     axum::Json(prepared).into_response()
 }
 
+fn report(node: NodeId, sequence: u64) -> NodeReport {
+    NodeReport {
+        v: NodeReport::VERSION,
+        node,
+        sequence,
+        cores: 2,
+        load: 0.0,
+        memory_total: ByteSize::mib(1024),
+        memory_free: ByteSize::mib(1024),
+        slots: 8,
+        running: 0,
+        lanes: vec![Lane::Wasm],
+        arch: "x86_64".to_owned(),
+        warm: vec![],
+        cached: vec![],
+        draining: false,
+        vm: None,
+        boot: None,
+    }
+}
+
 impl Node {
     async fn start(platform: &Platform) -> Self {
         let node = platform.ground.node;
@@ -165,23 +186,7 @@ impl Node {
         let reporting = fabric.clone();
         let reports = tokio::spawn(async move {
             for sequence in 0.. {
-                let report = NodeReport {
-                    v: NodeReport::VERSION,
-                    node,
-                    sequence,
-                    cores: 2,
-                    load: 0.0,
-                    memory_total: ByteSize::mib(1024),
-                    memory_free: ByteSize::mib(1024),
-                    slots: 8,
-                    running: 0,
-                    lanes: vec![Lane::Wasm],
-                    arch: "x86_64".to_owned(),
-                    warm: vec![],
-                    cached: vec![],
-                    draining: false,
-                    vm: None,
-                };
+                let report = report(node, sequence);
                 let _ = reporting.publish(&subjects::report(node), serde_json::to_vec(&report).unwrap()).await;
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }
@@ -246,6 +251,56 @@ async fn deploys_through_a_node() {
     let nodes: Page<protocol::api::Node> = ada.get("/nodes").await.read();
     assert!(nodes.items[0].online && nodes.items[0].slots == 8 && nodes.items[0].name == "local");
     blobs_need_tickets(&platform, &node, &version).await;
+    drop(node);
+    platform.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a15_what_a_node_cannot_be_is_neither_listed_nor_kept() {
+    let platform = Platform::start(None).await;
+    let ground = &platform.ground;
+    let ada = ground.user("ada@example.org", "ada").await;
+    let node = Node::start(&platform).await;
+    assert_eq!(node.hello(1, 1).await.0, StatusCode::OK);
+    let good = serde_json::to_value(report(ground.node, 1)).unwrap();
+    let listed = async || -> protocol::api::Node {
+        let nodes: Page<protocol::api::Node> = ada.get("/nodes").await.read();
+        nodes.items[0].clone()
+    };
+    let strange = [
+        ("load", json!(1e39)),
+        ("load", json!(-1)),
+        ("arch", json!("x86\u{1b}[2J")),
+        ("cores", json!(4_000_000_000_u32)),
+        ("memory_total", json!(u64::MAX)),
+        ("vm", json!({"state": "missing", "why": "\u{1b}]0;owned\u{7}"})),
+    ];
+    for (field, value) in strange {
+        let mut report = good.clone();
+        report[field] = value;
+        report["running"] = json!(7);
+        node.fabric.publish(&subjects::report(ground.node), report.to_string()).await.unwrap();
+    }
+    let mut mark = good.clone();
+    mark["running"] = json!(3);
+    // What came before has been heard when this has.
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        node.fabric.publish(&subjects::report(ground.node), mark.to_string()).await.unwrap();
+        let shown = listed().await;
+        assert!(shown.running != 7 && shown.load.abs() < 0.001 && shown.arch == "x86_64", "{shown:?}");
+        if shown.running == 3 {
+            break;
+        }
+        assert!(Instant::now() < until, "{shown:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut hello = hello_of(&SigningKey::from_bytes(&[7; 32]));
+    hello.os = "\u{1b}[31mred".to_owned();
+    let request = Request::post("/hello").header("content-type", "application/json");
+    let request = request.body(fabric::full(serde_json::to_vec(&hello).unwrap())).unwrap();
+    let reply = node.fabric.call(Target::FromNode(NodeService::Api), request, CallOptions::default()).await.unwrap();
+    assert_eq!(reply.response.status(), StatusCode::UNPROCESSABLE_ENTITY);
     drop(node);
     platform.end().await;
 }

@@ -82,6 +82,7 @@ pub(crate) fn hello_of(key: &SigningKey) -> Hello {
         lanes: vec![Lane::Wasm],
         slots: 8,
         public_key: URL_SAFE_NO_PAD.encode(key.verifying_key().to_bytes()),
+        boot: None,
     }
 }
 

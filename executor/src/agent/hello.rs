@@ -6,7 +6,7 @@ use std::time::Duration;
 use fabric::{CallOptions, Fabric, NodeService, Target};
 use http_body_util::BodyExt as _;
 use protocol::Lane;
-use protocol::node::{Hello, HelloReply, PROTOCOL_MAX, PROTOCOL_MIN};
+use protocol::node::{BootKey, Hello, HelloReply, PROTOCOL_MAX, PROTOCOL_MIN, printable};
 
 use crate::config::Config;
 use crate::keys::NodeKeys;
@@ -17,19 +17,20 @@ const WITHIN: Duration = Duration::from_secs(5);
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// What this node says of itself.
-pub(super) fn hello(config: &Config, keys: &NodeKeys, vm: bool) -> Hello {
+pub(super) fn hello(config: &Config, keys: &NodeKeys, boot: &BootKey, vm: bool) -> Hello {
     Hello {
         protocol_min: PROTOCOL_MIN,
         protocol_max: PROTOCOL_MAX,
         software: env!("CARGO_PKG_VERSION").to_owned(),
         arch: std::env::consts::ARCH.to_owned(),
         os: std::env::consts::OS.to_owned(),
-        name: config.name.clone(),
+        name: printable(&config.name),
         cores: config.cores,
         memory: config.memory,
         lanes: lanes(vm),
         slots: config.slots,
         public_key: keys.public(),
+        boot: Some(boot.clone()),
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use self::service::{Node, Service, What};
 use crate::admission::Admission;
 use crate::artifacts::Library;
-use crate::compile::{Compiler, SUBCOMMAND};
+use crate::compile::{ChildBounds, Compiler, SUBCOMMAND};
 use crate::config::Config;
 use crate::error::Error;
 use crate::journal::{self, Chain};
@@ -53,7 +53,7 @@ pub async fn serve(
     let admission = Admission::new(config.slots, config.memory);
     let report_now = Arc::new(Notify::new());
     let vm = Door::open(&config, &fabric, &compiler, &admission, Arc::clone(&report_now));
-    let hello = hello::hello(&config, &keys, vm.lane().is_some());
+    let hello = hello::hello(&config, &keys, fabric.boot(), vm.lane().is_some());
     let reply = tokio::select! {
         reply = hello::greet(&fabric, &hello) => reply,
         () = shutdown.cancelled() => return Ok(()),
@@ -159,7 +159,7 @@ fn compiler(config: &Config) -> std::io::Result<Compiler> {
         Some(command) => command.clone(),
         None => vec![std::env::current_exe()?.into_os_string(), SUBCOMMAND.into()],
     };
-    Ok(Compiler { command, memory: config.compile_memory, timeout: config.compile_timeout.duration() })
+    Ok(Compiler { command, bounds: ChildBounds::of(config) })
 }
 
 #[cfg(test)]

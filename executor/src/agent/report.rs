@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fabric::{Fabric, subjects};
-use protocol::node::NodeReport;
+use protocol::node::{CACHED_MAX, NodeReport, WARM_MAX};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -15,8 +15,6 @@ use crate::sys;
 use crate::vm::Door;
 
 const EVERY: Duration = Duration::from_secs(1);
-const WARM_MAX: usize = 512;
-const CACHED_MAX: usize = 256;
 /// What is on disk is listed with every so many reports.
 const LIST_EVERY: u64 = 10;
 
@@ -62,7 +60,11 @@ pub(super) async fn publish(
             cached: cached.clone(),
             draining: admission.is_draining(),
             vm: Some(vm.report()),
+            boot: Some(fabric.boot().clone()),
         };
+        metrics::gauge!("crowdcloud_node_running").set(f64::from(report.running));
+        metrics::gauge!("crowdcloud_node_slots").set(f64::from(report.slots));
+        metrics::gauge!("crowdcloud_node_load").set(f64::from(report.load));
         let published = match serde_json::to_vec(&report) {
             Ok(json) => fabric.publish(&subject, json).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fabric::{Body, Busy, Exchange, Peer, Permit};
 use futures::future::BoxFuture;
 use http::request::Parts;
-use protocol::receipt::{NodeReceipt, RunEnd, Usage};
+use protocol::receipt::{NodeReceipt, Outcome, RunEnd, Usage};
 use protocol::ticket::{Purpose, SignedTicket, Ticket};
 use protocol::{Code, Lane, Problem, Timestamp};
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ use crate::artifacts::Library;
 use crate::journal::Journal;
 use crate::run::log::{self, TicketedLine};
 use crate::run::{self, Record, RunLogBook, Verdict, guest_request};
-use crate::tickets::TicketBook;
+use crate::tickets::{Spent, TicketBook};
 use crate::vm::{self, Door};
 use crate::wasm::Lane as WasmLane;
 
@@ -41,6 +41,7 @@ pub(super) struct Node {
 struct Admitted {
     signed: Arc<SignedTicket>,
     ticket: Ticket,
+    spent: Spent,
     at: Timestamp,
     /// Whether the artifact had to be fetched for it; so it is until something is found.
     fetched: AtomicBool,
@@ -65,10 +66,11 @@ impl Node {
             return Err(busy(Refusal::Lane.to_string()));
         }
         let share = self.share(&ticket).map_err(|refusal| busy(refusal.to_string()))?;
-        self.tickets.spend(&ticket, now).map_err(|invalid| busy(invalid.to_string()))?;
+        let spent = self.tickets.spend(&ticket, now).map_err(|invalid| busy(invalid.to_string()))?;
         Ok(Permit(Arc::new(Admitted {
             signed: Arc::new(signed),
             ticket,
+            spent,
             at: now,
             fetched: AtomicBool::new(true),
             _share: share,
@@ -94,6 +96,7 @@ impl Node {
             return run::problem(&Problem::new(Code::NodeFailed, "the run was not admitted"));
         };
         let admitted: Arc<Admitted> = admitted;
+        admitted.spent.begin();
         let ticket = &admitted.ticket;
         let latest = Instant::now() + ticket.limits.timeout.duration();
         let deadline = exchange.deadline.map_or(latest, |deadline| deadline.min(latest));
@@ -162,6 +165,7 @@ impl Node {
             let (signed, run, started) = (Arc::clone(&admitted.signed), admitted.ticket.run, admitted.at);
             let cached = !warm && !admitted.fetched.load(Ordering::Relaxed);
             drop(admitted);
+            count(verdict.outcome, &usage);
             let run_end = RunEnd {
                 outcome: verdict.outcome,
                 code: verdict.code,
@@ -209,6 +213,19 @@ impl Node {
             Err(problem) => run::problem(&problem),
         }
     }
+}
+
+/// The node's own figures of a run that is over.
+fn count(outcome: Outcome, usage: &Usage) {
+    let outcome = match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed => "failed",
+        Outcome::TimedOut => "timed_out",
+        Outcome::Cancelled => "cancelled",
+        Outcome::PlatformFailed => "platform_failed",
+    };
+    metrics::counter!("crowdcloud_node_runs_total", "outcome" => outcome).increment(1);
+    metrics::counter!("crowdcloud_node_cpu_microseconds_total").increment(usage.cpu_us);
 }
 
 /// Waits for what a run needs; none where that failed or took too long, which the record then says.

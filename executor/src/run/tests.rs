@@ -1,7 +1,9 @@
 //! Runs of real guests, good and bad, from the request to the settled record.
 
 mod commands;
+mod company;
 mod failures;
+mod foreign;
 mod metering;
 mod streaming;
 

@@ -33,11 +33,12 @@ pub(crate) fn lower_this_thread(nice: i32) {
     }
 }
 
-/// Limits this process: bytes of address space, seconds of CPU.
+/// Limits this process: bytes of address space, seconds of CPU. It ends with SIGXCPU, and a second later for certain.
 pub(crate) fn limit_this_process(memory_bytes: u64, cpu_seconds: u64) -> std::io::Result<()> {
     let both = |limit| Rlimit { current: Some(limit), maximum: Some(limit) };
     setrlimit(Resource::As, both(memory_bytes))?;
-    setrlimit(Resource::Cpu, both(cpu_seconds))?;
+    let cpu = Rlimit { current: Some(cpu_seconds), maximum: Some(cpu_seconds.saturating_add(1)) };
+    setrlimit(Resource::Cpu, cpu)?;
     setrlimit(Resource::Core, both(0))?;
     Ok(())
 }

@@ -31,7 +31,7 @@ pub(super) fn start(version: &Arc<Version>, request: http::Request<WasiBody>, re
         // Whoever drives this looks at the output each time that it is polled.
         while tokio::select! { () = &mut story => false, () = written.notified() => true } {}
     };
-    Started { guest: Box::pin(guest), head: Head::Command(Some(pipe)) }
+    Started::new(guest, Head::Command(Some(pipe)))
 }
 
 /// Where a program's output goes, and who is told.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fabric::Fabric;
-use protocol::node::{Accelerator, VmLane};
+use protocol::node::{Accelerator, VmLane, printable};
 use tokio::sync::Notify;
 
 use super::tools::Tools;
@@ -82,7 +82,7 @@ impl Door {
     pub(crate) fn report(&self) -> VmLane {
         match &**self.0.load() {
             State::Starting => VmLane::Starting,
-            State::Missing(why) => VmLane::Missing { why: why.clone() },
+            State::Missing(why) => VmLane::Missing { why: printable(why) },
             State::Ready(lane) => {
                 let speed = lane.speed();
                 let accelerator = match speed.accelerator {

@@ -76,7 +76,7 @@ pub(super) fn start(version: &Arc<Version>, request: http::Request<WasiBody>, re
         }
         story.await;
     };
-    Started { guest: Box::pin(guest), head: Head::Http(slot) }
+    Started::new(guest, Head::Http(slot))
 }
 
 type Answer = oneshot::Sender<http::Response<WasiBody>>;

@@ -42,7 +42,7 @@ pub(super) struct Hosted {
 }
 
 /// Whether these bytes are meant to be WebAssembly.
-pub(super) fn is_wasm(head: &[u8]) -> bool {
+pub(crate) fn is_wasm(head: &[u8]) -> bool {
     head.starts_with(MAGIC)
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use protocol::node::BootKey;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -20,6 +21,7 @@ use super::{Link, Shared};
 use crate::address::Peer;
 use crate::body::{self, Body, BodyError, InBody, Start};
 use crate::call::EndKind;
+use crate::dropped::Dropped;
 use crate::frame::{self, Frame, How, Message, RequestHead};
 use crate::serve::Exchange;
 
@@ -41,6 +43,8 @@ pub(crate) struct Opened {
     pub(crate) key: Key,
     /// Who we are, for the caller.
     pub(crate) from: Uuid,
+    /// What the answer is sealed with, where it is.
+    pub(crate) seal: Option<BootKey>,
 }
 
 /// Takes an open from the reader: quick, never blocks. What costs time runs in the exchange's own task.
@@ -49,10 +53,13 @@ where
     S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Send + 'static,
     S::Future: Send,
 {
-    let Opened { message, peer, reply_to, key, from } = opened;
+    let Opened { message, peer, reply_to, key, from, seal } = opened;
     let Frame::Open { deadline_ms, window, head, body, fin, .. } = message.frame else { return };
     let deadline = Instant::now() + Duration::from_millis(u64::from(deadline_ms)).min(DEADLINE_MAX);
     let link = Link::new(key, shared.clone(), Some(reply_to), window, Some(deadline), None);
+    if let Some(key) = seal {
+        link.seal_with(key);
+    }
     if shared.table.is_revoked(&key) {
         link.hint(Frame::Revoked);
         return;
@@ -98,8 +105,15 @@ impl Running {
         S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
     {
         let Ok(mut parts) = RequestHead::decode(head) else {
+            if let Peer::Node(node) = peer {
+                self.link.shared.drops.note(node, Dropped::Frame, "its request's head is malformed", Instant::now());
+            }
             return self.refuse(Frame::Abort { reason: "the request's head is malformed".to_owned() }).await;
         };
+        // Taken back already: what admission would take, a ticket for example, stays as it is.
+        if self.link.is_over() {
+            return;
+        }
         let mounted = self.slot.mounted.clone();
         let admitted = mounted.admit.as_ref().map(|admit| admit(&parts, peer)).transpose();
         match admitted {

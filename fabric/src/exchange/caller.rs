@@ -18,6 +18,7 @@ use crate::body::{Body, InBody, Start};
 use crate::call::{CallOptions, End, EndKind};
 use crate::error::CallError;
 use crate::frame::{self, Frame, Message, ResponseHead};
+use crate::seal;
 use crate::subjects::{self, inbox};
 
 /// How long to wait for the confirmation of a revoke.
@@ -54,7 +55,8 @@ impl Call {
         let deadline = Instant::now() + options.deadline;
         let (own_node, from) = match &identity {
             Identity::Core(instance) => (None, instance.uuid()),
-            Identity::Node(node) => (Some(*node), node.uuid()),
+            // Which start of the node asks: it alone can read the answer.
+            Identity::Node(node) => (Some(*node), seal::boot_id(&shared.boot)),
         };
         let Some(subject) = subjects::target(to, own_node) else {
             return Err(CallError::Unsendable(format!("{to:?} cannot be called from here")));
@@ -81,6 +83,11 @@ impl Call {
             (Identity::Node(node), _) => (0, None, inbox::node(*node, id)),
         };
         let link = Link::new(Key { caller: true, node, id }, shared.clone(), peer, 0, Some(deadline), Some(end));
+        if let (Identity::Core(_), Target::Node(node, _)) = (&identity, to)
+            && let Some(key) = shared.boots.key(node)
+        {
+            link.seal_with(key);
+        }
         shared.table.insert(&link);
         let mut guard = Guard { link: link.clone(), armed: true };
 

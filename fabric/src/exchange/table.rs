@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use protocol::NodeId;
 
 use super::Link;
 
@@ -20,6 +21,13 @@ pub(crate) struct Key {
     /// The peer, where it is a node: proven by the subject. Else 0.
     pub(crate) node: u128,
     pub(crate) id: u128,
+}
+
+impl Key {
+    /// The peer, where it is a node.
+    pub(crate) fn from_node(&self) -> Option<NodeId> {
+        (self.node != 0).then(|| NodeId::from_uuid(uuid::Uuid::from_u128(self.node)))
+    }
 }
 
 #[derive(Default)]

@@ -112,6 +112,8 @@ pub(crate) async fn idle(fabric: &Fabric, within: Duration) {
 /// A NATS client that says exactly what it is told to: for peers that do not keep the rules.
 pub(crate) struct Raw {
     stream: tokio::io::BufReader<tokio::net::TcpStream>,
+    /// Where the last message wants its answer.
+    pub(crate) last_reply: String,
 }
 
 /// What [`Raw`] hears.
@@ -125,7 +127,7 @@ impl Raw {
     pub(crate) async fn connect(url: &str, credentials: &fabric::Credentials) -> Self {
         use base64::Engine as _;
         let stream = tokio::net::TcpStream::connect(url.strip_prefix("nats://").unwrap()).await.unwrap();
-        let mut raw = Self { stream: tokio::io::BufReader::new(stream) };
+        let mut raw = Self { stream: tokio::io::BufReader::new(stream), last_reply: String::new() };
         let line = raw.line().await;
         let info: serde_json::Value = serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap();
         let pair = nkeys::KeyPair::from_seed(&credentials.seed).unwrap();
@@ -177,6 +179,8 @@ impl Raw {
             match words[0] {
                 "PING" => self.send(b"PONG\r\n").await,
                 "MSG" | "HMSG" => {
+                    // MSG subject sid [reply] bytes
+                    self.last_reply = words.get(3).filter(|_| words.len() == 5).unwrap_or(&"").to_string();
                     let mut payload = vec![0; words.last().unwrap().parse::<usize>().unwrap() + 2];
                     self.stream.read_exact(&mut payload).await.unwrap();
                     payload.truncate(payload.len() - 2);

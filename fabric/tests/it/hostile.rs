@@ -12,7 +12,7 @@ use protocol::NodeId;
 use crate::harness::{Ground, Heard, Raw, bytes, echo, options, post, run_on, serve};
 
 /// A frame of version 1 without a payload worth the name.
-fn frame(kind: u8, flags: u16, exchange: u128, sequence: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u16, exchange: u128, sequence: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![1, kind];
     bytes.extend_from_slice(&flags.to_be_bytes());
     bytes.extend_from_slice(&exchange.to_be_bytes());

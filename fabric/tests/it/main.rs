@@ -4,6 +4,7 @@
 
 mod calls;
 mod churn;
+mod copies;
 mod endings;
 mod harness;
 mod hostile;

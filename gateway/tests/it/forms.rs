@@ -1,10 +1,11 @@
 //! Requests that are malformed, too large, or want something else than HTTP.
 
 use protocol::Millis;
+use protocol::route::Scope;
 
 use crate::client::{Client, request};
 use crate::node::echo;
-use crate::platform::Platform;
+use crate::platform::{Platform, bearer};
 
 #[tokio::test]
 async fn what_is_no_plain_request_is_refused() {
@@ -63,6 +64,38 @@ async fn a_slow_head_is_cut_off() {
     let mut client = Client::connect(platform.port).await;
     client.send("GET /healthz HTTP/1.1\r\nhost: x\r\n").await;
     assert!(client.closed().await);
+}
+
+#[tokio::test]
+async fn a26_what_nodes_send_in_vain_is_counted_by_node() {
+    let platform = Platform::start().await;
+    platform.deploy("echo", |_| {}).await;
+    let node = platform.node(echo).await;
+    let id = node.id;
+    // Where this gateway listens, a node learns with the first call.
+    let mut answers = platform.core.events("cc.node.*.out.x.>").await.unwrap();
+    let key = bearer(&platform.key(&[Scope::Invoke]));
+    assert_eq!(platform.fetch("GET", "/f/ada/echo/", &[("authorization", &key)], b"").await.status, 200);
+    let subject = answers.next().await.unwrap().subject;
+    let (inbox, _) = subject.rsplit_once('.').unwrap();
+    let report = |change: &str| format!("{{{change}}}").into_bytes();
+    let begun = std::time::Instant::now();
+    loop {
+        for payload in [b"garbage".to_vec(), vec![0xff; 100], report("\"v\":1"), report("\"load\":1e39")] {
+            node.fabric.publish(&fabric::subjects::report(id), &payload).await.unwrap();
+            node.fabric.publish(&format!("{inbox}.none"), payload).await.unwrap();
+        }
+        let figures = platform.get("/metrics").await.text();
+        let counted = |what: &str| {
+            let name = format!("crowdcloud_node_messages_dropped_total{{node=\"{id}\",what=\"{what}\"}} ");
+            figures.lines().any(|line| line.starts_with(&name) && !line.ends_with(" 0"))
+        };
+        if counted("report") && counted("frame") {
+            break;
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{figures}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

@@ -60,7 +60,8 @@ impl Platform {
         let reporter = fabric.clone();
         let reports = tokio::spawn(async move {
             for sequence in 0.. {
-                let report = report(id, sequence);
+                // It names its start: so all that gateways send it is sealed.
+                let report = NodeReport { boot: Some(reporter.boot().clone()), ..report(id, sequence) };
                 drop(reporter.publish(&subjects::report(id), serde_json::to_vec(&report).unwrap()).await);
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
@@ -108,6 +109,7 @@ fn report(node: NodeId, sequence: u64) -> NodeReport {
         cached: Vec::new(),
         draining: false,
         vm: None,
+        boot: None,
     }
 }
 

@@ -179,6 +179,7 @@ pub(super) fn report() -> NodeReport {
         cached: Vec::new(),
         draining: false,
         vm: None,
+        boot: None,
     }
 }
 
@@ -206,6 +207,7 @@ pub(super) fn hello() -> Hello {
         lanes: vec![Lane::Wasm],
         slots: 64,
         public_key: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned(),
+        boot: None,
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) fn view(node: &NodeSpec, late: bool) -> NodeView {
         cached: Vec::new(),
         draining: false,
         vm: None,
+        boot: None,
     };
     NodeView { report: Some(report), age: Duration::ZERO, ..NodeView::new(record) }
 }

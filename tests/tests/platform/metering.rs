@@ -39,6 +39,37 @@ fn a_run_is_recorded_within_ten_percent() {
     assert!(gateway <= here * 1.02 && gateway >= here * 0.7, "{gateway} beside {here}");
 }
 
+#[test]
+fn f41_each_process_serves_its_health_and_its_figures() {
+    let flags = ["--separate", "--executors", "2", "--control-planes", "2", "--gateways", "2"];
+    let platform = Platform::start_with(&flags);
+    let ada = platform.user("ada");
+    ada.deploy("probe", "");
+    let key = ada.token();
+    assert_eq!(get(&format!("{}/f/ada/probe/", platform.url), Some(&key)).status, 200);
+    let names: Vec<&str> = platform.services.keys().map(String::as_str).collect();
+    let expected = ["control-plane", "control-plane-2", "executor-1", "executor-2", "gateway-1", "gateway-2"];
+    assert_eq!(names, expected);
+    let mut figures = String::new();
+    for (name, url) in &platform.services {
+        assert!(url.starts_with("http://127.0.0.1:"), "{name}: {url}");
+        assert_eq!(plain(&get(&format!("{url}/healthz"), None)), b"ok\n", "{name}");
+        assert_eq!(get(&format!("{url}/readyz"), None).status, 200, "{name}");
+        let answer = get(&format!("{url}/metrics"), None);
+        assert_eq!(answer.status, 200, "{name}");
+        figures.push_str(&String::from_utf8_lossy(&plain(&answer)));
+    }
+    for figure in ["crowdcloud_node_runs_total{outcome=\"succeeded\"} ", "crowdcloud_node_slots ", "gateway_run_seconds"] {
+        assert!(figures.contains(figure), "{figure} is missing in {figures}");
+    }
+    wait_until("a control plane counts receipts", Duration::from_secs(20), || {
+        platform.services.iter().filter(|(name, _)| name.starts_with("control-plane")).any(|(_, url)| {
+            let answer = get(&format!("{url}/metrics"), None);
+            String::from_utf8_lossy(&plain(&answer)).contains("crowdcloud_receipts_total")
+        })
+    });
+}
+
 /// What a process has computed, by the kernel's account of its threads, in nanoseconds.
 fn cpu_ns(pid: u32) -> u64 {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();

@@ -10,6 +10,7 @@ use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::{Connect, NoConnection, Sent};
+use crate::foreign::For;
 use crate::log::RunLogBook;
 
 /// Longer waits end with the run's own deadline anyway.
@@ -51,7 +52,15 @@ pub(super) async fn send(
         Error::ConnectionReadTimeout,
     );
     let response = first_byte.await?.map(|body| body.map_err(Error::from).boxed_unsync());
-    let rest = Box::new(async move { if ended { Ok(()) } else { connection.await.map_err(Error::from) } });
+    let of = log.clone();
+    // An error here is told by the body; the engine would say it once more, in the platform's log.
+    let rest = async move {
+        if !ended && let Err(error) = connection.await {
+            of.remark(&format!("a connection broke: {error}"));
+        }
+        Ok(())
+    };
+    let rest = Box::new(For { log: log.clone(), work: Box::pin(rest) });
     Ok((response, rest))
 }
 

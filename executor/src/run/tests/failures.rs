@@ -53,7 +53,7 @@ async fn a_module_that_needs_more_memory_than_allowed_never_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_loop_is_stopped_on_time_also_in_company() {
+async fn a23_a_loop_is_stopped_on_time_also_in_company_and_pays_no_more_than_its_time() {
     let bench = guest().with_timeout(500);
     let lateness = MachineLateness::measure();
     let runs = (0..12).map(|_| async {
@@ -62,6 +62,7 @@ async fn a_loop_is_stopped_on_time_also_in_company() {
         let (problem, ended) = problem(answered).await;
         assert_eq!((problem.code, problem.status), (Code::TimedOut, 504));
         assert_eq!(ended.verdict.outcome, Outcome::TimedOut);
+        assert!((490_000..=500_000).contains(&ended.usage.wall_us), "{:?}", ended.usage);
         after
     });
     let ended = futures::future::join_all(runs).await;

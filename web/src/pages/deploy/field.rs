@@ -37,6 +37,7 @@ const OF_FILE: &[Code] = &[
     Code::WrongWorld,
     Code::UnknownImport,
     Code::CompileFailed,
+    Code::CompileLimit,
     Code::ImageInvalid,
     Code::ImageTooLarge,
     Code::WrongArchitecture,

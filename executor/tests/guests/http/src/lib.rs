@@ -40,6 +40,10 @@ impl Guest for Misused {
             "/fetch" => fetch(query, out),
             "/sleep" => sleep(query, out),
             "/ours" => respond(out, 200, &[("x-crowdcloud-run", "forged"), ("x-own", "kept")], b"ok"),
+            "/random" => random(query, out),
+            "/fields" => hold(|| Fields::from_list(&[("name".to_owned(), vec![b'v'; 1000])]).unwrap()),
+            "/pollables" => hold(|| wasip2::clocks::monotonic_clock::subscribe_duration(1 << 60)),
+            "/fetch-often" => fetch_often(query, out),
             "/early" => respond(out, 100, &[], b""),
             _ => respond(out, 404, &[], b"no such behaviour"),
         }
@@ -198,6 +202,33 @@ fn fetch(query: &str, out: ResponseOutparam) {
         }
     };
     text(out, &result);
+}
+
+/// Asks for so many random bytes at once, and answers with some of the last.
+fn random(query: &str, out: ResponseOutparam) {
+    let bytes = wasip2::random::random::get_random_bytes(number(query, "bytes") as u64);
+    let last = &bytes[bytes.len().saturating_sub(number(query, "answer"))..];
+    text(out, &last.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+}
+
+/// Takes one more of the host's resources for ever.
+fn hold<T>(take: impl Fn() -> T) -> ! {
+    let mut held = Vec::new();
+    loop {
+        held.push(take());
+    }
+}
+
+/// Makes so many outgoing requests whose address is malformed: it has no path.
+fn fetch_often(query: &str, out: ResponseOutparam) {
+    let mut failed = 0;
+    for _ in 0..number(query, "times") {
+        let request = OutgoingRequest::new(Fields::new());
+        request.set_scheme(Some(&Scheme::Http)).unwrap();
+        request.set_authority(Some("a.example")).unwrap();
+        failed += usize::from(outgoing_handler::handle(request, None).is_err());
+    }
+    text(out, &failed.to_string());
 }
 
 fn sleep(query: &str, out: ResponseOutparam) {
