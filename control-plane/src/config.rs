@@ -171,6 +171,9 @@ pub struct Config {
     /// Bytes of one run's log that are kept.
     #[arg(long, default_value_t = ByteSize::kib(256))]
     pub log_size_max: ByteSize,
+    /// Lines that come later than this after their run has surely ended are dropped.
+    #[arg(long, default_value = "5m")]
+    pub log_late_max: Millis,
     /// How often the scheduler's model is trained anew, where there are new runs; never where this is 0.
     #[arg(long, default_value = "5m")]
     pub train_every: Millis,

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::idempotency;
+use crate::db::loops;
 use crate::error::{Error, Result, refuse};
 use crate::identity::credentials::{presented, sha256_hex};
 
@@ -191,9 +192,5 @@ fn seal(key: &str, id: &str, mut bytes: Vec<u8>) -> Vec<u8> {
 /// Forgets what is old enough.
 pub(crate) async fn prune(app: &App) -> Result<(), DbErr> {
     let age = i64::try_from(app.config.idempotency_age_max.0).unwrap_or(i64::MAX);
-    idempotency::Entity::delete_many()
-        .filter(idempotency::Column::Created.lt(Col(Timestamp(Timestamp::now().0 - age))))
-        .exec(app.db.write())
-        .await
-        .map(drop)
+    loops::answers_too_old(Timestamp(Timestamp::now().0 - age)).exec(app.db.write()).await.map(drop)
 }

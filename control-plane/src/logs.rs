@@ -8,12 +8,12 @@ use bytes::Bytes;
 use futures::Stream;
 use protocol::node::{LogLine, RunLog};
 use protocol::route::Scope;
-use protocol::ticket::Ticket;
+use protocol::ticket::{Purpose, Ticket};
 use protocol::{AccountId, Code, FunctionId, Millis, NodeId, RunId, Timestamp};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _,
-    ExprTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -22,6 +22,7 @@ use crate::App;
 use crate::db::columns::{Col, signed};
 use crate::db::count;
 use crate::db::entities::run_logs;
+use crate::db::loops;
 use crate::error::{Error, Result, refuse};
 use crate::identity::caller::Caller;
 
@@ -52,9 +53,11 @@ pub(crate) async fn keep(app: &App, node: NodeId, batch: Vec<RunLog>) -> Result<
     if lines > LINES_PER_BATCH_MAX {
         return Err(refuse(Code::InvalidField, format!("At most {LINES_PER_BATCH_MAX} lines at once.")));
     }
-    let keys = app.tickets.verifying_keys();
+    // Of runs alone, and not for ever: lines come a moment after they were written, or after a while without a network.
+    let then = Timestamp(Timestamp::now().0.saturating_sub(signed(app.config.log_late_max.0)));
     let valid = batch.into_iter().filter_map(|log| {
-        let ticket = log.ticket.verify(&keys).ok().filter(|ticket| ticket.node == node && ticket.run == log.run);
+        let ticket = app.tickets.check_signed(&log.ticket, node, &[Purpose::Run], then).ok();
+        let ticket = ticket.filter(|ticket| ticket.run == log.run);
         if ticket.is_none() {
             tracing::warn!(%node, run = %log.run, "a log without a valid ticket is dropped");
         }
@@ -78,6 +81,7 @@ async fn insert(tx: &DatabaseTransaction, logs: Vec<(Ticket, Vec<LogLine>)>, siz
     let mut id = last - i64::try_from(wanted).unwrap_or(i64::MAX);
     let mut sizes = sizes(tx, logs.iter().map(|(ticket, _)| ticket.run)).await?;
     let mut rows = Vec::with_capacity(wanted);
+    let now = Timestamp::now();
     for (ticket, lines) in logs {
         let size = sizes.entry(ticket.run).or_default();
         for line in lines {
@@ -92,7 +96,8 @@ async fn insert(tx: &DatabaseTransaction, logs: Vec<(Ticket, Vec<LogLine>)>, siz
                 function_id: Set(ticket.function.into()),
                 run_id: Set(ticket.run.into()),
                 sequence: Set(i32::try_from(line.sequence).unwrap_or(i32::MAX)),
-                at: Set(line.at.into()),
+                // A lender's clock decides nothing: at most where between its ticket's issue and now a line stands.
+                at: Set(line.at.max(ticket.issued).min(now).into()),
                 stream: Set(line.stream.into()),
                 // PostgreSQL's text takes no zero bytes.
                 text: Set(line.text.replace('\0', "\u{fffd}")),
@@ -239,8 +244,7 @@ impl Follower {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             self.kept.mark_unchanged();
-            let mut query =
-                self.rows().filter(run_logs::Column::Id.gt(self.last)).order_by_asc(run_logs::Column::Id).limit(PAGE);
+            let mut query = loops::log_lines_after(self.account, self.function, self.last, PAGE);
             if let Some(since) = self.since {
                 query = query.filter(run_logs::Column::At.gte(Col(since)));
             }
@@ -266,10 +270,9 @@ impl Follower {
 /// Deletes what is too old or too much.
 pub(crate) async fn prune(app: &App) -> Result<()> {
     let days = i64::from(app.config.runs_days) * 86_400_000;
-    let newest = run_logs::Entity::find().order_by_desc(run_logs::Column::Id).one(app.db.read()).await?;
-    let Some(newest) = newest else { return Ok(()) };
-    let too_many = run_logs::Column::Id.lt(newest.id.saturating_sub(signed(app.config.log_lines_max)));
-    let too_old = run_logs::Column::At.lt(Col(Timestamp(Timestamp::now().0 - days)));
-    run_logs::Entity::delete_many().filter(too_many.or(too_old)).exec(app.db.write()).await?;
+    let Some(newest) = loops::log_lines_newest().one(app.db.read()).await? else { return Ok(()) };
+    let too_many = newest.id.saturating_sub(signed(app.config.log_lines_max));
+    loops::log_lines_too_many(too_many).exec(app.db.write()).await?;
+    loops::log_lines_too_old(Timestamp(Timestamp::now().0 - days)).exec(app.db.write()).await?;
     Ok(())
 }

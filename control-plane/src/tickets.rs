@@ -8,7 +8,7 @@ use base64::Engine as _;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use http::HeaderMap;
 use protocol::route::VersionRoute;
-use protocol::ticket::{Purpose, SignedTicket, Ticket};
+use protocol::ticket::{Purpose, SignedTicket, Ticket, TicketError};
 use protocol::{AccountId, Code, FunctionId, InstanceId, Lane, NodeId, RunId, Timestamp, headers};
 use rand::TryRngCore as _;
 
@@ -119,20 +119,32 @@ impl Tickets {
         *blake3::keyed_hash(&key, format!("{purpose}\n{account}").as_bytes()).as_bytes()
     }
 
-    /// The ticket of a node's request, where it is this node's and in time.
-    pub(crate) fn check(&self, headers: &HeaderMap, node: NodeId, now: Timestamp) -> Result<Ticket> {
+    /// The ticket of a node's request, where it is this node's, for one of these purposes, and in time.
+    pub(crate) fn check(
+        &self,
+        headers: &HeaderMap,
+        node: NodeId,
+        purposes: &[Purpose],
+        now: Timestamp,
+    ) -> Result<Ticket> {
         let text = headers.get(headers::TICKET).and_then(|value| value.to_str().ok());
         let text = text.ok_or_else(|| refuse(Code::Forbidden, "The request carries no ticket."))?;
-        let ticket = SignedTicket(text.to_owned())
-            .verify(&self.verifying_keys())
-            .map_err(|error| refuse(Code::Forbidden, format!("{error}.")))?;
-        // A run that began in time may fetch while it lasts.
-        let until = ticket.expires.plus(ticket.limits.timeout.duration());
-        match (ticket.node == node, until >= now) {
-            (true, true) => Ok(ticket),
-            (false, _) => Err(refuse(Code::Forbidden, "The ticket is for another node.")),
-            (_, false) => Err(refuse(Code::Forbidden, "The ticket has expired.")),
-        }
+        self.check_signed(&SignedTicket(text.to_owned()), node, purposes, now).map_err(|error| match error {
+            TicketError::NotUnderstood => refuse(Code::NotUnderstood, format!("{error}.")),
+            error => refuse(Code::Forbidden, format!("{error}.")),
+        })
+    }
+
+    /// The same of a ticket that stands elsewhere.
+    pub(crate) fn check_signed(
+        &self,
+        signed: &SignedTicket,
+        node: NodeId,
+        purposes: &[Purpose],
+        now: Timestamp,
+    ) -> Result<Ticket, TicketError> {
+        let ticket = signed.verify(&self.verifying_keys())?;
+        ticket.permits(node, purposes, now).map(|()| ticket)
     }
 
     /// Signs any ticket, for tests that play the gateway.

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::VerifyingKey;
 use http::HeaderMap;
 use parking_lot::Mutex;
-use protocol::ticket::{Purpose, SignedTicket, Ticket};
+use protocol::ticket::{Purpose, SignedTicket, Ticket, TicketError};
 use protocol::{NodeId, RunId, Timestamp, headers};
 
 /// Ticket keys that are taken from a hello at most.
@@ -27,6 +27,8 @@ pub(crate) enum Invalid {
     Missing,
     #[error("the ticket is malformed or of another version")]
     Malformed,
+    #[error("not_understood: the ticket says what this node's software does not know; update it")]
+    NotUnderstood,
     #[error("the ticket's signature is wrong")]
     Signature,
     #[error("the ticket is for another node")]
@@ -75,7 +77,8 @@ impl TicketBook {
         let text = headers.get(headers::TICKET).ok_or(Invalid::Missing)?.to_str().map_err(|_| Invalid::Malformed)?;
         let signed = SignedTicket(text.to_owned());
         let ticket = signed.verify(&self.keys.load()).map_err(|error| match error {
-            protocol::ticket::TicketError::Signature => Invalid::Signature,
+            TicketError::Signature => Invalid::Signature,
+            TicketError::NotUnderstood => Invalid::NotUnderstood,
             _ => Invalid::Malformed,
         })?;
         let platform_now = Timestamp(now.0.saturating_add(self.ahead_ms.load(Ordering::Relaxed)));
@@ -127,15 +130,15 @@ impl Drop for Spent {
 }
 
 fn judge(ticket: &Ticket, node: NodeId, purpose: Purpose, now: Timestamp) -> Result<(), Invalid> {
-    if ticket.v != Ticket::VERSION {
-        return Err(Invalid::Malformed);
-    }
-    if ticket.node != node {
-        return Err(Invalid::WrongNode);
-    }
-    if ticket.purpose != purpose {
-        return Err(Invalid::WrongPurpose);
-    }
+    ticket.permits(node, &[purpose], now).map_err(|error| match error {
+        TicketError::WrongNode => Invalid::WrongNode,
+        TicketError::WrongPurpose => Invalid::WrongPurpose,
+        TicketError::Expired => Invalid::Expired,
+        TicketError::Signature => Invalid::Signature,
+        TicketError::Malformed => Invalid::Malformed,
+        TicketError::NotUnderstood => Invalid::NotUnderstood,
+    })?;
+    // To be begun it must be in time, too.
     if now > ticket.expires || ticket.expires > now.plus(LIFE_MAX) {
         return Err(Invalid::Expired);
     }
@@ -199,6 +202,23 @@ pub(crate) mod tests {
         assert_eq!(book.check(&HeaderMap::new(), Purpose::Run, Timestamp::now()).unwrap_err(), Invalid::Missing);
         let newer = Ticket { v: 2, ..good };
         assert_eq!(check(&book, &newer.sign(&key(1)).0), Err(Invalid::Malformed));
+    }
+
+    #[test]
+    fn f35_a_ticket_of_a_later_release() {
+        use ed25519_dalek::Signer as _;
+        let node = NodeId::new();
+        let signed = |name: &str| {
+            let mut json = serde_json::to_value(ticket(node, Purpose::Run)).unwrap();
+            json["limits"][name] = 1.into();
+            let text = URL_SAFE_NO_PAD.encode(json.to_string());
+            let signature = URL_SAFE_NO_PAD.encode(key(1).sign(text.as_bytes()).to_bytes());
+            format!("{text}.{signature}")
+        };
+        assert!(check(&book(node, 0), &signed("gpus")).is_ok());
+        let refused = check(&book(node, 0), &signed("!gpus")).unwrap_err();
+        assert_eq!(refused, Invalid::NotUnderstood);
+        assert!(refused.to_string().starts_with("not_understood"), "the busy reason names the code");
     }
 
     #[test]

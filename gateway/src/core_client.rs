@@ -1,11 +1,14 @@
 //! Small questions to the control plane, in JSON, with a time limit.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fabric::{CallOptions, CoreService, Fabric, Target};
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt as _, Limited};
+use protocol::route::Route;
+use protocol::wire::WireError;
 use protocol::{ByteSize, Code, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,6 +48,12 @@ impl CoreClient {
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, within: Duration) -> Result<T, CoreError> {
         let answer = self.ask(Method::GET, path, Bytes::new(), within).await?;
         parse(&answer)
+    }
+
+    /// `GET` for a route, and those of its versions that are not understood.
+    pub(crate) async fn get_route(&self, path: &str, within: Duration) -> Result<(Route, BTreeSet<u32>), CoreError> {
+        let answer = self.ask(Method::GET, path, Bytes::new(), within).await?;
+        Route::read(&answer).map_err(unreadable)
     }
 
     /// `POST` of a value for another.
@@ -117,5 +126,12 @@ pub(crate) fn to_json(value: &impl Serialize) -> Bytes {
 }
 
 fn parse<T: DeserializeOwned>(answer: &[u8]) -> Result<T, CoreError> {
-    serde_json::from_slice(answer).map_err(|error| CoreError::Unavailable(format!("an answer not understood: {error}")))
+    protocol::wire::read(answer).map_err(unreadable)
+}
+
+fn unreadable(error: WireError) -> CoreError {
+    match error {
+        error @ WireError::NotUnderstood(_) => CoreError::Refused(Box::new(error.into())),
+        WireError::Malformed { why, .. } => CoreError::Unavailable(format!("an answer not understood: {why}")),
+    }
 }

@@ -17,7 +17,7 @@ impl Sink for Models {
         if key != ModelRecord::KEY {
             return;
         }
-        match serde_json::from_slice(value) {
+        match protocol::wire::read(value) {
             Ok(record) => self.0.offer(record),
             Err(error) => tracing::error!(key, %error, "a model's record is not understood"),
         }

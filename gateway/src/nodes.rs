@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fabric::{Fabric, subjects};
 use parking_lot::RwLock;
 use protocol::node::{NodeRecord, NodeReport};
-use protocol::{ByteSize, NodeId};
+use protocol::{ByteSize, NodeId, wire};
 use scheduler::{Knowledge, LastWord, Memo, NodeTable, Placement, RunRequest};
 use tokio_util::sync::CancellationToken;
 
@@ -85,7 +85,7 @@ impl Sink for Nodes {
     }
 
     fn put(&self, key: &str, value: &[u8]) {
-        match serde_json::from_slice::<NodeRecord>(value) {
+        match wire::read::<NodeRecord>(value) {
             Ok(record) => {
                 let mut inner = self.inner.write();
                 inner.records.insert(record.node);

@@ -35,7 +35,7 @@ pub(crate) async fn hear_control(
                     });
                     match tokio::time::timeout(wait, pulses.next()).await {
                         Ok(None) => break,
-                        Ok(Some(message)) => match serde_json::from_slice::<ControlPulse>(&message.payload) {
+                        Ok(Some(message)) => match protocol::wire::read::<ControlPulse>(&message.payload) {
                             Ok(pulse) => {
                                 keys.pulse(&pulse, Instant::now());
                                 routes.announce(pulse.revision);

@@ -1,6 +1,6 @@
 //! Functions in memory: fed by the watch of the `cc-routes` bucket, asked on every run.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ const SHARDS: usize = 64;
 pub(crate) struct Known {
     pub(crate) route: Arc<Route>,
     pub(crate) gate: Arc<Gate>,
+    /// Versions of a later release, which this gateway cannot serve.
+    pub(crate) unknown: Arc<BTreeSet<u32>>,
 }
 
 /// All functions that are known. Readers of different functions do not meet.
@@ -36,6 +38,8 @@ pub(crate) struct Routes {
     shards: [RwLock<HashMap<String, Known>>; SHARDS],
     hasher: RandomState,
     accounts: RwLock<HashMap<AccountId, Name>>,
+    /// Routes of a later release, which this gateway cannot serve at all.
+    not_understood: RwLock<HashSet<String>>,
     unknown: Mutex<LruCache<String, Instant>>,
     unknown_life: Duration,
     lookup_within: Duration,
@@ -65,6 +69,7 @@ impl Routes {
             shards: std::array::from_fn(|_| RwLock::default()),
             hasher: RandomState::new(),
             accounts: RwLock::default(),
+            not_understood: RwLock::default(),
             unknown: Mutex::new(LruCache::new(unknown_max)),
             unknown_life: config.unknown_life.duration(),
             lookup_within: config.lookup_within.duration(),
@@ -84,6 +89,9 @@ impl Routes {
             return living(known);
         }
         self.meters.route_misses.increment(1);
+        if self.not_understood.read().contains(&key) {
+            return Err(Problem::new(Code::NotUnderstood, "this gateway is too old for what the function asks for"));
+        }
         if self.unknown.lock().get(&key).is_some_and(|until| Instant::now() < *until) {
             return Err(Code::FunctionNotFound.into());
         }
@@ -91,9 +99,9 @@ impl Routes {
         let path = format!("/internal/routes/{account}/{function}");
         let flight_key = key.clone();
         let question = move || async move {
-            match routes.core.get::<Route>(&path, routes.lookup_within).await {
-                Ok(route) => {
-                    routes.apply(flight_key, route);
+            match routes.core.get_route(&path, routes.lookup_within).await {
+                Ok(read) => {
+                    routes.apply(flight_key, read);
                     Ok(true)
                 }
                 Err(CoreError::Refused(problem)) if problem.status == 404 => {
@@ -140,14 +148,17 @@ impl Routes {
     }
 
     /// Takes a route, unless a newer one is here.
-    fn apply(&self, key: String, route: Route) {
+    fn apply(&self, key: String, (route, unknown): (Route, BTreeSet<u32>)) {
         let (account, name) = (route.account, route.account_name.clone());
         let mut shard = self.shard(&key).write();
         match shard.get_mut(&key) {
             Some(known) if known.route.revision > route.revision => {}
-            Some(known) if known.route.function == route.function => known.route = Arc::new(route),
+            Some(known) if known.route.function == route.function => {
+                (known.route, known.unknown) = (Arc::new(route), Arc::new(unknown));
+            }
             _ => {
-                shard.insert(key, Known { route: Arc::new(route), gate: Arc::default() });
+                let (route, unknown) = (Arc::new(route), Arc::new(unknown));
+                shard.insert(key, Known { route, gate: Arc::default(), unknown });
             }
         }
         drop(shard);
@@ -181,15 +192,24 @@ impl Sink for Routes {
     }
 
     fn put(&self, key: &str, value: &[u8]) {
-        let route = match serde_json::from_slice::<Route>(value) {
-            Ok(route) => route,
+        let revision = match Route::read(value) {
+            Ok(read) => {
+                let revision = read.0.revision;
+                if !self.not_understood.read().is_empty() {
+                    self.not_understood.write().remove(key);
+                }
+                self.apply(key.to_owned(), read);
+                revision
+            }
             Err(error) => {
                 tracing::error!(key, %error, "a route is not understood");
-                return;
+                // What was known of it before is no longer true.
+                let Some(revision) = Route::revision_of(value) else { return };
+                self.not_understood.write().insert(key.to_owned());
+                self.shard(key).write().remove(key);
+                revision
             }
         };
-        let revision = route.revision;
-        self.apply(key.to_owned(), route);
         let mut snapshot = self.snapshot.lock();
         match &mut snapshot.seen {
             Some(seen) => {
@@ -202,6 +222,7 @@ impl Sink for Routes {
     }
 
     fn remove(&self, key: &str) {
+        self.not_understood.write().remove(key);
         self.shard(key).write().remove(key);
     }
 
@@ -220,6 +241,7 @@ impl Sink for Routes {
             accounts.extend(shard.values().map(|known| (known.route.account, known.route.account_name.clone())));
         }
         drop(accounts);
+        self.not_understood.write().retain(|key| seen.contains(key));
         self.advance(snapshot.newest.max(snapshot.floor));
     }
 }

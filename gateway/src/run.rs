@@ -123,7 +123,7 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     let Call { address, mut head, body, client, host, proto, received, caller } = call;
     let known = permitted(gateway, &address, &head.headers, &caller).await?;
     let Some(version) = known.route.resolve(address.reference.as_ref(), rand::random_range(0..100)) else {
-        return Err(no_version(&address).into());
+        return Err(no_version(&address, &known).into());
     };
 
     let prefix = address.prefix(head.uri.path()).to_owned();
@@ -221,8 +221,11 @@ async fn permitted(
     Ok(known)
 }
 
-fn no_version(address: &FunctionAddress) -> Problem {
+fn no_version(address: &FunctionAddress, known: &Known) -> Problem {
     let FunctionAddress { account, function, reference, .. } = address;
+    if known.route.may_mean(reference.as_ref(), &known.unknown) {
+        return Problem::new(Code::NotUnderstood, "this gateway is too old for what the version asks for");
+    }
     match reference {
         Some(reference) => Problem::new(Code::VersionNotFound, format!("{account}/{function} has no `{reference}`")),
         None => Problem::new(Code::VersionNotFound, format!("{account}/{function} has no live version yet")),
@@ -298,5 +301,6 @@ fn first_sight(
         end: None,
         placement: None,
         job: None,
+        limits: Some(version.limits),
     }
 }

@@ -54,6 +54,7 @@ codes! {
     InvalidRequest = "invalid_request", 400, false, "The request cannot be understood", "Check the request against the API document at /api/v1/openapi.json.";
     InvalidField = "invalid_field", 422, false, "A value is not allowed", "Change the named field to a value within the stated range.";
     InvalidName = "invalid_name", 422, false, "This name is not allowed", "Use 2 to 30 of a-z, 0-9 and single dashes, and no reserved word.";
+    NotUnderstood = "not_understood", 501, false, "A part of the platform is too old for this", "Update the software of the part that answers; the details name the field that it does not know.";
     MissingAccount = "missing_account", 400, false, "The request names no account", "Name the account in the x-crowdcloud-account header.";
     PreconditionFailed = "precondition_failed", 412, false, "It has changed since you read it", "Read it again, then repeat the change with the new ETag in If-Match.";
     IdempotencyMismatch = "idempotency_mismatch", 422, false, "This Idempotency-Key was used with another body", "Use a new key for a new request.";

@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod api;
+pub mod bounds;
 pub mod error;
 pub mod headers;
 pub mod ids;
@@ -22,6 +23,7 @@ pub mod route;
 pub mod ticket;
 pub mod trigger;
 pub mod units;
+pub mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -30,4 +32,4 @@ pub use error::{Code, Problem};
 pub use ids::*;
 pub use manifest::{ArtifactForm, Base, Example, Kind, Lane, LaneChoice, Limits, Manifest, PlacementClass};
 pub use names::{Name, Reference};
-pub use units::{ByteSize, Digest, MicroCredits, Millis, Timestamp};
+pub use units::{ByteSize, Digest, MicroCredits, Micros, Millis, Timestamp, Total};

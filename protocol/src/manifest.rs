@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::names::Name;
 use crate::units::{ByteSize, Millis};
@@ -125,7 +125,7 @@ pub enum PlacementClass {
 /// What one run may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Limits {
     /// Memory of an instance.
     pub memory: ByteSize,
@@ -149,6 +149,30 @@ impl Default for Limits {
             cpus: 1,
         }
     }
+}
+
+/// Limits as users write them: an unknown key is a mistake. (On the wire it may be a later release's: see [`crate::wire`].)
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenLimits {
+    memory: ByteSize,
+    timeout: Millis,
+    body: ByteSize,
+    concurrency: u32,
+    cpus: u32,
+}
+
+impl Default for WrittenLimits {
+    fn default() -> Self {
+        let Limits { memory, timeout, body, concurrency, cpus } = Limits::default();
+        Self { memory, timeout, body, concurrency, cpus }
+    }
+}
+
+/// Reads limits that a user has written.
+pub(crate) fn written_limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limits, D::Error> {
+    let WrittenLimits { memory, timeout, body, concurrency, cpus } = WrittenLimits::deserialize(deserializer)?;
+    Ok(Limits { memory, timeout, body, concurrency, cpus })
 }
 
 /// What a guest's kernel and agent need beside the function.
@@ -249,7 +273,7 @@ pub struct Manifest {
     #[serde(default)]
     pub egress: Vec<String>,
     /// What one run may use.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "written_limits")]
     pub limits: Limits,
     /// Environment variables. Secrets never stand here.
     #[serde(default)]

@@ -12,6 +12,7 @@ pub use self::check::{CACHED_MAX, Malformed, REPORT_BYTES_MAX, TEXT_BYTES_MAX, W
 use crate::ids::{AccountId, FunctionId, NodeId, RunId, VersionId};
 use crate::manifest::{ArtifactForm, Base, Kind, Lane, LaneChoice, Limits, PlacementClass};
 use crate::units::{ByteSize, Digest, Timestamp};
+use crate::wire;
 
 /// The versions of the node protocol that this code speaks.
 pub const PROTOCOL_MIN: u16 = 1;
@@ -38,6 +39,7 @@ pub struct Hello {
     /// Memory lent.
     pub memory: ByteSize,
     /// The lanes that it has.
+    #[serde(deserialize_with = "wire::known")]
     pub lanes: Vec<Lane>,
     /// Runs that it takes at once.
     pub slots: u32,
@@ -85,6 +87,7 @@ pub struct NodeReport {
     /// Runs now.
     pub running: u32,
     /// The lanes that it has.
+    #[serde(deserialize_with = "wire::known")]
     pub lanes: Vec<Lane>,
     /// The machine's architecture.
     pub arch: String,
@@ -96,7 +99,7 @@ pub struct NodeReport {
     /// It takes no new runs.
     pub draining: bool,
     /// How its VM lane is; none where it does not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::optional")]
     pub vm: Option<VmLane>,
     /// Which start of the node this is; none where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::Bounds;
 use crate::error::Code;
 use crate::ids::{AccountId, FunctionId, InstanceId, JobId, NodeId, RunId, VersionId};
-use crate::manifest::Lane;
+use crate::manifest::{Lane, Limits};
 use crate::placement::{Explanation, Warmth};
 use crate::ticket::SignedTicket;
 use crate::units::{ByteSize, Digest, Timestamp};
+use crate::wire::{self, Written};
 
 /// How a run ended. Rates of failure count the function's fault and the platform's apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,7 +74,7 @@ pub struct RunEnd {
     /// How it ended.
     pub outcome: Outcome,
     /// The error, where the node answered instead of the function or cut its answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::code")]
     pub code: Option<Code>,
     /// The reason, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,8 +127,8 @@ pub struct Checkpoint {
     pub digest: Digest,
     /// Ed25519 over the digest's 32 bytes, in base64url.
     pub signature: String,
-    /// The receipts.
-    pub receipts: Vec<NodeReceipt>,
+    /// The receipts, as they were written: a node of a later release may say more in them.
+    pub receipts: Vec<Written<NodeReceipt>>,
 }
 
 impl Checkpoint {
@@ -135,18 +137,18 @@ impl Checkpoint {
     /// At most so many receipts are in one.
     pub const RECEIPTS_MAX: usize = 256;
 
-    /// BLAKE3 over node, sequence (big endian), the digest before, then each receipt's JSON with its length
-    /// (big endian, 64 bits) before it.
+    /// BLAKE3 over node, sequence (big endian), the digest before, then each receipt's JSON as it was written, with its
+    /// length (big endian, 64 bits) before it.
     #[must_use]
-    pub fn digest_of(node: NodeId, sequence: u64, previous: Digest, receipts: &[NodeReceipt]) -> Digest {
+    pub fn digest_of(node: NodeId, sequence: u64, previous: Digest, receipts: &[Written<NodeReceipt>]) -> Digest {
         let mut hasher = blake3::Hasher::new();
         hasher.update(node.uuid().as_bytes());
         hasher.update(&sequence.to_be_bytes());
         hasher.update(&previous.0);
         for receipt in receipts {
-            let json = serde_json::to_vec(receipt).unwrap_or_default();
+            let json = receipt.text();
             hasher.update(&(json.len() as u64).to_be_bytes());
-            hasher.update(&json);
+            hasher.update(json.as_bytes());
         }
         Digest(*hasher.finalize().as_bytes())
     }
@@ -190,7 +192,7 @@ pub struct Observation {
     /// The answer's status.
     pub status: u16,
     /// The platform's code, where it answered instead of the function.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::code")]
     pub code: Option<Code>,
     /// The request's method.
     pub method: String,
@@ -201,14 +203,32 @@ pub struct Observation {
     /// Bytes of the answer's body.
     pub bytes_out: ByteSize,
     /// What the node claimed in `end`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::optional")]
     pub end: Option<RunEnd>,
     /// Why it went there; none from a gateway that does not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::optional")]
     pub placement: Option<Explanation>,
     /// Of which job it was a try; none of a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
+    /// What the run might use, as its ticket said; none from a gateway that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+}
+
+impl Observation {
+    /// Takes the node's last word, brought within what the ticket permitted and what was seen of the call: nobody keeps
+    /// or learns from more than that.
+    pub fn take_end(&mut self, end: Option<RunEnd>) {
+        let limits = self.limits.unwrap_or(Limits::MAX);
+        let bounds = Bounds::of(&limits).seen(self.wall_us, self.bytes_in, self.bytes_out);
+        self.end = end.map(|end| {
+            // CPU time is measured against the call's length here, which is no word of the node.
+            let possible = bounds.clamp(Usage { wall_us: u64::MAX, ..end.usage });
+            let wall_us = possible.wall_us.min(end.usage.wall_us);
+            RunEnd { usage: Usage { wall_us, ..possible }, ..end }
+        });
+    }
 }
 
 #[cfg(feature = "signing")]
@@ -220,6 +240,7 @@ mod signing {
     use super::{Checkpoint, NodeReceipt};
     use crate::ids::NodeId;
     use crate::units::Digest;
+    use crate::wire::Written;
 
     impl Checkpoint {
         /// Signs a batch.
@@ -231,6 +252,19 @@ mod signing {
             receipts: Vec<NodeReceipt>,
             key: &SigningKey,
         ) -> Self {
+            let receipts = receipts.into_iter().filter_map(|receipt| Written::new(receipt).ok()).collect();
+            Self::sign_written(node, sequence, previous, receipts, key)
+        }
+
+        /// Signs receipts that are written already.
+        #[must_use]
+        pub fn sign_written(
+            node: NodeId,
+            sequence: u64,
+            previous: Digest,
+            receipts: Vec<Written<NodeReceipt>>,
+            key: &SigningKey,
+        ) -> Self {
             let digest = Self::digest_of(node, sequence, previous, &receipts);
             let signature = URL_SAFE_NO_PAD.encode(key.sign(&digest.0).to_bytes());
             Self { v: Self::VERSION, node, sequence, previous, digest, signature, receipts }
@@ -239,11 +273,15 @@ mod signing {
         /// Whether digest and signature are right.
         #[must_use]
         pub fn verify(&self, key: &VerifyingKey) -> bool {
-            let digest = Self::digest_of(self.node, self.sequence, self.previous, &self.receipts);
+            let of = |receipts: &[_]| Self::digest_of(self.node, self.sequence, self.previous, receipts);
+            // Who has written the JSON anew in between has changed nothing, where all of it is known.
+            let anew =
+                || self.receipts.iter().map(|one| Written::new(NodeReceipt::clone(one))).collect::<Result<Vec<_>, _>>();
+            let whole = of(&self.receipts) == self.digest || anew().is_ok_and(|anew| of(&anew) == self.digest);
             let mut raw = [0_u8; Signature::BYTE_SIZE];
-            digest == self.digest
+            whole
                 && matches!(URL_SAFE_NO_PAD.decode_slice(&self.signature, &mut raw), Ok(length) if length == raw.len())
-                && key.verify_strict(&digest.0, &Signature::from_bytes(&raw)).is_ok()
+                && key.verify_strict(&self.digest.0, &Signature::from_bytes(&raw)).is_ok()
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Routes: what a gateway must know of a function, published through the outbox into the `routes` bucket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,7 @@ use crate::ids::{AccountId, FunctionId, InstanceId, KeyId, SessionId, UserId, Ve
 use crate::manifest::{ArtifactForm, Kind, LaneChoice, Limits, PlacementClass};
 use crate::names::{Name, Reference};
 use crate::units::{ByteSize, Digest, Timestamp};
+use crate::wire::{self, WireError};
 
 /// A version, as a gateway needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +73,51 @@ impl Route {
     /// The form that this code writes.
     pub const VERSION: u8 = 1;
 
+    /// Reads one, and says which of its versions are not understood: a version of a later release that this part cannot
+    /// serve takes nothing from the others.
+    ///
+    /// # Errors
+    /// When the route itself cannot be read.
+    pub fn read(bytes: &[u8]) -> Result<(Self, BTreeSet<u32>), WireError> {
+        let mut json: serde_json::Value = serde_json::from_slice(bytes)?;
+        let mut unknown = BTreeSet::new();
+        if let Some(versions) = json.get_mut("versions").and_then(serde_json::Value::as_object_mut) {
+            versions.retain(|number, version| {
+                let known = wire::value::<VersionRoute>(version.clone()).is_ok();
+                if let (false, Ok(number)) = (known, number.parse()) {
+                    unknown.insert(number);
+                }
+                known
+            });
+        }
+        Ok((wire::value(json)?, unknown))
+    }
+
+    /// The revision of a route, of whatever form.
+    #[must_use]
+    pub fn revision_of(bytes: &[u8]) -> Option<u64> {
+        serde_json::from_slice::<serde_json::Value>(bytes).ok()?.get("revision")?.as_u64()
+    }
+
+    /// Whether a reference may mean one of these versions.
+    #[must_use]
+    pub fn may_mean(&self, reference: Option<&Reference>, versions: &BTreeSet<u32>) -> bool {
+        match reference {
+            Some(Reference::Version(number)) => versions.contains(number),
+            reference => {
+                self.shares(reference).is_some_and(|shares| shares.iter().any(|one| versions.contains(&one.version)))
+            }
+        }
+    }
+
+    fn shares(&self, alias: Option<&Reference>) -> Option<&Vec<Share>> {
+        match alias {
+            Some(Reference::Version(_)) => None,
+            Some(Reference::Alias(name)) => self.aliases.get(name),
+            None => self.aliases.iter().find(|(name, _)| name.as_str() == Reference::LIVE).map(|(_, shares)| shares),
+        }
+    }
+
     /// The key in the bucket.
     #[must_use]
     pub fn key(account: &Name, function: &Name) -> String {
@@ -81,11 +127,10 @@ impl Route {
     /// The version that a reference means; `draw` (0 to 99) chooses between an alias's shares.
     #[must_use]
     pub fn resolve(&self, reference: Option<&Reference>, draw: u8) -> Option<&VersionRoute> {
-        let shares = match reference {
-            Some(Reference::Version(number)) => return self.versions.get(number),
-            Some(Reference::Alias(name)) => self.aliases.get(name),
-            None => self.aliases.iter().find(|(name, _)| name.as_str() == Reference::LIVE).map(|(_, shares)| shares),
-        }?;
+        if let Some(Reference::Version(number)) = reference {
+            return self.versions.get(number);
+        }
+        let shares = self.shares(reference)?;
         let mut passed = 0_u8;
         let chosen = shares.iter().find(|share| {
             passed = passed.saturating_add(share.weight);

@@ -10,3 +10,4 @@ mod route;
 mod sample;
 mod signatures;
 mod units;
+mod wire;

@@ -53,6 +53,36 @@ pub struct Ticket {
 impl Ticket {
     /// The form that this code writes.
     pub const VERSION: u8 = 1;
+
+    /// Until when what it permits may be going on, by the issuer's clock: a run that began in time lasts as long as its
+    /// limits say; what prepares ends with the ticket.
+    #[must_use]
+    pub fn ends(&self) -> Timestamp {
+        match self.purpose {
+            Purpose::Run => self.expires.plus(self.limits.timeout.duration()),
+            Purpose::Prepare => self.expires,
+        }
+    }
+
+    /// Whether this node may do one of these things with it now, where it has begun in time.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn permits(&self, node: NodeId, purposes: &[Purpose], now: Timestamp) -> Result<(), TicketError> {
+        if self.v != Self::VERSION {
+            return Err(TicketError::Malformed);
+        }
+        if self.node != node {
+            return Err(TicketError::WrongNode);
+        }
+        if !purposes.contains(&self.purpose) {
+            return Err(TicketError::WrongPurpose);
+        }
+        if now > self.ends() {
+            return Err(TicketError::Expired);
+        }
+        Ok(())
+    }
 }
 
 /// A ticket in its signed form, as it travels.
@@ -66,12 +96,18 @@ pub enum TicketError {
     /// Not two base64url parts, or not a ticket inside.
     #[error("the ticket is malformed")]
     Malformed,
+    /// It says something that must be understood, and that this software does not know.
+    #[error("not_understood: the ticket says what this software does not know; update it")]
+    NotUnderstood,
     /// No known key signed it.
     #[error("the ticket's signature is wrong")]
     Signature,
     /// It is for another node.
     #[error("the ticket is for another node")]
     WrongNode,
+    /// It is for something else.
+    #[error("the ticket is for something else")]
+    WrongPurpose,
     /// Its time is over.
     #[error("the ticket has expired")]
     Expired,
@@ -84,6 +120,7 @@ mod signing {
     use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
     use super::{SignedTicket, Ticket, TicketError};
+    use crate::wire::WireError;
 
     impl Ticket {
         /// Signs the ticket.
@@ -114,7 +151,10 @@ mod signing {
                 return Err(TicketError::Signature);
             }
             let json = URL_SAFE_NO_PAD.decode(body).map_err(|_| TicketError::Malformed)?;
-            serde_json::from_slice(&json).map_err(|_| TicketError::Malformed)
+            crate::wire::read(&json).map_err(|error| match error {
+                WireError::NotUnderstood(_) => TicketError::NotUnderstood,
+                WireError::Malformed { .. } => TicketError::Malformed,
+            })
         }
     }
 }

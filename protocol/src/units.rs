@@ -48,6 +48,12 @@ impl ByteSize {
         Self(count * 1024 * 1024)
     }
 
+    /// Both together, at most `u64::MAX`.
+    #[must_use]
+    pub const fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
     /// The number as a length in memory, saturating on 32-bit machines.
     #[must_use]
     pub fn as_usize(self) -> usize {
@@ -186,6 +192,47 @@ impl<'de> Deserialize<'de> for Millis {
             IntegerOrText::Signed(number) => Err(serde::de::Error::custom(format!("{number} is not a duration"))),
             IntegerOrText::Text(text) => text.parse().map_err(serde::de::Error::custom),
         }
+    }
+}
+
+/// A duration in whole microseconds: what runs are measured in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Micros(pub u64);
+
+impl From<Duration> for Micros {
+    fn from(duration: Duration) -> Self {
+        Self(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Millis> for Micros {
+    fn from(millis: Millis) -> Self {
+        Self(millis.0.saturating_mul(1000))
+    }
+}
+
+/// A sum of figures of runs, as the database keeps it: from nothing to `i64::MAX`, where it stops. Sums that runs add to
+/// never wrap and never fail, whatever is added.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Total(pub i64);
+
+impl Total {
+    /// The sum and this much more, or less.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// As much less as this is more.
+    #[must_use]
+    pub const fn negative(self) -> Self {
+        Self(self.0.saturating_neg())
+    }
+}
+
+impl From<u64> for Total {
+    fn from(count: u64) -> Self {
+        Self(i64::try_from(count).unwrap_or(i64::MAX))
     }
 }
 

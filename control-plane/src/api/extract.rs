@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use protocol::Code;
+use protocol::{Code, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -29,10 +29,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             refuse(code, rejection.body_text())
         })?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        serde_json::from_slice(text).map(Self).map_err(|error| {
-            let code = if error.is_data() { Code::InvalidField } else { Code::InvalidRequest };
-            refuse(code, format!("The body: {error}."))
-        })
+        wire::read(text).map(Self).map_err(|error| refuse(error.code(), format!("The body: {error}.")))
     }
 }
 

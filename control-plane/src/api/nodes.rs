@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use protocol::node::{Hello, HelloReply, RunLog, VersionSpec};
 use protocol::receipt::{Checkpoint, CheckpointAck};
+use protocol::ticket::Purpose;
 use protocol::{Code, Digest, NodeId, Timestamp, VersionId};
 use sea_orm::EntityTrait as _;
 
@@ -87,12 +88,17 @@ async fn version(
     headers: HeaderMap,
     Path(id): Path<VersionId>,
 ) -> Result<Json<VersionSpec>> {
-    let ticket = app.tickets.check(&headers, node, Timestamp::now())?;
+    let ticket = app.tickets.check(&headers, node, &[Purpose::Run, Purpose::Prepare], Timestamp::now())?;
     if ticket.version != id {
         return Err(refuse(Code::Forbidden, "The ticket is for another version."));
     }
     let row = versions::Entity::find_by_id(Col(id)).one(app.db.read()).await?;
     let row = row.ok_or_else(|| refuse(Code::VersionNotFound, "The version was deleted."))?;
+    // What a run finds around it is for those alone who do a run.
+    let (env, egress) = match ticket.purpose {
+        Purpose::Run => (row.env.0, row.egress.0),
+        Purpose::Prepare => Default::default(),
+    };
     Ok(Json(VersionSpec {
         version: row.id.0,
         function: row.function_id.0,
@@ -102,8 +108,8 @@ async fn version(
         kind: row.kind.map(|kind| kind.0),
         lane: row.lane.0,
         limits: row.limits.0,
-        env: row.env.0,
-        egress: row.egress.0,
+        env,
+        egress,
         base: row.base.map(|base| base.0),
         command: row.command.map(|command| command.0).unwrap_or_default(),
     }))
@@ -115,7 +121,7 @@ async fn artifact(
     headers: HeaderMap,
     Path(digest): Path<Digest>,
 ) -> Result<Response> {
-    let ticket = app.tickets.check(&headers, node, Timestamp::now())?;
+    let ticket = app.tickets.check(&headers, node, &[Purpose::Run, Purpose::Prepare], Timestamp::now())?;
     if ticket.artifact != digest {
         return Err(refuse(Code::Forbidden, "The ticket is for another artifact."));
     }

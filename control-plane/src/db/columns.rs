@@ -8,7 +8,7 @@ use protocol::api::{AccountKind, Role, VersionState};
 use protocol::job::{JobInput, JobState, SubmitJob};
 use protocol::node::LogStream;
 use protocol::placement::{Explanation, Placement};
-use protocol::receipt::{Outcome, Usage};
+use protocol::receipt::{Outcome, RunEnd, Usage};
 use protocol::route::{Scope, Share};
 use protocol::trigger::Missed;
 use protocol::{
@@ -169,7 +169,7 @@ macro_rules! documents {
         }
     )*};
 }
-documents!(Explanation, Limits, Problem, Usage, Vec<Scope>, Vec<Share>, Vec<String>, Vec<Lane>, BTreeMap<String, String>);
+documents!(Explanation, Limits, Problem, RunEnd, Usage, Vec<Scope>, Vec<Share>, Vec<String>, Vec<Lane>, BTreeMap<String, String>);
 documents!(JobInput, Placement, SubmitJob, Vec<(String, String)>);
 
 impl Stored for Timestamp {

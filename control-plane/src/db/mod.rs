@@ -6,6 +6,7 @@
 
 pub(crate) mod columns;
 pub(crate) mod entities;
+pub(crate) mod loops;
 mod migrations;
 mod mutation;
 

@@ -158,7 +158,7 @@ async fn ask(app: &App, row: &entities::versions::Model, node: NodeId, lane: Lan
 /// What a node's answer means.
 fn read(status: http::StatusCode, body: &[u8]) -> Answer {
     if status.is_success() {
-        return match serde_json::from_slice::<Prepared>(body) {
+        return match protocol::wire::read::<Prepared>(body) {
             Ok(prepared) => Answer::Prepared(Prepared { format: clip(prepared.format), ..prepared }),
             Err(error) => Answer::NodeFailed(Problem::new(Code::NodeFailed, format!("An unreadable answer: {error}."))),
         };

@@ -22,6 +22,7 @@ use super::{aliases, artifacts, fields, room};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{functions, versions};
+use crate::db::loops;
 use crate::db::{Actor, Mutation};
 use crate::error::{Error, Result, refuse};
 use crate::identity::caller::Caller;
@@ -239,11 +240,6 @@ pub(crate) async fn show(app: &App, caller: &Caller, function: &str, reference: 
 
 /// The rows that wait for a node, the oldest first.
 pub(crate) async fn compiling<C: ConnectionTrait>(connection: &C, most: u64) -> Result<Vec<VersionId>> {
-    let rows = versions::Entity::find()
-        .filter(versions::Column::State.eq(Col(VersionState::Compiling)))
-        .order_by_asc(versions::Column::Id)
-        .limit(most)
-        .all(connection)
-        .await?;
+    let rows = loops::versions_compiling(most).all(connection).await?;
     Ok(rows.into_iter().map(|row| row.id.0).collect())
 }

@@ -9,6 +9,7 @@ use crate::App;
 use crate::db::Mutation;
 use crate::db::columns::Col;
 use crate::db::entities::sessions;
+use crate::db::loops;
 use crate::error::{Result, refuse};
 use crate::routes_outbox::REVOKED;
 
@@ -89,9 +90,5 @@ pub(crate) async fn end_others(mutation: &mut Mutation, user: UserId, keep: Opti
 
 /// Deletes what has expired.
 pub(crate) async fn prune(app: &App) -> Result<(), DbErr> {
-    sessions::Entity::delete_many()
-        .filter(sessions::Column::Expires.lt(Col(Timestamp::now())))
-        .exec(app.db.write())
-        .await
-        .map(drop)
+    loops::sessions_expired(Timestamp::now()).exec(app.db.write()).await.map(drop)
 }

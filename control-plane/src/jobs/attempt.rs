@@ -307,7 +307,7 @@ async fn keep(
 
 async fn last_word(end: EndFuture) -> Option<RunEnd> {
     let end = tokio::time::timeout(LAST_WORD_WITHIN, end).await.ok()?;
-    serde_json::from_slice(&end.payload?).ok()
+    protocol::wire::read(&end.payload?).ok()
 }
 
 /// The node knows why an answer broke off.
@@ -344,7 +344,7 @@ fn observation(
     };
     let size = finished.answer.as_ref().map_or(ByteSize(0), |answer| answer.size);
     let status = finished.answer.as_ref().map(|answer| answer.status);
-    Observation {
+    let mut seen = Observation {
         run: one.run,
         gateway: app.instance,
         account: one.account,
@@ -363,8 +363,11 @@ fn observation(
         path: one.path.split('?').next().unwrap_or_default().chars().take(PATH_KEPT).collect(),
         bytes_in: one.input_size,
         bytes_out: size,
-        end,
+        end: None,
         placement: Some(one.placement.clone()),
         job: Some(one.job),
-    }
+        limits: Some(one.version.limits),
+    };
+    seen.take_end(end);
+    seen
 }

@@ -1,16 +1,16 @@
 //! The rows: how a job goes from one state to the next, and when it is forgotten.
 
 use protocol::job::JobState;
-use protocol::{JobId, NodeId, RunId, Timestamp};
+use protocol::{AccountId, JobId, NodeId, RunId, Timestamp};
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr,
+    EntityTrait as _, QueryFilter as _, QueryOrder as _, Statement,
 };
 
 use crate::App;
-use crate::db::columns::Col;
-use crate::db::count;
-use crate::db::entities::{job_inputs, job_outputs, job_steps, jobs};
+use crate::db::columns::{Col, unsigned};
+use crate::db::entities::{job_counts, job_inputs, job_outputs, job_steps, jobs};
+use crate::db::{count, loops};
 use crate::error::Result;
 
 const REASON_MAX: usize = 500;
@@ -50,6 +50,12 @@ pub(super) async fn step(
     revision: i64,
 ) -> Result<(), DbErr> {
     debug_assert!(row.steps == 0 || row.state.may_become(step.state), "{} -> {}", row.state.0, step.state);
+    let was_open = row.steps > 0 && !row.state.ended();
+    match (was_open, !step.state.ended()) {
+        (false, true) => count_open(tx, row.account_id.0, 1).await?,
+        (true, false) => count_open(tx, row.account_id.0, -1).await?,
+        _ => {}
+    }
     row.steps += 1;
     row.state = Col(step.state);
     row.reason = short(&step.reason);
@@ -72,6 +78,20 @@ pub(super) async fn step(
     .exec_without_returning(tx)
     .await
     .map(drop)
+}
+
+/// How many of an account's jobs wait or run. Counted by each step that begins or ends one, under the lock of all jobs: a
+/// submission reads one row, and not all of the account's jobs.
+pub(super) async fn open(tx: &DatabaseTransaction, account: AccountId) -> Result<u64, DbErr> {
+    let row = job_counts::Entity::find_by_id(Col(account)).one(tx).await?;
+    Ok(row.map_or(0, |row| unsigned(row.open)))
+}
+
+async fn count_open(tx: &DatabaseTransaction, account: AccountId, by: i64) -> Result<(), DbErr> {
+    const ADD: &str = "INSERT INTO job_counts (account_id, open) VALUES ($1, $2) \
+         ON CONFLICT (account_id) DO UPDATE SET open = job_counts.open + excluded.open";
+    let values = [Col(account).into(), by.into()];
+    tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), ADD, values)).await.map(drop)
 }
 
 /// Writes all of the row.
@@ -98,16 +118,8 @@ pub(super) async fn steps(app: &App, id: JobId) -> Result<Vec<job_steps::Model>>
 pub(crate) async fn prune(app: &App) -> Result<()> {
     let before = Timestamp(Timestamp::now().0 - i64::from(app.config.jobs_days) * 86_400_000);
     loop {
-        let ids: Vec<Col<JobId>> = jobs::Entity::find()
-            .select_only()
-            .column(jobs::Column::Id)
-            .filter(jobs::Column::Ended.lt(Col(before)))
-            .filter(jobs::Column::WebhookDue.is_null())
-            .order_by_asc(jobs::Column::Ended)
-            .limit(PRUNE_ROWS_MAX)
-            .into_tuple()
-            .all(app.db.read())
-            .await?;
+        let forgotten = loops::jobs_to_forget(before, PRUNE_ROWS_MAX);
+        let ids: Vec<Col<JobId>> = forgotten.into_tuple().all(app.db.read()).await?;
         if ids.is_empty() {
             return Ok(());
         }

@@ -16,7 +16,7 @@ use protocol::placement::{Candidate, Placement};
 use protocol::route::VersionRoute;
 use protocol::{AccountId, ByteSize, FunctionId, JobId, Name, NodeId, RunId, Timestamp, VersionId};
 use scheduler::{LastWord, NodeTable};
-use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _};
+use sea_orm::DbErr;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ use super::recorder::{RecordError, abandon, record};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::jobs;
-use crate::db::now;
+use crate::db::{loops, now};
 use crate::error::Error;
 use crate::leader::{self, Office};
 
@@ -213,7 +213,7 @@ impl<'a> Session<'a> {
         if self.flights.is_empty() {
             return Ok(());
         }
-        let rows = jobs::Entity::find().filter(jobs::Column::Cancelling.eq(true)).all(self.app.db.read()).await?;
+        let rows = loops::jobs_cancelling().all(self.app.db.read()).await?;
         for row in rows {
             if let Some(flight) = self.flights.get(&row.id.0) {
                 flight.cancel.cancel();

@@ -12,13 +12,14 @@ use http::HeaderMap;
 use protocol::job::Job;
 use protocol::route::Scope;
 use protocol::{AccountId, Code, JobId};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::EntityTrait as _;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::views;
 use crate::App;
-use crate::db::columns::{Col, unsigned};
-use crate::db::entities::{counters, jobs};
+use crate::db::columns::unsigned;
+use crate::db::entities::counters;
+use crate::db::loops;
 use crate::error::{Result, refuse};
 use crate::identity::caller::Caller;
 
@@ -107,15 +108,7 @@ impl Watcher {
     }
 
     async fn read(&mut self) -> Result<()> {
-        let mut query = jobs::Entity::find()
-            .filter(jobs::Column::AccountId.eq(Col(self.account)))
-            .filter(jobs::Column::Revision.gt(self.last))
-            .order_by_asc(jobs::Column::Revision)
-            .limit(PAGE);
-        if let Some(job) = self.job {
-            query = query.filter(jobs::Column::Id.eq(Col(job)));
-        }
-        let rows = query.all(self.app.db.read()).await?;
+        let rows = loops::jobs_changed(self.account, self.last, self.job, PAGE).all(self.app.db.read()).await?;
         let Some(last) = rows.last() else { return Ok(()) };
         self.last = last.revision;
         if self.job.is_some() {

@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use protocol::job::JobState;
 use protocol::{AccountId, FunctionId, Timestamp, VersionId};
-use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::{ConnectionTrait as _, QueryResult};
 
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::jobs;
+use crate::db::loops;
 use crate::error::Result;
 
 /// Jobs of an account that are looked at in one round.
@@ -64,29 +64,12 @@ pub(super) fn fairest<T>(lines: &[Line<T>], on_nodes: &OnNodes, account_max: u32
     (on_nodes.of_account(line.account) < account_max).then_some(place)
 }
 
-/// What is due. A job that was never tried and has no time of its own is, whatever the clock says: it may have jumped
-/// back since the job was submitted.
-fn due(now: Timestamp) -> Condition {
-    let at_once = Condition::all()
-        .add(jobs::Column::NotBefore.is_null())
-        .add(jobs::Column::Attempts.eq(0))
-        .add(jobs::Column::Losses.eq(0))
-        .add(jobs::Column::Turns.eq(0));
-    Condition::any().add(jobs::Column::Due.lte(Col(now))).add(at_once)
-}
-
 /// Accounts with jobs that could go now, those with the fewest on nodes first.
 pub(super) async fn accounts(app: &App, now: Timestamp, on_nodes: &OnNodes, most: usize) -> Result<Vec<AccountId>> {
-    let rows: Vec<Col<AccountId>> = jobs::Entity::find()
-        .select_only()
-        .column(jobs::Column::AccountId)
-        .distinct()
-        .filter(jobs::Column::State.eq(Col(JobState::Queued)))
-        .filter(due(now))
-        .into_tuple()
-        .all(app.db.read())
-        .await?;
-    let mut accounts: Vec<AccountId> = rows.into_iter().map(|account| account.0).collect();
+    let db = app.db.read();
+    let rows = db.query_all_raw(loops::job_accounts(now).statement(db.get_database_backend())).await?;
+    let read = |row: QueryResult| Ok(row.try_get_by_index::<Col<AccountId>>(0)?.0);
+    let mut accounts: Vec<AccountId> = rows.into_iter().map(read).collect::<Result<_>>()?;
     accounts.sort_by_key(|account| on_nodes.of_account(*account));
     accounts.truncate(most);
     Ok(accounts)
@@ -99,16 +82,7 @@ pub(super) async fn next_of(
     now: Timestamp,
     without: &[VersionId],
 ) -> Result<VecDeque<jobs::Model>> {
-    let mut query = jobs::Entity::find()
-        .filter(jobs::Column::AccountId.eq(Col(account)))
-        .filter(jobs::Column::State.eq(Col(JobState::Queued)))
-        .filter(due(now))
-        .order_by_asc(jobs::Column::Place)
-        .limit(LOOKED_AT_MAX);
-    if !without.is_empty() {
-        query = query.filter(jobs::Column::VersionId.is_not_in(without.iter().map(|version| Col(*version))));
-    }
-    Ok(query.all(app.db.read()).await?.into())
+    Ok(loops::jobs_next(account, now, without, LOOKED_AT_MAX).all(app.db.read()).await?.into())
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use protocol::job::JobState;
 use protocol::receipt::{Observation, Outcome};
 use protocol::{ByteSize, Code, Timestamp};
 use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait as _};
-use sea_orm::{ColumnTrait as _, QueryFilter as _, QuerySelect as _};
 
 use super::attempt::{Answer, Event, Finished};
 use super::book::{self, Step};
@@ -15,6 +14,7 @@ use super::verdict::{Came, Counts, Next, next};
 use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{job_outputs, jobs};
+use crate::db::loops;
 use crate::leader::{self, Office};
 use crate::settlement;
 
@@ -162,11 +162,7 @@ pub(super) async fn abandon(app: &App, epoch: i64) -> Result<u64, RecordError> {
         if !leader::holds(&tx, Office::Jobs, epoch).await? {
             return Err(RecordError::NotLeading);
         }
-        let rows = jobs::Entity::find()
-            .filter(jobs::Column::State.is_in([JobState::Placed, JobState::Running].map(Col)))
-            .limit(ABANDONED_AT_ONCE)
-            .all(&tx)
-            .await?;
+        let rows = loops::jobs_on_nodes(ABANDONED_AT_ONCE).all(&tx).await?;
         if rows.is_empty() {
             return Ok(all);
         }
@@ -218,5 +214,6 @@ fn lost(app: &App, row: &jobs::Model, now: Timestamp) -> Option<Observation> {
         end: None,
         placement: row.placement.as_ref().map(|placement| placement.explain(Duration::ZERO)),
         job: Some(row.id.0),
+        limits: Some(row.limits.0),
     })
 }

@@ -11,7 +11,7 @@ use protocol::api::Page;
 use protocol::job::{Job, JobState, JobWhy};
 use protocol::receipt::{Observation, Outcome};
 use protocol::{ByteSize, Code, InstanceId, JobId, Lane, NodeId, RunId, Timestamp};
-use sea_orm::EntityTrait as _;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use serde_json::{Value, json};
 
 use super::attempt::{Answer, Event, Finished};
@@ -30,6 +30,7 @@ use ends::{ends, only_the_leader, retries_and_death};
 use told::{watched, webhooks_are_signed_and_retried};
 
 suite!(
+    f38_open_jobs_are_counted,
     life,
     bad_input,
     once,
@@ -122,6 +123,7 @@ async fn finished(app: &App, id: JobId, run: RunId, node: NodeId, came: Came, an
         end: None,
         placement: None,
         job: None,
+        limits: None,
     };
     let at = Timestamp::now();
     Event::Finished(Box::new(Finished { job: id, run, node, at, came, answer, seen: Some(seen), suspect: false }))
@@ -240,6 +242,49 @@ async fn bad_input(ground: Ground) {
     let ada = ada.on(narrow.router.clone());
     submit(&ada, json!({})).await;
     assert_eq!(ada.post("/jobs", json!({"function": "hello"})).await.code(), Code::LimitReached);
+}
+
+/// The count that submissions go by is that of the rows, whatever becomes of the jobs; and who may go is found whoever
+/// else waits.
+async fn f38_open_jobs_are_counted(ground: Ground) {
+    let ada = ada(&ground).await;
+    let (app, account) = (&ground.app, ada.account().await);
+    let count = async || {
+        let tx = app.db.begin().await.unwrap();
+        let counted = book::open(&tx, account).await.unwrap();
+        let open = [JobState::Queued, JobState::Placed, JobState::Running].map(Col);
+        let rows = jobs::Entity::find().filter(jobs::Column::State.is_in(open)).all(&tx).await.unwrap();
+        assert_eq!(counted, rows.len() as u64);
+        counted
+    };
+    assert_eq!(count().await, 0);
+    let array = json!({"job": {"function": "hello"}, "inputs": [{"text": "a"}, {"text": "b"}]});
+    let answer = ada.post("/jobs/arrays", array).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    let (first, second) = (
+        submit(&ada, json!({})).await,
+        submit(&ada, json!({"not_before": Timestamp::now().plus(Duration::from_secs(7200))})).await,
+    );
+    assert_eq!(count().await, 4);
+    ada.post(&format!("/jobs/{}/cancel", second.id), json!({})).await;
+    assert_eq!(count().await, 3);
+    ada.post(&format!("/jobs/{}/retry", second.id), json!({})).await;
+    assert_eq!(count().await, 4);
+    let (epoch, node) = (lead(app, Duration::from_secs(5)).await, NodeId::new());
+    let run = place(app, epoch, first.id, node).await;
+    assert_eq!(count().await, 4);
+    let (came, answer) = answered(200, b"done");
+    let event = finished(app, first.id, run, node, came, answer).await;
+    record(app, epoch, vec![event]).await.unwrap();
+    assert_eq!(count().await, 3);
+
+    let eve = ground.user("eve@example.org", "eve").await;
+    ground.function(&eve, "hello").await;
+    submit(&eve, json!({"not_before": Timestamp::now().plus(Duration::from_secs(7200))})).await;
+    let now = Timestamp::now();
+    assert_eq!(queue::accounts(app, now, &OnNodes::default(), 9).await.unwrap(), [account], "eve's waits for its time");
+    let later = now.plus(Duration::from_secs(3 * 3600));
+    assert_eq!(queue::accounts(app, later, &OnNodes::default(), 9).await.unwrap().len(), 2);
 }
 
 async fn once(ground: Ground) {

@@ -11,7 +11,6 @@ use protocol::job::WebhookKey;
 use protocol::route::Scope;
 use protocol::{AccountId, JobId, Timestamp};
 use ring::hmac;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +18,7 @@ use super::{book, views};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::jobs;
-use crate::db::now;
+use crate::db::{loops, now};
 use crate::error::{Error, Result};
 use crate::identity::caller::Caller;
 
@@ -65,8 +64,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 
 /// Takes deliveries that are due: nobody else does until this process has had the time for it.
 async fn claim(app: &App, most: usize) -> Result<Vec<jobs::Model>> {
-    let due = |now: Timestamp| jobs::Entity::find().filter(jobs::Column::WebhookDue.lte(Col(now)));
-    let there = due(now(app.db.read()).await?).one(app.db.read()).await?;
+    let there = loops::webhooks_due(now(app.db.read()).await?, 1).one(app.db.read()).await?;
     if most == 0 || there.is_none() {
         return Ok(Vec::new());
     }
@@ -75,7 +73,7 @@ async fn claim(app: &App, most: usize) -> Result<Vec<jobs::Model>> {
     book::revisions(&tx, 0).await?;
     let now = now(&tx).await?;
     let most = u64::try_from(most).unwrap_or(u64::MAX);
-    let mut rows = due(now).order_by_asc(jobs::Column::WebhookDue).limit(most).all(&tx).await?;
+    let mut rows = loops::webhooks_due(now, most).all(&tx).await?;
     let later = now.plus(app.config.webhook_timeout.duration() * 3);
     for row in &mut rows {
         row.webhook_tries += 1;

@@ -6,7 +6,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, Query
 
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, members, nodes, users};
-use crate::db::{Actor, Committed, Db, Mutation};
+use crate::db::{Actor, Committed, Db, Mutation, loops};
 use crate::error::Result;
 
 /// Makes rows for the operator's own nodes.
@@ -75,7 +75,7 @@ pub(crate) async fn adopt(mutation: &Mutation, account: AccountId) -> Result<()>
 
 /// All records, as they belong in the bucket. A node that nobody owns yet has the nil account.
 pub(crate) async fn all(db: &Db) -> Result<Vec<NodeRecord>> {
-    let rows = nodes::Entity::find().all(db.read()).await?;
+    let rows = loops::nodes_all().all(db.read()).await?;
     let nobody = AccountId::from_uuid(uuid::Uuid::nil());
     let record = |row: nodes::Model| NodeRecord {
         node: row.id.0,

@@ -19,6 +19,7 @@ use super::{LEASE, find, is_in, of, within};
 use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{messages, queues};
+use crate::db::loops;
 use crate::error::{Result, refuse};
 use crate::functions::artifacts;
 use crate::idempotency::mark_effect;
@@ -237,16 +238,7 @@ pub(crate) async fn waiting(
     now: Timestamp,
     most: u64,
 ) -> Result<Vec<messages::Model>> {
-    let rows = messages::Entity::find()
-        .filter(messages::Column::AccountId.eq(Col(account)))
-        .filter(messages::Column::Queue.eq(Col(queue.clone())))
-        .filter(messages::Column::Dead.eq(false))
-        .filter(messages::Column::Visible.lte(Col(now)))
-        .order_by_asc(messages::Column::Id)
-        .limit(most)
-        .all(app.db.read())
-        .await?;
-    Ok(rows)
+    Ok(loops::messages_waiting(account, queue.clone(), now, most).all(app.db.read()).await?)
 }
 
 /// Puts a message aside that no job can be made of.
@@ -273,13 +265,13 @@ pub(crate) async fn remove_in(tx: &DatabaseTransaction, seen: &messages::Model) 
 /// Forgets messages that are older than their queue keeps them.
 pub(crate) async fn prune(app: &App) -> Result<()> {
     let now = Timestamp::now();
-    for queue in queues::Entity::find().all(app.db.read()).await? {
+    for queue in loops::queues_all().all(app.db.read()).await? {
         let before = Timestamp(now.0 - i64::from(queue.days) * 86_400_000);
-        let old = messages::Entity::delete_many().filter(is_in(&queue)).filter(messages::Column::Put.lt(Col(before)));
+        let (account, name) = (queue.account_id.0, queue.name.0.clone());
         // A look costs less than a write that finds nothing.
-        if of(&queue).filter(messages::Column::Put.lt(Col(before))).one(app.db.read()).await?.is_some() {
+        if loops::message_too_old(account, name.clone(), before).one(app.db.read()).await?.is_some() {
             let tx = app.db.begin().await?;
-            let gone = old.exec(&tx).await?.rows_affected;
+            let gone = loops::messages_too_old(account, name, before).exec(&tx).await?.rows_affected;
             tx.commit().await?;
             tracing::info!(queue = %queue.name.0, messages = gone, "too old: forgotten");
         }

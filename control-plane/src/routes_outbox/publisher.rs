@@ -24,6 +24,7 @@ use super::{REVOKED, ROUTE};
 use crate::App;
 use crate::db::columns::{Col, signed, unsigned};
 use crate::db::entities::{counters, functions, outbox};
+use crate::db::loops;
 use crate::error::Error;
 use crate::leader::{self, Office};
 
@@ -133,10 +134,7 @@ async fn follow(app: &App) {
 
 /// The next rows: whole revisions, in order.
 async fn next_rows(app: &App, published: i64) -> Result<Vec<outbox::Model>, DbErr> {
-    let after = outbox::Entity::find()
-        .filter(outbox::Column::Revision.gt(published))
-        .order_by_asc(outbox::Column::Revision)
-        .order_by_asc(outbox::Column::Part);
+    let after = loops::outbox_after(published);
     let mut rows = after.clone().limit(BATCH).all(app.db.read()).await?;
     let (first, last) = match (rows.first(), rows.last()) {
         (Some(first), Some(last)) => (first.revision, last.revision),
@@ -201,7 +199,7 @@ async fn mark(app: &App, epoch: i64, revision: i64) -> Result<(), PublishError> 
         .filter(counters::Column::Name.eq("published"))
         .exec(&tx)
         .await?;
-    outbox::Entity::delete_many().filter(outbox::Column::Revision.lte(revision)).exec(&tx).await?;
+    loops::outbox_published(revision).exec(&tx).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -67,7 +67,7 @@ pub(crate) async fn listen(app: App, stop: CancellationToken) {
         match fabrics.core.events(GATEWAY_PULSE).await {
             Ok(mut pulses) => {
                 while let Some(Some(pulse)) = stop.run_until_cancelled(pulses.next()).await {
-                    if let Ok(pulse) = serde_json::from_slice::<GatewayPulse>(&pulse.payload) {
+                    if let Ok(pulse) = protocol::wire::read::<GatewayPulse>(&pulse.payload) {
                         app.routes.gateway_said(&pulse, app.config.silence_max.duration());
                     }
                 }

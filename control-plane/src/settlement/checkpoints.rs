@@ -48,7 +48,7 @@ async fn check(keys: [VerifyingKey; 1], key: VerifyingKey, node: NodeId, checkpo
             return Err(refuse(Code::InvalidField, "The checkpoint's digest or signature is wrong."));
         }
         let claims = checkpoint.receipts.iter().filter_map(|receipt| match receipt.ticket.verify(&keys) {
-            Ok(ticket) if permits(&ticket, node, receipt) => Some((receipt.clone(), ticket)),
+            Ok(ticket) if permits(&ticket, node, receipt) => Some((NodeReceipt::clone(receipt), ticket)),
             _ => {
                 tracing::warn!(%node, run = %receipt.run, "a receipt without a valid ticket is void");
                 None
@@ -88,6 +88,9 @@ async fn commit(app: &App, node: NodeId, checked: Checked) -> Result<CheckpointA
     for (receipt, ticket) in claims {
         let version_number = numbers.get(&ticket.version).copied().unwrap_or(0);
         let claim = Claim { ticket, receipt, version_number };
+        if rows.is_forgotten(claim.receipt.run) {
+            continue;
+        }
         if let Some(row) = join::with_claim(rows.row(claim.receipt.run), node, &claim, now) {
             rows.set(row);
         }

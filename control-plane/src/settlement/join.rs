@@ -1,8 +1,14 @@
 //! How a run's halves become one row. Pure.
+//!
+//! Nothing that a node says is kept as it is said: each figure is brought within what the ticket permits and, where the
+//! gateway's half is there, within what the gateway saw. A node speaks twice of a run, in the call's `end` and in its
+//! receipt: the lesser of both counts, and where they differ the run is flagged. What comes after a run was settled
+//! changes nothing in the node's favour.
 
-use protocol::receipt::{NodeReceipt, Observation, Outcome, Usage};
+use protocol::bounds::Bounds;
+use protocol::receipt::{NodeReceipt, Observation, Outcome, RunEnd, Usage};
 use protocol::ticket::Ticket;
-use protocol::{ByteSize, Limits, NodeId, Timestamp};
+use protocol::{Limits, NodeId, Timestamp, Total};
 
 use crate::db::columns::{Col, signed, unsigned};
 use crate::db::entities::runs;
@@ -11,10 +17,15 @@ use crate::db::entities::runs;
 pub(crate) const NO_OBSERVATION: &str = "no_observation";
 /// The node's half has not come.
 pub(crate) const NO_RECEIPT: &str = "no_receipt";
-/// The node claims more than the gateway saw.
+/// The node claims more than the gateway saw, or than the ticket or physics allow.
 pub(crate) const OVER_CLAIMED: &str = "over_claimed";
+/// The node's receipt says something else than its `end` did.
+pub(crate) const CONTRADICTED: &str = "contradicted";
 
-/// Clocks differ: a claim may be longer by a tenth and this, in microseconds, before it is flagged.
+/// The call brought its answer, but no `end` of the node: its receipt is its only word.
+pub(crate) const NO_END: &str = "no_end";
+
+/// Clocks differ: a claim may be longer than the call by a tenth and this, in microseconds, before it is flagged.
 const WALL_TOLERANCE_US: u64 = 100_000;
 
 /// A node's half whose permission has been checked.
@@ -36,7 +47,11 @@ pub(crate) fn with_claim(
     now: Timestamp,
 ) -> Option<runs::Model> {
     let (ticket, end) = (&claim.ticket, &claim.receipt.end);
+    let bounds = Bounds::of(&ticket.limits);
+    let claimed = bounds.clamp(end.usage);
     let mut row = match row {
+        // A run is settled once: the half that comes later finds it so.
+        Some(row) if row.settled => return None,
         // Only the node that the gateway saw is paid; and it is paid once.
         Some(row) if row.claimed.is_some() || row.node_id.is_none_or(|seen| seen.0 != node) => return None,
         Some(row) => row.clone(),
@@ -53,8 +68,9 @@ pub(crate) fn with_claim(
             code: end.code.map(Col),
             method: String::new(),
             path: String::new(),
-            received: claim.receipt.started.into(),
-            wall_us: signed(end.usage.wall_us),
+            // A lender's clock decides nothing: at most where between its ticket's times a run counts.
+            received: claim.receipt.started.max(ticket.issued).min(ticket.expires).into(),
+            wall_us: signed(claimed.wall_us),
             limits: None,
             claimed: None,
             observed: None,
@@ -67,11 +83,17 @@ pub(crate) fn with_claim(
             cached: Some(end.cached),
             placement: None,
             job_id: None,
+            ended: None,
         },
     };
+    if !bounds.plausible(&end.usage) {
+        row.flag = Some(OVER_CLAIMED.to_owned());
+    }
     row.limits = Some(ticket.limits.into());
-    row.claimed = Some(end.usage.into());
-    Some(settle(row))
+    row.claimed = Some(claimed.into());
+    let last_word = row.ended.take().map(|end| end.0);
+    let receipt = (claim.receipt.end.outcome, claim.receipt.end.code);
+    Some(settle(row, last_word.as_ref(), Some(receipt)))
 }
 
 /// Adds the gateway's half. `None`: it is there already.
@@ -82,7 +104,11 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
     let same_node = |row: &&runs::Model| row.node_id.map(|node| node.0) == seen.node;
     // A claim of another node than the gateway saw is void.
     let claimed = row.filter(same_node);
-    let relayed = seen.end.as_ref().map(|end| end.usage).unwrap_or_default();
+    // What the ticket permitted: it is the issuer's word in both halves.
+    let limits = claimed.and_then(|row| row.limits.map(|limits| limits.0)).or(seen.limits);
+    let bounds = bounds_of(limits).seen(seen.wall_us, seen.bytes_in, seen.bytes_out);
+    let said = seen.end.as_ref().map(|end| RunEnd { usage: bounds.clamp(end.usage), detail: None, ..end.clone() });
+    let relayed = said.as_ref().map(|end| end.usage).unwrap_or_default();
     let observed = Usage {
         wall_us: seen.wall_us,
         cpu_us: relayed.cpu_us,
@@ -91,7 +117,10 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
         bytes_in: seen.bytes_in,
         bytes_out: seen.bytes_out,
     };
-    Some(settle(runs::Model {
+    let lied = seen.end.as_ref().is_some_and(|end| !bounds_of(limits).plausible(&end.usage));
+    let flag = claimed.and_then(|row| row.flag.clone()).filter(|flag| flag == OVER_CLAIMED);
+    let receipt = claimed.filter(|row| row.claimed.is_some()).map(|row| (row.outcome.0, row.code.map(|code| code.0)));
+    let joined = runs::Model {
         run_id: seen.run.into(),
         account_id: seen.account.into(),
         function_id: seen.function.into(),
@@ -106,11 +135,11 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
         path: seen.path.chars().take(PATH_LENGTH_MAX).collect(),
         received: seen.received.into(),
         wall_us: signed(seen.wall_us),
-        limits: claimed.and_then(|row| row.limits),
+        limits: limits.map(Col),
         claimed: claimed.and_then(|row| row.claimed),
         observed: Some(observed.into()),
         billed: Usage::default().into(),
-        flag: None,
+        flag: if lied { Some(OVER_CLAIMED.to_owned()) } else { flag },
         settled: false,
         segment: None,
         arrived: row.map_or(now.into(), |row| row.arrived),
@@ -118,20 +147,56 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
         cached: seen.end.as_ref().map(|end| end.cached).or(claimed.and_then(|row| row.cached)),
         placement: seen.placement.clone().map(Col),
         job_id: seen.job.map(Col),
-    }))
+        ended: None,
+    };
+    let joined = settle(joined, said.as_ref(), receipt);
+    match row.filter(|row| row.settled) {
+        Some(before) => Some(corrected(before, joined)),
+        // Kept until the receipt comes, to be compared with it.
+        None if !joined.settled => Some(runs::Model { ended: said.map(Col), ..joined }),
+        None => Some(joined),
+    }
+}
+
+/// A run that was settled without the gateway's half, and now that half comes: what it tells is shown, what is billed can
+/// only become less, and the flag stays.
+fn corrected(before: &runs::Model, joined: runs::Model) -> runs::Model {
+    let billed = before.billed.0.lesser(joined.billed.0).into();
+    runs::Model { billed, flag: before.flag.clone(), settled: true, ended: None, ..joined }
 }
 
 const METHOD_LENGTH_MAX: usize = 32;
 const PATH_LENGTH_MAX: usize = 256;
 
-/// Decides what can be decided: with both halves, or where no node was reached, the run is settled.
-fn settle(mut row: runs::Model) -> runs::Model {
+/// The bounds of a run; those of any run, where nobody says its own.
+fn bounds_of(limits: Option<Limits>) -> Bounds {
+    Bounds::of(&limits.unwrap_or(Limits::MAX))
+}
+
+/// Decides what can be decided: with both halves, or where no node was reached, the run is settled. `last_word` is the
+/// node's `end`, and `receipt` how the run ended by its receipt.
+fn settle(
+    mut row: runs::Model,
+    last_word: Option<&RunEnd>,
+    receipt: Option<(Outcome, Option<protocol::Code>)>,
+) -> runs::Model {
     let both = row.claimed.is_some() && row.observed.is_some();
     let no_node = row.observed.is_some() && row.node_id.is_none();
-    row.flag = disagree(&row).then(|| OVER_CLAIMED.to_owned());
+    let bounds = bounds(&row);
+    if let (Some(claimed), Some(said)) = (row.claimed, last_word)
+        && !(bounds.clamp(claimed.0).agrees(&bounds.clamp(said.usage)) && receipt == Some((said.outcome, said.code)))
+    {
+        row.flag.get_or_insert_with(|| CONTRADICTED.to_owned());
+    }
+    if both && last_word.is_none() && !matches!(*row.outcome, Outcome::PlatformFailed | Outcome::Cancelled) {
+        row.flag.get_or_insert_with(|| NO_END.to_owned());
+    }
+    if disagree(&row) {
+        row.flag.get_or_insert_with(|| OVER_CLAIMED.to_owned());
+    }
     row.settled = both || no_node;
     row.segment = None;
-    row.billed = billed(&row).into();
+    row.billed = billed(&row, last_word).into();
     row
 }
 
@@ -147,48 +212,30 @@ fn disagree(row: &runs::Model) -> bool {
 pub(crate) fn give_up(mut row: runs::Model) -> runs::Model {
     let missing = if row.observed.is_none() { NO_OBSERVATION } else { NO_RECEIPT };
     row.flag = Some(missing.to_owned());
-    row.settled = true;
+    (row.settled, row.ended) = (true, None);
     row
 }
 
-/// What is billed: never more than either side says, and without the gateway's word never more than was allowed.
-pub(crate) fn billed(row: &runs::Model) -> Usage {
+/// What this run can have used at most, as far as is known.
+fn bounds(row: &runs::Model) -> Bounds {
+    let bounds = bounds_of(row.limits.map(|limits| limits.0));
+    match row.observed {
+        Some(seen) => bounds.seen(seen.wall_us, seen.bytes_in, seen.bytes_out),
+        None => bounds,
+    }
+}
+
+/// What is billed: the least that anybody says, within what is possible.
+fn billed(row: &runs::Model, last_word: Option<&RunEnd>) -> Usage {
     if *row.outcome == Outcome::PlatformFailed {
         return Usage::default();
     }
-    let limits = row.limits.map(|limits| limits.0);
     let usage = match (row.claimed, row.observed) {
-        (Some(claimed), Some(observed)) => lesser(claimed.0, observed.0),
-        (Some(claimed), None) => claimed.0,
+        (Some(claimed), _) => last_word.map_or(claimed.0, |end| claimed.0.lesser(end.usage)),
         (None, Some(observed)) => observed.0,
         (None, None) => Usage::default(),
     };
-    limits.map_or(usage, |limits| within(usage, limits, row.observed.is_none()))
-}
-
-fn lesser(claimed: Usage, observed: Usage) -> Usage {
-    Usage {
-        wall_us: claimed.wall_us.min(observed.wall_us),
-        cpu_us: claimed.cpu_us,
-        fuel: claimed.fuel,
-        memory_peak: claimed.memory_peak,
-        bytes_in: claimed.bytes_in.min(observed.bytes_in),
-        bytes_out: claimed.bytes_out.min(observed.bytes_out),
-    }
-}
-
-fn within(usage: Usage, limits: Limits, unobserved: bool) -> Usage {
-    let most = |value: u64, most: u64| if unobserved { value.min(most) } else { value };
-    let wall_us = most(usage.wall_us, limits.timeout.0.saturating_mul(1000));
-    Usage {
-        wall_us,
-        // Only the node sees CPU and memory: they are bounded by what is physically possible.
-        cpu_us: usage.cpu_us.min(wall_us.saturating_mul(u64::from(limits.cpus))),
-        fuel: usage.fuel,
-        memory_peak: usage.memory_peak.min(limits.memory),
-        bytes_in: ByteSize(most(usage.bytes_in.0, limits.body.0)),
-        bytes_out: ByteSize(most(usage.bytes_out.0, limits.body.0)),
-    }
+    bounds(row).clamp(usage)
 }
 
 fn small(number: u32) -> i32 {
@@ -198,18 +245,18 @@ fn small(number: u32) -> i32 {
 /// What a settled row adds to its minute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Share {
-    pub runs: i64,
-    pub succeeded: i64,
-    pub failed: i64,
-    pub timed_out: i64,
-    pub cancelled: i64,
-    pub platform_failed: i64,
-    pub flagged: i64,
-    pub wall_us: i64,
-    pub cpu_us: i64,
-    pub memory_kib_ms: i64,
-    pub bytes_in: i64,
-    pub bytes_out: i64,
+    pub runs: Total,
+    pub succeeded: Total,
+    pub failed: Total,
+    pub timed_out: Total,
+    pub cancelled: Total,
+    pub platform_failed: Total,
+    pub flagged: Total,
+    pub wall_us: Total,
+    pub cpu_us: Total,
+    pub memory_kib_ms: Total,
+    pub bytes_in: Total,
+    pub bytes_out: Total,
 }
 
 impl Share {
@@ -218,26 +265,26 @@ impl Share {
         if !row.settled {
             return Self::default();
         }
-        let is = |outcome| i64::from(*row.outcome == outcome);
+        let is = |outcome| Total(i64::from(*row.outcome == outcome));
         let usage = row.billed.0;
         Self {
-            runs: 1,
+            runs: Total(1),
             succeeded: is(Outcome::Succeeded),
             failed: is(Outcome::Failed),
             timed_out: is(Outcome::TimedOut),
             cancelled: is(Outcome::Cancelled),
             platform_failed: is(Outcome::PlatformFailed),
-            flagged: i64::from(row.flag.is_some()),
-            wall_us: signed(usage.wall_us),
-            cpu_us: signed(usage.cpu_us),
-            memory_kib_ms: signed((usage.memory_peak.0 / 1024).saturating_mul(usage.wall_us / 1000)),
-            bytes_in: signed(usage.bytes_in.0),
-            bytes_out: signed(usage.bytes_out.0),
+            flagged: Total(i64::from(row.flag.is_some())),
+            wall_us: usage.wall_us.into(),
+            cpu_us: usage.cpu_us.into(),
+            memory_kib_ms: Total::from((usage.memory_peak.0 / 1024).saturating_mul(usage.wall_us / 1000)),
+            bytes_in: usage.bytes_in.0.into(),
+            bytes_out: usage.bytes_out.0.into(),
         }
     }
 
     /// The parts, in the order of the table's columns.
-    pub(crate) fn parts(&self) -> [i64; 12] {
+    pub(crate) fn parts(&self) -> [Total; 12] {
         [
             self.runs,
             self.succeeded,

@@ -9,10 +9,11 @@ use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, It
 
 use super::join;
 use super::rollups::Sums;
+use super::sweep::first_id_at;
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::count;
-use crate::db::entities::runs;
+use crate::db::entities::{counters, runs};
 use crate::error::{Result, refuse};
 
 /// Observations in one request.
@@ -30,12 +31,19 @@ pub(crate) async fn lock(tx: &DatabaseTransaction) -> Result<(), DbErr> {
 pub(crate) struct Batch {
     before: HashMap<RunId, runs::Model>,
     after: HashMap<RunId, runs::Model>,
+    /// Rows of runs that began before this are forgotten, once they were settled.
+    pruned: Timestamp,
 }
+
+/// The counter of how far rows are forgotten, in milliseconds since 1970.
+pub(super) const PRUNED: &str = "pruned";
 
 impl Batch {
     /// Reads the rows that there are.
     pub(crate) async fn read(tx: &DatabaseTransaction, ids: &[RunId]) -> Result<Self, DbErr> {
-        let mut batch = Self::default();
+        let pruned = counters::Entity::find_by_id(PRUNED).one(tx).await?;
+        let pruned = Timestamp(pruned.map_or(0, |row| row.value));
+        let mut batch = Self { pruned, ..Self::default() };
         for ids in ids.chunks(ROWS_MAX) {
             let ids = ids.iter().map(|id| Col(*id));
             let rows = runs::Entity::find().filter(runs::Column::RunId.is_in(ids)).all(tx).await?;
@@ -47,6 +55,16 @@ impl Batch {
     /// A row, as it is now.
     pub(crate) fn row(&self, id: RunId) -> Option<&runs::Model> {
         self.after.get(&id).or_else(|| self.before.get(&id))
+    }
+
+    /// A run so old that its row is forgotten. It was settled: a half that comes now, or once more, must not begin a
+    /// second bill.
+    pub(crate) fn is_forgotten(&self, id: RunId) -> bool {
+        let forgotten = self.row(id).is_none() && id < RunId::from_uuid(first_id_at(self.pruned));
+        if forgotten {
+            metrics::counter!("crowdcloud_halves_too_late_total").increment(1);
+        }
+        forgotten
     }
 
     /// A row changes.
@@ -94,6 +112,9 @@ pub(crate) async fn observe(tx: &DatabaseTransaction, batch: &[Observation]) -> 
     lock(tx).await?;
     let mut rows = Batch::read(tx, &ids).await?;
     for seen in batch {
+        if rows.is_forgotten(seen.run) {
+            continue;
+        }
         if let Some(row) = join::with_observation(rows.row(seen.run), seen, now) {
             rows.set(row);
         }

@@ -5,10 +5,11 @@
 //!            receipt            observation
 //! (nothing) ---------> open ------------------> settled --> in a segment
 //!      \  observation        receipt          ^    |
-//!       `-----------> open -------------------'    | the half that was missing comes after all:
-//!                      |  its time is over         | the sums are corrected
+//!       `-----------> open -------------------'    | the gateway's half comes after all: it can only
+//!                      |  its time is over         | lower the bill, and the flag stays
 //!                      `--> settled and flagged ---'
 //! ```
+//! A receipt that comes after its run was settled changes nothing. Neither does any half of a run whose row is forgotten.
 //! Everything of one batch happens in one transaction, under one lock: what was read cannot change before the
 //! commit, and the answer comes after it.
 
@@ -28,4 +29,4 @@ pub(crate) use sweep::{first_id_at, run as sweep};
 #[cfg(test)]
 pub(crate) use segments::unpack;
 #[cfg(test)]
-pub(crate) use sweep::once as sweep_once;
+pub(crate) use sweep::{forget, once as sweep_once};

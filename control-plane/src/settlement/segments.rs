@@ -2,15 +2,14 @@
 
 use protocol::receipt::{Outcome, Usage};
 use protocol::{AccountId, Code, Digest, FunctionId, NodeId, RunId, Timestamp, VersionId};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{ROWS_MAX, lock};
 use crate::App;
 use crate::db::columns::signed;
 use crate::db::entities::{runs, segments};
+use crate::db::loops;
 use crate::error::{Error, Result};
 
 const ZSTD_LEVEL: i32 = 3;
@@ -64,13 +63,7 @@ pub(crate) fn pack(lines: &[Line]) -> std::io::Result<Vec<u8>> {
 /// Writes the next segment, where there are enough receipts, or `all` of them are wanted. Returns how many.
 pub(crate) async fn write(app: &App, all: bool) -> Result<usize> {
     let most = app.config.segment_receipts_max;
-    let rows = runs::Entity::find()
-        .filter(runs::Column::Settled.eq(true))
-        .filter(runs::Column::Segment.is_null())
-        .order_by_asc(runs::Column::RunId)
-        .limit(most)
-        .all(app.db.read())
-        .await?;
+    let rows = loops::runs_unlogged(most).all(app.db.read()).await?;
     if rows.is_empty() || (!all && u64::try_from(rows.len()).unwrap_or(u64::MAX) < most) {
         return Ok(0);
     }
@@ -88,7 +81,7 @@ pub(crate) async fn write(app: &App, all: bool) -> Result<usize> {
 async fn index(app: &App, rows: &[runs::Model], digest: Digest, root: Digest, size: u64) -> Result<()> {
     let tx = app.db.begin().await?;
     lock(&tx).await?;
-    let last = segments::Entity::find().order_by_desc(segments::Column::Number).one(&tx).await?;
+    let last = loops::segments_last().one(&tx).await?;
     let number = last.map_or(0, |row| row.number) + 1;
     for chunk in rows.chunks(ROWS_MAX) {
         let now = runs::Entity::find()

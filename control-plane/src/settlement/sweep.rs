@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use protocol::{RunId, Timestamp};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::{Batch, ROWS_MAX, lock};
+use super::ledger::{Batch, PRUNED, ROWS_MAX, lock};
 use super::{join, segments};
 use crate::App;
 use crate::db::columns::{Col, signed};
-use crate::db::entities::runs;
+use crate::db::entities::{counters, runs};
+use crate::db::loops;
 use crate::error::Result;
 
 const EVERY: Duration = Duration::from_secs(2);
@@ -51,10 +52,7 @@ pub(crate) async fn once(app: &App, now: Timestamp, all_segments: bool) -> Resul
 /// Settles what has waited too long for its other half.
 async fn settle_overdue(app: &App, now: Timestamp) -> Result<usize> {
     let since = Timestamp(now.0 - signed(app.config.settle_wait_max.0));
-    let overdue = runs::Entity::find()
-        .filter(runs::Column::Settled.eq(false))
-        .filter(runs::Column::Arrived.lt(Col(since)))
-        .limit(u64::try_from(ROWS_MAX).unwrap_or(u64::MAX));
+    let overdue = loops::runs_overdue(since).limit(u64::try_from(ROWS_MAX).unwrap_or(u64::MAX));
     if overdue.clone().one(app.db.read()).await?.is_none() {
         return Ok(0);
     }
@@ -93,25 +91,34 @@ pub(crate) fn first_id_at(at: Timestamp) -> uuid::Uuid {
 async fn prune_runs(app: &App) -> Result<u64> {
     let days = i64::from(app.config.runs_days) * 86_400_000;
     let by_age = RunId::from_uuid(first_id_at(Timestamp(Timestamp::now().0 - days)));
-    let by_count = runs::Entity::find()
-        .order_by_desc(runs::Column::RunId)
-        .offset(app.config.runs_max)
-        .one(app.db.read())
-        .await?
-        .map(|row| row.run_id.0);
-    let before = by_count.map_or(by_age, |id| id.max(by_age));
-    let ids: Vec<Col<RunId>> = runs::Entity::find()
-        .select_only()
-        .column(runs::Column::RunId)
-        .filter(runs::Column::RunId.lt(Col(before)))
-        .filter(runs::Column::Segment.is_not_null())
-        .order_by_asc(runs::Column::RunId)
-        .limit(PRUNE_ROWS_MAX)
-        .into_tuple()
-        .all(app.db.read())
+    let by_count: Option<Col<RunId>> = loops::runs_nth(app.config.runs_max).into_tuple().one(app.db.read()).await?;
+    let by_count = by_count.map(|id| id.0);
+    forget(app, by_count.map_or(by_age, |id| id.max(by_age))).await
+}
+
+/// Deletes some runs before this one, and remembers that they are gone.
+pub(crate) async fn forget(app: &App, before: RunId) -> Result<u64> {
+    let ids: Vec<Col<RunId>> = loops::runs_to_forget(before, PRUNE_ROWS_MAX).into_tuple().all(app.db.read()).await?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let tx = app.db.begin().await?;
+    lock(&tx).await?;
+    counters::Entity::update_many()
+        .col_expr(counters::Column::Value, began(before).into())
+        .filter(counters::Column::Name.eq(PRUNED))
+        .filter(counters::Column::Value.lt(began(before)))
+        .exec(&tx)
         .await?;
-    let deleted = runs::Entity::delete_many().filter(runs::Column::RunId.is_in(ids)).exec(app.db.write()).await?;
+    let deleted = runs::Entity::delete_many().filter(runs::Column::RunId.is_in(ids)).exec(&tx).await?;
+    tx.commit().await?;
     Ok(deleted.rows_affected)
+}
+
+/// The time in a run's id.
+fn began(run: RunId) -> i64 {
+    let (time, _) = run.uuid().as_u64_pair();
+    signed(time >> 16)
 }
 
 #[cfg(test)]
@@ -123,5 +130,6 @@ mod tests {
         let (before, id, after) = (Timestamp::now(), RunId::new(), Timestamp(Timestamp::now().0 + 1));
         assert!(RunId::from_uuid(first_id_at(before)) <= id);
         assert!(RunId::from_uuid(first_id_at(after)) > id);
+        assert!((before.0..after.0 + 1000).contains(&began(id)));
     }
 }

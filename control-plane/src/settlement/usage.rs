@@ -24,11 +24,18 @@ const COLUMNS: [&str; 11] = [
     "bytes_out",
 ];
 
+/// A sum is read as multiples of this, and the rest.
+const HALF: u64 = 1 << 32;
+
 /// `GET /functions/{name}/usage`
 pub(crate) async fn of_function(app: &App, caller: &Caller, name: &str) -> Result<FunctionUsage> {
     let function = caller.function(app, name, Scope::Read).await?;
-    // PostgreSQL sums big integers to decimals.
-    let sums = COLUMNS.map(|column| format!("CAST(COALESCE(SUM({column}), 0) AS BIGINT) AS {column}")).join(", ");
+    // In two parts, that no number of minutes lets overflow: SQLite would fail, and PostgreSQL, which sums to decimals, at
+    // the cast.
+    let half = |column: &str, of: &str, name: &str| {
+        format!("CAST(COALESCE(SUM({column} {of} {HALF}), 0) AS BIGINT) AS {column}_{name}")
+    };
+    let sums = COLUMNS.map(|column| [half(column, "/", "high"), half(column, "%", "low")].join(", ")).join(", ");
     let sql = format!("SELECT {sums} FROM usage_minutes WHERE account_id = $1 AND function_id = $2");
     let key = [function.account_id.into(), function.id.into()];
     let statement = Statement::from_sql_and_values(app.db.read().get_database_backend(), sql, key);
@@ -39,7 +46,11 @@ pub(crate) async fn of_function(app: &App, caller: &Caller, name: &str) -> Resul
 }
 
 fn view(row: &QueryResult) -> Result<FunctionUsage, DbErr> {
-    let sum = |column: &str| row.try_get::<i64>("", column).map(unsigned);
+    let part = |column: &str, name: &str| row.try_get::<i64>("", &format!("{column}_{name}")).map(unsigned);
+    let sum = |column: &str| -> Result<u64, DbErr> {
+        let high = part(column, "high")?.saturating_mul(HALF);
+        Ok(high.saturating_add(part(column, "low")?))
+    };
     Ok(FunctionUsage {
         runs: sum("runs")?,
         succeeded: sum("succeeded")?,

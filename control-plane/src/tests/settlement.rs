@@ -5,23 +5,30 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
 use http::{Method, StatusCode};
 use protocol::api::{FunctionUsage, Invocation, Page, Version};
-use protocol::node::{Hello, HelloReply};
+use protocol::node::{Hello, HelloReply, LogLine, LogStream, RunLog, VersionSpec};
 use protocol::placement::LaneReason;
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt, Observation, Outcome, RunEnd, Usage};
 use protocol::ticket::{Purpose, Ticket};
+use protocol::wire::Written;
 use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, InstanceId, Lane, Limits, NodeId, RunId, Timestamp};
-use sea_orm::EntityTrait as _;
+use sea_orm::{ConnectionTrait as _, EntityTrait as _};
 use serde_json::json;
 
 use super::harness::{Answer, Client, Ground, suite};
-use crate::db::entities::segments;
+use crate::db::entities::{run_logs, segments};
 
 suite!(
     joined_in_either_order,
     replays_and_chains,
     forged_receipts,
     one_half_only,
-    late_halves,
+    a01_figures_of_nodes_are_bounded,
+    a01_sums_stop_at_their_end,
+    a08_late_halves,
+    a08_forgotten_runs,
+    a09_words_that_differ,
+    f35_receipts_of_a_later_release,
+    f40_what_prepares_opens_no_more_than_that,
     no_node,
     segments_hold_every_run,
     many_runs,
@@ -57,7 +64,7 @@ impl Signer {
     }
 
     async fn send(&self, checkpoint: &Checkpoint) -> Answer {
-        self.receipts.send(Method::POST, "/checkpoints", Some(serde_json::to_value(checkpoint).unwrap())).await
+        self.receipts.raw(Method::POST, "/checkpoints", serde_json::to_vec(checkpoint).unwrap()).await
     }
 
     pub(crate) async fn submit(&mut self, receipts: Vec<NodeReceipt>) {
@@ -103,7 +110,11 @@ impl Runs {
     }
 
     pub(crate) fn ticket(&self, ground: &Ground, run: RunId) -> protocol::ticket::SignedTicket {
-        ground.app.tickets.sign(&Ticket {
+        ground.app.tickets.sign(&self.permission(run))
+    }
+
+    pub(crate) fn permission(&self, run: RunId) -> Ticket {
+        Ticket {
             v: Ticket::VERSION,
             purpose: Purpose::Run,
             run,
@@ -117,7 +128,7 @@ impl Runs {
             issuer: InstanceId::new(),
             issued: Timestamp::now(),
             expires: Timestamp::now().plus(std::time::Duration::from_secs(10)),
-        })
+        }
     }
 
     fn halves(&self, ground: &Ground, claimed_us: u64, seen_us: u64) -> (NodeReceipt, Observation) {
@@ -163,6 +174,7 @@ impl Runs {
             end: Some(end),
             placement: None,
             job: None,
+            limits: Some(Limits::default()),
         };
         (receipt, seen)
     }
@@ -211,7 +223,7 @@ async fn replays_and_chains(ground: Ground) {
     let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
     let (receipt, _) = runs.halves(&ground, 1, 1);
     let first = node.next(vec![receipt]);
-    node.submit(first.receipts.clone()).await;
+    node.submit(first.receipts.iter().map(|receipt| NodeReceipt::clone(receipt)).collect()).await;
     let again = node.send(&first).await;
     assert_eq!(again.read::<CheckpointAck>().sequence, 1, "a replay is acknowledged");
     let gap = Checkpoint::sign(node.node, 3, first.digest, vec![], &node.key);
@@ -266,18 +278,229 @@ async fn one_half_only(ground: Ground) {
     assert_eq!(runs.run(seen.run).await.usage.wall_us, 900);
 }
 
-async fn late_halves(ground: Ground) {
+/// All that a node can say at once, as much as can be written.
+const MOST: Usage = Usage {
+    wall_us: u64::MAX,
+    cpu_us: u64::MAX,
+    fuel: Some(u64::MAX),
+    memory_peak: ByteSize(u64::MAX),
+    bytes_in: ByteSize(u64::MAX),
+    bytes_out: ByteSize(u64::MAX),
+};
+
+async fn a01_figures_of_nodes_are_bounded(ground: Ground) {
     let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let most = |(mut receipt, mut seen): (NodeReceipt, Observation)| {
+        receipt.end.usage = MOST;
+        receipt.started = Timestamp(253_402_300_799_999);
+        seen.end = Some(receipt.end.clone());
+        (receipt, seen)
+    };
+    // Only the `end`; only the receipt; both, in either order; both, and the gateway does not say what was allowed.
+    let (_, ended) = most(runs.halves(&ground, 0, 2000));
+    let (claimed, _) = most(runs.halves(&ground, 0, 2000));
+    let (first, first_seen) = most(runs.halves(&ground, 0, 2000));
+    let (second, second_seen) = most(runs.halves(&ground, 0, 2000));
+    let (old, mut old_seen) = most(runs.halves(&ground, 0, 2000));
+    old_seen.limits = None;
+    node.submit(vec![claimed.clone(), first]).await;
+    observe(&ground, &[ended.clone(), first_seen.clone(), second_seen.clone(), old_seen.clone()]).await;
+    node.submit(vec![second, old]).await;
+    crate::settlement::sweep_once(&ground.app, later(61), true).await.unwrap();
+
+    let limits = Limits::default();
+    let all = [ended.run, claimed.run, first_seen.run, second_seen.run, old_seen.run];
+    for run in all {
+        let run = runs.run(run).await;
+        let wall_max = if run.run == claimed.run { limits.timeout.0 * 1000 } else { 2000 };
+        assert!(run.settled && run.received <= later(11), "{run:?}");
+        assert!(run.usage.wall_us <= wall_max && run.usage.cpu_us <= run.usage.wall_us, "{run:?}");
+        assert!(run.usage.memory_peak <= limits.memory, "{run:?}");
+        assert!(run.usage.bytes_in <= limits.body && run.usage.bytes_out <= limits.body, "{run:?}");
+    }
+    let usage = runs.usage().await;
+    assert_eq!((usage.runs, usage.flagged), (5, 5));
+    assert_eq!(usage.wall_us, 4 * 2000 + limits.timeout.0 * 1000);
+}
+
+async fn a01_sums_stop_at_their_end(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let settle = async |node: &mut Signer| {
+        let (receipt, seen) = runs.halves(&ground, 1000, 1000);
+        observe(&ground, std::slice::from_ref(&seen)).await;
+        node.submit(vec![receipt]).await;
+    };
+    settle(&mut node).await;
+    let full = format!("UPDATE usage_minutes SET wall_us = {0}, cpu_us = {0}, bytes_in = {0} - 5", i64::MAX);
+    ground.app.db.write().execute_unprepared(&full).await.unwrap();
+    settle(&mut node).await;
+    settle(&mut node).await;
+    let usage = runs.usage().await;
+    assert_eq!(usage.runs, 3);
+    assert!(usage.wall_us >= i64::MAX as u64 && usage.bytes_in.0 >= i64::MAX as u64 - 5, "{usage:?}");
+    // A second minute that is as full: their sum is beyond what the database can say.
+    let copy = "INSERT INTO usage_minutes SELECT account_id, function_id, minute + 10, runs, succeeded, failed, \
+         timed_out, cancelled, platform_failed, flagged, wall_us, cpu_us, memory_kib_ms, bytes_in, bytes_out \
+         FROM usage_minutes";
+    for later in ["+ 10", "+ 100"] {
+        ground.app.db.write().execute_unprepared(&copy.replace("+ 10", later)).await.unwrap();
+    }
+    assert!(runs.usage().await.wall_us >= usage.wall_us);
+}
+
+async fn a08_late_halves(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    // The gateway's half is late: it can only lower the bill, and the flag stays.
     let (receipt, seen) = runs.halves(&ground, 5000, 3000);
     node.submit(vec![receipt]).await;
     crate::settlement::sweep_once(&ground.app, later(61), true).await.unwrap();
     assert_eq!((runs.usage().await.wall_us, runs.usage().await.flagged), (5000, 1));
-    observe(&ground, &[seen]).await;
+    observe(&ground, std::slice::from_ref(&seen)).await;
     let usage = runs.usage().await;
-    assert_eq!((usage.runs, usage.wall_us, usage.flagged), (1, 3000, 0), "the sums are corrected");
+    assert_eq!((usage.runs, usage.wall_us, usage.flagged), (1, 3000, 1), "the sums are corrected");
+    assert_eq!(runs.run(seen.run).await.status, 200);
     crate::settlement::sweep_once(&ground.app, later(61), true).await.unwrap();
     let rows = segments::Entity::find().all(ground.app.db.read()).await.unwrap();
     assert_eq!(rows.len(), 2, "and the correction is in the log");
+
+    // The receipt is late: it changes nothing.
+    let (mut receipt, seen) = runs.halves(&ground, 900, 3000);
+    receipt.end.usage.memory_peak = ByteSize::mib(64);
+    observe(&ground, std::slice::from_ref(&seen)).await;
+    crate::settlement::sweep_once(&ground.app, later(61), true).await.unwrap();
+    let (run, usage) = (runs.run(seen.run).await, runs.usage().await);
+    assert_eq!((run.usage.memory_peak, usage.flagged), (ByteSize::mib(1), 2));
+    node.submit(vec![receipt]).await;
+    assert_eq!((runs.run(seen.run).await, runs.usage().await), (run, usage));
+}
+
+/// A half that comes once more when its run is forgotten begins no second bill.
+async fn a08_forgotten_runs(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let (receipt, seen) = runs.halves(&ground, 10, 10);
+    node.submit(vec![receipt.clone()]).await;
+    observe(&ground, std::slice::from_ref(&seen)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let (newer, newer_seen) = runs.halves(&ground, 10, 10);
+    observe(&ground, std::slice::from_ref(&newer_seen)).await;
+    crate::settlement::sweep_once(&ground.app, Timestamp::now(), true).await.unwrap();
+    crate::settlement::forget(&ground.app, newer.run).await.unwrap();
+    assert_eq!(runs.client.get(&format!("/invocations/{}", seen.run)).await.code(), Code::NotFound);
+    node.submit(vec![receipt]).await;
+    observe(&ground, std::slice::from_ref(&seen)).await;
+    crate::settlement::sweep_once(&ground.app, later(61), true).await.unwrap();
+    assert_eq!(runs.client.get(&format!("/invocations/{}", seen.run)).await.code(), Code::NotFound);
+    node.submit(vec![newer]).await;
+    assert_eq!(runs.usage().await.runs, 2, "each once");
+}
+
+async fn a09_words_that_differ(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    for claim_first in [true, false] {
+        let (mut receipt, seen) = runs.halves(&ground, 20_000, 30_000);
+        receipt.end.usage.cpu_us *= 30;
+        receipt.end.usage.memory_peak.0 *= 64;
+        if claim_first {
+            node.submit(vec![receipt.clone()]).await;
+        }
+        observe(&ground, std::slice::from_ref(&seen)).await;
+        if !claim_first {
+            node.submit(vec![receipt]).await;
+        }
+        let run = runs.run(seen.run).await;
+        assert_eq!((run.settled, run.usage.cpu_us, run.usage.memory_peak), (true, 500, ByteSize::mib(1)));
+    }
+    assert_eq!(runs.usage().await.flagged, 2);
+}
+
+/// What a node of a later release adds is signed with the rest, and passed over; what must be understood is refused.
+async fn f35_receipts_of_a_later_release(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let (receipt, seen) = runs.halves(&ground, 1000, 1000);
+    let with = |field: &str| {
+        let mut json = serde_json::to_value(&receipt).unwrap();
+        json["end"]["usage"][field] = 7.into();
+        serde_json::from_str::<Written<NodeReceipt>>(&json.to_string())
+    };
+    let refused = with("!gpu_us").unwrap_err().to_string();
+    assert!(refused.contains("`end.usage.!gpu_us` must be understood"), "{refused}");
+    let later = Checkpoint::sign_written(node.node, 1, node.last, vec![with("gpu_us").unwrap()], &node.key);
+    let text = serde_json::to_string(&later).unwrap();
+    assert!(text.contains("gpu_us"));
+    let critical = text.replace("gpu_us", "!gpu_us");
+    let answer = node.receipts.raw(Method::POST, "/checkpoints", critical.into_bytes()).await;
+    assert_eq!(answer.code(), Code::NotUnderstood);
+    assert_eq!(node.send(&later).await.status, StatusCode::OK);
+    (node.sequence, node.last) = (later.sequence, later.digest);
+
+    // So it is with what gateways saw: also a reason that this release does not know.
+    let mut json = serde_json::to_value([&seen]).unwrap();
+    json[0]["later"] = 7.into();
+    json[0]["placement"] =
+        json!({"policy": "later", "candidates": [], "waited_ms": 1, "refused": [{"why": "later", "nodes": 1}]});
+    let post = async |json: &serde_json::Value| {
+        ground.anonymous().send(Method::POST, "/internal/observations", Some(json.clone())).await
+    };
+    json[0]["!later"] = 7.into();
+    assert_eq!(post(&json).await.code(), Code::NotUnderstood);
+    json[0].as_object_mut().unwrap().remove("!later");
+    assert_eq!(post(&json).await.status, StatusCode::NO_CONTENT);
+    let run = runs.run(seen.run).await;
+    assert!(run.settled && run.placement.is_none() && runs.usage().await.flagged == 0, "{run:?}");
+
+    // What users write stays strict.
+    let asked = json!({"artifact": runs.version.artifact, "limits": {"memory": "64MiB", "gpus": 1}});
+    assert_eq!(runs.client.post("/functions/hello/versions", asked).await.code(), Code::InvalidField);
+}
+
+async fn f40_what_prepares_opens_no_more_than_that(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let env = "UPDATE versions SET env = '{\"COLOUR\":\"green\"}', egress = '[\"example.org\"]'";
+    ground.app.db.write().execute_unprepared(env).await.unwrap();
+    let run = runs.permission(RunId::new());
+    let prepare = Ticket { purpose: Purpose::Prepare, ..runs.permission(RunId::new()) };
+    let get = async |ticket: &Ticket, path: &str| {
+        let blobs = as_node(crate::api::nodes::blob(ground.app.clone()), ground.node);
+        let signed = ground.app.tickets.sign(ticket);
+        blobs.with(protocol::headers::TICKET, &signed.0).send(Method::GET, path, None).await
+    };
+    let spec = format!("/versions/{}", run.version);
+    let artifact = format!("/artifacts/{}", run.artifact);
+    let full: VersionSpec = get(&run, &spec).await.read();
+    assert_eq!((full.env.len(), full.egress.len()), (1, 1));
+    let bare: VersionSpec = get(&prepare, &spec).await.read();
+    assert_eq!((bare.env.len(), bare.egress.len(), bare.artifact), (0, 0, full.artifact), "what a run finds around it");
+    assert_eq!(get(&prepare, &artifact).await.body, "an artifact");
+
+    // A run may fetch as long as it lasts; what prepares ends with its ticket.
+    let past = |ticket: &Ticket, seconds: i64| Ticket { expires: later(-seconds), ..ticket.clone() };
+    assert_eq!(get(&past(&run, 5), &artifact).await.status, StatusCode::OK);
+    for (ticket, path) in [(past(&prepare, 5), &artifact), (past(&prepare, 5), &spec), (past(&run, 31), &artifact)] {
+        assert_eq!(get(&ticket, path).await.code(), Code::Forbidden);
+    }
+
+    // No line of a log, and no bill.
+    let log = |ticket: &Ticket| {
+        let line = LogLine {
+            run: ticket.run,
+            sequence: 0,
+            at: Timestamp(253_402_300_799_999),
+            stream: LogStream::Stdout,
+            text: "hello".to_owned(),
+        };
+        serde_json::to_value([RunLog { run: ticket.run, ticket: ground.app.tickets.sign(ticket), lines: vec![line] }])
+    };
+    let logs = as_node(crate::api::nodes::log(ground.app.clone()), ground.node);
+    for ticket in [&run, &prepare, &past(&runs.permission(RunId::new()), 1000)] {
+        assert_eq!(logs.send(Method::POST, "/logs", Some(log(ticket).unwrap())).await.status, StatusCode::NO_CONTENT);
+    }
+    let lines = run_logs::Entity::find().all(ground.app.db.read()).await.unwrap();
+    assert_eq!(lines.iter().map(|line| line.run_id.0).collect::<Vec<_>>(), [run.run]);
+    assert!(lines[0].at.0 <= later(0), "a01: a node's clock decides nothing");
+    let (mut receipt, _) = runs.halves(&ground, 1, 1);
+    (receipt.run, receipt.ticket) = (prepare.run, ground.app.tickets.sign(&prepare));
+    node.submit(vec![receipt]).await;
+    assert_eq!(runs.client.get(&format!("/invocations/{}", prepare.run)).await.code(), Code::NotFound);
 }
 
 async fn no_node(ground: Ground) {

@@ -1,10 +1,9 @@
-//! A model is an object in the store; the bucket says which is the newest, and the two before it are cleared away.
-
-use std::collections::HashSet;
+//! A model is an object in the store; the bucket says which is the newest. Older ones stay: whether a chunk of theirs is
+//! also another object's, only a sweep over all objects can tell.
 
 use async_nats::jetstream::kv::{Operation, Store, UpdateErrorKind};
+use protocol::Timestamp;
 use protocol::model::ModelRecord;
-use protocol::{Digest, Timestamp};
 use scheduler::Snapshot;
 
 use super::{TrainingError, Turn};
@@ -47,26 +46,5 @@ pub(super) async fn publish(
         Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => return Ok(Turn::Overtaken),
         Err(error) => return Err(BucketError::of(error).into()),
     }
-    if let Some(old) = newest.and_then(|newest| newest.previous) {
-        let kept = [Some(record.root), record.previous];
-        if let Err(error) = clear(app, old, kept.into_iter().flatten()).await {
-            tracing::warn!(%error, "an old model stays in the store");
-        }
-    }
     Ok(Turn::Trained(record))
-}
-
-/// Deletes a model's chunks, but not those that a newer one has too.
-async fn clear(app: &App, old: Digest, kept: impl Iterator<Item = Digest>) -> Result<(), store::Error> {
-    let mut needed = HashSet::new();
-    for root in kept {
-        needed.insert(root);
-        needed.extend(app.store.manifest(root).await?.chunks.into_iter().map(|chunk| chunk.digest));
-    }
-    // The manifest goes last: what breaks off can be taken up again.
-    let chunks = app.store.manifest(old).await?.chunks.into_iter().map(|chunk| chunk.digest);
-    for digest in chunks.chain([old]).filter(|digest| !needed.contains(digest)) {
-        app.store.delete(digest).await?;
-    }
-    Ok(())
 }

@@ -6,11 +6,12 @@ use protocol::placement::Warmth;
 use protocol::receipt::{Outcome, Usage};
 use protocol::{Lane, NodeId, RunId, Timestamp, VersionId};
 use scheduler::Finished;
-use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select};
+use sea_orm::{DbErr, QuerySelect as _};
 
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::runs;
+use crate::db::loops;
 use crate::settlement::first_id_at;
 
 type Row = (
@@ -25,20 +26,11 @@ type Row = (
     Col<Timestamp>,
 );
 
-/// Runs that a gateway saw on a node.
-fn seen() -> Select<runs::Entity> {
-    runs::Entity::find()
-        .filter(runs::Column::NodeId.is_not_null())
-        .filter(runs::Column::Observed.is_not_null())
-        .filter(runs::Column::Warm.is_not_null())
-}
-
 /// Whether so many runs have begun since.
 pub(super) async fn are_since(app: &App, since: Timestamp, runs: u64) -> Result<bool, DbErr> {
     let since = RunId::from_uuid(first_id_at(since));
-    let after = seen().filter(runs::Column::RunId.gte(Col(since))).order_by_asc(runs::Column::RunId);
     // Counting them all would read them all.
-    let last = after.offset(runs.saturating_sub(1)).limit(1).one(app.db.read()).await?;
+    let last = loops::runs_to_learn_since(since, runs.saturating_sub(1)).one(app.db.read()).await?;
     Ok(last.is_some())
 }
 
@@ -55,7 +47,7 @@ pub(super) async fn newest(app: &App, most: u64) -> Result<Vec<Finished>, DbErr>
         runs::Column::Claimed,
         runs::Column::Received,
     ];
-    let query = seen().order_by_desc(runs::Column::RunId).limit(most).select_only().columns(columns);
+    let query = loops::runs_to_learn(most).select_only().columns(columns);
     let rows: Vec<Row> = query.into_tuple().all(app.db.read()).await?;
     let mut ended: Vec<(Timestamp, Finished)> = rows.into_iter().filter_map(finished).collect();
     ended.sort_by_key(|(ended, run)| (*ended, run.version));

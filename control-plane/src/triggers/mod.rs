@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::triggers;
+use crate::db::loops;
 use crate::db::{Actor, Mutation};
 use crate::error::{Result, refuse};
 use crate::identity::accounts::parse_name;
@@ -177,22 +178,10 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 
 /// All that is due.
 pub(crate) async fn once(app: &App, now: Timestamp) -> Result<()> {
-    let due = triggers::Entity::find()
-        .filter(triggers::Column::Next.lte(Col(now)))
-        .filter(triggers::Column::Paused.eq(false))
-        .order_by_asc(triggers::Column::Next)
-        .limit(AT_ONCE)
-        .all(app.db.read())
-        .await?;
-    for row in due {
+    for row in loops::triggers_due(now, AT_ONCE).all(app.db.read()).await? {
         fire(app, row, now).await?;
     }
-    let of_queues = triggers::Entity::find()
-        .filter(triggers::Column::Queue.is_not_null())
-        .filter(triggers::Column::Paused.eq(false))
-        .all(app.db.read())
-        .await?;
-    for row in of_queues {
+    for row in loops::triggers_of_queues().all(app.db.read()).await? {
         queue::drain(app, row, now).await?;
     }
     Ok(())

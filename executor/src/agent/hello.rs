@@ -68,7 +68,7 @@ pub(super) async fn attempt(fabric: &Fabric, hello: &Hello) -> Result<HelloReply
     if !status.is_success() {
         return Err(format!("{status}: {}", String::from_utf8_lossy(&bytes)));
     }
-    let reply: HelloReply = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    let reply: HelloReply = protocol::wire::read(&bytes).map_err(|error| error.to_string())?;
     if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&reply.protocol) {
         return Err(format!("the platform chose protocol {}, which this node does not speak", reply.protocol));
     }

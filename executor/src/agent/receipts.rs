@@ -30,7 +30,7 @@ impl Deliver for OverFabric {
         if !status.is_success() {
             return Err(format!("{status}: {}", String::from_utf8_lossy(&bytes)));
         }
-        let ack: CheckpointAck = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+        let ack: CheckpointAck = protocol::wire::read(&bytes).map_err(|error| error.to_string())?;
         Ok(ack.sequence)
     }
 }

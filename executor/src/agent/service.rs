@@ -106,7 +106,7 @@ impl Node {
             return Box::pin(self.run_in_vm(request, admitted, &exchange, deadline, log)).await;
         }
         let found = self.library.warm(ticket);
-        let warm = found.is_some();
+        let warm = found.is_some() || self.library.is_loaded(ticket);
         let settle = self.settle(Arc::clone(&admitted), &exchange, warm);
         let stop = exchange.cancelled.clone();
         let record = Arc::new(Record::new(ticket.limits, deadline, stop.child_token(), log, settle));
@@ -139,7 +139,7 @@ impl Node {
         };
         let ticket = &admitted.ticket;
         let found = lane.warm(ticket);
-        let settle = self.settle(Arc::clone(&admitted), exchange, found.is_some());
+        let settle = self.settle(Arc::clone(&admitted), exchange, found.is_some() || lane.is_prepared(ticket));
         let stop = exchange.cancelled.child_token();
         let record = Arc::new(Record::new(ticket.limits, deadline, stop, log, settle));
         let version = match found {

@@ -8,6 +8,7 @@ use fabric::{CallOptions, Fabric, NodeService, Target};
 use http_body_util::BodyExt as _;
 use protocol::node::VersionSpec;
 use protocol::ticket::SignedTicket;
+use protocol::wire::{self, WireError};
 use protocol::{ByteSize, Code, Digest, Problem, VersionId, headers};
 use tokio::io::AsyncWriteExt as _;
 
@@ -25,7 +26,10 @@ pub(crate) async fn spec(fabric: &Fabric, version: VersionId, ticket: &SignedTic
     let response = get(fabric, &format!("/versions/{version}"), ticket, SPEC_WITHIN).await?;
     let limited = http_body_util::Limited::new(response.into_body(), SPEC_BYTES_MAX);
     let body = limited.collect().await.map_err(|error| unavailable(format!("the version's spec: {error}")))?;
-    serde_json::from_slice(&body.to_bytes()).map_err(|error| unavailable(format!("the version's spec: {error}")))
+    wire::read(&body.to_bytes()).map_err(|error| match error {
+        WireError::NotUnderstood(why) => Problem::new(Code::NotUnderstood, format!("the version's spec: {why}")),
+        WireError::Malformed { why, .. } => unavailable(format!("the version's spec: {why}")),
+    })
 }
 
 /// Writes the artifact to a file. What does not match the digest is an error, and the file is of no use then.

@@ -101,9 +101,14 @@ impl Library {
         Ok((program, version, fetched))
     }
 
+    /// Whether the program is in memory. What a run finds around it is small, and fetched with the first run's own ticket.
+    pub(crate) fn is_loaded(&self, ticket: &Ticket) -> bool {
+        self.programs.get(&ticket.artifact).is_some()
+    }
+
     /// Fetches, checks and compiles, so that a version becomes ready.
     pub(crate) async fn prepare(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Prepared, Problem> {
-        let (loaded, ..) = self.get(ticket, signed).await?;
+        let (loaded, _) = self.program(ticket.artifact, signed).await?;
         Ok(Prepared {
             kind: loaded.format.kind(),
             format: loaded.format.describe().to_owned(),

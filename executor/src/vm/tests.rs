@@ -104,6 +104,7 @@ impl Ground {
             artifact: Digest::of(artifact),
             kind: format.kind(),
             hosted: true,
+            for_runs: true,
             format: format.describe().to_owned(),
             size: image.rootfs.size,
             convert_ms: 0,

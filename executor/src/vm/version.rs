@@ -37,6 +37,8 @@ pub(super) struct About {
     pub(super) kind: Kind,
     /// It is WebAssembly: a runner serves it, and says how each run ended.
     pub(super) hosted: bool,
+    /// It has what a run finds around it; what was only prepared has not.
+    pub(super) for_runs: bool,
     /// For people.
     pub(super) format: String,
     pub(super) size: ByteSize,
@@ -169,6 +171,12 @@ impl Version {
             self.machines.store(0, Ordering::Relaxed);
         }
         old.map_or(ByteSize(0), |own| own.memory.bytes())
+    }
+
+    /// Machines that wait know nothing of a run yet: those of the prepared version are this one's.
+    pub(super) fn take_over(&self, prepared: &Self) {
+        let waiting = std::mem::take(&mut *prepared.waiting.lock());
+        self.waiting.lock().extend(waiting);
     }
 
     fn next(&self) -> Option<Waiting> {

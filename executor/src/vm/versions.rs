@@ -10,7 +10,7 @@ use images::{Architecture, Image};
 use microvm::{Disk, Host, Shape, Speed, Template};
 use parking_lot::Mutex;
 use protocol::node::{Prepared, VersionSpec};
-use protocol::ticket::{SignedTicket, Ticket};
+use protocol::ticket::{Purpose, SignedTicket, Ticket};
 use protocol::{ArtifactForm, ByteSize, Code, Digest, Kind, Lane as LaneName, Limits, Problem, VersionId};
 use tokio::sync::Semaphore;
 
@@ -70,7 +70,8 @@ pub(crate) struct Lane {
     versions: Shelf<VersionId, Version>,
     templates: Shelf<Fit, Template>,
     own_templates: Arc<Semaphore>,
-    version_flights: Mutex<HashMap<VersionId, Flight<Version>>>,
+    /// By version, and whether it is for runs or only prepared.
+    version_flights: Mutex<HashMap<(VersionId, bool), Flight<Version>>>,
     template_flights: Mutex<HashMap<Fit, Flight<Template>>>,
 }
 
@@ -140,7 +141,12 @@ impl Lane {
 
     /// The version, where it can be started at once.
     pub(crate) fn warm(&self, ticket: &Ticket) -> Option<Arc<Version>> {
-        self.versions.get(&ticket.version)
+        self.versions.get(&ticket.version).filter(|version| version.about.for_runs)
+    }
+
+    /// Whether only what a run finds around it is missing: that is small, and fetched with the first run's own ticket.
+    pub(crate) fn is_prepared(&self, ticket: &Ticket) -> bool {
+        self.versions.get(&ticket.version).is_some()
     }
 
     /// The artifacts that a run would start warm with, the most recent first.
@@ -169,21 +175,28 @@ impl Lane {
 
     /// The version, brought where it must be.
     pub(crate) async fn get(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Arc<Version>, Problem> {
-        let id = ticket.version;
-        if let Some(found) = self.versions.get(&id) {
+        let (id, for_runs) = (ticket.version, ticket.purpose == Purpose::Run);
+        let found = self.versions.get(&id);
+        if let Some(found) = found.filter(|found| found.about.for_runs || !for_runs) {
             return Ok(found);
         }
         let (lane, signed, ticket) = (Arc::clone(self), signed.clone(), ticket.clone());
         let bring = async move {
             let (version, base) = Box::pin(lane.bring(&ticket, &signed)).await?;
             let version = Arc::new(version);
+            match lane.versions.get(&id) {
+                // Brought for a run meanwhile: that is more.
+                Some(found) if found.about.for_runs && !for_runs => return Ok(found),
+                Some(prepared) => version.take_over(&prepared),
+                None => {}
+            }
             lane.versions.put(id, Arc::clone(&version), 1);
             if let Some(base) = base {
                 lane.warm_up(&version, shape_of(&ticket.limits), base);
             }
             Ok(version)
         };
-        fly(&self.version_flights, id, bring).await
+        fly(&self.version_flights, (id, for_runs), bring).await
     }
 
     /// Lets machines go in which nothing runs, the least recently used first, and then versions' own templates, until so
@@ -249,7 +262,8 @@ impl Lane {
             }
         };
         let (artifact, size) = (spec.artifact, image.rootfs.size);
-        let about = About { artifact, kind, hosted: hosted.is_some(), format, size, convert_ms, egress, fetched };
+        let (hosted, for_runs) = (hosted.is_some(), ticket.purpose == Purpose::Run);
+        let about = About { artifact, kind, hosted, for_runs, format, size, convert_ms, egress, fetched };
         let memory = limits.memory_in(LaneName::Vm);
         let (admission, room) = (Arc::clone(&self.admission), Arc::clone(&self.own_templates));
         Ok((Version::new(about, workload, memory, template, disk, admission, room), base))

@@ -98,7 +98,7 @@ impl LiveRun {
     /// More of the answer has passed; says how much in all.
     pub(crate) fn passed_out(&mut self, bytes: usize) -> u64 {
         let Some(inner) = &mut self.0 else { return 0 };
-        inner.seen.bytes_out.0 += bytes as u64;
+        inner.seen.bytes_out = inner.seen.bytes_out.saturating_add(ByteSize(bytes as u64));
         inner.seen.bytes_out.0
     }
 
@@ -159,7 +159,7 @@ impl Drop for LiveRun {
 impl Inner {
     fn conclude(self, end: Option<&[u8]>) {
         let Self { gateway, mut seen, limits, on_node, passed, .. } = self;
-        let end: Option<RunEnd> = end.and_then(|payload| serde_json::from_slice(payload).ok());
+        let end: Option<RunEnd> = end.and_then(|payload| protocol::wire::read(payload).ok());
         if let Some(end) = &end {
             // The node knows why an answer broke off; whether the caller went away, only we do.
             let told = matches!(end.outcome, Outcome::Failed | Outcome::TimedOut | Outcome::PlatformFailed);
@@ -168,7 +168,7 @@ impl Inner {
                 seen.code = end.code.or(seen.code);
             }
         }
-        seen.end = end;
+        seen.take_end(end);
         if let Some(node) = on_node {
             gateway.nodes.ended(node, limits.memory_in(seen.lane), LastWord::of(&seen));
         }

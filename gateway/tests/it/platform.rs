@@ -200,13 +200,18 @@ impl Platform {
     pub(crate) async fn publish(&self, route: &Route) {
         let key = Route::key(&route.account_name, &route.function_name);
         self.control.routes.lock().insert(key.clone(), route.clone());
+        self.publish_as(key, route.revision, serde_json::to_vec(route).unwrap()).await;
+    }
+
+    /// Writes these bytes as a route of this revision, and waits until the gateway has seen it.
+    pub(crate) async fn publish_as(&self, key: String, revision: u64, bytes: Vec<u8>) {
         let mut pulses = self.core.events(subjects::GATEWAY_PULSE).await.unwrap();
         let bucket = jetstream::new(self.core.nats().clone()).get_key_value(subjects::ROUTES_BUCKET).await.unwrap();
-        bucket.put(key, serde_json::to_vec(route).unwrap().into()).await.unwrap();
+        bucket.put(key, bytes.into()).await.unwrap();
         let known = async {
             while let Some(event) = pulses.next().await {
                 let pulse: protocol::route::GatewayPulse = serde_json::from_slice(&event.payload).unwrap();
-                if pulse.revision >= route.revision {
+                if pulse.revision >= revision {
                     return;
                 }
             }

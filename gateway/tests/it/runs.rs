@@ -6,10 +6,10 @@ use fabric::BodyError;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use protocol::ByteSize;
-use protocol::receipt::Outcome;
+use protocol::receipt::{Outcome, Usage};
 
 use crate::client::{Client, request};
-use crate::node::{claim, echo, text};
+use crate::node::{claim, claim_usage, echo, text};
 use crate::platform::Platform;
 
 #[tokio::test]
@@ -56,6 +56,33 @@ async fn a_function_answers_at_both_its_addresses() {
     assert_eq!(platform.get("/f/ada/echo@v1/x").await.header("seen-line"), "GET /x");
     let missing = platform.get("/f/ada/echo@v9/x").await;
     assert_eq!((missing.status, missing.code().as_str()), (404, "version_not_found"));
+}
+
+/// What a node says of itself goes no further than what its ticket permits and the gateway has seen.
+#[tokio::test]
+async fn a01_a_node_claims_all_that_can_be_written() {
+    let platform = Platform::start().await;
+    platform.deploy("greedy", |_| {}).await;
+    let most = Usage {
+        wall_us: u64::MAX,
+        cpu_us: u64::MAX,
+        fuel: Some(u64::MAX),
+        memory_peak: ByteSize(u64::MAX),
+        bytes_in: ByteSize(u64::MAX),
+        bytes_out: ByteSize(u64::MAX),
+    };
+    let _node = platform
+        .node(move |request| {
+            claim_usage(&request, Outcome::Succeeded, most);
+            Box::pin(async { text("hello") })
+        })
+        .await;
+    let answer = platform.fetch("POST", "/f/ada/greedy/", &[], b"abc").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let seen = platform.observation(&answer).await;
+    let (limits, kept) = (seen.limits.unwrap(), seen.end.unwrap().usage);
+    assert!(kept.wall_us <= seen.wall_us && kept.cpu_us <= seen.wall_us * u64::from(limits.cpus), "{kept:?}");
+    assert_eq!((kept.memory_peak, kept.bytes_in, kept.bytes_out), (limits.memory, ByteSize(3), ByteSize(5)));
 }
 
 #[tokio::test]

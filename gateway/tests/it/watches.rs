@@ -38,6 +38,41 @@ async fn routes_follow_over_a_restart_of_the_server() {
     assert_eq!(platform.control.looked_up.load(Ordering::Relaxed), 0, "all came by the watch");
 }
 
+/// A route of a later release: what it adds under a plain name is passed over, one version that asks for more than this
+/// gateway knows takes nothing from the others, and a whole function that does is refused and said so.
+#[tokio::test]
+async fn f35_routes_of_a_later_release() {
+    let platform = Platform::start().await;
+    let _node = platform.node(echo).await;
+    let route = platform.deploy("later", |_| {}).await;
+    assert_eq!(platform.get("/f/ada/later/").await.status, 200);
+    let publish = async |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut next = platform.route("later");
+        (next.function, next.versions) = (route.function, route.versions.clone());
+        let mut json = serde_json::to_value(&next).unwrap();
+        json["quota"] = 1.into();
+        json["versions"]["2"] = json["versions"]["1"].clone();
+        json["versions"]["2"]["number"] = 2.into();
+        json["versions"]["2"]["limits"]["!gpus"] = 1.into();
+        change(&mut json);
+        platform.publish_as("ada.later".to_owned(), next.revision, serde_json::to_vec(&json).unwrap()).await;
+    };
+    publish(&|_| {}).await;
+    assert_eq!(platform.get("/f/ada/later/").await.status, 200);
+    assert_eq!(platform.get("/f/ada/later@v1/").await.status, 200);
+    let refused = platform.get("/f/ada/later@v2/").await;
+    assert_eq!((refused.status, refused.code().as_str()), (501, "not_understood"));
+    publish(&|json| json["!quota"] = 1.into()).await;
+    let refused = platform.get("/f/ada/later@v1/").await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (501, "not_understood"),
+        "what was known before is no longer so"
+    );
+    publish(&|_| {}).await;
+    assert_eq!(platform.get("/f/ada/later@v1/").await.status, 200);
+}
+
 #[tokio::test]
 async fn what_vanished_from_the_bucket_vanishes_here() {
     let platform = Platform::start().await;

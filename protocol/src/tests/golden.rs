@@ -9,12 +9,15 @@ use serde::de::DeserializeOwned;
 use super::sample;
 use crate::node::NodeReport;
 use crate::placement::{Explanation, Placement, Warmth};
-use crate::receipt::{Checkpoint, RunEnd};
+use crate::receipt::{Checkpoint, CheckpointAck, RunEnd};
 use crate::{Digest, NodeId};
 
 /// The value is written as committed, and what is committed is read as the value.
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(committed: &str, value: &T) {
     let written = serde_json::to_string_pretty(value).unwrap();
+    if committed.trim_end() == "{}" {
+        println!("GOLDEN {}", serde_json::to_string(&written).unwrap());
+    }
     assert_eq!(written, committed.trim_end(), "written otherwise than committed");
     assert_eq!(&serde_json::from_str::<T>(committed).unwrap(), value, "read otherwise than committed");
 }
@@ -52,6 +55,15 @@ golden! {
     placement_v1: sample::placement();
     observation_explained_v1: sample::explained();
     model_record_v1: sample::model();
+    limits_v1: crate::Limits::default();
+    run_end_v1: sample::run_end();
+    version_route_v1: sample::version_route(2);
+    checkpoint_v1: sample::checkpoint();
+    checkpoint_ack_v1: CheckpointAck { sequence: 12 };
+    observation_of_job_v1: sample::of_job();
+    node_report_full_v1: sample::full_report();
+    prepared_v1: sample::prepared();
+    run_log_v1: sample::run_log();
 }
 
 /// Fields that came later are left out where an earlier part would have said nothing, and are read back.
@@ -81,7 +93,7 @@ fn the_digest_of_a_checkpoint() {
     let node = NodeId::from_uuid(sample::uuid(2));
     let empty = Checkpoint::digest_of(node, 1, Digest([0; 32]), &[]);
     assert_eq!(empty.to_string(), "5e39f1ed17738c02d1d165c5b767816841341a06feed570e7ae21e83c588b102");
-    let full = Checkpoint::digest_of(node, 2, empty, &[sample::receipt(1), sample::receipt(10)]);
+    let full = Checkpoint::digest_of(node, 2, empty, &sample::receipts());
     assert_eq!(full.to_string(), "aeb2972a3454f709cd4fc7893ae89990a707f14a2e9a4a6626a907dfc16b2683");
 }
 

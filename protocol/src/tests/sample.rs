@@ -6,15 +6,18 @@ use uuid::Uuid;
 
 use crate::manifest::{ArtifactForm, Kind, Lane, LaneChoice, Limits, PlacementClass};
 use crate::model::ModelRecord;
-use crate::node::{Hello, HelloReply, NodeRecord, NodeReport, VersionSpec};
+use crate::node::{
+    Accelerator, Hello, HelloReply, LogLine, LogStream, NodeRecord, NodeReport, Prepared, RunLog, VersionSpec, VmLane,
+};
 use crate::placement::{
     Candidate, Considered, Explanation, LaneReason, Placement, Refusal, Refused, RefusedNodes, Warmth,
 };
-use crate::receipt::{NodeReceipt, Observation, Outcome, RunEnd, Usage};
+use crate::receipt::{Checkpoint, NodeReceipt, Observation, Outcome, RunEnd, Usage};
 use crate::route::{ControlPulse, GatewayPulse, Grant, Principal, Route, Scope, Share, VersionRoute};
 use crate::ticket::{Purpose, SignedTicket, Ticket};
+use crate::wire::Written;
 use crate::{
-    AccountId, ByteSize, Code, Digest, FunctionId, InstanceId, KeyId, Name, NodeId, RunId, Timestamp, VersionId,
+    AccountId, ByteSize, Code, Digest, FunctionId, InstanceId, JobId, KeyId, Name, NodeId, RunId, Timestamp, VersionId,
 };
 
 /// A UUIDv7 of a fixed time.
@@ -97,6 +100,7 @@ pub(super) fn observation() -> Observation {
         end: Some(run_end()),
         placement: None,
         job: None,
+        limits: None,
     }
 }
 
@@ -116,6 +120,41 @@ pub(super) fn explained() -> Observation {
         waited_ms: 40,
     };
     Observation { placement: Some(explanation), ..observation() }
+}
+
+/// Of a job's try: with all that an observation can have.
+pub(super) fn of_job() -> Observation {
+    Observation { job: Some(JobId::from_uuid(uuid(11))), limits: Some(Limits::default()), ..explained() }
+}
+
+pub(super) fn receipts() -> [Written<NodeReceipt>; 2] {
+    [1, 10].map(|number| Written::new(receipt(number)).unwrap())
+}
+
+pub(super) fn checkpoint() -> Checkpoint {
+    let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
+    Checkpoint::sign(NodeId::from_uuid(uuid(2)), 3, Digest::of(b"2"), vec![receipt(1), receipt(10)], &key)
+}
+
+pub(super) fn full_report() -> NodeReport {
+    let ready = VmLane::Ready { accelerator: Accelerator::Kvm, turns_per_ms: 90_000 };
+    NodeReport { cached: vec![Digest::of(b"on disk")], draining: true, vm: Some(ready), ..report() }
+}
+
+pub(super) fn prepared() -> Prepared {
+    Prepared {
+        kind: Kind::Command,
+        format: "module (wasi p1)".to_owned(),
+        compile_ms: 120,
+        code_size: ByteSize::kib(300),
+        form: ArtifactForm::Image,
+    }
+}
+
+pub(super) fn run_log() -> RunLog {
+    let run = RunId::from_uuid(uuid(1));
+    let line = LogLine { run, sequence: 4, at: NOW, stream: LogStream::Stderr, text: "hello".to_owned() };
+    RunLog { run, ticket: SignedTicket("body.signature".to_owned()), lines: vec![line] }
 }
 
 pub(super) fn model() -> ModelRecord {

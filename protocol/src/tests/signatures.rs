@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::sample;
 use crate::receipt::Checkpoint;
 use crate::ticket::{SignedTicket, TicketError};
+use crate::wire::Written;
 use crate::{Digest, NodeId};
 
 fn key(seed: u8) -> SigningKey {
@@ -67,9 +68,15 @@ proptest! {
             2 => bad.previous = Digest::of(b"other"),
             3 => bad.digest = Digest::of(b"other"),
             4 => drop(bad.receipts.remove(victim)),
-            5 => bad.receipts.push(sample::receipt(99)),
-            6 => bad.receipts[victim].end.usage.cpu_us += 1,
-            7 => bad.receipts[victim].ticket.0.push('x'),
+            5 => bad.receipts.push(Written::new(sample::receipt(99)).unwrap()),
+            6 | 7 => {
+                let mut receipt = bad.receipts.remove(victim).into_value();
+                match change {
+                    6 => receipt.end.usage.cpu_us += 1,
+                    _ => receipt.ticket.0.push('x'),
+                }
+                bad.receipts.insert(victim, Written::new(receipt).unwrap());
+            }
             _ => bad.signature = "nonsense".to_owned(),
         }
         prop_assert!(!bad.verify(&key(1).verifying_key()));

@@ -34,4 +34,4 @@ pub(crate) use identity::{accounts, api_keys, invitations, members, sessions, us
 pub(crate) use platform::{audit, checkpoints, counters, idempotency, leader, nodes, outbox};
 pub(crate) use queued::{messages, queues};
 pub(crate) use ran::{run_logs, runs, segments};
-pub(crate) use submitted::{job_inputs, job_outputs, job_steps, jobs, triggers};
+pub(crate) use submitted::{job_counts, job_inputs, job_outputs, job_steps, jobs, triggers};

@@ -2,13 +2,14 @@
 
 use protocol::node::LogStream;
 use protocol::placement::Explanation;
-use protocol::receipt::{Outcome, Usage};
+use protocol::receipt::{Outcome, RunEnd, Usage};
 use protocol::{AccountId, Code, Digest, FunctionId, JobId, Lane, Limits, NodeId, RunId, Timestamp, VersionId};
 
 use crate::db::columns::Col;
 
 table! {
-    /// One run: the node's half (`claimed`), the gateway's half (`observed`), and what is billed.
+    /// One run: the node's half (`claimed`), the gateway's half (`observed`), and what is billed. `ended` is the node's
+    /// word in the call, until its receipt comes.
     runs = "runs" {
         #[sea_orm(primary_key, auto_increment = false)]
         run_id: Col<RunId>,
@@ -37,6 +38,7 @@ table! {
         cached: Option<bool>,
         placement: Option<Col<Explanation>>,
         job_id: Option<Col<JobId>>,
+        ended: Option<Col<RunEnd>>,
     }
 }
 

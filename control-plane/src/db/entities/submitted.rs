@@ -64,6 +64,15 @@ table! {
 }
 
 table! {
+    /// How many jobs of an account wait or run.
+    job_counts = "job_counts" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        account_id: Col<AccountId>,
+        open: i64,
+    }
+}
+
+table! {
     /// The request: short bodies here, the others in the store.
     job_inputs = "job_inputs" {
         #[sea_orm(primary_key, auto_increment = false)]

@@ -7,6 +7,7 @@ mod m0003_jobs;
 mod m0004_explained;
 mod m0005_queues;
 mod m0006_uploads;
+mod m0007_books;
 
 use sea_orm_migration::prelude::*;
 
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_explained::Migration),
             Box::new(m0005_queues::Migration),
             Box::new(m0006_uploads::Migration),
+            Box::new(m0007_books::Migration),
         ]
     }
 }

@@ -4,10 +4,7 @@ use learning::Learning;
 use protocol::job::{Job, JobState};
 use protocol::{AccountId, ByteSize, FunctionId, JobId, Timestamp};
 use scheduler::RunRequest;
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
-    Statement,
-};
+use sea_orm::{ActiveValue::Set, ConnectionTrait as _, EntityTrait as _, Statement};
 
 use super::{Draft, Input, room};
 use crate::App;
@@ -50,11 +47,9 @@ pub(super) async fn insert_rows(
     recent_ms: i64,
 ) -> Result<Vec<jobs::Model>> {
     let account = draft.account;
-    let open = jobs::Entity::find()
-        .filter(jobs::Column::AccountId.eq(Col(account)))
-        .filter(jobs::Column::State.is_in([JobState::Queued, JobState::Placed, JobState::Running].map(Col)))
-        .count(mutation.tx())
-        .await?;
+    // The lock of all jobs comes first: until the commit none begins or ends.
+    let mut revision = book::revisions(mutation.tx(), inputs.len()).await?;
+    let open = book::open(mutation.tx(), account).await?;
     if open.saturating_add(inputs.len() as u64) > app.config.jobs_open_max {
         let most = app.config.jobs_open_max;
         return Err(refuse(
@@ -65,7 +60,6 @@ pub(super) async fn insert_rows(
     let now = mutation.at();
     let ids: Vec<JobId> = inputs.iter().map(|_| JobId::new()).collect();
     let whole = ids.first().copied().filter(|_| array);
-    let mut revision = book::revisions(mutation.tx(), inputs.len()).await?;
     let mut made = Vec::with_capacity(inputs.len());
     for ((id, input), index) in ids.iter().zip(inputs).zip(0..) {
         let mut row = row(draft, *id, input.size, now, patience_ms(app, draft, input.size, recent_ms));
@@ -164,14 +158,15 @@ fn patience_ms(app: &App, draft: &Draft, input: ByteSize, recent_ms: i64) -> i64
 
 /// How long the function's runs took lately, on average.
 pub(super) async fn recent_ms(app: &App, account: AccountId, function: FunctionId) -> Result<i64> {
-    let sql = "SELECT CAST(COALESCE(SUM(wall_us), 0) AS BIGINT), CAST(COALESCE(SUM(runs), 0) AS BIGINT) \
+    // Milliseconds, of sums that stop at their end: no number of minutes lets them overflow.
+    let sql = "SELECT CAST(COALESCE(SUM(wall_us / 1000), 0) AS BIGINT), CAST(COALESCE(SUM(runs), 0) AS BIGINT) \
                FROM usage_minutes WHERE account_id = $1 AND function_id = $2 AND minute > $3";
     let since = Timestamp::now().0 / 60_000 - HISTORY_MINUTES;
     let values = [Col(account).into(), Col(function).into(), since.into()];
     let statement = Statement::from_sql_and_values(app.db.read().get_database_backend(), sql, values);
     let Some(row) = app.db.read().query_one_raw(statement).await? else { return Ok(0) };
-    let (wall_us, runs): (i64, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-    Ok(if runs > 0 { wall_us / runs / 1000 } else { 0 })
+    let (wall_ms, runs): (i64, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+    Ok(if runs > 0 { wall_ms / runs } else { 0 })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use protocol::receipt::RunEnd;
 use protocol::ticket::{Purpose, SignedTicket};
-use protocol::{AccountId, Digest, FunctionId, InstanceId, Lane, Millis, RunId, VersionId};
+use protocol::{AccountId, ByteSize, Digest, FunctionId, InstanceId, Lane, Millis, RunId, VersionId};
 
 use super::*;
 
@@ -59,6 +59,7 @@ fn halves(claimed: Usage, seen_wall_us: u64, seen_out: u64) -> (NodeId, Claim, O
         end: Some(end),
         placement: None,
         job: None,
+        limits: Some(limits),
     };
     (node, Claim { ticket, receipt, version_number: 3 }, seen)
 }
@@ -76,19 +77,78 @@ fn usage(wall_us: u64, out: u64) -> Usage {
 
 const NOW: Timestamp = Timestamp(99_000);
 
+/// Both halves, in this order and again.
+fn joined(node: NodeId, claim: &Claim, seen: &Observation, claim_first: &[bool]) -> runs::Model {
+    let mut row: Option<runs::Model> = None;
+    for claim_first in claim_first.iter().copied().chain([true, false]) {
+        let next = match claim_first {
+            true => with_claim(row.as_ref(), node, claim, NOW),
+            false => with_observation(row.as_ref(), seen, NOW),
+        };
+        row = next.or(row);
+    }
+    row.unwrap()
+}
+
+fn any_usage() -> impl Strategy<Value = Usage> {
+    let figure = || prop_oneof![0_u64..3_000_000, any::<u64>(), Just(u64::MAX)];
+    (figure(), figure(), figure(), figure(), figure(), proptest::option::of(figure())).prop_map(
+        |(wall_us, cpu_us, memory, bytes_in, bytes_out, fuel)| Usage {
+            wall_us,
+            cpu_us,
+            fuel,
+            memory_peak: ByteSize(memory),
+            bytes_in: ByteSize(bytes_in),
+            bytes_out: ByteSize(bytes_out),
+        },
+    )
+}
+
+fn possible(usage: &Usage, wall_us: u64, bytes: (u64, u64)) {
+    assert!(usage.wall_us <= wall_us.min(1_000_000), "{usage:?}");
+    assert!(usage.cpu_us <= usage.wall_us, "{usage:?}");
+    assert!(usage.fuel.unwrap_or(0) <= usage.cpu_us.saturating_mul(100_000), "{usage:?}");
+    assert!(usage.memory_peak <= ByteSize::mib(64), "{usage:?}");
+    let most = Limits::default().body.0;
+    assert!(usage.bytes_in.0 <= bytes.0.min(most) && usage.bytes_out.0 <= bytes.1.min(most), "{usage:?}");
+}
+
 proptest! {
+    /// Whatever a node says, in its `end`, in its receipt or in both, in any order and however often: the row is the same,
+    /// and nothing impossible is in it, before and after the other half has come.
     #[test]
-    fn either_order_any_repeats(wall in 0_u64..5_000_000, out in 0_u64..1 << 40, seen in 0_u64..5_000_000, seen_out in 0_u64..1 << 40, order in proptest::collection::vec(any::<bool>(), 2..12)) {
-        let (node, claim, observation) = halves(usage(wall, out), seen, seen_out);
-        let mut row: Option<runs::Model> = None;
-        for claim_first in order.into_iter().chain([true, false]) {
-            let next = match claim_first {
-                true => with_claim(row.as_ref(), node, &claim, NOW),
-                false => with_observation(row.as_ref(), &observation, NOW),
-            };
-            row = next.or(row);
+    fn a01_only_what_is_possible_is_kept(
+        receipt in any_usage(),
+        end in proptest::option::of(any_usage()),
+        seen in 0_u64..5_000_000,
+        order in proptest::collection::vec(any::<bool>(), 0..8),
+    ) {
+        let (node, mut claim, mut observation) = halves(receipt, seen, 20);
+        claim.receipt.started = Timestamp(i64::MAX);
+        observation.end = end.map(|usage| RunEnd { usage, ..claim.receipt.end.clone() });
+        let claimed_alone = with_claim(None, node, &claim, NOW).unwrap();
+        let seen_alone = with_observation(None, &observation, NOW).unwrap();
+        prop_assert!(claimed_alone.received.0 <= claim.ticket.expires);
+        possible(&claimed_alone.claimed.unwrap().0, u64::MAX, (u64::MAX, u64::MAX));
+        possible(&give_up(claimed_alone).billed.0, u64::MAX, (u64::MAX, u64::MAX));
+        possible(&give_up(seen_alone).billed.0, seen, (5, 20));
+        let row = joined(node, &claim, &observation, &order);
+        prop_assert!(row.settled && row.ended.is_none());
+        possible(&row.billed.0, seen, (5, 20));
+        for first in [true, false] {
+            let other = joined(node, &claim, &observation, &[first]);
+            prop_assert_eq!((&other.billed, &other.flag, &other.claimed), (&row.billed, &row.flag, &row.claimed));
         }
-        let row = row.unwrap();
+        if let (None, Some(end)) = (&row.flag, end) {
+            let bounds = Bounds::of(&claim.ticket.limits).seen(seen, ByteSize(5), ByteSize(20));
+            prop_assert!(bounds.clamp(end).agrees(&bounds.clamp(receipt)), "two words, and no flag");
+        }
+    }
+
+    #[test]
+    fn either_order_any_repeats(wall in 0_u64..900_000, out in 0_u64..1 << 24, seen in 0_u64..900_000, seen_out in 0_u64..1 << 24, order in proptest::collection::vec(any::<bool>(), 2..12)) {
+        let (node, claim, observation) = halves(usage(wall, out), seen, seen_out);
+        let row = joined(node, &claim, &observation, &order);
         prop_assert!(row.settled);
         let over = out > seen_out || wall > seen + seen / 10 + 100_000;
         prop_assert_eq!(row.flag.as_deref(), over.then_some(OVER_CLAIMED));
@@ -97,6 +157,83 @@ proptest! {
         prop_assert_eq!(minute(&row), 1);
         prop_assert_eq!(row.status, 200);
     }
+
+    /// Sums stop where they end.
+    #[test]
+    fn a01_sums_never_wrap(parts in proptest::collection::vec(any::<u64>(), 0..10)) {
+        let sum = parts.iter().fold(Total(0), |sum, part| sum.plus(Total::from(*part)));
+        let exact: u128 = parts.iter().map(|part| u128::from(*part).min(i64::MAX as u128)).sum();
+        prop_assert_eq!(u128::try_from(sum.0).unwrap(), exact.min(i64::MAX as u128));
+    }
+}
+
+/// The attack: below any amount of wall time, the receipt says 50 times the CPU and 128 times the memory of the `end`.
+#[test]
+fn a09_two_words_of_one_node_must_agree() {
+    let honest = Usage { cpu_us: 400, memory_peak: ByteSize::kib(64), ..usage(30_000, 10) };
+    let lies = [
+        Usage { cpu_us: 20_000, memory_peak: ByteSize::mib(8), ..honest },
+        Usage { cpu_us: 420, ..honest },
+        Usage { memory_peak: ByteSize::kib(65), ..honest },
+        Usage { wall_us: 31_000, ..honest },
+        Usage { bytes_in: ByteSize(4), ..honest },
+        Usage { fuel: Some(1000), ..honest },
+    ];
+    for lie in lies {
+        for (receipt, end) in [(lie, honest), (honest, lie)] {
+            let (node, claim, mut seen) = halves(receipt, 40_000, 10);
+            seen.end = Some(RunEnd { usage: end, ..claim.receipt.end.clone() });
+            for first in [true, false] {
+                let row = joined(node, &claim, &seen, &[first]);
+                assert_eq!(row.flag.as_deref(), Some(CONTRADICTED), "{receipt:?} {end:?}");
+                assert_eq!(row.billed.0, receipt.lesser(end), "the lesser of both");
+            }
+        }
+    }
+    let close = Usage { cpu_us: 404, ..honest };
+    let (node, mut claim, mut seen) = halves(close, 40_000, 10);
+    seen.end = Some(RunEnd { usage: honest, ..claim.receipt.end.clone() });
+    let row = joined(node, &claim, &seen, &[true]);
+    assert_eq!((row.flag.as_deref(), row.billed.cpu_us), (None, 400), "up to a hundredth");
+    claim.receipt.end.outcome = Outcome::Failed;
+    for first in [true, false] {
+        let flag = joined(node, &claim, &seen, &[first]).flag;
+        assert_eq!(flag.as_deref(), Some(CONTRADICTED), "how it ended is a word, too");
+    }
+    let (node, claim, mut seen) = halves(honest, 40_000, 10);
+    seen.end = None;
+    for first in [true, false] {
+        assert_eq!(joined(node, &claim, &seen, &[first]).flag.as_deref(), Some(NO_END), "there is one word only");
+    }
+}
+
+#[test]
+fn a08_a_late_half_changes_nothing_in_the_nodes_favour() {
+    // The receipt is late: it is void.
+    let (node, claim, mut seen) = halves(usage(50_000, 10), 60_000, 10);
+    seen.end.as_mut().unwrap().usage = Usage { memory_peak: ByteSize::mib(1), ..usage(50_000, 10) };
+    let settled = give_up(with_observation(None, &seen, NOW).unwrap());
+    assert_eq!((settled.flag.as_deref(), settled.billed.memory_peak), (Some(NO_RECEIPT), ByteSize::mib(1)));
+    assert!(with_claim(Some(&settled), node, &claim, NOW).is_none());
+
+    // The gateway's half is late: what is billed becomes less, or stays; the flag stays.
+    let claimed = give_up(with_claim(None, node, &claim, NOW).unwrap());
+    for (wall_us, outcome, billed_us) in [
+        (20_000, Outcome::Succeeded, 20_000),
+        (900_000, Outcome::Succeeded, 50_000),
+        (900_000, Outcome::PlatformFailed, 0),
+    ] {
+        let late = Observation { wall_us, outcome, ..seen.clone() };
+        let row = with_observation(Some(&claimed), &late, NOW).unwrap();
+        assert_eq!((row.flag.as_deref(), row.settled), (Some(NO_OBSERVATION), true));
+        assert_eq!((row.billed.wall_us, row.status), (billed_us, 200));
+        assert!(with_claim(Some(&row), node, &claim, NOW).is_none());
+        assert!(with_observation(Some(&row), &seen, NOW).is_none());
+    }
+    // Another node did it: what was billed for this one does not grow for that one.
+    let other = Observation { node: Some(NodeId::new()), wall_us: 900_000, ..seen };
+    let row = with_observation(Some(&claimed), &other, NOW).unwrap();
+    assert!(row.settled && row.claimed.is_none() && row.billed.wall_us <= 50_000);
 }
 
 #[test]
@@ -107,7 +244,7 @@ fn without_the_gateway_the_limits_hold() {
     assert_eq!(row.billed.wall_us, 1_000_000);
     assert_eq!(row.billed.cpu_us, 1_000_000);
     assert_eq!(row.billed.bytes_out, Limits::default().body);
-    assert_eq!(Share::of(&row).flagged, 1);
+    assert_eq!(Share::of(&row).flagged, Total(1));
 }
 
 #[test]
@@ -128,7 +265,7 @@ fn what_reached_no_node_is_settled_at_once_and_free() {
     let row = with_observation(None, &seen, NOW).unwrap();
     assert!(row.settled);
     assert_eq!(row.billed.0, Usage::default());
-    assert_eq!(Share::of(&row).platform_failed, 1);
+    assert_eq!(Share::of(&row).platform_failed, Total(1));
 }
 
 #[test]

@@ -154,7 +154,9 @@ impl Ground {
     }
 
     pub(super) fn receipts(&self) -> Vec<NodeReceipt> {
-        self.core.lock().checkpoints.iter().flat_map(|checkpoint| checkpoint.receipts.clone()).collect()
+        let core = self.core.lock();
+        let receipts = core.checkpoints.iter().flat_map(|checkpoint| checkpoint.receipts.clone());
+        receipts.map(protocol::wire::Written::into_value).collect()
     }
 
     /// Waits until something holds.

@@ -1,0 +1,338 @@
+//! The queries that loops ask again and again, whether or not there is something to do: every one is here, with the index
+//! that answers it. A test asks the planners of both databases about each that is written with [`loop_queries`], so a new
+//! one belongs here and nowhere else. (Look-ups by a whole primary key need no entry.)
+//!
+//! A partial index serves a query only where the planner sees that its condition holds: it stands in the query word for
+//! word, and not as a parameter.
+
+use protocol::{AccountId, FunctionId, JobId, Name, RunId, Timestamp, VersionId};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ColumnTrait as _, DbBackend, DeleteMany, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Select, Statement, Value,
+};
+
+use super::columns::Col;
+use super::entities::{
+    idempotency, jobs, messages, nodes, outbox, queues, run_logs, runs, segments, sessions, triggers, versions,
+};
+
+/// How the planner should answer a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), allow(dead_code, reason = "what the test compares plans with"))]
+pub(crate) enum Plan {
+    /// By the table's primary key.
+    Key,
+    /// By one of these indices.
+    Index(&'static [&'static str]),
+    /// All rows are wanted, and there are few.
+    Whole,
+}
+
+/// A query in SQL.
+pub(crate) struct Raw {
+    sql: &'static str,
+    values: Vec<Value>,
+}
+
+impl Raw {
+    /// For this database.
+    pub(crate) fn statement(self, backend: DbBackend) -> Statement {
+        Statement::from_sql_and_values(backend, self.sql, self.values)
+    }
+}
+
+#[cfg(test)]
+pub(crate) trait Planned {
+    fn planned(self, backend: DbBackend) -> Statement;
+}
+
+#[cfg(test)]
+impl<Q: sea_orm::QueryTrait> Planned for Q {
+    fn planned(self, backend: DbBackend) -> Statement {
+        self.build(backend)
+    }
+}
+
+/// Makes each query a function, and the list of them for the test, which calls each with its samples.
+macro_rules! loop_queries {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident($($arg:ident: $type:ty = $sample:expr),* $(,)?) -> $query:ty, $plan:expr, $body:block
+    )*) => {
+        $(
+            $(#[$doc])*
+            pub(crate) fn $name($($arg: $type),*) -> $query $body
+        )*
+
+        /// All of them, with the plan that each should have.
+        #[cfg(test)]
+        pub(crate) fn all(backend: DbBackend) -> Vec<(&'static str, Plan, Statement)> {
+            vec![
+                $((stringify!($name), $plan, $name($($sample),*).planned(backend)),)*
+                ("job_accounts", Plan::Index(&["jobs_due", "jobs_fresh"]), job_accounts(THEN).statement(backend)),
+            ]
+        }
+    };
+}
+
+#[cfg(test)]
+const THEN: Timestamp = Timestamp(1_795_336_980_123);
+
+#[cfg(test)]
+fn sample<T>(from: fn(uuid::Uuid) -> T) -> T {
+    from(uuid::Uuid::from_u128(7))
+}
+
+const WAITS: &str = "state = 'queued'";
+
+loop_queries! {
+    // Settlement.
+
+    /// Runs whose other half has not come.
+    runs_overdue(since: Timestamp = THEN) -> Select<runs::Entity>, Plan::Index(&["runs_open"]), {
+        let open = runs::Entity::find().filter(Expr::col(runs::Column::Settled).not());
+        open.filter(runs::Column::Arrived.lt(Col(since)))
+    }
+
+    /// Runs that are in no segment yet.
+    runs_unlogged(most: u64 = 10) -> Select<runs::Entity>, Plan::Index(&["runs_unlogged"]), {
+        runs::Entity::find()
+            .filter(Expr::col(runs::Column::Settled))
+            .filter(runs::Column::Segment.is_null())
+            .order_by_asc(runs::Column::RunId)
+            .limit(most)
+    }
+
+    /// The last segment.
+    segments_last() -> Select<segments::Entity>, Plan::Key, {
+        segments::Entity::find().order_by_desc(segments::Column::Number).limit(1)
+    }
+
+    /// The id of the newest run but so many.
+    runs_nth(newer: u64 = 10) -> Select<runs::Entity>, Plan::Key, {
+        let ids = runs::Entity::find().select_only().column(runs::Column::RunId);
+        ids.order_by_desc(runs::Column::RunId).offset(newer).limit(1)
+    }
+
+    /// The ids of the oldest runs that are in a segment.
+    runs_to_forget(before: RunId = sample(RunId::from_uuid), most: u64 = 10) -> Select<runs::Entity>, Plan::Key, {
+        runs::Entity::find()
+            .select_only()
+            .column(runs::Column::RunId)
+            .filter(runs::Column::RunId.lt(Col(before)))
+            .filter(runs::Column::Segment.is_not_null())
+            .order_by_asc(runs::Column::RunId)
+            .limit(most)
+    }
+
+    // Housekeeping.
+
+    /// The newest line.
+    log_lines_newest() -> Select<run_logs::Entity>, Plan::Key, {
+        run_logs::Entity::find().order_by_desc(run_logs::Column::Id).limit(1)
+    }
+
+    /// Lines before this one.
+    log_lines_too_many(before: i64 = 10) -> DeleteMany<run_logs::Entity>, Plan::Key, {
+        run_logs::Entity::delete_many().filter(run_logs::Column::Id.lt(before))
+    }
+
+    /// Old lines.
+    log_lines_too_old(before: Timestamp = THEN) -> DeleteMany<run_logs::Entity>, Plan::Index(&["run_logs_at"]), {
+        run_logs::Entity::delete_many().filter(run_logs::Column::At.lt(Col(before)))
+    }
+
+    /// The ids of jobs that ended long ago, and whose end was told.
+    jobs_to_forget(before: Timestamp = THEN, most: u64 = 10) -> Select<jobs::Entity>, Plan::Index(&["jobs_old"]), {
+        jobs::Entity::find()
+            .select_only()
+            .column(jobs::Column::Id)
+            .filter(jobs::Column::Ended.lt(Col(before)))
+            .filter(jobs::Column::WebhookDue.is_null())
+            .order_by_asc(jobs::Column::Ended)
+            .limit(most)
+    }
+
+    /// All queues: each has an age of its own.
+    queues_all() -> Select<queues::Entity>, Plan::Whole, { queues::Entity::find() }
+
+    /// A message of a queue that is too old.
+    message_too_old(account: AccountId = sample(AccountId::from_uuid), queue: Name = "orders".parse().unwrap(), before: Timestamp = THEN) -> Select<messages::Entity>, Plan::Index(&["queue_messages_put"]), {
+        messages::Entity::find()
+            .filter(messages::Column::AccountId.eq(Col(account)))
+            .filter(messages::Column::Queue.eq(Col(queue)))
+            .filter(messages::Column::Put.lt(Col(before)))
+            .limit(1)
+    }
+
+    /// Messages of a queue that are too old.
+    messages_too_old(account: AccountId = sample(AccountId::from_uuid), queue: Name = "orders".parse().unwrap(), before: Timestamp = THEN) -> DeleteMany<messages::Entity>, Plan::Index(&["queue_messages_put"]), {
+        messages::Entity::delete_many()
+            .filter(messages::Column::AccountId.eq(Col(account)))
+            .filter(messages::Column::Queue.eq(Col(queue)))
+            .filter(messages::Column::Put.lt(Col(before)))
+    }
+
+    /// Answers that are kept no longer.
+    answers_too_old(before: Timestamp = THEN) -> DeleteMany<idempotency::Entity>, Plan::Index(&["idempotency_created"]), {
+        idempotency::Entity::delete_many().filter(idempotency::Column::Created.lt(Col(before)))
+    }
+
+    /// Log-ins that are over.
+    sessions_expired(now: Timestamp = THEN) -> DeleteMany<sessions::Entity>, Plan::Index(&["sessions_expires"]), {
+        sessions::Entity::delete_many().filter(sessions::Column::Expires.lt(Col(now)))
+    }
+
+    // Jobs.
+
+    /// Jobs that somebody has cancelled while they were on a node.
+    jobs_cancelling() -> Select<jobs::Entity>, Plan::Index(&["jobs_cancelling"]), {
+        jobs::Entity::find().filter(Expr::col(jobs::Column::Cancelling))
+    }
+
+    /// An account's next jobs, without those of some versions.
+    jobs_next(account: AccountId = sample(AccountId::from_uuid), now: Timestamp = THEN, without: &[VersionId] = &[sample(VersionId::from_uuid)], most: u64 = 10) -> Select<jobs::Entity>, Plan::Index(&["jobs_waiting", "jobs_due"]), {
+        let mut query = jobs::Entity::find()
+            .filter(jobs::Column::AccountId.eq(Col(account)))
+            .filter(Expr::cust(WAITS))
+            .filter(due(now))
+            .order_by_asc(jobs::Column::Place)
+            .limit(most);
+        if !without.is_empty() {
+            query = query.filter(jobs::Column::VersionId.is_not_in(without.iter().map(|version| Col(*version))));
+        }
+        query
+    }
+
+    /// Jobs that are on nodes, by the rows.
+    jobs_on_nodes(most: u64 = 10) -> Select<jobs::Entity>, Plan::Index(&["jobs_placed"]), {
+        jobs::Entity::find().filter(Expr::cust("state IN ('placed', 'running')")).limit(most)
+    }
+
+    /// All nodes.
+    nodes_all() -> Select<nodes::Entity>, Plan::Whole, { nodes::Entity::find() }
+
+    /// Jobs whose end is to be told.
+    webhooks_due(now: Timestamp = THEN, most: u64 = 10) -> Select<jobs::Entity>, Plan::Index(&["jobs_webhooks"]), {
+        let due = jobs::Entity::find().filter(jobs::Column::WebhookDue.lte(Col(now)));
+        due.order_by_asc(jobs::Column::WebhookDue).limit(most)
+    }
+
+    /// What changed of an account's jobs, or of one of them.
+    jobs_changed(account: AccountId = sample(AccountId::from_uuid), after: i64 = 10, only: Option<JobId> = None, most: u64 = 10) -> Select<jobs::Entity>, Plan::Index(&["jobs_changes"]), {
+        let query = jobs::Entity::find()
+            .filter(jobs::Column::AccountId.eq(Col(account)))
+            .filter(jobs::Column::Revision.gt(after))
+            .order_by_asc(jobs::Column::Revision)
+            .limit(most);
+        match only {
+            Some(job) => query.filter(jobs::Column::Id.eq(Col(job))),
+            None => query,
+        }
+    }
+
+    // Triggers and queues.
+
+    /// Triggers whose time has come.
+    triggers_due(now: Timestamp = THEN, most: u64 = 10) -> Select<triggers::Entity>, Plan::Index(&["triggers_due"]), {
+        triggers::Entity::find()
+            .filter(triggers::Column::Next.lte(Col(now)))
+            .filter(triggers::Column::Paused.eq(false))
+            .order_by_asc(triggers::Column::Next)
+            .limit(most)
+    }
+
+    /// Triggers that take from a queue.
+    triggers_of_queues() -> Select<triggers::Entity>, Plan::Index(&["triggers_queues"]), {
+        let of_queues = triggers::Entity::find().filter(triggers::Column::Queue.is_not_null());
+        of_queues.filter(triggers::Column::Paused.eq(false))
+    }
+
+    /// The oldest messages that wait in a queue.
+    messages_waiting(account: AccountId = sample(AccountId::from_uuid), queue: Name = "orders".parse().unwrap(), now: Timestamp = THEN, most: u64 = 10) -> Select<messages::Entity>, Plan::Index(&["queue_messages_waiting"]), {
+        messages::Entity::find()
+            .filter(messages::Column::AccountId.eq(Col(account)))
+            .filter(messages::Column::Queue.eq(Col(queue)))
+            .filter(messages::Column::Dead.eq(false))
+            .filter(messages::Column::Visible.lte(Col(now)))
+            .order_by_asc(messages::Column::Id)
+            .limit(most)
+    }
+
+    // Versions, routes, logs, training.
+
+    /// Versions that are to be prepared.
+    versions_compiling(most: u64 = 10) -> Select<versions::Entity>, Plan::Index(&["versions_compiling"]), {
+        let compiling = versions::Entity::find().filter(Expr::cust("state = 'compiling'"));
+        compiling.order_by_asc(versions::Column::Id).limit(most)
+    }
+
+    /// What is to be published next.
+    outbox_after(published: i64 = 10) -> Select<outbox::Entity>, Plan::Key, {
+        outbox::Entity::find()
+            .filter(outbox::Column::Revision.gt(published))
+            .order_by_asc(outbox::Column::Revision)
+            .order_by_asc(outbox::Column::Part)
+    }
+
+    /// What has been published.
+    outbox_published(revision: i64 = 10) -> DeleteMany<outbox::Entity>, Plan::Key, {
+        outbox::Entity::delete_many().filter(outbox::Column::Revision.lte(revision))
+    }
+
+    /// A function's lines after one.
+    log_lines_after(account: AccountId = sample(AccountId::from_uuid), function: FunctionId = sample(FunctionId::from_uuid), after: i64 = 10, most: u64 = 10) -> Select<run_logs::Entity>, Plan::Index(&["run_logs_function"]), {
+        run_logs::Entity::find()
+            .filter(run_logs::Column::AccountId.eq(Col(account)))
+            .filter(run_logs::Column::FunctionId.eq(Col(function)))
+            .filter(run_logs::Column::Id.gt(after))
+            .order_by_asc(run_logs::Column::Id)
+            .limit(most)
+    }
+
+    /// Runs that a gateway saw and a node did, since one.
+    runs_to_learn_since(since: RunId = sample(RunId::from_uuid), but: u64 = 10) -> Select<runs::Entity>, Plan::Key, {
+        let after = learned().filter(runs::Column::RunId.gte(Col(since))).order_by_asc(runs::Column::RunId);
+        after.offset(but).limit(1)
+    }
+
+    /// The newest of them.
+    runs_to_learn(most: u64 = 10) -> Select<runs::Entity>, Plan::Key, {
+        learned().order_by_desc(runs::Column::RunId).limit(most)
+    }
+}
+
+fn learned() -> Select<runs::Entity> {
+    runs::Entity::find()
+        .filter(runs::Column::NodeId.is_not_null())
+        .filter(runs::Column::Observed.is_not_null())
+        .filter(runs::Column::Warm.is_not_null())
+}
+
+/// What is due. A job that was never tried and has no time of its own is, whatever the clock says: it may have jumped
+/// back since the job was submitted.
+fn due(now: Timestamp) -> sea_orm::Condition {
+    sea_orm::Condition::any().add(jobs::Column::Due.lte(Col(now))).add(Expr::cust(FRESH))
+}
+
+const FRESH: &str = "(not_before IS NULL AND attempts = 0 AND losses = 0 AND turns = 0)";
+
+/// Accounts with jobs that could go now. From one account to the next by the index: however many jobs of one wait, it
+/// costs one look.
+pub(crate) fn job_accounts(now: Timestamp) -> Raw {
+    let sql = "WITH RECURSIVE line (account) AS (\
+         SELECT (SELECT account_id FROM jobs WHERE state = 'queued' ORDER BY account_id LIMIT 1) \
+         UNION ALL \
+         SELECT (SELECT account_id FROM jobs WHERE state = 'queued' AND account_id > line.account \
+                 ORDER BY account_id LIMIT 1) \
+         FROM line WHERE line.account IS NOT NULL) \
+         SELECT account FROM line WHERE account IS NOT NULL AND (\
+         EXISTS (SELECT 1 FROM jobs WHERE state = 'queued' AND account_id = line.account AND due <= $1) \
+         OR EXISTS (SELECT 1 FROM jobs WHERE state = 'queued' AND account_id = line.account \
+                    AND not_before IS NULL AND attempts = 0 AND losses = 0 AND turns = 0))";
+    Raw { sql, values: vec![Col(now).into()] }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! What a later release adds to what this one has committed: passed over, unless its name says that it must be understood.
+
+use std::fmt::Debug;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::node::{Hello, HelloReply, NodeRecord, NodeReport, Prepared, RunLog, VersionSpec};
+use crate::receipt::{Checkpoint, CheckpointAck, NodeReceipt, Observation, RunEnd};
+use crate::route::{ControlPulse, GatewayPulse, Grant, Route, VersionRoute};
+use crate::ticket::{SignedTicket, Ticket, TicketError};
+use crate::wire::{self, WireError};
+use crate::{Code, Limits, Manifest, Problem};
+
+/// Places in a message where any name may stand, or where a form is read that explains and decides nothing.
+const OPEN: [&str; 7] = ["/env", "/aliases", "/principal", "/principal/key", "/placement", "/vm", "/versions"];
+
+/// The place of every object in a message.
+fn objects(json: &Value, at: String, found: &mut Vec<String>) {
+    match json {
+        Value::Object(fields) => {
+            found.push(at.clone());
+            fields.iter().for_each(|(name, field)| objects(field, format!("{at}/{name}"), found));
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(place, item)| objects(item, format!("{at}/{place}"), found));
+        }
+        _ => {}
+    }
+}
+
+fn with(json: &Value, at: &str, name: &str) -> Vec<u8> {
+    let mut json = json.clone();
+    json.pointer_mut(at).unwrap()[name] = json!({"any": 1});
+    serde_json::to_vec(&json).unwrap()
+}
+
+/// At every place: an unknown field is passed over, and one that must be understood is refused.
+fn check<T: DeserializeOwned + Debug + PartialEq>(committed: &str) {
+    let value: T = wire::read(committed.as_bytes()).unwrap();
+    let json: Value = serde_json::from_str(committed).unwrap();
+    let mut places = Vec::new();
+    objects(&json, String::new(), &mut places);
+    let open = |at: &&String| OPEN.iter().any(|open| at.as_str() == *open || at.starts_with("/placement/"));
+    for at in places.iter().filter(|at| !open(at)) {
+        // What is signed keeps its text: its parts are compared by what they say.
+        let later: T = wire::read(&with(&json, at, "added_later")).unwrap();
+        if !at.starts_with("/receipts") {
+            assert_eq!(later, value, "at {at}: a field that was added later is refused");
+        }
+        match wire::read::<T>(&with(&json, at, "!added_later")) {
+            Err(error @ WireError::NotUnderstood(_)) => {
+                assert!(error.to_string().contains("!added_later"), "{error}");
+                assert_eq!(Problem::from(error).code, Code::NotUnderstood);
+            }
+            other => panic!("at {at}: what must be understood is passed over: {other:?}"),
+        }
+    }
+}
+
+macro_rules! later {
+    ($($file:literal: $type:ty;)*) => {
+        /// The bytes of this release, as files: the next one must read them, and what it adds must be read here.
+        #[test]
+        fn f35_what_a_later_release_adds() {
+            $(check::<$type>(include_str!(concat!("golden/", $file, ".json")));)*
+        }
+    };
+}
+
+later! {
+    "limits_v1": Limits;
+    "ticket_v1": Ticket;
+    "run_end_v1": RunEnd;
+    "receipt_v1": NodeReceipt;
+    "checkpoint_v1": Checkpoint;
+    "checkpoint_ack_v1": CheckpointAck;
+    "observation_v1": Observation;
+    "observation_explained_v1": Observation;
+    "observation_of_job_v1": Observation;
+    "route_v1": Route;
+    "version_route_v1": VersionRoute;
+    "node_report_v1": NodeReport;
+    "node_report_full_v1": NodeReport;
+    "node_record_v1": NodeRecord;
+    "hello_v1": Hello;
+    "hello_reply_v1": HelloReply;
+    "version_spec_v1": VersionSpec;
+    "prepared_v1": Prepared;
+    "run_log_v1": RunLog;
+    "grant_v1": Grant;
+    "control_pulse_v1": ControlPulse;
+    "gateway_pulse_v1": GatewayPulse;
+}
+
+/// Every file is read by some test: none is kept for nothing.
+#[test]
+fn f35_every_committed_form_is_read() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests");
+    let tests: String =
+        ["golden.rs", "signatures.rs"].iter().map(|file| std::fs::read_to_string(folder.join(file)).unwrap()).collect();
+    for entry in std::fs::read_dir(folder.join("golden")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(tests.contains(name), "no test reads {name}");
+    }
+}
+
+/// The signed bytes of this release, and a ticket of the next.
+#[test]
+fn f35_a_ticket_of_a_later_release() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ed25519_dalek::Signer as _;
+
+    let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
+    let committed = SignedTicket(include_str!("golden/signed_ticket_v1.txt").trim_end().to_owned());
+    let ticket = committed.verify(&[key.verifying_key()]).unwrap();
+    let sign = |name: &str| {
+        let mut json = serde_json::to_value(&ticket).unwrap();
+        json["limits"][name] = 1.into();
+        let text = URL_SAFE_NO_PAD.encode(json.to_string());
+        let signature = URL_SAFE_NO_PAD.encode(key.sign(text.as_bytes()).to_bytes());
+        SignedTicket(format!("{text}.{signature}"))
+    };
+    assert_eq!(sign("gpus").verify(&[key.verifying_key()]), Ok(ticket.clone()));
+    assert_eq!(sign("!gpus").verify(&[key.verifying_key()]), Err(TicketError::NotUnderstood));
+}
+
+/// A version that this release cannot serve takes nothing from the others.
+#[test]
+fn f35_a_route_with_versions_of_a_later_release() {
+    let mut json: Value = serde_json::from_str(include_str!("golden/route_v1.json")).unwrap();
+    let whole = Route::read(json.to_string().as_bytes()).unwrap();
+    assert!(whole.1.is_empty() && whole.0.versions.len() == 2);
+    json["versions"]["2"]["limits"]["!gpus"] = 1.into();
+    json["versions"]["4"] = json["versions"]["3"].clone();
+    json["versions"]["4"]["kind"] = "stream".into();
+    let (route, unknown) = Route::read(json.to_string().as_bytes()).unwrap();
+    assert_eq!((route.versions.keys().collect::<Vec<_>>(), &unknown), (vec![&3], &[2, 4].into()));
+    let may = |reference: &str| route.may_mean(Some(&reference.parse().unwrap()), &unknown);
+    assert!(may("v2") && may("v4") && route.may_mean(None, &unknown), "`live` leads to v2");
+    assert!(!may("v3") && !may("canary") && !may("v9"));
+    json["!quota"] = 1.into();
+    assert!(matches!(Route::read(json.to_string().as_bytes()), Err(WireError::NotUnderstood(_))));
+    assert_eq!(Route::revision_of(json.to_string().as_bytes()), Some(42));
+}
+
+/// Words of a later release, where this one can do without.
+#[test]
+fn f35_unknown_words() {
+    let report = |change: &dyn Fn(&mut Value)| {
+        let mut json: Value = serde_json::from_str(include_str!("golden/node_report_full_v1.json")).unwrap();
+        change(&mut json);
+        wire::read::<NodeReport>(json.to_string().as_bytes()).unwrap()
+    };
+    assert_eq!(report(&|json| json["lanes"][0] = "gpu".into()).lanes, [crate::Lane::Vm]);
+    assert_eq!(report(&|json| json["vm"]["accelerator"] = "hvf".into()).vm, None);
+    let mut end: Value = serde_json::from_str(include_str!("golden/run_end_v1.json")).unwrap();
+    end["code"] = "a_later_code".into();
+    assert_eq!(wire::value::<RunEnd>(end.clone()).unwrap().code, Some(Code::NodeFailed), "it failed, whyever");
+    end["outcome"] = "a_later_outcome".into();
+    assert!(wire::value::<RunEnd>(end).is_err(), "how it ended must be understood");
+}
+
+/// What users write is strict: an unknown key is a mistake.
+#[test]
+fn f35_what_users_write_is_strict() {
+    let manifest = |limits: Value| {
+        serde_json::from_value::<Manifest>(json!({"name": "thumbs", "artifact": "a.wasm", "limits": limits}))
+    };
+    assert_eq!(manifest(json!({"memory": "64MiB"})).unwrap().limits.memory, crate::ByteSize::mib(64));
+    let error = manifest(json!({"memry": "64MiB"})).unwrap_err().to_string();
+    assert!(error.contains("unknown field `memry`, expected one of `memory`"), "{error}");
+    let create = json!({"artifact": crate::Digest::of(b"a"), "limits": {"!gpus": 1}});
+    assert!(serde_json::from_value::<crate::api::CreateVersion>(create).is_err());
+    assert!(serde_json::from_value::<Limits>(json!({"gpus": 1})).is_ok());
+}
