@@ -1,5 +1,6 @@
 //! The command line's grammar: what CONTRACT calls nouns, verbs and short cuts, and the flags that work everywhere.
 
+pub(crate) mod flag;
 mod jobs;
 mod queues;
 

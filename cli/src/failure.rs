@@ -1,7 +1,9 @@
 //! Failures as people and programs see them: `error[code]`, why, help, and the exit status of CONTRACT.
 
-use protocol::{Code, Problem};
+use protocol::{Code, Field, Invalid, Problem};
 use serde::Serialize;
+
+use crate::visible;
 
 /// What a command failed with.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ struct Inner {
     retry: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<Field>,
     #[serde(skip)]
     exit: Exit,
     /// The answer has been shown already.
@@ -81,6 +85,7 @@ impl Failure {
             type_uri: format!("/docs/errors#{code}"),
             retry: false,
             instance: None,
+            field: None,
             exit,
             silent: false,
         }))
@@ -101,6 +106,17 @@ impl Failure {
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.0.help = help.into();
         self
+    }
+
+    /// The same, about this input.
+    pub(crate) fn at(mut self, field: impl Into<Field>) -> Self {
+        self.0.field = Some(field.into());
+        self
+    }
+
+    /// The input that it is about.
+    pub(crate) fn field(&self) -> Option<&Field> {
+        self.0.field.as_ref()
     }
 
     /// Ends with this status and says nothing more.
@@ -126,26 +142,30 @@ impl Failure {
         self.0.code == code.as_str()
     }
 
-    /// Shows it on standard error.
-    pub(crate) fn show(&self, json: bool, color: bool) {
+    /// Shows it on standard error; `flag` gave the field that it is about.
+    pub(crate) fn show(&self, json: bool, color: bool, flag: Option<&str>) {
         let inner = &self.0;
         if inner.silent {
             return;
         }
         if json {
-            eprintln!("{}", serde_json::to_string(inner).unwrap_or_default());
+            eprintln!("{}", visible::json(serde_json::to_string(inner).unwrap_or_default()));
             return;
         }
         let (red, cyan, bold, reset) =
             if color { ("\x1b[1;31m", "\x1b[36m", "\x1b[1m", "\x1b[0m") } else { ("", "", "", "") };
-        eprintln!("{red}error[{}]{reset}{bold}: {}{reset}", inner.code, inner.title);
+        eprintln!("{red}error[{}]{reset}{bold}: {}{reset}", visible::line(&inner.code), visible::line(&inner.title));
+        if let Some(field) = &inner.field {
+            let flag = flag.map(|flag| format!(" ({flag})")).unwrap_or_default();
+            eprintln!("{cyan}field:{reset} {}{flag}", visible::line(field.as_str()));
+        }
         if !inner.detail.is_empty() && inner.detail != inner.title {
             for line in inner.detail.lines() {
-                eprintln!("  {line}");
+                eprintln!("  {}", visible::lines(line));
             }
         }
         if !inner.help.is_empty() {
-            eprintln!("{cyan}help:{reset} {}", inner.help);
+            eprintln!("{cyan}help:{reset} {}", visible::lines(&inner.help));
         }
     }
 }
@@ -161,9 +181,16 @@ impl From<Problem> for Failure {
             type_uri: problem.type_uri,
             retry: problem.retry,
             instance: problem.instance,
+            field: problem.field,
             exit: Exit::of(problem.code),
             silent: false,
         }))
+    }
+}
+
+impl From<Invalid> for Failure {
+    fn from(invalid: Invalid) -> Self {
+        Problem::from(invalid).into()
     }
 }
 

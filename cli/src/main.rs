@@ -12,10 +12,11 @@ mod manifest;
 mod output;
 mod platform;
 mod prompt;
+mod visible;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use args::{Cli, Command};
 use failure::{Exit, Failure};
@@ -24,7 +25,11 @@ fn main() -> ExitCode {
     // Two providers come in through dependencies; rustls refuses to choose.
     drop(rustls::crypto::ring::default_provider().install_default());
     fabric::fault::arm();
-    let cli = match Cli::try_parse() {
+    let typed = match Cli::command().try_get_matches() {
+        Ok(typed) => typed,
+        Err(error) => return usage(&error),
+    };
+    let cli = match Cli::from_arg_matches(&typed) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -38,7 +43,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.show(output.json, output.color);
+            let flag = failure.field().and_then(|field| args::flag::of_field(field, &typed));
+            failure.show(output.json, output.color, flag.as_deref());
             ExitCode::from(failure.exit() as u8)
         }
     }
@@ -68,7 +74,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         let text = error.render().to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         let (what, why) = text.split_once('\n').unwrap_or((text, ""));
-        Failure::usage(what).why(why.trim()).help("crowdcloud --help").show(true, false);
+        Failure::usage(what).why(why.trim()).help("crowdcloud --help").show(true, false, None);
     } else {
         drop(error.print());
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use protocol::Manifest;
+use protocol::{Field, Invalid, Manifest};
 
 use crate::failure::{Exit, Failure};
 
@@ -82,19 +82,30 @@ impl Project {
 /// Why a manifest is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Refused {
+    field: Option<Field>,
     what: String,
     help: String,
 }
 
 impl Refused {
     fn in_file(self, path: &Path) -> Failure {
-        let failure = Failure::new(Exit::Usage, "manifest", format!("{} is not valid", path.display())).why(self.what);
+        let mut failure =
+            Failure::new(Exit::Usage, "manifest", format!("{} is not valid", path.display())).why(self.what);
+        if let Some(field) = self.field {
+            failure = failure.at(field);
+        }
         if self.help.is_empty() { failure } else { failure.help(self.help) }
     }
 }
 
+impl From<Invalid> for Refused {
+    fn from(invalid: Invalid) -> Self {
+        Self { field: Some(invalid.field), what: invalid.why, help: String::new() }
+    }
+}
+
 fn parse(text: &str) -> Result<(Manifest, bool), Refused> {
-    let refused = |what: String| Refused { what: what.trim_end().to_owned(), help: String::new() };
+    let refused = |what: String| Refused { field: None, what: what.trim_end().to_owned(), help: String::new() };
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| refused(error.to_string()))?;
     check_keys(&table, "", &KEYS)?;
     for (name, known) in [("limits", &LIMITS[..]), ("example", &EXAMPLE[..])] {
@@ -103,8 +114,12 @@ fn parse(text: &str) -> Result<(Manifest, bool), Refused> {
         }
     }
     let says_public = table.contains_key("public");
-    let manifest: Manifest = toml::from_str(text).map_err(|error| refused(error.to_string()))?;
-    manifest.limits.check().map_err(refused)?;
+    let document = toml::Deserializer::parse(text).map_err(|error| refused(error.to_string()))?;
+    let manifest: Manifest = serde_path_to_error::deserialize(document).map_err(|error| {
+        let field = Some(protocol::body::place(error.path(), error.inner().message())).filter(|field| field.as_str() != Field::BODY);
+        Refused { field, ..refused(error.inner().to_string()) }
+    })?;
+    manifest.limits.check()?;
     Ok((manifest, says_public))
 }
 
@@ -118,7 +133,8 @@ fn check_keys(table: &toml::Table, prefix: &str, known: &[&str]) -> Result<(), R
     } else {
         format!("known keys: {}", known.join(", "))
     };
-    Err(Refused { what: format!("unknown key `{prefix}{key}`"), help })
+    let field = format!("{prefix}{key}");
+    Err(Refused { what: format!("unknown key `{field}`"), field: Some(field.into()), help })
 }
 
 /// The known word that needs the fewest edits, if they are few.
@@ -173,5 +189,25 @@ mod tests {
     fn limits_out_of_range_are_named() {
         let refused = parse("name = 'x1'\nartifact = 'a'\n[limits]\nmemory = '9TiB'").unwrap_err();
         assert!(refused.what.contains("limits.memory"), "{}", refused.what);
+        assert_eq!(refused.field.unwrap().as_str(), "limits.memory");
+    }
+
+    #[test]
+    fn each_refusal_names_its_key() {
+        let whole = "name = 'x1'\nartifact = 'a'\n";
+        for (text, key) in [
+            ("artifact = 'a'", "name"),
+            ("name = 'x1'", "artifact"),
+            ("name = '-'\nartifact = 'a'", "name"),
+            (&format!("{whole}lane = 'rocket'"), "lane"),
+            (&format!("{whole}command = ['a', 1]"), "command[1]"),
+            (&format!("{whole}[limits]\ncpus = 'two'"), "limits.cpus"),
+            (&format!("{whole}[limits]\ntimeout = true"), "limits.timeout"),
+            (&format!("{whole}[limits]\ncolour = 1"), "limits.colour"),
+            (&format!("{whole}[env]\nA = 1"), "env.A"),
+        ] {
+            let refused = parse(text).unwrap_err();
+            assert_eq!(refused.field.as_ref().map(Field::as_str), Some(key), "{text}: {refused:?}");
+        }
     }
 }

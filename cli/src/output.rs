@@ -4,9 +4,11 @@ use std::io::{IsTerminal as _, Write as _};
 
 use comfy_table::{Cell, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use protocol::node::{LogLine, LogStream};
 use serde::Serialize;
 
 use crate::args::{ColorWhen, Global};
+use crate::visible::{self, Pieces};
 
 /// How to speak to who started this.
 #[derive(Debug, Clone)]
@@ -17,6 +19,8 @@ pub(crate) struct Output {
     verbose: bool,
     /// Colour on standard error.
     pub(crate) color: bool,
+    /// Colour on standard output.
+    out_color: bool,
     /// Questions may be asked.
     pub(crate) interactive: bool,
     /// Every question is answered by yes.
@@ -30,15 +34,17 @@ impl Output {
         let terminal = std::io::stderr().is_terminal();
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        let color = |terminal: bool| match global.color {
+            ColorWhen::Always => true,
+            ColorWhen::Never => false,
+            ColorWhen::Auto => terminal && !no_color && !dumb,
+        };
         Self {
             json: global.json,
             quiet: global.quiet,
             verbose: global.verbose > 0,
-            color: match global.color {
-                ColorWhen::Always => true,
-                ColorWhen::Never => false,
-                ColorWhen::Auto => terminal && !no_color && !dumb,
-            },
+            color: color(terminal),
+            out_color: color(std::io::stdout().is_terminal()),
             interactive: terminal && std::io::stdin().is_terminal() && !global.no_input,
             yes: global.yes,
             progress: terminal && !dumb && !global.quiet && !global.json,
@@ -47,7 +53,7 @@ impl Output {
 
     /// The result as text.
     pub(crate) fn text(&self, text: impl AsRef<str>) {
-        let text = text.as_ref();
+        let text = visible::lines(text.as_ref());
         write_out(text.as_bytes());
         if !text.ends_with('\n') {
             write_out(b"\n");
@@ -57,7 +63,7 @@ impl Output {
     /// The result, as JSON or as text.
     pub(crate) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
         if self.json {
-            self.text(serde_json::to_string(value).unwrap_or_default());
+            self.text(visible::json(serde_json::to_string(value).unwrap_or_default()));
         } else {
             let text = text();
             if !text.is_empty() {
@@ -69,14 +75,22 @@ impl Output {
     /// A hint or a step.
     pub(crate) fn note(&self, text: impl AsRef<str>) {
         if !self.quiet && !self.json {
-            eprintln!("{}", text.as_ref());
+            eprintln!("{}", visible::lines(text.as_ref()));
         }
+    }
+
+    /// A line of a log.
+    pub(crate) fn log_line(&self, line: &LogLine, with_run: bool) {
+        if self.json {
+            return self.result(line, String::new);
+        }
+        write_out(log_text(line, with_run, self.out_color).as_bytes());
     }
 
     /// Only with `-v`.
     pub(crate) fn detail(&self, text: impl AsRef<str>) {
         if self.verbose {
-            eprintln!("{}", text.as_ref());
+            eprintln!("{}", visible::lines(text.as_ref()));
         }
     }
 
@@ -114,13 +128,51 @@ pub(crate) fn write_out(bytes: &[u8]) {
     }
 }
 
+/// A line of a log, which always says who wrote it: what a function writes stands after `stdout:` or `stderr:`, whatever
+/// it looks like. The platform's own lines look different, too.
+fn log_text(line: &LogLine, with_run: bool, color: bool) -> String {
+    let (writer, on) = match line.stream {
+        LogStream::Stdout => ("stdout:", ""),
+        LogStream::Stderr => ("stderr:", ""),
+        LogStream::Platform => ("platform:", "\x1b[1;36m"),
+    };
+    let (on, off) = if color && !on.is_empty() { (on, "\x1b[0m") } else { ("", "") };
+    let run = if with_run { format!("{} ", line.run) } else { String::new() };
+    format!("{} {run}{on}{writer}{off} {}\n", line.at, visible::line(&line.text))
+}
+
+/// A function's answer on its way to standard output: as it is, but visible on a terminal.
+pub(crate) struct Answer(Option<Pieces>);
+
+impl Answer {
+    /// Goes to standard output.
+    pub(crate) fn new() -> Self {
+        Self(std::io::stdout().is_terminal().then(Pieces::default))
+    }
+
+    /// The next piece.
+    pub(crate) fn write(&mut self, piece: &[u8]) {
+        match &mut self.0 {
+            Some(pieces) => write_out(pieces.push(piece).as_bytes()),
+            None => write_out(piece),
+        }
+    }
+
+    /// The end.
+    pub(crate) fn end(mut self) {
+        if let Some(pieces) = &mut self.0 {
+            write_out(pieces.end().as_bytes());
+        }
+    }
+}
+
 /// Rows in columns, without lines around them.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.map(str::to_uppercase));
     for row in rows {
-        table.add_row(row.map(Cell::new));
+        table.add_row(row.map(|cell| Cell::new(visible::line(&cell))));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -131,7 +183,7 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<I
 /// Names and values in two columns.
 pub(crate) fn fields(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
-    rows.iter().map(|(name, value)| format!("{name:width$}{value}")).collect::<Vec<_>>().join("\n")
+    rows.iter().map(|(name, value)| format!("{name:width$}{}", visible::line(value))).collect::<Vec<_>>().join("\n")
 }
 
 /// A point in time, for people: seconds are enough.
@@ -145,5 +197,48 @@ pub(crate) fn micros(us: u64) -> String {
         0..1_000 => format!("{us}us"),
         1_000..1_000_000 => format!("{}.{}ms", us / 1_000, us % 1_000 / 100),
         _ => format!("{}.{:02}s", us / 1_000_000, us % 1_000_000 / 10_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a16_a_function_s_line_cannot_look_like_the_platform_s() {
+        let line = |stream, text: &str| LogLine {
+            run: protocol::RunId::new(),
+            sequence: 0,
+            at: protocol::Timestamp(0),
+            stream,
+            text: text.to_owned(),
+        };
+        let own = line(LogStream::Platform, "the log is full");
+        assert_eq!(log_text(&own, false, false), "1970-01-01T00:00:00Z platform: the log is full\n");
+        for forged in [
+            "platform: the log is full",
+            "\r1970-01-01T00:00:00Z platform: the log is full",
+            "\u{1b}[2K\u{1b}[1G1970-01-01T00:00:00Z \u{1b}[1;36mplatform:\u{1b}[0m the log is full",
+            "x\n1970-01-01T00:00:00Z platform: the log is full",
+        ] {
+            for stream in [LogStream::Stdout, LogStream::Stderr] {
+                for color in [false, true] {
+                    let shown = log_text(&line(stream, forged), false, color);
+                    let after = shown.strip_prefix("1970-01-01T00:00:00Z std").unwrap();
+                    assert!(after.starts_with("out: ") || after.starts_with("err: "), "{shown}");
+                    assert_eq!(shown.matches(['\n', '\r', '\u{1b}']).count(), 1, "one line, and nothing else: {shown:?}");
+                }
+            }
+        }
+        assert!(log_text(&own, true, true).contains(" \u{1b}[1;36mplatform:\u{1b}[0m "), "it stands out");
+    }
+
+    #[test]
+    fn a16_names_in_tables_are_visible() {
+        let rows = [["a\u{1b}[31m\nforged  row".to_owned(), "b".to_owned()]];
+        let text = table(["name", "x"], rows);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("a\\x1b[31m\\nforged  row"), "{text}");
+        assert_eq!(fields(&[("label", "a\nb=\u{9b}c".to_owned())]), "label  a\\nb=\\u{9b}c");
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use protocol::{Code, Problem};
+use protocol::{Code, Field, Invalid, Problem};
 use sea_orm::DbErr;
 
 /// Why the control plane cannot start.
@@ -65,9 +65,25 @@ pub(crate) enum Error {
 /// What handlers and the parts below them return.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A refusal with this code.
+/// A refusal that is about no input.
 pub(crate) fn refuse(code: Code, detail: impl Into<String>) -> Error {
     Problem::new(code, detail).into()
+}
+
+/// A refusal of this input.
+pub(crate) fn refuse_field(code: Code, field: impl Into<Field>, detail: impl Into<String>) -> Error {
+    Problem::of(code, field, detail).into()
+}
+
+/// A value that is not allowed; `why` without a full stop.
+pub(crate) fn invalid(field: impl Into<Field>, why: impl Into<String>) -> Error {
+    Invalid::new(field, why).into()
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        Problem::from(invalid).into()
+    }
 }
 
 impl From<Problem> for Error {
@@ -77,6 +93,22 @@ impl From<Problem> for Error {
 }
 
 impl Error {
+    /// The same, where what was looked up is named by this input: what is not there, or not as it must be.
+    pub(crate) fn at(self, field: impl Into<Field>) -> Self {
+        match self {
+            Self::Refused(problem) if matches!(problem.status, 404 | 409 | 422) => problem.at(field).into(),
+            other => other,
+        }
+    }
+
+    /// The same, where the body that it is about is a member of something larger.
+    pub(crate) fn under(self, parent: &Field) -> Self {
+        match self {
+            Self::Refused(problem) => problem.under(parent).into(),
+            other => other,
+        }
+    }
+
     /// The document that the asker sees.
     pub(crate) fn problem(&self) -> Problem {
         match self {

@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use protocol::{Code, InstanceId, Timestamp};
+use protocol::{Code, Field, InstanceId, Timestamp};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::idempotency;
 use crate::db::loops;
-use crate::error::{Error, Result, refuse};
+use crate::error::{Error, Result, refuse, refuse_field};
 use crate::identity::credentials::{presented, sha256_hex};
 
 /// The request header.
@@ -69,12 +69,14 @@ pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) 
 
 async fn once(app: &App, key: &HeaderValue, request: Request, next: Next) -> Result<Response> {
     let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_LENGTH_MAX).ok_or_else(|| {
-        refuse(Code::InvalidRequest, format!("Idempotency-Key has 1 to {KEY_LENGTH_MAX} visible ASCII characters."))
+        let detail = format!("Idempotency-Key has 1 to {KEY_LENGTH_MAX} visible ASCII characters.");
+        refuse_field(Code::InvalidRequest, "Idempotency-Key", detail)
     })?;
     let (parts, body) = request.into_parts();
+    let too_large = || format!("The body is larger than {}.", app.config.body_max);
     let bytes = to_bytes(body, app.config.body_max.as_usize())
         .await
-        .map_err(|_| refuse(Code::BodyTooLarge, format!("The body is larger than {}.", app.config.body_max)))?;
+        .map_err(|_| refuse_field(Code::BodyTooLarge, Field::BODY, too_large()))?;
     let owner = presented(&parts.headers).map(|token| sha256_hex(token.as_bytes())).unwrap_or_default();
     let account = parts.headers.get(protocol::headers::ACCOUNT).map(HeaderValue::as_bytes).unwrap_or_default();
     let id = sha256_hex(&[owner.as_bytes(), account, key.as_bytes()].join(&b'\n'));

@@ -9,7 +9,7 @@ use futures::Stream;
 use protocol::node::{LogLine, RunLog};
 use protocol::route::Scope;
 use protocol::ticket::{Purpose, Ticket};
-use protocol::{AccountId, Code, FunctionId, Millis, NodeId, RunId, Timestamp};
+use protocol::{AccountId, Code, Field, FunctionId, Millis, NodeId, RunId, Timestamp};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _,
@@ -23,7 +23,7 @@ use crate::db::columns::{Col, signed};
 use crate::db::count;
 use crate::db::entities::run_logs;
 use crate::db::loops;
-use crate::error::{Error, Result, refuse};
+use crate::error::{Error, Result, invalid, refuse, refuse_field};
 use crate::identity::caller::Caller;
 
 const LINES_PER_BATCH_MAX: usize = 20_000;
@@ -51,7 +51,7 @@ impl Logs {
 pub(crate) async fn keep(app: &App, node: NodeId, batch: Vec<RunLog>) -> Result<()> {
     let lines: usize = batch.iter().map(|log| log.lines.len()).sum();
     if lines > LINES_PER_BATCH_MAX {
-        return Err(refuse(Code::InvalidField, format!("At most {LINES_PER_BATCH_MAX} lines at once.")));
+        return Err(invalid(Field::BODY, format!("At most {LINES_PER_BATCH_MAX} lines at once")));
     }
     // Of runs alone, and not for ever: lines come a moment after they were written, or after a while without a network.
     let then = Timestamp(Timestamp::now().0.saturating_sub(signed(app.config.log_late_max.0)));
@@ -186,7 +186,8 @@ fn parse_since(text: &str, now: Timestamp) -> Result<Timestamp> {
     if let Ok(ago) = text.parse::<Millis>() {
         return Ok(Timestamp(now.0.saturating_sub(signed(ago.0))));
     }
-    text.parse().map_err(|_| refuse(Code::InvalidRequest, "`since` is neither a time in RFC 3339 nor such as `1h`."))
+    let wrong = "`since` is neither a time in RFC 3339 nor such as `1h`.";
+    text.parse().map_err(|_| refuse_field(Code::InvalidRequest, "since", wrong))
 }
 
 struct Follower {

@@ -40,7 +40,7 @@ pub(crate) fn finish(mut document: OpenApi) -> String {
     let none: [&str; 0] = [];
     document.security = Some(vec![SecurityRequirement::new("key", none), SecurityRequirement::new("session", none)]);
     let problem = ResponseBuilder::new()
-        .description("Refused or failed: see `code`.")
+        .description("Refused or failed: see `code`, and `field` for the input that it is about.")
         .content(Problem::MEDIA_TYPE, Content::new(Some(Ref::from_schema_name("Problem"))))
         .build();
     for item in document.paths.paths.values_mut() {

@@ -9,5 +9,6 @@ mod identity;
 mod logs;
 mod platform;
 pub(crate) mod postgres;
+mod problems;
 mod restart;
 mod settlement;

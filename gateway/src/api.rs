@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{Method, Request};
 use http_body::Body as _;
 use protocol::route::{Grant, Scope};
-use protocol::{ByteSize, Code, Name, Problem, headers};
+use protocol::{ByteSize, Code, Field, Name, Problem, headers};
 
 use crate::answer::{Answer, AnswerBody};
 use crate::hygiene::{self, Forward};
@@ -104,7 +104,7 @@ fn check_origin(head: &Parts, host: &str) -> Result<(), Problem> {
 }
 
 fn too_large(size_max: ByteSize) -> Problem {
-    Problem::new(Code::BodyTooLarge, format!("the API accepts up to {size_max}"))
+    Problem::of(Code::BodyTooLarge, Field::BODY, format!("the API accepts up to {size_max}"))
         .with_help("Send less; artifacts go to POST /api/v1/artifacts.")
 }
 

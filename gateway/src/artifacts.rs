@@ -11,7 +11,7 @@ use http_body::Body as _;
 use http_body_util::{BodyDataStream, BodyExt as _};
 use protocol::api::Artifact;
 use protocol::route::Scope;
-use protocol::{AccountId, ByteSize, Code, Digest, Problem};
+use protocol::{AccountId, ByteSize, Code, Digest, Field, Problem};
 use serde::Serialize;
 
 use crate::answer::{Answer, json};
@@ -69,5 +69,5 @@ pub(crate) async fn upload(
 }
 
 fn too_large(size_max: ByteSize) -> Problem {
-    Problem::new(Code::ArtifactTooLarge, format!("an artifact has up to {size_max}"))
+    Problem::of(Code::ArtifactTooLarge, Field::BODY, format!("an artifact has up to {size_max}"))
 }

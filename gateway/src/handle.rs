@@ -123,15 +123,15 @@ fn host_of(head: &Parts) -> Result<String, Problem> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let first = hosts.next();
     if hosts.next().is_some() {
-        return Err(Problem::new(Code::InvalidRequest, "several Host headers"));
+        return Err(Problem::of(Code::InvalidRequest, "Host", "several Host headers"));
     }
     if let Some(authority) = head.uri.authority() {
         return Ok(authority.as_str().rsplit('@').next().unwrap_or_default().to_owned());
     }
     match first.map(|host| host.to_str()) {
         Some(Ok(host)) if is_host(host) => Ok(host.to_owned()),
-        Some(_) => Err(Problem::new(Code::InvalidRequest, "the Host header is not a host")),
-        None if head.version >= Version::HTTP_11 => Err(Problem::new(Code::InvalidRequest, "no Host header")),
+        Some(_) => Err(Problem::of(Code::InvalidRequest, "Host", "the Host header is not a host")),
+        None if head.version >= Version::HTTP_11 => Err(Problem::of(Code::InvalidRequest, "Host", "no Host header")),
         None => Ok(String::new()),
     }
 }

@@ -13,7 +13,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use protocol::api::{TestAnswer, TestCall};
 use protocol::route::Scope;
-use protocol::{Code, Name, Problem, headers};
+use protocol::{Code, Field, Invalid, Name, Problem, headers};
 
 use crate::address::FunctionAddress;
 use crate::answer::{Answer, json};
@@ -43,6 +43,7 @@ pub(crate) async fn call(
     let wanted = read_call(gateway, body).await?;
     let received = Instant::now();
     let reference = wanted.reference.clone();
+    let by_body = reference.is_some();
     let (head, body) = as_request(wanted, from.host)?.into_parts();
     let answer = run::answer(
         gateway,
@@ -58,7 +59,11 @@ pub(crate) async fn call(
         },
     )
     .await;
-    as_data(gateway, answer, received).await
+    // Here the body names the version.
+    as_data(gateway, answer, received).await.map_err(|problem| match problem.code {
+        Code::VersionNotFound if by_body => problem.at("reference"),
+        _ => problem,
+    })
 }
 
 async fn read_call(gateway: &Gateway, body: Source) -> Result<TestCall, Problem> {
@@ -66,28 +71,34 @@ async fn read_call(gateway: &Gateway, body: Source) -> Result<TestCall, Problem>
     let upload = Upload::new(body, gateway.config.upload_limits(size_max));
     let read = upload.body().ok_or(Code::Internal)?.collect().await;
     let bytes = read.map_err(|_| match upload.fault() {
-        Some(Code::BodyTooLarge) => Problem::new(Code::BodyTooLarge, format!("a test call has up to {size_max}")),
+        Some(Code::BodyTooLarge) => {
+            Problem::of(Code::BodyTooLarge, Field::BODY, format!("a test call has up to {size_max}"))
+        }
         fault => fault.unwrap_or(Code::InvalidRequest).into(),
     })?;
-    let bytes = bytes.to_bytes();
-    serde_json::from_slice(&bytes).map_err(|error| Problem::new(Code::InvalidRequest, error.to_string()))
+    protocol::body::read(&bytes.to_bytes())
 }
 
 /// The request that the function is to see.
 fn as_request(call: TestCall, host: &str) -> Result<Request<Source>, Problem> {
-    let wrong = |field: &str, why: &dyn std::fmt::Display| Problem::new(Code::InvalidField, format!("{field}: {why}"));
-    let body = STANDARD.decode(&call.body).map_err(|error| wrong("body", &error))?;
-    let method = Method::from_bytes(call.method.as_bytes()).map_err(|error| wrong("method", &error))?;
+    fn wrong(field: impl Into<Field>, why: impl std::fmt::Display) -> Problem {
+        let field = field.into();
+        let why = format!("{field}: {why}");
+        Invalid { field, why }.into()
+    }
+    let body = STANDARD.decode(&call.body).map_err(|error| wrong("body", error))?;
+    let method = Method::from_bytes(call.method.as_bytes()).map_err(|error| wrong("method", error))?;
     if matches!(method, Method::CONNECT | Method::TRACE) {
-        return Err(wrong("method", &"not supported"));
+        return Err(wrong("method", "not supported"));
     }
     let path = if call.path.starts_with('/') { call.path } else { format!("/{}", call.path) };
     let mut request =
-        Request::builder().method(method).uri(&path).body(fabric::full(body)).map_err(|error| wrong("path", &error))?;
+        Request::builder().method(method).uri(&path).body(fabric::full(body)).map_err(|error| wrong("path", error))?;
     let headers: &mut HeaderMap = request.headers_mut();
-    for (name, value) in &call.headers {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong("headers", &error))?;
-        let value = HeaderValue::from_str(value).map_err(|error| wrong("headers", &error))?;
+    for (index, (name, value)) in call.headers.iter().enumerate() {
+        let place = Field::from("headers").index(index);
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(place.index(0), error))?;
+        let value = HeaderValue::from_str(value).map_err(|error| wrong(place.index(1), error))?;
         headers.append(name, value);
     }
     if !headers.contains_key(http::header::HOST)

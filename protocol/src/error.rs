@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::field::Field;
+use crate::headers;
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $retry:literal, $title:literal, $help:literal;)*) => {
         /// A stable error code. What users' programs may match on.
@@ -128,6 +131,34 @@ codes! {
     Internal = "internal", 500, true, "Something broke on our side", "Try again; if it stays, report the request id.";
 }
 
+impl Code {
+    /// Whether a problem of this code is always about one input, which only its maker knows: such a problem is made with
+    /// [`Problem::of`].
+    #[must_use]
+    pub const fn needs_field(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidField
+                | Self::InvalidName
+                | Self::NameTaken
+                | Self::EmailTaken
+                | Self::ArtifactNotFound
+                | Self::ExceedsNodes
+        )
+    }
+
+    /// The header that problems of this code are about.
+    #[must_use]
+    pub const fn header(self) -> Option<&'static str> {
+        match self {
+            Self::MissingAccount => Some(headers::ACCOUNT),
+            Self::PreconditionFailed => Some("If-Match"),
+            Self::IdempotencyMismatch | Self::IdempotencyPending => Some("Idempotency-Key"),
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
@@ -157,24 +188,46 @@ pub struct Problem {
     /// The run or request that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// The input that it is about: a path in the body, with dots and indexes (`limits.cpus`, `shares[0].weight`; `$` is
+    /// the whole body), or the name of a parameter or a header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<Field>,
 }
 
 impl Problem {
     /// The media type of a problem document.
     pub const MEDIA_TYPE: &'static str = "application/problem+json";
 
-    /// A problem with this code, and what was wrong this time.
+    /// A problem that is about no input, and what was wrong this time. What is about an input is made with
+    /// [`Problem::of`]; `cargo xtask lint` sees to it.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self::made(code, code.header().map(Field::from), detail.into())
+    }
+
+    /// A problem with this input.
+    #[must_use]
+    pub fn of(code: Code, field: impl Into<Field>, detail: impl Into<String>) -> Self {
+        Self::made(code, Some(field.into()), detail.into())
+    }
+
+    /// Another problem's code, field and words: the catalogue's own come from here.
+    #[must_use]
+    pub fn again(code: Code, field: Option<Field>, detail: impl Into<String>) -> Self {
+        Self::made(code, field, detail.into())
+    }
+
+    fn made(code: Code, field: Option<Field>, detail: String) -> Self {
         Self {
             type_uri: format!("/docs/errors#{}", code.as_str()),
             title: code.title().to_owned(),
             status: code.status(),
             code,
-            detail: detail.into(),
+            detail,
             help: code.help().to_owned(),
             retry: code.retry(),
             instance: None,
+            field,
         }
     }
 
@@ -192,6 +245,22 @@ impl Problem {
         self
     }
 
+    /// The same about this input, where it does not name one yet.
+    #[must_use]
+    pub fn at(mut self, field: impl Into<Field>) -> Self {
+        self.field = self.field.or_else(|| Some(field.into()));
+        self
+    }
+
+    /// The same, where the body that it is about is a member of something larger.
+    #[must_use]
+    pub fn under(mut self, parent: &Field) -> Self {
+        if self.code.header().is_none() {
+            self.field = self.field.map(|field| field.under(parent));
+        }
+        self
+    }
+
     /// The document's bytes.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
@@ -201,6 +270,6 @@ impl Problem {
 
 impl From<Code> for Problem {
     fn from(code: Code) -> Self {
-        Self::new(code, code.title())
+        Self::made(code, code.header().map(Field::from), code.title().to_owned())
     }
 }

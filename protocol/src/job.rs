@@ -264,11 +264,11 @@ mod tests {
     fn what_cannot_be_read_is_refused_with_the_range() {
         let asked: SubmitJob =
             serde_json::from_str(r#"{"function":"f","cpus":-1,"memory":"-5","retries":1000,"timeout":"2s"}"#).unwrap();
-        let refused = |result: Result<u32, String>| result.unwrap_err();
+        let refused = |result: Result<u32, crate::Invalid>| result.unwrap_err().why;
         assert_eq!(refused(asked.cpus.unwrap().within("cpus", 1, 64)), "cpus is -1; allowed: 1 to 64");
         assert_eq!(refused(asked.retries.unwrap().within("retries", 0, 20)), "retries is 1000; allowed: 0 to 20");
         let memory = asked.memory.unwrap().within("memory", ByteSize::mib(1), ByteSize::mib(4096));
-        assert_eq!(memory.unwrap_err(), "memory is \"-5\"; allowed: 1MiB to 4GiB");
+        assert_eq!(memory.unwrap_err().why, "memory is \"-5\"; allowed: 1MiB to 4GiB");
         assert_eq!(asked.timeout.unwrap().within("timeout", Millis(10), Millis::seconds(60)), Ok(Millis::seconds(2)));
     }
 }

@@ -7,8 +7,10 @@
 
 pub mod address;
 pub mod api;
+pub mod body;
 pub mod bounds;
 pub mod error;
+pub mod field;
 pub mod headers;
 pub mod ids;
 pub mod job;
@@ -29,6 +31,7 @@ pub mod wire;
 mod tests;
 
 pub use error::{Code, Problem};
+pub use field::{Field, Invalid};
 pub use ids::*;
 pub use manifest::{ArtifactForm, Base, Example, Kind, Lane, LaneChoice, Limits, Manifest, PlacementClass};
 pub use names::{Name, Reference};

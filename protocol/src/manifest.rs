@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::field::Invalid;
 use crate::names::Name;
 use crate::units::{ByteSize, Millis};
 
@@ -217,7 +218,7 @@ impl Limits {
     ///
     /// # Errors
     /// Names the field, its value and the allowed range.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Invalid> {
         self.check_up_to(&Self::MAX)
     }
 
@@ -225,10 +226,12 @@ impl Limits {
     ///
     /// # Errors
     /// Names the field, its value and the allowed range.
-    pub fn check_up_to(&self, max: &Self) -> Result<(), String> {
-        fn within<T: PartialOrd + std::fmt::Display>(name: &str, value: T, min: T, max: T) -> Result<(), String> {
+    pub fn check_up_to(&self, max: &Self) -> Result<(), Invalid> {
+        fn within<T: PartialOrd + std::fmt::Display>(name: &str, value: T, min: T, max: T) -> Result<(), Invalid> {
+            let field = format!("limits.{name}");
             if value < min || value > max {
-                return Err(format!("limits.{name} is {value}; allowed: {min} to {max}"));
+                let why = format!("{field} is {value}; allowed: {min} to {max}");
+                return Err(Invalid::new(field, why));
             }
             Ok(())
         }

@@ -23,7 +23,7 @@ fn error(text: &str, expected: &'static str) -> ParseUnitError {
 
 /// Either a JSON integer or a string.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a value that is neither an integer nor a text such as 128MiB or 30s")]
 enum IntegerOrText<'a> {
     Unsigned(u64),
     Signed(i64),

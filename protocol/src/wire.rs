@@ -85,6 +85,11 @@ pub fn value<T: DeserializeOwned>(json: serde_json::Value) -> Result<T, WireErro
     understood(json)
 }
 
+/// Whether what stands at this path must be understood.
+pub(crate) fn is_critical(path: &str) -> bool {
+    path.rsplit('.').next().is_some_and(|last| last.starts_with(CRITICAL))
+}
+
 fn understood<'de, T, D>(deserializer: D) -> Result<T, WireError>
 where
     T: Deserialize<'de>,
@@ -94,7 +99,7 @@ where
     let mut unknown = None;
     let read = serde_ignored::deserialize(deserializer, |path| {
         let name = path.to_string();
-        if name.rsplit('.').next().is_some_and(|last| last.starts_with(CRITICAL)) {
+        if is_critical(&name) {
             unknown.get_or_insert(name);
         }
     });

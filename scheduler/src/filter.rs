@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use protocol::node::NodeReport;
 use protocol::placement::Refusal;
-use protocol::{Lane, PlacementClass};
+use protocol::{AccountId, Lane, Limits, PlacementClass};
 
 use crate::{NodeView, RunRequest};
 
@@ -13,7 +14,7 @@ pub const SILENT_AFTER: Duration = Duration::from_secs(3);
 /// Why this node may not do this run in this lane; none where it may. What does not pass with time comes first.
 #[must_use]
 pub fn refuse(request: &RunRequest, lane: Lane, node: &NodeView) -> Option<Refusal> {
-    if !trusted(request, node) {
+    if !trusts(request.placement, request.account, Some(node.record.account), node.record.class) {
         return Some(Refusal::PlacementClass);
     }
     let memory = request.limits.memory_in(lane);
@@ -24,12 +25,12 @@ pub fn refuse(request: &RunRequest, lane: Lane, node: &NodeView) -> Option<Refus
         return Some(Refusal::Silent);
     };
     if report.draining {
-        Some(Refusal::Draining)
-    } else if !report.lanes.contains(&lane) {
-        Some(Refusal::LaneMissing)
-    } else if report.memory_total < memory || (lane == Lane::Vm && report.cores < request.limits.cpus) {
-        Some(Refusal::TooSmall)
-    } else if node.running() >= report.slots {
+        return Some(Refusal::Draining);
+    }
+    if let Some(lacking) = lacks(&request.limits, lane, report) {
+        return Some(lacking);
+    }
+    if node.running() >= report.slots {
         Some(Refusal::NoSlot)
     } else if node.memory_free() < memory {
         Some(Refusal::NoMemory)
@@ -38,15 +39,27 @@ pub fn refuse(request: &RunRequest, lane: Lane, node: &NodeView) -> Option<Refus
     }
 }
 
-/// Whether the version trusts this node. `verified` includes the operator's nodes; a node of one's own is not
-/// verified by being one's own.
-fn trusted(request: &RunRequest, node: &NodeView) -> bool {
-    match request.placement {
+/// What a node of this kind lacks for such a run, even where it is idle.
+#[must_use]
+pub fn lacks(limits: &Limits, lane: Lane, report: &NodeReport) -> Option<Refusal> {
+    let cpus = if lane == Lane::Vm { limits.cpus } else { 1 };
+    if !report.lanes.contains(&lane) {
+        Some(Refusal::LaneMissing)
+    } else if report.memory_total < limits.memory_in(lane) || report.cores < cpus {
+        Some(Refusal::TooSmall)
+    } else {
+        None
+    }
+}
+
+/// Whether a version of the account `asker` may be on a node of this owner and class: the one rule, for deploys and for
+/// placement. `verified` includes the operator's nodes; a node of one's own is not verified by being one's own.
+#[must_use]
+pub fn trusts(placement: PlacementClass, asker: AccountId, owner: Option<AccountId>, class: PlacementClass) -> bool {
+    match placement {
         PlacementClass::Any => true,
-        PlacementClass::Own => node.record.account == request.account,
-        PlacementClass::Operator => node.record.class == PlacementClass::Operator,
-        PlacementClass::Verified => {
-            matches!(node.record.class, PlacementClass::Operator | PlacementClass::Verified)
-        }
+        PlacementClass::Own => owner == Some(asker),
+        PlacementClass::Operator => class == PlacementClass::Operator,
+        PlacementClass::Verified => matches!(class, PlacementClass::Operator | PlacementClass::Verified),
     }
 }

@@ -36,7 +36,7 @@ mod view;
 mod tests;
 
 pub use distance::Distance;
-pub use filter::{SILENT_AFTER, refuse};
+pub use filter::{SILENT_AFTER, lacks, refuse, trusts};
 pub use finished::Finished;
 pub use history::{History, NodeClass, NodeSpeed, VersionHistory};
 pub use lane::lane_of;

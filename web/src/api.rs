@@ -1,7 +1,7 @@
 //! The one way to the server: JSON over `/api/v1`, errors as problem documents.
 
 use gloo_net::http::{Method, RequestBuilder, Response};
-use protocol::{Problem, headers};
+use protocol::{Code, Field, Invalid, Problem, headers};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use web_sys::AbortSignal;
@@ -24,12 +24,30 @@ pub(crate) struct Trouble {
     pub(crate) id: Option<String>,
     /// The HTTP status; 0 where no answer came.
     pub(crate) status: u16,
+    /// The input that it is about, as the API names it: forms show it there.
+    pub(crate) field: Option<Field>,
 }
 
 impl Trouble {
     /// A trouble that the browser found.
     pub(crate) fn here(code: &str, cause: impl Into<String>, fix: &str) -> Self {
-        Self { code: code.to_owned(), cause: cause.into(), fix: fix.to_owned(), id: None, status: 0 }
+        Self { code: code.to_owned(), cause: cause.into(), fix: fix.to_owned(), id: None, status: 0, field: None }
+    }
+
+    /// A value that the page itself cannot send.
+    pub(crate) fn of_input(field: impl Into<Field>, cause: impl Into<String>, fix: &str) -> Self {
+        Self::here(Code::InvalidField.as_str(), cause, fix).at(field)
+    }
+
+    /// The same, about this input.
+    pub(crate) fn at(mut self, field: impl Into<Field>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// Whether it is about one of these inputs, or a part of one.
+    pub(crate) fn is_about(&self, inputs: &[&str]) -> bool {
+        self.field.as_ref().is_some_and(|field| inputs.iter().any(|input| field.is_in(input)))
     }
 
     /// No answer came.
@@ -51,8 +69,15 @@ impl Trouble {
                 fix: "Reload the page: it may be older than the server.".to_owned(),
                 id: None,
                 status,
+                field: None,
             },
         }
+    }
+}
+
+impl From<Invalid> for Trouble {
+    fn from(invalid: Invalid) -> Self {
+        Problem::from(invalid).into()
     }
 }
 
@@ -65,6 +90,7 @@ impl From<Problem> for Trouble {
             fix: problem.help,
             id: problem.instance,
             status: problem.status,
+            field: problem.field,
         }
     }
 }
@@ -231,13 +257,14 @@ mod tests {
 
     #[test]
     fn a_problem_document_becomes_code_cause_fix_and_id() {
-        let problem = Problem::new(Code::UnknownImport, "imports `wasi:sockets/tcp`").about("run_1");
+        let problem = Problem::of(Code::UnknownImport, "artifact", "imports `wasi:sockets/tcp`").about("run_1");
         let body = String::from_utf8_lossy(&problem.to_json()).into_owned();
         let trouble = Trouble::from_body(422, &body);
         assert_eq!(trouble.code, "unknown_import");
         assert_eq!(trouble.cause, "imports `wasi:sockets/tcp`");
         assert_eq!(trouble.fix, Code::UnknownImport.help());
         assert_eq!(trouble.id.as_deref(), Some("run_1"));
+        assert!(trouble.is_about(&["name", "artifact"]) && !trouble.is_about(&["art", "name"]));
     }
 
     #[test]

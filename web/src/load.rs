@@ -144,6 +144,25 @@ impl Action {
     pub(crate) fn view(self) -> View {
         View::from_dynamic(move || self.trouble.get_clone().map(trouble_view))
     }
+
+    /// Whether the trouble is about one of these inputs.
+    pub(crate) fn is_about(self, inputs: &'static [&'static str]) -> ReadSignal<bool> {
+        create_selector(move || {
+            self.trouble.with(|trouble| trouble.as_ref().is_some_and(|trouble| trouble.is_about(inputs)))
+        })
+    }
+
+    /// The trouble, where it is about one of these inputs: it stands beside them.
+    pub(crate) fn beside(self, inputs: &'static [&'static str]) -> View {
+        let here = self.is_about(inputs);
+        View::from_dynamic(move || self.trouble.get_clone().filter(|_| here.get()).map(trouble_view))
+    }
+
+    /// The trouble, where it is about none of these inputs: it stands at the form's end.
+    pub(crate) fn elsewhere(self, inputs: &'static [&'static str]) -> View {
+        let there = self.is_about(inputs);
+        View::from_dynamic(move || self.trouble.get_clone().filter(|_| !there.get()).map(trouble_view))
+    }
 }
 
 /// Waits.

@@ -122,5 +122,8 @@ pub(crate) fn environment(command: &mut Command, nats: &std::path::Path) {
 /// Where tests and benchmarks find programs and sources.
 pub(crate) fn locations(command: &mut Command, workspace: &Workspace) {
     command.env("CROWDCLOUD_BIN", workspace.program("crowdcloud"));
+    if std::env::var_os(crate::tools::axe::VARIABLE).is_none() {
+        command.env(crate::tools::axe::VARIABLE, crate::tools::axe::place());
+    }
     command.env("CROWDCLOUD_EXAMPLES", workspace.root.join("functions-examples"));
 }

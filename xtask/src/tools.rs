@@ -2,6 +2,7 @@
 //! found or fetched; what cannot be had is one line: what, why, fix.
 
 pub(crate) mod apt;
+pub(crate) mod axe;
 mod nats;
 pub(crate) mod vm;
 
@@ -24,7 +25,7 @@ pub(crate) fn wasm(steps: &mut Steps) -> anyhow::Result<Toolchain> {
     steps.run("wasm toolchain", || Toolchain::find(&say).map_err(|error| anyhow!("{error}")))
 }
 
-/// PostgreSQL, and Chromium with its driver.
+/// PostgreSQL, Chromium with its driver, and what looks at its pages.
 pub(crate) fn for_tests(steps: &mut Steps) -> anyhow::Result<()> {
     steps.run("PostgreSQL, Chromium and skopeo for the tests", || {
         apt::need(&[
@@ -37,5 +38,6 @@ pub(crate) fn for_tests(steps: &mut Steps) -> anyhow::Result<()> {
             },
             apt::Need { what: "skopeo", package: "skopeo", found: || apt::which("skopeo").is_some() },
         ])
-    })
+    })?;
+    steps.run("axe-core for the tests", || axe::find().map(drop))
 }

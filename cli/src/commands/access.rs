@@ -1,8 +1,8 @@
 //! API keys.
 
-use protocol::Name;
 use protocol::api::{CreateKey, Key};
 use protocol::route::Scope;
+use protocol::{Code, Name, Problem};
 
 use crate::args::{Keys, List};
 use crate::client::segment;
@@ -32,7 +32,7 @@ pub(crate) async fn keys(context: &Context, verb: Option<Keys>) -> Result<(), Fa
             .await
         }
         Keys::Create { name, scope, function, expires_days } => {
-            let function = function.map(|name| function_name(&name)).transpose()?;
+            let function = function.map(|name| parse_name(&name, "function")).transpose()?;
             let key = create(&client, name, scope, function, expires_days).await?;
             let output = &context.output;
             output.result(&key, || key.secret.clone().unwrap_or_default());
@@ -59,11 +59,10 @@ pub(super) async fn create(
     client.post("/keys", &CreateKey { name, scopes, function, expires_days }).await
 }
 
-/// A function's name that is one.
-pub(super) fn function_name(text: &str) -> Result<Name, Failure> {
-    text.parse().map_err(|error| {
-        Failure::from(protocol::Problem::new(protocol::Code::InvalidName, format!("{text:?}: {error}")))
-    })
+/// A name that is one, given in this field.
+pub(super) fn parse_name(text: &str, field: &str) -> Result<Name, Failure> {
+    let wrong = |error| Problem::of(Code::InvalidName, field, format!("{text:?}: {error}"));
+    text.parse::<Name>().map_err(|error| wrong(error).into())
 }
 
 /// A scope, as the API writes it.

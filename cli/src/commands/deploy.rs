@@ -98,7 +98,7 @@ fn is_file(target: &Path) -> Result<bool, Failure> {
 fn plan(args: &Deploy, project: Option<&Project>, artifact: PathBuf) -> Result<Plan, Failure> {
     let manifest = project.map(|project| &project.manifest);
     let function = match (&args.name, manifest) {
-        (Some(name), _) => super::access::function_name(name)?,
+        (Some(name), _) => super::access::parse_name(name, "name")?,
         (None, Some(manifest)) => manifest.name.clone(),
         (None, None) => {
             return Err(Failure::usage("The function's name is missing")
@@ -112,7 +112,7 @@ fn plan(args: &Deploy, project: Option<&Project>, artifact: PathBuf) -> Result<P
     limits.body = args.body.unwrap_or(limits.body);
     limits.concurrency = args.concurrency.unwrap_or(limits.concurrency);
     limits.cpus = args.cpus.unwrap_or(limits.cpus);
-    limits.check().map_err(|why| Failure::from(protocol::Problem::new(Code::InvalidField, why)))?;
+    limits.check()?;
     let mut env = manifest.map(|manifest| manifest.env.clone()).unwrap_or_default();
     env.extend(args.env.iter().cloned());
     let mut egress = manifest.map(|manifest| manifest.egress.clone()).unwrap_or_default();
@@ -130,7 +130,7 @@ fn plan(args: &Deploy, project: Option<&Project>, artifact: PathBuf) -> Result<P
         egress,
         limits,
         env,
-        alias: Some(super::access::function_name(&args.alias)?),
+        alias: Some(super::access::parse_name(&args.alias, "alias")?),
         base: args.base.or(manifest.and_then(|manifest| manifest.base)),
         command: match &args.command {
             Some(line) => line.split_ascii_whitespace().map(str::to_owned).collect(),

@@ -11,7 +11,7 @@ use crate::args::Invoke;
 use crate::client::refused;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::output::write_out;
+use crate::output::Answer;
 
 /// `invoke`
 pub(crate) async fn invoke(context: &Context, args: Invoke) -> Result<(), Failure> {
@@ -49,7 +49,9 @@ pub(crate) async fn invoke(context: &Context, args: Invoke) -> Result<(), Failur
     }
     if by_platform(&response).is_some() {
         if args.include {
-            head(&response);
+            let mut out = Answer::new();
+            out.write(&head(&response));
+            out.end();
         }
         return Err(refused(response).await);
     }
@@ -89,7 +91,7 @@ pub(super) async fn body(data: &str) -> Result<reqwest::Body, Failure> {
 }
 
 /// Status line and headers.
-fn head(response: &Response) {
+fn head(response: &Response) -> Vec<u8> {
     let status = response.status();
     let mut text =
         format!("HTTP/1.1 {} {}\n", status.as_u16(), status.canonical_reason().unwrap_or_default()).into_bytes();
@@ -100,7 +102,7 @@ fn head(response: &Response) {
         text.push(b'\n');
     }
     text.push(b'\n');
-    write_out(&text);
+    text
 }
 
 /// The answer, piece by piece, to standard output or a file.
@@ -110,8 +112,9 @@ pub(super) async fn answer(
     output: Option<&std::path::Path>,
     include: bool,
 ) -> Result<(), Failure> {
+    let mut out = Answer::new();
     if include {
-        head(&response);
+        out.write(&head(&response));
     }
     let mut file = output.map(std::fs::File::create).transpose()?;
     let mut pieces = response.bytes_stream();
@@ -127,8 +130,9 @@ pub(super) async fn answer(
         })?;
         match &mut file {
             Some(file) => file.write_all(&piece)?,
-            None => write_out(&piece),
+            None => out.write(&piece),
         }
     }
+    out.end();
     Ok(())
 }

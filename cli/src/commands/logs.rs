@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use protocol::RunId;
 use protocol::api::Page;
-use protocol::node::{LogLine, LogStream};
+use protocol::node::LogLine;
 use reqwest::Method;
 
 use super::functions::path;
@@ -80,13 +80,5 @@ async fn of_function(context: &Context, client: &Client, args: &Logs) -> Result<
 
 /// One line: as NDJSON, or for people.
 pub(super) fn show(context: &Context, with_run: bool, line: &LogLine) {
-    context.output.result(line, || {
-        let mark = match line.stream {
-            LogStream::Stdout => "",
-            LogStream::Stderr => "stderr: ",
-            LogStream::Platform => "platform: ",
-        };
-        let run = if with_run { format!("{} ", line.run) } else { String::new() };
-        format!("{} {run}{mark}{}", line.at, line.text)
-    });
+    context.output.log_line(line, with_run);
 }

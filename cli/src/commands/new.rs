@@ -98,7 +98,7 @@ pub(crate) fn new(context: &Context, args: &New) -> Result<(), Failure> {
     let path = args.name.clone().unwrap_or_default();
     let folder = Path::new(&path);
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    super::access::function_name(&name)?;
+    super::access::parse_name(&name, "name")?;
     let template = TEMPLATES.iter().find(|template| template.name == args.template).ok_or_else(|| {
         let names: Vec<_> = TEMPLATES.iter().map(|template| template.name).collect();
         Failure::usage(format!("There is no template {:?}", args.template))

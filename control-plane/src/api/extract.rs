@@ -1,15 +1,15 @@
 //! Extractors whose refusals are problem documents, and small answers.
 
-use axum::extract::{FromRequest, FromRequestParts, Path as AxumPath, Query as AxumQuery, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path as AxumPath, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use protocol::{Code, wire};
+use protocol::{Code, Field, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Result, refuse};
+use crate::error::{Error, Result, refuse, refuse_field};
 
 /// A JSON body. An empty one reads as `{}`.
 pub(crate) struct Json<T>(pub T);
@@ -21,15 +21,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         // A form that a foreign page can post without asking is never read as JSON.
         if kind.is_some_and(|kind| !kind.contains("json")) {
-            return Err(refuse(Code::InvalidRequest, "The body is not `application/json`."));
+            return Err(refuse_field(Code::InvalidRequest, "Content-Type", "The body is not `application/json`."));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
             let code = if too_large { Code::BodyTooLarge } else { Code::InvalidRequest };
-            refuse(code, rejection.body_text())
+            refuse_field(code, Field::BODY, rejection.body_text())
         })?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        wire::read(text).map(Self).map_err(|error| refuse(error.code(), format!("The body: {error}.")))
+        Ok(Self(protocol::body::read(text)?))
     }
 }
 
@@ -57,9 +57,15 @@ pub(crate) struct Query<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let query = AxumQuery::<T>::from_request_parts(parts, state).await;
-        query.map(|query| Self(query.0)).map_err(|rejection| refuse(Code::InvalidRequest, rejection.body_text()))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let text = parts.uri.query().unwrap_or_default();
+        let query = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text.as_bytes()));
+        let read = serde_path_to_error::deserialize(query).map_err(|error| {
+            let field = protocol::body::path(&error);
+            let detail = format!("The query parameter `{field}`: {}.", error.inner());
+            Problem::of(Code::InvalidRequest, field, detail)
+        });
+        Ok(Self(read?))
     }
 }
 

@@ -125,7 +125,7 @@ async fn artifact(
     if ticket.artifact != digest {
         return Err(refuse(Code::Forbidden, "The ticket is for another artifact."));
     }
-    let row = artifacts::find(app.db.read(), ticket.account, digest).await?;
+    let row = artifacts::find(app.db.read(), ticket.account, digest, "digest").await?;
     let object = app.store.get(row.root.0).await.map_err(|error| {
         tracing::error!(%error, artifact = %digest, "an artifact cannot be read");
         refuse(Code::StorageUnavailable, "The store cannot give the artifact.")

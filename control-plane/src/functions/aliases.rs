@@ -2,7 +2,7 @@
 
 use protocol::api::{self, Rollback, SetAlias, VersionState};
 use protocol::route::{Scope, Share};
-use protocol::{Code, FunctionId, Name, Reference};
+use protocol::{Code, Field, FunctionId, Name, Reference};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
     sea_query::OnConflict,
@@ -14,7 +14,7 @@ use crate::App;
 use crate::db::Mutation;
 use crate::db::columns::Col;
 use crate::db::entities::{aliases, functions, versions};
-use crate::error::{Result, refuse};
+use crate::error::{Result, invalid, refuse, refuse_field};
 use crate::etag::{self, IfMatch};
 use crate::identity::caller::Caller;
 
@@ -34,12 +34,13 @@ pub(crate) async fn of<C: ConnectionTrait>(connection: &C, function: FunctionId)
         .await
 }
 
-/// An alias's name: not one that reads as a version.
+/// An alias's name, given as `alias`: not one that reads as a version.
 pub(crate) fn parse_alias(text: &str) -> Result<Name> {
+    let wrong = |detail| Err(refuse_field(Code::InvalidName, "alias", detail));
     match text.parse::<Reference>() {
         Ok(Reference::Alias(name)) => Ok(name),
-        Ok(Reference::Version(_)) => Err(refuse(Code::InvalidName, format!("`{text}` reads as a version."))),
-        Err(error) => Err(refuse(Code::InvalidName, format!("`{text}`: {error}."))),
+        Ok(Reference::Version(_)) => wrong(format!("`{text}` reads as a version.")),
+        Err(error) => wrong(format!("`{}`: {error}.", text.escape_debug())),
     }
 }
 
@@ -51,21 +52,37 @@ pub(crate) fn live() -> Name {
 
 /// Shares that make sense, whatever versions there are.
 pub(crate) fn check_shares(shares: &[Share]) -> Result<()> {
-    let wrong = |what: &str| Err(refuse(Code::InvalidField, format!("`shares`: {what}.")));
+    let all = Field::from("shares");
+    let wrong = |field: Field, what: &str| Err(invalid(field, format!("`shares`: {what}")));
+    if shares.is_empty() || shares.len() > SHARES_MAX {
+        return wrong(all, &format!("1 to {SHARES_MAX} of them"));
+    }
+    if let Some(index) = shares.iter().position(|share| !(1..=100).contains(&share.weight)) {
+        return wrong(all.index(index).key("weight"), "each weight is 1 to 100");
+    }
     let sum: u32 = shares.iter().map(|share| u32::from(share.weight)).sum();
-    let twice = shares.iter().enumerate().any(|(at, share)| shares[..at].iter().any(|s| s.version == share.version));
-    match () {
-        () if shares.is_empty() || shares.len() > SHARES_MAX => wrong(&format!("1 to {SHARES_MAX} of them")),
-        () if shares.iter().any(|share| share.weight == 0) => wrong("each weight is 1 to 100"),
-        () if sum != 100 => wrong(&format!("the weights sum up to {sum}, not 100")),
-        () if twice => wrong("a version stands there twice"),
-        () => Ok(()),
+    if sum != 100 {
+        return wrong(all, &format!("the weights sum up to {sum}, not 100"));
+    }
+    let twice = |(index, share): &(usize, &Share)| shares[..*index].iter().any(|s| s.version == share.version);
+    match shares.iter().enumerate().find(twice) {
+        Some((index, _)) => wrong(all.index(index).key("version"), "a version stands there twice"),
+        None => Ok(()),
     }
 }
 
-async fn check_ready(mutation: &Mutation, function: FunctionId, shares: &[Share]) -> Result<()> {
-    for share in shares {
-        let missing = || refuse(Code::VersionNotFound, format!("The function has no version v{}.", share.version));
+/// Whether all of them are ready; `field` says what named the version at an index.
+async fn check_ready(
+    mutation: &Mutation,
+    function: FunctionId,
+    shares: &[Share],
+    field: impl Fn(usize) -> Option<Field> + Send,
+) -> Result<()> {
+    for (index, share) in shares.iter().enumerate() {
+        let refused = |code, detail| protocol::Problem::again(code, field(index), detail).into();
+        let missing = || -> crate::error::Error {
+            refused(Code::VersionNotFound, format!("The function has no version v{}.", share.version))
+        };
         let number = i32::try_from(share.version).map_err(|_| missing())?;
         let version = versions::Entity::find()
             .filter(versions::Column::FunctionId.eq(Col(function)))
@@ -74,7 +91,7 @@ async fn check_ready(mutation: &Mutation, function: FunctionId, shares: &[Share]
             .await?;
         let state = *version.ok_or_else(missing)?.state;
         if state != VersionState::Ready {
-            return Err(refuse(Code::NotReady, format!("v{number} is {}.", state_word(state))));
+            return Err(refused(Code::NotReady, format!("v{number} is {}.", state_word(state))));
         }
     }
     Ok(())
@@ -145,7 +162,8 @@ pub(crate) async fn set(
     if before.is_none() && of(mutation.tx(), row.id.0).await?.len() >= app.config.aliases_max as usize {
         return Err(refuse(Code::LimitReached, format!("A function has at most {} aliases.", app.config.aliases_max)));
     }
-    check_ready(&mutation, row.id.0, &asked.shares).await?;
+    let named = |index| Some(Field::from("shares").index(index).key("version"));
+    check_ready(&mutation, row.id.0, &asked.shares, named).await?;
     move_and_commit(app, caller, mutation, &row, alias, asked.shares, "alias.set").await
 }
 
@@ -172,7 +190,7 @@ pub(crate) async fn delete(app: &App, caller: &Caller, function: &str, alias: &s
     let found = caller.function(app, function, Scope::Deploy).await?;
     let alias = parse_alias(alias)?;
     if alias.as_str() == Reference::LIVE {
-        return Err(refuse(Code::InvalidField, "`live` cannot be deleted; delete the function."));
+        return Err(invalid("alias", "`live` cannot be deleted; delete the function"));
     }
     let mut mutation = app.db.mutation().await?;
     let row = locked(&mutation, found.id.0).await?;
@@ -213,7 +231,9 @@ pub(crate) async fn rollback(app: &App, caller: &Caller, function: &str, asked: 
             before.ok_or_else(|| refuse(Code::VersionNotFound, "`live` has had no other version."))?.0
         }
     };
-    check_ready(&mutation, row.id.0, &shares).await?;
+    // The versions that it had before, nobody has named.
+    let named = |_| asked.to.map(|_| Field::from("to"));
+    check_ready(&mutation, row.id.0, &shares, named).await?;
     move_and_commit(app, caller, mutation, &row, live(), shares, "alias.rollback").await
 }
 

@@ -1,6 +1,6 @@
 //! Which artifacts an account may deploy: those that it has uploaded itself.
 
-use protocol::{AccountId, ByteSize, Code, Digest};
+use protocol::{AccountId, ByteSize, Code, Digest, Field};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _, sea_query::OnConflict};
 use serde::Deserialize;
 
@@ -9,7 +9,7 @@ use crate::App;
 use crate::db::Actor;
 use crate::db::columns::Col;
 use crate::db::entities::artifacts;
-use crate::error::{Result, refuse};
+use crate::error::{Result, refuse_field};
 
 /// `POST /internal/artifacts`: the gateway has put an upload into the store.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,12 +51,14 @@ pub(crate) async fn uploaded(app: &App, artifact: Uploaded) -> Result<()> {
     Ok(())
 }
 
-/// The account's artifact.
+/// The account's artifact, as this field names it.
 pub(crate) async fn find<C: ConnectionTrait>(
     connection: &C,
     account: AccountId,
     digest: Digest,
+    field: impl Into<Field>,
 ) -> Result<artifacts::Model> {
     let row = artifacts::Entity::find_by_id((Col(account), Col(digest))).one(connection).await?;
-    row.ok_or_else(|| refuse(Code::ArtifactNotFound, format!("The account has no artifact {digest}.")))
+    let missing = || format!("The account has no artifact {digest}.");
+    row.ok_or_else(|| refuse_field(Code::ArtifactNotFound, field, missing()))
 }

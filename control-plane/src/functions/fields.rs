@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use protocol::api::CreateVersion;
-use protocol::{ArtifactForm, Base, Code, Kind, LaneChoice, Limits};
+use protocol::{ArtifactForm, Base, Field, Kind, LaneChoice, Limits};
 
 use crate::config::Config;
-use crate::error::{Result, refuse};
+use crate::error::{Result, invalid};
 
 const COMMAND_WORDS_MAX: usize = 256;
 const COMMAND_BYTES_MAX: usize = 16 << 10;
 
 /// Refuses the first field that is out of range, and says the range.
 pub(crate) fn check(asked: &CreateVersion, config: &Config) -> Result<()> {
-    asked.limits.check().map_err(|error| refuse(Code::InvalidField, format!("{error}.")))?;
+    asked.limits.check()?;
     if asked.lane == LaneChoice::Wasm {
-        let wrong = |error| refuse(Code::InvalidField, format!("{error} in the wasm lane."));
-        asked.limits.check_up_to(&Limits::WASM_MAX).map_err(wrong)?;
+        let in_lane = |error: protocol::Invalid| invalid(error.field, format!("{} in the wasm lane", error.why));
+        asked.limits.check_up_to(&Limits::WASM_MAX).map_err(in_lane)?;
     }
     check_env(&asked.env, config)?;
     check_egress(&asked.egress, config)?;
@@ -24,7 +24,8 @@ pub(crate) fn check(asked: &CreateVersion, config: &Config) -> Result<()> {
 }
 
 fn check_env(env: &BTreeMap<String, String>, config: &Config) -> Result<()> {
-    let wrong = |what: String| Err(refuse(Code::InvalidField, format!("`env`: {what}.")));
+    let all = Field::from("env");
+    let wrong = |what: String| Err(invalid(all.clone(), format!("`env`: {what}")));
     if env.len() > config.env_count_max as usize {
         return wrong(format!("{} variables; at most {}", env.len(), config.env_count_max));
     }
@@ -38,7 +39,7 @@ fn check_env(env: &BTreeMap<String, String>, config: &Config) -> Result<()> {
             return wrong(format!("`{}` is not a variable's name", name.escape_debug()));
         }
         if value.contains('\0') {
-            return wrong(format!("the value of `{name}` has a zero byte"));
+            return Err(invalid(all.key(name), format!("`env`: the value of `{name}` has a zero byte")));
         }
     }
     Ok(())
@@ -46,17 +47,17 @@ fn check_env(env: &BTreeMap<String, String>, config: &Config) -> Result<()> {
 
 /// A host is a name or an address, with an optional port, and `*.` for what is below it.
 fn check_egress(hosts: &[String], config: &Config) -> Result<()> {
-    let wrong = |what: String| Err(refuse(Code::InvalidField, format!("`egress`: {what}.")));
+    let all = Field::from("egress");
     if hosts.len() > config.egress_max as usize {
-        return wrong(format!("{} hosts; at most {}", hosts.len(), config.egress_max));
+        return Err(invalid(all, format!("`egress`: {} hosts; at most {}", hosts.len(), config.egress_max)));
     }
-    for host in hosts {
+    for (index, host) in hosts.iter().enumerate() {
         let name = host.strip_prefix("*.").unwrap_or(host);
         let authority = name.parse::<http::uri::Authority>();
         let good =
             authority.as_ref().is_ok_and(|a| !a.as_str().contains('@') && !a.host().is_empty() && name.len() <= 253);
         if !good || name.contains('*') {
-            return wrong(format!("`{}` is not a host", host.escape_debug()));
+            return Err(invalid(all.index(index), format!("`egress`: `{}` is not a host", host.escape_debug())));
         }
     }
     Ok(())
@@ -64,19 +65,21 @@ fn check_egress(hosts: &[String], config: &Config) -> Result<()> {
 
 /// What is started in a VM is a program's arguments: few, short, and without zero bytes.
 fn check_command(asked: &CreateVersion) -> Result<()> {
-    let wrong = |what: &str| Err(refuse(Code::InvalidField, format!("`command`: {what}.")));
+    let all = Field::from("command");
+    let wrong = |what: &str| Err(invalid(all.clone(), format!("`command`: {what}")));
     if asked.command.len() > COMMAND_WORDS_MAX {
         return wrong(&format!("{} words; at most {COMMAND_WORDS_MAX}", asked.command.len()));
     }
     if asked.command.iter().map(String::len).sum::<usize>() > COMMAND_BYTES_MAX {
         return wrong(&format!("at most {COMMAND_BYTES_MAX} bytes in all"));
     }
-    if asked.command.iter().any(|word| word.contains('\0')) || asked.command.first().is_some_and(String::is_empty) {
-        return wrong("a word is empty or has a zero byte");
+    let bad = |(index, word): &(usize, &String)| word.contains('\0') || (*index == 0 && word.is_empty());
+    if let Some((index, _)) = asked.command.iter().enumerate().find(bad) {
+        return Err(invalid(all.index(index), "`command`: a word is empty or has a zero byte"));
     }
     let needs_vm = asked.base.is_some() || !asked.command.is_empty() || asked.kind == Some(Kind::Server);
     if asked.lane == LaneChoice::Wasm && needs_vm {
-        return Err(refuse(Code::InvalidField, "`lane`: servers, bases and commands are of the VM lane."));
+        return Err(invalid("lane", "`lane`: servers, bases and commands are of the VM lane"));
     }
     Ok(())
 }

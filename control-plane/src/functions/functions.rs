@@ -14,7 +14,7 @@ use crate::App;
 use crate::db::Mutation;
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{accounts, aliases, functions, versions};
-use crate::error::{Result, refuse};
+use crate::error::{Result, refuse, refuse_field};
 use crate::etag::{self, IfMatch};
 use crate::identity::caller::Caller;
 use crate::identity::{accounts::parse_name, keys};
@@ -23,7 +23,7 @@ use crate::paging::{Paging, page};
 /// `POST /functions`
 pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateFunction) -> Result<api::Function> {
     let account = caller.require(Scope::Deploy)?;
-    let name = parse_name(&asked.name)?;
+    let name = parse_name(&asked.name, "name")?;
     let mut mutation = app.db.mutation().await?;
     check_free(app, &mutation, account, &name).await?;
     let row = functions::Model {
@@ -55,7 +55,7 @@ async fn check_free(app: &App, mutation: &Mutation, account: protocol::AccountId
         ));
     }
     if alive.filter(functions::Column::Name.eq(Col(name.clone()))).one(mutation.tx()).await?.is_some() {
-        return Err(refuse(Code::NameTaken, format!("There is a function `{name}`.")));
+        return Err(refuse_field(Code::NameTaken, "name", format!("There is a function `{name}`.")));
     }
     let rest = signed(app.config.name_rest.0);
     let resting = rows()
@@ -66,8 +66,9 @@ async fn check_free(app: &App, mutation: &Mutation, account: protocol::AccountId
         .await?;
     if let Some(deleted) = resting.and_then(|row| row.deleted) {
         let until = Timestamp(deleted.0.0 + rest);
-        return Err(refuse(
+        return Err(refuse_field(
             Code::NameTaken,
+            "name",
             format!("`{name}` was deleted a moment ago; it is free again at {until}."),
         ));
     }

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Limited};
 use protocol::api::VersionState;
 use protocol::node::Prepared;
 use protocol::placement::lane_of;
-use protocol::{Code, Kind, Lane, LaneChoice, NodeId, Problem, Timestamp, VersionId, headers};
+use protocol::{Code, Field, Kind, Lane, LaneChoice, NodeId, Problem, Timestamp, VersionId, headers};
 use sea_orm::EntityTrait as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -88,7 +88,8 @@ async fn attempt(app: &App, id: VersionId) -> Result<()> {
                 // It is no WebAssembly: what else it is, the other lane knows.
                 if let Err(missing) = super::room::find(app, &Wanted { lane: Lane::Vm, ..wanted }).await? {
                     let detail = format!("{} {}", problem.detail, missing.detail);
-                    return versions::finish(app, id, Err(Problem::new(problem.code, detail))).await;
+                    let problem = Problem::again(problem.code, problem.field, detail);
+                    return versions::finish(app, id, Err(problem)).await;
                 }
                 wanted.lane = Lane::Vm;
                 tried.clear();
@@ -165,10 +166,20 @@ fn read(status: http::StatusCode, body: &[u8]) -> Answer {
     }
     match serde_json::from_slice::<Problem>(body) {
         // Its own words stay, the catalogue's come from here.
-        Ok(problem) if is_verdict(problem.code) => Answer::Refused(Problem::new(problem.code, clip(problem.detail))),
+        Ok(problem) if is_verdict(problem.code) => {
+            let field = blamed(problem.field.as_ref());
+            Answer::Refused(Problem::of(problem.code, field, clip(problem.detail)))
+        }
         Ok(problem) => Answer::NodeFailed(Problem::new(Code::NodeFailed, clip(problem.to_string()))),
         Err(_) => Answer::NodeFailed(Problem::new(Code::NodeFailed, format!("The node answered {status}."))),
     }
+}
+
+/// What a node blames: one of the fields that it was given, or the artifact.
+fn blamed(field: Option<&Field>) -> &'static str {
+    let given = ["base", "command", "kind", "lane"];
+    let named = given.into_iter().find(|given| field.is_some_and(|field| field.is_in(given)));
+    named.unwrap_or(versions::ARTIFACT)
 }
 
 fn clip(text: String) -> String {
@@ -224,6 +235,13 @@ mod tests {
     #[test]
     fn verdicts() {
         let problem = |code| Problem::new(code, "why").to_json();
+        let Answer::Refused(refused) = read(StatusCode::UNPROCESSABLE_ENTITY, &problem(Code::NotWasm)) else {
+            panic!("a verdict");
+        };
+        assert_eq!(refused.field.unwrap().as_str(), "artifact");
+        let of_base = Problem::of(Code::InvalidField, "base", "why").to_json();
+        let Answer::Refused(refused) = read(StatusCode::UNPROCESSABLE_ENTITY, &of_base) else { panic!("a verdict") };
+        assert_eq!(refused.field.unwrap().as_str(), "base");
         assert!(matches!(read(StatusCode::UNPROCESSABLE_ENTITY, &problem(Code::NotWasm)), Answer::Refused(_)));
         assert!(matches!(read(StatusCode::SERVICE_UNAVAILABLE, &problem(Code::Overloaded)), Answer::NodeFailed(_)));
         assert!(matches!(read(StatusCode::BAD_GATEWAY, b"?"), Answer::NodeFailed(_)));

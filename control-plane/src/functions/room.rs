@@ -10,11 +10,13 @@ use protocol::{AccountId, ByteSize, Code, Kind, Lane, Limits, Problem};
 use super::fields;
 use crate::App;
 use crate::error::Result;
-use crate::nodes::Wanted;
+use crate::nodes::{Known, Wanted};
 
 /// A node that has just been started looks first which accelerator works.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// So many nodes say why.
+const REASONS_MAX: usize = 5;
 
 /// Refuses what no live node could run. Where no node is live the version waits for one.
 pub(crate) async fn check(app: &App, account: AccountId, asked: &CreateVersion) -> Result<()> {
@@ -29,7 +31,7 @@ pub(crate) async fn find(app: &App, wanted: &Wanted) -> Result<Result<(), Proble
     let until = Instant::now() + STARTS_WITHIN;
     loop {
         let nodes = app.nodes.trusted(app, wanted).await?;
-        let looking = nodes.iter().any(|(_, report)| report.vm == Some(VmLane::Starting));
+        let looking = nodes.iter().any(|node| node.report.vm == Some(VmLane::Starting));
         if !(looking && wanted.lane == Lane::Vm) || Instant::now() >= until {
             return Ok(judge(wanted, &nodes));
         }
@@ -37,34 +39,43 @@ pub(crate) async fn find(app: &App, wanted: &Wanted) -> Result<Result<(), Proble
     }
 }
 
-fn judge(wanted: &Wanted, nodes: &[(String, NodeReport)]) -> Result<(), Problem> {
-    if nodes.is_empty() || nodes.iter().any(|(_, report)| wanted.fits(report)) {
+fn judge(wanted: &Wanted, nodes: &[Known]) -> Result<(), Problem> {
+    if nodes.is_empty() || nodes.iter().any(|node| wanted.fits(&node.report)) {
         return Ok(());
     }
     let able: Vec<&NodeReport> =
-        nodes.iter().map(|(_, report)| report).filter(|report| report.lanes.contains(&wanted.lane)).collect();
+        nodes.iter().map(|node| &node.report).filter(|report| report.lanes.contains(&wanted.lane)).collect();
     if able.is_empty() {
-        let reasons: Vec<String> = nodes.iter().map(|(name, report)| reason(name, report)).collect();
-        return Err(Problem::new(
-            Code::NoNode,
-            format!("No node has the {} lane ({}).", wanted.lane, reasons.join("; ")),
-        ));
+        let detail = format!("No node has the {} lane ({}).", wanted.lane, reasons(nodes));
+        return Err(Problem::of(Code::NoNode, "lane", detail));
     }
     let memory = able.iter().map(|report| largest(report.memory_total, wanted.lane)).max().unwrap_or(ByteSize(0));
     let cores = able.iter().map(|report| report.cores).max().unwrap_or(0);
     let Limits { memory: asked, cpus, .. } = wanted.limits;
+    let field = if asked > memory { "limits.memory" } else { "limits.cpus" };
     let detail = match wanted.lane {
         Lane::Wasm => format!("{asked} of memory; the largest node lends {memory} to one run."),
         Lane::Vm => format!("{cpus} CPUs and {asked} of memory; at most {cores} CPUs, and {memory} beside a VM's own."),
     };
-    Err(Problem::new(Code::ExceedsNodes, detail))
+    Err(Problem::of(Code::ExceedsNodes, field, detail))
 }
 
-fn reason(name: &str, report: &NodeReport) -> String {
-    match &report.vm {
-        Some(VmLane::Missing { why }) => format!("{name}: {why}"),
-        _ => format!("{name}: not offered"),
+/// Why the nodes lack a lane. Nodes of other lenders are nobody's to see: they are counted.
+fn reasons(nodes: &[Known]) -> String {
+    let reason = |node: &Known| {
+        let why = match &node.report.vm {
+            Some(VmLane::Missing { why }) => why,
+            _ => "not offered",
+        };
+        Some(format!("{}: {why}", node.name.as_ref()?))
+    };
+    let mut told: Vec<String> = nodes.iter().filter_map(reason).take(REASONS_MAX).collect();
+    match nodes.len() - told.len() {
+        0 => {}
+        others if told.is_empty() => told.push(format!("{others} asked")),
+        others => told.push(format!("{others} more")),
     }
+    told.join("; ")
 }
 
 /// The largest limit of memory that a node of this size can hold.
@@ -80,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    fn node(cores: u32, memory: u64, vm: VmLane) -> (String, NodeReport) {
+    fn node(cores: u32, memory: u64, vm: VmLane) -> Known {
         let has = matches!(vm, VmLane::Ready { .. });
         let report = NodeReport {
             v: 1,
@@ -100,7 +111,7 @@ mod tests {
             vm: Some(vm),
             boot: None,
         };
-        ("n".to_owned(), report)
+        Known { name: Some("n".to_owned()), report }
     }
 
     fn wanted(cpus: u32, memory: u64) -> Wanted {
@@ -123,6 +134,19 @@ mod tests {
             let large = refused(wanted(cpus, memory), &nodes);
             assert_eq!(large.code, Code::ExceedsNodes);
             assert!(large.detail.contains("at most 2 CPUs, and 928MiB"), "{large}");
+            let field = if cpus == 3 { "limits.cpus" } else { "limits.memory" };
+            assert_eq!(large.field.unwrap().as_str(), field);
         }
+    }
+
+    #[test]
+    fn f39_nodes_of_strangers_are_counted_and_not_named() {
+        let missing = |why: &str| node(2, 1024, VmLane::Missing { why: why.to_owned() });
+        let stranger = Known { name: None, ..missing("/home/bob has no QEMU") };
+        let detail = |nodes: &[Known]| judge(&wanted(1, 128), nodes).unwrap_err().detail;
+        let both = detail(&[stranger.clone(), missing("no KVM"), stranger.clone()]);
+        assert_eq!(both, "No node has the vm lane (n: no KVM; 2 more).");
+        assert_eq!(detail(&[stranger]), "No node has the vm lane (1 asked).");
+        assert!(detail(&vec![missing("x"); 40]).ends_with("; 35 more)."), "few are told");
     }
 }

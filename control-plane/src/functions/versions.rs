@@ -24,12 +24,15 @@ use crate::db::columns::Col;
 use crate::db::entities::{functions, versions};
 use crate::db::loops;
 use crate::db::{Actor, Mutation};
-use crate::error::{Error, Result, refuse};
+use crate::error::{Error, Result, refuse, refuse_field};
 use crate::identity::caller::Caller;
 use crate::paging::{Paging, page};
 
 /// Old versions that one deploy deletes at most. (SQLite takes no offset without a limit.)
 const DELETED_AT_ONCE: u64 = 100;
+
+/// The field that says what is deployed.
+pub(crate) const ARTIFACT: &str = "artifact";
 
 /// Makes the row, `compiling`.
 pub(crate) async fn insert(app: &App, caller: &Caller, function: &str, asked: CreateVersion) -> Result<VersionId> {
@@ -42,10 +45,10 @@ pub(crate) async fn insert(app: &App, caller: &Caller, function: &str, asked: Cr
     };
     let mutation = app.db.mutation().await?;
     let function = locked(&mutation, found.id.0).await?;
-    let artifact = artifacts::find(mutation.tx(), function.account_id.0, asked.artifact).await?;
+    let artifact = artifacts::find(mutation.tx(), function.account_id.0, asked.artifact, ARTIFACT).await?;
     if artifact.size.0 > app.config.artifact_max {
         let detail = format!("It has {} bytes; at most {}.", artifact.size.0.0, app.config.artifact_max);
-        return Err(refuse(Code::ArtifactTooLarge, detail));
+        return Err(refuse_field(Code::ArtifactTooLarge, ARTIFACT, detail));
     }
     let id = VersionId::new();
     let next = function.latest + 1;

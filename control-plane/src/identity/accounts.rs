@@ -9,24 +9,26 @@ use crate::App;
 use crate::db::Mutation;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, members};
-use crate::error::{Result, refuse};
+use crate::error::{Result, refuse, refuse_field};
 
-/// A name, or why it cannot be one.
-pub(crate) fn parse_name(text: &str) -> Result<Name> {
-    text.parse().map_err(|error| refuse(Code::InvalidName, format!("`{text}`: {error}.")))
+/// A name that stands in this field, or why it cannot be one.
+pub(crate) fn parse_name(text: &str, field: &str) -> Result<Name> {
+    let detail = |error| format!("`{}`: {error}.", text.escape_debug());
+    text.parse::<Name>().map_err(|error| refuse_field(Code::InvalidName, field, detail(error)))
 }
 
-/// Makes an account and its first owner.
+/// Makes an account, whose name stands in this field, and its first owner.
 pub(crate) async fn create_in(
     mutation: &Mutation,
     name: Name,
+    field: &str,
     kind: AccountKind,
     owner: UserId,
 ) -> Result<accounts::Model> {
     let taken =
         accounts::Entity::find().filter(accounts::Column::Name.eq(Col(name.clone()))).one(mutation.tx()).await?;
     if taken.is_some() {
-        return Err(refuse(Code::NameTaken, format!("There is an account `{name}`.")));
+        return Err(refuse_field(Code::NameTaken, field, format!("There is an account `{name}`.")));
     }
     let row = accounts::Model {
         id: AccountId::new().into(),
@@ -39,10 +41,13 @@ pub(crate) async fn create_in(
     Ok(row)
 }
 
+/// The field that names an account.
+const NAME: &str = "name";
+
 /// `POST /accounts`
 pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateAccount) -> Result<api::Membership> {
     let user = caller.user()?.id.0;
-    let name = parse_name(&asked.name)?;
+    let name = parse_name(&asked.name, NAME)?;
     let mutation = app.db.mutation().await?;
     let owned = members::Entity::find()
         .filter(members::Column::UserId.eq(Col(user)))
@@ -52,7 +57,7 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateAccount) -> 
     if owned >= u64::from(app.config.accounts_max) {
         return Err(refuse(Code::LimitReached, format!("You own {owned} accounts, the most that one user may own.")));
     }
-    let row = create_in(&mutation, name, asked.kind, user).await?;
+    let row = create_in(&mutation, name, NAME, asked.kind, user).await?;
     let committed = mutation.commit(&caller.actor, Some(row.id.0), "account.create", &row.name.0).await?;
     app.announce(committed).await;
     Ok(membership(row, Role::Owner))

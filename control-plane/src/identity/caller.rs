@@ -13,7 +13,7 @@ use crate::App;
 use crate::db::Actor;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, api_keys, functions, members, sessions, users};
-use crate::error::{Error, Result, refuse};
+use crate::error::{Error, Result, refuse, refuse_field};
 
 /// Who asks.
 #[derive(Debug, Clone)]
@@ -185,7 +185,8 @@ async fn with_session(app: &App, session: sessions::Model, account: Option<&str>
                 let role = memberships.iter().find(|member| member.account_id == row.id)?.role.0;
                 Some((row, role))
             });
-            Some(member.ok_or_else(|| refuse(Code::NotFound, format!("You have no account `{name}`.")))?)
+            let missing = || format!("You have no account `{}`.", name.escape_debug());
+            Some(member.ok_or_else(|| refuse_field(Code::NotFound, headers::ACCOUNT, missing()))?)
         }
         None if memberships.len() == 1 => {
             let only = memberships.remove(0);
@@ -210,7 +211,8 @@ async fn with_session(app: &App, session: sessions::Model, account: Option<&str>
 /// The named account of a request.
 pub(crate) fn account_header(headers: &HeaderMap) -> Result<Option<&str>> {
     let Some(value) = headers.get(headers::ACCOUNT) else { return Ok(None) };
-    value.to_str().map(Some).map_err(|_| refuse(Code::InvalidRequest, "x-crowdcloud-account is not a name."))
+    let wrong = |_| refuse_field(Code::InvalidRequest, headers::ACCOUNT, "x-crowdcloud-account is not a name.");
+    value.to_str().map(Some).map_err(wrong)
 }
 
 /// Refuses what a browser sends from another site, where a cookie would give it power.

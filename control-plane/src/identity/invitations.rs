@@ -13,7 +13,7 @@ use crate::App;
 use crate::db::Mutation;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, invitations};
-use crate::error::{Error, Result, refuse};
+use crate::error::{Error, Result, invalid, refuse};
 use crate::paging::{Paging, page};
 
 const EMAIL_LENGTH_MAX: usize = 254;
@@ -25,7 +25,7 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateInvitation) 
         caller.require_role(Role::Owner)?;
     }
     if asked.email.as_ref().is_some_and(|email| email.len() > EMAIL_LENGTH_MAX) {
-        return Err(refuse(Code::InvalidField, format!("`email` has at most {EMAIL_LENGTH_MAX} bytes.")));
+        return Err(invalid("email", format!("`email` has at most {EMAIL_LENGTH_MAX} bytes")));
     }
     let token = secret();
     let mutation = app.db.mutation().await?;
@@ -131,7 +131,7 @@ pub(crate) async fn accept_in(mutation: &Mutation, token: &str, user: UserId) ->
 pub(crate) async fn accept(app: &App, caller: &Caller, token: &str) -> Result<api::Membership> {
     let user = caller.user()?.id.0;
     let mutation = app.db.mutation().await?;
-    let (account, role) = accept_in(&mutation, token, user).await?;
+    let (account, role) = accept_in(&mutation, token, user).await.map_err(|error| error.at("token"))?;
     let committed = mutation.commit(&caller.actor, Some(account.id.0), "invitation.accept", user).await?;
     app.announce(committed).await;
     Ok(super::accounts::membership(account, role))

@@ -13,7 +13,7 @@ use super::sessions::TOUCH_EVERY_MS;
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{api_keys, functions};
-use crate::error::{Result, refuse};
+use crate::error::{Result, invalid, refuse};
 use crate::paging::{Paging, page};
 use crate::routes_outbox::REVOKED;
 
@@ -25,26 +25,26 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateKey) -> Resu
     let account = caller.require(Scope::Admin)?;
     let name = asked.name.trim();
     if name.is_empty() || name.chars().count() > NAME_LENGTH_MAX {
-        return Err(refuse(Code::InvalidField, format!("`name` has 1 to {NAME_LENGTH_MAX} characters.")));
+        return Err(invalid("name", format!("`name` has 1 to {NAME_LENGTH_MAX} characters")));
     }
     if asked.scopes.is_empty() {
-        return Err(refuse(Code::InvalidField, "`scopes` names at least one of invoke, read, deploy, admin."));
+        return Err(invalid("scopes", "`scopes` names at least one of invoke, read, deploy, admin"));
     }
     if asked.expires_days.is_some_and(|days| days == 0 || days > EXPIRES_DAYS_MAX) {
-        return Err(refuse(Code::InvalidField, format!("`expires_days` is 1 to {EXPIRES_DAYS_MAX}.")));
+        return Err(invalid("expires_days", format!("`expires_days` is 1 to {EXPIRES_DAYS_MAX}")));
     }
     let mut scopes = asked.scopes;
     scopes.sort_unstable();
     scopes.dedup();
     let function = match &asked.function {
-        Some(function) => Some(caller.function(app, function.as_str(), Scope::Read).await?.id.0),
+        Some(function) => {
+            let found = caller.function(app, function.as_str(), Scope::Read).await;
+            Some(found.map_err(|error| error.at("function"))?.id.0)
+        }
         None => None,
     };
     if function.is_some() && scopes.contains(&Scope::Admin) {
-        return Err(refuse(
-            Code::InvalidField,
-            "`admin` is of the whole account; a key for one function cannot have it.",
-        ));
+        return Err(invalid("scopes", "`admin` is of the whole account; a key for one function cannot have it"));
     }
 
     let id = KeyId::new();

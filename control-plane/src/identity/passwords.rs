@@ -2,11 +2,10 @@
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
-use protocol::Code;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
-use crate::error::{Error, Result, refuse};
+use crate::error::{Error, Result, invalid};
 
 /// Shortest password.
 pub(crate) const LENGTH_MIN: usize = 10;
@@ -31,11 +30,11 @@ impl Passwords {
     }
 
     /// Refuses what is too short or too long.
-    pub(crate) fn check(password: &str) -> Result<()> {
+    pub(crate) fn check(password: &str, field: &str) -> Result<()> {
         if (LENGTH_MIN..=LENGTH_MAX).contains(&password.chars().count()) {
             return Ok(());
         }
-        Err(refuse(Code::InvalidField, format!("`password` has {LENGTH_MIN} to {LENGTH_MAX} characters.")))
+        Err(invalid(field, format!("a password has {LENGTH_MIN} to {LENGTH_MAX} characters")))
     }
 
     /// The hash of a new password.

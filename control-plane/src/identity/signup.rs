@@ -14,7 +14,7 @@ use crate::App;
 use crate::db::Actor;
 use crate::db::columns::Col;
 use crate::db::entities::users;
-use crate::error::{Result, refuse};
+use crate::error::{Result, invalid, refuse, refuse_field};
 
 /// A user and the token of the session that was made for them.
 pub(crate) struct LoggedIn {
@@ -37,45 +37,48 @@ pub(crate) fn parse_email(text: &str) -> Result<String> {
     if good && email.len() <= 254 && !email.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Ok(email);
     }
-    Err(refuse(Code::InvalidField, "`email` is not an e-mail address."))
+    Err(invalid("email", "`email` is not an e-mail address"))
 }
+
+/// The field that names the account of a user who signs up.
+const ACCOUNT: &str = "account";
 
 /// `POST /signup`
 pub(crate) async fn sign_up(app: &App, asked: Signup, user_agent: &str) -> Result<LoggedIn> {
     let email = parse_email(&asked.email)?;
-    Passwords::check(&asked.password)?;
+    Passwords::check(&asked.password, "password")?;
     let name = match (&asked.account, &asked.invitation) {
-        (Some(name), _) => Some(accounts::parse_name(name)?),
+        (Some(name), _) => Some(accounts::parse_name(name, ACCOUNT)?),
         (None, Some(_)) => None,
-        (None, None) => return Err(refuse(Code::InvalidField, "`account` is needed where there is no invitation.")),
+        (None, None) => return Err(invalid(ACCOUNT, "`account` is needed where there is no invitation")),
     };
     if let Some(token) = &asked.operator_token {
-        app.operator.check(token)?;
+        app.operator.check(token).map_err(|error| error.at("operator_token"))?;
     }
     // Cheap refusals come before the dear hash.
     if users::Entity::find().filter(users::Column::Email.eq(&email)).one(app.db.read()).await?.is_some() {
-        return Err(refuse(Code::EmailTaken, format!("There is a user `{email}`.")));
+        return Err(refuse_field(Code::EmailTaken, "email", format!("There is a user `{email}`.")));
     }
     let password = app.passwords.hash(&asked.password).await?;
 
     let mutation = app.db.mutation().await?;
     if users::Entity::find().filter(users::Column::Email.eq(&email)).one(mutation.tx()).await?.is_some() {
-        return Err(refuse(Code::EmailTaken, format!("There is a user `{email}`.")));
+        return Err(refuse_field(Code::EmailTaken, "email", format!("There is a user `{email}`.")));
     }
     let operator = asked.operator_token.is_some();
     if operator && crate::operator::exists(mutation.tx()).await? {
-        return Err(refuse(Code::InvitationInvalid, "The operator's link has been used."));
+        return Err(refuse_field(Code::InvitationInvalid, "operator_token", "The operator's link has been used."));
     }
     let row = users::Model { id: UserId::new().into(), email, password, operator, created: mutation.at().into() };
     users::Entity::insert(users::ActiveModel::from(row.clone())).exec_without_returning(mutation.tx()).await?;
     let mut memberships = Vec::new();
     if let Some(token) = &asked.invitation {
-        let (account, role) = invitations::accept_in(&mutation, token, row.id.0).await?;
+        let (account, role) = invitations::accept_in(&mutation, token, row.id.0).await.map_err(|error| error.at("invitation"))?;
         memberships.push(accounts::membership(account, role));
     }
     if let Some(name) = name {
         let kind = asked.kind.unwrap_or(AccountKind::Personal);
-        let account = accounts::create_in(&mutation, name, kind, row.id.0).await?;
+        let account = accounts::create_in(&mutation, name, ACCOUNT, kind, row.id.0).await?;
         if operator {
             crate::nodes::records::adopt(&mutation, account.id.0).await?;
         }
@@ -120,9 +123,9 @@ pub(crate) async fn log_in(app: &App, asked: Login, user_agent: &str) -> Result<
 /// `PUT /me/password`: all other sessions end.
 pub(crate) async fn change_password(app: &App, caller: &Caller, asked: ChangePassword) -> Result<()> {
     let user = caller.user()?;
-    Passwords::check(&asked.new)?;
+    Passwords::check(&asked.new, "new")?;
     if !app.passwords.verify(Some(&user.password), &asked.current).await? {
-        return Err(refuse(Code::InvalidLogin, "`current` is not your password."));
+        return Err(refuse_field(Code::InvalidLogin, "current", "`current` is not your password."));
     }
     let password = app.passwords.hash(&asked.new).await?;
     let keep = match &caller.principal {

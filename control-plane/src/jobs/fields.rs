@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use protocol::job::{Asked, JobInput, SubmitJob};
-use protocol::{Code, Limits, Millis, Reference, Timestamp, headers};
+use protocol::{Code, Field, Invalid, Limits, Millis, Reference, Timestamp, headers};
 
 use crate::config::Config;
-use crate::error::{Result, refuse};
+use crate::error::{Result, invalid, refuse_field};
 
 const PATH_BYTES_MAX: usize = 8 << 10;
 const LABELS_MAX: usize = 20;
@@ -32,10 +32,6 @@ pub(super) fn maxima(config: &Config) -> Limits {
     Limits { timeout: config.job_timeout_max, ..Limits::MAX }
 }
 
-fn wrong(what: impl std::fmt::Display) -> crate::error::Error {
-    refuse(Code::InvalidField, format!("{what}."))
-}
-
 /// How it is run and repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terms {
@@ -52,8 +48,8 @@ pub(super) fn terms(asked: &SubmitJob, version: Limits, config: &Config) -> Resu
         name: &str,
         range: (T, T),
         default: T,
-    ) -> Result<T> {
-        asked.map_or(Ok(default), |asked| asked.within(name, range.0, range.1).map_err(wrong))
+    ) -> Result<T, Invalid> {
+        asked.map_or(Ok(default), |asked| asked.within(name, range.0, range.1))
     }
     let (min, max) = (Limits::MIN, maxima(config));
     let limits = Limits {
@@ -75,10 +71,10 @@ pub(super) fn terms(asked: &SubmitJob, version: Limits, config: &Config) -> Resu
 pub(super) fn target(asked: &SubmitJob) -> Result<(&str, Option<Reference>)> {
     match asked.function.split_once('@') {
         None => Ok((&asked.function, asked.reference.clone())),
-        Some(_) if asked.reference.is_some() => Err(wrong("`function` and `reference` both name a version")),
+        Some(_) if asked.reference.is_some() => Err(invalid("reference", "`function` and `reference` both name a version")),
         Some((name, reference)) => match reference.parse() {
             Ok(reference) => Ok((name, Some(reference))),
-            Err(_) => Err(wrong(format!("`{}` names no version", reference.escape_debug()))),
+            Err(_) => Err(invalid("function", format!("`{}` names no version", reference.escape_debug()))),
         },
     }
 }
@@ -104,11 +100,11 @@ pub(super) enum WrittenBy {
 pub(super) fn request(asked: &SubmitJob, by: WrittenBy) -> Result<Request> {
     let method = asked.method.as_deref().unwrap_or("POST");
     let parsed = Method::from_bytes(method.as_bytes()).ok().filter(|m| !matches!(*m, Method::CONNECT | Method::TRACE));
-    let method = parsed.ok_or_else(|| wrong(format!("method: `{}` is not supported", method.escape_debug())))?;
+    let method = parsed.ok_or_else(|| invalid("method", format!("method: `{}` is not supported", method.escape_debug())))?;
     let path = asked.path.as_deref().unwrap_or("/");
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     if path.len() > PATH_BYTES_MAX || path.parse::<PathAndQuery>().is_err() {
-        return Err(wrong(format!("path: not a path of at most {PATH_BYTES_MAX} bytes")));
+        return Err(invalid("path", format!("path: not a path of at most {PATH_BYTES_MAX} bytes")));
     }
     let mut kept = clean(&asked.headers, by)?;
     if matches!(asked.input, Some(JobInput::Json(_))) && !kept.iter().any(|(name, _)| name == "content-type") {
@@ -132,13 +128,14 @@ fn clean(asked: &[(String, String)], by: WrittenBy) -> Result<Vec<(String, Strin
     // As gateways take them; what they have taken they may add to.
     let (count_max, size_max) = (headers::HEADERS_MAX, headers::HEAD_SIZE_MAX);
     if by == WrittenBy::Caller && (asked.len() > count_max || size > size_max.as_usize()) {
-        return Err(wrong(format!("headers: at most {count_max}, of {size_max} in all")));
+        return Err(invalid("headers", format!("headers: at most {count_max}, of {size_max} in all")));
     }
     let mut map = HeaderMap::with_capacity(asked.len());
-    for (name, value) in asked {
-        let bad = || wrong(format!("headers: `{}` is not a header", name.escape_debug()));
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
-        let kept = HeaderValue::from_str(value).map_err(|_| bad())?;
+    for (index, (name, value)) in asked.iter().enumerate() {
+        let place = Field::from("headers").index(index);
+        let bad = |part| invalid(place.index(part), format!("headers: `{}` is not a header", name.escape_debug()));
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(0))?;
+        let kept = HeaderValue::from_str(value).map_err(|_| bad(1))?;
         let lie = by == WrittenBy::Caller && headers::is_told_by_proxies(name.as_str());
         if !lie && !ours(name.as_str(), value) {
             map.append(name, kept);
@@ -161,29 +158,31 @@ pub(super) fn to_map(pairs: &[(String, String)]) -> HeaderMap {
     map
 }
 
-/// The bytes of an input that stands in the request itself; none where it was uploaded, or is missing.
-pub(crate) fn inline(asked: Option<&JobInput>, config: &Config) -> Result<Option<Bytes>> {
+/// The bytes of an input that stands in the request itself, in this field; none where it was uploaded, or is missing.
+pub(crate) fn inline(asked: Option<&JobInput>, field: &Field, config: &Config) -> Result<Option<Bytes>> {
     let bytes = match asked {
         None | Some(JobInput::Upload(_)) => return Ok(None),
         Some(JobInput::Text(text)) => Bytes::from(text.clone()),
         Some(JobInput::Base64(text)) => {
-            STANDARD.decode(text).map(Bytes::from).map_err(|error| wrong(format!("input: not base64: {error}")))?
+            let bad = |error| invalid(field.key("base64"), format!("{field}: not base64: {error}"));
+            STANDARD.decode(text).map(Bytes::from).map_err(bad)?
         }
         Some(JobInput::Json(value)) => Bytes::from(value.to_string()),
     };
     if bytes.len() as u64 > config.job_input_max.0 {
-        let help =
-            format!("input: {} bytes; at most {} in the request: upload it first", bytes.len(), config.job_input_max);
-        return Err(refuse(Code::BodyTooLarge, format!("{help}.")));
+        let most = config.job_input_max;
+        let detail = format!("{field}: {} bytes; at most {most} in the request: upload it first.", bytes.len());
+        return Err(refuse_field(Code::BodyTooLarge, field.clone(), detail));
     }
     Ok(Some(bytes))
 }
 
 /// A time to come, at most a year ahead.
 pub(super) fn not_before(asked: Option<Timestamp>, now: Timestamp) -> Result<Option<Timestamp>> {
+    let wrong = |what: String| Err(invalid("not_before", what));
     match asked {
-        Some(at) if now.since(at) > PAST_MAX => Err(wrong(format!("not_before is {at}, which is past; it is {now}"))),
-        Some(at) if at.since(now) > AHEAD_MAX => Err(wrong(format!("not_before is {at}; at most a year ahead"))),
+        Some(at) if now.since(at) > PAST_MAX => wrong(format!("not_before is {at}, which is past; it is {now}")),
+        Some(at) if at.since(now) > AHEAD_MAX => wrong(format!("not_before is {at}; at most a year ahead")),
         asked => Ok(asked),
     }
 }
@@ -195,10 +194,11 @@ pub(super) fn labels(asked: &BTreeMap<String, String>) -> Result<()> {
         plain && (1..=LABEL_NAME_MAX).contains(&name.len()) && value.len() <= LABEL_VALUE_MAX && !value.contains('\0')
     };
     if asked.len() > LABELS_MAX || !asked.iter().all(good) {
-        return Err(wrong(format!(
+        let why = format!(
             "labels: at most {LABELS_MAX}; a name has 1 to {LABEL_NAME_MAX} of a-z, A-Z, 0-9, `-`, `_`, `.`, `/`, \
              a value at most {LABEL_VALUE_MAX} bytes"
-        )));
+        );
+        return Err(invalid("labels", why));
     }
     Ok(())
 }
@@ -206,7 +206,7 @@ pub(super) fn labels(asked: &BTreeMap<String, String>) -> Result<()> {
 /// A URL that may be called. Names are looked up when it is called.
 pub(super) fn webhook(asked: Option<&str>, private: bool) -> Result<Option<String>> {
     let Some(text) = asked else { return Ok(None) };
-    let bad = |why: &str| wrong(format!("webhook: {why}"));
+    let bad = |why: &str| invalid("webhook", format!("webhook: {why}"));
     let url = reqwest::Url::parse(text).map_err(|error| bad(&format!("not a URL: {error}")))?;
     if text.len() > URL_BYTES_MAX || !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() {
         return Err(bad(&format!("an http or https URL without a user, of at most {URL_BYTES_MAX} bytes")));

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use protocol::job::{DeferredCall, Job, JobArray, JobInput, JobLimits, SubmitArray, SubmitJob};
 use protocol::placement::lane_of;
 use protocol::route::{Route, Scope, VersionRoute};
-use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, JobId, Kind, Limits, Name, Timestamp};
+use protocol::Problem;
+use protocol::{AccountId, ByteSize, Code, Digest, Field, FunctionId, JobId, Kind, Limits, Name, Timestamp};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use super::fields::{self, Request, Terms, WrittenBy};
@@ -14,12 +15,15 @@ use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::functions;
 use crate::db::{Actor, Mutation};
-use crate::error::{Error, Result, refuse};
+use crate::error::{Error, Result, invalid, refuse, refuse_field};
 use crate::functions::{artifacts, route, upload_quota};
 use crate::identity::caller::Caller;
 use crate::nodes::Wanted;
 
 use insert::{insert, insert_rows, recent_ms};
+
+const FUNCTION: &str = "function";
+const INPUT: &str = "input";
 
 /// A body: in the row, or in the store.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +51,7 @@ struct Draft {
 /// `POST /jobs`
 pub(crate) async fn submit(app: &App, caller: &Caller, asked: SubmitJob) -> Result<Job> {
     let draft = draft(app, caller, &asked).await?;
-    let input = input(app, &draft, asked.input.as_ref(), Some(draft.account)).await?;
+    let input = input(app, &draft, asked.input.as_ref(), &Field::from(INPUT), Some(draft.account)).await?;
     let jobs = insert(app, draft, vec![input], false).await?;
     jobs.into_iter().next().ok_or_else(|| Error::Internal("no job was made".to_owned()))
 }
@@ -57,17 +61,18 @@ pub(crate) async fn submit_array(app: &App, caller: &Caller, asked: SubmitArray)
     let SubmitArray { job, inputs: asked } = asked;
     let most = app.config.job_array_max;
     if asked.is_empty() || asked.len() > most as usize || job.input.is_some() {
-        let detail = format!("inputs: {}; allowed: 1 to {most}, and none in `job` itself.", asked.len());
-        return Err(refuse(Code::InvalidField, detail));
+        let why = format!("inputs: {}; allowed: 1 to {most}, and none in `job` itself", asked.len());
+        return Err(invalid(if job.input.is_some() { "job.input" } else { "inputs" }, why));
     }
     // What the first input is, all are.
     let job = SubmitJob { input: asked.first().cloned(), ..job };
-    let draft = draft(app, caller, &job).await?;
+    let of_job = |error: Error| error.under(&Field::from("job"));
+    let draft = draft(app, caller, &job).await.map_err(of_job)?;
     let mut inputs = Vec::with_capacity(asked.len());
-    for one in &asked {
-        inputs.push(input(app, &draft, Some(one), Some(draft.account)).await?);
+    for (index, one) in asked.iter().enumerate() {
+        inputs.push(input(app, &draft, Some(one), &Field::from("inputs").index(index), Some(draft.account)).await?);
     }
-    let jobs: Vec<JobId> = insert(app, draft, inputs, true).await?.into_iter().map(|job| job.id).collect();
+    let jobs: Vec<JobId> = insert(app, draft, inputs, true).await.map_err(of_job)?.into_iter().map(|job| job.id).collect();
     let id = jobs.first().copied().ok_or_else(|| Error::Internal("no job was made".to_owned()))?;
     Ok(JobArray { id, jobs })
 }
@@ -75,7 +80,7 @@ pub(crate) async fn submit_array(app: &App, caller: &Caller, asked: SubmitArray)
 /// Everything but the input.
 async fn draft(app: &App, caller: &Caller, asked: &SubmitJob) -> Result<Draft> {
     let (name, _) = fields::target(asked)?;
-    let function = caller.function(app, name, Scope::Invoke).await?;
+    let function = caller.function(app, name, Scope::Invoke).await.map_err(|error| error.at(FUNCTION))?;
     draft_of(app, function, asked, caller.actor.clone(), caller.label.clone()).await
 }
 
@@ -90,7 +95,8 @@ async fn draft_of(
     let (account, id, name) = (function.account_id.0, function.id.0, function.name.0.clone());
     let route = route::build(app.db.read(), function).await?;
     let version = route.resolve(reference.as_ref(), rand::random_range(0..100));
-    let version = version.ok_or_else(|| no_version(&name, reference.as_ref()))?.clone();
+    let named = if asked.reference.is_some() { "reference" } else { FUNCTION };
+    let version = version.ok_or_else(|| no_version(&name, reference.as_ref()).at(named))?.clone();
     let terms = fields::terms(asked, version.limits, &app.config)?;
     let request = fields::request(asked, WrittenBy::Caller)?;
     fields::labels(&asked.labels)?;
@@ -119,7 +125,10 @@ pub(crate) struct Prepared {
 /// What a trigger of this account asks for, as far as it can be done before its transaction.
 pub(crate) async fn prepare(app: &App, account: AccountId, asked: &SubmitJob, by: &str) -> Result<Prepared> {
     let (name, _) = fields::target(asked)?;
-    let missing = || refuse(Code::FunctionNotFound, format!("The account has no function `{name}`."));
+    let missing = || {
+        let name = name.escape_debug();
+        refuse_field(Code::FunctionNotFound, FUNCTION, format!("The account has no function `{name}`."))
+    };
     let row = functions::Entity::find()
         .filter(functions::Column::AccountId.eq(Col(account)))
         .filter(functions::Column::Name.eq(Col(name.parse::<Name>().map_err(|_| missing())?)))
@@ -128,7 +137,7 @@ pub(crate) async fn prepare(app: &App, account: AccountId, asked: &SubmitJob, by
         .await?;
     let draft = draft_of(app, row.ok_or_else(missing)?, asked, Actor::platform(), by.to_owned()).await?;
     // A trigger stores the same again and again: that is kept once.
-    let input = input(app, &draft, asked.input.as_ref(), None).await?;
+    let input = input(app, &draft, asked.input.as_ref(), &Field::from(INPUT), None).await?;
     room(app, &draft).await?;
     let recent_ms = recent_ms(app, account, draft.function).await?;
     Ok(Prepared { draft, input, recent_ms })
@@ -173,7 +182,7 @@ pub(crate) async fn defer(app: &App, call: DeferredCall) -> Result<Job> {
         ..SubmitJob::of(name.to_string())
     };
     let request = fields::request(&asked, WrittenBy::Gateway)?;
-    let input = match (call.root, fields::inline(asked.input.as_ref(), &app.config)?) {
+    let input = match (call.root, fields::inline(asked.input.as_ref(), &Field::from(INPUT), &app.config)?) {
         (Some(root), _) => Input { body: None, root: Some(root), size: call.size },
         (None, body) => kept(app, body, Some(call.account)).await?,
     };
@@ -195,18 +204,26 @@ pub(crate) async fn defer(app: &App, call: DeferredCall) -> Result<Job> {
     jobs.into_iter().next().ok_or_else(|| Error::Internal("no job was made".to_owned()))
 }
 
-/// Where the input is, once it is safe there; what is stored for it counts as an upload of the `uploader`.
-async fn input(app: &App, draft: &Draft, asked: Option<&JobInput>, uploader: Option<AccountId>) -> Result<Input> {
+/// Where the input that stands in this field is, once it is safe there; what is stored for it counts as an upload of the
+/// `uploader`.
+async fn input(
+    app: &App,
+    draft: &Draft,
+    asked: Option<&JobInput>,
+    field: &Field,
+    uploader: Option<AccountId>,
+) -> Result<Input> {
     let limits = draft.terms.limits;
     let input = match asked {
         Some(JobInput::Upload(digest)) => {
-            let row = artifacts::find(app.db.read(), draft.account, *digest).await?;
+            let row = artifacts::find(app.db.read(), draft.account, *digest, field.key("upload")).await?;
             Input { body: None, root: Some(row.root.0), size: row.size.0 }
         }
-        asked => kept(app, fields::inline(asked, &app.config)?, uploader).await?,
+        asked => kept(app, fields::inline(asked, field, &app.config)?, uploader).await?,
     };
     if input.size > limits.body {
-        return Err(refuse(Code::BodyTooLarge, format!("The function accepts up to {}.", limits.body)));
+        let detail = format!("The function accepts up to {}.", limits.body);
+        return Err(refuse_field(Code::BodyTooLarge, field.clone(), detail));
     }
     Ok(input)
 }
@@ -237,7 +254,11 @@ pub(super) fn lane(version: &VersionRoute, limits: Limits) -> protocol::Lane {
 async fn room(app: &App, draft: &Draft) -> Result<()> {
     let (account, limits) = (draft.account, draft.terms.limits);
     let wanted = Wanted { account, placement: draft.version.placement, lane: lane(&draft.version, limits), limits };
-    Ok(crate::functions::room::find(app, &wanted).await??)
+    // A job's limits stand in the body itself, and no lane.
+    Ok(crate::functions::room::find(app, &wanted).await?.map_err(|problem| {
+        let field = problem.field.as_ref().map(|field| field.below("limits"));
+        Problem { field: field.filter(|field| field.as_str() != "lane"), ..problem }
+    })?)
 }
 
 /// `GET /jobs/limits`

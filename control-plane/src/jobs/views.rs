@@ -22,7 +22,7 @@ use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{job_steps, jobs, nodes, versions};
 use crate::db::now;
-use crate::error::{Error, Result, refuse};
+use crate::error::{Error, Result, refuse, refuse_field};
 use crate::functions::route::version_route;
 use crate::identity::caller::Caller;
 use crate::paging::{Paging, page};
@@ -148,7 +148,7 @@ pub(crate) async fn list(app: &App, caller: &Caller, filter: &JobFilter, paging:
     let mut query = jobs::Entity::find().order_by_desc(jobs::Column::Id).limit(paging.fetch());
     query = match &filter.function {
         Some(name) => {
-            let function = caller.function(app, name, Scope::Read).await?;
+            let function = caller.function(app, name, Scope::Read).await.map_err(|error| error.at("function"))?;
             query
                 .filter(jobs::Column::AccountId.eq(function.account_id))
                 .filter(jobs::Column::FunctionId.eq(function.id))
@@ -160,7 +160,7 @@ pub(crate) async fn list(app: &App, caller: &Caller, filter: &JobFilter, paging:
     }
     if let Some(label) = &filter.label {
         let (name, value) =
-            label.split_once('=').ok_or_else(|| refuse(Code::InvalidRequest, "`label` is NAME=VALUE."))?;
+            label.split_once('=').ok_or_else(|| refuse_field(Code::InvalidRequest, "label", "`label` is NAME=VALUE."))?;
         let json = |text: &str| serde_json::to_string(text).unwrap_or_default();
         let pair = format!("{}:{}", json(name), json(value));
         // `LIKE` would take small letters for capitals on one of the databases.

@@ -12,7 +12,7 @@ use crate::App;
 use crate::db::Actor;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::nodes;
-use crate::error::{Result, refuse};
+use crate::error::{Result, invalid, refuse};
 
 const TEXT_LENGTH_MAX: usize = 60;
 
@@ -20,8 +20,8 @@ const TEXT_LENGTH_MAX: usize = 60;
 pub(crate) fn negotiate(min: u16, max: u16) -> Result<u16> {
     let common = max.min(PROTOCOL_MAX);
     if min > max || common < min || common < PROTOCOL_MIN {
-        let detail = format!("The node speaks protocol {min} to {max}; the platform {PROTOCOL_MIN} to {PROTOCOL_MAX}.");
-        return Err(refuse(Code::InvalidField, detail));
+        let detail = format!("The node speaks protocol {min} to {max}; the platform {PROTOCOL_MIN} to {PROTOCOL_MAX}");
+        return Err(invalid("protocol_max", detail));
     }
     Ok(common)
 }
@@ -43,7 +43,7 @@ pub(crate) async fn hello(app: &App, node: NodeId, hello: Hello) -> Result<Hello
         return Err(refuse(Code::NodeCopied, detail));
     }
     if parse_key(&hello.public_key).is_none() {
-        return Err(refuse(Code::InvalidField, "`public_key` is not an Ed25519 key in base64url."));
+        return Err(invalid("public_key", "`public_key` is not an Ed25519 key in base64url"));
     }
     let mutation = app.db.mutation().await?;
     let row = nodes::Entity::find_by_id(Col(node)).one(mutation.tx()).await?;

@@ -49,11 +49,23 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// Whether an idle node like this could do it.
     pub(crate) fn fits(&self, report: &NodeReport) -> bool {
-        let cpus = if self.lane == Lane::Vm { self.limits.cpus } else { 1 };
-        report.lanes.contains(&self.lane)
-            && report.memory_total >= self.limits.memory_in(self.lane)
-            && report.cores >= cpus
+        scheduler::lacks(&self.limits, self.lane, report).is_none()
     }
+
+    /// Whether a version of this account may be on that node: as placement has it.
+    fn trusts(&self, row: &nodes::Model) -> bool {
+        let owner = row.account_id.map(|account| account.0);
+        scheduler::trusts(self.placement, self.account, owner, *row.class)
+    }
+}
+
+/// A live node that a version may be on.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    /// What it is called, where that is the asker's to see: of their own nodes and the operator's.
+    pub name: Option<String>,
+    /// What it said last.
+    pub report: NodeReport,
 }
 
 impl Nodes {
@@ -83,7 +95,7 @@ impl Nodes {
         loop {
             let rows = nodes::Entity::find().all(app.db.read()).await?;
             let fresh = self.fresh(app.config.silence_max.duration(), Clone::clone);
-            let fit = rows.iter().filter(|row| !tried.contains(&row.id.0) && trusts(wanted, row));
+            let fit = rows.iter().filter(|row| !tried.contains(&row.id.0) && wanted.trusts(row));
             let fit =
                 fit.filter_map(|row| fresh.get(&row.id.0)).filter(|report| !report.draining && wanted.fits(report));
             if let Some(best) = fit.min_by(|a, b| a.load.total_cmp(&b.load).then(a.node.cmp(&b.node))) {
@@ -96,12 +108,17 @@ impl Nodes {
         }
     }
 
-    /// The last reports of live nodes that a version may be on, with their names.
-    pub(crate) async fn trusted(&self, app: &App, wanted: &Wanted) -> Result<Vec<(String, NodeReport)>> {
+    /// The live nodes that a version may be on.
+    pub(crate) async fn trusted(&self, app: &App, wanted: &Wanted) -> Result<Vec<Known>> {
         let rows = nodes::Entity::find().all(app.db.read()).await?;
         let mut fresh = self.fresh(app.config.silence_max.duration(), Clone::clone);
-        let trusted = rows.into_iter().filter(|row| trusts(wanted, row));
-        Ok(trusted.filter_map(|row| Some((row.name, fresh.remove(&row.id.0)?))).collect())
+        let trusted = rows.into_iter().filter(|row| wanted.trusts(row));
+        let known = trusted.filter_map(|row| {
+            let own = row.account_id.is_some_and(|account| account.0 == wanted.account);
+            let seen = own || *row.class == PlacementClass::Operator;
+            Some(Known { report: fresh.remove(&row.id.0)?, name: seen.then_some(row.name) })
+        });
+        Ok(known.collect())
     }
 
     /// `GET /nodes`: the account's own nodes and those that the operator answers for.
@@ -120,17 +137,6 @@ impl Nodes {
             last.iter().map(|(node, last)| (*node, last.at)).collect()
         };
         Ok(rows.into_iter().map(|row| view(&row, fresh.get(&row.id.0), seen.get(&row.id.0).copied())).collect())
-    }
-}
-
-/// Whether a version of this account may be on that node.
-fn trusts(wanted: &Wanted, row: &nodes::Model) -> bool {
-    let own = row.account_id.is_some_and(|account| account.0 == wanted.account);
-    match wanted.placement {
-        PlacementClass::Own => own,
-        PlacementClass::Operator => *row.class == PlacementClass::Operator,
-        PlacementClass::Verified => own || matches!(*row.class, PlacementClass::Operator | PlacementClass::Verified),
-        PlacementClass::Any => true,
     }
 }
 

@@ -4,4 +4,4 @@ pub(crate) mod hello;
 pub(crate) mod live;
 pub(crate) mod records;
 
-pub(crate) use live::{Nodes, Wanted};
+pub(crate) use live::{Known, Nodes, Wanted};

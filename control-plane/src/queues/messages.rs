@@ -8,7 +8,7 @@ use protocol::queue::{
     EndLeases, Held, LeaseMessages, LeasesEnded, Message, MessagesLeased, MessagesPut, PutMessages, Redriven,
 };
 use protocol::route::Scope;
-use protocol::{AccountId, Code, LeaseId, MessageId, Millis, Name, Timestamp};
+use protocol::{AccountId, Code, Field, LeaseId, MessageId, Millis, Name, Timestamp};
 use sea_orm::sea_query::{Expr, LockBehavior, LockType};
 use sea_orm::{
     ColumnTrait as _, Condition, DatabaseTransaction, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
@@ -20,7 +20,7 @@ use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{messages, queues};
 use crate::db::loops;
-use crate::error::{Result, refuse};
+use crate::error::{Result, invalid, refuse};
 use crate::functions::artifacts;
 use crate::idempotency::mark_effect;
 use crate::identity::caller::Caller;
@@ -36,7 +36,7 @@ const WAIT: (Millis, Millis, Millis) = (Millis(0), Millis::seconds(20), Millis(0
 
 fn few<T>(asked: &[T]) -> Result<()> {
     if asked.is_empty() || asked.len() > AT_ONCE {
-        return Err(refuse(Code::InvalidField, format!("messages: {}; allowed: 1 to {AT_ONCE}.", asked.len())));
+        return Err(invalid("messages", format!("messages: {}; allowed: 1 to {AT_ONCE}", asked.len())));
     }
     Ok(())
 }
@@ -48,14 +48,16 @@ pub(crate) async fn put(app: &App, caller: &Caller, name: &str, asked: PutMessag
     few(&asked.messages)?;
     let at = Timestamp::now();
     let mut made = Vec::with_capacity(asked.messages.len());
-    for one in asked.messages {
-        let delay = within(one.delay.as_ref(), "delay", DELAY)?;
+    for (index, one) in asked.messages.into_iter().enumerate() {
+        let field = Field::from("messages").index(index);
+        let delay = within(one.delay.as_ref(), field.key("delay"), DELAY)?;
+        let body = field.key("body");
         match &one.body {
             JobInput::Upload(digest) => {
-                artifacts::find(app.db.read(), account, *digest).await?;
+                artifacts::find(app.db.read(), account, *digest, body.key("upload")).await?;
             }
-            body => {
-                inline_input(Some(body), &app.config)?;
+            input => {
+                inline_input(Some(input), &body, &app.config)?;
             }
         }
         made.push(messages::Model {

@@ -9,7 +9,7 @@ use protocol::api::Page;
 use protocol::job::Asked;
 use protocol::queue::{Queue, SetQueue};
 use protocol::route::Scope;
-use protocol::{AccountId, Code, Millis, Name, Timestamp};
+use protocol::{AccountId, Code, Field, Millis, Name, Timestamp};
 use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _};
 use sea_orm::{QuerySelect as _, sea_query::OnConflict};
 
@@ -33,11 +33,10 @@ const DAYS: (u32, u32, u32) = (1, 30, 7);
 /// What was asked for where it is within the range; else the range's third, the default.
 fn within<T: Copy + PartialOrd + std::fmt::Display>(
     asked: Option<&Asked<T>>,
-    name: &str,
+    field: impl Into<Field>,
     (min, max, default): (T, T, T),
 ) -> Result<T> {
-    let wrong = |what: String| refuse(Code::InvalidField, format!("{what}."));
-    asked.map_or(Ok(default), |asked| asked.within(name, min, max).map_err(wrong))
+    Ok(asked.map_or(Ok(default), |asked| asked.within(field, min, max))?)
 }
 
 fn missing(name: &str) -> Error {
@@ -85,7 +84,7 @@ async fn view(app: &App, row: queues::Model) -> Result<Queue> {
 /// `PUT /queues/{name}`: made, or changed; what is in it stays.
 pub(crate) async fn set(app: &App, caller: &Caller, name: &str, asked: SetQueue) -> Result<Queue> {
     let account = caller.require(Scope::Deploy)?;
-    let name = parse_name(name)?;
+    let name = parse_name(name, "name")?;
     let lease = within(asked.lease.as_ref(), "lease", LEASE)?;
     let deliveries = within(asked.deliveries.as_ref(), "deliveries", DELIVERIES)?;
     let days = within(asked.days.as_ref(), "days", DAYS)?;

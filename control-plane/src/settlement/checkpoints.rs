@@ -16,7 +16,7 @@ use super::ledger::{Batch, lock};
 use crate::App;
 use crate::db::columns::{Col, signed, unsigned};
 use crate::db::entities::{checkpoints, nodes, versions};
-use crate::error::{Error, Result, refuse};
+use crate::error::{Error, Result, invalid, refuse, refuse_field};
 use crate::nodes::hello::parse_key;
 
 /// `POST /checkpoints`
@@ -25,11 +25,14 @@ pub(crate) async fn checkpoint(app: &App, node: NodeId, checkpoint: Checkpoint) 
     let row = row.ok_or_else(|| refuse(Code::NotFound, "The platform does not know this node."))?;
     let key = row.public_key.as_deref().and_then(parse_key);
     let key = key.ok_or_else(|| refuse(Code::Forbidden, "The node has not said hello."))?;
-    if checkpoint.node != node || checkpoint.v != Checkpoint::VERSION {
-        return Err(refuse(Code::InvalidField, "The checkpoint is another node's, or of an unknown form."));
+    if checkpoint.node != node {
+        return Err(invalid("node", "The checkpoint is another node's"));
+    }
+    if checkpoint.v != Checkpoint::VERSION {
+        return Err(invalid("v", "The checkpoint is of an unknown form"));
     }
     if checkpoint.receipts.len() > Checkpoint::RECEIPTS_MAX {
-        return Err(refuse(Code::InvalidField, format!("At most {} receipts.", Checkpoint::RECEIPTS_MAX)));
+        return Err(invalid("receipts", format!("At most {} receipts", Checkpoint::RECEIPTS_MAX)));
     }
     let checked = check(app.tickets.verifying_keys(), key, node, checkpoint).await?;
     commit(app, node, checked).await
@@ -45,7 +48,7 @@ struct Checked {
 async fn check(keys: [VerifyingKey; 1], key: VerifyingKey, node: NodeId, checkpoint: Checkpoint) -> Result<Checked> {
     let work = move || {
         if !checkpoint.verify(&key) {
-            return Err(refuse(Code::InvalidField, "The checkpoint's digest or signature is wrong."));
+            return Err(invalid("signature", "The checkpoint's digest or signature is wrong"));
         }
         let claims = checkpoint.receipts.iter().filter_map(|receipt| match receipt.ticket.verify(&keys) {
             Ok(ticket) if permits(&ticket, node, receipt) => Some((NodeReceipt::clone(receipt), ticket)),
@@ -75,8 +78,9 @@ async fn commit(app: &App, node: NodeId, checked: Checked) -> Result<CheckpointA
         return Ok(CheckpointAck { sequence: committed });
     }
     if checkpoint.sequence != committed + 1 || checkpoint.previous != row.checkpoint_digest.0 {
-        return Err(refuse(
+        return Err(refuse_field(
             Code::PreconditionFailed,
+            "sequence",
             format!("The last committed checkpoint is {committed} ({}); send its successor.", row.checkpoint_digest.0),
         ));
     }

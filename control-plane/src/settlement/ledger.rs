@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use protocol::receipt::Observation;
-use protocol::{Code, RunId, Timestamp};
+use protocol::{Field, RunId, Timestamp};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _};
 
@@ -14,7 +14,7 @@ use crate::App;
 use crate::db::columns::Col;
 use crate::db::count;
 use crate::db::entities::{counters, runs};
-use crate::error::{Result, refuse};
+use crate::error::{Result, invalid, refuse};
 
 /// Observations in one request.
 pub(crate) const OBSERVATIONS_MAX: usize = 4096;
@@ -95,7 +95,7 @@ impl Batch {
 /// `POST /internal/observations`: what a gateway saw. Again is fine.
 pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
     if batch.len() > OBSERVATIONS_MAX {
-        return Err(refuse(Code::InvalidField, format!("At most {OBSERVATIONS_MAX} observations at once.")));
+        return Err(invalid(Field::BODY, format!("At most {OBSERVATIONS_MAX} observations at once")));
     }
     let tx = app.db.begin().await?;
     observe(&tx, &batch).await?;

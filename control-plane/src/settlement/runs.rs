@@ -39,7 +39,7 @@ pub(crate) async fn list(
     let mut query = runs::Entity::find().order_by_desc(runs::Column::RunId).limit(paging.fetch());
     query = match &filter.function {
         Some(name) => {
-            let function = caller.function(app, name, Scope::Read).await?;
+            let function = caller.function(app, name, Scope::Read).await.map_err(|error| error.at("function"))?;
             query
                 .filter(runs::Column::AccountId.eq(function.account_id))
                 .filter(runs::Column::FunctionId.eq(function.id))

@@ -10,7 +10,7 @@ use protocol::api::Page;
 use protocol::job::{JobState, SubmitJob};
 use protocol::route::Scope;
 use protocol::trigger::{SetTrigger, Trigger};
-use protocol::{AccountId, Code, JobId, Name, Timestamp};
+use protocol::{AccountId, Code, Field, JobId, Name, Timestamp};
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _,
@@ -22,7 +22,7 @@ use crate::db::columns::Col;
 use crate::db::entities::triggers;
 use crate::db::loops;
 use crate::db::{Actor, Mutation};
-use crate::error::{Result, refuse};
+use crate::error::{Result, invalid, refuse};
 use crate::identity::accounts::parse_name;
 use crate::identity::caller::Caller;
 use crate::jobs;
@@ -59,25 +59,24 @@ fn view(row: triggers::Model) -> Trigger {
 /// `PUT /triggers/{name}`: made, or changed. It is due from now on.
 pub(crate) async fn set(app: &App, caller: &Caller, name: &str, asked: SetTrigger) -> Result<Trigger> {
     let account = caller.require(Scope::Deploy)?;
-    let name = parse_name(name)?;
-    let wrong = |what: String| refuse(Code::InvalidField, format!("{what}."));
+    let name = parse_name(name, "name")?;
     let zone = asked.zone.unwrap_or_else(|| ZONE.to_owned());
     let schedule = match (&asked.cron, &asked.queue) {
-        (Some(cron), None) => Some(Schedule::parse(cron, &zone).map_err(wrong)?),
+        (Some(cron), None) => Some(Schedule::parse(cron, &zone)?),
         (None, Some(queue)) => {
-            crate::queues::find(app, account, queue.as_str()).await?;
+            crate::queues::find(app, account, queue.as_str()).await.map_err(|error| error.at("queue"))?;
             if asked.job.input.is_some() {
-                return Err(wrong("job.input: the message is the input".to_owned()));
+                return Err(invalid("job.input", "job.input: the message is the input"));
             }
             None
         }
-        _ => return Err(wrong("either `cron` or `queue` says when".to_owned())),
+        _ => return Err(invalid("cron", "either `cron` or `queue` says when")),
     };
     if asked.job.not_before.is_some() {
-        return Err(wrong("job.not_before: the trigger says when".to_owned()));
+        return Err(invalid("job.not_before", "job.not_before: the trigger says when"));
     }
     // What would be refused each time is refused now.
-    jobs::check(app, account, &asked.job).await?;
+    jobs::check(app, account, &asked.job).await.map_err(|error| error.under(&Field::from("job")))?;
     let mutation = app.db.mutation().await?;
     let there = find_in(&mutation, account, &name).await?;
     let of_account = triggers::Entity::find().filter(triggers::Column::AccountId.eq(Col(account)));
@@ -213,7 +212,7 @@ async fn fire(app: &App, seen: triggers::Model, now: Timestamp) -> Result<()> {
     row.next = following.map(Col);
     let mut made: Vec<JobId> = Vec::new();
     row.error = match prepared {
-        _ if times.is_empty() => schedule.err(),
+        _ if times.is_empty() => schedule.err().map(|invalid| invalid.why),
         Err(error) => Some(error.problem().to_string()),
         Ok(prepared) => match jobs::insert_in(app, &mutation, prepared, times.len()).await {
             Ok(ids) => {

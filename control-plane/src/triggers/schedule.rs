@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeZone as _};
 use chrono_tz::Tz;
 use croner::Cron;
-use protocol::Timestamp;
+use protocol::{Invalid, Timestamp};
 use protocol::trigger::Missed;
 
 /// A time that is older was missed.
@@ -23,13 +23,15 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// Reads both.
-    pub(super) fn parse(pattern: &str, zone: &str) -> Result<Self, String> {
+    pub(super) fn parse(pattern: &str, zone: &str) -> Result<Self, Invalid> {
         let fields = pattern.split_whitespace().count();
         if pattern.len() > PATTERN_MAX || !(fields == 5 || fields == 1 && pattern.trim().starts_with('@')) {
-            return Err("cron: five fields (minute, hour, day, month, weekday), or `@hourly` and the like".to_owned());
+            let why = "cron: five fields (minute, hour, day, month, weekday), or `@hourly` and the like";
+            return Err(Invalid::new("cron", why));
         }
-        let cron = pattern.parse().map_err(|error| format!("cron: {error}"))?;
-        let zone = zone.parse().map_err(|_| format!("zone: `{}` is no time zone", zone.escape_debug()))?;
+        let cron = pattern.parse().map_err(|error| Invalid::new("cron", format!("cron: {error}")))?;
+        let unknown = || format!("zone: `{}` is no time zone", zone.escape_debug());
+        let zone = zone.parse().map_err(|_| Invalid::new("zone", unknown()))?;
         Ok(Self { cron, zone })
     }
 
@@ -83,7 +85,7 @@ mod tests {
         for bad in ["", "* * * *", "61 * * * *", "* * * * * *", "a b c d e", "@never", "0 0 32 1 *"] {
             assert!(Schedule::parse(bad, "UTC").is_err(), "{bad}");
         }
-        assert!(Schedule::parse("* * * * *", "Mars/Phobos").unwrap_err().contains("zone"));
+        assert!(Schedule::parse("* * * * *", "Mars/Phobos").unwrap_err().field.is_in("zone"));
     }
 
     #[test]

@@ -73,7 +73,8 @@ impl Conversion {
     fn pack(&self, archive: &Path) -> Result<Hosted, Problem> {
         if self.base.is_some() || !self.command.is_empty() {
             let detail = "`base` and `command` are for images and scripts; this is WebAssembly";
-            return Err(Problem::new(Code::InvalidField, detail));
+            let field = if self.base.is_some() { "base" } else { "command" };
+            return Err(Problem::of(Code::InvalidField, field, detail));
         }
         let Some(runner) = &self.runner else {
             return Err(Problem::new(Code::NodeFailed, "this node's VM lane has no runner for WebAssembly"));

@@ -250,7 +250,7 @@ impl Lane {
         let (kind, format, workload) = match hosted {
             Some(_) if spec.kind == Some(Kind::Server) => {
                 let detail = "`kind`: a server is a program of its own; this is WebAssembly, which is called";
-                return Err(Problem::new(Code::InvalidField, detail));
+                return Err(Problem::of(Code::InvalidField, "kind", detail));
             }
             Some(Hosted { format, .. }) => {
                 let workload = wasm::workload(&image.config, format, &limits, spec.env, &egress)?;

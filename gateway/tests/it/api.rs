@@ -89,6 +89,7 @@ async fn artifacts_go_straight_into_the_store() {
 
     let large = platform.fetch("POST", "/api/v1/artifacts", &[("authorization", &deploy)], &vec![0; 3 << 20]).await;
     assert_eq!((large.status, large.code().as_str()), (413, "artifact_too_large"));
+    assert_eq!(large.json()["field"], "$", "the body itself");
     let invoke = bearer(&platform.key(&[Scope::Invoke]));
     let answer = platform.fetch("POST", "/api/v1/artifacts", &[("authorization", &invoke)], b"x").await;
     assert_eq!(answer.code(), "forbidden");
@@ -98,6 +99,8 @@ async fn artifacts_go_straight_into_the_store() {
     let headers = [("cookie", cookie.as_str()), ("x-crowdcloud-account", "ada"), ("sec-fetch-site", "same-origin")];
     assert_eq!(platform.fetch("POST", "/api/v1/artifacts", &headers, b"x").await.status, 201);
     assert_eq!(platform.fetch("POST", "/api/v1/artifacts", &headers[..1], b"x").await.code(), "missing_account");
+    let nameless = platform.fetch("POST", "/api/v1/artifacts", &headers[..1], b"x").await;
+    assert_eq!(nameless.json()["field"], "x-crowdcloud-account");
 }
 
 #[tokio::test]
@@ -119,6 +122,21 @@ async fn a_test_call_is_a_run_answered_as_data() {
 
     let missing = platform.fetch("POST", "/api/v1/functions/nothing/test", &headers, call).await;
     assert_eq!(missing.code(), "function_not_found");
-    let wrong = platform.fetch("POST", "/api/v1/functions/echo/test", &headers, b"{\"path\":1}").await;
-    assert_eq!(wrong.code(), "invalid_request");
+    for (body, code, field) in [
+        (&b"{\"path\":1}"[..], "invalid_field", "path"),
+        (b"{\"path\":\"/\"}", "invalid_field", "method"),
+        (b"{\"path\":\"/\",\"method\":\"GET\",\"colour\":1}", "invalid_field", "colour"),
+        (b"{\"path\":1e309,\"method\":\"GET\"}", "invalid_field", "path"),
+        (b"{\"path\":NaN,\"method\":\"GET\"}", "invalid_request", "path"),
+        (b"{", "invalid_request", "$"),
+        (b"{\"path\":\"/\",\"method\":\"TRACE\"}", "invalid_field", "method"),
+        (b"{\"path\":\"/ \",\"method\":\"GET\"}", "invalid_field", "path"),
+        (b"{\"path\":\"/\",\"method\":\"GET\",\"body\":\"?\"}", "invalid_field", "body"),
+        (b"{\"path\":\"/\",\"method\":\"GET\",\"headers\":[[\"a\",\"b\"],[\"c d\",\"\"]]}", "invalid_field", "headers[1][0]"),
+        (b"{\"path\":\"/\",\"method\":\"GET\",\"reference\":\"v9\"}", "version_not_found", "reference"),
+    ] {
+        let wrong = platform.fetch("POST", "/api/v1/functions/echo/test", &headers, body).await;
+        let text = String::from_utf8_lossy(body);
+        assert_eq!((wrong.code().as_str(), wrong.json()["field"].as_str()), (code, Some(field)), "{text}: {wrong:?}");
+    }
 }

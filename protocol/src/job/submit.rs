@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::field::{Field, Invalid};
 use crate::names::Reference;
 use crate::units::{ByteSize, Digest, Millis, Timestamp};
+
+/// So much is said of what stands in a number's place.
+const SHOWN_CHARS_MAX: usize = 60;
 
 /// A value that was asked for: a good one, or whatever stands there instead, so that the refusal can name the range.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,12 +26,15 @@ impl<T: Copy + PartialOrd + std::fmt::Display> Asked<T> {
     ///
     /// # Errors
     /// Names the field, what stands there, and the range.
-    pub fn within(&self, name: &str, min: T, max: T) -> Result<T, String> {
-        match self {
-            Self::Value(value) if *value >= min && *value <= max => Ok(*value),
-            Self::Value(value) => Err(format!("{name} is {value}; allowed: {min} to {max}")),
-            Self::Other(other) => Err(format!("{name} is {other}; allowed: {min} to {max}")),
-        }
+    pub fn within(&self, field: impl Into<Field>, min: T, max: T) -> Result<T, Invalid> {
+        let field = field.into();
+        let wrong = |value: &dyn std::fmt::Display| format!("{field} is {value}; allowed: {min} to {max}");
+        let why = match self {
+            Self::Value(value) if *value >= min && *value <= max => return Ok(*value),
+            Self::Value(value) => wrong(value),
+            Self::Other(other) => wrong(&other.to_string().chars().take(SHOWN_CHARS_MAX).collect::<String>()),
+        };
+        Err(Invalid { field, why })
     }
 }
 

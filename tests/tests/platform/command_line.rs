@@ -27,6 +27,14 @@ fn what_scripts_rely_on() {
     let problem: serde_json::Value = serde_json::from_str(&done.stderr).unwrap();
     assert_eq!((problem["code"].as_str(), problem["status"].as_u64()), (Some("function_not_found"), Some(404)));
     assert!(done.stdout.is_empty(), "{done:?}");
+    // An error about an input names it, for people with the flag or argument that gave it.
+    let done = ada.run("functions create taken --json");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&done.stderr).unwrap()["field"], "name");
+    assert!(ada.run("functions create taken").stderr.contains("\nfield: name (FUNCTION)\n"));
+    let done = ada.run("keys create x --scope invoke --function nothing");
+    assert!(done.stderr.contains("\nfield: function (--function)\n"), "{done:?}");
+    let done = ada.run(&format!("deploy {} --name hello --cpus 65 --dry-run", tests::guest("hello").display()));
+    assert!(done.stderr.contains("\nfield: limits.cpus (--cpus)\n"), "{done:?}");
     let done = ada.run("functions --nonsense --json");
     assert_eq!(serde_json::from_str::<serde_json::Value>(&done.stderr).unwrap()["code"], "usage");
 

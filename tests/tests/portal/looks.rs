@@ -1,13 +1,23 @@
-//! Every page fits a narrow screen, in light and in dark, with a name for every control.
+//! Every page fits a narrow screen, in light and in dark, has a name for every control, and nothing that axe holds
+//! against it.
 
 use tests::Platform;
 
 use crate::browser::Browser;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_page_fits_and_every_control_has_a_name() {
+async fn f43_every_page_fits_and_axe_finds_nothing_above_minor() {
     let platform = Platform::start();
     let ada = Browser::open(&platform.url).await;
+    let axe = axe();
+    for scheme in ["light", "dark"] {
+        ada.prefers(scheme).await;
+        for place in ["/login", "/signup"] {
+            ada.visit(place).await;
+            ada.element("main h1").await;
+            is_for_everybody(&ada, &axe, place).await;
+        }
+    }
     ada.signs_up("ada", "company").await;
     ada.deploys("ada", "a-function-with-a-long-name", &tests::guest("probe"), "public").await;
     ada.fills("path", &format!("/status/404?{}", "long".repeat(40))).await;
@@ -49,6 +59,7 @@ async fn every_page_fits_and_every_control_has_a_name() {
             ada.visit(place).await;
             ada.element("main h1").await;
             fits(&ada, place).await;
+            is_for_everybody(&ada, &axe, &format!("{place} ({scheme})")).await;
         }
         // The fields of a deployment are there once a file is.
         ada.visit("/a/ada/functions/new").await;
@@ -56,11 +67,39 @@ async fn every_page_fits_and_every_control_has_a_name() {
         ada.sees("An archive").await;
         ada.element("input[name=command]").await;
         fits(&ada, "a deployment").await;
+        is_for_everybody(&ada, &axe, &format!("a deployment ({scheme})")).await;
         papers.push(ada.script("return getComputedStyle(document.body).backgroundColor").await);
     }
     assert_ne!(papers[0], papers[1], "dark is not light");
     assert_eq!(papers[0], "rgb(251, 251, 249)");
     assert!(ada.script("return document.querySelector('.broken')").await.is_null());
+}
+
+/// axe-core's script, as the set-up has fetched it.
+fn axe() -> String {
+    let cache = || {
+        let base = std::env::var("XDG_CACHE_HOME").ok().filter(|path| !path.is_empty());
+        base.unwrap_or_else(|| format!("{}/.cache", std::env::var("HOME").unwrap_or_default()))
+    };
+    let path = std::env::var("CROWDCLOUD_AXE")
+        .unwrap_or_else(|_| format!("{}/crowdcloud/axe/node_modules/axe-core/axe.min.js", cache()));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}; fix: cargo xtask setup"))
+}
+
+/// axe finds nothing that keeps people out: contrast, names, roles, headings, landmarks.
+async fn is_for_everybody(user: &Browser, axe: &str, place: &str) {
+    if user.script("return typeof axe").await != "object" {
+        user.script(axe).await;
+    }
+    // What moves or fades in has no colour to be judged by.
+    let found = "document.getAnimations().forEach(one => one.effect && one.effect.getComputedTiming().endTime \
+        !== Infinity && one.finish()); \
+        return axe.run(document, { preload: false, resultTypes: ['violations'] }).then(({ violations }) => violations \
+            .filter(({ impact }) => impact !== 'minor') \
+            .map(({ id, impact, nodes }) => `${id} (${impact}): ${nodes.map(node => node.html).join(' ')}`))";
+    let found = user.script(found).await;
+    let found: Vec<&str> = found.as_array().unwrap().iter().filter_map(|one| one.as_str()).collect();
+    assert!(found.is_empty(), "{place}:\n{}", found.join("\n"));
 }
 
 /// A job with all that can be long, and a trigger; gives the job's id.

@@ -27,17 +27,21 @@ pub(crate) fn account_new() -> View {
             Ok(())
         });
     };
-    let how = Text { name: "account", placeholder: "analytical-engines", code: true, ..Text::default() };
+    let wrong = Some(action.is_about(&["name"]));
+    let how = Text { name: "account", placeholder: "analytical-engines", code: true, wrong, ..Text::default() };
     view! {
         (page::head("New account", "Functions, nodes and keys belong to an account. You will be its owner.", view! {}))
         form(class="form narrow", on:submit=submit) {
             (form::choices("Kind", "kind", kind, KINDS))
-            label(class="field") {
-                span(class="field-label") { "Account name" }
-                (form::text(name, how))
-                span(class="hint") { (name_hint(&name.get_clone(), format!("Functions will be at /f/{}/…", name.get_clone()))) }
+            div(class="field-part") {
+                label(class="field") {
+                    span(class="field-label") { "Account name" }
+                    (form::text(name, how))
+                    span(class="hint") { (name_hint(&name.get_clone(), format!("Functions will be at /f/{}/…", name.get_clone()))) }
+                }
+                (action.beside(&["name"]))
             }
-            (action.view())
+            (action.elsewhere(&["name"]))
             (form::submit("Create the account", "Creating…", action))
         }
     }

@@ -97,18 +97,15 @@ pub(crate) fn login() -> View {
     };
     let signup = with_next("/signup");
     let about = view! { "New here? " a(href=signup) { "Sign up" } "." };
-    let email = form::field(
-        "E-mail",
-        "",
-        form::text(email, Text { name: "email", kind: "email", autocomplete: "username", ..Text::default() }),
-    );
+    let how = Text { name: "email", kind: "email", autocomplete: "username", ..Text::default() };
+    let email = form::line(action, &["email"], "E-mail", "", email, how);
     let how = Text { name: "password", kind: "password", autocomplete: "current-password", ..Text::default() };
-    let password = form::field("Password", "", form::text(password, how));
+    let password = form::line(action, &["password"], "Password", "", password, how);
     let body = view! {
         form(class="form", on:submit=submit) {
             (email)
             (password)
-            (action.view())
+            (action.elsewhere(CREDENTIALS))
             (form::submit("Log in", "Logging in…", action))
         }
     };
@@ -142,13 +139,18 @@ pub(crate) fn signup() -> View {
     let operator = operator.map(|_| {
         view! { p(class="note") { "This link makes you the " b { "operator" } " of this platform. It works once." } }
     });
+    let how = Text { name: "account", autocomplete: "organization", placeholder: "ada", code: true, ..Text::default() };
+    let how = Text { wrong: Some(action.is_about(&["account"])), ..how };
     let name = view! {
-        label(class="field") {
-            span(class="field-label") { "Account name" }
-            (form::text(account, Text { name: "account", autocomplete: "organization", placeholder: "ada", code: true, ..Text::default() }))
-            span(class="hint") {
-                (name_hint(&account.get_clone(), format!("Your functions will be at /f/{}/…", account.get_clone())))
+        div(class="field-part") {
+            label(class="field") {
+                span(class="field-label") { "Account name" }
+                (form::text(account, how))
+                span(class="hint") {
+                    (name_hint(&account.get_clone(), format!("Your functions will be at /f/{}/…", account.get_clone())))
+                }
             }
+            (action.beside(&["account"]))
         }
     };
     let body = view! {
@@ -156,16 +158,19 @@ pub(crate) fn signup() -> View {
             (operator)
             (form::choices("Account", "kind", kind, KINDS))
             (name)
-            (credentials(email, password))
-            (action.view())
+            (credentials(action, email, password))
+            (action.elsewhere(&["account", "email", "password"]))
             (form::submit("Sign up", "Signing up…", action))
         }
     };
     gate("Sign up", about, body)
 }
 
+/// The inputs of `credentials`.
+pub(crate) const CREDENTIALS: &[&str] = &["email", "password"];
+
 /// E-mail address and new password.
-pub(crate) fn credentials(email: Signal<String>, password: Signal<String>) -> View {
+pub(crate) fn credentials(action: Action, email: Signal<String>, password: Signal<String>) -> View {
     let mail = Text {
         name: "email",
         kind: "email",
@@ -182,14 +187,17 @@ pub(crate) fn credentials(email: Signal<String>, password: Signal<String>) -> Vi
             format!("{} more", crate::format::count(missing, "character"))
         }
     };
-    let email = form::field("E-mail", "", form::text(email, mail));
-    let secret = form::text(password, secret);
+    let email = form::line(action, &["email"], "E-mail", "", email, mail);
+    let secret = form::text(password, Text { wrong: Some(action.is_about(&["password"])), ..secret });
     view! {
         (email)
-        label(class="field") {
-            span(class="field-label") { "Password" }
-            (secret)
-            span(class="hint") { (hint()) }
+        div(class="field-part") {
+            label(class="field") {
+                span(class="field-label") { "Password" }
+                (secret)
+                span(class="hint") { (hint()) }
+            }
+            (action.beside(&["password"]))
         }
     }
 }

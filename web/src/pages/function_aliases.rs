@@ -119,24 +119,28 @@ fn set_form(subject: Subject, versions: Resource<Page<Version>>) -> View {
         }
     };
     let alias = Text { name: "alias", placeholder: "canary", code: true, ..Text::default() };
-    let leads = Text { name: "shares", placeholder: "v1", code: true, ..Text::default() };
+    let wrong = Some(action.is_about(&["shares"]));
+    let leads = Text { name: "shares", placeholder: "v1", code: true, wrong, ..Text::default() };
     view! {
         form(class="inline-form", on:submit=submit) {
-            (form::field("Alias", "", form::text(name, alias)))
-            label(class="field grow") {
-                span(class="field-label") { "Leads to" }
-                (form::text(shares, leads))
-                span(class="hint") { (example()) }
+            (form::line(action, &["alias"], "Alias", "", name, alias))
+            div(class="field-part grow") {
+                label(class="field") {
+                    span(class="field-label") { "Leads to" }
+                    (form::text(shares, leads))
+                    span(class="hint") { (example()) }
+                }
+                (action.beside(&["shares"]))
             }
             button(class="secondary", r#type="submit", disabled=action.busy.get()) { "Set the alias" }
         }
-        (action.view())
+        (action.elsewhere(&["alias", "shares"]))
     }
 }
 
 async fn set(subject: &Subject, alias: &str, shares: &str) -> Result<Alias> {
     let shares = parse_shares(shares).map_err(|cause| {
-        Trouble::here("invalid_field", cause, "Write v1, or shares that sum up to 100 such as v1=90 v2=10.")
+        Trouble::of_input("shares", cause, "Write v1, or shares that sum up to 100 such as v1=90 v2=10.")
     })?;
     let function = calls::function(subject.account(), &subject.name).await?;
     let etag = function.aliases.iter().find(|known| known.name.as_str() == alias).map(|known| known.etag.clone());

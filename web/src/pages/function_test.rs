@@ -79,7 +79,8 @@ fn request_form(
     action: Action,
 ) -> View {
     let methods = METHODS.iter().map(|method| ((*method).to_owned(), (*method).to_owned())).collect();
-    let path = Text { name: "path", placeholder: "/?width=320", code: true, ..Text::default() };
+    let wrong = Some(action.is_about(&["path"]));
+    let path = Text { name: "path", placeholder: "/?width=320", code: true, wrong, ..Text::default() };
     let references = match data.data.get_clone_untracked() {
         Load::Ready(function) => references(&function),
         _ => Vec::new(),
@@ -100,11 +101,13 @@ fn request_form(
                 label(class="grow") { span(class="unseen") { "Path and query" } (path) }
                 label { span(class="unseen") { "Version or alias" } (references) }
             }
+            (action.beside(&["method", "path", "reference"]))
             label(class="field") {
                 span(class="field-label") { "Headers" }
                 textarea(class="input mono", name="headers", rows="2", placeholder="accept: image/jpeg", "spellcheck"="false", bind:value=request.headers) {}
                 span(class="hint") { "One on each line, name: value" }
             }
+            (action.beside(&["headers"]))
             fieldset(class="body-part", prop:disabled=body_less.get()) {
                 label(class="field") {
                     span(class="field-label") { "Body" }
@@ -115,7 +118,8 @@ fn request_form(
                     input(class="input", r#type="file", name="file", on:change=chosen)
                 }
             }
-            (action.view())
+            (action.beside(&["body"]))
+            (action.elsewhere(&["method", "path", "reference", "headers", "body"]))
             (form::submit("Send", "Sending…", action))
         }
     }
@@ -145,8 +149,8 @@ impl Request {
             method,
             path: normal_path(&self.path.get_clone_untracked()),
             headers: parse_headers(&self.headers.get_clone_untracked()).map_err(|line| {
-                Trouble::here(
-                    "invalid_field",
+                Trouble::of_input(
+                    "headers",
                     format!("{line} is not a header."),
                     "Write name: value, one on each line.",
                 )
@@ -163,11 +167,14 @@ async fn read(file: &web_sys::File) -> Result<Vec<u8>> {
             "body_too_large",
             "This file is too large to be sent from the page.",
             "Send it with the curl command below, which streams it.",
-        ));
+        )
+        .at("body"));
     }
     let buffer = wasm_bindgen_futures::JsFuture::from(file.array_buffer())
         .await
-        .map_err(|_| Trouble::here("unreadable_file", "The browser could not read the file.", "Choose it again."))?;
+        .map_err(|_| {
+            Trouble::here("unreadable_file", "The browser could not read the file.", "Choose it again.").at("body")
+        })?;
     Ok(web_sys::js_sys::Uint8Array::new(&buffer).to_vec())
 }
 

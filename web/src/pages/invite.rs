@@ -7,7 +7,7 @@ use crate::api::Result;
 use crate::calls;
 use crate::load::{Action, Resource};
 use crate::nav;
-use crate::pages::auth::{credentials, gate};
+use crate::pages::auth::{CREDENTIALS, credentials, gate};
 use crate::session::{Session, State};
 use crate::ui::form;
 
@@ -89,8 +89,8 @@ fn sign_up(session: Session, account: String, token: String) -> View {
     };
     view! {
         form(class="form", on:submit=submit) {
-            (credentials(email, password))
-            (action.view())
+            (credentials(action, email, password))
+            (action.elsewhere(CREDENTIALS))
             (form::submit("Sign up and join", "Joining…", action))
             p(class="soft") { "Have a log-in? " a(href=login) { "Log in first" } "." }
         }

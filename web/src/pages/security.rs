@@ -44,13 +44,13 @@ fn password(sessions: Resource<Page<LogIn>>) -> View {
     };
     let old = Text { name: "current", kind: "password", autocomplete: "current-password", ..Text::default() };
     let fresh = Text { name: "new", kind: "password", autocomplete: "new-password", ..Text::default() };
-    let current_field = form::field("Current password", "", form::text(current, old));
-    let new_field = form::field("New password", "At least 10 characters", form::text(new, fresh));
+    let current_field = form::line(action, &["current"], "Current password", "", current, old);
+    let new_field = form::line(action, &["new"], "New password", "At least 10 characters", new, fresh);
     view! {
         form(class="form narrow", on:submit=submit) {
             (current_field)
             (new_field)
-            (action.view())
+            (action.elsewhere(&["current", "new"]))
             div(class="row") {
                 (form::submit("Change the password", "Changing…", action))
                 span(role="status", class="good-text") { (if done.get() { "Changed" } else { "" }) }

@@ -93,19 +93,22 @@ fn new_key(here: &Here, list: Resource<Page<Key>>, made: Signal<Option<Key>>) ->
     let ends = [("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"), ("", "never")];
     let ends = ends.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned())).collect();
     let how = Text { name: "name", placeholder: "ci", ..Text::default() };
-    let name = form::field("Name", "For you to know it by", form::text(name, how));
+    let name = form::line(action, &["name"], "Name", "For you to know it by", name, how);
     let ends = form::field("Ends", "", form::select("days", days, ends));
     let scopes = form::choices("It may", "scope", scope, SCOPES);
     let body = view! {
         form(class="form", on:submit=submit) {
-            (scopes)
+            div(class="field-part") { (scopes) (action.beside(&["scopes"])) }
             div(class="inline-form") {
                 (name)
-                label(class="field") { span(class="field-label") { "For" } (function_menu) }
-                (ends)
+                div(class="field-part") {
+                    label(class="field") { span(class="field-label") { "For" } (function_menu) }
+                    (action.beside(&["function"]))
+                }
+                div(class="field-part") { (ends) (action.beside(&["expires_days"])) }
                 (form::submit("Make the key", "Making…", action))
             }
-            (action.view())
+            (action.elsewhere(&["name", "scopes", "function", "expires_days"]))
         }
     };
     page::section("New key", "", body)

@@ -169,16 +169,16 @@ fn invitations(here: Here) -> View {
     };
     let how = Text { name: "email", kind: "text", placeholder: "grace@example.org", optional: true, ..Text::default() };
     let table = list.view(1, move |page| invitation_table(&here, page, list));
-    let whom = form::field("For whom", "A note for you; nothing is sent", form::text(email, how));
+    let whom = form::line(action, &["email"], "For whom", "A note for you; nothing is sent", email, how);
     let roles = form::choices("They will be", "role", role, ROLES);
     view! {
         form(class="form", on:submit=submit) {
-            (roles)
+            div(class="field-part") { (roles) (action.beside(&["role"])) }
             div(class="inline-form") {
                 (whom)
                 button(class="secondary", r#type="submit", disabled=action.busy.get()) { "Make a link" }
             }
-            (action.view())
+            (action.elsewhere(&["email", "role"]))
             (match made.get_clone() {
                 Some(link) => {
                     let line = code_line(link, "invitation link");

@@ -11,6 +11,20 @@ pub(crate) fn field(label: &'static str, hint: impl Into<String>, control: View)
     view! { label(class="field") { span(class="field-label") { (label) } (control) (hint) } }
 }
 
+/// A labelled line of text that gives this input of the API: what is said of the input stands beneath.
+pub(crate) fn line(
+    action: Action,
+    input: &'static [&'static str],
+    label: &'static str,
+    hint: impl Into<String>,
+    value: Signal<String>,
+    how: Text,
+) -> View {
+    let how = Text { wrong: Some(action.is_about(input)), ..how };
+    let control = field(label, hint, text(value, how));
+    view! { div(class="field-part") { (control) (action.beside(input)) } }
+}
+
 /// How a line of text is asked for.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Text {

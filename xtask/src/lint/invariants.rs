@@ -13,6 +13,18 @@ const SUBJECT: &str = concat!("cc.", "node");
 /// The one file that may say so.
 const SUBJECTS_FILE: &str = "fabric/src/subjects.rs";
 
+/// Problems of these codes are about one input, so that they are made with its field (`Problem::of`, `invalid`).
+const OF_AN_INPUT: [&str; 6] =
+    ["InvalidField", "InvalidName", "NameTaken", "EmailTaken", "ArtifactNotFound", "ExceedsNodes"];
+/// What makes a problem without a field.
+const WITHOUT_FIELD: [&str; 4] = ["refuse(", "Problem::new(", "Problem::from(", "Trouble::here("];
+
+/// Folders of programs that read problems: they go by `code` and `field`, never by the words.
+const READERS: [&str; 3] = ["web/src/", "cli/src/", "gateway/src/"];
+/// What holds the words of a problem, and what would look into them.
+const WORDS: [&str; 6] = ["detail", "cause", "title", "help", "fix", "what()"];
+const LOOKS: [&str; 6] = [".contains(", ".starts_with(", ".ends_with(", ".strip_prefix(", ".find(", " == \""];
+
 /// Which of our crates a crate may need. A new arrow is a commit of its own, with its reason.
 const ARROWS: [(&str, &[&str]); 19] = [
     ("protocol", &[]),
@@ -74,11 +86,38 @@ fn file(name: &str, text: &str) -> Vec<String> {
     if lines > LINES_MAX {
         broken.push(format!("{name}: {lines} lines, more than {LINES_MAX}; split it by noun"));
     }
+    broken.extend(problems(name, text));
     // Comments may explain it, and the tests of a hostile node must say what it says.
     let code = || text.lines().filter(|line| !line.trim_start().starts_with("//"));
     let tests = name.contains("/tests/") || name.ends_with("/tests.rs");
     if name != SUBJECTS_FILE && !tests && code().any(|line| line.contains(SUBJECT)) {
         broken.push(format!("{name}: says `{SUBJECT}`; only {SUBJECTS_FILE} builds and parses subjects"));
+    }
+    broken
+}
+
+/// Problems that do not say which input they are about, and programs that read their words.
+fn problems(name: &str, text: &str) -> Vec<String> {
+    let mut broken = Vec::new();
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    if name.contains("/tests/") || name.ends_with("/tests.rs") || name.starts_with("xtask/") {
+        return broken;
+    }
+    let flat: String = code.split_whitespace().collect();
+    for (maker, code) in WITHOUT_FIELD.iter().flat_map(|maker| OF_AN_INPUT.map(|code| (maker, code))) {
+        if flat.contains(&format!("{maker}Code::{code}")) || flat.contains(&format!("{maker}protocol::Code::{code}")) {
+            broken.push(format!("{name}: `{maker}Code::{code}` names no field"));
+        }
+    }
+    let reads = |line: &&str| {
+        let word = |word: &str, look: &str| {
+            line.contains(&format!(".{word}{look}")) || line.contains(&format!(" {word}{look}"))
+        };
+        WORDS.iter().any(|one| LOOKS.iter().any(|look| word(one, look)))
+    };
+    if READERS.iter().any(|folder| name.starts_with(folder)) {
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        broken.extend(lines.filter(reads).map(|line| format!("{name}: goes by words: {}", line.trim())));
     }
     broken
 }
@@ -131,6 +170,20 @@ mod tests {
             assert_eq!(file(allowed, &subject), Vec::<String>::new());
         }
         assert_eq!(file("gateway/src/a.rs", &format!("//! x\n/// {SUBJECT}.n\n")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn problems_name_fields_and_are_not_read_by_their_words() {
+        let said = |name: &str, line: &str| problems(name, &format!("//! x\nfn a() {{\n    {line}\n}}\n")).len();
+        let forgotten = concat!("return Err(refuse(\n    Code::Invalid", "Field,\n \"cpus\"));");
+        assert_eq!(said("control-plane/src/a.rs", forgotten), 1);
+        assert_eq!(said("control-plane/src/tests/a.rs", forgotten), 0);
+        assert_eq!(said("control-plane/src/a.rs", "refuse_field(Code::InvalidField, \"cpus\", \"\")"), 0);
+        for read in ["trouble.cause.starts_with(\"cpus\")", "problem.detail.contains(\"memory\")", "if title == \"x\" {"] {
+            assert_eq!(said("web/src/a.rs", read), 1, "{read}");
+            assert_eq!(said("executor/src/a.rs", read), 0, "{read}");
+        }
+        assert_eq!(said("cli/src/a.rs", "failure.is(Code::NameTaken)"), 0);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use protocol::placement::Considered;
 
 use crate::commands::runs::predicted;
 use crate::output::{fields, micros, table, time};
+use crate::visible;
 
 /// `jobs list`
 pub(super) fn list(jobs: &[Job]) -> String {
@@ -74,7 +75,7 @@ pub(super) fn one(job: &Job) -> String {
     let mut text = fields(&rows);
     for step in &job.transitions {
         let node = step.node.map(|node| format!(" on {node}")).unwrap_or_default();
-        text.push_str(&format!("\n{}  {:<9}{node}  {}", step.at, step.state.to_string(), step.reason));
+        text.push_str(&format!("\n{}  {:<9}{node}  {}", step.at, step.state.to_string(), visible::line(&step.reason)));
     }
     text
 }
@@ -86,8 +87,10 @@ fn away(distance_s: Option<f32>) -> String {
 
 /// `jobs why`
 pub(super) fn why(why: &JobWhy) -> String {
-    let name = |node: NodeId| why.names.get(&node).cloned().unwrap_or_else(|| node.to_string());
-    let mut text = format!("{}: {}", why.state, why.reason);
+    let name = |node: NodeId| {
+        why.names.get(&node).map_or_else(|| node.to_string(), |name| visible::line(name).into_owned())
+    };
+    let mut text = format!("{}: {}", why.state, visible::line(&why.reason));
     if let Some(ahead) = why.ahead {
         text.push_str(&format!("\n{ahead} of your jobs come before it"));
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::visible;
 
 /// A platform that is away for longer has gone.
 const AWAY_MAX: Duration = Duration::from_secs(60);
@@ -85,5 +86,5 @@ fn progress(job: &Job) -> String {
     let since = job.transitions.last().map_or(job.created, |step| step.at);
     let time = Timestamp::now().since(since).as_secs();
     let tries = if job.attempts > 0 { format!(", try {}", job.attempts + 1) } else { String::new() };
-    format!("{} {} since {time}s{tries}: {}", job.id, job.state, job.reason)
+    format!("{} {} since {time}s{tries}: {}", job.id, job.state, visible::line(&job.reason))
 }

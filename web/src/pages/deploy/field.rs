@@ -20,8 +20,6 @@ pub(crate) enum Field {
     Memory,
     /// The time limit.
     Timeout,
-    /// CPUs and memory together.
-    Room,
     /// How it is spoken to.
     Kind,
     /// What it stands on.
@@ -30,51 +28,26 @@ pub(crate) enum Field {
     Command,
 }
 
-/// What is wrong with the file itself.
-const OF_FILE: &[Code] = &[
-    Code::NotWasm,
-    Code::InvalidWasm,
-    Code::WrongWorld,
-    Code::UnknownImport,
-    Code::CompileFailed,
-    Code::CompileLimit,
-    Code::ImageInvalid,
-    Code::ImageTooLarge,
-    Code::WrongArchitecture,
-    Code::ArtifactTooLarge,
-    Code::NoEntryPoint,
-];
-
-/// How the API begins what it says of a field.
-const BEGINNINGS: &[(&str, Field)] = &[
+/// The inputs of the API that the fields give.
+const INPUTS: &[(&str, Field)] = &[
+    ("artifact", Field::File),
+    ("name", Field::Name),
+    ("lane", Field::Lane),
     ("limits.cpus", Field::Cpus),
     ("limits.memory", Field::Memory),
     ("limits.timeout", Field::Timeout),
-    ("`lane`", Field::Lane),
-    ("`kind`", Field::Kind),
-    ("`base`", Field::Base),
-    ("`command`", Field::Command),
+    ("kind", Field::Kind),
+    ("base", Field::Base),
+    ("command", Field::Command),
 ];
 
 /// The field that a trouble names.
 pub(crate) fn field_of(trouble: &Trouble, dropped: Option<&Dropped>) -> Option<Field> {
-    let is = |codes: &[Code]| codes.iter().any(|code| code.as_str() == trouble.code);
-    if is(&[Code::NoEntryPoint]) && dropped == Some(&Dropped::Archive) {
-        // An archive of files is told what to start.
-        Some(Field::Command)
-    } else if is(OF_FILE) || trouble.code == NO_FILE {
-        Some(Field::File)
-    } else if is(&[Code::NameTaken, Code::InvalidName]) {
-        Some(Field::Name)
-    } else if is(&[Code::ExceedsNodes]) {
-        Some(Field::Room)
-    } else if is(&[Code::NoNode]) {
-        Some(Field::Lane)
-    } else if is(&[Code::InvalidField]) {
-        BEGINNINGS.iter().find(|(beginning, _)| trouble.cause.starts_with(beginning)).map(|(_, field)| *field)
-    } else {
-        None
+    // An archive of files is told what to start.
+    if trouble.code == Code::NoEntryPoint.as_str() && dropped == Some(&Dropped::Archive) {
+        return Some(Field::Command);
     }
+    INPUTS.iter().find(|(input, _)| trouble.is_about(&[input])).map(|(_, field)| *field)
 }
 
 /// Nothing was chosen.
@@ -86,22 +59,23 @@ mod tests {
     use crate::api::Trouble;
     use protocol::{Code, Limits, Millis, Problem};
 
-    fn field(code: Code, detail: &str) -> Option<Field> {
-        field_of(&Trouble::from(Problem::new(code, detail)), Some(&Dropped::Archive))
+    fn field(code: Code, input: &str) -> Option<Field> {
+        field_of(&Trouble::from(Problem::of(code, input, "why")), Some(&Dropped::Archive))
     }
 
     #[test]
     fn refusals_stand_beside_their_fields() {
-        assert_eq!(field(Code::NotWasm, "it begins with #!"), Some(Field::File));
-        assert_eq!(field(Code::NoEntryPoint, "neither an entrypoint nor a command"), Some(Field::Command));
-        let of_wasm = Trouble::from(Problem::new(Code::NoEntryPoint, "no `_start`"));
+        assert_eq!(field(Code::NotWasm, "artifact"), Some(Field::File));
+        assert_eq!(field(Code::NoEntryPoint, "artifact"), Some(Field::Command));
+        let of_wasm = Trouble::from(Problem::of(Code::NoEntryPoint, "artifact", "no `_start`"));
         assert_eq!(field_of(&of_wasm, Some(&Dropped::Module)), Some(Field::File));
-        assert_eq!(field(Code::NameTaken, "There is a function `a`."), Some(Field::Name));
-        assert_eq!(field(Code::ExceedsNodes, "64 CPUs"), Some(Field::Room));
-        assert_eq!(field(Code::InvalidField, "`command`: 900 words; at most 256."), Some(Field::Command));
-        assert_eq!(field(Code::InvalidField, "`env`: 900 variables."), None);
-        assert_eq!(field(Code::Forbidden, "limits.memory"), None);
+        assert_eq!(field(Code::NameTaken, "name"), Some(Field::Name));
+        assert_eq!(field(Code::ExceedsNodes, "limits.memory"), Some(Field::Memory));
+        assert_eq!(field(Code::NoNode, "lane"), Some(Field::Lane));
+        assert_eq!(field(Code::InvalidField, "command[3]"), Some(Field::Command));
+        assert_eq!(field(Code::InvalidField, "env.A"), None);
+        assert_eq!(field_of(&Trouble::from(Problem::new(Code::Forbidden, "limits.memory")), None), None);
         let limits = Limits { timeout: Millis(1), ..Limits::default() };
-        assert_eq!(field(Code::InvalidField, &limits.check().unwrap_err()), Some(Field::Timeout));
+        assert_eq!(field_of(&limits.check().unwrap_err().into(), None), Some(Field::Timeout));
     }
 }

@@ -133,13 +133,13 @@ fn room(deploy: Deploy) -> View {
     let number = Text {
         name: "cpus",
         inputmode: "numeric",
-        wrong: Some(deploy.is_wrong(&[Field::Cpus, Field::Room])),
+        wrong: Some(deploy.is_wrong(&[Field::Cpus])),
         ..Text::default()
     };
     let size = Text {
         name: "memory",
         placeholder: "128MiB",
-        wrong: Some(deploy.is_wrong(&[Field::Memory, Field::Room])),
+        wrong: Some(deploy.is_wrong(&[Field::Memory])),
         ..Text::default()
     };
     let time = Text {
@@ -157,7 +157,7 @@ fn room(deploy: Deploy) -> View {
         fieldset(class="field-part") {
             legend(class="field-label") { "What one run may use" }
             div(class="three") { (cpus) (memory) (timeout) }
-            (deploy.wrong(&[Field::Cpus, Field::Memory, Field::Timeout, Field::Room]))
+            (deploy.wrong(&[Field::Cpus, Field::Memory, Field::Timeout]))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use protocol::api::{CreateVersion, Version};
 use protocol::placement::{LaneReason, lane_of};
-use protocol::{ArtifactForm, Base, ByteSize, Code, Digest, Kind, Lane, LaneChoice, Limits, Millis, PlacementClass};
+use protocol::{ArtifactForm, Base, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, Millis, PlacementClass};
 use sycamore::prelude::*;
 
 use super::dropped::Dropped;
@@ -118,7 +118,7 @@ fn lane_word(lane: LaneChoice) -> &'static str {
 fn field<T: FromStr>(name: &str, text: &str, example: &str) -> Result<T> {
     text.trim().parse().map_err(|_| {
         let cause = format!("{name} is {:?}, which is not one.", text.trim());
-        Trouble::here(Code::InvalidField.as_str(), cause, &format!("Write it as {example}."))
+        Trouble::of_input(name, cause, &format!("Write it as {example}."))
     })
 }
 
@@ -162,9 +162,7 @@ impl Written {
             timeout: field::<Millis>("limits.timeout", &self.timeout, "a duration, such as 60s")?,
             ..self.kept.limits
         };
-        limits.check().map_err(|cause| {
-            Trouble::here(Code::InvalidField.as_str(), format!("{cause}."), Code::InvalidField.help())
-        })?;
+        limits.check()?;
         // Base, command and contract are of images: WebAssembly says itself how it is spoken to.
         let image = dropped.form() != Some(ArtifactForm::Wasm);
         Ok(CreateVersion {

@@ -10,7 +10,7 @@ use sycamore::prelude::*;
 use web_sys::File;
 
 use super::field::{Field, field_of, wrong};
-use crate::api::Result;
+use crate::api::{Result, Trouble};
 use crate::base64;
 use crate::load::Action;
 use crate::pages::function_test::parse_headers;
@@ -121,13 +121,15 @@ impl Draft {
             return written.inline();
         }
         let Some(file) = self.file.get_clone_untracked() else {
-            return Err(wrong("input: no file is chosen.", "Choose one, or another kind of input."));
+            return Err(wrong("input", "No file is chosen.", "Choose one, or another kind of input."));
         };
         if file.size() > INLINE_BYTES_MAX {
-            let artifact = upload(account, "/uploads", &file, self.upload).await?;
+            let artifact = upload(account, "/uploads", &file, self.upload).await;
+            let of_file = |trouble: Trouble| if trouble.field.is_some() { trouble.at("input") } else { trouble };
+            let artifact = artifact.map_err(of_file)?;
             return Ok(Some(JobInput::Upload(artifact.digest)));
         }
-        let unreadable = |_| wrong("input: the browser could not read the file.", "Choose it again.");
+        let unreadable = |_| wrong("input", "The browser could not read the file.", "Choose it again.");
         let buffer = wasm_bindgen_futures::JsFuture::from(file.array_buffer()).await.map_err(unreadable)?;
         let bytes = web_sys::js_sys::Uint8Array::new(&buffer).to_vec();
         Ok(Some(match String::from_utf8(bytes) {
@@ -201,7 +203,7 @@ impl Written {
     /// The job, without its input.
     pub(crate) fn job(&self) -> Result<SubmitJob> {
         let not_header =
-            |line| wrong(format!("headers: {line} is not a header."), "Write name: value, one on each line.");
+            |line| wrong("headers", format!("{line} is not a header."), "Write name: value, one on each line.");
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         Ok(SubmitJob {
             reference: self.reference.parse().ok(),
@@ -226,7 +228,7 @@ impl Written {
         let lines = self.labels.lines().map(str::trim).filter(|line| !line.is_empty());
         let pairs = lines.map(|line| match line.split_once('=') {
             Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
-            None => Err(wrong(format!("labels: {line} has no value."), "Write name=value, one on each line.")),
+            None => Err(wrong("labels", format!("{line} has no value."), "Write name=value, one on each line.")),
         });
         pairs.collect()
     }
@@ -237,7 +239,7 @@ impl Written {
             "text" if !self.text.is_empty() => Ok(Some(JobInput::Text(self.text.clone()))),
             "json" => match serde_json::from_str(&self.text) {
                 Ok(value) => Ok(Some(JobInput::Json(value))),
-                Err(error) => Err(wrong(format!("input: not JSON: {error}."), "Mend it, or send it as a text.")),
+                Err(error) => Err(wrong("input", format!("It is not JSON: {error}."), "Mend it, or send it as a text.")),
             },
             _ => Ok(None),
         }
@@ -272,7 +274,7 @@ mod tests {
         let job = Written { cpus: " two ".into(), retries: "3".into(), ..written() }.job().unwrap();
         assert_eq!(job.retries, Some(Asked::Value(3)));
         let refused = job.cpus.unwrap().within("cpus", 1, 64).unwrap_err();
-        assert_eq!(refused, "cpus is \"two\"; allowed: 1 to 64");
+        assert_eq!(refused.why, "cpus is \"two\"; allowed: 1 to 64");
     }
 
     #[test]

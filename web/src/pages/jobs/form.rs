@@ -29,7 +29,7 @@ pub(crate) const TRIGGER_INPUTS: &[(&str, &str, &str)] =
     &[("text", "Text", "The same each time."), ("json", "JSON", "Checked here.")];
 
 const REQUEST: &[Field] = &[Field::Request];
-const ROOM: &[Field] = &[Field::Cpus, Field::Memory, Field::Timeout, Field::Room];
+const ROOM: &[Field] = &[Field::Cpus, Field::Memory, Field::Timeout];
 const AGAIN: &[Field] = &[Field::Retries, Field::Backoff, Field::Priority];
 
 /// What the account has, and what the platform allows.
@@ -153,8 +153,8 @@ pub(crate) fn room_part(draft: Draft, known: Known) -> View {
         wrong: Some(draft.is_wrong(fields)),
         ..Text::default()
     };
-    let cpus = line("cpus", "numeric", "as deployed", &[Field::Cpus, Field::Room]);
-    let memory = line("memory", "", "as deployed", &[Field::Memory, Field::Room]);
+    let cpus = line("cpus", "numeric", "as deployed", &[Field::Cpus]);
+    let memory = line("memory", "", "as deployed", &[Field::Memory]);
     let timeout = line("timeout", "", "as deployed", &[Field::Timeout]);
     let cpus = form::field("CPUs", "", form::text(draft.cpus, cpus));
     let memory = form::field("Memory", "", form::text(draft.memory, memory));
