@@ -500,6 +500,14 @@ pub(crate) enum Accounts {
         #[arg(long, value_parser = role, default_value = "member")]
         role: Role,
     },
+    /// Remove a member; says first what they made
+    Remove {
+        /// The e-mail address, or the id
+        member: String,
+        /// Keys that they made go on, as yours; otherwise they end
+        #[arg(long)]
+        take_over_keys: bool,
+    },
 }
 
 /// `nodes`
@@ -580,6 +588,24 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn f34_advice_can_be_followed() {
+        use clap::error::ErrorKind;
+        let mut commands = 0;
+        for code in protocol::Code::ALL {
+            for command in code.help().split('`').filter(|quoted| quoted.starts_with("crowdcloud ")) {
+                commands += 1;
+                if let Err(error) = Cli::try_parse_from(command.split_whitespace()) {
+                    // Values of the user's own may be left out of an advice.
+                    assert_eq!(error.kind(), ErrorKind::MissingRequiredArgument, "{code}: {command}: {error}");
+                }
+            }
+        }
+        assert!(commands > 3);
+        // There is nothing that does this.
+        assert!(!protocol::Code::InvalidLogin.help().contains("reset the password"));
     }
 
     #[test]

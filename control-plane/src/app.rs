@@ -12,8 +12,9 @@ use crate::config::Config;
 use crate::db::{Committed, Db};
 use crate::error::StartError;
 use crate::functions::prepare::Prepares;
-use crate::identity::logins::Logins;
+use crate::identity::devices::Devices;
 use crate::identity::passwords::Passwords;
+use crate::identity::tries::Tries;
 use crate::jobs::Jobs;
 use crate::logs::Logs;
 use crate::nodes::Nodes;
@@ -57,8 +58,10 @@ pub struct State {
     pub(crate) tickets: Tickets,
     /// Hashing.
     pub(crate) passwords: Passwords,
-    /// Failed log-ins.
-    pub(crate) logins: Logins,
+    /// How often strangers may try.
+    pub(crate) tries: Tries,
+    /// Devices that have logged in before.
+    pub(crate) devices: Devices,
     /// The one-time token.
     pub(crate) operator: Operator,
     /// Who reports.
@@ -86,14 +89,16 @@ impl App {
         let operator = Operator::open(&config.operator_token, &db).await?;
         let lost = |error: crate::error::Error| StartError::Lost(error.to_string());
         crate::nodes::records::ensure_local(&db, &config.local_nodes).await.map_err(lost)?;
+        let tickets = Tickets::open(&config.ticket_key, instance)?;
         Ok(Self(Arc::new(State {
             instance,
             db,
             store,
             fabrics,
-            tickets: Tickets::open(&config.ticket_key, instance)?,
+            devices: Devices::new(tickets.secret("devices")),
+            tickets,
             passwords: Passwords::new(&config).map_err(lost)?,
-            logins: Logins::default(),
+            tries: Tries::new(&config),
             operator,
             nodes: Nodes::default(),
             prepares: Prepares::new(config.prepares_max),

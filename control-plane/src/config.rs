@@ -53,6 +53,9 @@ pub struct Config {
     /// The largest JSON body of the public API.
     #[arg(long, default_value_t = ByteSize::mib(1))]
     pub body_max: ByteSize,
+    /// The largest JSON body of what strangers may send too: sign-ups, log-ins, and the rest about users and accounts.
+    #[arg(long, default_value_t = ByteSize::kib(16))]
+    pub identity_body_max: ByteSize,
     /// The largest body of nodes and gateways: checkpoints, observations, logs.
     #[arg(long, default_value_t = ByteSize::mib(8))]
     pub batch_max: ByteSize,
@@ -81,15 +84,39 @@ pub struct Config {
     /// Passwords that are hashed at once.
     #[arg(long, default_value_t = 2)]
     pub password_hashes_max: usize,
-    /// Failed log-ins for one e-mail address in `login_window`, then 429.
+    /// Passwords that wait to be hashed; beyond it: 429.
+    #[arg(long, default_value_t = 256)]
+    pub password_waits_max: usize,
+    /// Failed log-ins for one e-mail address at once, and in each `login_window`; then 429. A device that has logged in
+    /// before, and a user who changes their password, have as many of their own.
     #[arg(long, default_value_t = 10)]
     pub login_failures_max: u32,
     /// See `login_failures_max`.
     #[arg(long, default_value = "15m")]
     pub login_window: Millis,
+    /// Failed log-ins from one client (an IPv4 address, or an IPv6 network of 64 bits) at once, and in each
+    /// `login_client_window`; then 429. Many people may be behind one address.
+    #[arg(long, default_value_t = 30)]
+    pub login_client_failures_max: u32,
+    /// See `login_client_failures_max`.
+    #[arg(long, default_value = "3m")]
+    pub login_client_window: Millis,
+    /// Sign-ups from one client at once, and in each `signups_window`; then 429.
+    #[arg(long, default_value_t = 20)]
+    pub signups_max: u32,
+    /// See `signups_max`.
+    #[arg(long, default_value = "2m")]
+    pub signups_window: Millis,
+    /// Addresses, clients, devices and users whose tries are remembered, of each kind so many; the one that was tried
+    /// longest ago is forgotten first.
+    #[arg(long, default_value_t = 100_000)]
+    pub tries_kept_max: usize,
     /// How long a log-in lasts after its last use.
     #[arg(long, default_value = "30d")]
     pub session_age_max: Millis,
+    /// How often a stream's or wait's caller is checked again, while it runs.
+    #[arg(long, default_value = "400ms")]
+    pub standing_check: Millis,
     /// How long an invitation lasts.
     #[arg(long, default_value = "7d")]
     pub invitation_age_max: Millis,

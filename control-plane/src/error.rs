@@ -1,5 +1,7 @@
 //! Errors: a refusal becomes its problem document; what broke inside is logged and becomes a bare 500.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use protocol::{Code, Field, Invalid, Problem};
@@ -54,6 +56,14 @@ pub(crate) enum Error {
     /// The asker's fault, or a known state of the platform.
     #[error(transparent)]
     Refused(Box<Problem>),
+    /// It was tried too often.
+    #[error("too many {what}; wait {wait:?}")]
+    TooOften {
+        /// What.
+        what: &'static str,
+        /// Until it may be tried again.
+        wait: Duration,
+    },
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbErr),
@@ -113,6 +123,12 @@ impl Error {
     pub(crate) fn problem(&self) -> Problem {
         match self {
             Self::Refused(problem) => (**problem).clone(),
+            Self::TooOften { what, wait } => {
+                Problem::new(Code::RateLimited, format!("Too many {what}; wait {} s.", seconds(*wait)))
+            }
+            Self::Database(error) if crate::idempotency::is_taken_over(error) => {
+                Problem::new(Code::IdempotencyPending, "Another process works on the request with this key.")
+            }
             Self::Database(error) => {
                 tracing::error!(%error, "database");
                 match error {
@@ -132,8 +148,17 @@ impl Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        respond(&self.problem())
+        let mut response = respond(&self.problem());
+        if let Self::TooOften { wait, .. } = self {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
+        }
+        response
     }
+}
+
+/// Whole seconds, after which the wait is over.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// A problem document as a response.

@@ -1,35 +1,48 @@
 //! `Idempotency-Key`: the same POST sent twice has one effect and one answer.
 //!
 //! A row is made before the work begins and marked in the very transaction that has the effect, so that a crash
-//! between effect and answer is never answered by doing it again. Answers can hold secrets that are shown only
-//! once (a key, a session), so a stored answer is sealed with the `Idempotency-Key` itself, which is not stored.
+//! between effect and answer is never answered by doing it again. The work goes on when its caller goes away.
+//!
+//! Who asks is known before a row is read or made: a credential that has ended sees no earlier answer, and strangers
+//! leave no rows (a log-in may be repeated, and an address signs up once anyway). An answer is repeated to whoever may
+//! still do what the request did ([`Needs`]). Secrets that are shown once are in no kept answer: a handler says what is
+//! kept in their place ([`Again`]), and what sets a cookie is not kept at all. The rest is sealed with the
+//! `Idempotency-Key` itself, which is not stored.
+
+mod needs;
 
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts as _, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use protocol::{Code, Field, InstanceId, Timestamp};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _};
 use serde::{Deserialize, Serialize};
+use tracing::Instrument as _;
 
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::idempotency;
 use crate::db::loops;
 use crate::error::{Error, Result, refuse, refuse_field};
-use crate::identity::credentials::{presented, sha256_hex};
+use crate::identity::caller::Caller;
+use crate::identity::credentials::sha256_hex;
+use needs::Needs;
+pub(crate) use needs::{needed_account, needed_role, needed_scope};
 
 /// The request header.
 pub(crate) const HEADER: &str = "idempotency-key";
 const KEY_LENGTH_MAX: usize = 200;
 /// A request of another process without an effect is taken over after so long.
 const ORPHAN_AFTER: Duration = Duration::from_secs(10);
-const KEPT_HEADERS: [HeaderName; 5] =
-    [header::CONTENT_TYPE, header::ETAG, header::LOCATION, header::SET_COOKIE, header::RETRY_AFTER];
+const KEPT_HEADERS: [HeaderName; 4] = [header::CONTENT_TYPE, header::ETAG, header::LOCATION, header::RETRY_AFTER];
+/// The database's error where somebody else has the request now.
+const TAKEN_OVER: &str = "the request was taken over by another process";
 
 tokio::task_local! {
     /// The row of the request that this task works on, and whose it is.
@@ -48,26 +61,66 @@ pub(crate) async fn mark_effect(tx: &DatabaseTransaction) -> Result<(), DbErr> {
         .await?;
     match marked.rows_affected {
         1 => Ok(()),
-        _ => Err(DbErr::Custom("the request was taken over by another process".to_owned())),
+        _ => Err(DbErr::Custom(TAKEN_OVER.to_owned())),
     }
 }
+
+/// Whether a transaction ended because somebody else has the request now.
+pub(crate) fn is_taken_over(error: &DbErr) -> bool {
+    matches!(error, DbErr::Custom(text) if text == TAKEN_OVER)
+}
+
+/// In a response's extensions: the body that is kept, where the first one holds secrets that are shown once.
+#[derive(Debug, Clone)]
+pub(crate) struct Again(pub Bytes);
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
     headers: Vec<(String, String)>,
     body: String,
+    /// Missing in what an earlier release has kept, secrets among it: that is not repeated.
+    #[serde(default)]
+    needs: Option<Needs>,
 }
 
-/// The middleware.
+/// Whose request it is.
+struct Asker {
+    /// The credential's SHA-256; empty for the core, which has checked it.
+    owner: String,
+    /// None for the core.
+    caller: Option<Caller>,
+}
+
+/// The middleware of the public API.
 pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
-    if request.method() != Method::POST {
-        return next.run(request).await;
-    }
-    let Some(key) = request.headers().get(HEADER).cloned() else { return next.run(request).await };
-    once(&app, &key, request, next).await.unwrap_or_else(Error::into_response)
+    let Some(key) = key_of(&request) else { return next.run(request).await };
+    let (mut parts, body) = request.into_parts();
+    let caller = match Caller::from_request_parts(&mut parts, &app).await {
+        Ok(caller) => caller,
+        // The handler refuses in its own words, or needs nobody.
+        Err(Error::Refused(_)) => return next.run(Request::from_parts(parts, body)).await,
+        Err(error) => return error.into_response(),
+    };
+    // The handler need not look again.
+    parts.extensions.insert(caller.clone());
+    let asker = Asker { owner: caller.sha256.clone(), caller: Some(caller) };
+    let request = Request::from_parts(parts, body);
+    once(&app, &key, asker, request, next).await.unwrap_or_else(Error::into_response)
 }
 
-async fn once(app: &App, key: &HeaderValue, request: Request, next: Next) -> Result<Response> {
+/// The middleware of the core's own calls: the gateway has checked who asks, and names the account.
+pub(crate) async fn core_layer(State(app): State<App>, request: Request, next: Next) -> Response {
+    let Some(key) = key_of(&request) else { return next.run(request).await };
+    let asker = Asker { owner: String::new(), caller: None };
+    once(&app, &key, asker, request, next).await.unwrap_or_else(Error::into_response)
+}
+
+fn key_of(request: &Request) -> Option<HeaderValue> {
+    let posts = request.method() == Method::POST;
+    posts.then(|| request.headers().get(HEADER).cloned()).flatten()
+}
+
+async fn once(app: &App, key: &HeaderValue, asker: Asker, request: Request, next: Next) -> Result<Response> {
     let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_LENGTH_MAX).ok_or_else(|| {
         let detail = format!("Idempotency-Key has 1 to {KEY_LENGTH_MAX} visible ASCII characters.");
         refuse_field(Code::InvalidRequest, "Idempotency-Key", detail)
@@ -77,16 +130,22 @@ async fn once(app: &App, key: &HeaderValue, request: Request, next: Next) -> Res
     let bytes = to_bytes(body, app.config.body_max.as_usize())
         .await
         .map_err(|_| refuse_field(Code::BodyTooLarge, Field::BODY, too_large()))?;
-    let owner = presented(&parts.headers).map(|token| sha256_hex(token.as_bytes())).unwrap_or_default();
     let account = parts.headers.get(protocol::headers::ACCOUNT).map(HeaderValue::as_bytes).unwrap_or_default();
-    let id = sha256_hex(&[owner.as_bytes(), account, key.as_bytes()].join(&b'\n'));
-    let request = sha256_hex(&[parts.uri.path().as_bytes(), bytes.as_ref()].join(&b'\n'));
+    let id = sha256_hex(&[asker.owner.as_bytes(), account, key.as_bytes()].join(&b'\n'));
+    let fingerprint = sha256_hex(&[parts.uri.path().as_bytes(), bytes.as_ref()].join(&b'\n'));
 
-    if let Some(earlier) = claim(app, &id, &request).await? {
-        return replay(app, key, &request, earlier).await;
+    if let Some(earlier) = claim(app, &id, &fingerprint).await? {
+        return replay(app, key, &fingerprint, asker.caller.as_ref(), earlier).await;
     }
-    let response = ROW.scope((id.clone(), app.instance), next.run(Request::from_parts(parts, Body::from(bytes)))).await;
-    keep(app, key, &id, response).await
+    let request = Request::from_parts(parts, Body::from(bytes));
+    let (app, key) = (app.clone(), key.to_owned());
+    let work = async move {
+        let (response, needs) = needs::noted(ROW.scope((id.clone(), app.instance), next.run(request))).await;
+        keep(&app, &key, &id, response, needs).await
+    };
+    // Whoever asks may go away: the row would stay without an answer.
+    let done = tokio::spawn(work.in_current_span()).await;
+    done.map_err(|error| Error::Internal(format!("a request with a key: {error}")))?
 }
 
 /// Makes the row, or returns the one that is there.
@@ -127,25 +186,31 @@ async fn forget(app: &App, id: &str) -> Result<()> {
     Ok(())
 }
 
-async fn replay(app: &App, key: &str, request: &str, row: idempotency::Model) -> Result<Response> {
+async fn replay(
+    app: &App,
+    key: &str,
+    request: &str,
+    caller: Option<&Caller>,
+    row: idempotency::Model,
+) -> Result<Response> {
     if row.request != request {
         return Err(refuse(Code::IdempotencyMismatch, "The key was first used with another path or body."));
     }
     let (Some(status), Some(answer)) = (row.status, row.answer) else {
-        let lost = row.effect && row.instance.0 != app.instance;
-        return Err(refuse(
-            Code::IdempotencyPending,
-            match lost {
-                true => "The request was done, but its answer was lost. List what there is now.",
-                false => "A request with this key is being worked on.",
-            },
-        ));
+        return Err(match row.effect && row.instance.0 != app.instance {
+            true => lost(),
+            false => refuse(Code::IdempotencyPending, "A request with this key is being worked on."),
+        });
     };
     let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
     let kept: Option<Kept> = serde_json::from_slice(&seal(key, &row.id, answer)).ok();
     let (Some(status), Some(kept)) = (status, kept) else {
         return Err(Error::Internal("a kept answer cannot be read".to_owned()));
     };
+    let needs = kept.needs.ok_or_else(lost)?;
+    if let Some(caller) = caller {
+        needs.check(app, caller).await?;
+    }
     let mut response = (status, kept.body).into_response();
     response.headers_mut().clear();
     for (name, value) in kept.headers {
@@ -156,17 +221,25 @@ async fn replay(app: &App, key: &str, request: &str, row: idempotency::Model) ->
     Ok(response)
 }
 
-async fn keep(app: &App, key: &str, id: &str, response: Response) -> Result<Response> {
-    // What may go better the next time is not kept.
-    if response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS {
+fn lost() -> Error {
+    refuse(Code::IdempotencyPending, "The request was done, but its answer was lost. List what there is now.")
+}
+
+async fn keep(app: &App, key: &str, id: &str, response: Response, needs: Needs) -> Result<Response> {
+    // What may go better the next time is not kept, and no session is.
+    let again = response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS;
+    if again || response.headers().contains_key(header::SET_COOKIE) {
         forget(app, id).await?;
         return Ok(response);
     }
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    let shown_again = parts.extensions.remove::<Again>();
     let bytes = to_bytes(body, app.config.body_max.as_usize())
         .await
         .map_err(|error| Error::Internal(format!("an answer's body: {error}")))?;
-    let kept = Kept { headers: kept_headers(&parts.headers), body: String::from_utf8_lossy(&bytes).into_owned() };
+    let shown_again = shown_again.map_or_else(|| bytes.clone(), |Again(body)| body);
+    let body = String::from_utf8_lossy(&shown_again).into_owned();
+    let kept = Kept { headers: kept_headers(&parts.headers), body, needs: Some(needs) };
     let answer = seal(key, id, serde_json::to_vec(&kept).unwrap_or_default());
     idempotency::Entity::update_many()
         .col_expr(idempotency::Column::Status, i32::from(parts.status.as_u16()).into())

@@ -25,6 +25,7 @@ use crate::db::entities::run_logs;
 use crate::db::loops;
 use crate::error::{Error, Result, invalid, refuse, refuse_field};
 use crate::identity::caller::Caller;
+use crate::identity::standing::Standing;
 
 const LINES_PER_BATCH_MAX: usize = 20_000;
 const ROWS_MAX: usize = 500;
@@ -225,9 +226,10 @@ pub(crate) async fn of_function(
     if since.is_none() {
         follower.last = follower.start_of_tail().await?;
     }
-    Ok(futures::stream::try_unfold(follower, |mut follower| async move {
+    let standing = Standing::of(app, caller, &[Scope::Read])?;
+    Ok(standing.over(futures::stream::try_unfold(follower, |mut follower| async move {
         Ok(follower.next().await?.map(|piece| (piece, follower)))
-    }))
+    })))
 }
 
 impl Follower {

@@ -12,3 +12,4 @@ pub(crate) mod postgres;
 mod problems;
 mod restart;
 mod settlement;
+mod streams;

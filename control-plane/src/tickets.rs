@@ -119,6 +119,12 @@ impl Tickets {
         *blake3::keyed_hash(&key, format!("{purpose}\n{account}").as_bytes()).as_bytes()
     }
 
+    /// A secret of the platform that every control plane can make, and nobody else.
+    pub(crate) fn secret(&self, purpose: &str) -> [u8; 32] {
+        let key = blake3::derive_key("crowdcloud 2026 secrets of the platform", &self.key.to_bytes());
+        *blake3::keyed_hash(&key, purpose.as_bytes()).as_bytes()
+    }
+
     /// The ticket of a node's request, where it is this node's, for one of these purposes, and in time.
     pub(crate) fn check(
         &self,

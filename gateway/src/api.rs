@@ -100,7 +100,11 @@ pub(crate) async fn grant(
 /// Refuses changes that another site's page makes with our cookie. A key is never sent by itself.
 fn check_origin(head: &Parts, host: &str) -> Result<(), Problem> {
     let by_key = hygiene::bearer_key(&head.headers).is_some();
-    if by_key || origin::is_own(&head.method, host, &head.headers) { Ok(()) } else { Err(Code::CrossSite.into()) }
+    if by_key || protocol::origin::is_own(&head.method, host, &head.headers) {
+        Ok(())
+    } else {
+        Err(Code::CrossSite.into())
+    }
 }
 
 fn too_large(size_max: ByteSize) -> Problem {

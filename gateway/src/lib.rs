@@ -33,7 +33,6 @@ mod meters;
 mod mirror;
 mod models;
 mod nodes;
-mod origin;
 mod portal;
 mod proxies;
 mod pulse;

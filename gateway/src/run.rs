@@ -188,7 +188,8 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
         .map_err(|code| refused(code.into()))
 }
 
-/// The function, where the caller may run it. A private function of another account is as one that does not exist.
+/// The function, where the caller may run it. A private function is as one that does not exist, to callers without a
+/// credential (401) and to those of other accounts (404).
 async fn permitted(
     gateway: &Arc<Gateway>,
     address: &FunctionAddress,
@@ -206,6 +207,9 @@ async fn permitted(
         (Caller::Granted(grant), ..) => Arc::clone(grant),
         (Caller::Headers, Some(key), _) => gateway.keys.grant_of_key(key).await?,
         (Caller::Headers, None, Ok(_)) => return Err(Code::Unauthenticated.into()),
+        (Caller::Headers, None, Err(problem)) if problem.code == Code::FunctionNotFound => {
+            return Err(Code::Unauthenticated.into());
+        }
         (Caller::Headers, None, Err(_)) => return found,
     };
     let known = found?;

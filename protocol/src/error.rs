@@ -72,7 +72,7 @@ codes! {
     // Who asks.
     Unauthenticated = "unauthenticated", 401, false, "A key or a log-in is needed", "Send `Authorization: Bearer cck_...`, or log in.";
     InvalidKey = "invalid_key", 401, false, "This key is unknown, expired or revoked", "Make a new key with `crowdcloud keys create`.";
-    InvalidLogin = "invalid_login", 401, false, "The e-mail address or the password is wrong", "Check both, or reset the password.";
+    InvalidLogin = "invalid_login", 401, false, "The e-mail address or the password is wrong", "Check both. A forgotten password cannot be reset: an owner of the account can invite another address.";
     Forbidden = "forbidden", 403, false, "This key or role may not do that", "Use a key with the needed scope, or ask an owner of the account.";
     CrossSite = "cross_site", 403, false, "The request comes from another site", "Make the request from the portal itself, or use an API key.";
     RateLimited = "rate_limited", 429, true, "Too many requests", "Wait as long as Retry-After says.";

@@ -21,6 +21,8 @@ pub const NODE_PROBLEM: &str = "x-crowdcloud-problem";
 pub const PREFIX: &str = "x-crowdcloud-";
 /// The portal's session cookie.
 pub const SESSION_COOKIE: &str = "cc_session";
+/// The cookie by which a device that has logged in before is known.
+pub const DEVICE_COOKIE: &str = "cc_device";
 /// What every API key begins with.
 pub const KEY_PREFIX: &str = "cck_";
 

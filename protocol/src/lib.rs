@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod model;
 pub mod names;
 pub mod node;
+pub mod origin;
 pub mod placement;
 pub mod queue;
 pub mod receipt;

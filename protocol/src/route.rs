@@ -155,6 +155,18 @@ pub enum Scope {
     Admin,
 }
 
+impl Scope {
+    /// Whether what is held includes it: `deploy` includes reading and invoking, `admin` everything.
+    #[must_use]
+    pub fn is_in(self, held: &[Self]) -> bool {
+        held.iter().any(|held| match held {
+            Self::Admin => true,
+            Self::Deploy => self != Self::Admin,
+            held => *held == self,
+        })
+    }
+}
+
 /// Who a credential is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -194,11 +206,7 @@ impl Grant {
     /// Whether it may do this; `deploy` includes reading and invoking, `admin` everything.
     #[must_use]
     pub fn allows(&self, scope: Scope) -> bool {
-        self.scopes.iter().any(|held| match held {
-            Scope::Admin => true,
-            Scope::Deploy => scope != Scope::Admin,
-            held => *held == scope,
-        })
+        scope.is_in(&self.scopes)
     }
 }
 

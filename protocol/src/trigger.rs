@@ -98,6 +98,9 @@ pub struct Trigger {
     /// Why the last time brought no job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The address of the user who set it last, or who has taken it over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_by: Option<String>,
     /// When it was made.
     pub created: Timestamp,
 }

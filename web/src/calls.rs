@@ -4,8 +4,9 @@ pub(crate) mod jobs;
 
 use protocol::api::{
     AcceptInvitation, Alias, ChangeFunction, ChangePassword, ChangeRole, CreateAccount, CreateFunction,
-    CreateInvitation, CreateKey, CreateVersion, Function, Invitation, InvitationPreview, Invocation, Key, Login, Me,
-    Member, Membership, Node, Page, PlatformLimits, Rollback, Session, SetAlias, Signup, TestAnswer, TestCall, Version,
+    CreateInvitation, CreateKey, CreateVersion, Function, Invitation, InvitationPreview, Invocation, Key, KeysLeft,
+    Login, Made, Me, Member, Membership, Node, Page, PlatformLimits, Rollback, Session, SetAlias, Signup, TestAnswer,
+    TestCall, Version,
 };
 use protocol::node::LogLine;
 use protocol::{InvitationId, KeyId, RunId, SessionId, UserId};
@@ -64,8 +65,16 @@ pub(crate) async fn change_role(account: &str, user: UserId, body: &ChangeRole) 
     Call::patch(&format!("/members/{user}")).of(account).json(body).await
 }
 
-pub(crate) async fn remove_member(account: &str, user: UserId) -> Result<()> {
-    Call::delete(&format!("/members/{user}")).of(account).send().await
+pub(crate) async fn made_by(account: &str, user: UserId) -> Result<Made> {
+    Call::get(&format!("/members/{user}/made")).of(account).send().await
+}
+
+pub(crate) async fn remove_member(account: &str, user: UserId, keys: KeysLeft) -> Result<()> {
+    let keys = match keys {
+        KeysLeft::Revoke => "revoke",
+        KeysLeft::TakeOver => "take_over",
+    };
+    Call::delete(&format!("/members/{user}?keys={keys}")).of(account).send().await
 }
 
 pub(crate) async fn invitations(account: &str) -> Result<Page<Invitation>> {

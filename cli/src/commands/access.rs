@@ -7,7 +7,7 @@ use protocol::{Code, Name, Problem};
 use crate::args::{Keys, List};
 use crate::client::segment;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::{table, time};
 use crate::prompt;
 
@@ -35,6 +35,12 @@ pub(crate) async fn keys(context: &Context, verb: Option<Keys>) -> Result<(), Fa
             let function = function.map(|name| parse_name(&name, "function")).transpose()?;
             let key = create(&client, name, scope, function, expires_days).await?;
             let output = &context.output;
+            if key.secret.is_none() {
+                // Something on the way has repeated the request.
+                let help = key.help.unwrap_or_default();
+                let lost = Failure::new(Exit::Conflict, "secret_lost", format!("The key {} was made, unseen", key.id));
+                return Err(lost.help(help));
+            }
             output.result(&key, || key.secret.clone().unwrap_or_default());
             output.note("keep it: it is shown this once");
             Ok(())

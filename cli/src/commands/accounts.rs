@@ -1,10 +1,11 @@
 //! Accounts, their members, and invitations.
 
-use protocol::api::{CreateAccount, CreateInvitation, Invitation, Login, Me, Member, Membership};
+use protocol::api::{CreateAccount, CreateInvitation, Invitation, KeysLeft, Login, Made, Me, Member, Membership, Page};
 
 use crate::args::{Accounts, List, account_kind};
+use crate::client::{Client, segment};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::{fields, table, time};
 use crate::prompt;
 
@@ -58,6 +59,50 @@ pub(crate) async fn accounts(context: &Context, verb: Option<Accounts>) -> Resul
             output.result(&value, || link.clone());
             output.note(fields(&[("role", lower(&invitation.role)), ("ends", time(invitation.expires))]));
             Ok(())
+        }
+        Accounts::Remove { member, take_over_keys } => remove(context, &member, take_over_keys).await,
+    }
+}
+
+/// Says what a member leaves behind, asks, and removes them.
+async fn remove(context: &Context, member: &str, take_over_keys: bool) -> Result<(), Failure> {
+    let (output, client) = (&context.output, context.client()?);
+    let found = find(&client, member).await?;
+    let made: Made = client.get(&format!("/members/{}/made", found.user)).await?;
+    let keys = if take_over_keys { KeysLeft::TakeOver } else { KeysLeft::Revoke };
+    let ends = if take_over_keys { "goes on" } else { "ends" };
+    for key in &made.keys {
+        output.note(format!("the key {} ({}) {ends}", key.name, key.id));
+    }
+    for invitation in &made.invitations {
+        output.note(format!("the invitation {} ends", invitation.id));
+    }
+    for trigger in &made.triggers {
+        output.note(format!("the trigger {trigger} goes on: it is the account's"));
+    }
+    prompt::confirm(output, &format!("Remove {}", found.email))?;
+    client.delete(&format!("/members/{}?keys={}", found.user, lower(&keys))).await?;
+    output.result(&serde_json::json!({ "removed": found, "made": made }), || format!("removed {}", found.email));
+    Ok(())
+}
+
+/// The member of this address or id.
+async fn find(client: &Client, member: &str) -> Result<Member, Failure> {
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut path = "/members?limit=200".to_owned();
+        if let Some(cursor) = cursor {
+            path.push_str(&format!("&cursor={}", segment(&cursor)));
+        }
+        let page: Page<Member> = client.get(&path).await?;
+        let is = |one: &Member| one.email.eq_ignore_ascii_case(member) || one.user.to_string() == member;
+        if let Some(found) = page.items.into_iter().find(is) {
+            return Ok(found);
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            let failure = Failure::new(Exit::NotFound, "not_found", format!("{member} is not a member"));
+            return Err(failure.help("`crowdcloud accounts members` lists them"));
         }
     }
 }

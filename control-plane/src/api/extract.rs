@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result, refuse, refuse_field};
+use crate::idempotency::Again;
 
 /// A JSON body. An empty one reads as `{}`.
 pub(crate) struct Json<T>(pub T);
@@ -72,6 +73,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 /// `201 Created`.
 pub(crate) fn created<T: Serialize>(body: T) -> (StatusCode, Json<T>) {
     (StatusCode::CREATED, Json(body))
+}
+
+/// `201 Created`, with a secret that is shown this once: whoever repeats the request gets `again`.
+pub(crate) fn created_once<T: Serialize>(body: T, again: &T) -> Response {
+    let mut response = created(body).into_response();
+    let again = serde_json::to_vec(again).unwrap_or_default();
+    response.extensions_mut().insert(Again(again.into()));
+    response
 }
 
 /// An answer with an ETag.

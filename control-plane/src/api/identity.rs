@@ -1,24 +1,26 @@
 //! Handlers: sign-up, sessions, the user, accounts, members, invitations, keys.
 
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use protocol::api::{
     AcceptInvitation, ChangePassword, ChangeRole, CreateAccount, CreateInvitation, CreateKey, Invitation,
-    InvitationPreview, Key, Login, Me, Member, Membership, Page, Session, Signup,
+    InvitationPreview, Key, KeysLeft, Login, Made, Me, Member, Membership, Page, Session, Signup,
 };
 use protocol::route::Principal;
 use protocol::{Code, InvitationId, KeyId, SessionId, UserId};
+use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Json, Path, Query, created, text, user_agent};
+use super::extract::{Json, Path, Query, created, created_once, text, user_agent};
 use crate::App;
 use crate::error::{Result, refuse};
 use crate::identity::caller::Caller;
 use crate::identity::credentials::{clear_cookie, cross_site, set_cookie};
-use crate::identity::signup::LoggedIn;
-use crate::identity::{accounts, invitations, keys, members, sessions, signup};
+use crate::identity::signup::{LoggedIn, Visitor};
+use crate::identity::tries::Client;
+use crate::identity::{accounts, devices, invitations, keys, members, sessions, signup};
 use crate::paging::{Paging, whole};
 
 pub(crate) fn router() -> OpenApiRouter<App> {
@@ -33,6 +35,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(show_account))
         .routes(routes!(list_members))
         .routes(routes!(change_member, remove_member))
+        .routes(routes!(member_made))
         .routes(routes!(create_invitation, list_invitations))
         .routes(routes!(revoke_invitation))
         .routes(routes!(preview_invitation))
@@ -42,36 +45,50 @@ pub(crate) fn router() -> OpenApiRouter<App> {
 }
 
 fn check_site(headers: &HeaderMap) -> Result<()> {
-    match cross_site(headers) {
+    match cross_site(&Method::POST, headers) {
         true => Err(refuse(Code::CrossSite, "The browser says that another site sends this.")),
         false => Ok(()),
     }
 }
 
-fn with_cookie(app: &App, headers: &HeaderMap, status: StatusCode, who: LoggedIn) -> Response {
-    let secure = text(headers, &HeaderName::from_static("x-forwarded-proto")) == Some("https");
-    let cookie = set_cookie(&who.token, app.config.session_age_max.duration(), secure);
-    let mut response = (status, Json(who.me)).into_response();
-    if let Ok(value) = HeaderValue::try_from(cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, value);
+fn visitor(headers: &HeaderMap) -> Visitor<'_> {
+    Visitor {
+        client: Client::of(headers),
+        device: devices::cookie(headers),
+        user_agent: user_agent(headers),
+        secure: text(headers, &HeaderName::from_static("x-forwarded-proto")) == Some("https"),
+    }
+}
+
+fn with_cookies(response: impl IntoResponse, cookies: impl IntoIterator<Item = String>) -> Response {
+    let mut response = response.into_response();
+    for value in cookies.into_iter().filter_map(|cookie| HeaderValue::try_from(cookie).ok()) {
+        response.headers_mut().append(header::SET_COOKIE, value);
     }
     response
+}
+
+fn logged_in(app: &App, visitor: &Visitor<'_>, who: LoggedIn) -> Response {
+    let session = set_cookie(&who.token, app.config.session_age_max.duration(), visitor.secure);
+    with_cookies((StatusCode::CREATED, Json(who.me)), [session, who.device])
 }
 
 /// Makes a user, with an account of their own or by invitation, and logs them in.
 #[utoipa::path(post, path = "/signup", tag = "users", request_body = Signup, responses((status = 201, body = Me)))]
 async fn sign_up(State(app): State<App>, headers: HeaderMap, Json(asked): Json<Signup>) -> Result<Response> {
     check_site(&headers)?;
-    let who = signup::sign_up(&app, asked, user_agent(&headers)).await?;
-    Ok(with_cookie(&app, &headers, StatusCode::CREATED, who))
+    let visitor = visitor(&headers);
+    let who = signup::sign_up(&app, asked, &visitor).await?;
+    Ok(logged_in(&app, &visitor, who))
 }
 
 /// Logs in: sets the session's cookie.
 #[utoipa::path(post, path = "/sessions", tag = "users", request_body = Login, responses((status = 201, body = Me)))]
 async fn log_in(State(app): State<App>, headers: HeaderMap, Json(asked): Json<Login>) -> Result<Response> {
     check_site(&headers)?;
-    let who = signup::log_in(&app, asked, user_agent(&headers)).await?;
-    Ok(with_cookie(&app, &headers, StatusCode::CREATED, who))
+    let visitor = visitor(&headers);
+    let who = signup::log_in(&app, asked, &visitor).await?;
+    Ok(logged_in(&app, &visitor, who))
 }
 
 fn session_of(caller: &Caller) -> Option<SessionId> {
@@ -102,11 +119,7 @@ async fn end(app: &App, caller: &Caller, session: SessionId) -> Result<()> {
 async fn end_current_session(State(app): State<App>, caller: Caller) -> Result<Response> {
     let session = session_of(&caller).ok_or_else(|| refuse(Code::Forbidden, "A key has no session."))?;
     end(&app, &caller, session).await?;
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    if let Ok(value) = HeaderValue::try_from(clear_cookie()) {
-        response.headers_mut().insert(header::SET_COOKIE, value);
-    }
-    Ok(response)
+    Ok(with_cookies(StatusCode::NO_CONTENT, [clear_cookie()]))
 }
 
 /// Ends a log-in of the user.
@@ -127,10 +140,11 @@ async fn me(State(app): State<App>, caller: Caller) -> Result<Json<Me>> {
 async fn change_password(
     State(app): State<App>,
     caller: Caller,
+    headers: HeaderMap,
     Json(asked): Json<ChangePassword>,
-) -> Result<StatusCode> {
-    signup::change_password(&app, &caller, asked).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Response> {
+    let device = signup::change_password(&app, &caller, asked, &visitor(&headers)).await?;
+    Ok(with_cookies(StatusCode::NO_CONTENT, [device]))
 }
 
 /// Makes an account that the user owns.
@@ -174,13 +188,33 @@ async fn change_member(
     Path(user): Path<UserId>,
     Json(asked): Json<ChangeRole>,
 ) -> Result<Json<Member>> {
-    Ok(Json(members::change(&app, &caller, user, asked.role).await?))
+    Ok(Json(members::change(&app, &caller, user, asked).await?))
+}
+
+/// What a member made: what becomes of it is to be decided before they are removed.
+#[utoipa::path(get, path = "/members/{user}/made", tag = "accounts", params(("user" = UserId, Path)), responses((status = 200, body = Made)))]
+async fn member_made(State(app): State<App>, caller: Caller, Path(user): Path<UserId>) -> Result<Json<Made>> {
+    Ok(Json(members::made(&app, &caller, user).await?))
+}
+
+/// What becomes of what a member made.
+#[derive(Debug, Clone, Copy, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Leaving {
+    /// Their keys: `revoke` (where it is left out), or `take_over`.
+    #[serde(default)]
+    keys: KeysLeft,
 }
 
 /// Removes a member; everybody may remove themselves.
-#[utoipa::path(delete, path = "/members/{user}", tag = "accounts", params(("user" = UserId, Path)), responses((status = 204)))]
-async fn remove_member(State(app): State<App>, caller: Caller, Path(user): Path<UserId>) -> Result<StatusCode> {
-    members::remove(&app, &caller, user).await?;
+#[utoipa::path(delete, path = "/members/{user}", tag = "accounts", params(("user" = UserId, Path), Leaving), responses((status = 204)))]
+async fn remove_member(
+    State(app): State<App>,
+    caller: Caller,
+    Path(user): Path<UserId>,
+    Query(leaving): Query<Leaving>,
+) -> Result<StatusCode> {
+    members::remove(&app, &caller, user, leaving.keys).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -190,8 +224,10 @@ async fn create_invitation(
     State(app): State<App>,
     caller: Caller,
     Json(asked): Json<CreateInvitation>,
-) -> Result<(StatusCode, Json<Invitation>)> {
-    Ok(created(invitations::create(&app, &caller, asked).await?))
+) -> Result<Response> {
+    let made = invitations::create(&app, &caller, asked).await?;
+    let again = invitations::again(&made);
+    Ok(created_once(made, &again))
 }
 
 /// The account's open invitations.
@@ -229,12 +265,10 @@ async fn accept_invitation(
 
 /// Makes an API key; its secret is shown only here.
 #[utoipa::path(post, path = "/keys", tag = "keys", request_body = CreateKey, responses((status = 201, body = Key)))]
-async fn create_key(
-    State(app): State<App>,
-    caller: Caller,
-    Json(asked): Json<CreateKey>,
-) -> Result<(StatusCode, Json<Key>)> {
-    Ok(created(keys::create(&app, &caller, asked).await?))
+async fn create_key(State(app): State<App>, caller: Caller, Json(asked): Json<CreateKey>) -> Result<Response> {
+    let made = keys::create(&app, &caller, asked).await?;
+    let again = keys::again(&made);
+    Ok(created_once(made, &again))
 }
 
 /// The account's keys.

@@ -40,7 +40,7 @@ pub(crate) fn router(app: &App) -> Router<App> {
 
 /// A function's caller may say `Idempotency-Key` too.
 fn deferring(app: &App) -> Router<App> {
-    let once = axum::middleware::from_fn_with_state(app.clone(), crate::idempotency::layer);
+    let once = axum::middleware::from_fn_with_state(app.clone(), crate::idempotency::core_layer);
     Router::new().route("/jobs", post(defer)).layer(once)
 }
 

@@ -34,7 +34,7 @@ const COMPRESSED_FROM: u64 = 1024;
 /// The public API and `/internal`, for `Mount::Core(ControlPlane)`.
 pub(crate) fn router(app: App) -> Router {
     let routes = OpenApiRouter::with_openapi(Document::openapi())
-        .merge(identity::router())
+        .merge(identity::router().layer(DefaultBodyLimit::max(app.config.identity_body_max.as_usize())))
         .merge(functions::router())
         .merge(runs::router())
         .merge(jobs::router())

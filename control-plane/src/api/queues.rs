@@ -74,7 +74,7 @@ async fn put_messages(
 }
 
 /// Leases the oldest messages that wait: nobody else sees them until the lease is over.
-#[utoipa::path(post, path = "/queues/{name}/lease", tag = "queues", params(("name" = String, Path)), request_body = LeaseMessages, responses((status = 200, body = MessagesLeased)))]
+#[utoipa::path(post, path = "/queues/{name}/lease", tag = "queues", params(("name" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = LeaseMessages, responses((status = 200, body = MessagesLeased)))]
 async fn lease_messages(
     State(app): State<App>,
     caller: Caller,
@@ -85,7 +85,7 @@ async fn lease_messages(
 }
 
 /// Acknowledges leased messages: they are done, and gone.
-#[utoipa::path(post, path = "/queues/{name}/ack", tag = "queues", params(("name" = String, Path)), request_body = EndLeases, responses((status = 200, body = LeasesEnded)))]
+#[utoipa::path(post, path = "/queues/{name}/ack", tag = "queues", params(("name" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = EndLeases, responses((status = 200, body = LeasesEnded)))]
 async fn ack_messages(
     State(app): State<App>,
     caller: Caller,
@@ -96,7 +96,7 @@ async fn ack_messages(
 }
 
 /// Gives leased messages back: others may have them.
-#[utoipa::path(post, path = "/queues/{name}/release", tag = "queues", params(("name" = String, Path)), request_body = EndLeases, responses((status = 200, body = LeasesEnded)))]
+#[utoipa::path(post, path = "/queues/{name}/release", tag = "queues", params(("name" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = EndLeases, responses((status = 200, body = LeasesEnded)))]
 async fn release_messages(
     State(app): State<App>,
     caller: Caller,
@@ -118,7 +118,7 @@ async fn dead_messages(
 }
 
 /// All dead messages wait again.
-#[utoipa::path(post, path = "/queues/{name}/redrive", tag = "queues", params(("name" = String, Path)), responses((status = 200, body = Redriven)))]
+#[utoipa::path(post, path = "/queues/{name}/redrive", tag = "queues", params(("name" = String, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Redriven)))]
 async fn redrive_queue(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<Redriven>> {
     Ok(Json(queues::redrive(&app, &caller, &name).await?))
 }

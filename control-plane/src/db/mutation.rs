@@ -110,6 +110,9 @@ impl Mutation {
             });
             outbox::Entity::insert_many(rows).exec_without_returning(&self.tx).await?;
         }
+        if let Some(account) = account {
+            idempotency::needed_account(account);
+        }
         idempotency::mark_effect(&self.tx).await?;
         self.tx.commit().await?;
         fabric::fault::point("mutation.committed");

@@ -1,11 +1,11 @@
 //! The caller of a request: from a credential to an account, a role and scopes.
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, Method};
 use protocol::api::Role;
-use protocol::route::{Grant, Principal, Scope};
-use protocol::{AccountId, Code, FunctionId, Name, Problem, Timestamp, headers};
+use protocol::route::{Principal, Scope};
+use protocol::{AccountId, Code, FunctionId, Name, Problem, Timestamp, UserId, headers};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use super::credentials::{bearer, cookie, cross_site, sha256_hex};
@@ -14,14 +14,19 @@ use crate::db::Actor;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, api_keys, functions, members, sessions, users};
 use crate::error::{Error, Result, refuse, refuse_field};
+use crate::idempotency;
 
 /// Who asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     /// The credential.
     pub principal: Principal,
+    /// Its SHA-256.
+    pub sha256: String,
     /// The user behind a session.
     pub user: Option<users::Model>,
+    /// The user who answers for it: the session's, or who made the key or has taken it over.
+    pub behind: Option<UserId>,
     /// The account that it acts for, and the role there (a key's role follows from its scopes).
     pub account: Option<(accounts::Model, Role)>,
     /// What it may do there.
@@ -63,17 +68,12 @@ impl Caller {
 
     /// Whether the caller may do this, be it in the whole account or with one function.
     pub(crate) fn grants(&self, scope: Scope) -> Result<()> {
-        let held = Grant {
-            principal: self.principal.clone(),
-            account: self.account()?.id.0,
-            scopes: self.scopes.clone(),
-            function: self.function,
-            expires: None,
-        };
-        match held.allows(scope) {
-            true => Ok(()),
-            false => Err(refuse(Code::Forbidden, format!("It needs the scope `{}`.", scope_word(scope)))),
+        let account = self.account()?.id.0;
+        if !scope.is_in(&self.scopes) {
+            return Err(refuse(Code::Forbidden, format!("It needs the scope `{}`.", scope_word(scope))));
         }
+        idempotency::needed_scope(account, scope);
+        Ok(())
     }
 
     /// The role, at least this high.
@@ -82,6 +82,7 @@ impl Caller {
         if *held < role || self.function.is_some() {
             return Err(refuse(Code::Forbidden, format!("It needs the role `{}`.", role_word(role))));
         }
+        idempotency::needed_role(account.id.0, role);
         Ok(account.id.0)
     }
 
@@ -154,7 +155,9 @@ async fn with_key(app: &App, key: api_keys::Model, account: Option<&str>) -> Res
     let role = if key.scopes.contains(&Scope::Admin) { Role::Admin } else { Role::Member };
     Ok(Caller {
         principal: Principal::Key { key: key.id.0 },
+        sha256: key.sha256,
         user: None,
+        behind: key.user_id.map(|id| id.0),
         account: Some((row, role)),
         scopes: key.scopes.0,
         function: key.function_id.map(|id| id.0),
@@ -198,12 +201,14 @@ async fn with_session(app: &App, session: sessions::Model, account: Option<&str>
     let expires = super::sessions::touch(app, &session, now).await?;
     Ok(Caller {
         principal: Principal::Session { session: session.id.0, user: user.id.0 },
+        sha256: session.sha256,
         scopes: account.as_ref().map(|(_, role)| scopes_of(*role)).unwrap_or_default(),
         account,
         function: None,
         expires: Some(expires),
         actor: Actor(user.id.to_string()),
         label: user.email.clone(),
+        behind: Some(user.id.0),
         user: Some(user),
     })
 }
@@ -217,7 +222,7 @@ pub(crate) fn account_header(headers: &HeaderMap) -> Result<Option<&str>> {
 
 /// Refuses what a browser sends from another site, where a cookie would give it power.
 pub(crate) fn same_site(parts: &Parts) -> Result<()> {
-    if !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) && cross_site(&parts.headers) {
+    if cross_site(&parts.method, &parts.headers) {
         return Err(refuse(Code::CrossSite, "The browser says that another site sends this."));
     }
     Ok(())
@@ -227,6 +232,9 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        if let Some(known) = parts.extensions.get::<Self>() {
+            return Ok(known.clone());
+        }
         let token = match (bearer(&parts.headers), cookie(&parts.headers)) {
             (Some(token), _) => token,
             (None, Some(token)) => {

@@ -42,6 +42,7 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateInvitation) 
         created: mutation.at().into(),
         expires: mutation.at().plus(app.config.invitation_age_max.duration()).into(),
         used_by: None,
+        user_id: caller.behind.map(Col),
     };
     invitations::Entity::insert(invitations::ActiveModel::from(row.clone()))
         .exec_without_returning(mutation.tx())
@@ -51,12 +52,20 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateInvitation) 
     Ok(api::Invitation { path: Some(format!("/invite/{token}")), ..view(row) })
 }
 
+/// What whoever repeats the request sees of an invitation that was made: never its link.
+pub(crate) fn again(invitation: &api::Invitation) -> api::Invitation {
+    let help = "The invitation's link was shown once, with the first answer. Where that was lost, revoke this \
+                invitation, and make another with a new Idempotency-Key.";
+    api::Invitation { path: None, help: Some(help.to_owned()), ..invitation.clone() }
+}
+
 fn view(row: invitations::Model) -> api::Invitation {
     api::Invitation {
         id: row.id.0,
         role: row.role.0,
         email: row.email,
         path: None,
+        help: None,
         expires: row.expires.0,
         created: row.created.0,
     }
@@ -78,6 +87,24 @@ pub(crate) async fn list(app: &App, caller: &Caller, paging: &Paging) -> Result<
     }
     let rows = page(query.all(app.db.read()).await?, paging, |row| row.id.to_string());
     Ok(api::Page { items: rows.items.into_iter().map(view).collect(), next: rows.next })
+}
+
+/// The open invitations that a member made.
+pub(crate) async fn made_by(app: &App, account: AccountId, user: UserId) -> Result<Vec<api::Invitation>> {
+    let made = open(account, Timestamp::now()).filter(invitations::Column::UserId.eq(Col(user)));
+    let rows = made.order_by_desc(invitations::Column::Id).all(app.db.read()).await?;
+    Ok(rows.into_iter().map(view).collect())
+}
+
+/// Revokes those of a member who may make none any more: they know the links.
+pub(crate) async fn left_by(mutation: &Mutation, account: AccountId, user: UserId) -> Result<()> {
+    invitations::Entity::delete_many()
+        .filter(invitations::Column::AccountId.eq(Col(account)))
+        .filter(invitations::Column::UserId.eq(Col(user)))
+        .filter(invitations::Column::UsedBy.is_null())
+        .exec(mutation.tx())
+        .await?;
+    Ok(())
 }
 
 /// `DELETE /invitations/{id}`

@@ -1,19 +1,21 @@
 //! API keys.
 
-use protocol::api::{self, CreateKey};
+use protocol::api::{self, CreateKey, KeysLeft, Role};
 use protocol::route::Scope;
-use protocol::{AccountId, Code, KeyId, Name, Timestamp};
+use protocol::{AccountId, Code, KeyId, Timestamp, UserId};
 use sea_orm::{
-    ColumnTrait as _, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
 };
 
-use super::caller::Caller;
+use super::caller::{Caller, scopes_of};
 use super::credentials::{key_text, sha256_hex};
 use super::sessions::TOUCH_EVERY_MS;
 use crate::App;
+use crate::db::Mutation;
 use crate::db::columns::Col;
 use crate::db::entities::{api_keys, functions};
-use crate::error::{Result, invalid, refuse};
+use crate::error::{Error, Result, invalid, refuse};
 use crate::paging::{Paging, page};
 use crate::routes_outbox::REVOKED;
 
@@ -63,6 +65,7 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateKey) -> Resu
         name: name.to_owned(),
         scopes: scopes.into(),
         function_id: function.map(Col),
+        user_id: caller.behind.map(Col),
         created: mutation.at().into(),
         expires: asked.expires_days.map(days).map(Col),
         last_used: None,
@@ -70,20 +73,36 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateKey) -> Resu
     api_keys::Entity::insert(api_keys::ActiveModel::from(row.clone())).exec_without_returning(mutation.tx()).await?;
     let committed = mutation.commit(&caller.actor, Some(account), "key.create", id).await?;
     app.announce(committed).await;
-    Ok(api::Key { secret: Some(secret), ..view(row, asked.function) })
+    let key = views(app, vec![row]).await?.pop();
+    let key = key.ok_or_else(|| Error::Internal("a key that was made is not shown".to_owned()))?;
+    Ok(api::Key { secret: Some(secret), ..key })
 }
 
-fn view(row: api_keys::Model, function: Option<Name>) -> api::Key {
-    api::Key {
+/// What whoever repeats the request sees of a key that was made: never its secret.
+pub(crate) fn again(key: &api::Key) -> api::Key {
+    let help = "The key's secret was shown once, with the first answer. Where that was lost, revoke this key, and make \
+                another with a new Idempotency-Key.";
+    api::Key { secret: None, help: Some(help.to_owned()), ..key.clone() }
+}
+
+/// Rows as the API shows them.
+async fn views(app: &App, rows: Vec<api_keys::Model>) -> Result<Vec<api::Key>> {
+    let ids: Vec<_> = rows.iter().filter_map(|row| row.function_id).collect();
+    let functions = functions::Entity::find().filter(functions::Column::Id.is_in(ids)).all(app.db.read()).await?;
+    let emails = super::members::emails(app, rows.iter().filter_map(|row| row.user_id)).await?;
+    let view = |row: api_keys::Model| api::Key {
         id: row.id.0,
         name: row.name,
         scopes: row.scopes.0,
-        function,
+        function: functions.iter().find(|one| Some(one.id) == row.function_id).map(|one| one.name.0.clone()),
         secret: None,
+        help: None,
+        created_by: row.user_id.and_then(|user| emails.get(&user).cloned()),
         created: row.created.0,
         expires: row.expires.map(|at| at.0),
         last_used: row.last_used.map(|at| at.0),
-    }
+    };
+    Ok(rows.into_iter().map(view).collect())
 }
 
 /// The account's keys, the newest first.
@@ -97,11 +116,7 @@ pub(crate) async fn list(app: &App, caller: &Caller, paging: &Paging) -> Result<
         query = query.filter(api_keys::Column::Id.lt(Col(before)));
     }
     let rows = page(query.all(app.db.read()).await?, paging, |row| row.id.to_string());
-    let ids: Vec<_> = rows.items.iter().filter_map(|row| row.function_id).collect();
-    let named = functions::Entity::find().filter(functions::Column::Id.is_in(ids)).all(app.db.read()).await?;
-    let name = |id: Option<_>| named.iter().find(|function| Some(function.id) == id).map(|row| row.name.0.clone());
-    let items = rows.items.into_iter().map(|row| (name(row.function_id), row)).map(|(name, row)| view(row, name));
-    Ok(api::Page { items: items.collect(), next: rows.next })
+    Ok(api::Page { items: views(app, rows.items).await?, next: rows.next })
 }
 
 /// Revokes a key: at every gateway within a second.
@@ -120,15 +135,58 @@ pub(crate) async fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> 
 
 /// Revokes all keys for a function that is deleted.
 pub(crate) async fn revoke_of_function(
-    mutation: &mut crate::db::Mutation,
+    mutation: &mut Mutation,
     account: AccountId,
     function: protocol::FunctionId,
 ) -> Result<(), DbErr> {
-    let rows =
-        api_keys::Entity::find().filter(api_keys::Column::FunctionId.eq(Col(function))).all(mutation.tx()).await?;
+    let of = api_keys::Entity::find().filter(api_keys::Column::FunctionId.eq(Col(function)));
+    let rows = of.all(mutation.tx()).await?;
+    revoke_all(mutation, account, rows).await
+}
+
+async fn revoke_all(mutation: &mut Mutation, account: AccountId, rows: Vec<api_keys::Model>) -> Result<(), DbErr> {
     for row in rows {
         api_keys::Entity::delete_by_id(row.id).exec(mutation.tx()).await?;
         mutation.tell(Some(account), REVOKED, row.sha256, String::new());
+    }
+    Ok(())
+}
+
+fn of_member(account: AccountId, user: UserId) -> sea_orm::Select<api_keys::Entity> {
+    api_keys::Entity::find()
+        .filter(api_keys::Column::AccountId.eq(Col(account)))
+        .filter(api_keys::Column::UserId.eq(Col(user)))
+        .order_by_desc(api_keys::Column::Id)
+}
+
+/// The keys that a member made.
+pub(crate) async fn made_by(app: &App, account: AccountId, user: UserId) -> Result<Vec<api::Key>> {
+    views(app, of_member(account, user).all(app.db.read()).await?).await
+}
+
+/// What becomes of a member's keys that are beyond a role; of all, where they have none any more.
+pub(crate) async fn left_by(
+    mutation: &mut Mutation,
+    (account, user): (AccountId, UserId),
+    role: Option<Role>,
+    left: KeysLeft,
+    heir: Option<UserId>,
+) -> Result<()> {
+    let may = role.map(scopes_of).unwrap_or_default();
+    let beyond = |row: &api_keys::Model| !row.scopes.iter().all(|scope| scope.is_in(&may));
+    let rows: Vec<_> = of_member(account, user).all(mutation.tx()).await?.into_iter().filter(beyond).collect();
+    match (left, heir.filter(|heir| *heir != user)) {
+        (KeysLeft::Revoke, _) => revoke_all(mutation, account, rows).await?,
+        (KeysLeft::TakeOver, Some(heir)) => {
+            api_keys::Entity::update_many()
+                .set(api_keys::ActiveModel { user_id: Set(Some(Col(heir))), ..Default::default() })
+                .filter(api_keys::Column::Id.is_in(rows.iter().map(|row| row.id)))
+                .exec(mutation.tx())
+                .await?;
+        }
+        (KeysLeft::TakeOver, None) => {
+            return Err(refuse(Code::InvalidField, "`keys`: nobody is there to take them over; another admin may."));
+        }
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Members: a user's role in an account. An account always keeps an owner.
 
-use protocol::api::{self, Role};
+use std::collections::BTreeMap;
+
+use protocol::api::{self, ChangeRole, KeysLeft, Role};
 use protocol::{AccountId, Code, UserId};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
@@ -94,11 +96,29 @@ fn held_role(caller: &Caller) -> Result<Role> {
         .ok_or_else(|| Error::from(protocol::Problem::from(Code::MissingAccount)))
 }
 
-/// `PATCH /members/{user}`
-pub(crate) async fn change(app: &App, caller: &Caller, user: UserId, role: Role) -> Result<api::Member> {
+/// The addresses of users.
+pub(crate) async fn emails(
+    app: &App,
+    users: impl Iterator<Item = Col<UserId>>,
+) -> Result<BTreeMap<Col<UserId>, String>> {
+    let rows = users::Entity::find().filter(users::Column::Id.is_in(users)).all(app.db.read()).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.email)).collect())
+}
+
+/// `GET /members/{user}/made`: for admins, and the member.
+pub(crate) async fn made(app: &App, caller: &Caller, user: UserId) -> Result<api::Made> {
+    let own = caller.user.as_ref().is_some_and(|asker| asker.id.0 == user);
+    let account = caller.require_role(if own { Role::Member } else { Role::Admin })?;
+    let keys = super::keys::made_by(app, account, user).await?;
+    let invitations = super::invitations::made_by(app, account, user).await?;
+    Ok(api::Made { keys, invitations, triggers: crate::triggers::set_by(app, account, user).await? })
+}
+
+/// `PATCH /members/{user}`: keys beyond the new role end or are taken over.
+pub(crate) async fn change(app: &App, caller: &Caller, user: UserId, asked: ChangeRole) -> Result<api::Member> {
     let account = caller.require_role(Role::Admin)?;
-    let held = held_role(caller)?;
-    let mutation = app.db.mutation().await?;
+    let (held, role) = (held_role(caller)?, asked.role);
+    let mut mutation = app.db.mutation().await?;
     let member = find(&mutation, account, user).await?;
     if !may_change(held, *member.role, role) {
         return Err(refuse(Code::Forbidden, "Only an owner makes and unmakes owners."));
@@ -107,6 +127,10 @@ pub(crate) async fn change(app: &App, caller: &Caller, user: UserId, role: Role)
         keep_an_owner(&mutation, &member).await?;
     }
     set_role(&mutation, account, user, role).await?;
+    super::keys::left_by(&mut mutation, (account, user), Some(role), asked.keys, caller.behind).await?;
+    if role < Role::Admin {
+        super::invitations::left_by(&mutation, account, user).await?;
+    }
     let row = users::Entity::find_by_id(Col(user)).one(mutation.tx()).await?;
     let committed = mutation.commit(&caller.actor, Some(account), "member.change", user).await?;
     app.announce(committed).await;
@@ -114,18 +138,21 @@ pub(crate) async fn change(app: &App, caller: &Caller, user: UserId, role: Role)
     Ok(api::Member { user, email, role, joined: member.joined.0 })
 }
 
-/// `DELETE /members/{user}`; everybody may leave.
-pub(crate) async fn remove(app: &App, caller: &Caller, user: UserId) -> Result<()> {
+/// `DELETE /members/{user}`; everybody may leave. The member's keys end or are taken over; triggers are the account's.
+pub(crate) async fn remove(app: &App, caller: &Caller, user: UserId, keys: KeysLeft) -> Result<()> {
     let own = caller.user.as_ref().is_some_and(|asker| asker.id.0 == user);
     let account = caller.require_role(if own { Role::Member } else { Role::Admin })?;
     let held = held_role(caller)?;
-    let mutation = app.db.mutation().await?;
+    let mut mutation = app.db.mutation().await?;
     let member = find(&mutation, account, user).await?;
     if !own && !may_change(held, *member.role, Role::Member) {
         return Err(refuse(Code::Forbidden, "Only an owner removes an owner."));
     }
     keep_an_owner(&mutation, &member).await?;
     members::Entity::delete_by_id((Col(account), Col(user))).exec(mutation.tx()).await?;
+    super::keys::left_by(&mut mutation, (account, user), None, keys, caller.behind).await?;
+    super::invitations::left_by(&mutation, account, user).await?;
+    crate::triggers::taken_over(&mutation, (account, user), caller.behind.filter(|heir| *heir != user)).await?;
     let committed = mutation.commit(&caller.actor, Some(account), "member.remove", user).await?;
     app.announce(committed).await;
     Ok(())

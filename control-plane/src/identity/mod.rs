@@ -3,10 +3,13 @@
 pub(crate) mod accounts;
 pub(crate) mod caller;
 pub(crate) mod credentials;
+pub(crate) mod devices;
 pub(crate) mod invitations;
 pub(crate) mod keys;
-pub(crate) mod logins;
+pub(crate) mod limiter;
 pub(crate) mod members;
 pub(crate) mod passwords;
 pub(crate) mod sessions;
 pub(crate) mod signup;
+pub(crate) mod standing;
+pub(crate) mod tries;

@@ -1,4 +1,5 @@
-//! Passwords: argon2id, off the async threads, a few at once.
+//! Passwords: argon2id, off the async threads, a few at once. A new one has a length, and is none of those that are
+//! guessed first: common ones, simple patterns, the user's own address or account. Nothing else is demanded.
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
@@ -10,12 +11,21 @@ use crate::error::{Error, Result, invalid};
 /// Shortest password.
 pub(crate) const LENGTH_MIN: usize = 10;
 /// Longest: what is longer only costs time.
-pub(crate) const LENGTH_MAX: usize = 200;
+pub(crate) const LENGTH_MAX: usize = 128;
+/// Who guesses, likeliest first, finds none that is allowed before so many.
+const GUESSES_MIN: u64 = 100_000;
+/// What everybody knows who tries it here.
+const OF_THE_PLATFORM: &str = "crowdcloud";
+
+/// The longest that is compared, in bytes: earlier releases took 200 characters.
+pub(crate) const PASSWORD_SIZE_MAX: usize = 800;
 
 /// Hashes and checks.
 pub(crate) struct Passwords {
     params: Params,
     gate: Semaphore,
+    /// Those that wait at the gate.
+    line: Semaphore,
     /// The hash of nobody's password: an unknown e-mail address takes as long as a wrong password.
     decoy: String,
 }
@@ -26,10 +36,11 @@ impl Passwords {
         let params = Params::new(config.password_memory_kib, config.password_passes, 1, None)
             .map_err(|error| Error::Internal(format!("password costs: {error}")))?;
         let decoy = hash(&params, "no password is this")?;
-        Ok(Self { params, gate: Semaphore::new(config.password_hashes_max), decoy })
+        let line = Semaphore::new(config.password_hashes_max.saturating_add(config.password_waits_max));
+        Ok(Self { params, gate: Semaphore::new(config.password_hashes_max), line, decoy })
     }
 
-    /// Refuses what is too short or too long.
+    /// Refuses what is too short or too long, at once.
     pub(crate) fn check(password: &str, field: &str) -> Result<()> {
         if (LENGTH_MIN..=LENGTH_MAX).contains(&password.chars().count()) {
             return Ok(());
@@ -37,10 +48,20 @@ impl Passwords {
         Err(invalid(field, format!("a password has {LENGTH_MIN} to {LENGTH_MAX} characters")))
     }
 
-    /// The hash of a new password.
-    pub(crate) async fn hash(&self, password: &str) -> Result<String> {
+    /// The hash of a new password that stands in this field, unless it is guessed too easily; `own` is what is known of
+    /// its user.
+    pub(crate) async fn hash(&self, password: &str, field: &'static str, own: &[&str]) -> Result<String> {
+        let own: Vec<String> = words(own).collect();
         let (params, password) = (self.params.clone(), password.to_owned());
-        self.off_thread(move || hash(&params, &password)).await?
+        let work = move || {
+            if is_guessed_first(&password, &own) {
+                let why = "the password is one of the first that somebody would guess; choose another one, such as a few \
+                           words that do not belong together";
+                return Err(invalid(field, why));
+            }
+            hash(&params, &password)
+        };
+        self.off_thread(work).await?
     }
 
     /// Whether the password is right; where there is no user it takes as long.
@@ -55,9 +76,23 @@ impl Passwords {
     }
 
     async fn off_thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let busy = |_| refuse(Code::RateLimited, "Too many passwords are being checked at this moment.");
+        let _place = self.line.try_acquire().map_err(busy)?;
         let _permit = self.gate.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
         tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))
     }
+}
+
+/// An address, a name, and their parts.
+fn words<'a>(own: &'a [&'a str]) -> impl Iterator<Item = String> + 'a {
+    let parts = own.iter().flat_map(|text| text.split(|c: char| !c.is_alphanumeric()).filter(|part| part.len() > 2));
+    own.iter().copied().chain(parts).chain([OF_THE_PLATFORM]).map(str::to_lowercase)
+}
+
+/// Whether it is common, or a pattern such as a row of keys, or made of what is known of the user.
+fn is_guessed_first(password: &str, own: &[String]) -> bool {
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    zxcvbn::zxcvbn(password, &own).guesses() < GUESSES_MIN
 }
 
 fn hash(params: &Params, password: &str) -> Result<String> {
@@ -66,4 +101,60 @@ fn hash(params: &Params, password: &str) -> Result<String> {
         .hash_password(password.as_bytes())
         .map(|hash| hash.to_string())
         .map_err(|error| Error::Internal(format!("hashing: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a25_what_is_guessed_first_is_refused_and_nothing_else() {
+        let own: Vec<String> = words(&["ada.lovelace@example.org", "analytical-engines"]).collect();
+        for bad in [
+            "1234567890",
+            "0987654321",
+            "qwertyuiop",
+            "asdfghjkl;",
+            "1q2w3e4r5t",
+            "          ",
+            "aaaaaaaaaa",
+            "abcdefghij",
+            "abcabcabcabc",
+            "password123",
+            "Passw0rd123",
+            "iloveyou12",
+            "passwordpassword",
+            "crowdcloud",
+            "CrowdCloud1",
+            "ada.lovelace@example.org",
+            "adalovelace",
+            "LovelaceAda",
+            "analytical-engines",
+            "analyticalengines",
+        ] {
+            assert!(is_guessed_first(bad, &own), "{bad:?}");
+        }
+        for good in [
+            "correct horse",
+            "battery staple",
+            "kvmxqplrwt",
+            "ГрустныйКит7",
+            "二十匹の猫と一匹の犬がいる",
+            "8f2a90c4d1",
+            "ada likes long walks",
+            "ten red kites",
+        ] {
+            assert!(!is_guessed_first(good, &own), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a25_ten_to_128_characters() {
+        for (length, allowed) in [(9, false), (10, true), (128, true), (129, false)] {
+            for character in ['x', 'ü', '猫'] {
+                let password: String = std::iter::repeat_n(character, length).collect();
+                assert_eq!(Passwords::check(&password, "password").is_ok(), allowed, "{length} {character}");
+            }
+        }
+    }
 }

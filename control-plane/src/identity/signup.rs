@@ -1,14 +1,14 @@
 //! Users: sign-up (with an account, by invitation, as the operator), log-in, password.
 
-use std::time::Instant;
-
 use protocol::api::{self, AccountKind, ChangePassword, Login, Signup};
 use protocol::route::Principal;
 use protocol::{Code, UserId};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use super::caller::Caller;
-use super::passwords::Passwords;
+use super::devices::Device;
+use super::passwords::{PASSWORD_SIZE_MAX, Passwords};
+use super::tries::Client;
 use super::{accounts, invitations, sessions};
 use crate::App;
 use crate::db::Actor;
@@ -16,12 +16,17 @@ use crate::db::columns::Col;
 use crate::db::entities::users;
 use crate::error::{Result, invalid, refuse, refuse_field};
 
+/// The longest e-mail address, in bytes (RFC 5321).
+const EMAIL_LENGTH_MAX: usize = 254;
+
 /// A user and the token of the session that was made for them.
 pub(crate) struct LoggedIn {
     /// The answer.
     pub me: api::Me,
     /// For the cookie.
     pub token: String,
+    /// The cookie by which the device is known from now on.
+    pub device: String,
 }
 
 /// As the API shows it.
@@ -31,10 +36,12 @@ pub(crate) fn user_view(row: &users::Model) -> api::User {
 
 /// An e-mail address as it is kept: trimmed, in lower case. Only its form is checked.
 pub(crate) fn parse_email(text: &str) -> Result<String> {
-    let email = text.trim().to_lowercase();
+    // Anything longer is not even looked at.
+    let text = if text.len() > EMAIL_LENGTH_MAX { "" } else { text.trim() };
+    let email = text.to_lowercase();
     let parts = email.split_once('@');
     let good = parts.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
-    if good && email.len() <= 254 && !email.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if good && email.len() <= EMAIL_LENGTH_MAX && !email.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Ok(email);
     }
     Err(invalid("email", "`email` is not an e-mail address"))
@@ -42,9 +49,20 @@ pub(crate) fn parse_email(text: &str) -> Result<String> {
 
 /// The field that names the account of a user who signs up.
 const ACCOUNT: &str = "account";
+/// Who tries to log in or sign up, as far as the request's head says.
+pub(crate) struct Visitor<'a> {
+    /// Where it comes from.
+    pub client: Client,
+    /// The cookie of a device that has logged in before.
+    pub device: Option<&'a str>,
+    /// What it calls itself.
+    pub user_agent: &'a str,
+    /// Whether it came over HTTPS.
+    pub secure: bool,
+}
 
 /// `POST /signup`
-pub(crate) async fn sign_up(app: &App, asked: Signup, user_agent: &str) -> Result<LoggedIn> {
+pub(crate) async fn sign_up(app: &App, asked: Signup, visitor: &Visitor<'_>) -> Result<LoggedIn> {
     let email = parse_email(&asked.email)?;
     Passwords::check(&asked.password, "password")?;
     let name = match (&asked.account, &asked.invitation) {
@@ -52,14 +70,13 @@ pub(crate) async fn sign_up(app: &App, asked: Signup, user_agent: &str) -> Resul
         (None, Some(_)) => None,
         (None, None) => return Err(invalid(ACCOUNT, "`account` is needed where there is no invitation")),
     };
+    app.tries.sign_up(visitor.client)?;
     if let Some(token) = &asked.operator_token {
         app.operator.check(token).map_err(|error| error.at("operator_token"))?;
     }
-    // Cheap refusals come before the dear hash.
-    if users::Entity::find().filter(users::Column::Email.eq(&email)).one(app.db.read()).await?.is_some() {
-        return Err(refuse_field(Code::EmailTaken, "email", format!("There is a user `{email}`.")));
-    }
-    let password = app.passwords.hash(&asked.password).await?;
+    // Before anything is looked up: how long the response takes does not say whether the address is known.
+    let own = [email.as_str(), asked.account.as_deref().unwrap_or_default()];
+    let password = app.passwords.hash(&asked.password, "password", &own).await?;
 
     let mutation = app.db.mutation().await?;
     if users::Entity::find().filter(users::Column::Email.eq(&email)).one(mutation.tx()).await?.is_some() {
@@ -84,7 +101,7 @@ pub(crate) async fn sign_up(app: &App, asked: Signup, user_agent: &str) -> Resul
         }
         memberships.push(accounts::membership(account, protocol::api::Role::Owner));
     }
-    let token = sessions::create(app, &mutation, row.id.0, user_agent).await?;
+    let token = sessions::create(app, &mutation, row.id.0, visitor.user_agent).await?;
     let account = memberships.first().map(|membership| membership.account.id);
     let committed = mutation.commit(&Actor(row.id.to_string()), account, "user.signup", row.id.0).await?;
     if operator {
@@ -92,42 +109,65 @@ pub(crate) async fn sign_up(app: &App, asked: Signup, user_agent: &str) -> Resul
         app.nodes.records_changed();
     }
     app.announce(committed).await;
-    Ok(LoggedIn { me: api::Me { user: Some(user_view(&row)), accounts: memberships, scopes: None }, token })
+    let device = app.devices.cookie(&Device::new(), row.id.0, &row.password, visitor.secure);
+    Ok(LoggedIn { me: api::Me { user: Some(user_view(&row)), accounts: memberships, scopes: None }, token, device })
 }
 
 /// `POST /sessions`
-pub(crate) async fn log_in(app: &App, asked: Login, user_agent: &str) -> Result<LoggedIn> {
-    let email = asked.email.trim().to_lowercase();
-    let (failures_max, window) = (app.config.login_failures_max, app.config.login_window.duration());
-    if let Some(wait) = app.logins.wait(&email, failures_max, window, Instant::now()) {
-        let seconds = wait.as_secs() + 1;
-        return Err(refuse(Code::RateLimited, format!("Too many failed log-ins; wait {seconds} s.")));
+pub(crate) async fn log_in(app: &App, asked: Login, visitor: &Visitor<'_>) -> Result<LoggedIn> {
+    let wrong = || refuse(Code::InvalidLogin, "The e-mail address or the password is wrong.");
+    // No user has such: nothing is done with them, and nothing is kept.
+    let email = parse_email(&asked.email).map_err(|_| wrong())?;
+    if asked.password.len() > PASSWORD_SIZE_MAX {
+        return Err(wrong());
     }
     let user = users::Entity::find().filter(users::Column::Email.eq(&email)).one(app.db.read()).await?;
+    let device = user.as_ref().and_then(|user| app.devices.known(visitor.device, user));
+    let counted = app.tries.log_in(&email, visitor.client, device.as_ref())?;
     let stored = user.as_ref().map(|user| user.password.as_str());
-    let right = asked.password.len() <= 4 * super::passwords::LENGTH_MAX
-        && app.passwords.verify(stored, &asked.password).await?;
-    let Some(user) = user.filter(|_| right) else {
-        app.logins.failed(&email, window, Instant::now());
-        return Err(refuse(Code::InvalidLogin, "The e-mail address or the password is wrong."));
-    };
-    app.logins.succeeded(&email);
+    let right = app.passwords.verify(stored, &asked.password).await;
+    // What could not be checked was no guess either.
+    if !matches!(right, Ok(false)) {
+        counted.give_back();
+    }
+    let right = right?;
+    let user = user.filter(|_| right).ok_or_else(wrong)?;
     let mutation = app.db.mutation().await?;
-    let token = sessions::create(app, &mutation, user.id.0, user_agent).await?;
+    let token = sessions::create(app, &mutation, user.id.0, visitor.user_agent).await?;
     let committed = mutation.commit(&Actor(user.id.to_string()), None, "session.create", user.id.0).await?;
     app.announce(committed).await;
     let accounts = accounts::of_user(app, user.id.0).await?;
-    Ok(LoggedIn { me: api::Me { user: Some(user_view(&user)), accounts, scopes: None }, token })
+    let device = device.unwrap_or_else(Device::new);
+    let device = app.devices.cookie(&device, user.id.0, &user.password, visitor.secure);
+    Ok(LoggedIn { me: api::Me { user: Some(user_view(&user)), accounts, scopes: None }, token, device })
 }
 
-/// `PUT /me/password`: all other sessions end.
-pub(crate) async fn change_password(app: &App, caller: &Caller, asked: ChangePassword) -> Result<()> {
+/// `PUT /me/password`: all other sessions end. Returns the cookie of the device, which is known again.
+pub(crate) async fn change_password(
+    app: &App,
+    caller: &Caller,
+    asked: ChangePassword,
+    visitor: &Visitor<'_>,
+) -> Result<String> {
     let user = caller.user()?;
     Passwords::check(&asked.new, "new")?;
-    if !app.passwords.verify(Some(&user.password), &asked.current).await? {
+    let counted = app.tries.password(user.id.0)?;
+    let right = match asked.current.len() <= PASSWORD_SIZE_MAX {
+        true => app.passwords.verify(Some(&user.password), &asked.current).await,
+        false => Ok(false),
+    };
+    if !matches!(right, Ok(false)) {
+        counted.give_back();
+    }
+    if !right? {
         return Err(refuse_field(Code::InvalidLogin, "current", "`current` is not your password."));
     }
-    let password = app.passwords.hash(&asked.new).await?;
+    let accounts = accounts::of_user(app, user.id.0).await?;
+    let names = accounts.iter().map(|membership| membership.account.name.as_str());
+    let own: Vec<&str> = names.chain([user.email.as_str()]).collect();
+    let password = app.passwords.hash(&asked.new, "new", &own).await?;
+    let device = app.devices.known(visitor.device, user).unwrap_or_else(Device::new);
+    let device = app.devices.cookie(&device, user.id.0, &password, visitor.secure);
     let keep = match &caller.principal {
         Principal::Session { session, .. } => Some(*session),
         Principal::Key { .. } => None,
@@ -141,5 +181,5 @@ pub(crate) async fn change_password(app: &App, caller: &Caller, asked: ChangePas
     sessions::end_others(&mut mutation, user.id.0, keep).await?;
     let committed = mutation.commit(&caller.actor, None, "user.password", user.id.0).await?;
     app.announce(committed).await;
-    Ok(())
+    Ok(device)
 }

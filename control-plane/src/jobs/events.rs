@@ -22,6 +22,7 @@ use crate::db::entities::counters;
 use crate::db::loops;
 use crate::error::{Result, refuse};
 use crate::identity::caller::Caller;
+use crate::identity::standing::Standing;
 
 const PAGE: u64 = 200;
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -44,7 +45,7 @@ pub(crate) async fn of_job(app: &App, caller: &Caller, id: JobId) -> Result<Resp
     let mut watcher = watcher(app, row.account_id.0, Some(id), row.revision)?;
     watcher.over = row.state.ended();
     watcher.ahead.push_back(views::whole(app, row).await?);
-    Ok(stream(watcher))
+    Ok(stream(watcher, Standing::of(app, caller, &views::SEES)?))
 }
 
 /// `GET /jobs/events`: changes of all jobs from now on, or after `Last-Event-ID`.
@@ -55,7 +56,7 @@ pub(crate) async fn of_account(app: &App, caller: &Caller, headers: &HeaderMap) 
         Some(last) => last,
         None => counters::Entity::find_by_id("job").one(app.db.read()).await?.map_or(0, |row| row.value),
     };
-    Ok(stream(watcher(app, account, None, last)?))
+    Ok(stream(watcher(app, account, None, last)?, Standing::of(app, caller, &[Scope::Read])?))
 }
 
 fn watcher(app: &App, account: AccountId, job: Option<JobId>, last: i64) -> Result<Watcher> {
@@ -66,7 +67,7 @@ fn watcher(app: &App, account: AccountId, job: Option<JobId>, last: i64) -> Resu
     Ok(Watcher { app: app.clone(), account, job, last, ahead, over: false, changed, _permit: permit })
 }
 
-fn stream(watcher: Watcher) -> Response {
+fn stream(watcher: Watcher, standing: Standing) -> Response {
     let events = futures::stream::unfold(watcher, |mut watcher| async move {
         match watcher.next().await {
             Ok(Some(job)) => Some((Ok(event(&job)), watcher)),
@@ -77,7 +78,7 @@ fn stream(watcher: Watcher) -> Response {
             }
         }
     });
-    sse(events)
+    sse(standing.over(events))
 }
 
 fn sse(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {

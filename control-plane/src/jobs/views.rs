@@ -25,6 +25,7 @@ use crate::db::now;
 use crate::error::{Error, Result, refuse, refuse_field};
 use crate::functions::route::version_route;
 use crate::identity::caller::Caller;
+use crate::identity::standing::Standing;
 use crate::paging::{Paging, page};
 use crate::settlement::runs::names;
 
@@ -193,7 +194,12 @@ pub(crate) async fn show(app: &App, caller: &Caller, id: JobId, query: ShowQuery
     let row = find(app, caller, id, &SEES).await?;
     let row = match query.wait {
         None => row,
-        Some(wait) => wait_for_end(app, row, wait.min(WAIT_MAX).duration()).await?,
+        Some(wait) => {
+            let standing = Standing::of(app, caller, &SEES)?;
+            let row = standing.during(wait_for_end(app, row, wait.min(WAIT_MAX).duration())).await?;
+            standing.check().await?;
+            row
+        }
     };
     whole(app, row).await
 }

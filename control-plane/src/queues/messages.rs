@@ -24,6 +24,7 @@ use crate::error::{Result, invalid, refuse};
 use crate::functions::artifacts;
 use crate::idempotency::mark_effect;
 use crate::identity::caller::Caller;
+use crate::identity::standing::Standing;
 use crate::jobs::{POLL, inline_input};
 use crate::paging::{Paging, page};
 
@@ -95,6 +96,8 @@ pub(crate) async fn lease(app: &App, caller: &Caller, name: &str, asked: LeaseMe
     let count = within(asked.count.as_ref(), "count", (1, u32::try_from(AT_ONCE).unwrap_or(1), 1))?;
     let lease = within(asked.lease.as_ref(), "lease", (LEASE.0, LEASE.1, Millis(unsigned(queue.lease))))?;
     let until = Instant::now() + within(asked.wait.as_ref(), "wait", WAIT)?.duration();
+    let standing = Standing::of(app, caller, &[Scope::Invoke])?;
+    let mut checked = Instant::now();
     loop {
         let messages = lease_now(app, &queue, count, lease).await?;
         let left = until.saturating_duration_since(Instant::now());
@@ -102,6 +105,10 @@ pub(crate) async fn lease(app: &App, caller: &Caller, name: &str, asked: LeaseMe
             return Ok(MessagesLeased { messages });
         }
         tokio::time::sleep(left.min(POLL)).await;
+        if checked.elapsed() >= standing.every() {
+            standing.check().await?;
+            checked = Instant::now();
+        }
     }
 }
 
@@ -138,6 +145,7 @@ async fn lease_now(app: &App, queue: &queues::Model, count: u32, lease: Millis) 
         .filter(messages::Column::Id.is_in(oldest.iter().map(|row| row.id)))
         .exec(&tx)
         .await?;
+    mark_effect(&tx).await?;
     tx.commit().await?;
     let leased = oldest.into_iter().map(view);
     Ok(leased
@@ -167,6 +175,7 @@ pub(crate) async fn ack(app: &App, caller: &Caller, name: &str, asked: EndLeases
         let gone = messages::Entity::delete_many().filter(is_held(&queue, held)).exec(&tx).await?;
         tell(&mut ends, held, gone.rows_affected);
     }
+    mark_effect(&tx).await?;
     tx.commit().await?;
     Ok(ends)
 }
@@ -188,6 +197,7 @@ pub(crate) async fn release(app: &App, caller: &Caller, name: &str, asked: EndLe
             .await?;
         tell(&mut ends, held, back.rows_affected);
     }
+    mark_effect(&tx).await?;
     tx.commit().await?;
     Ok(ends)
 }

@@ -10,10 +10,10 @@ use protocol::api::Page;
 use protocol::job::{JobState, SubmitJob};
 use protocol::route::Scope;
 use protocol::trigger::{SetTrigger, Trigger};
-use protocol::{AccountId, Code, Field, JobId, Name, Timestamp};
+use protocol::{AccountId, Code, Field, JobId, Name, Timestamp, UserId};
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,9 +22,10 @@ use crate::db::columns::Col;
 use crate::db::entities::triggers;
 use crate::db::loops;
 use crate::db::{Actor, Mutation};
-use crate::error::{Result, invalid, refuse};
+use crate::error::{Error, Result, invalid, refuse};
 use crate::identity::accounts::parse_name;
 use crate::identity::caller::Caller;
+use crate::identity::members::emails;
 use crate::jobs;
 use crate::paging::{Paging, page};
 
@@ -39,8 +40,9 @@ const ZONE: &str = "UTC";
 /// The label that tells a job's trigger.
 const LABEL: &str = "trigger";
 
-fn view(row: triggers::Model) -> Trigger {
-    Trigger {
+async fn views(app: &App, rows: Vec<triggers::Model>) -> Result<Vec<Trigger>> {
+    let emails = emails(app, rows.iter().filter_map(|row| row.user_id)).await?;
+    let view = |row: triggers::Model| Trigger {
         name: row.name.0,
         cron: row.cron,
         queue: row.queue.map(|queue| queue.0),
@@ -52,8 +54,41 @@ fn view(row: triggers::Model) -> Trigger {
         last: row.last.map(|at| at.0),
         last_job: row.last_job.map(|id| id.0),
         error: row.error,
+        set_by: row.user_id.and_then(|user| emails.get(&user).cloned()),
         created: row.created.0,
-    }
+    };
+    Ok(rows.into_iter().map(view).collect())
+}
+
+async fn view(app: &App, row: triggers::Model) -> Result<Trigger> {
+    let shown = views(app, vec![row]).await?.pop();
+    shown.ok_or_else(|| Error::Internal("a trigger is not shown".to_owned()))
+}
+
+/// Names of the account's triggers that this user set last.
+pub(crate) async fn set_by(app: &App, account: AccountId, user: UserId) -> Result<Vec<Name>> {
+    let rows = triggers::Entity::find()
+        .filter(triggers::Column::AccountId.eq(Col(account)))
+        .filter(triggers::Column::UserId.eq(Col(user)))
+        .order_by_asc(triggers::Column::Name)
+        .all(app.db.read())
+        .await?;
+    Ok(rows.into_iter().map(|row| row.name.0).collect())
+}
+
+/// The triggers of a member who leaves are somebody else's from now on.
+pub(crate) async fn taken_over(
+    mutation: &Mutation,
+    (account, user): (AccountId, UserId),
+    heir: Option<UserId>,
+) -> Result<()> {
+    triggers::Entity::update_many()
+        .set(triggers::ActiveModel { user_id: Set(heir.map(Col)), ..Default::default() })
+        .filter(triggers::Column::AccountId.eq(Col(account)))
+        .filter(triggers::Column::UserId.eq(Col(user)))
+        .exec(mutation.tx())
+        .await?;
+    Ok(())
 }
 
 /// `PUT /triggers/{name}`: made, or changed. It is due from now on.
@@ -96,6 +131,7 @@ pub(crate) async fn set(app: &App, caller: &Caller, name: &str, asked: SetTrigge
         last: there.as_ref().and_then(|row| row.last),
         last_job: there.as_ref().and_then(|row| row.last_job),
         error: None,
+        user_id: caller.behind.map(Col),
         created: there.as_ref().map_or(mutation.at().into(), |row| row.created),
     };
     match there {
@@ -108,7 +144,7 @@ pub(crate) async fn set(app: &App, caller: &Caller, name: &str, asked: SetTrigge
     }
     let committed = mutation.commit(&caller.actor, Some(account), "trigger.set", &row.name.0).await?;
     app.announce(committed).await;
-    Ok(view(row))
+    view(app, row).await
 }
 
 async fn find_in(mutation: &Mutation, account: AccountId, name: &Name) -> Result<Option<triggers::Model>> {
@@ -135,10 +171,10 @@ pub(crate) async fn list(app: &App, caller: &Caller, paging: &Paging) -> Result<
         query = query.filter(triggers::Column::Name.gt(Col(after)));
     }
     let rows = page(query.all(app.db.read()).await?, paging, |row| row.name.to_string());
-    Ok(Page { items: rows.items.into_iter().map(view).collect(), next: rows.next })
+    Ok(Page { items: views(app, rows.items).await?, next: rows.next })
 }
 
-fn missing(name: &str) -> crate::error::Error {
+fn missing(name: &str) -> Error {
     refuse(Code::NotFound, format!("The account has no trigger `{}`.", name.escape_debug()))
 }
 
@@ -147,7 +183,7 @@ pub(crate) async fn show(app: &App, caller: &Caller, name: &str) -> Result<Trigg
     let account = caller.require(Scope::Read)?;
     let name_read = name.parse::<Name>().map_err(|_| missing(name))?;
     let row = triggers::Entity::find_by_id((Col(account), Col(name_read))).one(app.db.read()).await?;
-    row.map(view).ok_or_else(|| missing(name))
+    view(app, row.ok_or_else(|| missing(name))?).await
 }
 
 /// `DELETE /triggers/{name}`
@@ -220,7 +256,7 @@ async fn fire(app: &App, seen: triggers::Model, now: Timestamp) -> Result<()> {
                 None
             }
             // What the database says ends the transaction; what we say ends this time alone.
-            Err(error @ crate::error::Error::Refused(_)) => Some(error.problem().to_string()),
+            Err(error @ Error::Refused(_)) => Some(error.problem().to_string()),
             Err(error) => return Err(error),
         },
     };

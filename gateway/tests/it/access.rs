@@ -11,7 +11,7 @@ use crate::node::echo;
 use crate::platform::{Platform, bearer, sha256};
 
 #[tokio::test]
-async fn private_functions_need_a_key_of_their_account() {
+async fn a19_private_functions_need_a_key_of_their_account() {
     let platform = Platform::start().await;
     let route = platform.deploy("secret", |route| route.public = false).await;
     let _node = platform.node(echo).await;
@@ -22,6 +22,10 @@ async fn private_functions_need_a_key_of_their_account() {
     let answer = platform.get("/f/ada/secret/").await;
     assert_eq!((answer.status, answer.code().as_str()), (401, "unauthenticated"));
     assert!(answer.header("www-authenticate").starts_with("Bearer"));
+    for none in ["/f/ada/nothing/", "/f/nobody/nothing/", "/f/ada/nothing@v3/x"] {
+        let missing = platform.get(none).await;
+        assert_eq!((missing.status, missing.json()), (401, answer.json()), "{none}: as if it were private");
+    }
     let cookie = platform.fetch("GET", "/f/ada/secret/", &[("cookie", "cc_session=s")], b"").await;
     assert_eq!(cookie.code(), "unauthenticated", "cookies never authenticate here");
     let query = platform.get("/f/ada/secret/?key=cck_1_secret").await;
@@ -35,6 +39,7 @@ async fn private_functions_need_a_key_of_their_account() {
 
     let bad = call("/f/ada/secret/", "cck_key_nobody").await;
     assert_eq!((bad.status, bad.code().as_str()), (401, "invalid_key"));
+    assert_eq!(call("/f/ada/nothing/", "cck_key_nobody").await.json(), bad.json());
     let unknown = call("/f/ada/nothing/", &good).await;
     assert_eq!((unknown.status, unknown.code().as_str()), (404, "function_not_found"));
     let others = platform.key_of(AccountId::new(), &[Scope::Admin], None);
@@ -113,7 +118,8 @@ async fn an_unknown_function_is_asked_for_once() {
     let mut client = Client::connect(platform.port).await;
     for _ in 0..5 {
         client.send("GET /f/ada/late/ HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
-        assert_eq!(client.answer(false).await.code(), "function_not_found");
+        // Nobody without a key is told what there is.
+        assert_eq!(client.answer(false).await.code(), "unauthenticated");
     }
     assert_eq!(platform.control.looked_up.load(Ordering::Relaxed), 1);
     platform.deploy("late", |_| {}).await;

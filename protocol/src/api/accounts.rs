@@ -35,7 +35,7 @@ api_types! {
     pub struct Signup {
         /// The log-in name.
         pub email: String,
-        /// At least 10 characters.
+        /// 10 to 128 characters, and none that is guessed first.
         pub password: String,
         /// The name of the account that is made; not needed with an invitation.
         #[serde(default)]
@@ -153,6 +153,30 @@ api_types! {
     pub struct ChangeRole {
         /// The new role.
         pub role: Role,
+        /// What becomes of keys that the member made and may not make with the new role; they are revoked.
+        #[serde(default)]
+        pub keys: KeysLeft,
+    }
+
+    /// What becomes of the keys of somebody who leaves, who may know them.
+    #[derive(Copy, Eq, Hash, Default)]
+    #[serde(rename_all = "snake_case")]
+    pub enum KeysLeft {
+        /// They end.
+        #[default]
+        Revoke,
+        /// They go on, as keys of whoever removes the member.
+        TakeOver,
+    }
+
+    /// `GET /members/{user}/made`: what somebody leaves behind.
+    pub struct Made {
+        /// Keys that the member made, also with a key of theirs. Whoever knows one can use it.
+        pub keys: Vec<Key>,
+        /// Open invitations that the member made. They end with the membership.
+        pub invitations: Vec<Invitation>,
+        /// Triggers that the member set last. They are the account's, and go on.
+        pub triggers: Vec<Name>,
     }
 
     /// `POST /invitations`
@@ -176,6 +200,9 @@ api_types! {
         /// The path of the link, `/invite/...`: shown once, when it is made.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub path: Option<String>,
+        /// What to do where the link cannot be shown again: in answers to a repeated request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub help: Option<String>,
         /// When it ends.
         pub expires: Timestamp,
         /// When it was made.
@@ -225,6 +252,12 @@ api_types! {
         /// The key itself, `cck_<id>_<secret>`: shown once, when it is made.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub secret: Option<String>,
+        /// What to do where the secret cannot be shown again: in answers to a repeated request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub help: Option<String>,
+        /// The address of the user who made it, or who has taken it over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub created_by: Option<String>,
         /// When it was made.
         pub created: Timestamp,
         /// When it ends.

@@ -7,6 +7,7 @@ mod command_line;
 mod consistency;
 mod deaths;
 mod faults;
+mod identity;
 mod job_faults;
 mod jobs;
 mod journeys;

@@ -13,6 +13,7 @@ fn functions_are_private_by_default() {
     assert_eq!(get(&url, Some(&ada.token())).status, 200);
     let refused = get(&url, None);
     assert_eq!(refused.status, 401, "{refused:?}");
+    assert_eq!(get(&format!("{}/f/ada/nothing", platform.url), None).body, refused.body, "as if it did not exist");
     // Another account's private function is not there at all, and no other than one that does not exist.
     let foreign = get(&url, Some(&eve.token()));
     let missing = get(&format!("{}/f/ada/nothing", platform.url), Some(&eve.token()));

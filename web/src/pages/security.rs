@@ -45,7 +45,8 @@ fn password(sessions: Resource<Page<LogIn>>) -> View {
     let old = Text { name: "current", kind: "password", autocomplete: "current-password", ..Text::default() };
     let fresh = Text { name: "new", kind: "password", autocomplete: "new-password", ..Text::default() };
     let current_field = form::line(action, &["current"], "Current password", "", current, old);
-    let new_field = form::line(action, &["new"], "New password", "At least 10 characters", new, fresh);
+    let hint = "10 to 128 characters, not easily guessed";
+    let new_field = form::line(action, &["new"], "New password", hint, new, fresh);
     view! {
         form(class="form narrow", on:submit=submit) {
             (current_field)

@@ -1,6 +1,6 @@
 //! Members and invitations.
 
-use protocol::api::{ChangeRole, CreateInvitation, Invitation, Member, Page, Role};
+use protocol::api::{ChangeRole, CreateInvitation, Invitation, KeysLeft, Made, Member, Page, Role};
 use sycamore::prelude::*;
 
 use crate::calls;
@@ -8,7 +8,7 @@ use crate::load::{Action, Resource};
 use crate::nav;
 use crate::session::{Here, Session, State};
 use crate::ui::code::code_line;
-use crate::ui::dialog::{Confirm, confirm};
+use crate::ui::dialog::{Confirm, confirm, confirm_about};
 use crate::ui::form::{self, Text};
 use crate::ui::page;
 use crate::ui::time::time;
@@ -83,7 +83,7 @@ fn member_row(here: &Here, member: Member, me: Option<protocol::UserId>, members
             }
             let account = account.clone();
             action.run(async move {
-                let changed = calls::change_role(&account, user, &ChangeRole { role }).await;
+                let changed = calls::change_role(&account, user, &ChangeRole { role, keys: KeysLeft::Revoke }).await;
                 if changed.is_err() {
                     // The menu shows what is true again.
                     members.reload();
@@ -99,39 +99,7 @@ fn member_row(here: &Here, member: Member, me: Option<protocol::UserId>, members
         let role = role_value(member.role);
         view! { (role) }
     };
-    let remove = (here.administers() || myself).then(|| {
-        let ask = Confirm {
-            trigger: if myself { "Leave" } else { "Remove" },
-            class: "quiet small",
-            title: if myself {
-                format!("Leave {}?", here.account)
-            } else {
-                format!("Remove {email} from {}?", here.account)
-            },
-            effects: vec![if myself {
-                "You no longer see this account. An admin can invite you again.".to_owned()
-            } else {
-                "They no longer see this account, at once. Keys that they made stay: revoke them under Keys.".to_owned()
-            }],
-            confirm: if myself { "Leave" } else { "Remove" },
-            typed: None,
-        };
-        let account = here.account.clone();
-        let session = Session::get();
-        confirm(ask, move || {
-            let account = account.clone();
-            async move {
-                calls::remove_member(&account, user).await?;
-                if myself {
-                    session.refresh().await;
-                    nav::go("/");
-                } else {
-                    members.reload();
-                }
-                Ok(())
-            }
-        })
-    });
+    let remove = (here.administers() || myself).then(|| remove(here, &member, myself, members));
     let you = myself.then(|| view! { " " span(class="soft") { "you" } });
     view! {
         tr {
@@ -141,6 +109,73 @@ fn member_row(here: &Here, member: Member, me: Option<protocol::UserId>, members
             td(class="number") { (remove) }
         }
     }
+}
+
+/// The button that removes a member, after it has said what they made.
+fn remove(here: &Here, member: &Member, myself: bool, members: Resource<Page<Member>>) -> View {
+    let (user, email) = (member.user, &member.email);
+    let ask = Confirm {
+        trigger: if myself { "Leave" } else { "Remove" },
+        class: "quiet small",
+        title: if myself {
+            format!("Leave {}?", here.account)
+        } else {
+            format!("Remove {email} from {}?", here.account)
+        },
+        effects: vec![if myself {
+            "You no longer see this account. An admin can invite you again.".to_owned()
+        } else {
+            "They no longer see this account, at once.".to_owned()
+        }],
+        confirm: if myself { "Leave" } else { "Remove" },
+        typed: None,
+    };
+    let made = Resource::<Made>::fed();
+    let keys = create_signal("revoke".to_owned());
+    let about = made.view(1, move |made| made_view(&made, myself, keys));
+    let account = here.account.clone();
+    let opened = move || {
+        let account = account.clone();
+        sycamore::futures::spawn_local_scoped(async move { made.put(calls::made_by(&account, user).await) });
+    };
+    let (account, session) = (here.account.clone(), Session::get());
+    confirm_about(ask, about, opened, move || {
+        let account = account.clone();
+        let left = if keys.get_clone() == "take_over" { KeysLeft::TakeOver } else { KeysLeft::Revoke };
+        async move {
+            calls::remove_member(&account, user, left).await?;
+            if myself {
+                session.refresh().await;
+                nav::go("/");
+            } else {
+                members.reload();
+            }
+            Ok(())
+        }
+    })
+}
+
+/// What a member made, and what becomes of it.
+fn made_view(made: &Made, myself: bool, keys: Signal<String>) -> View {
+    let names = |names: Vec<String>| names.join(", ");
+    let of_keys = names(made.keys.iter().map(|key| key.name.clone()).collect());
+    let triggers = names(made.triggers.iter().map(ToString::to_string).collect());
+    let invitations = made.invitations.len();
+    let choice = (!made.keys.is_empty()).then(|| {
+        let options = [("revoke", "end"), ("take_over", "go on, as yours")];
+        let options = options.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned())).collect();
+        let choice = match myself {
+            true => view! { " end." },
+            false => form::select("keys", keys, options),
+        };
+        view! { label(class="field") { span(class="field-label") { "Keys (" (of_keys) ")" } (choice) } }
+    });
+    let invitations =
+        (invitations > 0).then(|| view! { p(class="soft") { "Open invitations that end: " (invitations) } });
+    let triggers = (!triggers.is_empty()).then(|| {
+        view! { p(class="soft") { "Triggers (" (triggers) ") are the account's, and go on." } }
+    });
+    view! { (choice) (invitations) (triggers) }
 }
 
 fn invitations(here: Here) -> View {

@@ -29,6 +29,16 @@ pub(crate) fn confirm<F: Future<Output = Result<()>> + 'static>(
     ask: Confirm,
     act: impl Fn() -> F + Clone + 'static,
 ) -> View {
+    confirm_about(ask, View::new(), || (), act)
+}
+
+/// The same, with more to see and to choose; `opened` may load it.
+pub(crate) fn confirm_about<F: Future<Output = Result<()>> + 'static>(
+    ask: Confirm,
+    about: View,
+    opened: impl Fn() + 'static,
+    act: impl Fn() -> F + Clone + 'static,
+) -> View {
     let Confirm { trigger, class, title, effects, confirm, typed } = ask;
     let action = Action::new();
     let entered = create_signal(String::new());
@@ -37,6 +47,7 @@ pub(crate) fn confirm<F: Future<Output = Result<()>> + 'static>(
     let open = move |_| {
         action.trouble.set(None);
         entered.set(String::new());
+        opened();
         element().map(|dialog| dialog.show_modal());
     };
     let shut = move || {
@@ -78,6 +89,7 @@ pub(crate) fn confirm<F: Future<Output = Result<()>> + 'static>(
             form(on:submit=submit) {
                 h2 { (title) }
                 ul(class="effects") { (effects) }
+                (about)
                 (typed)
                 (trouble)
                 div(class="dialog-buttons") {

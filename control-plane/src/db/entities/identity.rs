@@ -53,6 +53,7 @@ table! {
         created: Col<Timestamp>,
         expires: Col<Timestamp>,
         used_by: Option<Col<UserId>>,
+        user_id: Option<Col<UserId>>,
     }
 }
 
@@ -80,6 +81,7 @@ table! {
         name: String,
         scopes: Col<Vec<Scope>>,
         function_id: Option<Col<FunctionId>>,
+        user_id: Option<Col<UserId>>,
         created: Col<Timestamp>,
         expires: Option<Col<Timestamp>>,
         last_used: Option<Col<Timestamp>>,

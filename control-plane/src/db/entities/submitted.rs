@@ -7,7 +7,8 @@ use protocol::placement::Placement;
 use protocol::receipt::Usage;
 use protocol::trigger::Missed;
 use protocol::{
-    AccountId, ByteSize, Code, Digest, FunctionId, JobId, Lane, Limits, Name, NodeId, RunId, Timestamp, VersionId,
+    AccountId, ByteSize, Code, Digest, FunctionId, JobId, Lane, Limits, Name, NodeId, RunId, Timestamp, UserId,
+    VersionId,
 };
 
 use crate::db::columns::Col;
@@ -127,6 +128,7 @@ table! {
         last: Option<Col<Timestamp>>,
         last_job: Option<Col<JobId>>,
         error: Option<String>,
+        user_id: Option<Col<UserId>>,
         created: Col<Timestamp>,
     }
 }

@@ -8,6 +8,7 @@ mod m0004_explained;
 mod m0005_queues;
 mod m0006_uploads;
 mod m0007_books;
+mod m0008_identity;
 
 use sea_orm_migration::prelude::*;
 
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_queues::Migration),
             Box::new(m0006_uploads::Migration),
             Box::new(m0007_books::Migration),
+            Box::new(m0008_identity::Migration),
         ]
     }
 }
