@@ -11,6 +11,7 @@ use store::Store;
 use crate::config::Config;
 use crate::db::{Committed, Db};
 use crate::error::StartError;
+use crate::finite::Bounds;
 use crate::functions::prepare::Prepares;
 use crate::identity::devices::Devices;
 use crate::identity::passwords::Passwords;
@@ -66,6 +67,8 @@ pub struct State {
     pub(crate) operator: Operator,
     /// Who reports.
     pub(crate) nodes: Nodes,
+    /// What is finite, and who has how much of it.
+    pub(crate) bounds: Bounds,
     /// What is being prepared.
     pub(crate) prepares: Prepares,
     /// How far the routes have come.
@@ -101,9 +104,10 @@ impl App {
             tries: Tries::new(&config),
             operator,
             nodes: Nodes::default(),
-            prepares: Prepares::new(config.prepares_max),
+            bounds: Bounds::new(&config),
+            prepares: Prepares::default(),
             routes: Routes::default(),
-            logs: Logs::new(config.log_follows_max),
+            logs: Logs::default(),
             jobs: Jobs::new(&config),
             learning: Learning::new("control_plane"),
             config,

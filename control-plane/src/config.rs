@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use fabric::shares::TenantShare;
 use protocol::{ByteSize, Millis, NodeId, PlacementClass};
 
 /// A node that the operator starts beside the control plane (embedded mode).
@@ -31,8 +32,23 @@ pub struct Config {
     #[arg(long, env = "CROWDCLOUD_DATABASE", default_value = "sqlite://crowdcloud.db")]
     pub database: String,
     /// Connections to the database.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 16)]
     pub database_connections_max: u32,
+    /// What one account may have of all that `finite` lists, in percent of what all others leave of it.
+    #[arg(long, env = "CROWDCLOUD_TENANT_SHARE", default_value_t = TenantShare::DEFAULT, value_name = "PERCENT")]
+    pub tenant_share: TenantShare,
+    /// Requests that use the database at once: fewer than there are connections, so that the platform's own work has some.
+    #[arg(long, default_value_t = 12)]
+    pub requests_max: u32,
+    /// Requests that wait for their turn.
+    #[arg(long, default_value_t = 1024)]
+    pub requests_waiting_max: u32,
+    /// How long a request waits for its turn.
+    #[arg(long, default_value = "10s")]
+    pub request_wait_max: Millis,
+    /// Requests that wait for a job or a message.
+    #[arg(long, default_value_t = 512)]
+    pub waits_max: u32,
     /// The file with the Ed25519 seed that signs tickets (32 bytes); the gateways have the same. It is made where
     /// it is missing.
     #[arg(long, env = "CROWDCLOUD_TICKET_KEY", default_value = "ticket.key")]
@@ -167,6 +183,9 @@ pub struct Config {
     /// Versions that are prepared at once.
     #[arg(long, default_value_t = 8)]
     pub prepares_max: usize,
+    /// Versions that are being prepared or wait for it.
+    #[arg(long, default_value_t = 1024)]
+    pub prepares_waiting_max: u32,
     /// How long a change waits for the live gateways to have it.
     #[arg(long, default_value = "3s")]
     pub announce_wait_max: Millis,
@@ -192,7 +211,7 @@ pub struct Config {
     /// Runs that are kept at most.
     #[arg(long, default_value_t = 1_000_000)]
     pub runs_max: u64,
-    /// Lines of logs that are kept at most.
+    /// Lines of logs that are kept at most; beyond it, whoever has the most loses the oldest.
     #[arg(long, default_value_t = 2_000_000)]
     pub log_lines_max: u64,
     /// Bytes of one run's log that are kept.
@@ -217,6 +236,9 @@ pub struct Config {
     /// Jobs of one array.
     #[arg(long, default_value_t = 1000)]
     pub job_array_max: u32,
+    /// Arrays that are submitted at once: each writes many rows.
+    #[arg(long, default_value_t = 2)]
+    pub job_arrays_max: u32,
     /// Jobs of an account that run at once.
     #[arg(long, default_value_t = 500)]
     pub jobs_running_max: u32,
@@ -244,6 +266,9 @@ pub struct Config {
     /// Inputs and outputs beyond this are in the store.
     #[arg(long, default_value_t = ByteSize::kib(64))]
     pub job_inline_max: ByteSize,
+    /// Ended jobs that are kept at most, with their inputs and outputs; beyond it, whoever has the most loses the oldest.
+    #[arg(long, default_value_t = 500_000)]
+    pub jobs_kept_max: u64,
     /// Days that ended jobs, their logs and their outputs are kept.
     #[arg(long, default_value_t = 7)]
     pub jobs_days: u32,
@@ -259,6 +284,9 @@ pub struct Config {
     /// Webhooks may go to private addresses: only where everybody who has an account may reach them anyway.
     #[arg(long)]
     pub webhook_private: bool,
+    /// Webhooks that are told at once.
+    #[arg(long, default_value_t = 32)]
+    pub webhooks_max: u32,
     /// How long a webhook's receiver may take.
     #[arg(long, default_value = "10s")]
     pub webhook_timeout: Millis,

@@ -1,10 +1,10 @@
 //! Logs of runs: kept as they come, read by run, or followed by function.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fabric::shares::Held;
 use futures::Stream;
 use protocol::node::{LogLine, RunLog};
 use protocol::route::Scope;
@@ -16,7 +16,7 @@ use sea_orm::{
     QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::App;
 use crate::db::columns::{Col, signed};
@@ -24,6 +24,7 @@ use crate::db::count;
 use crate::db::entities::run_logs;
 use crate::db::loops;
 use crate::error::{Error, Result, invalid, refuse, refuse_field};
+use crate::finite::Bounds;
 use crate::identity::caller::Caller;
 use crate::identity::standing::Standing;
 
@@ -36,16 +37,9 @@ const TAIL: u64 = 200;
 const POLL: Duration = Duration::from_millis(1000);
 
 /// What followers wait on.
+#[derive(Default)]
 pub(crate) struct Logs {
     kept: watch::Sender<u64>,
-    followers: Arc<Semaphore>,
-}
-
-impl Logs {
-    /// At most so many followers.
-    pub(crate) fn new(followers_max: usize) -> Self {
-        Self { kept: watch::Sender::new(0), followers: Arc::new(Semaphore::new(followers_max)) }
-    }
 }
 
 /// `POST /logs` of a node. Lines without a valid ticket are dropped.
@@ -199,7 +193,7 @@ struct Follower {
     last: i64,
     follow: bool,
     kept: watch::Receiver<u64>,
-    _permit: OwnedSemaphorePermit,
+    _share: Held<AccountId>,
 }
 
 /// `GET /functions/{name}/logs`: NDJSON, piece by piece.
@@ -211,8 +205,8 @@ pub(crate) async fn of_function(
 ) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
     let function = caller.function(app, name, Scope::Read).await?;
     let since = query.since.as_deref().map(|text| parse_since(text, Timestamp::now())).transpose()?;
-    let permit = Arc::clone(&app.logs.followers).try_acquire_owned();
-    let permit = permit.map_err(|_| refuse(Code::RateLimited, "Too many readers of logs; try again later."))?;
+    let share = app.bounds.log_streams.try_take(function.account_id.0, 1);
+    let share = share.map_err(|over| over.problem("streams of logs"))?;
     let mut follower = Follower {
         app: app.clone(),
         account: function.account_id.0,
@@ -221,7 +215,7 @@ pub(crate) async fn of_function(
         last: 0,
         follow: query.follow,
         kept: app.logs.kept.subscribe(),
-        _permit: permit,
+        _share: share,
     };
     if since.is_none() {
         follower.last = follower.start_of_tail().await?;
@@ -264,18 +258,16 @@ impl Follower {
             if !self.follow {
                 return Ok(None);
             }
+            tokio::time::sleep(Bounds::pace(&self.app.bounds.log_streams, self.account)).await;
             // Either somebody here has kept lines, or it is time to look what others have kept.
             drop(tokio::time::timeout(POLL, self.kept.changed()).await);
         }
     }
 }
 
-/// Deletes what is too old or too much.
+/// Deletes what is too old; what is too much, `keep` does.
 pub(crate) async fn prune(app: &App) -> Result<()> {
     let days = i64::from(app.config.runs_days) * 86_400_000;
-    let Some(newest) = loops::log_lines_newest().one(app.db.read()).await? else { return Ok(()) };
-    let too_many = newest.id.saturating_sub(signed(app.config.log_lines_max));
-    loops::log_lines_too_many(too_many).exec(app.db.write()).await?;
     loops::log_lines_too_old(Timestamp(Timestamp::now().0 - days)).exec(app.db.write()).await?;
     Ok(())
 }

@@ -1,10 +1,13 @@
-//! Whether one more run fits: slots, memory by the run's own limit, and nothing while the node drains. What was
-//! given is given back when the run has gone, however it went.
+//! Whether one more run fits: slots, memory by the run's own limit, of both no more than its account's share, and nothing
+//! while the node drains. What was given is given back when the run has gone, however it went.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use protocol::ByteSize;
+use fabric::shares::{Held as Shared, Over, Shares, TenantShare};
+use protocol::{AccountId, ByteSize};
+
+use crate::finite::BUSY_SHARE;
 
 /// Why a run does not fit. The text is the `busy` reason that a gateway sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +18,8 @@ pub(crate) enum Refusal {
     Slots,
     #[error("too little memory is free")]
     Memory,
+    #[error("{BUSY_SHARE}: the account holds its share of the node's {0}")]
+    Share(&'static str),
     #[error("the node has no VM lane")]
     Lane,
     #[error("receipts wait to be written")]
@@ -26,6 +31,9 @@ pub(crate) enum Refusal {
 pub(crate) struct Admission {
     slots: u32,
     memory: u64,
+    /// Of both, what each account has.
+    by_slots: Shares<AccountId>,
+    by_memory: Shares<AccountId>,
     running: AtomicU32,
     promised: AtomicU64,
     /// Of that, for machines in which nothing runs, and templates that only save time.
@@ -38,13 +46,16 @@ pub(crate) struct Admission {
 pub(crate) struct Share {
     admission: Arc<Admission>,
     memory: u64,
+    _of_account: [Shared<AccountId>; 2],
 }
 
 impl Admission {
-    pub(crate) fn new(slots: u32, memory: ByteSize) -> Arc<Self> {
+    pub(crate) fn new(slots: u32, memory: ByteSize, share: TenantShare) -> Arc<Self> {
         Arc::new(Self {
             slots,
             memory: memory.0,
+            by_slots: Shares::new(slots.into(), share),
+            by_memory: Shares::new(memory.0, share),
             running: AtomicU32::new(0),
             promised: AtomicU64::new(0),
             held: AtomicU64::new(0),
@@ -52,18 +63,26 @@ impl Admission {
         })
     }
 
-    /// Takes a share for one run, if it fits.
-    pub(crate) fn admit(self: &Arc<Self>, memory: ByteSize) -> Result<Share, Refusal> {
+    /// Takes a share for one run of this account, if it fits.
+    pub(crate) fn admit(self: &Arc<Self>, account: AccountId, memory: ByteSize) -> Result<Share, Refusal> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Refusal::Draining);
         }
+        let over = |over: Over, what: &'static str, all: Refusal| match over {
+            Over::Share => Refusal::Share(what),
+            Over::Total => all,
+        };
+        let of_account = [
+            self.by_slots.try_take(account, 1).map_err(|why| over(why, "slots", Refusal::Slots))?,
+            self.by_memory.try_take(account, memory.0).map_err(|why| over(why, "memory", Refusal::Memory))?,
+        ];
         let slot = |running: u32| running.checked_add(1).filter(|sum| *sum <= self.slots);
         self.running.fetch_update(Ordering::AcqRel, Ordering::Relaxed, slot).map_err(|_| Refusal::Slots)?;
         if !self.promise(memory) {
             self.running.fetch_sub(1, Ordering::AcqRel);
             return Err(Refusal::Memory);
         }
-        Ok(Share { admission: Arc::clone(self), memory: memory.0 })
+        Ok(Share { admission: Arc::clone(self), memory: memory.0, _of_account: of_account })
     }
 
     fn promise(&self, memory: ByteSize) -> bool {
@@ -134,42 +153,62 @@ mod tests {
 
     #[test]
     fn each_bound_has_its_own_reason() {
-        let admission = Admission::new(2, ByteSize::mib(100));
-        assert_eq!(admission.admit(ByteSize::mib(101)).unwrap_err(), Refusal::Memory);
-        let first = admission.admit(ByteSize::mib(60)).unwrap();
-        assert_eq!(admission.admit(ByteSize::mib(60)).unwrap_err(), Refusal::Memory);
-        let second = admission.admit(ByteSize::mib(40)).unwrap();
-        assert_eq!(admission.admit(ByteSize(0)).unwrap_err(), Refusal::Slots);
+        let ada = AccountId::new();
+        let admission = Admission::new(2, ByteSize::mib(100), TenantShare::WHOLE);
+        assert_eq!(admission.admit(ada, ByteSize::mib(101)).unwrap_err(), Refusal::Memory);
+        let first = admission.admit(ada, ByteSize::mib(60)).unwrap();
+        assert_eq!(admission.admit(ada, ByteSize::mib(60)).unwrap_err(), Refusal::Memory);
+        let second = admission.admit(ada, ByteSize::mib(40)).unwrap();
+        assert_eq!(admission.admit(ada, ByteSize(0)).unwrap_err(), Refusal::Slots);
         assert_eq!((admission.running(), admission.memory_free()), (2, ByteSize(0)));
         drop((first, second));
         assert_eq!((admission.running(), admission.memory_free()), (0, ByteSize::mib(100)));
         admission.drain();
-        assert_eq!(admission.admit(ByteSize(0)).unwrap_err(), Refusal::Draining);
+        assert_eq!(admission.admit(ada, ByteSize(0)).unwrap_err(), Refusal::Draining);
     }
 
     #[test]
     fn what_is_held_counts_as_free_until_it_is_needed() {
-        let admission = Admission::new(2, ByteSize::mib(100));
+        let ada = AccountId::new();
+        let admission = Admission::new(2, ByteSize::mib(100), TenantShare::WHOLE);
         let held = admission.hold(ByteSize::mib(60)).unwrap();
         assert_eq!((admission.running(), admission.memory_free()), (0, ByteSize::mib(100)));
         assert!(admission.hold(ByteSize::mib(60)).is_none());
-        assert_eq!(admission.admit(ByteSize::mib(60)).unwrap_err(), Refusal::Memory);
+        assert_eq!(admission.admit(ada, ByteSize::mib(60)).unwrap_err(), Refusal::Memory);
         drop(held);
-        let _share = admission.admit(ByteSize::mib(60)).unwrap();
+        let _share = admission.admit(ada, ByteSize::mib(60)).unwrap();
         assert_eq!(admission.memory_free(), ByteSize::mib(40));
         admission.drain();
         assert!(admission.hold(ByteSize(0)).is_none());
     }
 
+    #[test]
+    fn a06_one_account_leaves_room_for_others() {
+        let (ada, bob) = (AccountId::new(), AccountId::new());
+        let admission = Admission::new(8, ByteSize::mib(100), TenantShare::DEFAULT);
+        let long: Vec<Share> = std::iter::from_fn(|| admission.admit(ada, ByteSize::mib(1)).ok()).collect();
+        assert_eq!(long.len(), 6);
+        let refused = admission.admit(ada, ByteSize::mib(1)).unwrap_err();
+        assert_eq!(refused, Refusal::Share("slots"));
+        assert!(refused.to_string().starts_with("share_exceeded: "), "the gateway goes by it: {refused}");
+        let one = admission.admit(bob, ByteSize::mib(50)).unwrap();
+        drop(long);
+        let large = admission.admit(ada, ByteSize::mib(30)).unwrap();
+        assert_eq!(admission.admit(ada, ByteSize::mib(10)).unwrap_err(), Refusal::Share("memory"));
+        drop((one, large));
+        assert!(admission.admit(ada, ByteSize::mib(100)).is_ok(), "a run that needs all of it can be done");
+    }
+
     proptest! {
         #[test]
         fn never_more_than_is_lent(steps in prop::collection::vec((0_u64..50, any::<bool>()), 0..200)) {
-            let admission = Admission::new(10, ByteSize(100));
+            let ada = AccountId::new();
+            let admission = Admission::new(10, ByteSize(100), TenantShare::WHOLE);
             let mut held: Vec<(u64, Share)> = Vec::new();
             for (memory, give_back) in steps {
                 if give_back && !held.is_empty() {
                     held.remove(usize::try_from(memory).unwrap() % held.len());
-                } else if let Ok(share) = admission.admit(ByteSize(memory)) {
+                } else if let Ok(share) = admission.admit(ada, ByteSize(memory)) {
                     held.push((memory, share));
                 }
                 let promised: u64 = held.iter().map(|(memory, _)| memory).sum();

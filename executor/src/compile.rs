@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 
-use protocol::{ByteSize, Code, Problem};
+use fabric::shares::{Held, Shares};
+use protocol::{AccountId, ByteSize, Code, Problem};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -61,9 +62,21 @@ pub(crate) struct Report {
 pub(crate) struct Compiler {
     pub(crate) command: Vec<OsString>,
     pub(crate) bounds: ChildBounds,
+    /// How many work at once, for whom.
+    pub(crate) slots: Shares<AccountId>,
 }
 
 impl Compiler {
+    /// A place for one child, for as long as it is held; one account's are its share, and whoever has none goes first.
+    ///
+    /// # Errors
+    /// When so many wait already that it would be of no use.
+    pub(crate) async fn slot(&self, account: AccountId) -> Result<Held<AccountId>, Problem> {
+        self.slots.take(account).await.map_err(|over| {
+            Problem::new(Code::NodeFailed, over.problem("the places in the node's line for compiling").detail)
+        })
+    }
+
     /// Compiles `artifact` to `code`.
     ///
     /// # Errors
@@ -210,7 +223,8 @@ pub(crate) mod tests {
         let arguments = ["--exact", "compile::tests::child", "--nocapture"].map(OsString::from);
         let command = std::iter::once(program).chain(arguments).collect();
         let node = protocol::NodeId::new();
-        Compiler { command, bounds: ChildBounds::of(&crate::Config::new(PathBuf::new(), node, "test")) }
+        let slots = Shares::with_lines(2, fabric::shares::TenantShare::DEFAULT, 16);
+        Compiler { command, bounds: ChildBounds::of(&crate::Config::new(PathBuf::new(), node, "test")), slots }
     }
 
     async fn compile(compiler: &Compiler, wasm: &[u8]) -> Result<Report, Problem> {

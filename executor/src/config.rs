@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use fabric::shares::TenantShare;
 use protocol::{ByteSize, Millis, NodeId};
 
 use crate::sys;
@@ -28,6 +29,13 @@ pub struct Config {
     /// Runs at once.
     #[arg(long = "node-slots", env = "CROWDCLOUD_NODE_SLOTS", default_value_t = 128, value_name = "N")]
     pub slots: u32,
+    /// What one account may have of the node, in percent of what all others leave of it: of its slots, its memory, and
+    /// all else that `finite` lists.
+    #[arg(long = "node-tenant-share", env = "CROWDCLOUD_NODE_TENANT_SHARE", default_value_t = TenantShare::DEFAULT, value_name = "PERCENT")]
+    pub tenant_share: TenantShare,
+    /// Compiles that wait for a slot; with more, the run or the deploy is told that the node is busy.
+    #[arg(long = "node-compiles-waiting-max", default_value_t = 256, value_name = "N")]
+    pub compiles_waiting_max: u32,
     /// Artifacts that compile at once.
     #[arg(long = "node-compile-slots", default_value_t = 2, value_name = "N")]
     pub compile_slots: u32,
@@ -67,6 +75,18 @@ pub struct Config {
     /// Lines of logs that wait to be sent; more are lost.
     #[arg(long = "node-log-queue", default_value_t = 16_384, value_name = "N")]
     pub log_queue: usize,
+    /// Bytes of logs that wait to be sent; more are lost.
+    #[arg(long = "node-log-bytes", default_value_t = ByteSize::mib(16), value_name = "SIZE")]
+    pub log_bytes: ByteSize,
+    /// Connections of guests to other hosts at once, in each lane.
+    #[arg(long = "node-egress-max", default_value_t = 1024, value_name = "N")]
+    pub egress_max: u32,
+    /// Names that are looked up for guests at once, in each lane: each takes a thread.
+    #[arg(long = "node-lookups-max", default_value_t = 16, value_name = "N")]
+    pub lookups_max: u32,
+    /// Receipts on disk that the control plane has not committed yet; with more, the node says that it is busy.
+    #[arg(long = "node-journal-max", default_value_t = ByteSize::mib(1024), value_name = "SIZE")]
+    pub journal_max: ByteSize,
     /// Receipts that wait to be written; with more, the node says that it is busy.
     #[arg(long = "node-receipt-queue", default_value_t = 16_384, value_name = "N")]
     pub receipt_queue: usize,
@@ -105,6 +125,8 @@ impl Config {
             cores: default_cores(),
             memory: default_memory(),
             slots: 128,
+            tenant_share: TenantShare::DEFAULT,
+            compiles_waiting_max: 256,
             compile_slots: 2,
             cache: ByteSize::mib(4096),
             code: ByteSize::mib(512),
@@ -118,6 +140,10 @@ impl Config {
             warm: 32,
             log_max: ByteSize::kib(64),
             log_queue: 16_384,
+            log_bytes: ByteSize::mib(16),
+            egress_max: 1024,
+            lookups_max: 16,
+            journal_max: ByteSize::mib(1024),
             receipt_queue: 16_384,
             grace: Millis::seconds(3),
             no_vm: false,

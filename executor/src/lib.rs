@@ -12,6 +12,7 @@ pub mod compile;
 mod config;
 mod egress;
 mod error;
+pub mod finite;
 mod journal;
 mod keys;
 mod run;

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fabric::shares::{Shares, TenantShare};
 use http_body_util::BodyExt as _;
 use protocol::receipt::Usage;
 use protocol::ticket::SignedTicket;
-use protocol::{ByteSize, Limits, Millis, RunId};
+use protocol::{AccountId, ByteSize, Limits, Millis, RunId};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use wasm_host::Through;
 
 use crate::egress::EgressRules;
-use crate::run::log::{self, TicketedLine};
+use crate::run::log::{self, Sink, TicketedLine};
 use crate::run::{self, Record, Verdict};
 use crate::vm;
 use crate::wasm::engine::{PoolConfig, compiling_engine};
@@ -161,6 +162,8 @@ impl Bench {
         let (sender, end) = oneshot::channel();
         let (sink, lines) = mpsc::channel(1000);
         let started = Instant::now();
+        let shares = Shares::new(1 << 20, TenantShare::WHOLE);
+        let sink = Sink { lines: sink, shares, account: AccountId::new() };
         let log = log::book(RunId::new(), Arc::new(SignedTicket(String::new())), sink, 1000);
         let settle = Box::new(move |verdict, usage| drop(sender.send((verdict, usage, started.elapsed()))));
         let deadline = started + self.limits.timeout.duration();

@@ -21,6 +21,7 @@ mod nats_server;
 mod reports;
 mod seal;
 mod serve;
+pub mod shares;
 pub mod subjects;
 mod wire;
 

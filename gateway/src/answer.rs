@@ -114,7 +114,7 @@ fn proxy_error(code: Code) -> &'static str {
         Code::NoNode | Code::Overloaded | Code::Draining | Code::ControlPlaneUnavailable | Code::StorageUnavailable => {
             "destination_unavailable"
         }
-        Code::ConcurrencyLimit | Code::RateLimited => "connection_limit_reached",
+        Code::ConcurrencyLimit | Code::RateLimited | Code::ShareExceeded => "connection_limit_reached",
         Code::FunctionNotFound | Code::VersionNotFound => "destination_not_found",
         Code::ResponseTooLarge => "http_response_body_size",
         Code::InvalidResponse => "http_protocol_error",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser as _;
+use fabric::shares::TenantShare;
 use protocol::headers::{HEAD_SIZE_MAX, HEADERS_MAX};
 use protocol::{ByteSize, Millis};
 
@@ -94,6 +95,18 @@ pub struct Config {
     /// So much of a request's body is kept for another node, should the first one fail.
     #[arg(long, default_value_t = ByteSize::kib(512))]
     pub replay_max: ByteSize,
+
+    /// What is kept so of all requests; beyond it, or beyond an account's share, a request is not kept.
+    #[arg(long, default_value_t = ByteSize::mib(256))]
+    pub replay_total_max: ByteSize,
+
+    /// What one account may have of all that `finite` lists, in percent of what all others leave of it.
+    #[arg(long, env = "CROWDCLOUD_TENANT_SHARE", default_value_t = TenantShare::DEFAULT, value_name = "PERCENT")]
+    pub tenant_share: TenantShare,
+
+    /// Runs that wait for room at once, see `place_within`; then 503, or 429 for the account that holds its share.
+    #[arg(long, default_value_t = 256)]
+    pub waiting_runs_max: u32,
 
     /// How long a node may take to accept a run before the next one is asked.
     #[arg(long, default_value_t = Millis(250))]

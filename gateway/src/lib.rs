@@ -24,6 +24,7 @@ mod core_client;
 mod defer;
 mod encoding;
 mod error;
+pub mod finite;
 mod handle;
 mod hosts;
 mod hygiene;

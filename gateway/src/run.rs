@@ -148,7 +148,11 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     let run = RunId::new();
     let refused = |problem: Problem| Refused { problem, run: Some(run) };
     let input = ByteSize(body.size_hint().lower());
-    let upload = send::has_body(&head.method, &body).then(|| Upload::new(body, upload_limits(gateway, version)));
+    let mut kept = None;
+    let upload = send::has_body(&head.method, &body).then(|| {
+        kept = gateway.bounds.keep(known.route.account, body.size_hint().exact());
+        Upload::new(body, upload_limits(gateway, version, kept.is_some()))
+    });
     let deadline = received + version.limits.timeout.duration();
 
     // As the function shall see it.
@@ -181,6 +185,7 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     if let Some(upload) = &upload {
         upload.forget();
     }
+    drop(kept);
 
     // The answer, streamed back.
     let timing = Timing { received, placed, answered: Instant::now() };
@@ -247,13 +252,13 @@ fn body_problem(code: Code, version: &VersionRoute) -> Problem {
     }
 }
 
-fn upload_limits(gateway: &Gateway, version: &VersionRoute) -> UploadLimits {
+fn upload_limits(gateway: &Gateway, version: &VersionRoute, keep: bool) -> UploadLimits {
     UploadLimits {
         size_max: version.limits.body,
         idle: gateway.config.body_idle.duration(),
         // A stream may say little for long; it ends with the run.
         pace: None,
-        replay_max: gateway.config.replay_max,
+        replay_max: if keep { gateway.config.replay_max } else { ByteSize(0) },
     }
 }
 

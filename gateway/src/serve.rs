@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::core_client::CoreClient;
 use crate::error::Error;
+use crate::finite::Bounds;
 use crate::hosts::Hosts;
 use crate::keys::Keys;
 use crate::meters::{self, Meters};
@@ -79,6 +80,7 @@ pub async fn serve(
         hosts: Hosts::new(&config.hosts, config.public_url.as_deref(), &config.functions_domain),
         connections: Arc::default(),
         strangers: Arc::default(),
+        bounds: Bounds::new(&config),
         config,
     });
 

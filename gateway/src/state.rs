@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::clients::ClientCounts;
 use crate::config::Config;
 use crate::core_client::CoreClient;
+use crate::finite::Bounds;
 use crate::hosts::Hosts;
 use crate::keys::Keys;
 use crate::meters::Meters;
@@ -40,6 +41,7 @@ pub(crate) struct Gateway {
     /// What each client has open: connections, and bodies that come before we know who sends them.
     pub(crate) connections: Arc<ClientCounts>,
     pub(crate) strangers: Arc<ClientCounts>,
+    pub(crate) bounds: Bounds,
     pub(crate) instance: InstanceId,
     pub(crate) fabrics: Fabrics,
     pub(crate) store: Store,

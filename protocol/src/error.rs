@@ -76,6 +76,7 @@ codes! {
     Forbidden = "forbidden", 403, false, "This key or role may not do that", "Use a key with the needed scope, or ask an owner of the account.";
     CrossSite = "cross_site", 403, false, "The request comes from another site", "Make the request from the portal itself, or use an API key.";
     RateLimited = "rate_limited", 429, true, "Too many requests", "Wait as long as Retry-After says.";
+    ShareExceeded = "share_exceeded", 429, true, "The account uses its share of this", "End something that uses it, or try again as Retry-After says; the details name what it is.";
 
     // What it asks for.
     NotFound = "not_found", 404, false, "There is no such thing", "Check the name, and that the key belongs to its account.";

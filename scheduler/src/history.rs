@@ -42,8 +42,10 @@ const KNOWN_RUNS: f64 = 8.0;
 /// A node's first runs move its speed by their mean, later ones by this part at most.
 const PENALTY_STEP: f64 = 0.02;
 
-/// So many versions are remembered one by one; later ones only count for all.
+/// So many versions are remembered one by one.
 const VERSIONS_MAX: usize = 20_000;
+/// With more of them, one of so many makes room: that which ran the least.
+const LOOKED_AT: usize = 16;
 
 /// What starts cost that are not warm, on a node of speed 1, in seconds: running medians.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -85,9 +87,7 @@ impl History {
         let mut work_s = (finished.wall.as_secs_f64() * speed).max(1e-6);
         let expected = self.version(finished.version).failures();
         self.nodes.entry(finished.node).or_default().ended(finished.failed, expected);
-        if let Some(version) = self.version_mut(finished.version) {
-            version.ended(finished.failed);
-        }
+        self.version_mut(finished.version).ended(finished.failed);
         Arc::make_mut(&mut self.all).ended(finished.failed);
         if finished.failed {
             return;
@@ -107,17 +107,26 @@ impl History {
             self.nodes.entry(finished.node).or_default().observe(faster, log_deviation);
         }
         let class = node.class();
-        if let Some(version) = self.version_mut(finished.version) {
-            version.observe(work_s, finished.input, class, finished.lane);
-        }
+        self.version_mut(finished.version).observe(work_s, finished.input, class, finished.lane);
         Arc::make_mut(&mut self.all).observe(work_s, finished.input, class, finished.lane);
     }
 
-    fn version_mut(&mut self, version: VersionId) -> Option<&mut VersionHistory> {
+    fn version_mut(&mut self, version: VersionId) -> &mut VersionHistory {
         if self.versions.len() >= VERSIONS_MAX && !self.knows(version) {
-            return None;
+            self.forget_one(version);
         }
-        Some(Arc::make_mut(self.versions.entry(version).or_default()))
+        Arc::make_mut(self.versions.entry(version).or_default())
+    }
+
+    /// Makes room for a version. Whoever makes ever new ones must not keep all others from being known: which ones are
+    /// looked at is the new one's chance.
+    fn forget_one(&mut self, newest: VersionId) {
+        let chance = usize::try_from(newest.uuid().as_u64_pair().1 >> 1).unwrap_or(0);
+        let looked_at = self.versions.iter().skip(chance % (VERSIONS_MAX - LOOKED_AT)).take(LOOKED_AT);
+        let least = looked_at.min_by(|(_, a), (_, b)| a.runs().total_cmp(&b.runs()));
+        if let Some(least) = least.map(|(version, _)| *version) {
+            self.versions.remove(&least);
+        }
     }
 
     /// A version's; that of all versions where it never ran.

@@ -5,11 +5,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use http_body::Body as _;
 use protocol::{Code, Field, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result, refuse, refuse_field};
+use crate::finite::Turn;
 use crate::idempotency::Again;
 
 /// A JSON body. An empty one reads as `{}`.
@@ -24,11 +26,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         if kind.is_some_and(|kind| !kind.contains("json")) {
             return Err(refuse_field(Code::InvalidRequest, "Content-Type", "The body is not `application/json`."));
         }
+        // A body that is still on its way must not hold up others: its sender may be as slow as they like.
+        let turn = request.extensions().get::<Turn>().cloned().filter(|_| request.body().size_hint().exact().is_none());
+        if let Some(turn) = &turn {
+            turn.end();
+        }
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
             let code = if too_large { Code::BodyTooLarge } else { Code::InvalidRequest };
             refuse_field(code, Field::BODY, rejection.body_text())
         })?;
+        if let Some(turn) = &turn {
+            turn.begin().await?;
+        }
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         Ok(Self(protocol::body::read(text)?))
     }

@@ -88,9 +88,12 @@ async fn create_version(
     Path(name): Path<String>,
     Json(asked): Json<CreateVersion>,
 ) -> Result<Response> {
+    let account = caller.account()?.id.0;
+    let place = app.bounds.deploy(account)?;
     let id = versions::insert(&app, &caller, &name, asked).await?;
+    caller.turn.end();
     // The task goes on when the asker leaves or the time is over.
-    let task = tokio::spawn(prepare::prepare(app.clone(), id));
+    let task = tokio::spawn(prepare::prepare(app.clone(), id, account, place));
     if let Ok(Err(error)) = tokio::time::timeout(app.config.prepare_wait_max.duration(), task).await {
         tracing::error!(%error, "a prepare broke");
     }

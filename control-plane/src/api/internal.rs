@@ -16,6 +16,7 @@ use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, functions};
 use crate::error::{Result, refuse};
+use crate::finite::Tenant;
 use crate::functions::artifacts::{self, Uploaded};
 use crate::functions::upload_quota::Granted;
 use crate::functions::{route, upload_quota};
@@ -45,6 +46,7 @@ fn deferring(app: &App) -> Router<App> {
 }
 
 async fn defer(State(app): State<App>, Json(call): Json<DeferredCall>) -> Result<(StatusCode, Json<Job>)> {
+    let _turn = app.bounds.request(Tenant::Account(call.account)).await?;
     Ok((StatusCode::ACCEPTED, Json(jobs::defer(&app, call).await?)))
 }
 

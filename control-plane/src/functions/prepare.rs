@@ -5,22 +5,22 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use fabric::shares::Held;
 use fabric::{CallOptions, NodeEndpoint, Target};
 use http::{Method, Request, header};
 use http_body_util::{BodyExt as _, Limited};
 use protocol::api::VersionState;
 use protocol::node::Prepared;
 use protocol::placement::lane_of;
-use protocol::{Code, Field, Kind, Lane, LaneChoice, NodeId, Problem, Timestamp, VersionId, headers};
+use protocol::{AccountId, Code, Field, Kind, Lane, LaneChoice, NodeId, Problem, Timestamp, VersionId, headers};
 use sea_orm::EntityTrait as _;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{fields, versions};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::nodes::Wanted;
 
 const ANSWER_SIZE_MAX: usize = 64 * 1024;
@@ -28,25 +28,29 @@ const ACCEPT_WITHIN: Duration = Duration::from_secs(2);
 /// Answers that blame the node; after so many the version has failed.
 const NODE_FAILURES_MAX: u32 = 5;
 
-/// What is being prepared by this process.
+/// Rows that one look for forgotten versions takes up; the next look goes on behind them.
+const RETRIED_AT_ONCE: u64 = 64;
+
+/// What is being prepared by this process: no more than may wait, see `finite`.
+#[derive(Default)]
 pub(crate) struct Prepares {
     running: Mutex<HashSet<VersionId>>,
+    /// Of versions that nodes have failed to prepare, until it is known what becomes of them.
     failures: Mutex<HashMap<VersionId, u32>>,
-    gate: Semaphore,
 }
 
 impl Prepares {
-    /// At most so many at once.
-    pub(crate) fn new(at_once: usize) -> Self {
-        Self { running: Mutex::default(), failures: Mutex::default(), gate: Semaphore::new(at_once) }
-    }
-
     fn enter(&self, id: VersionId) -> bool {
         self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id)
     }
 
     fn leave(&self, id: VersionId) {
         self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&id);
+    }
+
+    /// What becomes of it is known.
+    fn forget(&self, id: VersionId) {
+        self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&id);
     }
 
     /// Counts a failure that is the node's; true when there were too many.
@@ -63,27 +67,36 @@ impl Prepares {
 }
 
 /// Prepares a version, unless that is going on. Not bound to the asker's request: it goes on when they leave.
-pub(crate) async fn prepare(app: App, id: VersionId) {
+///
+/// `_place` is its place among the versions that are not ready.
+pub(crate) async fn prepare(app: App, id: VersionId, account: AccountId, _place: Held<AccountId>) {
     if !app.prepares.enter(id) {
         return;
     }
-    let done = attempt(&app, id).await;
+    let done = attempt(&app, id, account).await;
     app.prepares.leave(id);
     if let Err(error) = done {
         tracing::error!(version = %id, %error, "prepare");
     }
 }
 
-async fn attempt(app: &App, id: VersionId) -> Result<()> {
-    let _permit = app.prepares.gate.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
+async fn attempt(app: &App, id: VersionId, account: AccountId) -> Result<()> {
+    // Too many wait: it is looked for again.
+    let Ok(_turn) = app.bounds.prepares.take(account).await else { return Ok(()) };
     let row = entities::versions::Entity::find_by_id(Col(id)).one(app.db.read()).await?;
-    let Some(row) = row.filter(|row| *row.state == VersionState::Compiling) else { return Ok(()) };
+    let Some(row) = row.filter(|row| *row.state == VersionState::Compiling) else {
+        app.prepares.forget(id);
+        return Ok(());
+    };
     let (account, placement) = (row.account_id.0, row.placement.0);
     let mut wanted = Wanted { account, placement, lane: first_lane(&row), limits: row.limits.0 };
     let mut tried = Vec::new();
     while let Some(node) = app.nodes.pick(app, &wanted, &tried).await? {
         match ask(app, &row, node, wanted.lane).await {
-            Answer::Prepared(prepared) => return versions::finish(app, id, Ok(prepared)).await,
+            Answer::Prepared(prepared) => {
+                app.prepares.forget(id);
+                return versions::finish(app, id, Ok(prepared)).await;
+            }
             Answer::Refused(problem) if wanted.lane == Lane::Wasm && is_image(&row, &problem) => {
                 // It is no WebAssembly: what else it is, the other lane knows.
                 if let Err(missing) = super::room::find(app, &Wanted { lane: Lane::Vm, ..wanted }).await? {
@@ -94,7 +107,10 @@ async fn attempt(app: &App, id: VersionId) -> Result<()> {
                 wanted.lane = Lane::Vm;
                 tried.clear();
             }
-            Answer::Refused(problem) => return versions::finish(app, id, Err(problem)).await,
+            Answer::Refused(problem) => {
+                app.prepares.forget(id);
+                return versions::finish(app, id, Err(problem)).await;
+            }
             Answer::NodeFailed(problem) => {
                 tracing::warn!(version = %id, %node, %problem, "a node could not prepare");
                 if app.prepares.give_up(id) {
@@ -210,16 +226,21 @@ fn is_verdict(code: Code) -> bool {
 pub(crate) async fn retry(app: App, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(app.config.prepare_retry.duration());
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // One account's versions that find no node must not hide others': each look goes on where the last one ended.
+    let mut after = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let most = u64::try_from(app.config.prepares_max).unwrap_or(u64::MAX);
-        match versions::compiling(app.db.read(), most).await {
-            Ok(ids) => {
-                for id in ids {
-                    tokio::spawn(prepare(app.clone(), id));
+        match versions::compiling(app.db.read(), after, RETRIED_AT_ONCE).await {
+            Ok(rows) => {
+                let whole = u64::try_from(rows.len()).is_ok_and(|rows| rows == RETRIED_AT_ONCE);
+                after = rows.last().filter(|_| whole).map(|(id, _)| *id);
+                for (id, account) in rows {
+                    if let Ok(place) = app.bounds.deploy(account) {
+                        tokio::spawn(prepare(app.clone(), id, account, place));
+                    }
                 }
             }
             Err(error) => tracing::warn!(%error, "cannot look for versions to prepare"),
@@ -250,7 +271,7 @@ mod tests {
 
     #[test]
     fn gives_up() {
-        let (prepares, id) = (Prepares::new(1), VersionId::new());
+        let (prepares, id) = (Prepares::default(), VersionId::new());
         assert!((1..NODE_FAILURES_MAX).all(|_| !prepares.give_up(id)));
         assert!(prepares.give_up(id));
     }

@@ -10,7 +10,7 @@ use protocol::api::{self, CreateVersion, VersionState};
 use protocol::node::Prepared;
 use protocol::placement::{LaneReason, lane_of};
 use protocol::route::{Scope, Share};
-use protocol::{Code, Kind, Lane, Name, Problem, Reference, VersionId};
+use protocol::{AccountId, Code, Kind, Lane, Name, Problem, Reference, VersionId};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _,
@@ -241,8 +241,16 @@ pub(crate) async fn show(app: &App, caller: &Caller, function: &str, reference: 
     row.map(|row| view(row, &aliases)).ok_or_else(missing)
 }
 
-/// The rows that wait for a node, the oldest first.
-pub(crate) async fn compiling<C: ConnectionTrait>(connection: &C, most: u64) -> Result<Vec<VersionId>> {
-    let rows = loops::versions_compiling(most).all(connection).await?;
-    Ok(rows.into_iter().map(|row| row.id.0).collect())
+/// The rows that wait for a node, the oldest first, and whose they are; those behind `after` alone.
+pub(crate) async fn compiling<C: ConnectionTrait>(
+    connection: &C,
+    after: Option<VersionId>,
+    most: u64,
+) -> Result<Vec<(VersionId, AccountId)>> {
+    let mut query = loops::versions_compiling(most);
+    if let Some(after) = after {
+        query = query.filter(versions::Column::Id.gt(Col(after)));
+    }
+    let rows = query.all(connection).await?;
+    Ok(rows.into_iter().map(|row| (row.id.0, row.account_id.0)).collect())
 }

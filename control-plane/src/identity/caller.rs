@@ -14,6 +14,7 @@ use crate::db::Actor;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, api_keys, functions, members, sessions, users};
 use crate::error::{Error, Result, refuse, refuse_field};
+use crate::finite::{Tenant, Turn};
 use crate::idempotency;
 
 /// Who asks.
@@ -39,6 +40,8 @@ pub(crate) struct Caller {
     pub actor: Actor,
     /// Its name for people: a user's address, or a key's name.
     pub label: String,
+    /// Its turn at the database, for as long as the request works.
+    pub turn: Turn,
 }
 
 /// What a role may do.
@@ -105,6 +108,12 @@ impl Caller {
         visible.ok_or_else(|| refuse(Code::FunctionNotFound, format!("The account has no function `{name}`.")))
     }
 
+    /// Who is counted for what this request takes.
+    fn tenant(&self) -> Option<Tenant> {
+        let user = self.user.as_ref().map(|user| Tenant::User(user.id.0));
+        self.account.as_ref().map(|(account, _)| Tenant::Account(account.id.0)).or(user)
+    }
+
     /// The user, where it is a session's.
     pub(crate) fn user(&self) -> Result<&users::Model> {
         let key = || refuse(Code::Forbidden, "This needs a log-in; an API key cannot do it.");
@@ -164,6 +173,7 @@ async fn with_key(app: &App, key: api_keys::Model, account: Option<&str>) -> Res
         expires: key.expires.map(|at| at.0),
         actor: Actor(key.id.to_string()),
         label: format!("the key {}", key.name),
+        turn: Turn::default(),
     })
 }
 
@@ -209,6 +219,7 @@ async fn with_session(app: &App, session: sessions::Model, account: Option<&str>
         actor: Actor(user.id.to_string()),
         label: user.email.clone(),
         behind: Some(user.id.0),
+        turn: Turn::default(),
         user: Some(user),
     })
 }
@@ -244,7 +255,13 @@ impl FromRequestParts<App> for Caller {
             (None, None) => return Err(refuse(Code::Unauthenticated, "The request carries neither key nor session.")),
         };
         let sha256 = sha256_hex(token.as_bytes());
-        authenticate(app, &sha256, account_header(&parts.headers)?).await
+        let mut caller = authenticate(app, &sha256, account_header(&parts.headers)?).await?;
+        if let Some(tenant) = caller.tenant() {
+            caller.turn = app.bounds.request(tenant).await?;
+            // Whoever reads the body gives it up meanwhile.
+            parts.extensions.insert(caller.turn.clone());
+        }
+        Ok(caller)
     }
 }
 

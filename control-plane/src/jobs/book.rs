@@ -123,11 +123,17 @@ pub(crate) async fn prune(app: &App) -> Result<()> {
         if ids.is_empty() {
             return Ok(());
         }
-        let tx = app.db.begin().await?;
-        job_outputs::Entity::delete_many().filter(job_outputs::Column::JobId.is_in(ids.clone())).exec(&tx).await?;
-        job_inputs::Entity::delete_many().filter(job_inputs::Column::JobId.is_in(ids.clone())).exec(&tx).await?;
-        job_steps::Entity::delete_many().filter(job_steps::Column::JobId.is_in(ids.clone())).exec(&tx).await?;
-        jobs::Entity::delete_many().filter(jobs::Column::Id.is_in(ids)).exec(&tx).await?;
-        tx.commit().await?;
+        forget(app, ids).await?;
     }
+}
+
+/// Forgets these jobs, with all that belongs to them.
+pub(crate) async fn forget(app: &App, ids: Vec<Col<JobId>>) -> Result<()> {
+    let tx = app.db.begin().await?;
+    job_outputs::Entity::delete_many().filter(job_outputs::Column::JobId.is_in(ids.clone())).exec(&tx).await?;
+    job_inputs::Entity::delete_many().filter(job_inputs::Column::JobId.is_in(ids.clone())).exec(&tx).await?;
+    job_steps::Entity::delete_many().filter(job_steps::Column::JobId.is_in(ids.clone())).exec(&tx).await?;
+    jobs::Entity::delete_many().filter(jobs::Column::Id.is_in(ids)).exec(&tx).await?;
+    tx.commit().await?;
+    Ok(())
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use protocol::job::JobState;
 use protocol::placement::{Candidate, Placement};
 use protocol::route::VersionRoute;
-use protocol::{AccountId, ByteSize, FunctionId, JobId, Name, NodeId, RunId, Timestamp, VersionId};
+use protocol::{AccountId, ByteSize, Code, FunctionId, JobId, Name, NodeId, RunId, Timestamp, VersionId};
 use scheduler::{LastWord, NodeTable};
 use sea_orm::DbErr;
 use tokio::sync::mpsc;
@@ -25,6 +25,7 @@ use super::attempt::{self, Event, Try};
 use super::book::{self, Step};
 use super::queue::{self, OnNodes};
 use super::recorder::{RecordError, abandon, record};
+use super::verdict::Came;
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::jobs;
@@ -42,6 +43,8 @@ const EVENTS_WAITING_MAX: usize = 4096;
 /// Names and versions that are remembered: then all are read anew.
 const REMEMBERED_MAX: usize = 10_000;
 const RECORDS_EVERY: Duration = Duration::from_secs(1);
+/// An account that holds its share of a node is passed over for so long.
+const REST_FOR: Duration = Duration::from_millis(500);
 /// A node that lost a job is asked last for so long.
 const SUSPECT_FOR: Duration = Duration::from_secs(3);
 
@@ -111,6 +114,10 @@ struct Session<'a> {
     versions: HashMap<VersionId, Option<VersionRoute>>,
     accounts: HashMap<AccountId, Name>,
     suspects: HashMap<NodeId, Instant>,
+    /// Accounts that hold their share of a node, by their calls perhaps.
+    resting: HashMap<AccountId, Instant>,
+    /// Slots that nodes have for jobs.
+    slots: u64,
     renewed: Instant,
     known: Option<Instant>,
 }
@@ -129,6 +136,8 @@ impl<'a> Session<'a> {
             versions: HashMap::new(),
             accounts: HashMap::new(),
             suspects: HashMap::new(),
+            resting: HashMap::new(),
+            slots: 0,
             renewed: Instant::now(),
             known: None,
         }
@@ -201,6 +210,9 @@ impl<'a> Session<'a> {
                 self.suspects.insert(finished.node, Instant::now() + SUSPECT_FOR);
             }
             if let Some(flight) = self.flights.remove(&finished.job) {
+                if matches!(&finished.came, Came::NotTaken(why) if why.contains(Code::ShareExceeded.as_str())) {
+                    self.resting.insert(flight.account, Instant::now() + REST_FOR);
+                }
                 self.on_nodes.remove(flight.account, flight.function);
                 let last = finished.seen.as_ref().and_then(LastWord::of);
                 self.app.jobs.nodes().ended(flight.node, flight.memory, last);
@@ -228,15 +240,20 @@ impl<'a> Session<'a> {
             self.app.jobs.know(crate::nodes::records::all(&self.app.db).await?);
             self.known = Some(Instant::now());
         }
-        let room = self.app.jobs.nodes().views(Instant::now()).iter().any(|node| {
-            node.age < scheduler::SILENT_AFTER
-                && node.report.as_ref().is_some_and(|report| node.running() < report.slots)
-        });
+        let (mut room, mut slots) = (false, 0);
+        for node in self.app.jobs.nodes().views(Instant::now()) {
+            let Some(report) = node.report.as_ref().filter(|_| node.age < scheduler::SILENT_AFTER) else { continue };
+            room |= node.running() < report.slots;
+            slots += u64::from(report.slots);
+        }
+        self.slots = slots;
         if !room {
             return Ok(());
         }
         let now = now(self.app.db.read()).await?;
-        let accounts = queue::accounts(self.app, now, &self.on_nodes, ACCOUNTS_AT_ONCE).await?;
+        self.resting.retain(|_, until| Instant::now() < *until);
+        let mut accounts = queue::accounts(self.app, now, &self.on_nodes, ACCOUNTS_AT_ONCE).await?;
+        accounts.retain(|account| !self.resting.contains_key(account));
         if accounts.is_empty() {
             return Ok(());
         }

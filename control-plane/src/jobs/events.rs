@@ -1,26 +1,27 @@
 //! Server-sent events: a job's changes, or those of all the account's jobs, in the order of their revisions.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::IntoResponse as _;
 use axum::response::Response;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use fabric::shares::Held;
 use futures::Stream;
 use http::HeaderMap;
 use protocol::job::Job;
 use protocol::route::Scope;
-use protocol::{AccountId, Code, JobId};
+use protocol::{AccountId, JobId};
 use sea_orm::EntityTrait as _;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::views;
 use crate::App;
 use crate::db::columns::unsigned;
 use crate::db::entities::counters;
 use crate::db::loops;
-use crate::error::{Result, refuse};
+use crate::error::Result;
+use crate::finite::Bounds;
 use crate::identity::caller::Caller;
 use crate::identity::standing::Standing;
 
@@ -36,7 +37,7 @@ struct Watcher {
     ahead: std::collections::VecDeque<Job>,
     over: bool,
     changed: watch::Receiver<i64>,
-    _permit: OwnedSemaphorePermit,
+    _share: Held<AccountId>,
 }
 
 /// `GET /jobs/{id}/events`: the job as it is, then each change, until its end.
@@ -60,11 +61,10 @@ pub(crate) async fn of_account(app: &App, caller: &Caller, headers: &HeaderMap) 
 }
 
 fn watcher(app: &App, account: AccountId, job: Option<JobId>, last: i64) -> Result<Watcher> {
-    let permit = Arc::clone(&app.jobs.streams).try_acquire_owned();
-    let permit = permit.map_err(|_| refuse(Code::RateLimited, "Too many readers of jobs; try again later."))?;
+    let share = app.bounds.job_streams.try_take(account, 1).map_err(|over| over.problem("streams of job events"))?;
     let changed = app.jobs.changed.subscribe();
     let ahead = std::collections::VecDeque::new();
-    Ok(Watcher { app: app.clone(), account, job, last, ahead, over: false, changed, _permit: permit })
+    Ok(Watcher { app: app.clone(), account, job, last, ahead, over: false, changed, _share: share })
 }
 
 fn stream(watcher: Watcher, standing: Standing) -> Response {
@@ -102,6 +102,7 @@ impl Watcher {
             self.changed.mark_unchanged();
             self.read().await?;
             if self.ahead.is_empty() && !self.over {
+                tokio::time::sleep(Bounds::pace(&self.app.bounds.job_streams, self.account)).await;
                 // Either something was committed here, or it is time to look what others have committed.
                 drop(tokio::time::timeout(views::POLL, self.changed.changed()).await);
             }

@@ -27,20 +27,20 @@ mod webhooks;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use learning::Learning;
 use protocol::node::{NodeRecord, NodeReport};
 use protocol::placement::Placement;
 use scheduler::{LeastLoaded, NodeTable, Policy as _, RunRequest};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::config::{Config, JobsPolicy};
 
 pub(crate) use actions::{cancel, retry};
 pub(crate) use answer::{deferred_output, output};
-pub(crate) use book::prune;
+pub(crate) use book::{forget, prune};
 pub(crate) use dispatcher::run as dispatch;
 pub(crate) use events::{of_account as events_of_account, of_job as events_of_job};
 pub(crate) use fields::inline as inline_input;
@@ -58,7 +58,6 @@ pub(crate) struct Jobs {
     nodes: Mutex<NodeTable>,
     share: u32,
     policy: JobsPolicy,
-    streams: Arc<Semaphore>,
 }
 
 impl Jobs {
@@ -70,7 +69,6 @@ impl Jobs {
             nodes: Mutex::default(),
             share: config.jobs_slots_share,
             policy: config.jobs_policy,
-            streams: Arc::new(Semaphore::new(config.job_streams_max)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use fabric::shares::TenantShare;
 use protocol::{AccountId, FunctionId, Timestamp, VersionId};
 use sea_orm::{ConnectionTrait as _, QueryResult};
 
@@ -19,17 +20,36 @@ const LOOKED_AT_MAX: u64 = 16;
 pub(super) struct OnNodes {
     accounts: HashMap<AccountId, u32>,
     functions: HashMap<FunctionId, u32>,
+    total: u32,
+}
+
+/// The slots that all nodes have for jobs, and what one account may have of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) slots: u64,
+    pub(super) share: TenantShare,
+    /// No account has more, however many slots there are.
+    pub(super) account_max: u32,
 }
 
 impl OnNodes {
     pub(super) fn add(&mut self, account: AccountId, function: FunctionId) {
         *self.accounts.entry(account).or_default() += 1;
         *self.functions.entry(function).or_default() += 1;
+        self.total += 1;
     }
 
     pub(super) fn remove(&mut self, account: AccountId, function: FunctionId) {
         take_one(&mut self.accounts, account);
         take_one(&mut self.functions, function);
+        self.total = self.total.saturating_sub(1);
+    }
+
+    /// Whether one more of the account leaves enough for others.
+    fn leaves_room(&self, account: AccountId, room: Room) -> bool {
+        let own = self.of_account(account);
+        let others = self.total.saturating_sub(own);
+        own < room.account_max && room.share.allows(room.slots, others.into(), own.into(), 1)
     }
 
     pub(super) fn of_account(&self, account: AccountId) -> u32 {
@@ -57,11 +77,11 @@ pub(super) struct Line<T> {
     pub(super) waiting: VecDeque<T>,
 }
 
-/// The line whose account has the fewest on nodes, and room for one more.
-pub(super) fn fairest<T>(lines: &[Line<T>], on_nodes: &OnNodes, account_max: u32) -> Option<usize> {
+/// The line whose account has the fewest on nodes, and room for one more: where it has none, no other has.
+pub(super) fn fairest<T>(lines: &[Line<T>], on_nodes: &OnNodes, room: Room) -> Option<usize> {
     let candidates = lines.iter().enumerate().filter(|(_, line)| !line.waiting.is_empty());
     let (place, line) = candidates.min_by_key(|(_, line)| on_nodes.of_account(line.account))?;
-    (on_nodes.of_account(line.account) < account_max).then_some(place)
+    on_nodes.leaves_room(line.account, room).then_some(place)
 }
 
 /// Accounts with jobs that could go now, those with the fewest on nodes first.
@@ -89,6 +109,24 @@ pub(super) async fn next_of(
 mod tests {
     use super::*;
 
+    fn room(slots: u64, account_max: u32) -> Room {
+        Room { slots, share: TenantShare::DEFAULT, account_max }
+    }
+
+    #[test]
+    fn a06_long_jobs_of_one_leave_slots_for_those_of_others() {
+        let (ada, bob) = (AccountId::new(), AccountId::new());
+        let (function, mut on_nodes) = (FunctionId::new(), OnNodes::default());
+        let mut lines = [Line { account: ada, waiting: (0..1000).collect::<VecDeque<u32>>() }];
+        while fairest(&lines, &on_nodes, room(96, 500)).is_some() {
+            lines[0].waiting.pop_front();
+            on_nodes.add(ada, function);
+        }
+        assert_eq!(on_nodes.of_account(ada), 72);
+        let late = [Line { account: ada, waiting: [1].into() }, Line { account: bob, waiting: [1].into() }];
+        assert_eq!(fairest(&late, &on_nodes, room(96, 500)), Some(1));
+    }
+
     #[test]
     fn ten_thousand_of_one_do_not_starve_another_s_one() {
         let (ada, bob) = (AccountId::new(), AccountId::new());
@@ -97,7 +135,7 @@ mod tests {
         let mut lines = [line(ada, 10_000), line(bob, 1)];
         let mut order = Vec::new();
         for _ in 0..4 {
-            let next = fairest(&lines, &on_nodes, 100).unwrap();
+            let next = fairest(&lines, &on_nodes, room(1000, 100)).unwrap();
             lines[next].waiting.pop_front();
             on_nodes.add(lines[next].account, function);
             order.push(lines[next].account);
@@ -111,9 +149,9 @@ mod tests {
         let (ada, function, mut on_nodes) = (AccountId::new(), FunctionId::new(), OnNodes::default());
         let lines = [Line { account: ada, waiting: VecDeque::from([1, 2]) }];
         on_nodes.add(ada, function);
-        assert_eq!(fairest(&lines, &on_nodes, 1), None);
+        assert_eq!(fairest(&lines, &on_nodes, room(1000, 1)), None);
         on_nodes.remove(ada, function);
-        assert_eq!(fairest(&lines, &on_nodes, 1), Some(0));
+        assert_eq!(fairest(&lines, &on_nodes, room(1000, 1)), Some(0));
         assert_eq!(on_nodes.of_function(function), 0);
     }
 }

@@ -72,6 +72,7 @@ pub(crate) async fn submit_array(app: &App, caller: &Caller, asked: SubmitArray)
     for (index, one) in asked.iter().enumerate() {
         inputs.push(input(app, &draft, Some(one), &Field::from("inputs").index(index), Some(draft.account)).await?);
     }
+    let _turn = app.bounds.array(draft.account).await?;
     let jobs: Vec<JobId> = insert(app, draft, inputs, true).await.map_err(of_job)?.into_iter().map(|job| job.id).collect();
     let id = jobs.first().copied().ok_or_else(|| Error::Internal("no job was made".to_owned()))?;
     Ok(JobArray { id, jobs })

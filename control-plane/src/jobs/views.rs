@@ -23,6 +23,7 @@ use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{job_steps, jobs, nodes, versions};
 use crate::db::now;
 use crate::error::{Error, Result, refuse, refuse_field};
+use crate::finite::Turn;
 use crate::functions::route::version_route;
 use crate::identity::caller::Caller;
 use crate::identity::standing::Standing;
@@ -196,7 +197,8 @@ pub(crate) async fn show(app: &App, caller: &Caller, id: JobId, query: ShowQuery
         None => row,
         Some(wait) => {
             let standing = Standing::of(app, caller, &SEES)?;
-            let row = standing.during(wait_for_end(app, row, wait.min(WAIT_MAX).duration())).await?;
+            let waiting = wait_for_end(app, row, wait.min(WAIT_MAX).duration(), &caller.turn);
+            let row = standing.during(waiting).await?;
             standing.check().await?;
             row
         }
@@ -209,15 +211,18 @@ pub(crate) async fn deferred(app: &App, id: JobId, query: ShowQuery) -> Result<J
     let row = jobs::Entity::find_by_id(Col(id)).one(app.db.read()).await?;
     let row = row.ok_or_else(|| refuse(Code::NotFound, "There is no such job."))?;
     let wait = query.wait.unwrap_or(Millis(0)).min(WAIT_MAX).duration();
-    whole(app, wait_for_end(app, row, wait).await?).await
+    whole(app, wait_for_end(app, row, wait, &Turn::default()).await?).await
 }
 
-async fn wait_for_end(app: &App, mut row: jobs::Model, wait: Duration) -> Result<jobs::Model> {
+async fn wait_for_end(app: &App, mut row: jobs::Model, wait: Duration, turn: &Turn) -> Result<jobs::Model> {
+    let account = row.account_id.0;
+    let _place = if row.state.ended() || wait.is_zero() { None } else { Some(app.bounds.wait(account, turn)?) };
     let until = Instant::now() + wait;
     let mut changed = app.jobs.changed.subscribe();
     while !row.state.ended() && Instant::now() < until {
         let left = until.saturating_duration_since(Instant::now()).min(POLL);
         drop(tokio::time::timeout(left, changed.changed()).await);
+        tokio::time::sleep(app.bounds.wait_pace(account)).await;
         let found = jobs::Entity::find_by_id(row.id).one(app.db.read()).await?;
         row = found.ok_or_else(|| refuse(Code::NotFound, "The job was deleted."))?;
     }

@@ -2,16 +2,16 @@
 //! Webhooks says: `v1,` and base64 of HMAC-SHA256 over `<id>.<timestamp>.<body>`.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fabric::shares::Held;
 use protocol::job::WebhookKey;
 use protocol::route::Scope;
 use protocol::{AccountId, JobId, Timestamp};
 use ring::hmac;
-use tokio::sync::Semaphore;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use tokio_util::sync::CancellationToken;
 
 use super::{book, views};
@@ -23,7 +23,6 @@ use crate::error::{Error, Result};
 use crate::identity::caller::Caller;
 
 const EVERY: Duration = Duration::from_millis(500);
-const AT_ONCE: usize = 32;
 /// Of the addresses of a name, so many are used.
 const ADDRESSES_MAX: usize = 4;
 const PURPOSE: &str = "webhooks";
@@ -37,18 +36,17 @@ pub(crate) fn key(app: &App, caller: &Caller) -> Result<WebhookKey> {
 
 /// Delivers until it is stopped. Every control plane does: whoever claims a delivery has it.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
-    let gate = Arc::new(Semaphore::new(AT_ONCE));
     let mut changed = app.jobs.changed.subscribe();
     while !stop.is_cancelled() {
-        match claim(&app, gate.available_permits()).await {
+        match claim(&app).await {
             Ok(claimed) => {
-                for row in claimed {
-                    let (app, gate) = (app.clone(), Arc::clone(&gate));
+                for (row, share) in claimed {
+                    let app = app.clone();
                     tokio::spawn(async move {
-                        let Ok(_permit) = gate.acquire_owned().await else { return };
                         if let Err(error) = tell(&app, row).await {
                             tracing::warn!(%error, "a webhook's delivery is not noted");
                         }
+                        drop(share);
                     });
                 }
             }
@@ -62,9 +60,19 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
     }
 }
 
-/// Takes deliveries that are due: nobody else does until this process has had the time for it.
-async fn claim(app: &App, most: usize) -> Result<Vec<jobs::Model>> {
-    let there = loops::webhooks_due(now(app.db.read()).await?, 1).one(app.db.read()).await?;
+/// Takes deliveries that are due: nobody else does until this process has had the time for it. Those of accounts that
+/// hold their share of what is told at once, to slow receivers perhaps, hold up no others.
+async fn claim(app: &App) -> Result<Vec<(jobs::Model, Held<AccountId>)>> {
+    let shares = &app.bounds.webhooks;
+    let (full, most) = (shares.full(), u64::from(app.config.webhooks_max).saturating_sub(shares.held()));
+    let due = |now: Timestamp, most: u64| {
+        let due = loops::webhooks_due(now, most);
+        match full.is_empty() {
+            true => due,
+            false => due.filter(jobs::Column::AccountId.is_not_in(full.iter().map(|account| Col(*account)))),
+        }
+    };
+    let there = due(now(app.db.read()).await?, 1).one(app.db.read()).await?;
     if most == 0 || there.is_none() {
         return Ok(Vec::new());
     }
@@ -72,16 +80,18 @@ async fn claim(app: &App, most: usize) -> Result<Vec<jobs::Model>> {
     // The lock of all jobs: two processes never claim the same.
     book::revisions(&tx, 0).await?;
     let now = now(&tx).await?;
-    let most = u64::try_from(most).unwrap_or(u64::MAX);
-    let mut rows = loops::webhooks_due(now, most).all(&tx).await?;
+    let rows = due(now, most).all(&tx).await?;
     let later = now.plus(app.config.webhook_timeout.duration() * 3);
-    for row in &mut rows {
+    let mut claimed = Vec::with_capacity(rows.len());
+    for mut row in rows {
+        let Ok(share) = shares.try_take(row.account_id.0, 1) else { continue };
         row.webhook_tries += 1;
         row.webhook_due = Some(Col(later));
-        book::write(&tx, row).await?;
+        book::write(&tx, &row).await?;
+        claimed.push((row, share));
     }
     tx.commit().await?;
-    Ok(rows)
+    Ok(claimed)
 }
 
 async fn tell(app: &App, row: jobs::Model) -> Result<()> {

@@ -98,13 +98,17 @@ pub(crate) async fn lease(app: &App, caller: &Caller, name: &str, asked: LeaseMe
     let until = Instant::now() + within(asked.wait.as_ref(), "wait", WAIT)?.duration();
     let standing = Standing::of(app, caller, &[Scope::Invoke])?;
     let mut checked = Instant::now();
+    let mut place = None;
     loop {
         let messages = lease_now(app, &queue, count, lease).await?;
         let left = until.saturating_duration_since(Instant::now());
         if !messages.is_empty() || left.is_zero() {
             return Ok(MessagesLeased { messages });
         }
-        tokio::time::sleep(left.min(POLL)).await;
+        if place.is_none() {
+            place = Some(app.bounds.wait(account, &caller.turn)?);
+        }
+        tokio::time::sleep(left.min(POLL.max(app.bounds.wait_pace(account)))).await;
         if checked.elapsed() >= standing.every() {
             standing.check().await?;
             checked = Instant::now();

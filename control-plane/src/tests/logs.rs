@@ -6,12 +6,12 @@ use futures::StreamExt as _;
 use http::{Method, StatusCode};
 use protocol::api::Page;
 use protocol::node::{LogLine, LogStream, RunLog};
-use protocol::{Code, NodeId, RunId, Timestamp};
+use protocol::{AccountId, Code, NodeId, RunId, Timestamp};
 
 use super::harness::{Client, Ground, suite};
 use super::settlement::Runs;
 
-suite!(kept_once, followed, tails);
+suite!(kept_once, followed, tails, a06_what_one_writes_does_not_push_out_anothers);
 
 fn lines(run: RunId, texts: &[&str], at: Timestamp) -> Vec<LogLine> {
     let line = |(sequence, text): (u32, &&str)| LogLine {
@@ -55,6 +55,21 @@ async fn kept_once(ground: Ground) {
     keep(&ground, ground.node, big).await;
     let read: Page<LogLine> = runs.client.get(&format!("/invocations/{run}/logs")).await.read();
     assert_eq!(read.items.len(), 2, "256 KiB are kept of a run");
+}
+
+async fn a06_what_one_writes_does_not_push_out_anothers(ground: Ground) {
+    let ground = Ground::on(ground.app.config.database.clone(), |config| config.log_lines_max = 10).await;
+    let runs = Runs::start(&ground).await;
+    let first = log(&ground, &runs, &["1", "2", "3"]);
+    let others = RunLog { ticket: runs.ticket_of(&ground, first.run, AccountId::new()), ..first.clone() };
+    keep(&ground, ground.node, others).await;
+    let many: Vec<String> = (0..30).map(|number| number.to_string()).collect();
+    let flood = log(&ground, &runs, &many.iter().map(String::as_str).collect::<Vec<_>>());
+    keep(&ground, ground.node, flood.clone()).await;
+    crate::keep::trim(&ground.app).await.unwrap();
+    let read: Page<LogLine> = runs.client.get(&format!("/invocations/{}/logs", flood.run)).await.read();
+    assert_eq!(read.items.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), many[23..]);
+    assert_eq!(crate::logs::of_runs(&ground.app, [first.run]).await.unwrap().len(), 3);
 }
 
 async fn followed(ground: Ground) {

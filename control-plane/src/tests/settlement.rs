@@ -113,6 +113,10 @@ impl Runs {
         ground.app.tickets.sign(&self.permission(run))
     }
 
+    pub(crate) fn ticket_of(&self, ground: &Ground, run: RunId, account: AccountId) -> protocol::ticket::SignedTicket {
+        ground.app.tickets.sign(&Ticket { account, ..self.permission(run) })
+    }
+
     pub(crate) fn permission(&self, run: RunId) -> Ticket {
         Ticket {
             v: Ticket::VERSION,

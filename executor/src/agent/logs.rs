@@ -13,22 +13,24 @@ use crate::run::log::TicketedLine;
 /// Lines that are gathered before they are sent.
 const GATHER: Duration = Duration::from_millis(100);
 const LINES_MAX: usize = 2048;
+/// Their text. In JSON a byte may become six, and the control plane takes 8 MiB: one run's lines must not make a batch too
+/// large that has others' lines, too.
+const BATCH_BYTES_MAX: usize = 768 << 10;
 const WITHIN: Duration = Duration::from_secs(5);
 /// Attempts for one batch; after that it is lost.
 const ATTEMPTS: u32 = 6;
 
 /// Sends what comes until no run can write any more.
 pub(super) async fn ship(fabric: Fabric, mut lines: Receiver<TicketedLine>) {
-    let mut batch = Vec::new();
-    while lines.recv_many(&mut batch, LINES_MAX).await > 0 {
-        if batch.len() < LINES_MAX {
+    while let Some(first) = lines.recv().await {
+        let mut batch = Batch::default();
+        batch.push(first);
+        fill(&mut batch, &mut lines);
+        if !batch.is_full() {
             tokio::time::sleep(GATHER).await;
-            while batch.len() < LINES_MAX {
-                let Ok(line) = lines.try_recv() else { break };
-                batch.push(line);
-            }
+            fill(&mut batch, &mut lines);
         }
-        let logs = by_run(std::mem::take(&mut batch));
+        let logs = by_run(batch.lines);
         let Ok(json) = serde_json::to_vec(&logs) else { continue };
         let json = bytes::Bytes::from(json);
         let mut wait = Duration::from_millis(100);
@@ -44,10 +46,36 @@ pub(super) async fn ship(fabric: Fabric, mut lines: Receiver<TicketedLine>) {
     }
 }
 
+/// Lines that go together.
+#[derive(Default)]
+struct Batch {
+    lines: Vec<TicketedLine>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, line: TicketedLine) {
+        self.bytes += line.line.text.len();
+        self.lines.push(line);
+    }
+
+    fn is_full(&self) -> bool {
+        self.lines.len() >= LINES_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
+}
+
+fn fill(batch: &mut Batch, lines: &mut Receiver<TicketedLine>) {
+    while !batch.is_full()
+        && let Ok(line) = lines.try_recv()
+    {
+        batch.push(line);
+    }
+}
+
 fn by_run(lines: Vec<TicketedLine>) -> Vec<RunLog> {
     let mut logs: Vec<RunLog> = Vec::new();
     let mut places: HashMap<RunId, usize> = HashMap::new();
-    for TicketedLine { ticket, line } in lines {
+    for TicketedLine { ticket, line, _room } in lines {
         let place = *places.entry(line.run).or_insert_with(|| {
             logs.push(RunLog { run: line.run, ticket: (*ticket).clone(), lines: Vec::new() });
             logs.len() - 1

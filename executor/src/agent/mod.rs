@@ -21,6 +21,7 @@ use crate::artifacts::Library;
 use crate::compile::{ChildBounds, Compiler, SUBCOMMAND};
 use crate::config::Config;
 use crate::error::Error;
+use crate::finite;
 use crate::journal::{self, Chain};
 use crate::keys::NodeKeys;
 use crate::tickets::TicketBook;
@@ -50,7 +51,7 @@ pub async fn serve(
     let compiler = compiler(&config).map_err(Error::Folder)?;
     let library = Library::open(&config, keys.code, fabric.clone(), Arc::clone(&lane), compiler.clone())
         .map_err(Error::Folder)?;
-    let admission = Admission::new(config.slots, config.memory);
+    let admission = Admission::new(config.slots, config.memory, config.tenant_share);
     let report_now = Arc::new(Notify::new());
     let vm = Door::open(&config, &fabric, &compiler, &admission, Arc::clone(&report_now));
     let hello = hello::hello(&config, &keys, fabric.boot(), vm.lane().is_some());
@@ -62,11 +63,12 @@ pub async fn serve(
 
     let tickets = Arc::new(TicketBook::new(config.node));
     tickets.learn(&reply.ticket_keys, reply.now, Timestamp::now());
-    let opened =
-        journal::open(&config.data.join("journal"), reply.checkpoint, config.receipt_queue).map_err(Error::Folder)?;
+    let journal = config.data.join("journal");
+    let opened = journal::open(&journal, reply.checkpoint, config.receipt_queue, config.journal_max);
+    let opened = opened.map_err(Error::Folder)?;
     let chain = Chain { node: config.node, key: keys.signing, previous: reply.checkpoint_digest };
-    let delivering =
-        tokio::spawn(journal::deliver(opened.folder, opened.sealed, chain, receipts::OverFabric(fabric.clone())));
+    let to = receipts::OverFabric(fabric.clone());
+    let delivering = tokio::spawn(journal::deliver(opened.folder, opened.sealed, chain, to, opened.on_disk));
     let (log_sink, lines) = mpsc::channel(config.log_queue.max(1));
     let shipping = tokio::spawn(logs::ship(fabric.clone(), lines));
     let unknown_key = Arc::new(Notify::new());
@@ -79,6 +81,7 @@ pub async fn serve(
         journal: opened.journal,
         log_sink,
         log_bytes_max: config.log_max.as_usize(),
+        log_shares: finite::log_bytes(&config).shares(),
         unknown_key: Arc::clone(&unknown_key),
     });
     let runs = mount_runs(&fabric, &node, config.slots).await?;
@@ -159,7 +162,8 @@ fn compiler(config: &Config) -> std::io::Result<Compiler> {
         Some(command) => command.clone(),
         None => vec![std::env::current_exe()?.into_os_string(), SUBCOMMAND.into()],
     };
-    Ok(Compiler { command, bounds: ChildBounds::of(config) })
+    let slots = finite::compiles(config).shares_with_lines(config.compiles_waiting_max.into());
+    Ok(Compiler { command, bounds: ChildBounds::of(config), slots })
 }
 
 #[cfg(test)]

@@ -6,18 +6,19 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
+use fabric::shares::Shares;
 use fabric::{Body, Busy, Exchange, Peer, Permit};
 use futures::future::BoxFuture;
 use http::request::Parts;
 use protocol::receipt::{NodeReceipt, Outcome, RunEnd, Usage};
 use protocol::ticket::{Purpose, SignedTicket, Ticket};
-use protocol::{Code, Lane, Problem, Timestamp};
+use protocol::{AccountId, Code, Lane, Problem, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::admission::{Admission, Refusal, Share};
 use crate::artifacts::Library;
 use crate::journal::Journal;
-use crate::run::log::{self, TicketedLine};
+use crate::run::log::{self, Sink, TicketedLine};
 use crate::run::{self, Record, RunLogBook, Verdict, guest_request};
 use crate::tickets::{Spent, TicketBook};
 use crate::vm::{self, Door};
@@ -33,6 +34,7 @@ pub(super) struct Node {
     pub(super) journal: Journal,
     pub(super) log_sink: mpsc::Sender<TicketedLine>,
     pub(super) log_bytes_max: usize,
+    pub(super) log_shares: Shares<AccountId>,
     /// A ticket by an unknown key came: perhaps the keys have changed.
     pub(super) unknown_key: Arc<tokio::sync::Notify>,
 }
@@ -80,10 +82,11 @@ impl Node {
     /// A run's share of the node. Machines in which nothing runs make room for it.
     fn share(&self, ticket: &Ticket) -> Result<Share, Refusal> {
         let memory = ticket.limits.memory_in(ticket.lane);
-        self.admission.admit(memory).or_else(|refusal| match self.vm.lane() {
+        let account = ticket.account;
+        self.admission.admit(account, memory).or_else(|refusal| match self.vm.lane() {
             Some(lane) if refusal == Refusal::Memory => {
                 lane.make_room(memory);
-                self.admission.admit(memory)
+                self.admission.admit(account, memory)
             }
             _ => Err(refusal),
         })
@@ -100,7 +103,8 @@ impl Node {
         let ticket = &admitted.ticket;
         let latest = Instant::now() + ticket.limits.timeout.duration();
         let deadline = exchange.deadline.map_or(latest, |deadline| deadline.min(latest));
-        let log = log::book(ticket.run, Arc::clone(&admitted.signed), self.log_sink.clone(), self.log_bytes_max);
+        let sink = Sink { lines: self.log_sink.clone(), shares: self.log_shares.clone(), account: ticket.account };
+        let log = log::book(ticket.run, Arc::clone(&admitted.signed), sink, self.log_bytes_max);
         if ticket.lane == Lane::Vm {
             // Apart: its size is no burden to the other lane's runs.
             return Box::pin(self.run_in_vm(request, admitted, &exchange, deadline, log)).await;

@@ -5,13 +5,14 @@
 //! endian, 32 bits); the header in JSON; the code.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use protocol::{ByteSize, Digest};
+use protocol::{AccountId, ByteSize, Digest};
 use serde::{Deserialize, Serialize};
 
+use super::evict::{Item, victims};
 use crate::wasm::Format;
 
 const EXTENSION: &str = "code";
@@ -32,9 +33,15 @@ struct Header {
     engine: String,
     format: Format,
     compile_ms: u64,
+    /// Who needed it first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<AccountId>,
 }
 
-/// A folder of machine code with a limit; the least recently used goes first.
+/// A header is short: what is longer is none.
+const HEADER_BYTES_MAX: u64 = 4 << 10;
+
+/// A folder of machine code with a limit; the least recently used of the account that has the most here goes first.
 #[derive(Debug, Clone)]
 pub(crate) struct DiskCache {
     folder: PathBuf,
@@ -73,9 +80,9 @@ impl DiskCache {
     }
 
     /// Keeps a compiled artifact, and makes room for it.
-    pub(crate) fn put(&self, digest: Digest, compiled: &Compiled) -> io::Result<()> {
-        let header =
-            Header { v: 1, engine: self.engine.clone(), format: compiled.format, compile_ms: compiled.compile_ms };
+    pub(crate) fn put(&self, digest: Digest, compiled: &Compiled, owner: Option<AccountId>) -> io::Result<()> {
+        let (engine, format, compile_ms) = (self.engine.clone(), compiled.format, compiled.compile_ms);
+        let header = Header { v: 1, engine, format, compile_ms, owner };
         let header = serde_json::to_vec(&header)?;
         let length = u32::try_from(header.len()).map_err(io::Error::other)?;
         let mut rest = length.to_be_bytes().to_vec();
@@ -83,7 +90,7 @@ impl DiskCache {
         rest.extend_from_slice(&compiled.code);
         let mut file = self.mark(digest, &rest).as_bytes().to_vec();
         file.append(&mut rest);
-        self.make_room(u64::try_from(file.len()).unwrap_or(u64::MAX))?;
+        self.make_room(u64::try_from(file.len()).unwrap_or(u64::MAX), owner)?;
         let scratch = self.scratch(&digest.to_string());
         fs::write(&scratch, file)?;
         fs::rename(scratch, self.path(digest))
@@ -116,15 +123,15 @@ impl DiskCache {
         Ok(files.iter().rev().filter_map(|(_, _, path)| digest(path)).take(count_max).collect())
     }
 
-    fn make_room(&self, needed: u64) -> io::Result<()> {
+    fn make_room(&self, needed: u64, owner: Option<AccountId>) -> io::Result<()> {
         let files = self.files()?;
-        let mut total: u64 = files.iter().map(|(_, size, _)| size).sum::<u64>().saturating_add(needed);
-        for (_, size, path) in files {
-            if total <= self.limit.0 {
-                break;
-            }
+        if files.iter().map(|(_, size, _)| size).sum::<u64>().saturating_add(needed) <= self.limit.0 {
+            return Ok(());
+        }
+        let kept = files.into_iter().map(|(_, weight, path)| Item { owner: owner_of(&path), weight, name: Some(path) });
+        let newest = Item { owner, weight: needed, name: None };
+        for path in victims(kept.chain([newest]), self.limit.0) {
             fs::remove_file(&path)?;
-            total -= size;
         }
         Ok(())
     }
@@ -154,6 +161,16 @@ impl DiskCache {
     }
 }
 
+/// Who needed it first, as the file says. It is not believed for anything but the order in which files go.
+fn owner_of(path: &Path) -> Option<AccountId> {
+    let start = u64::try_from(MARK_BYTES + 4).unwrap_or(0);
+    let mut bytes = Vec::new();
+    fs::File::open(path).ok()?.take(start + HEADER_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    let (length, after) = bytes.get(MARK_BYTES..)?.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    serde_json::from_slice::<Header>(after.get(..length)?).ok()?.owner
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,7 +187,7 @@ mod tests {
     fn what_was_put_comes_back_also_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let digest = Digest::of(b"a");
-        cache(folder.path(), 1 << 20).put(digest, &compiled(1000)).unwrap();
+        cache(folder.path(), 1 << 20).put(digest, &compiled(1000), None).unwrap();
         assert_eq!(cache(folder.path(), 1 << 20).get(digest), Some(compiled(1000)));
         assert_eq!(cache(folder.path(), 1 << 20).get(Digest::of(b"b")), None);
     }
@@ -180,7 +197,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let own = cache(folder.path(), 1 << 20);
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-        own.put(a, &compiled(100)).unwrap();
+        own.put(a, &compiled(100), None).unwrap();
         let genuine = fs::read(own.path(a)).unwrap();
 
         for position in [0, 33, 60, genuine.len() - 1] {
@@ -205,12 +222,12 @@ mod tests {
         let cache = cache(folder.path(), 4000);
         let digests: Vec<Digest> = [b"a", b"b", b"c"].iter().map(|name| Digest::of(*name)).collect();
         for (age, digest) in digests.iter().enumerate() {
-            cache.put(*digest, &compiled(1000)).unwrap();
+            cache.put(*digest, &compiled(1000), None).unwrap();
             let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(age as u64);
             fs::File::open(cache.path(*digest)).unwrap().set_modified(time).unwrap();
         }
         assert!(cache.get(digests[0]).is_some(), "now the youngest");
-        cache.put(Digest::of(b"d"), &compiled(1000)).unwrap();
+        cache.put(Digest::of(b"d"), &compiled(1000), None).unwrap();
         let here: Vec<bool> = digests.iter().map(|digest| cache.path(*digest).exists()).collect();
         assert_eq!(here, [true, false, true]);
     }

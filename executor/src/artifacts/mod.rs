@@ -3,6 +3,7 @@
 //! The run path reads two maps without a lock. What is missing there is brought once, however many runs wait.
 
 pub(crate) mod cache;
+pub(crate) mod evict;
 pub(crate) mod fetch;
 mod shelf;
 
@@ -16,15 +17,14 @@ use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use protocol::node::Prepared;
 use protocol::ticket::{SignedTicket, Ticket};
-use protocol::{ArtifactForm, ByteSize, Code, Digest, Problem, VersionId};
-use tokio::sync::Semaphore;
+use protocol::{AccountId, ArtifactForm, ByteSize, Code, Digest, Problem, VersionId};
 use wasm_host::Through;
 
 use self::cache::{Compiled, DiskCache};
 pub(crate) use self::shelf::Shelf;
 use crate::compile::Compiler;
 use crate::config::Config;
-use crate::egress::EgressRules;
+use crate::egress::{EgressRules, Ways};
 use crate::wasm::{Format, Lane, Program, Surroundings};
 
 /// Descriptions that are remembered.
@@ -50,7 +50,7 @@ pub(crate) struct Library {
     disk: DiskCache,
     compiler: Compiler,
     artifact_max: ByteSize,
-    compiling: Semaphore,
+    ways: Ways,
     programs: Shelf<Digest, Loaded>,
     versions: Shelf<VersionId, Surroundings>,
     program_flights: Mutex<HashMap<Digest, Flight<Loaded>>>,
@@ -76,7 +76,7 @@ impl Library {
             disk,
             compiler,
             artifact_max: config.artifact_max,
-            compiling: Semaphore::new(usize::try_from(config.compile_slots.max(1)).unwrap_or(1)),
+            ways: Ways::new(config),
             programs: Shelf::new(config.code.0),
             versions: Shelf::new(VERSIONS_MAX),
             program_flights: Mutex::default(),
@@ -96,7 +96,7 @@ impl Library {
         signed: &SignedTicket,
     ) -> Result<(Arc<Loaded>, Arc<Surroundings>, bool), Problem> {
         let version = self.version(ticket, signed);
-        let program = self.program(ticket.artifact, signed);
+        let program = self.program(ticket, signed);
         let (version, (program, fetched)) = futures::future::try_join(version, program).await?;
         Ok((program, version, fetched))
     }
@@ -135,27 +135,29 @@ impl Library {
             return Ok(found);
         }
         let (library, signed, artifact) = (Arc::clone(self), signed.clone(), ticket.artifact);
+        let account = ticket.account;
         let bring = async move {
             let spec = fetch::spec(&library.fabric, id, &signed).await?;
             if spec.artifact != artifact || spec.version != id {
                 return Err(Problem::new(Code::NodeFailed, "the version's spec is not the ticket's"));
             }
-            let egress = Arc::new(Through::new(EgressRules::parse(&spec.egress)));
+            let egress = Arc::new(Through::new(EgressRules::parse(&spec.egress).of(account, &library.ways)));
             let surroundings = Arc::new(Surroundings { env: spec.env.into_iter().collect(), egress });
-            library.versions.put(id, Arc::clone(&surroundings), 1);
+            library.versions.put(id, Arc::clone(&surroundings), 1, Some(account));
             Ok(surroundings)
         };
         fly(&self.version_flights, id, bring).await
     }
 
-    async fn program(self: &Arc<Self>, digest: Digest, signed: &SignedTicket) -> Result<(Arc<Loaded>, bool), Problem> {
+    async fn program(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<(Arc<Loaded>, bool), Problem> {
+        let (digest, account) = (ticket.artifact, ticket.account);
         if let Some(found) = self.programs.get(&digest) {
             return Ok((found, false));
         }
         let (library, signed) = (Arc::clone(self), signed.clone());
         let bring = async move {
-            let loaded = Arc::new(library.bring(digest, &signed).await?);
-            library.programs.put(digest, Arc::clone(&loaded), loaded.code_size);
+            let loaded = Arc::new(library.bring(digest, account, &signed).await?);
+            library.programs.put(digest, Arc::clone(&loaded), loaded.code_size, Some(account));
             Ok(loaded)
         };
         let brought = fly(&self.program_flights, digest, bring).await?;
@@ -163,13 +165,17 @@ impl Library {
         Ok((brought, fetched))
     }
 
-    async fn bring(self: &Arc<Self>, digest: Digest, signed: &SignedTicket) -> Result<Loaded, Problem> {
+    async fn bring(
+        self: &Arc<Self>,
+        digest: Digest,
+        account: AccountId,
+        signed: &SignedTicket,
+    ) -> Result<Loaded, Problem> {
         let library = Arc::clone(self);
         if let Some(loaded) = blocking(move || library.disk.get(digest).map(|code| library.load(&code, false))).await? {
             return loaded;
         }
-        let busy = |_| Problem::from(Code::Draining);
-        let _permit = self.compiling.acquire().await.map_err(busy)?;
+        let _slot = self.compiler.slot(account).await?;
         let (artifact, code) = (self.disk.scratch(&format!("{digest}.wasm")), self.disk.scratch(&digest.to_string()));
         let compiled = async {
             fetch::artifact(&self.fabric, digest, self.artifact_max, signed, &artifact).await?;
@@ -184,7 +190,7 @@ impl Library {
             drop(std::fs::remove_file(&code));
             let compiled = Compiled { format: report.format, compile_ms: report.compile_ms, code: bytes };
             let loaded = library.load(&compiled, true)?;
-            if let Err(error) = library.disk.put(digest, &compiled) {
+            if let Err(error) = library.disk.put(digest, &compiled, Some(account)) {
                 tracing::warn!(%error, "a compiled artifact cannot be kept on disk");
             }
             Ok(loaded)

@@ -1,4 +1,5 @@
-//! A map that is read without a lock, written seldom, and bounded: the least recently used goes first.
+//! A map that is read without a lock, written seldom, and bounded: the least recently used of whoever has the most goes
+//! first.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,9 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use protocol::AccountId;
+
+use super::evict::{self, victims};
 
 struct Item<V> {
     value: Arc<V>,
+    /// Who needed it first; nobody where it is everybody's.
+    owner: Option<AccountId>,
     weight: u64,
     used: AtomicU64,
 }
@@ -35,19 +41,24 @@ impl<K: Eq + Hash + Copy, V> Shelf<K, V> {
         Some(Arc::clone(&item.value))
     }
 
-    /// Adds an item; what is older goes until all fits. The new item stays even where it alone is too heavy.
-    pub(crate) fn put(&self, key: K, value: Arc<V>, weight: u64) {
+    /// Adds an item; others go until all fits. The new item stays even where it alone is too heavy.
+    pub(crate) fn put(&self, key: K, value: Arc<V>, weight: u64, owner: Option<AccountId>) {
         let _writing = self.writing.lock();
         let mut items = HashMap::clone(&self.items.load());
         let used = AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed));
-        items.insert(key, Arc::new(Item { value, weight, used }));
-        while items.len() > 1 && items.values().map(|item| item.weight).sum::<u64>() > self.weight_max {
-            let others = items.iter().filter(|(other, _)| **other != key);
-            let Some(oldest) = others.min_by_key(|(_, item)| item.used.load(Ordering::Relaxed)).map(|(key, _)| *key)
-            else {
-                break;
-            };
-            items.remove(&oldest);
+        items.insert(key, Arc::new(Item { value, owner, weight, used }));
+        if items.values().map(|item| item.weight).fold(0, u64::saturating_add) > self.weight_max {
+            let mut oldest_first: Vec<(u64, K)> =
+                items.iter().map(|(key, item)| (item.used.load(Ordering::Relaxed), *key)).collect();
+            oldest_first.sort_by_key(|(used, _)| *used);
+            let listed = oldest_first.iter().filter_map(|(_, other)| {
+                let item = items.get(other)?;
+                let name = (*other != key).then_some(*other);
+                Some(evict::Item { owner: item.owner, weight: item.weight, name })
+            });
+            for gone in victims(listed, self.weight_max) {
+                items.remove(&gone);
+            }
         }
         self.items.store(Arc::new(items));
     }
@@ -73,20 +84,33 @@ impl<K: Eq + Hash + Copy, V> Shelf<K, V> {
 mod tests {
     use std::sync::Arc;
 
+    use protocol::AccountId;
+
     use super::Shelf;
 
     #[test]
     fn the_least_recently_used_makes_room() {
         let shelf = Shelf::new(10);
         for key in 0..3 {
-            shelf.put(key, Arc::new(key * 100), 4);
+            shelf.put(key, Arc::new(key * 100), 4, None);
         }
         assert_eq!(shelf.get(&0), None);
         assert_eq!(shelf.get(&1).as_deref(), Some(&100));
-        shelf.put(3, Arc::new(300), 4);
+        shelf.put(3, Arc::new(300), 4, None);
         assert_eq!((shelf.get(&2), shelf.get(&1).as_deref()), (None, Some(&100)));
         assert_eq!(shelf.recent(10), [1, 3]);
-        shelf.put(4, Arc::new(400), 99);
+        shelf.put(4, Arc::new(400), 99, None);
         assert_eq!(shelf.recent(10), [4]);
+    }
+
+    #[test]
+    fn a06_what_one_account_loads_does_not_push_out_anothers() {
+        let (ada, bob, shelf) = (Some(AccountId::new()), Some(AccountId::new()), Shelf::new(10));
+        shelf.put(0, Arc::new(0), 1, bob);
+        for key in 1..100 {
+            shelf.put(key, Arc::new(key), 1, ada);
+        }
+        assert!(shelf.get(&0).is_some());
+        assert_eq!(shelf.recent(100).len(), 10);
     }
 }

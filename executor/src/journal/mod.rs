@@ -14,8 +14,9 @@ mod writer;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use protocol::ByteSize;
 use protocol::receipt::NodeReceipt;
 use tokio::sync::mpsc;
 
@@ -27,6 +28,27 @@ pub(crate) struct Journal {
     queue: std::sync::mpsc::Sender<NodeReceipt>,
     waiting: Arc<AtomicUsize>,
     waiting_max: usize,
+    on_disk: OnDisk,
+    disk_max: u64,
+}
+
+/// Bytes of segments that are not committed yet.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OnDisk(Arc<AtomicU64>);
+
+impl OnDisk {
+    fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn take(&self, bytes: u64) {
+        let less = |all: u64| Some(all.saturating_sub(bytes));
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok();
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A journal's two ends: where receipts go in, and where the numbers of sealed segments come out.
@@ -34,19 +56,27 @@ pub(crate) struct Opened {
     pub(crate) journal: Journal,
     pub(crate) sealed: mpsc::UnboundedReceiver<u64>,
     pub(crate) folder: PathBuf,
+    pub(crate) on_disk: OnDisk,
 }
 
 /// Opens the journal; `committed` is the last checkpoint that the control plane has. What was committed is removed,
 /// what was not is sealed, and numbered on from there.
-pub(crate) fn open(folder: &Path, committed: u64, waiting_max: usize) -> io::Result<Opened> {
+///
+/// It is full with so many receipts that wait for the disk, or so many bytes there.
+pub(crate) fn open(folder: &Path, committed: u64, waiting_max: usize, disk_max: ByteSize) -> io::Result<Opened> {
     std::fs::create_dir_all(folder)?;
     let (sealed_in, sealed) = mpsc::unbounded_channel();
     let next = recover(folder, committed, &sealed_in)?;
+    let on_disk = OnDisk::default();
+    for sequence in segment::list(folder)? {
+        on_disk.add(std::fs::metadata(segment::path(folder, sequence))?.len());
+    }
     let (queue, receipts) = std::sync::mpsc::channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let writer = writer::Writer::new(folder.to_owned(), next, sealed_in, Arc::clone(&waiting));
+    let writer = writer::Writer::new(folder.to_owned(), next, sealed_in, Arc::clone(&waiting), on_disk.clone());
     std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(&receipts))?;
-    Ok(Opened { journal: Journal { queue, waiting, waiting_max }, sealed, folder: folder.to_owned() })
+    let journal = Journal { queue, waiting, waiting_max, on_disk: on_disk.clone(), disk_max: disk_max.0 };
+    Ok(Opened { journal, sealed, folder: folder.to_owned(), on_disk })
 }
 
 /// Brings the folder in line with what is committed; the number of the next segment.
@@ -80,9 +110,9 @@ impl Journal {
         }
     }
 
-    /// More receipts wait to be written than may: no new runs for now.
+    /// More receipts wait to be written, or to be committed, than may: no new runs for now.
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) >= self.waiting_max
+        self.waiting.load(Ordering::Relaxed) >= self.waiting_max || self.on_disk.bytes() >= self.disk_max
     }
 }
 

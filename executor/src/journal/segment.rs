@@ -47,8 +47,9 @@ impl Writer {
         Ok(Self { file, bytes: 0, count: 0 })
     }
 
-    /// Adds receipts in one write: with the operating system alive, they survive the end of this process.
-    pub(super) fn append(&mut self, receipts: &[NodeReceipt]) -> io::Result<()> {
+    /// Adds receipts in one write: with the operating system alive, they survive the end of this process. Says how many
+    /// bytes they take.
+    pub(super) fn append(&mut self, receipts: &[NodeReceipt]) -> io::Result<u64> {
         let mut bytes = Vec::with_capacity(receipts.len() * 1536);
         for receipt in receipts {
             let json = serde_json::to_vec(receipt)?;
@@ -62,9 +63,10 @@ impl Writer {
             self.file.set_len(self.bytes)?;
             return Err(error);
         }
-        self.bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let added = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.bytes += added;
         self.count += receipts.len();
-        Ok(())
+        Ok(added)
     }
 
     /// Also survives the end of the operating system.

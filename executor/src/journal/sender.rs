@@ -8,7 +8,7 @@ use protocol::receipt::Checkpoint;
 use protocol::{Digest, NodeId};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::segment;
+use super::{OnDisk, segment};
 
 /// Between two attempts.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -32,6 +32,7 @@ pub(crate) async fn deliver(
     mut sealed: UnboundedReceiver<u64>,
     mut chain: Chain,
     mut to: impl Deliver,
+    on_disk: OnDisk,
 ) {
     while let Some(sequence) = sealed.recv().await {
         let checkpoint = match load(&folder, sequence, &chain).await {
@@ -53,7 +54,10 @@ pub(crate) async fn deliver(
         }
         fabric::fault::point("journal.delivered");
         chain.previous = checkpoint.digest;
-        if let Err(error) = tokio::fs::remove_file(segment::path(&folder, sequence)).await {
+        let path = segment::path(&folder, sequence);
+        let bytes = tokio::fs::metadata(&path).await.map_or(0, |file| file.len());
+        on_disk.take(bytes);
+        if let Err(error) = tokio::fs::remove_file(path).await {
             tracing::warn!(%error, sequence, "a committed journal segment cannot be removed");
         }
     }

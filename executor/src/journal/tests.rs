@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use parking_lot::Mutex;
 use protocol::receipt::{Checkpoint, NodeReceipt, Outcome, RunEnd, Usage};
 use protocol::ticket::SignedTicket;
-use protocol::{Digest, NodeId, RunId, Timestamp};
+use protocol::{ByteSize, Digest, NodeId, RunId, Timestamp};
 
 use super::{Chain, Deliver, deliver, open, segment};
 
@@ -83,9 +83,9 @@ struct Agent {
 
 fn start(folder: &Path, plane: &Plane, node: NodeId) -> Agent {
     let (sequence, previous) = plane.last();
-    let opened = open(folder, sequence, 1000).unwrap();
+    let opened = open(folder, sequence, 1000, ByteSize::mib(64)).unwrap();
     let chain = Chain { node, key: key(), previous };
-    let task = tokio::spawn(deliver(opened.folder, opened.sealed, chain, plane.clone()));
+    let task = tokio::spawn(deliver(opened.folder, opened.sealed, chain, plane.clone(), opened.on_disk));
     Agent { journal: Some(opened.journal), task }
 }
 
@@ -116,6 +116,29 @@ async fn every_receipt_is_committed_once_in_order() {
     assert_eq!(plane.runs(), runs);
     assert!(plane.last().0 >= 4, "at most 256 in each");
     assert!(segment::list(folder.path()).unwrap().is_empty(), "committed segments are removed");
+}
+
+#[tokio::test]
+async fn a14_what_nobody_commits_ends_new_runs_before_it_fills_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = Plane::default();
+    let agent = start(folder.path(), &plane, NodeId::new());
+    agent.add(10);
+    agent.stop().await;
+    assert_eq!(plane.last().0, 1);
+    // As large as one segment, and the control plane is away.
+    let opened = open(folder.path(), 1, 1000, ByteSize(1000)).unwrap();
+    assert!(!opened.journal.is_full());
+    (0..10).for_each(|_| opened.journal.add(receipt()));
+    let mut sealed = opened.sealed;
+    let sequence = sealed.recv().await.unwrap();
+    assert!(opened.journal.is_full());
+    drop(opened.journal);
+    // After a new start it still counts; what is committed does not.
+    let again = open(folder.path(), 1, 1000, ByteSize(1000)).unwrap();
+    assert!(again.journal.is_full());
+    drop(again);
+    assert!(!open(folder.path(), sequence, 1000, ByteSize(1000)).unwrap().journal.is_full());
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use protocol::receipt::{Checkpoint, NodeReceipt};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::segment;
+use super::{OnDisk, segment};
 
 /// A segment is sealed when it is this old, or full.
 const SEAL_AFTER: Duration = Duration::from_secs(1);
@@ -22,11 +22,18 @@ pub(super) struct Writer {
     open: Option<(segment::Writer, Instant)>,
     sealed: UnboundedSender<u64>,
     waiting: Arc<AtomicUsize>,
+    on_disk: OnDisk,
 }
 
 impl Writer {
-    pub(super) fn new(folder: PathBuf, next: u64, sealed: UnboundedSender<u64>, waiting: Arc<AtomicUsize>) -> Self {
-        Self { folder, next, open: None, sealed, waiting }
+    pub(super) fn new(
+        folder: PathBuf,
+        next: u64,
+        sealed: UnboundedSender<u64>,
+        waiting: Arc<AtomicUsize>,
+        on_disk: OnDisk,
+    ) -> Self {
+        Self { folder, next, open: None, sealed, waiting, on_disk }
     }
 
     /// Until no run can leave a receipt any more.
@@ -70,7 +77,7 @@ impl Writer {
             self.next += 1;
         }
         match &mut self.open {
-            Some((segment, _)) => segment.append(batch),
+            Some((segment, _)) => segment.append(batch).map(|bytes| self.on_disk.add(bytes)),
             None => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Images on disk, with a limit: the least recently used go first. A run that has one open keeps it until it ends.
+//! Images on disk, with a limit: the least recently used of the account that has the most go first. A run that has one open keeps it until it ends.
 
 use std::fs;
 use std::io;
@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
-use protocol::{ByteSize, Digest};
+use protocol::{AccountId, ByteSize, Digest};
 use serde::{Deserialize, Serialize};
 
 use super::convert::Converted;
+use crate::artifacts::evict::{Item, victims};
 
 const DESCRIPTION: &str = "json";
 const IMAGE: &str = "squashfs";
@@ -20,6 +21,9 @@ struct Description {
     /// What it was made from; none where an earlier build made it.
     #[serde(default)]
     artifact: Option<Digest>,
+    /// Who needed it first.
+    #[serde(default)]
+    owner: Option<AccountId>,
     #[serde(flatten)]
     converted: Converted,
 }
@@ -73,10 +77,16 @@ impl ImageCache {
     }
 
     /// Keeps a description of an image that is in the folder already, and makes room.
-    pub(super) fn put(&self, key: Digest, artifact: Digest, converted: Converted) -> io::Result<()> {
+    pub(super) fn put(
+        &self,
+        key: Digest,
+        artifact: Digest,
+        converted: Converted,
+        owner: Option<AccountId>,
+    ) -> io::Result<()> {
         let _changing = self.changing.lock();
         let scratch = self.folder.join(format!("{key}.partial"));
-        let description = Description { artifact: Some(artifact), converted };
+        let description = Description { artifact: Some(artifact), owner, converted };
         fs::write(&scratch, serde_json::to_vec(&description)?)?;
         fs::rename(scratch, self.path(key))?;
         self.make_room(key)
@@ -115,18 +125,14 @@ impl ImageCache {
 
     fn make_room(&self, newest: Digest) -> io::Result<()> {
         let descriptions = self.descriptions()?;
-        let mut total: u64 = descriptions.iter().map(|(_, size, _)| size).sum();
         let kept = self.path(newest);
-        for (_, size, path) in &descriptions {
-            if total <= self.limit.0 {
-                break;
-            }
-            if *path == kept {
-                continue;
-            }
+        let items = descriptions.iter().map(|(_, weight, path)| {
+            let owner = Description::read(path).and_then(|read| read.owner);
+            Item { owner, weight: *weight, name: (*path != kept).then_some(path) }
+        });
+        for path in victims(items, self.limit.0) {
             let image = self.image(path);
             fs::remove_file(path)?;
-            total -= size;
             // Two artifacts may have become one image.
             let shared = descriptions.iter().any(|(_, _, other)| other.exists() && self.image(other) == image);
             if !shared && image.extension().is_some_and(|extension| extension == IMAGE) {
@@ -170,12 +176,12 @@ mod tests {
         let cache = ImageCache::open(folder.path(), ByteSize(250)).unwrap();
         let keys = ["a", "b", "c"].map(|name| Digest::of(name.as_bytes()));
         for (age, key) in keys.iter().take(2).enumerate() {
-            cache.put(*key, *key, converted(folder.path(), ["a", "b"][age], 100)).unwrap();
+            cache.put(*key, *key, converted(folder.path(), ["a", "b"][age], 100), None).unwrap();
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(age as u64);
             fs::File::open(cache.path(*key)).unwrap().set_modified(time).unwrap();
         }
         assert!(cache.get(keys[0]).is_some(), "now the youngest");
-        cache.put(keys[2], keys[2], converted(folder.path(), "c", 100)).unwrap();
+        cache.put(keys[2], keys[2], converted(folder.path(), "c", 100), None).unwrap();
         let there = |name: &str| folder.path().join(format!("{name}.squashfs")).exists();
         assert_eq!(keys.map(|key| cache.get(key).is_some()), [true, false, true]);
         assert_eq!(["a", "b", "c"].map(there), [true, false, true]);

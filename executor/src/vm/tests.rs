@@ -111,7 +111,7 @@ impl Ground {
             egress: Arc::new(egress),
             fetched: true,
         };
-        let admission = Admission::new(8, ByteSize::mib(4096));
+        let admission = Admission::new(8, ByteSize::mib(4096), fabric::shares::TenantShare::WHOLE);
         Version::new(about, workload, ByteSize::mib(160), template, disk, admission, Arc::clone(room))
     }
 }
@@ -316,7 +316,7 @@ async fn a_version_that_is_called_again_gets_a_template_of_its_own_while_there_i
     assert!(!version.has_own());
     drop(taken);
     // Runs have all of the node's memory.
-    let share = version.admission().admit(ByteSize::mib(4096)).unwrap();
+    let share = version.admission().admit(protocol::AccountId::new(), ByteSize::mib(4096)).unwrap();
     version.make_own().await.unwrap();
     assert!(!version.has_own());
     drop(share);

@@ -11,7 +11,7 @@ use microvm::{Disk, Host, Shape, Speed, Template};
 use parking_lot::Mutex;
 use protocol::node::{Prepared, VersionSpec};
 use protocol::ticket::{Purpose, SignedTicket, Ticket};
-use protocol::{ArtifactForm, ByteSize, Code, Digest, Kind, Lane as LaneName, Limits, Problem, VersionId};
+use protocol::{AccountId, ArtifactForm, ByteSize, Code, Digest, Kind, Lane as LaneName, Limits, Problem, VersionId};
 use tokio::sync::Semaphore;
 
 use super::cache::ImageCache;
@@ -24,7 +24,7 @@ use crate::admission::Admission;
 use crate::artifacts::{Flight, Shelf, blocking, fetch, fly, listed};
 use crate::compile::Compiler;
 use crate::config::Config;
-use crate::egress::EgressRules;
+use crate::egress::{EgressRules, Ways};
 
 /// Versions that are remembered.
 const VERSIONS_MAX: u64 = 256;
@@ -66,10 +66,10 @@ pub(crate) struct Lane {
     admission: Arc<Admission>,
     artifact_max: ByteSize,
     images: ImageCache,
-    converting: Semaphore,
     versions: Shelf<VersionId, Version>,
     templates: Shelf<Fit, Template>,
     own_templates: Arc<Semaphore>,
+    ways: Ways,
     /// By version, and whether it is for runs or only prepared.
     version_flights: Mutex<HashMap<(VersionId, bool), Flight<Version>>>,
     template_flights: Mutex<HashMap<Fit, Flight<Template>>>,
@@ -123,9 +123,9 @@ impl Lane {
             admission,
             artifact_max: config.artifact_max,
             images,
-            converting: Semaphore::new(usize::try_from(config.compile_slots.max(1)).unwrap_or(1)),
             versions: Shelf::new(VERSIONS_MAX),
             templates: Shelf::new(TEMPLATES_MIB_MAX),
+            ways: Ways::new(config),
             own_templates: Arc::new(Semaphore::new(OWN_TEMPLATES_MIB_MAX)),
             version_flights: Mutex::default(),
             template_flights: Mutex::default(),
@@ -190,7 +190,7 @@ impl Lane {
                 Some(prepared) => version.take_over(&prepared),
                 None => {}
             }
-            lane.versions.put(id, Arc::clone(&version), 1);
+            lane.versions.put(id, Arc::clone(&version), 1, Some(ticket.account));
             if let Some(base) = base {
                 lane.warm_up(&version, shape_of(&ticket.limits), base);
             }
@@ -243,10 +243,11 @@ impl Lane {
         }
         let limits = ticket.limits;
         let template = self.template(shape_of(&limits), None);
-        let ((converted, fetched), template) = futures::future::try_join(self.image(&spec, signed), template).await?;
+        let ((converted, fetched), template) =
+            futures::future::try_join(self.image(&spec, ticket.account, signed), template).await?;
         let Converted { image, hosted, convert_ms } = converted;
         let (disk, base) = self.disk(&image).await?;
-        let egress = Arc::new(EgressRules::parse(&spec.egress));
+        let egress = Arc::new(EgressRules::parse(&spec.egress).of(ticket.account, &self.ways));
         let (kind, format, workload) = match hosted {
             Some(_) if spec.kind == Some(Kind::Server) => {
                 let detail = "`kind`: a server is a program of its own; this is WebAssembly, which is called";
@@ -270,14 +271,18 @@ impl Lane {
     }
 
     /// The image, out of the cache or converted now, and whether it had to be.
-    async fn image(self: &Arc<Self>, spec: &VersionSpec, signed: &SignedTicket) -> Result<(Converted, bool), Problem> {
+    async fn image(
+        self: &Arc<Self>,
+        spec: &VersionSpec,
+        account: AccountId,
+        signed: &SignedTicket,
+    ) -> Result<(Converted, bool), Problem> {
         let key = self.key(spec);
         let lane = Arc::clone(self);
         if let Some(found) = blocking(move || lane.images.get(key).filter(|image| lane.is_current(image))).await? {
             return Ok((found, false));
         }
-        let busy = |_| Problem::from(Code::Draining);
-        let _permit = self.converting.acquire().await.map_err(busy)?;
+        let _slot = self.compiler.slot(account).await?;
         let folder = self.images.folder();
         let artifact = folder.join(format!("{}.partial", VersionId::to_string(&spec.version)));
         let converted = async {
@@ -297,7 +302,7 @@ impl Lane {
         let converted = converted?;
         let (lane, kept, artifact) = (Arc::clone(self), converted.clone(), spec.artifact);
         blocking(move || {
-            if let Err(error) = lane.images.put(key, artifact, kept) {
+            if let Err(error) = lane.images.put(key, artifact, kept, Some(account)) {
                 tracing::warn!(%error, "an image's description cannot be kept");
             }
         })
@@ -357,7 +362,7 @@ impl Lane {
             let template = template.map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))?;
             let template = Arc::new(template);
             let held_mib = template.memory().unwrap_or(0) >> 20;
-            lane.templates.put(fit, Arc::clone(&template), held_mib.max(1));
+            lane.templates.put(fit, Arc::clone(&template), held_mib.max(1), None);
             Ok(template)
         };
         fly(&self.template_flights, fit, boot).await

@@ -1,15 +1,14 @@
 //! The way out of an instance: its outgoing HTTP, by the rules of all lanes.
 
-use tokio::net::TcpStream;
 use wasm_host::{Connect, NoConnection};
 use wasmtime_wasi_http::Error;
 
-use crate::egress::{self, EgressRules, Refused};
+use crate::egress::{self, Connection, EgressRules, Refused};
 
 impl Connect for EgressRules {
-    type Stream = TcpStream;
+    type Stream = Connection;
 
-    async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, NoConnection> {
+    async fn connect(&self, host: &str, port: u16) -> Result<Connection, NoConnection> {
         egress::connect(self, host, port).await.map_err(|refused| {
             let why = refused.to_string();
             let error = match refused {
@@ -17,6 +16,7 @@ impl Connect for EgressRules {
                 Refused::Unknown(_) => Error::DnsError { rcode: None, info_code: None },
                 Refused::NotPublic => Error::DestinationIpProhibited,
                 Refused::Unreachable(error) => Error::Connect(error),
+                Refused::TooMany => Error::ConnectionLimitReached,
             };
             NoConnection { error, why }
         })

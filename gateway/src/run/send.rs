@@ -64,6 +64,7 @@ pub(crate) async fn send(gateway: &Gateway, out: &Outbound<'_>, live: &mut LiveR
     let mut tries_left = gateway.config.tries_max;
     // What the node said that took the run and failed. It takes no run twice: that it is busy then tells nothing.
     let mut failure = None;
+    let mut place = None;
     loop {
         let tries_before = tries_left;
         let full = match pass(gateway, out, live, &wanted, &mut tries_left).await {
@@ -82,6 +83,13 @@ pub(crate) async fn send(gateway: &Gateway, out: &Outbound<'_>, live: &mut LiveR
         }
         if tries_left == 0 || now + pause >= give_up {
             return Err(failure.unwrap_or(full));
+        }
+        if place.is_none() {
+            // All that wait ask nodes again and again: they are few, and not all of one account.
+            match gateway.bounds.wait(out.known.route.account) {
+                Ok(held) => place = Some(held),
+                Err(over) => return Err(failure.unwrap_or_else(|| over.problem("runs that wait for a node"))),
+            }
         }
         wanted.waited = now.saturating_duration_since(begun);
         // Chance keeps waiting runs from coming back together.
@@ -229,6 +237,10 @@ async fn read_problem(code: Code, reply: Answered) -> Problem {
 fn describe(error: &CallError) -> Problem {
     match error {
         CallError::Deadline => Code::TimedOut.into(),
+        CallError::Busy(why) if why.starts_with(Code::ShareExceeded.as_str()) => {
+            let why = why.trim_start_matches(Code::ShareExceeded.as_str()).trim_start_matches([':', ' ']);
+            Problem::new(Code::ShareExceeded, format!("All nodes that could take it say: {why}."))
+        }
         CallError::Busy(_) | CallError::NoResponder | CallError::NotAccepted { revoked: true } => {
             Problem::new(Code::Overloaded, error.to_string())
         }

@@ -3,9 +3,10 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use protocol::ByteSize;
+use protocol::{ByteSize, VersionId};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
+use uuid::Uuid;
 
 use super::{finished, history, node, node_id, request, version};
 use crate::{Candidate, Finished, Learned, NodeView, Policy as _, RunRequest, Snapshot, Warmth};
@@ -108,4 +109,15 @@ fn a_version_that_often_fails_is_predicted_to() {
     let [sick, well] =
         [2, 3].map(|number| ranked(&mut policy, &of(number), &strangers())[0].predicted_failure.unwrap());
     assert!(sick > 0.3 && well < 0.1, "{sick} and {well}");
+}
+
+#[test]
+fn a06_ever_new_versions_do_not_keep_others_from_being_known() {
+    let new = |number: u128| VersionId::from_uuid(Uuid::from_u128(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    let mut history = crate::History::default();
+    (0..50).for_each(|_| history.observe(&finished(1, 20)));
+    (10..30_000).for_each(|number| history.observe(&Finished { version: new(number), ..finished(1, 20) }));
+    assert!(history.knows(version(1)), "what runs stays known");
+    (0..50).for_each(|_| history.observe(&finished(2, 20)));
+    assert!(history.knows(version(2)), "and what comes later is learned");
 }

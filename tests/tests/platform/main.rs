@@ -15,5 +15,6 @@ mod lifecycle;
 mod metering;
 mod privacy;
 mod run_path;
+mod shares;
 mod vm;
 mod vm_wasm;

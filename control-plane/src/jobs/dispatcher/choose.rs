@@ -13,7 +13,7 @@ use crate::db::columns::Col;
 use crate::db::entities::{accounts, functions, jobs, versions};
 use crate::error::Error;
 use crate::functions::route::version_route;
-use crate::jobs::queue::{self, Line, fairest};
+use crate::jobs::queue::{self, Line, Room, fairest};
 
 impl Session<'_> {
     /// Which jobs go where, and which can never go anywhere.
@@ -28,10 +28,11 @@ impl Session<'_> {
             lines.push(Line { account, waiting: queue::next_of(self.app, account, now, &full).await? });
         }
         let mut names: HashMap<FunctionId, Option<Name>> = HashMap::new();
-        let account_max = self.app.config.jobs_running_max;
+        let (slots, config) = (self.slots, &self.app.config);
+        let room = Room { slots, share: config.tenant_share, account_max: config.jobs_running_max };
         self.suspects.retain(|_, until| Instant::now() < *until);
         while chosen.len() < PLACED_AT_ONCE
-            && let Some(line) = fairest(&lines, &self.on_nodes, account_max)
+            && let Some(line) = fairest(&lines, &self.on_nodes, room)
         {
             let Some(row) = lines[line].waiting.pop_front() else { break };
             if full.contains(&row.version_id.0) {

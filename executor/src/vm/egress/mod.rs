@@ -23,11 +23,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use microvm::{GuestStream, Run};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::egress::{self, EgressRules, PHASE_MAX, Refused};
+use crate::egress::{self, Connection, EgressRules, PHASE_MAX, Refused};
 
 /// To look a name up and to connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(30);
@@ -88,7 +87,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, 
 struct Proxy {
     rules: Arc<EgressRules>,
     /// What follows an answer to CONNECT.
-    tunnel: Mutex<Option<(OnUpgrade, TcpStream)>>,
+    tunnel: Mutex<Option<(OnUpgrade, Connection)>>,
     /// Connections to hosts; they end with this.
     upstream: Mutex<JoinSet<()>>,
 }
@@ -130,7 +129,7 @@ impl Proxy {
         Ok(response.map(Either::Left))
     }
 
-    async fn reach(&self, host: &str, port: u16) -> Result<TcpStream, Refusal> {
+    async fn reach(&self, host: &str, port: u16) -> Result<Connection, Refusal> {
         let connecting = egress::connect(&self.rules, host, port);
         Ok(tokio::time::timeout(CONNECT_WITHIN, connecting).await.map_err(|_| Refusal::Late)??)
     }
@@ -172,6 +171,7 @@ impl Refusal {
             Self::Refused(Refused::Unknown(_)) => (StatusCode::BAD_GATEWAY, "dns_error"),
             Self::Refused(Refused::Unreachable(_)) => (StatusCode::BAD_GATEWAY, "destination_ip_unroutable"),
             Self::NoTarget | Self::Scheme => (StatusCode::BAD_REQUEST, "http_request_error"),
+            Self::Refused(Refused::TooMany) => (StatusCode::TOO_MANY_REQUESTS, "connection_limit_reached"),
             Self::Late => (StatusCode::GATEWAY_TIMEOUT, "connection_timeout"),
             Self::Http(_) => (StatusCode::BAD_GATEWAY, "http_protocol_error"),
         }

@@ -1,0 +1,228 @@
+//! What a control plane has of everything that is finite, and what one tenant may have of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric::shares::{Finite, Held, Over, Shares, Unit};
+use parking_lot::Mutex;
+use protocol::{AccountId, Problem, UserId};
+
+use crate::config::Config;
+
+const REFUSED: &str = "429 `share_exceeded`";
+const ITS_TURN: &str = "waits for its turn; a tenant that has none goes first";
+
+fn line(config: &Config, what: &'static str, option: &'static str, total: u64, over: &'static str) -> Finite {
+    let (service, unit, share) = ("control-plane", Unit::Count, config.tenant_share);
+    Finite { service, what, option, total, unit, share, over }
+}
+
+fn requests(config: &Config) -> Finite {
+    line(config, "requests that use the database at once", "--requests-max", config.requests_max.into(), ITS_TURN)
+}
+
+fn requests_waiting(config: &Config) -> Finite {
+    let total = config.requests_waiting_max.into();
+    line(config, "requests that wait for their turn", "--requests-waiting-max", total, REFUSED)
+}
+
+fn waits(config: &Config) -> Finite {
+    let what = "requests that wait for a job or a message";
+    line(config, what, "--waits-max", config.waits_max.into(), REFUSED)
+}
+
+fn log_streams(config: &Config) -> Finite {
+    line(config, "streams of logs", "--log-follows-max", count(config.log_follows_max), REFUSED)
+}
+
+fn job_streams(config: &Config) -> Finite {
+    line(config, "streams of job events", "--job-streams-max", count(config.job_streams_max), REFUSED)
+}
+
+fn prepares(config: &Config) -> Finite {
+    line(config, "deploys that are prepared at once", "--prepares-max", count(config.prepares_max), ITS_TURN)
+}
+
+fn prepares_waiting(config: &Config) -> Finite {
+    let total = config.prepares_waiting_max.into();
+    line(config, "deploys that are not ready yet", "--prepares-waiting-max", total, REFUSED)
+}
+
+fn arrays(config: &Config) -> Finite {
+    line(config, "job arrays that are submitted at once", "--job-arrays-max", config.job_arrays_max.into(), ITS_TURN)
+}
+
+fn job_slots(config: &Config) -> Finite {
+    let over = "its jobs wait; an account with fewer on nodes goes first";
+    Finite { unit: Unit::Lent, ..line(config, "slots of nodes for jobs", "--jobs-slots-share", 0, over) }
+}
+
+fn webhooks(config: &Config) -> Finite {
+    let over = "told when others of the account's have been";
+    line(config, "webhooks that are told at once", "--webhooks-max", config.webhooks_max.into(), over)
+}
+
+fn count(total: usize) -> u64 {
+    u64::try_from(total).unwrap_or(u64::MAX)
+}
+
+/// All of it. The slots of nodes are counted in `jobs::queue`.
+#[must_use]
+pub fn all(config: &Config) -> Vec<Finite> {
+    let streams = [waits, log_streams, job_streams];
+    let lines = [requests, requests_waiting].into_iter().chain(streams);
+    let lines = lines.chain([prepares, prepares_waiting, arrays, webhooks, job_slots]);
+    lines.map(|line| line(config)).collect()
+}
+
+/// Who is counted: an account, or a user who has named none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Tenant {
+    /// An account.
+    Account(AccountId),
+    /// A user, where no account is named.
+    User(UserId),
+}
+
+/// What this process shares out.
+pub(crate) struct Bounds {
+    requests: Shares<Tenant>,
+    request_wait_max: Duration,
+    waits: Shares<AccountId>,
+    pub(crate) log_streams: Shares<AccountId>,
+    pub(crate) job_streams: Shares<AccountId>,
+    pub(crate) prepares: Shares<AccountId>,
+    deploys: Shares<AccountId>,
+    arrays: Shares<AccountId>,
+    pub(crate) webhooks: Shares<AccountId>,
+}
+
+impl Bounds {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            requests: requests(config).shares_with_lines(requests_waiting(config).total),
+            request_wait_max: config.request_wait_max.duration(),
+            waits: waits(config).shares(),
+            log_streams: log_streams(config).shares(),
+            job_streams: job_streams(config).shares(),
+            // Whoever may wait there has a place in `deploys` already.
+            prepares: prepares(config).shares_with_lines(prepares_waiting(config).total.saturating_mul(2)),
+            deploys: prepares_waiting(config).shares(),
+            arrays: arrays(config).shares_with_lines(requests_waiting(config).total),
+            webhooks: webhooks(config).shares(),
+        }
+    }
+
+    /// A turn at the database, for as long as the request works.
+    pub(crate) async fn request(&self, tenant: Tenant) -> Result<Turn, Problem> {
+        let (shares, wait_max) = (self.requests.clone(), self.request_wait_max);
+        let turn = Turn(Some(Arc::new(OneTurn { shares, tenant, wait_max, held: Mutex::default() })));
+        turn.begin().await?;
+        Ok(turn)
+    }
+
+    /// A place among the requests that wait for something to happen. They use the database now and then alone: the turn
+    /// is given up for it.
+    pub(crate) fn wait(&self, account: AccountId, turn: &Turn) -> Result<Held<AccountId>, Problem> {
+        let what = "requests that wait for something to happen";
+        let held = self.waits.try_take(account, 1).map_err(|over| over.problem(what))?;
+        turn.end();
+        Ok(held)
+    }
+
+    /// How long one of so many that watch for an account pauses between two looks at the database: together they look
+    /// a thousand times a second at most.
+    pub(crate) fn pace(watchers: &Shares<AccountId>, account: AccountId) -> Duration {
+        const SLOWEST: Duration = Duration::from_millis(500);
+        Duration::from_millis(watchers.held_by(&account).saturating_sub(1)).min(SLOWEST)
+    }
+
+    /// How long a request that waits for something pauses between two looks.
+    pub(crate) fn wait_pace(&self, account: AccountId) -> Duration {
+        Self::pace(&self.waits, account)
+    }
+
+    /// A place among the versions that are not ready.
+    pub(crate) fn deploy(&self, account: AccountId) -> Result<Held<AccountId>, Problem> {
+        self.deploys.try_take(account, 1).map_err(|over| over.problem("deploys that are not ready yet"))
+    }
+
+    /// A turn for writing many rows at once. Others' requests wait for the end of it.
+    pub(crate) async fn array(&self, account: AccountId) -> Result<Held<AccountId>, Problem> {
+        self.arrays.take(account).await.map_err(|over| over.problem("job arrays that are submitted at once"))
+    }
+}
+
+/// A request's turn at the database; it ends with the last of its clones, or earlier.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Turn(Option<Arc<OneTurn>>);
+
+#[derive(Debug)]
+struct OneTurn {
+    shares: Shares<Tenant>,
+    tenant: Tenant,
+    wait_max: Duration,
+    held: Mutex<Option<Held<Tenant>>>,
+}
+
+impl Turn {
+    /// It is over: what comes now waits for something else.
+    pub(crate) fn end(&self) {
+        let held = self.0.as_ref().and_then(|turn| turn.held.lock().take());
+        drop(held);
+    }
+
+    /// Its next turn, where it has none.
+    pub(crate) async fn begin(&self) -> Result<(), Problem> {
+        let Some(turn) = self.0.as_ref().filter(|turn| turn.held.lock().is_none()) else { return Ok(()) };
+        let held = tokio::time::timeout(turn.wait_max, turn.shares.take(turn.tenant)).await.unwrap_or(Err(Over::Share));
+        let held = held.map_err(|over| over.problem("requests at once"))?;
+        *turn.held.lock() = Some(held);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_option_in_the_list_of_bounds_is_there() {
+        let command = <Config as clap::Args>::augment_args(clap::Command::new("control-plane"));
+        let options: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        let rows = fabric::shares::documented(include_str!("../../docs/bounds.md"), "control-plane");
+        assert!(!rows.is_empty());
+        for named in rows.iter().flat_map(|row| row.split('`')).filter_map(|word| word.strip_prefix("--")) {
+            assert!(options.contains(&named), "docs/bounds.md names --{named}");
+        }
+    }
+
+    #[test]
+    fn a06_the_table_is_as_documented() {
+        let rows: Vec<String> = all(&Config::default()).iter().map(Finite::row).collect();
+        assert_eq!(fabric::shares::documented(include_str!("../../ARCHITECTURE.md"), "control-plane"), rows);
+    }
+
+    #[tokio::test]
+    async fn a06_a_request_whose_body_is_on_its_way_holds_up_nobody() {
+        let config = Config { requests_max: 1, ..Config::default() };
+        let (bounds, slow, other) = (Bounds::new(&config), AccountId::new(), AccountId::new());
+        let turn = bounds.request(Tenant::Account(slow)).await.unwrap();
+        turn.end();
+        let held = bounds.request(Tenant::Account(other)).await.unwrap();
+        let mut again = std::pin::pin!(turn.begin());
+        assert!(futures::poll!(again.as_mut()).is_pending());
+        drop(held);
+        again.await.unwrap();
+    }
+
+    #[test]
+    fn many_that_watch_look_a_thousand_times_a_second_together() {
+        let (shares, account) = (log_streams(&Config::default()).shares(), AccountId::new());
+        let one = shares.try_take(account, 1).unwrap();
+        assert_eq!(Bounds::pace(&shares, account), Duration::ZERO, "one alone looks at once");
+        let more: Vec<_> = std::iter::from_fn(|| shares.try_take(account, 1).ok()).collect();
+        assert_eq!(Bounds::pace(&shares, account), Duration::from_millis(191));
+        drop((one, more));
+    }
+}

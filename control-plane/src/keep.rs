@@ -1,0 +1,133 @@
+//! What is kept of accounts: so many lines of logs and so many ended jobs in all. Where there are more, whoever has the
+//! most loses the oldest, so that a flood of one account does not push out what others have.
+
+use protocol::{AccountId, JobId};
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
+
+use crate::App;
+use crate::db::columns::Col;
+use crate::db::entities::{jobs, run_logs};
+use crate::error::Result;
+
+/// Deleted at once: others write in between.
+const AT_ONCE: u64 = 2_000;
+
+/// So many each may keep that all of them keep at most `max`: those that have less keep all.
+fn level(mut counts: Vec<u64>, max: u64) -> u64 {
+    counts.sort_unstable();
+    let (mut left, mut others) = (max, u64::try_from(counts.len()).unwrap_or(u64::MAX));
+    for count in counts {
+        if count > left / others {
+            return left / others;
+        }
+        left -= count;
+        others -= 1;
+    }
+    u64::MAX
+}
+
+/// Whose there are more of than that.
+fn over(counts: Vec<(Col<AccountId>, i64)>, max: u64) -> Vec<(AccountId, u64)> {
+    let counts: Vec<(AccountId, u64)> =
+        counts.into_iter().map(|(account, count)| (account.0, u64::try_from(count).unwrap_or(0))).collect();
+    let level = level(counts.iter().map(|(_, count)| *count).collect(), max);
+    counts.into_iter().filter(|(_, count)| *count > level).map(|(account, _)| (account, level)).collect()
+}
+
+/// Deletes lines of logs and ended jobs that are too many.
+pub(crate) async fn trim(app: &App) -> Result<()> {
+    trim_logs(app).await?;
+    trim_jobs(app).await
+}
+
+async fn trim_logs(app: &App) -> Result<()> {
+    let max = app.config.log_lines_max;
+    if run_logs::Entity::find().count(app.db.read()).await? <= max {
+        return Ok(());
+    }
+    let counts = run_logs::Entity::find()
+        .select_only()
+        .column(run_logs::Column::AccountId)
+        .column_as(run_logs::Column::Id.count(), "lines")
+        .group_by(run_logs::Column::AccountId)
+        .into_tuple()
+        .all(app.db.read())
+        .await?;
+    for (account, kept) in over(counts, max) {
+        let of_account = || run_logs::Entity::find().filter(run_logs::Column::AccountId.eq(Col(account)));
+        let newest_gone = of_account().order_by_desc(run_logs::Column::Id).offset(kept).one(app.db.read()).await?;
+        let Some(newest_gone) = newest_gone.map(|row| row.id) else { continue };
+        loop {
+            let ids: Vec<i64> = of_account()
+                .select_only()
+                .column(run_logs::Column::Id)
+                .filter(run_logs::Column::Id.lte(newest_gone))
+                .order_by_asc(run_logs::Column::Id)
+                .limit(AT_ONCE)
+                .into_tuple()
+                .all(app.db.read())
+                .await?;
+            if ids.is_empty() {
+                break;
+            }
+            run_logs::Entity::delete_many().filter(run_logs::Column::Id.is_in(ids)).exec(app.db.write()).await?;
+        }
+        tracing::info!(%account, kept, "the oldest lines of logs are forgotten: all accounts together have too many");
+    }
+    Ok(())
+}
+
+async fn trim_jobs(app: &App) -> Result<()> {
+    let max = app.config.jobs_kept_max;
+    let ended = || jobs::Entity::find().filter(jobs::Column::Ended.is_not_null());
+    if ended().count(app.db.read()).await? <= max {
+        return Ok(());
+    }
+    let counts = ended()
+        .select_only()
+        .column(jobs::Column::AccountId)
+        .column_as(jobs::Column::Id.count(), "jobs")
+        .group_by(jobs::Column::AccountId)
+        .into_tuple()
+        .all(app.db.read())
+        .await?;
+    for (account, kept) in over(counts, max) {
+        let of_account = || ended().filter(jobs::Column::AccountId.eq(Col(account)));
+        let newest_gone = of_account().order_by_desc(jobs::Column::Ended).offset(kept).one(app.db.read()).await?;
+        let Some(newest_gone) = newest_gone.and_then(|row| row.ended) else { continue };
+        loop {
+            let ids: Vec<Col<JobId>> = of_account()
+                .select_only()
+                .column(jobs::Column::Id)
+                .filter(jobs::Column::Ended.lte(newest_gone))
+                .filter(jobs::Column::WebhookDue.is_null())
+                .limit(AT_ONCE)
+                .into_tuple()
+                .all(app.db.read())
+                .await?;
+            if ids.is_empty() {
+                break;
+            }
+            crate::jobs::forget(app, ids).await?;
+        }
+        tracing::info!(%account, kept, "the oldest ended jobs are forgotten: all accounts together have too many");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_the_most_loses_first() {
+        assert_eq!(level(vec![10, 20, 30], 100), u64::MAX);
+        assert_eq!(level(vec![10, 20, 1000], 100), 70);
+        assert_eq!(level(vec![1000, 10, 1000], 100), 45);
+        assert_eq!(level(vec![1000, 1000], 100), 50);
+        assert_eq!(level(vec![], 100), u64::MAX);
+        assert_eq!(level(vec![5, 5, 5], 2), 0);
+    }
+}
