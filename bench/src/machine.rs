@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::fs;
-use std::process::Command;
 
 use serde::Serialize;
 
@@ -54,7 +53,7 @@ impl fmt::Display for Machine {
 }
 
 /// What a program says of itself.
-pub(crate) fn version(program: impl AsRef<std::ffi::OsStr>) -> String {
-    let output = Command::new(program).arg("--version").output();
+pub(crate) fn version(program: impl AsRef<std::path::Path>) -> String {
+    let output = provision::command(program.as_ref()).arg("--version").output();
     output.map_or_else(|_| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -158,7 +158,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: Option<Nodes>,
     },
-    /// Fetch what functions in VMs need on this machine: the guests' kernel, and the bases of scripts and executables
+    /// Fetch what functions in VMs need on this machine: QEMU, the guests' kernel, and the bases of scripts and executables
     VmSetup {
         /// Only this base; again for more
         #[arg(long)]

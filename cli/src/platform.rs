@@ -102,7 +102,13 @@ async fn run(args: &UpArgs, global: &Global) -> Result<(), Failure> {
     spinner.finish_and_clear();
     parts::welcome(&output, running.settings(), running.probes());
     if let Some(why) = running.settings().vm_missing()? {
-        output.note(format!("functions run in the wasm lane alone; no VM lane: {why}"));
+        output.note(match why {
+            executor::VmMissing::ForGood(why) => format!("functions run in the wasm lane alone; no VM lane: {why}"),
+            executor::VmMissing::Yet(why) => format!(
+                "functions run in the wasm lane alone for now; the VM lane comes without a restart once its parts are \
+                 there: {why}"
+            ),
+        });
     }
     let ended = running.wait(&stop).await;
     output.note("stopping");

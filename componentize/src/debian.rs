@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use provision::{Apt, apt};
+
 use crate::cache_dir;
 use crate::toolchain::{last_line, output, version_word};
 
@@ -13,6 +15,9 @@ pub(crate) const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src"
 
 /// The compiler's own libraries, which come along as dependencies.
 const LIBRARY_PREFIX: &str = "libstd-rust-web";
+
+/// What is installed here; apt in the cache looks away from it otherwise.
+const INSTALLED: &str = "Dir::State::status=/var/lib/dpkg/status";
 
 /// The oldest that knows this edition and `panic_abort` in `-Zbuild-std`; Debian's plain `rustc` is older.
 const MINOR_MIN: u32 = 87;
@@ -81,7 +86,7 @@ impl Root {
 
 /// Installs the packages where that is allowed and possible, otherwise unpacks them into the cache.
 pub(crate) fn fetch(progress: &dyn Fn(&str), may_install: bool) -> Result<(), String> {
-    if which("apt-get").is_none() {
+    if provision::find("apt-get").is_none() {
         return Err("there is no apt-get".to_owned());
     }
     let root = output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0");
@@ -117,13 +122,15 @@ fn unpack() -> Result<(), String> {
         std::fs::remove_dir_all(&fresh).map_err(io)?;
     }
     std::fs::create_dir_all(&fresh).map_err(io)?;
-    run(Command::new("apt-get").arg("download").args(closure()).current_dir(&fresh))?;
-    for entry in std::fs::read_dir(&fresh).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        if path.extension().is_some_and(|extension| extension == "deb") {
-            run(Command::new("dpkg-deb").arg("-x").arg(&path).arg(&fresh))?;
-            std::fs::remove_file(&path).map_err(io)?;
-        }
+    let text = |error: provision::Error| error.to_string();
+    let download = |apt: &Apt| {
+        let names: Vec<String> = closure(apt)?.into_iter().collect();
+        apt.download(&names, &fresh)
+    };
+    Apt::open().and_then(|apt| apt.attempt(&mut |apt| download(apt))).map_err(text)?;
+    for path in apt::archives(&fresh).map_err(text)? {
+        apt::unpack(&path, &fresh).map_err(text)?;
+        std::fs::remove_file(&path).map_err(io)?;
     }
     if target.exists() {
         std::fs::remove_dir_all(&target).map_err(io)?;
@@ -132,15 +139,15 @@ fn unpack() -> Result<(), String> {
 }
 
 /// The packages, the compiler's libraries, and whatever else of their dependencies this machine lacks.
-fn closure() -> BTreeSet<String> {
+fn closure(apt: &Apt) -> Result<BTreeSet<String>, provision::Error> {
     let mut names: BTreeSet<String> = PACKAGES.iter().map(|&name| name.to_owned()).collect();
-    let mut simulation = Command::new("apt-get");
-    simulation.args(["install", "--simulate", "--no-install-recommends"]).args(PACKAGES);
-    names.extend(missing(&output(&mut simulation).unwrap_or_default()));
-    let mut depends = Command::new("apt-cache");
-    depends.args(["depends", "--recurse", "--important", "rustc-web"]);
-    names.extend(libraries(&output(&mut depends).unwrap_or_default()));
-    names
+    let resolved = apt.resolve(&PACKAGES.map(str::to_owned))?;
+    names.extend(resolved.into_iter().map(|package| package.name).filter(|name| name.starts_with(LIBRARY_PREFIX)));
+    // What of the rest is here already need not be brought.
+    let simulate = [&["-o", INSTALLED, "--simulate", "install"][..], &PACKAGES].concat();
+    let simulation = apt.run("apt-get", &simulate);
+    names.extend(missing(&simulation.unwrap_or_default()));
+    Ok(names)
 }
 
 /// `Inst NAME (...)` lines of a simulated installation.
@@ -148,20 +155,10 @@ fn missing(simulation: &str) -> impl Iterator<Item = String> {
     simulation.lines().filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next()).map(str::to_owned)
 }
 
-/// The compiler's libraries among the names at the beginning of a line.
-fn libraries(depends: &str) -> impl Iterator<Item = String> {
-    depends.lines().filter(|line| line.starts_with(LIBRARY_PREFIX)).map(|line| line.trim().to_owned())
-}
-
 fn run(command: &mut Command) -> Result<Output, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let done = command.output().map_err(|error| format!("{name} cannot be run: {error}"))?;
     if done.status.success() { Ok(done) } else { Err(format!("{name}: {}", last_line(&done.stderr))) }
-}
-
-fn which(name: &str) -> Option<PathBuf> {
-    let paths = std::env::var_os("PATH")?;
-    std::env::split_paths(&paths).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
 #[cfg(test)]
@@ -172,7 +169,5 @@ mod tests {
     fn apt_output_is_read() {
         let simulation = "NOTE: only a simulation\nInst libllvm22 (1:22 Debian:12 [amd64])\nConf libllvm22 (1:22)\n";
         assert_eq!(missing(simulation).collect::<Vec<_>>(), ["libllvm22"]);
-        let depends = "rustc-web\n  Depends: libstd-rust-web-dev\nlibstd-rust-web-dev\nlibstd-rust-web-1.96\nlibc6\n";
-        assert_eq!(libraries(depends).collect::<Vec<_>>(), ["libstd-rust-web-dev", "libstd-rust-web-1.96"]);
     }
 }

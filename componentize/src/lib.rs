@@ -9,22 +9,11 @@ mod encode;
 mod rust;
 mod toolchain;
 
-use std::path::PathBuf;
-
 #[cfg(feature = "encode")]
 pub use encode::{EncodeError, component};
+pub use provision::cache_dir;
 pub use rust::{BuildError, build};
 pub use toolchain::{CHOICE_VARIABLE, Toolchain, ToolchainError};
 
 /// The target that functions and the portal are built for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
-
-/// Where fetched tools and shared builds stay between runs.
-#[must_use]
-pub fn cache_dir() -> PathBuf {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-        .unwrap_or_else(std::env::temp_dir)
-        .join("crowdcloud")
-}

@@ -99,7 +99,7 @@ pub struct Config {
     /// The folder with what the VM lane needs: `kernel`, `guest-agent`, `bases`. Without it there is no VM lane.
     #[arg(long = "vm-tools", env = "CROWDCLOUD_VM_TOOLS", value_name = "DIR")]
     pub vm_tools: Option<PathBuf>,
-    /// QEMU's program. Default: `qemu-system-x86_64` in the PATH.
+    /// QEMU's program. Default: `qemu-system-x86_64` in the PATH, or what `cargo xtask up` fetched.
     #[arg(long = "vm-qemu", env = "CROWDCLOUD_QEMU", value_name = "FILE")]
     pub vm_qemu: Option<PathBuf>,
     /// Another kernel for guests: an unpacked kernel package.

@@ -28,5 +28,6 @@ pub use config::Config;
 pub use error::Error;
 pub use wasm_host::{is_about_a_guest, remark};
 pub use vm::{
-    fetch as fetch_vm_tools, missing as vm_lane_missing, missing_in as vm_tools_missing, runs_wasm as vm_runs_wasm,
+    Missing as VmMissing, fetch as fetch_vm_tools, missing as vm_lane_missing, missing_in as vm_tools_missing,
+    runs_wasm as vm_runs_wasm,
 };

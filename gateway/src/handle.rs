@@ -143,7 +143,9 @@ fn readiness(gateway: &Gateway) -> Answer {
     if !gateway.warmed_up.load(Ordering::Relaxed) {
         return refuse(&Problem::new(Code::ControlPlaneUnavailable, "the control plane has not been reached yet"));
     }
-    full(StatusCode::OK, "text/plain", "ready\n")
+    // What is ready: a lane may still be made while calls of the other are served.
+    let lanes: Vec<String> = gateway.nodes.lanes().iter().map(ToString::to_string).collect();
+    full(StatusCode::OK, "text/plain", format!("ready\nlanes: {}\n", lanes.join(" ")))
 }
 
 fn figures() -> Answer {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use fabric::{Fabric, subjects};
 use parking_lot::RwLock;
 use protocol::node::{NodeRecord, NodeReport};
-use protocol::{ByteSize, NodeId, wire};
-use scheduler::{Knowledge, LastWord, Memo, NodeTable, Placement, RunRequest};
+use protocol::{ByteSize, Lane, NodeId, wire};
+use scheduler::{Knowledge, LastWord, Memo, NodeTable, Placement, RunRequest, SILENT_AFTER};
 use tokio_util::sync::CancellationToken;
 
 use crate::mirror::Sink;
@@ -49,6 +49,14 @@ impl Nodes {
             placement.ranked.sort_by_key(|candidate| suspect(&candidate.node));
         }
         placement
+    }
+
+    /// The lanes that live nodes offer now.
+    pub(crate) fn lanes(&self) -> Vec<Lane> {
+        let inner = self.inner.read();
+        let live = inner.table.seen().iter().filter(|node| node.age < SILENT_AFTER);
+        let reports: Vec<_> = live.filter_map(|node| node.report.as_ref()).filter(|it| !it.draining).collect();
+        [Lane::Wasm, Lane::Vm].into_iter().filter(|lane| reports.iter().any(|it| it.lanes.contains(lane))).collect()
     }
 
     /// A run goes there.

@@ -16,6 +16,8 @@ pub(crate) mod fds {
     pub(crate) const INITRAMFS: i32 = 9;
     /// Of what goes on from a saved state.
     pub(crate) const STATE: i32 = 8;
+    /// The tree that QEMU itself is in, where it was fetched and not installed.
+    pub(crate) const TREE: i32 = 10;
 }
 
 /// What the process is for.

@@ -1,12 +1,15 @@
 //! Fetches what machines need into a folder outside the clone: Debian's cloud kernel, unpacked and not installed.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use provision::{Apt, apt};
 
 use crate::error::Error;
 use crate::kernel::Kernel;
 
+/// Always empty: it stands for the newest.
 const PACKAGE: &str = "linux-image-cloud-amd64";
+const RELEASE: &str = "linux-image-";
 
 /// The kernel's folder in `cache`, fetched if it is not there: for [`crate::Config::kernel`]. Takes a while the first
 /// time.
@@ -15,47 +18,36 @@ pub fn kernel(cache: &Path) -> Result<PathBuf, Error> {
     if Kernel::find(&folder).is_ok() {
         return Ok(folder);
     }
-    let name = newest()?;
     // Several programs may find out at one time that there is no kernel.
     let download = cache.join(format!("kernel.download-{}", std::process::id()));
     std::fs::create_dir_all(&download).map_err(Error::io("the download's folder"))?;
-    let fetched = fetch(&name, &download, &folder);
+    let fetched = fetch(&download, &folder);
     std::fs::remove_dir_all(&download).map_err(Error::io("the download"))?;
     fetched?;
     Ok(folder)
 }
 
-fn fetch(name: &str, download: &Path, folder: &Path) -> Result<(), Error> {
-    run(Command::new("apt-get").args(["download", name]).current_dir(download))?;
-    let archives = std::fs::read_dir(download).map_err(Error::io("the download"))?;
-    let archive = archives.filter_map(|entry| Some(entry.ok()?.path())).find(|path| path.extension().is_some());
-    let archive = archive.ok_or_else(|| Error::Missing(format!("apt-get downloaded no {name}")))?;
+fn fetch(download: &Path, folder: &Path) -> Result<(), Error> {
+    let missing = |error: provision::Error| Error::Missing(error.to_string());
+    let apt = Apt::open().map_err(missing)?;
+    let newest = |apt: &Apt| {
+        let resolved = apt.resolve(&[PACKAGE.to_owned()])?;
+        let kernels = resolved.iter().filter(|package| package.name != PACKAGE && package.name.starts_with(RELEASE));
+        let exact: Vec<String> = kernels.map(|kernel| format!("{}={}", kernel.name, kernel.version)).collect();
+        apt.download(&exact, download)
+    };
+    apt.attempt(&mut |apt| newest(apt)).map_err(missing)?;
+    drop(apt);
+    let archives = apt::archives(download).map_err(missing)?;
+    let archive = archives.first().ok_or_else(|| Error::Missing(format!("apt-get downloaded no {PACKAGE}")))?;
     let unpacked = download.join("unpacked");
-    run(Command::new("dpkg-deb").arg("-x").args([&archive, &unpacked]))?;
+    apt::unpack(archive, &unpacked).map_err(missing)?;
     Kernel::find(&unpacked)?;
     match std::fs::rename(&unpacked, folder) {
         // Another program was faster.
         Err(_) if Kernel::find(folder).is_ok() => Ok(()),
         moved => moved.map_err(Error::io("the kernel's folder")),
     }
-}
-
-/// The package that the always empty package of that name stands for.
-fn newest() -> Result<String, Error> {
-    let text = run(Command::new("apt-cache").args(["depends", "--no-recommends", "--no-suggests", PACKAGE]))?;
-    let depends = text.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
-    let release = depends.ok_or_else(|| Error::Missing(format!("apt knows no {PACKAGE}: run apt-get update")))?;
-    Ok(format!("linux-image-{}", release.trim()))
-}
-
-fn run(command: &mut Command) -> Result<String, Error> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| Error::Missing(format!("{program}: {error}")))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::Missing(format!("{program} failed: {}", said.trim())))
 }
 
 /// What `cargo build --package guest-agent --profile agent` needs in

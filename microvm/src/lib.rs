@@ -26,6 +26,7 @@ mod machine;
 mod monitor;
 mod pool;
 mod process;
+mod qemu;
 mod rehearsal;
 mod run;
 mod sys;

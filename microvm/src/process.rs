@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{CONSOLE_BYTES, Config};
 use crate::error::Error;
+use crate::qemu::Qemu;
 use crate::sys;
 
 /// What a process gets.
@@ -104,12 +105,12 @@ impl Spawner {
         let (agent, agent_theirs) = pair()?;
         let own =
             [(monitor_theirs, super::command_line::fds::MONITOR), (agent_theirs, super::command_line::fds::AGENT)];
-        let mut command = Command::new(&config.qemu);
-        command.args(spec.arguments).current_dir(&folder.0).env_clear().kill_on_drop(true);
+        let Qemu { mut command, tree } = Qemu::find(&config.qemu)?;
+        command.args(spec.arguments).current_dir(&folder.0).kill_on_drop(true);
         // Its start is short, and much of it goes to the first touch of each page of its heap.
         command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let files = own.into_iter().chain(spec.files);
+        let files = own.into_iter().chain(tree).chain(spec.files);
         let mappings = files.map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
         command.as_std_mut().fd_mappings(mappings).map_err(|error| Error::Qemu(error.to_string()))?;
         sys::confine(command.as_std_mut(), uid);

@@ -8,7 +8,6 @@ use componentize::Toolchain;
 
 use crate::portal;
 use crate::steps::{Steps, say, succeed};
-use crate::tools::apt;
 use crate::workspace::Workspace;
 
 /// Built beside xtask itself, or for wasm: never with the rest, so that dependencies' features stay the same.
@@ -104,7 +103,7 @@ pub(crate) fn guests(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result
         folders.iter().try_for_each(|folder| {
             let built = succeed(Command::new(workspace.program("crowdcloud")).arg("build").arg(folder));
             match built {
-                Err(error) if folder.join(OF_PACKAGES).is_file() && apt::which("apt-get").is_none() => {
+                Err(error) if folder.join(OF_PACKAGES).is_file() && provision::find("apt-get").is_none() => {
                     say(&format!("{} needs a machine with apt: {error:#}", folder.display()));
                     Ok(())
                 }

@@ -67,6 +67,9 @@ enum Task {
     BuildPortal,
     /// Fetch what the machine lacks for building, running and testing
     Setup,
+    /// Prepare the VM lane beside a platform that starts: `up` does it
+    #[command(name = tools::vm::TASK, hide = true)]
+    VmLane,
 }
 
 fn main() -> ExitCode {
@@ -107,6 +110,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             build::programs(&workspace, &mut steps)?;
             tools::vm::prepare(&workspace, &mut steps)?;
         }
+        Task::VmLane => tools::vm::task(&workspace, &mut steps)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,6 @@ use std::process::Command;
 use anyhow::bail;
 
 use crate::steps::{quiet, say};
-use crate::tools::apt;
 
 /// A part of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,12 +69,11 @@ impl Part {
     }
 
     fn look(self) -> Result<(), String> {
-        let program = |name: &str| apt::which(name).map(drop).ok_or_else(|| format!("`{name}` is not installed"));
+        let program = |name: &str| provision::find(name).map(drop).ok_or_else(|| format!("`{name}` is not there"));
         match self {
             // Only its set-up can tell: see `tools::vm::prepare`.
             Self::Vm => Ok(()),
-            Self::Postgres if apt::has_postgresql() => Ok(()),
-            Self::Postgres => Err("its server is not installed".to_owned()),
+            Self::Postgres => program("initdb"),
             Self::Browser => program("chromium").and_then(|()| program("chromedriver")),
             Self::Namespaces => {
                 let made = quiet(Command::new("unshare").args(["--user", "--map-root-user", "--net", "true"]));

@@ -86,7 +86,7 @@ fn line(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-fn seconds(time: Duration) -> String {
+pub(crate) fn seconds(time: Duration) -> String {
     if time.as_secs() >= 60 {
         format!("{} m {:02} s", time.as_secs() / 60, time.as_secs() % 60)
     } else {

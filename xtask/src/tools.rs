@@ -1,5 +1,6 @@
-//! What the machine may lack: nats-server, a compiler for wasm, and for the tests PostgreSQL and a browser. Each is
-//! found or fetched; what cannot be had is one line: what, why, fix.
+//! What the machine may lack: nats-server, a compiler for wasm, the VM lane, and for the tests PostgreSQL, a browser and
+//! more. The table in `provision` says which programs, and how each is had; what cannot be had is one line: what, why,
+//! fix.
 
 pub(crate) mod apt;
 pub(crate) mod axe;
@@ -8,8 +9,9 @@ pub(crate) mod vm;
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use componentize::Toolchain;
+use provision::{PROGRAMS, Purpose, Source};
 
 use crate::steps::{Steps, say};
 
@@ -25,19 +27,25 @@ pub(crate) fn wasm(steps: &mut Steps) -> anyhow::Result<Toolchain> {
     steps.run("wasm toolchain", || Toolchain::find(&say).map_err(|error| anyhow!("{error}")))
 }
 
-/// PostgreSQL, Chromium with its driver, and what looks at its pages.
+/// Says which programs are missing that nothing here brings, each in a line: before minutes of compiling, not after.
+pub(crate) fn say_missing(purposes: &[Purpose]) {
+    let programs = PROGRAMS.iter().filter(|program| purposes.contains(&program.purpose));
+    for program in programs.filter(|program| matches!(program.source, Source::System { .. } | Source::Own { .. })) {
+        if provision::find(program.name).is_none() {
+            say(&program.help());
+        }
+    }
+}
+
+/// All that tests call: PostgreSQL, Chromium with its driver, what looks at its pages, tools that look into images.
 pub(crate) fn for_tests(steps: &mut Steps) -> anyhow::Result<()> {
-    steps.run("PostgreSQL, Chromium and skopeo for the tests", || {
-        apt::need(&[
-            apt::Need { what: "PostgreSQL", package: "postgresql", found: apt::has_postgresql },
-            apt::Need { what: "Chromium", package: "chromium", found: || apt::which("chromium").is_some() },
-            apt::Need {
-                what: "chromedriver",
-                package: "chromium-driver",
-                found: || apt::which("chromedriver").is_some(),
-            },
-            apt::Need { what: "skopeo", package: "skopeo", found: || apt::which("skopeo").is_some() },
-        ])
+    say_missing(&[Purpose::Setup, Purpose::VmLane, Purpose::Tests, Purpose::Extra]);
+    let programs = || PROGRAMS.iter().filter(|program| program.purpose == Purpose::Tests);
+    steps.run("programs that the tests call", || {
+        for program in programs().filter(|program| matches!(program.source, Source::Unpacked { .. })) {
+            provision::fetch(program.name, &say).with_context(|| program.help())?;
+        }
+        apt::need(programs())
     })?;
     steps.run("axe-core for the tests", || axe::find().map(drop))
 }

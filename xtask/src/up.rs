@@ -1,25 +1,38 @@
-//! `cargo xtask up`: builds everything, then becomes `crowdcloud up`, so that Ctrl-C and signals go straight to it.
+//! `cargo xtask up`: builds everything, then becomes `crowdcloud up`, so that Ctrl-C and signals go straight to it. The
+//! VM lane is prepared beside it: nodes take it when it is there.
 
 use std::process::Command;
 
+use anyhow::ensure;
+use provision::Purpose;
+
 use crate::build::Parts;
-use crate::steps::{Steps, say};
+use crate::steps::{Steps, say, status};
 use crate::workspace::Workspace;
 use crate::{build, tools};
 
-/// Builds and starts the platform; returns only when it cannot be started.
+/// Builds and starts the platform; returns only when it cannot be started, or was only checked.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> anyhow::Result<()> {
+    tools::say_missing(&[Purpose::Setup, Purpose::VmLane]);
     let nats = tools::nats(steps)?;
     let toolchain = tools::wasm(steps)?;
     build::all(workspace, steps, &toolchain, Parts::Programs)?;
-    if let Err(error) = tools::vm::prepare(workspace, steps) {
-        say(&format!("functions run in the wasm lane alone; no VM lane: {error:#}"));
-    }
     say(steps.summary().trim_end());
     let mut up = Command::new(workspace.program("crowdcloud"));
     up.arg("up").args(args);
     build::environment(&mut up, &nats);
-    become_it(up)
+    let lane = tools::vm::beside();
+    if let Err(error) = &lane {
+        say(&format!("functions run in the wasm lane alone; no VM lane: {error:#}"));
+    }
+    if !args.iter().any(|arg| arg == "--check") {
+        return become_it(up);
+    }
+    let checked = status(&mut up)?;
+    ensure!(checked.success(), "the platform does not work ({checked})");
+    // That it has no VM lane has been said.
+    lane?.wait()?;
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -47,9 +47,7 @@ impl Tools {
             let value = std::env::var_os(name).map(PathBuf::from);
             value.with_context(|| format!("{name} is not set; `cargo xtask bench vm` sets it"))
         };
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let qemu = std::env::split_paths(&path).map(|folder| folder.join("qemu-system-x86_64"));
-        let qemu = qemu.into_iter().find(|file| file.is_file());
+        let qemu = provision::find("qemu-system-x86_64");
         let tools = Self {
             qemu: qemu.context("there is no qemu-system-x86_64: `cargo xtask setup` fetches it")?,
             folder: place("CROWDCLOUD_VM_TOOLS")?,

@@ -49,7 +49,7 @@ pub(crate) fn vm_setup(context: &Context, bases: &[protocol::Base], into: Option
     fetched.map_err(|why| {
         Failure::new(Exit::Platform, "vm_setup", "The VM lane's parts cannot be fetched")
             .why(why)
-            .help("apt-get and dpkg-deb of Debian are needed, and `apt-get update` before")
+            .help("apt-get and dpkg-deb of Debian are needed, and a way to Debian's packages")
     })?;
     let value = serde_json::json!({ "folder": folder });
     context.output.result(&value, || folder.display().to_string());
@@ -68,8 +68,7 @@ pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure
             "`cargo xtask up` fetches it; or set CROWDCLOUD_NATS_SERVER",
         )
         .optional(),
-        Check::new("VM lane", vm_lane(), "`cargo xtask setup` as root fetches it; without it functions run in wasm")
-            .optional(),
+        Check::new("VM lane", vm_lane(), "`cargo xtask setup` fetches it; without it functions run in wasm").optional(),
         Check::new("cargo", tool("cargo"), "needed for Rust templates: install Rust").optional(),
     ];
     checks.extend(processes(data));

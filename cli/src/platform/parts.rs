@@ -132,7 +132,7 @@ impl Settings {
     }
 
     /// Why local nodes have no VM lane; none where they have.
-    pub(crate) fn vm_missing(&self) -> Result<Option<String>, Failure> {
+    pub(crate) fn vm_missing(&self) -> Result<Option<executor::VmMissing>, Failure> {
         let config: executor::Config = parse("executor", self.executor(1)?)?;
         Ok(executor::vm_lane_missing(&config))
     }

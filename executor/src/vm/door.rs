@@ -1,6 +1,7 @@
-//! The lane as the node sees it: it is looked for in the background, so that wasm runs need not wait for it.
+//! The lane as the node sees it: it is looked for in the background, so that wasm runs need not wait for it, and
+//! as long as it takes: its parts may be fetched while the node runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -8,12 +9,14 @@ use fabric::Fabric;
 use protocol::node::{Accelerator, VmLane, printable};
 use tokio::sync::Notify;
 
-use super::tools::Tools;
+use super::tools::{Missing, Tools};
 use super::versions::Lane;
 use crate::admission::Admission;
 use crate::compile::Compiler;
 use crate::config::Config;
 
+/// Parts that are missing are looked for this often.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A machine that was too busy to start a guest may do so later: tried again after so long, then twice that.
 const PAUSE: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
@@ -36,38 +39,32 @@ impl Door {
         admission: &Arc<Admission>,
         changed: Arc<Notify>,
     ) -> Arc<Self> {
-        let tools = match Tools::find(config) {
-            Ok(tools) => tools,
+        let first = Tools::first_look(config);
+        let state = match &first {
+            Ok(()) => State::Starting,
             Err(why) => {
-                tracing::info!(why, "this node has no VM lane");
-                return Arc::new(Self(ArcSwap::from_pointee(State::Missing(why))));
+                tracing::info!(%why, "this node has no VM lane");
+                State::Missing(why.to_string())
             }
         };
-        let door = Arc::new(Self(ArcSwap::from_pointee(State::Starting)));
-        let (opened, config, fabric) = (Arc::clone(&door), Arc::clone(config), fabric.clone());
-        let (compiler, admission) = (compiler.clone(), Arc::clone(admission));
-        tokio::spawn(async move {
-            let mut pause = PAUSE;
-            loop {
-                let (tools, fabric) = (tools.clone(), fabric.clone());
-                let opening = Lane::open(&config, tools, fabric, compiler.clone(), Arc::clone(&admission));
-                let (state, done) = match opening.await {
-                    Ok(lane) => (State::Ready(lane), true),
-                    Err(why) => {
-                        tracing::warn!(why, again_after_s = pause.as_secs(), "this node has no VM lane");
-                        (State::Missing(why), false)
-                    }
-                };
-                opened.0.store(Arc::new(state));
-                changed.notify_one();
-                if done {
-                    return;
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
-            }
-        });
+        let door = Arc::new(Self(ArcSwap::from_pointee(state)));
+        if let Err(Missing::ForGood(_)) = first {
+            return door;
+        }
+        let look = Look { config: Arc::clone(config), fabric: fabric.clone(), compiler: compiler.clone() };
+        tokio::spawn(look.until_ready(Arc::downgrade(&door), Arc::clone(admission), changed));
         door
+    }
+
+    fn become_missing(&self, why: String, changed: &Notify) {
+        match &**self.0.load() {
+            State::Missing(same) if *same == why => {}
+            _ => {
+                tracing::info!(why, "this node has no VM lane");
+                self.0.store(Arc::new(State::Missing(why)));
+                changed.notify_one();
+            }
+        }
     }
 
     /// The lane, where it is there.
@@ -91,6 +88,54 @@ impl Door {
                 };
                 VmLane::Ready { accelerator, turns_per_ms: speed.turns_per_ms }
             }
+        }
+    }
+}
+
+/// What it takes to look.
+struct Look {
+    config: Arc<Config>,
+    fabric: Fabric,
+    compiler: Compiler,
+}
+
+impl Look {
+    /// Looks until the lane is there or the node has gone: parts that are missing may come, and a machine that was too
+    /// busy may be less so.
+    async fn until_ready(self, door: Weak<Door>, admission: Arc<Admission>, changed: Arc<Notify>) {
+        let mut pause = PAUSE;
+        loop {
+            let Some(door) = door.upgrade() else { return };
+            let config = Arc::clone(&self.config);
+            let found = tokio::task::spawn_blocking(move || Tools::find(&config)).await;
+            let tools = match found.unwrap_or_else(|error| Err(Missing::Yet(error.to_string()))) {
+                Ok(tools) => tools,
+                Err(why) => {
+                    door.become_missing(why.to_string(), &changed);
+                    drop(door);
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    continue;
+                }
+            };
+            if let State::Missing(_) = &**door.0.load() {
+                door.0.store(Arc::new(State::Starting));
+                changed.notify_one();
+            }
+            let (fabric, compiler) = (self.fabric.clone(), self.compiler.clone());
+            match Lane::open(&self.config, tools, fabric, compiler, Arc::clone(&admission)).await {
+                Ok(lane) => {
+                    door.0.store(Arc::new(State::Ready(lane)));
+                    changed.notify_one();
+                    return;
+                }
+                Err(why) => {
+                    tracing::warn!(why, again_after_s = pause.as_secs(), "this node has no VM lane");
+                    door.become_missing(why, &changed);
+                }
+            }
+            drop(door);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 }

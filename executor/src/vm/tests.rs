@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::convert::{Conversion, Converted};
-use super::tools::Tools;
+use super::tools::{Missing, Tools};
 use super::version::{About, MACHINES_BEFORE_OWN, OWN_KEPT_MAX, Version};
 use super::versions::shape_of;
 use super::wasm;
@@ -26,7 +26,7 @@ fn tools() -> Tools {
     let folder = std::env::var_os("CROWDCLOUD_VM_TOOLS").map_or_else(componentize::cache_dir, Into::into);
     let found = Tools::find_in(&folder, None, None).and_then(|tools| match tools.runner {
         Some(_) => Ok(tools),
-        None => Err(format!("no wasm-guest in {}", folder.display())),
+        None => Err(Missing::Yet(format!("no wasm-guest in {}", folder.display()))),
     });
     found.unwrap_or_else(|why| panic!("no WebAssembly in a machine: {why}"))
 }

@@ -12,16 +12,33 @@ use crate::config::Config;
 const RUNNER: &str = "wasm-guest";
 const QEMU: &str = "qemu-system-x86_64";
 
+/// Why there is no VM lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// It can only be had by other settings, or on another machine.
+    ForGood(String),
+    /// Parts are not there; they may come.
+    Yet(String),
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ForGood(why) | Self::Yet(why) => f.write_str(why),
+        }
+    }
+}
+
 /// Why a node with these settings has no VM lane, as far as its files say; none where they are there.
 #[must_use]
-pub fn missing(config: &Config) -> Option<String> {
+pub fn missing(config: &Config) -> Option<Missing> {
     Tools::find(config).err()
 }
 
 /// The same of a folder of parts.
 #[must_use]
 pub fn missing_in(folder: &Path) -> Option<String> {
-    Tools::find_in(folder, None, None).err()
+    Tools::find_in(folder, None, None).err().map(|why| why.to_string())
 }
 
 /// Whether machines made of these parts run WebAssembly beside images.
@@ -30,13 +47,14 @@ pub fn runs_wasm(folder: &Path) -> bool {
     folder.join(RUNNER).is_file()
 }
 
-/// Fetches the guests' kernel and makes bases, where they are not in the folder yet. Takes minutes the first time;
+/// Fetches QEMU, the guests' kernel and makes bases, where they are not in the folder yet. Takes minutes the first time;
 /// `say` hears of each step.
 ///
 /// # Errors
 /// What the machine lacks.
 pub fn fetch(folder: &Path, bases: &[Base], say: &dyn Fn(&str)) -> Result<(), String> {
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    provision::fetch(QEMU, say).map_err(|error| error.to_string())?;
     say("the guests' kernel");
     microvm::fetch::kernel(folder).map_err(|error| error.to_string())?;
     let shelf = Shelf::new(folder.join("bases"));
@@ -59,39 +77,54 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    /// Looks for all of it; says what is missing first.
-    pub(super) fn find(config: &Config) -> Result<Self, String> {
-        if config.no_vm {
-            return Err("switched off by --no-vm".to_owned());
-        }
-        if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-            return Err("offered on Linux on x86-64 only".to_owned());
-        }
-        let folder = config.vm_tools.as_deref().ok_or("--vm-tools names no folder")?;
-        Self::find_in(folder, config.vm_qemu.as_ref(), config.vm_kernel.as_ref())
+    /// Why there is none of it, as far as can be seen without starting anything.
+    pub(super) fn first_look(config: &Config) -> Result<(), Missing> {
+        files(folder(config)?, config.vm_kernel.as_ref()).map(drop)
     }
 
-    pub(super) fn find_in(folder: &Path, qemu: Option<&PathBuf>, kernel: Option<&PathBuf>) -> Result<Self, String> {
+    /// Looks for all of it; says what is missing first.
+    pub(super) fn find(config: &Config) -> Result<Self, Missing> {
+        Self::find_in(folder(config)?, config.vm_qemu.as_ref(), config.vm_kernel.as_ref())
+    }
+
+    pub(super) fn find_in(folder: &Path, qemu: Option<&PathBuf>, kernel: Option<&PathBuf>) -> Result<Self, Missing> {
+        let (kernel, agent) = files(folder, kernel)?;
+        // Last, because it is started to see that it works.
         let qemu = match qemu {
             Some(named) => Some(named.clone()).filter(|path| path.is_file()),
-            None => in_path(QEMU),
+            None => provision::find(QEMU),
         };
-        let qemu = qemu.ok_or_else(|| format!("{QEMU} is not there: apt-get install qemu-system-x86"))?;
-        let kernel = kernel.cloned().unwrap_or_else(|| folder.join("kernel"));
-        let agent = folder.join("guest-agent");
-        needed(&kernel, "the guests' kernel")?;
-        needed(&agent, "the guest agent")?;
+        let missing = || Missing::Yet(format!("{QEMU} is not there: `cargo xtask setup` fetches it"));
         let runner = Some(folder.join(RUNNER)).filter(|path| path.is_file());
-        Ok(Self { qemu, kernel, agent, runner, bases: folder.join("bases") })
+        Ok(Self { qemu: qemu.ok_or_else(missing)?, kernel, agent, runner, bases: folder.join("bases") })
     }
 }
 
-fn needed(path: &Path, what: &str) -> Result<(), String> {
-    let missing = || format!("{what} is not at {}: `cargo xtask setup` fetches it", path.display());
-    if path.exists() { Ok(()) } else { Err(missing()) }
+/// The folder of the parts, where these settings may have a lane.
+fn folder(config: &Config) -> Result<&Path, Missing> {
+    let for_good = |why: &str| Missing::ForGood(why.to_owned());
+    if config.no_vm {
+        return Err(for_good("switched off by --no-vm"));
+    }
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err(for_good("offered on Linux on x86-64 only"));
+    }
+    config.vm_tools.as_deref().ok_or_else(|| for_good("--vm-tools names no folder"))
 }
 
-fn in_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
+/// The kernel and the agent.
+fn files(folder: &Path, kernel: Option<&PathBuf>) -> Result<(PathBuf, PathBuf), Missing> {
+    // What is there may be of an older build until all is done.
+    if let Some(step) = provision::preparing(folder) {
+        return Err(Missing::Yet(format!("being prepared: {step}")));
+    }
+    let kernel = kernel.cloned().unwrap_or_else(|| folder.join("kernel"));
+    let agent = folder.join("guest-agent");
+    for (path, what) in [(&kernel, "the guests' kernel"), (&agent, "the guest agent")] {
+        if !path.exists() {
+            let why = format!("{what} is not at {}: `cargo xtask setup` fetches it", path.display());
+            return Err(Missing::Yet(why));
+        }
+    }
+    Ok((kernel, agent))
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use protocol::ByteSize;
 
-use super::apt::{self, Package};
+use super::apt;
 use super::outline::Outline;
 use super::python;
 use super::recipe::{self, Recipe};
@@ -28,7 +28,7 @@ const TURN: &str = "turn";
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// A program failed, or is not there.
-    #[error("`{program}` failed: {detail}; a base needs Debian's apt-get and dpkg-deb, and `apt-get update` first")]
+    #[error("`{program}` failed: {detail}; a base needs Debian's apt-get and dpkg-deb")]
     Tool {
         /// Which.
         program: String,
@@ -56,6 +56,9 @@ pub enum BuildError {
     /// The packages make no image.
     #[error("the base cannot be put together: {0}")]
     Image(#[from] Error),
+    /// Its packages cannot be had.
+    #[error("{0}; a base needs Debian's apt-get and dpkg-deb, and its packages")]
+    Packages(#[from] provision::Error),
     /// Files of this machine.
     #[error("a file of the base: {0}")]
     Io(#[from] io::Error),
@@ -88,25 +91,24 @@ pub fn build(id: BaseId, architecture: Architecture, shelf: &Shelf) -> Result<Ba
     let title = format!("{id} for {architecture}, recipe {}", recipe::RECIPE);
     let lock = shelf.file(id, architecture, "lock");
     let known = fs::read_to_string(&lock).ok().and_then(|text| apt::read_lock(&text, &title));
-    let is_locked = known.is_some();
     let mut packages = match known {
-        Some(packages) => packages,
-        None => apt::resolve(&recipe.packages, architecture)?,
+        Some(packages) => {
+            let fetched = apt::fetch(&packages, architecture, &packages_folder);
+            fetched.map_err(|error| BuildError::Gone { lock: lock.clone(), detail: error.to_string() })?;
+            packages
+        }
+        None => {
+            let keeps = |name: &str| !recipe::is_left_out(name);
+            apt::resolve_and_fetch(&recipe.packages, architecture, &keeps, &packages_folder)?
+        }
     };
-    packages.retain(|package| !recipe::is_left_out(&package.name));
-    packages.sort_by(|one, other| one.name.cmp(&other.name));
-    let files = fetch(&mut packages, architecture, &packages_folder).map_err(|error| match error {
-        BuildError::Tool { detail, .. } if is_locked => BuildError::Gone { lock: lock.clone(), detail },
-        other => other,
-    })?;
+    let files: Result<Vec<PathBuf>, BuildError> =
+        packages.iter_mut().map(|package| apt::check(package, &packages_folder)).collect();
+    let files = files?;
     let base = assemble(id, architecture, shelf, &recipe, &files)?;
     write_whole(&lock, &apt::lock_text(&packages, &title))?;
     write_whole(&shelf.description(id, architecture), &serde_json::to_string(&base).map_err(io::Error::from)?)?;
     Ok(base)
-}
-
-fn fetch(packages: &mut [Package], architecture: Architecture, folder: &Path) -> Result<Vec<PathBuf>, BuildError> {
-    packages.iter_mut().map(|package| apt::fetch(package, architecture, folder)).collect()
 }
 
 /// A file that is there as a whole or not at all.

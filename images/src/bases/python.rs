@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::apt::output;
 use super::build::BuildError;
 use super::recipe;
 use crate::image::Architecture;
@@ -25,7 +24,7 @@ pub(super) fn compile(
         return Ok(Vec::new());
     }
     for package in packages {
-        output(Command::new("dpkg-deb").arg("--extract").arg(package).arg(scratch))?;
+        provision::apt::unpack(package, scratch)?;
     }
     let libraries = ["lib", "usr/lib"].map(|folder| scratch.join(folder).join(architecture.multiarch()));
     let mut path = libraries[0].clone().into_os_string();
@@ -43,7 +42,7 @@ pub(super) fn compile(
     // The order of hashes shows in bytecode.
     python.env_clear().env("PYTHONHOME", scratch.join("usr")).env("PYTHONHASHSEED", "0").env("LANG", "C.UTF-8");
     // What is no valid Python (templates, sources of version 2) is told and passed over.
-    drop(output(&mut python));
+    python.output().map_err(|error| BuildError::tool("python3", error))?;
     let mut compiled = Vec::new();
     for folder in &folders {
         collect(scratch, folder, &mut compiled)?;

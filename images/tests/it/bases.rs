@@ -34,7 +34,7 @@ fn bench(shelf: &Shelf) -> Bench {
 fn unpacked(images: &[&Path]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for image in images {
-        let mut unsquashfs = Command::new("unsquashfs");
+        let mut unsquashfs = crate::look::unsquashfs();
         let output = unsquashfs.args(["-n", "-q", "-f", "-d"]).arg(folder.path()).arg(image).output().unwrap();
         // Another user cannot give files away, and need not.
         assert!(output.status.success() || !is_root(), "{}", String::from_utf8_lossy(&output.stderr));

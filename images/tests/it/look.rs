@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use images::bases::{BaseId, Shelf};
 use images::{Architecture, Error, Image, Limits, Options, Stop, convert};
@@ -87,10 +88,17 @@ pub(crate) struct Seen {
     pub(crate) link: Option<String>,
 }
 
+/// It knows nothing of our writer.
+pub(crate) fn unsquashfs() -> Command {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let find = || provision::find("unsquashfs").expect("`cargo xtask setup` fetches unsquashfs");
+    provision::command(PROGRAM.get_or_init(find))
+}
+
 /// All files of an image; the root itself is `/`.
 pub(crate) fn list(squashfs: &Path) -> BTreeMap<String, Seen> {
-    let mut unsquashfs = Command::new("unsquashfs");
-    let output = unsquashfs.args(["-n", "-lln", "-UTC", "-d", ""]).arg(squashfs).output().expect("squashfs-tools");
+    let mut unsquashfs = unsquashfs();
+    let output = unsquashfs.args(["-n", "-lln", "-UTC", "-d", ""]).arg(squashfs).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines().filter(|line| line.len() > 10).map(line).collect()
@@ -111,7 +119,7 @@ fn line(line: &str) -> (String, Seen) {
 
 /// The contents of one file of an image.
 pub(crate) fn cat(squashfs: &Path, path: &str) -> Vec<u8> {
-    let output = Command::new("unsquashfs").args(["-cat"]).arg(squashfs).arg(path).output().expect("squashfs-tools");
+    let output = unsquashfs().args(["-cat"]).arg(squashfs).arg(path).output().unwrap();
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }

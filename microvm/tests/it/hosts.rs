@@ -73,7 +73,7 @@ fn machines_die_with_a_parent_that_is_killed() {
 async fn what_an_earlier_program_left_is_swept() {
     let folder = tempfile::tempdir().unwrap();
     let work = folder.path().join("machines");
-    let mut orphan = Command::new(config(&work).qemu)
+    let mut orphan = provision::command(&config(&work).qemu)
         .args(["-machine", "microvm", "-nodefaults", "-display", "none", "-S"])
         .stdin(Stdio::null())
         .spawn()

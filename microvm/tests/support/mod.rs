@@ -53,7 +53,8 @@ pub struct Bench {
 
 pub fn config(work: &Path) -> Config {
     let parts = parts();
-    let qemu = std::env::var_os("CROWDCLOUD_QEMU").map_or_else(|| "/usr/bin/qemu-system-x86_64".into(), PathBuf::from);
+    let named = std::env::var_os("CROWDCLOUD_QEMU").map(PathBuf::from);
+    let qemu = named.unwrap_or_else(|| program("qemu-system-x86_64"));
     Config {
         qemu,
         kernel: parts.kernel.clone(),
@@ -61,6 +62,11 @@ pub fn config(work: &Path) -> Config {
         work: work.to_owned(),
         first_uid: Config::FIRST_UID,
     }
+}
+
+/// A program of this machine, or one that was fetched.
+fn program(name: &str) -> PathBuf {
+    provision::find(name).unwrap_or_else(|| panic!("`cargo xtask setup` fetches {name}"))
 }
 
 /// Which accelerator works is found out once for all tests of this machine.
@@ -95,9 +101,9 @@ pub fn image(folder: &Path, name: &str, more: impl FnOnce(&Path)) -> PathBuf {
     std::fs::copy(&parts().guest, root.join("bin/guest")).unwrap();
     more(&root);
     let image = folder.join(format!("{name}.squashfs"));
-    let mut make = Command::new("mksquashfs");
+    let mut make = provision::command(&program("mksquashfs"));
     make.arg(&root).arg(&image).args(["-quiet", "-no-progress", "-noappend", "-noI", "-noD", "-noF", "-noX"]);
-    let made = make.output().expect("mksquashfs of Debian's squashfs-tools is needed");
+    let made = make.output().unwrap();
     assert!(made.status.success(), "{made:?}");
     image
 }

@@ -6,6 +6,7 @@ mod bad_images;
 mod examples;
 mod faults;
 mod isolation;
+mod late;
 mod metering;
 
 use std::path::Path;

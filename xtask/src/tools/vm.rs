@@ -1,40 +1,69 @@
-//! What the VM lane needs: QEMU, the guests' kernel, the programs of guests, and base images. Without it functions run
-//! in the wasm lane alone, so that nothing here ends a task: what is missing is one line.
+//! What the VM lane needs: QEMU, the guests' kernel, the programs of guests, and base images. Nobody needs to be root for
+//! any of it. Without it functions run in the wasm lane alone, so that nothing here ends a task: what is missing is said.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
-use super::apt;
-use crate::steps::{Steps, quiet};
+use anyhow::Context;
+use provision::Preparing;
+
+use crate::steps::{Steps, quiet, say, seconds, succeed};
 use crate::workspace::Workspace;
 
+/// The hidden task that prepares the lane beside a platform.
+pub(crate) const TASK: &str = "vm-lane";
+
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// The first program of every guest, and the one that runs WebAssembly in it.
-const PROGRAMS: [&str; 2] = ["guest-agent", "wasm-guest"];
 /// They are alone in their guest: they bring all that they need.
 const RUSTFLAGS: (&str, &str) =
     ("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
+/// Who waits hears something this often.
+const SAY_EVERY: Duration = Duration::from_secs(20);
+
+/// A program of guests, and how it is built.
+struct Guest {
+    package: &'static str,
+    profile: &'static str,
+}
+
+/// The first program of every guest.
+const AGENT: Guest = Guest { package: "guest-agent", profile: "agent" };
+/// Runs WebAssembly in a guest.
+const RUNNER: Guest = Guest { package: "wasm-guest", profile: "runner" };
 
 /// Fetches and builds what is missing.
 pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
     steps.run("the VM lane", || {
-        apt::need(&[apt::Need {
-            what: "QEMU",
-            package: "qemu-system-x86",
-            found: || apt::which("qemu-system-x86_64").is_some(),
-        }])?;
-        PROGRAMS.iter().try_for_each(|package| for_guests(workspace, package))?;
-        // It fetches by apt, whose lists may be missing or old.
-        let mut setup = Command::new(workspace.program("crowdcloud"));
-        setup.arg("vm-setup");
-        if quiet(&mut setup).is_err() {
-            if apt::is_root() {
-                quiet(Command::new("apt-get").arg("update"))?;
-            }
-            quiet(&mut setup)?;
-        }
-        Ok(())
+        let sign = turn(&provision::cache_dir())?;
+        with_progress(&sign, || parts(workspace, &sign))
     })
+}
+
+/// Starts this very program to prepare the lane while a platform runs; it ends with the process that this one becomes.
+pub(crate) fn beside() -> anyhow::Result<Child> {
+    let mut task = Command::new(std::env::current_exe()?);
+    task.arg(TASK).stdin(Stdio::null()).stdout(Stdio::null());
+    own_group(&mut task);
+    let mut child = task.spawn().context("the VM lane's preparation cannot be started")?;
+    // A node that starts now must find the sign, and not the parts of an older build.
+    let until = Instant::now() + Duration::from_secs(10);
+    while provision::preparing(&provision::cache_dir()).is_none()
+        && child.try_wait()?.is_none()
+        && Instant::now() < until
+    {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(child)
+}
+
+/// The hidden task: prepares the lane, unless its parent ends before.
+pub(crate) fn task(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+    end_with_parent();
+    prepare(workspace, steps).context("functions run in the wasm lane alone; no VM lane")?;
+    say("the VM lane's parts are there; nodes take them within seconds: `crowdcloud nodes list`");
+    Ok(())
 }
 
 /// What runs in the guests that are measured.
@@ -47,31 +76,103 @@ pub(crate) struct Measured {
 
 /// Builds the program that the guests of a benchmark run.
 pub(crate) fn measured(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Measured> {
-    let built = steps.run("building the benchmark's guest", || programs(workspace, "guest-agent", "--examples"))?;
-    Ok(Measured { guest: built.join("examples/guest"), tools: componentize::cache_dir() })
+    let built = steps.run("building the benchmark's guest", || programs(workspace, &AGENT, "--examples"))?;
+    Ok(Measured { guest: built.join("examples/guest"), tools: provision::cache_dir() })
+}
+
+/// Two processes would build and fetch the same.
+fn turn(folder: &Path) -> anyhow::Result<Preparing> {
+    let mut told = false;
+    loop {
+        if let Some(sign) = Preparing::begin(folder)? {
+            return Ok(sign);
+        }
+        if !std::mem::replace(&mut told, true) {
+            say("another process prepares the VM lane; waiting for it");
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// What is fetched comes beside what is built. The agent is put in its place last: a node that finds it finds all.
+fn parts(workspace: &Workspace, sign: &Preparing) -> anyhow::Result<()> {
+    sign.step("fetching QEMU, a kernel and base images; building the guests' programs");
+    std::thread::scope(|scope| {
+        let fetching = scope.spawn(|| {
+            let mut setup = Command::new(workspace.program("crowdcloud"));
+            succeed(setup.arg("vm-setup").stdin(Stdio::null()).stdout(Stdio::null()))
+        });
+        let built = [&RUNNER, &AGENT].map(|guest| programs(workspace, guest, "--bins"));
+        fetching.join().map_err(|_| anyhow::anyhow!("fetching panicked"))??;
+        for (guest, built) in [&RUNNER, &AGENT].into_iter().zip(built) {
+            put(guest, &built?)?;
+        }
+        Ok(())
+    })
+}
+
+/// Does the work, and says now and then that it goes on.
+fn with_progress<T>(sign: &Preparing, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    sign.step("beginning");
+    let (done, ended) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let began = Instant::now();
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(SAY_EVERY) {
+                say(&format!("the VM lane: still at it after {}", seconds(began.elapsed())));
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 /// Programs for the inside of guests, static and small; the folder that they are in.
-fn programs(workspace: &Workspace, package: &str, which: &str) -> anyhow::Result<PathBuf> {
+fn programs(workspace: &Workspace, guest: &Guest, which: &str) -> anyhow::Result<PathBuf> {
     let mut cargo = workspace.cargo();
-    cargo.args(["build", "--quiet", "--package", package, "--profile", "agent", "--target", TARGET, which]);
+    cargo.args(["build", "--package", guest.package, "--profile", guest.profile, "--target", TARGET, which]);
+    say(&format!("building {}", guest.package));
     quiet(cargo.env(RUSTFLAGS.0, RUSTFLAGS.1))?;
-    Ok(workspace.target.join(TARGET).join("agent"))
+    Ok(workspace.target.join(TARGET).join(guest.profile))
 }
 
-/// Builds a program for guests, and puts it where the local node looks for it.
-fn for_guests(workspace: &Workspace, package: &str) -> anyhow::Result<()> {
-    let built = programs(workspace, package, "--bins")?.join(package);
-    let place = componentize::cache_dir().join(package);
+/// Puts a program for guests where the local node looks for it.
+fn put(guest: &Guest, built: &Path) -> anyhow::Result<()> {
+    let (built, place) = (built.join(guest.package), provision::cache_dir().join(guest.package));
     let same = |one: &PathBuf, other: &PathBuf| std::fs::read(one).ok() == std::fs::read(other).ok();
     if same(&built, &place) {
         return Ok(());
-    }
-    if let Some(folder) = place.parent() {
-        std::fs::create_dir_all(folder)?;
     }
     // A node may be starting with the old one.
     let scratch = place.with_extension("new");
     std::fs::copy(&built, &scratch)?;
     Ok(std::fs::rename(&scratch, &place)?)
 }
+
+/// Ctrl-C is for the platform: we end when it has.
+#[cfg(unix)]
+fn own_group(command: &mut Command) {
+    use std::os::unix::process::CommandExt as _;
+    command.process_group(0);
+}
+
+#[cfg(not(unix))]
+fn own_group(_command: &mut Command) {}
+
+/// With all that was started here.
+#[cfg(unix)]
+fn end_with_parent() {
+    let parent = std::os::unix::process::parent_id();
+    std::thread::spawn(move || {
+        while std::os::unix::process::parent_id() == parent {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        let group = format!("-{}", std::process::id());
+        drop(Command::new("kill").args(["-s", "TERM", "--", &group]).status());
+        std::process::exit(1);
+    });
+}
+
+#[cfg(not(unix))]
+fn end_with_parent() {}

@@ -192,12 +192,8 @@ fn a_panic_of_a_guests_kernel_is_told_and_ends_there() {
 }
 
 /// Where the local node finds what its machines need.
-fn tools() -> std::path::PathBuf {
-    let absolute = |name| std::env::var_os(name).map(std::path::PathBuf::from).filter(|path| path.is_absolute());
-    absolute("CROWDCLOUD_VM_TOOLS").unwrap_or_else(|| {
-        let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-        cache.unwrap_or_default().join("crowdcloud")
-    })
+pub(super) fn tools() -> std::path::PathBuf {
+    std::env::var_os("CROWDCLOUD_VM_TOOLS").map_or_else(provision::cache_dir, Into::into)
 }
 
 #[test]
