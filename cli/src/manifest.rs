@@ -116,7 +116,8 @@ fn parse(text: &str) -> Result<(Manifest, bool), Refused> {
     let says_public = table.contains_key("public");
     let document = toml::Deserializer::parse(text).map_err(|error| refused(error.to_string()))?;
     let manifest: Manifest = serde_path_to_error::deserialize(document).map_err(|error| {
-        let field = Some(protocol::body::place(error.path(), error.inner().message())).filter(|field| field.as_str() != Field::BODY);
+        let field = Some(protocol::body::place(error.path(), error.inner().message()))
+            .filter(|field| field.as_str() != Field::BODY);
         Refused { field, ..refused(error.inner().to_string()) }
     })?;
     manifest.limits.check()?;

@@ -226,7 +226,11 @@ mod tests {
                     let shown = log_text(&line(stream, forged), false, color);
                     let after = shown.strip_prefix("1970-01-01T00:00:00Z std").unwrap();
                     assert!(after.starts_with("out: ") || after.starts_with("err: "), "{shown}");
-                    assert_eq!(shown.matches(['\n', '\r', '\u{1b}']).count(), 1, "one line, and nothing else: {shown:?}");
+                    assert_eq!(
+                        shown.matches(['\n', '\r', '\u{1b}']).count(),
+                        1,
+                        "one line, and nothing else: {shown:?}"
+                    );
                 }
             }
         }

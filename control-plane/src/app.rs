@@ -15,6 +15,7 @@ use crate::finite::Bounds;
 use crate::functions::prepare::Prepares;
 use crate::identity::devices::Devices;
 use crate::identity::passwords::Passwords;
+use crate::identity::standing::Standings;
 use crate::identity::tries::Tries;
 use crate::jobs::Jobs;
 use crate::logs::Logs;
@@ -69,6 +70,8 @@ pub struct State {
     pub(crate) nodes: Nodes,
     /// What is finite, and who has how much of it.
     pub(crate) bounds: Bounds,
+    /// Who may go on with streams and waits.
+    pub(crate) standings: Standings,
     /// What is being prepared.
     pub(crate) prepares: Prepares,
     /// How far the routes have come.
@@ -105,6 +108,7 @@ impl App {
             operator,
             nodes: Nodes::default(),
             bounds: Bounds::new(&config),
+            standings: Standings::default(),
             prepares: Prepares::default(),
             routes: Routes::default(),
             logs: Logs::default(),

@@ -174,8 +174,8 @@ pub struct Config {
     /// How long a deploy waits for its version to become ready.
     #[arg(long, default_value = "60s")]
     pub prepare_wait_max: Millis,
-    /// How long one node may take to check and compile.
-    #[arg(long, default_value = "120s")]
+    /// How long one node may take to check and compile: a little longer than its own bound, so that its verdict arrives.
+    #[arg(long, default_value = "330s")]
     pub prepare_time_max: Millis,
     /// How often versions without a node are tried again.
     #[arg(long, default_value = "2s")]

@@ -19,6 +19,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http_body::Body as _;
 use protocol::{Code, Field, InstanceId, Timestamp};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _};
@@ -97,8 +98,11 @@ pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) 
     let (mut parts, body) = request.into_parts();
     let caller = match Caller::from_request_parts(&mut parts, &app).await {
         Ok(caller) => caller,
-        // The handler refuses in its own words, or needs nobody.
-        Err(Error::Refused(_)) => return next.run(Request::from_parts(parts, body)).await,
+        // The handler refuses in its own words, or needs nobody. What may pass a moment later is refused here: the
+        // handler would do it without a row.
+        Err(Error::Refused(problem)) if matches!(problem.status, 400..=404) => {
+            return next.run(Request::from_parts(parts, body)).await;
+        }
         Err(error) => return error.into_response(),
     };
     // The handler need not look again.
@@ -127,9 +131,15 @@ async fn once(app: &App, key: &HeaderValue, asker: Asker, request: Request, next
     })?;
     let (parts, body) = request.into_parts();
     let too_large = || format!("The body is larger than {}.", app.config.body_max);
+    // A body that is still on its way must not hold up others.
+    let turn = asker.caller.as_ref().map(|caller| caller.turn.clone()).unwrap_or_default();
+    if body.size_hint().exact().is_none() {
+        turn.end();
+    }
     let bytes = to_bytes(body, app.config.body_max.as_usize())
         .await
         .map_err(|_| refuse_field(Code::BodyTooLarge, Field::BODY, too_large()))?;
+    turn.begin().await?;
     let account = parts.headers.get(protocol::headers::ACCOUNT).map(HeaderValue::as_bytes).unwrap_or_default();
     let id = sha256_hex(&[asker.owner.as_bytes(), account, key.as_bytes()].join(&b'\n'));
     let fingerprint = sha256_hex(&[parts.uri.path().as_bytes(), bytes.as_ref()].join(&b'\n'));

@@ -9,6 +9,7 @@ use sea_orm::{
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{jobs, run_logs};
+use crate::db::loops;
 use crate::error::Result;
 
 /// Deleted at once: others write in between.
@@ -44,7 +45,11 @@ pub(crate) async fn trim(app: &App) -> Result<()> {
 
 async fn trim_logs(app: &App) -> Result<()> {
     let max = app.config.log_lines_max;
-    if run_logs::Entity::find().count(app.db.read()).await? <= max {
+    let (oldest, newest) = (loops::log_lines_oldest(), loops::log_lines_newest());
+    let (oldest, newest) = (oldest.one(app.db.read()).await?, newest.one(app.db.read()).await?);
+    // At most so many are there: they are counted only where they may be too many.
+    let span = newest.zip(oldest).map_or(0, |(newest, oldest)| newest.id.saturating_sub(oldest.id).saturating_add(1));
+    if u64::try_from(span).unwrap_or(0) <= max || run_logs::Entity::find().count(app.db.read()).await? <= max {
         return Ok(());
     }
     let counts = run_logs::Entity::find()
@@ -81,7 +86,7 @@ async fn trim_logs(app: &App) -> Result<()> {
 
 async fn trim_jobs(app: &App) -> Result<()> {
     let max = app.config.jobs_kept_max;
-    let ended = || jobs::Entity::find().filter(jobs::Column::Ended.is_not_null());
+    let ended = loops::jobs_ended;
     if ended().count(app.db.read()).await? <= max {
         return Ok(());
     }

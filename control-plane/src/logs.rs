@@ -23,7 +23,7 @@ use crate::db::columns::{Col, signed};
 use crate::db::count;
 use crate::db::entities::run_logs;
 use crate::db::loops;
-use crate::error::{Error, Result, invalid, refuse, refuse_field};
+use crate::error::{Error, Result, invalid, refuse_field};
 use crate::finite::Bounds;
 use crate::identity::caller::Caller;
 use crate::identity::standing::Standing;
@@ -245,7 +245,9 @@ impl Follower {
             if let Some(since) = self.since {
                 query = query.filter(run_logs::Column::At.gte(Col(since)));
             }
+            let turn = self.app.bounds.look(self.account).await;
             let rows = query.all(self.app.db.read()).await?;
+            drop(turn);
             if let Some(last) = rows.last() {
                 self.last = last.id;
                 let mut text = Vec::new();

@@ -37,7 +37,8 @@ impl Paging {
     /// The last row of the page before.
     pub(crate) fn after<T: std::str::FromStr>(&self) -> Result<Option<T>> {
         let Some(cursor) = &self.cursor else { return Ok(None) };
-        let wrong = || -> Error { refuse_field(Code::InvalidRequest, "cursor", "`cursor` is not one that a list has given.") };
+        let wrong =
+            || -> Error { refuse_field(Code::InvalidRequest, "cursor", "`cursor` is not one that a list has given.") };
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| wrong())?;
         let text = String::from_utf8(bytes).map_err(|_| wrong())?;
         text.parse().map(Some).map_err(|_| wrong())

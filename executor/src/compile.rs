@@ -188,7 +188,10 @@ pub fn child_main() -> ExitCode {
 
 fn compile_file(artifact: &Path, code: &Path) -> Result<Report, Problem> {
     let failed = |error: &dyn std::fmt::Display| Problem::new(Code::CompileFailed, error.to_string());
-    let bytes = std::fs::read(artifact).map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))?;
+    let bytes = std::fs::read(artifact).map_err(|error| match error.kind() {
+        std::io::ErrorKind::OutOfMemory => failed(&error),
+        _ => Problem::new(Code::NodeFailed, error.to_string()),
+    })?;
     let format = inspect(&bytes)?;
     let engine = compiling_engine().map_err(|error| failed(&format!("{error:#}")))?;
     let started = Instant::now();
@@ -289,7 +292,7 @@ pub(crate) mod tests {
         small.bounds.compile_memory = ByteSize::mib(48);
         let memory = compile(&small, &bomb(100)).await.unwrap_err();
         assert_eq!(memory.code, Code::CompileLimit, "{memory:?}");
-        assert!(memory.detail.contains("48 MiB of memory"), "{memory:?}");
+        assert!(memory.detail.contains("48MiB of memory"), "{memory:?}");
 
         let mut hasty = compiler();
         hasty.bounds.compile_timeout = Duration::from_millis(1);

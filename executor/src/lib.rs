@@ -26,8 +26,8 @@ mod wasm;
 pub use agent::serve;
 pub use config::Config;
 pub use error::Error;
-pub use wasm_host::{is_about_a_guest, remark};
 pub use vm::{
     Missing as VmMissing, fetch as fetch_vm_tools, missing as vm_lane_missing, missing_in as vm_tools_missing,
     runs_wasm as vm_runs_wasm,
 };
+pub use wasm_host::{is_about_a_guest, remark};

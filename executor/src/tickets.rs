@@ -17,7 +17,7 @@ use protocol::{NodeId, RunId, Timestamp, headers};
 /// Ticket keys that are taken from a hello at most.
 const KEYS_MAX: usize = 8;
 /// Runs whose ticket was used, remembered until it expires; a ticket that lives longer than this is refused.
-const LIFE_MAX: Duration = Duration::from_secs(300);
+const LIFE_MAX: Duration = Duration::from_secs(600);
 const USED_MAX: usize = 1 << 20;
 
 /// Why a ticket is of no use here.

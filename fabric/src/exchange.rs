@@ -302,7 +302,7 @@ impl Link {
             Violation::AfterFin => "a body or an answer came twice",
         };
         tracing::debug!(exchange = self.key.id, reason, "exchange aborted");
-        if let Some(node) = self.key.from_node().filter(|_| violation != Violation::Gap) {
+        if let Some(node) = self.key.calling_node().filter(|_| violation != Violation::Gap) {
             self.shared.drops.note(node, Dropped::Frame, reason, Instant::now());
         }
         self.hint(Frame::Abort { reason: reason.to_owned() });

@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clients::Held;
 use crate::config::Config;
 use crate::handle::{Ends, handle};
 use crate::proxies::is_trusted;
@@ -53,11 +54,8 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown
                         connections.spawn(turn_away(stream, most, place));
                         continue;
                     };
-                    let connection = connection(Arc::clone(&gateway), http.clone(), stream, client, finish.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop((held, place));
-                    });
+                    let (gateway, finish) = (Arc::clone(&gateway), finish.clone());
+                    connections.spawn(connection(gateway, http.clone(), stream, client, finish, (held, place)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");
@@ -130,6 +128,7 @@ async fn connection(
     stream: TcpStream,
     peer: IpAddr,
     finish: CancellationToken,
+    _held: (Held, OwnedSemaphorePermit),
 ) {
     // Short answers must not wait for more.
     if let Err(error) = stream.set_nodelay(true) {

@@ -15,8 +15,8 @@ use crate::hygiene::{self, Forward};
 use crate::quiet::Quiet;
 use crate::run::{Whole, take_whole};
 use crate::state::Gateway;
+use crate::stranger;
 use crate::upload::{Source, Upload};
-use crate::{origin, stranger};
 
 /// The control plane takes a call within so long, or counts as away.
 const ACCEPT_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
@@ -52,16 +52,20 @@ pub(crate) async fn proxy(
         reply = reply => reply,
         () = gateway.cut.cancelled() => return Err(Code::Draining.into()),
     };
-    let reply = reply.map_err(|error| match (upload.as_ref().and_then(Upload::fault), error) {
-        (Some(Code::BodyTooLarge), _) => too_large(size_max),
-        (Some(code), _) => code.into(),
-        (None, CallError::Unsendable(_)) => Code::HeadersTooLarge.into(),
-        (None, error) => {
+    // Where the body broke off, that is the cause; what the control plane made of it is not.
+    match upload.as_ref().and_then(Upload::fault) {
+        Some(Code::BodyTooLarge) => return Err(too_large(size_max)),
+        Some(code) => return Err(code.into()),
+        None => {}
+    }
+    let reply = reply.map_err(|error| match error {
+        CallError::Unsendable(_) => Problem::from(Code::HeadersTooLarge),
+        error => {
             static AWAY: Quiet = Quiet::new();
             if let Some(left_out) = AWAY.now() {
                 tracing::warn!(%error, left_out, "the control plane did not answer");
             }
-            Code::ControlPlaneUnavailable.into()
+            Problem::from(Code::ControlPlaneUnavailable)
         }
     })?;
     let (mut head, mut body) = reply.response.into_parts();

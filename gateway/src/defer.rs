@@ -143,7 +143,8 @@ async fn take(
     body: Source,
     size_max: ByteSize,
 ) -> Result<(Option<Bytes>, Option<Digest>, ByteSize), Problem> {
-    let too_large = || Problem::new(Code::BodyTooLarge, format!("the function accepts up to {size_max}"));
+    let too_large =
+        || Problem::of(Code::BodyTooLarge, protocol::Field::BODY, format!("the function accepts up to {size_max}"));
     if http_body::Body::size_hint(&body).lower() > size_max.0 {
         return Err(too_large());
     }

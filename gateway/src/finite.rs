@@ -5,6 +5,15 @@ use protocol::{AccountId, ByteSize};
 
 use crate::config::Config;
 
+/// Who connects is not known yet: a client's address stands for it. Counted in `clients`.
+fn connections(config: &Config) -> Finite {
+    let (what, over) = ("connections, by client", "429 `rate_limited`, and closed");
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let (unit, share) = (Unit::Each(count(config.client_connections_max)), config.tenant_share);
+    let (service, total) = ("gateway", count(config.connections_max));
+    Finite { service, what, option: "--connections-max", total, unit, share, over }
+}
+
 fn waiting(config: &Config) -> Finite {
     let (what, over) = ("runs that wait for a node", "429 `share_exceeded`");
     let (service, total, share) = ("gateway", config.waiting_runs_max.into(), config.tenant_share);
@@ -21,7 +30,7 @@ fn kept(config: &Config) -> Finite {
 /// All of it.
 #[must_use]
 pub fn all(config: &Config) -> Vec<Finite> {
-    vec![waiting(config), kept(config)]
+    vec![connections(config), waiting(config), kept(config)]
 }
 
 /// What this process shares out.

@@ -94,7 +94,7 @@ fn check(gateway: &Gateway, head: &Parts, ends: Ends) -> Result<(CameFrom, Desti
     }
     if !hygiene::is_framed_plainly(&head.headers) {
         let detail = "Transfer-Encoding is something else than `chunked`, once";
-        return Err(Problem::new(Code::InvalidRequest, detail));
+        return Err(Problem::of(Code::InvalidRequest, "Transfer-Encoding", detail));
     }
     let method = head.method.as_str();
     if matches!(head.method, Method::CONNECT | Method::TRACE) || method.len() > METHOD_LENGTH_MAX {
@@ -106,7 +106,7 @@ fn check(gateway: &Gateway, head: &Parts, ends: Ends) -> Result<(CameFrom, Desti
     }
     let from = came_from(&head.headers, ends.peer, host_of(head)?, &config.trusted_proxies);
     if !from.host.is_empty() && !is_host(&from.host) {
-        return Err(Problem::new(Code::InvalidRequest, "the Host header is not a host"));
+        return Err(Problem::of(Code::InvalidRequest, "Host", "the Host header is not a host"));
     }
     let path = head.uri.path();
     // Who watches over this process may call it by any name.

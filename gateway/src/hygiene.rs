@@ -8,6 +8,9 @@ use protocol::headers;
 #[cfg(test)]
 mod tests;
 
+/// Cookies that a function neither gets nor sets.
+const OUR_COOKIES: [&str; 2] = [headers::SESSION_COOKIE, headers::DEVICE_COOKIE];
+
 /// Where a request came from and how it was addressed.
 #[derive(Debug, Clone)]
 pub(crate) struct Forward<'a> {
@@ -33,7 +36,7 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, forward: &Forward<'_>) {
 pub(crate) fn clean_answer(headers: &mut HeaderMap, prefix: &str) {
     fabric::strip_hop_by_hop(headers);
     strip_ours(headers);
-    retain(headers, &header::SET_COOKIE, |value| cookie_name(value) != headers::SESSION_COOKIE.as_bytes());
+    retain(headers, &header::SET_COOKIE, |value| !is_our_cookie(cookie_name(value)));
     confine_cookies(headers, prefix);
     let proxy_status = HeaderName::from_static("proxy-status");
     retain(headers, &proxy_status, |value| !value.trim_ascii_start().starts_with(b"crowdcloud"));
@@ -132,10 +135,12 @@ fn strip_keys(headers: &mut HeaderMap) {
     retain(headers, &header::AUTHORIZATION, |value| !value.windows(key.len()).any(|window| window == key));
 }
 
-/// Our session's cookie stays here; the function's own cookies pass.
+/// Cookies of ours stay here; the function's own cookies pass.
 fn strip_session(headers: &mut HeaderMap) {
-    let session = headers::SESSION_COOKIE.as_bytes();
-    let holds = |value: &HeaderValue| value.as_bytes().windows(session.len()).any(|window| window == session);
+    let holds = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        OUR_COOKIES.iter().any(|ours| value.windows(ours.len()).any(|window| window == ours.as_bytes()))
+    };
     if !headers.get_all(header::COOKIE).iter().any(holds) {
         return;
     }
@@ -144,13 +149,17 @@ fn strip_session(headers: &mut HeaderMap) {
         .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b';'))
         .map(<[u8]>::trim_ascii)
-        .filter(|pair| !pair.is_empty() && cookie_name(pair) != session)
+        .filter(|pair| !pair.is_empty() && !is_our_cookie(cookie_name(pair)))
         .map(<[u8]>::to_vec)
         .collect();
     headers.remove(header::COOKIE);
     if let (false, Ok(value)) = (kept.is_empty(), HeaderValue::from_bytes(&kept.join(&b"; "[..]))) {
         headers.insert(header::COOKIE, value);
     }
+}
+
+fn is_our_cookie(name: &[u8]) -> bool {
+    OUR_COOKIES.iter().any(|ours| ours.as_bytes() == name)
 }
 
 /// The name in `name=value; …`.

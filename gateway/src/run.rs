@@ -242,7 +242,7 @@ fn no_version(address: &FunctionAddress, known: &Known) -> Problem {
 }
 
 fn too_large(limit: ByteSize) -> Problem {
-    Problem::new(Code::BodyTooLarge, format!("the function accepts up to {limit}"))
+    Problem::of(Code::BodyTooLarge, protocol::Field::BODY, format!("the function accepts up to {limit}"))
 }
 
 fn body_problem(code: Code, version: &VersionRoute) -> Problem {

@@ -37,8 +37,12 @@ async fn whole(gateway: &Gateway, body: Source, client: IpAddr) -> Result<Source
     let config = &gateway.config;
     let size_max = config.stranger_body_max;
     let too_large = || {
-        Problem::new(Code::BodyTooLarge, format!("without a key or a log-in the API accepts up to {size_max}"))
-            .with_help("Send less, or with a key.")
+        Problem::of(
+            Code::BodyTooLarge,
+            protocol::Field::BODY,
+            format!("without a key or a log-in the API accepts up to {size_max}"),
+        )
+        .with_help("Send less, or with a key.")
     };
     if body.size_hint().lower() > size_max.0 {
         return Err(too_large());

@@ -45,7 +45,9 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     read.map_err(|error| {
         // It quotes the value that is wrong, which may be long.
         let why: String = error.inner().to_string().chars().take(WHY_CHARS_MAX).collect();
-        Problem::of(Code::InvalidField, path(&error), format!("The body: {why}."))
+        // Parts that are read by themselves tell so that a field of theirs is not understood.
+        let code = if wire::tells_unknown(&why) { Code::NotUnderstood } else { Code::InvalidField };
+        Problem::of(code, path(&error), format!("The body: {why}."))
     })
 }
 

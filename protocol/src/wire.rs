@@ -38,6 +38,11 @@ pub enum WireError {
     NotUnderstood(String),
 }
 
+/// Whether an error's text is about a field that must be understood.
+pub(crate) fn tells_unknown(error: &str) -> bool {
+    error.contains(NOT_KNOWN)
+}
+
 impl WireError {
     /// The stable code.
     #[must_use]
@@ -59,7 +64,7 @@ impl From<WireError> for Problem {
 impl From<serde_json::Error> for WireError {
     fn from(error: serde_json::Error) -> Self {
         let text = error.to_string();
-        match text.contains(NOT_KNOWN) {
+        match tells_unknown(&text) {
             true => Self::NotUnderstood(text),
             false => Self::Malformed { why: text, data: error.is_data() },
         }
@@ -181,13 +186,14 @@ impl<T: Clone> Clone for Written<T> {
     }
 }
 
-impl<T> PartialEq for Written<T> {
+/// By what they say.
+impl<T: PartialEq> PartialEq for Written<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.text() == other.text()
+        self.value == other.value
     }
 }
 
-impl<T> Eq for Written<T> {}
+impl<T: Eq> Eq for Written<T> {}
 
 impl<T: fmt::Debug> fmt::Debug for Written<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

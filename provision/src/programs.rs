@@ -93,6 +93,7 @@ pub const PROGRAMS: &[Program] = &[
     system("chroot", Purpose::Tests, "coreutils"),
     system("kill", Purpose::Tests, "procps"),
     system("mount", Purpose::Tests, "mount"),
+    system("npm", Purpose::Tests, "npm"),
     system("sleep", Purpose::Tests, "coreutils"),
     system("tar", Purpose::Tests, "tar"),
     system("umount", Purpose::Tests, "mount"),

@@ -63,3 +63,22 @@ pub fn trusts(placement: PlacementClass, asker: AccountId, owner: Option<Account
         PlacementClass::Verified => matches!(class, PlacementClass::Operator | PlacementClass::Verified),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::{AccountId, PlacementClass};
+
+    use super::trusts;
+
+    #[test]
+    fn f39_a_node_is_not_verified_by_being_one_s_own() {
+        use PlacementClass::{Any, Operator, Own, Verified};
+        let (ada, eve) = (AccountId::new(), AccountId::new());
+        let who = |placement, owner, class| trusts(placement, ada, Some(owner), class);
+        assert!(who(Own, ada, Any) && !who(Own, eve, Operator));
+        assert!(who(Verified, eve, Verified) && who(Verified, eve, Operator));
+        assert!(!who(Verified, ada, Any), "whoever lends it");
+        assert!(who(Operator, eve, Operator) && !who(Operator, ada, Verified));
+        assert!(who(Any, eve, Any) && trusts(Any, ada, None, Any) && !trusts(Own, ada, None, Any));
+    }
+}

@@ -19,8 +19,18 @@ thread_local! {
 
 /// Crates whose messages are the platform's own, whoever has the thread.
 const OURS: [&str; 12] = [
-    "executor", "wasm_host", "wasm_guest", "fabric", "gateway", "control_plane", "microvm", "images", "store",
-    "learning", "scheduler", "crowdcloud",
+    "executor",
+    "wasm_host",
+    "wasm_guest",
+    "fabric",
+    "gateway",
+    "control_plane",
+    "microvm",
+    "images",
+    "store",
+    "learning",
+    "scheduler",
+    "crowdcloud",
 ];
 
 /// Until it is dropped, this thread works for a run.

@@ -43,7 +43,7 @@ pub use guest::{ComponentGuest, ModuleGuest};
 pub use head::Head;
 pub use host::{Host, Program, code_config};
 pub use limits::TABLE_ELEMENTS_MAX;
-pub use log::{LINES_MAX, LINE_BYTES_MAX, Line, LogWriter, RunLogBook};
+pub use log::{LINE_BYTES_MAX, LINES_MAX, Line, LogWriter, RunLogBook};
 pub use pace::Pace;
 pub use random::COMPONENT_RANDOM_BYTES_MAX;
 pub use record::{Record, Settle};

@@ -110,11 +110,11 @@ impl RunLogBook {
         pages.left_bytes -= kept;
         let mut whole = kept == bytes.len();
         for piece in bytes[..kept].split_inclusive(|byte| *byte == b'\n') {
-            pages.partial[slot].extend_from_slice(piece);
             if pages.sequence >= LINES_MAX {
                 whole = false;
                 break;
             }
+            pages.partial[slot].extend_from_slice(piece);
             if piece.ends_with(b"\n") || pages.partial[slot].len() >= LINE_BYTES_MAX {
                 let line = std::mem::take(&mut pages.partial[slot]);
                 self.emit(&mut pages, stream, line.trim_ascii_end());

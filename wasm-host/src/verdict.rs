@@ -80,9 +80,12 @@ impl Verdict {
     }
 }
 
-/// An error and its causes on one line.
+/// An error and its causes on one line; the first cause alone where all is too long, as with a deep stack.
 fn chain(error: &wasmtime::Error) -> String {
     let mut text = format!("{error:#}").replace('\n', " ");
+    if text.len() > 500 {
+        text = error.root_cause().to_string().replace('\n', " ");
+    }
     if text.len() > 500 {
         let cut = (0..=500).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         text.truncate(cut);

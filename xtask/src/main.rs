@@ -107,6 +107,9 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             tools::nats(&mut steps)?;
             tools::wasm(&mut steps)?;
             tools::for_tests(&mut steps)?;
+            if let Err(error) = tools::axe(&mut steps) {
+                steps::say(&format!("{error:#}"));
+            }
             build::programs(&workspace, &mut steps)?;
             tools::vm::prepare(&workspace, &mut steps)?;
         }

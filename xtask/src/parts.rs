@@ -2,11 +2,13 @@
 //! need it are left out and counted as skipped. In CI (`CI` is set) a part that every new machine can have must be
 //! there, so that nothing passes for not having run.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::bail;
 
 use crate::steps::{quiet, say};
+use crate::tools::apt;
 
 /// A part of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub(crate) enum Part {
     Postgres,
     /// Chromium and its driver.
     Browser,
+    /// axe-core, which looks for what keeps people out of pages; from npm.
+    Axe,
     /// A root and a network of one's own, for tests that are several hosts.
     Namespaces,
     /// Writes archives as other tools than ours do.
@@ -40,6 +44,7 @@ impl Part {
             Self::Vm => "the VM lane",
             Self::Postgres => "PostgreSQL",
             Self::Browser => "Chromium with its driver",
+            Self::Axe => "axe-core",
             Self::Namespaces => "namespaces",
             Self::Skopeo => "skopeo",
             Self::Kvm => "KVM",
@@ -56,6 +61,7 @@ impl Part {
             }
             Self::Postgres => "package(control-plane) & test(postgres)",
             Self::Browser => "package(tests) & binary(portal)",
+            Self::Axe => "package(tests) & test(/axe/)",
             Self::Namespaces => "test(/needs_namespaces/)",
             Self::Skopeo => "test(/needs_skopeo/)",
             Self::Kvm => "test(/needs_kvm/)",
@@ -71,19 +77,22 @@ impl Part {
     fn look(self) -> Result<(), String> {
         let program = |name: &str| provision::find(name).map(drop).ok_or_else(|| format!("`{name}` is not there"));
         match self {
-            // Only its set-up can tell: see `tools::vm::prepare`.
-            Self::Vm => Ok(()),
+            // Only their set-up can tell: see `tools::vm::prepare` and `tools::axe`.
+            Self::Vm | Self::Axe => Ok(()),
             Self::Postgres => program("initdb"),
             Self::Browser => program("chromium").and_then(|()| program("chromedriver")),
             Self::Namespaces => {
-                let made = quiet(Command::new("unshare").args(["--user", "--map-root-user", "--net", "true"]));
+                // Root needs none of users, and in a changed root may make none.
+                let own_root: &[&str] = if apt::is_root() { &[] } else { &["--user", "--map-root-user"] };
+                let made = quiet(Command::new("unshare").args(own_root).args(["--net", "true"]));
                 made.map(drop).map_err(|error| format!("{error:#}"))
             }
             Self::Skopeo => program("skopeo"),
-            Self::Kvm => match std::fs::read_to_string("/sys/module/kvm/parameters/halt_poll_ns") {
-                Ok(_) => Ok(()),
-                Err(error) => Err(format!("no KVM module of the hardware's: {error}")),
-            },
+            // The generic module alone may be a host's own that runs no ordinary guest.
+            Self::Kvm if ["kvm_intel", "kvm_amd"].iter().any(|name| Path::new("/sys/module").join(name).is_dir()) => {
+                Ok(())
+            }
+            Self::Kvm => Err("no processor's module is loaded".to_owned()),
             Self::Cgroups => {
                 let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
                 controllers.map(drop).map_err(|error| format!("no unified hierarchy: {error}"))
@@ -106,7 +115,7 @@ pub(crate) fn tell(missing: &[Missing]) -> anyhow::Result<()> {
     }
     let needed: Vec<&str> =
         missing.iter().map(|missing| missing.part).filter(|part| part.everywhere()).map(Part::name).collect();
-    if std::env::var_os("CI").is_some() && !needed.is_empty() {
+    if std::env::var_os("CI").is_some_and(|value| !value.is_empty()) && !needed.is_empty() {
         bail!("in CI nothing is skipped that a new machine can have: {} missing", needed.join(", "));
     }
     Ok(())
@@ -123,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_left_out() {
+    fn f04_what_is_missing_is_left_out_and_counted() {
         assert_eq!(left_out(&[]), None);
         let missing = [Part::Kvm, Part::Skopeo].map(|part| Missing { part, why: "as the test wants".to_owned() });
         assert_eq!(left_out(&missing).unwrap(), "(test(/needs_kvm/)) | (test(/needs_skopeo/))");

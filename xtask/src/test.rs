@@ -40,6 +40,9 @@ fn all(workspace: &Workspace, steps: &mut Steps, which: Which<'_>, skipped: &mut
     let toolchain = tools::wasm(steps)?;
     tools::for_tests(steps)?;
     let mut missing = parts::missing();
+    if let Err(error) = tools::axe(steps) {
+        missing.push(Missing { part: Part::Axe, why: format!("{error:#}") });
+    }
     parts::tell(&missing)?;
     if !no_lint && filter.is_none() {
         lint::run(workspace, steps)?;

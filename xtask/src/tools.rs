@@ -37,7 +37,7 @@ pub(crate) fn say_missing(purposes: &[Purpose]) {
     }
 }
 
-/// All that tests call: PostgreSQL, Chromium with its driver, what looks at its pages, tools that look into images.
+/// All that tests call: PostgreSQL, Chromium with its driver, tools that look into images.
 pub(crate) fn for_tests(steps: &mut Steps) -> anyhow::Result<()> {
     say_missing(&[Purpose::Setup, Purpose::VmLane, Purpose::Tests, Purpose::Extra]);
     let programs = || PROGRAMS.iter().filter(|program| program.purpose == Purpose::Tests);
@@ -46,6 +46,10 @@ pub(crate) fn for_tests(steps: &mut Steps) -> anyhow::Result<()> {
             provision::fetch(program.name, &say).with_context(|| program.help())?;
         }
         apt::need(programs())
-    })?;
+    })
+}
+
+/// What looks at the portal's pages in tests.
+pub(crate) fn axe(steps: &mut Steps) -> anyhow::Result<()> {
     steps.run("axe-core for the tests", || axe::find().map(drop))
 }

@@ -81,6 +81,8 @@ impl Embedded {
     /// Starts everything; returns when it can be used.
     pub(crate) async fn start(mut settings: Settings) -> Result<Self, Failure> {
         let listener = tokio::net::TcpListener::from_std(settings.bind()?)?;
+        // Figures count from the first part on.
+        gateway::recorder();
         let nats = Nats::start(&settings).await?;
         write_pids(&settings, &nats);
         let store = store::Store::disk(settings.data.join("chunks"))

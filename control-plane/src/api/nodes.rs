@@ -51,7 +51,7 @@ fn finish(app: App, router: Router<App>) -> Router {
 async fn count_dropped(State(app): State<App>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
     let response = next.run(request).await;
-    let nonsense = matches!(response.status().as_u16(), 400 | 404 | 405 | 413 | 415 | 422);
+    let nonsense = matches!(response.status().as_u16(), 400 | 405 | 413 | 415 | 422);
     if let (true, Some(Peer::Node(node)), Some(fabrics)) = (nonsense, peer, &app.fabrics) {
         fabrics.nodes.dropped(node, Dropped::Request, response.status());
     }

@@ -23,6 +23,8 @@ use super::entities::{
 pub(crate) enum Plan {
     /// By the table's primary key.
     Key,
+    /// The first or last rows by the key.
+    End,
     /// By one of these indices.
     Index(&'static [&'static str]),
     /// All rows are wanted, and there are few.
@@ -105,7 +107,7 @@ loop_queries! {
     }
 
     /// The last segment.
-    segments_last() -> Select<segments::Entity>, Plan::Key, {
+    segments_last() -> Select<segments::Entity>, Plan::End, {
         segments::Entity::find().order_by_desc(segments::Column::Number).limit(1)
     }
 
@@ -129,13 +131,13 @@ loop_queries! {
     // Housekeeping.
 
     /// The newest line.
-    log_lines_newest() -> Select<run_logs::Entity>, Plan::Key, {
+    log_lines_newest() -> Select<run_logs::Entity>, Plan::End, {
         run_logs::Entity::find().order_by_desc(run_logs::Column::Id).limit(1)
     }
 
-    /// Lines before this one.
-    log_lines_too_many(before: i64 = 10) -> DeleteMany<run_logs::Entity>, Plan::Key, {
-        run_logs::Entity::delete_many().filter(run_logs::Column::Id.lt(before))
+    /// The oldest line.
+    log_lines_oldest() -> Select<run_logs::Entity>, Plan::End, {
+        run_logs::Entity::find().order_by_asc(run_logs::Column::Id).limit(1)
     }
 
     /// Old lines.
@@ -152,6 +154,11 @@ loop_queries! {
             .filter(jobs::Column::WebhookDue.is_null())
             .order_by_asc(jobs::Column::Ended)
             .limit(most)
+    }
+
+    /// Jobs that have ended.
+    jobs_ended() -> Select<jobs::Entity>, Plan::Index(&["jobs_old"]), {
+        jobs::Entity::find().filter(jobs::Column::Ended.is_not_null())
     }
 
     /// All queues: each has an age of its own.
@@ -250,7 +257,7 @@ loop_queries! {
     }
 
     /// The oldest messages that wait in a queue.
-    messages_waiting(account: AccountId = sample(AccountId::from_uuid), queue: Name = "orders".parse().unwrap(), now: Timestamp = THEN, most: u64 = 10) -> Select<messages::Entity>, Plan::Index(&["queue_messages_waiting"]), {
+    messages_waiting(account: AccountId = sample(AccountId::from_uuid), queue: Name = "orders".parse().unwrap(), now: Timestamp = THEN, most: u64 = 10) -> Select<messages::Entity>, Plan::Index(&["queue_messages_order", "queue_messages_waiting"]), {
         messages::Entity::find()
             .filter(messages::Column::AccountId.eq(Col(account)))
             .filter(messages::Column::Queue.eq(Col(queue)))

@@ -185,7 +185,7 @@ pub(crate) async fn left_by(
                 .await?;
         }
         (KeysLeft::TakeOver, None) => {
-            return Err(refuse(Code::InvalidField, "`keys`: nobody is there to take them over; another admin may."));
+            return Err(invalid("keys", "`keys`: nobody is there to take them over; another admin may"));
         }
     }
     Ok(())

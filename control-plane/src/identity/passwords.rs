@@ -3,10 +3,11 @@
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use protocol::Code;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
-use crate::error::{Error, Result, invalid};
+use crate::error::{Error, Result, invalid, refuse};
 
 /// Shortest password.
 pub(crate) const LENGTH_MIN: usize = 10;

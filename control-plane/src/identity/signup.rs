@@ -90,7 +90,8 @@ pub(crate) async fn sign_up(app: &App, asked: Signup, visitor: &Visitor<'_>) -> 
     users::Entity::insert(users::ActiveModel::from(row.clone())).exec_without_returning(mutation.tx()).await?;
     let mut memberships = Vec::new();
     if let Some(token) = &asked.invitation {
-        let (account, role) = invitations::accept_in(&mutation, token, row.id.0).await.map_err(|error| error.at("invitation"))?;
+        let (account, role) =
+            invitations::accept_in(&mutation, token, row.id.0).await.map_err(|error| error.at("invitation"))?;
         memberships.push(accounts::membership(account, role));
     }
     if let Some(name) = name {

@@ -2,7 +2,9 @@
 //! waits) is checked again while it runs, so that it ends within a second of the key's, the log-in's or the membership's
 //! end, on whichever control plane that was.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _};
 use protocol::api::Role;
@@ -26,6 +28,31 @@ pub(crate) struct Standing {
     account: AccountId,
     scopes: &'static [Scope],
     expires: Option<Timestamp>,
+    known: Known,
+}
+
+/// What a credential's last check found, and when; nothing where it has ended.
+type Known = Arc<tokio::sync::Mutex<Option<(Instant, Option<Vec<Scope>>)>>>;
+
+/// The last checks of credentials that are in use: the hundreds of streams that one may have open are checked by one look.
+#[derive(Default)]
+pub(crate) struct Standings(parking_lot::Mutex<HashMap<(uuid::Uuid, AccountId), Known>>);
+
+/// With more of them, those that nobody uses are forgotten.
+const REMEMBERED_MAX: usize = 256;
+
+impl Standings {
+    fn of(&self, principal: &Principal, account: AccountId) -> Known {
+        let id = match principal {
+            Principal::Key { key } => key.uuid(),
+            Principal::Session { session, .. } => session.uuid(),
+        };
+        let mut all = self.0.lock();
+        if all.len() >= REMEMBERED_MAX && !all.contains_key(&(id, account)) {
+            all.retain(|_, known| Arc::strong_count(known) > 1);
+        }
+        Arc::clone(all.entry((id, account)).or_default())
+    }
 }
 
 impl Standing {
@@ -33,7 +60,8 @@ impl Standing {
     pub(crate) fn of(app: &App, caller: &Caller, scopes: &'static [Scope]) -> Result<Self> {
         let account = caller.account()?.id.0;
         let (principal, expires) = (caller.principal.clone(), caller.expires);
-        Ok(Self { app: app.clone(), principal, account, scopes, expires })
+        let known = app.standings.of(&principal, account);
+        Ok(Self { app: app.clone(), principal, account, scopes, expires, known })
     }
 
     /// The stream, until the caller may no longer see it, however slowly it is read.
@@ -81,10 +109,23 @@ impl Standing {
     }
 
     async fn holds(&self) -> Result<bool, DbErr> {
+        if matches!(self.principal, Principal::Key { .. }) && self.expires.is_some_and(|end| end <= Timestamp::now()) {
+            return Ok(false);
+        }
+        let mut known = self.known.lock().await;
+        if known.as_ref().is_none_or(|(at, _)| at.elapsed() >= self.every() / 2) {
+            *known = None;
+            *known = Some((Instant::now(), self.held().await?));
+        }
+        let held = known.as_ref().and_then(|(_, held)| held.as_ref());
+        Ok(held.is_some_and(|held| self.scopes.iter().any(|scope| scope.is_in(held))))
+    }
+
+    /// The scopes that the credential has now; none where it has ended.
+    async fn held(&self) -> Result<Option<Vec<Scope>>, DbErr> {
         let now = Timestamp::now();
         // A log-in is prolonged by its use: the row says until when.
         let (sql, values, of_key): (_, Vec<Value>, _) = match &self.principal {
-            Principal::Key { .. } if self.expires.is_some_and(|expires| expires <= now) => return Ok(false),
             Principal::Key { key } => (
                 "SELECT k.scopes FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.id = $1 AND a.id = $2",
                 vec![Col(*key).into(), Col(self.account).into()],
@@ -100,12 +141,11 @@ impl Standing {
         };
         let connection = self.app.db.read();
         let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
-        let Some(row) = connection.query_one_raw(statement).await? else { return Ok(false) };
-        let held = match of_key {
+        let Some(row) = connection.query_one_raw(statement).await? else { return Ok(None) };
+        Ok(Some(match of_key {
             true => row.try_get_by_index::<Col<Vec<Scope>>>(0)?.0,
             false => scopes_of(row.try_get_by_index::<Col<Role>>(0)?.0),
-        };
-        Ok(self.scopes.iter().any(|scope| scope.is_in(&held)))
+        }))
     }
 }
 

@@ -110,6 +110,7 @@ impl Watcher {
     }
 
     async fn read(&mut self) -> Result<()> {
+        let _turn = self.app.bounds.look(self.account).await;
         let rows = loops::jobs_changed(self.account, self.last, self.job, PAGE).all(self.app.db.read()).await?;
         let Some(last) = rows.last() else { return Ok(()) };
         self.last = last.revision;

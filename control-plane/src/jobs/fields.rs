@@ -71,7 +71,9 @@ pub(super) fn terms(asked: &SubmitJob, version: Limits, config: &Config) -> Resu
 pub(super) fn target(asked: &SubmitJob) -> Result<(&str, Option<Reference>)> {
     match asked.function.split_once('@') {
         None => Ok((&asked.function, asked.reference.clone())),
-        Some(_) if asked.reference.is_some() => Err(invalid("reference", "`function` and `reference` both name a version")),
+        Some(_) if asked.reference.is_some() => {
+            Err(invalid("reference", "`function` and `reference` both name a version"))
+        }
         Some((name, reference)) => match reference.parse() {
             Ok(reference) => Ok((name, Some(reference))),
             Err(_) => Err(invalid("function", format!("`{}` names no version", reference.escape_debug()))),
@@ -100,7 +102,8 @@ pub(super) enum WrittenBy {
 pub(super) fn request(asked: &SubmitJob, by: WrittenBy) -> Result<Request> {
     let method = asked.method.as_deref().unwrap_or("POST");
     let parsed = Method::from_bytes(method.as_bytes()).ok().filter(|m| !matches!(*m, Method::CONNECT | Method::TRACE));
-    let method = parsed.ok_or_else(|| invalid("method", format!("method: `{}` is not supported", method.escape_debug())))?;
+    let method =
+        parsed.ok_or_else(|| invalid("method", format!("method: `{}` is not supported", method.escape_debug())))?;
     let path = asked.path.as_deref().unwrap_or("/");
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     if path.len() > PATH_BYTES_MAX || path.parse::<PathAndQuery>().is_err() {
@@ -119,7 +122,8 @@ fn ours(name: &str, value: &str) -> bool {
     SET_BY_US.contains(&name)
         || headers::is_ours(name)
         || (name == "authorization" && value.contains(headers::KEY_PREFIX))
-        || (name == "cookie" && value.contains(headers::SESSION_COOKIE))
+        || (name == "cookie"
+            && [headers::SESSION_COOKIE, headers::DEVICE_COOKIE].iter().any(|ours| value.contains(ours)))
 }
 
 /// Headers as the function sees them; what is malformed is refused, what is ours is left out.

@@ -3,10 +3,10 @@
 mod insert;
 
 use bytes::Bytes;
+use protocol::Problem;
 use protocol::job::{DeferredCall, Job, JobArray, JobInput, JobLimits, SubmitArray, SubmitJob};
 use protocol::placement::lane_of;
 use protocol::route::{Route, Scope, VersionRoute};
-use protocol::Problem;
 use protocol::{AccountId, ByteSize, Code, Digest, Field, FunctionId, JobId, Kind, Limits, Name, Timestamp};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
@@ -73,7 +73,8 @@ pub(crate) async fn submit_array(app: &App, caller: &Caller, asked: SubmitArray)
         inputs.push(input(app, &draft, Some(one), &Field::from("inputs").index(index), Some(draft.account)).await?);
     }
     let _turn = app.bounds.array(draft.account).await?;
-    let jobs: Vec<JobId> = insert(app, draft, inputs, true).await.map_err(of_job)?.into_iter().map(|job| job.id).collect();
+    let jobs: Vec<JobId> =
+        insert(app, draft, inputs, true).await.map_err(of_job)?.into_iter().map(|job| job.id).collect();
     let id = jobs.first().copied().ok_or_else(|| Error::Internal("no job was made".to_owned()))?;
     Ok(JobArray { id, jobs })
 }

@@ -161,8 +161,9 @@ pub(crate) async fn list(app: &App, caller: &Caller, filter: &JobFilter, paging:
         query = query.filter(jobs::Column::State.eq(Col(state)));
     }
     if let Some(label) = &filter.label {
-        let (name, value) =
-            label.split_once('=').ok_or_else(|| refuse_field(Code::InvalidRequest, "label", "`label` is NAME=VALUE."))?;
+        let (name, value) = label
+            .split_once('=')
+            .ok_or_else(|| refuse_field(Code::InvalidRequest, "label", "`label` is NAME=VALUE."))?;
         let json = |text: &str| serde_json::to_string(text).unwrap_or_default();
         let pair = format!("{}:{}", json(name), json(value));
         // `LIKE` would take small letters for capitals on one of the databases.
@@ -223,6 +224,7 @@ async fn wait_for_end(app: &App, mut row: jobs::Model, wait: Duration, turn: &Tu
         let left = until.saturating_duration_since(Instant::now()).min(POLL);
         drop(tokio::time::timeout(left, changed.changed()).await);
         tokio::time::sleep(app.bounds.wait_pace(account)).await;
+        let _turn = app.bounds.look(account).await;
         let found = jobs::Entity::find_by_id(row.id).one(app.db.read()).await?;
         row = found.ok_or_else(|| refuse(Code::NotFound, "The job was deleted."))?;
     }

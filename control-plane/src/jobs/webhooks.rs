@@ -11,7 +11,7 @@ use protocol::job::WebhookKey;
 use protocol::route::Scope;
 use protocol::{AccountId, JobId, Timestamp};
 use ring::hmac;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use sea_orm::{ColumnTrait as _, QueryFilter as _};
 use tokio_util::sync::CancellationToken;
 
 use super::{book, views};

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::VerifyingKey;
 use protocol::node::{Hello, HelloReply, PROTOCOL_MAX, PROTOCOL_MIN};
-use protocol::{Code, NodeId, Timestamp};
+use protocol::{Code, Field, NodeId, Timestamp};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use crate::App;
@@ -35,7 +35,7 @@ pub(crate) fn parse_key(text: &str) -> Option<VerifyingKey> {
 /// `POST /hello`
 pub(crate) async fn hello(app: &App, node: NodeId, hello: Hello) -> Result<HelloReply> {
     let protocol = negotiate(hello.protocol_min, hello.protocol_max)?;
-    hello.check().map_err(|malformed| refuse(Code::InvalidField, malformed.to_string()))?;
+    hello.check().map_err(|malformed| invalid(malformed.field.unwrap_or(Field::BODY), malformed.why))?;
     if let Some(fabrics) = &app.fabrics
         && !fabrics.nodes.admit_boot(node, hello.boot.as_ref()).await
     {

@@ -173,6 +173,8 @@ pub(crate) async fn ack(app: &App, caller: &Caller, name: &str, asked: EndLeases
     let account = caller.require(Scope::Invoke)?;
     let queue = find(app, account, name).await?;
     few(&asked.messages)?;
+    // It has no effect here; a wrong one is refused all the same.
+    within(asked.delay.as_ref(), "delay", DELAY)?;
     let tx = app.db.begin().await?;
     let mut ends = LeasesEnded { ended: Vec::new(), lost: Vec::new() };
     for held in asked.messages {

@@ -14,7 +14,7 @@ use crate::App;
 use crate::db::columns::Col;
 use crate::db::count;
 use crate::db::entities::{counters, runs};
-use crate::error::{Result, invalid, refuse};
+use crate::error::{Result, invalid};
 
 /// Observations in one request.
 pub(crate) const OBSERVATIONS_MAX: usize = 4096;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeZone as _};
 use chrono_tz::Tz;
 use croner::Cron;
-use protocol::{Invalid, Timestamp};
 use protocol::trigger::Missed;
+use protocol::{Invalid, Timestamp};
 
 /// A time that is older was missed.
 const LATE: Duration = Duration::from_secs(60);

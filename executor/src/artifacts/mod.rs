@@ -108,7 +108,7 @@ impl Library {
 
     /// Fetches, checks and compiles, so that a version becomes ready.
     pub(crate) async fn prepare(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Prepared, Problem> {
-        let (loaded, _) = self.program(ticket.artifact, signed).await?;
+        let (loaded, _) = self.program(ticket, signed).await?;
         Ok(Prepared {
             kind: loaded.format.kind(),
             format: loaded.format.describe().to_owned(),

@@ -92,7 +92,9 @@ impl Bound {
         let Self { size, memory, cpu, wall } = self;
         let detail = match bound {
             Exceeded::Memory => format!("it needs more than {memory} of memory"),
-            Exceeded::Cpu => format!("an artifact of {size} may take {} s of CPU time, and it needs more", cpu.as_secs()),
+            Exceeded::Cpu => {
+                format!("an artifact of {size} may take {} s of CPU time, and it needs more", cpu.as_secs())
+            }
             Exceeded::Wall => format!("it takes longer than {}", protocol::Millis::from(*wall)),
         };
         Problem::new(Code::CompileLimit, detail)
@@ -121,7 +123,9 @@ impl Ended {
 
 /// Whether this is how a program says that it got no more memory: an allocator, the system, a pool of threads.
 pub(super) fn is_out_of_memory(said: &str) -> bool {
-    ["memory allocation of", "Cannot allocate memory", "os error 12", "os error 11"].iter().any(|text| said.contains(text))
+    const WAYS: [&str; 6] =
+        ["memory allocation of", "out of memory", "Cannot allocate memory", "os error 12", "os error 11", "code: 11"];
+    WAYS.iter().any(|text| said.contains(text))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub(crate) struct Key {
 
 impl Key {
     /// The peer, where it is a node.
-    pub(crate) fn from_node(&self) -> Option<NodeId> {
+    pub(crate) fn calling_node(&self) -> Option<NodeId> {
         (self.node != 0).then(|| NodeId::from_uuid(uuid::Uuid::from_u128(self.node)))
     }
 }

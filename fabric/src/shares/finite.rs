@@ -76,6 +76,8 @@ pub enum Unit {
     Count,
     /// Bytes.
     Bytes,
+    /// A number of them, of which each has so many at most, however few others have.
+    Each(u64),
     /// As much as machines lend: no number that could stand in a document.
     Lent,
 }
@@ -119,6 +121,7 @@ impl Finite {
         let alone = self.share.alone(self.total);
         let (total, alone) = match self.unit {
             Unit::Count => (self.total.to_string(), alone.to_string()),
+            Unit::Each(alone) => (self.total.to_string(), alone.to_string()),
             Unit::Bytes => (ByteSize(self.total).to_string(), ByteSize(alone).to_string()),
             Unit::Lent => ("as lent".to_owned(), self.share.to_string()),
         };

@@ -41,7 +41,8 @@ fn a06_whoever_takes_again_comes_to_an_equal_share() {
         two.extend(greedy(&shares, 2));
         two.pop();
     }
-    assert!(one.len().abs_diff(two.len()) <= 3, "{} and {}", one.len(), two.len());
+    // As equal as whole units and 75 percent of what is left allow.
+    assert!(one.len().abs_diff(two.len()) <= 5, "{} and {}", one.len(), two.len());
     assert!(one.len() >= 40);
 }
 
@@ -164,7 +165,7 @@ proptest! {
         let mut held: Vec<(u8, u64, Held<u8>)> = Vec::new();
         for (tenant, units, give) in steps {
             if give && !held.is_empty() {
-                held.remove(usize::from(tenant) % held.len());
+                drop(held.remove(usize::from(tenant) % held.len()));
                 continue;
             }
             let before = shares.held_by(&tenant);

@@ -25,7 +25,8 @@ fn keys_and_sessions_stay_other_credentials_pass() {
     let mut headers = head(&[
         ("authorization", "Bearer cck_1_secret"),
         ("authorization", "Basic dXNlcjpwYXNz"),
-        ("cookie", "a=1; cc_session=s3cret; b=2"),
+        ("cookie", "a=1; cc_session=s3cret; cc_device=d; b=2"),
+        ("cookie", "cc_device=again"),
         ("cookie", "cc_session=again"),
         ("cookie", "cc_session_else=3"),
     ]);
@@ -117,7 +118,7 @@ fn a11_a_functions_cookies_stay_below_its_path_and_on_its_host() {
         ("a=1; Path=/f/ada/thumbs2", "a=1; Path=/f/ada/thumbs/f/ada/thumbs2"),
         ("a=1; Path=/f/ada/", "a=1; Path=/f/ada/thumbs/f/ada/"),
         ("a=1; Domain=localhost; DOMAIN = .localhost; SameSite=Lax", "a=1; SameSite=Lax; Path=/f/ada/thumbs/"),
-        ("a=\"x; Path=/\"", "a=\"x; Path=/f/ada/thumbs/"),
+        ("a=\"x; Path=/\"", "a=\"x; Path=/f/ada/thumbs/\""),
     ] {
         assert_eq!(shared(given), kept, "{given}");
     }

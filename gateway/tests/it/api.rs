@@ -132,7 +132,11 @@ async fn a_test_call_is_a_run_answered_as_data() {
         (b"{\"path\":\"/\",\"method\":\"TRACE\"}", "invalid_field", "method"),
         (b"{\"path\":\"/ \",\"method\":\"GET\"}", "invalid_field", "path"),
         (b"{\"path\":\"/\",\"method\":\"GET\",\"body\":\"?\"}", "invalid_field", "body"),
-        (b"{\"path\":\"/\",\"method\":\"GET\",\"headers\":[[\"a\",\"b\"],[\"c d\",\"\"]]}", "invalid_field", "headers[1][0]"),
+        (
+            b"{\"path\":\"/\",\"method\":\"GET\",\"headers\":[[\"a\",\"b\"],[\"c d\",\"\"]]}",
+            "invalid_field",
+            "headers[1][0]",
+        ),
         (b"{\"path\":\"/\",\"method\":\"GET\",\"reference\":\"v9\"}", "version_not_found", "reference"),
     ] {
         let wrong = platform.fetch("POST", "/api/v1/functions/echo/test", &headers, body).await;

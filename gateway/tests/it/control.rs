@@ -48,6 +48,7 @@ impl Control {
                     None => problem(Code::InvalidKey),
                 }
             }
+            "/internal/ready" => empty(StatusCode::NO_CONTENT),
             "/internal/observations" => {
                 let seen: Vec<Observation> = serde_json::from_slice(&bytes(body).await).unwrap();
                 self.observations.lock().extend(seen);

@@ -63,7 +63,7 @@ impl NodeReport {
         if bytes.len() > REPORT_BYTES_MAX {
             return Err(Malformed::whole(format!("the report is larger than {REPORT_BYTES_MAX} bytes")));
         }
-        let report: Self = serde_json::from_slice(bytes).map_err(|error| Malformed::whole(error.to_string()))?;
+        let report: Self = crate::wire::read(bytes).map_err(|error| Malformed::whole(error.to_string()))?;
         report.check()?;
         Ok(report)
     }

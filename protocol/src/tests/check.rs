@@ -1,9 +1,9 @@
 //! What a node cannot say of itself.
 
 use super::sample;
+use crate::Lane;
 use crate::node::{Hello, NodeReport, VmLane, printable};
 use crate::units::{ByteSize, Digest};
-use crate::Lane;
 
 fn wrong(change: impl FnOnce(&mut NodeReport)) -> Option<&'static str> {
     let mut report = sample::report();
@@ -41,7 +41,8 @@ fn a15_each_field_of_a_report_is_checked() {
 fn a15_a_report_from_the_wire_is_checked() {
     let good = serde_json::to_string(&sample::report()).unwrap();
     assert_eq!(NodeReport::parse(good.as_bytes()), Ok(sample::report()));
-    for (from, to) in [("\"load\":0.5", "\"load\":1e39"), ("\"load\":0.5", "\"load\":-1e-3"), ("x86_64", "x\\u001b[2J")] {
+    for (from, to) in [("\"load\":0.5", "\"load\":1e39"), ("\"load\":0.5", "\"load\":-1e-3"), ("x86_64", "x\\u001b[2J")]
+    {
         assert!(good.contains(from));
         NodeReport::parse(good.replace(from, to).as_bytes()).unwrap_err();
     }

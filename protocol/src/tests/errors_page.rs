@@ -25,7 +25,8 @@ fn page() -> String {
             None => String::new(),
         };
         let (status, title, help) = (code.status(), code.title(), code.help());
-        writeln!(page, "| <a id=\"{code}\"></a>`{code}` | {status} | {again} | {field} | {title} | {help} |").expect("a string");
+        writeln!(page, "| <a id=\"{code}\"></a>`{code}` | {status} | {again} | {field} | {title} | {help} |")
+            .expect("a string");
     }
     page
 }

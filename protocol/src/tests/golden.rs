@@ -15,9 +15,6 @@ use crate::{Digest, NodeId};
 /// The value is written as committed, and what is committed is read as the value.
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(committed: &str, value: &T) {
     let written = serde_json::to_string_pretty(value).unwrap();
-    if committed.trim_end() == "{}" {
-        println!("GOLDEN {}", serde_json::to_string(&written).unwrap());
-    }
     assert_eq!(written, committed.trim_end(), "written otherwise than committed");
     assert_eq!(&serde_json::from_str::<T>(committed).unwrap(), value, "read otherwise than committed");
 }

@@ -1,7 +1,7 @@
 //! What only JetStream promises: one message for each chunk, replicas, and that no bucket is made by mistake.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
 
@@ -44,22 +44,28 @@ async fn no_jetstream_is_an_error() {
     assert!(matches!(error, Error::Engine(_)), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn three_replicas_survive_the_death_of_one_server() {
-    let [mut a, b, c] = NatsServer::cluster();
-    let client = connect(&[&b, &c]).await;
-    let mut opened = None;
-    for _ in 0..100 {
-        match JetStream::open(client.clone(), "chunks", 3).await {
-            Ok(engine) => opened = Some(engine),
-            // The cluster chooses its leader first.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-        if opened.is_some() {
-            break;
+/// Three servers, and a bucket on them. A port that was free may be somebody else's by the time its server starts: then
+/// such a cluster never forms, and another one is tried.
+async fn cluster() -> ([NatsServer; 3], JetStream) {
+    for _ in 0..3 {
+        let servers = NatsServer::cluster();
+        let client = connect(&[&servers[1], &servers[2]]).await;
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(20) {
+            match JetStream::open(client.clone(), "chunks", 3).await {
+                Ok(engine) => return (servers, engine),
+                // The cluster chooses its leader first.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
         }
     }
-    let store = Store::on(vec![Arc::new(opened.unwrap())]);
+    panic!("no cluster of three forms");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_replicas_survive_the_death_of_one_server() {
+    let ([mut a, _b, _c], engine) = cluster().await;
+    let store = Store::on(vec![Arc::new(engine)]);
     let bytes = noise(1_000_000, 1);
     let stored = store.put_bytes(bytes.clone()).await.unwrap();
 

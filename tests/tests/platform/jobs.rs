@@ -22,10 +22,8 @@ fn from_submit_to_output() {
     ada.deploy("probe", "--timeout 5s");
 
     assert_eq!(ada.ok("jobs submit probe /echo -d hello --wait"), "hello");
-    let job = ada.ok(
-        "jobs submit probe '/log?lines=4&bytes=20' --label kind=test --memory 96MiB --timeout 20s \
-         --label \"$(printf 'tint=\\033[31mred')\"",
-    );
+    let job = ada.ok("jobs submit probe '/log?lines=4&bytes=20' --label kind=test --memory 96MiB --timeout 20s \
+         --label \"$(printf 'tint=\\033[31mred')\"");
     assert_eq!(ada.ok(&format!("jobs wait {job}")), format!("{job} succeeded"));
     let shown = ada.json(&format!("jobs show {job}"));
     assert_eq!(states(&shown), ["queued", "placed", "running", "succeeded"], "{shown}");

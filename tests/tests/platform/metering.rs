@@ -15,10 +15,16 @@ fn a_run_is_recorded_within_ten_percent() {
     assert_eq!(get(&format!("{}/f/ada/probe/", platform.url), Some(&key)).status, 200, "warm");
     let url = format!("{}/f/ada/probe/burn?ms=200&mib=64&n=1000000", platform.url);
     let executor = platform.pid_of("executor-1");
-    let before = cpu_ns(executor);
-    let answer = send("POST", &url, Some(&key), "", &[b'x'; 10_000]);
-    assert_eq!((answer.status, plain(&answer).len()), (200, 1_000_000));
-    let burnt_us = (cpu_ns(executor) - before) as f64 / 1e3;
+    // It burns for a time by the clock: on a busy machine it is asked again until it had a core for itself.
+    let (answer, burnt_us) = (0..20)
+        .find_map(|_| {
+            let before = cpu_ns(executor);
+            let answer = send("POST", &url, Some(&key), "", &[b'x'; 10_000]);
+            assert_eq!((answer.status, plain(&answer).len()), (200, 1_000_000));
+            let burnt_us = (cpu_ns(executor) - before) as f64 / 1e3;
+            (burnt_us >= 180_000.0).then_some((answer, burnt_us))
+        })
+        .expect("a core for 200 ms");
     let run = answer.header("x-crowdcloud-run").unwrap().to_owned();
     let shown = settled(&ada, &run);
     let number = |value: &serde_json::Value| -> f64 {
@@ -29,7 +35,6 @@ fn a_run_is_recorded_within_ten_percent() {
         let found = number(&usage[what]);
         assert!((found - expected).abs() <= expected * 0.1, "{what} is {found}, not {expected}: {shown}");
     };
-    assert!(burnt_us >= 180_000.0, "the function has burnt {burnt_us} us");
     near("cpu_us", burnt_us);
     near("memory_peak", 64.0 * 1024.0 * 1024.0);
     near("bytes_out", 1_000_000.0);
@@ -59,7 +64,9 @@ fn f41_each_process_serves_its_health_and_its_figures() {
         assert_eq!(answer.status, 200, "{name}");
         figures.push_str(&String::from_utf8_lossy(&plain(&answer)));
     }
-    for figure in ["crowdcloud_node_runs_total{outcome=\"succeeded\"} ", "crowdcloud_node_slots ", "gateway_run_seconds"] {
+    for figure in
+        ["crowdcloud_node_runs_total{outcome=\"succeeded\"} ", "crowdcloud_node_slots ", "gateway_run_seconds"]
+    {
         assert!(figures.contains(figure), "{figure} is missing in {figures}");
     }
     wait_until("a control plane counts receipts", Duration::from_secs(20), || {

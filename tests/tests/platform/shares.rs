@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use tests::Platform;
 use tokio::task::JoinSet;
 
-/// Beside the flood, all of it may take so many times as long, and so much longer: two cores are shared by all.
+/// Beside the flood, all of it may take so many times as long, and so much longer: two cores are shared by all, the test
+/// and the flood's own compiles among them. What had to wait for a share would take the flood's tens of seconds.
 const TIMES: u32 = 2;
-const NOISE: Duration = Duration::from_millis(400);
+const NOISE: Duration = Duration::from_secs(2);
 const FLOODED_WITHIN: Duration = Duration::from_secs(20);
 /// What the flood holds is held for longer than the test takes.
 const LONG_MS: u64 = 55_000;
@@ -135,12 +136,17 @@ async fn hold(tenant: Tenant, what: &'static str, path: String, got: Got) {
         (*held, *refused) = (*held - 1, *refused + 1);
         return;
     }
+    // In the crowd that it makes itself, some of it may find no node in time.
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        return;
+    }
     let response = response.error_for_status().unwrap();
     response.bytes_stream().count().await;
 }
 
-/// A tenant that takes all it can get of everything.
-async fn flood(tenant: &Tenant, tasks: &mut JoinSet<()>) -> Got {
+/// A tenant that takes all it can get of everything, from two addresses: no client may have so many connections.
+async fn flood(tenants: [&Tenant; 2], tasks: &mut JoinSet<()>) -> Got {
+    let [tenant, _] = tenants;
     let got = Got::default();
     let long = format!("/sleep?ms={LONG_MS}");
     let array = json!({"job": {"function": "probe", "path": long}, "inputs": vec![json!({"text": "x"}); 300]});
@@ -150,7 +156,8 @@ async fn flood(tenant: &Tenant, tasks: &mut JoinSet<()>) -> Got {
         let (tenant, name) = (tenant.clone(), format!("bomb{number}"));
         tasks.spawn(async move {
             let digest = tenant.upload(program(1500, 400, number)).await;
-            tenant.read(Method::POST, "/api/v1/functions", Some(json!({"name": name}))).await;
+            // It crowds itself out, too: what it is refused is no fault.
+            drop(tenant.ask(Method::POST, "/api/v1/functions", Some(json!({"name": name}))).await);
             let path = format!("/api/v1/functions/{name}/versions");
             drop(tenant.ask(Method::POST, &path, Some(json!({"artifact": digest}))).await);
         });
@@ -161,9 +168,9 @@ async fn flood(tenant: &Tenant, tasks: &mut JoinSet<()>) -> Got {
         ("streams of events", 420, "/api/v1/jobs/events".to_owned()),
         ("requests that wait", 420, format!("/api/v1/jobs/{last}?wait=60s")),
     ];
-    for (what, count, path) in &asked {
+    for (index, (what, count, path)) in asked.iter().enumerate() {
         for _ in 0..*count {
-            tasks.spawn(hold(tenant.clone(), what, path.clone(), Arc::clone(&got)));
+            tasks.spawn(hold(tenants[index % 2].clone(), what, path.clone(), Arc::clone(&got)));
         }
     }
     for _ in 0..4 {
@@ -190,11 +197,12 @@ fn a06_one_tenant_takes_all_it_can_and_anothers_work_goes_on() {
     bob.deploy("probe", "--timeout 20s");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let (ada, bob) = (Tenant::new(&platform, ada.token(), 2), Tenant::new(&platform, bob.token(), 3));
+        let (here, there) = (Tenant::new(&platform, ada.token(), 2), Tenant::new(&platform, ada.token(), 4));
+        let bob = Tenant::new(&platform, bob.token(), 3);
         bob.read(Method::POST, "/api/v1/functions", Some(json!({"name": "small"}))).await;
         let usual = times(&bob, 0).await;
         let mut tasks = JoinSet::new();
-        let got = flood(&ada, &mut tasks).await;
+        let got = flood([&here, &there], &mut tasks).await;
         let beside = times(&bob, 1).await;
         eprintln!("the flood got {:?}", got.lock().unwrap());
         let mut late = Vec::new();

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fantoccini::elements::Element;
+use fantoccini::error::{CmdError, ErrorStatus};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -168,7 +169,7 @@ impl Browser {
 
     /// Chooses one of several.
     pub(crate) async fn chooses(&self, name: &str, value: &str) {
-        self.element(&format!("input[name={name}][value={value}]")).await.click().await.unwrap();
+        self.clicks(&format!("input[name={name}][value={value}]")).await;
     }
 
     /// Chooses in a menu.
@@ -179,10 +180,30 @@ impl Browser {
     /// Presses the button or link with these words.
     pub(crate) async fn presses(&self, words: &str) {
         let path = format!("//*[self::button or self::a][normalize-space()='{words}']");
-        let found = self.client.wait().at_most(APPEARS_WITHIN).for_element(Locator::XPath(&path)).await;
-        match found {
-            Ok(element) => element.click().await.unwrap(),
-            Err(error) => panic!("no button {words:?}: {error} on {}:\n{}", self.place().await, self.text().await),
+        self.clicks_what(Locator::XPath(&path)).await;
+    }
+
+    /// Clicks the element, when it is there.
+    pub(crate) async fn clicks(&self, css: &str) {
+        self.clicks_what(Locator::Css(css)).await;
+    }
+
+    /// What is live may be drawn anew between the look and the click: then it is looked for again, as people do.
+    async fn clicks_what(&self, what: Locator<'_>) {
+        let begun = Instant::now();
+        loop {
+            let clicked = match self.client.wait().at_most(APPEARS_WITHIN).for_element(what).await {
+                Ok(element) => element.click().await,
+                Err(error) => Err(error),
+            };
+            match clicked {
+                Ok(()) => return,
+                Err(CmdError::Standard(error))
+                    if error.error == ErrorStatus::StaleElementReference && begun.elapsed() < APPEARS_WITHIN => {}
+                Err(error) => {
+                    panic!("{what:?}: {error} on {}:\n{}", self.place().await, self.text().await)
+                }
+            }
         }
     }
 
@@ -237,7 +258,7 @@ impl Browser {
 
     /// Logs out, by the menu.
     pub(crate) async fn logs_out(&self) {
-        self.element("button[popovertarget=user-menu]").await.click().await.unwrap();
+        self.clicks("button[popovertarget=user-menu]").await;
         self.presses("Log out").await;
         self.arrives("/login").await;
     }

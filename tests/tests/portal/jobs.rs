@@ -8,7 +8,7 @@ use crate::browser::Browser;
 
 /// Opens the part of the form that is folded, and asks for this path.
 async fn asks_for_path(user: &Browser, path: &str) {
-    user.element("details.more summary").await.click().await.unwrap();
+    user.clicks("details.more summary").await;
     user.fills("path", path).await;
 }
 
@@ -98,12 +98,12 @@ async fn a_job_is_submitted_watched_explained_and_another_cancelled() {
     ada.sees("the node has taken it").await;
     ada.presses("Cancel the job").await;
     ada.sees("Cancel this job?").await;
-    ada.element("dialog[open] button[type=submit]").await.click().await.unwrap();
+    ada.clicks("dialog[open] button[type=submit]").await;
     ada.sees("It was cancelled before it answered.").await;
     ada.presses("Try again").await;
     ada.sees("tried again by").await;
     ada.presses("Cancel the job").await;
-    ada.element("dialog[open] button[type=submit]").await.click().await.unwrap();
+    ada.clicks("dialog[open] button[type=submit]").await;
     ada.sees("It was cancelled before it answered.").await;
     assert!(ada.script("return document.querySelector('.broken')").await.is_null());
 }
@@ -154,7 +154,7 @@ async fn many_jobs_are_an_array_and_a_trigger_makes_more() {
     ada.element("td .badge.warn").await;
     ada.presses("Delete").await;
     ada.sees("Delete the trigger often?").await;
-    ada.element("dialog[open] button[type=submit]").await.click().await.unwrap();
+    ada.clicks("dialog[open] button[type=submit]").await;
     ada.sees("None yet.").await;
 
     // One of a queue that is made with it takes each message as a job's input.
@@ -173,7 +173,7 @@ async fn many_jobs_are_an_array_and_a_trigger_makes_more() {
                { 'content-type': 'application/json', 'x-crowdcloud-account': 'ada' } }).then(answer => answer.status)";
     assert_eq!(ada.script(put).await, 201);
     ada.visit("/a/ada/jobs?label=trigger%3Dorders-in").await;
-    ada.element("td a[href*='/jobs/job_']").await.click().await.unwrap();
+    ada.clicks("td a[href*='/jobs/job_']").await;
     ada.sees("a message from the queue").await;
     assert!(ada.script("return document.querySelector('.broken')").await.is_null());
 }

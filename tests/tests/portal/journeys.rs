@@ -48,7 +48,7 @@ async fn a_personal_user_signs_up_deploys_a_file_and_calls_it() {
     ada.presses("Logs").await;
     ada.sees("GET /log").await;
     ada.sees("trap").await;
-    ada.element("td.request a").await.click().await.unwrap();
+    ada.clicks("td.request a").await;
     ada.sees("Peak memory").await;
     ada.goes_back().await;
     ada.sees("What the runs wrote").await;
@@ -117,7 +117,7 @@ async fn what_cannot_be_deployed_is_explained_and_versions_roll_back() {
     ada.presses("Versions").await;
     ada.presses("Roll back").await;
     ada.sees("Let v1 answer?").await;
-    ada.element("dialog[open] button[type=submit]").await.click().await.unwrap();
+    ada.clicks("dialog[open] button[type=submit]").await;
     ada.sees("v1 100%").await;
     ada.presses("Test").await;
     ada.presses("Send").await;
@@ -144,7 +144,7 @@ async fn what_cannot_be_deployed_is_explained_and_versions_roll_back() {
     ada.presses("Delete the function").await;
     ada.sees("Every call to /f/ada/greet/ gets 404").await;
     ada.fills("confirm", "greet").await;
-    ada.element("dialog[open] button[type=submit]").await.click().await.unwrap();
+    ada.clicks("dialog[open] button[type=submit]").await;
     ada.arrives("/a/ada/functions").await;
     ada.sees("nothing yet").await;
     assert!(!ada.text().await.contains("greet"), "it is deleted");

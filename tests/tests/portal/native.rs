@@ -89,7 +89,7 @@ async fn an_executable_is_deployed_to_a_vm_and_every_page_shows_its_lane() {
     ada.sees("of 128 MiB").await;
     ada.presses("Logs").await;
     ada.element("td .badge.vm").await;
-    ada.element("td.request a").await.click().await.unwrap();
+    ada.clicks("td.request a").await;
     ada.sees("Peak memory").await;
     ada.sees("asked for").await;
     ada.sees("on 2 CPUs").await;

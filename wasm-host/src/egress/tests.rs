@@ -78,6 +78,7 @@ async fn a_guest_without_a_way_out_is_denied_and_its_log_says_why_a_few_times() 
         assert!(matches!(denied, Err(Error::HttpRequestDenied)));
     }
     let said: Vec<_> = lines.try_iter().map(|line| line.text).collect();
-    assert_eq!(said.len(), 16);
+    assert_eq!(said.len(), 17);
+    assert!(said[16].contains("not kept"), "{}", said[16]);
     assert!(said[0].contains("example.com:80") && said[0].contains("does not name it"), "{}", said[0]);
 }

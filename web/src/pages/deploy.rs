@@ -102,7 +102,9 @@ impl Deploy {
     /// Uploads the file and makes a version of it; waits until it is ready.
     pub(crate) async fn run(self, account: &str, create: Option<CreateFunction>, function: &str) -> Result<Version> {
         let Some(file) = self.file.get_clone_untracked() else {
-            return Err(Trouble::here(NO_FILE, "No file is chosen.", "Drop a file above, or choose one.").at("artifact"));
+            return Err(
+                Trouble::here(NO_FILE, "No file is chosen.", "Drop a file above, or choose one.").at("artifact")
+            );
         };
         let dropped = match self.dropped.get_clone_untracked() {
             Some(dropped) => dropped,
@@ -115,7 +117,8 @@ impl Deploy {
         self.step.set(Step::Upload);
         // The body of an upload is the file.
         let artifact = upload(account, "/artifacts", &file, self.upload).await;
-        let artifact = artifact.map_err(|trouble| if trouble.field.is_some() { trouble.at("artifact") } else { trouble })?;
+        let artifact =
+            artifact.map_err(|trouble| if trouble.field.is_some() { trouble.at("artifact") } else { trouble })?;
         self.step.set(Step::Create);
         if let Some(create) = create {
             match calls::create_function(account, &create).await {
@@ -147,7 +150,8 @@ impl Deploy {
         match most.filter(|most| form::size(file) > most.0) {
             Some(most) => {
                 let cause = format!("The file has {}; at most {most}.", protocol::ByteSize(form::size(file)));
-                Err(Trouble::here(Code::ArtifactTooLarge.as_str(), cause, "Leave out what is not needed.").at("artifact"))
+                Err(Trouble::here(Code::ArtifactTooLarge.as_str(), cause, "Leave out what is not needed.")
+                    .at("artifact"))
             }
             None => Ok(()),
         }

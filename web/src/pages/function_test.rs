@@ -149,11 +149,7 @@ impl Request {
             method,
             path: normal_path(&self.path.get_clone_untracked()),
             headers: parse_headers(&self.headers.get_clone_untracked()).map_err(|line| {
-                Trouble::of_input(
-                    "headers",
-                    format!("{line} is not a header."),
-                    "Write name: value, one on each line.",
-                )
+                Trouble::of_input("headers", format!("{line} is not a header."), "Write name: value, one on each line.")
             })?,
             body: base64::encode(&body),
             reference: self.reference.get_clone_untracked().parse().ok(),
@@ -170,11 +166,9 @@ async fn read(file: &web_sys::File) -> Result<Vec<u8>> {
         )
         .at("body"));
     }
-    let buffer = wasm_bindgen_futures::JsFuture::from(file.array_buffer())
-        .await
-        .map_err(|_| {
-            Trouble::here("unreadable_file", "The browser could not read the file.", "Choose it again.").at("body")
-        })?;
+    let buffer = wasm_bindgen_futures::JsFuture::from(file.array_buffer()).await.map_err(|_| {
+        Trouble::here("unreadable_file", "The browser could not read the file.", "Choose it again.").at("body")
+    })?;
     Ok(web_sys::js_sys::Uint8Array::new(&buffer).to_vec())
 }
 

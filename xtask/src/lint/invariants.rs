@@ -180,7 +180,9 @@ mod tests {
         assert_eq!(said("control-plane/src/a.rs", forgotten), 1);
         assert_eq!(said("control-plane/src/tests/a.rs", forgotten), 0);
         assert_eq!(said("control-plane/src/a.rs", "refuse_field(Code::InvalidField, \"cpus\", \"\")"), 0);
-        for read in ["trouble.cause.starts_with(\"cpus\")", "problem.detail.contains(\"memory\")", "if title == \"x\" {"] {
+        for read in
+            ["trouble.cause.starts_with(\"cpus\")", "problem.detail.contains(\"memory\")", "if title == \"x\" {"]
+        {
             assert_eq!(said("web/src/a.rs", read), 1, "{read}");
             assert_eq!(said("executor/src/a.rs", read), 0, "{read}");
         }

@@ -1,15 +1,17 @@
 //! What the VM lane needs: QEMU, the guests' kernel, the programs of guests, and base images. Nobody needs to be root for
 //! any of it. Without it functions run in the wasm lane alone, so that nothing here ends a task: what is missing is said.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use provision::Preparing;
 
-use crate::steps::{Steps, quiet, say, seconds, succeed};
+use crate::steps::{Steps, say, seconds, succeed};
 use crate::workspace::Workspace;
 
 /// The hidden task that prepares the lane beside a platform.
@@ -20,7 +22,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const RUSTFLAGS: (&str, &str) =
     ("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
 /// Who waits hears something this often.
-const SAY_EVERY: Duration = Duration::from_secs(20);
+const SAY_EVERY: Duration = Duration::from_secs(30);
 
 /// A program of guests, and how it is built.
 struct Guest {
@@ -36,8 +38,8 @@ const RUNNER: Guest = Guest { package: "wasm-guest", profile: "runner" };
 /// Fetches and builds what is missing.
 pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
     steps.run("the VM lane", || {
-        let sign = turn(&provision::cache_dir())?;
-        with_progress(&sign, || parts(workspace, &sign))
+        let progress = Progress { sign: turn(&provision::cache_dir())?, now: Mutex::default() };
+        with_progress(&progress, || parts(workspace, &progress))
     })
 }
 
@@ -76,7 +78,7 @@ pub(crate) struct Measured {
 
 /// Builds the program that the guests of a benchmark run.
 pub(crate) fn measured(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Measured> {
-    let built = steps.run("building the benchmark's guest", || programs(workspace, &AGENT, "--examples"))?;
+    let built = steps.run("building the benchmark's guest", || programs(workspace, &AGENT, "--examples", &|_| ()))?;
     Ok(Measured { guest: built.join("examples/guest"), tools: provision::cache_dir() })
 }
 
@@ -95,14 +97,13 @@ fn turn(folder: &Path) -> anyhow::Result<Preparing> {
 }
 
 /// What is fetched comes beside what is built. The agent is put in its place last: a node that finds it finds all.
-fn parts(workspace: &Workspace, sign: &Preparing) -> anyhow::Result<()> {
-    sign.step("fetching QEMU, a kernel and base images; building the guests' programs");
+fn parts(workspace: &Workspace, progress: &Progress) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
         let fetching = scope.spawn(|| {
             let mut setup = Command::new(workspace.program("crowdcloud"));
             succeed(setup.arg("vm-setup").stdin(Stdio::null()).stdout(Stdio::null()))
         });
-        let built = [&RUNNER, &AGENT].map(|guest| programs(workspace, guest, "--bins"));
+        let built = [&RUNNER, &AGENT].map(|guest| programs(workspace, guest, "--bins", &|step| progress.step(step)));
         fetching.join().map_err(|_| anyhow::anyhow!("fetching panicked"))??;
         for (guest, built) in [&RUNNER, &AGENT].into_iter().zip(built) {
             put(guest, &built?)?;
@@ -111,15 +112,32 @@ fn parts(workspace: &Workspace, sign: &Preparing) -> anyhow::Result<()> {
     })
 }
 
-/// Does the work, and says now and then that it goes on.
-fn with_progress<T>(sign: &Preparing, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    sign.step("beginning");
+/// How far it is, for nodes and for who waits.
+struct Progress {
+    sign: Preparing,
+    now: Mutex<String>,
+}
+
+impl Progress {
+    fn step(&self, step: &str) {
+        self.sign.step(step);
+        step.clone_into(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn now(&self) -> String {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Does the work, and says now and then how far it is.
+fn with_progress<T>(progress: &Progress, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    progress.step("beginning");
     let (done, ended) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let began = Instant::now();
             while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(SAY_EVERY) {
-                say(&format!("the VM lane: still at it after {}", seconds(began.elapsed())));
+                say(&format!("the VM lane, after {}: {}", seconds(began.elapsed()), progress.now()));
             }
         });
         let result = work();
@@ -128,12 +146,25 @@ fn with_progress<T>(sign: &Preparing, work: impl FnOnce() -> anyhow::Result<T>) 
     })
 }
 
-/// Programs for the inside of guests, static and small; the folder that they are in.
-fn programs(workspace: &Workspace, guest: &Guest, which: &str) -> anyhow::Result<PathBuf> {
+/// Programs for the inside of guests, static and small; the folder that they are in. `step` hears what is compiled.
+fn programs(workspace: &Workspace, guest: &Guest, which: &str, step: &dyn Fn(&str)) -> anyhow::Result<PathBuf> {
     let mut cargo = workspace.cargo();
     cargo.args(["build", "--package", guest.package, "--profile", guest.profile, "--target", TARGET, which]);
-    say(&format!("building {}", guest.package));
-    quiet(cargo.env(RUSTFLAGS.0, RUSTFLAGS.1))?;
+    cargo.env(RUSTFLAGS.0, RUSTFLAGS.1).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = cargo.spawn().context("cargo cannot be run")?;
+    let (mut count, mut said) = (0_usize, String::new());
+    for line in BufReader::new(child.stderr.take().context("cargo says nothing")?).lines() {
+        let line = line?;
+        if let Some(name) = line.trim_start().strip_prefix("Compiling ") {
+            count += 1;
+            step(&format!("building {}: {count} crates begun, now {name}", guest.package));
+        } else {
+            said.push_str(&line);
+            said.push('\n');
+        }
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "building {} failed ({status}):\n{said}", guest.package);
     Ok(workspace.target.join(TARGET).join(guest.profile))
 }
 

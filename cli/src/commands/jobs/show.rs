@@ -87,9 +87,8 @@ fn away(distance_s: Option<f32>) -> String {
 
 /// `jobs why`
 pub(super) fn why(why: &JobWhy) -> String {
-    let name = |node: NodeId| {
-        why.names.get(&node).map_or_else(|| node.to_string(), |name| visible::line(name).into_owned())
-    };
+    let name =
+        |node: NodeId| why.names.get(&node).map_or_else(|| node.to_string(), |name| visible::line(name).into_owned());
     let mut text = format!("{}: {}", why.state, visible::line(&why.reason));
     if let Some(ahead) = why.ahead {
         text.push_str(&format!("\n{ahead} of your jobs come before it"));

@@ -8,8 +8,9 @@ use super::draft::table;
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-const INDICES: [&str; 8] = [
+const INDICES: [&str; 9] = [
     "CREATE INDEX run_logs_at ON run_logs (at)",
+    "CREATE INDEX queue_messages_order ON queue_messages (account_id, queue, dead, id)",
     "CREATE INDEX queue_messages_put ON queue_messages (account_id, queue, put)",
     "CREATE INDEX idempotency_created ON idempotency (created)",
     "CREATE INDEX sessions_expires ON sessions (expires)",

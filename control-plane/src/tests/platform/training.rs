@@ -100,7 +100,8 @@ async fn f42_a_model_is_replaced_and_no_chunk_is_deleted() {
     observe(ground, &more).await;
     let first = trained(once(app, &models, now).await.unwrap());
     let stored = models.get(ModelRecord::KEY).await.unwrap().unwrap();
-    assert_eq!(serde_json::from_slice::<ModelRecord>(&stored).unwrap(), first);
+    // Read again, a figure of it may differ in the last digit.
+    assert_eq!(stored, serde_json::to_vec(&first).unwrap());
     assert_eq!((first.runs, first.previous), (450, None));
     let bytes = app.store.get(first.root).await.unwrap().collect(ByteSize::mib(64)).await.unwrap();
     assert_eq!(Digest::of(&bytes), first.digest);

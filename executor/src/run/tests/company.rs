@@ -46,7 +46,7 @@ async fn a05_long_host_calls_of_eight_guests_do_not_hold_up_others() {
     let short = guest();
     short.get("/count").await.text().await;
     for (letter, what) in HOGS {
-        let hog = short.beside(&wat_guest("hog")).with_timeout(700);
+        let hog = short.beside(&wat_guest("hog")).with_timeout(400);
         let lateness = MachineLateness::measure();
         let p99 = p99_beside(&hog, async |hog| hog.post("/", letter).await, &short).await;
         let allowed = Duration::from_millis(100) + lateness.worst();

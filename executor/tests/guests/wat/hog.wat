@@ -1,5 +1,5 @@
-;; Makes one long call of the host, or one long instruction, after the other for ever; which, its first argument byte on
-;; stdin says.
+;; Makes one long call of the host, or executes one long instruction, after the other for ever. The first byte of its
+;; standard input says which.
 (module
   (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))

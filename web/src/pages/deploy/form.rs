@@ -130,12 +130,8 @@ fn fields(deploy: Deploy) -> View {
 /// CPUs, memory and time.
 fn room(deploy: Deploy) -> View {
     let Options { cpus, memory, timeout, .. } = deploy.options;
-    let number = Text {
-        name: "cpus",
-        inputmode: "numeric",
-        wrong: Some(deploy.is_wrong(&[Field::Cpus])),
-        ..Text::default()
-    };
+    let number =
+        Text { name: "cpus", inputmode: "numeric", wrong: Some(deploy.is_wrong(&[Field::Cpus])), ..Text::default() };
     let size = Text {
         name: "memory",
         placeholder: "128MiB",

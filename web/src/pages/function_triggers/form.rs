@@ -129,8 +129,10 @@ impl Fields {
     /// The queue that was named, made where the account has none of that name.
     async fn ready_queue(self, account: &str) -> crate::api::Result<Name> {
         let named = self.queue.get_clone_untracked();
-        let queue: Name =
-            named.trim().parse().map_err(|error| wrong("queue", format!("{error}."), "Small letters, digits and -."))?;
+        let queue: Name = named
+            .trim()
+            .parse()
+            .map_err(|error| wrong("queue", format!("{error}."), "Small letters, digits and -."))?;
         let there = calls::jobs::queues(account).await?.items;
         if !there.iter().any(|one| one.name == queue) {
             calls::jobs::make_queue(account, queue.as_str()).await.map_err(|trouble| trouble.at("queue"))?;

@@ -239,7 +239,9 @@ impl Written {
             "text" if !self.text.is_empty() => Ok(Some(JobInput::Text(self.text.clone()))),
             "json" => match serde_json::from_str(&self.text) {
                 Ok(value) => Ok(Some(JobInput::Json(value))),
-                Err(error) => Err(wrong("input", format!("It is not JSON: {error}."), "Mend it, or send it as a text.")),
+                Err(error) => {
+                    Err(wrong("input", format!("It is not JSON: {error}."), "Mend it, or send it as a text."))
+                }
             },
             _ => Ok(None),
         }
