@@ -193,24 +193,24 @@ async fn a14_strangers_leave_no_rows(ground: Ground) {
 
 async fn f37_leases_are_idempotent(ground: Ground) {
     let ada = ground.user("ada@example.org", "ada").await;
-    ada.put("/queues/work", json!({})).await;
+    ada.put("/queues/mail", json!({})).await;
     let message = json!({"messages": [{"body": {"text": "one"}}]});
     for _ in 0..2 {
-        let put = ada.post("/queues/work/messages", message.clone()).await;
+        let put = ada.post("/queues/mail/messages", message.clone()).await;
         assert_eq!(put.status, StatusCode::CREATED, "{put:?}");
     }
     let (once, asked) = (ada.with("idempotency-key", "lease"), json!({}));
-    let first: MessagesLeased = once.post("/queues/work/lease", asked.clone()).await.read();
-    let again: MessagesLeased = once.post("/queues/work/lease", asked.clone()).await.read();
+    let first: MessagesLeased = once.post("/queues/mail/lease", asked.clone()).await.read();
+    let again: MessagesLeased = once.post("/queues/mail/lease", asked.clone()).await.read();
     assert_eq!(first.messages.len(), 1);
     assert_eq!(first, again, "the same message, and not the next one");
-    let other: MessagesLeased = ada.post("/queues/work/lease", asked).await.read();
+    let other: MessagesLeased = ada.post("/queues/mail/lease", asked).await.read();
     assert_ne!(other.messages[0].id, first.messages[0].id);
     let held = |leased: &MessagesLeased| json!({"messages": [{"id": leased.messages[0].id, "lease": leased.messages[0].lease.unwrap()}]});
     for (verb, held) in [("ack", held(&first)), ("release", held(&other))] {
         let once = ada.with("idempotency-key", verb);
-        let first: LeasesEnded = once.post(&format!("/queues/work/{verb}"), held.clone()).await.read();
-        let again: LeasesEnded = once.post(&format!("/queues/work/{verb}"), held).await.read();
+        let first: LeasesEnded = once.post(&format!("/queues/mail/{verb}"), held.clone()).await.read();
+        let again: LeasesEnded = once.post(&format!("/queues/mail/{verb}"), held).await.read();
         assert_eq!((first.ended.len(), first), (1, again), "{verb}: ended, and not lost");
     }
 }

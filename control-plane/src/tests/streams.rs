@@ -111,13 +111,13 @@ async fn a04_streams_end_with_their_callers(ground: Ground) {
 async fn a04_waits_end_with_their_callers(ground: Ground) {
     let owner = ground.user("owner@example.org", "acme").await;
     ground.function(&owner, "hello").await;
-    owner.put("/queues/work", json!({})).await;
+    owner.put("/queues/mail", json!({})).await;
     let job: Job = owner.post("/jobs", json!({"function": "hello"})).await.read();
     let made: Key = owner.post("/keys", json!({"name": "k", "scopes": ["read", "invoke"]})).await.read();
     let key = owner.with_key(&made.secret.unwrap());
     let waits = |client: Client, at: String| async move { client.get(&at).await };
     let waiting = tokio::spawn(waits(key.clone(), format!("/jobs/{}?wait=20s", job.id)));
-    let leasing = tokio::spawn(async move { key.post("/queues/work/lease", json!({"wait": "20s"})).await });
+    let leasing = tokio::spawn(async move { key.post("/queues/mail/lease", json!({"wait": "20s"})).await });
     // Both are under way once the key was used, which is noted before either waits.
     let used = async || owner.get("/keys").await.read::<Page<Key>>().items[0].last_used.is_some();
     while !used().await {
@@ -129,7 +129,7 @@ async fn a04_waits_end_with_their_callers(ground: Ground) {
     assert!(begun.elapsed() < WITHIN, "{:?}", begun.elapsed());
     assert_eq!((waited.code(), leased.code()), (Code::InvalidKey, Code::InvalidKey));
     // What comes now is for others.
-    owner.post("/queues/work/messages", json!({"messages": [{"body": {"text": "one"}}]})).await;
-    let others: MessagesLeased = owner.post("/queues/work/lease", json!({})).await.read();
+    owner.post("/queues/mail/messages", json!({"messages": [{"body": {"text": "one"}}]})).await;
+    let others: MessagesLeased = owner.post("/queues/mail/lease", json!({})).await.read();
     assert_eq!(others.messages.len(), 1);
 }
