@@ -7,6 +7,7 @@
 mod checks;
 mod evaluation;
 mod figures;
+mod floods;
 mod http;
 mod invoke;
 mod jobs;
@@ -44,6 +45,8 @@ enum What {
     Vm(Options),
     /// Ten thousand jobs, also while processes die; a mix on nodes of different speeds, by two policies
     Jobs(jobs::JobOptions),
+    /// What stays in memory after floods of strangers and of nodes
+    Floods(Options),
     /// Every policy in the simulator, on a trace or a generated workload; and what a placement takes
     Scheduler(scheduling::Options),
     /// All of these; writes EVALUATION.md
@@ -101,6 +104,7 @@ fn run(what: &What) -> anyhow::Result<bool> {
         What::Invoke(options) => (options, runtime.block_on(invoke::run(options))?),
         What::Vm(options) => (options, runtime.block_on(vm::run(options))?),
         What::Jobs(options) => (&options.general, runtime.block_on(jobs::run(options))?),
+        What::Floods(options) => (options, runtime.block_on(floods::run(options))?),
         What::Scheduler(options) => return scheduling::run(options),
         What::All(options) => return all(&runtime, options),
     };
@@ -120,6 +124,7 @@ fn all(runtime: &tokio::runtime::Runtime, options: &AllOptions) -> anyhow::Resul
         Err(error) => say(&format!("no figures of microVMs: {error:#}")),
     }
     reports.push(runtime.block_on(jobs::run(&options.jobs))?);
+    reports.push(runtime.block_on(floods::run(general))?);
     let mut simulations = Vec::new();
     for trace in options.trace.clone().map(Some).into_iter().chain([None]) {
         let whole = scheduling::measure(&scheduling::Options::usual(trace))?;

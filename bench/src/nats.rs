@@ -87,14 +87,7 @@ impl Counter {
     /// With the operator's keys, from the platform's data folder.
     pub(crate) async fn connect(url: &str, keys: &Path) -> anyhow::Result<Self> {
         let user = fabric::Authority::open(keys)?.system_user("bench")?;
-        let credentials = format!(
-            "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
-             -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
-            user.jwt, user.seed
-        );
-        async_nats::ConnectOptions::with_credentials(&credentials)?;
-        let options = || async_nats::ConnectOptions::with_credentials(&credentials).unwrap_or_default();
-        Ok(Self { client: connect(url, options).await? })
+        Ok(Self { client: connect_as(url, &user).await? })
     }
 
     /// Messages that clients have sent to it since its start.
@@ -103,6 +96,17 @@ impl Counter {
         let varz: serde_json::Value = serde_json::from_slice(&reply.payload)?;
         varz["data"]["in_msgs"].as_u64().context("nats-server does not count its messages")
     }
+}
+
+/// Connects as this user.
+pub(crate) async fn connect_as(url: &str, user: &fabric::Credentials) -> anyhow::Result<async_nats::Client> {
+    let credentials = format!(
+        "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
+         -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+        user.jwt, user.seed
+    );
+    async_nats::ConnectOptions::with_credentials(&credentials)?;
+    connect(url, || async_nats::ConnectOptions::with_credentials(&credentials).unwrap_or_default()).await
 }
 
 /// Connects as soon as the server answers.

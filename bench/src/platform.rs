@@ -147,7 +147,17 @@ impl Platform {
 
     /// What its nats-server has seen.
     pub(crate) async fn nats_counter(&self) -> anyhow::Result<Counter> {
-        Counter::connect(&format!("nats://{}", self.nats), &self.folder.join("data/keys")).await
+        Counter::connect(&self.nats_url(), &self.keys()).await
+    }
+
+    /// Its nats-server.
+    pub(crate) fn nats_url(&self) -> String {
+        format!("nats://{}", self.nats)
+    }
+
+    /// The folder with the operator's keys.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.folder.join("data/keys")
     }
 
     /// Resident memory of all its processes, nats-server included.

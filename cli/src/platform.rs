@@ -76,7 +76,7 @@ pub(crate) fn vm_tools() -> PathBuf {
 /// `crowdcloud up`
 pub(crate) fn up(args: &UpArgs, global: &Global) -> Result<(), Failure> {
     log::start(global);
-    let runtime = runtime::build()?;
+    let runtime = runtime::build(runtime::Threads::RunPath)?;
     let result = runtime.block_on(async {
         if args.check { Box::pin(check::run(args, global)).await } else { Box::pin(run(args, global)).await }
     });

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fabric::shares::{Held, Shares};
 use protocol::{AccountId, ByteSize, Code, Problem};
@@ -29,6 +29,9 @@ use crate::wasm::inspect::inspect;
 pub const SUBCOMMAND: &str = "compile-artifact";
 /// Threads that compile.
 const THREADS_MAX: &str = "4";
+/// Work that takes no more CPU than this is done beside the node's own; after that it yields to guests, too.
+const SHORT_CPU: Duration = Duration::from_millis(250);
+const LONG_NICE: i32 = 10;
 /// Of what the child says on stderr, so much is kept for the node's own log.
 const STDERR_BYTES_MAX: u64 = 4 << 10;
 
@@ -175,7 +178,7 @@ pub fn child_main() -> ExitCode {
         eprintln!("limits cannot be set: {error}");
         return ExitCode::FAILURE;
     }
-    sys::lower_this_thread(10);
+    sys::lower_this_process_after(SHORT_CPU, LONG_NICE);
     let result = match &job.work {
         Work::Compile { artifact, code } => serde_json::to_vec(&compile_file(artifact, code)),
         Work::Convert(conversion) => serde_json::to_vec(&conversion.run()),

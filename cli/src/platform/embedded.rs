@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fabric::Identity;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::nats::{Nats, connect};
 use super::parts::{Settings, parse};
+use super::runtime::{Beside, Threads};
 use crate::failure::{Exit, Failure};
 
 /// How long all parts may take to become ready.
@@ -28,6 +30,8 @@ pub(crate) struct Embedded {
     gateway: Part,
     executor: Part,
     control_plane: Part,
+    /// Where the control plane runs.
+    _beside: Beside,
     /// Cancelled when a part has ended by itself.
     broken: CancellationToken,
 }
@@ -42,9 +46,10 @@ struct Part {
 }
 
 impl Part {
-    /// Starts a service; whenever it ends without being asked to, `broken` is cancelled.
+    /// Starts a service on these threads; whenever it ends without being asked to, `broken` is cancelled.
     fn start<E: std::fmt::Display>(
         name: &'static str,
+        threads: &Handle,
         stop: CancellationToken,
         broken: CancellationToken,
         service: impl Future<Output = Result<(), E>> + Send + 'static,
@@ -53,14 +58,15 @@ impl Part {
         let (why, asked) = (ended.clone(), stop.clone());
         let mut task = JoinSet::new();
         let service = Box::pin(service);
-        task.spawn(async move {
+        let watched = async move {
             let result = service.await;
             if !asked.is_cancelled() {
                 let text = result.err().map_or_else(|| "it has ended".to_owned(), |error| error.to_string());
                 *why.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(text);
                 broken.cancel();
             }
-        });
+        };
+        task.spawn_on(watched, threads);
         Self { name, stop, task, ended }
     }
 
@@ -87,6 +93,7 @@ impl Embedded {
         write_pids(&settings, &nats);
         let store = store::Store::disk(settings.data.join("chunks"))
             .map_err(|error| Failure::new(Exit::Platform, "store", "The store cannot be opened").why(error))?;
+        let (run_path, beside) = (Handle::current(), Beside::start(Threads::ControlPlane)?);
         let broken = CancellationToken::new();
         let mut waiting = Vec::new();
         let mut ready = || {
@@ -104,7 +111,7 @@ impl Embedded {
         };
         let stop = CancellationToken::new();
         let service = control_plane::serve(config, fabrics, store.clone(), ready(), stop.clone());
-        let control_plane = Part::start("control plane", stop, broken.clone(), service);
+        let control_plane = Part::start("control plane", beside.handle(), stop, broken.clone(), service);
 
         let config: executor::Config = parse("executor", settings.executor(1)?)?;
         let credentials = nats
@@ -114,16 +121,16 @@ impl Embedded {
         let fabric = connect(&nats.url, credentials, Identity::Node(node), "node local-1").await?;
         let stop = CancellationToken::new();
         let service = executor::serve(config, fabric, ready(), stop.clone());
-        let executor = Part::start("local node", stop, broken.clone(), service);
+        let executor = Part::start("local node", &run_path, stop, broken.clone(), service);
 
         let config: gateway::Config = parse("gateway", settings.gateway(1))?;
         let fabrics =
             gateway::Fabrics { core: nats.core("gateway").await?, nodes: nats.core("gateway for nodes").await? };
         let stop = CancellationToken::new();
         let service = gateway::serve(config, listener, fabrics, store, ready(), stop.clone());
-        let gateway = Part::start("gateway", stop, broken.clone(), service);
+        let gateway = Part::start("gateway", &run_path, stop, broken.clone(), service);
 
-        let platform = Self { settings, nats, gateway, executor, control_plane, broken };
+        let platform = Self { settings, nats, gateway, executor, control_plane, _beside: beside, broken };
         match platform.ready(waiting).await {
             Ok(()) => Ok(platform),
             Err(failure) => {

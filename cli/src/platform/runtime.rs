@@ -10,8 +10,21 @@ const WORKERS_MAX: usize = 8;
 /// Threads for blocking calls, at most: files and the database.
 const BLOCKING_MAX: usize = 64;
 
-/// One runtime for everything in the process.
-pub(crate) fn build() -> Result<tokio::runtime::Runtime, Failure> {
+/// By how much the control plane's threads yield to the run path: what somebody asks the API slows nobody's call. Guests
+/// that compute yield to both.
+const CONTROL_PLANE_NICE: i32 = 3;
+
+/// What the threads of a runtime do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// Carry runs, and whatever else is short.
+    RunPath,
+    /// Serve the control plane.
+    ControlPlane,
+}
+
+/// A runtime for everything in the process that these threads do.
+pub(crate) fn build(threads: Threads) -> Result<tokio::runtime::Runtime, Failure> {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     one_arena_for_each_core(cores);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -19,9 +32,53 @@ pub(crate) fn build() -> Result<tokio::runtime::Runtime, Failure> {
         .worker_threads(cores.clamp(2, WORKERS_MAX))
         .max_blocking_threads(BLOCKING_MAX)
         .thread_keep_alive(std::time::Duration::from_secs(5))
+        .on_thread_start(move || {
+            if threads == Threads::ControlPlane {
+                lower_this_thread(CONTROL_PLANE_NICE);
+            }
+        })
         .build()?;
     Ok(runtime)
 }
+
+/// A runtime beside the one that starts it: dropped there, it waits for nothing.
+pub(crate) struct Beside {
+    handle: tokio::runtime::Handle,
+    /// Until it is dropped.
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Beside {
+    pub(crate) fn start(threads: Threads) -> Result<Self, Failure> {
+        let runtime = build(threads)?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// Where its tasks go.
+    pub(crate) fn handle(&self) -> &tokio::runtime::Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Only Linux has a priority for each thread.
+#[cfg(target_os = "linux")]
+fn lower_this_thread(by: i32) {
+    use rustix::process::{getpriority_process, setpriority_process};
+    if let Err(error) = getpriority_process(None).and_then(|nice| setpriority_process(None, (nice + by).min(19))) {
+        tracing::debug!(%error, "cannot lower a thread's priority");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lower_this_thread(_: i32) {}
 
 /// glibc's allocator may keep eight pools for each core, and what a burst has freed in them stays there: after load that
 /// was most of an idle platform's memory.

@@ -121,7 +121,11 @@ pub(crate) fn run(command: ServiceCommand, global: &Global) -> Result<(), Failur
     if let Some(pid) = process(&command).and_then(|process| process.supervisor) {
         die_with(pid)?;
     }
-    let runtime = runtime::build()?;
+    let threads = match &command {
+        ServiceCommand::ControlPlane(_) => runtime::Threads::ControlPlane,
+        _ => runtime::Threads::RunPath,
+    };
+    let runtime = runtime::build(threads)?;
     let result = runtime.block_on(Box::pin(serve(command)));
     runtime.shutdown_background();
     result

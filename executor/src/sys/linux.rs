@@ -1,6 +1,12 @@
 //! Linux.
 
-use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, getpriority_process, setpriority_process, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
+
+/// The lowest priority that there is.
+const NICE_MAX: i32 = 19;
 
 /// Busy and total time of all cores since boot, in ticks.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,10 +33,39 @@ pub(crate) fn memory_total() -> u64 {
 }
 
 /// Gives this thread a lower priority, so that the agent's own work goes first.
-pub(crate) fn lower_this_thread(nice: i32) {
-    if let Err(error) = setpriority_process(None, nice) {
+pub(crate) fn lower_this_thread(by: i32) {
+    lower(None, by);
+}
+
+/// A thread; `None` is this one.
+fn lower(thread: Option<Pid>, by: i32) {
+    let lowered = getpriority_process(thread).and_then(|nice| setpriority_process(thread, (nice + by).min(NICE_MAX)));
+    if let Err(error) = lowered {
         tracing::debug!(%error, "cannot lower a thread's priority");
     }
+}
+
+/// Gives this process a lower priority once it has used so much CPU: what is short ends before that.
+pub(crate) fn lower_this_process_after(cpu: Duration, by: i32) {
+    let wait_and_lower = move || {
+        while let Some(left) = cpu.checked_sub(cpu_of_this_process()).filter(|left| !left.is_zero()) {
+            std::thread::sleep(left.max(Duration::from_millis(1)));
+        }
+        // Priorities are the threads' own; those that are started later have the one of whoever starts them.
+        for thread in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+            if let Some(id) = thread.file_name().to_str().and_then(|id| Pid::from_raw(id.parse().ok()?)) {
+                lower(Some(id), by);
+            }
+        }
+    };
+    // A small stack: address space may be bounded.
+    if let Err(error) = std::thread::Builder::new().stack_size(128 << 10).spawn(wait_and_lower) {
+        tracing::debug!(%error, "priority stays as it is");
+    }
+}
+
+fn cpu_of_this_process() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
 /// Limits this process: bytes of address space, seconds of CPU. It ends with SIGXCPU, and a second later for certain.
@@ -41,4 +76,23 @@ pub(crate) fn limit_this_process(memory_bytes: u64, cpu_seconds: u64) -> std::io
     setrlimit(Resource::Cpu, cpu)?;
     setrlimit(Resource::Core, both(0))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a06_what_has_computed_for_long_goes_behind() {
+        // In a process of its own, as all tests of this suite are.
+        let nice = || getpriority_process(None).unwrap();
+        let before = nice();
+        lower_this_process_after(Duration::from_millis(20), 7);
+        let began = std::time::Instant::now();
+        while nice() == before && began.elapsed() < Duration::from_secs(20) {
+            std::hint::spin_loop();
+        }
+        assert!(cpu_of_this_process() >= Duration::from_millis(20));
+        assert_eq!(nice(), (before + 7).min(NICE_MAX));
+    }
 }

@@ -7,9 +7,13 @@ mod linux;
 mod other;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{BusyTime, busy_time, limit_this_process, lower_this_thread, memory_total};
+pub(crate) use linux::{
+    BusyTime, busy_time, limit_this_process, lower_this_process_after, lower_this_thread, memory_total,
+};
 #[cfg(not(target_os = "linux"))]
-pub(crate) use other::{BusyTime, busy_time, limit_this_process, lower_this_thread, memory_total};
+pub(crate) use other::{
+    BusyTime, busy_time, limit_this_process, lower_this_process_after, lower_this_thread, memory_total,
+};
 
 /// The machine's load between two samples: busy time over all time, 0 to 1.
 pub(crate) fn load_between(earlier: BusyTime, later: BusyTime) -> f32 {

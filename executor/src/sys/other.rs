@@ -15,7 +15,9 @@ pub(crate) fn memory_total() -> u64 {
     4 << 30
 }
 
-pub(crate) fn lower_this_thread(_nice: i32) {}
+pub(crate) fn lower_this_thread(_by: i32) {}
+
+pub(crate) fn lower_this_process_after(_cpu: std::time::Duration, _by: i32) {}
 
 pub(crate) fn limit_this_process(_memory_bytes: u64, _cpu_seconds: u64) -> std::io::Result<()> {
     Ok(())
