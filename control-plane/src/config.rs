@@ -37,9 +37,9 @@ pub struct Config {
     /// What one account may have of all that `finite` lists, in percent of what all others leave of it.
     #[arg(long, env = "CROWDCLOUD_TENANT_SHARE", default_value_t = TenantShare::DEFAULT, value_name = "PERCENT")]
     pub tenant_share: TenantShare,
-    /// Requests that use the database at once: fewer than there are connections, so that the platform's own work has some.
-    #[arg(long, default_value_t = 12)]
-    pub requests_max: u32,
+    /// Requests that use the database at once; unless it is set, as many as there are cores, and fewer than connections.
+    #[arg(long)]
+    pub requests_max: Option<u32>,
     /// Requests that wait for their turn.
     #[arg(long, default_value_t = 1024)]
     pub requests_waiting_max: u32,
@@ -296,6 +296,20 @@ pub struct Config {
     /// The pause before the second try; each further one is three times as long.
     #[arg(long, default_value = "2s")]
     pub webhook_backoff: Millis,
+}
+
+/// Connections that are left to the platform's own work.
+const OWN_CONNECTIONS: u32 = 4;
+
+impl Config {
+    /// Requests that use the database at once. Beyond one for each core they would only hold each other up; and the fewer
+    /// they are, the sooner it is another tenant's turn.
+    #[must_use]
+    pub fn requests_max(&self) -> u32 {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let most = self.database_connections_max.saturating_sub(OWN_CONNECTIONS).max(2);
+        self.requests_max.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(u32::MAX).clamp(2, most))
+    }
 }
 
 impl Default for Config {

@@ -18,7 +18,9 @@ fn line(config: &Config, what: &'static str, option: &'static str, total: u64, o
 }
 
 fn requests(config: &Config) -> Finite {
-    line(config, "requests that use the database at once", "--requests-max", config.requests_max.into(), ITS_TURN)
+    let total = config.requests_max().into();
+    let line = line(config, "requests that use the database at once", "--requests-max", total, ITS_TURN);
+    Finite { unit: Unit::Cores, ..line }
 }
 
 fn requests_waiting(config: &Config) -> Finite {
@@ -213,7 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn a06_a_request_whose_body_is_on_its_way_holds_up_nobody() {
-        let config = Config { requests_max: 1, ..Config::default() };
+        let config = Config { requests_max: Some(1), ..Config::default() };
         let (bounds, slow, other) = (Bounds::new(&config), AccountId::new(), AccountId::new());
         let turn = bounds.request(Tenant::Account(slow)).await.unwrap();
         turn.end();

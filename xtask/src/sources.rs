@@ -1,6 +1,7 @@
 //! The times of the sources in a fresh clone. To cargo every file of a clone is new, so that it builds all our crates
 //! again though the target folder has them already. What has not changed since that folder was last built from gets
-//! its time of then back. Only for target folders that nothing else builds into: `.ci/run` asks for it.
+//! its time of then back, where the clone is in the same place: programs may have its path in them. Only for target
+//! folders that nothing else builds into: `.ci/run` asks for it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,7 +14,7 @@ use anyhow::Context;
 use crate::steps::{quiet, say};
 use crate::workspace::Workspace;
 
-/// In the target folder: what it was built from, a line each file.
+/// In the target folder: what it was built from: the clone's path, then a line each file.
 const RECORD: &str = "built-from";
 
 /// A file by its content as git names it, and its path.
@@ -28,8 +29,8 @@ pub(crate) fn keep_times(workspace: &Workspace) -> anyhow::Result<()> {
         return Ok(());
     }
     let record = workspace.target.join(RECORD);
-    let earlier = parse(&std::fs::read_to_string(&record).unwrap_or_default());
-    let mut lines = String::new();
+    let earlier = parse(&workspace.root, &std::fs::read_to_string(&record).unwrap_or_default());
+    let mut lines = format!("{}\n", workspace.root.display());
     let mut kept = 0_usize;
     for key in contents(&git(&["ls-files", "--stage"])?) {
         let path = workspace.root.join(&key.1);
@@ -65,9 +66,13 @@ fn contents(listed: &str) -> Vec<Key> {
     lines.collect()
 }
 
-/// `CONTENT NANOSECONDS PATH`.
-fn parse(record: &str) -> HashMap<Key, Duration> {
-    let lines = record.lines().filter_map(|line| {
+/// `CONTENT NANOSECONDS PATH` after the clone's path; nothing where that is another one.
+fn parse(clone: &Path, record: &str) -> HashMap<Key, Duration> {
+    let mut lines = record.lines();
+    if lines.next() != clone.to_str() {
+        return HashMap::new();
+    }
+    let lines = lines.filter_map(|line| {
         let mut words = line.splitn(3, ' ');
         let (content, time, path) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
         Some(((content.to_owned(), path.to_owned()), Duration::from_nanos(time)))
@@ -84,9 +89,12 @@ mod tests {
         let listed = "100644 e69de29bb2d1d6434b8b29ae775ad8c2e48c5391 0\tweb/src/a b.rs\n";
         let key = ("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391".to_owned(), "web/src/a b.rs".to_owned());
         assert_eq!(contents(listed), std::slice::from_ref(&key));
-        let record = format!("{} 17 {}\n", key.0, key.1);
-        assert_eq!(parse(&record).get(&key), Some(&Duration::from_nanos(17)));
-        assert_eq!(parse(&record).get(&("other".to_owned(), key.1.clone())), None, "another content is new");
+        let clone = Path::new("/here/it is");
+        let record = format!("{}\n{} 17 {}\n", clone.display(), key.0, key.1);
+        let earlier = parse(clone, &record);
+        assert_eq!(earlier.get(&key), Some(&Duration::from_nanos(17)));
+        assert_eq!(earlier.get(&("other".to_owned(), key.1.clone())), None, "another content is new");
+        assert_eq!(parse(Path::new("/there"), &record).get(&key), None, "paths may be in programs");
     }
 
     #[test]

@@ -105,9 +105,10 @@ impl Embedded {
         let mut config: control_plane::Config = parse("control-plane", settings.control_plane())?;
         let node = settings.data.node(1)?;
         config.local_nodes = vec![super::service::local_node(node, "local-1")];
+        // What comes over them is handled where they were opened.
         let fabrics = control_plane::ControlFabrics {
-            core: nats.core("control-plane").await?,
-            nodes: nats.core("control-plane for nodes").await?,
+            core: beside.within(nats.core("control-plane")).await?,
+            nodes: beside.within(nats.core("control-plane for nodes")).await?,
         };
         let stop = CancellationToken::new();
         let service = control_plane::serve(config, fabrics, store.clone(), ready(), stop.clone());

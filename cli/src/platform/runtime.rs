@@ -1,6 +1,7 @@
 //! The runtime and the signals of servers.
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::context::TokioContext;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -29,6 +30,10 @@ pub(crate) fn build(threads: Threads) -> Result<tokio::runtime::Runtime, Failure
     one_arena_for_each_core(cores);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_name(match threads {
+            Threads::RunPath => "run-path",
+            Threads::ControlPlane => "control-plane",
+        })
         .worker_threads(cores.clamp(2, WORKERS_MAX))
         .max_blocking_threads(BLOCKING_MAX)
         .thread_keep_alive(std::time::Duration::from_secs(5))
@@ -52,6 +57,11 @@ impl Beside {
     pub(crate) fn start(threads: Threads) -> Result<Self, Failure> {
         let runtime = build(threads)?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// A future whose tasks go there.
+    pub(crate) fn within<F: Future>(&self, future: F) -> TokioContext<F> {
+        TokioContext::new(future, self.handle.clone())
     }
 
     /// Where its tasks go.

@@ -78,6 +78,8 @@ pub enum Unit {
     Bytes,
     /// A number of them, of which each has so many at most, however few others have.
     Each(u64),
+    /// One for each core of this machine.
+    Cores,
     /// As much as machines lend: no number that could stand in a document.
     Lent,
 }
@@ -123,6 +125,7 @@ impl Finite {
             Unit::Count => (self.total.to_string(), alone.to_string()),
             Unit::Each(alone) => (self.total.to_string(), alone.to_string()),
             Unit::Bytes => (ByteSize(self.total).to_string(), ByteSize(alone).to_string()),
+            Unit::Cores => ("as cores".to_owned(), self.share.to_string()),
             Unit::Lent => ("as lent".to_owned(), self.share.to_string()),
         };
         format!("| {service} | {what} | {total} (`{option}`) | {alone} | {over} |")

@@ -20,25 +20,27 @@ const HOGS: [(&str, &str); 7] = [
     ("c", "the clock"),
 ];
 
-/// The 99th percentile of a short function's calls, one after the other, while eight runs of something else last.
-async fn p99_beside(others: &Bench, send: impl AsyncFn(&Bench) -> crate::testing::Answered, short: &Bench) -> Duration {
+/// The 99th percentile of a short function's calls, one after the other for so long.
+async fn p99(short: &Bench, lasts: Duration) -> Duration {
     let mut waits = Vec::new();
-    let calls = async {
-        let until = Instant::now() + others.limits.timeout.duration();
-        while Instant::now() < until {
-            let began = Instant::now();
-            short.get("/count").await.text().await;
-            waits.push(began.elapsed());
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
+    let until = Instant::now() + lasts;
+    while Instant::now() < until {
+        let began = Instant::now();
+        short.get("/count").await.text().await;
+        waits.push(began.elapsed());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    waits.sort();
+    waits[waits.len() * 99 / 100]
+}
+
+/// The same while eight runs of something else last.
+async fn p99_beside(others: &Bench, send: impl AsyncFn(&Bench) -> crate::testing::Answered, short: &Bench) -> Duration {
     let hogs = futures::future::join_all((0..8).map(|_| async {
         let (.., ended) = send(others).await.read().await;
         assert_eq!(ended.verdict.outcome, Outcome::TimedOut, "{:?}", ended.verdict);
     }));
-    tokio::join!(calls, hogs);
-    waits.sort();
-    waits[waits.len() * 99 / 100]
+    tokio::join!(p99(short, others.limits.timeout.duration()), hogs).0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,9 +49,11 @@ async fn a05_long_host_calls_of_eight_guests_do_not_hold_up_others() {
     short.get("/count").await.text().await;
     for (letter, what) in HOGS {
         let hog = short.beside(&wat_guest("hog")).with_timeout(400);
+        // What else the machine does now, it does to both.
+        let usual = p99(&short, Duration::from_millis(200)).await;
         let lateness = MachineLateness::measure();
         let p99 = p99_beside(&hog, async |hog| hog.post("/", letter).await, &short).await;
-        let allowed = Duration::from_millis(100) + lateness.worst();
+        let allowed = Duration::from_millis(100) + 2 * usual + lateness.worst();
         assert!(p99 <= allowed, "{what}: p99 {p99:?}, allowed {allowed:?}");
     }
 }
