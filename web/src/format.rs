@@ -52,6 +52,15 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// A text that begins as a sentence does.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_uppercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
 /// The meaning of an HTTP status, in a word or three.
 pub(crate) fn status_text(status: u16) -> &'static str {
     match status {
@@ -98,7 +107,7 @@ pub(crate) fn shell(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, count, micros, relative, shell, thousands};
+    use super::{bytes, count, micros, relative, sentence, shell, thousands};
 
     #[test]
     fn durations_have_three_figures_at_most() {
@@ -138,6 +147,11 @@ mod tests {
     #[test]
     fn nouns_agree() {
         assert_eq!([count(1, "run"), count(0, "run")], ["1 run", "0 runs"]);
+    }
+
+    #[test]
+    fn sentences_begin_with_a_capital() {
+        assert_eq!(["a name", "`a` is taken", "", "état"].map(sentence), ["A name", "`a` is taken", "", "État"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use sycamore::prelude::*;
 use wasm_bindgen::prelude::*;
 
 use crate::api::{Result, Trouble};
-use crate::ui::trouble::trouble_view;
+use crate::ui::trouble::{field_trouble_view, trouble_view};
 
 /// How often a live list asks.
 pub(crate) const POLL_MS: i32 = 2_000;
@@ -136,6 +136,12 @@ impl Action {
             if self.busy.is_alive() {
                 self.busy.set(false);
                 self.trouble.set(outcome.err());
+                if self
+                    .trouble
+                    .with_untracked(|trouble| trouble.as_ref().is_some_and(|trouble| trouble.field.is_some()))
+                {
+                    show_refused();
+                }
             }
         });
     }
@@ -155,13 +161,21 @@ impl Action {
     /// The trouble, where it is about one of these inputs: it stands beside them.
     pub(crate) fn beside(self, inputs: &'static [&'static str]) -> View {
         let here = self.is_about(inputs);
-        View::from_dynamic(move || self.trouble.get_clone().filter(|_| here.get()).map(trouble_view))
+        View::from_dynamic(move || self.trouble.get_clone().filter(|_| here.get()).map(field_trouble_view))
     }
 
     /// The trouble, where it is about none of these inputs: it stands at the form's end.
     pub(crate) fn elsewhere(self, inputs: &'static [&'static str]) -> View {
         let there = self.is_about(inputs);
         View::from_dynamic(move || self.trouble.get_clone().filter(|_| !there.get()).map(trouble_view))
+    }
+}
+
+/// Leads to the input that was refused: in a long form it may be far above the button.
+fn show_refused() {
+    let input = document().query_selector("form [aria-invalid='true']").ok().flatten();
+    if let Some(input) = input.and_then(|input| input.dyn_into::<web_sys::HtmlElement>().ok()) {
+        drop(input.focus());
     }
 }
 

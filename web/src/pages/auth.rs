@@ -5,6 +5,7 @@ use protocol::names::NameError;
 use sycamore::prelude::*;
 
 use crate::api::Result;
+use crate::format::sentence;
 use crate::load::Action;
 use crate::nav;
 use crate::session::{self, Session};
@@ -31,8 +32,8 @@ pub(crate) fn kind_of(choice: &str) -> AccountKind {
 pub(crate) fn name_hint(name: &str, fine: String) -> String {
     match name.parse::<protocol::Name>() {
         Ok(_) => fine,
-        Err(_) if name.is_empty() => "a-z, 0-9 and single dashes, 2 to 30 long".to_owned(),
-        Err(error @ (NameError::Length | NameError::Characters | NameError::Reserved)) => error.to_string(),
+        Err(_) if name.is_empty() => "2 to 30 of a-z, 0-9 and single dashes".to_owned(),
+        Err(error @ (NameError::Length | NameError::Characters | NameError::Reserved)) => sentence(&error.to_string()),
     }
 }
 
@@ -184,7 +185,7 @@ pub(crate) fn credentials(action: Action, email: Signal<String>, password: Signa
         if missing == 0 || missing == PASSWORD_MIN {
             format!("At least {PASSWORD_MIN} characters")
         } else {
-            format!("{} more", crate::format::count(missing, "character"))
+            crate::format::count(missing, "more character")
         }
     };
     let email = form::line(action, &["email"], "E-mail", "", email, mail);

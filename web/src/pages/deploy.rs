@@ -21,7 +21,7 @@ use self::field::{NO_FILE, field_of};
 use crate::api::{Result, Trouble};
 use crate::calls;
 use crate::load::{Action, Resource, sleep};
-use crate::ui::trouble::trouble_view;
+use crate::ui::trouble::field_trouble_view;
 use crate::ui::upload::{Upload, upload};
 
 /// How often a compiling version is looked at.
@@ -172,7 +172,7 @@ impl Deploy {
     pub(crate) fn wrong(self, fields: &'static [Field]) -> View {
         let here = self.is_wrong(fields);
         View::from_dynamic(move || match self.action.trouble.get_clone().filter(|_| here.get()) {
-            Some(trouble) => trouble_view(trouble),
+            Some(trouble) => field_trouble_view(trouble),
             None => view! {},
         })
     }

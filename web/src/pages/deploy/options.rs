@@ -117,7 +117,7 @@ fn lane_word(lane: LaneChoice) -> &'static str {
 
 fn field<T: FromStr>(name: &str, text: &str, example: &str) -> Result<T> {
     text.trim().parse().map_err(|_| {
-        let cause = format!("{name} is {:?}, which is not one.", text.trim());
+        let cause = format!("{:?} cannot be read.", text.trim());
         Trouble::of_input(name, cause, &format!("Write it as {example}."))
     })
 }

@@ -14,7 +14,7 @@ use crate::api::{Result, Trouble};
 use crate::base64;
 use crate::load::Action;
 use crate::pages::function_test::parse_headers;
-use crate::ui::trouble::trouble_view;
+use crate::ui::trouble::{field_trouble_view, trouble_view};
 use crate::ui::upload::{Upload, upload};
 
 /// A longer file is uploaded before.
@@ -149,7 +149,7 @@ impl Draft {
     pub(crate) fn wrong(self, fields: &'static [Field]) -> View {
         let here = self.is_wrong(fields);
         View::from_dynamic(move || match self.action.trouble.get_clone().filter(|_| here.get()) {
-            Some(trouble) => trouble_view(trouble),
+            Some(trouble) => field_trouble_view(trouble),
             None => view! {},
         })
     }
