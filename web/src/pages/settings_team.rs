@@ -4,13 +4,14 @@ use protocol::api::{ChangeRole, CreateInvitation, Invitation, KeysLeft, Made, Me
 use sycamore::prelude::*;
 
 use crate::calls;
+use crate::format::count;
 use crate::load::{Action, Resource};
 use crate::nav;
 use crate::session::{Here, Session, State};
 use crate::ui::code::code_line;
 use crate::ui::dialog::{Confirm, confirm, confirm_about};
 use crate::ui::form::{self, Text};
-use crate::ui::page;
+use crate::ui::page::{self, badge};
 use crate::ui::time::time;
 use crate::ui::trouble::trouble_view;
 
@@ -18,6 +19,11 @@ const ROLES: &[(&str, &str, &str)] = &[
     ("member", "Member", "Deploys, runs, sees own costs."),
     ("admin", "Admin", "Members, keys, budgets and settings too."),
     ("owner", "Owner", "Everything."),
+];
+
+const KEYS_LEFT: &[(&str, &str, &str)] = &[
+    ("revoke", "Revoke", "Whatever uses them gets 401 within a second."),
+    ("take_over", "Take over", "They go on working, as yours."),
 ];
 
 fn role_of(choice: &str) -> Role {
@@ -157,25 +163,44 @@ fn remove(here: &Here, member: &Member, myself: bool, members: Resource<Page<Mem
 
 /// What a member made, and what becomes of it.
 fn made_view(made: &Made, myself: bool, keys: Signal<String>) -> View {
-    let names = |names: Vec<String>| names.join(", ");
-    let of_keys = names(made.keys.iter().map(|key| key.name.clone()).collect());
-    let triggers = names(made.triggers.iter().map(ToString::to_string).collect());
-    let invitations = made.invitations.len();
-    let choice = (!made.keys.is_empty()).then(|| {
-        let options = [("revoke", "end"), ("take_over", "go on, as yours")];
-        let options = options.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned())).collect();
-        let choice = match myself {
-            true => view! { " end." },
-            false => form::select("keys", keys, options),
+    let chips = |names: Vec<String>| names.into_iter().map(|name| badge("", name)).collect::<Vec<View>>();
+    let whose = if myself { "you made" } else { "they made" };
+    let of_keys = (!made.keys.is_empty()).then(|| {
+        let count = count(made.keys.len(), "key");
+        let names = chips(made.keys.iter().map(|key| key.name.clone()).collect());
+        let fate = match myself {
+            true => view! { p(class="hint") { "Revoked: whatever uses them gets 401 within a second." } },
+            false => form::choices("What becomes of them", "keys", keys, KEYS_LEFT),
         };
-        view! { label(class="field") { span(class="field-label") { "Keys (" (of_keys) ")" } (choice) } }
+        view! {
+            div(class="made") {
+                p(class="field-label") { (count) " " (whose) }
+                div(class="chips") { (names) }
+                (fate)
+            }
+        }
     });
-    let invitations =
-        (invitations > 0).then(|| view! { p(class="soft") { "Open invitations that end: " (invitations) } });
-    let triggers = (!triggers.is_empty()).then(|| {
-        view! { p(class="soft") { "Triggers (" (triggers) ") are the account's, and go on." } }
+    let of_triggers = (!made.triggers.is_empty()).then(|| {
+        let count = count(made.triggers.len(), "trigger");
+        let names = chips(made.triggers.iter().map(ToString::to_string).collect());
+        view! {
+            div(class="made") {
+                p(class="field-label") { (count) " " (whose) }
+                div(class="chips") { (names) }
+                p(class="hint") { "They are the account's, and go on." }
+            }
+        }
     });
-    view! { (choice) (invitations) (triggers) }
+    let invitations = (!made.invitations.is_empty()).then(|| {
+        let count = count(made.invitations.len(), "open invitation");
+        view! {
+            div(class="made") {
+                p(class="field-label") { (count) " " (whose) }
+                p(class="hint") { "Withdrawn: their links stop working at once." }
+            }
+        }
+    });
+    view! { (of_keys) (of_triggers) (invitations) }
 }
 
 fn invitations(here: Here) -> View {

@@ -93,7 +93,7 @@ pub(crate) fn confirm_about<F: Future<Output = Result<()>> + 'static>(
                 (typed)
                 (trouble)
                 div(class="dialog-buttons") {
-                    button(class="quiet", r#type="button", on:click=move |_| shut()) { "Leave it" }
+                    button(class="quiet", r#type="button", on:click=move |_| shut()) { "Never mind" }
                     button(class="danger", r#type="submit", disabled=action.busy.get() || !ready.get()) { (confirm) }
                 }
             }
