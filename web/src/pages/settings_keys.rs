@@ -46,21 +46,19 @@ pub(crate) fn keys(here: Here) -> View {
         let account = account.clone();
         async move { calls::keys(&account).await }
     });
-    let made = create_signal(None::<Key>);
     let of_table = here.clone();
     let table = list.view(2, move |page| table(&of_table, page, list));
-    let form = here.administers().then(|| new_key(&here, list, made));
-    let once = View::from_dynamic(move || made.get_clone().map(|key| shown_once(&key)));
+    let form = here.administers().then(|| new_key(&here, list));
     let table =
         page::section("Keys", "Programs call functions and the API with a key. It is stored as a digest only.", table);
     view! {
         (table)
-        (once)
         (form)
     }
 }
 
-fn new_key(here: &Here, list: Resource<Page<Key>>, made: Signal<Option<Key>>) -> View {
+fn new_key(here: &Here, list: Resource<Page<Key>>) -> View {
+    let made = create_signal(None::<Key>);
     let name = create_signal(String::new());
     let scope = create_signal("invoke".to_owned());
     let function = create_signal(String::new());
@@ -84,6 +82,8 @@ fn new_key(here: &Here, list: Resource<Page<Key>>, made: Signal<Option<Key>>) ->
             Ok(())
         });
     };
+    // Beneath the button that made it, where the eye is.
+    let once = View::from_dynamic(move || made.get_clone().map(|key| shown_once(&key)));
     let functions = functions(here);
     let function_menu = View::from_dynamic(move || {
         let mut options = vec![(String::new(), "all functions".to_owned())];
@@ -106,10 +106,11 @@ fn new_key(here: &Here, list: Resource<Page<Key>>, made: Signal<Option<Key>>) ->
                     (action.beside(&["function"]))
                 }
                 div(class="field-part") { (ends) (action.beside(&["expires_days"])) }
-                (form::submit("Make the key", "Making…", action))
             }
             (action.elsewhere(&["name", "scopes", "function", "expires_days"]))
+            (form::submit("Make the key", "Making…", action))
         }
+        (once)
     };
     page::section("New key", "", body)
 }
