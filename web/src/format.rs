@@ -30,13 +30,15 @@ pub(crate) fn thousands(number: u64) -> String {
 /// How long ago, from milliseconds: `now`, `12 s ago`, `3 h ago`; or ahead: `in 6 d`.
 pub(crate) fn relative(then_ms: i64, now_ms: i64) -> String {
     let apart = now_ms.saturating_sub(then_ms);
-    let seconds = apart.unsigned_abs() / 1_000;
+    // What is ahead is rounded: a link that ends after seven days does so "in 7 d", not in six and a bit.
+    let half = |unit: u64| if apart < 0 { unit / 2 } else { 0 };
+    let seconds = (apart.unsigned_abs() + half(1_000)) / 1_000;
     let amount = match seconds {
         0..5 => return "now".to_owned(),
         5..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
+        60..3_600 => format!("{} min", (seconds + half(60)) / 60),
+        3_600..172_800 => format!("{} h", (seconds + half(3_600)) / 3_600),
+        _ => format!("{} d", (seconds + half(86_400)) / 86_400),
     };
     if apart >= 0 { format!("{amount} ago") } else { format!("in {amount}") }
 }
@@ -135,6 +137,9 @@ mod tests {
         assert_eq!(relative(0, 12_000), "12 s ago");
         assert_eq!(relative(0, 90 * 60_000), "1 h ago");
         assert_eq!(relative(7 * 86_400_000, 0), "in 7 d");
+        assert_eq!(relative(7 * 86_400_000 - 5_000, 0), "in 7 d");
+        assert_eq!(relative(7_195_000, 0), "in 2 h");
+        assert_eq!(relative(0, 7_195_000), "1 h ago");
     }
 
     #[test]

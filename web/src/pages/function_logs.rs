@@ -1,8 +1,10 @@
 //! A function's runs and what they wrote, live. The URL's `run` shows one run alone.
 
-use protocol::RunId;
+use std::collections::BTreeMap;
+
 use protocol::api::{Invocation, Node, Page};
 use protocol::placement::Explanation;
+use protocol::{NodeId, RunId};
 use sycamore::prelude::*;
 
 use crate::api::Trouble;
@@ -12,7 +14,7 @@ use crate::load::{Load, Resource, placeholder};
 use crate::pages::function::Subject;
 use crate::session::Here;
 use crate::ui::code::code_block;
-use crate::ui::copy::id_chip;
+use crate::ui::copy::{id_chip, short_id};
 use crate::ui::lane::{Used, cpu_used, lane_why, memory_used};
 use crate::ui::log::log;
 use crate::ui::meter::meter;
@@ -21,7 +23,7 @@ use crate::ui::run_bar::{Phases, legend, run_bar};
 use crate::ui::runs::{outcome_words, runs_table};
 use crate::ui::time::time;
 use crate::ui::trouble::trouble_view;
-use crate::ui::why::explanation_view;
+use crate::ui::why::{explanation_view, node_name};
 
 /// The tab.
 pub(crate) fn logs(subject: Subject) -> View {
@@ -86,7 +88,7 @@ fn one(subject: &Subject, text: &str) -> View {
         Some(why(&run, run.placement.as_ref()?, nodes))
     });
     let here = subject.here.clone();
-    let facts = detail.view(3, move |run| facts(&here, run));
+    let facts = detail.view(3, move |run| facts(&here, run, &names(nodes)));
     let output = page::section("Output", "", output(subject, Some(run)));
     view! {
         section(class="section") {
@@ -100,12 +102,16 @@ fn one(subject: &Subject, text: &str) -> View {
 
 /// Why it ran where it ran.
 fn why(run: &Invocation, kept: &Explanation, nodes: Resource<Page<Node>>) -> View {
-    let nodes = nodes.ready().map(|page| page.items).unwrap_or_default();
-    let names = nodes.into_iter().map(|node| (node.id, node.name)).collect();
-    page::section("Why this node", "", explanation_view(kept, &names, run.node))
+    page::section("Why this node", "", explanation_view(kept, &names(nodes), run.node))
 }
 
-fn facts(here: &Here, run: Invocation) -> View {
+/// Names of the nodes, as far as they are known.
+fn names(nodes: Resource<Page<Node>>) -> BTreeMap<NodeId, String> {
+    let nodes = nodes.ready().map(|page| page.items).unwrap_or_default();
+    nodes.into_iter().map(|node| (node.id, node.name)).collect()
+}
+
+fn facts(here: &Here, run: Invocation, names: &BTreeMap<NodeId, String>) -> View {
     let (tone, word) = outcome_words(&run);
     let phases = Phases {
         wall_us: run.wall_us,
@@ -125,12 +131,13 @@ fn facts(here: &Here, run: Invocation) -> View {
     let time_limit =
         run.limits.map(|limits| view! { " " span(class="soft") { "of at most " (limits.timeout.to_string()) } });
     let traffic = format!("{} in · {} out", format::bytes(run.usage.bytes_in.0), format::bytes(run.usage.bytes_out.0));
-    let node = run.node.map(|node| id_chip(&node.to_string()));
+    let node = run.node.map(|node| node_name(node, names));
     let settled = if run.settled { badge("good", "settled") } else { badge("warn", "settling") };
     let lane = lane_why(run.lane, run.lane_reason);
     let job = run.job.map(|job| {
         let (href, job) = (here.path(&format!("jobs/{job}")), job.to_string());
-        view! { dt { "Job" } dd(class="mono") { a(href=href) { (job) } } }
+        let short = short_id(&job);
+        view! { dt { "Job" } dd(class="mono") { a(href=href, title=job) { (short) } } }
     });
     view! {
         div(class="run-bar-large") { (bar) }

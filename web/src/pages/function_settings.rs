@@ -20,7 +20,7 @@ pub(crate) fn settings(subject: Subject) -> View {
     let data = subject.data;
     let Load::Ready(function) = data.data.get_clone_untracked() else { return view! {} };
     let visibility = visibility(subject.clone(), &function);
-    let visibility = page::section("Who may call it", "Changes hold at every gateway within a second.", visibility);
+    let visibility = page::section("Access", "Changes hold at every gateway within a second.", visibility);
     let about = page::section("About", "", about(&function));
     let delete = page::section("Delete", "", delete(subject, &function));
     view! { (visibility) (about) (delete) }

@@ -118,7 +118,7 @@ fn row(here: &Here, trigger: Trigger, list: Resource<Page<Trigger>>) -> View {
         (None, queue) => (queue.as_ref().map(ToString::to_string).unwrap_or_default(), "queue".to_owned()),
     };
     let next = next_times(&trigger);
-    let missed = if trigger.queue.is_some() { "-" } else { missed_words(trigger.missed) };
+    let missed = if trigger.queue.is_some() { "–" } else { missed_words(trigger.missed) };
     let last = match (trigger.last, trigger.last_job) {
         (Some(at), Some(job)) => {
             let (at, href) = (time(at), here.path(&format!("jobs/{job}")));

@@ -72,7 +72,7 @@ fn table(subject: &Subject, page: Page<Version>, list: Resource<Page<Version>>) 
                     th(scope="col") { "State" }
                     th(scope="col") { "What" }
                     th(scope="col") { "Lane" }
-                    th(scope="col") { "May use" }
+                    th(scope="col", class="spare") { "May use" }
                     th(scope="col") { "Deployed" }
                     th(scope="col") { span(class="unseen") { "Actions" } }
                 }
@@ -80,6 +80,18 @@ fn table(subject: &Subject, page: Page<Version>, list: Resource<Page<Version>>) 
             tbody { (rows) }
         }
     }
+}
+
+/// Words with dots between them, where lines end only at the dots.
+fn in_parts(words: &str) -> View {
+    let parts = words.split(" · ").map(str::to_owned).enumerate();
+    let parts: Vec<View> = parts
+        .map(|(place, part)| {
+            let dot = if place > 0 { " · " } else { "" };
+            view! { (dot) span(class="whole") { (part) } }
+        })
+        .collect();
+    view! { (parts) }
 }
 
 fn row(subject: &Subject, version: Version, live: Option<u32>, list: Resource<Page<Version>>) -> View {
@@ -100,7 +112,7 @@ fn row(subject: &Subject, version: Version, live: Option<u32>, list: Resource<Pa
     let lane = version.runs_in.map(|lane| lane_why(lane, version.lane_reason));
     let command = (!version.command.is_empty()).then(|| version.command.join(" "));
     let command = command.map(|command| view! { " " code { (command) } });
-    let limits = limits_words(&version.limits);
+    let limits = in_parts(&limits_words(&version.limits));
     let by = version.created_by.clone();
     let digest = version.artifact.to_string();
     let problem = version.problem.clone().map(|problem| {
@@ -138,9 +150,9 @@ fn row(subject: &Subject, version: Version, live: Option<u32>, list: Resource<Pa
         tr {
             td(data-label="Version", class="wrap") { b { (label) } " " (aliases) }
             td(data-label="State") { (state) }
-            td(data-label="What", class="wrap", title=digest) { (what) " " span(class="soft") { (size) } (command) }
+            td(data-label="What", class="wrap", title=digest) { (what) " " span(class="soft whole") { (size) } (command) }
             td(data-label="Lane", class="wrap") { (lane) }
-            td(data-label="May use", class="soft wrap") { (limits) }
+            td(data-label="May use", class="soft wrap spare") { (limits) }
             td(data-label="Deployed", class="wrap") { (time(version.created)) " " span(class="soft") { "by " (by) } }
             td(class="number") { (act) }
         }

@@ -123,7 +123,11 @@ fn row(node: Signal<Option<Node>>) -> View {
     let state = create_selector(move || node.with(|n| n.as_ref().map_or((false, false), |n| (n.online, n.draining))));
     let load = create_selector(move || node.with(|n| n.as_ref().map_or(0, |n| percent(n.load))));
     let memory = create_selector(move || {
-        node.with(|n| n.as_ref().map_or(String::new(), |n| format!("{} free of {}", n.memory_free, n.memory)))
+        node.with(|n| {
+            n.as_ref().map_or(String::new(), |n| {
+                format!("{} free of {}", format::bytes(n.memory_free.0), format::bytes(n.memory.0))
+            })
+        })
     });
     let runs = create_selector(move || {
         node.with(|n| n.as_ref().map_or(String::new(), |n| format!("{} of {}", n.running, n.slots)))

@@ -114,7 +114,7 @@ impl Dropped {
             Self::Text(Some(Base::Shell)) => "A shell script.".to_owned(),
             Self::Text(None) => "A text. Choose the base that runs it.".to_owned(),
             Self::Empty => "It is empty.".to_owned(),
-            Self::Unknown => "This page does not know it; the platform looks at it when you deploy.".to_owned(),
+            Self::Unknown => "Not recognised here; the platform checks it when you deploy.".to_owned(),
         }
     }
 }

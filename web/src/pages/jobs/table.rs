@@ -8,6 +8,7 @@ use sycamore::prelude::*;
 use crate::format;
 use crate::load::{Resource, sleep};
 use crate::session::Here;
+use crate::ui::copy::short_id;
 use crate::ui::job_bar::{job_bar, life, state_words};
 use crate::ui::lane::{job_cpu, job_memory};
 use crate::ui::live::Held;
@@ -102,6 +103,13 @@ fn ran(job: &Job, now_ms: i64) -> String {
     }
 }
 
+/// A label; an id as its value is shortened.
+fn label_words(name: &str, value: &str) -> String {
+    let is_id =
+        value.split_once('_').is_some_and(|(_, rest)| rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_hexdigit()));
+    if is_id { format!("{name}={}", short_id(value)) } else { format!("{name}={value}") }
+}
+
 fn row(here: &Here, job: Job, now: ReadSignal<i64>, whole: bool) -> View {
     let href = here.path(&format!("jobs/{}", job.id));
     let title = format!("{}: {}", job.id, job.reason);
@@ -110,7 +118,7 @@ fn row(here: &Here, job: Job, now: ReadSignal<i64>, whole: bool) -> View {
         Some(index) => format!("v{} #{index}", job.version),
         None => format!("v{}", job.version),
     };
-    let labels: Vec<String> = job.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let labels: Vec<String> = job.labels.iter().map(|(name, value)| label_words(name, value)).collect();
     let labels = (!labels.is_empty()).then(|| view! { span(class="soft job-labels") { (labels.join(" ")) } });
     let state = state_badge(&job);
     let used = whole.then(|| {
