@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tests::Platform;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
@@ -150,20 +150,23 @@ async fn hold(tenant: Tenant, what: &'static str, path: String, got: Got) {
     response.bytes_stream().count().await;
 }
 
-/// Holds a connection on which nothing comes, from an address of its own; notes whether it is refused.
+/// Asks something and holds the connection, from an address of its own; notes whether it is refused.
 async fn connect(to: SocketAddr, got: Got) {
     const WHAT: &str = "connections";
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::new(127, 0, 0, 5), 0).into()).unwrap();
     let mut stream = socket.connect(to).await.unwrap();
     got.lock().unwrap().entry(WHAT).or_default().0 += 1;
-    let mut answer = Vec::new();
-    drop(stream.read_to_end(&mut answer).await);
-    if answer.starts_with(b"HTTP/1.1 429") {
+    drop(stream.write_all(format!("GET /healthz HTTP/1.1\r\nhost: {to}\r\n\r\n").as_bytes()).await);
+    let mut answer = [0; 12];
+    drop(stream.read_exact(&mut answer).await);
+    if answer.ends_with(b" 429") {
         let mut got = got.lock().unwrap();
         let (held, refused) = got.entry(WHAT).or_default();
         (*held, *refused) = (*held - 1, *refused + 1);
+        return;
     }
+    drop(stream.read_to_end(&mut Vec::new()).await);
 }
 
 /// A tenant that takes all it can get of everything, from two addresses: no client may have so many connections.
