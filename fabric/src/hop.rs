@@ -1,19 +1,7 @@
 //! Headers that are of one connection: whoever passes a message on leaves them behind.
 
 use http::header::{self, HeaderMap, HeaderName};
-
-/// Headers of one connection, not of the message (RFC 9110, 7.6.1), beside those that `Connection` names.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-];
+use protocol::headers::HOP_BY_HOP;
 
 /// Takes away the headers of one connection: for proxies of any kind, both ways.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {

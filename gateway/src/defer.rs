@@ -102,9 +102,7 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Re
     let (body, root, size) = take(gateway, known.route.account, body, version.limits.body).await?;
     let uri = own_uri(address, &head.uri).ok_or(Code::InvalidRequest)?;
     hygiene::clean_request(&mut head.headers, &forward);
-    for name in ["prefer", "content-length", "host"] {
-        head.headers.remove(name);
-    }
+    head.headers.remove(header::CONTENT_LENGTH);
     let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
     let call = DeferredCall {
         account: known.route.account,

@@ -3,13 +3,10 @@
 use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use protocol::headers;
+use protocol::headers::{self, ToCaller, WrittenBy, cookie_name, is_our_cookie, remove_where, retain};
 
 #[cfg(test)]
 mod tests;
-
-/// Cookies that a function neither gets nor sets.
-const OUR_COOKIES: [&str; 2] = [headers::SESSION_COOKIE, headers::DEVICE_COOKIE];
 
 /// Where a request came from and how it was addressed.
 #[derive(Debug, Clone)]
@@ -24,10 +21,7 @@ pub(crate) struct Forward<'a> {
 /// Takes away what is not the function's to see, and says how the request came.
 pub(crate) fn clean_request(headers: &mut HeaderMap, forward: &Forward<'_>) {
     fabric::strip_hop_by_hop(headers);
-    strip_ours(headers);
-    headers.remove(header::EXPECT);
-    strip_keys(headers);
-    strip_session(headers);
+    headers::clean(headers, WrittenBy::Connection);
     set_forwarded(headers, forward);
 }
 
@@ -41,9 +35,7 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, prefix: &str) {
     let proxy_status = HeaderName::from_static("proxy-status");
     retain(headers, &proxy_status, |value| !value.trim_ascii_start().starts_with(b"crowdcloud"));
     if !prefix.is_empty() {
-        for name in headers::ORIGIN_WIDE {
-            headers.remove(name);
-        }
+        remove_where(headers, |name| headers::row(name).to_caller == ToCaller::OwnHost);
         headers.append(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     }
 }
@@ -120,53 +112,6 @@ pub(crate) fn strip_ours(headers: &mut HeaderMap) {
     remove_where(headers, headers::is_ours);
 }
 
-fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
-    if headers.keys().any(|name| unwanted(name.as_str())) {
-        let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
-        for name in names {
-            headers.remove(name);
-        }
-    }
-}
-
-/// An `Authorization` that holds one of our keys, in whatever form, stays here.
-fn strip_keys(headers: &mut HeaderMap) {
-    let key = headers::KEY_PREFIX.as_bytes();
-    retain(headers, &header::AUTHORIZATION, |value| !value.windows(key.len()).any(|window| window == key));
-}
-
-/// Cookies of ours stay here; the function's own cookies pass.
-fn strip_session(headers: &mut HeaderMap) {
-    let holds = |value: &HeaderValue| {
-        let value = value.as_bytes();
-        OUR_COOKIES.iter().any(|ours| value.windows(ours.len()).any(|window| window == ours.as_bytes()))
-    };
-    if !headers.get_all(header::COOKIE).iter().any(holds) {
-        return;
-    }
-    let kept: Vec<Vec<u8>> = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b';'))
-        .map(<[u8]>::trim_ascii)
-        .filter(|pair| !pair.is_empty() && !is_our_cookie(cookie_name(pair)))
-        .map(<[u8]>::to_vec)
-        .collect();
-    headers.remove(header::COOKIE);
-    if let (false, Ok(value)) = (kept.is_empty(), HeaderValue::from_bytes(&kept.join(&b"; "[..]))) {
-        headers.insert(header::COOKIE, value);
-    }
-}
-
-fn is_our_cookie(name: &[u8]) -> bool {
-    OUR_COOKIES.iter().any(|ours| ours.as_bytes() == name)
-}
-
-/// The name in `name=value; …`.
-fn cookie_name(cookie: &[u8]) -> &[u8] {
-    cookie.split(|&byte| byte == b'=' || byte == b';').next().unwrap_or_default().trim_ascii()
-}
-
 /// The value of a cookie in a request.
 pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
@@ -185,18 +130,6 @@ pub(crate) fn bearer_key(headers: &HeaderMap) -> Option<&str> {
         let token = token.trim();
         (scheme.eq_ignore_ascii_case("bearer") && token.starts_with(headers::KEY_PREFIX)).then_some(token)
     })
-}
-
-/// Keeps only some values of a header, in their order.
-fn retain(headers: &mut HeaderMap, name: &HeaderName, keep: impl Fn(&[u8]) -> bool) {
-    if !headers.get_all(name).iter().any(|value| !keep(value.as_bytes())) {
-        return;
-    }
-    let kept: Vec<HeaderValue> = headers.get_all(name).iter().filter(|value| keep(value.as_bytes())).cloned().collect();
-    headers.remove(name);
-    for value in kept {
-        headers.append(name.clone(), value);
-    }
 }
 
 /// The size of a request's head as it came over the wire, about.

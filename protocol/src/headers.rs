@@ -1,4 +1,10 @@
-//! Names of HTTP headers and cookies that are ours, and of those that nobody but a proxy of ours may set.
+//! Names of HTTP headers and cookies that are ours, and the table of what becomes of each header.
+
+mod request;
+mod table;
+
+pub use request::{WrittenBy, clean, cookie_name, is_our_cookie, remove_where, retain};
+pub use table::{About, HOP_BY_HOP, PLAIN, Row, TABLE, ToCaller, ToFunction, may_trail, row};
 
 use crate::ByteSize;
 
@@ -18,7 +24,7 @@ pub const TICKET: &str = "x-crowdcloud-ticket";
 /// The error code, from node to gateway, on answers that the node made instead of the function.
 pub const NODE_PROBLEM: &str = "x-crowdcloud-problem";
 /// Every header of ours begins so; a function neither sees nor sets them.
-pub const PREFIX: &str = "x-crowdcloud-";
+pub const OURS: &str = "x-crowdcloud-*";
 /// The portal's session cookie.
 pub const SESSION_COOKIE: &str = "cc_session";
 /// The cookie by which a device that has logged in before is known.
@@ -26,74 +32,17 @@ pub const DEVICE_COOKIE: &str = "cc_device";
 /// What every API key begins with.
 pub const KEY_PREFIX: &str = "cck_";
 
-/// Headers of an answer that bind the whole origin: a function that shares one with the portal may not send them.
-pub const ORIGIN_WIDE: [&str; 7] = [
-    "clear-site-data",
-    "service-worker-allowed",
-    "strict-transport-security",
-    "alt-svc",
-    "nel",
-    "report-to",
-    "origin-agent-cluster",
-];
-
-/// Where proxies and content networks tell who called them, and how. Calls, calls that are answered later and jobs
-/// reach a function without what their caller wrote there; the gateway then sets the few that it vouches for.
-pub const TOLD_BY_PROXIES: [&str; 33] = [
-    "cf-connecting-ip",
-    "cf-connecting-ipv6",
-    "cf-pseudo-ipv4",
-    "client-ip",
-    "cloudfront-viewer-address",
-    "fastly-client-ip",
-    "fly-client-ip",
-    "forwarded",
-    "forwarded-for",
-    "front-end-https",
-    "remote-addr",
-    "remote-user",
-    "true-client-ip",
-    "x-appengine-user-ip",
-    "x-arr-ssl",
-    "x-azure-clientip",
-    "x-azure-socketip",
-    "x-client-cert",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-envoy-external-address",
-    "x-host",
-    "x-original-forwarded-for",
-    "x-original-host",
-    "x-original-uri",
-    "x-original-url",
-    "x-originating-ip",
-    "x-proxyuser-ip",
-    "x-real-ip",
-    "x-remote-addr",
-    "x-remote-ip",
-    "x-rewrite-url",
-    "x-url-scheme",
-];
-/// All that begins so is told by proxies, too: `-for`, `-host`, `-proto`, `-ssl`, `-scheme`, `-user`, ...
-const FORWARDED_PREFIX: &str = "x-forwarded";
-
-/// Whether only a proxy may set this header.
+/// Whether only a proxy may set this header: calls, calls that are answered later and jobs reach a function without
+/// what their caller wrote there; the gateway then sets the few that it vouches for.
 #[must_use]
 pub fn is_told_by_proxies(name: &str) -> bool {
-    begins_as(name, FORWARDED_PREFIX)
-        || TOLD_BY_PROXIES.iter().any(|told| told.len() == name.len() && begins_as(name, told))
+    row(name).about == About::Way
 }
 
 /// Whether this header is ours.
 #[must_use]
 pub fn is_ours(name: &str) -> bool {
-    begins_as(name, PREFIX)
-}
-
-/// In any case, and with `_` for `-`: what serves by CGI's rules gives both the same variable.
-fn begins_as(name: &str, prefix: &str) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(|(byte, wanted)| plain(byte) == wanted)
+    row(name).names == [OURS]
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod check;
 mod codes;
 mod errors_page;
 mod golden;
+mod headers_page;
 mod names;
 mod purity;
 mod route;

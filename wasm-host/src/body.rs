@@ -84,11 +84,7 @@ pub fn presentable(head: Option<http::Response<WasiBody>>, record: &Record) -> O
 
 /// A function neither sees nor sets headers of ours.
 pub(crate) fn remove_ours(headers: &mut http::HeaderMap) {
-    let ours = |name: &&http::HeaderName| name.as_str().starts_with(protocol::headers::PREFIX);
-    let ours: Vec<_> = headers.keys().filter(ours).cloned().collect();
-    for name in ours {
-        headers.remove(name);
-    }
+    protocol::headers::remove_where(headers, protocol::headers::is_ours);
 }
 
 /// The answer's body, as the caller's side reads it. It ends in an error where the guest did not end well.

@@ -16,19 +16,14 @@ use crate::db::entities::{job_outputs, jobs};
 use crate::error::{Result, refuse, respond};
 use crate::identity::caller::Caller;
 
-/// Headers that would speak for the platform's own origin, on which the API is, beside those that bind all of it.
-const NOT_REPLAYED: [&str; 5] =
-    ["set-cookie", "content-length", "www-authenticate", "proxy-status", "content-security-policy"];
-
 /// `GET /jobs/{id}/output`
 pub(crate) async fn output(app: &App, caller: &Caller, id: JobId) -> Result<Response> {
     let row = views::find(app, caller, id, &views::SEES).await?;
     let mut response = replay(app, row).await?;
     let map = response.headers_mut();
     fabric::strip_hop_by_hop(map);
-    for name in NOT_REPLAYED.into_iter().chain(headers::ORIGIN_WIDE) {
-        map.remove(name);
-    }
+    // What would speak for the platform's own origin, on which the API is; which run it was, we say.
+    headers::remove_where(map, |name| !headers::row(name).in_output && !headers::is_ours(name));
     // Never a page of ours: a browser that shows it runs nothing in it.
     let sandbox = HeaderValue::from_static("sandbox; default-src 'none'; frame-ancestors 'none'");
     map.insert(header::CONTENT_SECURITY_POLICY, sandbox);

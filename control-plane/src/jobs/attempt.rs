@@ -203,7 +203,10 @@ async fn request(app: &App, one: &Try) -> Result<Request<fabric::Body>, String> 
     let head = request.headers_mut();
     *head = fields::to_map(&input.headers);
     let text = |text: String| HeaderValue::try_from(text).map_err(|error| error.to_string());
-    head.insert(header::HOST, text(one.host.clone())?);
+    // A call that is answered later has one.
+    if !head.contains_key(header::HOST) {
+        head.insert(header::HOST, text(one.host.clone())?);
+    }
     if one.input_size.0 > 0 {
         head.insert(header::CONTENT_LENGTH, text(one.input_size.0.to_string())?);
     }

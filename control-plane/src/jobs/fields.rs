@@ -8,8 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use protocol::headers::{self, WrittenBy};
 use protocol::job::{Asked, JobInput, SubmitJob};
-use protocol::{Code, Field, Invalid, Limits, Millis, Reference, Timestamp, headers};
+use protocol::{Code, Field, Invalid, Limits, Millis, Reference, Timestamp};
 
 use crate::config::Config;
 use crate::error::{Result, invalid, refuse_field};
@@ -89,15 +90,6 @@ pub(super) struct Request {
     pub(super) headers: Vec<(String, String)>,
 }
 
-/// Who wrote the headers of a job's request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WrittenBy {
-    /// Whoever submits it.
-    Caller,
-    /// A gateway, which has taken away what is not the caller's to say and said how the request came.
-    Gateway,
-}
-
 /// Method, path and headers.
 pub(super) fn request(asked: &SubmitJob, by: WrittenBy) -> Result<Request> {
     let method = asked.method.as_deref().unwrap_or("POST");
@@ -116,16 +108,6 @@ pub(super) fn request(asked: &SubmitJob, by: WrittenBy) -> Result<Request> {
     Ok(Request { method: method.as_str().to_owned(), path, headers: kept })
 }
 
-/// Headers of the message that are not the caller's to set, or not a node's to see.
-fn ours(name: &str, value: &str) -> bool {
-    const SET_BY_US: [&str; 5] = ["host", "content-length", "expect", "prefer", "trailer"];
-    SET_BY_US.contains(&name)
-        || headers::is_ours(name)
-        || (name == "authorization" && value.contains(headers::KEY_PREFIX))
-        || (name == "cookie"
-            && [headers::SESSION_COOKIE, headers::DEVICE_COOKIE].iter().any(|ours| value.contains(ours)))
-}
-
 /// Headers as the function sees them; what is malformed is refused, what is ours is left out.
 fn clean(asked: &[(String, String)], by: WrittenBy) -> Result<Vec<(String, String)>> {
     let size: usize = asked.iter().map(|(name, value)| name.len() + value.len()).sum();
@@ -139,13 +121,10 @@ fn clean(asked: &[(String, String)], by: WrittenBy) -> Result<Vec<(String, Strin
         let place = Field::from("headers").index(index);
         let bad = |part| invalid(place.index(part), format!("headers: `{}` is not a header", name.escape_debug()));
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(0))?;
-        let kept = HeaderValue::from_str(value).map_err(|_| bad(1))?;
-        let lie = by == WrittenBy::Caller && headers::is_told_by_proxies(name.as_str());
-        if !lie && !ours(name.as_str(), value) {
-            map.append(name, kept);
-        }
+        map.append(name, HeaderValue::from_str(value).map_err(|_| bad(1))?);
     }
     fabric::strip_hop_by_hop(&mut map);
+    headers::clean(&mut map, by);
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     Ok(map.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect())
 }
@@ -307,8 +286,11 @@ mod tests {
             pair("Idempotency-Key", "of the function's own"),
         ];
         let by_caller = |asked: &[_]| clean(asked, WrittenBy::Caller);
-        let kept = [pair("accept", "text/plain"), pair("idempotency-key", "of the function's own")];
-        assert_eq!(by_caller(&asked).unwrap(), kept);
+        let kept =
+            [pair("cookie", "a=b"), pair("accept", "text/plain"), pair("idempotency-key", "of the function's own")];
+        let mut cleaned = by_caller(&asked).unwrap();
+        cleaned.sort_by_key(|pair| kept.iter().position(|wanted| wanted == pair));
+        assert_eq!(cleaned, kept);
         assert!(by_caller(&[pair("bad name", "x")]).is_err() && by_caller(&[pair("x", "a\nb")]).is_err());
         let told = [pair("x-forwarded-for", "192.0.2.1")];
         assert_eq!(clean(&told, WrittenBy::Gateway).unwrap(), told, "a gateway knows");

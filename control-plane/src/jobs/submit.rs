@@ -4,13 +4,14 @@ mod insert;
 
 use bytes::Bytes;
 use protocol::Problem;
+use protocol::headers::WrittenBy;
 use protocol::job::{DeferredCall, Job, JobArray, JobInput, JobLimits, SubmitArray, SubmitJob};
 use protocol::placement::lane_of;
 use protocol::route::{Route, Scope, VersionRoute};
 use protocol::{AccountId, ByteSize, Code, Digest, Field, FunctionId, JobId, Kind, Limits, Name, Timestamp};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
-use super::fields::{self, Request, Terms, WrittenBy};
+use super::fields::{self, Request, Terms};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::functions;

@@ -1,0 +1,398 @@
+//! Which headers a function sees, which it may set, and which are the gateway's: one table for calls, calls that are
+//! answered later and jobs alike. `docs/headers.md` is written from it. A header that is not in it passes both ways.
+
+/// What becomes of a header of a caller's request on its way to a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToFunction {
+    /// As it was sent.
+    Passes,
+    /// Without what is the platform's in its value.
+    InPart,
+    /// The platform's own value, or none: never what the caller wrote.
+    Ours,
+    /// Never.
+    LeftOut,
+}
+
+/// What becomes of a header of a function's response on its way to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToCaller {
+    /// As the function set it.
+    Passes,
+    /// Without what is the platform's in its value, or with what the platform adds.
+    InPart,
+    /// Only from a host of the function's own: at `/f/...` it would bind the whole origin.
+    OwnHost,
+    /// The platform's own value, or none.
+    Ours,
+    /// Never.
+    LeftOut,
+}
+
+/// What a group of headers is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// One connection, and not the message.
+    Connection,
+    /// Where the message begins and ends.
+    Framing,
+    /// Who calls, and in which session.
+    Credentials,
+    /// The platform itself.
+    Platform,
+    /// Where a request came from, how it was addressed, and whom a proxy has let in.
+    Way,
+    /// Everything on the origin.
+    Origin,
+    /// Nothing of the above.
+    Content,
+}
+
+/// Headers that are treated alike.
+#[derive(Debug)]
+pub struct Row {
+    /// In lower case; one that ends in `*` stands for all that begin so.
+    pub names: &'static [&'static str],
+    /// What they are about.
+    pub about: About,
+    /// Requests.
+    pub to_function: ToFunction,
+    /// Responses.
+    pub to_caller: ToCaller,
+    /// Whether a job's output, which is read at the portal's own origin, has them.
+    pub in_output: bool,
+    /// Why, for people.
+    pub why: &'static str,
+}
+
+/// Headers of one connection, not of the message, beside those that `Connection` names (RFC 9110, 7.6.1).
+pub const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// Where proxies and content networks say who called them, and how.
+const TOLD_BY_PROXIES: [&str; 81] = [
+    "akamai-client-ip",
+    "ali-cdn-real-ip",
+    "cdn-src-ip",
+    "cf-connecting-*",
+    "cf-ipcountry",
+    "cf-pseudo-ipv4",
+    "cf-visitor",
+    "client-ip",
+    "cloudfront-forwarded-proto",
+    "cloudfront-viewer-*",
+    "do-connecting-ip",
+    "fastly-client-*",
+    "fastly-ssl",
+    "fly-client-ip",
+    "fly-forwarded-*",
+    "forwarded",
+    "forwarded-for",
+    "forwarded-for-ip",
+    "front-end-https",
+    "incap-client-ip",
+    "proxy",
+    "proxy-client-ip",
+    "remote-addr",
+    "remote-host",
+    "remote-user",
+    "ssl-client-*",
+    "true-client-ip",
+    "wl-proxy-*",
+    "x-amzn-mtls-*",
+    "x-amzn-oidc-*",
+    "x-appengine-*",
+    "x-arr-clientcert",
+    "x-arr-ssl",
+    "x-auth-request-*",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-client-cert*",
+    "x-client-ip",
+    "x-client-verify",
+    "x-clientip",
+    "x-cluster-client-ip",
+    "x-coming-from",
+    "x-envoy-external-address",
+    "x-envoy-original-*",
+    "x-forward-for",
+    "x-forward-host",
+    "x-forward-proto",
+    "x-goog-authenticated-user-*",
+    "x-goog-iap-*",
+    "x-host",
+    "x-http-host-override",
+    "x-ms-client-principal*",
+    "x-nf-client-connection-ip",
+    "x-original-forwarded-*",
+    "x-original-host",
+    "x-original-method",
+    "x-original-proto",
+    "x-original-remote-addr",
+    "x-original-scheme",
+    "x-original-uri",
+    "x-original-url",
+    "x-originating-ip",
+    "x-protocol",
+    "x-proxy-user*",
+    "x-proxyuser-ip",
+    "x-real-ip",
+    "x-real-port",
+    "x-remote-addr",
+    "x-remote-host",
+    "x-remote-ip",
+    "x-remote-user",
+    "x-rewrite-uri",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-source-ip",
+    "x-ssl-client*",
+    "x-sucuri-clientip",
+    "x-true-client-ip",
+    "x-url-scheme",
+    "x-vercel-forwarded-for",
+    "x-webauth-user",
+];
+
+/// What a function that shares an origin with the portal may not say: it binds all of the origin.
+const ORIGIN_WIDE: [&str; 8] = [
+    "alt-svc",
+    "clear-site-data",
+    "nel",
+    "origin-agent-cluster",
+    "report-to",
+    "reporting-endpoints",
+    "service-worker-allowed",
+    "strict-transport-security",
+];
+
+/// All that are treated otherwise than [`PLAIN`]. The first row that has a name counts.
+pub const TABLE: [Row; 19] = [
+    Row {
+        names: &HOP_BY_HOP,
+        about: About::Connection,
+        to_function: ToFunction::LeftOut,
+        to_caller: ToCaller::LeftOut,
+        in_output: false,
+        why: "Of one connection, as are all that `Connection` names. Of `TE` a call keeps `trailers`.",
+    },
+    Row {
+        names: &["trailer"],
+        about: About::Framing,
+        to_function: ToFunction::LeftOut,
+        to_caller: ToCaller::InPart,
+        in_output: false,
+        why: "Trailers of a response pass where the caller said `TE: trailers`; else they, and the header that names \
+              them, are left out. Those of a request never pass, nor does any header as a trailer that the function \
+              may not set.",
+    },
+    Row {
+        names: &["content-length"],
+        about: About::Framing,
+        to_function: ToFunction::Ours,
+        to_caller: ToCaller::InPart,
+        in_output: false,
+        why: "The length of the body as it is sent. In a response to HEAD, and of 304, it is what the function says.",
+    },
+    Row {
+        names: &["expect"],
+        about: About::Framing,
+        to_function: ToFunction::LeftOut,
+        to_caller: ToCaller::Passes,
+        in_output: true,
+        why: "The gateway asks for the body.",
+    },
+    Row {
+        names: &["host"],
+        about: About::Content,
+        to_function: ToFunction::Ours,
+        to_caller: ToCaller::Passes,
+        in_output: true,
+        why: "The host that was called, which the gateway has checked; `localhost` in jobs.",
+    },
+    Row {
+        names: &["authorization"],
+        about: About::Credentials,
+        to_function: ToFunction::InPart,
+        to_caller: ToCaller::Passes,
+        in_output: true,
+        why: "Keys of the platform stay with it; any other credential is the function's own affair.",
+    },
+    Row {
+        names: &["cookie"],
+        about: About::Credentials,
+        to_function: ToFunction::InPart,
+        to_caller: ToCaller::Passes,
+        in_output: true,
+        why: "Without the portal's own cookies.",
+    },
+    Row {
+        names: &["set-cookie"],
+        about: About::Credentials,
+        to_function: ToFunction::Passes,
+        to_caller: ToCaller::InPart,
+        in_output: false,
+        why: "Without `Domain`, and none of the portal's names; at `/f/...` confined to the function's path.",
+    },
+    Row {
+        names: &["www-authenticate"],
+        about: About::Credentials,
+        to_function: ToFunction::Passes,
+        to_caller: ToCaller::Passes,
+        in_output: false,
+        why: "Of the function, not of the portal.",
+    },
+    Row {
+        names: &["x-crowdcloud-*"],
+        about: About::Platform,
+        to_function: ToFunction::LeftOut,
+        to_caller: ToCaller::Ours,
+        in_output: false,
+        why: "The platform's own: `x-crowdcloud-run` and `x-crowdcloud-node` say which run it was, and where.",
+    },
+    Row {
+        names: &["prefer"],
+        about: About::Platform,
+        to_function: ToFunction::InPart,
+        to_caller: ToCaller::Passes,
+        in_output: true,
+        why: "`respond-async`, and `wait` beside it, are for the gateway; all other preferences pass.",
+    },
+    Row {
+        names: &["proxy-status"],
+        about: About::Platform,
+        to_function: ToFunction::Passes,
+        to_caller: ToCaller::InPart,
+        in_output: false,
+        why: "By `crowdcloud` it marks what the platform gave instead of the function; others' entries pass.",
+    },
+    Row {
+        names: &["server-timing"],
+        about: About::Platform,
+        to_function: ToFunction::Passes,
+        to_caller: ToCaller::InPart,
+        in_output: true,
+        why: "The gateway adds its own times.",
+    },
+    Row {
+        names: &["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix"],
+        about: About::Way,
+        to_function: ToFunction::Ours,
+        to_caller: ToCaller::Passes,
+        in_output: true,
+        why: "The caller's address; the host, scheme and path by which the function was called. What a caller wrote \
+              there is believed only from a `--trusted-proxy`. A job that was submitted has none.",
+    },
+    Row {
+        names: &["x-forwarded*"],
+        about: About::Way,
+        to_function: ToFunction::LeftOut,
+        to_caller: ToCaller::Passes,
+        in_output: true,
+        why: "Only a proxy may say it, and the gateway says nothing there.",
+    },
+    Row {
+        names: &TOLD_BY_PROXIES,
+        about: About::Way,
+        to_function: ToFunction::LeftOut,
+        to_caller: ToCaller::Passes,
+        in_output: true,
+        why: "Only a proxy may say it: addresses, paths, schemes and users that programs behind a proxy believe.",
+    },
+    Row {
+        names: &["content-security-policy"],
+        about: About::Origin,
+        to_function: ToFunction::Passes,
+        to_caller: ToCaller::InPart,
+        in_output: false,
+        why: "At `/f/...` the gateway adds `sandbox`.",
+    },
+    Row {
+        names: &ORIGIN_WIDE,
+        about: About::Origin,
+        to_function: ToFunction::Passes,
+        to_caller: ToCaller::OwnHost,
+        in_output: false,
+        why: "It binds all of an origin.",
+    },
+    Row {
+        names: &["idempotency-key"],
+        about: About::Content,
+        to_function: ToFunction::Passes,
+        to_caller: ToCaller::Passes,
+        in_output: true,
+        why: "The function's own affair; with `Prefer: respond-async` the gateway takes it.",
+    },
+];
+
+/// All other headers.
+pub const PLAIN: Row = Row {
+    names: &["*"],
+    about: About::Content,
+    to_function: ToFunction::Passes,
+    to_caller: ToCaller::Passes,
+    in_output: true,
+    why: "Whatever is not above.",
+};
+
+/// The row of a header. Case does not matter, nor does `_` for `-`: what serves by CGI's rules gives both the same
+/// variable.
+#[must_use]
+pub fn row(name: &str) -> &'static Row {
+    TABLE.iter().find(|row| row.names.iter().any(|listed| is(name, listed))).unwrap_or(&PLAIN)
+}
+
+fn is(name: &str, listed: &str) -> bool {
+    match listed.strip_suffix('*') {
+        Some(beginning) => begins_as(name, beginning),
+        None => name.len() == listed.len() && begins_as(name, listed),
+    }
+}
+
+fn begins_as(name: &str, beginning: &str) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() >= beginning.len() && name.bytes().zip(beginning.bytes()).all(|(byte, wanted)| plain(byte) == wanted)
+}
+
+/// Whether a function may set it as a trailer.
+#[must_use]
+pub fn may_trail(name: &str) -> bool {
+    row(name).to_caller == ToCaller::Passes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f16_each_name_stands_once_and_is_found() {
+        let mut all: Vec<&str> = TABLE.iter().flat_map(|row| row.names).copied().collect();
+        for name in &all {
+            assert_eq!(*name, name.to_ascii_lowercase());
+            assert!(!name.contains('_'), "{name}");
+        }
+        for row in &TABLE {
+            for name in row.names {
+                let example = name.replace('*', "anything").to_ascii_uppercase();
+                assert!(std::ptr::eq(super::row(&example), row), "{name} is in an earlier row too");
+                assert!(std::ptr::eq(super::row(&example.replace('-', "_")), row), "{name}");
+            }
+        }
+        all.sort_unstable();
+        let count = all.len();
+        all.dedup();
+        assert_eq!(all.len(), count, "a name stands twice");
+        for plain in ["", "x-forward", "x-real-ip-of-mine", "via", "user-agent", "x-request-id", "traceparent", "x-"] {
+            assert!(std::ptr::eq(row(plain), &PLAIN), "{plain}");
+        }
+    }
+}
