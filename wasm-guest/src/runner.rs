@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -79,10 +79,17 @@ impl Runner {
         for ours in [header::CONNECTION, header::TRANSFER_ENCODING] {
             request.headers_mut().remove(ours);
         }
+        let is_head = request.method() == Method::HEAD;
         let request = guest_request(request, &record);
         let started = self.host.start(&self.program, &self.around, request, &record);
         let head = drive(started, None, &record).await;
         match presentable(head, &record) {
+            Some(response) if is_head || is_bodiless(response.status()) => {
+                let (head, body) = response.into_parts();
+                // What the function writes goes nowhere; it may write it all the same.
+                tokio::spawn(Outgoing::new(body, record).collect());
+                Response::from_parts(head, whole(Vec::new()))
+            }
             Some(response) => response.map(|body| Outgoing::new(body, record).boxed_unsync()),
             None => failed(),
         }
@@ -99,6 +106,10 @@ impl Runner {
             None => failed(),
         }
     }
+}
+
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// There is no answer of the function's.

@@ -14,6 +14,8 @@ pub struct ComponentGuest {
     pub(crate) table: ResourceTable,
     pub(crate) egress: Box<dyn WasiHttpHooks>,
     pub(crate) limiter: Limiter,
+    /// What it is asked for, where it handles HTTP.
+    pub(crate) method: http::Method,
 }
 
 impl WasiView for ComponentGuest {

@@ -10,7 +10,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use crate::format::Format;
 use crate::guest::{ComponentGuest, ModuleGuest};
 use crate::pace::Pace;
-use crate::random;
+use crate::{lengths, random};
 
 /// The settings that decide what code is made. Whoever compiles and whoever runs must agree on each.
 #[must_use]
@@ -101,6 +101,7 @@ fn component_linker(engine: &Engine) -> wasmtime::Result<ComponentLinker<Compone
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     random::for_components(&mut linker)?;
+    lengths::for_components(&mut linker)?;
     Ok(linker)
 }
 

@@ -23,6 +23,7 @@ mod format;
 mod guest;
 mod head;
 mod host;
+mod lengths;
 mod limits;
 mod log;
 pub mod machine;

@@ -89,7 +89,9 @@ impl Host {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(record.log.writer(LogStream::Stdout)).stderr(record.log.writer(LogStream::Stderr));
         wasi.envs(&around.env);
-        let store = self.component_store(component(wasi.build(), around, record), record);
+        let guest = component(wasi.build(), around, record);
+        let guest = ComponentGuest { method: request.method().clone(), ..guest };
+        let store = self.component_store(guest, record);
         let slot = Arc::new(Mutex::new(None));
         let guest = run_http(store, pre, request, Arc::clone(record), Arc::clone(&slot));
         Started::new(guest, Head::Http(slot))
@@ -133,6 +135,7 @@ fn component(wasi: WasiCtx, around: &Surroundings, record: &Arc<Record>) -> Comp
         table,
         egress: around.egress.hooks(&record.log),
         limiter: Limiter::new(Arc::clone(record)),
+        method: http::Method::GET,
     }
 }
 

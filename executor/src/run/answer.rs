@@ -15,7 +15,9 @@ use wasmtime_wasi_http::WasiBody;
 /// The answer to a run: of its head, where there is one, and of its verdict, where it has ended.
 pub(crate) fn answer(head: Option<http::Response<WasiBody>>, record: Arc<Record>) -> http::Response<Body> {
     let Some(response) = presentable(head, &record) else { return failure(&record) };
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    // The version is of one connection (RFC 9110, 2.5), and this one has ended here.
+    parts.version = http::Version::HTTP_11;
     let over = record.verdict().is_some();
     let mut body = Outgoing::new(body, record);
     if !over {

@@ -4,6 +4,7 @@ mod commands;
 mod company;
 mod failures;
 mod foreign;
+mod framing;
 mod metering;
 mod streaming;
 

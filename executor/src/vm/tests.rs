@@ -178,6 +178,14 @@ async fn a_handler_answers_and_fails_as_in_the_other_lane() {
     for target in targets {
         assert_eq!(seen(&machine, target, "").await, seen(&lane, target, "").await, "{target}");
     }
+    for status in ["200", "304"] {
+        let target = format!("/announce?status={status}&length=7");
+        let head = || http::Request::head(&target).body(fabric::empty()).unwrap();
+        for bench in [&machine, &lane] {
+            let answered = bench.send(head()).await;
+            assert_eq!((answered.status().to_string().as_str(), answered.header("content-length")), (status, "7"));
+        }
+    }
     assert_eq!(seen(&machine, "/echo", "some text").await, seen(&lane, "/echo", "some text").await);
     let large: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0] ^ 0x5a).collect();
     let (body, ended) = machine.post("/echo", large.clone()).await.read().await;

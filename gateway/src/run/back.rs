@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderName, Method, StatusCode, Version};
 use protocol::route::VersionRoute;
 use protocol::{Code, NodeId, RunId, headers};
 
@@ -42,6 +42,8 @@ pub(super) struct Back<'a> {
 pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>) -> Result<Answer, Code> {
     let Answered { response, node } = answered;
     let (mut head, mut body) = response.into_parts();
+    // The version is of one connection: what the function speaks is between it and its node.
+    head.version = Version::HTTP_11;
     live.status(head.status.as_u16());
     if head.status.is_informational() {
         live.refused(Code::InvalidResponse);
@@ -51,7 +53,7 @@ pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>
     let announced = content_length(&mut head.headers);
     // Of an answer to HEAD, and of 304, the length is that of another answer.
     let of_another = *back.method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
-    let bodiless = of_another || head.status == StatusCode::NO_CONTENT;
+    let bodiless = of_another || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
     if announced.is_some_and(|length| length > size_max.0) && !of_another {
         live.refused(Code::ResponseTooLarge);
         return Err(Code::ResponseTooLarge);

@@ -17,6 +17,7 @@ pub(crate) struct Client {
 /// An answer, read to its end.
 #[derive(Debug)]
 pub(crate) struct Response {
+    pub(crate) version: String,
     pub(crate) status: u16,
     pub(crate) headers: HashMap<String, Vec<String>>,
     pub(crate) body: Vec<u8>,
@@ -85,13 +86,15 @@ impl Client {
         let head = String::from_utf8_lossy(&self.read[..end]).into_owned();
         self.read.drain(..end + 4);
         let mut lines = head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let mut line = lines.next().unwrap().split(' ');
+        let version = line.next().unwrap().to_owned();
+        let status = line.next().unwrap().parse().unwrap();
         let mut headers = HashMap::<String, Vec<String>>::new();
         for line in lines {
             let (name, value) = line.split_once(':').unwrap();
             headers.entry(name.to_ascii_lowercase()).or_default().push(value.trim().to_owned());
         }
-        Response { status, headers, body: Vec::new(), broken: false, took: started.elapsed() }
+        Response { version, status, headers, body: Vec::new(), broken: false, took: started.elapsed() }
     }
 
     /// Reads one answer. `bodiless`: it was a HEAD.

@@ -11,6 +11,7 @@ mod drain;
 mod edge;
 mod faults;
 mod forms;
+mod messages;
 mod models;
 mod node;
 mod platform;

@@ -44,6 +44,7 @@ impl Guest for Misused {
             "/fields" => hold(|| Fields::from_list(&[("name".to_owned(), vec![b'v'; 1000])]).unwrap()),
             "/pollables" => hold(|| wasip2::clocks::monotonic_clock::subscribe_duration(1 << 60)),
             "/fetch-often" => fetch_often(query, out),
+            "/announce" => announce(query, out),
             "/early" => respond(out, 100, &[], b""),
             _ => respond(out, 404, &[], b"no such behaviour"),
         }
@@ -63,6 +64,12 @@ fn respond(out: ResponseOutparam, status: u16, headers: &[(&str, &str)], bytes: 
     stream.write_all(bytes).unwrap();
     drop(stream);
     OutgoingBody::finish(body, None).unwrap();
+}
+
+/// Announces a length and writes no body, with any status.
+fn announce(query: &str, out: ResponseOutparam) {
+    let length = number(query, "length").to_string();
+    respond(out, number(query, "status") as u16, &[("content-length", &length)], b"");
 }
 
 fn text(out: ResponseOutparam, text: &str) {

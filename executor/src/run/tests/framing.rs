@@ -1,0 +1,26 @@
+//! What a response says of its own length.
+
+use protocol::Code;
+
+use super::{guest, problem};
+
+#[tokio::test]
+async fn f15_a_response_without_a_body_may_announce_the_length_of_another() {
+    let bench = guest();
+    let head = http::Request::head("/announce?status=200&length=1234").body(fabric::empty()).unwrap();
+    let answered = bench.send(head).await;
+    assert_eq!((answered.status(), answered.header("content-length")), (200, "1234"));
+    assert_eq!(answered.text().await, "");
+
+    let answered = bench.get("/announce?status=304&length=1234").await;
+    assert_eq!((answered.status(), answered.header("content-length")), (304, "1234"));
+    assert_eq!(answered.text().await, "");
+
+    let answered = bench.get("/announce?status=205&length=0").await;
+    assert_eq!(answered.status(), 205);
+    assert_eq!(answered.text().await, "");
+    // Elsewhere it is the body's.
+    let (problem, _) = problem(bench.get("/announce?status=200&length=1234").await).await;
+    assert_eq!(problem.status, 502, "{problem}");
+    assert!(matches!(problem.code, Code::Trap | Code::InvalidResponse), "{problem}");
+}
