@@ -148,6 +148,12 @@ impl Run {
         if *self.listening.borrow() { self.link.connect() } else { None }
     }
 
+    /// The same, for whoever waits for the end meanwhile.
+    pub fn connector(&self) -> impl Fn() -> Option<GuestStream> + Send + Sync + use<> {
+        let (link, listening) = (self.link.clone(), self.listening.clone());
+        move || if *listening.borrow() { link.connect() } else { None }
+    }
+
     /// What has been used so far.
     pub async fn measure(&self) -> Option<Usage> {
         let (answer, usage) = oneshot::channel();

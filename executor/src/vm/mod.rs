@@ -8,6 +8,7 @@
 
 mod cache;
 mod command;
+mod connection;
 pub(crate) mod convert;
 mod door;
 mod egress;

@@ -16,8 +16,6 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
 use microvm::{Ended, GuestStream, Run};
 use parking_lot::Mutex;
 use protocol::node::LogStream;
@@ -26,6 +24,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use super::connection::{Connection, Failed, Habit, exchange};
 use super::egress;
 use super::start::apart;
 use super::verdict;
@@ -50,7 +49,7 @@ pub(super) struct Idle {
 struct Server {
     run: Run,
     born: Instant,
-    connection: Option<SendRequest<WasiBody>>,
+    connection: Option<Connection>,
     /// What listens is the runner of WebAssembly, which knows how each run ended.
     hosted: bool,
     /// What all runs so far have used.
@@ -91,7 +90,7 @@ async fn story(version: Arc<Version>, request: http::Request<WasiBody>, answer: 
         Err(verdict) => return record.conclude(*verdict),
     };
     *server.log.lock() = Some(record.log.clone());
-    let served = server.serve(request, answer, &record).await;
+    let served = server.serve(request, answer, &version.habit, &record).await;
     *server.log.lock() = None;
     match served {
         Served::Well(verdict, usage) => {
@@ -164,7 +163,7 @@ impl Server {
         let hosted = version.about.hosted;
         let mut server = Self { run, born: Instant::now(), connection: None, hosted, cpu_us: 0, log };
         if let Some(stream) = server.run.connect().await {
-            server.connect(stream).await;
+            server.connection = Connection::open(stream).await;
             return Ok(server);
         }
         let ended = server.run.ended().await;
@@ -172,42 +171,28 @@ impl Server {
         Err(Box::new(verdict::of(&ended, record)))
     }
 
-    async fn connect(&mut self, stream: GuestStream) {
-        if let Ok((sender, connection)) = handshake(TokioIo::new(stream)).await {
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection into a machine ended");
-                }
-            });
-            self.connection = Some(sender);
-        }
-    }
-
     /// One request, to the last byte of its answer.
-    async fn serve(&mut self, request: http::Request<WasiBody>, answer: Answer, record: &Record) -> Served {
-        let mut sender = match self.connection.take() {
-            Some(sender) if sender.is_ready() => sender,
-            _ => {
-                if let Some(stream) = self.run.connect_now() {
-                    self.connect(stream).await;
-                }
-                match self.connection.take() {
-                    Some(sender) => sender,
-                    None => return self.cause("it takes no connection".to_owned()).await,
-                }
-            }
-        };
-        let response = tokio::select! {
-            response = sender.send_request(origin_form(request)) => response,
+    async fn serve(
+        &mut self,
+        request: http::Request<WasiBody>,
+        answer: Answer,
+        habit: &Habit,
+        record: &Record,
+    ) -> Served {
+        let sending = exchange(self.connection.take(), self.run.connector(), origin_form(request), habit);
+        let sent = tokio::select! {
+            sent = sending => sent,
             ended = self.run.ended() => return Served::Over(ended),
             () = record.stop.cancelled() => return Served::Stopped,
         };
-        let response = match response {
-            Ok(response) => response,
-            Err(error) => return self.cause(format!("no response: {error}")).await,
+        let (connection, response) = match sent {
+            Ok(sent) => sent,
+            Err(Failed::NotTaken) => return self.cause("it takes no connection".to_owned()).await,
+            Err(Failed::NoResponse(error)) => return self.cause(format!("no response: {error}")).await,
+            Err(Failed::Closed) => return self.closed().await,
         };
         if self.hosted && response.headers().contains_key(headers::NODE_PROBLEM) {
-            self.connection = Some(sender);
+            self.connection = Some(connection);
             return self.end(record).await;
         }
         let (parts, body) = response.into_parts();
@@ -223,7 +208,7 @@ impl Server {
         };
         let served = match whole {
             Ok(true) => {
-                self.connection = Some(sender);
+                self.connection = connection.keep();
                 self.end(record).await
             }
             Ok(false) if self.hosted => self.end(record).await,
@@ -248,9 +233,11 @@ impl Server {
         if self.connection.is_none()
             && let Some(stream) = self.run.connect_now()
         {
-            self.connect(stream).await;
+            self.connection = Connection::open(stream).await;
         }
-        let Some(sender) = &mut self.connection else { return self.cause("it takes no connection".to_owned()).await };
+        let Some(Connection { sender, .. }) = &mut self.connection else {
+            return self.cause("it takes no connection".to_owned()).await;
+        };
         let ended = tokio::select! {
             ended = wasm::ended(sender) => ended,
             ended = self.run.ended() => return Served::Over(ended),
@@ -265,6 +252,15 @@ impl Server {
         let memory_peak_bytes = ended.memory_peak.0;
         let usage = self.run.measure().await.map(|usage| microvm::Usage { memory_peak_bytes, ..usage });
         Served::Well(ended.verdict(), usage)
+    }
+
+    /// The server closed a connection instead of responding. It lives, and takes the next request on another one.
+    async fn closed(&mut self) -> Served {
+        let why = "the server closed its connection instead of responding";
+        match self.cause(why.to_owned()).await {
+            Served::Broken(why) => Served::Well(Verdict::failed(Code::InvalidResponse, why), self.run.measure().await),
+            served => served,
+        }
     }
 
     /// Why a connection broke: by the end of the machine, which follows soon, or for a reason of its own.

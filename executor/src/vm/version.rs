@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use protocol::{ByteSize, Digest, Kind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::connection::Habit;
 use super::server::Idle;
 use crate::admission::{Admission, Held};
 use crate::egress::EgressRules;
@@ -64,6 +65,8 @@ pub(crate) struct Version {
     admission: Arc<Admission>,
     waiting: Mutex<Vec<Waiting>>,
     pub(super) idle: Mutex<Vec<Idle>>,
+    /// How its server, where it is one, treats connections.
+    pub(super) habit: Habit,
 }
 
 /// A template with the version's image in it, and the room that it takes.
@@ -98,7 +101,8 @@ impl Version {
     ) -> Self {
         let (template, waiting, idle) = (ArcSwap::new(template), Mutex::default(), Mutex::default());
         let (own, machines) = (Mutex::default(), AtomicU32::new(0));
-        Self { about, workload, memory, template, own, room, machines, disk, admission, waiting, idle }
+        let habit = if about.hosted { Habit::known() } else { Habit::default() };
+        Self { about, workload, memory, template, own, room, machines, disk, admission, waiting, idle, habit }
     }
 
     /// A machine for one run.
