@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clients::Held;
 use crate::config::Config;
+use crate::half_close::Watched;
 use crate::handle::{Ends, handle};
 use crate::proxies::is_trusted;
 use crate::stall::StallGuard;
@@ -118,7 +119,8 @@ fn server(config: &Config) -> http1::Builder {
         .max_header_size(config.head_max.as_usize() * 4)
         .max_buf_size((config.head_max.as_usize() * 4).max(64 << 10))
         .keep_alive(true)
-        .half_close(false);
+        // Whether a caller has gone, `half_close.rs` says.
+        .half_close(true);
     http
 }
 
@@ -143,16 +145,23 @@ async fn connection(
         let gateway = Arc::clone(&of);
         async move { Ok::<_, Infallible>(handle(gateway, ends, request).await) }
     });
+    let (stream, watch) = Watched::new(stream);
+    let gone = watch.gone(gateway.config.half_closed.duration());
+    let mut gone = std::pin::pin!(gone);
     let stream = StallGuard::new(stream, gateway.config.write_idle.duration());
     let connection = http.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let cut = gateway.cut.clone();
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
+        () = gone.as_mut() => Ok(()),
         () = finish.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
+                biased;
                 ended = connection.as_mut() => ended,
+                () = gone.as_mut() => Ok(()),
                 // What still streams is ended by whoever waits for us.
                 () = async { cut.cancelled().await; tokio::time::sleep(FAREWELL).await } => Ok(()),
             }

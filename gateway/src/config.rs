@@ -92,6 +92,11 @@ pub struct Config {
     #[arg(long, default_value_t = Millis::seconds(30))]
     pub write_idle: Millis,
 
+    /// A caller that has closed its sending side gets its response, unless nothing moves for so long; then it has gone,
+    /// and its run is cancelled. A reset cancels at once.
+    #[arg(long, default_value_t = Millis::seconds(5))]
+    pub half_closed: Millis,
+
     /// So much of a request's body is kept for another node, should the first one fail.
     #[arg(long, default_value_t = ByteSize::kib(512))]
     pub replay_max: ByteSize,
@@ -243,6 +248,7 @@ impl Config {
         least("head-timeout", self.head_timeout.0, 100)?;
         least("body-idle", self.body_idle.0, 100)?;
         least("write-idle", self.write_idle.0, 100)?;
+        least("half-closed", self.half_closed.0, 100)?;
         least("tries-max", u64::from(self.tries_max), 1)?;
         least("ticket-life", self.ticket_life.0, 1000)?;
         least("lookup-within", self.lookup_within.0, 10)?;

@@ -25,6 +25,7 @@ mod defer;
 mod encoding;
 mod error;
 pub mod finite;
+mod half_close;
 mod handle;
 mod hosts;
 mod hygiene;

@@ -69,6 +69,16 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
     }
 
+    /// Closes the sending side.
+    pub(crate) async fn send_no_more(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// Goes away by a reset, as whoever closes with something unread.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+
     /// Reads the head of an answer.
     pub(crate) async fn head(&mut self) -> Response {
         let started = Instant::now();

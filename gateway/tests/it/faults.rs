@@ -157,7 +157,7 @@ async fn a_caller_that_goes_away_cancels_the_run() {
     while node.called() == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    drop(client);
+    client.reset();
     let started = Instant::now();
     while !cancelled.load(Ordering::Relaxed) {
         assert!(started.elapsed() < Duration::from_secs(2), "the node was not told");

@@ -1,8 +1,14 @@
 //! What of a response's framing is the function's, and what is one connection's.
 
+use std::sync::Arc;
+
+use fabric::Exchange;
 use http::{Response, Version};
+use protocol::Millis;
+use tokio::sync::Notify;
 
 use crate::client::{Client, request};
+use crate::node::text;
 use crate::platform::Platform;
 
 #[tokio::test]
@@ -39,4 +45,46 @@ async fn f13_f15_versions_and_lengths_are_of_the_connection_that_they_are_on() {
         assert_eq!((answer.version.as_str(), answer.header("content-length")), ("HTTP/1.1", length), "{answer:?}");
         assert!(!answer.header("connection").contains("close"), "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn f17_a_caller_that_sends_no_more_gets_its_response() {
+    let platform = Platform::start_with(|config| config.half_closed = Millis(200)).await;
+    platform.deploy("slow", |_| {}).await;
+    let (go, gone) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (wait, cancelled) = (Arc::clone(&go), Arc::clone(&gone));
+    let node = platform
+        .node(move |request| {
+            let (wait, cancelled) = (Arc::clone(&wait), Arc::clone(&cancelled));
+            Box::pin(async move {
+                let exchange = request.extensions().get::<Exchange>().unwrap().clone();
+                tokio::select! {
+                    () = wait.notified() => {}
+                    () = exchange.cancelled.cancelled() => cancelled.notify_one(),
+                }
+                text("late")
+            })
+        })
+        .await;
+    let chunked = [("transfer-encoding", "chunked")];
+    let chunks = [request("POST", "/f/ada/slow/", &chunked, b""), b"3\r\nabc\r\n0\r\n\r\n".to_vec()].concat();
+    let complete = [request("GET", "/f/ada/slow/", &[], b""), request("POST", "/f/ada/slow/", &[], b"abc"), chunks];
+    for (number, complete) in (1..).zip(complete) {
+        let mut client = Client::connect(platform.port).await;
+        client.send(complete).await;
+        client.send_no_more().await;
+        while node.called() < number {
+            tokio::task::yield_now().await;
+        }
+        go.notify_one();
+        let answer = client.answer(false).await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "late"), "{answer:?}");
+        assert!(client.closed().await, "nothing more can come");
+    }
+    // Nobody waits for ever for a caller that may have gone.
+    let mut client = Client::connect(platform.port).await;
+    client.send(request("GET", "/f/ada/slow/", &[], b"")).await;
+    client.send_no_more().await;
+    gone.notified().await;
+    assert!(client.closed().await);
 }
