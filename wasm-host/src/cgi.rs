@@ -1,32 +1,88 @@
-//! The request's head as a command sees it: CGI's names (RFC 3875), as far as they make sense here.
+//! The request's head as a command sees it: the meta-variables of CGI (RFC 3875), and what servers add to them.
 
+use std::collections::BTreeMap;
+
+use http::header::{self, HeaderName};
 use http::request::Parts;
+use http::uri::Authority;
+use percent_encoding::percent_decode_str;
 
-/// The environment of one run, beside the version's own.
-pub fn environment(head: &Parts) -> Vec<(String, String)> {
-    let mut env: Vec<(String, String)> = vec![
-        ("GATEWAY_INTERFACE".to_owned(), "CGI/1.1".to_owned()),
-        ("REQUEST_METHOD".to_owned(), head.method.to_string()),
-        ("PATH_INFO".to_owned(), head.uri.path().to_owned()),
-        ("QUERY_STRING".to_owned(), head.uri.query().unwrap_or_default().to_owned()),
-        ("SERVER_PROTOCOL".to_owned(), "HTTP/1.1".to_owned()),
-    ];
+/// What answers: the platform.
+const SOFTWARE: &str = concat!("CrowdCloud/", env!("CARGO_PKG_VERSION"));
+/// Of the request alone: where it has none, a version's own would lie.
+const OF_THE_REQUEST: [&str; 2] = ["CONTENT_LENGTH", "CONTENT_TYPE"];
+
+/// The environment of one run: the version's own, and the request, whose names count where both have them. Each name
+/// is there once.
+pub fn environment(head: &Parts, own: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let mut env: BTreeMap<String, String> = own.into_iter().collect();
+    env.retain(|name, _| !OF_THE_REQUEST.contains(&name.as_str()));
+    let text = |name: &HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let forwarded = |name: &'static str| text(&HeaderName::from_static(name));
+    let prefix = forwarded("x-forwarded-prefix").unwrap_or_default();
+    let scheme = forwarded("x-forwarded-proto").unwrap_or("http");
+    let host = forwarded("x-forwarded-host").or_else(|| text(&header::HOST));
+    let host: Option<Authority> = host.and_then(|host| host.parse().ok());
+    let port = host.as_ref().and_then(Authority::port_u16).unwrap_or(if scheme == "https" { 443 } else { 80 });
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let mut set = |name: &str, value: String| drop(env.insert(name.to_owned(), value));
+    set("GATEWAY_INTERFACE", "CGI/1.1".to_owned());
+    set("SERVER_SOFTWARE", SOFTWARE.to_owned());
+    set("SERVER_PROTOCOL", "HTTP/1.1".to_owned());
+    set("SERVER_NAME", host.as_ref().map_or("localhost", Authority::host).to_owned());
+    set("SERVER_PORT", port.to_string());
+    set("REQUEST_METHOD", head.method.to_string());
+    set("REQUEST_SCHEME", scheme.to_owned());
+    // As it was sent: a decoded path no longer tells `%2F` from `/`.
+    set("REQUEST_URI", format!("{prefix}{target}"));
+    set("SCRIPT_NAME", decoded(prefix));
+    set("PATH_INFO", decoded(head.uri.path()));
+    set("QUERY_STRING", head.uri.query().unwrap_or_default().to_owned());
+    // Jobs have no caller on a network.
+    let client = forwarded("x-forwarded-for").unwrap_or("0.0.0.0");
+    set("REMOTE_ADDR", client.to_owned());
+    set("REMOTE_HOST", client.to_owned());
+    if scheme == "https" {
+        set("HTTPS", "on".to_owned());
+    }
     for name in head.headers.keys() {
-        let variable = match name.as_str() {
-            // A `Proxy` header would set HTTP_PROXY, which many programs obey.
-            "proxy" => continue,
-            "content-type" => "CONTENT_TYPE".to_owned(),
-            "content-length" => "CONTENT_LENGTH".to_owned(),
-            other => format!("HTTP_{}", other.to_ascii_uppercase().replace('-', "_")),
-        };
-        let values = head.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let separator = if name == http::header::COOKIE { "; " } else { ", " };
-        let value = values.collect::<Vec<_>>().join(separator);
-        if !value.contains('\0') {
-            env.push((variable, value));
+        if let Some(variable) = variable(head, name)
+            && let Some(value) = value(head, name)
+        {
+            set(&variable, value);
         }
     }
-    env
+    env.into_iter().collect()
+}
+
+/// Decoded; what cannot be in a variable stays as it is.
+fn decoded(path: &str) -> String {
+    percent_decode_str(&path.replace("%00", "%2500")).decode_utf8_lossy().into_owned()
+}
+
+/// What a header's variable is called; none where the header has none.
+fn variable(head: &Parts, name: &HeaderName) -> Option<String> {
+    // A `Proxy` header would set HTTP_PROXY, which many programs obey.
+    if name == "proxy" {
+        return None;
+    }
+    if *name == header::CONTENT_TYPE || *name == header::CONTENT_LENGTH {
+        return Some(name.as_str().to_ascii_uppercase().replace('-', "_"));
+    }
+    // Two headers may have one variable: the common spelling counts.
+    let common = name.as_str().replace('_', "-");
+    if common != name.as_str() && head.headers.contains_key(&common) {
+        return None;
+    }
+    Some(format!("HTTP_{}", name.as_str().to_ascii_uppercase().replace('-', "_")))
+}
+
+/// All values of a header in one; none where a variable cannot hold it.
+fn value(head: &Parts, name: &HeaderName) -> Option<String> {
+    let values = head.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let separator = if *name == header::COOKIE { "; " } else { ", " };
+    let value = values.collect::<Vec<_>>().join(separator);
+    (!value.contains('\0')).then_some(value)
 }
 
 /// A guess at the media type of a command's output, from how it begins.
@@ -61,27 +117,78 @@ mod tests {
 
     use super::{environment, media_type};
 
+    fn of(request: http::request::Builder, own: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let own = own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let env = environment(&request.body(()).unwrap().into_parts().0, own);
+        let count = env.len();
+        let env: BTreeMap<_, _> = env.into_iter().collect();
+        assert_eq!(env.len(), count, "a name is there twice");
+        env
+    }
+
     #[test]
-    fn the_head_is_in_the_environment() {
-        let request = http::Request::builder()
-            .method("PUT")
-            .uri("/a/b?x=1&y=2")
+    fn f18_the_request_is_in_the_environment_as_cgi_has_it() {
+        let request = http::Request::put("/a%20b/c%2Fd;p=1/%00%ff?x=1&y=%20")
+            .header("host", "inner")
             .header("content-type", "text/csv")
-            .header("x-forwarded-for", "::1")
+            .header("x-forwarded-for", "2001:db8::1")
+            .header("x-forwarded-host", "echo--ada.example:8443")
+            .header("x-forwarded-proto", "https")
+            .header("x-forwarded-prefix", "/f/ada/echo")
             .header("accept", "a")
             .header("accept", "b")
-            .header("proxy", "http://evil")
-            .body(())
-            .unwrap();
-        let env: BTreeMap<_, _> = environment(&request.into_parts().0).into_iter().collect();
-        let get = |name: &str| env.get(name).map(String::as_str);
-        assert_eq!(get("REQUEST_METHOD"), Some("PUT"));
-        assert_eq!(get("PATH_INFO"), Some("/a/b"));
-        assert_eq!(get("QUERY_STRING"), Some("x=1&y=2"));
-        assert_eq!(get("CONTENT_TYPE"), Some("text/csv"));
-        assert_eq!(get("HTTP_X_FORWARDED_FOR"), Some("::1"));
-        assert_eq!(get("HTTP_ACCEPT"), Some("a, b"));
-        assert_eq!(get("HTTP_PROXY"), None);
+            .header("cookie", "a=1")
+            .header("cookie", "b=2")
+            .header("x_mine", "second")
+            .header("x-mine", "first")
+            .header("proxy", "http://evil");
+        let own = [("PATH_INFO", "/lie"), ("CONTENT_LENGTH", "7"), ("HTTP_ACCEPT", "lie"), ("COLOUR", "green")];
+        let env = of(request, &own);
+        for (name, value) in [
+            ("GATEWAY_INTERFACE", "CGI/1.1"),
+            ("SERVER_NAME", "echo--ada.example"),
+            ("SERVER_PORT", "8443"),
+            ("SERVER_PROTOCOL", "HTTP/1.1"),
+            ("REQUEST_METHOD", "PUT"),
+            ("REQUEST_SCHEME", "https"),
+            ("REQUEST_URI", "/f/ada/echo/a%20b/c%2Fd;p=1/%00%ff?x=1&y=%20"),
+            ("SCRIPT_NAME", "/f/ada/echo"),
+            ("PATH_INFO", "/a b/c/d;p=1/%00\u{fffd}"),
+            ("QUERY_STRING", "x=1&y=%20"),
+            ("REMOTE_ADDR", "2001:db8::1"),
+            ("HTTPS", "on"),
+            ("CONTENT_TYPE", "text/csv"),
+            ("HTTP_X_FORWARDED_FOR", "2001:db8::1"),
+            ("HTTP_ACCEPT", "a, b"),
+            ("HTTP_COOKIE", "a=1; b=2"),
+            ("HTTP_X_MINE", "first"),
+            ("COLOUR", "green"),
+        ] {
+            assert_eq!(env.get(name).map(String::as_str), Some(value), "{name}");
+        }
+        assert!(env["SERVER_SOFTWARE"].starts_with("CrowdCloud/"));
+        for absent in ["HTTP_PROXY", "CONTENT_LENGTH", "HTTP_CONTENT_TYPE"] {
+            assert!(!env.contains_key(absent), "{absent}");
+        }
+    }
+
+    #[test]
+    fn f18_what_must_be_there_is_there_without_any_header() {
+        let env = of(http::Request::get("/"), &[]);
+        for (name, value) in [
+            ("SERVER_NAME", "localhost"),
+            ("SERVER_PORT", "80"),
+            ("SCRIPT_NAME", ""),
+            ("PATH_INFO", "/"),
+            ("QUERY_STRING", ""),
+            ("REQUEST_URI", "/"),
+            ("REMOTE_ADDR", "0.0.0.0"),
+        ] {
+            assert_eq!(env.get(name).map(String::as_str), Some(value), "{name}");
+        }
+        assert!(!env.contains_key("HTTPS"));
+        let literal = of(http::Request::get("/").header("host", "[::1]:8080"), &[]);
+        assert_eq!((literal["SERVER_NAME"].as_str(), literal["SERVER_PORT"].as_str()), ("[::1]", "8080"));
     }
 
     #[test]

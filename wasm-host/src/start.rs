@@ -147,7 +147,7 @@ fn command_context(
     let (head, body) = request.into_parts();
     let pipe = Pipe::default();
     let mut wasi = WasiCtxBuilder::new();
-    wasi.arg("function").envs(&around.env).envs(&cgi::environment(&head));
+    wasi.arg("function").envs(&cgi::environment(&head, around.env.iter().cloned()));
     wasi.stdout(pipe.clone()).stderr(record.log.writer(LogStream::Stderr));
     if let Some(stdin) = Stdin::new(body) {
         wasi.stdin(stdin);

@@ -61,7 +61,10 @@ async fn story(version: Arc<Version>, request: http::Request<WasiBody>, output: 
 async fn begin(version: &Arc<Version>, head: &http::request::Parts, record: &Record) -> Result<Run, microvm::Error> {
     let machine = version.machine().await?;
     let mut workload = version.workload.clone();
-    workload.env.extend(cgi::environment(head).into_iter().map(|(name, value)| format!("{name}={value}")));
+    let own = workload.env.iter().filter_map(|pair| pair.split_once('='));
+    let own: Vec<_> = own.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let env = cgi::environment(head, own).into_iter();
+    workload.env = env.map(|(name, value)| format!("{name}={value}")).collect();
     let mut run = machine.start(workload, left(record)).await?;
     egress::open(&mut run, &version.about.egress);
     Ok(run)

@@ -36,6 +36,22 @@ async fn the_head_is_in_the_environment() {
 }
 
 #[tokio::test]
+async fn f18_each_name_is_there_once_and_the_requests_counts() {
+    let own = [("PATH_INFO", "/lie"), ("COLOUR", "green")];
+    let bench = Bench::new(&wat_guest("env")).with_surroundings(&own, EgressRules::default());
+    let text = bench.get("/a%20b/c%2Fd;p=1").await.text().await;
+    let variables: Vec<&str> = text.split_terminator('\0').collect();
+    let mut names: Vec<&str> = variables.iter().filter_map(|pair| Some(pair.split_once('=')?.0)).collect();
+    for wanted in ["PATH_INFO=/a b/c/d;p=1", "REQUEST_URI=/a%20b/c%2Fd;p=1", "SERVER_NAME=localhost", "COLOUR=green"] {
+        assert!(variables.contains(&wanted), "{wanted} in {variables:?}");
+    }
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count, "{variables:?}");
+}
+
+#[tokio::test]
 async fn a_bad_exit_is_a_502_with_stderr_in_the_log() {
     let (problem, ended) = problem(Bench::new(&wat_guest("exit3")).get("/").await).await;
     assert_eq!((problem.code, problem.status), (Code::FunctionExit, 502));
