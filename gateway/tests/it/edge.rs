@@ -169,7 +169,7 @@ async fn a20_a_body_with_two_framings_is_refused_and_the_connection_closed() {
 }
 
 #[tokio::test]
-async fn a21_a22_what_a_caller_says_of_itself_and_what_it_cannot_say() {
+async fn a21_a22_f16_what_a_caller_says_of_itself_and_what_it_cannot_say() {
     let platform = Platform::start().await;
     platform.deploy("echo", |_| {}).await;
     let _node = platform.node(echo).await;
@@ -182,6 +182,10 @@ async fn a21_a22_what_a_caller_says_of_itself_and_what_it_cannot_say() {
         ("true-client-ip", "6.6.6.6"),
         ("cf-connecting-ip", "6.6.6.6"),
         ("x-rewrite-url", "/6.6.6.6"),
+        ("X-Client-IP", "6.6.6.6"),
+        ("x_original_url", "/6.6.6.6"),
+        ("x-forwarded-scheme", "6.6.6.6"),
+        ("x-ssl-client-s-dn", "CN=6.6.6.6"),
         ("idempotency-key", "of-the-function"),
     ];
     let answer = platform.fetch("POST", "/f/ada/echo/", &lies, b"x").await;

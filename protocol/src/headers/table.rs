@@ -217,7 +217,7 @@ pub const TABLE: [Row; 19] = [
         to_function: ToFunction::Ours,
         to_caller: ToCaller::Passes,
         in_output: true,
-        why: "The host that was called, which the gateway has checked; `localhost` in jobs.",
+        why: "The host that was called, which the gateway has checked; a job that was submitted has the function's own.",
     },
     Row {
         names: &["authorization"],

@@ -80,13 +80,15 @@ fn a_function_cannot_act_for_the_portal() {
 }
 
 #[test]
-fn a18_a22_a_function_hears_only_what_we_vouch_for() {
+fn a18_a22_f16_a_function_hears_only_what_we_vouch_for() {
     let platform = Platform::start();
     let ada = platform.user("ada");
     ada.deploy("probe", "");
     let (key, url) = (ada.token(), format!("{}/f/ada/probe/headers", platform.url));
     let lies = "forwarded: for=6.6.6.6\r\nx-forwarded-for: 6.6.6.6\r\nX_Forwarded_Host: 6.6.6.6\r\nx-real-ip: 6.6.6.6\r\n\
-                cf-connecting-ip: 6.6.6.6\r\nx-original-url: /6.6.6.6\r\nx-mine: yes\r\n";
+                cf-connecting-ip: 6.6.6.6\r\nx-original-url: /6.6.6.6\r\nx-client-ip: 6.6.6.6\r\n\
+                true-client-ip: 6.6.6.6\r\nx-forwarded-ssl: 6.6.6.6\r\nx-forwarded-scheme: 6.6.6.6\r\n\
+                x_rewrite_url: /6.6.6.6\r\nx-mine: yes\r\n";
     // The same table for calls, for calls that are answered later, and for jobs.
     let later = format!("prefer: respond-async, wait=10\r\n{lies}");
     for headers in [lies, &later] {
