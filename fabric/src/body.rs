@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body as _, Frame as BodyFrame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::time::Sleep;
@@ -89,6 +90,7 @@ impl http_body::Body for InBody {
                 }
                 Poll::Ready(Some(Ok(BodyFrame::data(piece))))
             }
+            Next::Trailers(trailers) => Poll::Ready(Some(Ok(BodyFrame::trailers(trailers)))),
             Next::End => {
                 self.done = true;
                 Poll::Ready(None)
@@ -135,10 +137,12 @@ pub(crate) struct Start {
     /// A piece that did not fit any more.
     pub(crate) rest: Bytes,
     pub(crate) failed: Option<BodyError>,
+    /// What follows the body, where the peer takes it.
+    pub(crate) trailers: Option<HeaderMap>,
+    keeps_trailers: bool,
 }
 
-/// Polls the body until it has no more for now, or `limit` bytes are there. Trailers are dropped: the fabric has
-/// `end` for its own purposes and HTTP/1 callers rarely see trailers.
+/// Polls the body until it has no more for now, or `limit` bytes are there.
 pub(crate) fn poll_start(body: &mut Body, start: &mut Start, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
     loop {
         if start.fin || !start.rest.is_empty() || start.failed.is_some() {
@@ -152,19 +156,30 @@ pub(crate) fn poll_start(body: &mut Body, start: &mut Start, limit: usize, cx: &
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => start.fin = true,
             Poll::Ready(Some(Err(error))) => start.failed = Some(error),
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Ok(piece) = frame.into_data() {
-                    start.push(piece, limit);
-                }
-            }
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(piece) => start.push(piece, limit),
+                Err(frame) if start.keeps_trailers => start.trailers = frame.into_trailers().ok(),
+                Err(_) => {}
+            },
         }
     }
 }
 
 impl Start {
-    /// With this taken already.
-    pub(crate) fn of(first: Bytes) -> Self {
-        Self { first, ..Self::default() }
+    /// Of a body whose trailers count, or do not.
+    pub(crate) fn keeping_trailers(keeps_trailers: bool) -> Self {
+        Self { keeps_trailers, ..Self::default() }
+    }
+
+    /// What comes after this has been sent.
+    pub(crate) fn next(self) -> Self {
+        let Self { rest, trailers, keeps_trailers, .. } = self;
+        Self { first: rest, trailers, keeps_trailers, ..Self::default() }
+    }
+
+    /// It is all of the body, and nothing follows.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.fin && self.trailers.is_none()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::boots::Boots;
 use crate::call::{End, EndKind};
 use crate::dropped::{DropLog, Dropped};
-use crate::frame::{Encoded, Frame, How, Message};
+use crate::frame::{self, Encoded, Frame, How, Message};
 use crate::seal;
 use crate::wire::{Down, Wire};
 use table::{Key, Table};
@@ -281,6 +281,18 @@ impl Link {
         }
     }
 
+    /// The end of the peer's body, and what follows it.
+    pub(crate) fn on_trailers(self: &Arc<Self>, sequence: u32, fields: Bytes) {
+        let pushed = match frame::take_trailers(fields) {
+            Ok(trailers) => self.state.lock().inflow.push_trailers(sequence, trailers),
+            Err(_) => Err(Violation::Malformed),
+        };
+        match pushed {
+            Ok(waker) => wake(waker),
+            Err(violation) => self.on_violation(violation),
+        }
+    }
+
     pub(crate) fn on_credit(&self, cost: u32) {
         let waker = self.state.lock().outflow.grant(cost);
         wake(waker);
@@ -300,6 +312,7 @@ impl Link {
             Violation::Gap => "frames were lost",
             Violation::Overrun => "more was sent than was granted",
             Violation::AfterFin => "a body or an answer came twice",
+            Violation::Malformed => "trailers are malformed",
         };
         tracing::debug!(exchange = self.key.id, reason, "exchange aborted");
         if let Some(node) = self.key.calling_node().filter(|_| violation != Violation::Gap) {

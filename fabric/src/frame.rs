@@ -14,7 +14,9 @@ mod tests;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
-pub(crate) use head::{RequestHead, ResponseHead, request_head_bytes, response_head_bytes};
+pub(crate) use head::{
+    RequestHead, ResponseHead, request_head_bytes, response_head_bytes, take_trailers, trailers_bytes,
+};
 
 /// The only version that is spoken, so far.
 pub(crate) const VERSION: u8 = 1;
@@ -73,6 +75,9 @@ pub(crate) enum Frame {
     Revoke,
     /// The callee confirms that it has not started and never will.
     Revoked,
+    /// The answer's body is complete, and these headers follow it: only to a caller who said `TE: trailers`, so that
+    /// one who does not know this frame never gets it.
+    Trailers { fields: Bytes },
 }
 
 /// A frame with its header.
@@ -80,7 +85,7 @@ pub(crate) enum Frame {
 pub(crate) struct Message {
     pub(crate) exchange: u128,
     pub(crate) from_caller: bool,
-    /// Of open, reply, data and end: their place. Of a heartbeat: the next place. Else 0.
+    /// Of open, reply, data, trailers and end: their place. Of a heartbeat: the next place. Else 0.
     pub(crate) sequence: u32,
     pub(crate) frame: Frame,
 }
@@ -137,6 +142,7 @@ impl Message {
             Frame::Heartbeat => (10, 0, 0),
             Frame::Revoke => (11, 0, 0),
             Frame::Revoked => (12, 0, 0),
+            Frame::Trailers { fields } => (13, 0, fields.len()),
         };
         let mut out = BytesMut::with_capacity(HEADER_BYTES + size);
         out.put_u8(VERSION);
@@ -209,6 +215,7 @@ impl Frame {
                 out.put_slice(payload.as_deref().unwrap_or_default());
             }
             Self::Cancel { deadline } => out.put_u8(u8::from(*deadline)),
+            Self::Trailers { fields } => out.put_slice(fields),
             Self::Data { .. } | Self::Heartbeat | Self::Revoke | Self::Revoked => {}
         }
     }
@@ -257,6 +264,7 @@ impl Frame {
             10 => Self::Heartbeat,
             11 => Self::Revoke,
             12 => Self::Revoked,
+            13 if bytes.len() <= HEAD_MAX_BYTES => Self::Trailers { fields: bytes },
             _ => return None,
         })
     }

@@ -33,6 +33,6 @@ pub use credentials::{Authority, Credentials};
 pub use dropped::Dropped;
 pub use error::{CallError, FabricError};
 pub use events::{Event, Events};
-pub use hop::strip_hop_by_hop;
+pub use hop::{strip_hop_by_hop, wants_trailers};
 pub use nats_server::{NatsServer, NatsServerConfig};
 pub use serve::{Admit, Busy, EndSender, Exchange, Permit, ServeOptions, Serving};

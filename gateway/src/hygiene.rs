@@ -20,9 +20,30 @@ pub(crate) struct Forward<'a> {
 
 /// Takes away what is not the function's to see, and says how the request came.
 pub(crate) fn clean_request(headers: &mut HeaderMap, forward: &Forward<'_>) {
+    let trailers = fabric::wants_trailers(headers);
     fabric::strip_hop_by_hop(headers);
     headers::clean(headers, WrittenBy::Connection);
     set_forwarded(headers, forward);
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// The names of trailers that a function announces and may send; none where it announces none.
+pub(crate) fn announced_trailers(headers: &HeaderMap) -> Option<HeaderValue> {
+    let names = headers.get_all(header::TRAILER).iter().filter_map(|value| value.to_str().ok());
+    names_of_trailers(names.flat_map(|value| value.split(',')).map(str::trim))
+}
+
+/// What `Trailer` says of these names; none where none may be sent.
+pub(crate) fn names_of_trailers<'a>(names: impl Iterator<Item = &'a str>) -> Option<HeaderValue> {
+    let names: Vec<&str> = names.filter(|name| !name.is_empty() && headers::may_trail(name)).collect();
+    if names.is_empty() { None } else { HeaderValue::try_from(names.join(", ")).ok() }
+}
+
+/// Takes away trailers that a function may not send.
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_where(trailers, |name| !headers::may_trail(name));
 }
 
 /// Takes away what is not the function's to say. `prefix` is the path of a function that shares the portal's origin,
@@ -30,6 +51,8 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, forward: &Forward<'_>) {
 pub(crate) fn clean_answer(headers: &mut HeaderMap, prefix: &str) {
     fabric::strip_hop_by_hop(headers);
     strip_ours(headers);
+    // Whoever passes trailers on says so.
+    headers.remove(header::TRAILER);
     retain(headers, &header::SET_COOKIE, |value| !is_our_cookie(cookie_name(value)));
     confine_cookies(headers, prefix);
     let proxy_status = HeaderName::from_static("proxy-status");

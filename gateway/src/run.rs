@@ -17,10 +17,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::Uri;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
+use http::{Uri, Version};
 use http_body::Body as _;
 use protocol::placement::lane_of;
 use protocol::receipt::{Observation, Outcome};
@@ -159,6 +159,7 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     let seen = first_sight(gateway, run, &known, version, &head, &address);
     let mut live = LiveRun::begin(Arc::clone(gateway), received, seen, upload.clone(), version.limits, passed);
     let forward = Forward { client, host: &host, proto, prefix: &prefix };
+    let trailers = head.version >= Version::HTTP_11 && fabric::wants_trailers(&head.headers);
     let uri = own_uri(&address, &head.uri).ok_or_else(|| refused(Code::InvalidRequest.into()))?;
     hygiene::clean_request(&mut head.headers, &forward);
     head.uri = uri;
@@ -189,7 +190,7 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
 
     // The answer, streamed back.
     let timing = Timing { received, placed, answered: Instant::now() };
-    stream_back(reply, live, &Back { run, method: &head.method, prefix: &prefix, version, timing })
+    stream_back(reply, live, &Back { run, method: &head.method, prefix: &prefix, version, trailers, timing })
         .map_err(|code| refused(code.into()))
 }
 

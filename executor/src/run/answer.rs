@@ -29,7 +29,15 @@ pub(crate) fn answer(head: Option<http::Response<WasiBody>>, record: Arc<Record>
             drop(body);
             http::Response::from_parts(parts, Full::new(bytes).map_err(|never| match never {}).boxed_unsync())
         }
-        Collected::Parts(start) => http::Response::from_parts(parts, Rest { start, body }.boxed_unsync()),
+        Collected::Parts(start) => {
+            // Whoever passes them on must know their names before: a function need not have said them.
+            let trailers = start.back().and_then(http_body::Frame::trailers_ref);
+            let names: Vec<&str> = trailers.into_iter().flat_map(|map| map.keys().map(|name| name.as_str())).collect();
+            if let (false, Ok(names)) = (names.is_empty(), HeaderValue::try_from(names.join(", "))) {
+                parts.headers.insert(header::TRAILER, names);
+            }
+            http::Response::from_parts(parts, Rest { start, body }.boxed_unsync())
+        }
         Collected::Broken => failure_of(body),
     }
 }

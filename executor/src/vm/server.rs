@@ -282,6 +282,10 @@ fn origin_form(mut request: http::Request<WasiBody>) -> http::Request<WasiBody> 
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(|| http::Uri::from_static("/"), http::Uri::from);
     *request.version_mut() = http::Version::HTTP_11;
+    // It is of the connection, and said with it (RFC 9110, 10.1.4).
+    if request.headers().contains_key(http::header::TE) {
+        request.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("te"));
+    }
     request
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use microvm::{Disk, Host};
 use protocol::{ByteSize, Code, Digest, Limits, Millis, Problem};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -186,6 +187,9 @@ async fn a_handler_answers_and_fails_as_in_the_other_lane() {
             assert_eq!((answered.status().to_string().as_str(), answered.header("content-length")), (status, "7"));
         }
     }
+    let request = http::Request::get("/trailers?announced").header("te", "trailers").body(fabric::empty()).unwrap();
+    let whole = machine.send(request).await.response.into_body().collect().await.unwrap();
+    assert_eq!(whole.trailers().unwrap()["x-sum"], "7", "trailers leave a machine too");
     assert_eq!(seen(&machine, "/echo", "some text").await, seen(&lane, "/echo", "some text").await);
     let large: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0] ^ 0x5a).collect();
     let (body, ended) = machine.post("/echo", large.clone()).await.read().await;

@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::mounted::{Mounted, Slot};
-use super::sender::{gather, gather_all, send_body};
+use super::sender::{gather, gather_all, send_body, send_fin};
 use super::table::Key;
 use super::window::{Failure, WINDOW_COST};
 use super::{Link, Shared};
@@ -74,7 +74,7 @@ where
     if link.is_over() || !shared.table.insert(&link) {
         return;
     }
-    let serving = Running { link, slot, from, accept_cost, accepted: false };
+    let serving = Running { link, slot, from, accept_cost, accepted: false, trailers: false };
     tokio::spawn(serving.run(service(), peer, head, whole, deadline));
 }
 
@@ -86,6 +86,8 @@ struct Running {
     /// What the caller may send after its open.
     accept_cost: u32,
     accepted: bool,
+    /// The caller has said `TE: trailers`.
+    trailers: bool,
 }
 
 impl Drop for Running {
@@ -110,6 +112,7 @@ impl Running {
             }
             return self.refuse(Frame::Abort { reason: "the request's head is malformed".to_owned() }).await;
         };
+        self.trailers = crate::hop::wants_trailers(&parts.headers);
         // Taken back already: what admission would take, a ticket for example, stays as it is.
         if self.link.is_over() {
             return;
@@ -206,7 +209,7 @@ impl Running {
             }
         };
         let room = frame::FRAME_MAX_BYTES - head.len();
-        let mut start = Start::default();
+        let mut start = Start::keeping_trailers(self.trailers);
         if !gather(&mut body, &mut start, room).await {
             drop(tokio::time::timeout(START_WITHIN, gather_all(&mut body, &mut start, room)).await);
         }
@@ -220,21 +223,27 @@ impl Running {
             // The caller granted less than a whole frame: the body follows in pieces.
             return self.trickle(head, start, body.unwrap_or_else(body::empty), window, mounted).await;
         }
-        let end = (start.fin && link.end_ready()).then(|| link.take_end().unwrap_or_default());
+        let end = (start.is_whole() && link.end_ready()).then(|| link.take_end().unwrap_or_default());
         let done = end.is_some();
-        let reply = Frame::Reply { from: self.from, window, head, body: start.take_bytes(), fin: start.fin, end };
+        let reply =
+            Frame::Reply { from: self.from, window, head, body: start.take_bytes(), fin: start.is_whole(), end };
         if link.send_next(reply).await.is_err() {
             return link.fail(Failure::Lost);
         }
         if done {
             return link.close(EndKind::Completed);
         }
-        let Some(body) = body else { return self.end_after(Ok(()), mounted).await };
-        if let Some(error) = start.failed {
+        let Some(body) = body else {
+            if start.trailers.is_some() {
+                send_fin(&link, start.trailers).await;
+            }
+            return self.end_after(Ok(()), mounted).await;
+        };
+        if let Some(error) = start.failed.take() {
             drop(body);
             return self.end_after(Err(error), mounted).await;
         }
-        self.stream(Start::of(start.rest), body, mounted).await;
+        self.stream(start.next(), body, mounted).await;
     }
 
     /// Sends the head alone and all of the body in pieces.

@@ -106,7 +106,7 @@ impl Call {
             return Err(CallError::Disconnected("the connection to NATS is down".to_owned()));
         }
         if !start.fin {
-            tokio::spawn(pump(link.clone(), Start::of(start.rest), body));
+            tokio::spawn(pump(link.clone(), start.next(), body));
         }
 
         let answered = wait_for_head(&link, &options, deadline).await;
@@ -293,6 +293,7 @@ impl Link {
                 }
             }
             Frame::Data { body, fin } => self.on_data(message.sequence, body, fin),
+            Frame::Trailers { fields } => self.on_trailers(message.sequence, fields),
             Frame::Credit { cost } => self.on_credit(cost),
             Frame::End { how, payload } => {
                 let advanced = self.state.lock().inflow.advance(message.sequence);

@@ -3,6 +3,7 @@
 use std::task::Poll;
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::Link;
 use crate::body::{Body, BodyError, Start, poll_start};
@@ -30,21 +31,31 @@ pub(super) async fn send_body(link: &Link, mut start: Start, mut body: Body) -> 
         while !bytes.is_empty() {
             let Some(granted) = link.reserve(bytes.len().min(frame::FRAME_MAX_BYTES)).await else { return Ok(()) };
             let piece = bytes.split_to(granted);
-            let last = start.fin && bytes.is_empty();
+            let last = start.is_whole() && bytes.is_empty();
             link.send_next(Frame::Data { body: piece, fin: last }).await.map_err(|_| BodyError::Lost)?;
             if last {
                 return Ok(());
             }
         }
         if start.fin {
-            drop(link.send_next(Frame::Data { body: Bytes::new(), fin: true }).await);
+            send_fin(link, start.trailers).await;
             return Ok(());
         }
-        if let Some(error) = start.failed {
+        if let Some(error) = start.failed.take() {
             return Err(error);
         }
-        start = Start::of(start.rest);
+        start = start.next();
     }
+}
+
+/// The body's end, with what follows it. Trailers that are too large are left out.
+pub(super) async fn send_fin(link: &Link, trailers: Option<HeaderMap>) {
+    let fields = trailers.and_then(|trailers| frame::trailers_bytes(&trailers).ok());
+    let end = match fields {
+        Some(fields) => Frame::Trailers { fields },
+        None => Frame::Data { body: Bytes::new(), fin: true },
+    };
+    drop(link.send_next(end).await);
 }
 
 /// Takes what is there, at least one byte unless the body is at its end.

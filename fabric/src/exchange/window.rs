@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use crate::frame::cost_of;
 
@@ -33,6 +34,8 @@ pub(crate) enum Violation {
     Overrun,
     /// A body after its end.
     AfterFin,
+    /// Headers after a body that are none.
+    Malformed,
 }
 
 /// The body that comes in.
@@ -40,6 +43,8 @@ pub(crate) enum Violation {
 pub(crate) struct Inflow {
     expected: u32,
     queue: VecDeque<Bytes>,
+    /// What follows the last piece.
+    trailers: Option<HeaderMap>,
     /// What the peer may still send.
     window: u32,
     /// Consumed, not yet granted again.
@@ -55,6 +60,8 @@ pub(crate) struct Inflow {
 pub(crate) enum Next {
     /// A piece, and how much to grant the peer (0: nothing now).
     Piece(Bytes, u32),
+    /// After the last piece.
+    Trailers(HeaderMap),
     End,
     Failed(Failure),
     Wait,
@@ -65,6 +72,7 @@ impl Inflow {
         Self {
             expected: 0,
             queue: VecDeque::new(),
+            trailers: None,
             window: WINDOW_COST,
             consumed: 0,
             fin: false,
@@ -108,6 +116,15 @@ impl Inflow {
         Ok(self.waker.take())
     }
 
+    /// The body's end, with what follows it.
+    pub(crate) fn push_trailers(&mut self, sequence: u32, trailers: HeaderMap) -> Result<Option<Waker>, Violation> {
+        let waker = self.push(sequence, Bytes::new(), true)?;
+        if !self.discarding {
+            self.trailers = Some(trailers);
+        }
+        Ok(waker)
+    }
+
     /// The next piece for the reader.
     pub(crate) fn next(&mut self) -> Next {
         if let Some(piece) = self.queue.pop_front() {
@@ -118,6 +135,9 @@ impl Inflow {
                 self.window += grant;
             }
             return Next::Piece(piece, grant);
+        }
+        if let Some(trailers) = self.trailers.take() {
+            return Next::Trailers(trailers);
         }
         match &self.failure {
             _ if self.fin && !self.discarding => Next::End,
@@ -130,6 +150,7 @@ impl Inflow {
     pub(crate) fn discard(&mut self) {
         self.discarding = true;
         self.queue = VecDeque::new();
+        self.trailers = None;
     }
 
     /// Nothing more will come. What is queued can still be read.
@@ -140,7 +161,7 @@ impl Inflow {
 
     /// All that is still to be read, if it is here.
     pub(crate) fn whole(&mut self) -> Option<Bytes> {
-        if !self.fin || self.discarding || self.queue.len() > 1 {
+        if !self.fin || self.discarding || self.queue.len() > 1 || self.trailers.is_some() {
             return None;
         }
         Some(self.queue.pop_front().unwrap_or_default())

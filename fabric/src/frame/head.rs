@@ -73,6 +73,18 @@ impl ResponseHead {
     }
 }
 
+/// Headers that follow a body.
+pub(crate) fn trailers_bytes(trailers: &HeaderMap) -> Result<Bytes, HeadError> {
+    let mut out = sized(headers_size(trailers)?)?;
+    put_headers(&mut out, trailers)?;
+    Ok(out.freeze())
+}
+
+/// The same, read.
+pub(crate) fn take_trailers(bytes: Bytes) -> Result<HeaderMap, HeadError> {
+    take_headers(bytes)
+}
+
 fn sized(size: usize) -> Result<BytesMut, HeadError> {
     if size > super::HEAD_MAX_BYTES { Err(HeadError::TooLarge) } else { Ok(BytesMut::with_capacity(size)) }
 }

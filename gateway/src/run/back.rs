@@ -1,13 +1,15 @@
 //! The way back: a function's answer, as the caller shall see it.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{HeaderName, Method, StatusCode, Version};
+use http_body::Frame;
 use protocol::route::VersionRoute;
 use protocol::{Code, NodeId, RunId, headers};
 
-use super::download::{Download, Whole, take_whole};
+use super::download::{Download, Piece, Whole, take_whole};
 use super::live::LiveRun;
 use super::send::Answered;
 use crate::answer::{Answer, AnswerBody};
@@ -35,6 +37,8 @@ pub(super) struct Back<'a> {
     /// The function's path on a shared origin; empty: it has a host of its own.
     pub(super) prefix: &'a str,
     pub(super) version: &'a VersionRoute,
+    /// The caller takes trailers.
+    pub(super) trailers: bool,
     pub(super) timing: Timing,
 }
 
@@ -58,6 +62,7 @@ pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>
         live.refused(Code::ResponseTooLarge);
         return Err(Code::ResponseTooLarge);
     }
+    let announced_trailers = if back.trailers { hygiene::announced_trailers(&head.headers) } else { None };
     hygiene::clean_answer(&mut head.headers, back.prefix);
     mark(&mut head.headers, back.run, Some(node));
     if let Ok(timing) = HeaderValue::try_from(back.timing.header()) {
@@ -83,12 +88,27 @@ pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>
             live.refused(Code::ResponseTooLarge);
             return Err(Code::ResponseTooLarge);
         }
-        Whole::Not(ahead) => AnswerBody::Run(Box::new(Download::new(body, ahead, size_max, announced, live))),
+        Whole::Not(ahead) => {
+            // Those that are there need not have been announced.
+            let there = if back.trailers { trailers_of(&ahead) } else { None };
+            if let Some(names) = there.or(announced_trailers) {
+                // What has a length has no place for them.
+                head.headers.remove(header::CONTENT_LENGTH);
+                head.headers.insert(header::TRAILER, names);
+            }
+            AnswerBody::Run(Box::new(Download::new(body, ahead, size_max, announced, live)))
+        }
     };
     if bodiless && !of_another {
         head.headers.remove(header::CONTENT_LENGTH);
     }
     Ok(http::Response::from_parts(head, body))
+}
+
+/// The names of trailers that have come already.
+fn trailers_of(ahead: &VecDeque<Piece>) -> Option<HeaderValue> {
+    let trailers = ahead.iter().filter_map(|piece| piece.as_ref().ok()).find_map(Frame::trailers_ref)?;
+    hygiene::names_of_trailers(trailers.keys().map(HeaderName::as_str))
 }
 
 /// The announced length; one that is no number, or several, are taken away.

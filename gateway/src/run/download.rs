@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 use protocol::{ByteSize, Code};
 
 use super::live::LiveRun;
+use crate::hygiene;
 
 /// The answer's body.
 pub(crate) struct Download(Option<Running>);
@@ -126,7 +127,15 @@ impl Running {
                     self.run.failed(Code::ResponseTooLarge);
                     return Poll::Ready(Some(Err(BodyError::Aborted(Code::ResponseTooLarge.as_str().to_owned()))));
                 }
-                Some(Ok(frame))
+                Some(Ok(match frame.into_trailers() {
+                    Ok(mut trailers) => {
+                        // The server asks for nothing after them.
+                        self.run.completed();
+                        hygiene::clean_trailers(&mut trailers);
+                        Frame::trailers(trailers)
+                    }
+                    Err(frame) => frame,
+                }))
             }
             Some(Err(error)) => {
                 self.run.failed(match &error {

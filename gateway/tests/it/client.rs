@@ -151,6 +151,18 @@ impl Client {
         }
     }
 
+    /// Reads a chunked body's end, and the headers in it.
+    pub(crate) async fn trailers(&mut self) -> String {
+        loop {
+            if let Some(end) = find(&self.read, b"\r\n\r\n") {
+                let end: Vec<u8> = self.read.drain(..end + 4).collect();
+                let lines = String::from_utf8(end).unwrap();
+                return lines.strip_prefix("0\r\n").unwrap().strip_suffix("\r\n").unwrap().to_owned();
+            }
+            assert!(self.more().await, "the body has no end: {:?}", self.read);
+        }
+    }
+
     /// Whether the other side closes without another byte.
     pub(crate) async fn closed(&mut self) -> bool {
         self.read.is_empty() && !self.more().await

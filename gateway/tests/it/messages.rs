@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use fabric::Exchange;
-use http::{Response, Version};
+use bytes::Bytes;
+use fabric::{BodyError, Exchange};
+use http::{HeaderMap, HeaderValue, Response, Version};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
 use protocol::Millis;
 use tokio::sync::Notify;
 
@@ -87,4 +90,42 @@ async fn f17_a_caller_that_sends_no_more_gets_its_response() {
     client.send_no_more().await;
     gone.notified().await;
     assert!(client.closed().await);
+}
+
+#[tokio::test]
+async fn f19_trailers_reach_whoever_takes_them() {
+    let platform = Platform::start().await;
+    platform.deploy("trailing", |_| {}).await;
+    let _node = platform
+        .node(|request| {
+            Box::pin(async move {
+                let mut trailers = HeaderMap::new();
+                trailers.insert("x-sum", HeaderValue::from_static("7"));
+                trailers.insert("set-cookie", HeaderValue::from_static("stolen=1"));
+                trailers.insert("x-crowdcloud-run", HeaderValue::from_static("forged"));
+                let said = request.headers().get("te").cloned();
+                let frames = [Frame::data(Bytes::from_static(b"body")), Frame::trailers(trailers)];
+                let frames = futures::stream::iter(frames.map(Ok::<_, BodyError>));
+                let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+                response.headers_mut().insert("trailer", HeaderValue::from_static("x-sum, set-cookie"));
+                said.map(|said| response.headers_mut().insert("seen-te", said));
+                response
+            })
+        })
+        .await;
+    let mut client = Client::connect(platform.port).await;
+    for _ in 0..2 {
+        client.send(request("GET", "/f/ada/trailing/", &[("te", "gzip, trailers"), ("connection", "te")], b"")).await;
+        let head = client.head().await;
+        assert_eq!((head.header("seen-te"), head.header("trailer")), ("trailers", "x-sum"), "{head:?}");
+        assert_eq!(client.chunk().await.unwrap(), b"body");
+        assert_eq!(client.trailers().await, "x-sum: 7\r\n");
+        let observation = platform.observation(&head).await;
+        assert_eq!(observation.outcome, protocol::receipt::Outcome::Succeeded);
+
+        // On the same connection: who does not take them is not told of any.
+        client.send(request("GET", "/f/ada/trailing/", &[], b"")).await;
+        let answer = client.answer(false).await;
+        assert_eq!((answer.text().as_str(), answer.header("trailer"), answer.header("seen-te")), ("body", "", ""));
+    }
 }

@@ -363,10 +363,22 @@ fn begins_as(name: &str, beginning: &str) -> bool {
     name.len() >= beginning.len() && name.bytes().zip(beginning.bytes()).all(|(byte, wanted)| plain(byte) == wanted)
 }
 
+/// What a recipient must know before the body: it is no trailer (RFC 9110, 6.5.1).
+const BEFORE_THE_BODY: [&str; 8] = [
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "host",
+    "max-forwards",
+    "www-authenticate",
+];
+
 /// Whether a function may set it as a trailer.
 #[must_use]
 pub fn may_trail(name: &str) -> bool {
-    row(name).to_caller == ToCaller::Passes
+    row(name).to_caller == ToCaller::Passes && !BEFORE_THE_BODY.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]

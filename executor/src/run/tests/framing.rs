@@ -1,5 +1,6 @@
 //! What a response says of its own length.
 
+use http_body_util::BodyExt as _;
 use protocol::Code;
 
 use super::{guest, problem};
@@ -23,4 +24,14 @@ async fn f15_a_response_without_a_body_may_announce_the_length_of_another() {
     let (problem, _) = problem(bench.get("/announce?status=200&length=1234").await).await;
     assert_eq!(problem.status, 502, "{problem}");
     assert!(matches!(problem.code, Code::Trap | Code::InvalidResponse), "{problem}");
+}
+
+#[tokio::test]
+async fn f19_trailers_of_a_function_leave_the_node() {
+    let request = http::Request::get("/trailers").header("te", "trailers").body(fabric::empty()).unwrap();
+    let answered = guest().send(request).await;
+    assert_eq!(answered.header("trailer"), "x-sum", "though the function does not say it");
+    let whole = answered.response.into_body().collect().await.unwrap();
+    assert_eq!(whole.trailers().unwrap()["x-sum"], "7");
+    assert_eq!(whole.to_bytes(), "body");
 }

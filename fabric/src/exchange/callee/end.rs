@@ -95,6 +95,8 @@ impl Link {
     pub(crate) fn on_caller_frame(self: &Arc<Self>, message: Message) {
         match message.frame {
             Frame::Data { body, fin } => self.on_data(message.sequence, body, fin),
+            // No caller of ours sends them; the body ends all the same.
+            Frame::Trailers { .. } => self.on_data(message.sequence, Bytes::new(), true),
             Frame::Credit { cost } => self.on_credit(cost),
             Frame::Abort { reason } => self.fail(Failure::Aborted(reason)),
             Frame::Cancel { deadline } => self.on_cancel(deadline),

@@ -44,6 +44,7 @@ impl Guest for Misused {
             "/fields" => hold(|| Fields::from_list(&[("name".to_owned(), vec![b'v'; 1000])]).unwrap()),
             "/pollables" => hold(|| wasip2::clocks::monotonic_clock::subscribe_duration(1 << 60)),
             "/fetch-often" => fetch_often(query, out),
+            "/trailers" => trailers(query, out),
             "/announce" => announce(query, out),
             "/early" => respond(out, 100, &[], b""),
             _ => respond(out, 404, &[], b"no such behaviour"),
@@ -64,6 +65,23 @@ fn respond(out: ResponseOutparam, status: u16, headers: &[(&str, &str)], bytes: 
     stream.write_all(bytes).unwrap();
     drop(stream);
     OutgoingBody::finish(body, None).unwrap();
+}
+
+/// A body and a trailer. The machine's HTTP server wants it announced.
+fn trailers(query: &str, out: ResponseOutparam) {
+    let fields = Fields::new();
+    if query == "announced" {
+        fields.append("trailer", b"x-sum").unwrap();
+    }
+    let response = OutgoingResponse::new(fields);
+    let body = response.body().unwrap();
+    ResponseOutparam::set(out, Ok(response));
+    let mut stream = body.write().unwrap();
+    stream.write_all(b"body").unwrap();
+    drop(stream);
+    let trailers = Fields::new();
+    trailers.append("x-sum", b"7").unwrap();
+    OutgoingBody::finish(body, Some(trailers)).unwrap();
 }
 
 /// Announces a length and writes no body, with any status.
