@@ -25,6 +25,7 @@ fn main() {
         "random" => random(),
         "clock" => println!("{}", since_1970().as_millis()),
         "identity" => identity(),
+        "streams" => streams(),
         "features" => features(),
         "canary" => canary(arguments.get(2).map_or("", String::as_str)),
         "memory" => memory(number()),
@@ -78,6 +79,23 @@ fn random() {
 fn identity() {
     print!("{}", std::fs::read_to_string("/proc/self/status").unwrap_or_default());
     println!("Cwd: {}", std::env::current_dir().unwrap_or_default().display());
+}
+
+/// Opens its standard streams by their names, as scripts do.
+fn streams() {
+    for path in ["/dev/stdout", "/proc/self/fd/1", "/dev/fd/1", "/dev/stderr", "/proc/self/fd/2"] {
+        let written = std::fs::File::create(path).and_then(|mut file| writeln!(file, "to {path}"));
+        if let Err(error) = written {
+            println!("{path}: {error}");
+        }
+    }
+    for path in ["/dev/stdin", "/proc/self/fd/0"] {
+        let mut piece = [0; 5];
+        match std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut piece)) {
+            Ok(()) => println!("{path}: {}", String::from_utf8_lossy(&piece)),
+            Err(error) => println!("{path}: {error}"),
+        }
+    }
 }
 
 /// What the processor can do, as programs find it.

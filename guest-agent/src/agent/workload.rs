@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 
 use guest_agent::wire::{End, HEADER_BYTES, Header, Start, ToGuest};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, fchmod, fchown};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Gid, Pid, PidfdFlags, Resource, Rlimit, Uid, chdir, chroot, pidfd_open, setrlimit};
 use rustix::thread::{
@@ -127,6 +127,12 @@ fn confine(group: &Group, theirs: [OwnedFd; 5]) -> io::Result<(File, File)> {
     rustix::process::setsid()?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    let [stdin, stdout, stderr, ..] = &theirs;
+    for pipe in [stdin, stdout, stderr] {
+        // `/dev/stdout` opens the pipe anew: also as a user that the program becomes later.
+        fchmod(pipe, Mode::from_raw_mode(0o666))?;
+        fchown(pipe, Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY)))?;
+    }
     set_thread_groups(&[])?;
     set_no_new_privs(true)?;
     become_nobody()?;
@@ -137,6 +143,7 @@ fn confine(group: &Group, theirs: [OwnedFd; 5]) -> io::Result<(File, File)> {
 /// Most workloads are this: a clone then changes no identity. What the rest of the way needs is kept up to the program.
 fn become_nobody() -> io::Result<()> {
     let needed = CapabilitySet::SYS_CHROOT
+        | CapabilitySet::CHOWN
         | CapabilitySet::DAC_READ_SEARCH
         | CapabilitySet::SETGID
         | CapabilitySet::SETUID
@@ -194,6 +201,11 @@ fn exec(root: &str, start: &Start) -> io::Result<std::convert::Infallible> {
     chroot(root)?;
     if start.cwd.is_empty() || chdir(start.cwd.as_slice()).is_err() {
         chdir("/")?;
+    }
+    if start.uid != NOBODY || start.gid != NOBODY {
+        for pipe in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+            fchown(pipe, Some(Uid::from_raw(start.uid)), Some(Gid::from_raw(start.gid)))?;
+        }
     }
     if start.gid != NOBODY {
         set_thread_gid(Gid::from_raw(start.gid))?;

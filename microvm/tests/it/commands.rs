@@ -43,6 +43,22 @@ async fn a_command_gets_its_request_and_answers() {
     assert_eq!(ended.end, End::EntryRefused(13));
 }
 
+/// `echo >/dev/stdout` and the like open the pipe anew, and so need a right to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn f05_standard_streams_have_names_for_every_user() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let expected = "to /dev/stdout\nto /proc/self/fd/1\nto /dev/fd/1\n/dev/stdin: first\n/proc/self/fd/0: other\n";
+    for (uid, gid) in [(1000, 1000), (2001, 0), (33, 44), (0, 0)] {
+        let mut workload = command(&["streams"]);
+        (workload.uid, workload.gid) = (uid, gid);
+        let started = template.restore(Some(&bench.disk)).await.unwrap().start(workload, LONG).await.unwrap();
+        let (output, log, ended) = finish(started, b"firstother").await;
+        assert_eq!(String::from_utf8_lossy(&output), expected, "user {uid}");
+        assert_eq!((log.as_str(), ended.end), ("to /dev/stderr\nto /proc/self/fd/2\n", End::Exited(0)), "user {uid}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_end_has_its_name() {
     let bench = bench().await;
