@@ -6,6 +6,8 @@
 //! boot: devices, modules, cgroup -> hello -> mount -> start: clock, entropy, program -> relay -> ended
 //! ```
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
 #[cfg(target_os = "linux")]
 mod agent;
 

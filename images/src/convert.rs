@@ -93,7 +93,9 @@ impl<'a> Work<'a> {
         let whole = self.stores.whole();
         layer::apply(&mut tree, self.input(), whole, &Rules::FILES, &mut dropped)?;
         let about = (InputKind::RootFs, 1, dropped);
-        self.finish(tree, from_layer, self.options.base, entry::Settings::of_command(Vec::new(), &env), about)
+        let is_image = self.options.base.is_none();
+        let settings = entry::Settings::of_command(Vec::new(), &env, is_image);
+        self.finish(tree, from_layer, self.options.base, settings, about)
     }
 
     fn single(&self, single: single::Single) -> Result<Image, Error> {
@@ -101,7 +103,7 @@ impl<'a> Work<'a> {
         let (mut tree, env) = self.ground(found.base)?;
         let from_layer = tree.next_layer(FolderOverLink::Follows);
         tree.put(found.path.as_bytes(), crate::tree::Meta::PROGRAM, crate::tree::Body::File(self.stores.whole()))?;
-        let settings = entry::Settings::of_command(found.argv, &env);
+        let settings = entry::Settings::of_command(found.argv, &env, false);
         self.finish(tree, from_layer, found.base, settings, (found.kind, 1, Dropped::default()))
     }
 

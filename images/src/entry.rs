@@ -1,5 +1,6 @@
 //! What is started in a tree, and as whom: an image's word, checked against its files before anything runs.
 
+use crate::accounts::Accounts;
 use crate::elf;
 use crate::error::Error;
 use crate::image::{Architecture, ImageConfig, User};
@@ -11,8 +12,8 @@ use crate::tree::{Body, Found, Tree, show};
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Scripts whose interpreters are scripts: Linux allows as many.
 const INTERPRETERS_MAX: usize = 5;
-/// `/etc/passwd` and `/etc/group`.
-const ACCOUNTS_BYTES_MAX: u64 = 1 << 20;
+/// Who runs an image that names nobody.
+const ROOT: &str = "0";
 const ENV_BYTES_MAX: usize = 128 * 1024;
 
 /// What the caller asks for.
@@ -34,10 +35,12 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Of what has no word of its own.
-    pub(crate) fn of_command(entrypoint: Vec<String>, env: &[(String, String)]) -> Self {
+    /// Of what has no word of its own: files without a base are an image, everything else is a function's.
+    pub(crate) fn of_command(entrypoint: Vec<String>, env: &[(String, String)], is_image: bool) -> Self {
         let env = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        Self { entrypoint, env, ..Self::default() }
+        let User { uid, gid } = User::FUNCTION;
+        let user = if is_image { String::new() } else { format!("{uid}:{gid}") };
+        Self { entrypoint, env, user, ..Self::default() }
     }
 
     pub(crate) fn of_image(config: &RunConfig) -> Self {
@@ -71,13 +74,14 @@ pub(crate) fn config(
     let path = env.iter().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, value)| value.as_str());
     let search = Search { tree, stores, path, working_dir: &working_dir, architecture: wishes.architecture };
     let program = search.program(name, 0)?;
-    let user = search.user(&settings.user)?;
+    let user = if settings.user.is_empty() { ROOT } else { settings.user.as_str() };
+    let identity = Accounts::read(tree, stores)?.find(user)?;
     Ok(ImageConfig {
         program,
         entrypoint: settings.entrypoint,
         cmd: settings.cmd,
         env,
-        user,
+        identity,
         exposed_ports: ports(&settings.ports),
         architecture: wishes.architecture,
         working_dir,
@@ -198,54 +202,4 @@ impl Search<'_, '_> {
             _ => Ok(()),
         }
     }
-
-    /// `user`, `uid`, `user:group` or `uid:gid`.
-    fn user(&self, said: &str) -> Result<Option<User>, Error> {
-        if said.is_empty() {
-            return Ok(None);
-        }
-        let (user, group) = said.split_once(':').map_or((said, None), |(user, group)| (user, Some(group)));
-        let account = self.account("/etc/passwd", user)?;
-        let uid = match (user.parse(), &account) {
-            (Ok(uid), _) => uid,
-            (Err(_), Some(account)) => account.id,
-            (Err(_), None) => return Err(unknown("user", user)),
-        };
-        let gid = match group.filter(|group| !group.is_empty()) {
-            None => account.and_then(|account| account.group).unwrap_or(0),
-            Some(group) => match (group.parse(), self.account("/etc/group", group)?) {
-                (Ok(gid), _) => gid,
-                (Err(_), Some(account)) => account.id,
-                (Err(_), None) => return Err(unknown("group", group)),
-            },
-        };
-        Ok(Some(User { uid, gid }))
-    }
-
-    /// The line of `/etc/passwd` or `/etc/group` with this name or number.
-    fn account(&self, file: &str, wanted: &str) -> Result<Option<Account>, Error> {
-        let Some(Found { node, .. }) = self.tree.find(file.as_bytes()) else { return Ok(None) };
-        let Body::File(blob) = node.body else { return Ok(None) };
-        if blob.len > ACCOUNTS_BYTES_MAX {
-            return Err(Error::InvalidConfig(format!("`{file}` has more than {ACCOUNTS_BYTES_MAX} bytes")));
-        }
-        let bytes = self.stores.all(blob)?;
-        let text = String::from_utf8_lossy(&bytes);
-        Ok(text.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            let id = fields.nth(1)?;
-            (name == wanted || id == wanted).then_some(())?;
-            Some(Account { id: id.parse().ok()?, group: fields.next().and_then(|group| group.parse().ok()) })
-        }))
-    }
-}
-
-struct Account {
-    id: u32,
-    group: Option<u32>,
-}
-
-fn unknown(what: &str, name: &str) -> Error {
-    Error::InvalidConfig(format!("the image's {what} `{name}` is not among its own"))
 }

@@ -82,8 +82,19 @@ pub struct User {
 }
 
 impl User {
-    /// Whom our bases know as `function`: the one to be where an image names nobody.
+    /// Whom our bases know as `function`: who runs what is no image of its own.
     pub const FUNCTION: Self = Self { uid: 1000, gid: 1000 };
+}
+
+/// A user with all that comes with one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// User and group.
+    pub user: User,
+    /// Its other groups.
+    pub groups: Vec<u32>,
+    /// Its home folder.
+    pub home: String,
 }
 
 /// What to start in a root file system.
@@ -99,8 +110,9 @@ pub struct ImageConfig {
     pub env: Vec<(String, String)>,
     /// An absolute folder; it exists.
     pub working_dir: String,
-    /// Whom the image wants to be; none where it does not say.
-    pub user: Option<User>,
+    /// Who runs it: whom the image names, or else root, as everywhere. What is no image is run by
+    /// [`User::FUNCTION`].
+    pub identity: Identity,
     /// TCP ports that it says it listens on.
     pub exposed_ports: Vec<u16>,
     /// What it runs on.

@@ -17,6 +17,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod accounts;
 mod archive;
 pub mod bases;
 mod convert;
@@ -34,5 +35,5 @@ mod tree;
 
 pub use convert::{Options, convert};
 pub use error::{Blame, Bound, Error};
-pub use image::{Architecture, Dropped, Image, ImageConfig, InputKind, Report, RootFs, User};
+pub use image::{Architecture, Dropped, Identity, Image, ImageConfig, InputKind, Report, RootFs, User};
 pub use limits::{Limits, Stop};

@@ -37,7 +37,7 @@ pub use config::{Config, Shape};
 pub use disk::Disk;
 pub use egress::{Egress, PORT as EGRESS_PORT};
 pub use error::Error;
-pub use guest_agent::wire::{Contract, Usage};
+pub use guest_agent::wire::{Contract, HOSTNAME, Usage};
 pub use host::{Host, Limits};
 pub use link::GuestStream;
 pub use monitor::MachineEvent;

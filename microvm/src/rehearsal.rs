@@ -63,6 +63,7 @@ fn program(contract: Contract) -> Workload {
         cwd: "/".to_owned(),
         uid: 1000,
         gid: 1000,
+        groups: Vec::new(),
         memory_bytes: None,
         pids_max: 0,
         files_max: 64,

@@ -34,6 +34,8 @@ pub struct Workload {
     pub cwd: String,
     pub uid: u32,
     pub gid: u32,
+    /// Its other groups.
+    pub groups: Vec<u32>,
     /// Less than the machine's memory; none: all but what the kernel needs.
     pub memory_bytes: Option<u64>,
     pub pids_max: u32,
@@ -201,6 +203,7 @@ pub(crate) fn start_of(workload: Workload) -> Start {
         contract: workload.contract,
         uid: workload.uid,
         gid: workload.gid,
+        groups: workload.groups,
         memory_bytes: workload.memory_bytes.unwrap_or(0),
         pids_max: workload.pids_max,
         files_max: workload.files_max,

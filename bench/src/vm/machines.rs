@@ -169,6 +169,7 @@ impl Machines {
             cwd: "/".to_owned(),
             uid: 1000,
             gid: 1000,
+            groups: Vec::new(),
             memory_bytes: None,
             pids_max: 64,
             files_max: 1024,

@@ -50,7 +50,9 @@ impl ImageCache {
         let known: Vec<PathBuf> = cache.descriptions()?.into_iter().map(|(_, _, path)| cache.image(&path)).collect();
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
-            let described = path.extension().is_some_and(|extension| extension == DESCRIPTION);
+            // One that cannot be read is of another build.
+            let described = path.extension().is_some_and(|extension| extension == DESCRIPTION)
+                && Description::read(&path).is_some();
             if !described && !known.contains(&path) && path.is_file() {
                 fs::remove_file(path)?;
             }
@@ -147,7 +149,7 @@ impl ImageCache {
 mod tests {
     use std::time::Duration;
 
-    use images::{Architecture, Dropped, Image, ImageConfig, InputKind, Report, RootFs};
+    use images::{Architecture, Dropped, Identity, Image, ImageConfig, InputKind, Report, RootFs, User};
 
     use super::*;
 
@@ -161,7 +163,7 @@ mod tests {
             cmd: Vec::new(),
             env: Vec::new(),
             working_dir: "/".to_owned(),
-            user: None,
+            identity: Identity { user: User::FUNCTION, groups: Vec::new(), home: "/".to_owned() },
             exposed_ports: Vec::new(),
             architecture: Architecture::HOST,
         };

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use images::ImageConfig;
-use microvm::{Contract, Egress, Workload};
+use images::{Identity, ImageConfig, User};
+use microvm::{Contract, Egress, HOSTNAME, Workload};
 use protocol::{Kind, Limits};
 use wasmtime_wasi_http::WasiBody;
 
@@ -18,8 +18,8 @@ use crate::run::{Record, Started};
 pub(super) const PORT: u16 = 8080;
 /// A server must take connections by then, or by its run's deadline where that comes first.
 const LISTEN_WITHIN_MS: u32 = 60_000;
-/// Whoever the image does not name.
-const NOBODY: u32 = 1000;
+/// Of an image that names none: what container runtimes give it.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const PIDS_MAX: u32 = 256;
 const FILES_MAX: u32 = 4096;
 
@@ -32,7 +32,10 @@ pub(super) fn workload(
     egress: &EgressRules,
 ) -> Workload {
     let mut all: BTreeMap<String, String> = image.env.iter().cloned().collect();
-    all.entry("PATH".to_owned()).or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    let Identity { user, groups, home } = &image.identity;
+    for (name, value) in [("PATH", PATH), ("HOSTNAME", HOSTNAME), ("HOME", home)] {
+        all.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
     all.extend(env);
     let contract = match kind {
         Kind::Server => Contract::Server { port: PORT, listen_within_ms: LISTEN_WITHIN_MS },
@@ -43,7 +46,7 @@ pub(super) fn workload(
     }
     let arguments = image.argv().skip(1).map(str::to_owned);
     // Nobody is root in a guest: what an image wants to be more than that is not granted.
-    let (uid, gid) = image.user.filter(|user| user.uid != 0).map_or((NOBODY, NOBODY), |user| (user.uid, user.gid));
+    let User { uid, gid } = if user.uid == 0 { User::FUNCTION } else { *user };
     Workload {
         contract,
         argv: std::iter::once(image.program.clone()).chain(arguments).collect(),
@@ -51,6 +54,7 @@ pub(super) fn workload(
         cwd: image.working_dir.clone(),
         uid,
         gid,
+        groups: groups.clone(),
         memory_bytes: Some(limits.memory.0),
         pids_max: PIDS_MAX,
         files_max: FILES_MAX,
@@ -76,4 +80,42 @@ pub(super) fn apart(story: impl Future<Output = ()> + Send + 'static) -> Pin<Box
             tracing::error!(%error, "a run in a machine broke");
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use images::Architecture;
+
+    use super::*;
+
+    fn image(user: User, env: &[(&str, &str)]) -> ImageConfig {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        ImageConfig {
+            program: "/bin/app".to_owned(),
+            entrypoint: vec!["app".to_owned(), "--now".to_owned()],
+            cmd: Vec::new(),
+            env: env.collect(),
+            working_dir: "/work".to_owned(),
+            identity: Identity { user, groups: vec![29, 44], home: "/home/app".to_owned() },
+            exposed_ports: Vec::new(),
+            architecture: Architecture::HOST,
+        }
+    }
+
+    fn made(image: &ImageConfig, env: &[(&str, &str)]) -> Workload {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        workload(image, Kind::Command, &Limits::default(), env, &EgressRules::default())
+    }
+
+    #[test]
+    fn f07_a_user_finds_its_home_and_has_its_groups() {
+        let app = User { uid: 1000, gid: 1001 };
+        let workload = made(&image(app, &[]), &[("COLOUR", "green")]);
+        assert_eq!((workload.uid, workload.gid, workload.groups.as_slice()), (1000, 1001, &[29, 44][..]));
+        let path = format!("PATH={PATH}");
+        assert_eq!(workload.env, ["COLOUR=green", "HOME=/home/app", "HOSTNAME=function", path.as_str()]);
+        // What the image or the version says itself stays.
+        let workload = made(&image(app, &[("HOME", "/srv"), ("PATH", "/bin")]), &[("HOSTNAME", "mine")]);
+        assert_eq!(workload.env, ["HOME=/srv", "HOSTNAME=mine", "PATH=/bin"]);
+    }
 }

@@ -26,6 +26,8 @@ use crate::compile::Compiler;
 use crate::config::Config;
 use crate::egress::{EgressRules, Ways};
 
+/// Raised when the same artifact becomes another image, or more is kept of it: older ones are made anew.
+const CONVERSION: u32 = 2;
 /// Versions that are remembered.
 const VERSIONS_MAX: u64 = 256;
 /// What all templates that are kept may hold: a plain one has some 120 MiB, one with Python in memory more.
@@ -321,7 +323,7 @@ impl Lane {
         let bases = Bases::new(&self.bases);
         let all = images::bases::BaseId::ALL.map(|id| bases.open(id, Architecture::HOST).ok());
         let digests: Vec<_> = all.iter().flatten().map(|base| base.rootfs.digest.to_string()).collect();
-        let words = (spec.artifact, spec.base, &spec.command, digests);
+        let words = (spec.artifact, spec.base, &spec.command, digests, CONVERSION);
         Digest::of(&serde_json::to_vec(&words).unwrap_or_default())
     }
 

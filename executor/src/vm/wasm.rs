@@ -9,7 +9,7 @@ use std::path::Path;
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1::SendRequest;
-use images::ImageConfig;
+use images::{ImageConfig, User};
 use microvm::{EGRESS_PORT, Egress, Workload};
 use protocol::{Code, Digest, Kind, Limits, Problem};
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,10 @@ pub(super) fn workload(
         env: env.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
         // The instance's own memory is bounded by its host.
         memory_bytes: Some(limits.memory.0.saturating_add(RUNNER_MEMORY_BYTES)),
+        // It needs no right at all.
+        uid: User::FUNCTION.uid,
+        gid: User::FUNCTION.gid,
+        groups: Vec::new(),
         // The guest must not see the lane.
         egress: if proxy.is_some() { Egress::UntoldProxy } else { Egress::None },
         ..start::workload(image, Kind::Server, limits, BTreeMap::new(), egress)

@@ -1,4 +1,4 @@
-//! What is done once for a template: file systems, modules, devices, the loopback, the workload's cgroup.
+//! What is done once for a template: file systems, modules, drives, the loopback, the workload's surroundings and cgroup.
 
 use std::fs::File;
 use std::io;
@@ -6,17 +6,14 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat};
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, mount};
 
 use super::group::Group;
+use super::names::Names;
 use super::restore::Random;
 use super::workload::Waiting;
-
-/// Where the pieces of the workload's root wait to be put together.
-pub(super) const DEV: &str = "/parts/dev";
-pub(super) const PROC: &str = "/parts/proc";
-pub(super) const UPPER: &str = "/parts/upper";
+use super::{root, surroundings};
 
 const PORT: &str = "/dev/vport0p1";
 const DRIVES: [&str; 2] = ["vda", "vdb"];
@@ -28,6 +25,7 @@ pub(super) const BASE_DISK: &str = "/parts/drive-base";
 pub(super) struct Ready {
     pub(super) port: OwnedFd,
     pub(super) random: Random,
+    pub(super) names: Names,
     pub(super) workload: Waiting,
     pub(super) rehearsal: Waiting,
 }
@@ -42,14 +40,18 @@ pub(super) fn boot() -> io::Result<Ready> {
     bound_thrashing();
     load_modules()?;
     loopback_up()?;
-    prepare_root()?;
+    // The workload sees its own processes only.
+    let own = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount_at("proc", root::PROC, own, "hidepid=invisible")?;
+    surroundings::prepare()?;
     name_drives()?;
     let port = open_port()?;
     let random = Random::open()?;
-    let workload = Waiting::fork(Group::new("workload")?, super::root::ROOT)?;
+    let names = Names::open()?;
+    let workload = Waiting::fork(Group::new("workload")?, root::ROOT)?;
     // It runs the agent's own file.
     let rehearsal = Waiting::fork(Group::new("rehearsal")?, "/")?;
-    Ok(Ready { port, random, workload, rehearsal })
+    Ok(Ready { port, random, names, workload, rehearsal })
 }
 
 /// A guest without free memory would read its program anew, page after page, for ever: what was used within the last
@@ -60,7 +62,7 @@ fn bound_thrashing() {
     }
 }
 
-fn mount_at(kind: &str, target: &str, flags: MountFlags, data: &str) -> io::Result<()> {
+pub(super) fn mount_at(kind: &str, target: &str, flags: MountFlags, data: &str) -> io::Result<()> {
     std::fs::create_dir_all(target)?;
     let data = std::ffi::CString::new(data)?;
     mount(kind, target, kind, flags, Some(data.as_c_str()))?;
@@ -131,32 +133,4 @@ fn loopback_up() -> io::Result<()> {
     // SAFETY: the request is an ifreq, as this call wants it, and outlives it.
     let result = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&socket), libc::SIOCSIFFLAGS, &raw mut request) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// All of the workload's root that does not depend on its image.
-fn prepare_root() -> io::Result<()> {
-    mount_at("tmpfs", DEV, MountFlags::NOSUID | MountFlags::NOEXEC, "size=50%,nr_inodes=4096,mode=755")?;
-    let devices = [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-    for (name, major, minor) in devices {
-        let path = format!("{DEV}/{name}");
-        mknodat(CWD, &path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))?;
-        rustix::fs::chmod(&path, Mode::from_raw_mode(0o666))?;
-    }
-    for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
-        std::os::unix::fs::symlink(format!("/proc/self/{target}"), format!("{DEV}/{name}"))?;
-    }
-    // The workload sees its own processes only.
-    mount_at("proc", PROC, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "hidepid=invisible")?;
-    mount_at("tmpfs", UPPER, MountFlags::NOSUID | MountFlags::NODEV, "size=50%,nr_inodes=65536,mode=755")?;
-    for name in ["work", "data", "data/dev", "data/proc", "data/sys", "data/tmp"] {
-        std::fs::create_dir(format!("{UPPER}/{name}"))?;
-    }
-    std::fs::create_dir(format!("{DEV}/shm"))?;
-    for path in [format!("{UPPER}/data/tmp"), format!("{DEV}/shm")] {
-        rustix::fs::chmod(path, Mode::from_raw_mode(0o1777))?;
-    }
-    std::fs::create_dir_all(super::root::LOWER)?;
-    std::fs::create_dir_all(super::root::BASE)?;
-    std::fs::create_dir_all(super::root::ROOT)?;
-    Ok(())
 }

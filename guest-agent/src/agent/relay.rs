@@ -20,6 +20,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use super::egress::Egress;
 use super::group::Group;
+use super::names::Names;
 use super::port::Port;
 use super::restore::{self, Random};
 use super::root;
@@ -58,12 +59,14 @@ struct Running {
 struct Ready {
     port: bool,
     exit: bool,
+    names: bool,
     egress: bool,
 }
 
 pub(super) struct Relay {
     port: Port,
     random: Random,
+    names: Names,
     base: root::Base,
     state: State,
     /// Until it is used.
@@ -79,10 +82,11 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub(super) fn new(port: Port, random: Random, workload: Waiting, rehearsal: Waiting) -> Self {
+    pub(super) fn new(port: Port, random: Random, names: Names, workload: Waiting, rehearsal: Waiting) -> Self {
         Self {
             port,
             random,
+            names,
             base: root::Base::default(),
             state: State::Waiting(workload),
             rehearsal: Some(rehearsal),
@@ -106,6 +110,9 @@ impl Relay {
                     self.take(frame);
                 }
             }
+            if ready.names {
+                self.names.answer();
+            }
             if let Some(egress) = &mut self.egress
                 && ready.egress
             {
@@ -123,11 +130,13 @@ impl Relay {
         let timeout = match &self.state {
             State::Running(running) => {
                 fds.push(PollFd::new(&running.exit, PollFlags::IN));
+                fds.push(PollFd::from_borrowed_fd(self.names.socket(), PollFlags::IN));
                 Some(if running.listen_by.is_some() { PROBE } else { TICK })
             }
             State::Waiting(_) | State::Mounted(_) | State::Draining(..) | State::Over => None,
         };
-        let exit = fds.len() - 1;
+        // Both or none of the two are looked at.
+        let names = fds.len() - 1;
         let egress = self.egress.as_ref().and_then(|egress| egress.interest(&self.streams, &self.port));
         fds.extend(egress.map(|listener| PollFd::new(listener, PollFlags::IN)));
         let listener = fds.len() - 1;
@@ -147,8 +156,9 @@ impl Relay {
         let is_ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
         let ready = Ready {
             port: is_ready(0),
-            exit: exit > 0 && is_ready(exit),
-            egress: listener > exit && is_ready(listener),
+            exit: names > 0 && is_ready(1),
+            names: names > 0 && is_ready(names),
+            egress: listener > names && is_ready(listener),
         };
         let moving: Vec<usize> =
             (listener + 1..).zip(owners).filter(|(at, _)| is_ready(*at)).map(|(_, owner)| owner).collect();

@@ -207,6 +207,10 @@ fn exec(root: &str, start: &Start) -> io::Result<std::convert::Infallible> {
             fchown(pipe, Some(Uid::from_raw(start.uid)), Some(Gid::from_raw(start.gid)))?;
         }
     }
+    if !start.groups.is_empty() {
+        let groups: Vec<Gid> = start.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+        set_thread_groups(&groups)?;
+    }
     if start.gid != NOBODY {
         set_thread_gid(Gid::from_raw(start.gid))?;
     }

@@ -28,6 +28,11 @@ impl Writer {
         self.0.extend_from_slice(value);
     }
 
+    pub(super) fn numbers(&mut self, values: &[u32]) {
+        self.u32(u32::try_from(values.len()).unwrap_or(u32::MAX));
+        values.iter().for_each(|value| self.u32(*value));
+    }
+
     pub(super) fn list(&mut self, values: &[Vec<u8>]) {
         self.u32(u32::try_from(values.len()).unwrap_or(u32::MAX));
         values.iter().for_each(|value| self.bytes(value));
@@ -74,6 +79,14 @@ impl<'a> Reader<'a> {
     pub(super) fn bytes(&mut self) -> Option<Vec<u8>> {
         let length = usize::try_from(self.u32()?).ok()?;
         self.take(length).map(<[u8]>::to_vec)
+    }
+
+    pub(super) fn numbers(&mut self) -> Option<Vec<u32>> {
+        let count = usize::try_from(self.u32()?).ok()?;
+        if count > self.0.len() / 4 {
+            return None;
+        }
+        (0..count).map(|_| self.u32()).collect()
     }
 
     pub(super) fn list(&mut self) -> Option<Vec<Vec<u8>>> {

@@ -105,6 +105,8 @@ pub struct Start {
     pub contract: Contract,
     pub uid: u32,
     pub gid: u32,
+    /// Its other groups.
+    pub groups: Vec<u32>,
     /// The most memory of the workload, its written files included; 0: all but what the kernel needs.
     pub memory_bytes: u64,
     /// 0: the agent's own limit.
@@ -138,6 +140,7 @@ impl Start {
         out.u32(listen_within_ms);
         out.u32(self.uid);
         out.u32(self.gid);
+        out.numbers(&self.groups);
         out.u64(self.memory_bytes);
         out.u32(self.pids_max);
         out.u32(self.files_max);
@@ -160,6 +163,7 @@ impl Start {
             contract,
             uid: reader.u32()?,
             gid: reader.u32()?,
+            groups: reader.numbers()?,
             memory_bytes: reader.u64()?,
             pids_max: reader.u32()?,
             files_max: reader.u32()?,

@@ -26,8 +26,10 @@ pub use messages::{Base, Contract, End, Hello, Mount, Start, Usage};
 
 use self::fields::{Reader, Writer};
 
-/// The only version that is spoken, so far.
-pub const VERSION: u16 = 1;
+/// The only version that is spoken.
+pub const VERSION: u16 = 2;
+/// Every guest's name, as `hostname` says it.
+pub const HOSTNAME: &str = "function";
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 12;
 /// The largest payload: a workload with a request's head in its environment.

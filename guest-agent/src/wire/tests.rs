@@ -45,6 +45,7 @@ fn start() -> Start {
         contract: Contract::Server { port: 8080, listen_within_ms: 1500 },
         uid: 1000,
         gid: 1001,
+        groups: vec![5, 27],
         memory_bytes: 64 << 20,
         pids_max: 32,
         files_max: 256,
@@ -61,8 +62,9 @@ fn frames_to_the_guest_have_these_bytes() {
     let mount = ToGuest::Mount(Mount { overlay_bytes: 258, warm: vec![b"a".to_vec()], based: true });
     let entropy = "e7".repeat(64);
     let start_golden = format!(
-        "8b0000000400000000000000\
-         01002a36fe9c9717{entropy}01901fdc050000e8030000e903000000000004000000002000000000010000\
+        "970000000400000000000000\
+         01002a36fe9c9717{entropy}01901fdc050000e8030000e903000002000000050000001b000000\
+         00000004000000002000000000010000\
          040000002f737276\
          020000000300000072756e020000002d76\
          0100000003000000413d62"
@@ -84,7 +86,7 @@ fn frames_to_the_guest_have_these_bytes() {
         assert_eq!(read_guest(&guest_bytes(&frame)), Ok(frame));
     }
     let rehearse = guest_bytes(&ToGuest::Rehearse(Box::new(start())));
-    assert_eq!(hex(&rehearse), start_golden.replacen("8b00000004", "8b0000000f", 1));
+    assert_eq!(hex(&rehearse), start_golden.replacen("9700000004", "970000000f", 1));
 }
 
 #[test]
@@ -93,8 +95,8 @@ fn frames_to_the_host_have_these_bytes() {
     let ended = |payload: &str| format!("{payload}{usage}");
     let golden = [
         (
-            ToHost::Hello(Hello { version: 1, uptime_ms: 2, turns_per_ms: 3 }),
-            "0a000000010000000000000001000200000003000000".to_owned(),
+            ToHost::Hello(Hello { version: 2, uptime_ms: 2, turns_per_ms: 3 }),
+            "0a000000010000000000000002000200000003000000".to_owned(),
         ),
         (ToHost::Mounted, "000000000300000000000000".to_owned()),
         (ToHost::Started, "000000000500000000000000".to_owned()),
@@ -138,9 +140,9 @@ fn every_end_survives_the_way() {
 fn what_goes_the_other_way_is_refused() {
     assert_eq!(read_host(&guest_bytes(&ToGuest::Stop)), Err(WireError::Kind(13)));
     assert_eq!(read_guest(&host_bytes(&ToHost::Started)), Err(WireError::Kind(5)));
-    let mut hello = host_bytes(&ToHost::Hello(Hello { version: 1, uptime_ms: 0, turns_per_ms: 0 }));
-    hello[HEADER_BYTES] = 2;
-    assert_eq!(read_host(&hello), Err(WireError::Version(2)));
+    let mut hello = host_bytes(&ToHost::Hello(Hello { version: 2, uptime_ms: 0, turns_per_ms: 0 }));
+    hello[HEADER_BYTES] = 1;
+    assert_eq!(read_host(&hello), Err(WireError::Version(1)));
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn a_configuration_comes_through() {
     let mut image = image();
     let accounts = Tar::default()
         .file("etc/passwd", b"root:x:0:0::/:/bin/sh\nweb:x:33:44::/var:/bin/false\n")
-        .file("etc/group", b"root:x:0:\nstaff:x:50:\n");
+        .file("etc/group", b"root:x:0:\nstaff:x:50:web\nadm:x:60:root,web\n");
     image.layers.push(Layer::plain(accounts));
     image.config["ExposedPorts"] = json!({ "8080/tcp": {}, "53/udp": {}, "80": {} });
     image.config["WorkingDir"] = json!("/var/work");
@@ -32,21 +32,18 @@ fn a_configuration_comes_through() {
     assert_eq!(config.argv().collect::<Vec<_>>(), ["/app/run", "--now"]);
     assert_eq!(config.env, [("PATH".into(), "/bin:/usr/bin".into()), ("A".into(), "b=c".into())]);
     assert_eq!(config.exposed_ports, [80, 8080]);
-    assert_eq!(config.user, Some(User { uid: 33, gid: 44 }));
+    let identity = &config.identity;
+    assert_eq!((identity.user, identity.home.as_str()), (User { uid: 33, gid: 44 }, "/var"));
+    assert_eq!(identity.groups, [50, 60]);
     assert_eq!((config.working_dir.as_str(), config.architecture), ("/var/work", Architecture::Amd64));
     assert!(crate::look::list(&converted.rootfs.path).contains_key("/var/work"), "it is made");
 
-    for (said, expected) in [
-        ("", None),
-        ("7", Some((7, 0))),
-        ("33", Some((33, 44))),
-        ("7:8", Some((7, 8))),
-        ("web:staff", Some((33, 50))),
-        ("web:9", Some((33, 9))),
-    ] {
+    for (said, expected) in
+        [("", (0, 0)), ("7", (7, 0)), ("33", (33, 44)), ("7:8", (7, 8)), ("web:staff", (33, 50)), ("web:9", (33, 9))]
+    {
         image.config["User"] = json!(said);
-        let user = bench.image(&image.oci()).config.user;
-        assert_eq!(user, expected.map(|(uid, gid)| User { uid, gid }), "{said}");
+        let user = bench.image(&image.oci()).config.identity.user;
+        assert_eq!((user.uid, user.gid), expected, "{said}");
     }
     for said in ["nobody-here", "web:nobody-here"] {
         image.config["User"] = json!(said);

@@ -80,6 +80,32 @@ async fn a_workload_is_nobody_in_particular() {
     assert_eq!(field("Cwd:"), "/closed");
 }
 
+/// An image that has none of it finds it, as in a container; one that has its own is told the guest's truth.
+#[tokio::test(flavor = "multi_thread")]
+async fn f06_a_machine_has_what_a_container_runtime_supplies() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let own = image(bench.folder.path(), "own", |root| {
+        std::fs::create_dir(root.join("etc")).unwrap();
+        std::fs::write(root.join("etc/hosts"), "").unwrap();
+        std::fs::write(root.join("etc/resolv.conf"), "nameserver 192.0.2.1\n").unwrap();
+    });
+    let own = Disk::open(&own).unwrap();
+    for disk in [&bench.disk, &own] {
+        let (output, log, _) = run(template.restore(Some(disk)).await.unwrap(), command(&["surroundings"])).await;
+        let expected = "/proc/sys/kernel/hostname: function\n/etc/hostname: function\n\
+                        /etc/hosts: 127.0.0.1 localhost ::1 localhost ip6-localhost ip6-loopback 127.0.0.1 function\n\
+                        /etc/resolv.conf: nameserver 127.0.0.1 options timeout:1 attempts:1\n\
+                        /dev/shm: true\n/dev/pts: true\n/dev/mqueue: true\n/dev/ptmx: true\nno.such: true 3 true\n";
+        assert_eq!(output, expected, "{log}");
+    }
+    let mut member = command(&["identity"]);
+    member.groups = vec![29, 44];
+    let (output, ..) = run(template.restore(Some(&own)).await.unwrap(), member).await;
+    let groups = output.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
+    assert_eq!(groups.split_whitespace().collect::<Vec<_>>(), ["29", "44"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepared_template_serves_its_image_alone() {
     let bench = bench().await;

@@ -118,6 +118,7 @@ pub fn command(arguments: &[&str]) -> Workload {
         cwd: "/".to_owned(),
         uid: 1000,
         gid: 1000,
+        groups: Vec::new(),
         memory_bytes: None,
         pids_max: 64,
         files_max: 1024,
