@@ -26,6 +26,7 @@ fn main() {
         "clock" => println!("{}", since_1970().as_millis()),
         "identity" => identity(),
         "streams" => streams(),
+        "root" => root(),
         "surroundings" => surroundings(),
         "features" => features(),
         "canary" => canary(arguments.get(2).map_or("", String::as_str)),
@@ -97,6 +98,44 @@ fn streams() {
             Err(error) => println!("{path}: {error}"),
         }
     }
+}
+
+/// What a container's root does, and then all that it must not be able to do.
+fn root() {
+    let written = std::fs::write("out.txt", "hi");
+    let given = std::os::unix::fs::chown("out.txt", Some(33), Some(33));
+    let listening = TcpListener::bind("127.0.0.1:80");
+    let dropped = {
+        let mut command = std::process::Command::new("/bin/guest");
+        std::os::unix::process::CommandExt::uid(&mut command, 33);
+        command.arg("streams").stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).status()
+    };
+    let dropped = dropped.is_ok_and(|status| status.success());
+    println!("writes {} gives {} listens {} drops {dropped}", written.is_ok(), given.is_ok(), listening.is_ok());
+    let node = rustix::fs::mknodat(
+        rustix::fs::CWD,
+        "node",
+        rustix::fs::FileType::CharacterDevice,
+        0o666.into(),
+        rustix::fs::makedev(1, 3),
+    );
+    let open_for_writing = |path: &&str| std::fs::OpenOptions::new().write(true).open(path).is_ok();
+    let guests = ["/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches", "/sys/kernel/uevent_helper"];
+    let open: Vec<&str> = guests.into_iter().filter(open_for_writing).collect();
+    println!("nodes {} open {open:?} outside {}", node.is_ok(), outside());
+}
+
+/// Whether a root that changes its root comes out of it, to where the agent and its port are.
+fn outside() -> bool {
+    let _ = std::fs::create_dir("inner");
+    if rustix::process::chroot("inner").is_err() {
+        return false;
+    }
+    for _ in 0..64 {
+        let _ = rustix::process::chdir("..");
+    }
+    let _ = rustix::process::chroot(".");
+    ["/init", "/modules", "/parts", "/dev/vport0p1", "/dev/vda"].into_iter().any(|path| std::fs::metadata(path).is_ok())
 }
 
 /// What a container runtime supplies, and how soon a name is said to be unknown.

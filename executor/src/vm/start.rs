@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use images::{Identity, ImageConfig, User};
-use microvm::{Contract, Egress, HOSTNAME, Workload};
+use microvm::{Contract, EGRESS_PORT, Egress, HOSTNAME, Workload};
 use protocol::{Kind, Limits};
 use wasmtime_wasi_http::WasiBody;
 
@@ -14,7 +14,7 @@ use super::{command, server};
 use crate::egress::EgressRules;
 use crate::run::{Record, Started};
 
-/// Where a server finds its port, and where it listens.
+/// Where a server listens whose image names no port.
 pub(super) const PORT: u16 = 8080;
 /// A server must take connections by then, or by its run's deadline where that comes first.
 const LISTEN_WITHIN_MS: u32 = 60_000;
@@ -38,15 +38,15 @@ pub(super) fn workload(
     }
     all.extend(env);
     let contract = match kind {
-        Kind::Server => Contract::Server { port: PORT, listen_within_ms: LISTEN_WITHIN_MS },
+        Kind::Server => {
+            let port = port_of(image);
+            all.insert("PORT".to_owned(), port.to_string());
+            Contract::Server { port, listen_within_ms: LISTEN_WITHIN_MS }
+        }
         Kind::Http | Kind::Command => Contract::Command,
     };
-    if kind == Kind::Server {
-        all.insert("PORT".to_owned(), PORT.to_string());
-    }
     let arguments = image.argv().skip(1).map(str::to_owned);
-    // Nobody is root in a guest: what an image wants to be more than that is not granted.
-    let User { uid, gid } = if user.uid == 0 { User::FUNCTION } else { *user };
+    let User { uid, gid } = *user;
     Workload {
         contract,
         argv: std::iter::once(image.program.clone()).chain(arguments).collect(),
@@ -62,6 +62,14 @@ pub(super) fn workload(
         overlay_bytes: limits.memory.0 / 2,
         egress: if egress.is_empty() { Egress::None } else { Egress::Proxy },
     }
+}
+
+/// Where a server listens: it is told by `PORT`, and one that does not look there listens where its image says.
+pub(super) fn port_of(image: &ImageConfig) -> u16 {
+    let exposed = || image.exposed_ports.iter().copied().filter(|port| *port != EGRESS_PORT);
+    let told = image.env.iter().find(|(name, _)| name == "PORT").and_then(|(_, value)| value.parse().ok());
+    let told = told.filter(|told| exposed().any(|port| port == *told));
+    told.or_else(|| exposed().find(|port| *port == PORT)).or_else(|| exposed().next()).unwrap_or(PORT)
 }
 
 /// Makes a run ready. Its machine starts at the first poll.
@@ -105,6 +113,24 @@ mod tests {
     fn made(image: &ImageConfig, env: &[(&str, &str)]) -> Workload {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         workload(image, Kind::Command, &Limits::default(), env, &EgressRules::default())
+    }
+
+    #[test]
+    fn f08_an_image_that_names_nobody_is_roots_and_its_server_listens_where_it_says() {
+        let root = User { uid: 0, gid: 0 };
+        assert_eq!((made(&image(root, &[]), &[]).uid, made(&image(root, &[]), &[]).gid), (0, 0));
+        let port = |ports: &[u16], env: &[(&str, &str)]| {
+            let image = ImageConfig { exposed_ports: ports.to_vec(), ..image(root, env) };
+            let made = workload(&image, Kind::Server, &Limits::default(), BTreeMap::new(), &EgressRules::default());
+            let Contract::Server { port, .. } = made.contract else { panic!("a server") };
+            assert!(made.env.contains(&format!("PORT={port}")), "{:?}", made.env);
+            port
+        };
+        assert_eq!(port(&[], &[("PORT", "3000")]), PORT);
+        assert_eq!(port(&[80, 443], &[]), 80);
+        assert_eq!(port(&[80, PORT], &[]), PORT);
+        assert_eq!(port(&[80, 3000], &[("PORT", "3000")]), 3000);
+        assert_eq!(port(&[EGRESS_PORT], &[]), PORT);
     }
 
     #[test]

@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, mount};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::group::Group;
 use super::names::Names;
 use super::restore::Random;
 use super::workload::Waiting;
+use super::world::World;
 use super::{root, surroundings};
+
+/// Open files of one process, where the host grants as many.
+const FILES_MAX: u64 = 65_536;
 
 const PORT: &str = "/dev/vport0p1";
 const DRIVES: [&str; 2] = ["vda", "vdb"];
@@ -35,23 +40,34 @@ pub(super) fn boot() -> io::Result<Ready> {
     mount_at("devtmpfs", "/dev", MountFlags::NOSUID, "mode=755")?;
     mount_at("proc", "/proc", quiet, "")?;
     mount_at("sysfs", "/sys", quiet, "")?;
-    mount_at("cgroup2", "/sys/fs/cgroup", quiet, "")?;
+    // Who mounts it in a namespace of its own must not change its own bounds.
+    mount_at("cgroup2", "/sys/fs/cgroup", quiet, "nsdelegate")?;
     std::fs::write("/proc/self/oom_score_adj", "-1000")?;
     bound_thrashing();
     load_modules()?;
     loopback_up()?;
-    // The workload sees its own processes only.
-    let own = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount_at("proc", root::PROC, own, "hidepid=invisible")?;
+    as_containers_expect()?;
     surroundings::prepare()?;
     name_drives()?;
     let port = open_port()?;
     let random = Random::open()?;
     let names = Names::open()?;
-    let workload = Waiting::fork(Group::new("workload")?, root::ROOT)?;
+    let world = World::open()?;
+    let workload = Waiting::fork(Group::new("workload")?, &world, root::WHOLE)?;
+    world.leave()?;
     // It runs the agent's own file.
-    let rehearsal = Waiting::fork(Group::new("rehearsal")?, "/")?;
+    let rehearsal = Waiting::fork(Group::new("rehearsal")?, &world, "/")?;
     Ok(Ready { port, random, names, workload, rehearsal })
+}
+
+/// Any user may listen at any port and send a ping, as in a container. And no limit of the agent's own stands in the way
+/// of what the host grants: raising one is not for a workload.
+fn as_containers_expect() -> io::Result<()> {
+    for (file, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")] {
+        std::fs::write(format!("/proc/sys/net/ipv4/{file}"), value)?;
+    }
+    let current = getrlimit(Resource::Nofile).current;
+    Ok(setrlimit(Resource::Nofile, Rlimit { current, maximum: Some(FILES_MAX) })?)
 }
 
 /// A guest without free memory would read its program anew, page after page, for ever: what was used within the last

@@ -14,6 +14,7 @@ mod streams;
 mod surroundings;
 mod warm;
 mod workload;
+mod world;
 
 pub(crate) use rehearsal::rehearse;
 

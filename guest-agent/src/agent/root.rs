@@ -18,6 +18,8 @@ pub(super) const UPPER: &str = "/parts/upper";
 pub(super) const LOWER: &str = "/parts/lower";
 pub(super) const BASE: &str = "/parts/base";
 pub(super) const ROOT: &str = "/parts/whole";
+/// The same once it is assembled: it lies over all else, where only a step upwards leads.
+pub(super) const WHOLE: &str = "/..";
 
 /// Of an image's files, what is read before they are needed.
 const WARM_BYTES_MAX: u64 = 32 << 20;
@@ -52,7 +54,7 @@ pub(super) fn assemble(options: &Mount, base: &mut Base) -> io::Result<()> {
     } else {
         c"lowerdir=/parts/lower,upperdir=/parts/upper/data,workdir=/parts/upper/work"
     };
-    mount("overlay", ROOT, "overlay", MountFlags::NOSUID | MountFlags::NODEV, Some(layers))
+    mount("overlay", ROOT, "overlay", MountFlags::NODEV, Some(layers))
         .map_err(|error| named("the writable layer", error))?;
     // With all that is mounted in them, which a copy would pay for one by one.
     for (part, name) in [(DEV, "dev"), (PROC, "proc"), (SYS, "sys")] {
@@ -60,7 +62,8 @@ pub(super) fn assemble(options: &Mount, base: &mut Base) -> io::Result<()> {
     }
     // Clones are slower without, not wrong.
     let _ = warm(&options.warm);
-    Ok(())
+    // Who may change its root, as a container's root may, must find nothing above it.
+    Ok(mount_move(ROOT, "/")?)
 }
 
 /// Reads files of the image, so that they are in memory. What cannot be read is no error here: it will be met again when

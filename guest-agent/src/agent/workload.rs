@@ -11,14 +11,16 @@ use rustix::fs::{Mode, OFlags, fchmod, fchown};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Gid, Pid, PidfdFlags, Resource, Rlimit, Uid, chdir, chroot, pidfd_open, setrlimit};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_gid,
-    set_thread_groups, set_thread_uid,
+    CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities, set_thread_gid, set_thread_groups,
+    set_thread_uid,
 };
 
 use super::group::Group;
+use super::world::{GRANTED, World};
 
 /// Who a workload is unless its host says another.
 pub(super) const NOBODY: u32 = 1000;
+const ROOT: u32 = 0;
 
 /// The waiting process.
 pub(super) struct Waiting {
@@ -42,7 +44,7 @@ pub(super) struct Program {
 
 impl Waiting {
     #[allow(unsafe_code, reason = "no safe call forks")]
-    pub(super) fn fork(group: Group, root: &str) -> io::Result<Self> {
+    pub(super) fn fork(group: Group, world: &World, root: &str) -> io::Result<Self> {
         let (theirs_orders, orders) = pipe(Ours::Writer)?;
         let (theirs_stdin, stdin) = pipe(Ours::Writer)?;
         let (theirs_stdout, stdout) = pipe(Ours::Reader)?;
@@ -54,7 +56,7 @@ impl Waiting {
             -1 => Err(io::Error::last_os_error()),
             0 => {
                 let theirs = [theirs_stdin, theirs_stdout, theirs_stderr, theirs_orders, theirs_failure];
-                let (failure, error) = match confine(&group, theirs) {
+                let (failure, error) = match confine(&group, world, theirs) {
                     Ok((orders, failure)) => (Some(failure), become_program(root, orders)),
                     Err(error) => (None, error),
                 };
@@ -120,7 +122,7 @@ fn become_program(root: &str, orders: File) -> io::Error {
 }
 
 /// In the template. What is left are the pipes: orders and failure are returned.
-fn confine(group: &Group, theirs: [OwnedFd; 5]) -> io::Result<(File, File)> {
+fn confine(group: &Group, world: &World, theirs: [OwnedFd; 5]) -> io::Result<(File, File)> {
     group.join()?;
     std::fs::write("/proc/self/oom_score_adj", "0")?;
     // A session of its own: no signal of it reaches the agent.
@@ -133,8 +135,8 @@ fn confine(group: &Group, theirs: [OwnedFd; 5]) -> io::Result<(File, File)> {
         fchmod(pipe, Mode::from_raw_mode(0o666))?;
         fchown(pipe, Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY)))?;
     }
+    world.join()?;
     set_thread_groups(&[])?;
-    set_no_new_privs(true)?;
     become_nobody()?;
     default_sigpipe();
     keep_only(theirs)
@@ -146,13 +148,13 @@ fn become_nobody() -> io::Result<()> {
         | CapabilitySet::CHOWN
         | CapabilitySet::DAC_READ_SEARCH
         | CapabilitySet::SETGID
-        | CapabilitySet::SETUID
-        | CapabilitySet::SYS_RESOURCE;
+        | CapabilitySet::SETUID;
     set_keep_capabilities(true)?;
     set_thread_gid(Gid::from_raw(NOBODY))?;
     set_thread_uid(Uid::from_raw(NOBODY))?;
     let none = CapabilitySet::empty();
-    Ok(set_capabilities(None, CapabilitySets { effective: needed, permitted: needed, inheritable: none })?)
+    let permitted = needed | GRANTED;
+    Ok(set_capabilities(None, CapabilitySets { effective: needed, permitted, inheritable: none })?)
 }
 
 /// Gives the five pipes the first five numbers, and closes everything else: one process's copy of another's pipe would
@@ -218,7 +220,8 @@ fn exec(root: &str, start: &Start) -> io::Result<std::convert::Infallible> {
         set_thread_uid(Uid::from_raw(start.uid))?;
     }
     let none = CapabilitySet::empty();
-    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    let kept = if start.uid == ROOT { GRANTED } else { none };
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: none })?;
     let argv = strings(&start.argv)?;
     let env = strings(&start.env)?;
     let (argv_pointers, env_pointers) = (pointers(&argv), pointers(&env));

@@ -50,7 +50,7 @@ async fn runs_on_a_base_find_its_files_in_memory_and_nothing_else_of_it() {
 
     // The base's own program has left no process behind, and what it could write nowhere is nowhere.
     let (output, ..) = run(warm.restore(Some(&one)).await.unwrap(), command(&["escape"])).await;
-    assert_eq!(output, "open [] processes 1\n");
+    assert_eq!(output, "open [] processes 2\n");
     let (output, ..) = run(warm.restore(Some(&one)).await.unwrap(), command(&["canary", "a"])).await;
     assert!(output.starts_with("found 0 "), "{output}");
     let (output, ..) = run(warm.restore(Some(&other)).await.unwrap(), command(&["canary", "b"])).await;

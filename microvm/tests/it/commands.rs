@@ -72,7 +72,7 @@ async fn every_end_has_its_name() {
     let mut missing = command(&[]);
     missing.argv = vec!["/bin/nothing".to_owned()];
     assert_eq!(end(missing).await, End::EntryMissing);
-    // Only a root that the product never grants could do this.
+    // A root's own guest is its own to lose.
     let mut panic = command(&["panic"]);
     (panic.uid, panic.gid) = (0, 0);
     assert_eq!(end(panic).await, End::Panicked("sysrq triggered crash".to_owned()));

@@ -55,12 +55,12 @@ async fn a_workload_is_nobody_in_particular() {
     assert_eq!(field("Uid:"), "1000 1000 1000 1000");
     assert_eq!(field("Gid:"), "1000 1000 1000 1000");
     assert_eq!(field("Groups:"), "");
-    assert_eq!(field("NoNewPrivs:"), "1");
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
         assert_eq!(field(set), "0000000000000000");
     }
     let (output, ..) = run(template.restore(Some(&bench.disk)).await.unwrap(), command(&["escape"])).await;
-    assert_eq!(output, "open [] processes 1\n");
+    // The namespace's first process and its own.
+    assert_eq!(output, "open [] processes 2\n");
 
     // Also where its image names somebody else, who may enter a folder that is closed to all others.
     let mut other = command(&["identity"]);
@@ -104,6 +104,33 @@ async fn f06_a_machine_has_what_a_container_runtime_supplies() {
     let (output, ..) = run(template.restore(Some(&own)).await.unwrap(), member).await;
     let groups = output.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
     assert_eq!(groups.split_whitespace().collect::<Vec<_>>(), ["29", "44"]);
+}
+
+/// An image that names no user is run by root, as its author expects: one that owns what the image says it owns, and
+/// nothing of the guest.
+#[tokio::test(flavor = "multi_thread")]
+async fn f08_root_is_root_of_its_image_alone() {
+    let bench = bench().await;
+    let template = bench.host.template(SHAPE).await.unwrap();
+    let image = image(bench.folder.path(), "work", |root| std::fs::create_dir(root.join("work")).unwrap());
+    let disk = Disk::open(&image).unwrap();
+    let as_root = |behaviour: &str| {
+        let mut workload = command(&[behaviour]);
+        (workload.uid, workload.gid, workload.cwd) = (0, 0, "/work".to_owned());
+        workload
+    };
+    let (output, log, ended) = run(template.restore(Some(&disk)).await.unwrap(), as_root("root")).await;
+    let expected = "writes true gives true listens true drops true\nnodes false open [] outside false\n";
+    assert_eq!((output.as_str(), ended.end), (expected, End::Exited(0)), "{log}");
+    let (output, ..) = run(template.restore(Some(&disk)).await.unwrap(), as_root("identity")).await;
+    let field = |name: &str| output.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    assert_eq!(field("Uid:"), "0\t0\t0\t0");
+    // Docker's, but neither MKNOD nor NET_RAW.
+    for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
+        assert_eq!(field(set), "00000000a00405fb");
+    }
+    let (output, ..) = run(template.restore(Some(&disk)).await.unwrap(), as_root("escape")).await;
+    assert_eq!(output, "open [] processes 2\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
