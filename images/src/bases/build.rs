@@ -144,6 +144,8 @@ fn assemble(
         let blob = stores.spill().keep(bytes, &gauge)?;
         tree.put(path.as_bytes(), Meta::FILE, Body::File(blob))
     };
+    let certificates = trusted(&tree, layer, &stores)?;
+    put_file(&mut tree, recipe::TRUSTED_TOGETHER, &certificates)?;
     for (path, text) in &recipe.files {
         put_file(&mut tree, path, text.as_bytes())?;
     }
@@ -165,6 +167,23 @@ fn assemble(
     let squashed = squash::write(&tree, layer, &stores, shelf.folder(), &gauge)?;
     let outline = Outline::of(tree.walk(layer));
     Ok(Base { id, architecture, recipe: recipe::RECIPE, rootfs: squashed.rootfs, env: recipe.env.clone(), outline })
+}
+
+/// As `update-ca-certificates` puts them together.
+fn trusted(tree: &Tree<'_>, layer: u32, stores: &Stores) -> Result<Vec<u8>, Error> {
+    let mut all = Vec::new();
+    for (path, node) in tree.walk(layer) {
+        if let Body::File(blob) = node.body
+            && path.starts_with(recipe::TRUSTED.as_bytes())
+            && path.ends_with(b".crt")
+        {
+            all.extend(stores.all(blob)?);
+            if !all.ends_with(b"\n") {
+                all.push(b'\n');
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// All packages' files as tars, one after the other in a file without a name.

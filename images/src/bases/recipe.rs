@@ -4,11 +4,12 @@ use super::BaseId;
 use crate::image::{Architecture, User};
 
 /// Raised when a recipe changes: bases of an older one are made anew.
-pub(super) const RECIPE: u32 = 1;
+pub(super) const RECIPE: u32 = 2;
 
-const SHELL: [&str; 14] = [
+const SHELL: [&str; 16] = [
     "base-files",
     "bash",
+    "ca-certificates",
     "coreutils",
     "dash",
     "diffutils",
@@ -21,15 +22,16 @@ const SHELL: [&str; 14] = [
     "mawk",
     "sed",
     "tar",
+    "tzdata",
 ];
 /// OpenBLAS, and not the reference BLAS: numpy's products are many times faster with it.
 const PYTHON: [&str; 3] = ["python3", "python3-numpy", "libopenblas0-pthread"];
 
 /// Needed to install packages, and by nothing that runs in a base.
-const LEFT_OUT: [&str; 2] = ["dpkg", "libmd0"];
+const LEFT_OUT: [&str; 4] = ["debconf", "dpkg", "libmd0", "perl-base"];
 
 /// Nobody reads it in a base. Licences stay.
-const DROPPED: [&str; 19] = [
+const DROPPED: [&str; 20] = [
     "boot/",
     "usr/games/",
     "usr/include/",
@@ -46,12 +48,17 @@ const DROPPED: [&str; 19] = [
     "usr/share/man/",
     "usr/share/menu/",
     "usr/share/pixmaps/",
+    "usr/share/zoneinfo/right/",
     "var/cache/",
     "var/lib/",
     "var/log/",
 ];
 const DOC: &str = "usr/share/doc/";
 const COPYRIGHT: &str = "/copyright";
+/// Certificates that the packages trust, one in each file.
+pub(super) const TRUSTED: &str = "/usr/share/ca-certificates/";
+/// All of them, where programs look for them.
+pub(super) const TRUSTED_TOGETHER: &str = "etc/ssl/certs/ca-certificates.crt";
 const PACKAGES_OF_PYTHON: &str = "usr/lib/python3/dist-packages/";
 
 /// Folders that no package has.
@@ -92,6 +99,10 @@ pub(super) fn of(base: BaseId, architecture: Architecture) -> Recipe {
             link("usr/bin/awk", "mawk"),
             link("usr/bin/which", "which.debianutils"),
             link("usr/sbin/rmt", "rmt-tar"),
+            // Where OpenSSL looks.
+            link("usr/lib/ssl/cert.pem", &format!("/{TRUSTED_TOGETHER}")),
+            link("usr/lib/ssl/certs", "/etc/ssl/certs"),
+            link("etc/localtime", "/usr/share/zoneinfo/Etc/UTC"),
         ],
         files: files(),
         env: vec![variable("HOME", "/home/function"), variable("LANG", "C.UTF-8")],
@@ -140,6 +151,7 @@ fn files() -> Vec<(&'static str, String)> {
         ("etc/group", format!("root:x:0:\nnogroup:x:65534:\nfunction:x:{gid}:\n")),
         ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n".to_owned()),
         ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
+        ("etc/timezone", "Etc/UTC\n".to_owned()),
         ("etc/ld.so.conf", "include /etc/ld.so.conf.d/*.conf\n".to_owned()),
     ]
 }

@@ -108,6 +108,27 @@ fn the_shell_has_its_tools() {
     assert!(!root.path().join("usr/share/man").exists() && root.path().join("usr/share/doc/bash/copyright").exists());
 }
 
+#[test]
+fn f09_bases_know_certificates_and_zones() {
+    let shelf = shelf();
+    for id in BaseId::ALL {
+        let base = shelf.open(id, Architecture::HOST).unwrap();
+        let root = unpacked(&[&base.rootfs.path]);
+        let sh = |text: &str| said(run(root.path(), &base.env, &["/bin/sh", "-c", text]));
+        let dates =
+            "TZ=Europe/Berlin date -d @0 '+%H %Z'; TZ=America/New_York date -d @0 '+%H %Z'; date -d @0 '+%H %Z'";
+        assert_eq!(sh(dates), "01 CET\n19 EST\n00 UTC\n", "{id}");
+        let certificates: usize = sh("grep -c BEGIN /etc/ssl/certs/ca-certificates.crt").trim().parse().unwrap();
+        assert!(certificates > 100, "{id}: {certificates}");
+        if id == BaseId::Python {
+            let text = "import ssl, datetime, zoneinfo\n\
+                        print(len(ssl.create_default_context().get_ca_certs()) > 100)\n\
+                        print(datetime.datetime(2026, 7, 1, tzinfo=zoneinfo.ZoneInfo('Europe/Berlin')).utcoffset())";
+            assert_eq!(said(run(root.path(), &base.env, &["python3", "-c", text])), "True\n2:00:00\n");
+        }
+    }
+}
+
 /// The slowest tests of all: a whole base each, compression included.
 fn made_again(id: BaseId) {
     let shelf = shelf();
@@ -143,7 +164,7 @@ fn a_version_that_is_gone_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let architecture = Architecture::HOST;
     let lock = folder.path().join(format!("shell-{architecture}.lock"));
-    let text = format!("# shell for {architecture}, recipe 1\nbash 0.1-never sha256:00\n");
+    let text = format!("# shell for {architecture}, recipe 2\nbash 0.1-never sha256:00\n");
     std::fs::write(&lock, text).unwrap();
     match bases::build(BaseId::Shell, architecture, &Shelf::new(folder.path())) {
         Err(BuildError::Gone { lock: named, .. }) => assert_eq!(named, lock),
