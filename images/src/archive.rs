@@ -1,15 +1,19 @@
 //! Tar members, read with bounds. The `tar` crate reads long names and PAX records whole into memory, whatever size
-//! they claim; so its raw members are put together here.
+//! they claim; so its headers alone are used, and members are put together here.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use tar::EntryType;
 
 use crate::error::{Bound, Error};
 use crate::limits::Gauge;
+use crate::sparse::{Map, Records};
 
 /// Records of one file: more is no honest archive's.
 const RECORDS_MAX: u64 = 1 << 20;
+const BLOCK_BYTES: usize = 512;
+/// What records of a file with holes begin with.
+const SPARSE: &[u8] = b"GNU.sparse.";
 
 /// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub(crate) struct Member {
     pub(crate) size: u64,
     /// Where its contents begin in the archive.
     pub(crate) offset: u64,
+    /// Its holes are not in the archive, so that its contents can only be read.
+    pub(crate) is_sparse: bool,
     /// Extended attributes that it carries.
     pub(crate) attributes: u64,
     /// Whether one of them says that the folder hides all below it.
@@ -54,6 +60,7 @@ struct Ahead {
     size: Option<u64>,
     attributes: u64,
     opaque: bool,
+    sparse: Records,
 }
 
 /// Calls `each` with every member and a reader of its contents.
@@ -62,31 +69,113 @@ pub(crate) fn members<R: Read>(
     gauge: &Gauge,
     mut each: impl FnMut(Member, &mut dyn Read) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut archive = tar::Archive::new(from);
+    let mut blocks = Blocks { from, gauge, position: 0 };
     let mut ahead = Ahead::default();
-    let entries = archive.entries().map_err(|error| gauge.explain(&error))?;
-    for entry in entries.raw(true) {
+    while let Some(header) = blocks.header()? {
         gauge.check_stop()?;
-        let mut entry = entry.map_err(|error| gauge.explain(&error))?;
-        match entry.header().entry_type() {
-            EntryType::GNULongName => ahead.path = Some(name(small(&mut entry, gauge)?)),
-            EntryType::GNULongLink => ahead.link = Some(name(small(&mut entry, gauge)?)),
-            EntryType::XHeader => ahead.read_records(&small(&mut entry, gauge)?)?,
+        let size = header.entry_size().map_err(|error| gauge.explain(&error))?;
+        let kind = header.entry_type();
+        let mut map = Map::default();
+        if kind.is_gnu_sparse() {
+            let gnu = header.as_gnu().ok_or_else(|| Error::Unsupported("star's sparse files in a tar".to_owned()))?;
+            map.take(&gnu.sparse)?;
+            let mut more = gnu.is_extended();
+            while more {
+                let block = blocks.block()?.ok_or_else(cut_off)?;
+                more = map.take_more(&block)?;
+            }
+        }
+        let offset = blocks.position;
+        let mut data = (&mut blocks.from).take(size);
+        match kind {
+            EntryType::GNULongName => ahead.path = Some(name(small(&mut data, gauge)?)),
+            EntryType::GNULongLink => ahead.link = Some(name(small(&mut data, gauge)?)),
+            EntryType::XHeader => ahead.read_records(&small(&mut data, gauge)?)?,
             // What is said of all members at once is the archive's name and the like.
             EntryType::XGlobalHeader => {}
             _ => {
-                let offset = entry.raw_file_position();
-                let member = std::mem::take(&mut ahead).describe(entry.header(), offset, gauge)?;
-                each(member, &mut entry)?;
+                let mut ahead = std::mem::take(&mut ahead);
+                ahead.path = ahead.sparse.name.take().or(ahead.path);
+                let records = std::mem::take(&mut ahead.sparse).finish(&mut data, gauge)?;
+                let mut member = ahead.describe(&header, offset, gauge)?;
+                let holes = match header.as_gnu().filter(|_| kind.is_gnu_sparse()) {
+                    Some(gnu) => Some((gnu.real_size().map_err(|error| gauge.explain(&error))?, map, 0)),
+                    None => records,
+                };
+                match holes {
+                    Some((real, map, before)) => {
+                        (member.size, member.is_sparse) = (real, true);
+                        let stored = size.checked_sub(before).ok_or_else(cut_off)?;
+                        each(member, &mut map.fill(real, stored, &mut data, gauge)?)?;
+                    }
+                    None => each(member, &mut data)?,
+                }
             }
         }
+        io::copy(&mut data, &mut io::sink()).map_err(|error| gauge.explain(&error))?;
+        if data.limit() > 0 {
+            return Err(cut_off());
+        }
+        blocks.end_member(size)?;
     }
     Ok(())
 }
 
-fn small(entry: &mut impl Read, gauge: &Gauge) -> Result<Vec<u8>, Error> {
+/// An archive's blocks, one after the other.
+struct Blocks<'g, R> {
+    from: R,
+    gauge: &'g Gauge,
+    position: u64,
+}
+
+impl<R: Read> Blocks<'_, R> {
+    /// The next block; none at the end of the input.
+    fn block(&mut self) -> Result<Option<[u8; BLOCK_BYTES]>, Error> {
+        let mut block = [0; BLOCK_BYTES];
+        let mut read = 0;
+        while read < BLOCK_BYTES {
+            match self.from.read(&mut block[read..]) {
+                Ok(0) if read == 0 => return Ok(None),
+                Ok(0) => return Err(cut_off()),
+                Ok(count) => read += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.gauge.explain(&error)),
+            }
+        }
+        self.position += BLOCK_BYTES as u64;
+        Ok(Some(block))
+    }
+
+    /// The next member's header; none where the archive ends, or where its end is marked.
+    fn header(&mut self) -> Result<Option<tar::Header>, Error> {
+        let Some(block) = self.block()?.filter(|block| block.iter().any(|byte| *byte != 0)) else { return Ok(None) };
+        let mut header = tar::Header::new_old();
+        header.as_mut_bytes().copy_from_slice(&block);
+        // The sum's own field counts as spaces.
+        let sum: u32 = block[..148].iter().chain(&block[156..]).map(|byte| u32::from(*byte)).sum();
+        match header.cksum() {
+            Ok(said) if said == sum + 8 * u32::from(b' ') => Ok(Some(header)),
+            _ => Err(Error::unreadable("a header's sum is wrong")),
+        }
+    }
+
+    /// Goes on behind a member's contents, which were read, and what fills its last block.
+    fn end_member(&mut self, size: u64) -> Result<(), Error> {
+        let block = BLOCK_BYTES as u64;
+        let filling = (block - size % block) % block;
+        io::copy(&mut (&mut self.from).take(filling), &mut io::sink()).map_err(|error| self.gauge.explain(&error))?;
+        self.position = self.position.saturating_add(size).saturating_add(filling);
+        Ok(())
+    }
+}
+
+fn cut_off() -> Error {
+    Error::unreadable("it ends within a member")
+}
+
+fn small(data: &mut impl Read, gauge: &Gauge) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    entry.take(RECORDS_MAX + 1).read_to_end(&mut bytes).map_err(|error| gauge.explain(&error))?;
+    data.take(RECORDS_MAX + 1).read_to_end(&mut bytes).map_err(|error| gauge.explain(&error))?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > RECORDS_MAX {
         return Err(Error::TooLarge { bound: Bound::Path, limit: RECORDS_MAX });
     }
@@ -128,7 +217,7 @@ impl Ahead {
                 let whole = value.split(|byte| *byte == b'.').next().unwrap_or_default();
                 self.mtime = Some(number(whole).unwrap_or(0));
             }
-            _ if key.starts_with(b"GNU.sparse.") => return Err(sparse()),
+            _ if key.starts_with(SPARSE) => self.sparse.take(&key[SPARSE.len()..], value)?,
             _ if key.starts_with(b"SCHILY.xattr.") || key.starts_with(b"LIBARCHIVE.xattr.") => {
                 self.attributes += 1;
                 self.opaque |= key.ends_with(b".overlay.opaque") && value == b"y";
@@ -159,6 +248,7 @@ impl Ahead {
             mtime: self.mtime.unwrap_or_else(|| header.mtime().ok().and_then(|time| time.try_into().ok()).unwrap_or(0)),
             size,
             offset,
+            is_sparse: false,
             attributes: self.attributes,
             opaque: self.opaque,
         })
@@ -171,7 +261,7 @@ fn kind(header: &tar::Header) -> std::io::Result<Result<MemberKind, Error>> {
         EntryType::Regular if header.path_bytes().ends_with(b"/") && header.as_ustar().is_none() => {
             MemberKind::Directory
         }
-        EntryType::Regular | EntryType::Continuous => MemberKind::File,
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => MemberKind::File,
         EntryType::Directory => MemberKind::Directory,
         EntryType::Symlink => MemberKind::Symlink,
         EntryType::Link => MemberKind::HardLink,
@@ -180,13 +270,8 @@ fn kind(header: &tar::Header) -> std::io::Result<Result<MemberKind, Error>> {
         }
         EntryType::Char | EntryType::Block => MemberKind::Device,
         EntryType::Fifo => MemberKind::Pipe,
-        EntryType::GNUSparse => return Ok(Err(sparse())),
         other => return Ok(Err(Error::Unsupported(format!("a tar member of type `{}`", char::from(other.as_byte()))))),
     }))
-}
-
-fn sparse() -> Error {
-    Error::Unsupported("a sparse file in a tar; make the archive without `--sparse`".to_owned())
 }
 
 fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {

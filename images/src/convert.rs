@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::bases::{BaseId, Shelf};
 use crate::entry::{self, Wishes};
 use crate::error::Error;
-use crate::image::{Architecture, Dropped, Image, InputKind, Report};
+use crate::image::{Architecture, Choice, Dropped, Image, InputKind, Report};
 use crate::layer::{self, Ground, Rules};
 use crate::limits::{Gauge, Limits, Stop};
 use crate::oci::{self, Chosen, Files};
@@ -59,6 +59,20 @@ pub fn convert(input: File, options: &Options<'_>) -> Result<Image, Error> {
     work.single(single::recognise(&head, options.base)?)
 }
 
+/// What is known of an input when its tree is built.
+struct About {
+    kind: InputKind,
+    layers: usize,
+    dropped: Dropped,
+    choice: Option<Choice>,
+}
+
+impl About {
+    fn new(kind: InputKind, layers: usize, dropped: Dropped) -> Self {
+        Self { kind, layers, dropped, choice: None }
+    }
+}
+
 struct Work<'a> {
     options: &'a Options<'a>,
     gauge: &'a Gauge,
@@ -83,7 +97,8 @@ impl<'a> Work<'a> {
             oci::check_layer(index, layer, &sums)?;
         }
         let settings = entry::Settings::of_image(&chosen.config);
-        self.finish(tree, 1, None, settings, (chosen.kind, chosen.layers.len(), dropped))
+        let about = About::new(chosen.kind, chosen.layers.len(), dropped);
+        self.finish(tree, 1, None, settings, about)
     }
 
     fn files(&self) -> Result<Image, Error> {
@@ -92,7 +107,7 @@ impl<'a> Work<'a> {
         let mut dropped = Dropped::default();
         let whole = self.stores.whole();
         layer::apply(&mut tree, self.input(), whole, &Rules::FILES, &mut dropped)?;
-        let about = (InputKind::RootFs, 1, dropped);
+        let about = About::new(InputKind::RootFs, 1, dropped);
         let is_image = self.options.base.is_none();
         let settings = entry::Settings::of_command(Vec::new(), &env, is_image);
         self.finish(tree, from_layer, self.options.base, settings, about)
@@ -104,7 +119,7 @@ impl<'a> Work<'a> {
         let from_layer = tree.next_layer(FolderOverLink::Follows);
         tree.put(found.path.as_bytes(), crate::tree::Meta::PROGRAM, crate::tree::Body::File(self.stores.whole()))?;
         let settings = entry::Settings::of_command(found.argv, &env, false);
-        self.finish(tree, from_layer, found.base, settings, (found.kind, 1, Dropped::default()))
+        self.finish(tree, from_layer, found.base, settings, About::new(found.kind, 1, Dropped::default()))
     }
 
     /// An empty tree, or what the base has, and the environment that it wants.
@@ -123,11 +138,13 @@ impl<'a> Work<'a> {
         from_layer: u32,
         base: Option<BaseId>,
         settings: entry::Settings,
-        (kind, layers, dropped): (InputKind, usize, Dropped),
+        about: About,
     ) -> Result<Image, Error> {
         let config = entry::config(&mut tree, self.stores, settings, &self.wishes)?;
         let squashed = squash::write(&tree, from_layer, self.stores, self.options.folder, self.gauge)?;
-        let report = Report { kind, layers, entries: squashed.entries, bytes: squashed.bytes, dropped };
+        let About { kind, layers, dropped, choice } = about;
+        let dropped = Dropped { links: squashed.links, ..dropped };
+        let report = Report { kind, layers, entries: squashed.entries, bytes: squashed.bytes, dropped, choice };
         Ok(Image { rootfs: squashed.rootfs, base, config, report })
     }
 }

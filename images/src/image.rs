@@ -135,6 +135,8 @@ pub struct Dropped {
     pub pipes: u64,
     /// Extended attributes, file capabilities among them: the guest grants no privileges.
     pub attributes: u64,
+    /// Names of a file that has others: each became a file of its own.
+    pub links: u64,
 }
 
 /// What was done.
@@ -150,6 +152,55 @@ pub struct Report {
     pub bytes: ByteSize,
     /// What was left out.
     pub dropped: Dropped,
+    /// Where the input had several images: which was chosen, and of which.
+    pub choice: Option<Choice>,
+}
+
+/// A choice between images for several machines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// What was chosen, as `os/architecture/variant`.
+    pub platform: String,
+    /// What there was.
+    pub of: Vec<String>,
+}
+
+impl Report {
+    /// What the deployer should know, in sentences.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(Choice { platform, of }) = &self.choice {
+            notes.push(format!("The archive holds {}: {platform} was chosen.", of.join(", ")));
+        }
+        let Dropped { devices, pipes, attributes, links } = self.dropped;
+        let mut note = |count: u64, one: &str, many: &str| match count {
+            0 => {}
+            1 => notes.push(format!("1 {one}")),
+            _ => notes.push(format!("{count} {many}")),
+        };
+        note(
+            devices,
+            "device file was left out: a machine has its own /dev.",
+            "device files were left out: a machine has its own /dev.",
+        );
+        note(
+            pipes,
+            "named pipe was left out: a program can make it when it starts.",
+            "named pipes were left out: a program can make them when it starts.",
+        );
+        note(
+            attributes,
+            "extended attribute was left out; a file capability grants nothing here.",
+            "extended attributes were left out; file capabilities grant nothing here.",
+        );
+        note(
+            links,
+            "hard link became a file of its own: to change one is not to change the other.",
+            "hard links became files of their own: to change one is not to change the others.",
+        );
+        notes
+    }
 }
 
 /// An image, ready for a microVM.

@@ -70,10 +70,10 @@ pub(crate) fn apply(
     members(&mut unpacked, gauge, |member, contents| {
         let contents = match packing {
             // What lies bare in the input need not be copied.
-            Packing::Plain => {
+            Packing::Plain if !member.is_sparse => {
                 Contents::InPlace(Blob { store: Store::Input, offset: layer.offset + member.offset, len: member.size })
             }
-            Packing::Gzip | Packing::Zstd => Contents::Read(contents),
+            Packing::Plain | Packing::Gzip | Packing::Zstd => Contents::Read(contents),
         };
         if (rules.keeps)(&member.path) { put(tree, ground, member, contents, rules, dropped) } else { Ok(()) }
     })?;

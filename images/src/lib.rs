@@ -30,10 +30,11 @@ mod limits;
 mod oci;
 mod single;
 mod source;
+mod sparse;
 mod squash;
 mod tree;
 
 pub use convert::{Options, convert};
 pub use error::{Blame, Bound, Error};
-pub use image::{Architecture, Dropped, Identity, Image, ImageConfig, InputKind, Report, RootFs, User};
+pub use image::{Architecture, Choice, Dropped, Identity, Image, ImageConfig, InputKind, Report, RootFs, User};
 pub use limits::{Limits, Stop};

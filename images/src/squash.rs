@@ -1,6 +1,6 @@
 //! Writes a tree as squashfs: the same tree gives the same bytes. Contents are streamed in blocks, one at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -30,6 +30,8 @@ pub(crate) struct Squashed {
     pub(crate) rootfs: RootFs,
     pub(crate) entries: u64,
     pub(crate) bytes: ByteSize,
+    /// Names of files that have others: the writer knows no hard links.
+    pub(crate) links: u64,
 }
 
 /// Writes all that a tree has from a layer on into `folder`, under the name of its digest.
@@ -51,7 +53,8 @@ pub(crate) fn write(
     writer.set_root_mode(root.mode);
     let mut owners = Owners::new(gauge.limits.owners);
     // The root is always of user 0: the writer knows other owners only from its entries.
-    let (mut entries, mut bytes) = (0_u64, 0_u64);
+    let (mut entries, mut bytes, mut links) = (0_u64, 0_u64, 0_u64);
+    let mut files = HashSet::new();
     for (path, node) in tree.walk(from_layer) {
         gauge.check_stop()?;
         owners.add(node.meta)?;
@@ -63,6 +66,7 @@ pub(crate) fn write(
             Body::Symlink(target) => writer.push_symlink(PathBuf::from(OsStr::from_bytes(target)), path, header),
             Body::File(blob) => {
                 bytes += blob.len;
+                links += u64::from(!files.insert(std::ptr::from_ref(node)));
                 writer.push_file(Watched { inner: stores.read(*blob), gauge }, path, header)
             }
         };
@@ -85,7 +89,7 @@ pub(crate) fn write(
     out.as_file().set_permissions(Permissions::from_mode(0o644))?;
     out.as_file().sync_all()?;
     out.persist(&path).map_err(|error| Error::Host(error.error))?;
-    Ok(Squashed { rootfs: RootFs { path, size: ByteSize(size), digest }, entries, bytes: ByteSize(bytes) })
+    Ok(Squashed { rootfs: RootFs { path, size: ByteSize(size), digest }, entries, bytes: ByteSize(bytes), links })
 }
 
 fn header(meta: Meta) -> NodeHeader {

@@ -215,6 +215,9 @@ pub struct Prepared {
     /// What the artifact is to the lanes.
     #[serde(default, skip_serializing_if = "ArtifactForm::is_wasm")]
     pub form: ArtifactForm,
+    /// What was found and decided, and what was left out: whole sentences for the deployer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Where a line of a log came from.

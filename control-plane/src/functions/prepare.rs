@@ -24,6 +24,9 @@ use crate::error::Result;
 use crate::nodes::Wanted;
 
 const ANSWER_SIZE_MAX: usize = 64 * 1024;
+/// Notes of a version that are kept, and their length.
+const NOTES_MAX: usize = 16;
+const NOTE_CHARS_MAX: usize = 500;
 const ACCEPT_WITHIN: Duration = Duration::from_secs(2);
 /// Answers that blame the node; after so many the version has failed.
 const NODE_FAILURES_MAX: u32 = 5;
@@ -176,7 +179,10 @@ async fn ask(app: &App, row: &entities::versions::Model, node: NodeId, lane: Lan
 fn read(status: http::StatusCode, body: &[u8]) -> Answer {
     if status.is_success() {
         return match protocol::wire::read::<Prepared>(body) {
-            Ok(prepared) => Answer::Prepared(Prepared { format: clip(prepared.format), ..prepared }),
+            Ok(prepared) => {
+                let notes = prepared.notes.into_iter().take(NOTES_MAX).map(clip_note).collect();
+                Answer::Prepared(Prepared { format: clip(prepared.format), notes, ..prepared })
+            }
             Err(error) => Answer::NodeFailed(Problem::new(Code::NodeFailed, format!("An unreadable answer: {error}."))),
         };
     }
@@ -199,8 +205,16 @@ fn blamed(field: Option<&Field>) -> &'static str {
 }
 
 fn clip(text: String) -> String {
-    // It goes to terminals: a node's word is one line of text.
-    text.chars().take(2000).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    one_line(&text, 2000)
+}
+
+fn clip_note(text: String) -> String {
+    one_line(&text, NOTE_CHARS_MAX)
+}
+
+/// It goes to terminals: a node's word is one line of text.
+fn one_line(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Codes that are about the artifact: they would be the same on any node.
@@ -267,6 +281,22 @@ mod tests {
         assert!(matches!(read(StatusCode::SERVICE_UNAVAILABLE, &problem(Code::Overloaded)), Answer::NodeFailed(_)));
         assert!(matches!(read(StatusCode::BAD_GATEWAY, b"?"), Answer::NodeFailed(_)));
         assert!(matches!(read(StatusCode::OK, b"{}"), Answer::NodeFailed(_)));
+    }
+
+    #[test]
+    fn f14_a_nodes_notes_are_few_short_lines() {
+        let prepared = Prepared {
+            kind: Kind::Server,
+            format: "OCI image".to_owned(),
+            compile_ms: 1,
+            code_size: protocol::ByteSize(1),
+            form: protocol::ArtifactForm::Image,
+            notes: std::iter::once("a\u{1b}[2J\nb".to_owned()).chain(vec!["x".repeat(4000); 40]).collect(),
+        };
+        let Answer::Prepared(read) = read(StatusCode::OK, &serde_json::to_vec(&prepared).unwrap()) else {
+            panic!("an answer");
+        };
+        assert_eq!((read.notes.len(), read.notes[0].as_str(), read.notes[1].len()), (16, "a [2J b", 500));
     }
 
     #[test]

@@ -74,6 +74,7 @@ pub(crate) async fn insert(app: &App, caller: &Caller, function: &str, asked: Cr
         form: Set(None),
         base: Set(asked.base.map(Col)),
         command: Set((!asked.command.is_empty()).then_some(Col(asked.command))),
+        notes: Set(None),
     })
     .exec_without_returning(mutation.tx())
     .await?;
@@ -125,6 +126,7 @@ pub(crate) async fn finish(app: &App, id: VersionId, result: Result<Prepared, Pr
             change.kind = Set(Some(prepared.kind.into()));
             change.format = Set(Some(prepared.format.clone()));
             change.form = Set(Some(prepared.form.into()));
+            change.notes = Set((!prepared.notes.is_empty()).then(|| Col(prepared.notes.clone())));
         }
         Err(problem) => change.problem = Set(Some(problem.clone().into())),
     }
@@ -177,6 +179,7 @@ fn view(row: versions::Model, aliases: &[crate::db::entities::aliases::Model]) -
         lane: row.lane.0,
         runs_in: lane.map(|(lane, _)| lane),
         lane_reason: lane.map(|(_, reason)| reason),
+        notes: row.notes.map(|notes| notes.0).unwrap_or_default(),
         base: row.base.map(|base| base.0),
         command: row.command.map(|command| command.0).unwrap_or_default(),
         placement: row.placement.0,

@@ -19,6 +19,7 @@ suite!(
     failed_versions,
     races,
     aliases,
+    f14_a_versions_notes_are_kept,
     rollback,
     if_match,
     limits,
@@ -164,6 +165,15 @@ async fn aliases(ground: Ground) {
     assert_eq!(ada.delete("/functions/hello/aliases/live").await.code(), Code::InvalidField);
     assert_eq!(ada.delete("/functions/hello/aliases/canary").await.status, StatusCode::NO_CONTENT);
     assert_eq!(ada.get("/functions/hello/aliases/canary").await.code(), Code::VersionNotFound);
+}
+
+async fn f14_a_versions_notes_are_kept(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    ground.function(&ada, "hello").await;
+    let deployed = ground.deployed(&ada, "hello").await;
+    assert_eq!(deployed.notes, ["It is one of the tests'."]);
+    let listed: Page<Version> = ada.get("/functions/hello/versions").await.read();
+    assert_eq!(listed.items[0].notes, deployed.notes);
 }
 
 async fn rollback(ground: Ground) {

@@ -122,6 +122,7 @@ impl Ground {
             compile_ms: 1,
             code_size: ByteSize(1),
             form: protocol::ArtifactForm::Wasm,
+            notes: vec!["It is one of the tests'.".to_owned()],
         };
         crate::functions::versions::finish(&self.app, version, Ok(prepared)).await.unwrap();
     }

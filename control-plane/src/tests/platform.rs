@@ -151,6 +151,7 @@ async fn prepare(State(fabric): State<Fabric>, headers: HeaderMap) -> axum::resp
         compile_ms: 1,
         code_size: ByteSize(1),
         form: ArtifactForm::Wasm,
+        notes: Vec::new(),
     };
     axum::Json(prepared).into_response()
 }

@@ -115,6 +115,7 @@ impl Library {
             compile_ms: loaded.compile_ms,
             code_size: ByteSize(loaded.code_size),
             form: ArtifactForm::Wasm,
+            notes: Vec::new(),
         })
     }
 

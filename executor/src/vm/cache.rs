@@ -168,7 +168,8 @@ mod tests {
             architecture: Architecture::HOST,
         };
         let kind = InputKind::Executable;
-        let report = Report { kind, layers: 1, entries: 1, bytes: ByteSize(size), dropped: Dropped::default() };
+        let report =
+            Report { kind, layers: 1, entries: 1, bytes: ByteSize(size), dropped: Dropped::default(), choice: None };
         Converted { image: Image { rootfs, base: None, config, report }, hosted: None, convert_ms: 1 }
     }
 

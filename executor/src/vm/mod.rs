@@ -12,6 +12,7 @@ mod connection;
 pub(crate) mod convert;
 mod door;
 mod egress;
+mod notes;
 mod server;
 mod start;
 #[cfg(test)]

@@ -107,6 +107,7 @@ impl Ground {
             hosted: true,
             for_runs: true,
             format: format.describe().to_owned(),
+            notes: Vec::new(),
             size: image.rootfs.size,
             convert_ms: 0,
             egress: Arc::new(egress),

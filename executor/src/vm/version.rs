@@ -42,6 +42,8 @@ pub(super) struct About {
     pub(super) for_runs: bool,
     /// For people.
     pub(super) format: String,
+    /// For the deployer.
+    pub(super) notes: Vec<String>,
     pub(super) size: ByteSize,
     pub(super) convert_ms: u64,
     pub(super) egress: Arc<EgressRules>,

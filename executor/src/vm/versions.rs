@@ -16,10 +16,10 @@ use tokio::sync::Semaphore;
 
 use super::cache::ImageCache;
 use super::convert::{Conversion, Converted, describe};
-use super::start;
 use super::tools::Tools;
 use super::version::{About, OWN_KEPT_MAX, Version, WAITS_MAX};
 use super::wasm::{self, Hosted};
+use super::{notes, start};
 use crate::admission::Admission;
 use crate::artifacts::{Flight, Shelf, blocking, fetch, fly, listed};
 use crate::compile::Compiler;
@@ -172,6 +172,7 @@ impl Lane {
             compile_ms: version.about.convert_ms,
             code_size: version.about.size,
             form: if version.about.hosted { ArtifactForm::Wasm } else { ArtifactForm::Image },
+            notes: version.about.notes.clone(),
         })
     }
 
@@ -250,23 +251,24 @@ impl Lane {
         let Converted { image, hosted, convert_ms } = converted;
         let (disk, base) = self.disk(&image).await?;
         let egress = Arc::new(EgressRules::parse(&spec.egress).of(ticket.account, &self.ways));
-        let (kind, format, workload) = match hosted {
+        let (kind, format, notes, workload) = match hosted {
             Some(_) if spec.kind == Some(Kind::Server) => {
                 let detail = "`kind`: a server is a program of its own; this is WebAssembly, which is called";
                 return Err(Problem::of(Code::InvalidField, "kind", detail));
             }
             Some(Hosted { format, .. }) => {
                 let workload = wasm::workload(&image.config, format, &limits, spec.env, &egress)?;
-                (format.kind(), format.describe().to_owned(), workload)
+                (format.kind(), format.describe().to_owned(), Vec::new(), workload)
             }
             None => {
                 let kind = kind_of(&spec, &image);
-                (kind, describe(&image), start::workload(&image.config, kind, &limits, spec.env, &egress))
+                let workload = start::workload(&image.config, kind, &limits, spec.env, &egress);
+                (kind, describe(&image), notes::of(&image, kind), workload)
             }
         };
         let (artifact, size) = (spec.artifact, image.rootfs.size);
         let (hosted, for_runs) = (hosted.is_some(), ticket.purpose == Purpose::Run);
-        let about = About { artifact, kind, hosted, for_runs, format, size, convert_ms, egress, fetched };
+        let about = About { artifact, kind, hosted, for_runs, format, notes, size, convert_ms, egress, fetched };
         let memory = limits.memory_in(LaneName::Vm);
         let (admission, room) = (Arc::clone(&self.admission), Arc::clone(&self.own_templates));
         Ok((Version::new(about, workload, memory, template, disk, admission, room), base))

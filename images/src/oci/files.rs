@@ -23,11 +23,12 @@ impl Files {
     pub(crate) fn read(stores: &Stores, gauge: &Gauge) -> Result<Self, Error> {
         let mut files = HashMap::new();
         let whole = Metered::new(stores.read(stores.whole()), gauge, None);
-        members(whole, gauge, |member, _| {
+        members(whole, gauge, |member, contents| {
             // What has no such name is no part of an image.
             let Ok(name) = String::from_utf8(member.path) else { return Ok(()) };
             let link = || String::from_utf8(member.link).ok();
             let entry = match member.kind {
+                MemberKind::File if member.is_sparse => Some(Entry::Bytes(stores.spill().keep(contents, gauge)?)),
                 MemberKind::File => {
                     Some(Entry::Bytes(Blob { store: Store::Input, offset: member.offset, len: member.size }))
                 }

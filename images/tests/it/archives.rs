@@ -29,6 +29,23 @@ impl Tar {
         self.raw_member(kind, path.as_bytes(), data, &set)
     }
 
+    /// A member with blocks between its header and its contents, which count as neither.
+    pub(crate) fn member_behind(
+        self,
+        kind: tar::EntryType,
+        path: &str,
+        blocks: &[u8],
+        data: &[u8],
+        set: impl Fn(&mut tar::Header),
+    ) -> Self {
+        let before = self.0.len();
+        let mut tar = self.member(kind, path, data, set);
+        let contents = tar.0.split_off(before + 512);
+        tar.0.extend_from_slice(blocks);
+        tar.0.extend_from_slice(&contents);
+        tar
+    }
+
     /// The name goes in as it is: the builder of the `tar` crate would refuse the bad ones.
     pub(crate) fn raw_member(
         mut self,

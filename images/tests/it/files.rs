@@ -121,7 +121,7 @@ fn files_of_image_archives_in_a_root_are_just_files() {
 }
 
 #[test]
-fn devices_pipes_and_attributes_are_left_out_and_counted() {
+fn f14_what_is_left_out_is_counted_and_told() {
     let bench = Bench::starting("/app/run");
     let input = root()
         .device("dev/null", tar::EntryType::Char, 1, 3)
@@ -130,9 +130,125 @@ fn devices_pipes_and_attributes_are_left_out_and_counted() {
         .device("run/pipe", tar::EntryType::Fifo, 0, 0)
         .pax(&[("SCHILY.xattr.security.capability", b"\x01\0\0\x02\n=\0")])
         .program("bin/ping", b"#!/bin/sh\n");
-    let image = bench.image(&input.bytes());
+    let image = bench.image(&input.hard_link("bin/also", "bin/ping").bytes());
     let dropped = image.report.dropped;
-    assert_eq!((dropped.devices, dropped.pipes, dropped.attributes), (3, 1, 1));
+    assert_eq!((dropped.devices, dropped.pipes, dropped.attributes, dropped.links), (3, 1, 1, 1));
+    let notes = image.report.notes();
+    for (note, words) in
+        notes.iter().zip(["3 device files", "1 named pipe was", "1 extended attribute was", "1 hard link"])
+    {
+        assert!(note.starts_with(words) && note.ends_with('.'), "{notes:?}");
+    }
+    assert_eq!(notes.len(), 4);
+    assert_eq!(bench.image(&root().bytes()).report.notes(), Vec::<String>::new());
     let names = list(&image.rootfs.path);
     assert!(names.contains_key("/bin/ping") && !names.contains_key("/dev/null") && !names.contains_key("/run/pipe"));
+}
+
+/// Two holes around six bytes of data, and one at the end.
+const HOLES: [(u64, &[u8]); 2] = [(4096, b"abc"), (20_000, b"def")];
+const SPARSE_BYTES: u64 = 40_000;
+
+fn filled() -> Vec<u8> {
+    let mut whole = vec![0; usize::try_from(SPARSE_BYTES).unwrap()];
+    for (offset, data) in HOLES {
+        let at = usize::try_from(offset).unwrap();
+        whole[at..at + data.len()].copy_from_slice(data);
+    }
+    whole
+}
+
+/// The header of a sparse file as GNU tar writes it by default; of more than four pieces the rest stands behind it.
+fn gnu_sparse(tar: Tar, pieces: &[(u64, u64)], data: &[u8], size: u64) -> Tar {
+    let (first, more) = pieces.split_at(pieces.len().min(4));
+    let set = |header: &mut tar::Header| {
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.set_real_size(size);
+        for (to, (offset, length)) in gnu.sparse.iter_mut().zip(first) {
+            to.set_offset(*offset);
+            to.set_length(*length);
+        }
+        gnu.set_is_extended(!more.is_empty());
+    };
+    let mut blocks = Vec::new();
+    for (at, pieces) in more.chunks(21).enumerate() {
+        let mut block = tar::GnuExtSparseHeader::new();
+        for (to, (offset, length)) in block.sparse_mut().iter_mut().zip(pieces) {
+            to.set_offset(*offset);
+            to.set_length(*length);
+        }
+        block.set_is_extended(at + 1 < more.len().div_ceil(21));
+        blocks.extend_from_slice(block.as_bytes());
+    }
+    tar.member_behind(tar::EntryType::GNUSparse, "sparse", &blocks, data, set)
+}
+
+#[test]
+fn f14_sparse_files_are_read_in_each_form() {
+    let data: Vec<u8> = HOLES.iter().flat_map(|(_, data)| data.to_vec()).collect();
+    let pieces: Vec<(u64, u64)> = HOLES.iter().map(|(offset, data)| (*offset, data.len() as u64)).collect();
+    let size = SPARSE_BYTES.to_string();
+    let map = "2\n4096\n3\n20000\n3\n".to_owned();
+    let before = [format!("{map}{}", "\0".repeat(512 - map.len())).as_bytes(), data.as_slice()].concat();
+    let forms = [
+        gnu_sparse(root(), &pieces, &data, SPARSE_BYTES),
+        root()
+            .pax(&[
+                ("GNU.sparse.size", size.as_bytes()),
+                ("GNU.sparse.numblocks", b"2"),
+                ("GNU.sparse.offset", b"4096"),
+                ("GNU.sparse.numbytes", b"3"),
+                ("GNU.sparse.offset", b"20000"),
+                ("GNU.sparse.numbytes", b"3"),
+            ])
+            .file("sparse", &data),
+        root()
+            .pax(&[
+                ("GNU.sparse.size", size.as_bytes()),
+                ("GNU.sparse.map", b"4096,3,20000,3"),
+                ("GNU.sparse.name", b"sparse"),
+            ])
+            .file("GNUSparseFile.0/sparse", &data),
+        root()
+            .pax(&[
+                ("GNU.sparse.major", b"1"),
+                ("GNU.sparse.minor", b"0"),
+                ("GNU.sparse.name", b"sparse"),
+                ("GNU.sparse.realsize", size.as_bytes()),
+            ])
+            .file("GNUSparseFile.0/sparse", &before),
+    ];
+    for (form, tar) in forms.into_iter().enumerate() {
+        // What follows shows that the reader has stayed in step.
+        let bytes = tar.file("after", b"x").bytes();
+        for input in [bytes.clone(), gzip(&bytes)] {
+            let bench = Bench::starting("/app/run");
+            let path = bench.image(&input).rootfs.path;
+            assert!(cat(&path, "sparse") == filled(), "form {form}");
+            assert_eq!(cat(&path, "after"), b"x", "form {form}");
+        }
+    }
+    // More pieces than a header holds, and than one more block holds.
+    let pieces: Vec<(u64, u64)> = (0..30).map(|at| (at * 1000, 1)).collect();
+    let tar = gnu_sparse(root(), &pieces, &[7; 30], 30_000).file("after", b"x");
+    let bench = Bench::starting("/app/run");
+    let path = bench.image(&tar.bytes()).rootfs.path;
+    let whole = cat(&path, "sparse");
+    assert!(whole.len() == 30_000 && whole.iter().step_by(1000).all(|byte| *byte == 7));
+    assert_eq!((whole.iter().filter(|byte| **byte != 0).count(), cat(&path, "after")), (30, b"x".to_vec()));
+}
+
+#[test]
+fn f14_a_sparse_file_that_cannot_be_is_refused_before_it_is_written() {
+    let refused = |pieces: &[(u64, u64)], data: &[u8], size: u64| {
+        Bench::starting("/app/run").convert(&gnu_sparse(root(), pieces, data, size).bytes()).unwrap_err()
+    };
+    let over = u64::MAX - 1;
+    let maps: [(&[(u64, u64)], u64); 5] =
+        [(&[(0, 2), (1, 1)], 10), (&[(0, 2)], 10), (&[(8, 3)], 10), (&[(over, 3)], over), (&[], 10)];
+    for (pieces, size) in maps {
+        assert!(matches!(refused(pieces, b"abc", size), Error::Unreadable(_)), "{pieces:?}");
+    }
+    // A hole of a terabyte counts as what it claims to be.
+    assert!(matches!(refused(&[(0, 3)], b"abc", 1 << 40), Error::TooLarge { .. }));
 }

@@ -162,6 +162,9 @@ api_types! {
         /// Why that lane.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub lane_reason: Option<LaneReason>,
+        /// What was found in the artifact and decided, and what was left out: whole sentences.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub notes: Vec<String>,
         /// What it stands on in the VM lane.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub base: Option<Base>,

@@ -148,6 +148,7 @@ pub(super) fn prepared() -> Prepared {
         compile_ms: 120,
         code_size: ByteSize::kib(300),
         form: ArtifactForm::Image,
+        notes: Vec::new(),
     }
 }
 

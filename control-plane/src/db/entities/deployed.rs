@@ -52,6 +52,7 @@ table! {
         form: Option<Col<ArtifactForm>>,
         base: Option<Col<Base>>,
         command: Option<Col<Vec<String>>>,
+        notes: Option<Col<Vec<String>>>,
     }
 }
 

@@ -9,6 +9,7 @@ mod m0005_queues;
 mod m0006_uploads;
 mod m0007_books;
 mod m0008_identity;
+mod m0009_notes;
 
 use sea_orm_migration::prelude::*;
 
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_uploads::Migration),
             Box::new(m0007_books::Migration),
             Box::new(m0008_identity::Migration),
+            Box::new(m0009_notes::Migration),
         ]
     }
 }
