@@ -97,7 +97,7 @@ impl<'a> Work<'a> {
             oci::check_layer(index, layer, &sums)?;
         }
         let settings = entry::Settings::of_image(&chosen.config);
-        let about = About::new(chosen.kind, chosen.layers.len(), dropped);
+        let about = About { choice: chosen.choice.clone(), ..About::new(chosen.kind, chosen.layers.len(), dropped) };
         self.finish(tree, 1, None, settings, about)
     }
 

@@ -2,6 +2,9 @@
 
 mod documents;
 mod files;
+mod platform;
+
+use std::collections::BTreeSet;
 
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
@@ -10,8 +13,9 @@ pub(crate) use self::documents::{ImageDocument, RunConfig};
 pub(crate) use self::files::Files;
 
 use self::documents::{Descriptor, DockerManifest, Index, LayoutFile, Manifest};
+use self::platform::Platform;
 use crate::error::{Bound, Error};
-use crate::image::{Architecture, InputKind};
+use crate::image::{Architecture, Choice, InputKind};
 use crate::layer::sum_text;
 use crate::limits::Gauge;
 use crate::source::{Blob, Stores};
@@ -38,6 +42,22 @@ pub(crate) struct Chosen {
     pub(crate) kind: InputKind,
     pub(crate) config: RunConfig,
     pub(crate) layers: Vec<LayerBlob>,
+    /// Where there were several: which one it is, and of which.
+    pub(crate) choice: Option<Choice>,
+}
+
+/// A manifest that may be the one.
+struct Candidate {
+    descriptor: Descriptor,
+    /// Of the image that it belongs to.
+    name: Option<String>,
+}
+
+/// One that runs here.
+struct Fitting {
+    rank: u8,
+    platform: String,
+    candidate: Candidate,
 }
 
 /// Looks images up in an archive.
@@ -72,47 +92,75 @@ impl<'a> Reader<'a> {
         Ok(serde_json::from_slice::<LayoutFile>(&self.small(layout, "oci-layout")?).is_ok())
     }
 
+    /// Of the images that run here the best; of those that are as good the first, as the specification wants it.
     fn layout(&self) -> Result<Chosen, Error> {
         let index: Index = self.document(self.files.find("index.json"), "index.json")?;
-        let mut manifests = Vec::new();
-        self.collect(&index, 0, &mut manifests)?;
-        let mut found: Vec<Chosen> = Vec::new();
-        let mut others: Vec<String> = Vec::new();
-        for descriptor in manifests {
-            if let Some(platform) = descriptor.platform.as_ref().filter(|platform| !platform.is(self.wanted)) {
-                others.push(platform.to_string());
+        let mut candidates = Vec::new();
+        self.collect(&index, 0, None, &mut candidates)?;
+        let level = platform::level();
+        let mut fitting: Vec<Fitting> = Vec::new();
+        let mut all: Vec<String> = Vec::new();
+        for candidate in candidates {
+            let Some(platform) = self.platform(&candidate.descriptor)? else { continue };
+            let known = |one: &Fitting| one.candidate.descriptor.digest == candidate.descriptor.digest;
+            if fitting.iter().any(known) {
                 continue;
             }
-            match self.manifest(&descriptor) {
-                Ok(chosen) if !found.contains(&chosen) => found.push(chosen),
-                Ok(_) => {}
-                Err(Error::WrongPlatform { found, .. }) => others.push(found),
-                Err(error) => return Err(error),
+            all.push(platform.to_string());
+            if let Some(rank) = platform.rank(self.wanted, level) {
+                fitting.push(Fitting { rank, platform: platform.to_string(), candidate });
             }
         }
-        if found.len() > 1 {
-            return Err(several(found.len()));
+        let names: BTreeSet<&str> = fitting.iter().filter_map(|one| one.candidate.name.as_deref()).collect();
+        if names.len() > 1 {
+            return Err(several(names.len()));
         }
-        found.pop().ok_or_else(|| self.wrong(&others))
+        fitting.sort_by_key(|one| std::cmp::Reverse(one.rank));
+        let mut wrong = self.wrong(&all);
+        for one in fitting {
+            match self.manifest(&one.candidate.descriptor) {
+                Ok(chosen) if all.len() > 1 => {
+                    return Ok(Chosen { choice: Some(Choice { platform: one.platform, of: all }), ..chosen });
+                }
+                // Its configuration may know better.
+                Err(error @ Error::WrongPlatform { .. }) => wrong = error,
+                other => return other,
+            }
+        }
+        Err(wrong)
+    }
+
+    /// What a manifest's image runs on; none where it is no image.
+    fn platform(&self, descriptor: &Descriptor) -> Result<Option<Platform>, Error> {
+        if descriptor.platform.is_some() {
+            return Ok(descriptor.platform.clone());
+        }
+        let manifest: Manifest = self.described(descriptor, "the manifest")?;
+        if !manifest.is_image() {
+            return Ok(None);
+        }
+        let image: ImageDocument = self.described(&manifest.config, "the configuration")?;
+        Ok(Some(image.platform))
     }
 
     /// All manifests of an index that are in the archive, those of nested indexes included.
-    fn collect(&self, index: &Index, depth: usize, into: &mut Vec<Descriptor>) -> Result<(), Error> {
+    fn collect(&self, index: &Index, depth: usize, name: Option<&str>, into: &mut Vec<Candidate>) -> Result<(), Error> {
         for descriptor in &index.manifests {
             if descriptor.is_attestation() {
                 continue;
             }
+            let name = name.or_else(|| descriptor.name());
             if descriptor.is_index() {
                 if depth >= INDEX_DEPTH_MAX {
                     return Err(Error::unreadable("its indexes are nested too deep"));
                 }
                 let nested: Index = self.described(descriptor, "an index")?;
-                self.collect(&nested, depth + 1, into)?;
+                self.collect(&nested, depth + 1, name, into)?;
             } else if into.len() >= MANIFESTS_MAX {
                 return Err(Error::unreadable(format!("it has more than {MANIFESTS_MAX} manifests")));
             // Of an image for many machines, `docker save` writes the index, and the blobs of one.
             } else if self.blob(descriptor).is_some() || depth == 0 {
-                into.push(descriptor.clone());
+                into.push(Candidate { descriptor: descriptor.clone(), name: name.map(str::to_owned) });
             }
         }
         Ok(())
@@ -177,14 +225,14 @@ impl<'a> Reader<'a> {
         }
         let layers = layers.into_iter().zip(sums);
         let layers = layers.map(|((blob, stored), unpacked)| LayerBlob { blob, stored, unpacked }).collect();
-        Ok(Chosen { kind, config: image.config.unwrap_or_default(), layers })
+        Ok(Chosen { kind, config: image.config.unwrap_or_default(), layers, choice: None })
     }
 
     fn check_platform(&self, image: &ImageDocument) -> Result<(), Error> {
-        if image.os == LINUX && image.architecture == self.wanted.name() {
+        if image.platform.os == LINUX && image.platform.architecture == self.wanted.name() {
             return Ok(());
         }
-        Err(self.wrong(&[format!("{}/{}", image.os, image.architecture)]))
+        Err(self.wrong(&[image.platform.to_string()]))
     }
 
     fn wrong(&self, found: &[String]) -> Error {

@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::image::Architecture;
+use super::platform::Platform;
 
 const INDEX_TYPES: [&str; 2] =
     ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+const CONFIG_TYPES: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+/// An image's own name; containerd's is the whole one.
+const NAMES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 /// What BuildKit hangs beside an image.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
@@ -44,27 +48,14 @@ impl Descriptor {
         INDEX_TYPES.contains(&self.media_type.as_str())
     }
 
+    /// What is known of it without a look at it: it says something of an image, and is none.
     pub(super) fn is_attestation(&self) -> bool {
-        self.annotations.contains_key(REFERENCE_TYPE)
+        self.annotations.contains_key(REFERENCE_TYPE) || self.platform.as_ref().is_some_and(Platform::is_unknown)
     }
-}
 
-/// What an image runs on.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Platform {
-    os: String,
-    architecture: String,
-}
-
-impl Platform {
-    pub(super) fn is(&self, wanted: Architecture) -> bool {
-        self.os == super::LINUX && self.architecture == wanted.name()
-    }
-}
-
-impl std::fmt::Display for Platform {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)
+    /// What it calls itself.
+    pub(super) fn name(&self) -> Option<&str> {
+        NAMES.iter().find_map(|name| self.annotations.get(*name)).map(String::as_str)
     }
 }
 
@@ -73,6 +64,17 @@ impl std::fmt::Display for Platform {
 pub(super) struct Manifest {
     pub(super) config: Descriptor,
     pub(super) layers: Vec<Descriptor>,
+    /// What it is about, where it is no image.
+    #[serde(default)]
+    subject: Option<serde::de::IgnoredAny>,
+}
+
+impl Manifest {
+    /// Signatures, bills of materials and the like are kept in the same way as images.
+    pub(super) fn is_image(&self) -> bool {
+        let kind = self.config.media_type.as_str();
+        self.subject.is_none() && (kind.is_empty() || CONFIG_TYPES.contains(&kind))
+    }
 }
 
 /// An entry of a docker archive's `manifest.json`.
@@ -87,10 +89,8 @@ pub(super) struct DockerManifest {
 /// An image's configuration.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ImageDocument {
-    #[serde(default)]
-    pub(crate) architecture: String,
-    #[serde(default)]
-    pub(crate) os: String,
+    #[serde(flatten)]
+    pub(super) platform: Platform,
     pub(crate) config: Option<RunConfig>,
     pub(super) rootfs: LayerSums,
 }

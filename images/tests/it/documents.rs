@@ -135,13 +135,56 @@ fn another_machines_image_is_refused_by_name() {
     assert_eq!(wrong(bench.convert(&Layout::default().bytes())).0, "no machine");
 }
 
+/// An image of amd64 that says which one it is.
+fn marked(mark: &str) -> ImageOf {
+    ImageOf::new(vec![Layer::plain(root().file("mark", mark.as_bytes()))])
+}
+
 #[test]
-fn several_images_are_one_too_many() {
-    let other = ImageOf::new(vec![Layer::plain(root().file("x", b"y"))]);
-    let two = Layout::default().image(&image(), None).image(&other, None).bytes();
-    assert!(matches!(Bench::new().convert(&two), Err(Error::Unsupported(_))));
-    let tagged_twice = Layout::default().image(&image(), None).image(&image(), None).bytes();
-    assert_eq!(Bench::new().image(&tagged_twice).config.program, "/app/run");
+fn f11_of_several_images_the_best_that_runs_is_chosen_and_named() {
+    let platform = |architecture: &str, variant: &str| match variant {
+        "" => Some(json!({ "os": "linux", "architecture": architecture })),
+        _ => Some(json!({ "os": "linux", "architecture": architecture, "variant": variant })),
+    };
+    let bench = Bench::new();
+    let chosen = |layout: Layout| {
+        let image = bench.image(&layout.bytes());
+        let mark = String::from_utf8(crate::look::cat(&image.rootfs.path, "mark")).unwrap();
+        (mark, image.report.choice.map(|choice| choice.platform))
+    };
+    // No machine here has the highest level; every one has the lowest.
+    let levels = |nest: bool| {
+        let layout = Layout::default()
+            .image(&arm(), platform("arm64", "v8"))
+            .image(&marked("plain"), platform("amd64", ""))
+            .image(&marked("second"), platform("amd64", "v1"))
+            .image(&marked("highest"), platform("amd64", "v4"));
+        if nest { layout.nest() } else { layout }
+    };
+    for nest in [false, true] {
+        assert_eq!(chosen(levels(nest)), ("plain".to_owned(), Some("linux/amd64".to_owned())));
+    }
+    let notes = bench.image(&levels(true).bytes()).report.notes();
+    let expected =
+        "The archive holds linux/arm64/v8, linux/amd64, linux/amd64/v1, linux/amd64/v4: linux/amd64 was chosen.";
+    assert_eq!(notes, [expected]);
+
+    // A signature, which is kept as images are, and what a builder says of its image.
+    let mut layout = Layout::default().image(&marked("plain"), None).image(&marked("said"), platform("unknown", ""));
+    layout.manifests[1]["platform"]["os"] = json!("unknown");
+    let empty = layout.blob("application/vnd.oci.empty.v1+json", b"{}");
+    let signature = json!({ "schemaVersion": 2, "config": empty, "layers": [] });
+    let signature = layout.blob("application/vnd.oci.image.manifest.v1+json", signature.to_string().as_bytes());
+    layout.manifests.push(signature);
+    assert_eq!(chosen(layout), ("plain".to_owned(), None));
+
+    // Only what has names of its own is several images.
+    let mut named = Layout::default().image(&marked("one"), None).image(&marked("two"), None);
+    named.manifests[0]["annotations"] = json!({ "org.opencontainers.image.ref.name": "one" });
+    named.manifests[1]["annotations"] = json!({ "org.opencontainers.image.ref.name": "two" });
+    assert!(matches!(bench.convert(&named.bytes()), Err(Error::Unsupported(_))));
+    let twice = Layout::default().image(&marked("one"), None).image(&marked("one"), None);
+    assert_eq!(chosen(twice), ("one".to_owned(), None));
 }
 
 #[test]
