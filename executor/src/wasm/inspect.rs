@@ -2,10 +2,14 @@
 
 use protocol::{Code, Problem};
 use wasm_host::Format;
+use wasmparser::types::TypesRef;
 use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
+
+use super::entry::{self, Entry};
 
 const HTTP_EXPORT: &str = "wasi:http/incoming-handler";
 const COMMAND_EXPORT: &str = "wasi:cli/run";
+const HTTP_TYPES: &str = "wasi:http/types";
 const P1: &str = "wasi_snapshot_preview1";
 
 /// What components may import, of version 0.2.
@@ -111,9 +115,9 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Format, Problem> {
         return Err(Problem::new(Code::NotWasm, not_wasm(bytes)));
     }
     let invalid = |error: wasmparser::BinaryReaderError| Problem::new(Code::InvalidWasm, error.to_string());
-    Validator::new_with_features(features()).validate_all(bytes).map_err(invalid)?;
+    let types = Validator::new_with_features(features()).validate_all(bytes).map_err(invalid)?;
     let surface = surface(bytes).map_err(invalid)?;
-    if surface.component { component(&surface) } else { module(&surface) }
+    if surface.component { component(&surface, types.as_ref()) } else { module(&surface, types.as_ref()) }
 }
 
 fn features() -> WasmFeatures {
@@ -163,7 +167,7 @@ fn surface(bytes: &[u8]) -> Result<Surface, wasmparser::BinaryReaderError> {
             Payload::ExportSection(section) => {
                 for export in section {
                     let export = export?;
-                    surface.starts |= export.name == "_start" && export.kind == ExternalKind::Func;
+                    surface.starts |= export.name == entry::START && export.kind == ExternalKind::Func;
                     surface.exports.push(export.name.to_owned());
                 }
             }
@@ -180,12 +184,17 @@ fn p2_name(name: &str) -> Option<&str> {
     rest.bytes().all(|byte| byte.is_ascii_digit()).then_some(interface)
 }
 
-fn component(surface: &Surface) -> Result<Format, Problem> {
+/// The names of an interface's versions among these.
+fn of_interface<'a>(interface: &str, names: &'a [String]) -> Vec<&'a str> {
+    names.iter().map(String::as_str).filter(|name| p2_name(name) == Some(interface)).collect()
+}
+
+fn component(surface: &Surface, types: TypesRef<'_>) -> Result<Format, Problem> {
     let exports = |wanted: &str| surface.exports.iter().any(|name| p2_name(name) == Some(wanted));
-    let format = if exports(HTTP_EXPORT) {
-        Format::HttpComponent
+    let (format, interface, entry) = if exports(HTTP_EXPORT) {
+        (Format::HttpComponent, HTTP_EXPORT, Entry::Handle)
     } else if exports(COMMAND_EXPORT) {
-        Format::CommandComponent
+        (Format::CommandComponent, COMMAND_EXPORT, Entry::Run)
     } else if surface.exports.is_empty() {
         return Err(Problem::new(Code::NoEntryPoint, "the component exports nothing"));
     } else {
@@ -196,13 +205,19 @@ fn component(surface: &Surface) -> Result<Format, Problem> {
         let newer = surface.exports.iter().any(|name| name.starts_with("wasi:") && name.contains("@0.3."));
         return Err(if newer { problem.with_help("WASI 0.3 is not offered; target WASI 0.2.") } else { problem });
     };
-    match surface.imports.iter().find(|name| !p2_name(name).is_some_and(|name| INTERFACES.contains(&name))) {
-        Some(name) => Err(unknown_import(name)),
-        None => Ok(format),
+    if let Some(name) =
+        surface.imports.iter().find(|name| !p2_name(name).is_some_and(|name| INTERFACES.contains(&name)))
+    {
+        return Err(unknown_import(name));
     }
+    let http_types = of_interface(HTTP_TYPES, &surface.imports);
+    for export in of_interface(interface, &surface.exports) {
+        entry::check_component(types, export, entry, &http_types)?;
+    }
+    Ok(format)
 }
 
-fn module(surface: &Surface) -> Result<Format, Problem> {
+fn module(surface: &Surface, types: TypesRef<'_>) -> Result<Format, Problem> {
     let offered = |(module, name, function): &&(String, String, bool)| {
         *function && module == P1 && P1_FUNCTIONS.contains(&name.as_str())
     };
@@ -213,10 +228,11 @@ fn module(surface: &Surface) -> Result<Format, Problem> {
         };
         return Err(Problem::new(Code::NoEntryPoint, detail));
     }
-    match surface.module_imports.iter().find(|import| !offered(import)) {
-        Some((module, name, _)) => Err(unknown_import(&format!("{module}.{name}"))),
-        None => Ok(Format::Module),
+    if let Some((module, name, _)) = surface.module_imports.iter().find(|import| !offered(import)) {
+        return Err(unknown_import(&format!("{module}.{name}")));
     }
+    entry::check_module(types, !surface.module_imports.is_empty())?;
+    Ok(Format::Module)
 }
 
 fn unknown_import(name: &str) -> Problem {
@@ -243,11 +259,7 @@ mod tests {
         let p1 = r#"(module (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
                             (memory (export "memory") 1) (func (export "_start")))"#;
         assert_eq!(wat(p1), Ok(Format::Module));
-        let http = r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.3" (instance $i)))"#;
-        assert_eq!(wat(http), Ok(Format::HttpComponent));
-        let command = r#"(component (import "wasi:io/poll@0.2.6" (instance))
-                                    (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#;
-        assert_eq!(wat(command), Ok(Format::CommandComponent));
+        // Components are beside the checks of their exports.
     }
 
     #[test]
@@ -284,7 +296,11 @@ mod tests {
 
     #[test]
     fn truncated_and_flipped_bytes_never_panic() {
-        let whole = wat::parse_str(r#"(component (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#).unwrap();
+        let whole = r#"(component (core module $m (func (export "f") (result i32) i32.const 0))
+            (core instance $i (instantiate $m)) (func $f (result (result)) (canon lift (core func $i "f")))
+            (instance $run (export "run" (func $f))) (export "wasi:cli/run@0.2.0" (instance $run)))"#;
+        let whole = wat::parse_str(whole).unwrap();
+        assert_eq!(inspect(&whole).unwrap(), Format::CommandComponent);
         for length in 0..whole.len() {
             drop(inspect(&whole[..length]));
             let mut flipped = whole.clone();

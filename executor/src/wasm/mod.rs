@@ -2,6 +2,7 @@
 
 mod egress;
 pub(crate) mod engine;
+mod entry;
 pub(crate) mod inspect;
 mod lane;
 

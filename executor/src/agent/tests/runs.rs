@@ -94,6 +94,8 @@ async fn bad_artifacts_are_named() {
         (b"not wasm".to_vec(), Code::NotWasm),
         (b"\0asm\x01\0\0\0\xff".to_vec(), Code::InvalidWasm),
         (wat("(module)"), Code::NoEntryPoint),
+        (wat("(module (func (export \"_start\") (param i32)))"), Code::NoEntryPoint),
+        (wat("(component (instance $i) (export \"wasi:cli/run@0.2.0\" (instance $i)))"), Code::NoEntryPoint),
         (wat("(component (instance $i) (export \"a:b/c\" (instance $i)))"), Code::WrongWorld),
         (wat("(module (import \"env\" \"abort\" (func)) (func (export \"_start\")))"), Code::UnknownImport),
         (vec![0; 2000], Code::ArtifactTooLarge),
