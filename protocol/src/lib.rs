@@ -9,6 +9,7 @@ pub mod address;
 pub mod api;
 pub mod body;
 pub mod bounds;
+pub mod cron;
 pub mod error;
 pub mod field;
 pub mod headers;

@@ -39,7 +39,8 @@ impl std::str::FromStr for Missed {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SetTrigger {
-    /// Five fields of cron (minute, hour, day, month, weekday), or `@hourly` and the like. Either this or `queue`.
+    /// Five fields as in crontab(5) (minute, hour, day, month, weekday), or `@hourly`, `@daily`, `@midnight`, `@weekly`,
+    /// `@monthly`, `@yearly`. Either this or `queue`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
     /// A job for each message of this queue, which is its input.

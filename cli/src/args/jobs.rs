@@ -75,7 +75,7 @@ pub(crate) enum Triggers {
     /// Make or change one
     Set {
         name: String,
-        /// Minute, hour, day, month, weekday; or @hourly and the like
+        /// Minute, hour, day, month, weekday, as in crontab(5); or @hourly, @daily, @weekly, @monthly, @yearly
         #[arg(long, value_name = "PATTERN", required_unless_present = "queue")]
         cron: Option<String>,
         /// For each message of this queue, which is the job's input

@@ -12,7 +12,6 @@ use protocol::{Invalid, Timestamp};
 const LATE: Duration = Duration::from_secs(60);
 /// Of missed times, so many become jobs at once.
 const MISSED_MAX: usize = 100;
-const PATTERN_MAX: usize = 200;
 
 /// A pattern in a zone.
 #[derive(Debug, Clone)]
@@ -24,12 +23,9 @@ pub(super) struct Schedule {
 impl Schedule {
     /// Reads both.
     pub(super) fn parse(pattern: &str, zone: &str) -> Result<Self, Invalid> {
-        let fields = pattern.split_whitespace().count();
-        if pattern.len() > PATTERN_MAX || !(fields == 5 || fields == 1 && pattern.trim().starts_with('@')) {
-            let why = "cron: five fields (minute, hour, day, month, weekday), or `@hourly` and the like";
-            return Err(Invalid::new("cron", why));
-        }
-        let cron = pattern.parse().map_err(|error| Invalid::new("cron", format!("cron: {error}")))?;
+        let cron = protocol::cron::crontab(pattern)?
+            .parse()
+            .map_err(|error| Invalid::new("cron", format!("cron: {error}")))?;
         let unknown = || format!("zone: `{}` is no time zone", zone.escape_debug());
         let zone = zone.parse().map_err(|_| Invalid::new("zone", unknown()))?;
         Ok(Self { cron, zone })
@@ -78,6 +74,39 @@ mod tests {
         assert_eq!(berlin.after(at("2026-07-01T00:00:00Z")), Some(at("2026-07-01T06:30:00Z")));
         let utc = Schedule::parse("@hourly", "UTC").unwrap();
         assert_eq!(utc.after(at("2026-07-01T00:30:00Z")), Some(at("2026-07-01T01:00:00Z")));
+    }
+
+    #[test]
+    fn f26_patterns_mean_what_crontab_says() {
+        let days = |pattern: &str, count: usize| {
+            let schedule = Schedule::parse(pattern, "UTC").unwrap();
+            let mut last = at("2026-11-01T00:00:00Z");
+            let mut days = Vec::new();
+            while days.len() < count {
+                last = schedule.after(last).unwrap();
+                days.push(last.to_string()[5..16].to_owned());
+            }
+            days.join(" ")
+        };
+        // 1 November 2026 is a Sunday. A step over a star is a star: odd days that are Mondays, too.
+        assert_eq!(days("0 0 */2 * 1", 3), "11-09T00:00 11-23T00:00 12-07T00:00");
+        assert_eq!(days("0 0 1-7 * */6", 3), "11-07T00:00 12-05T00:00 12-06T00:00");
+        // Without a star either will do.
+        assert_eq!(days("0 0 13 * FRI", 3), "11-06T00:00 11-13T00:00 11-20T00:00");
+        assert_eq!(days("0 0 1-31/9 * 1", 3), "11-02T00:00 11-09T00:00 11-10T00:00");
+        assert_eq!(days("0 0 * * sat-sun", 3), "11-07T00:00 11-08T00:00 11-14T00:00");
+        assert_eq!(days("0 */6 */10 * *", 4), "11-01T06:00 11-01T12:00 11-01T18:00 11-11T00:00");
+        for (nickname, first) in [
+            ("@hourly", "11-01T01:00"),
+            ("@daily", "11-02T00:00"),
+            ("@midnight", "11-02T00:00"),
+            ("@weekly", "11-08T00:00"),
+            ("@monthly", "12-01T00:00"),
+            ("@yearly", "01-01T00:00"),
+            ("@annually", "01-01T00:00"),
+        ] {
+            assert_eq!(days(nickname, 1), first, "{nickname}");
+        }
     }
 
     #[test]

@@ -212,7 +212,7 @@ fn clock_part(draft: Draft, fields: Fields) -> View {
 /// What the pattern means, while it is written.
 fn told(cron: &str, zone: &str) -> String {
     if cron.trim().is_empty() {
-        return "Minute, hour, day, month, weekday; or @hourly, @daily, @weekly, @monthly.".to_owned();
+        return "Minute, hour, day, month, weekday; or @hourly, @daily, @weekly, @monthly, @yearly.".to_owned();
     }
     let zone = if zone.trim().is_empty() { "UTC" } else { zone.trim() };
     let Some(now) = wall_clock(zone, now_ms()) else {

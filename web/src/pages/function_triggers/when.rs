@@ -12,11 +12,8 @@ pub(super) type Reading = DateTime<Utc>;
 
 /// The times of a pattern after this one.
 pub(super) fn following(pattern: &str, after: Reading, count: usize) -> Result<Vec<Reading>, String> {
-    let fields = pattern.split_whitespace().count();
-    if !(fields == 5 || fields == 1 && pattern.trim().starts_with('@')) {
-        return Err("Five fields: minute, hour, day, month, weekday; or @hourly and the like.".to_owned());
-    }
-    let cron = Cron::from_str(pattern.trim()).map_err(|error| error.to_string())?;
+    let pattern = protocol::cron::crontab(pattern).map_err(|invalid| format!("{}.", invalid.why))?;
+    let cron = Cron::from_str(&pattern).map_err(|error| error.to_string())?;
     let mut times = Vec::with_capacity(count);
     let mut last = after;
     while times.len() < count {
@@ -77,6 +74,8 @@ mod tests {
         let told: Vec<String> = times.into_iter().map(words).collect();
         assert_eq!(told, ["Mon 23 Nov 2026, 08:30", "Tue 24 Nov 2026, 08:30"]);
         assert_eq!(following("@hourly", friday, 1).map(|times| words(times[0])), Ok("Fri 20 Nov 2026, 10:00".into()));
+        let odd_mondays = following("0 0 */2 * 1", friday, 1).map(|times| words(times[0]));
+        assert_eq!(odd_mondays, Ok("Mon 23 Nov 2026, 00:00".into()), "day and weekday, as on the platform");
     }
 
     #[test]
