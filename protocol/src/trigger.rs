@@ -7,7 +7,8 @@ use crate::job::SubmitJob;
 use crate::names::Name;
 use crate::units::Timestamp;
 
-/// What becomes of times that passed while nobody could look (the platform was down, or the trigger was paused).
+/// What becomes of times that passed while the platform could not look. Times while the trigger is paused are not missed:
+/// they bring no job, then or later.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
@@ -17,7 +18,7 @@ pub enum Missed {
     /// One job for all of them.
     #[default]
     Once,
-    /// A job for each, up to a hundred.
+    /// A job for each, up to a hundred at once.
     All,
 }
 
@@ -49,10 +50,10 @@ pub struct SetTrigger {
     /// The time zone, such as `Europe/Berlin`; UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// What becomes of missed times.
+    /// What becomes of times that passed while the platform could not look; those of a pause are never made up.
     #[serde(default)]
     pub missed: Missed,
-    /// Nothing happens until it is set again.
+    /// Nothing happens until it is set again: times that pass meanwhile bring no job, messages of a queue wait.
     #[serde(default)]
     pub paused: bool,
     /// The job. Its `not_before` must be left out.
@@ -81,7 +82,7 @@ pub struct Trigger {
     pub queue: Option<Name>,
     /// The time zone.
     pub zone: String,
-    /// What becomes of missed times.
+    /// What becomes of times that passed while the platform could not look; those of a pause are never made up.
     pub missed: Missed,
     /// It does nothing now.
     pub paused: bool,

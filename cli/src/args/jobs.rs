@@ -84,10 +84,11 @@ pub(crate) enum Triggers {
         /// The time zone, such as Europe/Berlin
         #[arg(long)]
         zone: Option<String>,
-        /// What becomes of missed times: skip, once, all
+        /// What becomes of times that passed while the platform was down: skip, once (one job), all (a job for each, up to
+        /// 100); times of a pause are never made up
         #[arg(long, default_value = "once")]
         missed: Missed,
-        /// It does nothing until it is set again
+        /// It does nothing until it is set again; then it goes on with the next time
         #[arg(long)]
         paused: bool,
         #[command(flatten)]

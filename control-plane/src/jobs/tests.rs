@@ -1,6 +1,7 @@
 //! Jobs through the router and the recorder, on SQLite and on PostgreSQL. (Nodes take part in the platform's tests.)
 
 mod ends;
+mod pauses;
 mod told;
 
 use std::time::Duration;
@@ -27,9 +28,11 @@ use crate::leader::{self, Office};
 use crate::tests::harness::{Client, Ground, suite};
 
 use ends::{ends, only_the_leader, retries_and_death};
+use pauses::f25_times_of_a_pause_are_never_made_up;
 use told::{watched, webhooks_are_signed_and_retried};
 
 suite!(
+    f25_times_of_a_pause_are_never_made_up,
     f38_open_jobs_are_counted,
     life,
     bad_input,

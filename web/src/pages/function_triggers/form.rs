@@ -25,9 +25,9 @@ use crate::ui::time::now_ms;
 const TIMES_TOLD: usize = 3;
 
 const MISSED: &[(&str, &str, &str)] = &[
-    ("once", "Made up once", "One job for all of them."),
+    ("once", "Made up once", "One job for all that passed while the platform was down."),
     ("skip", "Left out", "The next time is the next one."),
-    ("all", "All made up", "A job for each, up to a hundred."),
+    ("all", "All made up", "A job for each, up to a hundred. Times of a pause are never made up."),
 ];
 
 const BY: &[(&str, &str, &str)] = &[
