@@ -16,6 +16,7 @@
 //! One that waits dies where its version is deleted.
 //! ```
 
+mod start;
 mod state;
 mod submit;
 
@@ -31,6 +32,7 @@ use crate::placement::Placement;
 use crate::receipt::Usage;
 use crate::units::{ByteSize, Digest, Millis, Timestamp};
 
+pub use start::NotBefore;
 pub use state::JobState;
 pub use submit::{Asked, JobInput, SubmitArray, SubmitJob};
 

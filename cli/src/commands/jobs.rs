@@ -7,10 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
 use protocol::api::{Artifact, Page};
-use protocol::job::{Job, JobArray, JobInput, JobState, JobWhy, SubmitArray, SubmitJob};
+use protocol::job::{Job, JobArray, JobInput, JobState, JobWhy, NotBefore, SubmitArray, SubmitJob};
 use protocol::node::LogLine;
 use protocol::receipt::Outcome;
-use protocol::{Code, JobId, Millis, Timestamp};
+use protocol::{Code, JobId, Millis};
 use reqwest::{Method, RequestBuilder};
 
 use super::invoke;
@@ -194,12 +194,9 @@ async fn read(path: &str) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// A time, or so long from now.
-fn time(text: &str) -> Result<Timestamp, Failure> {
-    if let Ok(ahead) = text.parse::<Millis>() {
-        return Ok(Timestamp::now().plus(ahead.duration()));
-    }
-    text.parse().map_err(|error| {
+/// A time, or so long from when the job is submitted: sent as such, so that the command may be repeated.
+fn time(text: &str) -> Result<NotBefore, Failure> {
+    text.parse().map_err(|error: String| {
         Failure::usage("--not-before is no time").why(error).help("such as 10m, or 2027-01-31T08:00:00Z")
     })
 }
@@ -270,5 +267,17 @@ async fn logs(context: &Context, client: &Client, id: JobId, follow: bool) -> Re
             return Ok(());
         }
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f23_a_relative_time_is_sent_as_it_was_written() {
+        assert_eq!(time("2h").ok(), Some(NotBefore::After(Millis::seconds(7200))));
+        assert!(matches!(time("2027-01-31T08:00:00Z").ok(), Some(NotBefore::At(_))));
+        assert!(time("tomorrow").is_err());
     }
 }

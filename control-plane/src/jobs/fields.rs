@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use protocol::headers::{self, WrittenBy};
-use protocol::job::{Asked, JobInput, SubmitJob};
+use protocol::job::{Asked, JobInput, NotBefore, SubmitJob};
 use protocol::{Code, Field, Invalid, Limits, Millis, Reference, Timestamp};
 
 use crate::config::Config;
@@ -161,12 +161,17 @@ pub(crate) fn inline(asked: Option<&JobInput>, field: &Field, config: &Config) -
 }
 
 /// A time to come, at most a year ahead.
-pub(super) fn not_before(asked: Option<Timestamp>, now: Timestamp) -> Result<Option<Timestamp>> {
+pub(super) fn not_before(asked: Option<NotBefore>, now: Timestamp) -> Result<Option<Timestamp>> {
+    let Some(asked) = asked else { return Ok(None) };
+    let at = match asked {
+        NotBefore::At(at) => at,
+        NotBefore::After(duration) => now.plus(duration.duration()),
+    };
     let wrong = |what: String| Err(invalid("not_before", what));
-    match asked {
-        Some(at) if now.since(at) > PAST_MAX => wrong(format!("not_before is {at}, which is past; it is {now}")),
-        Some(at) if at.since(now) > AHEAD_MAX => wrong(format!("not_before is {at}; at most a year ahead")),
-        asked => Ok(asked),
+    match at {
+        at if now.since(at) > PAST_MAX => wrong(format!("not_before is {asked}, which is past; it is {now}")),
+        at if at.since(now) > AHEAD_MAX => wrong(format!("not_before is {asked}; at most a year ahead")),
+        at => Ok(Some(at)),
     }
 }
 
@@ -261,9 +266,13 @@ mod tests {
     #[test]
     fn times_to_come() {
         let now = Timestamp(1_000_000_000_000);
-        assert!(not_before(Some(Timestamp(now.0 - 61_000)), now).is_err());
-        assert!(not_before(Some(Timestamp(now.0 - 59_000)), now).is_ok(), "clocks differ");
-        assert!(not_before(Some(Timestamp(now.0 + 400 * 86_400_000)), now).is_err(), "more than a year ahead");
+        let at = |ms: i64| not_before(Some(NotBefore::At(Timestamp(now.0 + ms))), now);
+        assert!(at(-61_000).is_err());
+        assert!(at(-59_000).is_ok(), "clocks differ");
+        assert!(at(400 * 86_400_000).is_err(), "more than a year ahead");
+        let after = |seconds: u64| not_before(Some(NotBefore::After(Millis::seconds(seconds))), now);
+        assert_eq!(after(7200).unwrap(), Some(Timestamp(now.0 + 7_200_000)));
+        assert!(after(400 * 86_400).is_err() && after(u64::MAX / 1000).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Jobs through the router and the recorder, on SQLite and on PostgreSQL. (Nodes take part in the platform's tests.)
 
+mod asked;
 mod ends;
 mod pauses;
 mod told;
@@ -27,11 +28,13 @@ use crate::db::entities::jobs;
 use crate::leader::{self, Office};
 use crate::tests::harness::{Client, Ground, suite};
 
+use asked::f23_relative_times_are_sent_as_such;
 use ends::{ends, only_the_leader, retries_and_death};
 use pauses::f25_times_of_a_pause_are_never_made_up;
 use told::{watched, webhooks_are_signed_and_retried};
 
 suite!(
+    f23_relative_times_are_sent_as_such,
     f25_times_of_a_pause_are_never_made_up,
     f38_open_jobs_are_counted,
     life,

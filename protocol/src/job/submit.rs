@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::NotBefore;
 use crate::field::{Field, Invalid};
 use crate::names::Reference;
-use crate::units::{ByteSize, Digest, Millis, Timestamp};
+use crate::units::{ByteSize, Digest, Millis};
 
 /// So much is said of what stands in a number's place.
 const SHOWN_CHARS_MAX: usize = 60;
@@ -105,9 +106,10 @@ pub struct SubmitJob {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<i32>))]
     pub priority: Option<Asked<i32>>,
-    /// Not to be begun before then.
+    /// Not to be begun before then: a time (RFC 3339), or so long after it was submitted, such as `2h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_before: Option<Timestamp>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub not_before: Option<NotBefore>,
     /// For people and for filters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

@@ -160,6 +160,8 @@ fn bad_input_is_refused_at_once() {
     let first = ada.ok("jobs submit probe -d a --idempotency-key once");
     assert_eq!(ada.ok("jobs submit probe -d a --idempotency-key once"), first);
     ada.fails("jobs submit probe -d b --idempotency-key once", 2, "idempotency_mismatch");
+    let later = ada.ok("jobs submit probe --not-before 2h --idempotency-key later");
+    assert_eq!(ada.ok("jobs submit probe --not-before 2h --idempotency-key later"), later);
 }
 
 #[test]

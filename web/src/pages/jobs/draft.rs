@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use protocol::Timestamp;
-use protocol::job::{Asked, JobInput, SubmitJob};
+use protocol::job::{Asked, JobInput, NotBefore, SubmitJob};
 use serde_json::Value;
 use sycamore::prelude::*;
 use web_sys::File;
@@ -216,7 +216,7 @@ impl Written {
             retries: asked(&self.retries),
             backoff: asked(&self.backoff),
             priority: asked(&self.priority),
-            not_before: self.not_before,
+            not_before: self.not_before.map(NotBefore::At),
             labels: self.labels()?,
             webhook: text(&self.webhook),
             ..SubmitJob::of(self.function.clone())
