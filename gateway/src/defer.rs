@@ -11,9 +11,9 @@ use fabric::{CallOptions, CoreService, Target};
 use futures::StreamExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyDataStream, BodyExt as _, Limited};
-use protocol::job::{DeferredCall, Job};
+use protocol::job::{DeferredCall, HeaderBytes, Job};
 use protocol::route::{Grant, Principal, Scope, VersionRoute};
 use protocol::{AccountId, ByteSize, Code, Digest, Millis, Problem, headers};
 
@@ -27,6 +27,7 @@ use crate::run::{Whole, own_uri, take_whole};
 use crate::state::Gateway;
 use crate::upload::{Source, Upload};
 
+const PREFER: &str = "prefer";
 /// A longer body goes through the store.
 const INLINE_MAX: usize = 64 << 10;
 /// The control plane commits the job within so long.
@@ -47,19 +48,36 @@ pub(crate) struct Async {
 pub(crate) fn preferred(headers: &HeaderMap) -> Option<Async> {
     let mut found = None;
     let mut wait = None;
-    for value in headers.get_all("prefer") {
-        for preference in value.to_str().ok()?.split(',') {
-            let preference = preference.split(';').next().unwrap_or_default().trim();
-            let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
-            if name.trim().eq_ignore_ascii_case("respond-async") {
-                found = Some(());
-            } else if name.trim().eq_ignore_ascii_case("wait") {
-                let seconds: Option<u64> = value.trim().trim_matches('"').parse().ok();
-                wait = wait.or(seconds.map(|seconds| Duration::from_secs(seconds).min(WAIT_MAX)));
-            }
+    for preference in headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','))
+    {
+        match Preference::read(preference) {
+            Preference::RespondAsync => found = Some(()),
+            Preference::Wait(seconds) => wait = wait.or(seconds.map(|wait| Duration::from_secs(wait).min(WAIT_MAX))),
+            Preference::Other => {}
         }
     }
     found.map(|()| Async { wait })
+}
+
+/// One preference.
+enum Preference {
+    RespondAsync,
+    /// So many seconds, where it is a number.
+    Wait(Option<u64>),
+    /// The function's affair.
+    Other,
+}
+
+impl Preference {
+    fn read(text: &str) -> Self {
+        let text = text.split(';').next().unwrap_or_default().trim();
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        match name.trim() {
+            name if name.eq_ignore_ascii_case("respond-async") => Self::RespondAsync,
+            name if name.eq_ignore_ascii_case("wait") => Self::Wait(value.trim().trim_matches('"').parse().ok()),
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Who makes the job. Nobody, for callers of a public function who are not of its account: they could never see what
@@ -102,15 +120,13 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Re
     let (body, root, size) = take(gateway, known.route.account, body, version.limits.body).await?;
     let uri = own_uri(address, &head.uri).ok_or(Code::InvalidRequest)?;
     hygiene::clean_request(&mut head.headers, &forward);
-    head.headers.remove(header::CONTENT_LENGTH);
-    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
     let call = DeferredCall {
         account: known.route.account,
         function: known.route.function,
         version: version.number,
         method: head.method.as_str().to_owned(),
         path: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
-        headers: head.headers.iter().filter_map(|(name, value)| Some((name.to_string(), text(value)?))).collect(),
+        headers: pairs(&head.headers),
         body: body.map(|body| STANDARD.encode(body)),
         root,
         size,
@@ -127,11 +143,15 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Re
     let job: Job =
         gateway.core.post_with("/internal/jobs", &call, extra, SUBMIT_WITHIN).await.map_err(|e| unavailable(&e))?;
     if let Some(wait) = prefer.wait
-        && let Some(answer) = in_time(gateway, &job, wait, forward.prefix).await?
+        && let Some(answer) = in_time(gateway, &job, wait, (&head.method, forward.prefix)).await?
     {
         return Ok(answer);
     }
     accepted(gateway, &job, prefer, address, &forward)
+}
+
+fn pairs(headers: &HeaderMap) -> Vec<(String, HeaderBytes)> {
+    headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().into())).collect()
 }
 
 /// The body: a short one, or its place in the store.
@@ -182,7 +202,12 @@ async fn take(
 }
 
 /// The function's own answer, where it comes in time.
-async fn in_time(gateway: &Gateway, job: &Job, wait: Duration, prefix: &str) -> Result<Option<Answer>, Problem> {
+async fn in_time(
+    gateway: &Gateway,
+    job: &Job,
+    wait: Duration,
+    (method, prefix): (&Method, &str),
+) -> Result<Option<Answer>, Problem> {
     let path = format!("/internal/jobs/{}?wait={}ms", job.id, Millis::from(wait).0);
     let waited = tokio::select! {
         waited = gateway.core.get::<Job>(&path, wait + WAIT_SLACK) => waited,
@@ -206,11 +231,16 @@ async fn in_time(gateway: &Gateway, job: &Job, wait: Duration, prefix: &str) -> 
     }
     let kept = [headers::RUN, headers::NODE].map(|name| (name, head.headers.get(name).cloned()));
     hygiene::clean_answer(&mut head.headers, prefix);
-    head.headers.remove(header::CONTENT_LENGTH);
+    // Of an answer to HEAD, and of 304, the length is that of another answer.
+    let of_another = *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
+    if !of_another {
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
     for (name, value) in kept {
         value.map(|value| head.headers.insert(name, value));
     }
     let body = match take_whole(&mut body) {
+        _ if of_another => AnswerBody::Empty,
         Whole::Yes(bytes) => AnswerBody::Full(bytes),
         Whole::Not(ahead) => AnswerBody::Core(ahead, body),
     };
@@ -264,6 +294,16 @@ mod tests {
             headers.append("prefer", HeaderValue::from_static(value));
         }
         preferred(&headers).map(|prefer| prefer.wait.map(|wait| wait.as_secs()))
+    }
+
+    #[test]
+    fn f24_header_values_are_kept_as_bytes() {
+        let mut headers = HeaderMap::new();
+        for value in ["Gr\u{fc}n".as_bytes(), b"Gr\xfcn", b"plain"] {
+            headers.append("x-name", HeaderValue::from_bytes(value).unwrap());
+        }
+        let kept: Vec<Vec<u8>> = pairs(&headers).into_iter().map(|(_, value)| value.as_bytes().to_vec()).collect();
+        assert_eq!(kept, ["Gr\u{fc}n".as_bytes(), b"Gr\xfcn", b"plain"]);
     }
 
     #[test]

@@ -158,8 +158,7 @@ pub(crate) fn bearer_key(headers: &HeaderMap) -> Option<&str> {
 /// The size of a request's head as it came over the wire, about.
 pub(crate) fn head_size(parts: &http::request::Parts) -> usize {
     let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
-    let headers = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
-    target + headers
+    headers::head_size(target, parts.headers.iter().map(|(name, value)| (name.as_str().len(), value.len())))
 }
 
 /// Whether the body's framing is what we read: `chunked` once, and nothing around it. Others on the way might read two

@@ -32,6 +32,12 @@ pub const DEVICE_COOKIE: &str = "cc_device";
 /// What every API key begins with.
 pub const KEY_PREFIX: &str = "cck_";
 
+/// The size of a request's head, about as it is on the wire: of its target, and of each header's name and value.
+#[must_use]
+pub fn head_size(target: usize, headers: impl Iterator<Item = (usize, usize)>) -> usize {
+    target + headers.map(|(name, value)| name + value + ": \r\n".len()).sum::<usize>()
+}
+
 /// Whether only a proxy may set this header: calls, calls that are answered later and jobs reach a function without
 /// what their caller wrote there; the gateway then sets the few that it vouches for.
 #[must_use]

@@ -16,6 +16,7 @@
 //! One that waits dies where its version is deleted.
 //! ```
 
+mod header;
 mod start;
 mod state;
 mod submit;
@@ -32,6 +33,7 @@ use crate::placement::Placement;
 use crate::receipt::Usage;
 use crate::units::{ByteSize, Digest, Millis, Timestamp};
 
+pub use header::HeaderBytes;
 pub use start::NotBefore;
 pub use state::JobState;
 pub use submit::{Asked, JobInput, SubmitArray, SubmitJob};
@@ -231,8 +233,8 @@ pub struct DeferredCall {
     pub method: String,
     /// Path and query, as the function sees them.
     pub path: String,
-    /// The request's headers, cleaned; values that are not text are left out.
-    pub headers: Vec<(String, String)>,
+    /// The request's headers, cleaned.
+    pub headers: Vec<(String, HeaderBytes)>,
     /// The body, base64, where it is short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,

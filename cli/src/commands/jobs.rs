@@ -75,7 +75,7 @@ pub(super) async fn body(client: &Client, asked: &Asked) -> Result<SubmitJob, Fa
         let (name, value) = header.split_once(':').ok_or_else(|| {
             Failure::usage(format!("{header:?} is not a header")).help("write it as -H 'name: value'")
         })?;
-        headers.push((name.trim().to_owned(), value.trim().to_owned()));
+        headers.push((name.trim().to_owned(), value.trim().into()));
     }
     Ok(SubmitJob {
         reference: None,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::api::{AccountKind, Role, VersionState};
-use protocol::job::{JobInput, JobState, SubmitJob};
+use protocol::job::{HeaderBytes, JobInput, JobState, SubmitJob};
 use protocol::node::LogStream;
 use protocol::placement::{Explanation, Placement};
 use protocol::receipt::{Outcome, RunEnd, Usage};
@@ -170,7 +170,7 @@ macro_rules! documents {
     )*};
 }
 documents!(Explanation, Limits, Problem, RunEnd, Usage, Vec<Scope>, Vec<Share>, Vec<String>, Vec<Lane>, BTreeMap<String, String>);
-documents!(JobInput, Placement, SubmitJob, Vec<(String, String)>);
+documents!(JobInput, Placement, SubmitJob, Vec<(String, HeaderBytes)>);
 
 impl Stored for Timestamp {
     type Raw = i64;

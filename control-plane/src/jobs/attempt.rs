@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Frame;
 use http_body_util::{BodyDataStream, BodyExt as _, Limited, StreamBody};
+use protocol::job::HeaderBytes;
 use protocol::placement::Explanation;
 use protocol::receipt::{Observation, Outcome, RunEnd};
 use protocol::route::VersionRoute;
@@ -84,7 +85,7 @@ pub(super) struct Finished {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
+    pub(super) headers: Vec<(String, HeaderBytes)>,
     pub(super) body: Option<Bytes>,
     pub(super) root: Option<Digest>,
     pub(super) size: ByteSize,
@@ -240,7 +241,7 @@ fn coded(code: Code, why: String) -> Came {
 
 /// Reads the answer to its end.
 async fn read(app: &App, one: &Try, response: Response<fabric::Body>) -> (Came, Option<Answer>) {
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
     if let Some(code) = head.headers.get(headers::NODE_PROBLEM) {
         let code = code.to_str().unwrap_or_default();
         let code = Code::ALL.iter().copied().find(|one| one.as_str() == code).unwrap_or(Code::NodeFailed);
@@ -252,9 +253,10 @@ async fn read(app: &App, one: &Try, response: Response<fabric::Body>) -> (Came, 
     let of_another = one.method == "HEAD" || head.status == http::StatusCode::NOT_MODIFIED;
     match keep(app, body, size_max).await {
         Ok((body, root, size)) => {
-            let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
-            let kept = head.headers.iter().filter(|(name, _)| of_another || **name != header::CONTENT_LENGTH);
-            let headers = kept.filter_map(|(name, value)| Some((name.to_string(), text(value)?))).collect();
+            if !of_another {
+                head.headers.remove(header::CONTENT_LENGTH);
+            }
+            let headers = fields::from_map(&head.headers);
             let status = head.status.as_u16();
             let answer = Answer { status, headers, body, root, size };
             let why = String::new();

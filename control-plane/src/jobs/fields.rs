@@ -9,13 +9,12 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use protocol::headers::{self, WrittenBy};
-use protocol::job::{Asked, JobInput, NotBefore, SubmitJob};
-use protocol::{Code, Field, Invalid, Limits, Millis, Reference, Timestamp};
+use protocol::job::{Asked, HeaderBytes, JobInput, NotBefore, SubmitJob};
+use protocol::{ByteSize, Code, Field, Invalid, Limits, Millis, Reference, Timestamp};
 
 use crate::config::Config;
 use crate::error::{Result, invalid, refuse_field};
 
-const PATH_BYTES_MAX: usize = 8 << 10;
 const LABELS_MAX: usize = 20;
 const LABEL_NAME_MAX: usize = 63;
 const LABEL_VALUE_MAX: usize = 255;
@@ -87,52 +86,67 @@ pub(super) fn target(asked: &SubmitJob) -> Result<(&str, Option<Reference>)> {
 pub(super) struct Request {
     pub(super) method: String,
     pub(super) path: String,
-    pub(super) headers: Vec<(String, String)>,
+    pub(super) headers: Vec<(String, HeaderBytes)>,
 }
 
-/// Method, path and headers.
-pub(super) fn request(asked: &SubmitJob, by: WrittenBy) -> Result<Request> {
+/// Method, path and headers; what a caller writes is bounded as the head of a call is.
+pub(super) fn request(asked: &SubmitJob, by: WrittenBy, head_max: ByteSize) -> Result<Request> {
     let method = asked.method.as_deref().unwrap_or("POST");
     let parsed = Method::from_bytes(method.as_bytes()).ok().filter(|m| !matches!(*m, Method::CONNECT | Method::TRACE));
     let method =
         parsed.ok_or_else(|| invalid("method", format!("method: `{}` is not supported", method.escape_debug())))?;
     let path = asked.path.as_deref().unwrap_or("/");
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    if path.len() > PATH_BYTES_MAX || path.parse::<PathAndQuery>().is_err() {
-        return Err(invalid("path", format!("path: not a path of at most {PATH_BYTES_MAX} bytes")));
+    if path.parse::<PathAndQuery>().is_err() {
+        return Err(invalid("path", "path: not a path and query of a URL; blanks and the like are percent-encoded"));
+    }
+    if by == WrittenBy::Caller {
+        bounded(&path, &asked.headers, head_max)?;
     }
     let mut kept = clean(&asked.headers, by)?;
     if matches!(asked.input, Some(JobInput::Json(_))) && !kept.iter().any(|(name, _)| name == "content-type") {
-        kept.push(("content-type".to_owned(), "application/json".to_owned()));
+        kept.push(("content-type".to_owned(), "application/json".into()));
     }
     Ok(Request { method: method.as_str().to_owned(), path, headers: kept })
 }
 
-/// Headers as the function sees them; what is malformed is refused, what is ours is left out.
-fn clean(asked: &[(String, String)], by: WrittenBy) -> Result<Vec<(String, String)>> {
-    let size: usize = asked.iter().map(|(name, value)| name.len() + value.len()).sum();
-    // As gateways take them; what they have taken they may add to.
-    let (count_max, size_max) = (headers::HEADERS_MAX, headers::HEAD_SIZE_MAX);
-    if by == WrittenBy::Caller && (asked.len() > count_max || size > size_max.as_usize()) {
-        return Err(invalid("headers", format!("headers: at most {count_max}, of {size_max} in all")));
+/// Refuses a head that gateways would not take of a call.
+fn bounded(path: &str, asked: &[(String, HeaderBytes)], head_max: ByteSize) -> Result<()> {
+    let count_max = headers::HEADERS_MAX;
+    if asked.len() > count_max {
+        return Err(invalid("headers", format!("headers: {}; at most {count_max}", asked.len())));
     }
+    let size = headers::head_size(path.len(), asked.iter().map(|(name, value)| (name.len(), value.as_bytes().len())));
+    if size <= head_max.as_usize() {
+        return Ok(());
+    }
+    let longest = if path.len() > head_max.as_usize() { "path" } else { "headers" };
+    Err(invalid(longest, format!("{longest}: path and headers have {size} bytes; at most {head_max} in all")))
+}
+
+/// Headers as the function sees them; what is malformed is refused, what is ours is left out.
+fn clean(asked: &[(String, HeaderBytes)], by: WrittenBy) -> Result<Vec<(String, HeaderBytes)>> {
     let mut map = HeaderMap::with_capacity(asked.len());
     for (index, (name, value)) in asked.iter().enumerate() {
         let place = Field::from("headers").index(index);
         let bad = |part| invalid(place.index(part), format!("headers: `{}` is not a header", name.escape_debug()));
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(0))?;
-        map.append(name, HeaderValue::from_str(value).map_err(|_| bad(1))?);
+        map.append(name, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad(1))?);
     }
     fabric::strip_hop_by_hop(&mut map);
     headers::clean(&mut map, by);
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    Ok(map.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect())
+    Ok(from_map(&map))
+}
+
+/// A map as pairs.
+pub(super) fn from_map(map: &HeaderMap) -> Vec<(String, HeaderBytes)> {
+    map.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().into())).collect()
 }
 
 /// The pairs as a map; what is no header any more is left out.
-pub(super) fn to_map(pairs: &[(String, String)]) -> HeaderMap {
-    let parse = |(name, value): &(String, String)| {
-        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
+pub(super) fn to_map(pairs: &[(String, HeaderBytes)]) -> HeaderMap {
+    let parse = |(name, value): &(String, HeaderBytes)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
     };
     let mut map = HeaderMap::new();
     for (name, value) in pairs.iter().filter_map(parse) {
@@ -277,7 +291,7 @@ mod tests {
 
     #[test]
     fn a22_what_is_ours_or_a_proxys_is_left_out() {
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let pair = |name: &str, value: &str| (name.to_owned(), HeaderBytes::from(value));
         let asked = [
             pair("X-CrowdCloud-Ticket", "x"),
             pair("Host", "elsewhere"),
@@ -303,5 +317,23 @@ mod tests {
         assert!(by_caller(&[pair("bad name", "x")]).is_err() && by_caller(&[pair("x", "a\nb")]).is_err());
         let told = [pair("x-forwarded-for", "192.0.2.1")];
         assert_eq!(clean(&told, WrittenBy::Gateway).unwrap(), told, "a gateway knows");
+    }
+
+    #[test]
+    fn f24_a_jobs_head_is_bounded_as_a_calls_is() {
+        let head_max = headers::HEAD_SIZE_MAX;
+        let take = |json: serde_json::Value| request(&job(json), WrittenBy::Caller, head_max);
+        let field = |refused: Result<Request>| refused.unwrap_err().problem().field.unwrap().to_string();
+        let long = |bytes: usize| format!("/?q={}", "x".repeat(bytes));
+        assert_eq!(take(serde_json::json!({"path": long(10_240)})).unwrap().path.len(), 10_244);
+        assert_eq!(field(take(serde_json::json!({"path": long(33_000)}))), "path");
+        let headers = serde_json::json!([["a", "x".repeat(20_000)], ["b", "x".repeat(20_000)]]);
+        assert_eq!(field(take(serde_json::json!({"headers": headers}))), "headers");
+        assert_eq!(field(take(serde_json::json!({"headers": vec![["a", "b"]; 129]}))), "headers");
+        assert_eq!(field(take(serde_json::json!({"path": "/a b"}))), "path");
+        let kept = take(serde_json::json!({"headers": [["X-Name", "Gr\u{fc}n"], ["X-Raw", {"base64": "R3L8bg=="}]]}));
+        let kept: Vec<Vec<u8>> =
+            to_map(&kept.unwrap().headers).values().map(|value| value.as_bytes().to_vec()).collect();
+        assert_eq!(kept, ["Gr\u{fc}n".as_bytes(), b"Gr\xfcn"]);
     }
 }

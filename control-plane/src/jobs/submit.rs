@@ -101,7 +101,7 @@ async fn draft_of(
     let named = if asked.reference.is_some() { "reference" } else { FUNCTION };
     let version = version.ok_or_else(|| no_version(&name, reference.as_ref()).at(named))?.clone();
     let terms = fields::terms(asked, version.limits, &app.config)?;
-    let request = fields::request(asked, WrittenBy::Caller)?;
+    let request = fields::request(asked, WrittenBy::Caller, app.config.head_max)?;
     fields::labels(&asked.labels)?;
     Ok(Draft {
         account,
@@ -184,7 +184,7 @@ pub(crate) async fn defer(app: &App, call: DeferredCall) -> Result<Job> {
         input: call.body.map(JobInput::Base64),
         ..SubmitJob::of(name.to_string())
     };
-    let request = fields::request(&asked, WrittenBy::Gateway)?;
+    let request = fields::request(&asked, WrittenBy::Gateway, app.config.head_max)?;
     let input = match (call.root, fields::inline(asked.input.as_ref(), &Field::from(INPUT), &app.config)?) {
         (Some(root), _) => Input { body: None, root: Some(root), size: call.size },
         (None, body) => kept(app, body, Some(call.account)).await?,

@@ -28,13 +28,14 @@ use crate::db::entities::jobs;
 use crate::leader::{self, Office};
 use crate::tests::harness::{Client, Ground, suite};
 
-use asked::f23_relative_times_are_sent_as_such;
+use asked::{f23_relative_times_are_sent_as_such, f24_a_deferred_call_keeps_what_a_direct_one_keeps};
 use ends::{ends, only_the_leader, retries_and_death};
 use pauses::f25_times_of_a_pause_are_never_made_up;
 use told::{watched, webhooks_are_signed_and_retried};
 
 suite!(
     f23_relative_times_are_sent_as_such,
+    f24_a_deferred_call_keeps_what_a_direct_one_keeps,
     f25_times_of_a_pause_are_never_made_up,
     f38_open_jobs_are_counted,
     life,
@@ -136,7 +137,7 @@ async fn finished(app: &App, id: JobId, run: RunId, node: NodeId, came: Came, an
 }
 
 fn answered(status: u16, body: &'static [u8]) -> (Came, Option<Answer>) {
-    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let pair = |name: &str, value: &str| (name.to_owned(), value.into());
     let answer = Answer {
         status,
         headers: vec![

@@ -7,6 +7,7 @@ use fabric::Body;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
+use protocol::job::DeferredCall;
 use protocol::receipt::Observation;
 use protocol::route::{Grant, Route, VerifyCredential};
 use protocol::{ByteSize, Code};
@@ -31,6 +32,8 @@ pub(crate) struct Control {
     pub(crate) upload_room: Mutex<Option<u64>>,
     pub(crate) settled: Mutex<Vec<serde_json::Value>>,
     pub(crate) heads: Mutex<Vec<http::request::Parts>>,
+    /// Calls to be answered later. None becomes a job.
+    pub(crate) deferred: Mutex<Vec<DeferredCall>>,
 }
 
 impl Control {
@@ -71,6 +74,11 @@ impl Control {
                 let settled = serde_json::from_slice(&bytes(body).await).unwrap();
                 self.settled.lock().push(settled);
                 empty(StatusCode::NO_CONTENT)
+            }
+            "/internal/jobs" => {
+                let call = serde_json::from_slice(&bytes(body).await).unwrap();
+                self.deferred.lock().push(call);
+                problem(Code::LimitReached)
             }
             // Unlike the rest, it reads the body before it answers.
             "/api/v1/jobs" => match body.collect().await {

@@ -7,6 +7,7 @@ mod access;
 mod api;
 mod client;
 mod control;
+mod deferred;
 mod drain;
 mod edge;
 mod faults;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::NotBefore;
+use super::{HeaderBytes, NotBefore};
 use crate::field::{Field, Invalid};
 use crate::names::Reference;
 use crate::units::{ByteSize, Digest, Millis};
@@ -76,9 +76,10 @@ pub struct SubmitJob {
     /// Path and query; `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The request's headers.
+    /// The request's headers: pairs of name and value. A value that is no text is `{"base64": "..."}`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub headers: Vec<(String, String)>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<(String, String)>))]
+    pub headers: Vec<(String, HeaderBytes)>,
     /// The request's body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<JobInput>,

@@ -209,6 +209,16 @@ fn any_function_can_answer_later() {
     let once =
         || later("/echo", "respond-async", "idempotency-key: k1\r\n", b"once").header("location").map(str::to_owned);
     assert_eq!(once(), once());
+    // The function sees what it sees of a direct call.
+    let (target, sent) = (format!("/headers?q={}", "x".repeat(10 << 10)), "x-name: Gr\u{fc}n\r\n");
+    let direct = send("POST", &format!("{base}{target}"), Some(&key), sent, b"");
+    let deferred = later(&target, "respond-async, wait=10", sent, b"");
+    let lines = |answer: &tests::Answer| {
+        let mut lines: Vec<Vec<u8>> = plain(answer).split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!((deferred.status, lines(&deferred)), (200, lines(&direct)), "{deferred:?}");
     let other = later("/echo", "respond-async", "idempotency-key: k1\r\n", b"other");
     assert_eq!(other.status, 422, "{other:?}");
 

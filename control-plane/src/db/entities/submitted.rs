@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::job::{JobState, SubmitJob};
+use protocol::job::{HeaderBytes, JobState, SubmitJob};
 use protocol::placement::Placement;
 use protocol::receipt::Usage;
 use protocol::trigger::Missed;
@@ -78,7 +78,7 @@ table! {
     job_inputs = "job_inputs" {
         #[sea_orm(primary_key, auto_increment = false)]
         job_id: Col<JobId>,
-        headers: Col<Vec<(String, String)>>,
+        headers: Col<Vec<(String, HeaderBytes)>>,
         body: Option<Vec<u8>>,
         root: Option<Col<Digest>>,
     }
@@ -105,7 +105,7 @@ table! {
         #[sea_orm(primary_key, auto_increment = false)]
         job_id: Col<JobId>,
         status: i32,
-        headers: Col<Vec<(String, String)>>,
+        headers: Col<Vec<(String, HeaderBytes)>>,
         body: Option<Vec<u8>>,
         root: Option<Col<Digest>>,
     }

@@ -205,11 +205,12 @@ impl Written {
         let not_header =
             |line| wrong("headers", format!("{line} is not a header."), "Write name: value, one on each line.");
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let headers = parse_headers(&self.headers).map_err(not_header)?;
         Ok(SubmitJob {
             reference: self.reference.parse().ok(),
             method: Some(self.method.clone()).filter(|method| method != "POST"),
             path: text(&self.path).filter(|path| path != "/"),
-            headers: parse_headers(&self.headers).map_err(not_header)?,
+            headers: headers.into_iter().map(|(name, value)| (name, value.into())).collect(),
             cpus: asked(&self.cpus),
             memory: asked(&self.memory),
             timeout: asked(&self.timeout),
@@ -287,7 +288,7 @@ mod tests {
             job.labels.into_iter().collect::<Vec<_>>(),
             [("a".to_owned(), "b=c".to_owned()), ("kind".to_owned(), "test".to_owned())]
         );
-        assert_eq!(job.headers, [("Accept".to_owned(), "x".to_owned())]);
+        assert_eq!(job.headers, [("Accept".to_owned(), protocol::job::HeaderBytes::from("x"))]);
         let field = |written: Written| field_of(&written.job().unwrap_err());
         assert_eq!(field(Written { labels: "kind".into(), ..written() }), Some(Field::Labels));
         assert_eq!(field(Written { headers: "kind".into(), ..written() }), Some(Field::Request));
