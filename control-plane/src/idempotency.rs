@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: the same POST sent twice has one effect and one answer.
+//! `Idempotency-Key`: the same POST sent twice has one effect and one answer. ([`fingerprint`] says which are the same.)
 //!
 //! A row is made before the work begins and marked in the very transaction that has the effect, so that a crash
 //! between effect and answer is never answered by doing it again. The work goes on when its caller goes away.
@@ -9,6 +9,7 @@
 //! kept in their place ([`Again`]), and what sets a cookie is not kept at all. The rest is sealed with the
 //! `Idempotency-Key` itself, which is not stored.
 
+mod fingerprint;
 mod needs;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use axum::extract::{FromRequestParts as _, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::Body as _;
 use protocol::{Code, Field, InstanceId, Timestamp};
@@ -33,6 +35,7 @@ use crate::db::loops;
 use crate::error::{Error, Result, refuse, refuse_field};
 use crate::identity::caller::Caller;
 use crate::identity::credentials::sha256_hex;
+use fingerprint::Fingerprint;
 use needs::Needs;
 pub(crate) use needs::{needed_account, needed_role, needed_scope};
 
@@ -92,6 +95,15 @@ struct Asker {
     caller: Option<Caller>,
 }
 
+impl Asker {
+    fn fingerprint(&self, parts: &Parts, body: &[u8]) -> Fingerprint {
+        match self.caller {
+            Some(_) => Fingerprint::of_api(parts, body),
+            None => Fingerprint::of_deferred(parts, body),
+        }
+    }
+}
+
 /// The middleware of the public API.
 pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
     let Some(key) = key_of(&request) else { return next.run(request).await };
@@ -142,9 +154,9 @@ async fn once(app: &App, key: &HeaderValue, asker: Asker, request: Request, next
     turn.begin().await?;
     let account = parts.headers.get(protocol::headers::ACCOUNT).map(HeaderValue::as_bytes).unwrap_or_default();
     let id = sha256_hex(&[asker.owner.as_bytes(), account, key.as_bytes()].join(&b'\n'));
-    let fingerprint = sha256_hex(&[parts.uri.path().as_bytes(), bytes.as_ref()].join(&b'\n'));
+    let fingerprint = asker.fingerprint(&parts, &bytes);
 
-    if let Some(earlier) = claim(app, &id, &fingerprint).await? {
+    if let Some(earlier) = claim(app, &id, fingerprint.as_str()).await? {
         return replay(app, key, &fingerprint, asker.caller.as_ref(), earlier).await;
     }
     let request = Request::from_parts(parts, Body::from(bytes));
@@ -199,12 +211,13 @@ async fn forget(app: &App, id: &str) -> Result<()> {
 async fn replay(
     app: &App,
     key: &str,
-    request: &str,
+    request: &Fingerprint,
     caller: Option<&Caller>,
     row: idempotency::Model,
 ) -> Result<Response> {
-    if row.request != request {
-        return Err(refuse(Code::IdempotencyMismatch, "The key was first used with another path or body."));
+    if !request.is(&row.request) {
+        let detail = "The key was first used for another request: another path, query, body or option.";
+        return Err(refuse(Code::IdempotencyMismatch, detail));
     }
     let (Some(status), Some(answer)) = (row.status, row.answer) else {
         return Err(match row.effect && row.instance.0 != app.instance {

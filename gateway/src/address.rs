@@ -46,6 +46,14 @@ impl FunctionAddress {
         }
     }
 
+    /// Function and version as they were named: `thumbs`, `thumbs@v3`.
+    pub(crate) fn target(&self) -> String {
+        match &self.reference {
+            Some(reference) => format!("{}@{reference}", self.function),
+            None => self.function.to_string(),
+        }
+    }
+
     /// The part before it; nothing where the function has a host of its own.
     pub(crate) fn prefix<'a>(&self, path: &'a str) -> &'a str {
         path.get(..self.prefix_len).unwrap_or_default()

@@ -117,12 +117,19 @@ pub(crate) struct Deferred<'a> {
 pub(crate) async fn answer(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Result<Answer, Problem> {
     let Deferred { prefer, maker, known, version, address, mut head, body, forward } = deferred;
     let once = head.headers.remove("idempotency-key");
-    let (body, root, size) = take(gateway, known.route.account, body, version.limits.body).await?;
+    // A request that is repeated is about the version that was chosen at first, which may have been another one: what is
+    // chosen now has no say in it. The control plane checks the size where the request is new.
+    let size_max = match &once {
+        Some(_) => known.route.versions.values().map(|version| version.limits.body).max(),
+        None => None,
+    };
+    let (body, root, size) = take(gateway, known.route.account, body, size_max.unwrap_or(version.limits.body)).await?;
     let uri = own_uri(address, &head.uri).ok_or(Code::InvalidRequest)?;
     hygiene::clean_request(&mut head.headers, &forward);
     let call = DeferredCall {
         account: known.route.account,
         function: known.route.function,
+        target: address.target(),
         version: version.number,
         method: head.method.as_str().to_owned(),
         path: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),

@@ -60,7 +60,7 @@ codes! {
     NotUnderstood = "not_understood", 501, false, "A part of the platform is too old for this", "Update the software of the part that answers; the details name the field that it does not know.";
     MissingAccount = "missing_account", 400, false, "The request names no account", "Name the account in the x-crowdcloud-account header.";
     PreconditionFailed = "precondition_failed", 412, false, "It has changed since you read it", "Read it again, then repeat the change with the new ETag in If-Match.";
-    IdempotencyMismatch = "idempotency_mismatch", 422, false, "This Idempotency-Key was used with another body", "Use a new key for a new request.";
+    IdempotencyMismatch = "idempotency_mismatch", 422, false, "This Idempotency-Key was used for another request", "Use a new key for a new request.";
     IdempotencyPending = "idempotency_pending", 409, true, "A request with this Idempotency-Key has no answer yet", "Wait for the first request's answer, or list what it would have made.";
     HeadersTooLarge = "headers_too_large", 431, false, "The request's head is too large", "Send fewer or shorter headers.";
     BodyTooLarge = "body_too_large", 413, false, "The body is larger than this function accepts", "Send less, or raise `limits.body` of the function.";

@@ -38,6 +38,16 @@ pub fn head_size(target: usize, headers: impl Iterator<Item = (usize, usize)>) -
     target + headers.map(|(name, value)| name + value + ": \r\n".len()).sum::<usize>()
 }
 
+/// Whether a header says what a request's body is. Of all headers these alone tell two requests apart that have the same
+/// `Idempotency-Key`: tracers, proxies and clients that try again put something else into the others each time. The
+/// length is the body's.
+#[must_use]
+pub fn describes_content(name: &str) -> bool {
+    const PREFIX: &str = "content-";
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+        && !name.eq_ignore_ascii_case("content-length")
+}
+
 /// Whether only a proxy may set this header: calls, calls that are answered later and jobs reach a function without
 /// what their caller wrote there; the gateway then sets the few that it vouches for.
 #[must_use]

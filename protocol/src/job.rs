@@ -227,7 +227,10 @@ pub struct DeferredCall {
     pub account: AccountId,
     /// Which.
     pub function: FunctionId,
-    /// The version's number.
+    /// Function and version as the caller named them: `thumbs`, `thumbs@v3`, `thumbs@canary`. Earlier releases do not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub target: String,
+    /// The version's number: what that means now. Of a request that is repeated, the first one's counts.
     pub version: u32,
     /// The request's method.
     pub method: String,

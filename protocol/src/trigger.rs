@@ -18,7 +18,7 @@ pub enum Missed {
     /// One job for all of them.
     #[default]
     Once,
-    /// A job for each, up to a hundred at once.
+    /// A job for each, up to a hundred.
     All,
 }
 

@@ -190,6 +190,7 @@ pub(crate) async fn defer(app: &App, call: DeferredCall) -> Result<Job> {
         (None, body) => kept(app, body, Some(call.account)).await?,
     };
     let terms = fields::terms(&asked, version.limits, &app.config)?;
+    fits(&input, terms.limits, &Field::body())?;
     let draft = Draft {
         account: call.account,
         function: call.function,
@@ -224,11 +225,18 @@ async fn input(
         }
         asked => kept(app, fields::inline(asked, field, &app.config)?, uploader).await?,
     };
-    if input.size > limits.body {
-        let detail = format!("The function accepts up to {}.", limits.body);
-        return Err(refuse_field(Code::BodyTooLarge, field.clone(), detail));
-    }
+    fits(&input, limits, field)?;
     Ok(input)
+}
+
+fn fits(input: &Input, limits: Limits, field: &Field) -> Result<()> {
+    match input.size > limits.body {
+        true => {
+            let detail = format!("The function accepts up to {}.", limits.body);
+            Err(refuse_field(Code::BodyTooLarge, field.clone(), detail))
+        }
+        false => Ok(()),
+    }
 }
 
 async fn kept(app: &App, body: Option<Bytes>, uploader: Option<AccountId>) -> Result<Input> {

@@ -1,7 +1,8 @@
 //! Calls that are answered later: what the gateway hands on to the control plane.
 
 use protocol::job::DeferredCall;
-use protocol::route::Scope;
+use protocol::route::{Scope, Share};
+use protocol::{ByteSize, Limits, VersionId};
 
 use crate::node::echo;
 use crate::platform::{Platform, bearer};
@@ -44,4 +45,30 @@ async fn f24_a_deferred_call_is_handed_on_as_a_direct_one() {
     lines.sort();
     seen.sort_unstable();
     assert_eq!(lines, seen);
+}
+
+#[tokio::test]
+async fn f22_whatever_version_is_drawn_a_repeated_call_is_handed_on() {
+    let platform = Platform::start().await;
+    platform
+        .deploy("echo", |route| {
+            let first = route.versions[&1].clone();
+            let limits = Limits { body: ByteSize::kib(1), ..first.limits };
+            route
+                .versions
+                .insert(2, protocol::route::VersionRoute { number: 2, version: VersionId::new(), limits, ..first });
+            let live = route.aliases.values_mut().next().unwrap();
+            *live = vec![Share { version: 2, weight: 100 }];
+        })
+        .await;
+    let key = bearer(&platform.key(&[Scope::Invoke]));
+    let headers = [("authorization", key.as_str()), ("prefer", "respond-async"), ("idempotency-key", "k")];
+    // The job may have been made when the alias meant version 1, which accepts this.
+    platform.fetch("POST", "/f/ada/echo/", &headers, &[b'x'; 4096]).await;
+    let call = handed_on(&platform);
+    assert_eq!((call.target.as_str(), call.version, call.size), ("echo", 2, ByteSize::kib(4)));
+    let refused = platform.fetch("POST", "/f/ada/echo/", &headers[..2], &[b'x'; 4096]).await;
+    assert_eq!(refused.code(), "body_too_large", "without a key it can be no repetition");
+    platform.fetch("POST", "/f/ada/echo@v1/", &headers, b"x").await;
+    assert_eq!(handed_on(&platform).target, "echo@v1");
 }

@@ -209,6 +209,10 @@ fn any_function_can_answer_later() {
     let once =
         || later("/echo", "respond-async", "idempotency-key: k1\r\n", b"once").header("location").map(str::to_owned);
     assert_eq!(once(), once());
+    // Also where another version stands behind the alias by now, and where a tracer has been at work.
+    ada.deploy("probe", "--timeout 20s");
+    let traced = later("/echo", "respond-async", "idempotency-key: k1\r\ntraceparent: 00-1\r\n", b"once");
+    assert_eq!(traced.header("location").map(str::to_owned), once(), "{traced:?}");
     // The function sees what it sees of a direct call.
     let (target, sent) = (format!("/headers?q={}", "x".repeat(10 << 10)), "x-name: Gr\u{fc}n\r\n");
     let direct = send("POST", &format!("{base}{target}"), Some(&key), sent, b"");

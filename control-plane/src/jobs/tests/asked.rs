@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use protocol::job::{DeferredCall, Job};
-use protocol::{AccountId, ByteSize, Code, FunctionId, headers};
+use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, headers};
 use sea_orm::EntityTrait as _;
 use serde_json::json;
 
@@ -31,6 +31,7 @@ impl Gateway {
         DeferredCall {
             account: self.account,
             function: self.function,
+            target: "hello".to_owned(),
             version: 1,
             method: "POST".to_owned(),
             path: "/thumbs?width=3".to_owned(),
@@ -52,6 +53,56 @@ impl Gateway {
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
         answer.read()
     }
+}
+
+pub(super) async fn f21_the_fingerprint_is_what_the_caller_asked(ground: Ground) {
+    let ada = ada(&ground).await;
+    // What the API is asked for is in the body; the head around it may differ.
+    let keyed = ada.with("idempotency-key", "api");
+    let asked = json!({"function": "hello", "input": {"text": "a"}});
+    let first: Job = keyed.with("traceparent", "00-1").post("/jobs", asked.clone()).await.read();
+    let again: Job =
+        keyed.with("traceparent", "00-2").with("user-agent", "x").post("/jobs", asked.clone()).await.read();
+    assert_eq!(again.id, first.id);
+    let other = keyed.post("/jobs", json!({"function": "hello", "input": {"text": "a"}, "retries": 1})).await;
+    assert_eq!(other.code(), Code::IdempotencyMismatch, "an option counts");
+
+    let gateway = Gateway::of(&ground, &ada).await;
+    let first = gateway.job("call", &gateway.call()).await;
+    let mut again = gateway.call();
+    again.headers = vec![
+        ("traceparent".to_owned(), "00-2".into()),
+        ("x-forwarded-for".to_owned(), "192.0.2.7".into()),
+        ("x-retry-count".to_owned(), "1".into()),
+        ("content-type".to_owned(), "text/plain".into()),
+    ];
+    again.caller = "key_2".to_owned();
+    assert_eq!(gateway.job("call", &again).await.id, first.id);
+    for change in [
+        |call: &mut DeferredCall| call.method = "PUT".to_owned(),
+        |call: &mut DeferredCall| call.path = "/thumbs?width=4".to_owned(),
+        |call: &mut DeferredCall| call.body = Some("Yg==".to_owned()),
+        |call: &mut DeferredCall| call.target = "hello@v1".to_owned(),
+        |call: &mut DeferredCall| call.headers[0].1 = "text/html".into(),
+    ] {
+        let mut other = gateway.call();
+        change(&mut other);
+        assert_eq!(gateway.defer("call", &other).await.code(), Code::IdempotencyMismatch, "{other:?}");
+    }
+}
+
+pub(super) async fn f22_the_version_is_chosen_once(ground: Ground) {
+    let ada = ada(&ground).await;
+    let gateway = Gateway::of(&ground, &ada).await;
+    let first = gateway.job("k", &gateway.call()).await;
+    ground.deployed(&ada, "hello").await;
+    let later = DeferredCall { version: 2, ..gateway.call() };
+    let again = gateway.job("k", &later).await;
+    assert_eq!((again.id, again.version), (first.id, 1), "another version stands behind the alias now");
+    assert_eq!(gateway.job("l", &later).await.version, 2);
+    // The gateway may have taken a body that only another version accepts.
+    let large = DeferredCall { body: None, root: Some(Digest([1; 32])), size: ByteSize(u64::MAX >> 1), ..later };
+    assert_eq!(gateway.defer("m", &large).await.code(), Code::BodyTooLarge);
 }
 
 pub(super) async fn f23_relative_times_are_sent_as_such(ground: Ground) {
