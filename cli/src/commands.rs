@@ -69,8 +69,7 @@ pub(crate) async fn run(command: Command, global: &Global) -> Result<(), Failure
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "crowdcloud", &mut script);
-            crate::output::write_out(&script);
-            Ok(())
+            crate::output::write_out(&script)
         }
         Command::Up(_) | Command::Service(_) => Err(Failure::usage("not a client command")),
     }
@@ -114,7 +113,7 @@ async fn show_page<T: DeserializeOwned + Serialize>(
         path.push_str(&crate::client::segment(cursor));
     }
     let page: Page<T> = client.get(&path).await?;
-    context.output.result(&page, || text(&page.items));
+    context.output.result(&page, || text(&page.items))?;
     if page.items.is_empty() {
         context.output.note("nothing there yet");
     } else if let Some(next) = &page.next {

@@ -3,6 +3,7 @@
 use protocol::{Code, Field, Invalid, Problem};
 use serde::Serialize;
 
+use crate::output::say;
 use crate::visible;
 
 /// What a command failed with.
@@ -35,6 +36,8 @@ struct Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
+    /// Whoever read the output has closed it: there is nothing to say, and nobody to say it to.
+    ReaderGone = 0,
     Function = 1,
     Usage = 2,
     Authentication = 3,
@@ -149,23 +152,24 @@ impl Failure {
             return;
         }
         if json {
-            eprintln!("{}", visible::json(serde_json::to_string(inner).unwrap_or_default()));
+            say(&visible::json(serde_json::to_string(inner).unwrap_or_default()));
             return;
         }
         let (red, cyan, bold, reset) =
             if color { ("\x1b[1;31m", "\x1b[36m", "\x1b[1m", "\x1b[0m") } else { ("", "", "", "") };
-        eprintln!("{red}error[{}]{reset}{bold}: {}{reset}", visible::line(&inner.code), visible::line(&inner.title));
+        let (code, title) = (visible::line(&inner.code), visible::line(&inner.title));
+        say(&format!("{red}error[{code}]{reset}{bold}: {title}{reset}"));
         if let Some(field) = &inner.field {
             let flag = flag.map(|flag| format!(" ({flag})")).unwrap_or_default();
-            eprintln!("{cyan}field:{reset} {}{flag}", visible::line(field.as_str()));
+            say(&format!("{cyan}field:{reset} {}{flag}", visible::line(field.as_str())));
         }
         if !inner.detail.is_empty() && inner.detail != inner.title {
             for line in inner.detail.lines() {
-                eprintln!("  {}", visible::lines(line));
+                say(&format!("  {}", visible::lines(line)));
             }
         }
         if !inner.help.is_empty() {
-            eprintln!("{cyan}help:{reset} {}", visible::lines(&inner.help));
+            say(&format!("{cyan}help:{reset} {}", visible::lines(&inner.help)));
         }
     }
 }

@@ -14,6 +14,7 @@ mod platform;
 mod prompt;
 mod visible;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -66,11 +67,16 @@ fn client_command(command: Command, global: &args::Global) -> Result<(), Failure
 
 /// clap's own messages; as a problem where JSON is wanted.
 fn usage(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
     if !error.use_stderr() {
-        drop(error.print());
-        return ExitCode::SUCCESS;
+        // The last line has no end: it is still here.
+        let printed = error.print().and_then(|()| std::io::stdout().flush());
+        let Err(error) = printed else { return ExitCode::SUCCESS };
+        let failure = output::unwritten("Standard output", error);
+        failure.show(json, false, None);
+        return ExitCode::from(failure.exit() as u8);
     }
-    if std::env::args_os().any(|argument| argument == "--json") {
+    if json {
         let text = error.render().to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         let (what, why) = text.split_once('\n').unwrap_or((text, ""));

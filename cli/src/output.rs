@@ -1,4 +1,7 @@
 //! What goes where: the result alone to standard output; progress and hints to standard error.
+//!
+//! A result that cannot be written is a failure, with a message and an exit status; only a reader that has gone ends the
+//! program quietly. A hint that cannot be written is lost: there is nowhere left to say so.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -8,6 +11,7 @@ use protocol::node::{LogLine, LogStream};
 use serde::Serialize;
 
 use crate::args::{ColorWhen, Global};
+use crate::failure::{Exit, Failure};
 use crate::visible::{self, Pieces};
 
 /// How to speak to who started this.
@@ -52,45 +56,42 @@ impl Output {
     }
 
     /// The result as text.
-    pub(crate) fn text(&self, text: impl AsRef<str>) {
-        let text = visible::lines(text.as_ref());
-        write_out(text.as_bytes());
+    pub(crate) fn text(&self, text: impl AsRef<str>) -> Result<(), Failure> {
+        let mut text = visible::lines(text.as_ref()).into_owned();
         if !text.ends_with('\n') {
-            write_out(b"\n");
+            text.push('\n');
         }
+        write_out(text.as_bytes())
     }
 
     /// The result, as JSON or as text.
-    pub(crate) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
+    pub(crate) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.json {
-            self.text(visible::json(serde_json::to_string(value).unwrap_or_default()));
-        } else {
-            let text = text();
-            if !text.is_empty() {
-                self.text(text);
-            }
+            return self.text(visible::json(serde_json::to_string(value).unwrap_or_default()));
         }
+        let text = text();
+        if text.is_empty() { Ok(()) } else { self.text(text) }
     }
 
     /// A hint or a step.
     pub(crate) fn note(&self, text: impl AsRef<str>) {
         if !self.quiet && !self.json {
-            eprintln!("{}", visible::lines(text.as_ref()));
+            say(&visible::lines(text.as_ref()));
         }
     }
 
     /// A line of a log.
-    pub(crate) fn log_line(&self, line: &LogLine, with_run: bool) {
+    pub(crate) fn log_line(&self, line: &LogLine, with_run: bool) -> Result<(), Failure> {
         if self.json {
             return self.result(line, String::new);
         }
-        write_out(log_text(line, with_run, self.out_color).as_bytes());
+        write_out(log_text(line, with_run, self.out_color).as_bytes())
     }
 
     /// Only with `-v`.
     pub(crate) fn detail(&self, text: impl AsRef<str>) {
         if self.verbose {
-            eprintln!("{}", visible::lines(text.as_ref()));
+            say(&visible::lines(text.as_ref()));
         }
     }
 
@@ -120,12 +121,25 @@ impl Output {
     }
 }
 
-/// Writes to standard output; a closed pipe ends the program quietly, as with any Unix tool.
-pub(crate) fn write_out(bytes: &[u8]) {
+/// Writes to standard output, all of it at once: a full disk is noticed here, and not by whoever reads half a result.
+pub(crate) fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| unwritten("Standard output", error))
+}
+
+/// A line on standard error.
+pub(crate) fn say(line: &str) {
+    drop(std::io::stderr().lock().write_all(format!("{line}\n").as_bytes()));
+}
+
+/// The failure to write to this place. A reader that has gone wants no more, as with any Unix tool.
+pub(crate) fn unwritten(place: &str, error: std::io::Error) -> Failure {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return Failure::silent(Exit::ReaderGone);
     }
+    Failure::new(Exit::Platform, "io", format!("{place} cannot be written"))
+        .why(error)
+        .help("make room there, or name another place; what the command does may have been done already")
 }
 
 /// A line of a log, which always says who wrote it: what a function writes stands after `stdout:` or `stderr:`, whatever
@@ -151,7 +165,7 @@ impl Answer {
     }
 
     /// The next piece.
-    pub(crate) fn write(&mut self, piece: &[u8]) {
+    pub(crate) fn write(&mut self, piece: &[u8]) -> Result<(), Failure> {
         match &mut self.0 {
             Some(pieces) => write_out(pieces.push(piece).as_bytes()),
             None => write_out(piece),
@@ -159,10 +173,8 @@ impl Answer {
     }
 
     /// The end.
-    pub(crate) fn end(mut self) {
-        if let Some(pieces) = &mut self.0 {
-            write_out(pieces.end().as_bytes());
-        }
+    pub(crate) fn end(mut self) -> Result<(), Failure> {
+        self.0.as_mut().map_or(Ok(()), |pieces| write_out(pieces.end().as_bytes()))
     }
 }
 
@@ -203,6 +215,18 @@ pub(crate) fn micros(us: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f28_only_a_reader_that_has_gone_is_quiet() {
+        use std::io::{Error, ErrorKind};
+        let full = unwritten("out.jpg", Error::from(ErrorKind::StorageFull));
+        assert_eq!(full.exit(), Exit::Platform);
+        assert!(full.what().starts_with("out.jpg cannot be written: "), "{}", full.what());
+        for kind in [ErrorKind::PermissionDenied, ErrorKind::WriteZero, ErrorKind::Other] {
+            assert_ne!(unwritten("x", Error::from(kind)).exit() as u8, 0, "{kind:?}");
+        }
+        assert_eq!(unwritten("x", Error::from(ErrorKind::BrokenPipe)).exit() as u8, 0);
+    }
 
     #[test]
     fn a16_a_function_s_line_cannot_look_like_the_platform_s() {

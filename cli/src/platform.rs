@@ -100,7 +100,11 @@ async fn run(args: &UpArgs, global: &Global) -> Result<(), Failure> {
         () = stop.cancelled() => return Ok(()),
     };
     spinner.finish_and_clear();
-    parts::welcome(&output, running.settings(), running.probes());
+    if let Err(failure) = parts::welcome(&output, running.settings(), running.probes()) {
+        // Nobody knows where it is: it would run unseen.
+        running.stop().await;
+        return Err(failure);
+    }
     if let Some(why) = running.settings().vm_missing()? {
         output.note(match why {
             executor::VmMissing::ForGood(why) => format!("functions run in the wasm lane alone; no VM lane: {why}"),

@@ -61,8 +61,7 @@ pub(crate) fn confirm(output: &Output, question: &str) -> Result<(), Failure> {
 }
 
 fn line(question: &str) -> Result<String, Failure> {
-    eprint!("{question}: ");
-    std::io::stderr().flush()?;
+    write!(std::io::stderr(), "{question}: ")?;
     let mut text = String::new();
     if std::io::stdin().lock().read_line(&mut text)? == 0 {
         return Err(Failure::usage("The input has ended"));
@@ -72,7 +71,6 @@ fn line(question: &str) -> Result<String, Failure> {
 
 /// A line that is not shown while it is typed.
 fn hidden(question: &str) -> Result<String, Failure> {
-    eprint!("{question}: ");
-    std::io::stderr().flush()?;
+    write!(std::io::stderr(), "{question}: ")?;
     Ok(console::Term::stderr().read_secure_line()?)
 }

@@ -41,14 +41,14 @@ pub(crate) async fn keys(context: &Context, verb: Option<Keys>) -> Result<(), Fa
                 let lost = Failure::new(Exit::Conflict, "secret_lost", format!("The key {} was made, unseen", key.id));
                 return Err(lost.help(help));
             }
-            output.result(&key, || key.secret.clone().unwrap_or_default());
+            output.result(&key, || key.secret.clone().unwrap_or_default())?;
             output.note("keep it: it is shown this once");
             Ok(())
         }
         Keys::Delete { key } => {
             prompt::confirm(&context.output, &format!("Revoke the key {key}"))?;
             client.delete(&format!("/keys/{}", segment(&key))).await?;
-            context.output.result(&serde_json::json!({ "deleted": key }), || format!("revoked {key}"));
+            context.output.result(&serde_json::json!({ "deleted": key }), || format!("revoked {key}"))?;
             Ok(())
         }
     }

@@ -22,7 +22,7 @@ pub(crate) async fn accounts(context: &Context, verb: Option<Accounts>) -> Resul
                     [account.name.to_string(), lower(&account.kind), lower(&membership.role), time(account.created)]
                 });
                 table(["name", "kind", "role", "since"], rows)
-            });
+            })?;
             Ok(())
         }
         Accounts::Create { name, company, email, password } => {
@@ -36,7 +36,7 @@ pub(crate) async fn accounts(context: &Context, verb: Option<Accounts>) -> Resul
             drop(session.delete("/sessions/current").await);
             let made = made?;
             let account = &made.account;
-            output.result(&made, || format!("made the account {}", account.name));
+            output.result(&made, || format!("made the account {}", account.name))?;
             output.note(format!("next: crowdcloud login --account {}", account.name));
             Ok(())
         }
@@ -56,7 +56,7 @@ pub(crate) async fn accounts(context: &Context, verb: Option<Accounts>) -> Resul
             let link = format!("{}{}", context.url, invitation.path.clone().unwrap_or_default());
             let mut value = serde_json::to_value(&invitation).unwrap_or_default();
             value["link"] = link.clone().into();
-            output.result(&value, || link.clone());
+            output.result(&value, || link.clone())?;
             output.note(fields(&[("role", lower(&invitation.role)), ("ends", time(invitation.expires))]));
             Ok(())
         }
@@ -82,7 +82,7 @@ async fn remove(context: &Context, member: &str, take_over_keys: bool) -> Result
     }
     prompt::confirm(output, &format!("Remove {}", found.email))?;
     client.delete(&format!("/members/{}?keys={}", found.user, lower(&keys))).await?;
-    output.result(&serde_json::json!({ "removed": found, "made": made }), || format!("removed {}", found.email));
+    output.result(&serde_json::json!({ "removed": found, "made": made }), || format!("removed {}", found.email))?;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ pub(crate) async fn build(context: &Context, args: &Build) -> Result<(), Failure
         .output
         .result(&serde_json::json!({ "name": project.manifest.name, "artifact": artifact, "size": size }), || {
             artifact.display().to_string()
-        });
+        })?;
     Ok(())
 }
 
@@ -82,7 +82,8 @@ async fn by_cargo(output: &Output, project: &Project, artifact: &Path) -> Result
         if let Some(folder) = artifact.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        std::fs::write(&artifact, component).map_err(Failure::from)
+        std::fs::write(&artifact, component)
+            .map_err(|error| crate::output::unwritten(&artifact.display().to_string(), error))
     });
     built.await.map_err(|error| Failure::new(Exit::Platform, "build_failed", "The build broke off").why(error))?
 }

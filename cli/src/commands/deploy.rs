@@ -77,7 +77,7 @@ pub(crate) async fn deploy(global: &Global, args: Deploy) -> Result<(), Failure>
     output.note(format!("deployed in {:.1} s; {alias} is v{}", started.elapsed().as_secs_f32(), version.number));
     output.result(&released, || {
         format!("{} v{}\n{}\n\n{}", released.function, released.version, released.url, released.curl)
-    });
+    })?;
     if key.is_none() && !function.public {
         output.note("your key may not make keys: put one with the scope `invoke` in the place of cck_...");
     }
@@ -171,7 +171,7 @@ async fn dry_run(
         let alias = plan.version.alias.as_ref().map(ToString::to_string).unwrap_or_default();
         lines.push(format!("would make a version of {account}/{} and move {alias} to it", plan.function));
         lines.join("\n")
-    });
+    })?;
     Ok(())
 }
 

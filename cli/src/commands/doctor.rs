@@ -52,7 +52,7 @@ pub(crate) fn vm_setup(context: &Context, bases: &[protocol::Base], into: Option
             .help("apt-get and dpkg-deb of Debian are needed, and a way to Debian's packages")
     })?;
     let value = serde_json::json!({ "folder": folder });
-    context.output.result(&value, || folder.display().to_string());
+    context.output.result(&value, || folder.display().to_string())?;
     Ok(())
 }
 
@@ -87,7 +87,7 @@ pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure
             }
         }
         text
-    });
+    })?;
     if failed { Err(Failure::silent(Exit::Platform)) } else { Ok(()) }
 }
 
@@ -146,7 +146,7 @@ pub(crate) async fn open(context: &Context, function: Option<&str>) -> Result<()
         Some(function) => format!("{}/functions/{}", context.url, crate::client::segment(function)),
         None => format!("{}/", context.url),
     };
-    context.output.result(&serde_json::json!({ "url": url }), || url.clone());
+    context.output.result(&serde_json::json!({ "url": url }), || url.clone())?;
     if context.output.interactive {
         let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
         let opened = tokio::process::Command::new(opener)

@@ -33,24 +33,24 @@ pub(crate) async fn functions(context: &Context, verb: Option<Functions>) -> Res
         }
         Functions::Show { function } => {
             let function: Function = client.get(&path(&function)).await?;
-            output.result(&function, || show(context, &function));
+            output.result(&function, || show(context, &function))?;
             Ok(())
         }
         Functions::Create { function, public } => {
             let function: Function = client.post("/functions", &CreateFunction { name: function, public }).await?;
-            output.result(&function, || show(context, &function));
+            output.result(&function, || show(context, &function))?;
             Ok(())
         }
         Functions::Set { function, public, private: _ } => {
             let body = ChangeFunction { public: Some(public) };
             let function: Function = client.change(Method::PATCH, &path(&function), &body).await?;
-            output.result(&function, || show(context, &function));
+            output.result(&function, || show(context, &function))?;
             Ok(())
         }
         Functions::Delete { function } => {
             prompt::confirm(output, &format!("Delete the function {function} and its versions"))?;
             client.delete(&path(&function)).await?;
-            output.result(&serde_json::json!({ "deleted": function }), || format!("deleted {function}"));
+            output.result(&serde_json::json!({ "deleted": function }), || format!("deleted {function}"))?;
             Ok(())
         }
     }

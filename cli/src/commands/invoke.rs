@@ -50,8 +50,8 @@ pub(crate) async fn invoke(context: &Context, args: Invoke) -> Result<(), Failur
     if by_platform(&response).is_some() {
         if args.include {
             let mut out = Answer::new();
-            out.write(&head(&response));
-            out.end();
+            out.write(&head(&response))?;
+            out.end()?;
         }
         return Err(refused(response).await);
     }
@@ -114,9 +114,10 @@ pub(super) async fn answer(
 ) -> Result<(), Failure> {
     let mut out = Answer::new();
     if include {
-        out.write(&head(&response));
+        out.write(&head(&response))?;
     }
-    let mut file = output.map(std::fs::File::create).transpose()?;
+    let create = |path: &std::path::Path| std::fs::File::create(path).map_err(|error| unwritten(path, error));
+    let mut file = output.map(|path| create(path).map(|file| (path, file))).transpose()?;
     let mut pieces = response.bytes_stream();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| {
@@ -129,10 +130,14 @@ pub(super) async fn answer(
             }
         })?;
         match &mut file {
-            Some(file) => file.write_all(&piece)?,
-            None => out.write(&piece),
+            Some((path, file)) => file.write_all(&piece).map_err(|error| unwritten(path, error))?,
+            None => out.write(&piece)?,
         }
     }
-    out.end();
-    Ok(())
+    out.end()
+}
+
+/// The failure to write to this file.
+fn unwritten(path: &std::path::Path, error: std::io::Error) -> Failure {
+    crate::output::unwritten(&path.display().to_string(), error)
 }

@@ -41,7 +41,7 @@ pub(crate) async fn jobs(context: &Context, verb: Option<Jobs>) -> Result<(), Fa
         }
         Jobs::Show { job } => {
             let job: Job = client.get(&format!("/jobs/{job}")).await?;
-            context.output.result(&job, || show::one(&job));
+            context.output.result(&job, || show::one(&job))?;
             Ok(())
         }
         Jobs::Wait { jobs, timeout } => wait_for(context, &client, &jobs, timeout).await,
@@ -51,7 +51,7 @@ pub(crate) async fn jobs(context: &Context, verb: Option<Jobs>) -> Result<(), Fa
         Jobs::Retry { job } => act(context, &client, job, "retry").await,
         Jobs::Why { job } => {
             let why: JobWhy = client.get(&format!("/jobs/{job}/why")).await?;
-            context.output.result(&why, || show::why(&why));
+            context.output.result(&why, || show::why(&why))?;
             Ok(())
         }
     }
@@ -60,7 +60,7 @@ pub(crate) async fn jobs(context: &Context, verb: Option<Jobs>) -> Result<(), Fa
 async fn act(context: &Context, client: &Client, job: JobId, verb: &str) -> Result<(), Failure> {
     let job: Job = client.post(&format!("/jobs/{job}/{verb}"), &serde_json::json!({})).await?;
     let state = if job.cancelling { "cancelling".to_owned() } else { job.state.to_string() };
-    context.output.result(&job, || format!("{} {state}", job.id));
+    context.output.result(&job, || format!("{} {state}", job.id))?;
     Ok(())
 }
 
@@ -106,14 +106,14 @@ async fn submit(context: &Context, client: &Client, asked: Asked) -> Result<(), 
         let array = SubmitArray { job: body, inputs };
         let request = client.api(Method::POST, "/jobs/arrays").header("idempotency-key", once).json(&array);
         let array: JobArray = client.read(request).await?;
-        context.output.result(&array, || array.jobs.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+        context.output.result(&array, || array.jobs.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         context.output.note(format!("crowdcloud jobs list --array {}", array.id));
         return Ok(());
     }
     let request = client.api(Method::POST, "/jobs").header("idempotency-key", once).json(&body);
     let job: Job = client.read(request).await?;
     if !asked.wait {
-        context.output.result(&job, || job.id.to_string());
+        context.output.result(&job, || job.id.to_string())?;
         context.output.note(format!("crowdcloud jobs wait {}", job.id));
         return Ok(());
     }
@@ -137,7 +137,7 @@ pub(super) async fn invoke(
     let job: Job = serde_json::from_slice(&body)
         .map_err(|error| Failure::new(Exit::Platform, "unexpected_answer", "The answer is no job").why(error))?;
     if !args.wait {
-        context.output.result(&job, || job.id.to_string());
+        context.output.result(&job, || job.id.to_string())?;
         context.output.note(format!("crowdcloud jobs wait {}", job.id));
         return Ok(());
     }
@@ -208,7 +208,7 @@ async fn wait_for(context: &Context, client: &Client, jobs: &[JobId], most: Opti
     let mut ended = futures::stream::iter(waits).buffered(8);
     while let Some(job) = ended.next().await {
         let job = job?;
-        context.output.result(&job, || format!("{} {}", job.id, job.state));
+        context.output.result(&job, || format!("{} {}", job.id, job.state))?;
         if job.state != JobState::Succeeded {
             context.output.note(format!("{}: {}", job.id, job.reason));
             worst.get_or_insert(exit(&job));
@@ -257,7 +257,7 @@ async fn logs(context: &Context, client: &Client, id: JobId, follow: bool) -> Re
         let ended = !follow || client.get::<Job>(&format!("/jobs/{id}")).await?.state.ended();
         let page: Page<LogLine> = client.get(&format!("/jobs/{id}/logs")).await?;
         for line in page.items.iter().skip(shown) {
-            super::logs::show(context, false, line);
+            super::logs::show(context, false, line)?;
         }
         shown = shown.max(page.items.len());
         if ended {

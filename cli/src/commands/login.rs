@@ -39,7 +39,7 @@ pub(crate) async fn signup(context: &Context, args: Signup) -> Result<(), Failur
     };
     let (me, session) = start_session(&context.anonymous()?, "/signup", &body).await?;
     let stored = store_key(context, &me, session, account.as_deref()).await?;
-    output.result(&me, || format!("signed up as {}, account {stored}", body.email));
+    output.result(&me, || format!("signed up as {}, account {stored}", body.email))?;
     output.note(format!(
         "a key for this command line is in the profile `{}`\nnext: crowdcloud new hello && crowdcloud deploy hello",
         context.profile()
@@ -56,7 +56,9 @@ pub(crate) async fn login(context: &Context, args: Login) -> Result<(), Failure>
         let client = context.anonymous()?.with(Credential::Key(key.to_owned()));
         let account = context.account(&client).await?;
         context.keep_key(account.as_str(), key)?;
-        context.output.result(&serde_json::json!({ "account": account }), || format!("logged in, account {account}"));
+        context
+            .output
+            .result(&serde_json::json!({ "account": account }), || format!("logged in, account {account}"))?;
         return Ok(());
     }
     let email = prompt::value(&context.output, args.email, "E-mail address", "--email ADDRESS")?;
@@ -64,7 +66,7 @@ pub(crate) async fn login(context: &Context, args: Login) -> Result<(), Failure>
     let (me, session) =
         start_session(&context.anonymous()?, "/sessions", &LoginBody { email: email.clone(), password }).await?;
     let account = store_key(context, &me, session, context.wanted_account()).await?;
-    context.output.result(&me, || format!("logged in as {email}, account {account}"));
+    context.output.result(&me, || format!("logged in as {email}, account {account}"))?;
     Ok(())
 }
 
@@ -81,7 +83,7 @@ pub(crate) async fn logout(context: &Context) -> Result<(), Failure> {
         Err(failure) if matches!(failure.exit(), Exit::Authentication | Exit::NotFound) => {}
         other => other?,
     }
-    context.output.result(&serde_json::json!({ "logged_out": true }), || "logged out".to_owned());
+    context.output.result(&serde_json::json!({ "logged_out": true }), || "logged out".to_owned())?;
     Ok(())
 }
 
@@ -101,14 +103,14 @@ pub(crate) async fn whoami(context: &Context) -> Result<(), Failure> {
             rows.push(("scopes", names.join(", ")));
         }
         fields(&rows)
-    });
+    })?;
     Ok(())
 }
 
 /// Prints the key in use.
 pub(crate) fn token(context: &Context) -> Result<(), Failure> {
     let key = context.key()?;
-    context.output.result(&serde_json::json!({ "token": key }), || key.clone());
+    context.output.result(&serde_json::json!({ "token": key }), || key.clone())?;
     Ok(())
 }
 

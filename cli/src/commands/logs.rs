@@ -36,7 +36,7 @@ async fn of_run(context: &Context, client: &Client, run: RunId, follow: bool) ->
     loop {
         let page: Page<LogLine> = client.get(&format!("/invocations/{run}/logs")).await?;
         for line in page.items.iter().skip(shown) {
-            show(context, false, line);
+            show(context, false, line)?;
         }
         shown = shown.max(page.items.len());
         if !follow {
@@ -65,7 +65,7 @@ async fn of_function(context: &Context, client: &Client, args: &Logs) -> Result<
             let line: Vec<u8> = text.drain(..=end).collect();
             if let Ok(line) = serde_json::from_slice::<LogLine>(&line) {
                 none = false;
-                show(context, true, &line);
+                show(context, true, &line)?;
             }
         }
         if text.len() > LINE_MAX {
@@ -79,6 +79,6 @@ async fn of_function(context: &Context, client: &Client, args: &Logs) -> Result<
 }
 
 /// One line: as NDJSON, or for people.
-pub(super) fn show(context: &Context, with_run: bool, line: &LogLine) {
-    context.output.log_line(line, with_run);
+pub(super) fn show(context: &Context, with_run: bool, line: &LogLine) -> Result<(), Failure> {
+    context.output.log_line(line, with_run)
 }

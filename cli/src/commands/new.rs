@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::args::New;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::output::table;
+use crate::output::{table, unwritten};
 
 /// A folder that can be copied; the template's name in its files becomes the function's.
 struct Template {
@@ -92,7 +92,7 @@ pub(crate) fn new(context: &Context, args: &New) -> Result<(), Failure> {
         let items: Vec<_> = TEMPLATES.iter().map(|t| serde_json::json!({ "name": t.name, "about": t.about })).collect();
         context.output.result(&serde_json::json!({ "items": items, "next": null }), || {
             table(["template", "about"], TEMPLATES.iter().map(|t| [t.name.to_owned(), t.about.to_owned()]))
-        });
+        })?;
         return Ok(());
     }
     let path = args.name.clone().unwrap_or_default();
@@ -113,12 +113,13 @@ pub(crate) fn new(context: &Context, args: &New) -> Result<(), Failure> {
         if let Some(parent) = file.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        std::fs::write(&file, template.fill(&file, text, &name))?;
+        std::fs::write(&file, template.fill(&file, text, &name))
+            .map_err(|error| unwritten(&file.display().to_string(), error))?;
     }
     std::fs::write(folder.join("Cargo.lock"), LOCK)?;
     context.output.result(&serde_json::json!({ "name": name, "folder": path, "template": template.name }), || {
         format!("made {path} from the template {}", template.name)
-    });
+    })?;
     context.output.note(format!("next: crowdcloud deploy {path}"));
     Ok(())
 }

@@ -33,7 +33,7 @@ pub(crate) async fn queues(context: &Context, verb: Option<Queues>) -> Result<()
         }
         Queues::Show { queue } => {
             let one: Queue = client.get(&path(&queue, "")).await?;
-            context.output.result(&one, || show(&one));
+            context.output.result(&one, || show(&one))?;
             Ok(())
         }
         Queues::Set { queue, lease, deliveries, days } => {
@@ -43,7 +43,7 @@ pub(crate) async fn queues(context: &Context, verb: Option<Queues>) -> Result<()
                 days: days.map(Into::into),
             };
             let one: Queue = client.change(Method::PUT, &path(&queue, ""), &asked).await?;
-            context.output.result(&one, || show(&one));
+            context.output.result(&one, || show(&one))?;
             Ok(())
         }
         Queues::Delete { queue } => client.delete(&path(&queue, "")).await,
@@ -54,14 +54,14 @@ pub(crate) async fn queues(context: &Context, verb: Option<Queues>) -> Result<()
             let request = client.api(Method::POST, &path(&queue, "/messages")).json(&asked);
             let put: MessagesPut = client.read(request.header("idempotency-key", key)).await?;
             let ids = || put.ids.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-            context.output.result(&put, ids);
+            context.output.result(&put, ids)?;
             Ok(())
         }
         Queues::Lease { queue, count, lease, wait } => {
             let asked =
                 LeaseMessages { count: Some(count.into()), lease: lease.map(Into::into), wait: wait.map(Into::into) };
             let leased: MessagesLeased = client.post(&path(&queue, "/lease"), &asked).await?;
-            context.output.result(&leased, || list(&leased.messages));
+            context.output.result(&leased, || list(&leased.messages))?;
             Ok(())
         }
         Queues::Ack(held) => end(context, &client, "ack", &held, None).await,
@@ -71,7 +71,7 @@ pub(crate) async fn queues(context: &Context, verb: Option<Queues>) -> Result<()
         }
         Queues::Redrive { queue } => {
             let moved: Redriven = client.post(&path(&queue, "/redrive"), &serde_json::json!({})).await?;
-            context.output.result(&moved, || format!("{} messages wait again", moved.messages));
+            context.output.result(&moved, || format!("{} messages wait again", moved.messages))?;
             Ok(())
         }
     }
@@ -95,7 +95,7 @@ async fn end(
         let what = format!("{} is not held by this lease any more", held.message);
         return Err(Failure::new(Exit::Conflict, "lease_lost", what).help("somebody else may have it now: lease again"));
     }
-    context.output.result(&ended, || held.message.to_string());
+    context.output.result(&ended, || held.message.to_string())?;
     Ok(())
 }
 

@@ -44,7 +44,7 @@ pub(crate) async fn invocations(context: &Context, verb: Option<Invocations>) ->
         }
         Invocations::Show { run } => {
             let run: Invocation = client.get(&format!("/invocations/{}", segment(&run))).await?;
-            context.output.result(&run, || show(&run));
+            context.output.result(&run, || show(&run))?;
             Ok(())
         }
     }

@@ -31,7 +31,7 @@ pub(crate) async fn triggers(context: &Context, verb: Option<Triggers>) -> Resul
         }
         Triggers::Show { name } => {
             let one: Trigger = client.get(&format!("/triggers/{}", segment(&name))).await?;
-            context.output.result(&one, || show(&one));
+            context.output.result(&one, || show(&one))?;
             Ok(())
         }
         Triggers::Set { name, cron, queue, zone, missed, paused, job } => {
@@ -39,9 +39,9 @@ pub(crate) async fn triggers(context: &Context, verb: Option<Triggers>) -> Resul
             let asked = SetTrigger { cron, queue, zone, missed, paused, job };
             let path = format!("/triggers/{}", segment(&name));
             let one: Trigger = client.change(Method::PUT, &path, &asked).await?;
-            context
-                .output
-                .result(&one, || format!("{} {}", one.name, if one.queue.is_some() { when(&one) } else { next(&one) }));
+            context.output.result(&one, || {
+                format!("{} {}", one.name, if one.queue.is_some() { when(&one) } else { next(&one) })
+            })?;
             Ok(())
         }
         Triggers::Delete { name } => client.delete(&format!("/triggers/{}", segment(&name))).await,

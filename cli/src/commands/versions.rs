@@ -52,7 +52,7 @@ pub(crate) async fn versions(
         }
         Versions::Show { function, version } => {
             let version: Version = client.get(&format!("{}/versions/{version}", path(&function))).await?;
-            context.output.result(&version, || show(&version));
+            context.output.result(&version, || show(&version))?;
             Ok(())
         }
     }
@@ -62,7 +62,7 @@ pub(crate) async fn versions(
 pub(crate) async fn rollback(context: &Context, args: &Rollback) -> Result<(), Failure> {
     let body = RollbackBody { to: args.to };
     let alias: Alias = context.client()?.post(&format!("{}/rollback", path(&args.function)), &body).await?;
-    context.output.result(&alias, || format!("{}: {} is {}", args.function, alias.name, shares(&alias.shares)));
+    context.output.result(&alias, || format!("{}: {} is {}", args.function, alias.name, shares(&alias.shares)))?;
     Ok(())
 }
 
@@ -82,7 +82,7 @@ pub(crate) async fn aliases(context: &Context, function: Option<String>, verb: O
                 let rows =
                     page.items.iter().map(|alias| [alias.name.to_string(), shares(&alias.shares), time(alias.updated)]);
                 table(["alias", "versions", "moved"], rows)
-            });
+            })?;
             Ok(())
         }
         Aliases::Set { function, alias, shares: wanted } => {
@@ -93,13 +93,13 @@ pub(crate) async fn aliases(context: &Context, function: Option<String>, verb: O
             }
             let at = format!("{}/aliases/{}", path(&function), segment(&alias));
             let alias: Alias = client.change(Method::PUT, &at, &SetAlias { shares: wanted }).await?;
-            output.result(&alias, || format!("{function}: {} is {}", alias.name, shares(&alias.shares)));
+            output.result(&alias, || format!("{function}: {} is {}", alias.name, shares(&alias.shares)))?;
             Ok(())
         }
         Aliases::Delete { function, alias } => {
             prompt::confirm(output, &format!("Delete the alias {alias} of {function}"))?;
             client.delete(&format!("{}/aliases/{}", path(&function), segment(&alias))).await?;
-            output.result(&serde_json::json!({ "deleted": alias }), || format!("deleted {alias}"));
+            output.result(&serde_json::json!({ "deleted": alias }), || format!("deleted {alias}"))?;
             Ok(())
         }
     }

@@ -43,7 +43,7 @@ pub(super) async fn run(args: &UpArgs, global: &Global) -> Result<(), Failure> {
         drop(std::fs::remove_dir_all(&temporary));
     }
     let (answer, run) = result?;
-    output.result(&serde_json::json!({ "answer": answer, "run": run }), || answer.clone());
+    output.result(&serde_json::json!({ "answer": answer, "run": run }), || answer.clone())?;
     output.note("the platform works");
     Ok(())
 }

@@ -80,7 +80,7 @@ impl Bounded {
         let (admitted, left_out) = window.take(now);
         drop(windows);
         if left_out > 0 {
-            eprintln!("{left_out} more lines like the next were left out ({}).", metadata.target());
+            crate::output::say(&format!("{left_out} more lines like the next were left out ({}).", metadata.target()));
         }
         admitted
     }

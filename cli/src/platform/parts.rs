@@ -185,7 +185,7 @@ pub(crate) fn parse<T: clap::Args>(service: &'static str, line: Vec<OsString>) -
 }
 
 /// What to do next: all of it works as pasted.
-pub(crate) fn welcome(output: &Output, settings: &Settings, probes: &[(String, SocketAddr)]) {
+pub(crate) fn welcome(output: &Output, settings: &Settings, probes: &[(String, SocketAddr)]) -> Result<(), Failure> {
     let url = settings.url();
     let operator = settings.operator_link();
     let mut value = serde_json::json!({ "url": url, "operator_link": operator, "data": settings.data.path() });
@@ -202,7 +202,7 @@ pub(crate) fn welcome(output: &Output, settings: &Settings, probes: &[(String, S
             text.push_str(&format!("figures of {name}:  http://{address}/metrics\n"));
         }
         text
-    });
+    })?;
     let program = program();
     let at = if url == crate::context::DEFAULT_URL { String::new() } else { format!(" --url {url}") };
     output.note(format!(
@@ -210,6 +210,7 @@ pub(crate) fn welcome(output: &Output, settings: &Settings, probes: &[(String, S
          Ctrl-C stops the platform; its data stay in {}",
         settings.data.path().display()
     ));
+    Ok(())
 }
 
 /// How this program is called from the user's shell.

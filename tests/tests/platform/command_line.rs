@@ -1,5 +1,7 @@
 //! What scripts rely on: standard output alone, JSON, exit statuses, no prompts, one place for settings.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
 use tests::{Cli, DoneExt as _, Platform};
@@ -64,6 +66,70 @@ fn what_scripts_rely_on() {
     let done = ada.shell(&format!("CROWDCLOUD_URL={nowhere} crowdcloud functions --url {}", platform.url));
     assert_eq!(done.status, 0, "{done:?}");
     assert!(ada.ok("completion bash").contains("crowdcloud"));
+}
+
+/// A server that gives these answers to one request each, and how the requests began.
+fn answers(answers: Vec<String>) -> (String, std::thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        for answer in answers {
+            let mut stream = listener.accept().unwrap().0;
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+                head.push(byte[0]);
+            }
+            asked.push(String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned());
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+        asked
+    });
+    (url, server)
+}
+
+const A_JOB: &str = "job_01890a5dac96774bbcceb302099a8057";
+
+#[test]
+fn f28_what_cannot_be_written_is_a_failure() {
+    let page = r#"{"items":[],"next":null}"#;
+    let answer = |body: &str| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
+        format!("{head}content-length: {}\r\n\r\n{body}", body.len())
+    };
+    let offline = ["--help", "--version", "functions --help", "completion bash", "new --list", "new --list --json"];
+    let asking = ["functions list --json", "jobs", "invoke ada/f /x", "invoke ada/f /x -i -o kept"];
+    for command in offline.into_iter().chain(asking) {
+        let (url, server) = if asking.contains(&command) { answers(vec![answer(page)]) } else { answers(vec![]) };
+        let nobody = Cli::at(&url);
+        let done = nobody.shell(&format!("CROWDCLOUD_KEY=cck_a_b crowdcloud {command} >/dev/full"));
+        assert_eq!(done.status, 7, "{command}: {done:?}");
+        assert!(done.stderr.contains("Standard output cannot be written"), "{command}: {done:?}");
+        if command.ends_with("--json") {
+            let problem: serde_json::Value = serde_json::from_str(&done.stderr).unwrap();
+            assert_eq!(problem["code"], "io");
+        }
+        server.join().unwrap();
+    }
+    // A file is no different.
+    let (url, server) = answers(vec![answer(page), answer(page)]);
+    let nobody = Cli::at(&url);
+    let done = nobody.shell("CROWDCLOUD_KEY=cck_a_b crowdcloud invoke ada/f /x -o /dev/full");
+    assert_eq!(done.status, 7, "{done:?}");
+    assert!(done.stderr.contains("error[io]: /dev/full cannot be written"), "{done:?}");
+    let done = nobody.shell(&format!("CROWDCLOUD_KEY=cck_a_b crowdcloud jobs output {A_JOB} -o /no/such/folder/x"));
+    assert_eq!(done.status, 7, "{done:?}");
+    assert!(done.stderr.contains("error[io]: /no/such/folder/x cannot be written"), "{done:?}");
+    server.join().unwrap();
+    // A reader that has gone is none; hints that cannot be shown are none either.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let gone =
+        std::process::Command::new(tests::program()).args(["completion", "bash"]).stdout(writer).output().unwrap();
+    assert!(gone.status.success() && gone.stderr.is_empty(), "{gone:?}");
+    let done = nobody.shell("crowdcloud whoami 2>/dev/full");
+    assert_eq!(done.status, 3, "an error that cannot be shown keeps its status: {done:?}");
 }
 
 #[test]
