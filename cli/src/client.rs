@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::failure::{Exit, Failure};
+use crate::target;
 
 /// How long to wait for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -70,9 +71,9 @@ impl Client {
     }
 
     /// A request to a path of the platform, with the credential.
-    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.url));
-        match &self.credential {
+    pub(crate) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
+        let request = self.http.request(method, target::url(&self.url, path)?);
+        Ok(match &self.credential {
             Credential::None => request,
             Credential::Key(key) => request.bearer_auth(key),
             Credential::Session { cookie, account } => {
@@ -82,12 +83,12 @@ impl Client {
                     None => request,
                 }
             }
-        }
+        })
     }
 
     /// A request to a path of the API.
-    pub(crate) fn api(&self, method: Method, path: &str) -> RequestBuilder {
-        self.request(method, &format!("/api/v1{path}")).timeout(CALL_WITHIN)
+    pub(crate) fn api(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
+        Ok(self.request(method, &format!("/api/v1{path}"))?.timeout(CALL_WITHIN))
     }
 
     /// Sends, and turns a refusal into a failure.
@@ -98,12 +99,12 @@ impl Client {
 
     /// `GET`.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.read(self.api(Method::GET, path)).await
+        self.read(self.api(Method::GET, path)?).await
     }
 
     /// `POST`, safe to be repeated by whoever carries it.
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
-        let request = self.api(Method::POST, path).header("idempotency-key", idempotency_key());
+        let request = self.api(Method::POST, path)?.header("idempotency-key", idempotency_key());
         self.read(request.json(body)).await
     }
 
@@ -114,12 +115,12 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
-        self.read(self.api(method, path).json(body)).await
+        self.read(self.api(method, path)?.json(body)).await
     }
 
     /// `DELETE`.
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
-        self.send(self.api(Method::DELETE, path)).await.map(drop)
+        self.send(self.api(Method::DELETE, path)?).await.map(drop)
     }
 
     /// Sends, and reads the answer as JSON.

@@ -12,6 +12,7 @@ mod manifest;
 mod output;
 mod platform;
 mod prompt;
+mod target;
 mod visible;
 
 use std::io::Write as _;

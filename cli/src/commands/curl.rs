@@ -26,6 +26,9 @@ impl Curl<'_> {
         if let Some(body) = &example.body {
             parts.push(format!("--data-binary {}", quoted(body)));
         }
+        if example.path.split(['/', '?']).any(|segment| matches!(segment, "." | "..")) {
+            parts.push("--path-as-is".to_owned());
+        }
         parts.push(quoted(&format!("{}{}", self.url, example.path)));
         if let Some(output) = &example.output {
             parts.push(format!("-o {}", quoted(output)));

@@ -210,7 +210,7 @@ async fn upload(client: &Client, artifact: &Path, output: &Output) -> Result<Art
     let stream = ReaderStream::with_capacity(file, 64 * 1024)
         .inspect(move |piece| counted.inc(piece.as_ref().map_or(0, |piece| piece.len() as u64)));
     let request = client
-        .api(Method::POST, "/artifacts")
+        .api(Method::POST, "/artifacts")?
         .timeout(UPLOAD_WITHIN)
         .header("content-type", "application/octet-stream")
         .header("content-length", size)
@@ -224,7 +224,7 @@ async fn upload(client: &Client, artifact: &Path, output: &Output) -> Result<Art
 async fn release(client: &Client, function: &Name, body: &CreateVersion, output: &Output) -> Result<Version, Failure> {
     let spinner = output.spinner("preparing");
     let at = format!("{}/versions", path(function.as_str()));
-    let request = client.api(Method::POST, &at).timeout(READY_WITHIN).header("idempotency-key", idempotency_key());
+    let request = client.api(Method::POST, &at)?.timeout(READY_WITHIN).header("idempotency-key", idempotency_key());
     let mut version: Version = client.read(request.json(body)).await?;
     let deadline = Instant::now() + READY_WITHIN;
     if version.state == VersionState::Compiling {

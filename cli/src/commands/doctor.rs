@@ -113,7 +113,8 @@ fn configuration() -> Result<String, String> {
 
 async fn platform(context: &Context) -> Result<String, String> {
     let client = context.anonymous().map_err(|failure| failure.what())?;
-    client.send(client.request(Method::GET, "/readyz")).await.map_err(|failure| failure.what())?;
+    let request = client.request(Method::GET, "/readyz").map_err(|failure| failure.what())?;
+    client.send(request).await.map_err(|failure| failure.what())?;
     Ok(context.url.clone())
 }
 

@@ -12,17 +12,15 @@ use crate::client::refused;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::Answer;
+use crate::target;
 
 /// `invoke`
 pub(crate) async fn invoke(context: &Context, args: Invoke) -> Result<(), Failure> {
     let client = context.client()?;
+    let path = target::path(&args.path)?;
     let function = match args.function.split_once('/') {
-        Some(_) => args.function.clone(),
-        None => format!("{}/{}", context.account(&client).await?, args.function),
-    };
-    let path = match args.path.as_str() {
-        path if path.is_empty() || path.starts_with(['/', '?']) => path.to_owned(),
-        path => format!("/{path}"),
+        Some(_) => target::function(&args.function),
+        None => format!("{}/{}", context.account(&client).await?, target::function(&args.function)),
     };
     let method = match (&args.method, &args.data) {
         (Some(method), _) => Method::from_bytes(method.as_bytes())
@@ -30,7 +28,7 @@ pub(crate) async fn invoke(context: &Context, args: Invoke) -> Result<(), Failur
         (None, Some(_)) => Method::POST,
         (None, None) => Method::GET,
     };
-    let mut request = client.request(method, &format!("/f/{function}{path}"));
+    let mut request = client.request(method, &format!("/f/{function}{path}"))?;
     for header in &args.header {
         let (name, value) = header.split_once(':').ok_or_else(|| {
             Failure::usage(format!("{header:?} is not a header")).help("write it as -H 'name: value'")

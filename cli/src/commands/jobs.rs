@@ -104,13 +104,13 @@ async fn submit(context: &Context, client: &Client, asked: Asked) -> Result<(), 
             .map_err(|why| Failure::usage("The lines are no text").why(why))?;
         let inputs = text.lines().map(|line| JobInput::Text(line.to_owned())).collect();
         let array = SubmitArray { job: body, inputs };
-        let request = client.api(Method::POST, "/jobs/arrays").header("idempotency-key", once).json(&array);
+        let request = client.api(Method::POST, "/jobs/arrays")?.header("idempotency-key", once).json(&array);
         let array: JobArray = client.read(request).await?;
         context.output.result(&array, || array.jobs.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         context.output.note(format!("crowdcloud jobs list --array {}", array.id));
         return Ok(());
     }
-    let request = client.api(Method::POST, "/jobs").header("idempotency-key", once).json(&body);
+    let request = client.api(Method::POST, "/jobs")?.header("idempotency-key", once).json(&body);
     let job: Job = client.read(request).await?;
     if !asked.wait {
         context.output.result(&job, || job.id.to_string())?;
@@ -173,7 +173,7 @@ pub(super) async fn input(client: &Client, data: &str) -> Result<JobInput, Failu
         return Err(Failure::new(Exit::Limit, Code::BodyTooLarge.as_str(), "The input is too large"));
     }
     if bytes.len() > INLINE_MAX {
-        let uploaded: Artifact = client.read(client.api(Method::POST, "/uploads").body(bytes)).await?;
+        let uploaded: Artifact = client.read(client.api(Method::POST, "/uploads")?.body(bytes)).await?;
         return Ok(JobInput::Upload(uploaded.digest));
     }
     Ok(match String::from_utf8(bytes) {
@@ -240,7 +240,7 @@ async fn print_output(
     output: Option<&std::path::Path>,
     include: bool,
 ) -> Result<(), Failure> {
-    let request = client.request(Method::GET, &format!("/api/v1/jobs/{job}/output"));
+    let request = client.request(Method::GET, &format!("/api/v1/jobs/{job}/output"))?;
     let response = request.send().await.map_err(|error| client.lost(&error))?;
     // Also a function may answer 404: ours say that they are ours.
     let ours = response.headers().get("content-type").is_some_and(|kind| kind == protocol::Problem::MEDIA_TYPE);

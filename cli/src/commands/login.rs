@@ -120,7 +120,7 @@ pub(crate) async fn start_session(
     path: &str,
     body: &impl serde::Serialize,
 ) -> Result<(Me, Client), Failure> {
-    let response = client.send(client.api(Method::POST, path).json(body)).await?;
+    let response = client.send(client.api(Method::POST, path)?.json(body)).await?;
     let prefix = format!("{}=", headers::SESSION_COOKIE);
     let cookie = response
         .headers()

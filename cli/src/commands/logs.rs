@@ -55,7 +55,7 @@ async fn of_function(context: &Context, client: &Client, args: &Logs) -> Result<
     if let Some(since) = args.since {
         at.push_str(&format!("&since={}", segment(&since.to_string())));
     }
-    let response = client.send(client.api(Method::GET, &at).timeout(FOLLOW_MAX)).await?;
+    let response = client.send(client.api(Method::GET, &at)?.timeout(FOLLOW_MAX)).await?;
     let mut pieces = response.bytes_stream();
     let mut text = Vec::new();
     let mut none = true;

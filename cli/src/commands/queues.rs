@@ -51,7 +51,7 @@ pub(crate) async fn queues(context: &Context, verb: Option<Queues>) -> Result<()
             let body = super::jobs::input(&client, &body).await?;
             let asked = PutMessages { messages: vec![NewMessage { body, delay: delay.map(Into::into) }] };
             let key = key.unwrap_or_else(idempotency_key);
-            let request = client.api(Method::POST, &path(&queue, "/messages")).json(&asked);
+            let request = client.api(Method::POST, &path(&queue, "/messages"))?.json(&asked);
             let put: MessagesPut = client.read(request.header("idempotency-key", key)).await?;
             let ids = || put.ids.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
             context.output.result(&put, ids)?;

@@ -66,7 +66,7 @@ async fn deploy_and_call(url: &str, output: &Output) -> Result<(String, String),
     output.note(format!("signed up {account}"));
     let function: Function =
         session.post("/functions", &CreateFunction { name: "hello".into(), public: false }).await?;
-    let upload = session.api(Method::POST, "/artifacts").body(hello::module());
+    let upload = session.api(Method::POST, "/artifacts")?.body(hello::module());
     let artifact: Artifact = session.read(upload).await?;
     let version = CreateVersion {
         artifact: artifact.digest,
@@ -89,7 +89,7 @@ async fn deploy_and_call(url: &str, output: &Output) -> Result<(String, String),
     output.note(format!("deployed {} v{}", function.path, version.number));
     let key: Key = crate::commands::create_key(&session, "check", vec![Scope::Invoke], Some(function.name)).await?;
     let caller = nobody.with(Credential::Key(key.secret.unwrap_or_default()));
-    let response = caller.send(caller.request(Method::GET, function.path.trim_end_matches('/'))).await?;
+    let response = caller.send(caller.request(Method::GET, function.path.trim_end_matches('/'))?).await?;
     let run = response.headers().get(protocol::headers::RUN).and_then(|value| value.to_str().ok());
     let run = run.unwrap_or_default().to_owned();
     let answer = response.text().await.map_err(|error| caller.lost(&error))?;

@@ -133,6 +133,38 @@ fn f28_what_cannot_be_written_is_a_failure() {
 }
 
 #[test]
+fn f29_a_path_reaches_its_own_function_or_is_refused() {
+    let ok = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    for (arguments, wanted) in [
+        ("ada/f '/a b//c%2Fd?q=../x'", "GET /f/ada/f/a%20b//c%2Fd?q=../x HTTP/1.1"),
+        ("ada/f '/a\\..\\b'", "GET /f/ada/f/a%5C..%5Cb HTTP/1.1"),
+        ("'ada/f?x=1' /y", "GET /f/ada/f%3Fx=1/y HTTP/1.1"),
+    ] {
+        let (url, server) = answers(vec![ok.to_owned()]);
+        Cli::at(&url).shell(&format!("CROWDCLOUD_KEY=cck_a_b crowdcloud invoke {arguments}")).ok();
+        assert_eq!(server.join().unwrap(), [wanted]);
+    }
+    let nobody = Cli::at("http://127.0.0.1:1");
+    for command in [
+        "invoke ada/f /../other/x",
+        "invoke ada/f /a/../../other",
+        "invoke ada/f /%2e%2e/other",
+        "invoke ada/.. /x",
+        "invoke ada/f '/a#b'",
+        "invoke ada/f /../x --async",
+        "jobs submit f '/a#b'",
+        "functions show ..",
+        "functions delete .. --yes",
+        "versions show .. 1",
+        "queues show .",
+    ] {
+        let done = nobody.shell(&format!("CROWDCLOUD_KEY=cck_a_b crowdcloud {command}"));
+        assert_eq!(done.status, 2, "{command}: {done:?}");
+        assert!(done.stderr.contains("cannot be sent as it is"), "{command}: {done:?}");
+    }
+}
+
+#[test]
 fn a_manifest_with_an_unknown_key_says_which_was_meant() {
     let nobody = Cli::at("http://127.0.0.1:1");
     std::fs::write(nobody.work().join("crowdcloud.toml"), "name = 'x1'\nartefact = 'x.wasm'\n").unwrap();

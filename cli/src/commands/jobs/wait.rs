@@ -57,7 +57,7 @@ async fn watch(client: &Client, id: JobId, bar: &ProgressBar) -> Result<Job, Fai
 
 /// One stream; none where it broke off.
 async fn stream(client: &Client, id: JobId, bar: &ProgressBar, heard: &mut Instant) -> Result<Option<Job>, Failure> {
-    let request = client.api(Method::GET, &format!("/jobs/{id}/events")).timeout(STREAM_MAX);
+    let request = client.api(Method::GET, &format!("/jobs/{id}/events"))?.timeout(STREAM_MAX);
     let response = client.send(request).await?;
     let mut pieces = response.bytes_stream();
     let mut text = Vec::new();
