@@ -92,6 +92,9 @@ fn as_request(call: TestCall, host: &str) -> Result<Request<Source>, Problem> {
         return Err(wrong("method", "not supported"));
     }
     let path = if call.path.starts_with('/') { call.path } else { format!("/{}", call.path) };
+    if path.contains('#') {
+        return Err(wrong("path", "what stands after `#` is never sent; write the character itself as %23"));
+    }
     let mut request =
         Request::builder().method(method).uri(&path).body(fabric::full(body)).map_err(|error| wrong("path", error))?;
     let headers: &mut HeaderMap = request.headers_mut();

@@ -18,6 +18,7 @@ use crate::args::{Invoke, Jobs, List, SubmitJob as Asked};
 use crate::client::{Client, idempotency_key, segment};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::target;
 
 /// A longer input is uploaded first.
 const INLINE_MAX: usize = 256 * 1024;
@@ -80,7 +81,7 @@ pub(super) async fn body(client: &Client, asked: &Asked) -> Result<SubmitJob, Fa
     Ok(SubmitJob {
         reference: None,
         method: asked.method.clone(),
-        path: Some(asked.path.clone()),
+        path: Some(target::path(&asked.path)?),
         headers,
         input,
         cpus: asked.cpus.map(Into::into),

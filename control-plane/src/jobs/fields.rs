@@ -97,17 +97,34 @@ pub(super) fn request(asked: &SubmitJob, by: WrittenBy, head_max: ByteSize) -> R
         parsed.ok_or_else(|| invalid("method", format!("method: `{}` is not supported", method.escape_debug())))?;
     let path = asked.path.as_deref().unwrap_or("/");
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    if path.parse::<PathAndQuery>().is_err() {
-        return Err(invalid("path", "path: not a path and query of a URL; blanks and the like are percent-encoded"));
-    }
     if by == WrittenBy::Caller {
         bounded(&path, &asked.headers, head_max)?;
     }
+    check_path(&path)?;
     let mut kept = clean(&asked.headers, by)?;
     if matches!(asked.input, Some(JobInput::Json(_))) && !kept.iter().any(|(name, _)| name == "content-type") {
         kept.push(("content-type".to_owned(), "application/json".into()));
     }
     Ok(Request { method: method.as_str().to_owned(), path, headers: kept })
+}
+
+/// A path and query as they stand in a request's head: the first thing that is wrong, and how to write it.
+fn check_path(path: &str) -> Result<()> {
+    let wrong = |why: String| Err(invalid("path", format!("path: {why}")));
+    let in_query = path.find('?').unwrap_or(path.len());
+    let may_stand = |(at, c): (usize, char)| {
+        let before = if at > in_query { "/?" } else { "/" };
+        // What stands after `#` would be left out silently.
+        c != '#' && format!("{before}{c}").parse::<PathAndQuery>().is_ok()
+    };
+    if let Some((at, c)) = path.char_indices().find(|found| !may_stand(*found)) {
+        let encoded: String = c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+        return wrong(format!("{c:?} at byte {at} cannot stand in a path; write it as {encoded}"));
+    }
+    match path.parse::<PathAndQuery>() {
+        Ok(_) => Ok(()),
+        Err(error) => wrong(error.to_string()),
+    }
 }
 
 /// Refuses a head that gateways would not take of a call.
@@ -253,6 +270,30 @@ mod tests {
         let terms = terms(&asked, Limits::default(), &config).unwrap();
         assert_eq!((terms.limits.cpus, terms.retries), (2, 3));
         assert_eq!(terms.limits.concurrency, Limits::default().concurrency);
+    }
+
+    #[test]
+    fn f32_a_path_is_refused_for_the_true_reason() {
+        let path = |path: &str| {
+            let asked = job(serde_json::json!({"path": path}));
+            request(&asked, WrittenBy::Caller, headers::HEAD_SIZE_MAX).map(|request| request.path)
+        };
+        for (bad, why) in [
+            ("/a b", "path: ' ' at byte 2 cannot stand in a path; write it as %20"),
+            ("a b", "path: ' ' at byte 2 cannot stand in a path; write it as %20"),
+            ("/a?b c", "path: ' ' at byte 4 cannot stand in a path; write it as %20"),
+            ("/a#b", "path: '#' at byte 2 cannot stand in a path; write it as %23"),
+            ("/a\nb", "path: '\\n' at byte 2 cannot stand in a path; write it as %0A"),
+            ("/<x>", "path: '<' at byte 1 cannot stand in a path; write it as %3C"),
+        ] {
+            let refused = path(bad).unwrap_err().problem();
+            assert_eq!(refused.field.as_ref().map(Field::as_str), Some("path"));
+            assert!(refused.detail.contains(why), "{bad:?}: {refused}");
+        }
+        for good in ["/", "/a%20b?c=d/../e", "/../a", "//", "/a;b=[c]|d"] {
+            assert_eq!(path(good).unwrap(), good, "it goes as written");
+        }
+        assert_eq!(path("?a=b").unwrap(), "/?a=b");
     }
 
     #[test]
