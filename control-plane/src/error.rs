@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use protocol::{Code, Field, Invalid, Problem};
 use sea_orm::DbErr;
 
@@ -167,6 +167,10 @@ pub(crate) fn respond(problem: &Problem) -> Response {
     let mut response = (status, problem.to_json()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
+    // The output of a job may be a problem document of its function: by this they are told apart.
+    if let Ok(value) = HeaderValue::try_from(problem.proxy_status()) {
+        headers.insert(HeaderName::from_static(protocol::proxy_status::HEADER), value);
+    }
     if problem.retry {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }

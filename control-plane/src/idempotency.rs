@@ -44,7 +44,13 @@ pub(crate) const HEADER: &str = "idempotency-key";
 const KEY_LENGTH_MAX: usize = 200;
 /// A request of another process without an effect is taken over after so long.
 const ORPHAN_AFTER: Duration = Duration::from_secs(10);
-const KEPT_HEADERS: [HeaderName; 4] = [header::CONTENT_TYPE, header::ETAG, header::LOCATION, header::RETRY_AFTER];
+const KEPT_HEADERS: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::ETAG,
+    header::LOCATION,
+    header::RETRY_AFTER,
+    HeaderName::from_static(protocol::proxy_status::HEADER),
+];
 /// The database's error where somebody else has the request now.
 const TAKEN_OVER: &str = "the request was taken over by another process";
 

@@ -90,10 +90,12 @@ async fn turn_away(mut stream: TcpStream, most: usize, place: OwnedSemaphorePerm
     let problem = Problem::new(Code::RateLimited, format!("this client has {most} connections already"));
     let body = problem.to_json();
     let head = format!(
-        "HTTP/1.1 {} Too Many Requests\r\ncontent-type: {}\r\ncontent-length: {}\r\nretry-after: 1\r\n\
+        "HTTP/1.1 {} Too Many Requests\r\ncontent-type: {}\r\n{}: {}\r\ncontent-length: {}\r\nretry-after: 1\r\n\
          connection: close\r\n\r\n",
         problem.status,
         Problem::MEDIA_TYPE,
+        protocol::proxy_status::HEADER,
+        problem.proxy_status(),
         body.len()
     );
     let farewell = async {

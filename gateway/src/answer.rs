@@ -9,7 +9,7 @@ use fabric::BodyError;
 use http::header::{self, HeaderValue};
 use http::{HeaderName, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use protocol::{Code, Problem};
+use protocol::{Problem, proxy_status};
 
 use crate::run::{Download, Piece};
 
@@ -84,10 +84,8 @@ pub(crate) fn refuse(problem: &Problem) -> Answer {
     let mut answer = full(status, Problem::MEDIA_TYPE, problem.to_json());
     let headers = answer.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let proxy_status =
-        format!("crowdcloud; error={}; details=\"{}\"", proxy_error(problem.code), problem.code.as_str());
-    if let Ok(value) = HeaderValue::from_str(&proxy_status) {
-        headers.insert(HeaderName::from_static("proxy-status"), value);
+    if let Ok(value) = HeaderValue::try_from(problem.proxy_status()) {
+        headers.insert(HeaderName::from_static(proxy_status::HEADER), value);
     }
     match status {
         StatusCode::UNAUTHORIZED => {
@@ -105,29 +103,10 @@ pub(crate) fn refuse(problem: &Problem) -> Answer {
     answer
 }
 
-/// The error type of RFC 9209 that comes nearest.
-fn proxy_error(code: Code) -> &'static str {
-    match code {
-        Code::TimedOut => "http_response_timeout",
-        Code::NodeLost => "connection_terminated",
-        Code::NodeFailed | Code::Internal => "proxy_internal_error",
-        Code::NoNode | Code::Overloaded | Code::Draining | Code::ControlPlaneUnavailable | Code::StorageUnavailable => {
-            "destination_unavailable"
-        }
-        Code::ConcurrencyLimit | Code::RateLimited | Code::ShareExceeded => "connection_limit_reached",
-        Code::FunctionNotFound | Code::VersionNotFound => "destination_not_found",
-        Code::ResponseTooLarge => "http_response_body_size",
-        Code::InvalidResponse => "http_protocol_error",
-        Code::Trap | Code::OutOfMemory | Code::StackOverflow | Code::NoResponse | Code::FunctionExit => {
-            "http_response_incomplete"
-        }
-        Code::Unauthenticated | Code::InvalidKey | Code::Forbidden | Code::CrossSite => "http_request_denied",
-        _ => "http_request_error",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use protocol::Code;
+
     use super::*;
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, prefix: &str) {
     headers.remove(header::TRAILER);
     retain(headers, &header::SET_COOKIE, |value| !is_our_cookie(cookie_name(value)));
     confine_cookies(headers, prefix);
-    let proxy_status = HeaderName::from_static("proxy-status");
+    let proxy_status = HeaderName::from_static(protocol::proxy_status::HEADER);
     retain(headers, &proxy_status, |value| !value.trim_ascii_start().starts_with(b"crowdcloud"));
     if !prefix.is_empty() {
         remove_where(headers, |name| headers::row(name).to_caller == ToCaller::OwnHost);

@@ -13,7 +13,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use protocol::api::{TestAnswer, TestCall};
 use protocol::route::Scope;
-use protocol::{Code, Field, Invalid, Name, Problem, headers};
+use protocol::{Code, Field, Invalid, Name, Problem, headers, proxy_status};
 
 use crate::address::FunctionAddress;
 use crate::answer::{Answer, json};
@@ -118,8 +118,7 @@ async fn as_data(gateway: &Gateway, answer: Answer, received: Instant) -> Result
     let size_max = gateway.config.test_body_max;
     let body = Limited::new(body, size_max.as_usize()).collect().await;
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let by_platform = head.headers.contains_key("proxy-status")
-        && text("content-type").is_some_and(|media_type| media_type == Problem::MEDIA_TYPE);
+    let by_platform = text(proxy_status::HEADER).is_some_and(proxy_status::is_ours);
     let (bytes, cut) = match body {
         Ok(body) => (body.to_bytes(), None),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => (Bytes::new(), Some(Code::ResponseTooLarge)),

@@ -21,6 +21,7 @@ pub mod names;
 pub mod node;
 pub mod origin;
 pub mod placement;
+pub mod proxy_status;
 pub mod queue;
 pub mod receipt;
 pub mod route;

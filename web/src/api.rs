@@ -1,7 +1,7 @@
 //! The one way to the server: JSON over `/api/v1`, errors as problem documents.
 
 use gloo_net::http::{Method, RequestBuilder, Response};
-use protocol::{Code, Field, Invalid, Problem, headers};
+use protocol::{Code, Field, Invalid, Problem, headers, proxy_status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use web_sys::AbortSignal;
@@ -171,7 +171,7 @@ impl Call {
         let headers: Vec<(String, String)> = answer.headers().entries().collect();
         let body = answer.binary().await.map_err(|_| Trouble::unreachable())?;
         let whole = Whole { status, headers, body };
-        if status >= 400 && whole.media_type() == Problem::MEDIA_TYPE {
+        if whole.by_platform() {
             return Err(Trouble::from_body(status, &String::from_utf8_lossy(&whole.body)));
         }
         Ok(whole)
@@ -214,6 +214,11 @@ impl Whole {
     /// What the body says it is.
     pub(crate) fn media_type(&self) -> &str {
         media_type(&self.headers)
+    }
+
+    /// Whether the platform answered instead of the function, which may answer with a problem document of its own.
+    fn by_platform(&self) -> bool {
+        self.headers.iter().any(|(name, value)| name == proxy_status::HEADER && proxy_status::is_ours(value))
     }
 }
 

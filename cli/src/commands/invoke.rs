@@ -3,12 +3,12 @@
 use std::io::Write as _;
 
 use futures::StreamExt as _;
-use protocol::{Code, headers};
+use protocol::{headers, proxy_status};
 use reqwest::{Method, Response};
 use tokio_util::io::ReaderStream;
 
 use crate::args::Invoke;
-use crate::client::refused;
+use crate::client::{Client, refused};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::Answer;
@@ -45,7 +45,7 @@ pub(crate) async fn invoke(context: &Context, args: Invoke) -> Result<(), Failur
     if let Some(run) = response.headers().get(headers::RUN).and_then(|value| value.to_str().ok()) {
         context.output.detail(format!("run: {run}"));
     }
-    if by_platform(&response).is_some() {
+    if by_platform(&response) {
         if args.include {
             let mut out = Answer::new();
             out.write(&head(&response))?;
@@ -53,8 +53,13 @@ pub(crate) async fn invoke(context: &Context, args: Invoke) -> Result<(), Failur
         }
         return Err(refused(response).await);
     }
+    own(context, &client, response, &args).await
+}
+
+/// A function's own answer, whatever it says. That it failed is the exit status.
+pub(super) async fn own(context: &Context, client: &Client, response: Response, args: &Invoke) -> Result<(), Failure> {
     let status = response.status();
-    answer(&client, response, args.output.as_deref(), args.include).await?;
+    answer(client, response, args.output.as_deref(), args.include).await?;
     if status.is_server_error() {
         context.output.note(format!("the function answered {status}"));
         return Err(Failure::silent(Exit::Function));
@@ -62,13 +67,11 @@ pub(crate) async fn invoke(context: &Context, args: Invoke) -> Result<(), Failur
     Ok(())
 }
 
-/// The code, where the platform answered instead of the function.
-fn by_platform(response: &Response) -> Option<Option<Code>> {
-    let status = response.headers().get("proxy-status")?.to_str().ok()?;
-    if !status.trim_start().starts_with("crowdcloud") {
-        return None;
-    }
-    Some(Code::ALL.iter().copied().find(|code| status.contains(&format!("details=\"{code}\""))))
+/// Whether the platform answered instead of the function. A function may answer with any status and media type: only the
+/// header says whose answer it is.
+pub(super) fn by_platform(response: &Response) -> bool {
+    let status = response.headers().get(proxy_status::HEADER).and_then(|value| value.to_str().ok());
+    status.is_some_and(proxy_status::is_ours)
 }
 
 /// A text, a file, or standard input.
@@ -105,7 +108,7 @@ fn head(response: &Response) -> Vec<u8> {
 
 /// The answer, piece by piece, to standard output or a file.
 pub(super) async fn answer(
-    client: &crate::client::Client,
+    client: &Client,
     response: Response,
     output: Option<&std::path::Path>,
     include: bool,

@@ -129,10 +129,15 @@ pub(super) async fn invoke(
     args: &Invoke,
 ) -> Result<(), Failure> {
     let request = request.header("prefer", "respond-async").header("idempotency-key", idempotency_key());
-    let response = client.send(request).await?;
-    if response.status().as_u16() != 202 {
+    let response = request.send().await.map_err(|error| client.lost(&error))?;
+    let location = response.headers().get("location").and_then(|location| location.to_str().ok());
+    let deferred = response.status().as_u16() == 202 && location.is_some_and(|at| at.contains("/api/v1/jobs/"));
+    if !invoke::by_platform(&response) && !deferred {
         context.output.note("the function is another account's: it was called at once");
-        return invoke::answer(client, response, args.output.as_deref(), args.include).await;
+        return invoke::own(context, client, response, args).await;
+    }
+    if !response.status().is_success() {
+        return Err(crate::client::refused(response).await);
     }
     let body = response.bytes().await.map_err(|error| client.lost(&error))?;
     let job: Job = serde_json::from_slice(&body)
@@ -243,9 +248,7 @@ async fn print_output(
 ) -> Result<(), Failure> {
     let request = client.request(Method::GET, &format!("/api/v1/jobs/{job}/output"))?;
     let response = request.send().await.map_err(|error| client.lost(&error))?;
-    // Also a function may answer 404: ours say that they are ours.
-    let ours = response.headers().get("content-type").is_some_and(|kind| kind == protocol::Problem::MEDIA_TYPE);
-    if ours && !response.status().is_success() {
+    if invoke::by_platform(&response) {
         return Err(crate::client::refused(response).await);
     }
     invoke::answer(client, response, output, include).await

@@ -1,4 +1,5 @@
-//! The output: status, headers and body as the function gave them; or the problem, where it gave none.
+//! The output: status, headers and body as the function gave them; or the problem, where it gave none, which
+//! `Proxy-Status` marks.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -6,7 +7,7 @@ use futures::StreamExt as _;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use protocol::job::JobState;
-use protocol::{Code, JobId, Problem, headers};
+use protocol::{Code, JobId, Problem, headers, proxy_status};
 use sea_orm::EntityTrait as _;
 
 use super::{fields, views};
@@ -73,7 +74,10 @@ async fn answered(app: &App, output: job_outputs::Model) -> Result<Response> {
     let mut response = Response::new(body);
     let status = u16::try_from(output.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
     *response.status_mut() = status.unwrap_or(StatusCode::OK);
-    *response.headers_mut() = fields::to_map(&output.headers);
+    let headers = response.headers_mut();
+    *headers = fields::to_map(&output.headers);
+    // Only the platform says what it says: a problem document without this is the function's own.
+    headers.remove(proxy_status::HEADER);
     Ok(response)
 }
 

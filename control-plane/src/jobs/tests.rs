@@ -32,7 +32,7 @@ use asked::{
     f21_the_fingerprint_is_what_the_caller_asked, f22_the_version_is_chosen_once, f23_relative_times_are_sent_as_such,
     f24_a_deferred_call_keeps_what_a_direct_one_keeps,
 };
-use ends::{ends, only_the_leader, retries_and_death};
+use ends::{ends, f27_a_function_s_own_problem, only_the_leader, retries_and_death};
 use pauses::f25_times_of_a_pause_are_never_made_up;
 use told::{watched, webhooks_are_signed_and_retried};
 
@@ -48,6 +48,7 @@ suite!(
     once,
     who_may,
     ends,
+    f27_a_function_s_own_problem,
     retries_and_death,
     only_the_leader,
     in_order,

@@ -253,6 +253,7 @@ impl Answer {
     }
     pub(crate) fn code(&self) -> Code {
         assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
+        assert!(protocol::proxy_status::is_ours(self.header("proxy-status")), "{self:?}");
         let problem: protocol::Problem = self.read();
         assert_eq!(problem.status, self.status.as_u16());
         problem.code

@@ -128,6 +128,8 @@ fn what_http_says_wrong_is_told() {
         let answer = send(method, &url, Some(&key), "content-type: application/json\r\n", body.as_bytes());
         assert!((400..500).contains(&answer.status), "{method} {path} {body}: {answer:?}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{method} {path}: {answer:?}");
+        let told = answer.header("proxy-status").unwrap_or_default();
+        assert!(protocol::proxy_status::is_ours(told), "{method} {path}: {answer:?}");
     }
     for garbage in [&b"\x16\x03\x01\x02\x00"[..], b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"] {
         let answer = http(platform.address(), garbage);

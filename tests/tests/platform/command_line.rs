@@ -92,6 +92,40 @@ fn answers(answers: Vec<String>) -> (String, std::thread::JoinHandle<Vec<String>
 const A_JOB: &str = "job_01890a5dac96774bbcceb302099a8057";
 
 #[test]
+fn f27_a_function_s_own_problem_is_its_answer() {
+    let body = r#"{"type":"about:blank","title":"no such thumb","status":404,"code":"not_found"}"#;
+    let answer = |mark: &str| {
+        let head = "HTTP/1.1 404 Not Found\r\ncontent-type: application/problem+json\r\nconnection: close\r\n";
+        format!("{head}{mark}content-length: {}\r\n\r\n{body}", body.len())
+    };
+    let problem = serde_json::json!({
+        "type": "/docs/errors#not_found", "title": "gone", "status": 404, "code": "not_found", "detail": "no such job",
+        "help": "", "retry": false,
+    });
+    let problem = problem.to_string();
+    let refused = format!(
+        "HTTP/1.1 404 Not Found\r\ncontent-type: application/problem+json\r\nconnection: close\r\n\
+         proxy-status: crowdcloud; error=http_request_error; details=\"not_found\"\r\n\
+         content-length: {}\r\n\r\n{problem}",
+        problem.len()
+    );
+    for command in [format!("jobs output {A_JOB} -o out"), "invoke ada/f /x -o out".to_owned()] {
+        let (url, server) = answers(vec![answer(""), answer("proxy-status: upstream; error=x\r\n"), refused.clone()]);
+        let nobody = Cli::at(&url);
+        let out = nobody.work().join("out");
+        for _ in 0..2 {
+            nobody.shell(&format!("CROWDCLOUD_KEY=cck_a_b crowdcloud {command}")).ok();
+            assert_eq!(std::fs::read_to_string(&out).unwrap(), body, "{command}");
+            std::fs::remove_file(&out).unwrap();
+        }
+        let done = nobody.shell(&format!("CROWDCLOUD_KEY=cck_a_b crowdcloud {command}"));
+        assert_eq!(done.status, 4, "{done:?}");
+        assert!(done.stderr.contains("error[not_found]") && !out.exists(), "{done:?}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
 fn f28_what_cannot_be_written_is_a_failure() {
     let page = r#"{"items":[],"next":null}"#;
     let answer = |body: &str| {

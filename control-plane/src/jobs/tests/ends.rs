@@ -8,7 +8,7 @@ use protocol::job::{Job, JobState};
 use protocol::{Code, InstanceId, Timestamp};
 use serde_json::json;
 
-use super::super::attempt::Event;
+use super::super::attempt::{Answer, Event};
 use super::super::recorder::{RecordError, abandon, record};
 use super::super::verdict::Came;
 use super::{ada, answered, finished, lead, place, show, submit, trapped};
@@ -46,6 +46,36 @@ pub(super) async fn ends(ground: Ground) {
     let usage: FunctionUsage = ada.get("/functions/hello/usage").await.read();
     assert_eq!((usage.runs, usage.succeeded), (1, 1));
     assert_eq!(ada.post(&format!("/jobs/{job}/retry"), json!({})).await.code(), Code::JobEnded);
+}
+
+pub(super) async fn f27_a_function_s_own_problem(ground: Ground) {
+    let (ada, app) = (ada(&ground).await, &ground.app);
+    let epoch = lead(app, Duration::from_secs(60)).await;
+    let own = submit(&ada, json!({})).await.id;
+    let own_run = place(app, epoch, own, ground.node).await;
+    let text = br#"{"type":"about:blank","title":"no such thumb","status":404}"#;
+    let (came, answer) = answered(404, text);
+    let answer = answer.map(|answer| {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.into());
+        let marks = [
+            pair("content-type", "application/problem+json"),
+            pair("proxy-status", "crowdcloud; error=http_request_error; details=\"not_found\""),
+        ];
+        Answer { headers: marks.to_vec(), ..answer }
+    });
+    record(app, epoch, vec![finished(app, own, own_run, ground.node, came, answer).await]).await.unwrap();
+    let output = ada.get(&format!("/jobs/{own}/output")).await;
+    assert_eq!((output.status, output.body.as_ref()), (StatusCode::NOT_FOUND, &text[..]));
+    assert_eq!(output.header("content-type"), "application/problem+json");
+    assert!(!output.headers.contains_key("proxy-status"), "{output:?}");
+
+    // Where the function gave none, the platform's word is marked as such; so is a refusal of the API itself.
+    let lost = submit(&ada, json!({})).await.id;
+    let run = place(app, epoch, lost, ground.node).await;
+    record(app, epoch, vec![finished(app, lost, run, ground.node, trapped(), None).await]).await.unwrap();
+    assert_eq!(ada.get(&format!("/jobs/{lost}/output")).await.code(), Code::Trap);
+    let open = submit(&ada, json!({})).await.id;
+    assert_eq!(ada.get(&format!("/jobs/{open}/output")).await.code(), Code::JobNotEnded);
 }
 
 pub(super) async fn retries_and_death(ground: Ground) {
