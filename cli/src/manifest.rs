@@ -178,6 +178,14 @@ mod tests {
     }
 
     #[test]
+    fn f10_a_command_is_a_line_or_its_words() {
+        let command = |text: &str| parse(&format!("name = 'x1'\nartifact = 'a'\ncommand = {text}")).unwrap().0.command;
+        assert_eq!(command(r#"'/bin/sh -c "echo hello world"'"#), ["/bin/sh", "-c", "echo hello world"]);
+        assert_eq!(command("['/bin/sh', '-c', 'echo hello world']"), ["/bin/sh", "-c", "echo hello world"]);
+        assert_eq!(command("'/app/run  --fast'"), ["/app/run", "--fast"]);
+    }
+
+    #[test]
     fn an_unknown_key_brings_the_one_that_was_meant() {
         let refused = |text: &str| parse(text).unwrap_err();
         assert_eq!(refused("name = 'x1'\nartefact = 'a'").help, "did you mean `artifact`?");
@@ -202,6 +210,8 @@ mod tests {
             ("name = '-'\nartifact = 'a'", "name"),
             (&format!("{whole}lane = 'rocket'"), "lane"),
             (&format!("{whole}command = ['a', 1]"), "command[1]"),
+            (&format!("{whole}command = 'a \"b'"), "command"),
+            (&format!("{whole}command = 1"), "command"),
             (&format!("{whole}[limits]\ncpus = 'two'"), "limits.cpus"),
             (&format!("{whole}[limits]\ntimeout = true"), "limits.timeout"),
             (&format!("{whole}[limits]\ncolour = 1"), "limits.colour"),

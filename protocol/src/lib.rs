@@ -9,6 +9,7 @@ pub mod address;
 pub mod api;
 pub mod body;
 pub mod bounds;
+pub mod command_line;
 pub mod cron;
 pub mod error;
 pub mod field;

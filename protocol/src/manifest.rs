@@ -263,8 +263,8 @@ pub struct Manifest {
     /// What it stands on in the VM lane; a script or an executable finds its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
-    /// What to start in the VM lane, in place of what the image says.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// What to start in the VM lane, in place of what the image says: a command line, or the list of its words.
+    #[serde(default, deserialize_with = "crate::command_line::written", skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     /// Whether anybody may call it.
     #[serde(default)]

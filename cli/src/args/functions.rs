@@ -63,7 +63,7 @@ pub(crate) struct Deploy {
     /// What a script, an executable or an archive of files stands on: python, shell
     #[arg(long)]
     pub(crate) base: Option<Base>,
-    /// What to start in the VM lane, such as "/app/run --fast"
+    /// What to start in the VM lane, in words as a shell reads them, such as "/app/run --name 'two words'"
     #[arg(long, value_name = "COMMAND")]
     pub(crate) command: Option<String>,
     /// Whose nodes to trust: own, operator, verified, any

@@ -133,7 +133,7 @@ fn plan(args: &Deploy, project: Option<&Project>, artifact: PathBuf) -> Result<P
         alias: Some(super::access::parse_name(&args.alias, "alias")?),
         base: args.base.or(manifest.and_then(|manifest| manifest.base)),
         command: match &args.command {
-            Some(line) => line.split_ascii_whitespace().map(str::to_owned).collect(),
+            Some(line) => protocol::command_line::words(line)?,
             None => manifest.map(|manifest| manifest.command.clone()).unwrap_or_default(),
         },
     };
@@ -301,5 +301,27 @@ fn released(
         url,
         curl,
         artifact: version.artifact.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn planned(command: &str) -> Result<Plan, Failure> {
+        let line = ["crowdcloud", "deploy", "files.tar", "--name", "app", "--command", command];
+        let Command::Deploy(args) = Cli::try_parse_from(line).unwrap().command else { panic!("not a deploy") };
+        plan(&args, None, PathBuf::from("files.tar"))
+    }
+
+    #[test]
+    fn f10_the_command_s_words_are_a_shell_s() {
+        let words = planned("/bin/sh -c \"echo hello world\"").ok().unwrap().version.command;
+        assert_eq!(words, ["/bin/sh", "-c", "echo hello world"]);
+        let refused = planned("/bin/sh -c \"echo").err().unwrap();
+        assert_eq!((refused.exit(), refused.field().unwrap().as_str()), (Exit::Usage, "command"));
     }
 }

@@ -152,7 +152,7 @@ fn show(version: &Version) -> String {
         rows.push(("base", base.as_str().to_owned()));
     }
     if !version.command.is_empty() {
-        rows.push(("command", version.command.join(" ")));
+        rows.push(("command", protocol::command_line::line(&version.command)));
     }
     if let Some(problem) = &version.problem {
         rows.push(("problem", problem.to_string()));

@@ -177,7 +177,7 @@ fn image_fields(deploy: Deploy) -> View {
         wrong: Some(deploy.is_wrong(&[Field::Command])),
         ..Text::default()
     };
-    let hint = "Words parted by spaces. Empty: what the image says.";
+    let hint = "Words as a shell reads them, with quotes. Empty: what the image says.";
     let kind = form::field("Contract", "", form::select("kind", kind, kinds));
     let base = form::field("Base", "", form::select("base", base, bases));
     let command = form::field("Command line", hint, form::text(command, line));

@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use protocol::api::{CreateVersion, Version};
 use protocol::placement::{LaneReason, lane_of};
-use protocol::{ArtifactForm, Base, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, Millis, PlacementClass};
+use protocol::{
+    ArtifactForm, Base, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, Millis, PlacementClass, command_line,
+};
 use sycamore::prelude::*;
 
 use super::dropped::Dropped;
@@ -27,7 +29,7 @@ pub(crate) struct Options {
     pub(crate) kind: Signal<String>,
     /// `python`, `shell`, or empty: found out.
     pub(crate) base: Signal<String>,
-    /// Words of a command line.
+    /// A command line, in words as a shell reads them.
     pub(crate) command: Signal<String>,
     /// What further versions keep and this page does not change.
     pub(crate) kept: Signal<Kept>,
@@ -69,7 +71,7 @@ impl Options {
         // The other contracts are found out anew: the next file may be of another kind.
         self.kind.set(if version.kind == Some(Kind::Server) { "server" } else { "" }.to_owned());
         self.base.set(version.base.map_or("", Base::as_str).to_owned());
-        self.command.set(version.command.join(" "));
+        self.command.set(command_line::line(&version.command));
         self.kept.set(Kept {
             number: Some(version.number),
             limits: version.limits,
@@ -175,12 +177,8 @@ impl Written {
             env: self.kept.env.clone(),
             alias: None,
             base: if image { self.base.parse().ok() } else { None },
-            command: if image { self.words() } else { Vec::new() },
+            command: if image { command_line::words(&self.command)? } else { Vec::new() },
         })
-    }
-
-    fn words(&self) -> Vec<String> {
-        self.command.split_ascii_whitespace().map(str::to_owned).collect()
     }
 
     /// The same deployment by the command line.
@@ -241,12 +239,12 @@ mod tests {
             timeout: "2m".into(),
             kind: "server".into(),
             base: "python".into(),
-            command: "/bin/serve  --fast".into(),
+            command: "/bin/serve  --fast 'two words'".into(),
             ..written()
         };
         let image = asked.version(Digest::of(b"x"), &Dropped::Archive).unwrap();
         assert_eq!((image.kind, image.base), (Some(Kind::Server), Some(Base::Python)));
-        assert_eq!(image.command, ["/bin/serve", "--fast"]);
+        assert_eq!(image.command, ["/bin/serve", "--fast", "two words"]);
         assert_eq!((image.limits.cpus, image.limits.memory), (2, ByteSize::mib(1536)));
         assert_eq!(image.limits.timeout, Millis::seconds(120));
         let wasm = asked.version(Digest::of(b"x"), &Dropped::Component).unwrap();
@@ -263,6 +261,7 @@ mod tests {
         assert_eq!(of(Written { memory: "much".into(), ..written() }), Field::Memory);
         assert_eq!(of(Written { memory: "9TiB".into(), ..written() }), Field::Memory);
         assert_eq!(of(Written { timeout: "30 sheep".into(), ..written() }), Field::Timeout);
+        assert_eq!(of(Written { command: "/bin/sh -c 'echo".into(), ..written() }), Field::Command);
     }
 
     #[test]
