@@ -167,9 +167,6 @@ pub struct Config {
     /// Hosts that a version may call.
     #[arg(long, default_value_t = 50)]
     pub egress_max: u32,
-    /// How long the name of a deleted function rests before it can be used again.
-    #[arg(long, default_value = "10m")]
-    pub name_rest: Millis,
 
     /// How long a deploy waits for its version to become ready.
     #[arg(long, default_value = "60s")]

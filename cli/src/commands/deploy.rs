@@ -184,8 +184,11 @@ async fn ensure_function(client: &Client, plan: &Plan, output: &Output) -> Resul
             output.detail(format!("making the function {}", plan.function));
             let body = CreateFunction { name: plan.function.to_string(), public: plan.public.unwrap_or(false) };
             match client.post("/functions", &body).await {
-                // Somebody else was faster.
-                Err(failure) if failure.is(Code::NameTaken) => client.get(&at).await?,
+                // Somebody else was faster; or the name is not free for another reason, which is told.
+                Err(taken) if taken.is(Code::NameTaken) => match client.get(&at).await {
+                    Err(failure) if failure.exit() == Exit::NotFound => return Err(taken),
+                    found => found?,
+                },
                 other => other?,
             }
         }

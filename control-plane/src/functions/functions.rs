@@ -2,7 +2,7 @@
 
 use protocol::api::{self, ChangeFunction, CreateFunction};
 use protocol::route::Scope;
-use protocol::{Code, FunctionId, Name, Reference, Timestamp};
+use protocol::{Code, FunctionId, Name, Reference};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _,
@@ -12,7 +12,7 @@ use super::aliases::alias_view;
 use super::route::{self, number};
 use crate::App;
 use crate::db::Mutation;
-use crate::db::columns::{Col, signed};
+use crate::db::columns::Col;
 use crate::db::entities::{accounts, aliases, functions, versions};
 use crate::error::{Result, refuse, refuse_field};
 use crate::etag::{self, IfMatch};
@@ -44,6 +44,8 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateFunction) ->
     Ok(view(app, caller.account()?, row, Vec::new(), &[]))
 }
 
+/// Names are an account's own: one that it has freed is free for it at once. Whatever belonged to the deleted function goes
+/// by its id, and routes are published in the order of their revisions, so that the new one follows the old one's end.
 async fn check_free(app: &App, mutation: &Mutation, account: protocol::AccountId, name: &Name) -> Result<()> {
     let rows = || functions::Entity::find().filter(functions::Column::AccountId.eq(Col(account)));
     let alive = rows().filter(functions::Column::Deleted.is_null());
@@ -56,21 +58,6 @@ async fn check_free(app: &App, mutation: &Mutation, account: protocol::AccountId
     }
     if alive.filter(functions::Column::Name.eq(Col(name.clone()))).one(mutation.tx()).await?.is_some() {
         return Err(refuse_field(Code::NameTaken, "name", format!("There is a function `{name}`.")));
-    }
-    let rest = signed(app.config.name_rest.0);
-    let resting = rows()
-        .filter(functions::Column::Name.eq(Col(name.clone())))
-        .filter(functions::Column::Deleted.gt(Col(Timestamp(mutation.at().0 - rest))))
-        .order_by_desc(functions::Column::Deleted)
-        .one(mutation.tx())
-        .await?;
-    if let Some(deleted) = resting.and_then(|row| row.deleted) {
-        let until = Timestamp(deleted.0.0 + rest);
-        return Err(refuse_field(
-            Code::NameTaken,
-            "name",
-            format!("`{name}` was deleted a moment ago; it is free again at {until}."),
-        ));
     }
     Ok(())
 }
@@ -197,7 +184,7 @@ pub(crate) async fn change(
     show(app, caller, name).await
 }
 
-/// `DELETE /functions/{name}`: its routes go, its keys are revoked, its name rests.
+/// `DELETE /functions/{name}`: its routes go, its keys are revoked, its name is free.
 pub(crate) async fn delete(app: &App, caller: &Caller, name: &str, if_match: &IfMatch) -> Result<()> {
     let found = caller.function(app, name, Scope::Deploy).await?;
     let mut mutation = app.db.mutation().await?;

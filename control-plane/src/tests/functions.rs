@@ -14,7 +14,7 @@ use crate::db::entities::{audit, outbox, upload_quotas};
 
 suite!(
     life,
-    names_rest,
+    f30_a_freed_name_is_free,
     versions,
     failed_versions,
     races,
@@ -52,13 +52,31 @@ async fn life(ground: Ground) {
     assert_eq!(told.len(), 3, "one for each change of a route");
 }
 
-async fn names_rest(ground: Ground) {
+async fn f30_a_freed_name_is_free(ground: Ground) {
     let ada = ground.user("ada@example.org", "ada").await;
+    let of = async |name: &str| ada.get(&format!("/functions/{name}")).await.read::<Function>();
     ground.function(&ada, "hello").await;
-    ada.delete("/functions/hello").await;
-    let refused = ada.post("/functions", json!({"name": "hello"})).await;
-    assert_eq!(refused.code(), Code::NameTaken);
-    assert!(refused.read::<Problem>().detail.contains("free again at"));
+    ground.deployed(&ada, "hello").await;
+    let old = of("hello").await;
+    let scoped = json!({"name": "k", "scopes": ["invoke"], "function": "hello"});
+    let key: protocol::api::Key = ada.post("/keys", scoped).await.read();
+    for round in 0..3 {
+        assert_eq!(ada.delete("/functions/hello").await.status, StatusCode::NO_CONTENT, "{round}");
+        let made = ada.post("/functions", json!({"name": "hello"})).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{round}: {made:?}");
+        assert_eq!(ada.post("/functions", json!({"name": "hello"})).await.code(), Code::NameTaken);
+    }
+    // Nothing of the old one is the new one's.
+    let new = of("hello").await;
+    assert!(new.id != old.id && new.latest.is_none() && new.aliases.is_empty(), "{new:?}");
+    let old_key = ground.anonymous().with_key(&key.secret.unwrap());
+    assert_eq!(old_key.get("/me").await.code(), Code::InvalidKey);
+    ground.deployed(&ada, "hello").await;
+    assert_eq!(of("hello").await.latest, Some(1));
+    // Whoever follows the routes in their order has the living one.
+    let rows = outbox::Entity::find().order_by_asc(outbox::Column::Revision).all(ground.app.db.read()).await.unwrap();
+    let last: Route = serde_json::from_str(&rows.last().unwrap().payload).unwrap();
+    assert!(last.function == new.id && !last.deleted && last.versions.len() == 1, "{last:?}");
     let eve = ground.user("eve@example.org", "eve").await;
     ground.function(&eve, "hello").await;
 }

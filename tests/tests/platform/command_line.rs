@@ -199,6 +199,18 @@ fn f29_a_path_reaches_its_own_function_or_is_refused() {
 }
 
 #[test]
+fn f30_a_freed_name_is_deployed_to_at_once() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    for _ in 0..2 {
+        ada.deploy("hello", "");
+        ada.ok("invoke hello");
+        ada.ok("functions delete hello --yes");
+        ada.fails("invoke hello", 4, "function_not_found");
+    }
+}
+
+#[test]
 fn a_manifest_with_an_unknown_key_says_which_was_meant() {
     let nobody = Cli::at("http://127.0.0.1:1");
     std::fs::write(nobody.work().join("crowdcloud.toml"), "name = 'x1'\nartefact = 'x.wasm'\n").unwrap();

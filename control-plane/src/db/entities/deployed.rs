@@ -12,7 +12,7 @@ use protocol::{
 use crate::db::columns::Col;
 
 table! {
-    /// Named things that can be invoked. A deleted one stays as a row, so that its name rests.
+    /// Named things that can be invoked. A deleted one stays as a row, for its runs and its route; its name is free.
     functions = "functions" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: Col<FunctionId>,
