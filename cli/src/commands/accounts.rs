@@ -2,6 +2,8 @@
 
 use protocol::api::{CreateAccount, CreateInvitation, Invitation, KeysLeft, Login, Made, Me, Member, Membership, Page};
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use crate::args::{Accounts, List, account_kind};
 use crate::client::{Client, segment};
 use crate::context::Context;
@@ -95,7 +97,9 @@ async fn find(client: &Client, member: &str) -> Result<Member, Failure> {
             path.push_str(&format!("&cursor={}", segment(&cursor)));
         }
         let page: Page<Member> = client.get(&path).await?;
-        let is = |one: &Member| one.email.eq_ignore_ascii_case(member) || one.user.to_string() == member;
+        // However the address is typed: see the platform's own rule.
+        let form = |address: &str| address.to_lowercase().nfc().collect::<String>();
+        let is = |one: &Member| form(&one.email) == form(member) || one.user.to_string() == member;
         if let Some(found) = page.items.into_iter().find(is) {
             return Ok(found);
         }

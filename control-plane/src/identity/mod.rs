@@ -8,6 +8,7 @@ pub(crate) mod invitations;
 pub(crate) mod keys;
 pub(crate) mod limiter;
 pub(crate) mod members;
+mod normal;
 pub(crate) mod passwords;
 pub(crate) mod sessions;
 pub(crate) mod signup;

@@ -6,6 +6,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as
 use protocol::Code;
 use tokio::sync::Semaphore;
 
+use super::normal;
 use crate::config::Config;
 use crate::error::{Error, Result, invalid, refuse};
 
@@ -19,7 +20,20 @@ const GUESSES_MIN: u64 = 100_000;
 const OF_THE_PLATFORM: &str = "crowdcloud";
 
 /// The longest that is compared, in bytes: earlier releases took 200 characters.
-pub(crate) const PASSWORD_SIZE_MAX: usize = 800;
+const PASSWORD_SIZE_MAX: usize = 800;
+/// The longest that is looked at, in bytes: the same characters may be typed in several code points each.
+const TYPED_SIZE_MAX: usize = 4 * 1024;
+
+/// What a comparison says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is another password, or there is no user.
+    Wrong,
+    /// It is the password.
+    Right,
+    /// It is the password, which an earlier release has hashed as it was typed: it should be hashed anew.
+    RightAsTyped,
+}
 
 /// Hashes and checks.
 pub(crate) struct Passwords {
@@ -43,7 +57,8 @@ impl Passwords {
 
     /// Refuses what is too short or too long, at once.
     pub(crate) fn check(password: &str, field: &str) -> Result<()> {
-        if (LENGTH_MIN..=LENGTH_MAX).contains(&password.chars().count()) {
+        let typed = password.len() <= TYPED_SIZE_MAX;
+        if typed && (LENGTH_MIN..=LENGTH_MAX).contains(&normal::password(password).chars().count()) {
             return Ok(());
         }
         Err(invalid(field, format!("a password has {LENGTH_MIN} to {LENGTH_MAX} characters")))
@@ -53,7 +68,7 @@ impl Passwords {
     /// its user.
     pub(crate) async fn hash(&self, password: &str, field: &'static str, own: &[&str]) -> Result<String> {
         let own: Vec<String> = words(own).collect();
-        let (params, password) = (self.params.clone(), password.to_owned());
+        let (params, password) = (self.params.clone(), normal::password(password).into_owned());
         let work = move || {
             if is_guessed_first(&password, &own) {
                 let why = "the password is one of the first that somebody would guess; choose another one, such as a few \
@@ -65,15 +80,35 @@ impl Passwords {
         self.off_thread(work).await?
     }
 
+    /// The hash of a password that is a user's already.
+    pub(crate) async fn hash_anew(&self, password: &str) -> Result<String> {
+        let (params, password) = (self.params.clone(), normal::password(password).into_owned());
+        self.off_thread(move || hash(&params, &password)).await?
+    }
+
+    /// Whether it may be somebody's password; nothing is done with what is longer.
+    pub(crate) fn may_be_one(password: &str) -> bool {
+        password.len() <= TYPED_SIZE_MAX && normal::password(password).len() <= PASSWORD_SIZE_MAX
+    }
+
     /// Whether the password is right; where there is no user it takes as long.
-    pub(crate) async fn verify(&self, stored: Option<&str>, password: &str) -> Result<bool> {
+    pub(crate) async fn verify(&self, stored: Option<&str>, password: &str) -> Result<Verdict> {
         let (known, stored) = (stored.is_some(), stored.unwrap_or(&self.decoy).to_owned());
-        let password = password.to_owned();
-        let right = move || {
-            let parsed = PasswordHash::new(&stored).ok();
-            parsed.is_some_and(|parsed| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
+        let typed = password.to_owned();
+        let compare = move || {
+            let Ok(parsed) = PasswordHash::new(&stored) else { return Verdict::Wrong };
+            let is = |password: &str| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok();
+            let normal = normal::password(&typed);
+            if is(&normal) {
+                Verdict::Right
+            } else if *normal != *typed && is(&typed) {
+                Verdict::RightAsTyped
+            } else {
+                Verdict::Wrong
+            }
         };
-        Ok(self.off_thread(right).await? && known)
+        let verdict = self.off_thread(compare).await?;
+        Ok(if known { verdict } else { Verdict::Wrong })
     }
 
     async fn off_thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
@@ -147,6 +182,33 @@ mod tests {
         ] {
             assert!(!is_guessed_first(good, &own), "{good:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn f31_a_hash_of_what_was_typed_still_holds() {
+        let config = Config { password_memory_kib: 8, password_passes: 1, ..Config::default() };
+        let passwords = Passwords::new(&config).unwrap();
+        let (composed, decomposed) = ("gr\u{fc}ne Wiese", "gru\u{308}ne Wiese");
+        let verify = async |stored: &str, typed: &str| passwords.verify(Some(stored), typed).await.unwrap();
+        let new = passwords.hash(decomposed, "password", &[]).await.unwrap();
+        for typed in [composed, decomposed, "gr\u{fc}ne\u{a0}Wiese"] {
+            assert_eq!(verify(&new, typed).await, Verdict::Right, "{typed:?}");
+        }
+        assert_eq!(verify(&new, "grune Wiese").await, Verdict::Wrong);
+        let old = hash(&passwords.params, decomposed).unwrap();
+        assert_eq!(verify(&old, decomposed).await, Verdict::RightAsTyped);
+        assert_eq!(verify(&old, composed).await, Verdict::Wrong);
+        let anew = passwords.hash_anew(decomposed).await.unwrap();
+        assert_eq!(verify(&anew, composed).await, Verdict::Right);
+        assert_eq!(passwords.verify(None, decomposed).await.unwrap(), Verdict::Wrong);
+    }
+
+    #[test]
+    fn f31_the_length_is_that_of_the_characters() {
+        let typed = "u\u{308}".repeat(LENGTH_MAX);
+        assert!(Passwords::check(&typed, "password").is_ok() && Passwords::may_be_one(&typed));
+        assert!(Passwords::check(&"u\u{308}".repeat(LENGTH_MIN - 1), "password").is_err());
+        assert!(Passwords::check(&"u\u{308}".repeat(LENGTH_MAX + 1), "password").is_err());
     }
 
     #[test]

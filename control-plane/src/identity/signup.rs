@@ -3,11 +3,14 @@
 use protocol::api::{self, AccountKind, ChangePassword, Login, Signup};
 use protocol::route::Principal;
 use protocol::{Code, UserId};
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _,
+};
 
 use super::caller::Caller;
 use super::devices::Device;
-use super::passwords::{PASSWORD_SIZE_MAX, Passwords};
+use super::normal;
+use super::passwords::{Passwords, Verdict};
 use super::tries::Client;
 use super::{accounts, invitations, sessions};
 use crate::App;
@@ -34,17 +37,25 @@ pub(crate) fn user_view(row: &users::Model) -> api::User {
     api::User { id: row.id.0, email: row.email.clone(), operator: row.operator, created: row.created.0 }
 }
 
-/// An e-mail address as it is kept: trimmed, in lower case. Only its form is checked.
+/// An e-mail address as it is kept: trimmed, in its usual form. Only its form is checked.
 pub(crate) fn parse_email(text: &str) -> Result<String> {
     // Anything longer is not even looked at.
     let text = if text.len() > EMAIL_LENGTH_MAX { "" } else { text.trim() };
-    let email = text.to_lowercase();
+    let email = normal::address(text);
     let parts = email.split_once('@');
     let good = parts.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
     if good && email.len() <= EMAIL_LENGTH_MAX && !email.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Ok(email);
     }
     Err(invalid("email", "`email` is not an e-mail address"))
+}
+
+/// The user with this address, in whichever form it is kept.
+async fn by_address<C: ConnectionTrait>(connection: &C, typed: &str) -> Result<Option<users::Model>> {
+    let forms = normal::kept_addresses(typed.trim());
+    let mut found = users::Entity::find().filter(users::Column::Email.is_in(&forms)).all(connection).await?;
+    found.sort_by_key(|user| forms.iter().position(|form| *form == user.email));
+    Ok(found.into_iter().next())
 }
 
 /// The field that names the account of a user who signs up.
@@ -79,7 +90,7 @@ pub(crate) async fn sign_up(app: &App, asked: Signup, visitor: &Visitor<'_>) -> 
     let password = app.passwords.hash(&asked.password, "password", &own).await?;
 
     let mutation = app.db.mutation().await?;
-    if users::Entity::find().filter(users::Column::Email.eq(&email)).one(mutation.tx()).await?.is_some() {
+    if by_address(mutation.tx(), &asked.email).await?.is_some() {
         return Err(refuse_field(Code::EmailTaken, "email", format!("There is a user `{email}`.")));
     }
     let operator = asked.operator_token.is_some();
@@ -119,21 +130,35 @@ pub(crate) async fn log_in(app: &App, asked: Login, visitor: &Visitor<'_>) -> Re
     let wrong = || refuse(Code::InvalidLogin, "The e-mail address or the password is wrong.");
     // No user has such: nothing is done with them, and nothing is kept.
     let email = parse_email(&asked.email).map_err(|_| wrong())?;
-    if asked.password.len() > PASSWORD_SIZE_MAX {
+    if !Passwords::may_be_one(&asked.password) {
         return Err(wrong());
     }
-    let user = users::Entity::find().filter(users::Column::Email.eq(&email)).one(app.db.read()).await?;
+    let user = by_address(app.db.read(), &asked.email).await?;
     let device = user.as_ref().and_then(|user| app.devices.known(visitor.device, user));
     let counted = app.tries.log_in(&email, visitor.client, device.as_ref())?;
     let stored = user.as_ref().map(|user| user.password.as_str());
     let right = app.passwords.verify(stored, &asked.password).await;
     // What could not be checked was no guess either.
-    if !matches!(right, Ok(false)) {
+    if !matches!(right, Ok(Verdict::Wrong)) {
         counted.give_back();
     }
-    let right = right?;
-    let user = user.filter(|_| right).ok_or_else(wrong)?;
+    let verdict = right?;
+    let mut user = user.filter(|_| verdict != Verdict::Wrong).ok_or_else(wrong)?;
+    let anew = match verdict {
+        // It can wait for the next log-in.
+        Verdict::RightAsTyped => app.passwords.hash_anew(&asked.password).await.ok(),
+        Verdict::Right | Verdict::Wrong => None,
+    };
     let mutation = app.db.mutation().await?;
+    if let Some(anew) = anew {
+        // Unless it was changed meanwhile.
+        let same = users::Column::Password.eq(std::mem::replace(&mut user.password, anew.clone()));
+        users::Entity::update_many()
+            .set(users::ActiveModel { password: Set(anew), ..Default::default() })
+            .filter(users::Column::Id.eq(user.id).and(same))
+            .exec(mutation.tx())
+            .await?;
+    }
     let token = sessions::create(app, &mutation, user.id.0, visitor.user_agent).await?;
     let committed = mutation.commit(&Actor(user.id.to_string()), None, "session.create", user.id.0).await?;
     app.announce(committed).await;
@@ -153,14 +178,14 @@ pub(crate) async fn change_password(
     let user = caller.user()?;
     Passwords::check(&asked.new, "new")?;
     let counted = app.tries.password(user.id.0)?;
-    let right = match asked.current.len() <= PASSWORD_SIZE_MAX {
+    let right = match Passwords::may_be_one(&asked.current) {
         true => app.passwords.verify(Some(&user.password), &asked.current).await,
-        false => Ok(false),
+        false => Ok(Verdict::Wrong),
     };
-    if !matches!(right, Ok(false)) {
+    if !matches!(right, Ok(Verdict::Wrong)) {
         counted.give_back();
     }
-    if !right? {
+    if right? == Verdict::Wrong {
         return Err(refuse_field(Code::InvalidLogin, "current", "`current` is not your password."));
     }
     let accounts = accounts::of_user(app, user.id.0).await?;

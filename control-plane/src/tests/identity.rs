@@ -1,14 +1,19 @@
 //! Users, sessions, accounts, members, invitations, keys.
 
+mod typed;
+
 use http::StatusCode;
 use protocol::Code;
 use protocol::api::{Invitation, Key, Made, Me, Member, Membership, Page, Role, Session};
 use serde_json::json;
 
 use super::harness::{Ground, suite};
+use typed::{f31_the_same_characters_are_the_same, f31_what_an_earlier_release_kept_still_logs_in};
 
 suite!(
     sign_up_and_log_in,
+    f31_the_same_characters_are_the_same,
+    f31_what_an_earlier_release_kept_still_logs_in,
     sessions,
     passwords_change,
     guessing_is_slow,
