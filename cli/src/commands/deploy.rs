@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use protocol::api::{Artifact, ChangeFunction, CreateFunction, CreateVersion, Function, Version, VersionState};
+use protocol::placement::LaneReason;
 use protocol::route::Scope;
-use protocol::{ByteSize, Code, Example, Name};
+use protocol::{ByteSize, Code, Example, Kind, Lane, Name};
 use reqwest::Method;
 use serde::Serialize;
 use tokio_util::io::ReaderStream;
@@ -48,6 +49,18 @@ struct Released {
     browser_url: String,
     curl: String,
     artifact: String,
+    #[serde(flatten)]
+    found: Found,
+}
+
+/// What was found in the artifact and decided for its runs.
+#[derive(Serialize)]
+struct Found {
+    kind: Option<Kind>,
+    format: Option<String>,
+    lane: Option<Lane>,
+    lane_reason: Option<LaneReason>,
+    notes: Vec<String>,
 }
 
 /// `deploy`
@@ -74,6 +87,9 @@ pub(crate) async fn deploy(global: &Global, args: Deploy) -> Result<(), Failure>
     let key = if function.public { None } else { function_key(&context, &client, &account, &plan.function).await? };
     let released = released(&context, account, &plan, &function, &version, key.as_deref());
     let alias = &released.alias;
+    for line in super::versions::found(&version) {
+        output.note(format!("  {line}"));
+    }
     output.note(format!("deployed in {:.1} s; {alias} is v{}", started.elapsed().as_secs_f32(), version.number));
     output.result(&released, || {
         format!("{} v{}\n{}\n\n{}", released.function, released.version, released.url, released.curl)
@@ -304,6 +320,13 @@ fn released(
         url,
         curl,
         artifact: version.artifact.to_string(),
+        found: Found {
+            kind: version.kind,
+            format: version.format.clone(),
+            lane: version.runs_in,
+            lane_reason: version.lane_reason,
+            notes: version.notes.clone(),
+        },
     }
 }
 

@@ -123,6 +123,20 @@ fn lane(version: &Version) -> String {
     }
 }
 
+/// How it is spoken to, once that is known.
+fn kind(version: &Version) -> String {
+    version.kind.map_or_else(|| "-".to_owned(), |kind| lower(&kind))
+}
+
+/// What was found in an artifact and decided for its runs, a line each.
+pub(super) fn found(version: &Version) -> Vec<String> {
+    let format = version.format.as_deref().unwrap_or("artifact");
+    let mut lines =
+        vec![format!("{format}, spoken to as {}", kind(version)), format!("runs in the lane {}", lane(version))];
+    lines.extend(version.notes.iter().cloned());
+    lines
+}
+
 fn names(names: &[Name]) -> String {
     names.iter().map(Name::as_str).collect::<Vec<_>>().join(",")
 }
@@ -136,6 +150,7 @@ fn show(version: &Version) -> String {
         ("aliases", names(&version.aliases)),
         ("artifact", version.artifact.to_string()),
         ("size", version.artifact_size.to_string()),
+        ("kind", kind(version)),
         ("format", version.format.clone().unwrap_or_default()),
         ("lane", lane(version)),
         ("placement", lower(&version.placement)),
@@ -154,6 +169,7 @@ fn show(version: &Version) -> String {
     if !version.command.is_empty() {
         rows.push(("command", protocol::command_line::line(&version.command)));
     }
+    rows.extend(version.notes.iter().map(|note| ("note", note.clone())));
     if let Some(problem) = &version.problem {
         rows.push(("problem", problem.to_string()));
     }

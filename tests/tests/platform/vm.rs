@@ -118,6 +118,11 @@ fn an_executable_a_script_and_a_handler_answer_at_urls_like_any_other() {
     program(&ada, "echo", ECHO);
     let deployed = ada.json("deploy echo --name native --memory 64MiB --timeout 20s --env COLOUR=green");
     assert_eq!(deployed["version"], 1);
+    // What was found and decided is said at once, and kept.
+    assert_eq!((&deployed["lane"], &deployed["lane_reason"]), (&"vm".into(), &"image".into()), "{deployed}");
+    assert!(deployed["notes"][0].as_str().unwrap().contains(" is started in "), "{deployed}");
+    assert_eq!(ada.json("versions show native v1")["notes"], deployed["notes"]);
+    assert!(ada.ok("versions show native v1").contains("\nnote "), "people see it, too");
     let key = ada.token();
     let answer = send("POST", &format!("{}/f/ada/native/a/b?x=1", platform.url), Some(&key), "", b"hello");
     assert_eq!((answer.status, plain(&answer)), (200, b"POST /a/b COLOUR=green hello".to_vec()), "{answer:?}");
