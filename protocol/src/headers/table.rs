@@ -1,6 +1,10 @@
 //! Which headers a function sees, which it may set, and which are the gateway's: one table for calls, calls that are
 //! answered later and jobs alike. `docs/headers.md` is written from it. A header that is not in it passes both ways.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// What becomes of a header of a caller's request on its way to a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToFunction {
@@ -175,8 +179,8 @@ const ORIGIN_WIDE: [&str; 8] = [
     "strict-transport-security",
 ];
 
-/// All that are treated otherwise than [`PLAIN`]. The first row that has a name counts.
-pub const TABLE: [Row; 19] = [
+/// All that are treated otherwise than [`PLAIN`].
+pub static TABLE: [Row; 19] = [
     Row {
         names: &HOP_BY_HOP,
         about: About::Connection,
@@ -335,7 +339,7 @@ pub const TABLE: [Row; 19] = [
 ];
 
 /// All other headers.
-pub const PLAIN: Row = Row {
+pub static PLAIN: Row = Row {
     names: &["*"],
     about: About::Content,
     to_function: ToFunction::Passes,
@@ -344,23 +348,39 @@ pub const PLAIN: Row = Row {
     why: "Whatever is not above.",
 };
 
-/// The row of a header. Case does not matter, nor does `_` for `-`: what serves by CGI's rules gives both the same
-/// variable.
+/// The table, to be searched for each header of each call.
+struct Index {
+    whole: HashMap<&'static str, &'static Row>,
+    beginnings: Vec<(&'static str, &'static Row)>,
+}
+
+static INDEX: LazyLock<Index> = LazyLock::new(|| {
+    let mut index = Index { whole: HashMap::new(), beginnings: Vec::new() };
+    for (name, row) in TABLE.iter().flat_map(|row| row.names.iter().map(move |name| (*name, row))) {
+        match name.strip_suffix('*') {
+            Some(beginning) => index.beginnings.push((beginning, row)),
+            None => {
+                index.whole.insert(name, row);
+            }
+        }
+    }
+    index
+});
+
+/// The row of a header; a whole name counts before a beginning. Case does not matter, nor does `_` for `-`: what serves
+/// by CGI's rules gives both the same variable.
 #[must_use]
 pub fn row(name: &str) -> &'static Row {
-    TABLE.iter().find(|row| row.names.iter().any(|listed| is(name, listed))).unwrap_or(&PLAIN)
-}
-
-fn is(name: &str, listed: &str) -> bool {
-    match listed.strip_suffix('*') {
-        Some(beginning) => begins_as(name, beginning),
-        None => name.len() == listed.len() && begins_as(name, listed),
+    let plain = |byte: u8| byte != b'_' && !byte.is_ascii_uppercase();
+    let name = match name.bytes().all(plain) {
+        true => Cow::Borrowed(name),
+        false => Cow::Owned(name.to_ascii_lowercase().replace('_', "-")),
+    };
+    let Index { whole, beginnings } = &*INDEX;
+    if let Some(row) = whole.get(&*name) {
+        return row;
     }
-}
-
-fn begins_as(name: &str, beginning: &str) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.len() >= beginning.len() && name.bytes().zip(beginning.bytes()).all(|(byte, wanted)| plain(byte) == wanted)
+    beginnings.iter().find(|(beginning, _)| name.starts_with(beginning)).map_or(&PLAIN, |&(_, row)| row)
 }
 
 /// What a recipient must know before the body: it is no trailer (RFC 9110, 6.5.1).
