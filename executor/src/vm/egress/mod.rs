@@ -115,7 +115,12 @@ impl Proxy {
         }
         let authority = request.uri().authority().ok_or(Refusal::NoTarget)?.clone();
         let stream = self.reach(authority.host(), authority.port_u16().unwrap_or(80)).await?;
+        let trailers = fabric::wants_trailers(request.headers());
         rewrite(&mut request, &authority)?;
+        if trailers {
+            request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         {
             let mut upstream = self.upstream.lock();
@@ -126,6 +131,10 @@ impl Proxy {
         let answered = tokio::time::timeout(PHASE_MAX, sender.send_request(request));
         let mut response = answered.await.map_err(|_| Refusal::Late)??;
         fabric::strip_hop_by_hop(response.headers_mut());
+        if !trailers {
+            // They are not passed on, so nobody is told of them.
+            response.headers_mut().remove(header::TRAILER);
+        }
         Ok(response.map(Either::Left))
     }
 
