@@ -8,6 +8,7 @@ mod faults;
 mod isolation;
 mod late;
 mod metering;
+mod servers;
 
 use std::path::Path;
 use std::process::Command;

@@ -1,0 +1,59 @@
+//! Servers that treat their connections otherwise than most.
+
+use tests::Platform;
+
+use super::{needs_vm_lane, program};
+use crate::run_path::{plain, send};
+
+/// Answers one request on each connection and closes it, without saying so; at `/old` as servers of HTTP/1.0 do.
+const CURT: &str = r#"
+use std::io::{Read, Write};
+fn main() {
+    let listener = std::net::TcpListener::bind(("0.0.0.0", std::env::var("PORT").unwrap().parse().unwrap())).unwrap();
+    let mut count = 0;
+    for connection in listener.incoming() {
+        let mut connection = connection.unwrap();
+        let (mut request, mut piece) = (Vec::new(), [0; 4096]);
+        let complete = loop {
+            let text = String::from_utf8_lossy(&request).to_lowercase();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+                let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
+                if body.len() >= length { break true; }
+            }
+            match connection.read(&mut piece) {
+                Ok(read @ 1..) => request.extend_from_slice(&piece[..read]),
+                _ => break false,
+            }
+        };
+        if !complete { continue; }
+        count += 1;
+        let body = format!("request {count} of this process");
+        let head = match request.windows(4).any(|word| word == b"/old") {
+            true => "HTTP/1.0 200 OK\r\n".to_owned(),
+            false => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n", body.len()),
+        };
+        connection.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
+    }
+}
+"#;
+
+#[test]
+fn f12_f13_a_server_may_close_its_connections_and_speak_http_1_0() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    needs_vm_lane(&ada);
+    program(&ada, "curt", CURT);
+    ada.ok("deploy curt --name curt --kind server --timeout 20s");
+    let key = ada.token();
+    // All by one process: its machine is kept, whatever becomes of its connections.
+    for count in 1..=60 {
+        let method = if count % 3 == 0 { "POST" } else { "GET" };
+        let path = if count % 4 == 0 { "old" } else { "new" };
+        let body: &[u8] = if method == "POST" { b"four" } else { b"" };
+        let answer = send(method, &format!("{}/f/ada/curt/{path}", platform.url), Some(&key), "", body);
+        let text = String::from_utf8(plain(&answer)).unwrap();
+        assert_eq!(text, format!("request {count} of this process"), "{method} {path}: {answer:?}");
+        assert!(answer.head.starts_with("HTTP/1.1 200 "), "{answer:?}");
+    }
+}
