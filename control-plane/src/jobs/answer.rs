@@ -74,11 +74,21 @@ async fn answered(app: &App, output: job_outputs::Model) -> Result<Response> {
     let mut response = Response::new(body);
     let status = u16::try_from(output.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
     *response.status_mut() = status.unwrap_or(StatusCode::OK);
-    let headers = response.headers_mut();
-    *headers = fields::to_map(&output.headers);
-    // Only the platform says what it says: a problem document without this is the function's own.
-    headers.remove(proxy_status::HEADER);
+    *response.headers_mut() = fields::to_map(&output.headers);
+    unmark(response.headers_mut());
     Ok(response)
+}
+
+/// Takes our mark away where a function has set it: a response without it is the function's own. What other proxies say
+/// stays, as in a call.
+fn unmark(headers: &mut HeaderMap) {
+    let name = HeaderName::from_static(proxy_status::HEADER);
+    let ours = |value: &HeaderValue| value.to_str().is_ok_and(proxy_status::is_ours);
+    let others: Vec<HeaderValue> = headers.get_all(&name).iter().filter(|value| !ours(value)).cloned().collect();
+    headers.remove(&name);
+    for value in others {
+        headers.append(&name, value);
+    }
 }
 
 /// The platform's word, where the function gave none.

@@ -60,6 +60,7 @@ pub(super) async fn f27_a_function_s_own_problem(ground: Ground) {
         let marks = [
             pair("content-type", "application/problem+json"),
             pair("proxy-status", "crowdcloud; error=http_request_error; details=\"not_found\""),
+            pair("proxy-status", "upstream; error=y"),
         ];
         Answer { headers: marks.to_vec(), ..answer }
     });
@@ -67,7 +68,7 @@ pub(super) async fn f27_a_function_s_own_problem(ground: Ground) {
     let output = ada.get(&format!("/jobs/{own}/output")).await;
     assert_eq!((output.status, output.body.as_ref()), (StatusCode::NOT_FOUND, &text[..]));
     assert_eq!(output.header("content-type"), "application/problem+json");
-    assert!(!output.headers.contains_key("proxy-status"), "{output:?}");
+    assert_eq!(output.headers.get_all("proxy-status").iter().collect::<Vec<_>>(), ["upstream; error=y"], "{output:?}");
 
     // Where the function gave none, the platform's word is marked as such; so is a refusal of the API itself.
     let lost = submit(&ada, json!({})).await.id;
