@@ -117,7 +117,7 @@ fn oci_of_root(folder: &Path, architecture: &str, entrypoint: &str) -> String {
 }
 
 #[test]
-fn devices_are_left_out_and_links_stay_inside() {
+fn f14_devices_are_left_out_which_is_said_and_links_stay_inside() {
     let platform = Platform::start();
     let ada = platform.user("ada");
     needs_vm_lane(&ada);
@@ -149,4 +149,6 @@ fn devices_are_left_out_and_links_stay_inside() {
         "/memory: NotFound",
     ];
     assert_eq!(lines, expected);
+    let version = ada.json("versions show look v1");
+    assert!(version["notes"].to_string().contains("2 device files were left out"), "{version}");
 }
