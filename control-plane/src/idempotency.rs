@@ -33,6 +33,7 @@ use crate::db::columns::Col;
 use crate::db::entities::idempotency;
 use crate::db::loops;
 use crate::error::{Error, Result, refuse, refuse_field};
+use crate::identity::authority;
 use crate::identity::caller::Caller;
 use crate::identity::credentials::sha256_hex;
 use fingerprint::Fingerprint;
@@ -158,6 +159,7 @@ async fn once(app: &App, key: &HeaderValue, asker: Asker, request: Request, next
         .await
         .map_err(|_| refuse_field(Code::BodyTooLarge, Field::BODY, too_large()))?;
     turn.begin().await?;
+    authority::check(app.db.read()).await?;
     let account = parts.headers.get(protocol::headers::ACCOUNT).map(HeaderValue::as_bytes).unwrap_or_default();
     let id = sha256_hex(&[asker.owner.as_bytes(), account, key.as_bytes()].join(&b'\n'));
     let fingerprint = asker.fingerprint(&parts, &bytes);
@@ -172,7 +174,7 @@ async fn once(app: &App, key: &HeaderValue, asker: Asker, request: Request, next
         keep(&app, &key, &id, response, needs).await
     };
     // Whoever asks may go away: the row would stay without an answer.
-    let done = tokio::spawn(work.in_current_span()).await;
+    let done = tokio::spawn(authority::current().during(work).in_current_span()).await;
     done.map_err(|error| Error::Internal(format!("a request with a key: {error}")))?
 }
 

@@ -1,6 +1,7 @@
 //! The same suite on SQLite and on PostgreSQL, through the router; and the outbox and prepares on a real
 //! nats-server.
 
+mod authority;
 mod errors;
 mod functions;
 pub(crate) mod harness;

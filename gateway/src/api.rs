@@ -101,6 +101,19 @@ pub(crate) async fn grant(
     Ok(grant)
 }
 
+/// The same asker's grant, once a body has come that may have taken its time.
+pub(crate) async fn grant_again(
+    gateway: &Arc<Gateway>,
+    head: &Parts,
+    host: &str,
+    scope: Scope,
+    before: &Grant,
+) -> Result<Arc<Grant>, Problem> {
+    let now = grant(gateway, head, host, scope).await?;
+    // An account's name may have become another's.
+    if now.account == before.account { Ok(now) } else { Err(Code::InvalidKey.into()) }
+}
+
 /// Refuses changes that another site's page makes with our cookie. A key is never sent by itself.
 fn check_origin(head: &Parts, host: &str) -> Result<(), Problem> {
     let by_key = hygiene::bearer_key(&head.headers).is_some();

@@ -63,6 +63,8 @@ pub(crate) async fn upload(
             Code::StorageUnavailable.into()
         }
     })?;
+    // It took its time: who may no longer upload leaves chunks, and nothing that can be used.
+    let grant = api::grant_again(gateway, head, host, scope, &grant).await?;
     let row = Indexed { account: grant.account, digest: stored.digest, size: stored.size, root: stored.root };
     gateway.core.tell("/internal/artifacts", to_json(&row), INDEX_WITHIN).await.map_err(|error| unavailable(&error))?;
     Ok(json(StatusCode::CREATED, &Artifact { digest: stored.digest, size: stored.size }))

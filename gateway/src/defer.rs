@@ -104,7 +104,8 @@ pub(crate) async fn maker(
 /// A request that shall be answered later.
 pub(crate) struct Deferred<'a> {
     pub(crate) prefer: Async,
-    pub(crate) maker: String,
+    /// Known already, and asked for after the body had come: a test call's.
+    pub(crate) given: Option<&'a Grant>,
     pub(crate) known: &'a Known,
     pub(crate) version: &'a VersionRoute,
     pub(crate) address: &'a FunctionAddress,
@@ -115,7 +116,7 @@ pub(crate) struct Deferred<'a> {
 
 /// Makes the job, and answers.
 pub(crate) async fn answer(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Result<Answer, Problem> {
-    let Deferred { prefer, maker, known, version, address, mut head, body, forward } = deferred;
+    let Deferred { prefer, given, known, version, address, mut head, body, forward } = deferred;
     let once = head.headers.remove("idempotency-key");
     // A request that is repeated is about the version that was chosen at first, which may have been another one: what is
     // chosen now has no say in it. The control plane checks the size where the request is new.
@@ -124,6 +125,8 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Re
         None => None,
     };
     let (body, root, size) = take(gateway, known.route.account, body, size_max.unwrap_or(version.limits.body)).await?;
+    // The body may have taken its time.
+    let maker = maker(gateway, known, &head, given).await.ok_or(Code::InvalidKey)?;
     let uri = own_uri(address, &head.uri).ok_or(Code::InvalidRequest)?;
     hygiene::clean_request(&mut head.headers, &forward);
     let call = DeferredCall {

@@ -130,10 +130,11 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
 
     // Later will do: a job.
     if let Some(prefer) = defer::preferred(&head.headers)
-        && let Some(maker) = defer::maker(gateway, &known, &head, caller.grant()).await
+        && defer::maker(gateway, &known, &head, caller.grant()).await.is_some()
     {
         let forward = Forward { client, host: &host, proto, prefix: &prefix };
-        let deferred = Deferred { prefer, maker, known: &known, version, address: &address, head, body, forward };
+        let given = caller.grant();
+        let deferred = Deferred { prefer, given, known: &known, version, address: &address, head, body, forward };
         return Ok(Box::pin(defer::answer(gateway, deferred)).await?);
     }
 

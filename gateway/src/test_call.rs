@@ -41,6 +41,7 @@ pub(crate) async fn call(
     // Every function's route is in memory, and with it its account's name.
     let account = gateway.routes.account_name(grant.account).ok_or(Code::FunctionNotFound)?;
     let wanted = read_call(gateway, body).await?;
+    let grant = api::grant_again(gateway, head, from.host, Scope::Invoke, &grant).await?;
     let received = Instant::now();
     let reference = wanted.reference.clone();
     let by_body = reference.is_some();

@@ -10,17 +10,19 @@ use protocol::{Code, Field, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::App;
 use crate::error::{Error, Result, refuse, refuse_field};
 use crate::finite::Turn;
 use crate::idempotency::Again;
+use crate::identity::authority;
 
 /// A JSON body. An empty one reads as `{}`.
 pub(crate) struct Json<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self> {
+    async fn from_request(request: Request, app: &App) -> Result<Self> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         // A form that a foreign page can post without asking is never read as JSON.
         if kind.is_some_and(|kind| !kind.contains("json")) {
@@ -31,13 +33,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         if let Some(turn) = &turn {
             turn.end();
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+        let bytes = Bytes::from_request(request, app).await.map_err(|rejection| {
             let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
             let code = if too_large { Code::BodyTooLarge } else { Code::InvalidRequest };
             refuse_field(code, Field::BODY, rejection.body_text())
         })?;
         if let Some(turn) = &turn {
             turn.begin().await?;
+        }
+        if !bytes.is_empty() {
+            authority::check(app.db.read()).await?;
         }
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         Ok(Self(protocol::body::read(text)?))

@@ -25,6 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::App;
 use crate::error::{Error, refuse};
+use crate::identity::authority;
 use crate::openapi::Document;
 use crate::{idempotency, openapi};
 
@@ -47,6 +48,7 @@ pub(crate) fn router(app: App) -> Router {
     public
         .route("/api/v1/openapi.json", get(document))
         .layer(axum::middleware::from_fn_with_state(app.clone(), idempotency::layer))
+        .layer(axum::middleware::from_fn(authority::layer))
         .layer(DefaultBodyLimit::max(app.config.body_max.as_usize()))
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_FROM).and(is_worth_it)))
         .nest("/internal", internal::router(&app))

@@ -7,7 +7,9 @@ use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait as _};
 use super::columns::{Col, unsigned};
 use super::entities::{audit, outbox};
 use super::{Db, count};
+use crate::error::Result;
 use crate::idempotency;
+use crate::identity::authority;
 use crate::routes_outbox::ROUTE;
 
 /// Who changes something, as the audit names them.
@@ -49,11 +51,19 @@ pub(crate) struct Committed {
 }
 
 impl Db {
-    /// Begins a mutation; others wait until it ends.
-    pub(crate) async fn mutation(&self) -> Result<Mutation, DbErr> {
+    /// Begins a mutation; others wait until it ends. Refuses where it is a request's whose caller may no longer.
+    pub(crate) async fn mutation(&self) -> Result<Mutation> {
         let tx = self.begin().await?;
         let revision = count(&tx, "revision", 1).await?;
+        authority::check(&tx).await?;
         Ok(Mutation { tx, revision, events: Vec::new(), at: Timestamp::now() })
+    }
+
+    /// A transaction of a request that writes no audit. Refuses where its caller may no longer.
+    pub(crate) async fn begin_asked(&self) -> Result<DatabaseTransaction> {
+        let tx = self.begin().await?;
+        authority::check(&tx).await?;
+        Ok(tx)
     }
 }
 

@@ -8,6 +8,7 @@ use protocol::route::{Principal, Scope};
 use protocol::{AccountId, Code, FunctionId, Name, Problem, Timestamp, UserId, headers};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
+use super::authority;
 use super::credentials::{bearer, cookie, cross_site, sha256_hex};
 use crate::App;
 use crate::db::Actor;
@@ -256,6 +257,7 @@ impl FromRequestParts<App> for Caller {
         };
         let sha256 = sha256_hex(token.as_bytes());
         let mut caller = authenticate(app, &sha256, account_header(&parts.headers)?).await?;
+        authority::claim(&caller);
         if let Some(tenant) = caller.tenant() {
             caller.turn = app.bounds.request(tenant).await?;
             // Whoever reads the body gives it up meanwhile.

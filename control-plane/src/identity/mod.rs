@@ -1,6 +1,7 @@
 //! Who asks, and what they may do.
 
 pub(crate) mod accounts;
+pub(crate) mod authority;
 pub(crate) mod caller;
 pub(crate) mod credentials;
 pub(crate) mod devices;

@@ -74,7 +74,7 @@ pub(crate) async fn put(app: &App, caller: &Caller, name: &str, asked: PutMessag
         });
     }
     let ids = made.iter().map(|row| row.id.0).collect();
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_asked().await?;
     // Who deletes the queue at this moment deletes these too, or they are refused.
     let there = queues::Entity::find_by_id((queue.account_id, queue.name.clone())).lock_shared().one(&tx).await?;
     there.ok_or_else(|| super::missing(name))?;
@@ -123,7 +123,7 @@ async fn lease_now(app: &App, queue: &queues::Model, count: u32, lease: Millis) 
     if waiting().one(app.db.read()).await?.is_none() {
         return Ok(Vec::new());
     }
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_asked().await?;
     messages::Entity::update_many()
         .col_expr(messages::Column::Dead, true.into())
         .col_expr(messages::Column::Lease, Expr::value(None::<Col<LeaseId>>))
@@ -175,7 +175,7 @@ pub(crate) async fn ack(app: &App, caller: &Caller, name: &str, asked: EndLeases
     few(&asked.messages)?;
     // It has no effect here; a wrong one is refused all the same.
     within(asked.delay.as_ref(), "delay", DELAY)?;
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_asked().await?;
     let mut ends = LeasesEnded { ended: Vec::new(), lost: Vec::new() };
     for held in asked.messages {
         let gone = messages::Entity::delete_many().filter(is_held(&queue, held)).exec(&tx).await?;
@@ -192,7 +192,7 @@ pub(crate) async fn release(app: &App, caller: &Caller, name: &str, asked: EndLe
     let queue = find(app, account, name).await?;
     few(&asked.messages)?;
     let visible = Timestamp::now().plus(within(asked.delay.as_ref(), "delay", DELAY)?.duration());
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_asked().await?;
     let mut ends = LeasesEnded { ended: Vec::new(), lost: Vec::new() };
     for held in asked.messages {
         let back = messages::Entity::update_many()
@@ -235,7 +235,7 @@ pub(crate) async fn dead(app: &App, caller: &Caller, name: &str, paging: &Paging
 pub(crate) async fn redrive(app: &App, caller: &Caller, name: &str) -> Result<Redriven> {
     let account = caller.require(Scope::Invoke)?;
     let queue = find(app, account, name).await?;
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_asked().await?;
     let moved = messages::Entity::update_many()
         .col_expr(messages::Column::Dead, false.into())
         .col_expr(messages::Column::Deliveries, 0.into())

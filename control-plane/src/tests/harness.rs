@@ -226,7 +226,12 @@ impl Client {
     }
 
     pub(crate) async fn raw(&self, method: Method, path: &str, body: Vec<u8>) -> Answer {
-        let mut request = Request::builder().method(method).uri(path).body(Body::from(body)).unwrap();
+        self.streamed(method, path, Body::from(body)).await
+    }
+
+    /// A body that may take its time.
+    pub(crate) async fn streamed(&self, method: Method, path: &str, body: Body) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).body(body).unwrap();
         request.headers_mut().extend(self.headers.clone());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();

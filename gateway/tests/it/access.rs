@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use protocol::route::Scope;
 use protocol::{AccountId, FunctionId, Millis};
 
-use crate::client::Client;
+use crate::client::{Client, request};
 use crate::node::echo;
 use crate::platform::{Platform, bearer, sha256};
 
@@ -90,6 +90,40 @@ async fn one_question_for_a_key_and_revocation_within_a_second() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(call().await.code(), "invalid_key");
+}
+
+#[tokio::test]
+async fn a03_a_key_that_ends_while_a_body_comes_has_no_effect() {
+    let platform = Platform::start().await;
+    platform.deploy("echo", |_| {}).await;
+    let node = platform.node(echo).await;
+    let key = platform.key(&[Scope::Deploy, Scope::Invoke]);
+    let authorization = bearer(&key);
+    let body = br#"{"method":"GET","path":"/","headers":[],"body":""}"#;
+    let mut open = Vec::new();
+    for target in ["/api/v1/artifacts", "/api/v1/uploads", "/api/v1/functions/echo/test", "/f/ada/echo/"] {
+        let headers = [("authorization", &*authorization), ("prefer", "respond-async"), ("expect", "100-continue")];
+        let bytes = request("POST", target, &headers, body);
+        let mut client = Client::connect(platform.port).await;
+        client.send(&bytes[..bytes.len() - body.len()]).await;
+        // Now it is let in, and waits for the body.
+        client.continued().await;
+        open.push((target, client));
+    }
+    platform.control.grants.lock().clear();
+    platform.control.revoked.lock().push(sha256(&key));
+    let headers = [("authorization", authorization.as_str())];
+    while platform.fetch("POST", "/api/v1/functions/nothing/test", &headers, body).await.status != 401 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for (target, mut client) in open {
+        client.send(body).await;
+        let answer = client.answer(false).await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "invalid_key"), "{target}");
+    }
+    assert!(platform.control.artifacts.lock().is_empty());
+    assert!(platform.control.heads.lock().is_empty(), "no job was made");
+    assert_eq!(node.called(), 0);
 }
 
 #[tokio::test]

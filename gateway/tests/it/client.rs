@@ -79,6 +79,14 @@ impl Client {
         self.stream.set_zero_linger().unwrap();
     }
 
+    /// Reads that the body is wanted: `100 Continue`.
+    pub(crate) async fn continued(&mut self) {
+        while find(&self.read, b"\r\n\r\n").is_none() {
+            assert!(self.more().await, "the connection ended: {:?}", self.read);
+        }
+        assert!(self.read.starts_with(b"HTTP/1.1 100"), "{:?}", String::from_utf8_lossy(&self.read));
+    }
+
     /// Reads the head of an answer.
     pub(crate) async fn head(&mut self) -> Response {
         let started = Instant::now();
