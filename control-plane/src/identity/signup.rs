@@ -150,14 +150,18 @@ pub(crate) async fn log_in(app: &App, asked: Login, visitor: &Visitor<'_>) -> Re
         Verdict::Right | Verdict::Wrong => None,
     };
     let mutation = app.db.mutation().await?;
+    // It may have been changed since it was compared.
+    let now = users::Entity::find_by_id(user.id).one(mutation.tx()).await?;
+    if now.is_none_or(|now| now.password != user.password) {
+        return Err(wrong());
+    }
     if let Some(anew) = anew {
-        // Unless it was changed meanwhile.
-        let same = users::Column::Password.eq(std::mem::replace(&mut user.password, anew.clone()));
         users::Entity::update_many()
-            .set(users::ActiveModel { password: Set(anew), ..Default::default() })
-            .filter(users::Column::Id.eq(user.id).and(same))
+            .set(users::ActiveModel { password: Set(anew.clone()), ..Default::default() })
+            .filter(users::Column::Id.eq(user.id))
             .exec(mutation.tx())
             .await?;
+        user.password = anew;
     }
     let token = sessions::create(app, &mutation, user.id.0, visitor.user_agent).await?;
     let committed = mutation.commit(&Actor(user.id.to_string()), None, "session.create", user.id.0).await?;
@@ -176,6 +180,7 @@ pub(crate) async fn change_password(
     visitor: &Visitor<'_>,
 ) -> Result<String> {
     let user = caller.user()?;
+    let wrong = || refuse_field(Code::InvalidLogin, "current", "`current` is not your password.");
     Passwords::check(&asked.new, "new")?;
     let counted = app.tries.password(user.id.0)?;
     let right = match Passwords::may_be_one(&asked.current) {
@@ -186,7 +191,7 @@ pub(crate) async fn change_password(
         counted.give_back();
     }
     if right? == Verdict::Wrong {
-        return Err(refuse_field(Code::InvalidLogin, "current", "`current` is not your password."));
+        return Err(wrong());
     }
     let accounts = accounts::of_user(app, user.id.0).await?;
     let names = accounts.iter().map(|membership| membership.account.name.as_str());
@@ -199,11 +204,16 @@ pub(crate) async fn change_password(
         Principal::Key { .. } => None,
     };
     let mut mutation = app.db.mutation().await?;
-    users::Entity::update_many()
+    let changed = users::Entity::update_many()
         .set(users::ActiveModel { password: Set(password), ..Default::default() })
         .filter(users::Column::Id.eq(Col(user.id.0)))
+        // Only the one that was compared: of changes at the same time the first alone is right.
+        .filter(users::Column::Password.eq(&user.password))
         .exec(mutation.tx())
         .await?;
+    if changed.rows_affected != 1 {
+        return Err(wrong());
+    }
     sessions::end_others(&mut mutation, user.id.0, keep).await?;
     let committed = mutation.commit(&caller.actor, None, "user.password", user.id.0).await?;
     app.announce(committed).await;
