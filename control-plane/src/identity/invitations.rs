@@ -12,7 +12,7 @@ use super::credentials::{secret, sha256_hex};
 use crate::App;
 use crate::db::Mutation;
 use crate::db::columns::Col;
-use crate::db::entities::{accounts, invitations};
+use crate::db::entities::{accounts, invitations, members};
 use crate::error::{Error, Result, invalid, refuse};
 use crate::paging::{Paging, page};
 
@@ -96,12 +96,20 @@ pub(crate) async fn made_by(app: &App, account: AccountId, user: UserId) -> Resu
     Ok(rows.into_iter().map(view).collect())
 }
 
-/// Revokes those of a member who may make none any more: they know the links.
-pub(crate) async fn left_by(mutation: &Mutation, account: AccountId, user: UserId) -> Result<()> {
+/// Whether somebody of this role may make an invitation to that one.
+fn may_invite(held: Role, to: Role) -> bool {
+    held >= Role::Admin && held >= to
+}
+
+/// Revokes those that a member could not make any more, with this role or with none: they know the links.
+pub(crate) async fn left_by(mutation: &Mutation, account: AccountId, user: UserId, held: Option<Role>) -> Result<()> {
+    let roles = [Role::Member, Role::Admin, Role::Owner];
+    let beyond = roles.into_iter().filter(|to| !held.is_some_and(|held| may_invite(held, *to))).map(Col);
     invitations::Entity::delete_many()
         .filter(invitations::Column::AccountId.eq(Col(account)))
         .filter(invitations::Column::UserId.eq(Col(user)))
         .filter(invitations::Column::UsedBy.is_null())
+        .filter(invitations::Column::Role.is_in(beyond))
         .exec(mutation.tx())
         .await?;
     Ok(())
@@ -124,14 +132,17 @@ pub(crate) async fn revoke(app: &App, caller: &Caller, id: InvitationId) -> Resu
     Ok(())
 }
 
+fn invalid_link() -> Error {
+    refuse(Code::InvitationInvalid, "This invitation is unknown, used or expired.")
+}
+
 async fn find<C: ConnectionTrait>(connection: &C, token: &str) -> Result<(invitations::Model, accounts::Model)> {
-    let invalid = || refuse(Code::InvitationInvalid, "This invitation is unknown, used or expired.");
     let row = invitations::Entity::find()
         .filter(invitations::Column::Sha256.eq(sha256_hex(token.as_bytes())))
         .one(connection)
         .await?
         .filter(|row| row.used_by.is_none() && *row.expires > Timestamp::now())
-        .ok_or_else(invalid)?;
+        .ok_or_else(invalid_link)?;
     let account = accounts::Entity::find_by_id(row.account_id).one(connection).await?;
     Ok((row, account.ok_or_else(|| Error::Internal("an invitation without its account".to_owned()))?))
 }
@@ -145,6 +156,13 @@ pub(crate) async fn preview(app: &App, token: &str) -> Result<api::InvitationPre
 /// Uses the invitation up for this user.
 pub(crate) async fn accept_in(mutation: &Mutation, token: &str, user: UserId) -> Result<(accounts::Model, Role)> {
     let (row, account) = find(mutation.tx(), token).await?;
+    // Earlier releases let invitations outlive the role that they were made with.
+    if let Some(maker) = row.user_id {
+        let maker = members::Entity::find_by_id((row.account_id, maker)).one(mutation.tx()).await?;
+        if !maker.is_some_and(|maker| may_invite(*maker.role, *row.role)) {
+            return Err(invalid_link());
+        }
+    }
     super::members::add(mutation, row.account_id.0, user, row.role.0).await?;
     invitations::Entity::update_many()
         .set(invitations::ActiveModel { used_by: Set(Some(user.into())), ..Default::default() })

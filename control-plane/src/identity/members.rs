@@ -128,9 +128,7 @@ pub(crate) async fn change(app: &App, caller: &Caller, user: UserId, asked: Chan
     }
     set_role(&mutation, account, user, role).await?;
     super::keys::left_by(&mut mutation, (account, user), Some(role), asked.keys, caller.behind).await?;
-    if role < Role::Admin {
-        super::invitations::left_by(&mutation, account, user).await?;
-    }
+    super::invitations::left_by(&mutation, account, user, Some(role)).await?;
     let row = users::Entity::find_by_id(Col(user)).one(mutation.tx()).await?;
     let committed = mutation.commit(&caller.actor, Some(account), "member.change", user).await?;
     app.announce(committed).await;
@@ -151,7 +149,7 @@ pub(crate) async fn remove(app: &App, caller: &Caller, user: UserId, keys: KeysL
     keep_an_owner(&mutation, &member).await?;
     members::Entity::delete_by_id((Col(account), Col(user))).exec(mutation.tx()).await?;
     super::keys::left_by(&mut mutation, (account, user), None, keys, caller.behind).await?;
-    super::invitations::left_by(&mutation, account, user).await?;
+    super::invitations::left_by(&mutation, account, user, None).await?;
     crate::triggers::taken_over(&mutation, (account, user), caller.behind.filter(|heir| *heir != user)).await?;
     let committed = mutation.commit(&caller.actor, Some(account), "member.remove", user).await?;
     app.announce(committed).await;

@@ -5,9 +5,12 @@ mod typed;
 use http::StatusCode;
 use protocol::Code;
 use protocol::api::{Invitation, Key, Made, Me, Member, Membership, Page, Role, Session};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use serde_json::json;
 
 use super::harness::{Ground, suite};
+use crate::db::columns::Col;
+use crate::db::entities::invitations;
 use typed::{f31_the_same_characters_are_the_same, f31_what_an_earlier_release_kept_still_logs_in};
 
 suite!(
@@ -32,6 +35,7 @@ suite!(
     keys,
     a27_what_a_removed_member_made,
     a27_what_a_lowered_member_made,
+    a27_an_owner_made_an_admin_keeps_no_way_back,
     foreign_sites,
     verify
 );
@@ -523,6 +527,35 @@ async fn a27_what_a_lowered_member_made(ground: Ground) {
     // Nor by way of somebody who sees more than they may.
     let other = join(&ground, &owner, "other@example.org", "member").await;
     assert_eq!(other.get(&format!("{path}/made")).await.code(), Code::Forbidden);
+}
+
+async fn a27_an_owner_made_an_admin_keeps_no_way_back(ground: Ground) {
+    let ada = ground.user("ada@example.org", "acme").await;
+    let eve = join(&ground, &ada, "eve@example.org", "owner").await;
+    let id = eve.get("/me").await.read::<Me>().user.unwrap().id;
+    let mut tokens = Vec::new();
+    for role in ["owner", "admin", "member"] {
+        let made: Invitation = eve.post("/invitations", json!({"role": role})).await.read();
+        tokens.push(made.path.unwrap().strip_prefix("/invite/").unwrap().to_owned());
+    }
+    assert_eq!(ada.patch(&format!("/members/{id}"), json!({"role": "admin"})).await.status, StatusCode::OK);
+    let accept = async |token: &str| eve.post("/invitations/accept", json!({"token": token})).await;
+    assert_eq!(accept(&tokens[0]).await.code(), Code::InvitationInvalid);
+    for token in &tokens[1..] {
+        assert_eq!(accept(token).await.status, StatusCode::CREATED, "what an admin may give stays open");
+    }
+    assert_eq!(eve.get("/accounts").await.read::<Page<Membership>>().items[0].role, Role::Admin);
+
+    // Of an earlier release: a link that has outlived the role that it was made with.
+    let made: Invitation = eve.post("/invitations", json!({"role": "admin"})).await.read();
+    invitations::Entity::update_many()
+        .col_expr(invitations::Column::Role, Col(Role::Owner).into())
+        .filter(invitations::Column::Id.eq(Col(made.id)))
+        .exec(ground.app.db.write())
+        .await
+        .unwrap();
+    let token = made.path.unwrap().strip_prefix("/invite/").unwrap().to_owned();
+    assert_eq!(accept(&token).await.code(), Code::InvitationInvalid);
 }
 
 async fn foreign_sites(ground: Ground) {
