@@ -130,6 +130,9 @@ pub struct Config {
     /// How long a log-in lasts after its last use.
     #[arg(long, default_value = "30d")]
     pub session_age_max: Millis,
+    /// Log-ins of a user at once; beyond it the one that was unused for longest ends.
+    #[arg(long, default_value_t = 100)]
+    pub sessions_max: u32,
     /// How often a stream's or wait's caller is checked again, while it runs.
     #[arg(long, default_value = "400ms")]
     pub standing_check: Millis,

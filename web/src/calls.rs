@@ -42,7 +42,7 @@ pub(crate) async fn logout() -> Result<()> {
 }
 
 pub(crate) async fn sessions() -> Result<Page<Session>> {
-    Call::get("/sessions").send().await
+    Call::get(&format!("/sessions?limit={ROWS_MAX}")).send().await
 }
 
 pub(crate) async fn end_session(id: SessionId) -> Result<()> {

@@ -99,10 +99,14 @@ fn session_of(caller: &Caller) -> Option<SessionId> {
 }
 
 /// The user's log-ins.
-#[utoipa::path(get, path = "/sessions", tag = "users", responses((status = 200, body = Page<Session>)))]
-async fn list_sessions(State(app): State<App>, caller: Caller) -> Result<Json<Page<Session>>> {
+#[utoipa::path(get, path = "/sessions", tag = "users", params(Paging), responses((status = 200, body = Page<Session>)))]
+async fn list_sessions(
+    State(app): State<App>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Session>>> {
     let user = caller.user()?.id.0;
-    Ok(Json(whole(sessions::list(&app, user, session_of(&caller)).await?)))
+    Ok(Json(sessions::list(&app, user, session_of(&caller), &paging).await?))
 }
 
 async fn end(app: &App, caller: &Caller, session: SessionId) -> Result<()> {

@@ -2,7 +2,9 @@
 
 use protocol::api;
 use protocol::{Code, SessionId, Timestamp, UserId};
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
 
 use super::credentials::{secret, sha256_hex};
 use crate::App;
@@ -11,14 +13,24 @@ use crate::db::columns::Col;
 use crate::db::entities::sessions;
 use crate::db::loops;
 use crate::error::{Result, refuse};
+use crate::paging::{Paging, page};
 use crate::routes_outbox::REVOKED;
 
 const USER_AGENT_LENGTH_MAX: usize = 200;
+/// Sessions that one log-in ends at most: earlier releases let users have any number.
+const ENDED_AT_ONCE: u64 = 1000;
 /// A use is written down at most so often.
 pub(crate) const TOUCH_EVERY_MS: i64 = 60_000;
 
-/// Makes a session in this mutation; returns its token, which is kept nowhere.
-pub(crate) async fn create(app: &App, mutation: &Mutation, user: UserId, user_agent: &str) -> Result<String, DbErr> {
+/// Makes a session in this mutation; returns its token, which is kept nowhere. Beyond what a user may have, those that
+/// were unused for longest end.
+pub(crate) async fn create(app: &App, mutation: &mut Mutation, user: UserId, user_agent: &str) -> Result<String> {
+    let rows = sessions::Entity::find().filter(sessions::Column::UserId.eq(Col(user)));
+    let oldest = rows.order_by_desc(sessions::Column::LastUsed).order_by_desc(sessions::Column::Id);
+    let others = u64::from(app.config.sessions_max).saturating_sub(1);
+    for row in oldest.offset(others).limit(ENDED_AT_ONCE).all(mutation.tx()).await? {
+        drop_row(mutation, row).await?;
+    }
     let token = secret();
     sessions::Entity::insert(sessions::ActiveModel {
         id: Set(SessionId::new().into()),
@@ -50,13 +62,21 @@ pub(crate) async fn touch(app: &App, session: &sessions::Model, now: Timestamp) 
 }
 
 /// A user's sessions, the newest first.
-pub(crate) async fn list(app: &App, user: UserId, current: Option<SessionId>) -> Result<Vec<api::Session>> {
-    let rows = sessions::Entity::find()
+pub(crate) async fn list(
+    app: &App,
+    user: UserId,
+    current: Option<SessionId>,
+    paging: &Paging,
+) -> Result<api::Page<api::Session>> {
+    let mut query = sessions::Entity::find()
         .filter(sessions::Column::UserId.eq(Col(user)))
         .filter(sessions::Column::Expires.gt(Col(Timestamp::now())))
         .order_by_desc(sessions::Column::Id)
-        .all(app.db.read())
-        .await?;
+        .limit(paging.fetch());
+    if let Some(before) = paging.after::<SessionId>()? {
+        query = query.filter(sessions::Column::Id.lt(Col(before)));
+    }
+    let rows = page(query.all(app.db.read()).await?, paging, |row| row.id.to_string());
     let view = |row: sessions::Model| api::Session {
         id: row.id.0,
         user_agent: row.user_agent,
@@ -65,7 +85,7 @@ pub(crate) async fn list(app: &App, user: UserId, current: Option<SessionId>) ->
         expires: row.expires.0,
         current: current == Some(row.id.0),
     };
-    Ok(rows.into_iter().map(view).collect())
+    Ok(api::Page { items: rows.items.into_iter().map(view).collect(), next: rows.next })
 }
 
 /// Ends one session of the user.
@@ -73,6 +93,12 @@ pub(crate) async fn end(mutation: &mut Mutation, user: UserId, session: SessionI
     let row = sessions::Entity::find_by_id(Col(session)).one(mutation.tx()).await?;
     let row = row.filter(|row| row.user_id.0 == user);
     let row = row.ok_or_else(|| refuse(Code::NotFound, "You have no such session."))?;
+    drop_row(mutation, row).await?;
+    Ok(())
+}
+
+/// The session is no longer good, here and at gateways.
+async fn drop_row(mutation: &mut Mutation, row: sessions::Model) -> Result<(), DbErr> {
     sessions::Entity::delete_by_id(row.id).exec(mutation.tx()).await?;
     mutation.tell(None, REVOKED, row.sha256, String::new());
     Ok(())
@@ -82,8 +108,7 @@ pub(crate) async fn end(mutation: &mut Mutation, user: UserId, session: SessionI
 pub(crate) async fn end_others(mutation: &mut Mutation, user: UserId, keep: Option<SessionId>) -> Result<()> {
     let rows = sessions::Entity::find().filter(sessions::Column::UserId.eq(Col(user))).all(mutation.tx()).await?;
     for row in rows.into_iter().filter(|row| keep != Some(row.id.0)) {
-        sessions::Entity::delete_by_id(row.id).exec(mutation.tx()).await?;
-        mutation.tell(None, REVOKED, row.sha256, String::new());
+        drop_row(mutation, row).await?;
     }
     Ok(())
 }

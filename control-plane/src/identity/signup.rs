@@ -3,9 +3,7 @@
 use protocol::api::{self, AccountKind, ChangePassword, Login, Signup};
 use protocol::route::Principal;
 use protocol::{Code, UserId};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _};
 
 use super::caller::Caller;
 use super::devices::Device;
@@ -89,7 +87,7 @@ pub(crate) async fn sign_up(app: &App, asked: Signup, visitor: &Visitor<'_>) -> 
     let own = [email.as_str(), asked.account.as_deref().unwrap_or_default()];
     let password = app.passwords.hash(&asked.password, "password", &own).await?;
 
-    let mutation = app.db.mutation().await?;
+    let mut mutation = app.db.mutation().await?;
     if by_address(mutation.tx(), &asked.email).await?.is_some() {
         return Err(refuse_field(Code::EmailTaken, "email", format!("There is a user `{email}`.")));
     }
@@ -113,7 +111,7 @@ pub(crate) async fn sign_up(app: &App, asked: Signup, visitor: &Visitor<'_>) -> 
         }
         memberships.push(accounts::membership(account, protocol::api::Role::Owner));
     }
-    let token = sessions::create(app, &mutation, row.id.0, visitor.user_agent).await?;
+    let token = sessions::create(app, &mut mutation, row.id.0, visitor.user_agent).await?;
     let account = memberships.first().map(|membership| membership.account.id);
     let committed = mutation.commit(&Actor(row.id.to_string()), account, "user.signup", row.id.0).await?;
     if operator {
@@ -149,7 +147,7 @@ pub(crate) async fn log_in(app: &App, asked: Login, visitor: &Visitor<'_>) -> Re
         Verdict::RightAsTyped => app.passwords.hash_anew(&asked.password).await.ok(),
         Verdict::Right | Verdict::Wrong => None,
     };
-    let mutation = app.db.mutation().await?;
+    let mut mutation = app.db.mutation().await?;
     // It may have been changed since it was compared.
     let now = users::Entity::find_by_id(user.id).one(mutation.tx()).await?;
     if now.is_none_or(|now| now.password != user.password) {
@@ -163,7 +161,7 @@ pub(crate) async fn log_in(app: &App, asked: Login, visitor: &Visitor<'_>) -> Re
             .await?;
         user.password = anew;
     }
-    let token = sessions::create(app, &mutation, user.id.0, visitor.user_agent).await?;
+    let token = sessions::create(app, &mut mutation, user.id.0, visitor.user_agent).await?;
     let committed = mutation.commit(&Actor(user.id.to_string()), None, "session.create", user.id.0).await?;
     app.announce(committed).await;
     let accounts = accounts::of_user(app, user.id.0).await?;

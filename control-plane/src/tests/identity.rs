@@ -5,12 +5,12 @@ mod typed;
 use http::StatusCode;
 use protocol::Code;
 use protocol::api::{Invitation, Key, Made, Me, Member, Membership, Page, Role, Session};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
 use serde_json::json;
 
 use super::harness::{Ground, suite};
 use crate::db::columns::Col;
-use crate::db::entities::invitations;
+use crate::db::entities::{invitations, outbox};
 use typed::{f31_the_same_characters_are_the_same, f31_what_an_earlier_release_kept_still_logs_in};
 
 suite!(
@@ -36,6 +36,7 @@ suite!(
     a27_what_a_removed_member_made,
     a27_what_a_lowered_member_made,
     a27_an_owner_made_an_admin_keeps_no_way_back,
+    a14_a_user_has_so_many_sessions,
     foreign_sites,
     verify
 );
@@ -95,6 +96,28 @@ async fn sessions(ground: Ground) {
     let out = second.delete("/sessions/current").await;
     assert!(out.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(second.get("/me").await.code(), Code::InvalidKey);
+}
+
+async fn a14_a_user_has_so_many_sessions(ground: Ground) {
+    let few = Ground::on(ground.app.config.database.clone(), |config| config.sessions_max = 5).await;
+    let first = few.user("ada@example.org", "ada").await;
+    let login = json!({"email": "ada@example.org", "password": "correct horse"});
+    let mut logged_in = Vec::new();
+    for _ in 0..6 {
+        let answer = few.anonymous().post("/sessions", login.clone()).await;
+        logged_in.push(few.anonymous().with("cookie", &answer.cookie()));
+    }
+    for ended in [&first, &logged_in[0]] {
+        assert_eq!(ended.get("/me").await.code(), Code::InvalidKey, "the oldest go");
+    }
+    let list: Page<Session> = logged_in[1].get("/sessions?limit=3").await.read();
+    assert_eq!(list.items.len(), 3);
+    let rest = logged_in[5].get(&format!("/sessions?limit=3&cursor={}", list.next.unwrap())).await;
+    let rest: Page<Session> = rest.read();
+    assert_eq!((rest.items.len(), rest.next), (2, None));
+    // Gateways hear of it.
+    let told = outbox::Entity::find().filter(outbox::Column::Kind.eq(crate::routes_outbox::REVOKED));
+    assert_eq!(told.count(few.app.db.read()).await.unwrap(), 2);
 }
 
 async fn passwords_change(ground: Ground) {
