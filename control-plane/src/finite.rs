@@ -64,6 +64,21 @@ fn webhooks(config: &Config) -> Finite {
     line(config, "webhooks that are told at once", "--webhooks-max", config.webhooks_max.into(), over)
 }
 
+fn hashes(config: &Config) -> Finite {
+    let what = "passwords that are hashed at once, by client or user";
+    line(config, what, "--password-hashes-max", count(config.password_hashes_max), ITS_TURN)
+}
+
+fn hashes_waiting(config: &Config) -> Finite {
+    let what = "passwords that wait to be hashed, by client or user";
+    line(config, what, "--password-waits-max", count(config.password_waits_max), REFUSED)
+}
+
+/// Whose passwords are hashed.
+pub(crate) fn passwords<K: Eq + std::hash::Hash + Clone>(config: &Config) -> Shares<K> {
+    hashes(config).shares_with_lines(hashes_waiting(config).total)
+}
+
 fn count(total: usize) -> u64 {
     u64::try_from(total).unwrap_or(u64::MAX)
 }
@@ -73,7 +88,7 @@ fn count(total: usize) -> u64 {
 pub fn all(config: &Config) -> Vec<Finite> {
     let streams = [waits, log_streams, job_streams];
     let lines = [requests, requests_waiting].into_iter().chain(streams);
-    let lines = lines.chain([prepares, prepares_waiting, arrays, webhooks, job_slots]);
+    let lines = lines.chain([prepares, prepares_waiting, arrays, webhooks, job_slots, hashes, hashes_waiting]);
     lines.map(|line| line(config)).collect()
 }
 

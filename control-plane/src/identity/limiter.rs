@@ -15,6 +15,7 @@ use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
 use lru::LruCache;
 use parking_lot::Mutex;
+use protocol::UserId;
 
 /// Whom a try is counted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +27,11 @@ impl Key {
         let mut key = [0; 16];
         blake3::Hasher::new().update(bytes).finalize_xof().fill(&mut key);
         Self(key)
+    }
+
+    /// Of a user who is known.
+    pub(crate) fn of_user(user: UserId) -> Self {
+        Self::of(user.to_string().as_bytes())
     }
 }
 

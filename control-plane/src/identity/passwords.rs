@@ -1,23 +1,29 @@
 //! Passwords: argon2id, off the async threads, a few at once. A new one has a length, and is none of those that are
 //! guessed first: common ones, simple patterns, the user's own address or account. Nothing else is demanded.
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
-use protocol::Code;
-use tokio::sync::Semaphore;
+mod guessable;
+mod hasher;
 
+use std::sync::Arc;
+
+use argon2::Params;
+use argon2::password_hash::phc::PasswordHash;
+use fabric::shares::{Over, Shares};
+use protocol::Code;
+
+use super::limiter::Key;
 use super::normal;
 use crate::config::Config;
 use crate::error::{Error, Result, invalid, refuse};
+use crate::finite;
+
+use guessable::{is_guessed_first, words};
+use hasher::Hasher;
 
 /// Shortest password.
 pub(crate) const LENGTH_MIN: usize = 10;
 /// Longest: what is longer only costs time.
 pub(crate) const LENGTH_MAX: usize = 128;
-/// Who guesses, likeliest first, finds none that is allowed before so many.
-const GUESSES_MIN: u64 = 100_000;
-/// What everybody knows who tries it here.
-const OF_THE_PLATFORM: &str = "crowdcloud";
 
 /// The longest that is compared, in bytes: earlier releases took 200 characters.
 const PASSWORD_SIZE_MAX: usize = 800;
@@ -37,10 +43,11 @@ pub(crate) enum Verdict {
 
 /// Hashes and checks.
 pub(crate) struct Passwords {
-    params: Params,
-    gate: Semaphore,
-    /// Those that wait at the gate.
-    line: Semaphore,
+    hasher: Arc<Hasher>,
+    /// Whose passwords are hashed, or wait for it: a client's, or a user's who is known.
+    hashes: Shares<Key>,
+    /// The same for estimates of how easily they are guessed: a log-in waits for none.
+    estimates: Shares<Key>,
     /// The hash of nobody's password: an unknown e-mail address takes as long as a wrong password.
     decoy: String,
 }
@@ -50,9 +57,10 @@ impl Passwords {
     pub(crate) fn new(config: &Config) -> Result<Self> {
         let params = Params::new(config.password_memory_kib, config.password_passes, 1, None)
             .map_err(|error| Error::Internal(format!("password costs: {error}")))?;
-        let decoy = hash(&params, "no password is this")?;
-        let line = Semaphore::new(config.password_hashes_max.saturating_add(config.password_waits_max));
-        Ok(Self { params, gate: Semaphore::new(config.password_hashes_max), line, decoy })
+        let hasher = Hasher::new(params);
+        let decoy = hasher.hash("no password is this")?;
+        let shares = || finite::passwords(config);
+        Ok(Self { hasher: Arc::new(hasher), hashes: shares(), estimates: shares(), decoy })
     }
 
     /// Refuses what is too short or too long, at once.
@@ -66,24 +74,20 @@ impl Passwords {
 
     /// The hash of a new password that stands in this field, unless it is guessed too easily; `own` is what is known of
     /// its user.
-    pub(crate) async fn hash(&self, password: &str, field: &'static str, own: &[&str]) -> Result<String> {
-        let own: Vec<String> = words(own).collect();
-        let (params, password) = (self.params.clone(), normal::password(password).into_owned());
-        let work = move || {
-            if is_guessed_first(&password, &own) {
-                let why = "the password is one of the first that somebody would guess; choose another one, such as a few \
-                           words that do not belong together";
-                return Err(invalid(field, why));
-            }
-            hash(&params, &password)
-        };
-        self.off_thread(work).await?
+    pub(crate) async fn hash(&self, who: Key, password: &str, field: &'static str, own: &[&str]) -> Result<String> {
+        let (own, estimated) = (words(own), normal::password(password).into_owned());
+        if off_thread(&self.estimates, who, move || is_guessed_first(&estimated, &own)).await? {
+            let why = "the password is one of the first that somebody would guess; choose another one, such as a few \
+                       words that do not belong together";
+            return Err(invalid(field, why));
+        }
+        self.hash_anew(who, password).await
     }
 
     /// The hash of a password that is a user's already.
-    pub(crate) async fn hash_anew(&self, password: &str) -> Result<String> {
-        let (params, password) = (self.params.clone(), normal::password(password).into_owned());
-        self.off_thread(move || hash(&params, &password)).await?
+    pub(crate) async fn hash_anew(&self, who: Key, password: &str) -> Result<String> {
+        let (hasher, password) = (Arc::clone(&self.hasher), normal::password(password).into_owned());
+        off_thread(&self.hashes, who, move || hasher.hash(&password)).await?
     }
 
     /// Whether it may be somebody's password; nothing is done with what is longer.
@@ -92,12 +96,12 @@ impl Passwords {
     }
 
     /// Whether the password is right; where there is no user it takes as long.
-    pub(crate) async fn verify(&self, stored: Option<&str>, password: &str) -> Result<Verdict> {
+    pub(crate) async fn verify(&self, who: Key, stored: Option<&str>, password: &str) -> Result<Verdict> {
         let (known, stored) = (stored.is_some(), stored.unwrap_or(&self.decoy).to_owned());
-        let typed = password.to_owned();
+        let (hasher, typed) = (Arc::clone(&self.hasher), password.to_owned());
         let compare = move || {
             let Ok(parsed) = PasswordHash::new(&stored) else { return Verdict::Wrong };
-            let is = |password: &str| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok();
+            let is = |password: &str| hasher.is(&parsed, password);
             let normal = normal::password(&typed);
             if is(&normal) {
                 Verdict::Right
@@ -107,100 +111,65 @@ impl Passwords {
                 Verdict::Wrong
             }
         };
-        let verdict = self.off_thread(compare).await?;
+        let verdict = off_thread(&self.hashes, who, compare).await?;
         Ok(if known { verdict } else { Verdict::Wrong })
     }
-
-    async fn off_thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let busy = |_| refuse(Code::RateLimited, "Too many passwords are being checked at this moment.");
-        let _place = self.line.try_acquire().map_err(busy)?;
-        let _permit = self.gate.acquire().await.map_err(|error| Error::Internal(error.to_string()))?;
-        tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))
-    }
 }
 
-/// An address, a name, and their parts.
-fn words<'a>(own: &'a [&'a str]) -> impl Iterator<Item = String> + 'a {
-    let parts = own.iter().flat_map(|text| text.split(|c: char| !c.is_alphanumeric()).filter(|part| part.len() > 2));
-    own.iter().copied().chain(parts).chain([OF_THE_PLATFORM]).map(str::to_lowercase)
-}
-
-/// Whether it is common, or a pattern such as a row of keys, or made of what is known of the user.
-fn is_guessed_first(password: &str, own: &[String]) -> bool {
-    let own: Vec<&str> = own.iter().map(String::as_str).collect();
-    zxcvbn::zxcvbn(password, &own).guesses() < GUESSES_MIN
-}
-
-fn hash(params: &Params, password: &str) -> Result<String> {
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-    argon2
-        .hash_password(password.as_bytes())
-        .map(|hash| hash.to_string())
-        .map_err(|error| Error::Internal(format!("hashing: {error}")))
+/// Works when it is this client's or user's turn.
+async fn off_thread<T: Send + 'static>(
+    shares: &Shares<Key>,
+    who: Key,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let held = shares.take(who).await.map_err(|over| match over {
+        Over::Share => refuse(Code::ShareExceeded, "Too many passwords of this network or user wait to be checked."),
+        Over::Total => refuse(Code::RateLimited, "Too many passwords are being checked at this moment."),
+    })?;
+    // Its place is taken until it is done, also where whoever asked has gone.
+    let work = move || {
+        let _held = held;
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a25_what_is_guessed_first_is_refused_and_nothing_else() {
-        let own: Vec<String> = words(&["ada.lovelace@example.org", "analytical-engines"]).collect();
-        for bad in [
-            "1234567890",
-            "0987654321",
-            "qwertyuiop",
-            "asdfghjkl;",
-            "1q2w3e4r5t",
-            "          ",
-            "aaaaaaaaaa",
-            "abcdefghij",
-            "abcabcabcabc",
-            "password123",
-            "Passw0rd123",
-            "iloveyou12",
-            "passwordpassword",
-            "crowdcloud",
-            "CrowdCloud1",
-            "ada.lovelace@example.org",
-            "adalovelace",
-            "LovelaceAda",
-            "analytical-engines",
-            "analyticalengines",
-        ] {
-            assert!(is_guessed_first(bad, &own), "{bad:?}");
-        }
-        for good in [
-            "correct horse",
-            "battery staple",
-            "kvmxqplrwt",
-            "ГрустныйКит7",
-            "二十匹の猫と一匹の犬がいる",
-            "8f2a90c4d1",
-            "ada likes long walks",
-            "ten red kites",
-        ] {
-            assert!(!is_guessed_first(good, &own), "{good:?}");
-        }
+    #[tokio::test]
+    async fn a06_whoever_waits_for_many_holds_up_nobody_else() {
+        let config = Config { password_memory_kib: 8, password_passes: 1, ..Config::default() };
+        let (passwords, eve, ada) = (Passwords::new(&config).unwrap(), Key::of(b"eve"), Key::of(b"ada"));
+        let _hashed = passwords.hashes.take(eve).await.unwrap();
+        let mut next = std::pin::pin!(passwords.hashes.take(eve));
+        assert!(futures::poll!(next.as_mut()).is_pending());
+        assert_eq!(passwords.verify(ada, None, "correct horse").await.unwrap(), Verdict::Wrong);
+        // Nor do estimates, which take longest, hold up who logs in.
+        let _estimated = passwords.estimates.take(eve).await.unwrap();
+        let hash = passwords.hash(ada, "correct horse", "password", &[]).await.unwrap();
+        assert_eq!(passwords.verify(ada, Some(&hash), "correct horse").await.unwrap(), Verdict::Right);
     }
 
     #[tokio::test]
     async fn f31_a_hash_of_what_was_typed_still_holds() {
         let config = Config { password_memory_kib: 8, password_passes: 1, ..Config::default() };
         let passwords = Passwords::new(&config).unwrap();
+        let who = Key::of(b"ada");
         let (composed, decomposed) = ("gr\u{fc}ne Wiese", "gru\u{308}ne Wiese");
-        let verify = async |stored: &str, typed: &str| passwords.verify(Some(stored), typed).await.unwrap();
-        let new = passwords.hash(decomposed, "password", &[]).await.unwrap();
+        let verify = async |stored: &str, typed: &str| passwords.verify(who, Some(stored), typed).await.unwrap();
+        let new = passwords.hash(who, decomposed, "password", &[]).await.unwrap();
         for typed in [composed, decomposed, "gr\u{fc}ne\u{a0}Wiese"] {
             assert_eq!(verify(&new, typed).await, Verdict::Right, "{typed:?}");
         }
         assert_eq!(verify(&new, "grune Wiese").await, Verdict::Wrong);
-        let old = hash(&passwords.params, decomposed).unwrap();
+        let old = passwords.hasher.hash(decomposed).unwrap();
         assert_eq!(verify(&old, decomposed).await, Verdict::RightAsTyped);
         assert_eq!(verify(&old, composed).await, Verdict::Wrong);
-        let anew = passwords.hash_anew(decomposed).await.unwrap();
+        let anew = passwords.hash_anew(who, decomposed).await.unwrap();
         assert_eq!(verify(&anew, composed).await, Verdict::Right);
-        assert_eq!(passwords.verify(None, decomposed).await.unwrap(), Verdict::Wrong);
+        assert_eq!(passwords.verify(who, None, decomposed).await.unwrap(), Verdict::Wrong);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait a
 
 use super::caller::Caller;
 use super::devices::Device;
+use super::limiter::Key;
 use super::normal;
 use super::passwords::{Passwords, Verdict};
 use super::tries::Client;
@@ -85,7 +86,7 @@ pub(crate) async fn sign_up(app: &App, asked: Signup, visitor: &Visitor<'_>) -> 
     }
     // Before anything is looked up: how long the response takes does not say whether the address is known.
     let own = [email.as_str(), asked.account.as_deref().unwrap_or_default()];
-    let password = app.passwords.hash(&asked.password, "password", &own).await?;
+    let password = app.passwords.hash(visitor.client.key(), &asked.password, "password", &own).await?;
 
     let mut mutation = app.db.mutation().await?;
     if by_address(mutation.tx(), &asked.email).await?.is_some() {
@@ -135,7 +136,10 @@ pub(crate) async fn log_in(app: &App, asked: Login, visitor: &Visitor<'_>) -> Re
     let device = user.as_ref().and_then(|user| app.devices.known(visitor.device, user));
     let counted = app.tries.log_in(&email, visitor.client, device.as_ref())?;
     let stored = user.as_ref().map(|user| user.password.as_str());
-    let right = app.passwords.verify(stored, &asked.password).await;
+    // On a device that is known it is the user who asks, and nobody else waits in that line.
+    let known = device.as_ref().and(user.as_ref());
+    let who = known.map_or_else(|| visitor.client.key(), |user| Key::of_user(user.id.0));
+    let right = app.passwords.verify(who, stored, &asked.password).await;
     // What could not be checked was no guess either.
     if !matches!(right, Ok(Verdict::Wrong)) {
         counted.give_back();
@@ -144,7 +148,7 @@ pub(crate) async fn log_in(app: &App, asked: Login, visitor: &Visitor<'_>) -> Re
     let mut user = user.filter(|_| verdict != Verdict::Wrong).ok_or_else(wrong)?;
     let anew = match verdict {
         // It can wait for the next log-in.
-        Verdict::RightAsTyped => app.passwords.hash_anew(&asked.password).await.ok(),
+        Verdict::RightAsTyped => app.passwords.hash_anew(who, &asked.password).await.ok(),
         Verdict::Right | Verdict::Wrong => None,
     };
     let mut mutation = app.db.mutation().await?;
@@ -181,8 +185,9 @@ pub(crate) async fn change_password(
     let wrong = || refuse_field(Code::InvalidLogin, "current", "`current` is not your password.");
     Passwords::check(&asked.new, "new")?;
     let counted = app.tries.password(user.id.0)?;
+    let who = Key::of_user(user.id.0);
     let right = match Passwords::may_be_one(&asked.current) {
-        true => app.passwords.verify(Some(&user.password), &asked.current).await,
+        true => app.passwords.verify(who, Some(&user.password), &asked.current).await,
         false => Ok(Verdict::Wrong),
     };
     if !matches!(right, Ok(Verdict::Wrong)) {
@@ -194,7 +199,7 @@ pub(crate) async fn change_password(
     let accounts = accounts::of_user(app, user.id.0).await?;
     let names = accounts.iter().map(|membership| membership.account.name.as_str());
     let own: Vec<&str> = names.chain([user.email.as_str()]).collect();
-    let password = app.passwords.hash(&asked.new, "new", &own).await?;
+    let password = app.passwords.hash(who, &asked.new, "new", &own).await?;
     let device = app.devices.known(visitor.device, user).unwrap_or_else(Device::new);
     let device = app.devices.cookie(&device, user.id.0, &password, visitor.secure);
     let keep = match &caller.principal {

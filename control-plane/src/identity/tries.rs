@@ -29,7 +29,8 @@ impl Client {
         }))
     }
 
-    fn key(self) -> Key {
+    /// Whom its tries are counted for.
+    pub(crate) fn key(self) -> Key {
         Key::of(self.0.map_or_else(String::new, |address| address.to_string()).as_bytes())
     }
 }
@@ -95,7 +96,7 @@ impl Tries {
 
     /// A change of a user's password, from within a log-in.
     pub(crate) fn password(&self, user: UserId) -> Result<Counted<'_>> {
-        let key = Key::of(user.to_string().as_bytes());
+        let key = Key::of_user(user);
         self.passwords.take(key).map_err(refused("wrong passwords"))?;
         Ok(Counted(vec![(&self.passwords, key)]))
     }
