@@ -50,9 +50,20 @@ pub(crate) async fn charge(app: &App, account: AccountId, size: ByteSize) -> Res
     begin(app, Begin { account, least: size, most: size }).await.map(drop)
 }
 
+/// The same within a transaction.
+pub(crate) async fn charge_in(app: &App, tx: &DatabaseTransaction, account: AccountId, size: ByteSize) -> Result<()> {
+    let mut quota = locked(tx, account).await?;
+    quota.take(size, size, &app.config, Timestamp::now())?;
+    write(tx, account, quota).await
+}
+
 /// Gives back what was set aside and has not come.
-pub(crate) async fn settle(app: &App, settled: Settle) -> Result<()> {
-    let Settle { account, granted, used } = settled;
+pub(crate) async fn settle(app: &App, Settle { account, granted, used }: Settle) -> Result<()> {
+    give_back(app, account, granted, used).await
+}
+
+/// The same for what the control plane itself stores.
+pub(crate) async fn give_back(app: &App, account: AccountId, granted: ByteSize, used: ByteSize) -> Result<()> {
     let unused = ByteSize(granted.0.saturating_sub(used.0));
     change(app, account, |quota, _| {
         quota.window_bytes = less(quota.window_bytes, unused);

@@ -1,13 +1,15 @@
 //! One try of a job on one node: the very same ticket and fabric call as a gateway's run.
 
+mod output;
+
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use fabric::{BodyError, CallError, CallOptions, EndFuture, NodeEndpoint, Target};
 use futures::StreamExt as _;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Frame;
-use http_body_util::{BodyDataStream, BodyExt as _, Limited, StreamBody};
+use http_body_util::{BodyExt as _, Limited, StreamBody};
 use protocol::job::HeaderBytes;
 use protocol::placement::Explanation;
 use protocol::receipt::{Observation, Outcome, RunEnd};
@@ -25,6 +27,8 @@ use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::job_inputs;
 use crate::tickets::RunTicket;
+
+use output::{Broken, keep};
 
 /// A node that is cut off for longer than its deadline is given this much more to say so itself.
 const DEADLINE_SLACK: Duration = Duration::from_millis(50);
@@ -251,7 +255,7 @@ async fn read(app: &App, one: &Try, response: Response<fabric::Body>) -> (Came, 
     }
     let size_max = one.version.limits.body;
     let of_another = one.method == "HEAD" || head.status == http::StatusCode::NOT_MODIFIED;
-    match keep(app, body, size_max).await {
+    match Box::pin(keep(app, one.account, body, size_max)).await {
         Ok((body, root, size)) => {
             if !of_another {
                 head.headers.remove(header::CONTENT_LENGTH);
@@ -267,47 +271,15 @@ async fn read(app: &App, one: &Try, response: Response<fabric::Body>) -> (Came, 
             let outcome = Outcome::Failed;
             (Came::Done { outcome, status: None, code: Some(Code::ResponseTooLarge), why }, None)
         }
+        Err(Broken::Quota(problem)) => {
+            let why = format!("the answer cannot be kept: {}", problem.detail);
+            (Came::Done { outcome: Outcome::Failed, status: None, code: Some(problem.code), why }, None)
+        }
         Err(Broken::Body(BodyError::Deadline)) => (timed_out(), None),
         Err(Broken::Body(error @ BodyError::Lost)) => (Came::Lost(Code::NodeLost, error.to_string()), None),
         Err(Broken::Body(error)) => (Came::Lost(Code::NodeFailed, error.to_string()), None),
         Err(Broken::Store(why)) => (Came::Lost(Code::StorageUnavailable, why), None),
     }
-}
-
-/// Why an answer is not whole.
-enum Broken {
-    TooLarge,
-    Body(BodyError),
-    Store(String),
-}
-
-/// The body, where it is short; else its manifest in the store.
-async fn keep(
-    app: &App,
-    mut body: fabric::Body,
-    size_max: ByteSize,
-) -> Result<(Option<Bytes>, Option<Digest>, ByteSize), Broken> {
-    let mut start = BytesMut::new();
-    while start.len() as u64 <= app.config.job_inline_max.0 {
-        let Some(frame) = body.frame().await else {
-            let size = ByteSize(start.len() as u64);
-            return if size > size_max { Err(Broken::TooLarge) } else { Ok((Some(start.freeze()), None, size)) };
-        };
-        if let Ok(piece) = frame.map_err(Broken::Body)?.into_data() {
-            start.extend_from_slice(&piece);
-        }
-    }
-    let start = futures::stream::iter([Ok::<Bytes, BodyError>(start.freeze())]);
-    let stored = app.store.put_stream(start.chain(BodyDataStream::new(body)), size_max).await;
-    let stored = stored.map_err(|error| match error {
-        store::Error::TooLarge { .. } => Broken::TooLarge,
-        store::Error::Source(source) => match source.downcast::<BodyError>() {
-            Ok(error) => Broken::Body(*error),
-            Err(error) => Broken::Store(error.to_string()),
-        },
-        error => Broken::Store(error.to_string()),
-    })?;
-    Ok((None, Some(stored.root), stored.size))
 }
 
 async fn last_word(end: EndFuture) -> Option<RunEnd> {

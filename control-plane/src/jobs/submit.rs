@@ -123,6 +123,8 @@ pub(crate) struct Prepared {
     draft: Draft,
     input: Input,
     recent_ms: i64,
+    /// Bytes that the store has of it, which nobody has uploaded.
+    pub(crate) stored: ByteSize,
 }
 
 /// What a trigger of this account asks for, as far as it can be done before its transaction.
@@ -139,11 +141,13 @@ pub(crate) async fn prepare(app: &App, account: AccountId, asked: &SubmitJob, by
         .one(app.db.read())
         .await?;
     let draft = draft_of(app, row.ok_or_else(missing)?, asked, Actor::platform(), by.to_owned()).await?;
-    // A trigger stores the same again and again: that is kept once.
+    // Counted by whoever makes many jobs of inputs that differ; a time's trigger stores the same again, which is kept once.
     let input = input(app, &draft, asked.input.as_ref(), &Field::from(INPUT), None).await?;
     room(app, &draft).await?;
     let recent_ms = recent_ms(app, account, draft.function).await?;
-    Ok(Prepared { draft, input, recent_ms })
+    let own = input.root.is_some() && !matches!(asked.input, Some(JobInput::Upload(_)));
+    let stored = if own { input.size } else { ByteSize(0) };
+    Ok(Prepared { draft, input, recent_ms, stored })
 }
 
 /// Refuses what `POST /jobs` would refuse.
@@ -153,7 +157,7 @@ pub(crate) async fn check(app: &App, account: AccountId, asked: &SubmitJob) -> R
 
 /// Inserts so many of them.
 pub(crate) async fn insert_in(app: &App, mutation: &Mutation, job: Prepared, copies: usize) -> Result<Vec<JobId>> {
-    let Prepared { draft, input, recent_ms } = job;
+    let Prepared { draft, input, recent_ms, .. } = job;
     let rows = insert_rows(app, mutation, &draft, vec![input; copies], false, recent_ms).await?;
     Ok(rows.into_iter().map(|row| row.id.0).collect())
 }

@@ -9,6 +9,7 @@ use crate::db::Actor;
 use crate::db::columns::Col;
 use crate::db::entities::triggers;
 use crate::error::{Error, Result};
+use crate::functions::upload_quota;
 use crate::{jobs, queues};
 
 /// Messages of one transaction.
@@ -66,7 +67,15 @@ async fn turn(app: &App, seen: &triggers::Model, now: Timestamp) -> Result<usize
                 row.error = Some(format!("{}: {}", message.id.0, error.problem()));
             }
             Ok(job) if queues::remove_in(mutation.tx(), &message).await? => {
-                match jobs::insert_in(app, &mutation, job, 1).await {
+                let counted = match job.stored.0 {
+                    0 => Ok(()),
+                    _ => upload_quota::charge_in(app, mutation.tx(), account, job.stored).await,
+                };
+                let made_of_it = match counted {
+                    Ok(()) => jobs::insert_in(app, &mutation, job, 1).await,
+                    Err(error) => Err(error),
+                };
+                match made_of_it {
                     // All of them go back to the queue.
                     Err(error @ Error::Refused(_)) => {
                         drop(mutation);
