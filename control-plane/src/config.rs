@@ -142,6 +142,10 @@ pub struct Config {
     /// How long an `Idempotency-Key` is remembered.
     #[arg(long, default_value = "24h")]
     pub idempotency_age_max: Millis,
+    /// Refusals of an account that are remembered for it at once, and in each `idempotency_age_max`; others are made anew
+    /// when the request is repeated.
+    #[arg(long, default_value_t = 1000)]
+    pub idempotency_refusals_max: u32,
 
     /// Functions of an account.
     #[arg(long, default_value_t = 1000)]

@@ -36,6 +36,7 @@ use crate::error::{Error, Result, refuse, refuse_field};
 use crate::identity::authority;
 use crate::identity::caller::Caller;
 use crate::identity::credentials::sha256_hex;
+use crate::identity::limiter;
 use fingerprint::Fingerprint;
 use needs::Needs;
 pub(crate) use needs::{needed_account, needed_role, needed_scope};
@@ -167,11 +168,14 @@ async fn once(app: &App, key: &HeaderValue, asker: Asker, request: Request, next
     if let Some(earlier) = claim(app, &id, fingerprint.as_str()).await? {
         return replay(app, key, &fingerprint, asker.caller.as_ref(), earlier).await;
     }
+    let whose = asker.caller.as_ref().and_then(|caller| caller.account.as_ref());
+    let whose = whose.map_or_else(|| [asker.owner.as_bytes(), account].concat(), |(row, _)| row.id.to_string().into());
+    let whose = limiter::Key::of(&whose);
     let request = Request::from_parts(parts, Body::from(bytes));
     let (app, key) = (app.clone(), key.to_owned());
     let work = async move {
         let (response, needs) = needs::noted(ROW.scope((id.clone(), app.instance), next.run(request))).await;
-        keep(&app, &key, &id, response, needs).await
+        keep(&app, whose, (&key, &id), response, needs).await
     };
     // Whoever asks may go away: the row would stay without an answer.
     let done = tokio::spawn(authority::current().during(work).in_current_span()).await;
@@ -256,10 +260,25 @@ fn lost() -> Error {
     refuse(Code::IdempotencyPending, "The request was done, but its answer was lost. List what there is now.")
 }
 
-async fn keep(app: &App, key: &str, id: &str, response: Response, needs: Needs) -> Result<Response> {
-    // What may go better the next time is not kept, and no session is.
-    let again = response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS;
-    if again || response.headers().contains_key(header::SET_COOKIE) {
+/// Whether an answer is worth a row: not what may go better the next time, no session, and of refusals, which cost nothing,
+/// not those of somebody who may not do it at all, nor more than an account may have.
+fn is_kept(app: &App, whose: limiter::Key, response: &Response) -> bool {
+    let status = response.status();
+    let may_not = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    let again = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || may_not;
+    !again
+        && !response.headers().contains_key(header::SET_COOKIE)
+        && (!status.is_client_error() || app.tries.keep_refusal(whose))
+}
+
+async fn keep(
+    app: &App,
+    whose: limiter::Key,
+    (key, id): (&str, &str),
+    response: Response,
+    needs: Needs,
+) -> Result<Response> {
+    if !is_kept(app, whose, &response) {
         forget(app, id).await?;
         return Ok(response);
     }

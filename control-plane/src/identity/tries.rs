@@ -1,5 +1,5 @@
 //! Whose tries are counted against what: guesses at an address, all log-ins of a client, those of a device that has
-//! logged in before, changes of a password, and sign-ups of a client. See `limiter`.
+//! logged in before, changes of a password, sign-ups of a client; and refusals that are kept for an account. See `limiter`.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -42,6 +42,7 @@ pub(crate) struct Tries {
     devices: Limiter,
     passwords: Limiter,
     sign_ups: Limiter,
+    refusals: Limiter,
 }
 
 /// A log-in that was counted.
@@ -73,6 +74,7 @@ impl Tries {
             devices: limiter(config.login_failures_max, config.login_window),
             passwords: limiter(config.login_failures_max, config.login_window),
             sign_ups: limiter(config.signups_max, config.signups_window),
+            refusals: limiter(config.idempotency_refusals_max, config.idempotency_age_max),
         }
     }
 
@@ -104,6 +106,11 @@ impl Tries {
     /// A sign-up; it counts whatever comes of it.
     pub(crate) fn sign_up(&self, client: Client) -> Result<()> {
         self.sign_ups.take(client.key()).map_err(refused("sign-ups from your network"))
+    }
+
+    /// Whether one more refusal of this account is kept for its `Idempotency-Key`.
+    pub(crate) fn keep_refusal(&self, account: Key) -> bool {
+        self.refusals.take(account).is_ok()
     }
 }
 

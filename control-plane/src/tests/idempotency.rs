@@ -20,6 +20,7 @@ suite!(
     a03_secrets_are_shown_once,
     a03_rights_are_asked_again,
     a14_strangers_leave_no_rows,
+    a14_refusals_leave_few_rows,
     f37_leases_are_idempotent,
 );
 
@@ -189,6 +190,28 @@ async fn a14_strangers_leave_no_rows(ground: Ground) {
         known.post("/sessions", login("correct horse")).await.cookie()
     );
     assert_eq!(rows().await, 0);
+}
+
+async fn a14_refusals_leave_few_rows(ground: Ground) {
+    let few = Ground::on(ground.app.config.database.clone(), |config| config.idempotency_refusals_max = 3).await;
+    let rows = async || idempotency::Entity::find().all(few.app.db.read()).await.unwrap().len();
+    let ada = few.user("ada@example.org", "ada").await;
+    let reader = ada.key(&["read"]).await;
+    for number in 0..5 {
+        let once = reader.with("idempotency-key", &format!("forbidden-{number}"));
+        assert_eq!(once.post("/functions", json!({"name": "hello"})).await.code(), Code::Forbidden);
+    }
+    assert_eq!(rows().await, 0, "whoever may not do it leaves nothing");
+    for number in 0..5 {
+        let once = ada.with("idempotency-key", &format!("missing-{number}"));
+        for _ in 0..2 {
+            assert_eq!(once.post("/functions/none/rollback", json!({})).await.code(), Code::FunctionNotFound);
+        }
+    }
+    assert_eq!(rows().await, 3, "others of an account are remembered up to a bound");
+    let once = ada.with("idempotency-key", "made");
+    assert_eq!(once.post("/functions", json!({"name": "hello"})).await.status, StatusCode::CREATED);
+    assert_eq!(rows().await, 4, "what had an effect always");
 }
 
 async fn f37_leases_are_idempotent(ground: Ground) {
