@@ -62,7 +62,7 @@ impl Db {
     /// A transaction of a request that writes no audit. Refuses where its caller may no longer.
     pub(crate) async fn begin_asked(&self) -> Result<DatabaseTransaction> {
         let tx = self.begin().await?;
-        authority::check(&tx).await?;
+        authority::check_until_commit(&tx).await?;
         Ok(tx)
     }
 }

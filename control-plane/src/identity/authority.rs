@@ -14,7 +14,7 @@ use axum::response::Response;
 use protocol::api::Role;
 use protocol::route::{Principal, Scope};
 use protocol::{AccountId, Code, KeyId, SessionId, Timestamp, UserId};
-use sea_orm::{ConnectionTrait, EntityTrait as _};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, QuerySelect as _, Select};
 
 use super::caller::Caller;
 use crate::db::columns::Col;
@@ -64,11 +64,36 @@ pub(crate) fn claim(caller: &Caller) {
 
 /// Refuses where the caller of this task's request may no longer do all that it could when the request came.
 pub(crate) async fn check<C: ConnectionTrait>(connection: &C) -> Result<()> {
+    look(connection, Good::Now).await
+}
+
+/// The same for a transaction that nothing else holds off from those that end credentials.
+pub(crate) async fn check_until_commit(tx: &DatabaseTransaction) -> Result<()> {
+    look(tx, Good::UntilCommit).await
+}
+
+/// How long what was found is to stay so.
+#[derive(Debug, Clone, Copy)]
+enum Good {
+    Now,
+    UntilCommit,
+}
+
+impl Good {
+    fn select<E: EntityTrait>(self, query: Select<E>) -> Select<E> {
+        match self {
+            Self::Now => query,
+            Self::UntilCommit => query.lock_shared(),
+        }
+    }
+}
+
+async fn look<C: ConnectionTrait>(connection: &C, good: Good) -> Result<()> {
     let Authority(claim) = current();
     let Some(claim) = claim.get() else { return Ok(()) };
     match &claim.principal {
-        Principal::Key { key } => claim.check_key(connection, *key).await,
-        Principal::Session { session, user } => claim.check_session(connection, *session, *user).await,
+        Principal::Key { key } => claim.check_key(connection, good, *key).await,
+        Principal::Session { session, user } => claim.check_session(connection, good, (*session, *user)).await,
     }
 }
 
@@ -80,8 +105,8 @@ impl Authority {
 }
 
 impl Claim {
-    async fn check_key<C: ConnectionTrait>(&self, connection: &C, key: KeyId) -> Result<()> {
-        let row = api_keys::Entity::find_by_id(Col(key)).one(connection).await?.ok_or_else(ended)?;
+    async fn check_key<C: ConnectionTrait>(&self, connection: &C, good: Good, key: KeyId) -> Result<()> {
+        let row = good.select(api_keys::Entity::find_by_id(Col(key))).one(connection).await?.ok_or_else(ended)?;
         // Whoever has taken the key over does not answer for what is made of it in the name of another.
         let taken_over = row.user_id.map(|user| user.0) != self.behind;
         if taken_over || row.expires.is_some_and(|expires| *expires <= Timestamp::now()) {
@@ -93,13 +118,18 @@ impl Claim {
         }
     }
 
-    async fn check_session<C: ConnectionTrait>(&self, connection: &C, session: SessionId, user: UserId) -> Result<()> {
-        let row = sessions::Entity::find_by_id(Col(session)).one(connection).await?.ok_or_else(ended)?;
+    async fn check_session<C: ConnectionTrait>(
+        &self,
+        connection: &C,
+        good: Good,
+        (session, user): (SessionId, UserId),
+    ) -> Result<()> {
+        let row = good.select(sessions::Entity::find_by_id(Col(session))).one(connection).await?.ok_or_else(ended)?;
         if row.user_id.0 != user || *row.expires <= Timestamp::now() {
             return Err(ended());
         }
         let Some((account, role)) = self.account else { return Ok(()) };
-        let member = members::Entity::find_by_id((Col(account), Col(user))).one(connection).await?;
+        let member = good.select(members::Entity::find_by_id((Col(account), Col(user)))).one(connection).await?;
         match member.is_some_and(|member| *member.role >= role) {
             true => Ok(()),
             false => Err(lowered()),
