@@ -1,11 +1,14 @@
 //! Reads JSON bodies: what is no JSON is told with its position, what is no allowed value with its field.
 
+mod strict;
+
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::Segment;
 
 use crate::error::{Code, Problem};
 use crate::field::Field;
 use crate::wire;
+use strict::Strict;
 
 /// So much is said of what is wrong with a value.
 const WHY_CHARS_MAX: usize = 300;
@@ -14,7 +17,7 @@ const WHY_CHARS_MAX: usize = 300;
 ///
 /// # Errors
 /// `invalid_request` (400) with the position where it is no JSON; `invalid_field` (422) with the field where a value is
-/// of the wrong type, out of range, unknown, missing, or there twice.
+/// of the wrong type, out of range, unknown, missing, or there twice. An array is no object, whatever stands in it.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // The grammar first: a number such as 1e309 is JSON, though no type here can hold it, and NaN is not.
     let grammar = std::str::from_utf8(bytes).map_err(|error| {
@@ -22,7 +25,7 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })?;
     let mut deserializer = serde_json::Deserializer::from_str(grammar);
     let (mut track, mut unknown) = (serde_path_to_error::Track::new(), None);
-    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+    let tracked = serde_path_to_error::Deserializer::new(Strict(&mut deserializer), &mut track);
     let read = serde_ignored::deserialize(tracked, |path| {
         let name = path.to_string();
         if wire::is_critical(&name) {
@@ -49,6 +52,24 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let code = if wire::tells_unknown(&why) { Code::NotUnderstood } else { Code::InvalidField };
         Problem::of(code, path(&error), format!("The body: {why}."))
     })
+}
+
+/// Whether a `Content-Type` says that the body is JSON: `application/json`, or a type that is written in it
+/// (`application/problem+json`). What else a page of another site can send without asking is never read as JSON.
+#[must_use]
+pub fn is_json(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    let essence = essence.to_ascii_lowercase();
+    let token = |part: &[u8]| {
+        let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(byte);
+        !part.is_empty() && part.iter().all(good)
+    };
+    let mut parts = essence.splitn(2, |&byte| byte == b'/');
+    match (parts.next(), parts.next()) {
+        (Some(b"application"), Some(b"json")) => true,
+        (Some(kind), Some(subtype)) => token(kind) && token(subtype) && subtype.ends_with(b"+json"),
+        _ => false,
+    }
 }
 
 fn no_json(detail: String, field: Field) -> Problem {

@@ -77,6 +77,95 @@ fn a24_what_is_no_json_is_400_and_what_no_type_holds_is_422() {
 }
 
 #[test]
+fn a24_an_object_is_an_object_at_every_depth() {
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    enum Shape {
+        Round { radius: u32 },
+        Pair(u32, u32),
+        Of(CreateKey),
+    }
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Outer {
+        #[serde(default)]
+        keys: Vec<CreateKey>,
+        #[serde(default)]
+        key: Option<Box<CreateKey>>,
+        #[serde(default)]
+        shape: Option<Shape>,
+        #[serde(default)]
+        named: std::collections::BTreeMap<String, CreateKey>,
+    }
+    let refused = |body: &str| {
+        let problem = body::read::<Outer>(body.as_bytes()).unwrap_err();
+        (problem.code, problem.field.unwrap().to_string())
+    };
+    let at = |field: &str| (Code::InvalidField, field.to_owned());
+    for (body, field) in [
+        ("[]", "$"),
+        ("[[]]", "$"),
+        (r#"{"keys":[["ci",["read"]]]}"#, "keys[0]"),
+        (r#"{"keys":[{"name":"ci","scopes":[]},["ci",[]]]}"#, "keys[1]"),
+        (r#"{"key":["ci",["read"]]}"#, "key"),
+        (r#"{"named":{"a":["ci",["read"]]}}"#, "named.a"),
+    ] {
+        assert_eq!(refused(body), at(field), "{body}");
+    }
+    for body in [r#"{"shape":{"Round":[1]}}"#, r#"{"shape":{"Of":["ci",["read"]]}}"#] {
+        assert!(body::read::<Outer>(body.as_bytes()).unwrap_err().field.unwrap().is_in("shape"), "{body}");
+    }
+    for body in [&b"[\"ci\",[\"read\"]]"[..], b"[]", b"[true]", b" [ ] "] {
+        let problem = body::read::<CreateKey>(body).unwrap_err();
+        assert_eq!(told(&problem), (Code::InvalidField, Field::BODY), "{problem}");
+        assert!(problem.detail.contains("an object"), "{problem}");
+    }
+    // What is a list, stays one.
+    let pair = body::read::<Outer>(br#"{"shape":{"Pair":[1,2]}}"#).unwrap();
+    assert_eq!(pair.shape, Some(Shape::Pair(1, 2)));
+    let round = body::read::<Outer>(br#"{"shape":{"Round":{"radius":1}},"key":null}"#).unwrap();
+    assert_eq!(round.shape, Some(Shape::Round { radius: 1 }));
+    let job = br#"{"function":"f","headers":[["a","b"]],"input":{"json":[1,{"a":[2]},null]},"cpus":2}"#;
+    let job = body::read::<SubmitJob>(job).unwrap();
+    assert_eq!(job.headers, [("a".to_owned(), "b".into())]);
+    assert_eq!((job.input.is_some(), job.cpus), (true, Some(2.into())));
+}
+
+#[test]
+fn a24_no_object_names_a_member_twice() {
+    for (body, field) in [
+        (r#"{"function":"f","labels":{"a":"1","a":"2"}}"#, "labels.a"),
+        (r#"{"function":"f","labels":{"a":"1","\u0061":"1"}}"#, "labels.a"),
+        (r#"{"function":"f","function":"g"}"#, "function"),
+        (r#"{"function":"f","input":{"json":{"a":[{"b":1,"b":1}]}}}"#, "input.json.a[0].b"),
+    ] {
+        let problem = body::read::<SubmitJob>(body.as_bytes()).unwrap_err();
+        assert_eq!(told(&problem), (Code::InvalidField, field), "{body}: {problem}");
+    }
+    assert_eq!(told(&version(r#""env":{"A":"1","B":"2","A":"3"}"#)), (Code::InvalidField, "env.A"));
+}
+
+#[test]
+fn f03_what_is_json_says_so() {
+    for good in ["application/json", "Application/JSON; charset=utf-8", " application/json ;x", "application/ld+json"] {
+        assert!(body::is_json(good.as_bytes()), "{good}");
+    }
+    for bad in [
+        "text/plain;json",
+        "text/plain; x=application/json",
+        "multipart/form-data; boundary=json",
+        "application/x-www-form-urlencoded",
+        "text/json",
+        "application/jsonp",
+        "json",
+        "+json",
+        "a/b c+json",
+        "text/plain, application/json",
+        "",
+    ] {
+        assert!(!body::is_json(bad.as_bytes()), "{bad}");
+    }
+}
+
+#[test]
 fn what_is_said_has_a_bound() {
     let long = json!({"artifact": "x".repeat(1 << 20), "y".repeat(1 << 20): 1}).to_string();
     let problem = body::read::<CreateVersion>(long.as_bytes()).unwrap_err();
