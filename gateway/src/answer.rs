@@ -94,10 +94,6 @@ pub(crate) fn refuse(problem: &Problem) -> Answer {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-            // A browser sends its cookies again with each request: without this it would be locked out for good.
-            headers.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cookies\""));
-        }
         _ => {}
     }
     answer

@@ -23,10 +23,10 @@ use crate::run::{self, Call, Caller};
 use crate::state::Gateway;
 use crate::test_call::Origin;
 use crate::upload::Source;
-use crate::{api, artifacts, meters, portal, test_call};
+use crate::{api, artifacts, meters, portal, relief, test_call};
 
 /// No method that anybody uses is longer; it is kept with each run.
-const METHOD_LENGTH_MAX: usize = 32;
+pub(crate) const METHOD_LENGTH_MAX: usize = 32;
 
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +59,13 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, ends: Ends, request: http::Req
         }
     };
     let CameFrom { client, host, proto } = from;
+    if let Err(problem) = check_size(&gateway, &head) {
+        gateway.meters.answered(Some(problem.code));
+        let mut answer = refuse(&problem);
+        let domain = &gateway.config.functions_domain;
+        relief::relieve(answer.headers_mut(), &head, &host, proto, &destination, domain);
+        return answer;
+    }
     let answered = match destination {
         Destination::Function(address) => {
             // A run counts itself.
@@ -88,10 +95,6 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, ends: Ends, request: http::Req
 /// Where the request comes from and goes to; refuses what no part of the platform accepts.
 fn check(gateway: &Gateway, head: &Parts, ends: Ends) -> Result<(CameFrom, Destination), Problem> {
     let config = &gateway.config;
-    let size = hygiene::head_size(head);
-    if size > config.head_max.as_usize() {
-        return Err(Problem::new(Code::HeadersTooLarge, format!("{size} bytes; accepted: {}", config.head_max)));
-    }
     if !hygiene::is_framed_plainly(&head.headers) {
         let detail = "Transfer-Encoding is something else than `chunked`, once";
         return Err(Problem::of(Code::InvalidRequest, "Transfer-Encoding", detail));
@@ -109,13 +112,22 @@ fn check(gateway: &Gateway, head: &Parts, ends: Ends) -> Result<(CameFrom, Desti
         return Err(Problem::of(Code::InvalidRequest, "Host", "the Host header is not a host"));
     }
     let path = head.uri.path();
-    // Who watches over this process may call it by any name.
-    let of_this_process = matches!(path, "/healthz" | "/readyz" | "/metrics");
-    if !of_this_process && !gateway.hosts.serves(&from.host, ends.local) {
+    // Who watches over this process may call it by any name. Its figures are no health: they name nodes.
+    let is_health_check = matches!(path, "/healthz" | "/readyz");
+    if !is_health_check && !gateway.hosts.serves(&from.host, ends.local) {
         return Err(hosts::refusal(&from.host));
     }
     let destination = destination(&from.host, path, &config.functions_domain)?;
     Ok((from, destination))
+}
+
+/// Whether the head is small enough. Asked last: what ends the cookies that fill it depends on where it goes.
+fn check_size(gateway: &Gateway, head: &Parts) -> Result<(), Problem> {
+    let (size, size_max) = (hygiene::head_size(head), gateway.config.head_max);
+    if size > size_max.as_usize() {
+        return Err(Problem::new(Code::HeadersTooLarge, format!("{size} bytes; accepted: {size_max}")));
+    }
+    Ok(())
 }
 
 /// The host that the request is for: the target's, where it names one, else the header's.

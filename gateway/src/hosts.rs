@@ -32,7 +32,7 @@ impl Hosts {
     pub(crate) fn serves(&self, host: &str, local: IpAddr) -> bool {
         let name = host_name(host).to_ascii_lowercase();
         // Programs of HTTP/1.0 name none; browsers always do.
-        if name.is_empty() || self.named.iter().any(|named| *named == name || named == "*") {
+        if host.is_empty() || self.named.iter().any(|named| *named == name || named == "*") {
             return true;
         }
         let plain = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
@@ -59,7 +59,10 @@ pub(crate) fn is_host(host: &str) -> bool {
     let good_port = port.is_empty()
         || port.strip_prefix(':').is_some_and(|port| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()));
     let good_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
-    !name.is_empty() && name.len() <= NAME_LENGTH_MAX && good_port && name.bytes().all(good_name)
+    // The root alone is no host, and no label is empty but the root's.
+    let labels = name.strip_suffix('.').unwrap_or(name).split('.');
+    let whole = host.starts_with('[') || labels.into_iter().all(|label| !label.is_empty());
+    whole && !name.is_empty() && name.len() <= NAME_LENGTH_MAX && good_port && name.bytes().all(good_name)
 }
 
 /// The refusal, with the option that allows the host.
@@ -134,5 +137,10 @@ mod tests {
         {
             assert!(!is_host(bad), "{bad}");
         }
+        let hosts = Hosts::new(&[], None, "localhost");
+        for root in [".", ".:80", "..", "..:80", "localhost..", ".localhost", "a..localhost"] {
+            assert!(!is_host(root), "{root}");
+        }
+        assert!(is_host("localhost.:80") && !serves(&hosts, ".") && !serves(&hosts, ".:80"), "none is not the root");
     }
 }

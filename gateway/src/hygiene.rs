@@ -8,6 +8,12 @@ use protocol::headers::{self, ToCaller, WrittenBy, cookie_name, is_our_cookie, r
 #[cfg(test)]
 mod tests;
 
+/// The longest value of a cookie's attribute (RFC 6265bis, 5.7).
+const COOKIE_PATH_BYTES_MAX: usize = 1024;
+
+/// Ways to log in that a browser keeps for a whole origin, and asks its user for.
+const KEPT_LOG_INS: [&str; 4] = ["basic", "digest", "ntlm", "negotiate"];
+
 /// Where a request came from and how it was addressed.
 #[derive(Debug, Clone)]
 pub(crate) struct Forward<'a> {
@@ -59,8 +65,15 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, prefix: &str) {
     retain(headers, &proxy_status, |value| !value.trim_ascii_start().starts_with(b"crowdcloud"));
     if !prefix.is_empty() {
         remove_where(headers, |name| headers::row(name).to_caller == ToCaller::OwnHost);
+        retain(headers, &header::WWW_AUTHENTICATE, |value| !asks_for_log_in(value));
         headers.append(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     }
+}
+
+/// Whether a challenge would have the browser ask for a password, and send it to all of the origin.
+fn asks_for_log_in(challenges: &[u8]) -> bool {
+    let mut words = challenges.split(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'-'));
+    words.any(|word| KEPT_LOG_INS.iter().any(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes())))
 }
 
 /// A function's cookies are its own: they go to no other host, and on a shared origin to no path but its own, so that
@@ -107,7 +120,9 @@ fn confined(cookie: &[u8], prefix: &str) -> Vec<u8> {
             _ if path.starts_with(b"/") => path,
             _ => b"/",
         };
-        kept.extend_from_slice(if own.is_empty() { b"/" } else { own });
+        // Browsers pass over a longer one, and take the folder above for it.
+        let fits = !own.is_empty() && prefix.len() + own.len() <= COOKIE_PATH_BYTES_MAX;
+        kept.extend_from_slice(if fits { own } else { b"/" });
     }
     kept
 }

@@ -40,6 +40,7 @@ mod proxies;
 mod pulse;
 mod quiet;
 mod quota;
+mod relief;
 mod routes;
 mod run;
 mod serve;

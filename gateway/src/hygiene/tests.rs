@@ -122,9 +122,49 @@ fn a11_a_functions_cookies_stay_below_its_path_and_on_its_host() {
     ] {
         assert_eq!(shared(given), kept, "{given}");
     }
+    let path = |bytes: usize| format!("/{}", "x".repeat(bytes - 1));
+    let prefix = "/f/ada/thumbs";
+    let longest = path(1024 - prefix.len());
+    assert_eq!(shared(&format!("a=1; Path={longest}")), format!("a=1; Path={prefix}{longest}"));
+    for long in [path(1025 - prefix.len()), path(1100), format!("{prefix}{}", path(1100))] {
+        assert_eq!(shared(&format!("a=1; Path={long}")), "a=1; Path=/f/ada/thumbs/", "what browsers would pass over");
+    }
     let mut own = head(&[("set-cookie", "a=1; Path=/x; Domain=fn.example.org"), ("set-cookie", "b=2; Path=/")]);
     clean_answer(&mut own, "");
     assert_eq!(values(&own, "set-cookie"), ["a=1; Path=/x", "b=2; Path=/"]);
+}
+
+#[test]
+fn a11_an_answer_at_the_portals_origin_binds_none_of_it() {
+    let binding = [
+        "Accept-CH",
+        "Activate-Storage-Access",
+        "Clear-Site-Data",
+        "Critical-CH",
+        "Expect-CT",
+        "Public-Key-Pins",
+        "Public-Key-Pins-Report-Only",
+        "Sec-Session-Registration",
+        "Secure-Session-Challenge",
+        "Secure-Session-Registration",
+        "Set-Login",
+        "Use-As-Dictionary",
+    ];
+    let mut given: Vec<(&str, &str)> = binding.iter().map(|name| (*name, "x")).collect();
+    given.extend([
+        ("www-authenticate", "Basic realm=\"log in to CrowdCloud\""),
+        ("www-authenticate", "Bearer, DIGEST realm=\"x\""),
+        ("www-authenticate", "Bearer realm=\"api\""),
+        ("cache-control", "no-store"),
+    ]);
+    let mut shared = head(&given);
+    clean_answer(&mut shared, "/f/ada/thumbs");
+    let names: std::collections::BTreeSet<&str> = shared.keys().map(HeaderName::as_str).collect();
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["cache-control", "content-security-policy", "www-authenticate"]);
+    assert_eq!(values(&shared, "www-authenticate"), ["Bearer realm=\"api\""]);
+    let mut own = head(&given);
+    clean_answer(&mut own, "");
+    assert_eq!(own.len(), given.len(), "an origin of its own is its own to bind");
 }
 
 #[test]

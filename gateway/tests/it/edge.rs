@@ -129,10 +129,17 @@ async fn a18_requests_for_hosts_of_others_are_refused() {
             assert!(answer.json()["help"].as_str().unwrap().contains("--host"), "{answer:?}");
             assert!(answer.header("location").is_empty());
         }
-        for target in ["/healthz", "/readyz", "/metrics"] {
+        for target in ["/healthz", "/readyz"] {
             assert_eq!(platform.fetch("GET", target, &[("host", host)], b"").await.status, 200, "{host}{target}");
         }
+        let figures = platform.fetch("GET", "/metrics", &[("host", host)], b"").await;
+        assert_eq!((figures.status, figures.code().as_str()), (421, "unknown_host"), "{host}: they name nodes");
     }
+    for root in [".", ".:80", "..", "localhost.."] {
+        let answer = platform.fetch("GET", "/api/v1/limits", &[("host", root)], b"").await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_request"), "{root}");
+    }
+    assert_eq!(platform.get("http://./api/v1/limits").await.status, 400);
     let absolute = platform.get("http://evil.example/api/v1/me").await;
     assert_eq!(absolute.code(), "unknown_host", "the target counts");
     let forwarded = [("x-forwarded-host", "evil.example")];
@@ -214,11 +221,39 @@ async fn a11_cookies_of_a_function_bind_nobody_else() {
     assert_eq!(answer.all("set-cookie"), confined.iter().map(String::as_str).collect::<Vec<_>>());
     let cookie = "x=".to_owned() + &"y".repeat(3800);
     let cookies = vec![cookie; 12].join("; ");
-    for target in ["/", "/api/v1/me", "/f/ada/page/"] {
+    for target in ["/", "/api/v1/me"] {
         let locked_out = platform.fetch("GET", target, &[("cookie", &cookies)], b"").await;
         assert_eq!((locked_out.status, locked_out.code().as_str()), (431, "headers_too_large"));
         assert_eq!(locked_out.header("clear-site-data"), "\"cookies\"", "so that the next one passes");
     }
+    // A function's overfull path lets nobody end what is others', and passes the next time, too.
+    let cookies = format!("cc_device=known; {cookies}");
+    let own = platform.fetch("GET", "/f/ada/page/", &[("cookie", &cookies)], b"").await;
+    assert_eq!((own.status, own.code().as_str()), (431, "headers_too_large"));
+    assert!(own.headers.keys().all(|name| name != "clear-site-data"));
+    let ended = own.all("set-cookie");
+    assert!(ended.contains(&"x=; Max-Age=0; Path=/f/ada/page/"), "{ended:?}");
+    assert!(ended.iter().all(|line| line.contains("; Path=/f/ada/page")), "{ended:?}");
+    let host = format!("page--ada.localhost:{}", platform.port);
+    let own = platform.fetch("GET", "/", &[("host", &host), ("cookie", &cookies)], b"").await;
+    assert_eq!((own.status, own.header("clear-site-data")), (431, ""));
+    assert!(own.all("set-cookie").contains(&"x=; Max-Age=0; Path=/"));
+}
+
+#[tokio::test]
+async fn a08_a_body_that_breaks_off_before_a_node_has_it_is_no_run_of_that_node() {
+    let platform = Platform::start().await;
+    platform.deploy("echo", |_| {}).await;
+    let node = platform.node(echo).await;
+    let mut client = Client::connect(platform.port).await;
+    client.send(request("POST", "/f/ada/echo/", &[("transfer-encoding", "chunked")], b"")).await;
+    client.send("-1\r\n").await;
+    let answer = client.answer(false).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_request"));
+    let run = answer.header("x-crowdcloud-run").to_owned();
+    let seen = platform.observed(|observation| observation.run.to_string() == run).await;
+    assert_eq!((seen.node, seen.outcome), (None, protocol::receipt::Outcome::Cancelled));
+    assert_eq!(node.called(), 0);
 }
 
 #[tokio::test]

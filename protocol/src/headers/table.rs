@@ -168,15 +168,29 @@ const TOLD_BY_PROXIES: [&str; 81] = [
 ];
 
 /// What a function that shares an origin with the portal may not say: it binds all of the origin.
-const ORIGIN_WIDE: [&str; 8] = [
+const ORIGIN_WIDE: [&str; 22] = [
+    "accept-ch",
+    "accept-ch-lifetime",
+    "activate-storage-access",
     "alt-svc",
+    "attribution-reporting-*",
     "clear-site-data",
+    "critical-ch",
+    "expect-ct",
+    "idp-signin-status",
     "nel",
+    "observe-browsing-topics",
     "origin-agent-cluster",
+    "public-key-pins*",
     "report-to",
     "reporting-endpoints",
+    "sec-session-*",
+    "secure-session-*",
     "service-worker-allowed",
+    "set-login",
+    "shared-storage-write",
     "strict-transport-security",
+    "use-as-dictionary",
 ];
 
 /// All that are treated otherwise than [`PLAIN`].
@@ -251,9 +265,9 @@ pub static TABLE: [Row; 19] = [
         names: &["www-authenticate"],
         about: About::Credentials,
         to_function: ToFunction::Passes,
-        to_caller: ToCaller::Passes,
+        to_caller: ToCaller::InPart,
         in_output: false,
-        why: "Of the function, not of the portal.",
+        why: "Of the function, not of the portal; at `/f/...` without what a browser asks its user a password for.",
     },
     Row {
         names: &["x-crowdcloud-*"],
