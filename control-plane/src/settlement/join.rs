@@ -209,9 +209,16 @@ fn disagree(row: &runs::Model) -> bool {
 }
 
 /// Its time is over: what there is counts, and the row says what is missing.
+///
+/// A run that its caller broke off, and of which the node that was asked has said nothing at all, may never have begun:
+/// then nothing is missing, nobody is to blame, and nothing was used. (A node that began it says so in either half.)
 pub(crate) fn give_up(mut row: runs::Model) -> runs::Model {
-    let missing = if row.observed.is_none() { NO_OBSERVATION } else { NO_RECEIPT };
-    row.flag = Some(missing.to_owned());
+    let never_begun = *row.outcome == Outcome::Cancelled && row.claimed.is_none() && row.ended.is_none();
+    match row.observed {
+        None => row.flag = Some(NO_OBSERVATION.to_owned()),
+        Some(_) if never_begun => row.billed = Usage::default().into(),
+        Some(_) => row.flag = Some(NO_RECEIPT.to_owned()),
+    }
     (row.settled, row.ended) = (true, None);
     row
 }
@@ -227,7 +234,8 @@ fn bounds(row: &runs::Model) -> Bounds {
 
 /// What is billed: the least that anybody says, within what is possible.
 fn billed(row: &runs::Model, last_word: Option<&RunEnd>) -> Usage {
-    if *row.outcome == Outcome::PlatformFailed {
+    // What reached no node used nothing, however long its caller waited.
+    if *row.outcome == Outcome::PlatformFailed || row.node_id.is_none() {
         return Usage::default();
     }
     let usage = match (row.claimed, row.observed) {

@@ -137,6 +137,10 @@ async fn pass(
             },
             Err(error) => {
                 tracing::debug!(run = %out.run, node = %candidate.node, %error, "a node did not answer");
+                if matches!(error, CallError::Unsendable(_)) {
+                    // Nothing of it has left: this node will have nothing to say of the run.
+                    live.not_taken();
+                }
                 (after_error(&error, &out.head.method, replayable), describe(&error))
             }
         };

@@ -246,8 +246,9 @@ async fn a08_a_body_that_breaks_off_before_a_node_has_it_is_no_run_of_that_node(
     platform.deploy("echo", |_| {}).await;
     let node = platform.node(echo).await;
     let mut client = Client::connect(platform.port).await;
-    client.send(request("POST", "/f/ada/echo/", &[("transfer-encoding", "chunked")], b"")).await;
-    client.send("-1\r\n").await;
+    // In one piece, so that it is broken before anything can leave.
+    let head = request("POST", "/f/ada/echo/", &[("transfer-encoding", "chunked")], b"");
+    client.send([&head[..], b"-1\r\n"].concat()).await;
     let answer = client.answer(false).await;
     assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_request"));
     let run = answer.header("x-crowdcloud-run").to_owned();

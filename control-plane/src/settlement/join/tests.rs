@@ -237,6 +237,27 @@ fn a08_a_late_half_changes_nothing_in_the_nodes_favour() {
 }
 
 #[test]
+fn a08_what_broke_off_before_it_began_is_nobodys_fault() {
+    // The caller broke it off, and the node that was asked has not said a word.
+    let (node, claim, seen) = halves(usage(50_000, 10), 60_000, 10);
+    let silent = Observation { outcome: Outcome::Cancelled, end: None, status: 400, ..seen.clone() };
+    let row = give_up(with_observation(None, &silent, NOW).unwrap());
+    assert_eq!((row.flag.as_deref(), row.settled, row.billed.0), (None, true, Usage::default()));
+    assert_eq!((Share::of(&row).flagged, Share::of(&row).cancelled), (Total(0), Total(1)));
+    // A node that began it has said so: it owes its receipt.
+    let begun = Observation { outcome: Outcome::Cancelled, ..seen.clone() };
+    let row = give_up(with_observation(None, &begun, NOW).unwrap());
+    assert_eq!(row.flag.as_deref(), Some(NO_RECEIPT));
+    // So does one that was called to the end, and one whose receipt is there is paid.
+    for outcome in [Outcome::Succeeded, Outcome::Failed, Outcome::TimedOut, Outcome::PlatformFailed] {
+        let row = give_up(with_observation(None, &Observation { outcome, end: None, ..seen.clone() }, NOW).unwrap());
+        assert_eq!(row.flag.as_deref(), Some(NO_RECEIPT), "{outcome:?}");
+    }
+    let paid = joined(node, &claim, &silent, &[true]);
+    assert!(paid.settled && paid.flag.is_none() && paid.billed.wall_us > 0, "{paid:?}");
+}
+
+#[test]
 fn without_the_gateway_the_limits_hold() {
     let (node, claim, _) = halves(usage(50_000_000, 1 << 50), 0, 0);
     let row = give_up(with_claim(None, node, &claim, NOW).unwrap());
@@ -261,11 +282,15 @@ fn only_the_node_that_was_seen_is_paid() {
 #[test]
 fn what_reached_no_node_is_settled_at_once_and_free() {
     let (_, _, mut seen) = halves(usage(10, 10), 10, 10);
-    (seen.node, seen.end, seen.outcome) = (None, None, Outcome::PlatformFailed);
-    let row = with_observation(None, &seen, NOW).unwrap();
-    assert!(row.settled);
-    assert_eq!(row.billed.0, Usage::default());
-    assert_eq!(Share::of(&row).platform_failed, Total(1));
+    (seen.node, seen.end) = (None, None);
+    for outcome in [Outcome::PlatformFailed, Outcome::Cancelled] {
+        seen.outcome = outcome;
+        let row = with_observation(None, &seen, NOW).unwrap();
+        assert!(row.settled && row.flag.is_none(), "{outcome:?}");
+        assert_eq!(row.billed.0, Usage::default(), "{outcome:?}");
+    }
+    seen.outcome = Outcome::PlatformFailed;
+    assert_eq!(Share::of(&with_observation(None, &seen, NOW).unwrap()).platform_failed, Total(1));
 }
 
 #[test]
