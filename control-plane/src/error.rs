@@ -161,6 +161,10 @@ fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
+/// In a response's extensions: the problem that it tells.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal(pub(crate) Problem);
+
 /// A problem document as a response.
 pub(crate) fn respond(problem: &Problem) -> Response {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -177,5 +181,6 @@ pub(crate) fn respond(problem: &Problem) -> Response {
     if problem.status == 401 {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
+    response.extensions_mut().insert(Refusal(problem.clone()));
     response
 }

@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use protocol::Code;
 use protocol::api::Page;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result, refuse_field};
 
@@ -16,17 +17,25 @@ const LIMIT_MAX: u64 = 200;
 #[into_params(parameter_in = Query)]
 pub(crate) struct Paging {
     /// Rows on a page: 1 to 200, 50 where it is left out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "rows")]
     limit: Option<u64>,
     /// `next` of the page before.
     #[serde(default)]
     cursor: Option<String>,
 }
 
+fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<u64>, D::Error> {
+    let rows = u64::deserialize(deserializer)?;
+    match (1..=LIMIT_MAX).contains(&rows) {
+        true => Ok(Some(rows)),
+        false => Err(D::Error::custom(format_args!("it is {rows}; allowed: 1 to {LIMIT_MAX}"))),
+    }
+}
+
 impl Paging {
     /// Rows on the page.
     pub(crate) fn limit(&self) -> u64 {
-        self.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX)
+        self.limit.unwrap_or(LIMIT_DEFAULT)
     }
 
     /// Rows to fetch: one more tells whether there is a next page.

@@ -16,8 +16,6 @@ use crate::nav::encode;
 
 /// Rows that a list asks for at once.
 pub(crate) const ROWS_MAX: u32 = 100;
-/// Lines of a live log.
-pub(crate) const LOG_LINES: u32 = 300;
 /// Rows of a live list.
 pub(crate) const LIVE_ROWS: u32 = 50;
 
@@ -179,7 +177,7 @@ pub(crate) async fn invocation(account: &str, run: RunId) -> Result<Invocation> 
 
 /// The newest lines that a function's runs wrote.
 pub(crate) async fn logs(account: &str, function: &str) -> Result<Vec<LogLine>> {
-    Call::get(&format!("/functions/{function}/logs?limit={LOG_LINES}")).of(account).lines().await
+    Call::get(&format!("/functions/{function}/logs")).of(account).lines().await
 }
 
 /// What one run wrote: nothing, before the run itself is known.

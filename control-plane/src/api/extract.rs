@@ -1,12 +1,13 @@
 //! Extractors whose refusals are problem documents, and small answers.
 
-use axum::extract::{FromRequest, FromRequestParts, Path as AxumPath, Request};
+use axum::Extension;
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path as AxumPath, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body::Body as _;
-use protocol::{Code, Field, Problem};
+use protocol::{ByteSize, Code, Field, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -16,6 +17,17 @@ use crate::finite::Turn;
 use crate::idempotency::Again;
 use crate::identity::authority;
 
+/// How long a body may be, for the layers below: axum counts, and the refusal names it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyMax(ByteSize);
+
+impl BodyMax {
+    /// Bounds the bodies of all routes that are there; the innermost counts.
+    pub(super) fn layer(most: ByteSize) -> (DefaultBodyLimit, Extension<Self>) {
+        (DefaultBodyLimit::max(most.as_usize()), Extension(Self(most)))
+    }
+}
+
 /// A JSON body. An empty one reads as `{}`.
 pub(crate) struct Json<T>(pub T);
 
@@ -23,11 +35,12 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, app: &App) -> Result<Self> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let mut kinds = request.headers().get_all(header::CONTENT_TYPE).iter();
         // A form that a foreign page can post without asking is never read as JSON.
-        if kind.is_some_and(|kind| !kind.contains("json")) {
+        if !kinds.all(|kind| protocol::body::is_json(kind.as_bytes())) {
             return Err(refuse_field(Code::InvalidRequest, "Content-Type", "The body is not `application/json`."));
         }
+        let most = request.extensions().get::<BodyMax>().copied();
         // A body that is still on its way must not hold up others: its sender may be as slow as they like.
         let turn = request.extensions().get::<Turn>().cloned().filter(|_| request.body().size_hint().exact().is_none());
         if let Some(turn) = &turn {
@@ -35,8 +48,13 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
         }
         let bytes = Bytes::from_request(request, app).await.map_err(|rejection| {
             let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
-            let code = if too_large { Code::BodyTooLarge } else { Code::InvalidRequest };
-            refuse_field(code, Field::BODY, rejection.body_text())
+            match (too_large, most) {
+                (true, Some(BodyMax(most))) => {
+                    refuse_field(Code::BodyTooLarge, Field::BODY, format!("The body is larger than {most}."))
+                }
+                (true, None) => refuse_field(Code::BodyTooLarge, Field::BODY, "The body is too large."),
+                (false, _) => refuse_field(Code::InvalidRequest, Field::BODY, rejection.body_text()),
+            }
         })?;
         if let Some(turn) = &turn {
             turn.begin().await?;

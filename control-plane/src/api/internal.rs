@@ -1,7 +1,7 @@
 //! Handlers for the core alone. The gateway never proxies `/internal`.
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::StatusCode;
@@ -11,7 +11,7 @@ use protocol::route::{Grant, Route, VerifyCredential};
 use protocol::{Code, JobId, Name};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
-use super::extract::{Json, Path, Query};
+use super::extract::{BodyMax, Json, Path, Query};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, functions};
@@ -36,7 +36,7 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .route("/jobs/{id}", get(deferred))
         .route("/jobs/{id}/output", get(deferred_output))
         .merge(deferring(app))
-        .layer(DefaultBodyLimit::max(app.config.batch_max.as_usize()))
+        .layer(BodyMax::layer(app.config.batch_max))
 }
 
 /// A function's caller may say `Idempotency-Key` too.

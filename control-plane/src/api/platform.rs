@@ -6,11 +6,11 @@ use protocol::api::{Node, Page, PlatformLimits};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::Json;
+use super::extract::{Json, Query};
 use crate::App;
 use crate::error::Result;
 use crate::identity::caller::Caller;
-use crate::paging::whole;
+use crate::paging::Paging;
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(limits)).routes(routes!(nodes))
@@ -36,7 +36,7 @@ async fn limits(State(app): State<App>) -> Json<PlatformLimits> {
 }
 
 /// The account's nodes and the operator's.
-#[utoipa::path(get, path = "/nodes", tag = "platform", responses((status = 200, body = Page<Node>)))]
-async fn nodes(State(app): State<App>, caller: Caller) -> Result<Json<Page<Node>>> {
-    Ok(Json(whole(app.nodes.list(&app, &caller).await?)))
+#[utoipa::path(get, path = "/nodes", tag = "platform", params(Paging), responses((status = 200, body = Page<Node>)))]
+async fn nodes(State(app): State<App>, caller: Caller, Query(paging): Query<Paging>) -> Result<Json<Page<Node>>> {
+    Ok(Json(app.nodes.list(&app, &caller, &paging).await?))
 }

@@ -11,7 +11,7 @@ use futures::Stream;
 use http::HeaderMap;
 use protocol::job::Job;
 use protocol::route::Scope;
-use protocol::{AccountId, JobId};
+use protocol::{AccountId, Code, JobId};
 use sea_orm::EntityTrait as _;
 use tokio::sync::watch;
 
@@ -20,7 +20,7 @@ use crate::App;
 use crate::db::columns::unsigned;
 use crate::db::entities::counters;
 use crate::db::loops;
-use crate::error::Result;
+use crate::error::{Result, refuse_field};
 use crate::finite::Bounds;
 use crate::identity::caller::Caller;
 use crate::identity::standing::Standing;
@@ -52,12 +52,26 @@ pub(crate) async fn of_job(app: &App, caller: &Caller, id: JobId) -> Result<Resp
 /// `GET /jobs/events`: changes of all jobs from now on, or after `Last-Event-ID`.
 pub(crate) async fn of_account(app: &App, caller: &Caller, headers: &HeaderMap) -> Result<Response> {
     let account = caller.require(Scope::Read)?;
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<i64>().ok());
-    let last = match last {
+    let last = match last_event(headers)? {
         Some(last) => last,
         None => counters::Entity::find_by_id("job").one(app.db.read()).await?.map_or(0, |row| row.value),
     };
     Ok(stream(watcher(app, account, None, last)?, Standing::of(app, caller, &[Scope::Read])?))
+}
+
+/// The event after which a stream goes on: one that a stream has sent.
+fn last_event(headers: &HeaderMap) -> Result<Option<i64>> {
+    const LAST_EVENT_ID: &str = "Last-Event-ID";
+    let mut ids = headers.get_all(LAST_EVENT_ID).iter();
+    let Some(id) = ids.next() else { return Ok(None) };
+    let number = id.to_str().ok().filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()));
+    match number.and_then(|id| id.parse().ok()).filter(|_| ids.next().is_none()) {
+        Some(id) => Ok(Some(id)),
+        None => {
+            let detail = "`Last-Event-ID` is not the id of an event; leave it out to begin with what comes.";
+            Err(refuse_field(Code::InvalidRequest, LAST_EVENT_ID, detail))
+        }
+    }
 }
 
 fn watcher(app: &App, account: AccountId, job: Option<JobId>, last: i64) -> Result<Watcher> {

@@ -8,7 +8,9 @@ use fabric::subjects;
 use protocol::api;
 use protocol::node::NodeReport;
 use protocol::{AccountId, ByteSize, Lane, Limits, NodeId, PlacementClass, Timestamp};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _};
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +19,7 @@ use crate::db::columns::Col;
 use crate::db::entities::nodes;
 use crate::error::Result;
 use crate::identity::caller::Caller;
+use crate::paging::{Paging, page};
 
 const NODES_MAX: usize = 100_000;
 
@@ -122,21 +125,25 @@ impl Nodes {
     }
 
     /// `GET /nodes`: the account's own nodes and those that the operator answers for.
-    pub(crate) async fn list(&self, app: &App, caller: &Caller) -> Result<Vec<api::Node>> {
+    pub(crate) async fn list(&self, app: &App, caller: &Caller, paging: &Paging) -> Result<api::Page<api::Node>> {
         let account = caller.require(protocol::route::Scope::Read)?;
         let operator = caller.user.as_ref().is_some_and(|user| user.operator);
-        let mut query = nodes::Entity::find().order_by_asc(nodes::Column::Id);
+        let mut query = nodes::Entity::find().order_by_asc(nodes::Column::Id).limit(paging.fetch());
+        if let Some(after) = paging.after::<NodeId>()? {
+            query = query.filter(nodes::Column::Id.gt(Col(after)));
+        }
         if !operator {
             let own = nodes::Column::AccountId.eq(Col(account));
             query = query.filter(own.or(nodes::Column::Class.eq(Col(PlacementClass::Operator))));
         }
-        let rows = query.all(app.db.read()).await?;
+        let rows = page(query.all(app.db.read()).await?, paging, |row| row.id.to_string());
         let fresh = self.fresh(app.config.silence_max.duration(), Clone::clone);
         let seen: HashMap<NodeId, Timestamp> = {
             let last = self.last.read().unwrap_or_else(std::sync::PoisonError::into_inner);
             last.iter().map(|(node, last)| (*node, last.at)).collect()
         };
-        Ok(rows.into_iter().map(|row| view(&row, fresh.get(&row.id.0), seen.get(&row.id.0).copied())).collect())
+        let view = |row: nodes::Model| view(&row, fresh.get(&row.id.0), seen.get(&row.id.0).copied());
+        Ok(api::Page { items: rows.items.into_iter().map(view).collect(), next: rows.next })
     }
 }
 
