@@ -140,6 +140,25 @@ fn secure(headers: &mut HeaderMap) {
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
 }
 
+/// Refuses a query where nothing is asked by one: it would be passed over.
+pub(crate) fn no_query(uri: &http::Uri) -> Result<(), Problem> {
+    let name = uri.query().unwrap_or_default().split(['&', '=']).find(|name| !name.is_empty());
+    name.map_or(Ok(()), |name| {
+        let field = Field::from(name);
+        let detail = format!("The query parameter `{field}` is unknown: none is known here.");
+        Err(Problem::of(Code::InvalidRequest, field, detail))
+    })
+}
+
+/// Refuses a body that is said to be something else than JSON: a page of another site can send such a one.
+pub(crate) fn only_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
+    match kinds.all(|kind| protocol::body::is_json(kind.as_bytes())) {
+        true => Ok(()),
+        false => Err(Problem::of(Code::InvalidRequest, "Content-Type", "The body is not `application/json`.")),
+    }
+}
+
 /// Answers a method that a resource of the gateway does not have.
 pub(crate) fn only(method: &Method, allowed: &Method) -> Result<(), Problem> {
     if method == allowed { Ok(()) } else { Err(Problem::new(Code::MethodNotAllowed, format!("only {allowed}"))) }

@@ -44,6 +44,7 @@ pub(crate) async fn upload(
 ) -> Result<Answer, Problem> {
     let size_max = gateway.config.artifact_max;
     api::only(&head.method, &Method::POST)?;
+    api::no_query(&head.uri)?;
     let grant = api::grant(gateway, head, host, scope).await?;
     if body.size_hint().lower() > size_max.0 {
         return Err(too_large(size_max));

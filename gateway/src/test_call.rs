@@ -18,6 +18,9 @@ use protocol::{Code, Field, Invalid, Name, Problem, headers, proxy_status};
 use crate::address::FunctionAddress;
 use crate::answer::{Answer, json};
 use crate::api;
+use crate::config::Config;
+use crate::handle::METHOD_LENGTH_MAX;
+use crate::hygiene;
 use crate::run::{self, Call, Caller};
 use crate::state::Gateway;
 use crate::upload::{Source, Upload};
@@ -37,7 +40,9 @@ pub(crate) async fn call(
     from: &Origin<'_>,
 ) -> Result<Answer, Problem> {
     api::only(&head.method, &Method::POST)?;
+    api::no_query(&head.uri)?;
     let grant = api::grant(gateway, head, from.host, Scope::Invoke).await?;
+    api::only_json(&head.headers)?;
     // Every function's route is in memory, and with it its account's name.
     let account = gateway.routes.account_name(grant.account).ok_or(Code::FunctionNotFound)?;
     let wanted = read_call(gateway, body).await?;
@@ -45,7 +50,7 @@ pub(crate) async fn call(
     let received = Instant::now();
     let reference = wanted.reference.clone();
     let by_body = reference.is_some();
-    let (head, body) = as_request(wanted, from.host)?.into_parts();
+    let (head, body) = as_request(wanted, from.host, &gateway.config)?.into_parts();
     let answer = run::answer(
         gateway,
         Call {
@@ -80,8 +85,8 @@ async fn read_call(gateway: &Gateway, body: Source) -> Result<TestCall, Problem>
     protocol::body::read(&bytes.to_bytes())
 }
 
-/// The request that the function is to see.
-fn as_request(call: TestCall, host: &str) -> Result<Request<Source>, Problem> {
+/// The request that the function is to see, within what any caller may send.
+fn as_request(call: TestCall, host: &str, config: &Config) -> Result<Request<Source>, Problem> {
     fn wrong(field: impl Into<Field>, why: impl std::fmt::Display) -> Problem {
         let field = field.into();
         let why = format!("{field}: {why}");
@@ -95,6 +100,16 @@ fn as_request(call: TestCall, host: &str) -> Result<Request<Source>, Problem> {
     let path = if call.path.starts_with('/') { call.path } else { format!("/{}", call.path) };
     if path.contains('#') {
         return Err(wrong("path", "what stands after `#` is never sent; write the character itself as %23"));
+    }
+    let (count_max, head_max) = (config.headers_max, config.head_max);
+    if method.as_str().len() > METHOD_LENGTH_MAX {
+        return Err(wrong("method", format!("at most {METHOD_LENGTH_MAX} characters")));
+    }
+    if path.len() > head_max.as_usize() {
+        return Err(wrong("path", format!("at most {head_max}, with the headers")));
+    }
+    if call.headers.len() > count_max {
+        return Err(wrong("headers", format!("at most {count_max}")));
     }
     let mut request =
         Request::builder().method(method).uri(&path).body(fabric::full(body)).map_err(|error| wrong("path", error))?;
@@ -111,7 +126,11 @@ fn as_request(call: TestCall, host: &str) -> Result<Request<Source>, Problem> {
         headers.insert(http::header::HOST, host);
     }
     headers.remove(http::header::CONTENT_LENGTH);
-    Ok(request)
+    let (head, body) = request.into_parts();
+    if hygiene::head_size(&head) > head_max.as_usize() {
+        return Err(wrong("headers", format!("at most {head_max} in all, with the path")));
+    }
+    Ok(Request::from_parts(head, body))
 }
 
 async fn as_data(gateway: &Gateway, answer: Answer, received: Instant) -> Result<Answer, Problem> {

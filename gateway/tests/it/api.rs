@@ -104,6 +104,35 @@ async fn artifacts_go_straight_into_the_store() {
 }
 
 #[tokio::test]
+async fn a24_a_test_call_is_bounded_as_any_call() {
+    let platform = Platform::start().await;
+    platform.deploy("echo", |route| route.public = false).await;
+    let node = platform.node(echo).await;
+    let key = bearer(&platform.key(&[Scope::Invoke]));
+    let call = async |path: &str, headers: Vec<(String, String)>| {
+        let body = serde_json::json!({"method": "GET", "path": path, "headers": headers}).to_string();
+        let headers = [("authorization", key.as_str()), ("content-type", "application/json")];
+        platform.fetch("POST", "/api/v1/functions/echo/test", &headers, body.as_bytes()).await
+    };
+    let many = |count: usize, bytes: usize| (0..count).map(|at| (format!("x-{at}"), "v".repeat(bytes))).collect();
+    assert_eq!(call(&format!("/{}", "x".repeat(1000)), many(100, 9)).await.status, 200);
+    let called = node.called();
+    for (path, headers, field) in [
+        (format!("/{}", "x".repeat(40_000)), Vec::new(), "path"),
+        ("/".to_owned(), many(500, 1), "headers"),
+        ("/".to_owned(), many(100, 400), "headers"),
+        (format!("/{}", "x".repeat(30_000)), many(10, 400), "headers"),
+    ] {
+        let wrong = call(&path, headers).await;
+        assert_eq!(
+            (wrong.status, wrong.code().as_str(), wrong.json()["field"].as_str()),
+            (422, "invalid_field", Some(field))
+        );
+    }
+    assert_eq!(node.called(), called);
+}
+
+#[tokio::test]
 async fn a_test_call_is_a_run_answered_as_data() {
     let platform = Platform::start().await;
     platform.deploy("echo", |route| route.public = false).await;
@@ -120,6 +149,16 @@ async fn a_test_call_is_a_run_answered_as_data() {
     assert!(seen.contains("PUT /x?y=1") && seen.contains("x-own: 1") && !seen.contains("cck_"), "{seen}");
     platform.observed(|observation| data["run"] == observation.run.to_string()).await;
 
+    // What pages of other sites can send without asking is no call, and what the platform passes over is refused.
+    for form in ["text/plain;json", "multipart/form-data; boundary=json", "application/x-www-form-urlencoded"] {
+        let headers = [headers[0], headers[1], ("content-type", form)];
+        let wrong = platform.fetch("POST", "/api/v1/functions/echo/test", &headers, call).await;
+        assert_eq!((wrong.status, wrong.json()["field"].as_str()), (400, Some("Content-Type")), "{form}");
+    }
+    for target in ["/api/v1/functions/echo/test", "/api/v1/artifacts", "/api/v1/uploads"] {
+        let wrong = platform.fetch("POST", &format!("{target}?force=1"), &headers, call).await;
+        assert_eq!((wrong.code().as_str(), wrong.json()["field"].as_str()), ("invalid_request", Some("force")));
+    }
     let missing = platform.fetch("POST", "/api/v1/functions/nothing/test", &headers, call).await;
     assert_eq!(missing.code(), "function_not_found");
     for (body, code, field) in [
@@ -138,6 +177,8 @@ async fn a_test_call_is_a_run_answered_as_data() {
             "headers[1][0]",
         ),
         (b"{\"path\":\"/\",\"method\":\"GET\",\"reference\":\"v9\"}", "version_not_found", "reference"),
+        (b"[\"GET\",\"/\"]", "invalid_field", "$"),
+        (b"{\"path\":\"/\",\"method\":\"GET\",\"path\":\"/x\"}", "invalid_field", "path"),
     ] {
         let wrong = platform.fetch("POST", "/api/v1/functions/echo/test", &headers, body).await;
         let text = String::from_utf8_lossy(body);
