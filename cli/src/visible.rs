@@ -8,11 +8,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a terminal may do something else with it than show it: controls, and what turns the direction of writing.
-fn acts(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
+use protocol::text::{hidden_in, is_hidden};
 
 fn write(text: &mut String, c: char) {
     let written = match c {
@@ -27,25 +23,27 @@ fn write(text: &mut String, c: char) {
 
 fn shown(text: &str, kept: &[char]) -> String {
     let mut shown = String::with_capacity(text.len());
+    let mut before = None;
     for c in text.chars() {
-        if acts(c) && !kept.contains(&c) { write(&mut shown, c) } else { shown.push(c) }
+        let hidden = is_hidden(c, before.replace(c));
+        if hidden && !kept.contains(&c) { write(&mut shown, c) } else { shown.push(c) }
     }
     shown
 }
 
 /// A text on one line: a name, a cell, a line of a log.
 pub(crate) fn line(text: &str) -> Cow<'_, str> {
-    if text.chars().any(acts) { Cow::Owned(shown(text, &[])) } else { Cow::Borrowed(text) }
+    if hidden_in(text).is_some() { Cow::Owned(shown(text, &[])) } else { Cow::Borrowed(text) }
 }
 
 /// A text that may have lines and tabs.
 pub(crate) fn lines(text: &str) -> Cow<'_, str> {
-    let plain = |c: char| !acts(c) || c == '\n' || c == '\t';
-    if text.chars().all(plain) { Cow::Borrowed(text) } else { Cow::Owned(shown(text, &['\n', '\t'])) }
+    if hidden_in(text).is_some() { Cow::Owned(shown(text, &['\n', '\t'])) } else { Cow::Borrowed(text) }
 }
 
 /// A JSON document with escapes where a terminal would act: they stand in its strings only, and mean the same.
 pub(crate) fn json(text: String) -> String {
+    let acts = |c: char| is_hidden(c, None);
     if !text.chars().any(acts) {
         return text;
     }
@@ -110,6 +108,8 @@ mod tests {
         assert_eq!(line("a\r\nplatform: b\tc"), "a\\r\\nplatform: b\\tc");
         assert_eq!(line("\u{9b}31m\u{7f}\u{85}"), "\\u{9b}31m\\x7f\\u{85}", "C1 controls and DEL, too");
         assert_eq!(line("a\u{202e}b\u{2066}c\u{2028}"), "a\\u{202e}b\\u{2066}c\\u{2028}", "turned writing");
+        assert_eq!(line("a\u{200b}b\u{200d}c\u{ad}d"), "a\\u{200b}b\\u{200d}c\\u{ad}d", "what takes no space");
+        assert_eq!(line("👩\u{200d}💻 ❤\u{fe0f}"), "👩\u{200d}💻 ❤\u{fe0f}", "one picture of two");
         assert_eq!(lines("a\n\tb\u{8}"), "a\n\tb\\x08");
         assert!(!lines(&(0..=0x2100).filter_map(char::from_u32).collect::<String>()).contains('\u{1b}'));
     }
@@ -118,7 +118,7 @@ mod tests {
     fn a16_json_keeps_its_meaning() {
         let value = serde_json::json!({"text": "a\u{1b}\u{9b}\u{202e}\u{7f}b\n"});
         let text = json(value.to_string());
-        assert!(!text.chars().any(acts), "{text}");
+        assert_eq!(hidden_in(&text), None, "{text}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 

@@ -14,3 +14,4 @@ mod problems;
 mod restart;
 mod settlement;
 mod streams;
+mod strict;

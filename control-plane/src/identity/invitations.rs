@@ -1,7 +1,7 @@
 //! Invitations: a link that makes its bearer a member, once.
 
 use protocol::api::{self, CreateInvitation, Role};
-use protocol::{AccountId, Code, InvitationId, Timestamp, UserId};
+use protocol::{AccountId, Code, InvitationId, Timestamp, UserId, text};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
@@ -27,6 +27,7 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateInvitation) 
     if asked.email.as_ref().is_some_and(|email| email.len() > EMAIL_LENGTH_MAX) {
         return Err(invalid("email", format!("`email` has at most {EMAIL_LENGTH_MAX} bytes")));
     }
+    asked.email.as_ref().map_or(Ok(()), |email| text::check("email", email))?;
     let token = secret();
     let mutation = app.db.mutation().await?;
     let open = open(account, mutation.at()).count(mutation.tx()).await?;

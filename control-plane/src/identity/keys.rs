@@ -2,7 +2,7 @@
 
 use protocol::api::{self, CreateKey, KeysLeft, Role};
 use protocol::route::Scope;
-use protocol::{AccountId, Code, KeyId, Timestamp, UserId};
+use protocol::{AccountId, Code, Field, KeyId, Timestamp, UserId, text};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
@@ -29,15 +29,20 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateKey) -> Resu
     if name.is_empty() || name.chars().count() > NAME_LENGTH_MAX {
         return Err(invalid("name", format!("`name` has 1 to {NAME_LENGTH_MAX} characters")));
     }
+    text::check("name", name)?;
     if asked.scopes.is_empty() {
         return Err(invalid("scopes", "`scopes` names at least one of invoke, read, deploy, admin"));
+    }
+    let twice = (1..asked.scopes.len()).find(|&index| asked.scopes[..index].contains(&asked.scopes[index]));
+    if let Some(index) = twice {
+        let field = Field::from("scopes").index(index);
+        return Err(invalid(field, "`scopes` names a scope twice"));
     }
     if asked.expires_days.is_some_and(|days| days == 0 || days > EXPIRES_DAYS_MAX) {
         return Err(invalid("expires_days", format!("`expires_days` is 1 to {EXPIRES_DAYS_MAX}")));
     }
     let mut scopes = asked.scopes;
     scopes.sort_unstable();
-    scopes.dedup();
     let function = match &asked.function {
         Some(function) => {
             let found = caller.function(app, function.as_str(), Scope::Read).await;

@@ -43,7 +43,10 @@ pub(crate) fn parse_email(text: &str) -> Result<String> {
     let email = normal::address(text);
     let parts = email.split_once('@');
     let good = parts.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
-    if good && email.len() <= EMAIL_LENGTH_MAX && !email.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if good
+        && email.len() <= EMAIL_LENGTH_MAX
+        && !email.chars().any(|c| c.is_whitespace() || protocol::text::is_hidden(c, None))
+    {
         return Ok(email);
     }
     Err(invalid("email", "`email` is not an e-mail address"))

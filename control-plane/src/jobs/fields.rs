@@ -10,7 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use protocol::headers::{self, WrittenBy};
 use protocol::job::{Asked, HeaderBytes, JobInput, NotBefore, SubmitJob};
-use protocol::{ByteSize, Code, Field, Invalid, Limits, Millis, Reference, Timestamp};
+use protocol::{ByteSize, Code, Field, Invalid, Limits, Millis, Reference, Timestamp, text};
 
 use crate::config::Config;
 use crate::error::{Result, invalid, refuse_field};
@@ -210,7 +210,7 @@ pub(super) fn not_before(asked: Option<NotBefore>, now: Timestamp) -> Result<Opt
 pub(super) fn labels(asked: &BTreeMap<String, String>) -> Result<()> {
     let good = |(name, value): (&String, &String)| {
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'));
-        plain && (1..=LABEL_NAME_MAX).contains(&name.len()) && value.len() <= LABEL_VALUE_MAX && !value.contains('\0')
+        plain && (1..=LABEL_NAME_MAX).contains(&name.len()) && value.len() <= LABEL_VALUE_MAX
     };
     if asked.len() > LABELS_MAX || !asked.iter().all(good) {
         let why = format!(
@@ -219,6 +219,8 @@ pub(super) fn labels(asked: &BTreeMap<String, String>) -> Result<()> {
         );
         return Err(invalid("labels", why));
     }
+    let all = Field::from("labels");
+    asked.iter().try_for_each(|(name, value)| text::check(all.key(name), value))?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::{Hello, NodeReport, VmLane};
 use crate::manifest::Lane;
+use crate::text::is_hidden;
 use crate::units::ByteSize;
 
 /// Bytes of a report.
@@ -160,7 +161,7 @@ fn text(field: &'static str, text: &str, bytes_max: usize) -> Result<(), Malform
     Ok(())
 }
 
-/// Neither a control character nor one that turns the direction of what follows.
+/// Whether it can be seen by itself.
 fn is_printable(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    !is_hidden(c, None)
 }
