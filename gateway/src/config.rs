@@ -28,7 +28,8 @@ pub struct Config {
     pub functions_domain: String,
 
     /// A host that the portal, the API and functions answer at, beside loopback, the address that is listened on and
-    /// the functions' domain; again for more, `*` for any. Requests for other hosts are refused with 421.
+    /// the functions' domain; again for more, `*` for any. Requests for other hosts are refused with 421, but for
+    /// `/healthz` and `/readyz`.
     #[arg(long = "host", env = "CROWDCLOUD_HOSTS", value_name = "HOST", value_delimiter = ',')]
     pub hosts: Vec<String>,
 
