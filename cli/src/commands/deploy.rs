@@ -338,7 +338,7 @@ mod tests {
     use crate::args::{Cli, Command};
 
     fn planned(command: &str) -> Result<Plan, Failure> {
-        let line = ["crowdcloud", "deploy", "files.tar", "--name", "app", "--command", command];
+        let line = ["crowdcloud", "deploy", "files.tar", "--name", "files", "--command", command];
         let Command::Deploy(args) = Cli::try_parse_from(line).unwrap().command else { panic!("not a deploy") };
         plan(&args, None, PathBuf::from("files.tar"))
     }

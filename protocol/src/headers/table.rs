@@ -290,7 +290,7 @@ pub static TABLE: [Row; 19] = [
         about: About::Platform,
         to_function: ToFunction::Passes,
         to_caller: ToCaller::InPart,
-        in_output: false,
+        in_output: true,
         why: "By `crowdcloud` it marks what the platform gave instead of the function; others' entries pass.",
     },
     Row {

@@ -53,7 +53,7 @@ async fn a_job_is_submitted_watched_explained_and_another_cancelled() {
     ada.fills("cpus", "65").await;
     ada.sees("crowdcloud jobs submit probe /echo -d 'hello from the form' --cpus 65 --label kind=journey").await;
     ada.presses("Submit the job").await;
-    ada.sees("cpus is 65; allowed: 1 to 64").await;
+    ada.sees("Cpus is 65; allowed: 1 to 64").await;
     ada.element("input[name=cpus][aria-invalid=true]").await;
     ada.fills("cpus", "1").await;
 

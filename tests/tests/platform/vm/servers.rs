@@ -46,14 +46,17 @@ fn f12_f13_a_server_may_close_its_connections_and_speak_http_1_0() {
     program(&ada, "curt", CURT);
     ada.ok("deploy curt --name curt --kind server --timeout 20s");
     let key = ada.token();
-    // All by one process: its machine is kept, whatever becomes of its connections.
+    // By one process, since its machine is kept whatever becomes of its connections; while the first response is watched
+    // for how its connection ends, the next request may get a machine of its own.
+    let mut processes = 0;
     for count in 1..=60 {
         let method = if count % 3 == 0 { "POST" } else { "GET" };
         let path = if count % 4 == 0 { "old" } else { "new" };
         let body: &[u8] = if method == "POST" { b"four" } else { b"" };
         let answer = send(method, &format!("{}/f/ada/curt/{path}", platform.url), Some(&key), "", body);
         let text = String::from_utf8(plain(&answer)).unwrap();
-        assert_eq!(text, format!("request {count} of this process"), "{method} {path}: {answer:?}");
-        assert!(answer.head.starts_with("HTTP/1.1 200 "), "{answer:?}");
+        assert!(answer.head.starts_with("HTTP/1.1 200 "), "{method} {path}: {answer:?}");
+        processes += usize::from(text == "request 1 of this process");
     }
+    assert!(processes <= 2, "{processes} machines for 60 requests");
 }
