@@ -99,7 +99,8 @@ pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>
             AnswerBody::Run(Box::new(Download::new(body, ahead, size_max, announced, live)))
         }
     };
-    if bodiless && !of_another {
+    // hyper sends a length without a body in an answer to HEAD alone; a 304 need not have one (RFC 9110, 8.6).
+    if bodiless && *back.method != Method::HEAD {
         head.headers.remove(header::CONTENT_LENGTH);
     }
     Ok(http::Response::from_parts(head, body))

@@ -35,13 +35,9 @@ async fn f13_f15_versions_and_lengths_are_of_the_connection_that_they_are_on() {
         .await;
     // All on one connection: nothing of these responses ends it.
     let mut client = Client::connect(platform.port).await;
-    for (method, path, length) in [
-        ("HEAD", "200", "1234"),
-        ("GET", "304", "1234"),
-        ("HEAD", "304", "1234"),
-        ("GET", "205", "0"),
-        ("GET", "200", "4"),
-    ] {
+    for (method, path, length) in
+        [("HEAD", "200", "1234"), ("GET", "304", ""), ("HEAD", "304", "1234"), ("GET", "205", "0"), ("GET", "200", "4")]
+    {
         client.send(request(method, &format!("/f/ada/framed/{path}"), &[], b"")).await;
         let answer = client.answer(method == "HEAD").await;
         assert_eq!(answer.status.to_string(), path, "{answer:?}");

@@ -67,7 +67,7 @@ async fn an_executable_is_deployed_to_a_vm_and_every_page_shows_its_lane() {
     // What is refused stands beside its field, whether the page or the platform refuses it.
     ada.fills("memory", "much").await;
     ada.presses("Deploy").await;
-    ada.sees("limits.memory is \"much\"").await;
+    ada.sees("\"much\" cannot be read").await;
     ada.element("input[name=memory][aria-invalid=true]").await;
     ada.fills("memory", "128MiB").await;
     ada.fills("cpus", "64").await;
