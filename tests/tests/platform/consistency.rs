@@ -90,9 +90,18 @@ fn what_one_gateway_deploys_the_other_runs_at_once() {
             post(here, &key, "/functions", &json!({ "name": function }), &mut refused);
         }
         let body = json!({ "artifact": artifact["digest"], "env": { "ROUND": done.to_string() } });
-        post(here, &key, &format!("/functions/{function}/versions"), &body, &mut refused);
-        let shown = invoke(there, &key, &function, &mut refused);
-        assert_eq!(shown.trim(), format!("ROUND={done}"), "an old version ran after {done} deploys");
+        let deployed = post(here, &key, &format!("/functions/{function}/versions"), &body, &mut refused);
+        let wanted = format!("ROUND={done}");
+        match deployed {
+            Posted::Done => {
+                let shown = invoke(there, &key, &function, &mut refused);
+                assert_eq!(shown.trim(), wanted, "an old version ran after {done} deploys");
+            }
+            Posted::Later => wait_until("the version runs", Duration::from_secs(20), || {
+                let answer = get(&format!("{there}/f/ada/{function}/env"), Some(&key));
+                answer.status == 200 && String::from_utf8_lossy(&plain(&answer)).trim() == wanted
+            }),
+        }
         done += 1;
         if done % NATS_KILLED_EVERY == 0 {
             signal(platform.pid_of("nats-server"), Signal::KILL);
@@ -106,14 +115,23 @@ fn what_one_gateway_deploys_the_other_runs_at_once() {
     assert!(done >= DEPLOYS_MIN, "only {done} deploys in {:?}", began.elapsed());
 }
 
-/// Until it is done; while NATS starts again it may be refused with a catalogued error.
-fn post(url: &str, key: &str, path: &str, body: &Value, refused: &mut u32) {
+/// What was said to a request that was taken.
+enum Posted {
+    Done,
+    /// It is kept: while NATS starts again, no node could be reached.
+    Later,
+}
+
+/// Until it is taken; while NATS starts again it may be refused with a catalogued error.
+fn post(url: &str, key: &str, path: &str, body: &Value, refused: &mut u32) -> Posted {
     let deadline = Instant::now() + Duration::from_secs(20);
     let idempotency = format!("content-type: application/json\r\nidempotency-key: {:016x}\r\n", rand::random::<u64>());
     loop {
         let answer = send("POST", &format!("{url}/api/v1{path}"), Some(key), &idempotency, body.to_string().as_bytes());
-        if answer.status == 201 {
-            return;
+        match answer.status {
+            201 => return Posted::Done,
+            202 => return Posted::Later,
+            _ => {}
         }
         let problem: Value = serde_json::from_slice(&plain(&answer)).unwrap_or_default();
         assert!(answer.status >= 429 && problem["code"].is_string(), "{path}: {answer:?}");
