@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// The largest image; every drive has this size, most of it a hole, so that a template fits every image.
 pub(crate) const DISK_BYTES: u64 = 8 << 30;
+/// Beyond this a boot is begun anew: on several translated processors a kernel may, rarely, stop in the middle of it.
+pub(crate) const BOOT_USUALLY_WITHIN: Duration = Duration::from_secs(45);
 /// A template must have booted by then. A busy machine without KVM needs minutes.
 pub(crate) const BOOT_WITHIN: Duration = Duration::from_secs(180);
 /// Saving and restoring.
