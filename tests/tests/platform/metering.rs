@@ -15,14 +15,15 @@ fn a_run_is_recorded_within_ten_percent() {
     assert_eq!(get(&format!("{}/f/ada/probe/", platform.url), Some(&key)).status, 200, "warm");
     let url = format!("{}/f/ada/probe/burn?ms=200&mib=64&n=1000000", platform.url);
     let executor = platform.pid_of("executor-1");
-    // It burns for a time by the clock: on a busy machine it is asked again until it had a core for itself.
+    // It burns for a time by the clock: on a busy machine it is asked again until it had a core for itself, and its process
+    // did little else.
     let (answer, burnt_us) = (0..20)
         .find_map(|_| {
             let before = cpu_ns(executor);
             let answer = send("POST", &url, Some(&key), "", &[b'x'; 10_000]);
             assert_eq!((answer.status, plain(&answer).len()), (200, 1_000_000));
             let burnt_us = (cpu_ns(executor) - before) as f64 / 1e3;
-            (burnt_us >= 180_000.0).then_some((answer, burnt_us))
+            (180_000.0..=212_000.0).contains(&burnt_us).then_some((answer, burnt_us))
         })
         .expect("a core for 200 ms");
     let run = answer.header("x-crowdcloud-run").unwrap().to_owned();
