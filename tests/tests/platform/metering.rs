@@ -13,19 +13,18 @@ fn a_run_is_recorded_within_ten_percent() {
     ada.deploy("probe", "--timeout 20s --memory 128MiB");
     let key = ada.token();
     assert_eq!(get(&format!("{}/f/ada/probe/", platform.url), Some(&key)).status, 200, "warm");
-    let url = format!("{}/f/ada/probe/burn?ms=200&mib=64&n=1000000", platform.url);
+    let url = format!("{}/f/ada/probe/burn?ms=200&mib=64&n=100000", platform.url);
     let executor = platform.pid_of("executor-1");
-    // It burns for a time by the clock: on a busy machine it is asked again until it had a core for itself, and its process
-    // did little else.
-    let (answer, burnt_us) = (0..20)
-        .find_map(|_| {
-            let before = cpu_ns(executor);
-            let answer = send("POST", &url, Some(&key), "", &[b'x'; 10_000]);
-            assert_eq!((answer.status, plain(&answer).len()), (200, 1_000_000));
-            let burnt_us = (cpu_ns(executor) - before) as f64 / 1e3;
-            (180_000.0..=212_000.0).contains(&burnt_us).then_some((answer, burnt_us))
-        })
-        .expect("a core for 200 ms");
+    // It burns for a time by the clock: on a busy machine it is asked again until it had a core for itself. Of these runs
+    // the one counts beside which the process did least.
+    let burnt = (0..20).filter_map(|_| {
+        let before = cpu_ns(executor);
+        let answer = send("POST", &url, Some(&key), "", &[b'x'; 10_000]);
+        assert_eq!((answer.status, plain(&answer).len()), (200, 100_000));
+        let burnt_us = (cpu_ns(executor) - before) as f64 / 1e3;
+        (burnt_us >= 180_000.0).then_some((answer, burnt_us))
+    });
+    let (answer, burnt_us) = burnt.take(5).min_by(|a, b| a.1.total_cmp(&b.1)).expect("a core for 200 ms");
     let run = answer.header("x-crowdcloud-run").unwrap().to_owned();
     let shown = settled(&ada, &run);
     let number = |value: &serde_json::Value| -> f64 {
@@ -38,7 +37,7 @@ fn a_run_is_recorded_within_ten_percent() {
     };
     near("cpu_us", burnt_us);
     near("memory_peak", 64.0 * 1024.0 * 1024.0);
-    near("bytes_out", 1_000_000.0);
+    near("bytes_out", 100_000.0);
     assert!(number(&usage["wall_us"]) >= 190_000.0, "{shown}");
     // The gateway's wall time is what this side measured.
     let (gateway, here) = (number(&shown["wall_us"]), answer.took.as_secs_f64() * 1e6);
