@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
-/// Beside the flood, all of it may take so many times as long, and so much longer: other tests run beside this one, and
-/// two cores are shared by all. What had to wait for a share would take the flood's tens of seconds.
+/// Beside the flood, all of it may take so many times as long, and so much longer: two cores are shared by all, and with
+/// whatever else the machine does. What had to wait for a share would take the flood's tens of seconds.
 const TIMES: u32 = 2;
 const NOISE: Duration = Duration::from_millis(500);
 const FLOODED_WITHIN: Duration = Duration::from_secs(30);
