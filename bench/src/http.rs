@@ -39,6 +39,11 @@ impl Target {
         Self { address, ..self.clone() }
     }
 
+    /// Another path of the same function.
+    pub(crate) fn at(&self, rest: &str) -> Self {
+        Self { path: format!("{}{rest}", self.path), ..self.clone() }
+    }
+
     /// Posts this document.
     pub(crate) fn with_json(mut self, document: &impl Serialize) -> anyhow::Result<Self> {
         self.body = Some(serde_json::to_vec(document)?.into());

@@ -21,7 +21,7 @@ use crate::platform::{Parts, Platform};
 use crate::wasmtime::{self, Serve};
 use crate::{Options, say};
 
-const CONNECTIONS: [usize; 3] = [1, 16, 64];
+pub(crate) const CONNECTIONS: [usize; 3] = [1, 16, 64];
 /// After the start, before the first look at memory.
 const CALM: Duration = Duration::from_secs(5);
 /// All receipts must be settled by then.
@@ -189,7 +189,7 @@ fn is_fresh(answer: &Response<Bytes>) -> anyhow::Result<()> {
 }
 
 /// The same, through the platform.
-fn is_a_run(answer: &Response<Bytes>) -> anyhow::Result<()> {
+pub(crate) fn is_a_run(answer: &Response<Bytes>) -> anyhow::Result<()> {
     is_fresh(answer)?;
     ensure!(answer.headers().contains_key(headers::RUN), "an answer without a run");
     Ok(())

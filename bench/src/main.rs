@@ -18,7 +18,10 @@ mod nats;
 mod placement;
 mod platform;
 mod process;
+mod profile;
 mod scheduling;
+mod streaming;
+mod threads;
 mod vm;
 mod wasmtime;
 
@@ -40,7 +43,9 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Calls of the smallest function, beside `wasmtime serve` with the same component and a bare NATS request
-    Invoke(Options),
+    Invoke(InvokeOptions),
+    /// A large body through a function, beside raw NATS publishing
+    Fabric(Options),
     /// How soon microVMs answer: booted, restored, waiting, warm; and what they hold
     Vm(Options),
     /// Ten thousand jobs, also while processes die; a mix on nodes of different speeds, by two policies
@@ -73,6 +78,16 @@ struct Options {
     without_wasmtime: bool,
 }
 
+/// How to measure calls.
+#[derive(Debug, Clone, clap::Args)]
+struct InvokeOptions {
+    #[command(flatten)]
+    general: Options,
+    /// Tell the CPU time of a call by part instead, and of nothing but the platform
+    #[arg(long)]
+    profile: bool,
+}
+
 /// How to measure everything.
 #[derive(Debug, Clone, clap::Args)]
 struct AllOptions {
@@ -101,7 +116,9 @@ fn main() -> ExitCode {
 fn run(what: &What) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (options, report) = match what {
-        What::Invoke(options) => (options, runtime.block_on(invoke::run(options))?),
+        What::Invoke(InvokeOptions { general, profile: false }) => (general, runtime.block_on(invoke::run(general))?),
+        What::Invoke(InvokeOptions { general, profile: true }) => (general, runtime.block_on(profile::run(general))?),
+        What::Fabric(options) => (options, runtime.block_on(streaming::run(options))?),
         What::Vm(options) => (options, runtime.block_on(vm::run(options))?),
         What::Jobs(options) => (&options.general, runtime.block_on(jobs::run(options))?),
         What::Floods(options) => (options, runtime.block_on(floods::run(options))?),
@@ -118,7 +135,11 @@ fn run(what: &What) -> anyhow::Result<bool> {
 /// Everything, one after the other.
 fn all(runtime: &tokio::runtime::Runtime, options: &AllOptions) -> anyhow::Result<bool> {
     let general = &options.jobs.general;
-    let mut reports = vec![runtime.block_on(invoke::run(general))?];
+    let mut reports = vec![
+        runtime.block_on(invoke::run(general))?,
+        runtime.block_on(profile::run(general))?,
+        runtime.block_on(streaming::run(general))?,
+    ];
     match runtime.block_on(vm::run(general)) {
         Ok(report) => reports.push(report),
         Err(error) => say(&format!("no figures of microVMs: {error:#}")),

@@ -5,6 +5,13 @@ use std::fs;
 
 /// Kilobytes of each process, with its name, largest first. Pages that processes share count for each of them.
 pub(crate) fn resident_kib(root: u32) -> Vec<(String, u64)> {
+    let mut found: Vec<(String, u64)> = family(root).into_iter().filter_map(status).collect();
+    found.sort_by_key(|(_, kib)| std::cmp::Reverse(*kib));
+    found
+}
+
+/// A process and all its children.
+pub(crate) fn family(root: u32) -> Vec<u32> {
     let parents = parents();
     let mut family = vec![root];
     let mut next = 0;
@@ -12,9 +19,7 @@ pub(crate) fn resident_kib(root: u32) -> Vec<(String, u64)> {
         family.extend(parents.iter().filter(|(_, of)| **of == parent).map(|(child, _)| *child));
         next += 1;
     }
-    let mut found: Vec<(String, u64)> = family.into_iter().filter_map(status).collect();
-    found.sort_by_key(|(_, kib)| std::cmp::Reverse(*kib));
-    found
+    family
 }
 
 /// Each process's parent.

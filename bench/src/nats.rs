@@ -28,7 +28,7 @@ impl Echo {
         command.args(["-a", "127.0.0.1", "-p", &address.port().to_string()]);
         let server = Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
         let url = format!("nats://{address}");
-        let client = connect(&url, async_nats::ConnectOptions::new).await?;
+        let client = connect_bare(&url).await?;
         let mut requests = client.subscribe(SUBJECT).await?;
         client.flush().await?;
         let service = tokio::spawn(async move {
@@ -107,6 +107,11 @@ pub(crate) async fn connect_as(url: &str, user: &fabric::Credentials) -> anyhow:
     );
     async_nats::ConnectOptions::with_credentials(&credentials)?;
     connect(url, || async_nats::ConnectOptions::with_credentials(&credentials).unwrap_or_default()).await
+}
+
+/// Connects to a server that asks nobody who he is.
+pub(crate) async fn connect_bare(url: &str) -> anyhow::Result<async_nats::Client> {
+    connect(url, async_nats::ConnectOptions::new).await
 }
 
 /// Connects as soon as the server answers.

@@ -16,6 +16,7 @@ use crate::http::{self, Target};
 use crate::memory::resident_kib;
 use crate::nats::Counter;
 use crate::process::{Process, free_address};
+use crate::threads;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOPPED_WITHIN: Duration = Duration::from_secs(15);
@@ -81,11 +82,28 @@ impl Platform {
         flags: &[&str],
         address: SocketAddr,
     ) -> anyhow::Result<Self> {
+        Self::start_in(parts, folder, flags, address, &[]).await
+    }
+
+    /// The same, where parts of a call are counted apart.
+    pub(crate) async fn start_profiled(parts: &Parts, folder: &Path) -> anyhow::Result<Self> {
+        let variable = (fabric::profile::VARIABLE, fabric::profile::PARTS);
+        Self::start_in(parts, folder, &[], free_address()?, &[variable]).await
+    }
+
+    async fn start_in(
+        parts: &Parts,
+        folder: &Path,
+        flags: &[&str],
+        address: SocketAddr,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let nats = free_address()?;
         let log = File::options().create(true).append(true).open(folder.join("log"))?;
         let mut command = Command::new(&parts.program);
         command.args(["up", "--listen", &address.to_string(), "--nats-listen", &nats.to_string(), "--data"]);
         command.arg(folder.join("data")).args(flags).env("CROWDCLOUD_NATS_SERVER", &parts.nats_server);
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let began = Instant::now();
         let process = Process::spawn(&mut command)?;
@@ -163,6 +181,11 @@ impl Platform {
     /// Resident memory of all its processes, nats-server included.
     pub(crate) fn resident(&self) -> Vec<(String, u64)> {
         resident_kib(self.process.id())
+    }
+
+    /// CPU time of all its threads so far, by their names, nats-server included.
+    pub(crate) fn cpu(&self) -> BTreeMap<String, Duration> {
+        threads::cpu(self.process.id())
     }
 
     /// Ctrl-C; how long it took.

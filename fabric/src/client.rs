@@ -25,6 +25,7 @@ use crate::exchange::table::{Key, Table};
 use crate::exchange::ticker;
 use crate::exchange::window::Failure;
 use crate::frame::{self, Frame, FrameError, Message};
+use crate::profile::{self, Part};
 use crate::seal;
 use crate::serve::{ServeOptions, Serving};
 use crate::subjects::{self, inbox};
@@ -139,7 +140,7 @@ impl Fabric {
             let call = Call { shared, identity: fabric.inner.identity.clone(), to, options, end: sender };
             call.run(request).await
         };
-        (call, EndFuture(receiver))
+        (profile::around(Part::Fabric, call), EndFuture(receiver))
     }
 
     /// Mounts a service. Its error type is infallible: a failure is a response.

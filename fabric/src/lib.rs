@@ -18,6 +18,7 @@ pub mod fault;
 mod frame;
 mod hop;
 mod nats_server;
+pub mod profile;
 mod reports;
 mod seal;
 mod serve;

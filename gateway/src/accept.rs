@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use fabric::profile::{self, Part};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -56,7 +57,8 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown
                         continue;
                     };
                     let (gateway, finish) = (Arc::clone(&gateway), finish.clone());
-                    connections.spawn(connection(gateway, http.clone(), stream, client, finish, (held, place)));
+                    let serving = connection(gateway, http.clone(), stream, client, finish, (held, place));
+                    connections.spawn(profile::around(Part::Http, serving));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");

@@ -26,6 +26,7 @@ pub(crate) enum Threads {
 
 /// A runtime for everything in the process that these threads do.
 pub(crate) fn build(threads: Threads) -> Result<tokio::runtime::Runtime, Failure> {
+    fabric::profile::from_environment();
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     one_arena_for_each_core(cores);
     let runtime = tokio::runtime::Builder::new_multi_thread()

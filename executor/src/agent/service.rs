@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
+use fabric::profile::{self, Part};
 use fabric::shares::Shares;
 use fabric::{Body, Busy, Exchange, Peer, Permit};
 use futures::future::BoxFuture;
@@ -58,7 +59,8 @@ impl Node {
             return Err(busy(Refusal::Receipts.to_string()));
         }
         let now = Timestamp::now();
-        let (signed, ticket) = self.tickets.check(&head.headers, Purpose::Run, now).map_err(|invalid| {
+        let checked = profile::within(Part::Ticket, || self.tickets.check(&head.headers, Purpose::Run, now));
+        let (signed, ticket) = checked.map_err(|invalid| {
             if invalid == crate::tickets::Invalid::Signature {
                 self.unknown_key.notify_one();
             }
@@ -165,7 +167,7 @@ impl Node {
     /// What becomes of a run at its end: the share is given back, the caller is told, the receipt is kept.
     fn settle(self: &Arc<Self>, admitted: Arc<Admitted>, exchange: &Exchange, warm: bool) -> run::Settle {
         let (node, end) = (Arc::clone(self), exchange.claim_end());
-        Box::new(move |verdict: Verdict, usage: Usage| {
+        let conclude = move |verdict: Verdict, usage: Usage| {
             let (signed, run, started) = (Arc::clone(&admitted.signed), admitted.ticket.run, admitted.at);
             let cached = !warm && !admitted.fetched.load(Ordering::Relaxed);
             drop(admitted);
@@ -183,7 +185,8 @@ impl Node {
                 end.send(Bytes::from(json));
             }
             node.journal.add(NodeReceipt { run, ticket: (*signed).clone(), started, end: run_end });
-        })
+        };
+        Box::new(move |verdict, usage| profile::within(Part::Bookkeeping, || conclude(verdict, usage)))
     }
 
     async fn control(self: Arc<Self>, request: http::Request<Body>) -> http::Response<Body> {
@@ -283,7 +286,7 @@ impl tower::Service<http::Request<Body>> for Service {
             return Box::pin(async { Ok(run::problem(&Problem::from(Code::Draining))) });
         };
         match self.1 {
-            What::Run => Box::pin(async move { Ok(Box::pin(node.run(request)).await) }),
+            What::Run => Box::pin(profile::around(Part::Admission, async move { Ok(Box::pin(node.run(request)).await) })),
             What::Control => Box::pin(async move { Ok(node.control(request).await) }),
         }
     }

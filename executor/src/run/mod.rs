@@ -6,6 +6,7 @@ pub(crate) mod log;
 
 use std::sync::Arc;
 
+use fabric::profile::{self, Part};
 pub(crate) use wasm_host::{Head, Record, RunLogBook, Settle, Started, Verdict, cgi, guest_request};
 
 pub(crate) use self::answer::{answer, problem};
@@ -20,7 +21,7 @@ pub(crate) async fn run(
     record: Arc<Record>,
 ) -> http::Response<fabric::Body> {
     let request = guest_request(request, &record);
-    let started = lane.host.start(program, around, request, &record);
+    let started = profile::within(Part::Guest, || lane.host.start(program, around, request, &record));
     drive(started, lane.guests(), record).await
 }
 
@@ -30,7 +31,7 @@ pub(crate) async fn drive(
     guests: Option<&tokio::runtime::Handle>,
     record: Arc<Record>,
 ) -> http::Response<fabric::Body> {
-    let head = wasm_host::drive(started, guests, &record).await;
+    let head = profile::around(Part::Guest, wasm_host::drive(started, guests, &record)).await;
     answer(head, record)
 }
 

@@ -23,6 +23,7 @@ use crate::body::{self, Body, BodyError, InBody, Start};
 use crate::call::EndKind;
 use crate::dropped::Dropped;
 use crate::frame::{self, Frame, How, Message, RequestHead};
+use crate::profile::{self, Part};
 use crate::serve::Exchange;
 
 /// A service that is not done by then says `accepted` first.
@@ -75,7 +76,7 @@ where
         return;
     }
     let serving = Running { link, slot, from, accept_cost, accepted: false, trailers: false };
-    tokio::spawn(serving.run(service(), peer, head, whole, deadline));
+    tokio::spawn(profile::around(Part::Fabric, serving.run(service(), peer, head, whole, deadline)));
 }
 
 /// One exchange that is being served.
@@ -118,7 +119,7 @@ impl Running {
             return;
         }
         let mounted = self.slot.mounted.clone();
-        let admitted = mounted.admit.as_ref().map(|admit| admit(&parts, peer)).transpose();
+        let admitted = mounted.admit.as_ref().map(|admit| profile::within(Part::Admission, || admit(&parts, peer))).transpose();
         match admitted {
             Ok(Some(permit)) => drop(parts.extensions.insert(permit)),
             Ok(None) => {}

@@ -18,6 +18,7 @@ use crate::body::{Body, InBody, Start};
 use crate::call::{CallOptions, End, EndKind};
 use crate::error::CallError;
 use crate::frame::{self, Frame, Message, ResponseHead};
+use crate::profile::{self, Part};
 use crate::seal;
 use crate::subjects::{self, inbox};
 
@@ -106,7 +107,7 @@ impl Call {
             return Err(CallError::Disconnected("the connection to NATS is down".to_owned()));
         }
         if !start.fin {
-            tokio::spawn(pump(link.clone(), start.next(), body));
+            tokio::spawn(profile::around(Part::Fabric, pump(link.clone(), start.next(), body)));
         }
 
         let answered = wait_for_head(&link, &options, deadline).await;

@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::protocol::{self, Operation, parse};
 use super::{Core, Inbound, OUT_KEEP_BYTES, tls};
+use crate::profile::{self, Part};
 use crate::{FabricConfig, FabricError};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -55,14 +56,14 @@ struct Info {
 pub(super) async fn start(core: Arc<Core>, config: FabricConfig) -> Result<(), FabricError> {
     let first = connect_any(&config).await?;
     core.went_up();
-    tokio::spawn(async move {
+    tokio::spawn(profile::around(Part::Fabric, async move {
         let closed = core.closed.clone();
         tokio::select! {
             () = closed.cancelled() => {}
             () = keep(&core, &config, first) => {}
         }
         core.went_down();
-    });
+    }));
     Ok(())
 }
 
@@ -179,7 +180,7 @@ async fn welcome<R: AsyncRead + Unpin>(reader: &mut R, buffer: &mut BytesMut) ->
 /// Reads and writes until the connection is lost. Says why.
 async fn run(core: &Arc<Core>, connected: Connected) -> String {
     let Connected { reader, writer, buffer } = connected;
-    let mut writing = tokio::spawn(write(core.clone(), writer));
+    let mut writing = tokio::spawn(profile::around(Part::Fabric, write(core.clone(), writer)));
     tokio::select! {
         why = read(core, reader, buffer) => {
             // Waited for, so that it takes nothing that is meant for the next connection.
