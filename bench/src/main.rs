@@ -9,6 +9,7 @@ mod evaluation;
 mod figures;
 mod floods;
 mod http;
+mod instances;
 mod invoke;
 mod jobs;
 mod load;
@@ -44,6 +45,8 @@ struct Args {
 enum What {
     /// Calls of the smallest function, beside `wasmtime serve` with the same component and a bare NATS request
     Invoke(InvokeOptions),
+    /// A run inside the node, beside a bare loop over the same instances
+    Executor(Options),
     /// A large body through a function, beside raw NATS publishing
     Fabric(Options),
     /// How soon microVMs answer: booted, restored, waiting, warm; and what they hold
@@ -118,6 +121,7 @@ fn run(what: &What) -> anyhow::Result<bool> {
     let (options, report) = match what {
         What::Invoke(InvokeOptions { general, profile: false }) => (general, runtime.block_on(invoke::run(general))?),
         What::Invoke(InvokeOptions { general, profile: true }) => (general, runtime.block_on(profile::run(general))?),
+        What::Executor(options) => (options, instances::run(options)?),
         What::Fabric(options) => (options, runtime.block_on(streaming::run(options))?),
         What::Vm(options) => (options, runtime.block_on(vm::run(options))?),
         What::Jobs(options) => (&options.general, runtime.block_on(jobs::run(options))?),
@@ -138,6 +142,7 @@ fn all(runtime: &tokio::runtime::Runtime, options: &AllOptions) -> anyhow::Resul
     let mut reports = vec![
         runtime.block_on(invoke::run(general))?,
         runtime.block_on(profile::run(general))?,
+        instances::run(general)?,
         runtime.block_on(streaming::run(general))?,
     ];
     match runtime.block_on(vm::run(general)) {

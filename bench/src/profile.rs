@@ -47,12 +47,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
         for connections in CONNECTIONS {
             say(&format!("round {} of {}, {connections} connections", round + 1, options.rounds));
             let before = used(&platform).await?;
-            let sample = load::http(
-                Target::clone(&target),
-                connections,
-                Duration::from_secs_f64(options.seconds),
-                is_a_run,
-            );
+            let sample =
+                load::http(Target::clone(&target), connections, Duration::from_secs_f64(options.seconds), is_a_run);
             let sample = sample.await?;
             ensure!(sample.failures == 0, "{:?}", sample.first_failure);
             calls += sample.successes;
@@ -80,7 +76,15 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
                   the rest of the run path's threads is what wakes, schedules and polls",
     });
     let checks = vec![Check::new("every call is settled", true, format!("{calls} calls"))];
-    Ok(Report { benchmark: "invoke-profile", at, machine: Machine::here(), settings, figures, goals: Vec::new(), checks })
+    Ok(Report {
+        benchmark: "invoke-profile",
+        at,
+        machine: Machine::here(),
+        settings,
+        figures,
+        goals: Vec::new(),
+        checks,
+    })
 }
 
 const OTHER: &str = "wake-ups and the rest";

@@ -13,13 +13,13 @@ use protocol::ticket::SignedTicket;
 use protocol::{AccountId, ByteSize, Limits, Millis, RunId};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use wasm_host::Through;
+use wasm_host::{PoolConfig, Through};
 
 use crate::egress::EgressRules;
 use crate::run::log::{self, Sink, TicketedLine};
 use crate::run::{self, Record, Verdict};
 use crate::vm;
-use crate::wasm::engine::{PoolConfig, compiling_engine};
+use crate::wasm::engine::compiling_engine;
 use crate::wasm::inspect::inspect;
 use crate::wasm::{Format, Lane, Program, Surroundings};
 

@@ -52,7 +52,7 @@ enum Task {
     },
     /// Format, clippy with warnings as errors, and the house's invariants
     Lint,
-    /// Measure: `bench invoke [--profile]|fabric|vm|jobs|floods --json FILE`; `bench scheduler [--trace DIR]` compares the policies in the simulator;
+    /// Measure: `bench invoke [--profile]|executor|fabric|vm|jobs|floods --json FILE`; `bench scheduler [--trace DIR]` compares the policies in the simulator;
     /// `bench all` writes EVALUATION.md; `bench faults` kills for ten minutes
     Bench {
         /// Arguments of the benchmark, its name first

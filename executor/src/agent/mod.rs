@@ -14,6 +14,7 @@ use protocol::Timestamp;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use wasm_host::PoolConfig;
 
 use self::service::{Node, Service, What};
 use crate::admission::Admission;
@@ -27,7 +28,6 @@ use crate::keys::NodeKeys;
 use crate::tickets::TicketBook;
 use crate::vm::Door;
 use crate::wasm::Lane;
-use crate::wasm::engine::PoolConfig;
 
 /// Keys are asked for again this often, and at most this soon after a ticket by an unknown key.
 const HELLO_EVERY: Duration = Duration::from_secs(60);

@@ -286,7 +286,9 @@ impl tower::Service<http::Request<Body>> for Service {
             return Box::pin(async { Ok(run::problem(&Problem::from(Code::Draining))) });
         };
         match self.1 {
-            What::Run => Box::pin(profile::around(Part::Admission, async move { Ok(Box::pin(node.run(request)).await) })),
+            What::Run => {
+                Box::pin(profile::around(Part::Admission, async move { Ok(Box::pin(node.run(request)).await) }))
+            }
             What::Control => Box::pin(async move { Ok(node.control(request).await) }),
         }
     }

@@ -1,8 +1,7 @@
 //! The lane: a host of guests, and the threads of guests that compute.
 
-use wasm_host::Host;
+use wasm_host::{Host, PoolConfig, running_engine};
 
-use super::engine::{PoolConfig, running_engine};
 use crate::sys;
 
 /// Guests that compute yield to the agent's own threads by this much.

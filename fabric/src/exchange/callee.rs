@@ -119,7 +119,8 @@ impl Running {
             return;
         }
         let mounted = self.slot.mounted.clone();
-        let admitted = mounted.admit.as_ref().map(|admit| profile::within(Part::Admission, || admit(&parts, peer))).transpose();
+        let admitted =
+            mounted.admit.as_ref().map(|admit| profile::within(Part::Admission, || admit(&parts, peer))).transpose();
         match admitted {
             Ok(Some(permit)) => drop(parts.extensions.insert(permit)),
             Ok(None) => {}

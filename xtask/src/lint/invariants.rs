@@ -45,7 +45,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("cli", &["protocol", "fabric", "scheduler", "store", "gateway", "control-plane", "executor", "componentize"]),
     ("web", &["protocol"]),
     ("tests", &["protocol", "fabric", "store"]),
-    ("bench", &["protocol", "fabric", "store", "scheduler", "images", "microvm", "provision"]),
+    ("bench", &["protocol", "fabric", "store", "scheduler", "images", "microvm", "provision", "wasm-host"]),
     ("xtask", &["componentize", "provision"]),
 ];
 
