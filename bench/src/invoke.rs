@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::Response;
 use protocol::{Timestamp, headers};
 
-use crate::checks::Check;
+use crate::checks::{Bound, Check, Goal};
 use crate::figures::{Figure, Report};
 use crate::http::{self, Target};
 use crate::load::{self, Sample};
@@ -35,8 +35,20 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// Who is measured.
 enum Contender {
-    Platform { platform: Box<Platform>, target: Box<Target>, nats: Counter },
-    Wasmtime { name: &'static str, serve: Serve },
+    Platform {
+        platform: Box<Platform>,
+        target: Box<Target>,
+        nats: Counter,
+    },
+    /// A platform that settles nothing: the path's own share is seen.
+    Unsettled {
+        _platform: Box<Platform>,
+        target: Box<Target>,
+    },
+    Wasmtime {
+        name: &'static str,
+        serve: Serve,
+    },
     Nats(Echo),
 }
 
@@ -44,6 +56,7 @@ impl Contender {
     fn name(&self) -> &'static str {
         match self {
             Self::Platform { .. } => "crowdcloud",
+            Self::Unsettled { .. } => "crowdcloud, settlement paused",
             Self::Wasmtime { name, .. } => name,
             Self::Nats(_) => "nats request",
         }
@@ -78,6 +91,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
 
     let mut contenders =
         vec![Contender::Platform { platform: Box::new(platform), target: Box::new(target.clone()), nats }];
+    let unsettled_folder = tempfile::tempdir()?;
+    let unsettled = Platform::start_unsettled(&parts, unsettled_folder.path()).await?;
+    let unsettled_target = unsettled.deploy()?;
+    contenders.push(Contender::Unsettled { _platform: Box::new(unsettled), target: Box::new(unsettled_target) });
     if let Some(binary) = &wasmtime {
         for (name, flags) in [("wasmtime serve", wasmtime::DEFAULTS), ("wasmtime serve, best flags", wasmtime::BEST)] {
             let serve = Serve::start(binary, flags, &parts.component).await?;
@@ -115,6 +132,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
     checks.push(memory(&platform, "resident_idle_after_mib", &mut figures));
     checks.extend(start_again(&parts, platform, folder.path(), &target, &mut figures).await?);
 
+    let goals = goals(&figures);
     let settings = serde_json::json!({
         "rounds": options.rounds,
         "seconds": options.seconds,
@@ -124,13 +142,14 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
         "component": { "name": "functions-examples/hello", "bytes": std::fs::metadata(&parts.component)?.len() },
         "load_generator": "one thread on the same machine, HTTP/1.1 kept alive, closed loop",
         "crowdcloud": "up, default configuration; one process and its nats-server; private function, called with a key",
+        "settlement_paused": "a second platform, whose halves of bills stay on disk",
         "crowdcloud_version": machine::version(&parts.program),
         "nats_server": machine::version(&parts.nats_server),
         "wasmtime": wasmtime.map(|binary| serde_json::json!({
             "version": machine::version(binary), "defaults": wasmtime::DEFAULTS, "best_flags": wasmtime::BEST,
         })),
     });
-    Ok(Report { benchmark: "invoke", at, machine: Machine::here(), settings, figures, goals: Vec::new(), checks })
+    Ok(Report { benchmark: "invoke", at, machine: Machine::here(), settings, figures, goals, checks })
 }
 
 /// Messages a second that the idle platform sends by itself.
@@ -151,6 +170,7 @@ async fn measure(
 ) -> anyhow::Result<Sample> {
     match contender {
         Contender::Nats(echo) => echo.load(connections, measured).await,
+        Contender::Unsettled { target, .. } => load::http(Target::clone(target), connections, measured, is_a_run).await,
         Contender::Wasmtime { serve, .. } => {
             load::http(Target::new(serve.address, "/"), connections, measured, is_fresh).await
         }
@@ -195,6 +215,9 @@ pub(crate) fn is_a_run(answer: &Response<Bytes>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The first contenders are platforms of ours.
+const PLATFORMS: usize = 2;
+
 /// A figure's name, and where it is in a sample.
 type Kind = (&'static str, fn(&Sample) -> f64);
 
@@ -214,14 +237,32 @@ fn measured_figures(names: &[&str], samples: &[Vec<Sample>]) -> Vec<Figure> {
                 let rounds = samples[which * CONNECTIONS.len() + place].iter().map(value).collect();
                 Figure::new(names[which], figure, Some(connections), rounds)
             };
-            let ours = of(0);
-            ratios.extend((1..names.len()).map(|which| ours.over(&of(which), ratio)));
-            figures.push(ours);
-            figures.extend((1..names.len()).map(of));
+            for ours in 0..PLATFORMS {
+                ratios.extend((PLATFORMS..names.len()).map(|which| of(ours).over(&of(which), ratio)));
+            }
+            figures.extend((0..names.len()).map(of));
         }
     }
     figures.extend(ratios);
     figures
+}
+
+/// What is wanted beside `wasmtime serve` at its defaults.
+fn goals(figures: &[Figure]) -> Vec<Goal> {
+    const WANTED: [(&str, &str, usize, Bound, f64); 5] = [
+        ("crowdcloud / wasmtime serve", "throughput_ratio", 1, Bound::AtLeast, 0.35),
+        ("crowdcloud / wasmtime serve", "throughput_ratio", 16, Bound::AtLeast, 0.45),
+        ("crowdcloud / wasmtime serve", "throughput_ratio", 64, Bound::AtLeast, 0.45),
+        ("crowdcloud, settlement paused / wasmtime serve", "throughput_ratio", 16, Bound::AtLeast, 0.6),
+        ("crowdcloud / wasmtime serve", "latency_p99_ratio", 1, Bound::AtMost, 6.0),
+    ];
+    let goal = |(of, figure, connections, bound, limit)| {
+        let found = figures
+            .iter()
+            .find(|one| (one.of.as_str(), one.figure, one.connections) == (of, figure, Some(connections)))?;
+        Some(Goal::new(format!("{of}, {connections} connections, {figure}"), bound, limit, found.median))
+    };
+    WANTED.into_iter().filter_map(goal).collect()
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]

@@ -91,6 +91,12 @@ impl Platform {
         Self::start_in(parts, folder, &[], free_address()?, &[variable]).await
     }
 
+    /// The same, where halves of bills stay on disk.
+    pub(crate) async fn start_unsettled(parts: &Parts, folder: &Path) -> anyhow::Result<Self> {
+        let variable = ("CROWDCLOUD_SETTLEMENT_PAUSED", "true");
+        Self::start_in(parts, folder, &[], free_address()?, &[variable]).await
+    }
+
     async fn start_in(
         parts: &Parts,
         folder: &Path,

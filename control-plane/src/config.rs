@@ -66,6 +66,11 @@ pub struct Config {
     #[arg(long, default_value_t = 1)]
     pub replicas: usize,
 
+    /// Settles nothing: gateways and nodes keep their halves of bills on disk until the next start without it, as far as
+    /// they have room. For work on the database, and to measure the rest of the path.
+    #[arg(long, env = "CROWDCLOUD_SETTLEMENT_PAUSED")]
+    pub settlement_paused: bool,
+
     /// The largest JSON body of the public API.
     #[arg(long, default_value_t = ByteSize::mib(1))]
     pub body_max: ByteSize,

@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::join::{self, Claim};
-use super::ledger::{Batch, lock};
+use super::ledger::{Batch, lock, unless_paused};
 use crate::App;
 use crate::db::columns::{Col, signed, unsigned};
 use crate::db::entities::{checkpoints, nodes, versions};
@@ -21,6 +21,7 @@ use crate::nodes::hello::parse_key;
 
 /// `POST /checkpoints`
 pub(crate) async fn checkpoint(app: &App, node: NodeId, checkpoint: Checkpoint) -> Result<CheckpointAck> {
+    unless_paused(app)?;
     let row = nodes::Entity::find_by_id(Col(node)).one(app.db.read()).await?;
     let row = row.ok_or_else(|| refuse(Code::NotFound, "The platform does not know this node."))?;
     let key = row.public_key.as_deref().and_then(parse_key);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use protocol::receipt::Observation;
-use protocol::{Field, RunId, Timestamp};
+use protocol::{Code, Field, RunId, Timestamp};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _};
 
@@ -14,7 +14,7 @@ use crate::App;
 use crate::db::columns::Col;
 use crate::db::count;
 use crate::db::entities::{counters, runs};
-use crate::error::{Result, invalid};
+use crate::error::{Result, invalid, refuse};
 
 /// Observations in one request.
 pub(crate) const OBSERVATIONS_MAX: usize = 4096;
@@ -92,8 +92,17 @@ impl Batch {
     }
 }
 
+/// Refuses halves of bills while none are taken; whoever has them keeps them and comes again.
+pub(super) fn unless_paused(app: &App) -> Result<()> {
+    match app.config.settlement_paused {
+        true => Err(refuse(Code::ControlPlaneUnavailable, "Settlement is paused.")),
+        false => Ok(()),
+    }
+}
+
 /// `POST /internal/observations`: what a gateway saw. Again is fine.
 pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
+    unless_paused(app)?;
     if batch.len() > OBSERVATIONS_MAX {
         return Err(invalid(Field::BODY, format!("At most {OBSERVATIONS_MAX} observations at once")));
     }
