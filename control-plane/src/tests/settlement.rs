@@ -32,7 +32,8 @@ suite!(
     no_node,
     segments_hold_every_run,
     many_runs,
-    lists
+    lists,
+    paused
 );
 
 /// A node as the control plane sees it: it signs, and asks on its own subject.
@@ -264,6 +265,23 @@ async fn forged_receipts(ground: Ground) {
 
 fn later(seconds: i64) -> Timestamp {
     Timestamp(Timestamp::now().0 + seconds * 1000)
+}
+
+/// Whoever has halves hears what makes it keep them, and nothing is settled.
+async fn paused(ground: Ground) {
+    let (runs, node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let (receipt, seen) = runs.halves(&ground, 3000, 2000);
+    let paused = Ground::on(ground.app.config.database.clone(), |config| config.settlement_paused = true).await;
+    let receipts = as_node(crate::api::nodes::receipt(paused.app.clone()), ground.node);
+    let checkpoint = serde_json::to_vec(&node.next(vec![receipt])).unwrap();
+    let body = serde_json::to_value([&seen]).unwrap();
+    for answer in [
+        paused.anonymous().send(Method::POST, "/internal/observations", Some(body)).await,
+        receipts.raw(Method::POST, "/checkpoints", checkpoint).await,
+    ] {
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    }
+    assert_eq!(runs.usage().await.runs, 0);
 }
 
 async fn one_half_only(ground: Ground) {
