@@ -115,8 +115,8 @@ impl Ground {
         let mut store = Store::new(self.bare.engine(), state);
         store.set_epoch_deadline(u64::MAX / 2);
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
-        let request = store.data_mut().http().new_incoming_request(Scheme::Http, request(body)?)?;
+        let request = request(Empty::<Bytes>::new())?;
+        let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
         let response = store.data_mut().http().new_response_outparam(sender)?;
         let proxy = self.bare.instantiate_async(&mut store).await?;
         proxy.wasi_http_incoming_handler().call_handle(&mut store, request, response).await?;
