@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fabric::Fabric;
-use learning::Learning;
+use placing::Learning;
 use protocol::InstanceId;
 use store::Store;
 

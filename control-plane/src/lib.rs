@@ -90,7 +90,7 @@ async fn run(
     tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
     tasks.spawn(training::run(app.clone(), stop.clone()));
     tasks.spawn(training::follow(app.clone(), stop.clone()));
-    tasks.spawn(learning::run(Arc::clone(&app.learning), app.store.clone(), stop.clone()));
+    tasks.spawn(placing::learning::run(Arc::clone(&app.learning), app.store.clone(), stop.clone()));
     let _stop_tasks = stop.clone().drop_guard();
 
     let served = mount(&app, fabric).await?;

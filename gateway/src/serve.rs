@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use fabric::subjects;
-use learning::Learning;
+use placing::Learning;
 use protocol::InstanceId;
 use store::Store;
 use tokio::net::TcpListener;
@@ -95,7 +95,7 @@ pub async fn serve(
     let nodes = Arc::clone(&gateway.nodes);
     tasks.spawn(mirror(nats.clone(), subjects::NODES_BUCKET, nodes, Arc::default(), stop.clone()));
     tasks.spawn(mirror(nats, subjects::MODELS_BUCKET, Arc::new(Models(learning)), Arc::default(), stop.clone()));
-    tasks.spawn(learning::run(Arc::clone(&gateway.learning), gateway.store.clone(), stop.clone()));
+    tasks.spawn(placing::learning::run(Arc::clone(&gateway.learning), gateway.store.clone(), stop.clone()));
     tasks.spawn(age(Arc::clone(&gateway.nodes), stop.clone()));
     tasks.spawn(hear_boots(fabrics.nodes.clone(), stop.clone()));
     tasks.spawn(hear_reports(fabrics.nodes.clone(), Arc::clone(&gateway.nodes), stop.clone()));

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use ed25519_dalek::SigningKey;
 use fabric::Fabric;
-use learning::Learning;
+use placing::Learning;
 use protocol::InstanceId;
 use store::Store;
 use tokio_util::sync::CancellationToken;

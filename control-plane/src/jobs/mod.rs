@@ -30,7 +30,7 @@ mod tests;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use learning::Learning;
+use placing::Learning;
 use protocol::node::{NodeRecord, NodeReport};
 use protocol::placement::Placement;
 use scheduler::{LeastLoaded, NodeTable, Policy as _, RunRequest};

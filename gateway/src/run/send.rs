@@ -7,7 +7,7 @@ use fabric::{CallError, CallOptions, NodeEndpoint, Target};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, Limited};
-use learning::Learning;
+use placing::Learning;
 use protocol::placement::Candidate;
 use protocol::ticket::{Purpose, Ticket};
 use protocol::{ByteSize, Code, NodeId, Problem, RunId, Timestamp, headers};

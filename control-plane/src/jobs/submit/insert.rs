@@ -1,6 +1,6 @@
 //! Accepted jobs become rows, each with its place in the order of those that wait.
 
-use learning::Learning;
+use placing::Learning;
 use protocol::job::{Job, JobState};
 use protocol::{AccountId, ByteSize, FunctionId, JobId, Timestamp};
 use scheduler::RunRequest;
