@@ -34,7 +34,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("images", &["protocol", "provision"]),
     ("scheduler", &["protocol"]),
     ("store", &["protocol", "fabric"]),
-    ("placing", &["protocol", "scheduler", "store"]),
+    ("placing", &["protocol", "fabric", "scheduler", "store"]),
     ("gateway", &["protocol", "fabric", "scheduler", "store", "placing"]),
     ("control-plane", &["protocol", "fabric", "scheduler", "store", "placing"]),
     ("guest-agent", &[]),
