@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyDataStream, BodyExt as _, Limited};
+use http_body_util::{BodyDataStream, BodyExt as _};
 use protocol::job::{DeferredCall, HeaderBytes, Job};
 use protocol::route::{Grant, Principal, Scope, VersionRoute};
 use protocol::{AccountId, ByteSize, Code, Digest, Millis, Problem, headers};
@@ -35,7 +35,6 @@ const SUBMIT_WITHIN: Duration = Duration::from_secs(10);
 /// The longest wait.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 const WAIT_SLACK: Duration = Duration::from_secs(3);
-const PROBLEM_MAX: usize = 64 << 10;
 
 /// What the caller prefers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,8 +234,7 @@ async fn in_time(
     };
     let (mut head, mut body) = reply.response.into_parts();
     if head.headers.contains_key(headers::NODE_PROBLEM) {
-        let read = Limited::new(body, PROBLEM_MAX).collect().await.ok();
-        let problem = read.and_then(|body| serde_json::from_slice::<Problem>(&body.to_bytes()).ok());
+        let problem = placing::problem::read(body, gateway.placing.settings.problem_max).await;
         return Err(problem.unwrap_or_else(|| Code::Internal.into()));
     }
     let kept = [headers::RUN, headers::NODE].map(|name| (name, head.headers.get(name).cloned()));

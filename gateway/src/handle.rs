@@ -156,7 +156,7 @@ fn readiness(gateway: &Gateway) -> Answer {
         return refuse(&Problem::new(Code::ControlPlaneUnavailable, "the control plane has not been reached yet"));
     }
     // What is ready: a lane may still be made while calls of the other are served.
-    let lanes: Vec<String> = gateway.nodes.lanes().iter().map(ToString::to_string).collect();
+    let lanes: Vec<String> = gateway.placing.nodes.lanes().iter().map(ToString::to_string).collect();
     full(StatusCode::OK, "text/plain", format!("ready\nlanes: {}\n", lanes.join(" ")))
 }
 

@@ -50,6 +50,7 @@ mod stall;
 mod state;
 mod stranger;
 mod test_call;
+mod tickets;
 mod upload;
 
 pub use config::Config;

@@ -10,8 +10,8 @@ mod back;
 mod download;
 mod gate;
 mod live;
+mod retry;
 mod send;
-mod verdict;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,10 +22,9 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Uri, Version};
 use http_body::Body as _;
-use protocol::placement::lane_of;
-use protocol::receipt::{Observation, Outcome};
+use placing::{HasAttempt as _, RunFacts};
 use protocol::route::{Grant, Scope, VersionRoute};
-use protocol::{ByteSize, Code, Problem, RunId, Timestamp};
+use protocol::{ByteSize, Code, Problem, RunId};
 
 use crate::address::FunctionAddress;
 use crate::answer::{Answer, refuse};
@@ -40,9 +39,6 @@ pub(crate) use download::{Download, Piece, Whole, take_whole};
 pub(crate) use gate::Gate;
 use live::LiveRun;
 use send::{Outbound, send};
-
-/// Characters of a path that an observation keeps.
-const PATH_KEPT: usize = 256;
 
 /// A request for a function.
 pub(crate) struct Call {
@@ -157,8 +153,13 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     let deadline = received + version.limits.timeout.duration();
 
     // As the function shall see it.
-    let seen = first_sight(gateway, run, &known, version, &head, &address);
-    let mut live = LiveRun::begin(Arc::clone(gateway), received, seen, upload.clone(), version.limits, passed);
+    let facts = RunFacts {
+        method: head.method.as_str(),
+        path: address.rest(head.uri.path()),
+        ..RunFacts::of(run, known.route.account, known.route.function, version)
+    };
+    let attempt = gateway.placing.begin(&facts, version.artifact, received);
+    let mut live = LiveRun::begin(Arc::clone(gateway), attempt, upload.clone(), passed);
     let forward = Forward { client, host: &host, proto, prefix: &prefix };
     let trailers = head.version >= Version::HTTP_11 && fabric::wants_trailers(&head.headers);
     let uri = own_uri(&address, &head.uri).ok_or_else(|| refused(Code::InvalidRequest.into()))?;
@@ -168,9 +169,10 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     // To a node, unless the body breaks off or we are shut down first.
     let placed = Instant::now();
     let out = Outbound { run, known: &known, version, head: &head, upload: upload.as_ref(), input, deadline };
+    let attempt = live.attempt().ok_or_else(|| refused(Code::Internal.into()))?;
     let reply = tokio::select! {
         biased;
-        reply = send(gateway, &out, &mut live) => reply,
+        reply = send(gateway, &out, attempt) => reply,
         code = broken(upload.as_ref()) => Err(body_problem(code, version)),
         () = gateway.cut.cancelled() => Err(Code::Draining.into()),
     };
@@ -279,39 +281,4 @@ pub(crate) fn own_uri(address: &FunctionAddress, uri: &Uri) -> Option<Uri> {
         Some(query) => format!("{rest}?{query}").parse().ok()?,
     };
     Some(Uri::from(own))
-}
-
-/// What is known of a run when it begins.
-fn first_sight(
-    gateway: &Gateway,
-    run: RunId,
-    known: &Known,
-    version: &VersionRoute,
-    head: &Parts,
-    address: &FunctionAddress,
-) -> Observation {
-    Observation {
-        run,
-        gateway: gateway.instance,
-        account: known.route.account,
-        function: known.route.function,
-        version: version.version,
-        version_number: version.number,
-        node: None,
-        lane: lane_of(version.lane, version.kind, &version.limits, version.form).0,
-        received: Timestamp::now(),
-        head_us: 0,
-        wall_us: 0,
-        outcome: Outcome::Cancelled,
-        status: 0,
-        code: None,
-        method: head.method.as_str().to_owned(),
-        path: address.rest(head.uri.path()).chars().take(PATH_KEPT).collect(),
-        bytes_in: ByteSize(0),
-        bytes_out: ByteSize(0),
-        end: None,
-        placement: None,
-        job: None,
-        limits: Some(version.limits),
-    }
 }

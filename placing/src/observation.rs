@@ -5,8 +5,9 @@ mod tests;
 
 use std::time::Duration;
 
-use protocol::placement::Explanation;
+use protocol::placement::{Explanation, lane_of};
 use protocol::receipt::{Observation, Outcome, RunEnd};
+use protocol::route::VersionRoute;
 use protocol::{AccountId, ByteSize, FunctionId, InstanceId, JobId, Lane, Limits, NodeId, RunId, Timestamp, VersionId};
 
 use crate::verdict::{Fate, Verdict};
@@ -37,6 +38,25 @@ pub struct RunFacts<'a> {
     pub method: &'a str,
     /// The request's path, with or without its query.
     pub path: &'a str,
+}
+
+impl RunFacts<'static> {
+    /// A run of this version, in the lane that the rule names; neither method nor path, and of no job.
+    #[must_use]
+    pub fn of(run: RunId, account: AccountId, function: FunctionId, version: &VersionRoute) -> Self {
+        Self {
+            run,
+            account,
+            function,
+            version: version.version,
+            version_number: version.number,
+            limits: version.limits,
+            lane: lane_of(version.lane, version.kind, &version.limits, version.form).0,
+            job: None,
+            method: "",
+            path: "",
+        }
+    }
 }
 
 /// An observation that is not complete yet.

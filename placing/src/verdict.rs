@@ -95,6 +95,10 @@ impl Verdict {
         Self::failed(Code::ResponseTooLarge, format!("the answer is larger than {size_max}"))
     }
 
+    pub(crate) fn no_ticket() -> Self {
+        Self::new(Fate::NotTaken(NotTaken::NoTicket), Code::NoNode, "no ticket can be made now")
+    }
+
     /// Of what its owner answers instead of the function.
     #[must_use]
     pub fn of_code(code: Code) -> Self {

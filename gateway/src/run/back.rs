@@ -48,7 +48,6 @@ pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>
     let (mut head, mut body) = response.into_parts();
     // The version is of one connection: what the function speaks is between it and its node.
     head.version = Version::HTTP_11;
-    live.status(head.status.as_u16());
     if head.status.is_informational() {
         live.refused(Code::InvalidResponse);
         return Err(Code::InvalidResponse);
@@ -74,14 +73,13 @@ pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>
             AnswerBody::Empty
         }
         Whole::Yes(_) if bodiless => {
-            live.completed();
+            live.completed(0);
             AnswerBody::Empty
         }
         Whole::Yes(bytes) if bytes.len() as u64 <= size_max.0 => {
             // The server sets the true one.
             head.headers.remove(header::CONTENT_LENGTH);
-            live.passed_out(bytes.len());
-            live.completed();
+            live.completed(bytes.len());
             AnswerBody::Full(bytes)
         }
         Whole::Yes(_) => {
