@@ -84,10 +84,15 @@ impl Nodes {
         let inner = self.inner.read();
         let mut placement = policy(inner.table.seen());
         if !inner.suspects.is_empty() {
-            let suspect = |node: &NodeId| inner.suspects.get(node).is_some_and(|until| now < *until);
-            placement.ranked.sort_by_key(|candidate| suspect(&candidate.node));
+            placement.ranked.sort_by_key(|candidate| inner.suspects(candidate.node, now));
         }
         placement
+    }
+
+    /// Whether others are asked before it.
+    #[must_use]
+    pub fn is_suspect(&self, node: NodeId, now: Instant) -> bool {
+        self.inner.read().suspects(node, now)
     }
 
     /// It has lost a run: others are asked before it for a while.
@@ -99,6 +104,12 @@ impl Nodes {
     pub fn reserve(self: &Arc<Self>, node: NodeId, lane: Lane, memory: ByteSize) -> Reservation {
         self.inner.write().table.started(node, memory);
         Reservation { nodes: Arc::clone(self), node, lane, memory, last_word: None }
+    }
+}
+
+impl Inner {
+    fn suspects(&self, node: NodeId, now: Instant) -> bool {
+        self.suspects.get(&node).is_some_and(|until| now < *until)
     }
 }
 
