@@ -33,7 +33,7 @@ use scheduler::LastWord;
 use crate::Placing;
 use crate::nodes::Reservation;
 use crate::observation::{ObservationDraft, RunFacts};
-use crate::verdict::Verdict;
+use crate::verdict::{Fate, Verdict};
 use crate::{problem, tickets};
 
 /// A run on its way. Its owner has begun it with [`Placing::begin`].
@@ -175,12 +175,15 @@ impl Attempt {
 
     /// All of the response has passed.
     pub fn completed(&mut self) {
-        self.fail(Verdict::ANSWERED);
+        self.verdict.get_or_insert(Verdict::ANSWERED);
     }
 
-    /// It is over, and we know why. What is said first counts.
+    /// It is over, and its owner knows why. Of several causes the first counts; that all has passed is none, for its owner
+    /// may fail to do something with it.
     pub fn fail(&mut self, verdict: Verdict) {
-        self.verdict.get_or_insert(verdict);
+        if self.verdict.as_ref().is_none_or(|known| known.fate == Fate::Answered) {
+            self.verdict = Some(verdict);
+        }
     }
 
     /// It is over, and its owner answers with this code instead of the function.

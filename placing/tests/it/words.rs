@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Response;
-use placing::Fate;
+use placing::{Fate, Verdict};
 use protocol::receipt::Outcome;
 use protocol::{ByteSize, Code, headers};
 
@@ -106,6 +106,22 @@ async fn a_last_word_that_does_not_come_is_not_waited_for_for_ever() {
     let concluded = conclude(attempt).await;
     assert_eq!((concluded.verdict.fate, concluded.seen.end), (Fate::Answered, None));
     assert_eq!(ground.running(node.id), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_cause_counts_and_a_whole_response_is_none() {
+    let ground = Ground::start().await;
+    let node = ground.node(echo).await;
+    let mut attempt = ground.attempt();
+    let response = ground.send(&mut attempt, node.id).await.unwrap();
+    let (mut attempt, read) = pour(response, attempt).await;
+    assert_eq!(read.unwrap(), "hello");
+    // Its owner cannot keep what it got.
+    attempt.fail(Verdict::lost(Code::StorageUnavailable, "the disk is full"));
+    attempt.fail(Verdict::CANCELLED);
+    attempt.completed();
+    let concluded = conclude(attempt).await;
+    assert_eq!((concluded.verdict.fate, concluded.seen.code), (Fate::Lost, Some(Code::StorageUnavailable)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
