@@ -66,7 +66,7 @@ pub struct State {
     pub(crate) devices: Devices,
     /// The one-time token.
     pub(crate) operator: Operator,
-    /// Who reports.
+    /// Latest node reports.
     pub(crate) nodes: Nodes,
     /// What is finite, and who has how much of it.
     pub(crate) bounds: Bounds,

@@ -15,7 +15,7 @@ use http_body_util::StreamBody;
 use placing::{Attempt, Concluded, Fate, NotTaken, Reservation, ResponseBody, RunFacts, Verdict};
 use protocol::job::HeaderBytes;
 use protocol::placement::Explanation;
-use protocol::receipt::{Observation, Outcome};
+use protocol::receipt::Observation;
 use protocol::route::VersionRoute;
 use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, JobId, Lane, NodeId, RunId, Timestamp};
 use sea_orm::EntityTrait as _;

@@ -1,4 +1,4 @@
-//! A function's answer on its way to the caller.
+//! The body of a function's response on its way to the caller.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -6,46 +6,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use fabric::BodyError;
-use futures::FutureExt as _;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use placing::ResponseBody;
 use protocol::ByteSize;
 
 use super::live::LiveRun;
-use crate::hygiene;
+use crate::headers::clean_trailers;
+use crate::pieces::Piece;
 
-pub(crate) use placing::Piece;
-
-/// The answer's body.
+/// The response's body.
 pub(crate) struct Download(Option<Running>);
-
-/// Whether an answer is there as a whole already.
-pub(crate) enum Whole {
-    Yes(Bytes),
-    /// What is there of it.
-    Not(VecDeque<Piece>),
-}
-
-/// Takes a short answer that has come in one piece, without waiting.
-pub(crate) fn take_whole(body: &mut fabric::Body) -> Whole {
-    let mut ahead = VecDeque::new();
-    while ahead.len() < 2 {
-        match body.frame().now_or_never() {
-            None => return Whole::Not(ahead),
-            Some(Some(piece)) => ahead.push_back(piece),
-            Some(None) => break,
-        }
-    }
-    match ahead.pop_front() {
-        None => Whole::Yes(Bytes::new()),
-        Some(Ok(only)) if ahead.is_empty() && only.is_data() => Whole::Yes(only.into_data().unwrap_or_default()),
-        Some(first) => {
-            ahead.push_front(first);
-            Whole::Not(ahead)
-        }
-    }
-}
 
 struct Running {
     body: ResponseBody<LiveRun>,
@@ -54,7 +25,7 @@ struct Running {
 }
 
 impl Download {
-    /// The rest of an answer, after the pieces that are there `ahead`.
+    /// The rest of a response, after the pieces that are there `ahead`.
     pub(crate) fn new(
         body: fabric::Body,
         ahead: VecDeque<Piece>,
@@ -65,7 +36,7 @@ impl Download {
         Self(Some(Running { body: ResponseBody::new(body, ahead, size_max, run), announced }))
     }
 
-    /// Reads the answer to its end without a caller: for answers that have no body on the wire.
+    /// Reads the response to its end without a caller: for responses that have no body on the wire.
     pub(crate) fn swallow(mut self) {
         if let Some(running) = self.0.take() {
             running.finish_aside();
@@ -77,7 +48,7 @@ impl Body for Download {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         let this = self.get_mut();
         let Some(running) = &mut this.0 else { return Poll::Ready(None) };
         let step = ready!(Pin::new(&mut running.body).poll_frame(cx));
@@ -109,7 +80,7 @@ impl Drop for Download {
 fn for_caller(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            hygiene::clean_trailers(&mut trailers);
+            clean_trailers(&mut trailers);
             Frame::trailers(trailers)
         }
         Err(frame) => frame,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use placing::{Attempt, HasAttempt};
 use protocol::{ByteSize, Code};
 
-use super::gate::Passed;
+use crate::concurrency::Permit;
 use crate::state::Gateway;
 use crate::upload::Upload;
 
@@ -17,13 +17,13 @@ struct Inner {
     gateway: Arc<Gateway>,
     attempt: Attempt,
     upload: Option<Upload>,
-    passed: Passed,
+    permit: Permit,
 }
 
 impl LiveRun {
     /// Takes a run over that has just begun.
-    pub(crate) fn begin(gateway: Arc<Gateway>, attempt: Attempt, upload: Option<Upload>, passed: Passed) -> Self {
-        Self(Some(Box::new(Inner { gateway, attempt, upload, passed })))
+    pub(crate) fn begin(gateway: Arc<Gateway>, attempt: Attempt, upload: Option<Upload>, permit: Permit) -> Self {
+        Self(Some(Box::new(Inner { gateway, attempt, upload, permit })))
     }
 
     /// It is over, as the function would have it: all of its response has passed at once.
@@ -70,9 +70,9 @@ impl Drop for LiveRun {
 
 impl Inner {
     fn conclude(self: Box<Self>) {
-        let Self { gateway, attempt, passed, .. } = *self;
+        let Self { gateway, attempt, permit, .. } = *self;
         let concluded = attempt.conclude();
-        drop(passed);
+        drop(permit);
         gateway.spool.push(concluded.seen);
     }
 }

@@ -28,22 +28,26 @@ pub(crate) struct Outbound<'a> {
     pub(crate) deadline: Instant,
 }
 
-/// The answer of a node that took the run.
-pub(crate) struct Answered {
+/// The response of a node that took the run.
+pub(crate) struct NodeResponse {
     pub(crate) response: http::Response<fabric::Body>,
     pub(crate) node: NodeId,
 }
 
 /// What one pass over the nodes brought.
 enum Pass {
-    Answered(Box<Answered>),
+    Answered(Box<NodeResponse>),
     Failed(Problem),
     /// Nobody can take it now; why.
     Full(Problem),
 }
 
 /// Asks nodes until one answers.
-pub(crate) async fn send(gateway: &Gateway, out: &Outbound<'_>, attempt: &mut Attempt) -> Result<Answered, Problem> {
+pub(crate) async fn send(
+    gateway: &Gateway,
+    out: &Outbound<'_>,
+    attempt: &mut Attempt,
+) -> Result<NodeResponse, Problem> {
     let mut wanted = RunRequest::of(out.version, out.known.route.account);
     wanted.input = out.input;
     wanted.wait_max = gateway.config.better_within.duration();
@@ -117,7 +121,7 @@ async fn pass(
         let (node, lane) = (candidate.node, candidate.lane);
         let to = gateway.placing.reserve(node, lane, &out.version.limits);
         let verdict = match attempt.send(&gateway.fabrics.nodes, to, request, out.deadline, || {}).await {
-            Ok(response) => return Pass::Answered(Box::new(Answered { response, node })),
+            Ok(response) => return Pass::Answered(Box::new(NodeResponse { response, node })),
             Err(verdict) => verdict,
         };
         tracing::debug!(run = %out.run, %node, ?verdict, "a node did not do the run");

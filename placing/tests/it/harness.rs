@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fabric::{
-    Authority, Body, Busy, Exchange, Fabric, FabricConfig, Identity, Mount, NatsServer, NatsServerConfig, NodeEndpoint,
-    ServeOptions, Serving,
+    Admit, Authority, Body, Busy, Exchange, Fabric, FabricConfig, Identity, Mount, NatsServer, NatsServerConfig,
+    NodeEndpoint, ServeOptions, Serving,
 };
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -264,7 +264,7 @@ pub(crate) fn post(body: Body) -> Request<Body> {
 
 /// A node that has no room, and says why.
 pub(crate) fn full(why: &'static str) -> ServeOptions {
-    let admit = Arc::new(move |_: &http::request::Parts, _| Err(Busy { reason: why.to_owned() }));
+    let admit: Admit = Arc::new(move |_, _| Err(Busy { reason: why.to_owned() }));
     ServeOptions { admit: Some(admit), ..ServeOptions::default() }
 }
 
