@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fabric::Fabric;
-use learning::Learning;
+use placing::{Learning, Placing};
 use protocol::InstanceId;
 use store::Store;
 
@@ -57,7 +57,7 @@ pub struct State {
     /// None: only the API runs (in tests).
     pub(crate) fabrics: Option<ControlFabrics>,
     /// The ticket key.
-    pub(crate) tickets: Tickets,
+    pub(crate) tickets: Arc<Tickets>,
     /// Hashing.
     pub(crate) passwords: Passwords,
     /// How often strangers may try.
@@ -66,7 +66,7 @@ pub struct State {
     pub(crate) devices: Devices,
     /// The one-time token.
     pub(crate) operator: Operator,
-    /// Who reports.
+    /// Latest node reports.
     pub(crate) nodes: Nodes,
     /// What is finite, and who has how much of it.
     pub(crate) bounds: Bounds,
@@ -80,8 +80,8 @@ pub struct State {
     pub(crate) logs: Logs,
     /// Where jobs may go, and who watches them.
     pub(crate) jobs: Jobs,
-    /// What placements of jobs go by.
-    pub(crate) learning: Arc<Learning>,
+    /// What brings jobs to nodes.
+    pub(crate) placing: Arc<Placing>,
 }
 
 impl App {
@@ -95,7 +95,9 @@ impl App {
         let operator = Operator::open(&config.operator_token, &db).await?;
         let lost = |error: crate::error::Error| StartError::Lost(error.to_string());
         crate::nodes::records::ensure_local(&db, &config.local_nodes).await.map_err(lost)?;
-        let tickets = Tickets::open(&config.ticket_key, instance)?;
+        let tickets = Arc::new(Tickets::open(&config.ticket_key, instance)?);
+        let learning = Learning::new("control_plane");
+        let placing = Placing::new(config.placing(), instance, learning, Arc::<Tickets>::clone(&tickets));
         Ok(Self(Arc::new(State {
             instance,
             db,
@@ -112,8 +114,8 @@ impl App {
             prepares: Prepares::default(),
             routes: Routes::default(),
             logs: Logs::default(),
-            jobs: Jobs::new(&config),
-            learning: Learning::new("control_plane"),
+            jobs: Jobs::new(&config, Arc::clone(&placing)),
+            placing,
             config,
         })))
     }

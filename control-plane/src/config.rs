@@ -311,6 +311,11 @@ pub struct Config {
 const OWN_CONNECTIONS: u32 = 4;
 
 impl Config {
+    /// What is set of the way of jobs' runs.
+    pub(crate) fn placing(&self) -> placing::Settings {
+        placing::Settings { accept_within: self.job_accept_within.duration(), ..placing::Settings::default() }
+    }
+
     /// Requests that use the database at once. Beyond one for each core they would only hold each other up; and the fewer
     /// they are, the sooner it is another tenant's turn.
     #[must_use]

@@ -82,7 +82,7 @@ async fn run(
     tasks.spawn(routes_outbox::beat(app.clone(), stop.clone()));
     tasks.spawn(routes_outbox::listen(app.clone(), stop.clone()));
     tasks.spawn(nodes::live::listen(app.clone(), stop.clone()));
-    tasks.spawn(nodes::live::hear_boots(app.clone(), stop.clone()));
+    tasks.spawn(placing::hear_boots(fabric.nodes.clone(), stop.clone()));
     tasks.spawn(functions::prepare::retry(app.clone(), stop.clone()));
     tasks.spawn(jobs::dispatch(app.clone(), stop.clone()));
     tasks.spawn(jobs::tell_ends(app.clone(), stop.clone()));
@@ -90,7 +90,7 @@ async fn run(
     tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
     tasks.spawn(training::run(app.clone(), stop.clone()));
     tasks.spawn(training::follow(app.clone(), stop.clone()));
-    tasks.spawn(learning::run(Arc::clone(&app.learning), app.store.clone(), stop.clone()));
+    tasks.spawn(placing::learning::run(Arc::clone(&app.placing.learning), app.store.clone(), stop.clone()));
     let _stop_tasks = stop.clone().drop_guard();
 
     let served = mount(&app, fabric).await?;

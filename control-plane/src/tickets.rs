@@ -7,30 +7,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use http::HeaderMap;
-use protocol::route::VersionRoute;
+use placing::TicketIssuer;
 use protocol::ticket::{Purpose, SignedTicket, Ticket, TicketError};
-use protocol::{AccountId, Code, FunctionId, InstanceId, Lane, NodeId, RunId, Timestamp, headers};
+use protocol::{AccountId, Code, InstanceId, Lane, NodeId, RunId, Timestamp, headers};
 use rand::TryRngCore as _;
 
 use crate::db::entities::versions;
 use crate::error::{Result, StartError, refuse};
-
-/// What a job's run is, and where.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RunTicket<'a> {
-    /// The run.
-    pub run: RunId,
-    /// The only node that may do it.
-    pub node: NodeId,
-    /// The lane there.
-    pub lane: Lane,
-    /// Who pays.
-    pub account: AccountId,
-    /// The function.
-    pub function: FunctionId,
-    /// The version, with the limits of this run.
-    pub version: &'a VersionRoute,
-}
 
 /// Signs and checks.
 pub(crate) struct Tickets {
@@ -92,27 +75,6 @@ impl Tickets {
         ticket.sign(&self.key)
     }
 
-    /// Permission for a node to do a run of a job.
-    pub(crate) fn run(&self, of: RunTicket<'_>, now: Timestamp, lasts: Duration) -> SignedTicket {
-        let RunTicket { run, node, lane, account, function, version } = of;
-        let ticket = Ticket {
-            v: Ticket::VERSION,
-            purpose: Purpose::Run,
-            run,
-            node,
-            account,
-            function,
-            version: version.version,
-            artifact: version.artifact,
-            lane,
-            limits: version.limits,
-            issuer: self.issuer,
-            issued: now,
-            expires: now.plus(lasts),
-        };
-        ticket.sign(&self.key)
-    }
-
     /// A secret of an account that every control plane can make, and nobody else.
     pub(crate) fn secret_of(&self, account: AccountId, purpose: &str) -> [u8; 32] {
         let key = blake3::derive_key("crowdcloud 2026 secrets of accounts", &self.key.to_bytes());
@@ -157,6 +119,13 @@ impl Tickets {
     #[cfg(test)]
     pub(crate) fn sign(&self, ticket: &Ticket) -> SignedTicket {
         ticket.sign(&self.key)
+    }
+}
+
+/// Permission for a node to do a run of a job.
+impl TicketIssuer for Tickets {
+    fn issue(&self, ticket: &Ticket) -> Option<SignedTicket> {
+        Some(ticket.sign(&self.key))
     }
 }
 

@@ -131,6 +131,18 @@ impl Fabric {
         request: http::Request<Body>,
         options: CallOptions,
     ) -> (impl Future<Output = Result<(http::Response<Body>, Peer), CallError>> + Send + 'static, EndFuture) {
+        self.start_with(to, request, options, || {})
+    }
+
+    /// As `start`; `accepted` is called once the peer says that it has accepted. A peer that responds at once does not
+    /// say so before.
+    pub fn start_with<F: FnOnce() + Send>(
+        &self,
+        to: Target,
+        request: http::Request<Body>,
+        options: CallOptions,
+        accepted: F,
+    ) -> (impl Future<Output = Result<(http::Response<Body>, Peer), CallError>> + Send + use<F>, EndFuture) {
         let fabric = self.clone();
         let (sender, receiver) = oneshot::channel();
         let call = async move {
@@ -138,7 +150,7 @@ impl Fabric {
             fabric.listen(for_nodes);
             let shared = fabric.inner.shared.clone();
             let call = Call { shared, identity: fabric.inner.identity.clone(), to, options, end: sender };
-            call.run(request).await
+            call.run(request, accepted).await
         };
         (profile::around(Part::Fabric, call), EndFuture(receiver))
     }

@@ -1,5 +1,7 @@
 //! Where a request goes, by its host and path alone. Pure.
 
+use http::Uri;
+use http::uri::PathAndQuery;
 use protocol::{Code, Name, Reference};
 
 /// What a request is for.
@@ -52,6 +54,16 @@ impl FunctionAddress {
             Some(reference) => format!("{}@{reference}", self.function),
             None => self.function.to_string(),
         }
+    }
+
+    /// The function's own part of the path, and the query.
+    pub(crate) fn own_uri(&self, uri: &Uri) -> Option<Uri> {
+        let rest = self.rest(uri.path());
+        let own: PathAndQuery = match uri.query() {
+            None => rest.parse().ok()?,
+            Some(query) => format!("{rest}?{query}").parse().ok()?,
+        };
+        Some(Uri::from(own))
     }
 
     /// The part before it; nothing where the function has a host of its own.

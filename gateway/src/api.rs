@@ -10,10 +10,10 @@ use http_body::Body as _;
 use protocol::route::{Grant, Scope};
 use protocol::{ByteSize, Code, Field, Name, Problem, headers};
 
-use crate::answer::{Answer, AnswerBody};
-use crate::hygiene::{self, Forward};
+use crate::headers::{Forward, bearer_key, cookie, set_forwarded, strip_ours};
+use crate::pieces::{Whole, take_whole};
 use crate::quiet::Quiet;
-use crate::run::{Whole, take_whole};
+use crate::response::{Response, ResponseBody};
 use crate::state::Gateway;
 use crate::stranger;
 use crate::upload::{Source, Upload};
@@ -27,7 +27,7 @@ pub(crate) async fn proxy(
     mut head: Parts,
     body: Source,
     forward: &Forward<'_>,
-) -> Result<Answer, Problem> {
+) -> Result<Response, Problem> {
     check_origin(&head, forward.host)?;
     let size_max = gateway.config.api_body_max;
     if body.size_hint().lower() > size_max.0 {
@@ -36,8 +36,8 @@ pub(crate) async fn proxy(
     let body = stranger::vet(gateway, &head, body, forward.client).await?;
     let account = head.headers.get(headers::ACCOUNT).cloned();
     fabric::strip_hop_by_hop(&mut head.headers);
-    hygiene::strip_ours(&mut head.headers);
-    hygiene::set_forwarded(&mut head.headers, forward);
+    strip_ours(&mut head.headers);
+    set_forwarded(&mut head.headers, forward);
     head.headers.remove(header::EXPECT);
     if let Some(account) = account {
         head.headers.insert(headers::ACCOUNT, account);
@@ -72,8 +72,8 @@ pub(crate) async fn proxy(
     fabric::strip_hop_by_hop(&mut head.headers);
     secure(&mut head.headers);
     let body = match take_whole(&mut body) {
-        Whole::Yes(bytes) => AnswerBody::Full(bytes),
-        Whole::Not(ahead) => AnswerBody::Core(ahead, body),
+        Whole::Yes(bytes) => ResponseBody::Full(bytes),
+        Whole::Not(ahead) => ResponseBody::Core(ahead, body),
     };
     Ok(http::Response::from_parts(head, body))
 }
@@ -85,11 +85,11 @@ pub(crate) async fn grant(
     host: &str,
     scope: Scope,
 ) -> Result<Arc<Grant>, Problem> {
-    let grant = match hygiene::bearer_key(&head.headers) {
+    let grant = match bearer_key(&head.headers) {
         Some(key) => gateway.keys.grant_of_key(key).await?,
         None => {
             check_origin(head, host)?;
-            let token = hygiene::cookie(&head.headers, headers::SESSION_COOKIE).ok_or(Code::Unauthenticated)?;
+            let token = cookie(&head.headers, headers::SESSION_COOKIE).ok_or(Code::Unauthenticated)?;
             let account = head.headers.get(headers::ACCOUNT).ok_or(Code::MissingAccount)?;
             let account: Name = account.to_str().ok().and_then(|name| name.parse().ok()).ok_or(Code::MissingAccount)?;
             gateway.keys.grant_of_session(token, account).await?
@@ -116,7 +116,7 @@ pub(crate) async fn grant_again(
 
 /// Refuses changes that another site's page makes with our cookie. A key is never sent by itself.
 fn check_origin(head: &Parts, host: &str) -> Result<(), Problem> {
-    let by_key = hygiene::bearer_key(&head.headers).is_some();
+    let by_key = bearer_key(&head.headers).is_some();
     if by_key || protocol::origin::is_own(&head.method, host, &head.headers) {
         Ok(())
     } else {

@@ -14,11 +14,11 @@ use protocol::route::Scope;
 use protocol::{AccountId, ByteSize, Code, Digest, Field, Problem};
 use serde::Serialize;
 
-use crate::answer::{Answer, json};
 use crate::api;
 use crate::core_client::to_json;
 use crate::keys::unavailable;
 use crate::quota::Charge;
+use crate::response::{Response, json};
 use crate::state::Gateway;
 use crate::upload::{Source, Upload};
 
@@ -41,7 +41,7 @@ pub(crate) async fn upload(
     body: Source,
     host: &str,
     scope: Scope,
-) -> Result<Answer, Problem> {
+) -> Result<Response, Problem> {
     let size_max = gateway.config.artifact_max;
     api::only(&head.method, &Method::POST)?;
     api::no_query(&head.uri)?;

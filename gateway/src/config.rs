@@ -212,6 +212,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// What is set of the way of runs.
+    pub(crate) fn placing(&self) -> placing::Settings {
+        placing::Settings {
+            accept_within: self.accept_within.duration(),
+            ticket_life: self.ticket_life.duration(),
+            ..placing::Settings::default()
+        }
+    }
+
     /// What a body for the API or the store may do.
     pub(crate) fn upload_limits(&self, size_max: ByteSize) -> UploadLimits {
         UploadLimits {

@@ -14,11 +14,11 @@ use protocol::route::Scope;
 use protocol::{Code, Problem};
 
 use crate::address::{Destination, destination};
-use crate::answer::{Answer, full, refuse};
+use crate::headers::{Forward, head_size, is_framed_plainly, wants_upgrade};
 use crate::hosts::{self, is_host};
-use crate::hygiene::{self, Forward};
 use crate::linger::Lingering;
 use crate::proxies::{CameFrom, came_from};
+use crate::response::{Response, full, refuse};
 use crate::run::{self, Call, Caller};
 use crate::state::Gateway;
 use crate::test_call::Origin;
@@ -36,7 +36,7 @@ pub(crate) struct Ends {
 }
 
 /// Answers one request of a connection.
-pub(crate) async fn handle(gateway: Arc<Gateway>, ends: Ends, request: http::Request<Incoming>) -> Answer {
+pub(crate) async fn handle(gateway: Arc<Gateway>, ends: Ends, request: http::Request<Incoming>) -> Response {
     let received = Instant::now();
     let (head, body) = request.into_parts();
     let body = match body.is_end_stream() {
@@ -51,7 +51,7 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, ends: Ends, request: http::Req
         Err(problem) => {
             gateway.meters.answered(Some(problem.code));
             let mut answer = refuse(&problem);
-            if !hygiene::is_framed_plainly(&head.headers) {
+            if !is_framed_plainly(&head.headers) {
                 // Where this request ends is unsure.
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -71,7 +71,7 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, ends: Ends, request: http::Req
             // A run counts itself.
             let caller = Caller::Headers;
             let call = Call { address, head, body, client, host, proto, received, caller };
-            return Box::pin(run::answer(&gateway, call)).await;
+            return Box::pin(run::respond(&gateway, call)).await;
         }
         Destination::Api => {
             let forward = Forward { client, host: &host, proto, prefix: "" };
@@ -95,7 +95,7 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, ends: Ends, request: http::Req
 /// Where the request comes from and goes to; refuses what no part of the platform accepts.
 fn check(gateway: &Gateway, head: &Parts, ends: Ends) -> Result<(CameFrom, Destination), Problem> {
     let config = &gateway.config;
-    if !hygiene::is_framed_plainly(&head.headers) {
+    if !is_framed_plainly(&head.headers) {
         let detail = "Transfer-Encoding is something else than `chunked`, once";
         return Err(Problem::of(Code::InvalidRequest, "Transfer-Encoding", detail));
     }
@@ -104,7 +104,7 @@ fn check(gateway: &Gateway, head: &Parts, ends: Ends) -> Result<(CameFrom, Desti
         let method = method.get(..METHOD_LENGTH_MAX).unwrap_or(method);
         return Err(Problem::new(Code::MethodNotAllowed, format!("{method} is not supported")));
     }
-    if hygiene::wants_upgrade(&head.headers) {
+    if wants_upgrade(&head.headers) {
         return Err(Code::UpgradeNotSupported.into());
     }
     let from = came_from(&head.headers, ends.peer, host_of(head)?, &config.trusted_proxies);
@@ -123,7 +123,7 @@ fn check(gateway: &Gateway, head: &Parts, ends: Ends) -> Result<(CameFrom, Desti
 
 /// Whether the head is small enough. Asked last: what ends the cookies that fill it depends on where it goes.
 fn check_size(gateway: &Gateway, head: &Parts) -> Result<(), Problem> {
-    let (size, size_max) = (hygiene::head_size(head), gateway.config.head_max);
+    let (size, size_max) = (head_size(head), gateway.config.head_max);
     if size > size_max.as_usize() {
         return Err(Problem::new(Code::HeadersTooLarge, format!("{size} bytes; accepted: {size_max}")));
     }
@@ -148,7 +148,7 @@ fn host_of(head: &Parts) -> Result<String, Problem> {
     }
 }
 
-fn readiness(gateway: &Gateway) -> Answer {
+fn readiness(gateway: &Gateway) -> Response {
     if gateway.draining.load(Ordering::Relaxed) {
         return refuse(&Code::Draining.into());
     }
@@ -156,11 +156,11 @@ fn readiness(gateway: &Gateway) -> Answer {
         return refuse(&Problem::new(Code::ControlPlaneUnavailable, "the control plane has not been reached yet"));
     }
     // What is ready: a lane may still be made while calls of the other are served.
-    let lanes: Vec<String> = gateway.nodes.lanes().iter().map(ToString::to_string).collect();
+    let lanes: Vec<String> = gateway.placing.nodes.lanes().iter().map(ToString::to_string).collect();
     full(StatusCode::OK, "text/plain", format!("ready\nlanes: {}\n", lanes.join(" ")))
 }
 
-fn figures() -> Answer {
+fn figures() -> Response {
     let text = meters::recorder().map(|recorder| recorder.render()).unwrap_or_default();
     full(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use learning::Learning;
+use placing::Learning;
 use protocol::model::ModelRecord;
 
 use crate::mirror::Sink;

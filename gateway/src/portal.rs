@@ -5,8 +5,8 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use protocol::{Code, Problem};
 
-use crate::answer::{Answer, full};
 use crate::encoding::{self, Coding};
+use crate::response::{Response, full};
 
 mod files {
     include!(concat!(env!("OUT_DIR"), "/portal_files.rs"));
@@ -61,7 +61,7 @@ const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title
     The <code>crowdcloud</code> command and the API at <a href=/api/v1/openapi.json>/api/v1</a> work without it.</p>";
 
 /// A page or a file of the portal.
-pub(crate) fn answer(head: &Parts) -> Result<Answer, Problem> {
+pub(crate) fn answer(head: &Parts) -> Result<Response, Problem> {
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return Err(Problem::new(Code::MethodNotAllowed, "pages are only read"));
     }
@@ -74,7 +74,7 @@ pub(crate) fn answer(head: &Parts) -> Result<Answer, Problem> {
     Ok(secured(of_file(file, &head.headers)))
 }
 
-fn of_file(file: &File, asked: &HeaderMap) -> Answer {
+fn of_file(file: &File, asked: &HeaderMap) -> Response {
     let Representation { coding, bytes } = file.representation(asked);
     // Each coding is a representation of its own, with a tag of its own (RFC 9110, 8.8.3.3).
     let etag = match coding {
@@ -127,7 +127,7 @@ fn cache_control(path: &str) -> &'static str {
     if hashed { "public, max-age=31536000, immutable" } else { "no-cache" }
 }
 
-fn secured(mut answer: Answer) -> Answer {
+fn secured(mut answer: Response) -> Response {
     let headers: &mut HeaderMap = answer.headers_mut();
     let mut set = |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
     set(header::CONTENT_SECURITY_POLICY, POLICY);

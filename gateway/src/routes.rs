@@ -13,12 +13,12 @@ use protocol::route::Route;
 use protocol::{AccountId, Code, Name, Problem};
 use tokio::sync::watch;
 
+use crate::concurrency::Concurrency;
 use crate::config::Config;
 use crate::core_client::{CoreClient, CoreError};
 use crate::keys::unavailable;
 use crate::meters::Meters;
 use crate::mirror::Sink;
-use crate::run::Gate;
 use crate::single_flight::SingleFlight;
 
 const SHARDS: usize = 64;
@@ -27,7 +27,7 @@ const SHARDS: usize = 64;
 #[derive(Clone)]
 pub(crate) struct Known {
     pub(crate) route: Arc<Route>,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) concurrency: Arc<Concurrency>,
     /// Versions of a later release, which this gateway cannot serve.
     pub(crate) unknown: Arc<BTreeSet<u32>>,
 }
@@ -158,7 +158,7 @@ impl Routes {
             }
             _ => {
                 let (route, unknown) = (Arc::new(route), Arc::new(unknown));
-                shard.insert(key, Known { route, gate: Arc::default(), unknown });
+                shard.insert(key, Known { route, concurrency: Arc::default(), unknown });
             }
         }
         drop(shard);

@@ -1,48 +1,41 @@
-//! The run path, as a story: who asks, what for, may it run, where, and the answer streamed back.
+//! The run path, as a story: who asks, what for, may it run, where, and the response streamed back.
 //!
 //! ```text
-//! authenticate -> route -> limits -> rank -> ticket -> node -> answer -> observation
+//! authenticate -> route -> limits -> [ rank -> ticket -> node -> response -> observation ]
+//!                                      an attempt of the crate `placing`
 //! ```
 //!
 //! The warm path touches no database and waits for no JetStream.
 
-mod back;
 mod download;
-mod gate;
 mod live;
+mod response;
+mod retry;
 mod send;
-mod verdict;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::Version;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{Uri, Version};
 use http_body::Body as _;
-use protocol::placement::lane_of;
-use protocol::receipt::{Observation, Outcome};
+use placing::{HasAttempt as _, RunFacts};
 use protocol::route::{Grant, Scope, VersionRoute};
-use protocol::{ByteSize, Code, Problem, RunId, Timestamp};
+use protocol::{ByteSize, Code, Problem, RunId};
 
 use crate::address::FunctionAddress;
-use crate::answer::{Answer, refuse};
-use crate::defer::{self, Deferred};
-use crate::hygiene::{self, Forward};
+use crate::headers::{Forward, bearer_key, clean_request};
+use crate::respond_async::{self, Deferred};
+use crate::response::{Response, refuse};
 use crate::routes::Known;
 use crate::state::Gateway;
 use crate::upload::{Source, Upload, UploadLimits};
 
-use back::{Back, Timing, mark, stream_back};
-pub(crate) use download::{Download, Piece, Whole, take_whole};
-pub(crate) use gate::Gate;
 use live::LiveRun;
+use response::{Asked, Timing, mark, to_caller};
 use send::{Outbound, send};
-
-/// Characters of a path that an observation keeps.
-const PATH_KEPT: usize = 256;
 
 /// A request for a function.
 pub(crate) struct Call {
@@ -91,8 +84,8 @@ impl From<Code> for Refused {
     }
 }
 
-/// The answer to a call of a function.
-pub(crate) async fn answer(gateway: &Arc<Gateway>, call: Call) -> Answer {
+/// Responds to a call of a function.
+pub(crate) async fn respond(gateway: &Arc<Gateway>, call: Call) -> Response {
     let shared_origin = call.address.shared_origin;
     let mut answer = match run(gateway, call).await {
         Ok(answer) => {
@@ -118,7 +111,7 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, call: Call) -> Answer {
     answer
 }
 
-async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
+async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Response, Refused> {
     // Who asks, and what for.
     let Call { address, mut head, body, client, host, proto, received, caller } = call;
     let known = permitted(gateway, &address, &head.headers, &caller).await?;
@@ -129,17 +122,17 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     let prefix = address.prefix(head.uri.path()).to_owned();
 
     // Later will do: a job.
-    if let Some(prefer) = defer::preferred(&head.headers)
-        && defer::maker(gateway, &known, &head, caller.grant()).await.is_some()
+    if let Some(prefer) = respond_async::preferred(&head.headers)
+        && respond_async::maker(gateway, &known, &head, caller.grant()).await.is_some()
     {
         let forward = Forward { client, host: &host, proto, prefix: &prefix };
         let given = caller.grant();
         let deferred = Deferred { prefer, given, known: &known, version, address: &address, head, body, forward };
-        return Ok(Box::pin(defer::answer(gateway, deferred)).await?);
+        return Ok(Box::pin(respond_async::respond(gateway, deferred)).await?);
     }
 
     // May it run now, with this body.
-    let Some(passed) = known.gate.pass(version.limits.concurrency) else {
+    let Some(permit) = known.concurrency.enter(version.limits.concurrency) else {
         let limit = version.limits.concurrency;
         return Err(Problem::new(Code::ConcurrencyLimit, format!("{limit} runs of this function are going on")).into());
     };
@@ -157,20 +150,26 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     let deadline = received + version.limits.timeout.duration();
 
     // As the function shall see it.
-    let seen = first_sight(gateway, run, &known, version, &head, &address);
-    let mut live = LiveRun::begin(Arc::clone(gateway), received, seen, upload.clone(), version.limits, passed);
+    let facts = RunFacts {
+        method: head.method.as_str(),
+        path: address.rest(head.uri.path()),
+        ..RunFacts::of(run, known.route.account, known.route.function, version)
+    };
+    let attempt = gateway.placing.begin(&facts, version.artifact, received);
+    let mut live = LiveRun::begin(Arc::clone(gateway), attempt, upload.clone(), permit);
     let forward = Forward { client, host: &host, proto, prefix: &prefix };
     let trailers = head.version >= Version::HTTP_11 && fabric::wants_trailers(&head.headers);
-    let uri = own_uri(&address, &head.uri).ok_or_else(|| refused(Code::InvalidRequest.into()))?;
-    hygiene::clean_request(&mut head.headers, &forward);
+    let uri = address.own_uri(&head.uri).ok_or_else(|| refused(Code::InvalidRequest.into()))?;
+    clean_request(&mut head.headers, &forward);
     head.uri = uri;
 
     // To a node, unless the body breaks off or we are shut down first.
     let placed = Instant::now();
     let out = Outbound { run, known: &known, version, head: &head, upload: upload.as_ref(), input, deadline };
+    let attempt = live.attempt().ok_or_else(|| refused(Code::Internal.into()))?;
     let reply = tokio::select! {
         biased;
-        reply = send(gateway, &out, &mut live) => reply,
+        reply = send(gateway, &out, attempt) => reply,
         code = broken(upload.as_ref()) => Err(body_problem(code, version)),
         () = gateway.cut.cancelled() => Err(Code::Draining.into()),
     };
@@ -189,9 +188,9 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Answer, Refused> {
     }
     drop(kept);
 
-    // The answer, streamed back.
+    // The response, streamed back.
     let timing = Timing { received, placed, answered: Instant::now() };
-    stream_back(reply, live, &Back { run, method: &head.method, prefix: &prefix, version, trailers, timing })
+    to_caller(reply, live, &Asked { run, method: &head.method, prefix: &prefix, version, trailers, timing })
         .map_err(|code| refused(code.into()))
 }
 
@@ -210,7 +209,7 @@ async fn permitted(
     {
         return found;
     }
-    let grant = match (caller, hygiene::bearer_key(headers), &found) {
+    let grant = match (caller, bearer_key(headers), &found) {
         (Caller::Granted(grant), ..) => Arc::clone(grant),
         (Caller::Headers, Some(key), _) => gateway.keys.grant_of_key(key).await?,
         (Caller::Headers, None, Ok(_)) => return Err(Code::Unauthenticated.into()),
@@ -268,50 +267,5 @@ async fn broken(upload: Option<&Upload>) -> Code {
     match upload {
         Some(upload) => upload.broken().await,
         None => std::future::pending().await,
-    }
-}
-
-/// The function's own part of the path, and the query.
-pub(crate) fn own_uri(address: &FunctionAddress, uri: &Uri) -> Option<Uri> {
-    let rest = address.rest(uri.path());
-    let own: PathAndQuery = match uri.query() {
-        None => rest.parse().ok()?,
-        Some(query) => format!("{rest}?{query}").parse().ok()?,
-    };
-    Some(Uri::from(own))
-}
-
-/// What is known of a run when it begins.
-fn first_sight(
-    gateway: &Gateway,
-    run: RunId,
-    known: &Known,
-    version: &VersionRoute,
-    head: &Parts,
-    address: &FunctionAddress,
-) -> Observation {
-    Observation {
-        run,
-        gateway: gateway.instance,
-        account: known.route.account,
-        function: known.route.function,
-        version: version.version,
-        version_number: version.number,
-        node: None,
-        lane: lane_of(version.lane, version.kind, &version.limits, version.form).0,
-        received: Timestamp::now(),
-        head_us: 0,
-        wall_us: 0,
-        outcome: Outcome::Cancelled,
-        status: 0,
-        code: None,
-        method: head.method.as_str().to_owned(),
-        path: address.rest(head.uri.path()).chars().take(PATH_KEPT).collect(),
-        bytes_in: ByteSize(0),
-        bytes_out: ByteSize(0),
-        end: None,
-        placement: None,
-        job: None,
-        limits: Some(version.limits),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use fabric::subjects;
-use learning::Learning;
+use placing::{Learning, Placing};
 use protocol::InstanceId;
 use store::Store;
 use tokio::net::TcpListener;
@@ -23,10 +23,11 @@ use crate::keys::Keys;
 use crate::meters::{self, Meters};
 use crate::mirror::{Sink, mirror};
 use crate::models::Models;
-use crate::nodes::{Nodes, age, hear_boots, hear_reports};
+use crate::nodes::NodeRecords;
 use crate::routes::Routes;
 use crate::spool::Spool;
 use crate::state::{Fabrics, Gateway};
+use crate::tickets::TicketKey;
 use crate::{accept, pulse};
 
 /// Histograms are folded so often.
@@ -57,20 +58,19 @@ pub async fn serve(
     let recorder = meters::recorder();
     let meters = Arc::new(Meters::new());
     let (spool, spool_tasks) = Spool::open(&config, Arc::clone(&meters))?;
-    let learning = Learning::new("gateway");
+    let (instance, tickets) = (InstanceId::new(), Arc::new(TicketKey(ticket_key)));
+    let placing = Placing::new(config.placing(), instance, Learning::new("gateway"), tickets);
     let core = CoreClient::new(fabrics.core.clone());
     let gateway = Arc::new(Gateway {
-        instance: InstanceId::new(),
+        instance,
         keys: Arc::new(Keys::new(&config, core.clone(), Arc::clone(&meters))),
         routes: Arc::new(Routes::new(&config, core.clone(), Arc::clone(&meters))),
-        nodes: Arc::new(Nodes::new()),
-        learning: Arc::clone(&learning),
+        placing: Arc::clone(&placing),
         core: core.clone(),
         fabrics: fabrics.clone(),
         store,
         spool,
         meters,
-        ticket_key,
         warmed_up: AtomicBool::new(false),
         draining: Arc::default(),
         cut: CancellationToken::new(),
@@ -92,13 +92,17 @@ pub async fn serve(
     let (warm, warmed_up) = oneshot::channel();
     let routes = Arc::new(Warming { routes: Arc::clone(&gateway.routes), warm: parking_lot::Mutex::new(Some(warm)) });
     tasks.spawn(mirror(nats.clone(), subjects::ROUTES_BUCKET, routes, Arc::clone(&behind), stop.clone()));
-    let nodes = Arc::clone(&gateway.nodes);
-    tasks.spawn(mirror(nats.clone(), subjects::NODES_BUCKET, nodes, Arc::default(), stop.clone()));
-    tasks.spawn(mirror(nats, subjects::MODELS_BUCKET, Arc::new(Models(learning)), Arc::default(), stop.clone()));
-    tasks.spawn(learning::run(Arc::clone(&gateway.learning), gateway.store.clone(), stop.clone()));
-    tasks.spawn(age(Arc::clone(&gateway.nodes), stop.clone()));
-    tasks.spawn(hear_boots(fabrics.nodes.clone(), stop.clone()));
-    tasks.spawn(hear_reports(fabrics.nodes.clone(), Arc::clone(&gateway.nodes), stop.clone()));
+    let Placing { nodes, learning, .. } = &*placing;
+    let records = Arc::new(NodeRecords::new(Arc::clone(nodes)));
+    tasks.spawn(mirror(nats.clone(), subjects::NODES_BUCKET, records, Arc::default(), stop.clone()));
+    let models = Arc::new(Models(Arc::clone(learning)));
+    tasks.spawn(mirror(nats, subjects::MODELS_BUCKET, models, Arc::default(), stop.clone()));
+    tasks.spawn(placing::learning::run(Arc::clone(learning), gateway.store.clone(), stop.clone()));
+    tasks.spawn(placing::age(Arc::clone(nodes), stop.clone()));
+    tasks.spawn(placing::hear_boots(fabrics.nodes.clone(), stop.clone()));
+    let heard = Arc::clone(nodes);
+    let heard = move |report, now| heard.heard(report, now);
+    tasks.spawn(placing::hear_reports(fabrics.nodes.clone(), heard, stop.clone()));
     let (keys, routes) = (Arc::clone(&gateway.keys), Arc::clone(&gateway.routes));
     let behind_max = gateway.config.routes_behind.duration();
     tasks.spawn(pulse::hear_control(fabrics.core.clone(), keys, routes, behind, behind_max, stop.clone()));

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use ed25519_dalek::SigningKey;
 use fabric::Fabric;
-use learning::Learning;
+use placing::Placing;
 use protocol::InstanceId;
 use store::Store;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +17,6 @@ use crate::finite::Bounds;
 use crate::hosts::Hosts;
 use crate::keys::Keys;
 use crate::meters::Meters;
-use crate::nodes::Nodes;
 use crate::routes::Routes;
 use crate::spool::Spool;
 
@@ -48,11 +46,9 @@ pub(crate) struct Gateway {
     pub(crate) core: CoreClient,
     pub(crate) keys: Arc<Keys>,
     pub(crate) routes: Arc<Routes>,
-    pub(crate) nodes: Arc<Nodes>,
-    pub(crate) learning: Arc<Learning>,
+    pub(crate) placing: Arc<Placing>,
     pub(crate) spool: Spool,
     pub(crate) meters: Arc<Meters>,
-    pub(crate) ticket_key: SigningKey,
     /// Routes have been read once, and the control plane has answered: it stays ready when that goes away.
     pub(crate) warmed_up: AtomicBool,
     /// It is going away: not ready any more.

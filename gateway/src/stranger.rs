@@ -9,7 +9,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use protocol::{Code, Problem, headers};
 
-use crate::hygiene;
+use crate::headers::{bearer_key, cookie};
 use crate::state::Gateway;
 use crate::upload::Source;
 
@@ -22,13 +22,13 @@ pub(crate) async fn vet(gateway: &Arc<Gateway>, head: &Parts, body: Source, clie
         return Ok(body);
     }
     let open = OPEN.contains(&head.uri.path().trim_end_matches('/'));
-    match hygiene::bearer_key(&head.headers) {
+    match bearer_key(&head.headers) {
         Some(key) if !open => {
             gateway.keys.grant_of_key(key).await?;
             Ok(body)
         }
         // The control plane looks at the log-in before it reads the body.
-        None if !open && hygiene::cookie(&head.headers, headers::SESSION_COOKIE).is_some() => Ok(body),
+        None if !open && cookie(&head.headers, headers::SESSION_COOKIE).is_some() => Ok(body),
         _ => whole(gateway, body, client).await,
     }
 }

@@ -16,11 +16,11 @@ use protocol::route::Scope;
 use protocol::{Code, Field, Invalid, Name, Problem, headers, proxy_status};
 
 use crate::address::FunctionAddress;
-use crate::answer::{Answer, json};
 use crate::api;
 use crate::config::Config;
 use crate::handle::METHOD_LENGTH_MAX;
-use crate::hygiene;
+use crate::headers::head_size;
+use crate::response::{Response, json};
 use crate::run::{self, Call, Caller};
 use crate::state::Gateway;
 use crate::upload::{Source, Upload};
@@ -38,7 +38,7 @@ pub(crate) async fn call(
     head: &Parts,
     body: Source,
     from: &Origin<'_>,
-) -> Result<Answer, Problem> {
+) -> Result<Response, Problem> {
     api::only(&head.method, &Method::POST)?;
     api::no_query(&head.uri)?;
     let grant = api::grant(gateway, head, from.host, Scope::Invoke).await?;
@@ -51,7 +51,7 @@ pub(crate) async fn call(
     let reference = wanted.reference.clone();
     let by_body = reference.is_some();
     let (head, body) = as_request(wanted, from.host, &gateway.config)?.into_parts();
-    let answer = run::answer(
+    let answer = run::respond(
         gateway,
         Call {
             address: FunctionAddress { account, function, reference, prefix_len: 0, shared_origin: false },
@@ -127,13 +127,13 @@ fn as_request(call: TestCall, host: &str, config: &Config) -> Result<Request<Sou
     }
     headers.remove(http::header::CONTENT_LENGTH);
     let (head, body) = request.into_parts();
-    if hygiene::head_size(&head) > head_max.as_usize() {
+    if head_size(&head) > head_max.as_usize() {
         return Err(wrong("headers", format!("at most {head_max} in all, with the path")));
     }
     Ok(Request::from_parts(head, body))
 }
 
-async fn as_data(gateway: &Gateway, answer: Answer, received: Instant) -> Result<Answer, Problem> {
+async fn as_data(gateway: &Gateway, answer: Response, received: Instant) -> Result<Response, Problem> {
     let (head, body) = answer.into_parts();
     let size_max = gateway.config.test_body_max;
     let body = Limited::new(body, size_max.as_usize()).collect().await;

@@ -11,11 +11,11 @@ mod choose;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use placing::Reservation;
 use protocol::job::JobState;
 use protocol::placement::{Candidate, Placement};
 use protocol::route::VersionRoute;
-use protocol::{AccountId, ByteSize, Code, FunctionId, JobId, Name, NodeId, RunId, Timestamp, VersionId};
-use scheduler::{LastWord, NodeTable};
+use protocol::{AccountId, FunctionId, JobId, Name, RunId, Timestamp, VersionId};
 use sea_orm::DbErr;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -25,7 +25,6 @@ use super::attempt::{self, Event, Try};
 use super::book::{self, Step};
 use super::queue::{self, OnNodes};
 use super::recorder::{RecordError, abandon, record};
-use super::verdict::Came;
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::jobs;
@@ -45,8 +44,6 @@ const REMEMBERED_MAX: usize = 10_000;
 const RECORDS_EVERY: Duration = Duration::from_secs(1);
 /// An account that holds its share of a node is passed over for so long.
 const REST_FOR: Duration = Duration::from_millis(500);
-/// A node that lost a job is asked last for so long.
-const SUSPECT_FOR: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 enum DispatchError {
@@ -87,8 +84,6 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 struct Flight {
     account: AccountId,
     function: FunctionId,
-    node: NodeId,
-    memory: ByteSize,
     cancel: CancellationToken,
 }
 
@@ -98,7 +93,7 @@ struct Chosen {
     version: VersionRoute,
     host: String,
     to: Candidate,
-    memory: ByteSize,
+    reserved: Reservation,
     placement: Placement,
 }
 
@@ -113,7 +108,6 @@ struct Session<'a> {
     events: mpsc::Receiver<Event>,
     versions: HashMap<VersionId, Option<VersionRoute>>,
     accounts: HashMap<AccountId, Name>,
-    suspects: HashMap<NodeId, Instant>,
     /// Accounts that hold their share of a node, by their calls perhaps.
     resting: HashMap<AccountId, Instant>,
     /// Slots that nodes have for jobs.
@@ -135,7 +129,6 @@ impl<'a> Session<'a> {
             events,
             versions: HashMap::new(),
             accounts: HashMap::new(),
-            suspects: HashMap::new(),
             resting: HashMap::new(),
             slots: 0,
             renewed: Instant::now(),
@@ -150,7 +143,7 @@ impl<'a> Session<'a> {
         // Whoever stays of the tries is stopped before their jobs are given to others.
         self.tries.shutdown().await;
         // What was counted of their loads is void with them.
-        *self.app.jobs.nodes() = NodeTable::new();
+        self.app.placing.nodes.clear();
         if result.is_ok() {
             abandon(self.app, self.epoch).await?;
         }
@@ -203,19 +196,11 @@ impl<'a> Session<'a> {
     fn landed(&mut self, events: &[Event]) {
         for event in events {
             let Event::Finished(finished) = event else { continue };
-            if let Some(seen) = &finished.seen {
-                self.app.learning.ended(seen);
-            }
-            if finished.suspect {
-                self.suspects.insert(finished.node, Instant::now() + SUSPECT_FOR);
-            }
             if let Some(flight) = self.flights.remove(&finished.job) {
-                if matches!(&finished.came, Came::NotTaken(why) if why.contains(Code::ShareExceeded.as_str())) {
+                if finished.share_exceeded {
                     self.resting.insert(flight.account, Instant::now() + REST_FOR);
                 }
                 self.on_nodes.remove(flight.account, flight.function);
-                let last = finished.seen.as_ref().and_then(LastWord::of);
-                self.app.jobs.nodes().ended(flight.node, flight.memory, last);
             }
         }
     }
@@ -241,11 +226,15 @@ impl<'a> Session<'a> {
             self.known = Some(Instant::now());
         }
         let (mut room, mut slots) = (false, 0);
-        for node in self.app.jobs.nodes().views(Instant::now()) {
-            let Some(report) = node.report.as_ref().filter(|_| node.age < scheduler::SILENT_AFTER) else { continue };
-            room |= node.running() < report.slots;
-            slots += u64::from(report.slots);
-        }
+        let nodes = &self.app.placing.nodes;
+        nodes.pass(Instant::now());
+        nodes.look(|nodes| {
+            for node in nodes.iter().filter(|node| node.age < scheduler::SILENT_AFTER) {
+                let Some(report) = &node.report else { continue };
+                room |= node.running() < report.slots;
+                slots += u64::from(report.slots);
+            }
+        });
         self.slots = slots;
         if !room {
             return Ok(());
@@ -281,7 +270,6 @@ impl<'a> Session<'a> {
             // Somebody may have cancelled it meanwhile.
             let row = book::locked(&tx, one.row.id.0).await?.filter(|row| row.state.0 == JobState::Queued);
             let Some(mut row) = row else {
-                self.app.jobs.nodes().ended(one.to.node, one.memory, None);
                 self.on_nodes.remove(one.row.account_id.0, one.row.function_id.0);
                 continue;
             };
@@ -315,18 +303,16 @@ impl<'a> Session<'a> {
     }
 
     fn send(&mut self, one: Chosen, run: RunId) {
-        let Chosen { row, version, host, to, memory, placement } = one;
+        let Chosen { row, version, host, reserved, placement, .. } = one;
         let (job, account, function) = (row.id.0, row.account_id.0, row.function_id.0);
         let waited = Timestamp::now().since(row.due.0);
         let cancel = CancellationToken::new();
-        self.flights.insert(job, Flight { account, function, node: to.node, memory, cancel: cancel.clone() });
+        self.flights.insert(job, Flight { account, function, cancel: cancel.clone() });
         let one = Try {
             job,
             account,
             function,
             version,
-            node: to.node,
-            lane: to.lane,
             run,
             method: row.method,
             path: row.path,
@@ -335,7 +321,7 @@ impl<'a> Session<'a> {
             placement: placement.explain(waited),
             cancel,
         };
-        self.tries.spawn(attempt::run(self.app.clone(), one, self.sender.clone()));
+        self.tries.spawn(attempt::run(self.app.clone(), one, reserved, self.sender.clone()));
     }
 }
 

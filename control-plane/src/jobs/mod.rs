@@ -27,13 +27,13 @@ mod webhooks;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-use learning::Learning;
+use placing::Placing;
 use protocol::node::{NodeRecord, NodeReport};
 use protocol::placement::Placement;
-use scheduler::{LeastLoaded, NodeTable, Policy as _, RunRequest};
+use scheduler::{LeastLoaded, Policy as _, RunRequest};
 use tokio::sync::{Notify, watch};
 
 use crate::config::{Config, JobsPolicy};
@@ -54,19 +54,19 @@ pub(crate) struct Jobs {
     wake: Notify,
     /// The newest change that this process has committed.
     changed: watch::Sender<i64>,
-    /// The nodes, with the share of their slots that jobs may take.
-    nodes: Mutex<NodeTable>,
+    /// Its nodes have the share of their slots that jobs may take.
+    placing: Arc<Placing>,
     share: u32,
     policy: JobsPolicy,
 }
 
 impl Jobs {
     /// Nobody is there yet.
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, placing: Arc<Placing>) -> Self {
         Self {
             wake: Notify::new(),
             changed: watch::Sender::new(0),
-            nodes: Mutex::default(),
+            placing,
             share: config.jobs_slots_share,
             policy: config.jobs_policy,
         }
@@ -75,29 +75,26 @@ impl Jobs {
     /// A node has reported.
     pub(crate) fn heard(&self, mut report: NodeReport, now: Instant) {
         report.slots = slots_for_jobs(report.slots, self.share);
-        self.nodes().heard(report, now);
+        self.placing.nodes.heard(report, now);
     }
 
     /// Who is on record.
     fn know(&self, records: Vec<NodeRecord>) {
-        let mut nodes = self.nodes();
         for record in records {
-            nodes.upsert(record);
+            self.placing.nodes.upsert(record);
         }
     }
 
     /// Where a run would go, as this process sees the nodes now.
-    fn rank(&self, learning: &Learning, wanted: &RunRequest) -> Placement {
-        let (knowledge, mut nodes) = (learning.knowledge(), self.nodes());
-        let (views, mut rng) = (nodes.views(Instant::now()), rand::rng());
+    fn rank(&self, wanted: &RunRequest) -> Placement {
+        let now = Instant::now();
+        self.placing.nodes.pass(now);
         match self.policy {
-            JobsPolicy::Learned => Learning::with_memo(|memo| knowledge.rank(memo, wanted, views, &mut rng)),
-            JobsPolicy::LeastLoaded => LeastLoaded.rank(wanted, views, &mut rng),
+            JobsPolicy::Learned => self.placing.rank(wanted, now),
+            JobsPolicy::LeastLoaded => {
+                self.placing.nodes.rank(now, |nodes| LeastLoaded.rank(wanted, nodes, &mut rand::rng()))
+            }
         }
-    }
-
-    fn nodes(&self) -> MutexGuard<'_, NodeTable> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something was committed: who watches looks, and so does the dispatcher.

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use placing::{ObservationDraft, RunFacts, Verdict};
 use protocol::job::JobState;
-use protocol::receipt::{Observation, Outcome};
+use protocol::receipt::Observation;
 use protocol::{ByteSize, Code, Timestamp};
 use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait as _};
 
@@ -192,28 +193,24 @@ pub(super) async fn abandon(app: &App, epoch: i64) -> Result<u64, RecordError> {
 fn lost(app: &App, row: &jobs::Model, now: Timestamp) -> Option<Observation> {
     let (run, node, lane) = (row.run_id?.0, row.node_id?.0, row.lane?.0);
     let received = row.started.map_or(now, |at| at.0);
-    Some(Observation {
+    let facts = RunFacts {
         run,
-        gateway: app.instance,
         account: row.account_id.0,
         function: row.function_id.0,
         version: row.version_id.0,
         version_number: count(row.version_number),
-        node: Some(node),
+        limits: row.limits.0,
         lane,
-        received,
-        head_us: 0,
-        wall_us: u64::try_from(now.since(received).as_micros()).unwrap_or(u64::MAX),
-        outcome: Outcome::PlatformFailed,
-        status: Code::NodeLost.status(),
-        code: Some(Code::NodeLost),
-        method: row.method.clone(),
-        path: row.path.split('?').next().unwrap_or_default().chars().take(256).collect(),
-        bytes_in: row.input_size.0,
-        bytes_out: ByteSize(0),
-        end: None,
-        placement: row.placement.as_ref().map(|placement| placement.explain(Duration::ZERO)),
         job: Some(row.id.0),
-        limits: Some(row.limits.0),
-    })
+        method: &row.method,
+        path: &row.path,
+    };
+    let mut seen = ObservationDraft::begin(app.instance, &facts, received);
+    seen.on_node(Some(node), lane);
+    seen.took(Duration::ZERO, now.since(received));
+    seen.bytes_in(row.input_size.0);
+    if let Some(placement) = &row.placement {
+        seen.placed(placement.explain(Duration::ZERO));
+    }
+    Some(seen.conclude(Verdict::of_code(Code::NodeLost), None).0)
 }

@@ -139,7 +139,16 @@ async fn finished(app: &App, id: JobId, run: RunId, node: NodeId, came: Came, an
         limits: None,
     };
     let at = Timestamp::now();
-    Event::Finished(Box::new(Finished { job: id, run, node, at, came, answer, seen: Some(seen), suspect: false }))
+    Event::Finished(Box::new(Finished {
+        job: id,
+        run,
+        node,
+        at,
+        came,
+        answer,
+        seen: Some(seen),
+        share_exceeded: false,
+    }))
 }
 
 fn answered(status: u16, body: &'static [u8]) -> (Came, Option<Answer>) {

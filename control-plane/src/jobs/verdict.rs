@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use placing::{Fate, NotTaken, Verdict};
 use protocol::Code;
 use protocol::job::JobState;
 use protocol::receipt::Outcome;
@@ -26,6 +27,23 @@ pub(super) enum Came {
     Done { outcome: Outcome, status: Option<u16>, code: Option<Code>, why: String },
     /// Somebody has cancelled it.
     Cancelled,
+}
+
+impl Came {
+    /// What has become of its run, whose response had this status.
+    pub(super) fn of(verdict: Verdict, status: u16) -> Self {
+        let Verdict { fate, code, detail: why, .. } = verdict;
+        let done = |outcome, status, code, why| Self::Done { outcome, status, code, why };
+        match fate {
+            Fate::Answered => done(Outcome::Succeeded, Some(status), None, why),
+            Fate::Failed => done(Outcome::Failed, None, code, why),
+            Fate::TimedOut => done(Outcome::TimedOut, None, code, why),
+            Fate::NotTaken(NotTaken::ShareExceeded) => Self::NotTaken(format!("{}: {why}", Code::ShareExceeded)),
+            Fate::NotTaken(_) => Self::NotTaken(why),
+            Fate::Lost => Self::Lost(code.unwrap_or(Code::NodeFailed), why),
+            Fate::Cancelled => Self::Cancelled,
+        }
+    }
 }
 
 /// What a job has had so far, and what it may have.
@@ -116,6 +134,20 @@ mod tests {
 
     fn trapped() -> Came {
         Came::Done { outcome: Outcome::Failed, status: None, code: Some(Code::Trap), why: String::new() }
+    }
+
+    #[test]
+    fn each_verdict_is_a_step_of_a_job() {
+        assert_eq!(Came::of(Verdict::ANSWERED, 404), answered(404));
+        assert_eq!(Came::of(Verdict::failed(Code::Trap, ""), 200), trapped());
+        let lost = Verdict::lost(Code::NodeLost, "gone");
+        assert_eq!(Came::of(lost, 0), Came::Lost(Code::NodeLost, "gone".to_owned()));
+        assert_eq!(Came::of(Verdict::CANCELLED, 200), Came::Cancelled);
+        let late = Came::of(Verdict::of_code(Code::TimedOut), 0);
+        assert!(matches!(late, Came::Done { outcome: Outcome::TimedOut, code: Some(Code::TimedOut), .. }));
+        let busy = |why: &str| Came::of(Verdict::of_error(&fabric::CallError::Busy(why.to_owned())), 0);
+        assert_eq!(busy("no slot"), Came::NotTaken("the peer is busy: no slot".to_owned()));
+        assert_eq!(busy("share_exceeded: of slots"), Came::NotTaken("share_exceeded: of slots".to_owned()));
     }
 
     #[test]

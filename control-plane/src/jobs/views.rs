@@ -277,7 +277,7 @@ async fn placement_now(app: &App, row: &jobs::Model) -> Result<Option<Placement>
     version.limits = row.limits.0;
     app.jobs.know(crate::nodes::records::all(&app.db).await?);
     let wanted = RunRequest { input: row.input_size.0, ..RunRequest::of(&version, row.account_id.0) };
-    Ok(Some(app.jobs.rank(&app.learning, &wanted)))
+    Ok(Some(app.jobs.rank(&wanted)))
 }
 
 /// Names of nodes that the account may see: its own, and the operator's.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
-use fabric::subjects;
 use protocol::api;
 use protocol::node::NodeReport;
 use protocol::{AccountId, ByteSize, Lane, Limits, NodeId, PlacementClass, Timestamp};
@@ -168,35 +167,12 @@ fn view(row: &nodes::Model, report: Option<&NodeReport>, last_seen: Option<Times
     }
 }
 
-/// Hears which process other control planes have taken for a node, until it is stopped.
-pub(crate) async fn hear_boots(app: App, stop: CancellationToken) {
-    let Some(fabrics) = &app.fabrics else { return };
-    while !stop.is_cancelled() {
-        if let Ok(mut boots) = fabrics.nodes.events(subjects::NODE_BOOTS).await {
-            while let Some(Some(event)) = stop.run_until_cancelled(boots.next()).await {
-                fabrics.nodes.learn_boot(&event);
-            }
-        }
-        stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
-    }
-}
-
 /// Listens to reports until it is stopped.
 pub(crate) async fn listen(app: App, stop: CancellationToken) {
     let Some(fabrics) = &app.fabrics else { return };
-    while !stop.is_cancelled() {
-        match fabrics.nodes.events(subjects::REPORTS).await {
-            Ok(mut reports) => {
-                while let Some(Some(event)) = stop.run_until_cancelled(reports.next()).await {
-                    if let Some(report) = fabrics.nodes.report(&event) {
-                        let now = Instant::now();
-                        app.nodes.heard(&report, now);
-                        app.jobs.heard(report, now);
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "cannot listen to reports"),
-        }
-        stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
-    }
+    let heard = |report: NodeReport, now| {
+        app.nodes.heard(&report, now);
+        app.jobs.heard(report, now);
+    };
+    placing::hear_reports(fabrics.nodes.clone(), heard, stop).await;
 }

@@ -102,7 +102,7 @@ pub(crate) async fn follow(app: App, stop: CancellationToken) {
                 publish::newest(&models).await
             };
             match newest.await {
-                Ok((Some(record), _)) => app.learning.offer(record),
+                Ok((Some(record), _)) => app.placing.learning.offer(record),
                 Ok((None, _)) => {}
                 Err(error) => tracing::debug!(%error, "which model is the newest"),
             }

@@ -51,7 +51,12 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) async fn run(self, request: http::Request<Body>) -> Result<(http::Response<Body>, Peer), CallError> {
+    /// `accepted` is called where the peer says that it has accepted.
+    pub(crate) async fn run(
+        self,
+        request: http::Request<Body>,
+        accepted: impl FnOnce(),
+    ) -> Result<(http::Response<Body>, Peer), CallError> {
         let Self { shared, identity, to, options, end } = self;
         let deadline = Instant::now() + options.deadline;
         let (own_node, from) = match &identity {
@@ -110,7 +115,7 @@ impl Call {
             tokio::spawn(profile::around(Part::Fabric, pump(link.clone(), start.next(), body)));
         }
 
-        let answered = wait_for_head(&link, &options, deadline).await;
+        let answered = wait_for_head(&link, &options, deadline, accepted).await;
         let head = match answered {
             Ok(head) => head,
             Err(error) => {
@@ -148,7 +153,12 @@ async fn wait_until_up(shared: &Shared, within: Duration) -> Result<(), CallErro
     Err(CallError::Disconnected("the connection to NATS is down".to_owned()))
 }
 
-async fn wait_for_head(link: &Arc<Link>, options: &CallOptions, deadline: Instant) -> Result<Bytes, CallError> {
+async fn wait_for_head(
+    link: &Arc<Link>,
+    options: &CallOptions,
+    deadline: Instant,
+    accepted: impl FnOnce(),
+) -> Result<Bytes, CallError> {
     let accept_until = deadline.min(Instant::now() + options.accept_within);
     match tokio::time::timeout_at(accept_until.into(), link.answer(true)).await {
         Ok(Some(answer)) => return result_of(answer),
@@ -164,6 +174,7 @@ async fn wait_for_head(link: &Arc<Link>, options: &CallOptions, deadline: Instan
             }
         }
     }
+    accepted();
     match tokio::time::timeout_at(deadline.into(), link.answer(false)).await {
         Ok(Some(answer)) => result_of(answer),
         Ok(None) => Err(CallError::Lost),

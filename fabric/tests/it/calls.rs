@@ -1,9 +1,13 @@
 //! Calls that go well: every direction, every size, both bodies streamed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use fabric::{EndKind, Exchange, Mount, NodeEndpoint, NodeService, Peer, ServeOptions, Target};
 use http_body_util::BodyExt as _;
 use protocol::NodeId;
+use tokio::sync::Notify;
 
 use crate::harness::{CONTROL_PLANE, Ground, bytes, echo, idle, options, post, run_on, serve};
 
@@ -109,4 +113,33 @@ async fn wrong_targets_are_refused_here() {
     let huge = http::Request::get("/").header("x", "v".repeat(200_000)).body(fabric::empty()).unwrap();
     let error = core.call(run_on(node_id), huge, options()).await.err().unwrap();
     assert!(matches!(error, fabric::CallError::Unsendable(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_caller_hears_when_it_is_accepted() {
+    let ground = Ground::start().await;
+    let core = ground.core().await;
+    let node_id = NodeId::new();
+    let node = ground.node(node_id).await;
+    let release = Arc::new(Notify::new());
+    let released = Arc::clone(&release);
+    let _serving = serve(&node, Mount::OnNode(NodeEndpoint::Run), ServeOptions::default(), move |request| {
+        let released = Arc::clone(&released);
+        async move {
+            if request.uri().path() == "/slow" {
+                released.notified().await;
+            }
+            echo(request).await
+        }
+    })
+    .await;
+    // The response comes after the caller has heard of the acceptance, and never without it.
+    let (call, _end) = core.start_with(run_on(node_id), post("/slow", "x"), options(), || release.notify_one());
+    assert_eq!(call.await.unwrap().0.status(), 200);
+    // Who responds at once need not say it before.
+    let heard = AtomicBool::new(false);
+    let (call, _end) =
+        core.start_with(run_on(node_id), post("/", "x"), options(), || heard.store(true, Ordering::Relaxed));
+    assert_eq!(call.await.unwrap().0.status(), 200);
+    assert!(!heard.load(Ordering::Relaxed));
 }

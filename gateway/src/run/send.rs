@@ -1,31 +1,20 @@
-//! Finds a node that takes the run: ranks, signs a ticket for the first, sends, and goes on to the next while that is
-//! safe.
+//! Finds a node that takes the run: ranks, sends to the first, and goes on to the next while that is safe.
 
 use std::time::{Duration, Instant};
 
-use fabric::{CallError, CallOptions, NodeEndpoint, Target};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request};
-use http_body_util::{BodyExt as _, Limited};
-use learning::Learning;
-use protocol::placement::Candidate;
-use protocol::ticket::{Purpose, Ticket};
-use protocol::{ByteSize, Code, NodeId, Problem, RunId, Timestamp, headers};
-use scheduler::{Memo, RunRequest};
+use http::{Method, Request};
+use placing::{Attempt, Fate, NotTaken, Verdict};
+use protocol::{ByteSize, Code, NodeId, Problem, RunId};
+use scheduler::RunRequest;
 
-use super::live::LiveRun;
-use super::verdict::{Verdict, after_error, after_problem};
+use super::retry::{Next, after};
 use crate::routes::Known;
 use crate::state::Gateway;
 use crate::upload::Upload;
 
-/// A node that is cut off for longer than its deadline is given this much more to say so itself: its answer carries
-/// what the run used.
-const DEADLINE_SLACK: Duration = Duration::from_millis(50);
 const PAUSE_MIN: Duration = Duration::from_millis(4);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
-/// The largest problem document of a node that is read.
-const PROBLEM_MAX: usize = 64 << 10;
 
 /// A request that is ready for a node.
 pub(crate) struct Outbound<'a> {
@@ -39,22 +28,26 @@ pub(crate) struct Outbound<'a> {
     pub(crate) deadline: Instant,
 }
 
-/// The answer of a node that took the run.
-pub(crate) struct Answered {
+/// The response of a node that took the run.
+pub(crate) struct NodeResponse {
     pub(crate) response: http::Response<fabric::Body>,
     pub(crate) node: NodeId,
 }
 
 /// What one pass over the nodes brought.
 enum Pass {
-    Answered(Box<Answered>),
+    Answered(Box<NodeResponse>),
     Failed(Problem),
     /// Nobody can take it now; why.
     Full(Problem),
 }
 
 /// Asks nodes until one answers.
-pub(crate) async fn send(gateway: &Gateway, out: &Outbound<'_>, live: &mut LiveRun) -> Result<Answered, Problem> {
+pub(crate) async fn send(
+    gateway: &Gateway,
+    out: &Outbound<'_>,
+    attempt: &mut Attempt,
+) -> Result<NodeResponse, Problem> {
     let mut wanted = RunRequest::of(out.version, out.known.route.account);
     wanted.input = out.input;
     wanted.wait_max = gateway.config.better_within.duration();
@@ -67,7 +60,7 @@ pub(crate) async fn send(gateway: &Gateway, out: &Outbound<'_>, live: &mut LiveR
     let mut place = None;
     loop {
         let tries_before = tries_left;
-        let full = match pass(gateway, out, live, &wanted, &mut tries_left).await {
+        let full = match pass(gateway, out, attempt, &wanted, &mut tries_left).await {
             Pass::Answered(reply) => return Ok(*reply),
             Pass::Failed(problem) => return Err(problem),
             Pass::Full(problem) => problem,
@@ -101,15 +94,12 @@ pub(crate) async fn send(gateway: &Gateway, out: &Outbound<'_>, live: &mut LiveR
 async fn pass(
     gateway: &Gateway,
     out: &Outbound<'_>,
-    live: &mut LiveRun,
+    attempt: &mut Attempt,
     wanted: &RunRequest,
     tries_left: &mut u32,
 ) -> Pass {
-    let knowledge = gateway.learning.knowledge();
-    let rank = |memo: &mut Memo| gateway.nodes.rank(&knowledge, memo, wanted, Instant::now());
-    let placement = Learning::with_memo(rank);
-    drop(knowledge);
-    live.placed(placement.explain(wanted.waited));
+    let placement = gateway.placing.rank(wanted, Instant::now());
+    attempt.placed(placement.explain(wanted.waited));
     if placement.ranked.is_empty() {
         let why = placement.summary();
         return match placement.only_full() {
@@ -125,42 +115,28 @@ async fn pass(
         if place > 0 {
             gateway.meters.retries.increment(1);
         }
-        let Some(request) = request_for(gateway, out, candidate) else {
+        let Some(request) = request_for(out) else {
             return Pass::Failed(last);
         };
-        let answer = call(gateway, out, candidate, request, live).await;
-        let replayable = out.upload.is_none_or(Upload::replayable);
-        let (verdict, problem) = match answer {
-            Ok(reply) => match node_problem(&reply) {
-                None => return Pass::Answered(Box::new(reply)),
-                Some(code) => (after_problem(code, &out.head.method, replayable), read_problem(code, reply).await),
-            },
-            Err(error) => {
-                tracing::debug!(run = %out.run, node = %candidate.node, %error, "a node did not answer");
-                if matches!(error, CallError::Unsendable(_)) {
-                    // Nothing of it has left: this node will have nothing to say of the run.
-                    live.not_taken();
-                }
-                (after_error(&error, &out.head.method, replayable), describe(&error))
-            }
+        let (node, lane) = (candidate.node, candidate.lane);
+        let to = gateway.placing.reserve(node, lane, &out.version.limits);
+        let verdict = match attempt.send(&gateway.fabrics.nodes, to, request, out.deadline, || {}).await {
+            Ok(response) => return Pass::Answered(Box::new(NodeResponse { response, node })),
+            Err(verdict) => verdict,
         };
-        match verdict {
-            Verdict::Next { suspect } => {
-                live.not_taken();
-                if suspect {
+        tracing::debug!(run = %out.run, %node, ?verdict, "a node did not do the run");
+        let replayable = out.upload.is_none_or(Upload::replayable);
+        match after(&verdict, &out.head.method, replayable) {
+            Next::Node => {
+                attempt.next_node();
+                if verdict.suspect() {
                     *tries_left -= 1;
-                    gateway.nodes.suspect(candidate.node, Instant::now());
                 }
-                last = problem;
+                last = problem_of(verdict);
             }
-            Verdict::Wait => {
-                live.not_taken();
-                return Pass::Full(Problem::new(Code::NoNode, "the connection to the nodes is away"));
-            }
-            Verdict::Fail(code) => {
-                if code == Code::NodeLost {
-                    gateway.nodes.suspect(candidate.node, Instant::now());
-                }
+            Next::Wait => return Pass::Full(Problem::new(Code::NoNode, "the connection to the nodes is away")),
+            Next::Fail(code) => {
+                let problem = problem_of(verdict);
                 let same = code == problem.code;
                 return Pass::Failed(if same { problem } else { Problem::new(code, problem.detail) });
             }
@@ -169,87 +145,32 @@ async fn pass(
     Pass::Full(last)
 }
 
-async fn call(
-    gateway: &Gateway,
-    out: &Outbound<'_>,
-    to: &Candidate,
-    request: Request<fabric::Body>,
-    live: &mut LiveRun,
-) -> Result<Answered, CallError> {
-    let left = out.deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(CallError::Deadline);
-    }
-    let options = CallOptions {
-        deadline: left + DEADLINE_SLACK,
-        accept_within: gateway.config.accept_within.duration().min(left),
-    };
-    let (call, end) = gateway.fabrics.nodes.start(Target::Node(to.node, NodeEndpoint::Run), request, options);
-    live.sent_to(to.node, to.lane, end);
-    let (response, _) = call.await?;
-    live.answered();
-    Ok(Answered { response, node: to.node })
-}
-
-/// The function's request, with a ticket for this node.
-fn request_for(gateway: &Gateway, out: &Outbound<'_>, to: &Candidate) -> Option<Request<fabric::Body>> {
+/// The function's request, from its beginning.
+fn request_for(out: &Outbound<'_>) -> Option<Request<fabric::Body>> {
     let body = match out.upload {
         Some(upload) => upload.body()?,
         None => fabric::empty(),
-    };
-    let issued = Timestamp::now();
-    let ticket = Ticket {
-        v: Ticket::VERSION,
-        purpose: Purpose::Run,
-        run: out.run,
-        node: to.node,
-        account: out.known.route.account,
-        function: out.known.route.function,
-        version: out.version.version,
-        artifact: out.version.artifact,
-        lane: to.lane,
-        limits: out.version.limits,
-        issuer: gateway.instance,
-        issued,
-        expires: issued.plus(gateway.config.ticket_life.duration()),
     };
     let mut request = Request::new(body);
     request.method_mut().clone_from(&out.head.method);
     request.uri_mut().clone_from(&out.head.uri);
     request.headers_mut().clone_from(&out.head.headers);
-    let ticket = HeaderValue::try_from(ticket.sign(&gateway.ticket_key).0).ok()?;
-    request.headers_mut().insert(headers::TICKET, ticket);
     Some(request)
 }
 
-/// The code, where the node answered instead of the function.
-fn node_problem(reply: &Answered) -> Option<Code> {
-    let header = reply.response.headers().get(headers::NODE_PROBLEM)?;
-    let text = header.to_str().unwrap_or_default();
-    Some(Code::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Code::NodeFailed))
-}
-
-/// What the node says about it. Its `end` comes after the document's last byte.
-async fn read_problem(code: Code, reply: Answered) -> Problem {
-    let read = Limited::new(reply.response.into_body(), PROBLEM_MAX).collect().await;
-    read.ok()
-        .and_then(|body| serde_json::from_slice::<Problem>(&body.to_bytes()).ok())
-        .filter(|problem| problem.code == code)
-        .map_or_else(|| code.into(), |problem| Problem::new(code, problem.detail).with_help(problem.help))
-}
-
-fn describe(error: &CallError) -> Problem {
-    match error {
-        CallError::Deadline => Code::TimedOut.into(),
-        CallError::Busy(why) if why.starts_with(Code::ShareExceeded.as_str()) => {
-            let why = why.trim_start_matches(Code::ShareExceeded.as_str()).trim_start_matches([':', ' ']);
-            Problem::new(Code::ShareExceeded, format!("All nodes that could take it say: {why}."))
+/// What a caller is told of it.
+fn problem_of(verdict: Verdict) -> Problem {
+    let code = verdict.code.unwrap_or(Code::Internal);
+    let problem = match verdict.fate {
+        Fate::NotTaken(NotTaken::ShareExceeded) => {
+            Problem::new(code, format!("All nodes that could take it say: {}.", verdict.detail))
         }
-        CallError::Busy(_) | CallError::NoResponder | CallError::NotAccepted { revoked: true } => {
-            Problem::new(Code::Overloaded, error.to_string())
-        }
-        CallError::Aborted(why) => Problem::new(Code::NodeFailed, why.clone()),
-        _ => Problem::new(Code::NodeLost, error.to_string()),
+        _ if verdict.detail.is_empty() => code.into(),
+        _ => Problem::new(code, verdict.detail),
+    };
+    match verdict.help {
+        Some(help) => problem.with_help(help),
+        None => problem,
     }
 }
 

@@ -13,6 +13,15 @@ const SUBJECT: &str = concat!("cc.", "node");
 /// The one file that may say so.
 const SUBJECTS_FILE: &str = "fabric/src/subjects.rs";
 
+/// What a run is sent to, and the folders that may say so: who sends, who serves, and the words themselves.
+const RUN_ENDPOINT: &str = concat!("NodeEndpoint", "::Run");
+const RUNS: [&str; 3] = ["placing/", "executor/", "fabric/"];
+
+/// In the gateway the run path is above all that it needs: these alone may need it.
+const RUN_PATH: &str = concat!("crate::", "run::");
+const GATEWAY: &str = "gateway/src/";
+const ABOVE_RUN: [&str; 4] = ["handle.rs", "test_call.rs", "run.rs", "run/"];
+
 /// Problems of these codes are about one input, so that they are made with its field (`Problem::of`, `invalid`).
 const OF_AN_INPUT: [&str; 6] =
     ["InvalidField", "InvalidName", "NameTaken", "EmailTaken", "ArtifactNotFound", "ExceedsNodes"];
@@ -34,9 +43,9 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("images", &["protocol", "provision"]),
     ("scheduler", &["protocol"]),
     ("store", &["protocol", "fabric"]),
-    ("learning", &["protocol", "scheduler", "store"]),
-    ("gateway", &["protocol", "fabric", "scheduler", "store", "learning"]),
-    ("control-plane", &["protocol", "fabric", "scheduler", "store", "learning"]),
+    ("placing", &["protocol", "fabric", "scheduler", "store"]),
+    ("gateway", &["protocol", "fabric", "scheduler", "store", "placing"]),
+    ("control-plane", &["protocol", "fabric", "scheduler", "store", "placing"]),
     ("guest-agent", &[]),
     ("microvm", &["guest-agent", "provision"]),
     ("wasm-host", &["protocol"]),
@@ -93,6 +102,14 @@ fn file(name: &str, text: &str) -> Vec<String> {
     let tests = name.contains("/tests/") || name.ends_with("/tests.rs");
     if name != SUBJECTS_FILE && !tests && code().any(|line| line.contains(SUBJECT)) {
         broken.push(format!("{name}: says `{SUBJECT}`; only {SUBJECTS_FILE} builds and parses subjects"));
+    }
+    if !RUNS.iter().any(|folder| name.starts_with(folder)) && !tests && code().any(|line| line.contains(RUN_ENDPOINT)) {
+        broken.push(format!("{name}: says `{RUN_ENDPOINT}`; only placing sends runs to nodes"));
+    }
+    let below_run =
+        name.strip_prefix(GATEWAY).is_some_and(|name| !ABOVE_RUN.iter().any(|above| name.starts_with(above)));
+    if below_run && code().any(|line| line.contains(RUN_PATH)) {
+        broken.push(format!("{name}: needs `{RUN_PATH}`, which is above it"));
     }
     broken
 }
@@ -171,6 +188,15 @@ mod tests {
             assert_eq!(file(allowed, &subject), Vec::<String>::new());
         }
         assert_eq!(file("gateway/src/a.rs", &format!("//! x\n/// {SUBJECT}.n\n")), Vec::<String>::new());
+
+        let sends = format!("//! x\nlet to = Target::Node(node, {RUN_ENDPOINT});\n");
+        assert_eq!(file("gateway/src/run/send.rs", &sends).len(), 1);
+        assert_eq!(file("placing/src/attempt.rs", &sends), Vec::<String>::new());
+        let climbs = format!("//! x\nuse {RUN_PATH}Call;\n");
+        assert_eq!(file("gateway/src/routes.rs", &climbs).len(), 1);
+        for allowed in ["gateway/src/handle.rs", "gateway/src/run/send.rs", "executor/src/a.rs"] {
+            assert_eq!(file(allowed, &climbs), Vec::<String>::new());
+        }
     }
 
     #[test]

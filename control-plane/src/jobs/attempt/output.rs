@@ -4,6 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use fabric::BodyError;
 use futures::{Stream, StreamExt as _};
+use http_body::Body;
 use http_body_util::{BodyDataStream, BodyExt as _};
 use protocol::{AccountId, ByteSize, Digest, Problem};
 
@@ -35,7 +36,7 @@ pub(super) enum Broken {
 pub(super) async fn keep(
     app: &App,
     account: AccountId,
-    mut body: fabric::Body,
+    mut body: impl Body<Data = Bytes, Error = BodyError> + Send + Unpin,
     size_max: ByteSize,
 ) -> Result<(Option<Bytes>, Option<Digest>, ByteSize), Broken> {
     let mut start = BytesMut::new();

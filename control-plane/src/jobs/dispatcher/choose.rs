@@ -1,7 +1,6 @@
 //! Which of the jobs that wait go where: in the order of the queue, by the scheduler's filter and policy.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
 use protocol::route::VersionRoute;
 use protocol::{AccountId, FunctionId, Name, Timestamp, VersionId};
@@ -30,7 +29,6 @@ impl Session<'_> {
         let mut names: HashMap<FunctionId, Option<Name>> = HashMap::new();
         let (slots, config) = (self.slots, &self.app.config);
         let room = Room { slots, share: config.tenant_share, account_max: config.jobs_running_max };
-        self.suspects.retain(|_, until| Instant::now() < *until);
         while chosen.len() < PLACED_AT_ONCE
             && let Some(line) = fairest(&lines, &self.on_nodes, room)
         {
@@ -55,10 +53,7 @@ impl Session<'_> {
             }
             let waited = now.since(row.due.0);
             let wanted = RunRequest { input: row.input_size.0, waited, ..RunRequest::of(&version, account) };
-            let mut placement = self.app.jobs.rank(&self.app.learning, &wanted);
-            if !self.suspects.is_empty() {
-                placement.ranked.sort_by_key(|candidate| self.suspects.contains_key(&candidate.node));
-            }
+            let mut placement = self.app.jobs.rank(&wanted);
             let Some(to) = placement.ranked.first().copied() else {
                 full.push(row.version_id.0);
                 // Others may fit where these do not.
@@ -70,10 +65,9 @@ impl Session<'_> {
             };
             placement.refused.truncate(64);
             let host = format!("{name}--{}.{}", self.account(account).await?, self.app.config.functions_domain);
-            let memory = wanted.memory_in(to.lane);
-            self.app.jobs.nodes().started(to.node, memory);
+            let reserved = self.app.placing.reserve(to.node, to.lane, &version.limits);
             self.on_nodes.add(account, function);
-            chosen.push(Chosen { row, version, host, to, memory, placement });
+            chosen.push(Chosen { row, version, host, to, reserved, placement });
         }
         Ok((chosen, dead))
     }

@@ -1,6 +1,6 @@
 //! Accepted jobs become rows, each with its place in the order of those that wait.
 
-use learning::Learning;
+use placing::Learning;
 use protocol::job::{Job, JobState};
 use protocol::{AccountId, ByteSize, FunctionId, JobId, Timestamp};
 use scheduler::RunRequest;
@@ -147,7 +147,7 @@ fn patience_ms(app: &App, draft: &Draft, input: ByteSize, recent_ms: i64) -> i64
     if app.config.jobs_policy == JobsPolicy::LeastLoaded {
         return 0;
     }
-    let knowledge = app.learning.knowledge();
+    let knowledge = app.placing.learning.knowledge();
     if knowledge.model().is_none() {
         return recent_ms;
     }

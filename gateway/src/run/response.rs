@@ -1,4 +1,4 @@
-//! The way back: a function's answer, as the caller shall see it.
+//! A function's response, as the caller shall see it.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -9,11 +9,12 @@ use http_body::Frame;
 use protocol::route::VersionRoute;
 use protocol::{Code, NodeId, RunId, headers};
 
-use super::download::{Download, Piece, Whole, take_whole};
+use super::download::Download;
 use super::live::LiveRun;
-use super::send::Answered;
-use crate::answer::{Answer, AnswerBody};
-use crate::hygiene;
+use super::send::NodeResponse;
+use crate::headers::{announced_trailers, clean_response, names_of_trailers};
+use crate::pieces::{Piece, Whole, take_whole};
+use crate::response::{Response, ResponseBody};
 
 /// When things happened.
 pub(super) struct Timing {
@@ -30,8 +31,8 @@ impl Timing {
     }
 }
 
-/// What the answer is for.
-pub(super) struct Back<'a> {
+/// What was asked, as far as it shapes the response.
+pub(super) struct Asked<'a> {
     pub(super) run: RunId,
     pub(super) method: &'a Method,
     /// The function's path on a shared origin; empty: it has a host of its own.
@@ -42,47 +43,45 @@ pub(super) struct Back<'a> {
     pub(super) timing: Timing,
 }
 
-/// The function's answer, as the caller shall see it.
-pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>) -> Result<Answer, Code> {
-    let Answered { response, node } = answered;
+/// The response of a node that took the run, as the caller shall see it.
+pub(super) fn to_caller(from: NodeResponse, mut live: LiveRun, asked: &Asked<'_>) -> Result<Response, Code> {
+    let NodeResponse { response, node } = from;
     let (mut head, mut body) = response.into_parts();
     // The version is of one connection: what the function speaks is between it and its node.
     head.version = Version::HTTP_11;
-    live.status(head.status.as_u16());
     if head.status.is_informational() {
         live.refused(Code::InvalidResponse);
         return Err(Code::InvalidResponse);
     }
-    let size_max = back.version.limits.body;
+    let size_max = asked.version.limits.body;
     let announced = content_length(&mut head.headers);
-    // Of an answer to HEAD, and of 304, the length is that of another answer.
-    let of_another = *back.method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
+    // Of a response to HEAD, and of 304, the length is that of another response.
+    let of_another = *asked.method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
     let bodiless = of_another || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
     if announced.is_some_and(|length| length > size_max.0) && !of_another {
         live.refused(Code::ResponseTooLarge);
         return Err(Code::ResponseTooLarge);
     }
-    let announced_trailers = if back.trailers { hygiene::announced_trailers(&head.headers) } else { None };
-    hygiene::clean_answer(&mut head.headers, back.prefix);
-    mark(&mut head.headers, back.run, Some(node));
-    if let Ok(timing) = HeaderValue::try_from(back.timing.header()) {
+    let announced_names = if asked.trailers { announced_trailers(&head.headers) } else { None };
+    clean_response(&mut head.headers, asked.prefix);
+    mark(&mut head.headers, asked.run, Some(node));
+    if let Ok(timing) = HeaderValue::try_from(asked.timing.header()) {
         head.headers.append(HeaderName::from_static("server-timing"), timing);
     }
     let body = match take_whole(&mut body) {
         Whole::Not(ahead) if bodiless => {
             Download::new(body, ahead, size_max, None, live).swallow();
-            AnswerBody::Empty
+            ResponseBody::Empty
         }
         Whole::Yes(_) if bodiless => {
-            live.completed();
-            AnswerBody::Empty
+            live.completed(0);
+            ResponseBody::Empty
         }
         Whole::Yes(bytes) if bytes.len() as u64 <= size_max.0 => {
             // The server sets the true one.
             head.headers.remove(header::CONTENT_LENGTH);
-            live.passed_out(bytes.len());
-            live.completed();
-            AnswerBody::Full(bytes)
+            live.completed(bytes.len());
+            ResponseBody::Full(bytes)
         }
         Whole::Yes(_) => {
             live.refused(Code::ResponseTooLarge);
@@ -90,17 +89,17 @@ pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>
         }
         Whole::Not(ahead) => {
             // Those that are there need not have been announced.
-            let there = if back.trailers { trailers_of(&ahead) } else { None };
-            if let Some(names) = there.or(announced_trailers) {
+            let there = if asked.trailers { trailers_of(&ahead) } else { None };
+            if let Some(names) = there.or(announced_names) {
                 // What has a length has no place for them.
                 head.headers.remove(header::CONTENT_LENGTH);
                 head.headers.insert(header::TRAILER, names);
             }
-            AnswerBody::Run(Box::new(Download::new(body, ahead, size_max, announced, live)))
+            ResponseBody::Run(fabric::Body::new(Download::new(body, ahead, size_max, announced, live)))
         }
     };
-    // hyper sends a length without a body in an answer to HEAD alone; a 304 need not have one (RFC 9110, 8.6).
-    if bodiless && *back.method != Method::HEAD {
+    // hyper sends a length without a body in a response to HEAD alone; a 304 need not have one (RFC 9110, 8.6).
+    if bodiless && *asked.method != Method::HEAD {
         head.headers.remove(header::CONTENT_LENGTH);
     }
     Ok(http::Response::from_parts(head, body))
@@ -109,7 +108,7 @@ pub(super) fn stream_back(answered: Answered, mut live: LiveRun, back: &Back<'_>
 /// The names of trailers that have come already.
 fn trailers_of(ahead: &VecDeque<Piece>) -> Option<HeaderValue> {
     let trailers = ahead.iter().filter_map(|piece| piece.as_ref().ok()).find_map(Frame::trailers_ref)?;
-    hygiene::names_of_trailers(trailers.keys().map(HeaderName::as_str))
+    names_of_trailers(trailers.keys().map(HeaderName::as_str))
 }
 
 /// The announced length; one that is no number, or several, are taken away.

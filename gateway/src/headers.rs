@@ -54,7 +54,7 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
 
 /// Takes away what is not the function's to say. `prefix` is the path of a function that shares the portal's origin,
 /// and empty for one that has a host of its own.
-pub(crate) fn clean_answer(headers: &mut HeaderMap, prefix: &str) {
+pub(crate) fn clean_response(headers: &mut HeaderMap, prefix: &str) {
     fabric::strip_hop_by_hop(headers);
     strip_ours(headers);
     // Whoever passes trailers on says so.

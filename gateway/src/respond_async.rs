@@ -1,5 +1,5 @@
-//! `Prefer: respond-async` (RFC 7240) on a function's URL: the request becomes a job, and the answer is 202 with the
-//! job's place. With `wait=N` it is the function's own answer, where that comes in so many seconds.
+//! `Prefer: respond-async` (RFC 7240) on a function's URL: the request becomes a job, and the response is 202 with the
+//! job's place. With `wait=N` it is the function's own response, where that comes in so many seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use futures::StreamExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyDataStream, BodyExt as _, Limited};
+use http_body_util::{BodyDataStream, BodyExt as _};
 use protocol::job::{DeferredCall, HeaderBytes, Job};
 use protocol::route::{Grant, Principal, Scope, VersionRoute};
 use protocol::{AccountId, ByteSize, Code, Digest, Millis, Problem, headers};
 
 use crate::address::FunctionAddress;
-use crate::answer::{Answer, AnswerBody, json};
-use crate::hygiene::{self, Forward};
+use crate::headers::{Forward, bearer_key, clean_request, clean_response};
 use crate::keys::unavailable;
+use crate::pieces::{Whole, take_whole};
 use crate::quota::Charge;
+use crate::response::{Response, ResponseBody, json};
 use crate::routes::Known;
-use crate::run::{Whole, own_uri, take_whole};
 use crate::state::Gateway;
 use crate::upload::{Source, Upload};
 
@@ -35,12 +35,11 @@ const SUBMIT_WITHIN: Duration = Duration::from_secs(10);
 /// The longest wait.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 const WAIT_SLACK: Duration = Duration::from_secs(3);
-const PROBLEM_MAX: usize = 64 << 10;
 
 /// What the caller prefers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Async {
-    /// Answer as usual, where that takes no longer.
+    /// Respond as usual, where that takes no longer.
     wait: Option<Duration>,
 }
 
@@ -88,7 +87,7 @@ pub(crate) async fn maker(
     head: &Parts,
     given: Option<&Grant>,
 ) -> Option<String> {
-    let looked_up = match (given, hygiene::bearer_key(&head.headers)) {
+    let looked_up = match (given, bearer_key(&head.headers)) {
         (None, Some(key)) => gateway.keys.grant_of_key(key).await.ok(),
         _ => None,
     };
@@ -101,7 +100,7 @@ pub(crate) async fn maker(
     })
 }
 
-/// A request that shall be answered later.
+/// A request that is responded to later.
 pub(crate) struct Deferred<'a> {
     pub(crate) prefer: Async,
     /// Known already, and asked for after the body had come: a test call's.
@@ -114,8 +113,8 @@ pub(crate) struct Deferred<'a> {
     pub(crate) forward: Forward<'a>,
 }
 
-/// Makes the job, and answers.
-pub(crate) async fn answer(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Result<Answer, Problem> {
+/// Makes the job, and responds.
+pub(crate) async fn respond(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Result<Response, Problem> {
     let Deferred { prefer, given, known, version, address, mut head, body, forward } = deferred;
     let once = head.headers.remove("idempotency-key");
     // A request that is repeated is about the version that was chosen at first, which may have been another one: what is
@@ -127,8 +126,8 @@ pub(crate) async fn answer(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Re
     let (body, root, size) = take(gateway, known.route.account, body, size_max.unwrap_or(version.limits.body)).await?;
     // The body may have taken its time.
     let maker = maker(gateway, known, &head, given).await.ok_or(Code::InvalidKey)?;
-    let uri = own_uri(address, &head.uri).ok_or(Code::InvalidRequest)?;
-    hygiene::clean_request(&mut head.headers, &forward);
+    let uri = address.own_uri(&head.uri).ok_or(Code::InvalidRequest)?;
+    clean_request(&mut head.headers, &forward);
     let call = DeferredCall {
         account: known.route.account,
         function: known.route.function,
@@ -217,7 +216,7 @@ async fn in_time(
     job: &Job,
     wait: Duration,
     (method, prefix): (&Method, &str),
-) -> Result<Option<Answer>, Problem> {
+) -> Result<Option<Response>, Problem> {
     let path = format!("/internal/jobs/{}?wait={}ms", job.id, Millis::from(wait).0);
     let waited = tokio::select! {
         waited = gateway.core.get::<Job>(&path, wait + WAIT_SLACK) => waited,
@@ -235,12 +234,11 @@ async fn in_time(
     };
     let (mut head, mut body) = reply.response.into_parts();
     if head.headers.contains_key(headers::NODE_PROBLEM) {
-        let read = Limited::new(body, PROBLEM_MAX).collect().await.ok();
-        let problem = read.and_then(|body| serde_json::from_slice::<Problem>(&body.to_bytes()).ok());
+        let problem = placing::problem::read(body, gateway.placing.settings.problem_max).await;
         return Err(problem.unwrap_or_else(|| Code::Internal.into()));
     }
     let kept = [headers::RUN, headers::NODE].map(|name| (name, head.headers.get(name).cloned()));
-    hygiene::clean_answer(&mut head.headers, prefix);
+    clean_response(&mut head.headers, prefix);
     // Of an answer to HEAD, and of 304, the length is that of another answer.
     let of_another = *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
     if !of_another {
@@ -250,9 +248,9 @@ async fn in_time(
         value.map(|value| head.headers.insert(name, value));
     }
     let body = match take_whole(&mut body) {
-        _ if of_another => AnswerBody::Empty,
-        Whole::Yes(bytes) => AnswerBody::Full(bytes),
-        Whole::Not(ahead) => AnswerBody::Core(ahead, body),
+        _ if of_another => ResponseBody::Empty,
+        Whole::Yes(bytes) => ResponseBody::Full(bytes),
+        Whole::Not(ahead) => ResponseBody::Core(ahead, body),
     };
     Ok(Some(http::Response::from_parts(head, body)))
 }
@@ -264,7 +262,7 @@ fn accepted(
     prefer: Async,
     address: &FunctionAddress,
     forward: &Forward<'_>,
-) -> Result<Answer, Problem> {
+) -> Result<Response, Problem> {
     let mut answer = json(StatusCode::ACCEPTED, job);
     let location = format!("{}/api/v1/jobs/{}", origin(gateway, address, forward), job.id);
     let applied = match prefer.wait {

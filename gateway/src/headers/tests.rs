@@ -83,7 +83,7 @@ fn an_answer_at_the_portals_origin_is_caged() {
         ("connection", "close"),
     ];
     let mut shared = head(&given);
-    clean_answer(&mut shared, "/f/ada/thumbs");
+    clean_response(&mut shared, "/f/ada/thumbs");
     assert_eq!(values(&shared, "content-security-policy"), ["default-src 'self'", "sandbox"]);
     assert_eq!(values(&shared, "set-cookie"), ["mine=1; Path=/f/ada/thumbs/"]);
     assert_eq!(values(&shared, "proxy-status"), ["upstream; error=y"]);
@@ -93,7 +93,7 @@ fn an_answer_at_the_portals_origin_is_caged() {
         assert!(!shared.contains_key(name), "{name}");
     }
     let mut own = head(&given);
-    clean_answer(&mut own, "");
+    clean_response(&mut own, "");
     assert_eq!(values(&own, "content-security-policy"), ["default-src 'self'"]);
     assert!(own.contains_key("clear-site-data"));
     assert_eq!(values(&own, "set-cookie"), ["mine=1"]);
@@ -103,7 +103,7 @@ fn an_answer_at_the_portals_origin_is_caged() {
 fn a11_a_functions_cookies_stay_below_its_path_and_on_its_host() {
     let shared = |cookie: &str| {
         let mut headers = head(&[("set-cookie", cookie)]);
-        clean_answer(&mut headers, "/f/ada/thumbs");
+        clean_response(&mut headers, "/f/ada/thumbs");
         values(&headers, "set-cookie").join("|")
     };
     for (given, kept) in [
@@ -130,7 +130,7 @@ fn a11_a_functions_cookies_stay_below_its_path_and_on_its_host() {
         assert_eq!(shared(&format!("a=1; Path={long}")), "a=1; Path=/f/ada/thumbs/", "what browsers would pass over");
     }
     let mut own = head(&[("set-cookie", "a=1; Path=/x; Domain=fn.example.org"), ("set-cookie", "b=2; Path=/")]);
-    clean_answer(&mut own, "");
+    clean_response(&mut own, "");
     assert_eq!(values(&own, "set-cookie"), ["a=1; Path=/x", "b=2; Path=/"]);
 }
 
@@ -158,12 +158,12 @@ fn a11_an_answer_at_the_portals_origin_binds_none_of_it() {
         ("cache-control", "no-store"),
     ]);
     let mut shared = head(&given);
-    clean_answer(&mut shared, "/f/ada/thumbs");
+    clean_response(&mut shared, "/f/ada/thumbs");
     let names: std::collections::BTreeSet<&str> = shared.keys().map(HeaderName::as_str).collect();
     assert_eq!(names.into_iter().collect::<Vec<_>>(), ["cache-control", "content-security-policy", "www-authenticate"]);
     assert_eq!(values(&shared, "www-authenticate"), ["Bearer realm=\"api\""]);
     let mut own = head(&given);
-    clean_answer(&mut own, "");
+    clean_response(&mut own, "");
     assert_eq!(own.len(), given.len(), "an origin of its own is its own to bind");
 }
 

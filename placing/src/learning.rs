@@ -24,13 +24,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-/// Runs that wait to be learned from; more are not learned from.
+/// Maximum number of runs that wait to be learned from. Further ones are dropped and counted.
 const QUEUE_MAX: usize = 4096;
-/// So many are taken at once.
+/// Maximum batch size.
 const BATCH_MAX: usize = 256;
-/// What was learned is for all placements after so long.
+/// How often placements get what was learned.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
-/// A larger snapshot is not read.
+/// Maximum size of a snapshot.
 const SNAPSHOT_MAX: ByteSize = ByteSize::mib(256);
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -127,7 +127,7 @@ async fn learn(
             Some(snapshot) = models.recv() => {
                 policy.pass(since_epoch());
                 policy.adopt(&snapshot);
-                tracing::info!(runs = snapshot.runs, error = snapshot.error, "placements go by a new model");
+                tracing::info!(runs = snapshot.runs, error = snapshot.error, "placement model adopted");
                 learning.publish(&policy);
             }
             _ = publish.tick() => {
@@ -148,7 +148,7 @@ impl Learning {
         let knowledge = policy.knowledge();
         let (before, now) = (self.knowledge.load().standing(), knowledge.standing());
         if before != now && matches!(now, Standing::Old | Standing::Wrong) {
-            tracing::warn!(?now, error = policy.live_error(), "the model is not gone by any more");
+            tracing::warn!(?now, error = policy.live_error(), "placement model disabled");
         }
         self.trusted.set(if now == Standing::Trusted { 1.0 } else { 0.0 });
         self.live_error.set(policy.live_error());
@@ -179,7 +179,7 @@ async fn fetch(learning: &Learning, store: &Store, models: mpsc::Sender<Arc<Snap
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "a model cannot be read; the last good one stays");
+                tracing::warn!(%error, "placement model cannot be read; the last good one stays");
                 if let Ok(Err(_)) = tokio::time::timeout(pause, newest.changed()).await {
                     return;
                 }
@@ -196,7 +196,7 @@ async fn read(store: &Store, record: &ModelRecord) -> anyhow::Result<Arc<Snapsho
     Ok(Arc::new(tokio::task::spawn_blocking(move || Snapshot::decode(&bytes)).await??))
 }
 
-/// Trainers and gateways share the wall clock, as far as clocks agree: models live for a day.
+/// Trainers and placements share the wall clock, as far as clocks agree: models live for a day.
 fn since_epoch() -> Duration {
     Duration::from_millis(u64::try_from(Timestamp::now().0).unwrap_or(0))
 }
