@@ -1,46 +1,30 @@
-//! The key that signs tickets, and the tickets that the control plane gives and checks.
+//! The platform's root secret, what is derived from it, and the tickets that the control plane gives and checks.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine as _;
-use ed25519_dalek::{SigningKey, VerifyingKey};
 use http::HeaderMap;
-use protocol::route::VersionRoute;
-use protocol::ticket::{Purpose, SignedTicket, Ticket, TicketError};
-use protocol::{AccountId, Code, FunctionId, InstanceId, Lane, NodeId, RunId, Timestamp, headers};
+pub(crate) use protocol::ticket::RunTicket;
+use protocol::ticket::{DayRoot, IssuerKeys, NodeKey, Purpose, SignedTicket, Ticket, TicketError, TicketRoot, TwoDays};
+use protocol::{AccountId, Code, EpochId, InstanceId, Lane, NodeId, RunId, Timestamp, headers};
 use rand::TryRngCore as _;
 
 use crate::db::entities::versions;
 use crate::error::{Result, StartError, refuse};
 
-/// What a job's run is, and where.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RunTicket<'a> {
-    /// The run.
-    pub run: RunId,
-    /// The only node that may do it.
-    pub node: NodeId,
-    /// The lane there.
-    pub lane: Lane,
-    /// Who pays.
-    pub account: AccountId,
-    /// The function.
-    pub function: FunctionId,
-    /// The version, with the limits of this run.
-    pub version: &'a VersionRoute,
-}
-
-/// Signs and checks.
+/// Gives and checks.
 pub(crate) struct Tickets {
-    key: SigningKey,
-    issuer: InstanceId,
+    /// The platform's: every control plane has it, and nobody else.
+    root: [u8; 32],
+    keys: TicketRoot,
+    /// This start, which gives tickets too.
+    epoch: EpochId,
 }
 
 impl Tickets {
-    /// Reads the key's file, or makes it.
-    pub(crate) fn open(path: &Path, issuer: InstanceId) -> Result<Self, StartError> {
+    /// Reads the root's file, or makes it.
+    pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
         let failed = |source| StartError::File { path: path.to_owned(), source };
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
@@ -51,18 +35,28 @@ impl Tickets {
             }
             Err(error) => return Err(failed(error)),
         };
-        let seed = <[u8; 32]>::try_from(bytes).map_err(|_| StartError::TicketKey(path.to_owned()))?;
-        Ok(Self { key: SigningKey::from_bytes(&seed), issuer })
+        let root = <[u8; 32]>::try_from(bytes).map_err(|_| StartError::TicketKey(path.to_owned()))?;
+        Ok(Self { root, keys: TicketRoot::of(&root), epoch: EpochId::new() })
     }
 
-    /// The keys that nodes check with.
-    pub(crate) fn public_keys(&self) -> Vec<String> {
-        vec![base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(self.key.verifying_key().to_bytes())]
+    /// What tickets are checked with.
+    pub(crate) fn keys(&self) -> &TicketRoot {
+        &self.keys
     }
 
-    /// The same, parsed.
-    pub(crate) fn verifying_keys(&self) -> [VerifyingKey; 1] {
-        [self.key.verifying_key()]
+    /// What an issuer that has just started makes its tickets with: an epoch that nobody has had.
+    pub(crate) fn begin_epoch(&self, now: Timestamp) -> IssuerKeys {
+        self.keys.issuer(EpochId::new(), now)
+    }
+
+    /// What all issuers need anew as days go by.
+    pub(crate) fn days(&self, now: Timestamp) -> TwoDays<DayRoot> {
+        self.keys.days(now)
+    }
+
+    /// What a node checks tickets with.
+    pub(crate) fn node_keys(&self, node: NodeId, now: Timestamp) -> TwoDays<NodeKey> {
+        self.keys.node_keys(node, now)
     }
 
     /// Permission for a node to prepare a version for a lane.
@@ -74,8 +68,7 @@ impl Tickets {
         now: Timestamp,
         lasts: Duration,
     ) -> SignedTicket {
-        let ticket = Ticket {
-            v: Ticket::VERSION,
+        self.issue(&Ticket {
             purpose: Purpose::Prepare,
             run: RunId::new(),
             node,
@@ -85,43 +78,31 @@ impl Tickets {
             artifact: version.artifact.0,
             lane,
             limits: version.limits.0,
-            issuer: self.issuer,
+            epoch: self.epoch,
             issued: now,
             expires: now.plus(lasts),
-        };
-        ticket.sign(&self.key)
+        })
     }
 
     /// Permission for a node to do a run of a job.
     pub(crate) fn run(&self, of: RunTicket<'_>, now: Timestamp, lasts: Duration) -> SignedTicket {
-        let RunTicket { run, node, lane, account, function, version } = of;
-        let ticket = Ticket {
-            v: Ticket::VERSION,
-            purpose: Purpose::Run,
-            run,
-            node,
-            account,
-            function,
-            version: version.version,
-            artifact: version.artifact,
-            lane,
-            limits: version.limits,
-            issuer: self.issuer,
-            issued: now,
-            expires: now.plus(lasts),
-        };
-        ticket.sign(&self.key)
+        self.keys.issuer(self.epoch, now).run(of, now, lasts)
+    }
+
+    /// The ticket with its MACs; tests that play the gateway make any.
+    pub(crate) fn issue(&self, ticket: &Ticket) -> SignedTicket {
+        self.keys.issuer(self.epoch, ticket.issued).issue(ticket)
     }
 
     /// A secret of an account that every control plane can make, and nobody else.
     pub(crate) fn secret_of(&self, account: AccountId, purpose: &str) -> [u8; 32] {
-        let key = blake3::derive_key("crowdcloud 2026 secrets of accounts", &self.key.to_bytes());
+        let key = blake3::derive_key("crowdcloud 2026 secrets of accounts", &self.root);
         *blake3::keyed_hash(&key, format!("{purpose}\n{account}").as_bytes()).as_bytes()
     }
 
     /// A secret of the platform that every control plane can make, and nobody else.
     pub(crate) fn secret(&self, purpose: &str) -> [u8; 32] {
-        let key = blake3::derive_key("crowdcloud 2026 secrets of the platform", &self.key.to_bytes());
+        let key = blake3::derive_key("crowdcloud 2026 secrets of the platform", &self.root);
         *blake3::keyed_hash(&key, purpose.as_bytes()).as_bytes()
     }
 
@@ -149,14 +130,8 @@ impl Tickets {
         purposes: &[Purpose],
         now: Timestamp,
     ) -> Result<Ticket, TicketError> {
-        let ticket = signed.verify(&self.verifying_keys())?;
+        let ticket = self.keys.check(signed)?;
         ticket.permits(node, purposes, now).map(|()| ticket)
-    }
-
-    /// Signs any ticket, for tests that play the gateway.
-    #[cfg(test)]
-    pub(crate) fn sign(&self, ticket: &Ticket) -> SignedTicket {
-        ticket.sign(&self.key)
     }
 }
 

@@ -1,10 +1,9 @@
-//! Wires a gateway: reads keys, opens the spool, starts what listens and reports, then accepts until told to stop.
+//! Wires a gateway: opens the spool, starts what listens and reports, then accepts until told to stop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ed25519_dalek::SigningKey;
 use fabric::subjects;
 use learning::Learning;
 use protocol::InstanceId;
@@ -19,6 +18,7 @@ use crate::core_client::CoreClient;
 use crate::error::Error;
 use crate::finite::Bounds;
 use crate::hosts::Hosts;
+use crate::issuer::{self, Issuer};
 use crate::keys::Keys;
 use crate::meters::{self, Meters};
 use crate::mirror::{Sink, mirror};
@@ -40,10 +40,10 @@ const ASK_WITHIN: Duration = Duration::from_millis(500);
 const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs a gateway on `listener` until `shutdown`. `ready` is told when routes have been read once, and so requests
-/// find their functions in memory, and the control plane has answered.
+/// find their functions in memory, and the control plane has answered: with the keys of tickets, and that it is ready.
 ///
 /// # Errors
-/// When a setting is out of range, the ticket key cannot be read, or the spool's folder cannot be used.
+/// When a setting is out of range, or the spool's folder cannot be used.
 pub async fn serve(
     config: Config,
     listener: TcpListener,
@@ -53,7 +53,6 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     config.check().map_err(Error::Config)?;
-    let ticket_key = read_ticket_key(&config)?;
     let recorder = meters::recorder();
     let meters = Arc::new(Meters::new());
     let (spool, spool_tasks) = Spool::open(&config, Arc::clone(&meters))?;
@@ -70,7 +69,7 @@ pub async fn serve(
         store,
         spool,
         meters,
-        ticket_key,
+        issuer: Arc::new(Issuer::default()),
         warmed_up: AtomicBool::new(false),
         draining: Arc::default(),
         cut: CancellationToken::new(),
@@ -96,6 +95,8 @@ pub async fn serve(
     tasks.spawn(mirror(nats.clone(), subjects::NODES_BUCKET, nodes, Arc::default(), stop.clone()));
     tasks.spawn(mirror(nats, subjects::MODELS_BUCKET, Arc::new(Models(learning)), Arc::default(), stop.clone()));
     tasks.spawn(learning::run(Arc::clone(&gateway.learning), gateway.store.clone(), stop.clone()));
+    let keys = issuer::follow(Arc::clone(&gateway.issuer), core.clone());
+    tasks.spawn(stop.clone().run_until_cancelled_owned(keys));
     tasks.spawn(age(Arc::clone(&gateway.nodes), stop.clone()));
     tasks.spawn(hear_boots(fabrics.nodes.clone(), stop.clone()));
     tasks.spawn(hear_reports(fabrics.nodes.clone(), Arc::clone(&gateway.nodes), stop.clone()));
@@ -111,7 +112,7 @@ pub async fn serve(
     let starting = Arc::clone(&gateway);
     let announce = async move {
         if warmed_up.await.is_ok() {
-            while !starting.core.is_ready(ASK_WITHIN).await {
+            while !(starting.issuer.is_ready() && starting.core.is_ready(ASK_WITHIN).await) {
                 tokio::time::sleep(ASK_AGAIN).await;
             }
             starting.warmed_up.store(true, Ordering::Relaxed);
@@ -159,14 +160,6 @@ impl Sink for Warming {
             warm.send(()).unwrap_or_else(|()| tracing::debug!("warm, but stopping"));
         }
     }
-}
-
-fn read_ticket_key(config: &Config) -> Result<SigningKey, Error> {
-    let wrong = |why: String| Error::TicketKey { path: config.ticket_key.clone(), why };
-    let bytes = std::fs::read(&config.ticket_key).map_err(|error| wrong(error.to_string()))?;
-    let seed: [u8; 32] =
-        bytes.try_into().map_err(|bytes: Vec<u8>| wrong(format!("{} bytes instead of 32", bytes.len())))?;
-    Ok(SigningKey::from_bytes(&seed))
 }
 
 async fn upkeep(recorder: &'static metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {

@@ -35,7 +35,7 @@ pub(super) struct Node {
     pub(super) log_sink: mpsc::Sender<TicketedLine>,
     pub(super) log_bytes_max: usize,
     pub(super) log_shares: Shares<AccountId>,
-    /// A ticket by an unknown key came: perhaps the keys have changed.
+    /// A ticket came that is not valid by the keys and the clock that are known: perhaps they have changed.
     pub(super) unknown_key: Arc<tokio::sync::Notify>,
 }
 
@@ -59,7 +59,7 @@ impl Node {
         }
         let now = Timestamp::now();
         let (signed, ticket) = self.tickets.check(&head.headers, Purpose::Run, now).map_err(|invalid| {
-            if invalid == crate::tickets::Invalid::Signature {
+            if invalid.may_be_ours() {
                 self.unknown_key.notify_one();
             }
             busy(invalid.to_string())

@@ -1,4 +1,4 @@
-//! Finds a node that takes the run: ranks, signs a ticket for the first, sends, and goes on to the next while that is
+//! Finds a node that takes the run: ranks, makes a ticket for the first, sends, and goes on to the next while that is
 //! safe.
 
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, Limited};
 use learning::Learning;
 use protocol::placement::Candidate;
-use protocol::ticket::{Purpose, Ticket};
+use protocol::ticket::RunTicket;
 use protocol::{ByteSize, Code, NodeId, Problem, RunId, Timestamp, headers};
 use scheduler::{Memo, RunRequest};
 
@@ -105,6 +105,9 @@ async fn pass(
     wanted: &RunRequest,
     tries_left: &mut u32,
 ) -> Pass {
+    if !gateway.issuer.is_ready() {
+        return Pass::Full(Problem::new(Code::ControlPlaneUnavailable, "the gateway has no keys for tickets yet"));
+    }
     let knowledge = gateway.learning.knowledge();
     let rank = |memo: &mut Memo| gateway.nodes.rank(&knowledge, memo, wanted, Instant::now());
     let placement = Learning::with_memo(rank);
@@ -198,26 +201,15 @@ fn request_for(gateway: &Gateway, out: &Outbound<'_>, to: &Candidate) -> Option<
         None => fabric::empty(),
     };
     let issued = Timestamp::now();
-    let ticket = Ticket {
-        v: Ticket::VERSION,
-        purpose: Purpose::Run,
-        run: out.run,
-        node: to.node,
-        account: out.known.route.account,
-        function: out.known.route.function,
-        version: out.version.version,
-        artifact: out.version.artifact,
-        lane: to.lane,
-        limits: out.version.limits,
-        issuer: gateway.instance,
-        issued,
-        expires: issued.plus(gateway.config.ticket_life.duration()),
-    };
+    let route = &out.known.route;
+    let (account, function) = (route.account, route.function);
+    let ticket = RunTicket { run: out.run, node: to.node, lane: to.lane, account, function, version: out.version };
+    let ticket = gateway.issuer.run(ticket, issued, gateway.config.ticket_life.duration())?;
     let mut request = Request::new(body);
     request.method_mut().clone_from(&out.head.method);
     request.uri_mut().clone_from(&out.head.uri);
     request.headers_mut().clone_from(&out.head.headers);
-    let ticket = HeaderValue::try_from(ticket.sign(&gateway.ticket_key).0).ok()?;
+    let ticket = HeaderValue::try_from(ticket.0).ok()?;
     request.headers_mut().insert(headers::TICKET, ticket);
     Some(request)
 }
