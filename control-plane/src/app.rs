@@ -56,7 +56,7 @@ pub struct State {
     pub(crate) store: Store,
     /// None: only the API runs (in tests).
     pub(crate) fabrics: Option<ControlFabrics>,
-    /// The ticket key.
+    /// The platform's root secret, and tickets.
     pub(crate) tickets: Arc<Tickets>,
     /// Hashing.
     pub(crate) passwords: Passwords,
@@ -95,7 +95,7 @@ impl App {
         let operator = Operator::open(&config.operator_token, &db).await?;
         let lost = |error: crate::error::Error| StartError::Lost(error.to_string());
         crate::nodes::records::ensure_local(&db, &config.local_nodes).await.map_err(lost)?;
-        let tickets = Arc::new(Tickets::open(&config.ticket_key, instance)?);
+        let tickets = Arc::new(Tickets::open(&config.ticket_key)?);
         let learning = Learning::new("control_plane");
         let placing = Placing::new(config.placing(), instance, learning, Arc::<Tickets>::clone(&tickets));
         Ok(Self(Arc::new(State {

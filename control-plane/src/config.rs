@@ -49,8 +49,8 @@ pub struct Config {
     /// Requests that wait for a job or a message.
     #[arg(long, default_value_t = 512)]
     pub waits_max: u32,
-    /// The file with the Ed25519 seed that signs tickets (32 bytes); the gateways have the same. It is made where
-    /// it is missing.
+    /// The file with the platform's root secret (32 bytes): the keys of tickets and other secrets are derived from it.
+    /// All control planes have the same, and nobody else has it. It is made where it is missing.
     #[arg(long, env = "CROWDCLOUD_TICKET_KEY", default_value = "ticket.key")]
     pub ticket_key: PathBuf,
     /// Where the one-time token that makes the operator is written while there is no operator.

@@ -36,8 +36,8 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
-    /// The ticket key is not 32 bytes.
-    #[error("{0}: not a ticket key (32 bytes)")]
+    /// The platform's root secret is not 32 bytes.
+    #[error("{0}: not a root secret (32 bytes)")]
     TicketKey(std::path::PathBuf),
     /// The services cannot be mounted.
     #[error(transparent)]

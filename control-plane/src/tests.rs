@@ -15,3 +15,4 @@ mod restart;
 mod settlement;
 mod streams;
 mod strict;
+mod tickets;

@@ -1,29 +1,32 @@
-//! The key that signs tickets, and the tickets that the control plane gives and checks.
+//! The platform's root secret, what is derived from it, and the tickets that the control plane gives and checks.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine as _;
-use ed25519_dalek::{SigningKey, VerifyingKey};
 use http::HeaderMap;
 use placing::TicketIssuer;
-use protocol::ticket::{Purpose, SignedTicket, Ticket, TicketError};
-use protocol::{AccountId, Code, InstanceId, Lane, NodeId, RunId, Timestamp, headers};
+use protocol::ticket::{
+    DayRoot, IssuerKeys, NodeKey, Purpose, RunTicket, SignedTicket, Ticket, TicketError, TicketRoot, TwoDays,
+};
+use protocol::{AccountId, Code, EpochId, Lane, NodeId, RunId, Timestamp, headers};
 use rand::TryRngCore as _;
 
 use crate::db::entities::versions;
 use crate::error::{Result, StartError, refuse};
 
-/// Signs and checks.
+/// Gives and checks.
 pub(crate) struct Tickets {
-    key: SigningKey,
-    issuer: InstanceId,
+    /// The platform's: every control plane has it, and nobody else.
+    root: [u8; 32],
+    keys: TicketRoot,
+    /// This start, which gives tickets too.
+    epoch: EpochId,
 }
 
 impl Tickets {
-    /// Reads the key's file, or makes it.
-    pub(crate) fn open(path: &Path, issuer: InstanceId) -> Result<Self, StartError> {
+    /// Reads the root's file, or makes it.
+    pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
         let failed = |source| StartError::File { path: path.to_owned(), source };
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
@@ -34,18 +37,28 @@ impl Tickets {
             }
             Err(error) => return Err(failed(error)),
         };
-        let seed = <[u8; 32]>::try_from(bytes).map_err(|_| StartError::TicketKey(path.to_owned()))?;
-        Ok(Self { key: SigningKey::from_bytes(&seed), issuer })
+        let root = <[u8; 32]>::try_from(bytes).map_err(|_| StartError::TicketKey(path.to_owned()))?;
+        Ok(Self { root, keys: TicketRoot::of(&root), epoch: EpochId::new() })
     }
 
-    /// The keys that nodes check with.
-    pub(crate) fn public_keys(&self) -> Vec<String> {
-        vec![base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(self.key.verifying_key().to_bytes())]
+    /// What tickets are checked with.
+    pub(crate) fn keys(&self) -> &TicketRoot {
+        &self.keys
     }
 
-    /// The same, parsed.
-    pub(crate) fn verifying_keys(&self) -> [VerifyingKey; 1] {
-        [self.key.verifying_key()]
+    /// What an issuer that has just started makes its tickets with: an epoch that nobody has had.
+    pub(crate) fn begin_epoch(&self, now: Timestamp) -> IssuerKeys {
+        self.keys.issuer(EpochId::new(), now)
+    }
+
+    /// What all issuers need anew as days go by.
+    pub(crate) fn days(&self, now: Timestamp) -> TwoDays<DayRoot> {
+        self.keys.days(now)
+    }
+
+    /// What a node checks tickets with.
+    pub(crate) fn node_keys(&self, node: NodeId, now: Timestamp) -> TwoDays<NodeKey> {
+        self.keys.node_keys(node, now)
     }
 
     /// Permission for a node to prepare a version for a lane.
@@ -57,8 +70,7 @@ impl Tickets {
         now: Timestamp,
         lasts: Duration,
     ) -> SignedTicket {
-        let ticket = Ticket {
-            v: Ticket::VERSION,
+        self.issue(&Ticket {
             purpose: Purpose::Prepare,
             run: RunId::new(),
             node,
@@ -68,22 +80,26 @@ impl Tickets {
             artifact: version.artifact.0,
             lane,
             limits: version.limits.0,
-            issuer: self.issuer,
+            epoch: self.epoch,
             issued: now,
             expires: now.plus(lasts),
-        };
-        ticket.sign(&self.key)
+        })
+    }
+
+    /// The ticket with its MACs; tests that play the gateway make any.
+    pub(crate) fn issue(&self, ticket: &Ticket) -> SignedTicket {
+        self.keys.issuer(self.epoch, ticket.issued).issue(ticket)
     }
 
     /// A secret of an account that every control plane can make, and nobody else.
     pub(crate) fn secret_of(&self, account: AccountId, purpose: &str) -> [u8; 32] {
-        let key = blake3::derive_key("crowdcloud 2026 secrets of accounts", &self.key.to_bytes());
+        let key = blake3::derive_key("crowdcloud 2026 secrets of accounts", &self.root);
         *blake3::keyed_hash(&key, format!("{purpose}\n{account}").as_bytes()).as_bytes()
     }
 
     /// A secret of the platform that every control plane can make, and nobody else.
     pub(crate) fn secret(&self, purpose: &str) -> [u8; 32] {
-        let key = blake3::derive_key("crowdcloud 2026 secrets of the platform", &self.key.to_bytes());
+        let key = blake3::derive_key("crowdcloud 2026 secrets of the platform", &self.root);
         *blake3::keyed_hash(&key, purpose.as_bytes()).as_bytes()
     }
 
@@ -111,21 +127,15 @@ impl Tickets {
         purposes: &[Purpose],
         now: Timestamp,
     ) -> Result<Ticket, TicketError> {
-        let ticket = signed.verify(&self.verifying_keys())?;
+        let ticket = self.keys.check(signed)?;
         ticket.permits(node, purposes, now).map(|()| ticket)
-    }
-
-    /// Signs any ticket, for tests that play the gateway.
-    #[cfg(test)]
-    pub(crate) fn sign(&self, ticket: &Ticket) -> SignedTicket {
-        ticket.sign(&self.key)
     }
 }
 
 /// Permission for a node to do a run of a job.
 impl TicketIssuer for Tickets {
-    fn issue(&self, ticket: &Ticket) -> Option<SignedTicket> {
-        Some(ticket.sign(&self.key))
+    fn issue(&self, of: RunTicket, now: Timestamp, lasts: Duration) -> Option<SignedTicket> {
+        Some(self.keys.issuer(self.epoch, now).run(of, now, lasts))
     }
 }
 

@@ -159,7 +159,7 @@ impl Link {
 
     /// From here on only the holder of this key can take part.
     pub(crate) fn seal_with(&self, key: BootKey) {
-        // Set once, before anything is sent.
+        // Set once: before anything is sent, or with the answer to a hello.
         self.seal.set(key).ok();
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use protocol::node::BootKey;
 use tokio_util::sync::CancellationToken;
 
 use crate::address::Peer;
@@ -30,6 +31,12 @@ impl Exchange {
     /// the sender is used or dropped. The response's body is dropped at once in both cases.
     pub fn claim_end(&self) -> Option<EndSender> {
         self.link.claim_end().then(|| EndSender(Some(self.link.clone())))
+    }
+
+    /// Seals the answer for this start of the node that asks, which has just named itself: the answers to a start that is
+    /// known already are sealed anyway. What has been sent before, that the call is accepted, stays as it was.
+    pub fn seal_for(&self, boot: &BootKey) {
+        self.link.seal_with(boot.clone());
     }
 }
 

@@ -15,10 +15,6 @@ use crate::upload::{Pace, UploadLimits};
 /// Settings of a gateway. Each queue, body, retry and cache has its bound here.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Config {
-    /// File with the 32 bytes of the Ed25519 seed that signs tickets; the control plane has the same.
-    #[arg(long, env = "CROWDCLOUD_TICKET_KEY", value_name = "FILE")]
-    pub ticket_key: PathBuf,
-
     /// Folder of observations that the control plane has not acknowledged yet.
     #[arg(long = "spool", env = "CROWDCLOUD_SPOOL", value_name = "DIR")]
     pub spool_folder: PathBuf,
@@ -231,16 +227,15 @@ impl Config {
         }
     }
 
-    /// The defaults (and the environment), with the two paths that have none.
+    /// The defaults (and the environment), with the path that has none.
     #[must_use]
-    pub fn new(ticket_key: PathBuf, spool_folder: PathBuf) -> Self {
+    pub fn new(spool_folder: PathBuf) -> Self {
         #[derive(clap::Parser)]
         struct Defaults {
             #[command(flatten)]
             config: Config,
         }
-        let arguments: [std::ffi::OsString; 5] =
-            ["gateway".into(), "--ticket-key".into(), ticket_key.into(), "--spool".into(), spool_folder.into()];
+        let arguments: [std::ffi::OsString; 3] = ["gateway".into(), "--spool".into(), spool_folder.into()];
         Defaults::parse_from(arguments).config
     }
 

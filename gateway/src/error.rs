@@ -8,14 +8,6 @@ pub enum Error {
     /// A setting is out of range.
     #[error("{0}")]
     Config(String),
-    /// The key that signs tickets cannot be had.
-    #[error("cannot read the ticket key {path}: {why}")]
-    TicketKey {
-        /// Where it should be.
-        path: PathBuf,
-        /// What is wrong.
-        why: String,
-    },
     /// The spool's folder cannot be used.
     #[error("cannot use the spool folder {path}: {source}")]
     Spool {

@@ -74,14 +74,14 @@ mod tests {
 
     #[test]
     fn a06_the_table_is_as_documented() {
-        let config = Config::new("ticket.key".into(), "spool".into());
+        let config = Config::new("spool".into());
         let rows: Vec<String> = all(&config).iter().map(Finite::row).collect();
         assert_eq!(fabric::shares::documented(include_str!("../../ARCHITECTURE.md"), "gateway"), rows);
     }
 
     #[test]
     fn a06_what_is_kept_of_large_requests_is_shared() {
-        let mut config = Config::new("ticket.key".into(), "spool".into());
+        let mut config = Config::new("spool".into());
         (config.replay_max, config.replay_total_max) = (ByteSize(100), ByteSize(800));
         let (bounds, ada, bob) = (Bounds::new(&config), AccountId::new(), AccountId::new());
         let large: Vec<_> = std::iter::from_fn(|| bounds.keep(ada, None)).collect();

@@ -5,7 +5,7 @@
 //!                              +-> api        (proxied to the control plane)
 //!                              +-> artifacts, test_call
 //!                              +-> portal     (embedded files)
-//! beside it: mirror (routes, nodes, models), learning, pulse, spool
+//! beside it: mirror (routes, nodes, models), issuer (keys of tickets), learning, pulse, spool
 //! ```
 //!
 //! Nothing here touches a database, and no key, cookie or session of ours goes towards a node.
@@ -28,6 +28,7 @@ mod half_close;
 mod handle;
 mod headers;
 mod hosts;
+mod issuer;
 mod keys;
 mod linger;
 mod meters;
@@ -52,7 +53,6 @@ mod stall;
 mod state;
 mod stranger;
 mod test_call;
-mod tickets;
 mod upload;
 
 pub use config::Config;

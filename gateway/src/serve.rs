@@ -1,10 +1,9 @@
-//! Wires a gateway: reads keys, opens the spool, starts what listens and reports, then accepts until told to stop.
+//! Wires a gateway: opens the spool, starts what listens and reports, then accepts until told to stop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ed25519_dalek::SigningKey;
 use fabric::subjects;
 use placing::{Learning, Placing};
 use protocol::InstanceId;
@@ -19,6 +18,7 @@ use crate::core_client::CoreClient;
 use crate::error::Error;
 use crate::finite::Bounds;
 use crate::hosts::Hosts;
+use crate::issuer::{self, Issuer};
 use crate::keys::Keys;
 use crate::meters::{self, Meters};
 use crate::mirror::{Sink, mirror};
@@ -27,7 +27,6 @@ use crate::nodes::NodeRecords;
 use crate::routes::Routes;
 use crate::spool::Spool;
 use crate::state::{Fabrics, Gateway};
-use crate::tickets::TicketKey;
 use crate::{accept, pulse};
 
 /// Histograms are folded so often.
@@ -41,10 +40,10 @@ const ASK_WITHIN: Duration = Duration::from_millis(500);
 const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs a gateway on `listener` until `shutdown`. `ready` is told when routes have been read once, and so requests
-/// find their functions in memory, and the control plane has answered.
+/// find their functions in memory, and the control plane has answered: with the keys of tickets, and that it is ready.
 ///
 /// # Errors
-/// When a setting is out of range, the ticket key cannot be read, or the spool's folder cannot be used.
+/// When a setting is out of range, or the spool's folder cannot be used.
 pub async fn serve(
     config: Config,
     listener: TcpListener,
@@ -54,12 +53,11 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     config.check().map_err(Error::Config)?;
-    let ticket_key = read_ticket_key(&config)?;
     let recorder = meters::recorder();
     let meters = Arc::new(Meters::new());
     let (spool, spool_tasks) = Spool::open(&config, Arc::clone(&meters))?;
-    let (instance, tickets) = (InstanceId::new(), Arc::new(TicketKey(ticket_key)));
-    let placing = Placing::new(config.placing(), instance, Learning::new("gateway"), tickets);
+    let (instance, issuer) = (InstanceId::new(), Arc::new(Issuer::default()));
+    let placing = Placing::new(config.placing(), instance, Learning::new("gateway"), Arc::<Issuer>::clone(&issuer));
     let core = CoreClient::new(fabrics.core.clone());
     let gateway = Arc::new(Gateway {
         instance,
@@ -71,6 +69,7 @@ pub async fn serve(
         store,
         spool,
         meters,
+        issuer: Arc::clone(&issuer),
         warmed_up: AtomicBool::new(false),
         draining: Arc::default(),
         cut: CancellationToken::new(),
@@ -98,6 +97,8 @@ pub async fn serve(
     let models = Arc::new(Models(Arc::clone(learning)));
     tasks.spawn(mirror(nats, subjects::MODELS_BUCKET, models, Arc::default(), stop.clone()));
     tasks.spawn(placing::learning::run(Arc::clone(learning), gateway.store.clone(), stop.clone()));
+    let keys = issuer::follow(issuer, core.clone());
+    tasks.spawn(stop.clone().run_until_cancelled_owned(keys));
     tasks.spawn(placing::age(Arc::clone(nodes), stop.clone()));
     tasks.spawn(placing::hear_boots(fabrics.nodes.clone(), stop.clone()));
     let heard = Arc::clone(nodes);
@@ -115,7 +116,7 @@ pub async fn serve(
     let starting = Arc::clone(&gateway);
     let announce = async move {
         if warmed_up.await.is_ok() {
-            while !starting.core.is_ready(ASK_WITHIN).await {
+            while !(starting.issuer.is_ready() && starting.core.is_ready(ASK_WITHIN).await) {
                 tokio::time::sleep(ASK_AGAIN).await;
             }
             starting.warmed_up.store(true, Ordering::Relaxed);
@@ -163,14 +164,6 @@ impl Sink for Warming {
             warm.send(()).unwrap_or_else(|()| tracing::debug!("warm, but stopping"));
         }
     }
-}
-
-fn read_ticket_key(config: &Config) -> Result<SigningKey, Error> {
-    let wrong = |why: String| Error::TicketKey { path: config.ticket_key.clone(), why };
-    let bytes = std::fs::read(&config.ticket_key).map_err(|error| wrong(error.to_string()))?;
-    let seed: [u8; 32] =
-        bytes.try_into().map_err(|bytes: Vec<u8>| wrong(format!("{} bytes instead of 32", bytes.len())))?;
-    Ok(SigningKey::from_bytes(&seed))
 }
 
 async fn upkeep(recorder: &'static metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {

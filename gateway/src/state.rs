@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::core_client::CoreClient;
 use crate::finite::Bounds;
 use crate::hosts::Hosts;
+use crate::issuer::Issuer;
 use crate::keys::Keys;
 use crate::meters::Meters;
 use crate::routes::Routes;
@@ -49,7 +50,9 @@ pub(crate) struct Gateway {
     pub(crate) placing: Arc<Placing>,
     pub(crate) spool: Spool,
     pub(crate) meters: Arc<Meters>,
-    /// Routes have been read once, and the control plane has answered: it stays ready when that goes away.
+    pub(crate) issuer: Arc<Issuer>,
+    /// Routes have been read once, the keys of tickets are there, and the control plane has answered: it stays ready when
+    /// that goes away.
     pub(crate) warmed_up: AtomicBool,
     /// It is going away: not ready any more.
     pub(crate) draining: Arc<AtomicBool>,

@@ -22,6 +22,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fabric::profile::{self, Part};
 use fabric::{CallOptions, EndFuture, Fabric, NodeEndpoint, Target};
 use futures::FutureExt as _;
 use http::{Request, Response};
@@ -117,8 +118,9 @@ impl Attempt {
         if left.is_zero() {
             return Err(Verdict::of_code(Code::TimedOut));
         }
-        let ticket = tickets::for_run(self.draft.so_far(), (self.artifact, self.limits), &to, settings.ticket_life);
-        let ticket = self.placing.tickets.issue(&ticket);
+        let of = tickets::for_run(self.draft.so_far(), (self.artifact, self.limits), &to);
+        let issue = || self.placing.tickets.issue(of, Timestamp::now(), settings.ticket_life);
+        let ticket = profile::within(Part::Ticket, issue);
         if !ticket.is_some_and(|ticket| tickets::attach(ticket, request.headers_mut())) {
             return Err(Verdict::no_ticket());
         }

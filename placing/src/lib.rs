@@ -72,7 +72,9 @@ impl Placing {
     #[must_use]
     pub fn rank(&self, wanted: &RunRequest, now: Instant) -> Placement {
         let knowledge = self.learning.knowledge();
-        self.nodes.rank(now, |nodes| Learning::with_memo(|memo| knowledge.rank(memo, wanted, nodes, &mut rand::rng())))
+        let rank = |memo: &mut _, nodes: &_| knowledge.rank(memo, wanted, nodes, &mut rand::rng());
+        let rank = || self.nodes.rank(now, |nodes| Learning::with_memo(|memo| rank(memo, nodes)));
+        profile::within(Part::Placement, rank)
     }
 
     /// Room on a node for a run with these limits.

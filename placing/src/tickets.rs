@@ -4,39 +4,28 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 use protocol::receipt::Observation;
-use protocol::ticket::{Purpose, SignedTicket, Ticket};
+use protocol::ticket::{RunTicket, SignedTicket};
 use protocol::{Digest, Limits, Timestamp, headers};
 
 use crate::nodes::Reservation;
 
 /// Who may permit nodes to do runs.
 pub trait TicketIssuer: Send + Sync {
-    /// Seals a ticket; none where it cannot now.
-    fn issue(&self, ticket: &Ticket) -> Option<SignedTicket>;
+    /// Permission for a node to do a run, from now on for so long; none where it cannot be given now.
+    fn issue(&self, of: RunTicket, now: Timestamp, lasts: Duration) -> Option<SignedTicket>;
 }
 
-/// Permission for the node of `to` to do the run that is `seen`, for so long.
-pub(crate) fn for_run(
-    seen: &Observation,
-    (artifact, limits): (Digest, Limits),
-    to: &Reservation,
-    life: Duration,
-) -> Ticket {
-    let issued = Timestamp::now();
-    Ticket {
-        v: Ticket::VERSION,
-        purpose: Purpose::Run,
+/// What the node of `to` needs permission for: to do the run that is `seen`.
+pub(crate) fn for_run(seen: &Observation, (artifact, limits): (Digest, Limits), to: &Reservation) -> RunTicket {
+    RunTicket {
         run: seen.run,
         node: to.node(),
+        lane: to.lane(),
         account: seen.account,
         function: seen.function,
         version: seen.version,
         artifact,
-        lane: to.lane(),
         limits,
-        issuer: seen.gateway,
-        issued,
-        expires: issued.plus(life),
     }
 }
 

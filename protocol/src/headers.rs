@@ -19,7 +19,7 @@ pub const RUN: &str = "x-crowdcloud-run";
 pub const NODE: &str = "x-crowdcloud-node";
 /// The account that a session acts for.
 pub const ACCOUNT: &str = "x-crowdcloud-account";
-/// The signed ticket, from gateway to node and from node to the blob service. Never reaches a function.
+/// The ticket, from gateway to node and from node to the blob service. Never reaches a function.
 pub const TICKET: &str = "x-crowdcloud-ticket";
 /// The error code, from node to gateway, on answers that the node made instead of the function.
 pub const NODE_PROBLEM: &str = "x-crowdcloud-problem";

@@ -122,4 +122,6 @@ typed_id! {
     LeaseId = "lease";
     /// One running copy of a gateway or a control plane.
     InstanceId = "inst";
+    /// One start of something that gives tickets: a gateway or a control plane.
+    EpochId = "epoch";
 }

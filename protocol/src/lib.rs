@@ -26,6 +26,7 @@ pub mod proxy_status;
 pub mod queue;
 pub mod receipt;
 pub mod route;
+mod secret;
 pub mod text;
 pub mod ticket;
 pub mod trigger;

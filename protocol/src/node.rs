@@ -11,13 +11,14 @@ pub use self::boot::BootKey;
 pub use self::check::{CACHED_MAX, Malformed, REPORT_BYTES_MAX, TEXT_BYTES_MAX, WARM_MAX, printable};
 use crate::ids::{AccountId, FunctionId, NodeId, RunId, VersionId};
 use crate::manifest::{ArtifactForm, Base, Kind, Lane, LaneChoice, Limits, PlacementClass};
+use crate::ticket::{NodeKey, TwoDays};
 use crate::units::{ByteSize, Digest, Timestamp};
 use crate::wire;
 
-/// The versions of the node protocol that this code speaks.
-pub const PROTOCOL_MIN: u16 = 1;
+/// The versions of the node protocol that this code speaks. In the first, tickets were signed JSON.
+pub const PROTOCOL_MIN: u16 = 2;
 /// The newest of them.
-pub const PROTOCOL_MAX: u16 = 1;
+pub const PROTOCOL_MAX: u16 = 2;
 
 /// The first message of a node (`POST /hello` at its `api` subject).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +56,8 @@ pub struct Hello {
 pub struct HelloReply {
     /// The protocol version that both speak from now on.
     pub protocol: u16,
-    /// Keys that sign tickets, base64url of 32 bytes.
-    pub ticket_keys: Vec<String>,
+    /// What this node checks tickets with: it is asked for again before they are over.
+    pub node_keys: TwoDays<NodeKey>,
     /// The last checkpoint that the control plane has committed of this node (0: none).
     pub checkpoint: u64,
     /// The digest of that checkpoint; zeros where there is none.

@@ -11,5 +11,6 @@ mod purity;
 mod route;
 mod sample;
 mod signatures;
+mod tickets;
 mod units;
 mod wire;

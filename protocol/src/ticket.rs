@@ -1,17 +1,27 @@
-//! The ticket: the signed permission for one node to do one run, and nothing else.
+//! The ticket: the permission for one node to do one run, and nothing else.
 //!
-//! Form: base64url(JSON) `.` base64url(Ed25519 signature over the first part's ASCII bytes), as a JWS
-//! without its header: there is one algorithm, and the platform's hello tells nodes the key.
+//! It carries two keyed hashes (MACs) in place of a signature; `form` draws it, `keys` derives their keys.
+//!
+//! - The **pay MAC** is made with a key that one issuer, one start of a gateway or a control plane, shares with the
+//!   control planes. Whatever the core does for a ticket (a version's description, its artifact, a log, a bill) asks
+//!   for it.
+//! - The **node MAC**, over the ticket and its pay MAC, is made with a key that one node shares with the issuers for a
+//!   day. The node checks this one alone. It could make it, too: for itself, and for nobody else.
 
+mod form;
+mod keys;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountId, FunctionId, InstanceId, NodeId, RunId, VersionId};
+pub use self::keys::{Day, DayRoot, IssuerKeys, NodeKey, PayKey, TicketRoot, TwoDays};
+use crate::ids::{AccountId, EpochId, FunctionId, NodeId, RunId, VersionId};
 use crate::manifest::{Lane, Limits};
 use crate::units::{Digest, Timestamp};
 
 /// What the ticket is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Do the run.
     Run,
@@ -20,10 +30,8 @@ pub enum Purpose {
 }
 
 /// Permission for a node to do one run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
-    /// The form's version.
-    pub v: u8,
     /// Run or prepare.
     pub purpose: Purpose,
     /// The run.
@@ -42,18 +50,36 @@ pub struct Ticket {
     pub lane: Lane,
     /// What the run may use.
     pub limits: Limits,
-    /// The gateway or control plane that gave it.
-    pub issuer: InstanceId,
+    /// The start of a gateway or control plane that gave it.
+    pub epoch: EpochId,
     /// When it was given, by the issuer's clock.
     pub issued: Timestamp,
     /// Not to be started after this, by the issuer's clock.
     pub expires: Timestamp,
 }
 
-impl Ticket {
-    /// The form that this code writes.
-    pub const VERSION: u8 = 1;
+/// What a run is, and where: all of a ticket that its issuer does not know by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct RunTicket {
+    /// The run.
+    pub run: RunId,
+    /// The only node that may do it.
+    pub node: NodeId,
+    /// The lane there.
+    pub lane: Lane,
+    /// Who pays.
+    pub account: AccountId,
+    /// The function.
+    pub function: FunctionId,
+    /// Which version of it.
+    pub version: VersionId,
+    /// The artifact's digest.
+    pub artifact: Digest,
+    /// What the run may use.
+    pub limits: Limits,
+}
 
+impl Ticket {
     /// Until when what it permits may be going on, by the issuer's clock: a run that began in time lasts as long as its
     /// limits say; what prepares ends with the ticket.
     #[must_use]
@@ -69,9 +95,6 @@ impl Ticket {
     /// # Errors
     /// Says what is wrong with it.
     pub fn permits(&self, node: NodeId, purposes: &[Purpose], now: Timestamp) -> Result<(), TicketError> {
-        if self.v != Self::VERSION {
-            return Err(TicketError::Malformed);
-        }
         if self.node != node {
             return Err(TicketError::WrongNode);
         }
@@ -85,23 +108,49 @@ impl Ticket {
     }
 }
 
-/// A ticket in its signed form, as it travels.
+/// A ticket with both MACs, as it travels and is kept: its bytes in base64url.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SignedTicket(pub String);
 
+/// Longer text is no ticket.
+const TEXT_LENGTH_MAX: usize = form::BYTES_MAX.div_ceil(3) * 4;
+
+impl SignedTicket {
+    fn of(bytes: &[u8]) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, TicketError> {
+        // Two texts and a point between them: what was signed with Ed25519.
+        if self.0.contains('.') {
+            return Err(TicketError::OldForm);
+        }
+        if self.0.len() > TEXT_LENGTH_MAX {
+            return Err(TicketError::Malformed);
+        }
+        URL_SAFE_NO_PAD.decode(&self.0).map_err(|_| TicketError::Malformed)
+    }
+}
+
 /// Why a ticket is not valid here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TicketError {
-    /// Not two base64url parts, or not a ticket inside.
+    /// Not base64url, or not a ticket inside.
     #[error("the ticket is malformed")]
     Malformed,
+    /// An earlier release made it.
+    #[error("the ticket has the form of an earlier release, which is no longer taken; update what made it")]
+    OldForm,
     /// It says something that must be understood, and that this software does not know.
     #[error("not_understood: the ticket says what this software does not know; update it")]
     NotUnderstood,
-    /// No known key signed it.
-    #[error("the ticket's signature is wrong")]
-    Signature,
+    /// It is of a day whose key the node does not have.
+    #[error("the ticket was made with the key of a day that is not valid here")]
+    WrongDay,
+    /// Who made it had not the key.
+    #[error("the ticket's MAC is wrong")]
+    Mac,
     /// It is for another node.
     #[error("the ticket is for another node")]
     WrongNode,
@@ -111,50 +160,4 @@ pub enum TicketError {
     /// Its time is over.
     #[error("the ticket has expired")]
     Expired,
-}
-
-#[cfg(feature = "signing")]
-mod signing {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-
-    use super::{SignedTicket, Ticket, TicketError};
-    use crate::wire::WireError;
-
-    impl Ticket {
-        /// Signs the ticket.
-        #[must_use]
-        pub fn sign(&self, key: &SigningKey) -> SignedTicket {
-            let mut text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default());
-            let signature = key.sign(text.as_bytes());
-            text.push('.');
-            URL_SAFE_NO_PAD.encode_string(signature.to_bytes(), &mut text);
-            SignedTicket(text)
-        }
-    }
-
-    impl SignedTicket {
-        /// Checks the signature; node and expiry are the caller's to check.
-        ///
-        /// # Errors
-        /// When it is malformed, or no key of `keys` signed it.
-        pub fn verify(&self, keys: &[VerifyingKey]) -> Result<Ticket, TicketError> {
-            let (body, signature) = self.0.split_once('.').ok_or(TicketError::Malformed)?;
-            let mut raw = [0_u8; Signature::BYTE_SIZE];
-            let length = URL_SAFE_NO_PAD.decode_slice(signature, &mut raw).map_err(|_| TicketError::Malformed)?;
-            if length != raw.len() {
-                return Err(TicketError::Malformed);
-            }
-            let signature = Signature::from_bytes(&raw);
-            if !keys.iter().any(|key| key.verify_strict(body.as_bytes(), &signature).is_ok()) {
-                return Err(TicketError::Signature);
-            }
-            let json = URL_SAFE_NO_PAD.decode(body).map_err(|_| TicketError::Malformed)?;
-            crate::wire::read(&json).map_err(|error| match error {
-                WireError::NotUnderstood(_) => TicketError::NotUnderstood,
-                WireError::Malformed { .. } => TicketError::Malformed,
-            })
-        }
-    }
 }

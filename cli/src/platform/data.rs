@@ -56,11 +56,6 @@ impl DataFolder {
             let part = folder.path.join(part);
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(part).map_err(failed)?;
         }
-        let ticket_key = folder.path.join("ticket.key");
-        if !ticket_key.exists() {
-            // Gateways and control planes start at the same time: neither makes it for the other.
-            write_private(&ticket_key, &rand::random::<[u8; 32]>())?;
-        }
         Ok(folder)
     }
 

@@ -112,7 +112,6 @@ impl Settings {
     /// A gateway's command line.
     pub(crate) fn gateway(&self, number: u16) -> Vec<OsString> {
         let mut flags = Flags::default();
-        flags.add("ticket-key", self.data.join("ticket.key"));
         flags.add("spool", self.data.join("gateway").join(number.to_string()));
         flags.add("functions-domain", &self.functions_domain).add("grace", "1500ms");
         let hosts = if self.args.hosts.is_empty() { &self.file.hosts } else { &self.args.hosts };

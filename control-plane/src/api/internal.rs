@@ -8,7 +8,8 @@ use http::StatusCode;
 use protocol::job::{DeferredCall, Job};
 use protocol::receipt::Observation;
 use protocol::route::{Grant, Route, VerifyCredential};
-use protocol::{Code, JobId, Name};
+use protocol::ticket::{DayRoot, IssuerKeys, TwoDays};
+use protocol::{Code, JobId, Name, Timestamp};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use super::extract::{BodyMax, Json, Path, Query};
@@ -27,6 +28,7 @@ use crate::settlement;
 pub(crate) fn router(app: &App) -> Router<App> {
     Router::new()
         .route("/ready", get(ready))
+        .route("/ticket-keys", get(days).post(begin_epoch))
         .route("/credentials/verify", post(verify))
         .route("/routes/{account}/{function}", get(show_route))
         .route("/artifacts", post(uploaded))
@@ -62,6 +64,16 @@ async fn deferred_output(State(app): State<App>, Path(id): Path<JobId>) -> Resul
 async fn ready(State(app): State<App>) -> Result<StatusCode> {
     app.db.read().ping().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A gateway has started.
+async fn begin_epoch(State(app): State<App>) -> Json<IssuerKeys> {
+    Json(app.tickets.begin_epoch(Timestamp::now()))
+}
+
+/// A gateway goes on.
+async fn days(State(app): State<App>) -> Json<TwoDays<DayRoot>> {
+    Json(app.tickets.days(Timestamp::now()))
 }
 
 async fn verify(State(app): State<App>, Json(asked): Json<VerifyCredential>) -> Result<Json<Grant>> {

@@ -6,7 +6,7 @@ use axum::extract::{DefaultBodyLimit, Extension, FromRequestParts, Request, Stat
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use fabric::{Dropped, Peer};
+use fabric::{Dropped, Exchange, Peer};
 use futures::TryStreamExt as _;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
@@ -78,8 +78,19 @@ pub(crate) fn receipt(app: App) -> Router {
     finish(app, Router::new().route("/checkpoints", post(checkpoints)))
 }
 
-async fn hello(State(app): State<App>, Asker(node): Asker, Json(hello): Json<Hello>) -> Result<Json<HelloReply>> {
-    Ok(Json(nodes::hello::hello(&app, node, hello).await?))
+async fn hello(
+    State(app): State<App>,
+    Asker(node): Asker,
+    asked: Option<Extension<Exchange>>,
+    Json(hello): Json<Hello>,
+) -> Result<Json<HelloReply>> {
+    let boot = hello.boot.clone();
+    let reply = nodes::hello::hello(&app, node, hello).await?;
+    // It has keys in it: they are for this start of the node, and not for whoever has copied its credentials.
+    if let (Some(Extension(exchange)), Some(boot)) = (asked, boot) {
+        exchange.seal_for(&boot);
+    }
+    Ok(Json(reply))
 }
 
 async fn version(

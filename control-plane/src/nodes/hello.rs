@@ -1,5 +1,5 @@
-//! Hello: a node says what it is; the platform says which protocol they speak and how far its receipts are
-//! committed.
+//! Hello: a node says what it is; the platform says which protocol they speak, what it checks tickets with, and how far
+//! its receipts are committed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -36,6 +36,12 @@ pub(crate) fn parse_key(text: &str) -> Option<VerifyingKey> {
 pub(crate) async fn hello(app: &App, node: NodeId, hello: Hello) -> Result<HelloReply> {
     let protocol = negotiate(hello.protocol_min, hello.protocol_max)?;
     hello.check().map_err(|malformed| invalid(malformed.field.unwrap_or(Field::BODY), malformed.why))?;
+    if hello.boot.is_none() {
+        return Err(invalid(
+            "boot",
+            "`boot` is missing: the answer has keys, and is sealed for this start of the node",
+        ));
+    }
     if let Some(fabrics) = &app.fabrics
         && !fabrics.nodes.admit_boot(node, hello.boot.as_ref()).await
     {
@@ -72,12 +78,13 @@ pub(crate) async fn hello(app: &App, node: NodeId, hello: Hello) -> Result<Hello
         mutation.commit(&Actor(node.to_string()), row.account_id.map(|account| account.0), "node.hello", node).await?;
     app.announce(committed).await;
     app.nodes.records_changed();
+    let now = Timestamp::now();
     Ok(HelloReply {
         protocol,
-        ticket_keys: app.tickets.public_keys(),
+        node_keys: app.tickets.node_keys(node, now),
         checkpoint: unsigned(row.checkpoint),
         checkpoint_digest: row.checkpoint_digest.0,
-        now: Timestamp::now(),
+        now,
     })
 }
 
@@ -87,10 +94,11 @@ mod tests {
 
     #[test]
     fn versions() {
-        assert_eq!(negotiate(1, 1).unwrap(), 1);
+        assert_eq!(negotiate(1, 2).unwrap(), 2);
+        assert!(negotiate(1, 1).is_err(), "its tickets were others");
         assert_eq!(negotiate(1, 9).unwrap(), PROTOCOL_MAX);
         assert!(negotiate(PROTOCOL_MAX + 1, 9).is_err());
         assert!(negotiate(0, 0).is_err());
-        assert!(negotiate(2, 1).is_err());
+        assert!(negotiate(3, 2).is_err());
     }
 }

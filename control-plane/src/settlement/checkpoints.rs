@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ed25519_dalek::VerifyingKey;
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt};
-use protocol::ticket::{Purpose, Ticket};
+use protocol::ticket::{Purpose, Ticket, TicketError, TicketRoot};
 use protocol::{Code, NodeId, RunId, Timestamp, VersionId};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
@@ -35,7 +35,7 @@ pub(crate) async fn checkpoint(app: &App, node: NodeId, checkpoint: Checkpoint) 
     if checkpoint.receipts.len() > Checkpoint::RECEIPTS_MAX {
         return Err(invalid("receipts", format!("At most {} receipts", Checkpoint::RECEIPTS_MAX)));
     }
-    let checked = check(app.tickets.verifying_keys(), key, node, checkpoint).await?;
+    let checked = check(app.tickets.keys().clone(), key, node, checkpoint).await?;
     commit(app, node, checked).await
 }
 
@@ -45,16 +45,17 @@ struct Checked {
     claims: Vec<(NodeReceipt, Ticket)>,
 }
 
-/// Signatures are checked off the async threads, before the transaction.
-async fn check(keys: [VerifyingKey; 1], key: VerifyingKey, node: NodeId, checkpoint: Checkpoint) -> Result<Checked> {
+/// Checked off the async threads, before the transaction. A receipt whose ticket is none, or of a form that is no longer
+/// taken, is void: the checkpoint stands, and what comes after it.
+async fn check(keys: TicketRoot, key: VerifyingKey, node: NodeId, checkpoint: Checkpoint) -> Result<Checked> {
     let work = move || {
         if !checkpoint.verify(&key) {
             return Err(invalid("signature", "The checkpoint's digest or signature is wrong"));
         }
-        let claims = checkpoint.receipts.iter().filter_map(|receipt| match receipt.ticket.verify(&keys) {
-            Ok(ticket) if permits(&ticket, node, receipt) => Some((NodeReceipt::clone(receipt), ticket)),
-            _ => {
-                tracing::warn!(%node, run = %receipt.run, "a receipt without a valid ticket is void");
+        let claims = checkpoint.receipts.iter().filter_map(|receipt| match permission(&keys, node, receipt) {
+            Ok(ticket) => Some((NodeReceipt::clone(receipt), ticket)),
+            Err(error) => {
+                tracing::warn!(%node, run = %receipt.run, %error, "a receipt without a valid ticket is void");
                 None
             }
         });
@@ -64,8 +65,11 @@ async fn check(keys: [VerifyingKey; 1], key: VerifyingKey, node: NodeId, checkpo
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))?
 }
 
-fn permits(ticket: &Ticket, node: NodeId, receipt: &NodeReceipt) -> bool {
-    ticket.node == node && ticket.run == receipt.run && ticket.purpose == Purpose::Run
+/// A receipt comes when it can: how long ago its run was does not matter.
+fn permission(keys: &TicketRoot, node: NodeId, receipt: &NodeReceipt) -> Result<Ticket, TicketError> {
+    let ticket = keys.check(&receipt.ticket)?;
+    ticket.permits(node, &[Purpose::Run], ticket.issued)?;
+    if ticket.run == receipt.run { Ok(ticket) } else { Err(TicketError::WrongPurpose) }
 }
 
 async fn commit(app: &App, node: NodeId, checked: Checked) -> Result<CheckpointAck> {

@@ -14,6 +14,7 @@ use fabric::{
     Authority, CallOptions, Fabric, FabricConfig, Identity, Mount, NatsServer, NatsServerConfig, NodeEndpoint,
     NodeService, ServeOptions, Serving, Target, subjects,
 };
+use futures::StreamExt as _;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use protocol::api::{Page, Version, VersionState};
@@ -134,11 +135,10 @@ async fn fetch(fabric: &Fabric, path: String, ticket: &str) -> (StatusCode, byte
 async fn prepare(State(fabric): State<Fabric>, headers: HeaderMap) -> axum::response::Response {
     use axum::response::IntoResponse as _;
     let ticket = headers[headers::TICKET].to_str().unwrap();
-    // The ticket's first part says what it is for.
-    let body = ticket.split('.').next().unwrap();
-    let body = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, body).unwrap();
-    let claims: protocol::ticket::Ticket = serde_json::from_slice(&body).unwrap();
-    let (_, spec) = fetch(&fabric, format!("/versions/{}", claims.version), ticket).await;
+    // The version stands at this place.
+    let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, ticket).unwrap();
+    let version = protocol::VersionId::from_uuid(uuid::Uuid::from_slice(&bytes[85..101]).unwrap());
+    let (_, spec) = fetch(&fabric, format!("/versions/{version}"), ticket).await;
     let spec: VersionSpec = serde_json::from_slice(&spec).unwrap();
     let (_, artifact) = fetch(&fabric, format!("/artifacts/{}", spec.artifact), ticket).await;
     assert_eq!(protocol::Digest::of(&artifact), spec.artifact);
@@ -156,7 +156,7 @@ async fn prepare(State(fabric): State<Fabric>, headers: HeaderMap) -> axum::resp
     axum::Json(prepared).into_response()
 }
 
-fn report(node: NodeId, sequence: u64) -> NodeReport {
+fn report(of: &Fabric, node: NodeId, sequence: u64) -> NodeReport {
     NodeReport {
         v: NodeReport::VERSION,
         node,
@@ -173,7 +173,7 @@ fn report(node: NodeId, sequence: u64) -> NodeReport {
         cached: vec![],
         draining: false,
         vm: None,
-        boot: None,
+        boot: Some(of.boot().clone()),
     }
 }
 
@@ -187,7 +187,7 @@ impl Node {
         let reporting = fabric.clone();
         let reports = tokio::spawn(async move {
             for sequence in 0.. {
-                let report = report(node, sequence);
+                let report = report(&reporting, node, sequence);
                 let _ = reporting.publish(&subjects::report(node), serde_json::to_vec(&report).unwrap()).await;
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }
@@ -198,6 +198,7 @@ impl Node {
     async fn hello(&self, min: u16, max: u16) -> (StatusCode, bytes::Bytes) {
         let mut hello = hello_of(&SigningKey::from_bytes(&[7; 32]));
         (hello.protocol_min, hello.protocol_max) = (min, max);
+        hello.boot = Some(self.fabric.boot().clone());
         let body = serde_json::to_vec(&hello).unwrap();
         let request =
             Request::post("/hello").header("content-type", "application/json").body(fabric::full(body)).unwrap();
@@ -217,15 +218,26 @@ async fn deploys_through_a_node() {
     let early = ground.compiling(&ada, "hello").await;
 
     let node = Node::start(&platform).await;
-    let (status, reply) = node.hello(1, 1).await;
+    // Who has copied the node's credentials hears the answer, and does not read it.
+    let copy = platform.fabric(Identity::Node(ground.node)).await;
+    let mut heard = copy.nats().subscribe(format!("cc.node.{}.in.>", ground.node)).await.unwrap();
+    copy.nats().flush().await.unwrap();
+    let (status, reply) = node.hello(1, 2).await;
     assert_eq!(status, StatusCode::OK);
     let reply: HelloReply = serde_json::from_slice(&reply).unwrap();
-    assert_eq!((reply.protocol, reply.checkpoint), (1, 0));
-    assert_eq!(reply.ticket_keys, ground.app.tickets.public_keys());
+    assert_eq!((reply.protocol, reply.checkpoint), (2, 0));
+    assert_eq!(reply.node_keys, ground.app.tickets.node_keys(ground.node, reply.now));
+    let mut messages = 0;
+    while let Ok(Some(message)) = tokio::time::timeout(Duration::from_millis(500), heard.next()).await {
+        assert!(!message.payload.windows(9).any(|window| window == b"node_keys"), "{}", message.subject);
+        messages += 1;
+    }
+    assert!(messages > 0, "it did listen");
+    drop(copy);
     let (status, refused) = node.hello(7, 9).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     let refused: Problem = serde_json::from_slice(&refused).unwrap();
-    assert!(refused.detail.contains("7 to 9; the platform 1 to 1"), "{refused}");
+    assert!(refused.detail.contains("7 to 9; the platform 2 to 2"), "{refused}");
 
     let good = ground.artifact(&ada, b"\0 a good artifact").await;
     let deployed = ada.post("/functions/hello/versions", version_of(good)).await;
@@ -262,8 +274,8 @@ async fn a15_what_a_node_cannot_be_is_neither_listed_nor_kept() {
     let ground = &platform.ground;
     let ada = ground.user("ada@example.org", "ada").await;
     let node = Node::start(&platform).await;
-    assert_eq!(node.hello(1, 1).await.0, StatusCode::OK);
-    let good = serde_json::to_value(report(ground.node, 1)).unwrap();
+    assert_eq!(node.hello(2, 2).await.0, StatusCode::OK);
+    let good = serde_json::to_value(report(&node.fabric, ground.node, 1)).unwrap();
     let listed = async || -> protocol::api::Node {
         let nodes: Page<protocol::api::Node> = ada.get("/nodes").await.read();
         nodes.items[0].clone()

@@ -1,10 +1,11 @@
 //! A second start goes on where the first stopped; data of a newer version is refused.
 
-use protocol::NodeId;
+use protocol::{NodeId, Timestamp};
 use sea_orm::ConnectionTrait as _;
 use serde_json::json;
 
 use super::harness::{Ground, config, sqlite_url, suite};
+use super::tickets::any_ticket;
 use crate::App;
 use crate::error::StartError;
 
@@ -19,10 +20,12 @@ async fn goes_on(ground: Ground) {
     let ada = ground.user("ada@example.org", "ada").await;
     ground.function(&ada, "hello").await;
     let token = std::fs::read_to_string(ground.folder.path().join("operator.token")).unwrap();
-    let keys = ground.app.tickets.public_keys();
+    let secret = ground.app.tickets.secret("devices");
+    let ticket = ground.app.tickets.begin_epoch(Timestamp::now()).issue(&any_ticket(ground.node));
     ground.app.db.close().await;
     let app = again(&ground).await.unwrap();
-    assert_eq!(app.tickets.public_keys(), keys);
+    assert_eq!(app.tickets.secret("devices"), secret);
+    assert!(app.tickets.keys().check(&ticket).is_ok());
     assert_eq!(std::fs::read_to_string(ground.folder.path().join("operator.token")).unwrap(), token);
     let ada = ada.on(crate::router(app));
     assert_eq!(ada.get("/functions/hello/versions/live").await.status, 200);
@@ -49,7 +52,8 @@ async fn several_start_at_once_on_nothing(ground: Ground) {
     // And they are one platform.
     let token = std::fs::read_to_string(folder.path().join("operator.token")).unwrap();
     for app in &apps {
-        assert_eq!(app.tickets.public_keys(), apps[0].tickets.public_keys());
+        assert_eq!(app.tickets.secret("devices"), apps[0].tickets.secret("devices"));
+        assert!(apps[0].tickets.keys().check(&app.tickets.issue(&any_ticket(ground.node))).is_ok());
         app.operator.check(&token).unwrap();
     }
 }

@@ -5,12 +5,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
 use http::{Method, StatusCode};
 use protocol::api::{FunctionUsage, Invocation, Page, Version};
-use protocol::node::{Hello, HelloReply, LogLine, LogStream, RunLog, VersionSpec};
+use protocol::node::{BootKey, Hello, HelloReply, LogLine, LogStream, PROTOCOL_MAX, PROTOCOL_MIN, RunLog, VersionSpec};
 use protocol::placement::LaneReason;
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt, Observation, Outcome, RunEnd, Usage};
 use protocol::ticket::{Purpose, Ticket};
 use protocol::wire::Written;
-use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, InstanceId, Lane, Limits, NodeId, RunId, Timestamp};
+use protocol::{
+    AccountId, ByteSize, Code, Digest, EpochId, FunctionId, InstanceId, Lane, Limits, NodeId, RunId, Timestamp,
+};
 use sea_orm::{ConnectionTrait as _, EntityTrait as _};
 use serde_json::json;
 
@@ -45,7 +47,7 @@ pub(crate) struct Signer {
     receipts: Client,
 }
 
-fn as_node(router: axum::Router, node: NodeId) -> Client {
+pub(crate) fn as_node(router: axum::Router, node: NodeId) -> Client {
     Client::new(router.layer(axum::Extension(fabric::Peer::Node(node))))
 }
 
@@ -79,8 +81,8 @@ impl Signer {
 
 pub(crate) fn hello_of(key: &SigningKey) -> Hello {
     Hello {
-        protocol_min: 1,
-        protocol_max: 1,
+        protocol_min: PROTOCOL_MIN,
+        protocol_max: PROTOCOL_MAX,
         software: "test".to_owned(),
         arch: "x86_64".to_owned(),
         os: "linux".to_owned(),
@@ -90,7 +92,7 @@ pub(crate) fn hello_of(key: &SigningKey) -> Hello {
         lanes: vec![Lane::Wasm],
         slots: 8,
         public_key: URL_SAFE_NO_PAD.encode(key.verifying_key().to_bytes()),
-        boot: None,
+        boot: Some(BootKey([7; 32])),
     }
 }
 
@@ -111,16 +113,15 @@ impl Runs {
     }
 
     pub(crate) fn ticket(&self, ground: &Ground, run: RunId) -> protocol::ticket::SignedTicket {
-        ground.app.tickets.sign(&self.permission(run))
+        ground.app.tickets.issue(&self.permission(run))
     }
 
     pub(crate) fn ticket_of(&self, ground: &Ground, run: RunId, account: AccountId) -> protocol::ticket::SignedTicket {
-        ground.app.tickets.sign(&Ticket { account, ..self.permission(run) })
+        ground.app.tickets.issue(&Ticket { account, ..self.permission(run) })
     }
 
     pub(crate) fn permission(&self, run: RunId) -> Ticket {
         Ticket {
-            v: Ticket::VERSION,
             purpose: Purpose::Run,
             run,
             node: self.node,
@@ -130,13 +131,13 @@ impl Runs {
             artifact: self.version.artifact,
             lane: Lane::Wasm,
             limits: Limits::default(),
-            issuer: InstanceId::new(),
+            epoch: EpochId::new(),
             issued: Timestamp::now(),
             expires: Timestamp::now().plus(std::time::Duration::from_secs(10)),
         }
     }
 
-    fn halves(&self, ground: &Ground, claimed_us: u64, seen_us: u64) -> (NodeReceipt, Observation) {
+    pub(crate) fn halves(&self, ground: &Ground, claimed_us: u64, seen_us: u64) -> (NodeReceipt, Observation) {
         let run = RunId::new();
         let usage = Usage {
             wall_us: claimed_us,
@@ -188,12 +189,12 @@ impl Runs {
         self.client.get("/functions/hello/usage").await.read()
     }
 
-    async fn run(&self, run: RunId) -> Invocation {
+    pub(crate) async fn run(&self, run: RunId) -> Invocation {
         self.client.get(&format!("/invocations/{run}")).await.read()
     }
 }
 
-async fn observe(ground: &Ground, seen: &[Observation]) {
+pub(crate) async fn observe(ground: &Ground, seen: &[Observation]) {
     let body = serde_json::to_value(seen).unwrap();
     let answer = ground.anonymous().send(Method::POST, "/internal/observations", Some(body)).await;
     assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
@@ -263,7 +264,7 @@ async fn forged_receipts(ground: Ground) {
     assert_eq!(core.send(Method::POST, "/checkpoints", Some(json!({}))).await.code(), Code::Forbidden);
 }
 
-fn later(seconds: i64) -> Timestamp {
+pub(crate) fn later(seconds: i64) -> Timestamp {
     Timestamp(Timestamp::now().0 + seconds * 1000)
 }
 
@@ -483,7 +484,7 @@ async fn f40_what_prepares_opens_no_more_than_that(ground: Ground) {
     let prepare = Ticket { purpose: Purpose::Prepare, ..runs.permission(RunId::new()) };
     let get = async |ticket: &Ticket, path: &str| {
         let blobs = as_node(crate::api::nodes::blob(ground.app.clone()), ground.node);
-        let signed = ground.app.tickets.sign(ticket);
+        let signed = ground.app.tickets.issue(ticket);
         blobs.with(protocol::headers::TICKET, &signed.0).send(Method::GET, path, None).await
     };
     let spec = format!("/versions/{}", run.version);
@@ -510,7 +511,7 @@ async fn f40_what_prepares_opens_no_more_than_that(ground: Ground) {
             stream: LogStream::Stdout,
             text: "hello".to_owned(),
         };
-        serde_json::to_value([RunLog { run: ticket.run, ticket: ground.app.tickets.sign(ticket), lines: vec![line] }])
+        serde_json::to_value([RunLog { run: ticket.run, ticket: ground.app.tickets.issue(ticket), lines: vec![line] }])
     };
     let logs = as_node(crate::api::nodes::log(ground.app.clone()), ground.node);
     for ticket in [&run, &prepare, &past(&runs.permission(RunId::new()), 1000)] {
@@ -520,7 +521,7 @@ async fn f40_what_prepares_opens_no_more_than_that(ground: Ground) {
     assert_eq!(lines.iter().map(|line| line.run_id.0).collect::<Vec<_>>(), [run.run]);
     assert!(lines[0].at.0 <= later(0), "a01: a node's clock decides nothing");
     let (mut receipt, _) = runs.halves(&ground, 1, 1);
-    (receipt.run, receipt.ticket) = (prepare.run, ground.app.tickets.sign(&prepare));
+    (receipt.run, receipt.ticket) = (prepare.run, ground.app.tickets.issue(&prepare));
     node.submit(vec![receipt]).await;
     assert_eq!(runs.client.get(&format!("/invocations/{}", prepare.run)).await.code(), Code::NotFound);
 }

@@ -1,5 +1,5 @@
-//! The hello: which protocol is spoken, who signs tickets, and where the receipts stand. Repeated for ever until
-//! it is answered, and now and then after that, so that new keys are learned.
+//! The hello: which protocol is spoken, what tickets are checked with, and where the receipts stand. Repeated for ever
+//! until it is answered, and each minute after that: a node's keys are of two days, and its clock may drift.
 
 use std::time::Duration;
 

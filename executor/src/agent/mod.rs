@@ -29,7 +29,7 @@ use crate::tickets::TicketBook;
 use crate::vm::Door;
 use crate::wasm::Lane;
 
-/// Keys are asked for again this often, and at most this soon after a ticket by an unknown key.
+/// Keys and clock are asked for again this often, and at most this soon after a ticket that they do not fit.
 const HELLO_EVERY: Duration = Duration::from_secs(60);
 const HELLO_AGAIN_MIN: Duration = Duration::from_secs(1);
 /// After the last run: for the last receipts and logs to arrive. What does not is on disk.
@@ -62,7 +62,7 @@ pub async fn serve(
     tracing::info!(node = %config.node, protocol = reply.protocol, "the platform knows this node");
 
     let tickets = Arc::new(TicketBook::new(config.node));
-    tickets.learn(&reply.ticket_keys, reply.now, Timestamp::now());
+    tickets.learn(reply.node_keys, reply.now, Timestamp::now());
     let journal = config.data.join("journal");
     let opened = journal::open(&journal, reply.checkpoint, config.receipt_queue, config.journal_max);
     let opened = opened.map_err(Error::Folder)?;
@@ -145,7 +145,7 @@ async fn greet_again(fabric: Fabric, hello: protocol::node::Hello, tickets: Arc<
             () = unknown_key.notified() => {}
         }
         match hello::attempt(&fabric, &hello).await {
-            Ok(reply) => tickets.learn(&reply.ticket_keys, reply.now, Timestamp::now()),
+            Ok(reply) => tickets.learn(reply.node_keys, reply.now, Timestamp::now()),
             Err(reason) => tracing::info!(reason, "no answer to the hello; the known keys stay"),
         }
         tokio::time::sleep(HELLO_AGAIN_MIN).await;

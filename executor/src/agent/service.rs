@@ -36,7 +36,7 @@ pub(super) struct Node {
     pub(super) log_sink: mpsc::Sender<TicketedLine>,
     pub(super) log_bytes_max: usize,
     pub(super) log_shares: Shares<AccountId>,
-    /// A ticket by an unknown key came: perhaps the keys have changed.
+    /// A ticket came that is not valid by the keys and the clock that are known: perhaps they have changed.
     pub(super) unknown_key: Arc<tokio::sync::Notify>,
 }
 
@@ -61,7 +61,7 @@ impl Node {
         let now = Timestamp::now();
         let checked = profile::within(Part::Ticket, || self.tickets.check(&head.headers, Purpose::Run, now));
         let (signed, ticket) = checked.map_err(|invalid| {
-            if invalid == crate::tickets::Invalid::Signature {
+            if invalid.may_be_ours() {
                 self.unknown_key.notify_one();
             }
             busy(invalid.to_string())

@@ -1,5 +1,6 @@
 //! A node on a real nats-server with a lender's credentials, against a platform of a few lines.
 
+mod days;
 mod ground;
 mod runs;
 mod upkeep;

@@ -1,6 +1,9 @@
 //! A copy of a node's credentials: it may listen to all that is sent to the node, and learns nothing.
 
-use fabric::{Credentials, Event, Fabric, FabricConfig, Identity, Mount, NodeEndpoint, ServeOptions, subjects};
+use fabric::{
+    Credentials, Event, Exchange, Fabric, FabricConfig, Identity, Mount, NodeEndpoint, NodeService, ServeOptions,
+    Target, subjects,
+};
 use protocol::node::NodeReport;
 use protocol::{ByteSize, Lane, NodeId};
 
@@ -127,4 +130,40 @@ async fn a10_a_node_that_starts_again_takes_its_place_at_once() {
         gateway.learn_boot(&event);
     }
     assert!(believed(&gateway, node, &again).await && believed(&core, node, &again).await);
+}
+
+/// Nobody knows the key of a start before its hello: what it is told in return is sealed all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_a_first_hello_is_sealed() {
+    let ground = Ground::start().await;
+    let core = ground.core().await;
+    let node = NodeId::new();
+    let credentials = ground.authority.node_user(node).unwrap();
+    let first = process(&ground, node, &credentials).await;
+    let boot = first.boot().clone();
+    // With a pause, after which the call is accepted before it is answered; and an answer that streams.
+    let answer = move |request: http::Request<fabric::Body>| {
+        let boot = boot.clone();
+        async move {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            request.extensions().get::<Exchange>().unwrap().seal_for(&boot);
+            echo(request).await
+        }
+    };
+    let _api = serve(&core, Mount::ForNodes(NodeService::Api), ServeOptions::default(), answer).await;
+    let mut raw = Raw::connect(&ground.server.url(), &credentials).await;
+    raw.send(format!("SUB cc.node.{node}.in.> 1\r\nPING\r\n").as_bytes()).await;
+    assert!(raw.next().await.is_none());
+    for body in ["the node's secret".to_owned(), "secret ".repeat(200_000)] {
+        let hello = post("/hello", body.clone());
+        let reply = first.call(Target::FromNode(NodeService::Api), hello, options()).await.unwrap();
+        assert!(bytes(reply).await == body);
+    }
+    let mut messages = 0;
+    while let Some(heard) = raw.next().await {
+        let Heard::Message { payload, subject } = heard else { panic!("{heard:?}") };
+        assert!(!payload.windows(6).any(|window| window == b"secret"), "{subject}");
+        messages += 1;
+    }
+    assert!(messages > 2, "it did listen");
 }

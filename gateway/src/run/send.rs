@@ -98,6 +98,9 @@ async fn pass(
     wanted: &RunRequest,
     tries_left: &mut u32,
 ) -> Pass {
+    if !gateway.issuer.is_ready() {
+        return Pass::Full(Problem::new(Code::ControlPlaneUnavailable, "the gateway has no keys for tickets yet"));
+    }
     let placement = gateway.placing.rank(wanted, Instant::now());
     attempt.placed(placement.explain(wanted.waited));
     if placement.ranked.is_empty() {

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use fabric::Body;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use protocol::job::DeferredCall;
 use protocol::receipt::Observation;
 use protocol::route::{Grant, Route, VerifyCredential};
-use protocol::{ByteSize, Code};
+use protocol::ticket::TicketRoot;
+use protocol::{ByteSize, Code, EpochId, Timestamp};
 
 use crate::node::{problem, text};
 use crate::platform::bytes;
@@ -28,6 +29,8 @@ pub(crate) struct Control {
     pub(crate) revision: AtomicU64,
     pub(crate) away: AtomicBool,
     pub(crate) silent: AtomicBool,
+    /// It gives no keys for tickets.
+    pub(crate) keyless: AtomicBool,
     /// An account may upload so much in all.
     pub(crate) upload_room: Mutex<Option<u64>>,
     pub(crate) settled: Mutex<Vec<serde_json::Value>>,
@@ -52,6 +55,11 @@ impl Control {
                 }
             }
             "/internal/ready" => empty(StatusCode::NO_CONTENT),
+            "/internal/ticket-keys" if self.keyless.load(Ordering::Relaxed) => problem(Code::ControlPlaneUnavailable),
+            "/internal/ticket-keys" if head.method == Method::POST => {
+                json(&root().issuer(EpochId::new(), Timestamp::now()))
+            }
+            "/internal/ticket-keys" => json(&root().days(Timestamp::now())),
             "/internal/observations" => {
                 let seen: Vec<Observation> = serde_json::from_slice(&bytes(body).await).unwrap();
                 self.observations.lock().extend(seen);
@@ -101,6 +109,11 @@ impl Control {
             },
         }
     }
+}
+
+/// What all keys of tickets are derived from.
+pub(crate) fn root() -> TicketRoot {
+    TicketRoot::of(&[7; 32])
 }
 
 #[derive(serde::Deserialize)]

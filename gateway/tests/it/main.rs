@@ -17,4 +17,5 @@ mod models;
 mod node;
 mod platform;
 mod runs;
+mod tickets;
 mod watches;

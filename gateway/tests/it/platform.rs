@@ -77,7 +77,6 @@ impl Platform {
         }
         let control = Arc::new(Control::default());
         let store = Store::disk(folder.path().join("store")).unwrap();
-        std::fs::write(folder.path().join("ticket.key"), [7; 32]).unwrap();
         let mut platform = Self {
             folder,
             server,
@@ -97,7 +96,13 @@ impl Platform {
 
     /// Starts the gateway, on the same folders as any before it.
     pub(crate) async fn start_gateway(&mut self, change: impl FnOnce(&mut Config)) {
-        let mut config = Config::new(self.folder.path().join("ticket.key"), self.folder.path().join("spool"));
+        let ready = self.launch_gateway(change).await;
+        tokio::time::timeout(Duration::from_secs(10), ready).await.expect("ready within 10 s").unwrap();
+    }
+
+    /// The same, without waiting until it is ready.
+    pub(crate) async fn launch_gateway(&mut self, change: impl FnOnce(&mut Config)) -> oneshot::Receiver<()> {
+        let mut config = Config::new(self.folder.path().join("spool"));
         config.grace = Millis::seconds(2);
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -110,8 +115,8 @@ impl Platform {
         let shutdown = CancellationToken::new();
         let task =
             tokio::spawn(gateway::serve(config, listener, fabrics, self.store.clone(), sender, shutdown.clone()));
-        tokio::time::timeout(Duration::from_secs(10), ready).await.expect("ready within 10 s").unwrap();
         self.gateway = Some(Running { shutdown, task });
+        ready
     }
 
     /// The control plane goes away without a word.

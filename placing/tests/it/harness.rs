@@ -20,7 +20,7 @@ use placing::{Attempt, Concluded, Learning, Placing, ResponseBody, RunFacts, Set
 use protocol::node::{NodeRecord, NodeReport};
 use protocol::receipt::{Outcome, RunEnd, Usage};
 use protocol::route::VersionRoute;
-use protocol::ticket::{SignedTicket, Ticket};
+use protocol::ticket::{RunTicket, SignedTicket};
 use protocol::{
     AccountId, ArtifactForm, ByteSize, Code, Digest, FunctionId, InstanceId, Kind, Lane, LaneChoice, Limits, Millis,
     NodeId, PlacementClass, Problem, RunId, VersionId, headers,
@@ -48,9 +48,9 @@ pub(crate) struct Issuer {
 }
 
 impl TicketIssuer for Issuer {
-    fn issue(&self, ticket: &Ticket) -> Option<SignedTicket> {
+    fn issue(&self, ticket: RunTicket, _now: Timestamp, _lasts: Duration) -> Option<SignedTicket> {
         let mute = self.mute.load(Ordering::Relaxed);
-        (!mute).then(|| SignedTicket(format!("{} on {} by {}", ticket.run, ticket.node, ticket.issuer)))
+        (!mute).then(|| SignedTicket(format!("{} on {}", ticket.run, ticket.node)))
     }
 }
 

@@ -37,14 +37,14 @@ macro_rules! golden {
 }
 
 golden! {
-    ticket_v1: sample::ticket();
     receipt_v1: sample::receipt(1);
     observation_v1: sample::observation();
     route_v1: sample::route();
     node_report_v1: sample::report();
     node_record_v1: sample::record();
     hello_v1: sample::hello();
-    hello_reply_v1: sample::hello_reply();
+    hello_reply_v2: sample::hello_reply();
+    issuer_keys_v1: sample::issuer_keys();
     version_spec_v1: sample::spec();
     grant_v1: sample::grant();
     control_pulse_v1: sample::control_pulse();

@@ -14,10 +14,11 @@ use crate::placement::{
 };
 use crate::receipt::{Checkpoint, NodeReceipt, Observation, Outcome, RunEnd, Usage};
 use crate::route::{ControlPulse, GatewayPulse, Grant, Principal, Route, Scope, Share, VersionRoute};
-use crate::ticket::{Purpose, SignedTicket, Ticket};
+use crate::ticket::{Day, DayRoot, IssuerKeys, NodeKey, PayKey, Purpose, SignedTicket, Ticket, TwoDays};
 use crate::wire::Written;
 use crate::{
-    AccountId, ByteSize, Code, Digest, FunctionId, InstanceId, JobId, KeyId, Name, NodeId, RunId, Timestamp, VersionId,
+    AccountId, ByteSize, Code, Digest, EpochId, FunctionId, InstanceId, JobId, KeyId, Name, NodeId, RunId, Timestamp,
+    VersionId,
 };
 
 /// A UUIDv7 of a fixed time.
@@ -33,7 +34,6 @@ pub(super) fn name(text: &str) -> Name {
 
 pub(super) fn ticket() -> Ticket {
     Ticket {
-        v: Ticket::VERSION,
         purpose: Purpose::Run,
         run: RunId::from_uuid(uuid(1)),
         node: NodeId::from_uuid(uuid(2)),
@@ -43,7 +43,7 @@ pub(super) fn ticket() -> Ticket {
         artifact: Digest::of(b"artifact"),
         lane: Lane::Wasm,
         limits: Limits::default(),
-        issuer: InstanceId::from_uuid(uuid(6)),
+        epoch: EpochId::from_uuid(uuid(6)),
         issued: NOW,
         expires: NOW.plus(std::time::Duration::from_secs(30)),
     }
@@ -253,12 +253,17 @@ pub(super) fn hello() -> Hello {
 
 pub(super) fn hello_reply() -> HelloReply {
     HelloReply {
-        protocol: 1,
-        ticket_keys: vec!["11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned()],
+        protocol: 2,
+        node_keys: TwoDays { first: Day(20_779), keys: [NodeKey([1; 32]), NodeKey([2; 32])] },
         checkpoint: 12,
         checkpoint_digest: Digest::of(b"checkpoint"),
         now: NOW,
     }
+}
+
+pub(super) fn issuer_keys() -> IssuerKeys {
+    let days = TwoDays { first: Day(20_779), keys: [DayRoot([4; 32]), DayRoot([5; 32])] };
+    IssuerKeys { epoch: EpochId::from_uuid(uuid(6)), pay: PayKey([3; 32]), days }
 }
 
 pub(super) fn spec() -> VersionSpec {

@@ -37,8 +37,6 @@ impl Gateway {
             .arg(data.join("run/gateway-1.creds"))
             .arg("--chunks")
             .arg(data.join("chunks"))
-            .arg("--ticket-key")
-            .arg(data.join("ticket.key"))
             .arg("--spool")
             .arg(data.join("gateway/second"))
             .stdin(Stdio::null())

@@ -3,16 +3,15 @@
 use proptest::prelude::*;
 use protocol::receipt::RunEnd;
 use protocol::ticket::{Purpose, SignedTicket};
-use protocol::{AccountId, ByteSize, Digest, FunctionId, InstanceId, Lane, Millis, RunId, VersionId};
+use protocol::{AccountId, ByteSize, Digest, EpochId, FunctionId, InstanceId, Lane, Millis, RunId, VersionId};
 
 use super::*;
 
 fn halves(claimed: Usage, seen_wall_us: u64, seen_out: u64) -> (NodeId, Claim, Observation) {
     let (run, node, account) = (RunId::new(), NodeId::new(), AccountId::new());
-    let (function, version, issuer) = (FunctionId::new(), VersionId::new(), InstanceId::new());
+    let (function, version, gateway) = (FunctionId::new(), VersionId::new(), InstanceId::new());
     let limits = Limits { timeout: Millis(1000), memory: ByteSize::mib(64), ..Limits::default() };
     let ticket = Ticket {
-        v: 1,
         purpose: Purpose::Run,
         run,
         node,
@@ -22,7 +21,7 @@ fn halves(claimed: Usage, seen_wall_us: u64, seen_out: u64) -> (NodeId, Claim, O
         artifact: Digest([0; 32]),
         lane: Lane::Wasm,
         limits,
-        issuer,
+        epoch: EpochId::new(),
         issued: Timestamp(60_000),
         expires: Timestamp(70_000),
     };
@@ -39,7 +38,7 @@ fn halves(claimed: Usage, seen_wall_us: u64, seen_out: u64) -> (NodeId, Claim, O
         NodeReceipt { run, ticket: SignedTicket(String::new()), started: Timestamp(61_000), end: end.clone() };
     let seen = Observation {
         run,
-        gateway: issuer,
+        gateway,
         account,
         function,
         version,

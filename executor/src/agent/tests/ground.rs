@@ -9,16 +9,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use ed25519_dalek::VerifyingKey;
 use fabric::{
     Authority, Body, CallError, CallOptions, Fabric, FabricConfig, Identity, Mount, NatsServer, NatsServerConfig,
-    NodeEndpoint, NodeService, Reply, ServeOptions, Serving, Target,
+    NodeEndpoint, NodeService, Peer, Reply, ServeOptions, Serving, Target,
 };
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use protocol::node::{Hello, HelloReply, LogLine, RunLog, VersionSpec};
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt, RunEnd};
-use protocol::ticket::{Purpose, Ticket};
+use protocol::ticket::{Purpose, SignedTicket, Ticket, TicketRoot};
 use protocol::{ByteSize, Digest, InstanceId, LaneChoice, Millis, NodeId, Timestamp, headers};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,8 @@ pub(super) struct Core {
     pub(super) lines: Vec<LogLine>,
     pub(super) hellos_refused: u32,
     pub(super) damaged: bool,
+    /// The platform's clock minus the machine's.
+    pub(super) ahead_ms: i64,
 }
 
 pub(super) struct Ground {
@@ -47,7 +49,6 @@ pub(super) struct Ground {
     pub(super) folder: tempfile::TempDir,
     authority: Authority,
     server: NatsServer,
-    key: SigningKey,
     _services: Vec<Serving>,
 }
 
@@ -77,17 +78,16 @@ impl Ground {
         let server = NatsServer::start(config, &authority).await.unwrap();
         let fabric = connect(&server, authority.core_user("core").unwrap(), Identity::Core(InstanceId::new())).await;
         let core = Arc::new(Mutex::new(Core::default()));
-        let key = SigningKey::from_bytes(&[9; 32]);
         let mut services = Vec::new();
         for service in [NodeService::Api, NodeService::Blob, NodeService::Log, NodeService::Receipt] {
-            let (core, ticket_key) = (Arc::clone(&core), key.verifying_key());
+            let core = Arc::clone(&core);
             let answer = tower::service_fn(move |request: http::Request<Body>| {
                 let core = Arc::clone(&core);
-                async move { Ok::<_, Infallible>(answer(&core, &ticket_key, request).await) }
+                async move { Ok::<_, Infallible>(answer(&core, request).await) }
             });
             services.push(fabric.serve(Mount::ForNodes(service), answer, ServeOptions::default()).await.unwrap());
         }
-        Self { core, fabric, node: NodeId::new(), folder, authority, server, key, _services: services }
+        Self { core, fabric, node: NodeId::new(), folder, authority, server, _services: services }
     }
 
     pub(super) fn config(&self) -> Config {
@@ -141,7 +141,7 @@ impl Ground {
         request: http::request::Builder,
         body: impl Into<Bytes>,
     ) -> Result<Reply, CallError> {
-        let request = request.header(headers::TICKET, ticket.sign(&self.key).0).body(fabric::full(body)).unwrap();
+        let request = request.header(headers::TICKET, issued(ticket).0).body(fabric::full(body)).unwrap();
         let options = CallOptions { deadline: Duration::from_secs(30), accept_within: Duration::from_secs(2) };
         self.fabric.call(Target::Node(self.node, endpoint), request, options).await
     }
@@ -197,16 +197,27 @@ async fn connect(server: &NatsServer, credentials: fabric::Credentials, identity
     Fabric::connect(config).await.unwrap()
 }
 
+/// What the core derives all keys of tickets from.
+pub(super) fn root() -> TicketRoot {
+    TicketRoot::of(&[9; 32])
+}
+
+/// As the issuer makes it at its time.
+fn issued(ticket: &Ticket) -> SignedTicket {
+    root().issuer(ticket.epoch, ticket.issued).issue(ticket)
+}
+
 /// The core's side of hello, blobs, logs and checkpoints.
-async fn answer(core: &Mutex<Core>, key: &VerifyingKey, request: http::Request<Body>) -> http::Response<Body> {
+async fn answer(core: &Mutex<Core>, request: http::Request<Body>) -> http::Response<Body> {
     let (head, body) = request.into_parts();
+    let Some(Peer::Node(node)) = head.extensions.get().copied() else { panic!("nodes alone ask here") };
     let body = body.collect().await.unwrap().to_bytes();
     let path = head.uri.path().to_owned();
     let mut core = core.lock();
     let reply = |status: u16, body: Bytes| http::Response::builder().status(status).body(fabric::full(body)).unwrap();
     if let Some(id) = path.strip_prefix("/versions/").or_else(|| path.strip_prefix("/artifacts/")) {
-        let signed = protocol::ticket::SignedTicket(head.headers[headers::TICKET].to_str().unwrap().to_owned());
-        assert!(signed.verify(&[*key]).is_ok());
+        let signed = SignedTicket(head.headers[headers::TICKET].to_str().unwrap().to_owned());
+        assert!(root().check(&signed).is_ok());
         core.fetches.push(path.clone());
         return match path.starts_with("/versions/") {
             true => match core.specs.get(id) {
@@ -230,12 +241,13 @@ async fn answer(core: &Mutex<Core>, key: &VerifyingKey, request: http::Request<B
         "/hello" => {
             core.hello = Some(serde_json::from_slice(&body).unwrap());
             let last = core.checkpoints.last();
+            let now = Timestamp(Timestamp::now().0 + core.ahead_ms);
             let hello = HelloReply {
-                protocol: 1,
-                ticket_keys: vec![URL_SAFE_NO_PAD.encode(key.as_bytes())],
+                protocol: 2,
+                node_keys: root().node_keys(node, now),
                 checkpoint: last.map_or(0, |last| last.sequence),
                 checkpoint_digest: last.map_or(Digest([0; 32]), |last| last.digest),
-                now: Timestamp::now(),
+                now,
             };
             reply(200, serde_json::to_vec(&hello).unwrap().into())
         }
