@@ -6,6 +6,7 @@ mod codes;
 mod errors_page;
 mod golden;
 mod headers_page;
+mod limits;
 mod names;
 mod purity;
 mod route;
