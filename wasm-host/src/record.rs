@@ -34,6 +34,7 @@ pub struct Record {
     memory_peak: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    egress_bytes: AtomicU64,
     settle: Option<Settle>,
 }
 
@@ -54,6 +55,7 @@ impl Record {
             memory_peak: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            egress_bytes: AtomicU64::new(0),
             settle: Some(settle),
         }
     }
@@ -142,6 +144,11 @@ impl Record {
     /// Counts bytes of the answer; the sum.
     pub fn add_out(&self, bytes: usize) -> u64 {
         self.bytes_out.fetch_add(widen(bytes), Ordering::Relaxed) + widen(bytes)
+    }
+
+    /// Counts bytes that its own connections to other hosts carry, both ways; the sum.
+    pub fn add_egress(&self, bytes: usize) -> u64 {
+        self.egress_bytes.fetch_add(widen(bytes), Ordering::Relaxed) + widen(bytes)
     }
 
     /// What it has used so far. What passes between the deadline and the guest's end is the platform's, not the run's.
