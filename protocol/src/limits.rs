@@ -133,6 +133,15 @@ limits! {
         max: 64,
         wasm_max: 1,
     }
+    /// Bytes that its own connections to other hosts carry, both ways.
+    egress_bytes: ByteSize {
+        flag: "egress-bytes",
+        label: "Egress",
+        default: ByteSize::mib(100),
+        min: ByteSize(0),
+        max: ByteSize::mib(102_400),
+        wasm_max: ByteSize::mib(102_400),
+    }
 }
 
 /// Hands those that a job may ask for, each for one try of its own, to a macro.
@@ -145,6 +154,8 @@ macro_rules! limits_of_jobs {
             memory: ByteSize;
             /// The time limit of one try.
             timeout: Millis;
+            /// Bytes that its own connections to other hosts carry, both ways.
+            egress_bytes: ByteSize;
         }
     };
 }

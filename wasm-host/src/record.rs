@@ -162,6 +162,7 @@ impl Record {
             memory_peak: ByteSize(self.memory_peak.load(Ordering::Relaxed)),
             bytes_in: ByteSize(self.bytes_in.load(Ordering::Relaxed)),
             bytes_out: ByteSize(self.bytes_out.load(Ordering::Relaxed)),
+            egress_bytes: ByteSize(self.egress_bytes.load(Ordering::Relaxed)),
         }
     }
 }

@@ -17,8 +17,11 @@ fn key(seed: u8) -> SigningKey {
 #[test]
 fn a_signed_ticket_is_as_committed() {
     let signed = sample::ticket().sign(&key(1));
-    assert_eq!(signed.0, include_str!("golden/signed_ticket_v1.txt").trim_end());
+    assert_eq!(signed.0, include_str!("golden/signed_ticket_v2.txt").trim_end());
     assert_eq!(signed.verify(&[key(2).verifying_key(), key(1).verifying_key()]), Ok(sample::ticket()));
+    // An earlier release said less.
+    let earlier = SignedTicket(include_str!("golden/signed_ticket_v1.txt").trim_end().to_owned());
+    assert_eq!(earlier.verify(&[key(1).verifying_key()]), Ok(sample::ticket()));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What a run's connections to other hosts carry, both ways, is counted at its record, whichever lane it runs in.
+//! What a run's connections to other hosts carry, both ways, is counted at its record, whichever lane it runs in, and
+//! bounded: with more the run has failed, and its connections carry nothing any more.
 
 use std::io;
 use std::pin::Pin;
@@ -6,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use parking_lot::Mutex;
+use protocol::Code;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::record::Record;
@@ -15,24 +17,51 @@ use crate::record::Record;
 ///
 /// It holds no run: a record settles when all that works on the run has gone, and a connection goes later.
 #[derive(Clone)]
-pub struct Meter(Arc<Mutex<Weak<Record>>>);
+pub struct Meter(Arc<Mutex<Present>>);
+
+struct Present {
+    run: Weak<Record>,
+    /// Of what the run may carry. What a machine carries between two runs is taken from what the last one has left.
+    left: u64,
+    is_over: bool,
+}
+
+impl Present {
+    fn of(run: &Arc<Record>) -> Self {
+        Self { run: Arc::downgrade(run), left: run.limits.egress_bytes.0, is_over: false }
+    }
+}
 
 impl Meter {
     /// For this run.
     pub fn of(run: &Arc<Record>) -> Self {
-        Self(Arc::new(Mutex::new(Arc::downgrade(run))))
+        Self(Arc::new(Mutex::new(Present::of(run))))
     }
 
     /// From now on for this one.
     pub fn turn_to(&self, run: &Arc<Record>) {
-        *self.0.lock() = Arc::downgrade(run);
+        *self.0.lock() = Present::of(run);
     }
 
-    /// Counts bytes that have been carried.
-    fn count(&self, bytes: usize) {
-        let run = self.0.lock().upgrade();
+    /// Counts bytes that have been carried; an error, and the run's end, once they are more than they may.
+    fn count(&self, bytes: usize) -> io::Result<()> {
+        let (run, is_over) = {
+            let mut present = self.0.lock();
+            let left = u64::try_from(bytes).ok().and_then(|bytes| present.left.checked_sub(bytes));
+            present.is_over |= left.is_none();
+            present.left = left.unwrap_or(0);
+            (present.run.upgrade(), present.is_over)
+        };
         if let Some(run) = run {
             run.add_egress(bytes);
+            if is_over {
+                let limit = run.limits.egress_bytes;
+                run.fail(Code::EgressLimit, format!("the function's own connections carried more than {limit}"));
+            }
+        }
+        match is_over {
+            true => Err(io::Error::new(io::ErrorKind::QuotaExceeded, "the run's `egress_bytes` are used up")),
+            false => Ok(()),
         }
     }
 }
@@ -52,17 +81,18 @@ impl<S> Counted<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.meter.count(0)?;
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.meter.count(buf.filled().len() - before);
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.meter.count(buf.filled().len() - before))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.meter.count(0)?;
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.meter.count(written);
+        self.meter.count(written)?;
         Poll::Ready(Ok(written))
     }
 
@@ -71,8 +101,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.meter.count(0)?;
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
-        self.meter.count(written);
+        self.meter.count(written)?;
         Poll::Ready(Ok(written))
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use microvm::{Egress, Workload};
-use protocol::Limits;
+use protocol::{ByteSize, Code, Limits};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -28,8 +28,14 @@ fn rules(hosts: &[&str], private_addresses: bool) -> Arc<EgressRules> {
 
 /// A run that has a minute.
 fn run() -> Arc<Record> {
+    run_of(Limits::default().egress_bytes)
+}
+
+/// The same, whose connections may carry so much.
+fn run_of(egress_bytes: ByteSize) -> Arc<Record> {
+    let limits = Limits { egress_bytes, ..Limits::default() };
     let (log, deadline) = (RunLogBook::new(1000, |_| {}), Instant::now() + Duration::from_secs(60));
-    Arc::new(Record::new(Limits::default(), deadline, CancellationToken::new(), log, Box::new(|_, _| {})))
+    Arc::new(Record::new(limits, deadline, CancellationToken::new(), log, Box::new(|_, _| {})))
 }
 
 /// A server that answers a request's head with what it was and closes; anything else it sends back.
@@ -133,6 +139,27 @@ async fn a_tunnel_carries_anything_and_ends_with_the_guests_connection() {
     let answer = ask_in(&run, &rules, &text).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nping"), "{answer}");
     assert_eq!(run.add_egress(0), 8, "there and back");
+    upstream.until_nothing_is_open().await;
+}
+
+#[tokio::test]
+async fn what_carries_more_than_its_run_may_is_cut_and_the_run_is_over() {
+    let upstream = Upstream::start().await;
+    let rules = rules(&[upstream.authority.as_str()], true);
+    let (authority, long) = (&upstream.authority, "y".repeat(900));
+    let connect = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\r\nping");
+    let get = format!("GET http://{authority}/ HTTP/1.1\r\nhost: x\r\nx-long: {long}\r\n\r\n");
+    for (text, most) in [(&connect, 7), (&get, 600), (&get, 1500)] {
+        let run = run_of(ByteSize(most));
+        let answer = ask_in(&run, &rules, text).await;
+        assert!(!answer.ends_with("ping") && !answer.contains("yyy"), "{most}: {answer}");
+        let verdict = run.verdict().unwrap();
+        assert_eq!(verdict.code, Some(Code::EgressLimit), "{most}: {verdict:?}");
+        assert!(run.stop.is_cancelled());
+    }
+    let run = run_of(ByteSize(8));
+    assert!(ask_in(&run, &rules, &connect).await.ends_with("ping"));
+    assert_eq!(run.verdict(), None, "as much as it may");
     upstream.until_nothing_is_open().await;
 }
 
