@@ -1,5 +1,6 @@
 //! Committed forms, round trips, and what the words allow.
 
+mod adding_page;
 mod body;
 mod check;
 mod codes;
