@@ -3,6 +3,7 @@
 pub(crate) mod flag;
 mod functions;
 mod jobs;
+mod limits;
 mod queues;
 
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! Failures as people and programs see them: `error[code]`, why, help, and the exit status of CONTRACT.
 
+use protocol::receipt::Outcome;
 use protocol::{Code, Field, Invalid, Problem};
 use serde::Serialize;
 
@@ -53,15 +54,7 @@ impl Exit {
     /// The status that goes with a code of the catalogue.
     pub(crate) fn of(code: Code) -> Self {
         match code {
-            Code::Trap
-            | Code::OutOfMemory
-            | Code::StackOverflow
-            | Code::NoResponse
-            | Code::FunctionExit
-            | Code::InvalidResponse
-            | Code::NeverListened
-            | Code::GuestCrashed
-            | Code::ResponseTooLarge => Self::Function,
+            _ if Outcome::of(code) == Outcome::Failed => Self::Function,
             Code::TimedOut | Code::RequestTimeout => Self::Timeout,
             Code::LimitReached => Self::Limit,
             _ => match code.status() {

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use protocol::{Field, Invalid, Manifest};
+use protocol::{Field, Invalid, Limits, Manifest};
 
 use crate::failure::{Exit, Failure};
 
 /// The file's name.
 pub(crate) const FILE: &str = "crowdcloud.toml";
 
-/// Keys at the top, and in `[limits]`.
+/// Keys at the top, and in `[example]`.
 const KEYS: [&str; 15] = [
     "name",
     "kind",
@@ -27,7 +27,6 @@ const KEYS: [&str; 15] = [
     "account",
     "url",
 ];
-const LIMITS: [&str; 5] = ["memory", "timeout", "body", "concurrency", "cpus"];
 const EXAMPLE: [&str; 4] = ["method", "path", "body", "output"];
 
 /// A manifest and where it stands.
@@ -108,7 +107,7 @@ fn parse(text: &str) -> Result<(Manifest, bool), Refused> {
     let refused = |what: String| Refused { field: None, what: what.trim_end().to_owned(), help: String::new() };
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| refused(error.to_string()))?;
     check_keys(&table, "", &KEYS)?;
-    for (name, known) in [("limits", &LIMITS[..]), ("example", &EXAMPLE[..])] {
+    for (name, known) in [("limits", &limits()[..]), ("example", &EXAMPLE[..])] {
         if let Some(toml::Value::Table(inner)) = table.get(name) {
             check_keys(inner, &format!("{name}."), known)?;
         }
@@ -124,9 +123,14 @@ fn parse(text: &str) -> Result<(Manifest, bool), Refused> {
     Ok((manifest, says_public))
 }
 
+/// Keys in `[limits]`.
+fn limits() -> Vec<&'static str> {
+    Limits::ALL.iter().map(|limit| limit.name).collect()
+}
+
 fn check_keys(table: &toml::Table, prefix: &str, known: &[&str]) -> Result<(), Refused> {
     let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
-    let elsewhere = prefix.is_empty() && LIMITS.contains(&key.as_str());
+    let elsewhere = prefix.is_empty() && limits().contains(&key.as_str());
     let help = if elsewhere {
         format!("did you mean `{key}` in [limits]?")
     } else if let Some(near) = nearest(key, known) {

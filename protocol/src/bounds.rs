@@ -23,6 +23,7 @@ pub struct Bounds {
     memory_there: ByteSize,
     bytes_in: ByteSize,
     bytes_out: ByteSize,
+    egress_bytes: ByteSize,
 }
 
 impl Bounds {
@@ -36,6 +37,7 @@ impl Bounds {
             memory_there: limits.memory_in(crate::manifest::Lane::Vm),
             bytes_in: limits.body,
             bytes_out: limits.body,
+            egress_bytes: limits.egress_bytes,
         }
     }
 
@@ -62,6 +64,7 @@ impl Bounds {
             memory_peak: usage.memory_peak.min(self.memory),
             bytes_in: usage.bytes_in.min(self.bytes_in),
             bytes_out: usage.bytes_out.min(self.bytes_out),
+            egress_bytes: usage.egress_bytes.min(self.egress_bytes),
         }
     }
 
@@ -90,6 +93,7 @@ impl Usage {
             memory_peak: self.memory_peak.min(other.memory_peak),
             bytes_in: self.bytes_in.min(other.bytes_in),
             bytes_out: self.bytes_out.min(other.bytes_out),
+            egress_bytes: self.egress_bytes.min(other.egress_bytes),
         }
     }
 
@@ -104,5 +108,8 @@ impl Usage {
             && close(self.memory_peak.0, other.memory_peak.0)
             && close(self.bytes_in.0, other.bytes_in.0)
             && close(self.bytes_out.0, other.bytes_out.0)
+            // A gateway of an earlier release passes none on.
+            && (self.egress_bytes.min(other.egress_bytes) == ByteSize(0)
+                || close(self.egress_bytes.0, other.egress_bytes.0))
     }
 }

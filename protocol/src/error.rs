@@ -117,6 +117,7 @@ codes! {
     NeverListened = "never_listened", 502, false, "The server did not listen on its port", "Listen on 127.0.0.1 or all addresses, on the port in the variable PORT.";
     GuestCrashed = "guest_crashed", 502, false, "The function's machine crashed", "See the run's logs.";
     TimedOut = "timed_out", 504, false, "The function did not finish by its deadline", "Raise `limits.timeout`, or make it faster.";
+    EgressLimit = "egress_limit", 502, false, "The function's own connections carried more than they may", "Raise `limits.egress_bytes`, or send and fetch less.";
     ResponseTooLarge = "response_too_large", 502, false, "The function's response is too large", "Return less, or raise the limit.";
 
     // What the platform lacks.

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Code;
 use crate::ids::{AccountId, FunctionId, JobId, NodeId, RunId};
-use crate::manifest::Limits;
+use crate::limits::{Limits, limits_of_jobs};
 use crate::names::Name;
 use crate::placement::Placement;
 use crate::receipt::Usage;
@@ -37,6 +37,38 @@ pub use header::HeaderBytes;
 pub use start::NotBefore;
 pub use state::JobState;
 pub use submit::{Asked, JobInput, SubmitArray, SubmitJob};
+
+macro_rules! try_limits {
+    ($($(#[$doc:meta])* $limit:ident: $kind:ident;)*) => {
+        /// What one try of a job may use.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[serde(default)]
+        pub struct TryLimits {
+            $($(#[$doc])* pub $limit: $kind,)*
+        }
+
+        impl From<Limits> for TryLimits {
+            fn from(limits: Limits) -> Self {
+                Self { $($limit: limits.$limit,)* }
+            }
+        }
+
+        /// With the defaults of what only its version has.
+        impl From<TryLimits> for Limits {
+            fn from(of_try: TryLimits) -> Self {
+                Self { $($limit: of_try.$limit,)* ..Self::default() }
+            }
+        }
+    };
+}
+limits_of_jobs!(try_limits);
+
+impl Default for TryLimits {
+    fn default() -> Self {
+        Limits::default().into()
+    }
+}
 
 /// An array of jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,12 +119,9 @@ pub struct Job {
     pub method: String,
     /// The request's path.
     pub path: String,
-    /// CPUs.
-    pub cpus: u32,
-    /// Memory.
-    pub memory: ByteSize,
-    /// The time limit of one try.
-    pub timeout: Millis,
+    /// What one try may use.
+    #[serde(flatten)]
+    pub limits: TryLimits,
     /// Retries that it may have.
     pub retries: u32,
     /// The pause before the first of them.

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use crate::field::Invalid;
+pub use crate::limits::Limits;
 use crate::names::Name;
-use crate::units::{ByteSize, Millis};
 
 /// How a function is spoken to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -123,126 +122,6 @@ pub enum PlacementClass {
     Any,
 }
 
-/// What one run may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(default)]
-pub struct Limits {
-    /// Memory of an instance.
-    pub memory: ByteSize,
-    /// Wall time from the request's head to the answer's end.
-    pub timeout: Millis,
-    /// Bytes of a request's body, and of an answer's.
-    pub body: ByteSize,
-    /// Runs at once. Each gateway counts its own.
-    pub concurrency: u32,
-    /// CPUs; the wasm lane grants one.
-    pub cpus: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory: ByteSize::mib(128),
-            timeout: Millis::seconds(30),
-            body: ByteSize::mib(32),
-            concurrency: 50,
-            cpus: 1,
-        }
-    }
-}
-
-/// Limits as users write them: an unknown key is a mistake. (On the wire it may be a later release's: see [`crate::wire`].)
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct WrittenLimits {
-    memory: ByteSize,
-    timeout: Millis,
-    body: ByteSize,
-    concurrency: u32,
-    cpus: u32,
-}
-
-impl Default for WrittenLimits {
-    fn default() -> Self {
-        let Limits { memory, timeout, body, concurrency, cpus } = Limits::default();
-        Self { memory, timeout, body, concurrency, cpus }
-    }
-}
-
-/// Reads limits that a user has written.
-pub(crate) fn written_limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limits, D::Error> {
-    let WrittenLimits { memory, timeout, body, concurrency, cpus } = WrittenLimits::deserialize(deserializer)?;
-    Ok(Limits { memory, timeout, body, concurrency, cpus })
-}
-
-/// What a guest's kernel and agent need beside the function.
-const VM_OWN_MIB: u64 = 96;
-/// The smallest VM.
-const VM_MIN_MIB: u64 = 128;
-
-impl Limits {
-    /// The most that a version may ask for.
-    pub const MAX: Self = Self {
-        memory: ByteSize::mib(65_536),
-        timeout: Millis::seconds(1800),
-        body: ByteSize::mib(512),
-        concurrency: 1000,
-        cpus: 64,
-    };
-
-    /// The most that the wasm lane grants: one CPU, and all that WebAssembly can address. What asks for more is of the
-    /// VM lane.
-    pub const WASM_MAX: Self =
-        Self { memory: ByteSize::mib(4096), timeout: Millis::seconds(900), cpus: 1, ..Self::MAX };
-
-    /// The least that makes sense.
-    pub const MIN: Self =
-        Self { memory: ByteSize::mib(1), timeout: Millis(10), body: ByteSize(0), concurrency: 1, cpus: 1 };
-
-    /// What a run takes of a node's memory: a VM has a kernel beside the function. Few sizes, so that VMs of one size
-    /// share a template.
-    #[must_use]
-    pub fn memory_in(&self, lane: Lane) -> ByteSize {
-        match lane {
-            Lane::Wasm => self.memory,
-            Lane::Vm => {
-                let whole = (self.memory.0 >> 20).saturating_add(VM_OWN_MIB).max(VM_MIN_MIB);
-                let step = (1 << whole.ilog2()) / 4;
-                ByteSize(whole.div_ceil(step).saturating_mul(step) << 20)
-            }
-        }
-    }
-
-    /// The first field that is out of range, with the range.
-    ///
-    /// # Errors
-    /// Names the field, its value and the allowed range.
-    pub fn check(&self) -> Result<(), Invalid> {
-        self.check_up_to(&Self::MAX)
-    }
-
-    /// The same with another maximum.
-    ///
-    /// # Errors
-    /// Names the field, its value and the allowed range.
-    pub fn check_up_to(&self, max: &Self) -> Result<(), Invalid> {
-        fn within<T: PartialOrd + std::fmt::Display>(name: &str, value: T, min: T, max: T) -> Result<(), Invalid> {
-            let field = format!("limits.{name}");
-            if value < min || value > max {
-                let why = format!("{field} is {value}; allowed: {min} to {max}");
-                return Err(Invalid::new(field, why));
-            }
-            Ok(())
-        }
-        within("memory", self.memory, Self::MIN.memory, max.memory)?;
-        within("timeout", self.timeout, Self::MIN.timeout, max.timeout)?;
-        within("body", self.body, Self::MIN.body, max.body)?;
-        within("concurrency", self.concurrency, Self::MIN.concurrency, max.concurrency)?;
-        within("cpus", self.cpus, Self::MIN.cpus, max.cpus)
-    }
-}
-
 /// `crowdcloud.toml`. An unknown key is an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -276,7 +155,7 @@ pub struct Manifest {
     #[serde(default)]
     pub egress: Vec<String>,
     /// What one run may use.
-    #[serde(default, deserialize_with = "written_limits")]
+    #[serde(default, deserialize_with = "crate::limits::written_limits")]
     pub limits: Limits,
     /// Environment variables. Secrets never stand here.
     #[serde(default)]

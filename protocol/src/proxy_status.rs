@@ -2,6 +2,7 @@
 //! with any status and any media type, a problem document too; this header of ours it cannot set.
 
 use crate::error::{Code, Problem};
+use crate::receipt::Outcome;
 
 /// The header's name.
 pub const HEADER: &str = "proxy-status";
@@ -35,10 +36,8 @@ fn error_type(code: Code) -> &'static str {
         Code::FunctionNotFound | Code::VersionNotFound => "destination_not_found",
         Code::ResponseTooLarge => "http_response_body_size",
         Code::InvalidResponse => "http_protocol_error",
-        Code::Trap | Code::OutOfMemory | Code::StackOverflow | Code::NoResponse | Code::FunctionExit => {
-            "http_response_incomplete"
-        }
         Code::Unauthenticated | Code::InvalidKey | Code::Forbidden | Code::CrossSite => "http_request_denied",
+        _ if Outcome::of(code) == Outcome::Failed => "http_response_incomplete",
         _ => "http_request_error",
     }
 }

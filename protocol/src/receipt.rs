@@ -43,6 +43,7 @@ impl Outcome {
             | Code::InvalidResponse
             | Code::NeverListened
             | Code::GuestCrashed
+            | Code::EgressLimit
             | Code::ResponseTooLarge => Self::Failed,
             _ => Self::PlatformFailed,
         }
@@ -66,6 +67,13 @@ pub struct Usage {
     pub bytes_in: ByteSize,
     /// Bytes of the answer's body.
     pub bytes_out: ByteSize,
+    /// Bytes that its own connections to other hosts carried, both ways. Not written where there were none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub egress_bytes: ByteSize,
+}
+
+fn is_none(size: &ByteSize) -> bool {
+    size.0 == 0
 }
 
 /// The payload of an exchange's `end` frame on a run: what the node says of it.

@@ -17,7 +17,7 @@ pub struct ParseUnitError {
     expected: &'static str,
 }
 
-fn error(text: &str, expected: &'static str) -> ParseUnitError {
+pub(crate) fn parse_error(text: &str, expected: &'static str) -> ParseUnitError {
     ParseUnitError { text: text.chars().take(60).collect(), expected }
 }
 
@@ -81,7 +81,7 @@ impl FromStr for ByteSize {
     type Err = ParseUnitError;
 
     fn from_str(text: &str) -> Result<Self, ParseUnitError> {
-        let wrong = || error(text, "a size such as 128MiB");
+        let wrong = || parse_error(text, "a size such as 128MiB");
         let trimmed = text.trim();
         let digits = trimmed.bytes().take_while(u8::is_ascii_digit).count();
         let number: u64 = trimmed[..digits].parse().map_err(|_| wrong())?;
@@ -163,7 +163,7 @@ impl FromStr for Millis {
     type Err = ParseUnitError;
 
     fn from_str(text: &str) -> Result<Self, ParseUnitError> {
-        let wrong = || error(text, "a duration such as 30s");
+        let wrong = || parse_error(text, "a duration such as 30s");
         let trimmed = text.trim();
         let digits = trimmed.bytes().take_while(u8::is_ascii_digit).count();
         let number: u64 = trimmed[..digits].parse().map_err(|_| wrong())?;
@@ -304,7 +304,7 @@ impl FromStr for Timestamp {
     type Err = ParseUnitError;
 
     fn from_str(text: &str) -> Result<Self, ParseUnitError> {
-        let wrong = || error(text, "a time in RFC 3339");
+        let wrong = || parse_error(text, "a time in RFC 3339");
         let time =
             time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).map_err(|_| wrong())?;
         i64::try_from(time.unix_timestamp_nanos() / 1_000_000).map(Self).map_err(|_| wrong())
@@ -339,7 +339,7 @@ impl FromStr for Digest {
     type Err = ParseUnitError;
 
     fn from_str(text: &str) -> Result<Self, ParseUnitError> {
-        let hash = blake3::Hash::from_hex(text).map_err(|_| error(text, "a digest of 64 hex digits"))?;
+        let hash = blake3::Hash::from_hex(text).map_err(|_| parse_error(text, "a digest of 64 hex digits"))?;
         Ok(Self(*hash.as_bytes()))
     }
 }

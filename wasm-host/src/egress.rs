@@ -1,10 +1,11 @@
 //! The way out of a function: its outgoing HTTP, the same whichever lane it runs in. Hosts differ in how they connect.
 //!
 //! ```text
-//! guest -> hooks -> `Connect`: the node's rules, or its proxy seen from a machine -> TLS -> HTTP/1.1
+//! guest -> hooks -> `Connect`: the node's rules, or its proxy seen from a machine -> counted -> TLS -> HTTP/1.1
 //!                        \-- no connection: an error for the guest, and why in the run's log
 //! ```
 
+mod counted;
 mod send;
 
 use std::sync::Arc;
@@ -12,8 +13,10 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+pub use self::counted::{Counted, Meter};
 use crate::foreign::For;
 use crate::log::RunLogBook;
+use crate::record::Record;
 
 /// One write of a body takes at most this much.
 const CHUNK_BYTES_MAX: usize = 64 << 10;
@@ -23,12 +26,15 @@ pub const NOT_NAMED: &str = "this version may not call that host: its `egress` d
 
 /// A host's way out.
 pub trait Egress: Send + Sync {
-    /// The hooks of one instance, whose run has this log.
-    fn hooks(&self, log: &RunLogBook) -> Box<dyn WasiHttpHooks>;
+    /// The hooks of the instance of this run.
+    fn hooks(&self, run: &Arc<Record>) -> Box<dyn WasiHttpHooks>;
 }
 
 /// Connects to hosts, where that is allowed.
 pub trait Connect: Send + Sync + 'static {
+    /// Whether what connections carry is counted here; else at their other end.
+    const COUNTED: bool = true;
+
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
@@ -75,15 +81,23 @@ impl<C> Through<C> {
 }
 
 impl<C: Connect> Egress for Through<C> {
-    fn hooks(&self, log: &RunLogBook) -> Box<dyn WasiHttpHooks> {
-        Box::new(Hooks { connect: Arc::clone(&self.0), log: log.clone() })
+    fn hooks(&self, run: &Arc<Record>) -> Box<dyn WasiHttpHooks> {
+        let of = OfRun { log: run.log.clone(), meter: Meter::of(run) };
+        Box::new(Hooks { connect: Arc::clone(&self.0), of })
     }
 }
 
 /// The hooks of one instance.
 struct Hooks<C> {
     connect: Arc<C>,
+    of: OfRun,
+}
+
+/// What requests have of their run.
+#[derive(Clone)]
+struct OfRun {
     log: RunLogBook,
+    meter: Meter,
 }
 
 type Sent = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
@@ -95,10 +109,9 @@ impl<C: Connect> WasiHttpHooks for Hooks<C> {
         options: Option<RequestOptions>,
         _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
-        let (connect, log) = (Arc::clone(&self.connect), self.log.clone());
-        let of = log.clone();
-        let work = async move { send::send(&*connect, &log, request, options.unwrap_or_default()).await };
-        Box::new(For { log: of, work: Box::pin(work) })
+        let (connect, of) = (Arc::clone(&self.connect), self.of.clone());
+        let work = async move { send::send(&*connect, &of, request, options.unwrap_or_default()).await };
+        Box::new(For { log: self.of.log.clone(), work: Box::pin(work) })
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {

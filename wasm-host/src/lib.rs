@@ -38,7 +38,7 @@ mod verdict;
 
 pub use body::{Broken, Outgoing, presentable};
 pub use driver::{Started, drive};
-pub use egress::{Connect, Egress, NOT_NAMED, NoConnection, NoWay, Through};
+pub use egress::{Connect, Counted, Egress, Meter, NOT_NAMED, NoConnection, NoWay, Through};
 pub use foreign::{is_about_a_guest, remark};
 pub use format::Format;
 pub use guest::{ComponentGuest, ModuleGuest};

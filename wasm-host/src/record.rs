@@ -34,6 +34,7 @@ pub struct Record {
     memory_peak: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    egress_bytes: AtomicU64,
     settle: Option<Settle>,
 }
 
@@ -54,6 +55,7 @@ impl Record {
             memory_peak: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            egress_bytes: AtomicU64::new(0),
             settle: Some(settle),
         }
     }
@@ -144,6 +146,11 @@ impl Record {
         self.bytes_out.fetch_add(widen(bytes), Ordering::Relaxed) + widen(bytes)
     }
 
+    /// Counts bytes that its own connections to other hosts carry, both ways; the sum.
+    pub fn add_egress(&self, bytes: usize) -> u64 {
+        self.egress_bytes.fetch_add(widen(bytes), Ordering::Relaxed) + widen(bytes)
+    }
+
     /// What it has used so far. What passes between the deadline and the guest's end is the platform's, not the run's.
     pub fn usage(&self) -> Usage {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
@@ -155,6 +162,7 @@ impl Record {
             memory_peak: ByteSize(self.memory_peak.load(Ordering::Relaxed)),
             bytes_in: ByteSize(self.bytes_in.load(Ordering::Relaxed)),
             bytes_out: ByteSize(self.bytes_out.load(Ordering::Relaxed)),
+            egress_bytes: ByteSize(self.egress_bytes.load(Ordering::Relaxed)),
         }
     }
 }

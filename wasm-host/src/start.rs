@@ -133,7 +133,7 @@ fn component(wasi: WasiCtx, around: &Surroundings, record: &Arc<Record>) -> Comp
         wasi,
         http: WasiHttpCtx::new(),
         table,
-        egress: around.egress.hooks(&record.log),
+        egress: around.egress.hooks(record),
         limiter: Limiter::new(Arc::clone(record)),
         method: http::Method::GET,
     }

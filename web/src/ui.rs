@@ -9,6 +9,7 @@ pub(crate) mod form;
 pub(crate) mod icon;
 pub(crate) mod job_bar;
 pub(crate) mod lane;
+pub(crate) mod limits;
 pub(crate) mod live;
 pub(crate) mod log;
 pub(crate) mod meter;

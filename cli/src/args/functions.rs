@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use protocol::route::Share;
 use protocol::{Base, Kind, LaneChoice, PlacementClass};
 
+use super::limits::VersionLimits;
 use super::{List, kind, lane, pair, placement, share, version};
+
 /// `build`
 #[derive(Debug, Args)]
 pub(crate) struct Build {
@@ -39,21 +41,8 @@ pub(crate) struct Deploy {
     /// Only with a key
     #[arg(long)]
     pub(crate) private: bool,
-    /// Memory of an instance, such as 128MiB
-    #[arg(long)]
-    pub(crate) memory: Option<protocol::ByteSize>,
-    /// The longest run, such as 30s
-    #[arg(long)]
-    pub(crate) timeout: Option<protocol::Millis>,
-    /// The largest body, such as 32MiB
-    #[arg(long)]
-    pub(crate) body: Option<protocol::ByteSize>,
-    /// Runs at once
-    #[arg(long)]
-    pub(crate) concurrency: Option<u32>,
-    /// CPUs; more than one is of the VM lane
-    #[arg(long)]
-    pub(crate) cpus: Option<u32>,
+    #[command(flatten)]
+    pub(crate) limits: VersionLimits,
     /// The sandbox: auto, wasm, vm
     #[arg(long, value_parser = lane)]
     pub(crate) lane: Option<LaneChoice>,

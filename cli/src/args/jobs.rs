@@ -7,6 +7,7 @@ use protocol::JobId;
 use protocol::job::JobState;
 use protocol::trigger::Missed;
 
+use super::limits::JobLimits;
 use super::{List, pair};
 
 /// `jobs`
@@ -118,15 +119,8 @@ pub(crate) struct SubmitJob {
     /// A job for each line of this file (- for standard input), with the line as its input
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["data", "wait"])]
     pub(crate) each_line: Option<String>,
-    /// CPUs; the function's where it is left out
-    #[arg(long)]
-    pub(crate) cpus: Option<u32>,
-    /// Memory, such as 512MiB; the function's where it is left out
-    #[arg(long)]
-    pub(crate) memory: Option<protocol::ByteSize>,
-    /// The time limit of one try, such as 10m
-    #[arg(long)]
-    pub(crate) timeout: Option<protocol::Millis>,
+    #[command(flatten)]
+    pub(crate) limits: JobLimits,
     /// Tries again so often when the function fails
     #[arg(long)]
     pub(crate) retries: Option<u32>,

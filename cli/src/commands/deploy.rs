@@ -123,11 +123,7 @@ fn plan(args: &Deploy, project: Option<&Project>, artifact: PathBuf) -> Result<P
         }
     };
     let mut limits = manifest.map(|manifest| manifest.limits).unwrap_or_default();
-    limits.memory = args.memory.unwrap_or(limits.memory);
-    limits.timeout = args.timeout.unwrap_or(limits.timeout);
-    limits.body = args.body.unwrap_or(limits.body);
-    limits.concurrency = args.concurrency.unwrap_or(limits.concurrency);
-    limits.cpus = args.cpus.unwrap_or(limits.cpus);
+    args.limits.set(&mut limits);
     limits.check()?;
     let mut env = manifest.map(|manifest| manifest.env.clone()).unwrap_or_default();
     env.extend(args.env.iter().cloned());

@@ -78,23 +78,21 @@ pub(super) async fn body(client: &Client, asked: &Asked) -> Result<SubmitJob, Fa
         })?;
         headers.push((name.trim().to_owned(), value.trim().into()));
     }
-    Ok(SubmitJob {
-        reference: None,
+    let mut job = SubmitJob {
         method: asked.method.clone(),
         path: Some(target::path(&asked.path)?),
         headers,
         input,
-        cpus: asked.cpus.map(Into::into),
-        memory: asked.memory.map(Into::into),
-        timeout: asked.timeout.map(Into::into),
         retries: asked.retries.map(Into::into),
         backoff: asked.backoff.map(Into::into),
         priority: asked.priority.map(Into::into),
         not_before: asked.not_before.as_deref().map(time).transpose()?,
         labels: asked.label.iter().cloned().collect(),
         webhook: asked.webhook.clone(),
-        function: asked.function.clone(),
-    })
+        ..SubmitJob::of(asked.function.clone())
+    };
+    asked.limits.ask(&mut job);
+    Ok(job)
 }
 
 async fn submit(context: &Context, client: &Client, asked: Asked) -> Result<(), Failure> {

@@ -63,6 +63,7 @@ fn show(run: &Invocation) -> String {
         ("memory", memory(run)),
         ("bytes in", run.usage.bytes_in.to_string()),
         ("bytes out", run.usage.bytes_out.to_string()),
+        ("egress", egress(run)),
         ("lane", run.lane_reason.map_or_else(|| run.lane.to_string(), |reason| format!("{} ({reason})", run.lane))),
         ("node", run.node.map_or_else(|| "-".to_owned(), |node| node.to_string())),
         ("settled", if run.settled { "yes" } else { "not yet" }.to_owned()),
@@ -114,6 +115,12 @@ fn cpu(run: &Invocation) -> String {
 fn memory(run: &Invocation) -> String {
     let used = run.usage.memory_peak;
     run.limits.map_or_else(|| used.to_string(), |limits| format!("{used}/{}", limits.memory))
+}
+
+/// What its own connections carried, of what they might.
+fn egress(run: &Invocation) -> String {
+    let used = run.usage.egress_bytes;
+    run.limits.map_or_else(|| used.to_string(), |limits| format!("{used}/{}", limits.egress_bytes))
 }
 
 /// How a node's VM lane is: its accelerator and the measured speed of a guest.

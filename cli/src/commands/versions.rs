@@ -1,8 +1,8 @@
 //! Versions and the aliases that move between them.
 
-use protocol::Name;
 use protocol::api::{Alias, Function, Page, Rollback as RollbackBody, SetAlias, Version};
 use protocol::route::Share;
+use protocol::{Limits, Name};
 use reqwest::Method;
 
 use super::accounts::lower;
@@ -142,7 +142,6 @@ fn names(names: &[Name]) -> String {
 }
 
 fn show(version: &Version) -> String {
-    let limits = version.limits;
     let mut rows = vec![
         ("version", format!("v{}", version.number)),
         ("id", version.id.to_string()),
@@ -154,15 +153,13 @@ fn show(version: &Version) -> String {
         ("format", version.format.clone().unwrap_or_default()),
         ("lane", lane(version)),
         ("placement", lower(&version.placement)),
-        ("memory", limits.memory.to_string()),
-        ("cpus", limits.cpus.to_string()),
-        ("timeout", limits.timeout.to_string()),
-        ("body", limits.body.to_string()),
-        ("concurrency", limits.concurrency.to_string()),
+    ];
+    rows.extend(Limits::ALL.map(|limit| (limit.name, limit.of(&version.limits).to_string())));
+    rows.extend([
         ("egress", version.egress.join(" ")),
         ("env", version.env.keys().cloned().collect::<Vec<_>>().join(" ")),
         ("created", format!("{} by {}", time(version.created), version.created_by)),
-    ];
+    ]);
     if let Some(base) = version.base {
         rows.push(("base", base.as_str().to_owned()));
     }

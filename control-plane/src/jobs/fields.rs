@@ -51,13 +51,7 @@ pub(super) fn terms(asked: &SubmitJob, version: Limits, config: &Config) -> Resu
     ) -> Result<T, Invalid> {
         asked.map_or(Ok(default), |asked| asked.within(name, range.0, range.1))
     }
-    let (min, max) = (Limits::MIN, maxima(config));
-    let limits = Limits {
-        cpus: value(asked.cpus.as_ref(), "cpus", (min.cpus, max.cpus), version.cpus)?,
-        memory: value(asked.memory.as_ref(), "memory", (min.memory, max.memory), version.memory)?,
-        timeout: value(asked.timeout.as_ref(), "timeout", (min.timeout, max.timeout), version.timeout)?,
-        ..version
-    };
+    let limits = asked.limits(version, &maxima(config))?;
     let backoff = (BACKOFF_MIN, config.job_backoff_max);
     Ok(Terms {
         limits,

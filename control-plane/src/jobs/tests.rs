@@ -180,7 +180,7 @@ async fn life(ground: Ground) {
         "labels": {"kind": "100%", "run": "1"},
     });
     let job = submit(&ada, asked).await;
-    assert_eq!((job.state, job.memory, job.retries), (JobState::Queued, ByteSize::mib(256), 2));
+    assert_eq!((job.state, job.limits.memory, job.retries), (JobState::Queued, ByteSize::mib(256), 2));
     assert_eq!((job.path.as_str(), job.method.as_str(), job.input_size), ("/x?y=1", "POST", ByteSize(7)));
     let later = submit(&ada, json!({"not_before": Timestamp(Timestamp::now().0 + 3_600_000)})).await;
     assert!(later.due.is_some() && later.reason.contains("waits for"), "{later:?}");

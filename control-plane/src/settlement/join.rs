@@ -109,14 +109,7 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
     let bounds = bounds_of(limits).seen(seen.wall_us, seen.bytes_in, seen.bytes_out);
     let said = seen.end.as_ref().map(|end| RunEnd { usage: bounds.clamp(end.usage), detail: None, ..end.clone() });
     let relayed = said.as_ref().map(|end| end.usage).unwrap_or_default();
-    let observed = Usage {
-        wall_us: seen.wall_us,
-        cpu_us: relayed.cpu_us,
-        fuel: relayed.fuel,
-        memory_peak: relayed.memory_peak,
-        bytes_in: seen.bytes_in,
-        bytes_out: seen.bytes_out,
-    };
+    let observed = Usage { wall_us: seen.wall_us, bytes_in: seen.bytes_in, bytes_out: seen.bytes_out, ..relayed };
     let lied = seen.end.as_ref().is_some_and(|end| !bounds_of(limits).plausible(&end.usage));
     let flag = claimed.and_then(|row| row.flag.clone()).filter(|flag| flag == OVER_CLAIMED);
     let receipt = claimed.filter(|row| row.claimed.is_some()).map(|row| (row.outcome.0, row.code.map(|code| code.0)));

@@ -146,6 +146,7 @@ impl Runs {
             memory_peak: ByteSize::mib(1),
             bytes_in: ByteSize(10),
             bytes_out: ByteSize(20),
+            egress_bytes: ByteSize(30),
         };
         let end = RunEnd {
             outcome: Outcome::Succeeded,
@@ -309,6 +310,7 @@ const MOST: Usage = Usage {
     memory_peak: ByteSize(u64::MAX),
     bytes_in: ByteSize(u64::MAX),
     bytes_out: ByteSize(u64::MAX),
+    egress_bytes: ByteSize(u64::MAX),
 };
 
 async fn a01_figures_of_nodes_are_bounded(ground: Ground) {
@@ -340,6 +342,7 @@ async fn a01_figures_of_nodes_are_bounded(ground: Ground) {
         assert!(run.usage.wall_us <= wall_max && run.usage.cpu_us <= run.usage.wall_us, "{run:?}");
         assert!(run.usage.memory_peak <= limits.memory, "{run:?}");
         assert!(run.usage.bytes_in <= limits.body && run.usage.bytes_out <= limits.body, "{run:?}");
+        assert!(run.usage.egress_bytes <= limits.egress_bytes, "{run:?}");
     }
     let usage = runs.usage().await;
     assert_eq!((usage.runs, usage.flagged), (5, 5));

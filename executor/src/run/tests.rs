@@ -8,7 +8,8 @@ mod framing;
 mod metering;
 mod streaming;
 
-use protocol::Problem;
+use protocol::receipt::Outcome;
+use protocol::{ByteSize, Code, Problem};
 
 use crate::egress::EgressRules;
 use crate::testing::{Bench, http_guest};
@@ -95,4 +96,34 @@ async fn the_way_out_is_closed_but_for_named_public_hosts() {
     let (text, request) = tokio::join!(async { open.get(&target).await.text().await }, serve);
     assert_eq!(text, "200 hello");
     assert!(request.starts_with("GET / HTTP/1.1\r\n"), "{request}");
+}
+
+#[tokio::test]
+async fn a_run_whose_connections_carry_more_than_they_may_has_failed() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = format!("localhost:{}", server.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = server.accept().await {
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            // However much of it is taken.
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n").await;
+            let _ = stream.write_all(&[b'x'; 1_000_000]).await;
+        }
+    });
+    let mut rules = EgressRules::parse(std::slice::from_ref(&authority));
+    rules.private_addresses = true;
+    let mut bench = guest().with_surroundings(&[], rules);
+    let target = format!("/fetch?{authority}");
+    bench.limits.egress_bytes = ByteSize::kib(500);
+    let (problem, ended) = problem(bench.get(&target).await).await;
+    assert_eq!((problem.code, problem.status), (Code::EgressLimit, 502));
+    assert!(problem.detail.contains("more than 500KiB"), "{problem}");
+    assert_eq!(ended.verdict.outcome, Outcome::Failed);
+    let carried = ended.usage.egress_bytes;
+    assert!(carried > ByteSize::kib(500) && carried < ByteSize(1_000_000), "{carried}");
+    bench.limits.egress_bytes = ByteSize(2_000_000);
+    let (body, ended) = bench.get(&target).await.read().await;
+    assert_eq!(body.unwrap().len(), 1_000_004, "the next run is a run of its own");
+    assert!((1_000_000..1_001_000).contains(&ended.usage.egress_bytes.0), "{:?}", ended.usage);
 }

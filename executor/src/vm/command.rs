@@ -9,7 +9,7 @@ use microvm::{Ended, GuestStream, Run};
 use protocol::node::LogStream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
-use wasm_host::Pipe;
+use wasm_host::{Meter, Pipe};
 use wasmtime_wasi_http::WasiBody;
 
 use super::egress;
@@ -58,7 +58,11 @@ async fn story(version: Arc<Version>, request: http::Request<WasiBody>, output: 
     version.refill();
 }
 
-async fn begin(version: &Arc<Version>, head: &http::request::Parts, record: &Record) -> Result<Run, microvm::Error> {
+async fn begin(
+    version: &Arc<Version>,
+    head: &http::request::Parts,
+    record: &Arc<Record>,
+) -> Result<Run, microvm::Error> {
     let machine = version.machine().await?;
     let mut workload = version.workload.clone();
     let own = workload.env.iter().filter_map(|pair| pair.split_once('='));
@@ -66,7 +70,7 @@ async fn begin(version: &Arc<Version>, head: &http::request::Parts, record: &Rec
     let env = cgi::environment(head, own).into_iter();
     workload.env = env.map(|(name, value)| format!("{name}={value}")).collect();
     let mut run = machine.start(workload, left(record)).await?;
-    egress::open(&mut run, &version.about.egress);
+    egress::open(&mut run, &version.about.egress, &Meter::of(record));
     Ok(run)
 }
 

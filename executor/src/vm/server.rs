@@ -22,6 +22,7 @@ use protocol::node::LogStream;
 use protocol::{Code, headers};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
+use wasm_host::Meter;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::connection::{Connection, Failed, Habit, exchange};
@@ -56,6 +57,8 @@ struct Server {
     cpu_us: u64,
     /// Whose log its output goes to now.
     log: Arc<Mutex<Option<RunLogBook>>>,
+    /// Whose its connections to other hosts are now.
+    meter: Meter,
 }
 
 pub(super) fn start(version: &Arc<Version>, request: http::Request<WasiBody>, record: &Arc<Record>) -> Started {
@@ -145,23 +148,25 @@ enum Served {
 
 impl Server {
     /// One that idles, else a new one, which listens when this is over.
-    async fn find(version: &Arc<Version>, record: &Record) -> Result<Self, Box<Verdict>> {
+    async fn find(version: &Arc<Version>, record: &Arc<Record>) -> Result<Self, Box<Verdict>> {
         loop {
             let idle = version.idle.lock().pop();
             let Some(Idle { mut server, .. }) = idle else { break };
             if futures::FutureExt::now_or_never(server.run.ended()).is_none() {
+                server.meter.turn_to(record);
                 return Ok(server);
             }
         }
         let failed = |error: microvm::Error| Box::new(Verdict::node_failed(error.to_string()));
         let machine = version.machine().await.map_err(failed)?;
         let mut run = machine.start(version.workload.clone(), LIFE_MAX).await.map_err(failed)?;
-        egress::open(&mut run, &version.about.egress);
+        let meter = Meter::of(record);
+        egress::open(&mut run, &version.about.egress, &meter);
         let log = Arc::new(Mutex::new(Some(record.log.clone())));
         pump(run.stdout.take(), LogStream::Stdout, &log);
         pump(Some(run.stderr.take_out()), LogStream::Stderr, &log);
         let hosted = version.about.hosted;
-        let mut server = Self { run, born: Instant::now(), connection: None, hosted, cpu_us: 0, log };
+        let mut server = Self { run, born: Instant::now(), connection: None, hosted, cpu_us: 0, log, meter };
         if let Some(stream) = server.run.connect().await {
             server.connection = Connection::open(stream).await;
             return Ok(server);

@@ -262,6 +262,40 @@ async fn a_handler_calls_what_its_version_names_and_nothing_else_as_in_the_other
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_carries_as_much_as_it_may_and_fails_with_more_as_in_the_other_lane() {
+    let ground = Ground::open().await;
+    let (guest, named) = (http_guest(), upstream().await);
+    let rules = || {
+        let mut rules = EgressRules::parse(std::slice::from_ref(&named));
+        rules.private_addresses = true;
+        rules
+    };
+    let target = format!("/fetch?{named}");
+    let machine = ground.bench_with(&guest, limits(), &[], rules()).await;
+    let mut lane = Bench::new(&guest).with_surroundings(&[], rules());
+    lane.limits = limits();
+    let mut carried = Vec::new();
+    for mut bench in [machine, lane] {
+        let (_, ended) = bench.get(&target).await.read().await;
+        let whole = ended.usage.egress_bytes;
+        carried.push(whole);
+        // Twice: the machine is kept, and each run has its own.
+        bench.limits.egress_bytes = whole;
+        for _ in 0..2 {
+            assert!(bench.get(&target).await.text().await.starts_with("200 GET / HTTP/1.1"));
+        }
+        bench.limits.egress_bytes = ByteSize(whole.0 - 1);
+        let answered = bench.get(&target).await;
+        assert_eq!(answered.header(protocol::headers::NODE_PROBLEM), Code::EgressLimit.as_str());
+        let (_, ended) = answered.read().await;
+        let detail = format!("the function's own connections carried more than {}", bench.limits.egress_bytes);
+        assert_eq!(ended.verdict, Verdict::failed(Code::EgressLimit, detail));
+        assert_eq!(bench.get("/count").await.text().await, "1");
+    }
+    assert!(carried[0].0 > 80 && carried[0] == carried[1], "the same in both lanes: {carried:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_read_stdin_and_the_environment_and_end_as_in_the_other_lane() {
     let ground = Ground::open().await;
     for (name, body) in [("cat", "some text\n"), ("exit3", "x"), ("env", "x"), ("cat", "")] {

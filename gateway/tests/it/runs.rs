@@ -70,6 +70,7 @@ async fn a01_a_node_claims_all_that_can_be_written() {
         memory_peak: ByteSize(u64::MAX),
         bytes_in: ByteSize(u64::MAX),
         bytes_out: ByteSize(u64::MAX),
+        egress_bytes: ByteSize(u64::MAX),
     };
     let _node = platform
         .node(move |request| {
@@ -83,6 +84,7 @@ async fn a01_a_node_claims_all_that_can_be_written() {
     let (limits, kept) = (seen.limits.unwrap(), seen.end.unwrap().usage);
     assert!(kept.wall_us <= seen.wall_us && kept.cpu_us <= seen.wall_us * u64::from(limits.cpus), "{kept:?}");
     assert_eq!((kept.memory_peak, kept.bytes_in, kept.bytes_out), (limits.memory, ByteSize(3), ByteSize(5)));
+    assert_eq!(kept.egress_bytes, limits.egress_bytes);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use protocol::route::VersionRoute;
 use protocol::ticket::{RunTicket, SignedTicket};
 use protocol::{
     AccountId, ArtifactForm, ByteSize, Code, Digest, FunctionId, InstanceId, Kind, Lane, LaneChoice, Limits, Millis,
-    NodeId, PlacementClass, Problem, RunId, VersionId, headers,
+    NodeId, PlacementClass, Problem, RunId, Timestamp, VersionId, headers,
 };
 
 /// How long nodes' stand-ins have at the most.

@@ -107,7 +107,7 @@ api_types! {
         #[serde(default)]
         pub egress: Vec<String>,
         /// What one run may use.
-        #[serde(default, deserialize_with = "crate::manifest::written_limits")]
+        #[serde(default, deserialize_with = "crate::limits::written_limits")]
         pub limits: Limits,
         /// Environment variables.
         #[serde(default)]

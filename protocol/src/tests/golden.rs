@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use super::sample;
 use crate::node::NodeReport;
 use crate::placement::{Explanation, Placement, Warmth};
-use crate::receipt::{Checkpoint, CheckpointAck, RunEnd};
-use crate::{Digest, NodeId};
+use crate::receipt::{Checkpoint, CheckpointAck, RunEnd, Usage};
+use crate::{ByteSize, Digest, NodeId};
 
 /// The value is written as committed, and what is committed is read as the value.
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(committed: &str, value: &T) {
@@ -28,36 +28,52 @@ fn check_open<T: Serialize + DeserializeOwned + PartialEq + Debug>(committed: &s
 }
 
 macro_rules! golden {
-    ($($test:ident: $value:expr;)*) => {$(
+    ($check:ident; $($test:ident: $value:expr;)*) => {$(
         #[test]
         fn $test() {
-            check_open(include_str!(concat!("golden/", stringify!($test), ".json")), &$value);
+            $check(include_str!(concat!("golden/", stringify!($test), ".json")), &$value);
         }
     )*};
 }
 
-golden! {
+/// What an earlier release wrote means the same still: what it does not say has its default.
+fn check_earlier<T: Serialize + DeserializeOwned + PartialEq + Debug>(committed: &str, value: &T) {
+    assert_eq!(&serde_json::from_str::<T>(committed).unwrap(), value, "read otherwise than committed");
+    assert_ne!(serde_json::to_string_pretty(value).unwrap(), committed.trim_end(), "it is what is written now");
+}
+
+// Before there was `egress_bytes` in limits.
+golden! { check_earlier;
+    route_v1: sample::route();
+    version_spec_v1: sample::spec();
+    limits_v1: crate::Limits::default();
+    version_route_v1: sample::version_route(2);
+    observation_of_job_v1: sample::of_job();
+}
+
+golden! { check_open;
+    route_v2: sample::route();
+    version_spec_v2: sample::spec();
+    limits_v2: crate::Limits::default();
+    version_route_v2: sample::version_route(2);
+    observation_of_job_v2: sample::of_job();
     receipt_v1: sample::receipt(1);
     observation_v1: sample::observation();
-    route_v1: sample::route();
     node_report_v1: sample::report();
     node_record_v1: sample::record();
     hello_v1: sample::hello();
     hello_reply_v2: sample::hello_reply();
     issuer_keys_v1: sample::issuer_keys();
-    version_spec_v1: sample::spec();
     grant_v1: sample::grant();
     control_pulse_v1: sample::control_pulse();
     gateway_pulse_v1: sample::gateway_pulse();
     placement_v1: sample::placement();
     observation_explained_v1: sample::explained();
     model_record_v1: sample::model();
-    limits_v1: crate::Limits::default();
     run_end_v1: sample::run_end();
-    version_route_v1: sample::version_route(2);
+    run_end_v2: RunEnd { usage: Usage { egress_bytes: ByteSize(4096), ..sample::run_end().usage }, ..sample::run_end() };
     checkpoint_v1: sample::checkpoint();
     checkpoint_ack_v1: CheckpointAck { sequence: 12 };
-    observation_of_job_v1: sample::of_job();
     node_report_full_v1: sample::full_report();
     prepared_v1: sample::prepared();
     run_log_v1: sample::run_log();

@@ -61,6 +61,7 @@ pub(super) fn run_end() -> RunEnd {
             memory_peak: ByteSize::mib(64),
             bytes_in: ByteSize(10),
             bytes_out: ByteSize(1 << 60),
+            egress_bytes: ByteSize(0),
         },
         warm: true,
         cached: false,

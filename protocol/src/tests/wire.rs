@@ -67,15 +67,20 @@ macro_rules! later {
 
 later! {
     "limits_v1": Limits;
+    "limits_v2": Limits;
     "run_end_v1": RunEnd;
+    "run_end_v2": RunEnd;
     "receipt_v1": NodeReceipt;
     "checkpoint_v1": Checkpoint;
     "checkpoint_ack_v1": CheckpointAck;
     "observation_v1": Observation;
     "observation_explained_v1": Observation;
     "observation_of_job_v1": Observation;
+    "observation_of_job_v2": Observation;
     "route_v1": Route;
+    "route_v2": Route;
     "version_route_v1": VersionRoute;
+    "version_route_v2": VersionRoute;
     "node_report_v1": NodeReport;
     "node_report_full_v1": NodeReport;
     "node_record_v1": NodeRecord;
@@ -83,6 +88,7 @@ later! {
     "hello_reply_v2": HelloReply;
     "issuer_keys_v1": IssuerKeys;
     "version_spec_v1": VersionSpec;
+    "version_spec_v2": VersionSpec;
     "prepared_v1": Prepared;
     "run_log_v1": RunLog;
     "grant_v1": Grant;

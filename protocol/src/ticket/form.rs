@@ -32,13 +32,16 @@ pub(super) const BYTES_MAX: usize = 1024;
 /// In a tag: who does not know the field may not go on.
 const CRITICAL: u8 = 0x80;
 /// The limits are the fields of the tags from 0 on, in the order of [`limit_values`].
-const LIMITS: usize = 5;
+const LIMITS: usize = 6;
+/// The first so many have been there from the beginning: each ticket has them, and whoever does not know one of them
+/// may not go on.
+const FIRST_LIMITS: u8 = 5;
 /// The longest number.
 const NUMBER_BYTES_MAX: usize = 8;
 
 fn limit_values(limits: &Limits) -> [u64; LIMITS] {
-    let Limits { memory, timeout, body, concurrency, cpus } = *limits;
-    [memory.0, timeout.0, body.0, concurrency.into(), cpus.into()]
+    let Limits { memory, timeout, body, concurrency, cpus, egress_bytes } = *limits;
+    [memory.0, timeout.0, body.0, concurrency.into(), cpus.into(), egress_bytes.0]
 }
 
 /// All of a ticket but its MACs.
@@ -66,7 +69,7 @@ pub(super) fn write(ticket: &Ticket, epoch: EpochId, day: Day) -> Vec<u8> {
     for (tag, value) in (0_u8..).zip(limit_values(&ticket.limits)) {
         let value = value.to_be_bytes();
         let zeros = value.iter().take_while(|byte| **byte == 0).count();
-        bytes.push(tag | CRITICAL);
+        bytes.push(if tag < FIRST_LIMITS { tag | CRITICAL } else { tag });
         bytes.push(u8::try_from(value.len() - zeros).unwrap_or_default());
         bytes.extend_from_slice(&value[zeros..]);
     }
@@ -178,17 +181,17 @@ impl<'a> Reader<'a> {
         let mut found = [None; LIMITS];
         while !self.0.is_empty() {
             let (tag, value) = self.field()?;
-            match found.get_mut(usize::from(tag & !CRITICAL)) {
-                Some(limit) => {
-                    if limit.replace(number(value)?).is_some() {
-                        return Err(TicketError::Malformed);
-                    }
+            let Some(limit) = found.get_mut(usize::from(tag & !CRITICAL)) else {
+                if tag & CRITICAL != 0 {
+                    return Err(TicketError::NotUnderstood);
                 }
-                None if tag & CRITICAL != 0 => return Err(TicketError::NotUnderstood),
-                None => {}
+                continue;
+            };
+            if limit.replace(number(value)?).is_some() {
+                return Err(TicketError::Malformed);
             }
         }
-        let [Some(memory), Some(timeout), Some(body), Some(concurrency), Some(cpus)] = found else {
+        let [Some(memory), Some(timeout), Some(body), Some(concurrency), Some(cpus), egress_bytes] = found else {
             return Err(TicketError::Malformed);
         };
         let small = |number: u64| u32::try_from(number).map_err(|_| TicketError::Malformed);
@@ -198,6 +201,7 @@ impl<'a> Reader<'a> {
             body: ByteSize(body),
             concurrency: small(concurrency)?,
             cpus: small(cpus)?,
+            egress_bytes: egress_bytes.map_or(Limits::default().egress_bytes, ByteSize),
         })
     }
 }

@@ -37,6 +37,9 @@ fn what_scripts_rely_on() {
     assert!(done.stderr.contains("\nfield: function (--function)\n"), "{done:?}");
     let done = ada.run(&format!("deploy {} --name hello --cpus 65 --dry-run", tests::guest("hello").display()));
     assert!(done.stderr.contains("\nfield: limits.cpus (--cpus)\n"), "{done:?}");
+    let done =
+        ada.run(&format!("deploy {} --name hello --egress-bytes 1TiB --dry-run", tests::guest("hello").display()));
+    assert!(done.stderr.contains("\nfield: limits.egress_bytes (--egress-bytes)\n"), "{done:?}");
     let done = ada.run("functions --nonsense --json");
     assert_eq!(serde_json::from_str::<serde_json::Value>(&done.stderr).unwrap()["code"], "usage");
 

@@ -25,9 +25,11 @@ fn from_submit_to_output() {
     // What a terminal would obey is no label.
     let tinted = "jobs submit probe /echo --label \"$(printf 'tint=\\033[31mred')\"";
     assert!(ada.fails(tinted, 2, "invalid_field").contains("U+001B"));
-    let job = ada.ok("jobs submit probe '/log?lines=4&bytes=20' --label kind=test --memory 96MiB --timeout 20s");
+    let flags = "--label kind=test --memory 96MiB --timeout 20s --egress-bytes 2MiB";
+    let job = ada.ok(&format!("jobs submit probe '/log?lines=4&bytes=20' {flags}"));
     assert_eq!(ada.ok(&format!("jobs wait {job}")), format!("{job} succeeded"));
     let shown = ada.json(&format!("jobs show {job}"));
+    assert_eq!(shown["egress_bytes"], "2097152");
     assert_eq!(states(&shown), ["queued", "placed", "running", "succeeded"], "{shown}");
     assert_eq!((shown["timeout"].as_u64(), shown["memory"].as_str()), (Some(20_000), Some("100663296")));
     assert!(shown["usage"]["wall_us"].as_u64() > Some(0) && shown["node"].is_string(), "{shown}");
@@ -129,6 +131,7 @@ fn bad_input_is_refused_at_once() {
         ("probe --cpus 0", 2, "invalid_field", "1 to 64"),
         ("probe --memory 1TiB", 2, "invalid_field", "1MiB to 64GiB"),
         ("probe --timeout 1000h", 2, "invalid_field", "10ms to 3600s"),
+        ("probe --egress-bytes 1TiB", 2, "invalid_field", "0B to 100GiB"),
         ("probe --retries 1000", 2, "invalid_field", "0 to 20"),
         ("probe --priority -11", 2, "invalid_field", "-10 to 10"),
         ("probe --not-before 2001-01-01T00:00:00Z", 2, "invalid_field", "past"),

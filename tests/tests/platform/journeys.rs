@@ -68,7 +68,7 @@ fn every_command_of_the_first_day_works() {
     let first = ada.deploy("probe", "--timeout 5s");
     assert_eq!((first["version"].as_u64(), first["alias"].as_str()), (Some(1), Some("live")));
     assert_eq!(first["url"].as_str().unwrap(), format!("{}/f/ada/probe", platform.url));
-    let second = ada.deploy("probe", "--env COLOUR=blue");
+    let second = ada.deploy("probe", "--env COLOUR=blue --egress-bytes 1MiB");
     assert_eq!(second["version"].as_u64(), Some(2));
 
     // invoke
@@ -85,6 +85,7 @@ fn every_command_of_the_first_day_works() {
     assert_eq!(ada.json("functions show probe")["public"], false);
     assert_eq!(ada.json("versions probe")["items"].as_array().unwrap().len(), 2);
     assert_eq!(ada.json("versions show probe v1")["state"], "ready");
+    assert_eq!(ada.json("versions show probe v2")["limits"]["egress_bytes"], "1048576");
     ada.ok("rollback probe");
     assert_eq!(ada.ok("invoke probe /env"), "");
     ada.ok("rollback probe --to v2");
@@ -102,6 +103,7 @@ fn every_command_of_the_first_day_works() {
     let runs = ada.json("invocations list probe");
     let run = runs["items"][0]["run"].as_str().unwrap().to_owned();
     assert_eq!(ada.json(&format!("invocations show {run}"))["function"], "probe");
+    assert!(ada.ok(&format!("invocations show {run}")).contains("0B/1MiB"), "of its egress nothing was used");
 
     // keys
     let key = ada.ok("keys create reader --scope read");

@@ -9,9 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::{Connect, NoConnection, Sent};
+use super::{Connect, Counted, NoConnection, OfRun, Sent};
 use crate::foreign::For;
-use crate::log::RunLogBook;
 
 /// Longer waits end with the run's own deadline anyway.
 const PHASE_MAX: Duration = Duration::from_secs(600);
@@ -20,14 +19,14 @@ const NAME_BYTES_MAX: usize = 253;
 
 pub(super) async fn send(
     connect: &impl Connect,
-    log: &RunLogBook,
+    of: &OfRun,
     mut request: http::Request<WasiBody>,
     options: RequestOptions,
 ) -> Result<Sent, Error> {
     let secure = request.uri().scheme() != Some(&http::uri::Scheme::HTTP);
     let authority = request.uri().authority().ok_or(Error::HttpRequestUriInvalid)?.clone();
     let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let connecting = open(connect, log, authority.host(), port, secure);
+    let connecting = open(connect, of, authority.host(), port, secure);
     let stream = within(options.connect_timeout, connecting, Error::ConnectionTimeout).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
@@ -52,15 +51,15 @@ pub(super) async fn send(
         Error::ConnectionReadTimeout,
     );
     let response = first_byte.await?.map(|body| body.map_err(Error::from).boxed_unsync());
-    let of = log.clone();
+    let log = of.log.clone();
     // An error here is told by the body; the engine would say it once more, in the platform's log.
     let rest = async move {
         if !ended && let Err(error) = connection.await {
-            of.remark(&format!("a connection broke: {error}"));
+            log.remark(&format!("a connection broke: {error}"));
         }
         Ok(())
     };
-    let rest = Box::new(For { log: log.clone(), work: Box::pin(rest) });
+    let rest = Box::new(For { log: of.log.clone(), work: Box::pin(rest) });
     Ok((response, rest))
 }
 
@@ -75,20 +74,23 @@ async fn within<T>(
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn open(
-    connect: &impl Connect,
-    log: &RunLogBook,
+async fn open<C: Connect>(
+    connect: &C,
+    of: &OfRun,
     host: &str,
     port: u16,
     secure: bool,
 ) -> Result<Box<dyn Stream>, Error> {
     let stream = connect.connect(host, port).await.map_err(|NoConnection { error, why }| {
         let host = host.get(..NAME_BYTES_MAX).unwrap_or(host);
-        log.remark(&format!("no connection to {host}:{port}: {why}"));
+        of.log.remark(&format!("no connection to {host}:{port}: {why}"));
         error
     })?;
+    // What is encrypted is counted as it is carried.
+    let stream: Box<dyn Stream> =
+        if C::COUNTED { Box::new(Counted::new(stream, of.meter.clone())) } else { Box::new(stream) };
     if !secure {
-        return Ok(Box::new(stream));
+        return Ok(stream);
     }
     let name = tokio_rustls::rustls::pki_types::ServerName::try_from(
         host.trim_start_matches('[').trim_end_matches(']').to_owned(),

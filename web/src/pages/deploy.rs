@@ -164,12 +164,13 @@ impl Deploy {
     }
 
     /// Whether the trouble is about one of these.
-    pub(crate) fn is_wrong(self, fields: &'static [Field]) -> ReadSignal<bool> {
+    pub(crate) fn is_wrong(self, fields: impl Into<Vec<Field>>) -> ReadSignal<bool> {
+        let fields = fields.into();
         create_selector(move || self.field().is_some_and(|field| fields.contains(&field)))
     }
 
     /// The trouble, where it is about one of these fields.
-    pub(crate) fn wrong(self, fields: &'static [Field]) -> View {
+    pub(crate) fn wrong(self, fields: impl Into<Vec<Field>>) -> View {
         let here = self.is_wrong(fields);
         View::from_dynamic(move || match self.action.trouble.get_clone().filter(|_| here.get()) {
             Some(trouble) => field_trouble_view(trouble),

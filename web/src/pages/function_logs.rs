@@ -15,7 +15,7 @@ use crate::pages::function::Subject;
 use crate::session::Here;
 use crate::ui::code::code_block;
 use crate::ui::copy::{id_chip, short_id};
-use crate::ui::lane::{Used, cpu_used, lane_why, memory_used};
+use crate::ui::lane::{Used, bytes_used, cpu_used, lane_why, memory_used};
 use crate::ui::log::log;
 use crate::ui::meter::meter;
 use crate::ui::page::{self, badge};
@@ -131,6 +131,7 @@ fn facts(here: &Here, run: Invocation, names: &BTreeMap<NodeId, String>) -> View
     let time_limit =
         run.limits.map(|limits| view! { " " span(class="soft") { "of at most " (limits.timeout.to_string()) } });
     let traffic = format!("{} in · {} out", format::bytes(run.usage.bytes_in.0), format::bytes(run.usage.bytes_out.0));
+    let egress = used(bytes_used(run.usage.egress_bytes, run.limits.map(|limits| limits.egress_bytes)));
     let node = run.node.map(|node| node_name(node, names));
     let settled = if run.settled { badge("good", "settled") } else { badge("warn", "settling") };
     let lane = lane_why(run.lane, run.lane_reason);
@@ -157,6 +158,7 @@ fn facts(here: &Here, run: Invocation, names: &BTreeMap<NodeId, String>) -> View
             dt { "CPU" } dd { (cpu) }
             dt { "Peak memory" } dd { (memory) }
             dt { "Bytes" } dd { (traffic) }
+            dt { "Egress" } dd { (egress) }
             (job)
         }
     }

@@ -198,7 +198,7 @@ fn phases(job: &Job, now_ms: i64) -> View {
     let (waited, placed) = (told(&[Part::Waited]), told(&[Part::Placed]));
     let ran = told(&[Part::Ran, Part::Failed]);
     let all = told(&[Part::Waited, Part::Placed, Part::Ran, Part::Failed]);
-    let (tries, limit) = (tries(job), job.timeout.to_string());
+    let (tries, limit) = (tries(job), job.limits.timeout.to_string());
     let lost = (job.losses > 0).then(|| view! { " " span(class="soft") { "+ " (job.losses) " lost by the platform" } });
     view! {
         dl(class="phases") {

@@ -3,7 +3,7 @@
 use protocol::api::Invocation;
 use protocol::job::Job;
 use protocol::placement::LaneReason;
-use protocol::{Lane, Limits};
+use protocol::{ByteSize, Lane, Limits};
 use sycamore::prelude::*;
 
 use super::page::badge;
@@ -67,35 +67,32 @@ pub(crate) fn cpu_used(run: &Invocation) -> Used {
 
 /// Peak memory, of what it might take.
 pub(crate) fn memory_used(run: &Invocation) -> Used {
-    let peak = run.usage.memory_peak.0;
-    let Some(limits) = run.limits else { return Used { used: format::bytes(peak), of: String::new(), percent: None } };
-    let of = format!("of {}", format::bytes(limits.memory.0));
-    Used { used: format::bytes(peak), of, percent: percent(peak, limits.memory.0) }
+    bytes_used(run.usage.memory_peak, run.limits.map(|limits| limits.memory))
+}
+
+/// So many bytes, of at most so many where that is known.
+pub(crate) fn bytes_used(used: ByteSize, most: Option<ByteSize>) -> Used {
+    let of = most.map_or(String::new(), |most| format!("of {}", format::bytes(most.0)));
+    Used { used: format::bytes(used.0), of, percent: most.and_then(|most| percent(used.0, most.0)) }
 }
 
 /// CPU time of a job's last try, or the CPUs that it is to have.
 pub(crate) fn job_cpu(job: &Job) -> Used {
-    let limits = Limits { cpus: job.cpus, ..Limits::default() };
+    let limits = Limits::from(job.limits);
     match job.usage {
         None => Used { used: cpus(&limits), of: String::new(), percent: None },
         Some(usage) => Used {
             used: format::micros(usage.cpu_us),
             of: format!("on {}", cpus(&limits)),
-            percent: percent(usage.cpu_us, usage.wall_us.saturating_mul(u64::from(job.cpus))),
+            percent: percent(usage.cpu_us, usage.wall_us.saturating_mul(u64::from(limits.cpus))),
         },
     }
 }
 
 /// Peak memory of a job's last try, or what it may take.
 pub(crate) fn job_memory(job: &Job) -> Used {
-    let most = format::bytes(job.memory.0);
-    match job.usage {
-        None => Used { used: most, of: String::new(), percent: None },
-        Some(usage) => {
-            let peak = usage.memory_peak.0;
-            Used { used: format::bytes(peak), of: format!("of {most}"), percent: percent(peak, job.memory.0) }
-        }
-    }
+    let most = job.limits.memory;
+    job.usage.map_or_else(|| bytes_used(most, None), |usage| bytes_used(usage.memory_peak, Some(most)))
 }
 
 fn percent(used: u64, of: u64) -> Option<u32> {

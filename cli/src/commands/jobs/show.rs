@@ -1,8 +1,8 @@
 //! Jobs as text.
 
-use protocol::NodeId;
 use protocol::job::{Job, JobWhy};
 use protocol::placement::Considered;
+use protocol::{Limits, NodeId};
 
 use crate::commands::runs::predicted;
 use crate::output::{fields, micros, table, time};
@@ -15,7 +15,7 @@ pub(super) fn list(jobs: &[Job]) -> String {
             job.id.to_string(),
             format!("{}@v{}", job.function, job.version),
             job.state.to_string(),
-            format!("{}/{}", job.cpus, job.memory),
+            format!("{}/{}", job.limits.cpus, job.limits.memory),
             job.attempts.to_string(),
             job.usage.map_or_else(|| "-".to_owned(), |usage| micros(usage.wall_us)),
             job.usage.map_or_else(|| "-".to_owned(), |usage| micros(usage.cpu_us)),
@@ -35,14 +35,15 @@ pub(super) fn one(job: &Job) -> String {
         ("request", format!("{} {}", job.method, job.path)),
         ("state", if job.cancelling { format!("{}, cancelling", job.state) } else { job.state.to_string() }),
         ("reason", job.reason.clone()),
-        ("cpus", job.cpus.to_string()),
-        ("memory", job.memory.to_string()),
-        ("timeout", job.timeout.to_string()),
+    ];
+    let limits = Limits::from(job.limits);
+    rows.extend(Limits::of_jobs().map(|limit| (limit.name, limit.of(&limits).to_string())));
+    rows.extend([
         ("tries", format!("{} of {}", job.attempts, u64::from(job.retries) + 1)),
         ("input", job.input_size.to_string()),
         ("output", job.output_size.to_string()),
         ("submitted", time(job.created)),
-    ];
+    ]);
     let mut add = |name, value: Option<String>| rows.extend(value.map(|value| (name, value)));
     add("lost", (job.losses > 0).then(|| format!("{} times by the platform", job.losses)));
     add("priority", (job.priority != 0).then(|| job.priority.to_string()));

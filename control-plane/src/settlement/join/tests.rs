@@ -71,6 +71,7 @@ fn usage(wall_us: u64, out: u64) -> Usage {
         memory_peak: ByteSize::mib(9),
         bytes_in: ByteSize(5),
         bytes_out: ByteSize(out),
+        egress_bytes: ByteSize(1000),
     }
 }
 
@@ -91,14 +92,15 @@ fn joined(node: NodeId, claim: &Claim, seen: &Observation, claim_first: &[bool])
 
 fn any_usage() -> impl Strategy<Value = Usage> {
     let figure = || prop_oneof![0_u64..3_000_000, any::<u64>(), Just(u64::MAX)];
-    (figure(), figure(), figure(), figure(), figure(), proptest::option::of(figure())).prop_map(
-        |(wall_us, cpu_us, memory, bytes_in, bytes_out, fuel)| Usage {
+    (figure(), figure(), figure(), figure(), figure(), figure(), proptest::option::of(figure())).prop_map(
+        |(wall_us, cpu_us, memory, bytes_in, bytes_out, egress, fuel)| Usage {
             wall_us,
             cpu_us,
             fuel,
             memory_peak: ByteSize(memory),
             bytes_in: ByteSize(bytes_in),
             bytes_out: ByteSize(bytes_out),
+            egress_bytes: ByteSize(egress),
         },
     )
 }
@@ -110,6 +112,7 @@ fn possible(usage: &Usage, wall_us: u64, bytes: (u64, u64)) {
     assert!(usage.memory_peak <= ByteSize::mib(64), "{usage:?}");
     let most = Limits::default().body.0;
     assert!(usage.bytes_in.0 <= bytes.0.min(most) && usage.bytes_out.0 <= bytes.1.min(most), "{usage:?}");
+    assert!(usage.egress_bytes <= Limits::default().egress_bytes, "{usage:?}");
 }
 
 proptest! {
@@ -177,6 +180,7 @@ fn a09_two_words_of_one_node_must_agree() {
         Usage { wall_us: 31_000, ..honest },
         Usage { bytes_in: ByteSize(4), ..honest },
         Usage { fuel: Some(1000), ..honest },
+        Usage { egress_bytes: ByteSize(1011), ..honest },
     ];
     for lie in lies {
         for (receipt, end) in [(lie, honest), (honest, lie)] {
@@ -194,6 +198,10 @@ fn a09_two_words_of_one_node_must_agree() {
     seen.end = Some(RunEnd { usage: honest, ..claim.receipt.end.clone() });
     let row = joined(node, &claim, &seen, &[true]);
     assert_eq!((row.flag.as_deref(), row.billed.cpu_us), (None, 400), "up to a hundredth");
+    // A gateway of an earlier release passes on no figure that it does not know: nobody has lied, and nobody pays for it.
+    seen.end.as_mut().unwrap().usage.egress_bytes = ByteSize(0);
+    let row = joined(node, &claim, &seen, &[true]);
+    assert_eq!((row.flag.as_deref(), row.billed.egress_bytes), (None, ByteSize(0)));
     claim.receipt.end.outcome = Outcome::Failed;
     for first in [true, false] {
         let flag = joined(node, &claim, &seen, &[first]).flag;

@@ -1,7 +1,7 @@
 //! The way out of a machine: an HTTP proxy on this node, to which the guest's agent carries the workload's connections.
 //!
 //! ```text
-//! workload -> 127.0.0.1 in the guest -> agent ~~ link ~~ here: CONNECT, or http://… -> rules -> address -> host
+//! workload -> 127.0.0.1 in the guest -> agent ~~ link ~~ here: CONNECT, or http://… -> rules -> address -> counted -> host
 //! ```
 //! It lives as long as its machine. All that a connection uses here is in one task, which ends when the guest gives the
 //! connection up, or the machine is over.
@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use wasm_host::{Counted, Meter};
 
 use crate::egress::{self, Connection, EgressRules, PHASE_MAX, Refused};
 
@@ -36,21 +37,21 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 type Answer = Response<Either<Incoming, Full<Bytes>>>;
 
 /// Opens the way out of a run that has one.
-pub(super) fn open(run: &mut Run, rules: &Arc<EgressRules>) {
+pub(super) fn open(run: &mut Run, rules: &Arc<EgressRules>, meter: &Meter) {
     if let Some(streams) = run.egress.take() {
-        tokio::spawn(serve(streams, Arc::clone(rules)));
+        tokio::spawn(serve(streams, Arc::clone(rules), meter.clone()));
     }
 }
 
 /// Serves a machine's connections until it is over; what is open then ends.
-async fn serve(mut streams: mpsc::Receiver<GuestStream>, rules: Arc<EgressRules>) {
+async fn serve(mut streams: mpsc::Receiver<GuestStream>, rules: Arc<EgressRules>, meter: Meter) {
     let mut open = JoinSet::new();
     while let Some(stream) = streams.recv().await {
         while open.try_join_next().is_some() {}
-        let (over, rules) = (stream.over(), Arc::clone(&rules));
+        let (over, rules, meter) = (stream.over(), Arc::clone(&rules), meter.clone());
         open.spawn(async move {
             tokio::select! {
-                () = converse(stream, rules) => {}
+                () = converse(stream, rules, meter) => {}
                 () = over => {}
             }
         });
@@ -58,8 +59,8 @@ async fn serve(mut streams: mpsc::Receiver<GuestStream>, rules: Arc<EgressRules>
 }
 
 /// One connection: requests, or a tunnel.
-async fn converse(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, rules: Arc<EgressRules>) {
-    let proxy = Arc::new(Proxy { rules, tunnel: Mutex::default(), upstream: Mutex::default() });
+async fn converse(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, rules: Arc<EgressRules>, meter: Meter) {
+    let proxy = Arc::new(Proxy { rules, meter, tunnel: Mutex::default(), upstream: Mutex::default() });
     let answering = Arc::clone(&proxy);
     let service = service_fn(move |request| {
         let proxy = Arc::clone(&answering);
@@ -86,8 +87,9 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, 
 /// What one connection of a guest has here.
 struct Proxy {
     rules: Arc<EgressRules>,
+    meter: Meter,
     /// What follows an answer to CONNECT.
-    tunnel: Mutex<Option<(OnUpgrade, Connection)>>,
+    tunnel: Mutex<Option<(OnUpgrade, Counted<Connection>)>>,
     /// Connections to hosts; they end with this.
     upstream: Mutex<JoinSet<()>>,
 }
@@ -138,9 +140,10 @@ impl Proxy {
         Ok(response.map(Either::Left))
     }
 
-    async fn reach(&self, host: &str, port: u16) -> Result<Connection, Refusal> {
+    async fn reach(&self, host: &str, port: u16) -> Result<Counted<Connection>, Refusal> {
         let connecting = egress::connect(&self.rules, host, port);
-        Ok(tokio::time::timeout(CONNECT_WITHIN, connecting).await.map_err(|_| Refusal::Late)??)
+        let connection = tokio::time::timeout(CONNECT_WITHIN, connecting).await.map_err(|_| Refusal::Late)??;
+        Ok(Counted::new(connection, self.meter.clone()))
     }
 }
 

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use microvm::{Egress, Workload};
+use protocol::{ByteSize, Code, Limits};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use wasm_host::Meter;
 
 use super::{converse, open};
 use crate::egress::EgressRules;
+use crate::run::{Record, RunLogBook};
 
 #[cfg(target_os = "linux")]
 #[path = "../../../../microvm/tests/support/mod.rs"]
@@ -20,6 +24,18 @@ fn rules(hosts: &[&str], private_addresses: bool) -> Arc<EgressRules> {
     let mut rules = EgressRules::parse(&hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>());
     rules.private_addresses = private_addresses;
     Arc::new(rules)
+}
+
+/// A run that has a minute.
+fn run() -> Arc<Record> {
+    run_of(Limits::default().egress_bytes)
+}
+
+/// The same, whose connections may carry so much.
+fn run_of(egress_bytes: ByteSize) -> Arc<Record> {
+    let limits = Limits { egress_bytes, ..Limits::default() };
+    let (log, deadline) = (RunLogBook::new(1000, |_| {}), Instant::now() + Duration::from_secs(60));
+    Arc::new(Record::new(limits, deadline, CancellationToken::new(), log, Box::new(|_, _| {})))
 }
 
 /// A server that answers a request's head with what it was and closes; anything else it sends back.
@@ -76,8 +92,13 @@ async fn reply(mut stream: TcpStream) -> std::io::Result<()> {
 
 /// Says something to the proxy and takes down all that it answers.
 async fn ask(rules: &Arc<EgressRules>, text: &str) -> String {
+    ask_in(&run(), rules, text).await
+}
+
+/// The same in this run.
+async fn ask_in(run: &Arc<Record>, rules: &Arc<EgressRules>, text: &str) -> String {
     let (ours, theirs) = tokio::io::duplex(4096);
-    let serving = tokio::spawn(converse(theirs, Arc::clone(rules)));
+    let serving = tokio::spawn(converse(theirs, Arc::clone(rules), Meter::of(run)));
     let (mut reader, mut writer) = tokio::io::split(ours);
     writer.write_all(text.as_bytes()).await.unwrap();
     let mut answer = vec![0; 4096];
@@ -113,9 +134,32 @@ async fn a_request_goes_on_as_the_host_is_to_see_it() {
 #[tokio::test]
 async fn a_tunnel_carries_anything_and_ends_with_the_guests_connection() {
     let upstream = Upstream::start().await;
-    let rules = rules(&[upstream.authority.as_str()], true);
-    let answer = ask(&rules, &format!("CONNECT {0} HTTP/1.1\r\nhost: {0}\r\n\r\nping", upstream.authority)).await;
+    let (rules, run) = (rules(&[upstream.authority.as_str()], true), run());
+    let text = format!("CONNECT {0} HTTP/1.1\r\nhost: {0}\r\n\r\nping", upstream.authority);
+    let answer = ask_in(&run, &rules, &text).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nping"), "{answer}");
+    assert_eq!(run.add_egress(0), 8, "there and back");
+    upstream.until_nothing_is_open().await;
+}
+
+#[tokio::test]
+async fn what_carries_more_than_its_run_may_is_cut_and_the_run_is_over() {
+    let upstream = Upstream::start().await;
+    let rules = rules(&[upstream.authority.as_str()], true);
+    let (authority, long) = (&upstream.authority, "y".repeat(900));
+    let connect = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\r\nping");
+    let get = format!("GET http://{authority}/ HTTP/1.1\r\nhost: x\r\nx-long: {long}\r\n\r\n");
+    for (text, most) in [(&connect, 7), (&get, 600), (&get, 1500)] {
+        let run = run_of(ByteSize(most));
+        let answer = ask_in(&run, &rules, text).await;
+        assert!(!answer.ends_with("ping") && !answer.contains("yyy"), "{most}: {answer}");
+        let verdict = run.verdict().unwrap();
+        assert_eq!(verdict.code, Some(Code::EgressLimit), "{most}: {verdict:?}");
+        assert!(run.stop.is_cancelled());
+    }
+    let run = run_of(ByteSize(8));
+    assert!(ask_in(&run, &rules, &connect).await.ends_with("ping"));
+    assert_eq!(run.verdict(), None, "as much as it may");
     upstream.until_nothing_is_open().await;
 }
 
@@ -157,10 +201,11 @@ async fn a_guest_reaches_what_it_may_and_nothing_else_and_leaves_nothing() {
     let template = bench.host.template(SHAPE).await.unwrap();
     let upstream = Upstream::start().await;
     let authority = upstream.authority.as_str();
+    let record = run();
     let run = async |rules: &Arc<EgressRules>, arguments: &[&str]| {
         let workload = Workload { egress: Egress::Proxy, ..command(arguments) };
         let mut run = template.restore(Some(&bench.disk)).await.unwrap().start(workload, LONG).await.unwrap();
-        open(&mut run, rules);
+        open(&mut run, rules, &Meter::of(&record));
         String::from_utf8(finish(run, b"").await.0).unwrap()
     };
     let get = format!("GET http://{authority}/hello HTTP/1.1^host: x^connection: close^^");
@@ -168,6 +213,7 @@ async fn a_guest_reaches_what_it_may_and_nothing_else_and_leaves_nothing() {
 
     let answer = run(&rules(&[authority], true), &["ask", get.as_str()]).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("GET /hello HTTP/1.1\r\n"), "{answer}");
+    assert!(record.add_egress(0) > 100, "what the guest sent and got is counted");
     let answer = run(&rules(&[authority], false), &["ask", get.as_str()]).await;
     assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("no public address"), "{answer}");
     let answer = run(&rules(&["example.com"], true), &["ask", connect.as_str()]).await;

@@ -1,6 +1,7 @@
 //! Which field of a deployment a refusal is about, so that it stands beside it.
 
-use protocol::Code;
+use protocol::limits::Limit;
+use protocol::{Code, Limits};
 
 use super::dropped::Dropped;
 use crate::api::Trouble;
@@ -14,12 +15,8 @@ pub(crate) enum Field {
     Name,
     /// The lane.
     Lane,
-    /// CPUs.
-    Cpus,
-    /// Memory.
-    Memory,
-    /// The time limit.
-    Timeout,
+    /// A limit.
+    Limit(Limit),
     /// How it is spoken to.
     Kind,
     /// What it stands on.
@@ -28,14 +25,11 @@ pub(crate) enum Field {
     Command,
 }
 
-/// The inputs of the API that the fields give.
+/// The inputs of the API that the fields give, beside the limits.
 const INPUTS: &[(&str, Field)] = &[
     ("artifact", Field::File),
     ("name", Field::Name),
     ("lane", Field::Lane),
-    ("limits.cpus", Field::Cpus),
-    ("limits.memory", Field::Memory),
-    ("limits.timeout", Field::Timeout),
     ("kind", Field::Kind),
     ("base", Field::Base),
     ("command", Field::Command),
@@ -47,7 +41,9 @@ pub(crate) fn field_of(trouble: &Trouble, dropped: Option<&Dropped>) -> Option<F
     if trouble.code == Code::NoEntryPoint.as_str() && dropped == Some(&Dropped::Archive) {
         return Some(Field::Command);
     }
-    INPUTS.iter().find(|(input, _)| trouble.is_about(&[input])).map(|(_, field)| *field)
+    let limit = Limits::ALL.into_iter().find(|limit| trouble.is_about(&[&limit.field()]));
+    let input = || INPUTS.iter().find(|(input, _)| trouble.is_about(&[input])).map(|(_, field)| *field);
+    limit.map(Field::Limit).or_else(input)
 }
 
 /// Nothing was chosen.
@@ -70,12 +66,15 @@ mod tests {
         let of_wasm = Trouble::from(Problem::of(Code::NoEntryPoint, "artifact", "no `_start`"));
         assert_eq!(field_of(&of_wasm, Some(&Dropped::Module)), Some(Field::File));
         assert_eq!(field(Code::NameTaken, "name"), Some(Field::Name));
-        assert_eq!(field(Code::ExceedsNodes, "limits.memory"), Some(Field::Memory));
+        for limit in Limits::ALL {
+            assert_eq!(field(Code::ExceedsNodes, &limit.field()), Some(Field::Limit(limit)));
+        }
         assert_eq!(field(Code::NoNode, "lane"), Some(Field::Lane));
         assert_eq!(field(Code::InvalidField, "command[3]"), Some(Field::Command));
         assert_eq!(field(Code::InvalidField, "env.A"), None);
         assert_eq!(field_of(&Trouble::from(Problem::new(Code::Forbidden, "limits.memory")), None), None);
         let limits = Limits { timeout: Millis(1), ..Limits::default() };
-        assert_eq!(field_of(&limits.check().unwrap_err().into(), None), Some(Field::Timeout));
+        let of_check = field_of(&limits.check().unwrap_err().into(), None);
+        assert!(matches!(of_check, Some(Field::Limit(limit)) if limit.name == "timeout"), "{of_check:?}");
     }
 }

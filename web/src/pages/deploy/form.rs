@@ -1,5 +1,6 @@
 //! The fields of a deployment. What only images have is asked only where the file is one.
 
+use protocol::limits::Limit;
 use protocol::{ArtifactForm, Lane, Limits};
 use sycamore::prelude::*;
 use wasm_bindgen::JsCast as _;
@@ -13,6 +14,7 @@ use crate::ui::code::code_block;
 use crate::ui::form::{self, Text};
 use crate::ui::icon;
 use crate::ui::lane::lane_why;
+use crate::ui::limits::in_order;
 
 /// What the file dialog offers; other files can be dropped, and chosen by "all files".
 const ACCEPT: &str = ".wasm,.tar,.tar.gz,.tgz,.py,.sh,application/wasm,application/x-tar,application/gzip,*/*";
@@ -127,33 +129,19 @@ fn fields(deploy: Deploy) -> View {
     }
 }
 
-/// CPUs, memory and time.
+/// The limits.
 fn room(deploy: Deploy) -> View {
-    let Options { cpus, memory, timeout, .. } = deploy.options;
-    let number =
-        Text { name: "cpus", inputmode: "numeric", wrong: Some(deploy.is_wrong(&[Field::Cpus])), ..Text::default() };
-    let size = Text {
-        name: "memory",
-        placeholder: "128MiB",
-        wrong: Some(deploy.is_wrong(&[Field::Memory])),
-        ..Text::default()
+    let line = |limit: Limit| {
+        let wrong = Some(deploy.is_wrong([Field::Limit(limit)]));
+        let hint = limit.range(&Limits::MIN, &Limits::MAX);
+        deploy.options.limits.line(limit, hint, Text { wrong, ..Text::default() })
     };
-    let time = Text {
-        name: "timeout",
-        placeholder: "30s",
-        wrong: Some(deploy.is_wrong(&[Field::Timeout])),
-        ..Text::default()
-    };
-    let (least, most) = (Limits::MIN, Limits::MAX);
-    let cpus = form::field("CPUs", format!("{} to {}", least.cpus, most.cpus), form::text(cpus, number));
-    let memory = form::field("Memory", format!("{} to {}", least.memory, most.memory), form::text(memory, size));
-    let timeout =
-        form::field("Time limit", format!("{} to {}", least.timeout, most.timeout), form::text(timeout, time));
+    let lines: Vec<View> = in_order().map(line).collect();
     view! {
         fieldset(class="field-part") {
             legend(class="field-label") { "What one run may use" }
-            div(class="three") { (cpus) (memory) (timeout) }
-            (deploy.wrong(&[Field::Cpus, Field::Memory, Field::Timeout]))
+            div(class="three") { (lines) }
+            (deploy.wrong(Limits::ALL.map(Field::Limit)))
         }
     }
 }

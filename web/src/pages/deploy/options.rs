@@ -1,30 +1,24 @@
-//! What a deployment asks for beside its file: lane, CPUs, memory, time, contract, base, command line.
+//! What a deployment asks for beside its file: lane, limits, contract, base, command line.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use protocol::api::{CreateVersion, Version};
 use protocol::placement::{LaneReason, lane_of};
-use protocol::{
-    ArtifactForm, Base, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, Millis, PlacementClass, command_line,
-};
+use protocol::{ArtifactForm, Base, Digest, Kind, Lane, LaneChoice, Limits, PlacementClass, command_line};
 use sycamore::prelude::*;
 
 use super::dropped::Dropped;
-use crate::api::{Result, Trouble};
+use crate::api::Result;
 use crate::format::shell;
+use crate::ui::limits::{LimitFields, LimitTexts};
 
 /// The fields, as they are written.
 #[derive(Clone, Copy)]
 pub(crate) struct Options {
     /// `auto`, `wasm` or `vm`.
     pub(crate) lane: Signal<String>,
-    /// A number.
-    pub(crate) cpus: Signal<String>,
-    /// Such as `128MiB`.
-    pub(crate) memory: Signal<String>,
-    /// Such as `30s`.
-    pub(crate) timeout: Signal<String>,
+    /// What one run may use.
+    pub(crate) limits: LimitFields,
     /// `command`, `server`, or empty: found out.
     pub(crate) kind: Signal<String>,
     /// `python`, `shell`, or empty: found out.
@@ -49,12 +43,9 @@ pub(crate) struct Kept {
 impl Options {
     /// As the platform would have it.
     pub(crate) fn new() -> Self {
-        let limits = Limits::default();
         Self {
             lane: create_signal("auto".to_owned()),
-            cpus: create_signal(limits.cpus.to_string()),
-            memory: create_signal(limits.memory.to_string()),
-            timeout: create_signal(limits.timeout.to_string()),
+            limits: LimitFields::of(&Limits::default()),
             kind: create_signal(String::new()),
             base: create_signal(String::new()),
             command: create_signal(String::new()),
@@ -65,9 +56,7 @@ impl Options {
     /// As this version has it.
     pub(crate) fn follow(self, version: &Version) {
         self.lane.set(lane_word(version.lane).to_owned());
-        self.cpus.set(version.limits.cpus.to_string());
-        self.memory.set(version.limits.memory.to_string());
-        self.timeout.set(version.limits.timeout.to_string());
+        self.limits.follow(&version.limits);
         // The other contracts are found out anew: the next file may be of another kind.
         self.kind.set(if version.kind == Some(Kind::Server) { "server" } else { "" }.to_owned());
         self.base.set(version.base.map_or("", Base::as_str).to_owned());
@@ -85,9 +74,7 @@ impl Options {
     pub(crate) fn written(self) -> Written {
         Written {
             lane: self.lane.get_clone(),
-            cpus: self.cpus.get_clone(),
-            memory: self.memory.get_clone(),
-            timeout: self.timeout.get_clone(),
+            limits: self.limits.written(),
             kind: self.kind.get_clone(),
             base: self.base.get_clone(),
             command: self.command.get_clone(),
@@ -100,9 +87,7 @@ impl Options {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Written {
     lane: String,
-    cpus: String,
-    memory: String,
-    timeout: String,
+    limits: LimitTexts,
     kind: String,
     base: String,
     command: String,
@@ -115,13 +100,6 @@ fn lane_word(lane: LaneChoice) -> &'static str {
         LaneChoice::Wasm => "wasm",
         LaneChoice::Vm => "vm",
     }
-}
-
-fn field<T: FromStr>(name: &str, text: &str, example: &str) -> Result<T> {
-    text.trim().parse().map_err(|_| {
-        let cause = format!("{:?} cannot be read.", text.trim());
-        Trouble::of_input(name, cause, &format!("Write it as {example}."))
-    })
 }
 
 impl Written {
@@ -146,24 +124,12 @@ impl Written {
         let form = dropped.form()?;
         // WebAssembly is never a server: its contract is in the file.
         let kind = if form == ArtifactForm::Wasm { None } else { self.kind() };
-        let usual = Limits::default();
-        let limits = Limits {
-            cpus: self.cpus.trim().parse().unwrap_or(usual.cpus),
-            memory: self.memory.trim().parse().unwrap_or(usual.memory),
-            timeout: self.timeout.trim().parse().unwrap_or(usual.timeout),
-            ..usual
-        };
-        Some(lane_of(self.lane(), kind.unwrap_or(Kind::Http), &limits, form))
+        Some(lane_of(self.lane(), kind.unwrap_or(Kind::Http), &self.limits.guess(), form))
     }
 
     /// What is asked of the API; the trouble names the field that cannot be read.
     pub(crate) fn version(&self, artifact: Digest, dropped: &Dropped) -> Result<CreateVersion> {
-        let limits = Limits {
-            cpus: field("limits.cpus", &self.cpus, "a whole number, such as 2")?,
-            memory: field::<ByteSize>("limits.memory", &self.memory, "a size, such as 512MiB")?,
-            timeout: field::<Millis>("limits.timeout", &self.timeout, "a duration, such as 60s")?,
-            ..self.kept.limits
-        };
+        let limits = self.limits.read(self.kept.limits)?;
         limits.check()?;
         // Base, command and contract are of images: WebAssembly says itself how it is spoken to.
         let image = dropped.form() != Some(ArtifactForm::Wasm);
@@ -183,7 +149,6 @@ impl Written {
 
     /// The same deployment by the command line.
     pub(crate) fn cli(&self, file: &str, function: &str, account: &str, dropped: &Dropped) -> String {
-        let limits = Limits::default();
         let mut words = vec![format!("crowdcloud deploy {} --name {function} --account {account}", shell(file))];
         let mut flag = |name: &str, value: &str, usual: &str| {
             if value.trim() != usual {
@@ -191,9 +156,9 @@ impl Written {
             }
         };
         flag("lane", &self.lane, "auto");
-        flag("cpus", &self.cpus, &limits.cpus.to_string());
-        flag("memory", &self.memory, &limits.memory.to_string());
-        flag("timeout", &self.timeout, &limits.timeout.to_string());
+        for (limit, text) in self.limits.each() {
+            flag(limit.flag, text, &limit.of(&Limits::default()).to_string());
+        }
         if dropped.form() != Some(ArtifactForm::Wasm) {
             flag("kind", &self.kind, "");
             flag("base", &self.base, "");
@@ -208,15 +173,18 @@ mod tests {
     use super::{Kept, Written};
     use crate::pages::deploy::dropped::Dropped;
     use crate::pages::deploy::field::{Field, field_of};
+    use crate::ui::limits::LimitTexts;
     use protocol::placement::LaneReason;
     use protocol::{Base, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, Millis};
+
+    fn limit(name: &str, text: &str) -> Written {
+        Written { limits: LimitTexts::usual().with(name, text), ..written() }
+    }
 
     fn written() -> Written {
         Written {
             lane: "auto".into(),
-            cpus: "1".into(),
-            memory: "128MiB".into(),
-            timeout: "30s".into(),
+            limits: LimitTexts::usual(),
             kind: String::new(),
             base: String::new(),
             command: String::new(),
@@ -234,9 +202,7 @@ mod tests {
     fn images_have_contract_base_and_command_and_webassembly_has_not() {
         let asked = Written {
             lane: "vm".into(),
-            cpus: " 2 ".into(),
-            memory: "1.5GiB".into(),
-            timeout: "2m".into(),
+            limits: LimitTexts::usual().with("cpus", " 2 ").with("memory", "1.5GiB").with("timeout", "2m"),
             kind: "server".into(),
             base: "python".into(),
             command: "/bin/serve  --fast 'two words'".into(),
@@ -256,11 +222,11 @@ mod tests {
         let of = |written: Written| {
             field_of(&written.version(Digest::of(b"x"), &Dropped::Archive).unwrap_err(), None).unwrap()
         };
-        assert_eq!(of(Written { cpus: "two".into(), ..written() }), Field::Cpus);
-        assert_eq!(of(Written { cpus: "0".into(), ..written() }), Field::Cpus);
-        assert_eq!(of(Written { memory: "much".into(), ..written() }), Field::Memory);
-        assert_eq!(of(Written { memory: "9TiB".into(), ..written() }), Field::Memory);
-        assert_eq!(of(Written { timeout: "30 sheep".into(), ..written() }), Field::Timeout);
+        for (name, text) in
+            [("cpus", "two"), ("cpus", "0"), ("memory", "much"), ("memory", "9TiB"), ("timeout", "30 sheep")]
+        {
+            assert!(matches!(of(limit(name, text)), Field::Limit(found) if found.name == name), "{name} {text}");
+        }
         assert_eq!(of(Written { command: "/bin/sh -c 'echo".into(), ..written() }), Field::Command);
     }
 
@@ -268,10 +234,7 @@ mod tests {
     fn the_lane_is_told_before_the_deploy() {
         let expected = |written: Written, dropped| written.expected(&dropped);
         assert_eq!(expected(written(), Dropped::Component), Some((Lane::Wasm, LaneReason::Wasm)));
-        assert_eq!(
-            expected(Written { cpus: "2".into(), ..written() }, Dropped::Module),
-            Some((Lane::Vm, LaneReason::Cpus))
-        );
+        assert_eq!(expected(limit("cpus", "2"), Dropped::Module), Some((Lane::Vm, LaneReason::Cpus)));
         assert_eq!(expected(written(), Dropped::Archive), Some((Lane::Vm, LaneReason::Image)));
         assert_eq!(
             expected(Written { kind: "server".into(), ..written() }, Dropped::Archive),
@@ -288,7 +251,7 @@ mod tests {
     fn the_command_line_says_what_differs() {
         let plain = written().cli("thumbs.wasm", "thumbs", "ada", &Dropped::Component);
         assert_eq!(plain, "crowdcloud deploy thumbs.wasm --name thumbs --account ada");
-        let vm = Written { lane: "vm".into(), cpus: "2".into(), command: "/bin/a -b".into(), ..written() };
+        let vm = Written { lane: "vm".into(), command: "/bin/a -b".into(), ..limit("cpus", "2") };
         assert_eq!(
             vm.cli("my image.tar", "thumbs", "ada", &Dropped::Archive),
             "crowdcloud deploy 'my image.tar' --name thumbs --account ada --lane vm --cpus 2 --command '/bin/a -b'"

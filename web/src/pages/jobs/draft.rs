@@ -14,6 +14,7 @@ use crate::api::{Result, Trouble};
 use crate::base64;
 use crate::load::Action;
 use crate::pages::function_test::parse_headers;
+use crate::ui::limits::{LimitFields, LimitTexts};
 use crate::ui::trouble::{field_trouble_view, trouble_view};
 use crate::ui::upload::{Upload, upload};
 
@@ -40,11 +41,7 @@ pub(crate) struct Draft {
     /// The input, where it is a file.
     pub(crate) file: Signal<Option<File>>,
     /// What one try may use, and how it is tried; empty where nothing is asked for.
-    pub(crate) cpus: Signal<String>,
-    /// Such as `512MiB`.
-    pub(crate) memory: Signal<String>,
-    /// Such as `10m`.
-    pub(crate) timeout: Signal<String>,
+    pub(crate) limits: LimitFields,
     /// A number.
     pub(crate) retries: Signal<String>,
     /// Such as `5s`.
@@ -76,9 +73,7 @@ impl Draft {
             kind: create_signal("text".to_owned()),
             text: empty(),
             file: create_signal(None),
-            cpus: empty(),
-            memory: empty(),
-            timeout: empty(),
+            limits: LimitFields::new(),
             retries: empty(),
             backoff: empty(),
             priority: empty(),
@@ -102,9 +97,7 @@ impl Draft {
             kind: self.kind.get_clone(),
             text: self.text.get_clone(),
             file: self.file.get_clone().map(|file| file.name()),
-            cpus: self.cpus.get_clone(),
-            memory: self.memory.get_clone(),
-            timeout: self.timeout.get_clone(),
+            limits: self.limits.written(),
             retries: self.retries.get_clone(),
             backoff: self.backoff.get_clone(),
             priority: self.priority.get_clone(),
@@ -139,14 +132,15 @@ impl Draft {
     }
 
     /// Whether the trouble is about one of these.
-    pub(crate) fn is_wrong(self, fields: &'static [Field]) -> ReadSignal<bool> {
+    pub(crate) fn is_wrong(self, fields: impl Into<Vec<Field>>) -> ReadSignal<bool> {
+        let fields = fields.into();
         create_selector(move || {
             self.action.trouble.with(|trouble| trouble.as_ref().and_then(field_of).is_some_and(|f| fields.contains(&f)))
         })
     }
 
     /// The trouble, where it is about one of these fields.
-    pub(crate) fn wrong(self, fields: &'static [Field]) -> View {
+    pub(crate) fn wrong(self, fields: impl Into<Vec<Field>>) -> View {
         let here = self.is_wrong(fields);
         View::from_dynamic(move || match self.action.trouble.get_clone().filter(|_| here.get()) {
             Some(trouble) => field_trouble_view(trouble),
@@ -181,9 +175,7 @@ pub(crate) struct Written {
     pub(crate) kind: String,
     pub(crate) text: String,
     pub(crate) file: Option<String>,
-    pub(crate) cpus: String,
-    pub(crate) memory: String,
-    pub(crate) timeout: String,
+    pub(crate) limits: LimitTexts,
     pub(crate) retries: String,
     pub(crate) backoff: String,
     pub(crate) priority: String,
@@ -194,9 +186,12 @@ pub(crate) struct Written {
 
 /// A value; what cannot be read is asked for as it stands, so that the platform's refusal names the range.
 fn asked<T: FromStr>(text: &str) -> Option<Asked<T>> {
-    let text = text.trim();
+    asked_as(text.trim(), |text| text.parse().ok())
+}
+
+fn asked_as<T>(text: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Asked<T>> {
     let other = || Asked::Other(Value::String(text.to_owned()));
-    (!text.is_empty()).then(|| text.parse().map_or_else(|_| other(), Asked::Value))
+    (!text.is_empty()).then(|| read(text).map_or_else(other, Asked::Value))
 }
 
 impl Written {
@@ -206,14 +201,11 @@ impl Written {
             |line| wrong("headers", format!("{line} is not a header."), "Write name: value, one on each line.");
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let headers = parse_headers(&self.headers).map_err(not_header)?;
-        Ok(SubmitJob {
+        let mut job = SubmitJob {
             reference: self.reference.parse().ok(),
             method: Some(self.method.clone()).filter(|method| method != "POST"),
             path: text(&self.path).filter(|path| path != "/"),
             headers: headers.into_iter().map(|(name, value)| (name, value.into())).collect(),
-            cpus: asked(&self.cpus),
-            memory: asked(&self.memory),
-            timeout: asked(&self.timeout),
             retries: asked(&self.retries),
             backoff: asked(&self.backoff),
             priority: asked(&self.priority),
@@ -221,7 +213,13 @@ impl Written {
             labels: self.labels()?,
             webhook: text(&self.webhook),
             ..SubmitJob::of(self.function.clone())
-        })
+        };
+        for (limit, text) in self.limits.each() {
+            if let Some(asked) = asked_as(text, |text| limit.read(text).ok()) {
+                job.ask(limit, asked);
+            }
+        }
+        Ok(job)
     }
 
     /// The labels.
@@ -259,6 +257,7 @@ impl Written {
 mod tests {
     use super::Written;
     use crate::pages::jobs::field::{Field, field_of};
+    use crate::ui::limits::LimitTexts;
     use protocol::job::{Asked, JobInput, SubmitJob};
 
     fn written() -> Written {
@@ -274,7 +273,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_the_platform_s_to_refuse() {
-        let job = Written { cpus: " two ".into(), retries: "3".into(), ..written() }.job().unwrap();
+        let limits = LimitTexts::default().with("cpus", " two ").with("memory", "1GiB");
+        let job = Written { limits, retries: "3".into(), ..written() }.job().unwrap();
+        assert_eq!((job.memory, job.timeout), (Some(Asked::Value(protocol::ByteSize::mib(1024))), None));
         assert_eq!(job.retries, Some(Asked::Value(3)));
         let refused = job.cpus.unwrap().within("cpus", 1, 64).unwrap_err();
         assert_eq!(refused.why, "cpus is \"two\"; allowed: 1 to 64");

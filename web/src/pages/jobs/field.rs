@@ -1,5 +1,8 @@
 //! Which field of a job or a trigger a refusal is about, so that it stands beside it.
 
+use protocol::Limits;
+use protocol::limits::Limit;
+
 use crate::api::Trouble;
 
 /// A field.
@@ -11,12 +14,8 @@ pub(crate) enum Field {
     Request,
     /// The input.
     Input,
-    /// CPUs.
-    Cpus,
-    /// Memory.
-    Memory,
-    /// The time limit.
-    Timeout,
+    /// A limit.
+    Limit(Limit),
     /// How often it is tried again.
     Retries,
     /// The pause before.
@@ -39,7 +38,7 @@ pub(crate) enum Field {
     Queue,
 }
 
-/// The inputs of the API that the fields give: of a job, or of a trigger around it.
+/// The inputs of the API that the fields give, beside the limits: of a job, or of a trigger around it.
 const INPUTS: &[(&str, Field)] = &[
     ("function", Field::Function),
     ("reference", Field::Function),
@@ -48,9 +47,6 @@ const INPUTS: &[(&str, Field)] = &[
     ("headers", Field::Request),
     ("input", Field::Input),
     ("inputs", Field::Input),
-    ("cpus", Field::Cpus),
-    ("memory", Field::Memory),
-    ("timeout", Field::Timeout),
     ("retries", Field::Retries),
     ("backoff", Field::Backoff),
     ("priority", Field::Priority),
@@ -66,7 +62,8 @@ const INPUTS: &[(&str, Field)] = &[
 /// The field that a trouble names.
 pub(crate) fn field_of(trouble: &Trouble) -> Option<Field> {
     let input = trouble.field.as_ref()?.below("job");
-    INPUTS.iter().find(|(path, _)| input.is_in(path)).map(|(_, field)| *field)
+    let limit = Limits::of_jobs().find(|limit| input.is_in(limit.name));
+    limit.map(Field::Limit).or_else(|| INPUTS.iter().find(|(path, _)| input.is_in(path)).map(|(_, field)| *field))
 }
 
 /// A value of a field that the page itself cannot take.
@@ -79,7 +76,7 @@ mod tests {
     use super::{Field, field_of, wrong};
     use crate::api::Trouble;
     use protocol::job::Asked;
-    use protocol::{Code, Problem};
+    use protocol::{Code, Limits, Problem};
 
     fn field(code: Code, input: &str) -> Option<Field> {
         field_of(&Trouble::from(Problem::of(code, input, "why")))
@@ -88,7 +85,11 @@ mod tests {
     #[test]
     fn refusals_stand_beside_their_fields() {
         let refused = Asked::Value(65).within("cpus", 1, 64).unwrap_err();
-        assert_eq!(field_of(&refused.into()), Some(Field::Cpus));
+        let of_range = field_of(&refused.into());
+        assert!(matches!(of_range, Some(Field::Limit(limit)) if limit.name == "cpus"), "{of_range:?}");
+        for limit in Limits::of_jobs() {
+            assert_eq!(field(Code::ExceedsNodes, limit.name), Some(Field::Limit(limit)));
+        }
         for (input, wanted) in [
             ("not_before", Field::NotBefore),
             ("job.webhook", Field::Webhook),
@@ -100,7 +101,6 @@ mod tests {
             assert_eq!(field(Code::InvalidField, input), Some(wanted), "{input}");
         }
         assert_eq!(field(Code::FunctionNotFound, "function"), Some(Field::Function));
-        assert_eq!(field(Code::ExceedsNodes, "memory"), Some(Field::Memory));
         assert_eq!(field(Code::BodyTooLarge, "input"), Some(Field::Input));
         assert_eq!(field_of(&Trouble::from(Problem::new(Code::LimitReached, "cpus "))), None);
         assert_eq!(field(Code::InvalidField, "colour"), None);

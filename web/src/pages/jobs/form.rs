@@ -1,7 +1,9 @@
 //! The fields of a job.
 
+use protocol::Limits;
 use protocol::api::{Function, Page};
 use protocol::job::JobLimits;
+use protocol::limits::Limit;
 use sycamore::prelude::*;
 use wasm_bindgen::JsCast as _;
 
@@ -29,7 +31,6 @@ pub(crate) const TRIGGER_INPUTS: &[(&str, &str, &str)] =
     &[("text", "Text", "The same each time."), ("json", "JSON", "Checked here.")];
 
 const REQUEST: &[Field] = &[Field::Request];
-const ROOM: &[Field] = &[Field::Cpus, Field::Memory, Field::Timeout];
 const AGAIN: &[Field] = &[Field::Retries, Field::Backoff, Field::Priority];
 
 /// What the account has, and what the platform allows.
@@ -143,41 +144,29 @@ fn file_field(draft: Draft) -> View {
     }
 }
 
-/// CPUs, memory and time of one try.
+/// The limits of one try.
 pub(crate) fn room_part(draft: Draft, known: Known) -> View {
-    let line = |name, inputmode, placeholder, fields| Text {
-        name,
-        inputmode,
-        placeholder,
-        optional: true,
-        wrong: Some(draft.is_wrong(fields)),
-        ..Text::default()
+    let line = |limit: Limit| {
+        let wrong = Some(draft.is_wrong([Field::Limit(limit)]));
+        let how = Text { placeholder: "as deployed", optional: true, wrong, ..Text::default() };
+        draft.limits.line(limit, "", how)
     };
-    let cpus = line("cpus", "numeric", "as deployed", &[Field::Cpus]);
-    let memory = line("memory", "", "as deployed", &[Field::Memory]);
-    let timeout = line("timeout", "", "as deployed", &[Field::Timeout]);
-    let cpus = form::field("CPUs", "", form::text(draft.cpus, cpus));
-    let memory = form::field("Memory", "", form::text(draft.memory, memory));
-    let timeout = form::field("Time limit", "", form::text(draft.timeout, timeout));
+    let lines: Vec<View> = Limits::of_jobs().map(line).collect();
     let deployed = create_selector(move || {
         let live = known.function(draft).and_then(|function| function.live);
         live.map_or(String::new(), |live| format!("Deployed as v{}: {}. ", live.number, limits_words(&live.limits)))
     });
     let allowed = create_selector(move || {
-        let allowed = known.limits.ready().map(|limits| (limits.minima, limits.maxima));
-        allowed.map_or(String::new(), |(least, most)| {
-            format!(
-                "Allowed: {} to {} CPUs, {} to {}, {} to {}.",
-                least.cpus, most.cpus, least.memory, most.memory, least.timeout, most.timeout
-            )
-        })
+        let Some(JobLimits { minima, maxima, .. }) = known.limits.ready() else { return String::new() };
+        let ranges = Limits::of_jobs().map(|limit| format!("{} {}", limit.label, limit.range(&minima, &maxima)));
+        format!("Allowed: {}.", ranges.collect::<Vec<_>>().join(", "))
     });
     view! {
         fieldset(class="field-part") {
             legend(class="field-label") { "What one try may use" }
-            div(class="three") { (cpus) (memory) (timeout) }
+            div(class="three") { (lines) }
             p(class="hint") { (deployed.get_clone()) (allowed.get_clone()) }
-            (draft.wrong(ROOM))
+            (draft.wrong(Limits::of_jobs().map(Field::Limit).collect::<Vec<_>>()))
         }
     }
 }

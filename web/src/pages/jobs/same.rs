@@ -1,5 +1,6 @@
 //! The same job by the command line and by curl.
 
+use protocol::Limits;
 use protocol::job::{JobInput, SubmitArray, SubmitJob};
 use sycamore::prelude::*;
 
@@ -43,15 +44,10 @@ pub(crate) fn flags(written: &Written) -> Vec<String> {
         _ => None,
     };
     words.extend(data.map(|data| format!("-d {}", shell(&data))));
-    let fields = [
-        ("cpus", &written.cpus),
-        ("memory", &written.memory),
-        ("timeout", &written.timeout),
-        ("retries", &written.retries),
-        ("backoff", &written.backoff),
-        ("priority", &written.priority),
-    ];
-    let asked = fields.into_iter().filter(|(_, value)| !value.trim().is_empty());
+    let limits = Limits::of_jobs().map(|limit| (limit.flag, written.limits.text(limit)));
+    let others = [("retries", &written.retries), ("backoff", &written.backoff), ("priority", &written.priority)];
+    let others = others.map(|(flag, value)| (flag, value.as_str()));
+    let asked = limits.chain(others).filter(|(_, value)| !value.trim().is_empty());
     words.extend(asked.map(|(name, value)| format!("--{name} {}", shell(value.trim()))));
     words.extend(written.not_before.map(|at| format!("--not-before {at}")));
     words.extend(lines(&written.labels).into_iter().map(|label| format!("--label {label}")));
@@ -110,6 +106,7 @@ fn curl(written: &Written, origin: &str) -> Option<String> {
 mod tests {
     use super::{cli, curl};
     use crate::pages::jobs::draft::Written;
+    use crate::ui::limits::LimitTexts;
 
     fn written() -> Written {
         let [function, method, path] = ["thumbs", "POST", "/"].map(str::to_owned);
@@ -129,7 +126,7 @@ mod tests {
         let asked = Written {
             reference: "v3".into(),
             path: "/a?b".into(),
-            cpus: "2".into(),
+            limits: LimitTexts::default().with("cpus", "2"),
             labels: "batch=7\n".into(),
             ..written()
         };

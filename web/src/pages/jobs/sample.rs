@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::job::{Job, JobState, Transition};
+use protocol::job::{Job, JobState, Transition, TryLimits};
 use protocol::{ByteSize, JobId, Millis, NodeId, RunId, Timestamp};
 
 /// One that was just submitted.
@@ -16,9 +16,7 @@ pub(crate) fn job(number: u128) -> Job {
         cancelling: false,
         method: "POST".to_owned(),
         path: "/".to_owned(),
-        cpus: 1,
-        memory: ByteSize::mib(128),
-        timeout: Millis::seconds(30),
+        limits: TryLimits::default(),
         retries: 0,
         backoff: Millis::seconds(1),
         priority: 0,
