@@ -13,8 +13,13 @@ pub(super) fn oci_archive(folder: &Path, entrypoint: &str, files: &[(&str, &Path
     oci_of(folder, "amd64", entrypoint, "layer.tar")
 }
 
-/// An OCI archive of this layer, which may be packed by gzip.
+/// An OCI archive of this layer, which may be packed by gzip or zstd.
 pub(super) fn oci_of(folder: &Path, architecture: &str, entrypoint: &str, layer: &str) -> String {
+    oci_with(folder, architecture, &format!("{{\"Entrypoint\":{entrypoint}}}"), layer)
+}
+
+/// The same with all of its configuration.
+pub(super) fn oci_with(folder: &Path, architecture: &str, config: &str, layer: &str) -> String {
     run(folder, "rm -rf image && mkdir -p image/blobs/sha256");
     let put = |file: &str| {
         let digest = run(folder, &format!("sha256sum {file} | cut -d' ' -f1"));
@@ -22,15 +27,18 @@ pub(super) fn oci_of(folder: &Path, architecture: &str, entrypoint: &str, layer:
         run(folder, &format!("mv {file} image/blobs/sha256/{digest}"));
         format!("\"digest\":\"sha256:{digest}\",\"size\":{size}")
     };
-    let packed = layer.ends_with(".gz");
-    let diff = run(folder, &format!("{} {layer} | sha256sum | cut -d' ' -f1", if packed { "zcat" } else { "cat" }));
-    let packing = if packed { "+gzip" } else { "" };
+    let (unpack, packing) = match layer {
+        _ if layer.ends_with(".gz") => ("zcat", "+gzip"),
+        _ if layer.ends_with(".zst") => ("zstd -qdc", "+zstd"),
+        _ => ("cat", ""),
+    };
+    let diff = run(folder, &format!("{unpack} {layer} | sha256sum | cut -d' ' -f1"));
     let layer = put(layer);
     let write = |file: &str, text: String| std::fs::write(folder.join(file), text).unwrap();
     write(
         "config",
         format!(
-            "{{\"architecture\":\"{architecture}\",\"os\":\"linux\",\"config\":{{\"Entrypoint\":{entrypoint}}},\
+            "{{\"architecture\":\"{architecture}\",\"os\":\"linux\",\"config\":{config},\
              \"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"sha256:{diff}\"]}}}}"
         ),
     );
