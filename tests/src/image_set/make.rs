@@ -16,7 +16,7 @@ use super::sources::{self, quiet};
 use super::{Entry, Form, Layer, Recipe, What};
 
 /// Raised when images are made otherwise of the same recipes.
-const MAKING: u32 = 1;
+const MAKING: u32 = 2;
 /// Archives of other recipes stay so long: another checkout may have them.
 const OTHERS_STAY: Duration = Duration::from_hours(24);
 const FINGERPRINT_BYTES: usize = 8;
@@ -108,7 +108,7 @@ impl Layer {
     fn pack(&self, tree: &Path, into: &Path) -> anyhow::Result<()> {
         let tar = |owner: u32| {
             let mut tar = Command::new("tar");
-            let id = format!("+{owner}");
+            let id = owner.to_string();
             tar.args(["--sparse", "--sort=name", "--mtime=@0", "--numeric-owner", "--owner", &id, "--group", &id]);
             tar.arg("--file").arg(into).arg("--directory").arg(tree);
             tar

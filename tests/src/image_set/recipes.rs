@@ -283,7 +283,7 @@ fn refused() -> Vec<Recipe> {
             layers: layers.clone(),
             config: json!({ "Cmd": ["/bin/sh"] }),
             form: Form::OciArm,
-            outcome: refused("wrong_architecture", "the image is for linux/arm64; wanted is linux/amd64"),
+            outcome: refused("wrong_architecture", "the image is for linux/arm64/v8; wanted is linux/amd64"),
             ..recipe("arm", "is for another machine")
         },
         Recipe {
