@@ -34,6 +34,13 @@ impl Target {
         self
     }
 
+    /// Another path below this one, and perhaps a body.
+    pub(crate) fn below(&self, path: &str, body: &'static str) -> Self {
+        let path = format!("{}{path}", self.path.trim_end_matches('/'));
+        let body = (!body.is_empty()).then(|| Bytes::from_static(body.as_bytes()));
+        Self { path, body, content_type: "application/octet-stream", ..self.clone() }
+    }
+
     /// The same elsewhere.
     pub(crate) fn moved(&self, address: SocketAddr) -> Self {
         Self { address, ..self.clone() }

@@ -9,6 +9,7 @@ mod evaluation;
 mod figures;
 mod floods;
 mod http;
+mod image_set;
 mod instances;
 mod invoke;
 mod jobs;
@@ -51,6 +52,8 @@ enum What {
     Fabric(Options),
     /// How soon microVMs answer: booted, restored, waiting, warm; and what they hold
     Vm(Options),
+    /// The set of images: how large each is, how long its deploy, its first call and a warm call take
+    Images(Options),
     /// Ten thousand jobs, also while processes die; a mix on nodes of different speeds, by two policies
     Jobs(jobs::JobOptions),
     /// What stays in memory after floods of strangers and of nodes
@@ -124,6 +127,7 @@ fn run(what: &What) -> anyhow::Result<bool> {
         What::Executor(options) => (options, instances::run(options)?),
         What::Fabric(options) => (options, runtime.block_on(streaming::run(options))?),
         What::Vm(options) => (options, runtime.block_on(vm::run(options))?),
+        What::Images(options) => (options, runtime.block_on(image_set::run(options))?),
         What::Jobs(options) => (&options.general, runtime.block_on(jobs::run(options))?),
         What::Floods(options) => (options, runtime.block_on(floods::run(options))?),
         What::Scheduler(options) => return scheduling::run(options),
@@ -148,6 +152,10 @@ fn all(runtime: &tokio::runtime::Runtime, options: &AllOptions) -> anyhow::Resul
     match runtime.block_on(vm::run(general)) {
         Ok(report) => reports.push(report),
         Err(error) => say(&format!("no figures of microVMs: {error:#}")),
+    }
+    match runtime.block_on(image_set::run(general)) {
+        Ok(report) => reports.push(report),
+        Err(error) => say(&format!("no figures of images: {error:#}")),
     }
     reports.push(runtime.block_on(jobs::run(&options.jobs))?);
     reports.push(runtime.block_on(floods::run(general))?);

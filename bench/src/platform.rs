@@ -20,6 +20,7 @@ use crate::threads;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOPPED_WITHIN: Duration = Duration::from_secs(15);
+const LANE_WITHIN: Duration = Duration::from_secs(240);
 const ACCOUNT: &str = "bench";
 pub(crate) const FUNCTION: &str = "hello";
 /// More calls than connections, so that the limit is there but is not what is measured.
@@ -126,21 +127,55 @@ impl Platform {
         Ok(platform)
     }
 
-    /// Signs up and deploys, as a user does; what to call.
-    pub(crate) fn deploy(&self) -> anyhow::Result<Target> {
+    /// Signs up, as a user does.
+    pub(crate) fn sign_up(&self) -> anyhow::Result<()> {
         let email = ["signup", "--email", "bench@example.com", "--password-stdin", "--account-name", ACCOUNT];
-        self.command(&email, "a long enough pass phrase")?;
+        self.command(&email, "a long enough pass phrase").map(drop)
+    }
+
+    /// Signs up and deploys; what to call.
+    pub(crate) fn deploy(&self) -> anyhow::Result<Target> {
+        self.sign_up()?;
         self.deploy_more(&self.parts.component, FUNCTION, &["--concurrency", CONCURRENCY])
     }
 
     /// The same user deploys another.
     pub(crate) fn deploy_more(&self, artifact: &Path, name: &str, flags: &[&str]) -> anyhow::Result<Target> {
+        self.deploy_timed(artifact, name, flags).map(|(target, _)| target)
+    }
+
+    /// The same, and how long `deploy` took.
+    pub(crate) fn deploy_timed(
+        &self,
+        artifact: &Path,
+        name: &str,
+        flags: &[&str],
+    ) -> anyhow::Result<(Target, Duration)> {
         let artifact = artifact.to_str().context("the artifact's path is not UTF-8")?;
+        let began = Instant::now();
         let released = self.command(&[&["deploy", artifact, "--name", name, "--json"], flags].concat(), "")?;
+        let took = began.elapsed();
         let released: Released = serde_json::from_str(&released).with_context(|| released.clone())?;
         let key = self.command(&["token"], "")?;
         let path = released.url.split_once("/f/").context("the function's URL has no path")?.1;
-        Ok(Target::new(self.address, format!("/f/{}/", path.trim_end_matches('/'))).with_key(key.trim()))
+        let target = Target::new(self.address, format!("/f/{}/", path.trim_end_matches('/'))).with_key(key.trim());
+        Ok((target, took))
+    }
+
+    /// Waits until the local node has the VM lane.
+    pub(crate) async fn lane_is_ready(&self) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            let nodes = self.command(&["nodes", "list", "--json"], "")?;
+            let nodes: serde_json::Value = serde_json::from_str(&nodes)?;
+            let vm = &nodes["items"][0]["vm"];
+            match vm["state"].as_str() {
+                Some("ready") => return Ok(()),
+                Some("missing") => bail!("the node has no VM lane: {}", vm["why"]),
+                _ => ensure!(began.elapsed() < LANE_WITHIN, "the VM lane is still starting"),
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
     }
 
     /// The same function, after another start.

@@ -9,7 +9,7 @@ use placing::TicketIssuer;
 use protocol::ticket::{
     DayRoot, IssuerKeys, NodeKey, Purpose, RunTicket, SignedTicket, Ticket, TicketError, TicketRoot, TwoDays,
 };
-use protocol::{AccountId, Code, EpochId, Lane, NodeId, RunId, Timestamp, headers};
+use protocol::{AccountId, Code, EpochId, InstanceId, Lane, NodeId, RunId, Timestamp, headers};
 use rand::TryRngCore as _;
 
 use crate::db::entities::versions;

@@ -163,7 +163,10 @@ impl<R: Read> Blocks<'_, R> {
     fn end_member(&mut self, size: u64) -> Result<(), Error> {
         let block = BLOCK_BYTES as u64;
         let filling = (block - size % block) % block;
-        io::copy(&mut (&mut self.from).take(filling), &mut io::sink()).map_err(|error| self.gauge.explain(&error))?;
+        let filled = io::copy(&mut (&mut self.from).take(filling), &mut io::sink());
+        if filled.map_err(|error| self.gauge.explain(&error))? < filling {
+            return Err(cut_off());
+        }
         self.position = self.position.saturating_add(size).saturating_add(filling);
         Ok(())
     }

@@ -28,6 +28,7 @@ pub mod verdict;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fabric::profile::{self, Part};
 use protocol::placement::Placement;
 use protocol::{Digest, InstanceId, Lane, Limits, NodeId};
 use scheduler::RunRequest;

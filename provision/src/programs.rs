@@ -86,6 +86,7 @@ pub const PROGRAMS: &[Program] = &[
     Program { probe: &["-version"], ..unpacked("mksquashfs", Purpose::Tests, "squashfs-tools") },
     // It tells its version with an exit status of 1.
     unpacked("unsquashfs", Purpose::Tests, "squashfs-tools"),
+    Program { probe: &["version"], ..unpacked("openssl", Purpose::Tests, "openssl") },
     installed("initdb", Purpose::Tests, "postgresql"),
     installed("chromium", Purpose::Tests, "chromium"),
     installed("chromedriver", Purpose::Tests, "chromium-driver"),

@@ -1,9 +1,10 @@
 //! The vocabulary of the platform's tests: start, stop and kill a real platform, run the literal commands of a user,
-//! and find what was built before.
+//! find what was built before, and the set of images that people have.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's harness fails loudly")]
 
 mod cli;
+pub mod image_set;
 mod platform;
 mod tcp;
 

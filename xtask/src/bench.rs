@@ -27,8 +27,14 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     build::guests(workspace, steps)?;
     let mut bench = Command::new(workspace.program("bench"));
     bench.args(args);
-    if args.first().is_some_and(|what| what == "vm" || what == "jobs" || what == "all") {
+    let what = args.first().map_or("", String::as_str);
+    if matches!(what, "vm" | "images" | "jobs" | "all") {
         tools::vm::prepare(workspace, steps)?;
+    }
+    if matches!(what, "images" | "all") {
+        tools::images::prepare(workspace, steps, None)?;
+    }
+    if matches!(what, "vm" | "jobs" | "all") {
         let measured = tools::vm::measured(workspace, steps)?;
         bench.env("CROWDCLOUD_BENCH_GUEST", measured.guest).env("CROWDCLOUD_VM_TOOLS", measured.tools);
     }

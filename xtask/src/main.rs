@@ -16,6 +16,7 @@ mod tools;
 mod up;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -52,8 +53,9 @@ enum Task {
     },
     /// Format, clippy with warnings as errors, and the house's invariants
     Lint,
-    /// Measure: `bench invoke [--profile]|executor|fabric|vm|jobs|floods --json FILE`; `bench scheduler [--trace DIR]` compares the policies in the simulator;
-    /// `bench all` writes EVALUATION.md; `bench faults` kills for ten minutes
+    /// Measure: `bench invoke [--profile]|executor|fabric|vm|images|jobs|floods --json FILE`; `bench scheduler
+    /// [--trace DIR]` compares the policies in the simulator; `bench all` writes EVALUATION.md; `bench faults` kills for
+    /// ten minutes
     Bench {
         /// Arguments of the benchmark, its name first
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
@@ -65,6 +67,11 @@ enum Task {
     BuildGuests,
     /// Build the portal
     BuildPortal,
+    /// Make the set of images that tests run, of packages from Debian, npm and PyPI
+    Images {
+        /// Put copies here, each under its name
+        into: Option<PathBuf>,
+    },
     /// Fetch what the machine lacks for building, running and testing
     Setup,
     /// Prepare the VM lane beside a platform that starts: `up` does it
@@ -112,6 +119,13 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             }
             build::programs(&workspace, &mut steps)?;
             tools::vm::prepare(&workspace, &mut steps)?;
+            if let Err(error) = tools::images::prepare(&workspace, &mut steps, None) {
+                steps::say(&format!("{error:#}"));
+            }
+        }
+        Task::Images { into } => {
+            build::programs(&workspace, &mut steps)?;
+            tools::images::prepare(&workspace, &mut steps, into.as_deref())?;
         }
         Task::VmLane => tools::vm::task(&workspace, &mut steps)?,
     }

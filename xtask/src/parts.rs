@@ -15,6 +15,8 @@ use crate::tools::apt;
 pub(crate) enum Part {
     /// QEMU, the guests' kernel and programs, squashfs-tools.
     Vm,
+    /// The set of images, made of packages from Debian, npm and PyPI.
+    Images,
     /// PostgreSQL's server.
     Postgres,
     /// Chromium and its driver.
@@ -42,6 +44,7 @@ impl Part {
     fn name(self) -> &'static str {
         match self {
             Self::Vm => "the VM lane",
+            Self::Images => "the set of images",
             Self::Postgres => "PostgreSQL",
             Self::Browser => "Chromium with its driver",
             Self::Axe => "axe-core",
@@ -59,6 +62,7 @@ impl Part {
                 "package(microvm) | package(images) | (package(executor) & test(/^vm::tests::|a_guest_reaches/)) | \
                  (package(tests) & test(/^vm|^native::/))"
             }
+            Self::Images => "package(tests) & test(/^vm::image_set::/)",
             Self::Postgres => "package(control-plane) & test(postgres)",
             Self::Browser => "package(tests) & binary(portal)",
             Self::Axe => "package(tests) & test(/axe/)",
@@ -77,8 +81,8 @@ impl Part {
     fn look(self) -> Result<(), String> {
         let program = |name: &str| provision::find(name).map(drop).ok_or_else(|| format!("`{name}` is not there"));
         match self {
-            // Only their set-up can tell: see `tools::vm::prepare` and `tools::axe`.
-            Self::Vm | Self::Axe => Ok(()),
+            // Only their set-up can tell: see `tools::vm::prepare`, `tools::images::prepare` and `tools::axe`.
+            Self::Vm | Self::Images | Self::Axe => Ok(()),
             Self::Postgres => program("initdb"),
             Self::Browser => program("chromium").and_then(|()| program("chromedriver")),
             Self::Namespaces => {
@@ -101,7 +105,7 @@ impl Part {
     }
 }
 
-/// What is not there, the VM lane aside.
+/// What is not there, as far as that can be told without their set-up.
 pub(crate) fn missing() -> Vec<Missing> {
     use Part::{Browser, Cgroups, Kvm, Namespaces, Postgres, Skopeo, Vm};
     let all = [Vm, Postgres, Browser, Namespaces, Skopeo, Kvm, Cgroups];

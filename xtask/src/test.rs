@@ -67,6 +67,11 @@ fn all(workspace: &Workspace, steps: &mut Steps, which: Which<'_>, skipped: &mut
         parts::tell(std::slice::from_ref(&lane))?;
         missing.push(lane);
     }
+    if let Err(error) = tools::images::prepare(workspace, steps, None) {
+        let images = Missing { part: Part::Images, why: format!("{error:#}") };
+        parts::tell(std::slice::from_ref(&images))?;
+        missing.push(images);
+    }
 
     let left_out = parts::left_out(&missing);
     let prepare = |command: &mut Command| {

@@ -4,7 +4,9 @@
 
 pub(crate) mod apt;
 pub(crate) mod axe;
+pub(crate) mod images;
 mod nats;
+mod pip;
 pub(crate) mod vm;
 
 use std::path::PathBuf;

@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use hyper::Response;
 use protocol::headers;
@@ -18,7 +18,6 @@ use crate::platform::{FUNCTION, Parts, Platform};
 use crate::process::{Process, free_address};
 use crate::{Options, say};
 
-const LANE_WITHIN: Duration = Duration::from_secs(240);
 const LISTENS_WITHIN: Duration = Duration::from_secs(10);
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 const SERVER: &str = "server";
@@ -52,7 +51,7 @@ pub(super) async fn run(options: &Options, tools: &Tools, under: &str) -> anyhow
     say("starting the platform");
     let platform = Platform::start(&parts, folder.path()).await?;
     let wasm = platform.deploy()?;
-    lane_is_ready(&platform).await?;
+    platform.lane_is_ready().await?;
     let flags = ["--kind", "server", "--memory", "64MiB", "--timeout", "60s"];
     let vm = platform.deploy_more(&tools.guest, SERVER, &flags)?;
     let (native, _process) = native(tools).await?;
@@ -96,22 +95,6 @@ pub(super) async fn run(options: &Options, tools: &Tools, under: &str) -> anyhow
     let found = format!("{calls} calls, {failures} failures; {first}");
     let checks = vec![Check::new("every call of a warm server succeeds", failures == 0 && calls > 0, found)];
     Ok(Served { figures, added_ratio, checks })
-}
-
-/// Waits until the local node has the lane.
-async fn lane_is_ready(platform: &Platform) -> anyhow::Result<()> {
-    let began = Instant::now();
-    loop {
-        let nodes = platform.command(&["nodes", "list", "--json"], "")?;
-        let nodes: serde_json::Value = serde_json::from_str(&nodes)?;
-        let vm = &nodes["items"][0]["vm"];
-        match vm["state"].as_str() {
-            Some("ready") => return Ok(()),
-            Some("missing") => bail!("the node has no VM lane: {}", vm["why"]),
-            _ => ensure!(began.elapsed() < LANE_WITHIN, "the VM lane is still starting"),
-        }
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
 }
 
 /// The same program on this machine itself.

@@ -159,7 +159,10 @@ async fn send(
     let running = || Event::Running { job: one.job, run: one.run, node, at: Timestamp::now() };
     let (accepts, accepted) = oneshot::channel();
     let deadline = Instant::now() + one.version.limits.timeout.duration();
-    let sent = attempt.send(over, to, request, deadline, move || drop(accepts.send(())));
+    let accepts = move || {
+        let _ = accepts.send(());
+    };
+    let sent = attempt.send(over, to, request, deadline, accepts);
     let told = async {
         let accepted = accepted.await.is_ok();
         if accepted {

@@ -1,5 +1,7 @@
 //! Receipts and observations: joined in either order, replayed, late, forged; sums, segments, usage.
 
+mod paused;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
@@ -34,8 +36,7 @@ suite!(
     no_node,
     segments_hold_every_run,
     many_runs,
-    lists,
-    paused
+    lists
 );
 
 /// A node as the control plane sees it: it signs, and asks on its own subject.
@@ -267,23 +268,6 @@ async fn forged_receipts(ground: Ground) {
 
 pub(crate) fn later(seconds: i64) -> Timestamp {
     Timestamp(Timestamp::now().0 + seconds * 1000)
-}
-
-/// Whoever has halves hears what makes it keep them, and nothing is settled.
-async fn paused(ground: Ground) {
-    let (runs, node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
-    let (receipt, seen) = runs.halves(&ground, 3000, 2000);
-    let paused = Ground::on(ground.app.config.database.clone(), |config| config.settlement_paused = true).await;
-    let receipts = as_node(crate::api::nodes::receipt(paused.app.clone()), ground.node);
-    let checkpoint = serde_json::to_vec(&node.next(vec![receipt])).unwrap();
-    let body = serde_json::to_value([&seen]).unwrap();
-    for answer in [
-        paused.anonymous().send(Method::POST, "/internal/observations", Some(body)).await,
-        receipts.raw(Method::POST, "/checkpoints", checkpoint).await,
-    ] {
-        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
-    }
-    assert_eq!(runs.usage().await.runs, 0);
 }
 
 async fn one_half_only(ground: Ground) {

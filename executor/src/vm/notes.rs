@@ -1,7 +1,7 @@
 //! What the deployer should know of a version of the lane: what is started and as whom, and what was left out.
 
 use images::{Identity, Image, User};
-use protocol::Kind;
+use protocol::{Kind, command_line};
 
 use super::start::port_of;
 
@@ -11,7 +11,7 @@ const COMMAND_CHARS_MAX: usize = 200;
 /// Whole sentences, the most important first.
 pub(super) fn of(image: &Image, kind: Kind) -> Vec<String> {
     let config = &image.config;
-    let command: String = config.argv().collect::<Vec<_>>().join(" ");
+    let command = command_line::line(&config.argv().map(str::to_owned).collect::<Vec<_>>());
     let mut shown: String = command.chars().take(COMMAND_CHARS_MAX).collect();
     if shown.len() < command.len() {
         shown.push('…');
@@ -74,6 +74,11 @@ mod tests {
         assert_eq!(notes.len(), 5);
         assert!(notes[2].starts_with("2 device files were left out"), "{notes:?}");
         image.config.identity = Identity { user: User { uid: 0, gid: 0 }, groups: Vec::new(), home: "/".to_owned() };
+        image.config.cmd = vec!["-c".to_owned(), "its file".to_owned()];
+        assert!(
+            of(&image, Kind::Server)[0].starts_with("`httpd -c 'its file'` is started"),
+            "as a shell would read it"
+        );
         image.config.cmd = vec!["ä".repeat(300)];
         let notes = of(&image, Kind::Command);
         assert!(notes[0].ends_with("ä…` is started in `/srv` by root."), "{notes:?}");

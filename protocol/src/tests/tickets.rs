@@ -61,6 +61,9 @@ fn issued(change: impl FnOnce(&mut Vec<u8>)) -> SignedTicket {
 }
 
 /// The bytes were made by another program, from the description of the form.
+/// What is done to a ticket's bytes.
+type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 #[test]
 fn a_ticket_is_as_committed() {
     let signed = issuer().issue(&sample::ticket());
@@ -110,7 +113,7 @@ fn f35_a_ticket_of_a_later_release() {
 fn fields_that_are_missing_twice_or_torn_are_no_ticket() {
     let fields = bytes(&issuer().issue(&sample::ticket())).split_off(145);
     let fields = &fields[..fields.len() - MACS_BYTES];
-    let bad: [&dyn Fn(&mut Vec<u8>); 5] = [
+    let bad: [Change<'_>; 5] = [
         &|bytes| bytes.truncate(145),
         &|bytes| bytes.truncate(bytes.len() - 3),
         &|bytes| bytes.extend_from_slice(fields),
@@ -198,13 +201,14 @@ fn no_log_shows_a_key() {
 }
 
 fn any_limits() -> impl Strategy<Value = Limits> {
-    (any::<u64>(), any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()).prop_map(
-        |(memory, timeout, body, concurrency, cpus)| Limits {
+    (any::<u64>(), any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>(), any::<u64>()).prop_map(
+        |(memory, timeout, body, concurrency, cpus, egress_bytes)| Limits {
             memory: ByteSize(memory),
             timeout: Millis(timeout),
             body: ByteSize(body),
             concurrency,
             cpus,
+            egress_bytes: ByteSize(egress_bytes),
         },
     )
 }

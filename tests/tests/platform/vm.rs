@@ -5,6 +5,7 @@ mod archive;
 mod bad_images;
 mod examples;
 mod faults;
+mod image_set;
 mod isolation;
 mod late;
 mod metering;

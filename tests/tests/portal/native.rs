@@ -105,6 +105,15 @@ async fn an_executable_is_deployed_to_a_vm_and_every_page_shows_its_lane() {
     ada.sees("As v1 has it").await;
     ada.presses("Deploy").await;
     ada.sees("script on shell").await;
+    // What the deploy found: of the newest version at once, of others when asked; on a phone, too.
+    ada.sees("It is a command: a request is its input, what it prints the response.").await;
+    assert_eq!(ada.text().await.matches("is started in").count(), 1);
+    ada.is_wide(360).await;
+    ada.clicks("tr.sub:last-child summary").await;
+    ada.sees("`/app/function` is started in `/` by user 1000 of group 1000.").await;
+    let beyond = "const root = document.documentElement; return root.scrollWidth - root.clientWidth";
+    assert_eq!(ada.script(beyond).await, 0, "the notes are wider than a phone");
+    ada.is_wide(1280).await;
     ada.presses("Test").await;
     ada.fills("path", "/b").await;
     ada.presses("Send").await;

@@ -84,7 +84,7 @@ impl Run {
     }
 
     /// It has carried more than it may, and is over.
-    fn is_cut(self, limit: &str) -> Usage {
+    fn cut(self, limit: &str) -> Usage {
         let Self { record, lines, end } = self;
         assert!(record.stop.is_cancelled(), "the guest is stopped");
         drop(record);
@@ -179,7 +179,7 @@ async fn a_download_of_more_than_may_be_carried_is_cut_and_ends_the_run() {
     drop(out);
     let sent = serve.await.unwrap();
     assert!((9_000..=13_000).contains(&sent), "{sent}: the connection is closed, and little more was on its way");
-    let usage = run.is_cut("9.7KiB");
+    let usage = run.cut("9.7KiB");
     assert!((10_000..=13_000).contains(&usage.egress_bytes.0), "{usage:?}");
 }
 
@@ -200,7 +200,7 @@ async fn an_upload_of_more_than_may_be_carried_is_cut_and_ends_the_run() {
     drop((sent, out));
     let got = serve.await.unwrap();
     assert!((10_000..=12_000).contains(&got), "{got}");
-    run.is_cut("9.7KiB");
+    run.cut("9.7KiB");
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ pub(crate) fn function_new() -> View {
             Ok(())
         });
     };
-    let wrong = Some(deploy.is_wrong(&[Field::Name]));
+    let wrong = Some(deploy.is_wrong([Field::Name]));
     let how = Text { name: "name", placeholder: "thumbs", code: true, wrong, ..Text::default() };
     let url = move || name_hint(&name.get_clone(), format!("{}/f/{account}/{}/", nav::origin(), name.get_clone()));
     let about = "From WebAssembly, an image archive, a Linux executable or a script.";
@@ -42,7 +42,7 @@ pub(crate) fn function_new() -> View {
                     (form::text(name, how))
                     span(class="hint") { (url()) }
                 }
-                (deploy.wrong(&[Field::Name]))
+                (deploy.wrong([Field::Name]))
             }
             (form::choices("Who may call it", "public", public, VISIBILITY))
             (asked(deploy))

@@ -1,6 +1,7 @@
 //! A function's versions and aliases: what is live, what was, and the way back.
 
 use protocol::api::{Page, Rollback, Version, VersionState};
+use protocol::{Kind, command_line};
 use sycamore::prelude::*;
 
 use crate::calls;
@@ -63,7 +64,16 @@ fn no_versions(subject: &Subject) -> View {
 fn table(subject: &Subject, page: Page<Version>, list: Resource<Page<Version>>) -> View {
     let live =
         page.items.iter().find(|v| v.aliases.iter().any(|a| a.as_str() == protocol::Reference::LIVE)).map(|v| v.number);
-    let rows: Vec<View> = page.items.into_iter().map(|version| row(subject, version, live, list)).collect();
+    let newest = page.items.first().map(|v| v.number);
+    let rows: Vec<View> = page
+        .items
+        .into_iter()
+        .map(|version| {
+            let notes = notes(&version, newest == Some(version.number));
+            let row = row(subject, version, live, list);
+            view! { (row) (notes) }
+        })
+        .collect();
     view! {
         table(class="rows") {
             thead {
@@ -94,6 +104,31 @@ fn in_parts(words: &str) -> View {
     view! { (parts) }
 }
 
+/// What the deploy found and decided: what is started, by whom, where it is asked, and what was left out.
+fn notes(version: &Version, open: bool) -> Option<View> {
+    if version.notes.is_empty() {
+        return None;
+    }
+    let summary = format!("What was found in v{}", version.number);
+    let notes: Vec<View> = version.notes.iter().cloned().map(|note| view! { li { (note) } }).collect();
+    Some(view! {
+        tr(class="sub") {
+            td(colspan="7") {
+                details(class="more", prop:open=open) { summary { (summary) } ul(class="found") { (notes) } }
+            }
+        }
+    })
+}
+
+/// How it is spoken to, in a word.
+fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Http => "handler",
+        Kind::Command => "command",
+        Kind::Server => "server",
+    }
+}
+
 fn row(subject: &Subject, version: Version, live: Option<u32>, list: Resource<Page<Version>>) -> View {
     let number = version.number;
     let label = format!("v{number}");
@@ -104,13 +139,17 @@ fn row(subject: &Subject, version: Version, live: Option<u32>, list: Resource<Pa
         VersionState::Failed => badge("bad", "failed"),
     };
     let size = format::bytes(version.artifact_size.0);
+    let kind_and_size = match version.kind {
+        Some(kind) => format!("{}, {size}", kind_word(kind)),
+        None => size,
+    };
     let what = match (&version.format, version.state) {
         (Some(format), _) => format.clone(),
         (None, VersionState::Compiling) => "being looked at".to_owned(),
         (None, _) => "unknown".to_owned(),
     };
     let lane = version.runs_in.map(|lane| lane_why(lane, version.lane_reason));
-    let command = (!version.command.is_empty()).then(|| version.command.join(" "));
+    let command = (!version.command.is_empty()).then(|| command_line::line(&version.command));
     let command = command.map(|command| view! { " " code { (command) } });
     let limits = in_parts(&limits_words(&version.limits));
     let by = version.created_by.clone();
@@ -150,7 +189,7 @@ fn row(subject: &Subject, version: Version, live: Option<u32>, list: Resource<Pa
         tr {
             td(data-label="Version", class="wrap") { b { (label) } " " (aliases) }
             td(data-label="State") { (state) }
-            td(data-label="What", class="wrap", title=digest) { (what) " " span(class="soft whole") { (size) } (command) }
+            td(data-label="What", class="wrap", title=digest) { (what) " " span(class="soft whole") { (kind_and_size) } (command) }
             td(data-label="Lane", class="wrap") { (lane) }
             td(data-label="May use", class="soft wrap spare") { (limits) }
             td(data-label="Deployed", class="wrap") { (time(version.created)) " " span(class="soft") { "by " (by) } }

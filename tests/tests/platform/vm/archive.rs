@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::json;
+use tests::image_set::{Layout, Packed, Packing};
+
 /// An OCI archive with one layer of these files.
 pub(super) fn oci_archive(folder: &Path, entrypoint: &str, files: &[(&str, &Path)]) -> String {
     run(folder, "rm -rf root && mkdir -p root/bin");
@@ -13,43 +16,17 @@ pub(super) fn oci_archive(folder: &Path, entrypoint: &str, files: &[(&str, &Path
     oci_of(folder, "amd64", entrypoint, "layer.tar")
 }
 
-/// An OCI archive of this layer, which may be packed by gzip.
+/// An OCI archive of this layer, which may be packed by gzip. The entrypoint is a list of JSON.
 pub(super) fn oci_of(folder: &Path, architecture: &str, entrypoint: &str, layer: &str) -> String {
-    run(folder, "rm -rf image && mkdir -p image/blobs/sha256");
-    let put = |file: &str| {
-        let digest = run(folder, &format!("sha256sum {file} | cut -d' ' -f1"));
-        let size = std::fs::metadata(folder.join(file)).unwrap().len();
-        run(folder, &format!("mv {file} image/blobs/sha256/{digest}"));
-        format!("\"digest\":\"sha256:{digest}\",\"size\":{size}")
-    };
-    let packed = layer.ends_with(".gz");
-    let diff = run(folder, &format!("{} {layer} | sha256sum | cut -d' ' -f1", if packed { "zcat" } else { "cat" }));
-    let packing = if packed { "+gzip" } else { "" };
-    let layer = put(layer);
-    let write = |file: &str, text: String| std::fs::write(folder.join(file), text).unwrap();
-    write(
-        "config",
-        format!(
-            "{{\"architecture\":\"{architecture}\",\"os\":\"linux\",\"config\":{{\"Entrypoint\":{entrypoint}}},\
-             \"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"sha256:{diff}\"]}}}}"
-        ),
-    );
-    let (oci, config) = ("application/vnd.oci.image", put("config"));
-    write(
-        "manifest",
-        format!(
-            "{{\"schemaVersion\":2,\"config\":{{\"mediaType\":\"{oci}.config.v1+json\",{config}}},\
-             \"layers\":[{{\"mediaType\":\"{oci}.layer.v1.tar{packing}\",{layer}}}]}}"
-        ),
-    );
-    let manifest = put("manifest");
-    write(
-        "image/index.json",
-        format!("{{\"schemaVersion\":2,\"manifests\":[{{\"mediaType\":\"{oci}.manifest.v1+json\",{manifest}}}]}}"),
-    );
-    write("image/oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}".to_owned());
-    run(folder, "tar -C image -cf image.tar .");
-    folder.join("image.tar").display().to_string()
+    let packing = if layer.ends_with(".gz") { Packing::Gzip } else { Packing::Plain };
+    let layer = Packed::stored(std::fs::read(folder.join(layer)).unwrap(), packing).unwrap();
+    let entrypoint: serde_json::Value = serde_json::from_str(entrypoint).unwrap();
+    let platform = json!({ "os": "linux", "architecture": architecture });
+    let mut layout = Layout::default();
+    let image = layout.image(&json!({ "Entrypoint": entrypoint }), &platform, &[layer]);
+    let archive = folder.join("image.tar");
+    layout.with(image).write(&archive).unwrap();
+    archive.display().to_string()
 }
 
 /// A command line in this folder, that must go well; what it says.

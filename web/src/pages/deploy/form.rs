@@ -53,7 +53,7 @@ pub(crate) fn drop_zone(deploy: Deploy, name: Signal<String>) -> View {
         _ => "drop",
     };
     let what = move || deploy.known().map_or(String::new(), |dropped| dropped.words());
-    let wrong = deploy.is_wrong(&[Field::File]);
+    let wrong = deploy.is_wrong([Field::File]);
     let invalid = move || wrong.get().then_some("true");
     view! {
         div(class="drop-part") {
@@ -81,7 +81,7 @@ pub(crate) fn drop_zone(deploy: Deploy, name: Signal<String>) -> View {
                     on:click=choosing, on:change=chosen,
                 )
             }
-            (deploy.wrong(&[Field::File]))
+            (deploy.wrong([Field::File]))
         }
     }
 }
@@ -122,7 +122,7 @@ fn fields(deploy: Deploy) -> View {
         div(class="field-part") {
             (form::choices("Lane", "lane", lane, LANES))
             (lane_expected(deploy))
-            (deploy.wrong(&[Field::Lane]))
+            (deploy.wrong([Field::Lane]))
         }
         (room(deploy))
         (image)
@@ -162,7 +162,7 @@ fn image_fields(deploy: Deploy) -> View {
         placeholder: "/bin/thumbs --quality 80",
         optional: true,
         code: true,
-        wrong: Some(deploy.is_wrong(&[Field::Command])),
+        wrong: Some(deploy.is_wrong([Field::Command])),
         ..Text::default()
     };
     let hint = "Words as a shell reads them, with quotes. Empty: what the image says.";
@@ -172,9 +172,9 @@ fn image_fields(deploy: Deploy) -> View {
     view! {
         div(class="field-part") {
             div(class="three pair") { (kind) (base) }
-            (deploy.wrong(&[Field::Kind, Field::Base]))
+            (deploy.wrong([Field::Kind, Field::Base]))
         }
-        div(class="field-part") { (command) (deploy.wrong(&[Field::Command])) }
+        div(class="field-part") { (command) (deploy.wrong([Field::Command])) }
     }
 }
 

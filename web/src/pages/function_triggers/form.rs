@@ -105,7 +105,7 @@ pub(super) fn form(subject: &Subject, list: Resource<Page<Trigger>>) -> View {
             (when)
             div(class="field-part") {
                 label(class="field") { span(class="field-label") { "Version" } (version) }
-                (draft.wrong(&[Field::Function]))
+                (draft.wrong([Field::Function]))
             }
             (input)
             (parts::room_part(draft, known))
@@ -148,7 +148,7 @@ fn line(draft: Draft, name: &'static str, placeholder: &'static str, of: &'stati
 /// Name and queue, and how messages come into it.
 fn queue_part(draft: Draft, fields: Fields, queues: Resource<Page<Queue>>) -> View {
     let name = form::field("Name", "", form::text(fields.name, line(draft, "name", "orders-in", &[Field::Name])));
-    let wrong = draft.is_wrong(&[Field::Queue]);
+    let wrong = draft.is_wrong([Field::Queue]);
     let invalid = move || wrong.get().then_some("true");
     let names = View::from_dynamic(move || {
         let known = queues.ready().map(|page| page.items).unwrap_or_default();
@@ -175,7 +175,7 @@ fn queue_part(draft: Draft, fields: Fields, queues: Resource<Page<Queue>>) -> Vi
                 }
             }
             p(class="hint") { "A queue that is not there yet is made. Messages come by " code { (put()) } }
-            (draft.wrong(&[Field::Name, Field::Queue]))
+            (draft.wrong([Field::Name, Field::Queue]))
         }
     }
 }
@@ -184,7 +184,7 @@ fn queue_part(draft: Draft, fields: Fields, queues: Resource<Page<Queue>>) -> Vi
 fn clock_part(draft: Draft, fields: Fields) -> View {
     let name = form::field("Name", "", form::text(fields.name, line(draft, "name", "nightly", &[Field::Name])));
     let cron = form::field("Pattern", "", form::text(fields.cron, line(draft, "cron", "0 8 * * 1-5", &[Field::Cron])));
-    let wrong = draft.is_wrong(&[Field::Zone]);
+    let wrong = draft.is_wrong([Field::Zone]);
     let invalid = move || wrong.get().then_some("true");
     let zones: Vec<View> = zones().into_iter().map(|zone| view! { option(value=zone) {} }).collect();
     let told = create_selector(move || told(&fields.cron.get_clone(), &fields.zone.get_clone()));
@@ -203,7 +203,7 @@ fn clock_part(draft: Draft, fields: Fields) -> View {
                 }
             }
             p(class="hint", role="status") { (told.get_clone()) }
-            (draft.wrong(&[Field::Name, Field::Cron, Field::Zone]))
+            (draft.wrong([Field::Name, Field::Cron, Field::Zone]))
         }
         (form::choices("Missed times", "missed", fields.missed, MISSED))
     }

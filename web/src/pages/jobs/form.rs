@@ -72,7 +72,7 @@ pub(crate) fn function_part(draft: Draft, known: Known) -> View {
                 label(class="field") { span(class="field-label") { "Function" } (functions) }
                 label(class="field") { span(class="field-label") { "Version" } (versions) }
             }
-            (draft.wrong(&[Field::Function]))
+            (draft.wrong([Field::Function]))
         }
     }
 }
@@ -92,7 +92,7 @@ pub(crate) fn version_menu(draft: Draft, known: Known) -> View {
 
 /// What it is given.
 pub(crate) fn input_part(draft: Draft, kinds: &'static [(&'static str, &'static str, &'static str)]) -> View {
-    let wrong = draft.is_wrong(&[Field::Input]);
+    let wrong = draft.is_wrong([Field::Input]);
     let control = View::from_dynamic(move || match draft.kind.get_clone().as_str() {
         "file" => file_field(draft),
         kind => {
@@ -117,7 +117,7 @@ pub(crate) fn input_part(draft: Draft, kinds: &'static [(&'static str, &'static 
         div(class="field-part") {
             (form::choices("Input", "kind", draft.kind, kinds))
             (control)
-            (draft.wrong(&[Field::Input]))
+            (draft.wrong([Field::Input]))
         }
     }
 }
@@ -207,17 +207,17 @@ pub(crate) fn time_part(draft: Draft) -> View {
         name: "not-before",
         kind: "datetime-local",
         optional: true,
-        wrong: Some(draft.is_wrong(&[Field::NotBefore])),
+        wrong: Some(draft.is_wrong([Field::NotBefore])),
         ..Text::default()
     };
     let not_before =
         form::field("Not before", "In this browser's time zone. Empty: at once.", form::text(draft.not_before, how));
-    view! { div(class="field-part") { (not_before) (draft.wrong(&[Field::NotBefore])) } }
+    view! { div(class="field-part") { (not_before) (draft.wrong([Field::NotBefore])) } }
 }
 
 /// Labels, and where its end is told.
 pub(crate) fn end_part(draft: Draft) -> View {
-    let wrong = draft.is_wrong(&[Field::Labels]);
+    let wrong = draft.is_wrong([Field::Labels]);
     let invalid = move || wrong.get().then_some("true");
     let how = Text {
         name: "webhook",
@@ -225,7 +225,7 @@ pub(crate) fn end_part(draft: Draft) -> View {
         placeholder: "https://example.com/ended",
         optional: true,
         code: true,
-        wrong: Some(draft.is_wrong(&[Field::Webhook])),
+        wrong: Some(draft.is_wrong([Field::Webhook])),
         ..Text::default()
     };
     let hint = "Gets a signed POST when the job has ended, and again until it takes it.";
@@ -240,9 +240,9 @@ pub(crate) fn end_part(draft: Draft) -> View {
                 ) {}
                 span(class="hint") { "To find it by: name=value, one on each line." }
             }
-            (draft.wrong(&[Field::Labels]))
+            (draft.wrong([Field::Labels]))
         }
-        div(class="field-part") { (webhook) (draft.wrong(&[Field::Webhook])) }
+        div(class="field-part") { (webhook) (draft.wrong([Field::Webhook])) }
     }
 }
 
