@@ -32,6 +32,10 @@ pub(crate) struct Meters {
     by_code: Vec<(Code, Counter)>,
     pub(crate) run_seconds: Histogram,
     pub(crate) head_seconds: Histogram,
+    routing_seconds: Histogram,
+    placement_seconds: Histogram,
+    node_seconds: Histogram,
+    response_seconds: Histogram,
     pub(crate) in_flight: Gauge,
     pub(crate) connections: Gauge,
     pub(crate) turned_away: Counter,
@@ -47,12 +51,17 @@ pub(crate) struct Meters {
 
 impl Meters {
     pub(crate) fn new() -> Self {
+        let part = |part: &'static str| histogram!("gateway_run_part_seconds", "part" => part);
         let counted = |code: &'static str| counter!("gateway_requests_total", "code" => code);
         Self {
             ok: counted("ok"),
             by_code: Code::ALL.iter().map(|&code| (code, counted(code.as_str()))).collect(),
             run_seconds: histogram!("gateway_run_seconds"),
             head_seconds: histogram!("gateway_run_head_seconds"),
+            routing_seconds: part("routing"),
+            placement_seconds: part("placement"),
+            node_seconds: part("node"),
+            response_seconds: part("response"),
             in_flight: gauge!("gateway_requests_in_flight"),
             connections: gauge!("gateway_connections"),
             turned_away: counter!("gateway_connections_refused_total"),
@@ -79,9 +88,21 @@ impl Meters {
         }
     }
 
+    /// A node was chosen, or none could be.
+    pub(crate) fn ranked(&self, took: Duration) {
+        self.placement_seconds.record(took);
+    }
+
+    /// A node responds: how long it took until nodes could be asked, and from then on to the response's head.
+    pub(crate) fn head_came(&self, routing: Duration, node: Duration) {
+        self.routing_seconds.record(routing);
+        self.node_seconds.record(node);
+    }
+
     /// A run is over.
     pub(crate) fn run_ended(&self, head: Duration, whole: Duration) {
         self.head_seconds.record(head);
+        self.response_seconds.record(whole.saturating_sub(head));
         self.run_seconds.record(whole);
     }
 }

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fabric::profile::{self, Part};
 use http::Version;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -114,7 +115,7 @@ pub(crate) async fn respond(gateway: &Arc<Gateway>, call: Call) -> Response {
 async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Response, Refused> {
     // Who asks, and what for.
     let Call { address, mut head, body, client, host, proto, received, caller } = call;
-    let known = permitted(gateway, &address, &head.headers, &caller).await?;
+    let known = profile::around(Part::Routing, permitted(gateway, &address, &head.headers, &caller)).await?;
     let Some(version) = known.route.resolve(address.reference.as_ref(), rand::random_range(0..100)) else {
         return Err(no_version(&address, &known).into());
     };
@@ -190,8 +191,9 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Response, Refused> {
 
     // The response, streamed back.
     let timing = Timing { received, placed, answered: Instant::now() };
-    to_caller(reply, live, &Asked { run, method: &head.method, prefix: &prefix, version, trailers, timing })
-        .map_err(|code| refused(code.into()))
+    timing.count(&gateway.meters);
+    let asked = Asked { run, method: &head.method, prefix: &prefix, version, trailers, timing };
+    profile::within(Part::Response, || to_caller(reply, live, &asked)).map_err(|code| refused(code.into()))
 }
 
 /// The function, where the caller may run it. A private function is as one that does not exist, to callers without a

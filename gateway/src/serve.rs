@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fabric::profile::{self, Part};
 use fabric::subjects;
 use placing::{Learning, Placing};
 use protocol::InstanceId;
@@ -109,7 +110,7 @@ pub async fn serve(
     tasks.spawn(pulse::hear_control(fabrics.core.clone(), keys, routes, behind, behind_max, stop.clone()));
     let (routes, draining) = (Arc::clone(&gateway.routes), Arc::clone(&gateway.draining));
     tasks.spawn(pulse::pulse(fabrics.core, gateway.instance, routes, draining, stop.clone()));
-    tasks.spawn(spool_tasks.run(core, stop.clone()));
+    tasks.spawn(profile::around(Part::Bookkeeping, spool_tasks.run(core, stop.clone())));
     if let Some(recorder) = recorder {
         tasks.spawn(upkeep(recorder, stop.clone()));
     }

@@ -1,6 +1,7 @@
 //! Checkpoints: a node's signed chain of receipts. Taken whole and in order, or refused; replays are acknowledged.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use ed25519_dalek::VerifyingKey;
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt};
@@ -12,7 +13,7 @@ use sea_orm::{
 };
 
 use super::join::{self, Claim};
-use super::ledger::{Batch, lock, unless_paused};
+use super::ledger::{Batch, lock, settling, unless_paused};
 use crate::App;
 use crate::db::columns::{Col, signed, unsigned};
 use crate::db::entities::{checkpoints, nodes, versions};
@@ -74,6 +75,7 @@ fn permission(keys: &TicketRoot, node: NodeId, receipt: &NodeReceipt) -> Result<
 
 async fn commit(app: &App, node: NodeId, checked: Checked) -> Result<CheckpointAck> {
     let Checked { checkpoint, claims } = checked;
+    let begun = Instant::now();
     let tx = app.db.begin().await?;
     lock(&tx).await?;
     let row = nodes::Entity::find_by_id(Col(node)).one(&tx).await?;
@@ -124,6 +126,7 @@ async fn commit(app: &App, node: NodeId, checked: Checked) -> Result<CheckpointA
         .exec(&tx)
         .await?;
     tx.commit().await?;
+    settling("receipts", begun);
     fabric::fault::point("checkpoint.committed");
     metrics::counter!("crowdcloud_receipts_total").increment(u64::try_from(receipts).unwrap_or(0));
     Ok(CheckpointAck { sequence: checkpoint.sequence })

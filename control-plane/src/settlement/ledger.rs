@@ -1,6 +1,7 @@
 //! The batch: reads the rows of its runs, joins, and writes what changed.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use protocol::receipt::Observation;
 use protocol::{Code, Field, RunId, Timestamp};
@@ -92,6 +93,11 @@ impl Batch {
     }
 }
 
+/// How long a batch of halves took.
+pub(super) fn settling(halves: &'static str, begun: Instant) {
+    metrics::histogram!("control_plane_settlement_seconds", "halves" => halves).record(begun.elapsed());
+}
+
 /// Refuses halves of bills while none are taken; whoever has them keeps them and comes again.
 pub(super) fn unless_paused(app: &App) -> Result<()> {
     match app.config.settlement_paused {
@@ -106,9 +112,11 @@ pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
     if batch.len() > OBSERVATIONS_MAX {
         return Err(invalid(Field::BODY, format!("At most {OBSERVATIONS_MAX} observations at once")));
     }
+    let begun = Instant::now();
     let tx = app.db.begin().await?;
     observe(&tx, &batch).await?;
     tx.commit().await?;
+    settling("observations", begun);
     fabric::fault::point("observations.committed");
     metrics::counter!("crowdcloud_observations_total").increment(u64::try_from(batch.len()).unwrap_or(0));
     Ok(())

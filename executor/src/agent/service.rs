@@ -2,15 +2,15 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::sync::{Arc, LazyLock, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fabric::profile::{self, Part};
 use fabric::shares::Shares;
 use fabric::{Body, Busy, Exchange, Peer, Permit};
 use futures::future::BoxFuture;
-use http::request::Parts;
+use metrics::Histogram;
 use protocol::receipt::{NodeReceipt, Outcome, RunEnd, Usage};
 use protocol::ticket::{Purpose, SignedTicket, Ticket};
 use protocol::{AccountId, Code, Lane, Problem, Timestamp};
@@ -53,7 +53,14 @@ struct Admitted {
 
 impl Node {
     /// Decides on a run by its head alone.
-    pub(super) fn admit(&self, head: &Parts, _peer: Peer) -> Result<Permit, Busy> {
+    pub(super) fn admit(&self, head: &http::request::Parts, _peer: Peer) -> Result<Permit, Busy> {
+        let begun = Instant::now();
+        let admitted = self.decide(head);
+        PARTS.admission.record(begun.elapsed());
+        admitted
+    }
+
+    fn decide(&self, head: &http::request::Parts) -> Result<Permit, Busy> {
         let busy = |reason: String| Busy { reason };
         if self.journal.is_full() {
             return Err(busy(Refusal::Receipts.to_string()));
@@ -111,6 +118,7 @@ impl Node {
             // Apart: its size is no burden to the other lane's runs.
             return Box::pin(self.run_in_vm(request, admitted, &exchange, deadline, log)).await;
         }
+        let begun = Instant::now();
         let found = self.library.warm(ticket);
         let warm = found.is_some() || self.library.is_loaded(ticket);
         let settle = self.settle(Arc::clone(&admitted), &exchange, warm);
@@ -128,6 +136,7 @@ impl Node {
         };
         // The record has the run's share from here on.
         drop(admitted);
+        PARTS.start.record(begun.elapsed());
         run::run(&self.lane, &program.program, &surroundings, request, record).await
     }
 
@@ -144,6 +153,7 @@ impl Node {
             return run::problem(&Problem::new(Code::NodeFailed, Refusal::Lane.to_string()));
         };
         let ticket = &admitted.ticket;
+        let begun = Instant::now();
         let found = lane.warm(ticket);
         let settle = self.settle(Arc::clone(&admitted), exchange, found.is_some() || lane.is_prepared(ticket));
         let stop = exchange.cancelled.child_token();
@@ -159,6 +169,7 @@ impl Node {
             },
         };
         drop(admitted);
+        PARTS.start.record(begun.elapsed());
         let request = guest_request(request, &record);
         let started = vm::start(&version, request, &record);
         run::drive(started, None, record).await
@@ -201,7 +212,7 @@ impl Node {
         }
     }
 
-    async fn prepare(self: &Arc<Self>, head: &Parts) -> http::Response<Body> {
+    async fn prepare(self: &Arc<Self>, head: &http::request::Parts) -> http::Response<Body> {
         let checked = self.tickets.check(&head.headers, Purpose::Prepare, Timestamp::now());
         let (signed, ticket) = match checked {
             Ok(checked) => checked,
@@ -233,7 +244,20 @@ fn count(outcome: Outcome, usage: &Usage) {
     };
     metrics::counter!("crowdcloud_node_runs_total", "outcome" => outcome).increment(1);
     metrics::counter!("crowdcloud_node_cpu_microseconds_total").increment(usage.cpu_us);
+    PARTS.run.record(Duration::from_micros(usage.wall_us));
 }
+
+/// How long parts of a run took here. The handles are made once, after the process has begun to record.
+struct Parts {
+    admission: Histogram,
+    start: Histogram,
+    run: Histogram,
+}
+
+static PARTS: LazyLock<Parts> = LazyLock::new(|| {
+    let part = |part: &'static str| metrics::histogram!("crowdcloud_node_run_part_seconds", "part" => part);
+    Parts { admission: part("admission"), start: part("start"), run: part("run") }
+});
 
 /// Waits for what a run needs; none where that failed or took too long, which the record then says.
 async fn bring<T>(needed: impl Future<Output = Result<T, Problem>>, record: &Record) -> Option<T> {

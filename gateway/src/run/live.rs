@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use fabric::profile::{self, Part};
 use placing::{Attempt, HasAttempt};
 use protocol::{ByteSize, Code};
 
@@ -50,25 +51,30 @@ impl HasAttempt for LiveRun {
 
 impl Drop for LiveRun {
     fn drop(&mut self) {
-        let Some(mut inner) = self.0.take() else { return };
-        inner.attempt.bytes_in(inner.upload.as_ref().map_or(ByteSize(0), Upload::received));
-        let (head, whole) = inner.attempt.leave();
-        inner.gateway.meters.run_ended(head, whole);
-        if inner.attempt.has_last_word() {
-            inner.conclude();
-            return;
-        }
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let gateway = Arc::clone(&inner.gateway);
-        let last_word = async move {
-            inner.gateway.leaving.run_until_cancelled(inner.attempt.last_word()).await;
-            inner.conclude();
-        };
-        gateway.concluding.spawn_on(last_word, &runtime);
+        let Some(inner) = self.0.take() else { return };
+        profile::within(Part::Bookkeeping, || inner.leave());
     }
 }
 
 impl Inner {
+    /// Nobody waits for it any more.
+    fn leave(mut self: Box<Self>) {
+        self.attempt.bytes_in(self.upload.as_ref().map_or(ByteSize(0), Upload::received));
+        let (head, whole) = self.attempt.leave();
+        self.gateway.meters.run_ended(head, whole);
+        if self.attempt.has_last_word() {
+            self.conclude();
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let gateway = Arc::clone(&self.gateway);
+        let last_word = async move {
+            self.gateway.leaving.run_until_cancelled(self.attempt.last_word()).await;
+            self.conclude();
+        };
+        gateway.concluding.spawn_on(profile::around(Part::Bookkeeping, last_word), &runtime);
+    }
+
     fn conclude(self: Box<Self>) {
         let Self { gateway, attempt, permit, .. } = *self;
         let concluded = attempt.conclude();

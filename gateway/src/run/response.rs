@@ -13,6 +13,7 @@ use super::download::Download;
 use super::live::LiveRun;
 use super::send::NodeResponse;
 use crate::headers::{announced_trailers, clean_response, names_of_trailers};
+use crate::meters::Meters;
 use crate::pieces::{Piece, Whole, take_whole};
 use crate::response::{Response, ResponseBody};
 
@@ -24,6 +25,11 @@ pub(super) struct Timing {
 }
 
 impl Timing {
+    pub(super) fn count(&self, meters: &Meters) {
+        let Self { received, placed, answered } = *self;
+        meters.head_came(placed.saturating_duration_since(received), answered.saturating_duration_since(placed));
+    }
+
     fn header(&self) -> String {
         let ms = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1000.0;
         let Self { received, placed, answered } = *self;

@@ -101,7 +101,9 @@ async fn pass(
     if !gateway.issuer.is_ready() {
         return Pass::Full(Problem::new(Code::ControlPlaneUnavailable, "the gateway has no keys for tickets yet"));
     }
-    let placement = gateway.placing.rank(wanted, Instant::now());
+    let begun = Instant::now();
+    let placement = gateway.placing.rank(wanted, begun);
+    gateway.meters.ranked(begun.elapsed());
     attempt.placed(placement.explain(wanted.waited));
     if placement.ranked.is_empty() {
         let why = placement.summary();

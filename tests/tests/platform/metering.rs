@@ -64,15 +64,22 @@ fn f41_each_process_serves_its_health_and_its_figures() {
         assert_eq!(answer.status, 200, "{name}");
         figures.push_str(&String::from_utf8_lossy(&plain(&answer)));
     }
-    for figure in
-        ["crowdcloud_node_runs_total{outcome=\"succeeded\"} ", "crowdcloud_node_slots ", "gateway_run_seconds"]
-    {
-        assert!(figures.contains(figure), "{figure} is missing in {figures}");
+    let parts = |name: &str, parts: &[&str]| -> Vec<String> {
+        parts.iter().map(|part| format!("{name}_count{{part=\"{part}\"}} ")).collect()
+    };
+    let counts =
+        ["crowdcloud_node_runs_total{outcome=\"succeeded\"} ", "crowdcloud_node_slots ", "gateway_run_seconds"];
+    let mut wanted: Vec<String> = counts.map(str::to_owned).to_vec();
+    wanted.extend(parts("gateway_run_part_seconds", &["routing", "placement", "node", "response"]));
+    wanted.extend(parts("crowdcloud_node_run_part_seconds", &["admission", "start", "run"]));
+    for figure in wanted {
+        assert!(figures.contains(&figure), "{figure} is missing in {figures}");
     }
     wait_until("a control plane counts receipts", Duration::from_secs(20), || {
         platform.services.iter().filter(|(name, _)| name.starts_with("control-plane")).any(|(_, url)| {
             let answer = get(&format!("{url}/metrics"), None);
-            String::from_utf8_lossy(&plain(&answer)).contains("crowdcloud_receipts_total")
+            String::from_utf8_lossy(&plain(&answer))
+                .contains("control_plane_settlement_seconds_count{halves=\"receipts\"}")
         })
     });
 }
