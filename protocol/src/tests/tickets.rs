@@ -60,10 +60,10 @@ fn issued(change: impl FnOnce(&mut Vec<u8>)) -> SignedTicket {
     remade(change, &issuer().pay, &node_keys().keys[1])
 }
 
-/// The bytes were made by another program, from the description of the form.
 /// What is done to a ticket's bytes.
 type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
 
+/// The form with five limits was written by another program, from its description; these bytes have the sixth.
 #[test]
 fn a_ticket_is_as_committed() {
     let signed = issuer().issue(&sample::ticket());
