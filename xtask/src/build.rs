@@ -20,9 +20,6 @@ pub(crate) fn together(workspace: &Workspace, verb: &[&str]) -> Command {
     if let Ok((dist, _)) = portal::place_for(workspace) {
         cargo.env("CROWDCLOUD_PORTAL_DIR", dist);
     }
-    if let Some(linter) = &workspace.linter {
-        linter.lint(&mut cargo);
-    }
     cargo.args(verb).args(["--release", "--workspace"]);
     for name in APART {
         cargo.args(["--exclude", name]);

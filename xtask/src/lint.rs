@@ -1,14 +1,11 @@
 //! `cargo xtask lint`: what can be said about the sources without running them.
 
 mod invariants;
-mod linter;
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::bail;
-
-pub(crate) use linter::Linter;
 
 use crate::build;
 use crate::steps::{Steps, quiet, say};
@@ -17,19 +14,14 @@ use crate::workspace::Workspace;
 const ARM: &str = "aarch64-unknown-linux-gnu";
 const ARM_GCC: &str = "aarch64-linux-gnu-gcc";
 
-/// Format and the house's own rules: what needs no compiler.
-pub(crate) fn quick(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+/// Format, clippy with warnings as errors, and the house's own rules.
+pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
     steps.run("invariants", || {
         let broken = invariants::broken(workspace)?;
         broken.iter().for_each(|line| say(line));
         if broken.is_empty() { Ok(()) } else { bail!("{} invariants are broken", broken.len()) }
     })?;
-    steps.command("cargo fmt --check", workspace.cargo().args(["fmt", "--all", "--check"]))
-}
-
-/// That, clippy with warnings as errors, and the documentation's links.
-pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
-    quick(workspace, steps)?;
+    steps.command("cargo fmt --check", workspace.cargo().args(["fmt", "--all", "--check"]))?;
     let mut commands = vec![("clippy".to_owned(), build::together(workspace, &["clippy"]))];
     for package in build::APART {
         let mut cargo = workspace.cargo();

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::build::Parts;
-use crate::lint::{self, Linter};
 use crate::parts::{self, Missing, Part};
 use crate::report::Report;
 use crate::steps::{Steps, quiet, say, status, succeed};
 use crate::workspace::Workspace;
-use crate::{build, sources, tools};
+use crate::{build, lint, sources, tools};
 
 /// What is tested.
 #[derive(Debug, Clone, Copy)]
@@ -24,11 +23,6 @@ pub(crate) struct Which<'a> {
 
 /// Runs the tests; where the time went is told however they end.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, which: Which<'_>) -> anyhow::Result<ExitCode> {
-    let mut workspace = workspace.clone();
-    if which.fresh_clone && !which.no_lint {
-        workspace.linter = Some(Linter::find(&workspace.target)?);
-    }
-    let workspace = &workspace;
     let report = workspace.target.join("nextest/default/junit.xml");
     let _ = std::fs::remove_file(&report);
     let mut skipped = 0;
@@ -50,17 +44,10 @@ fn all(workspace: &Workspace, steps: &mut Steps, which: Which<'_>, skipped: &mut
         missing.push(Missing { part: Part::Axe, why: format!("{error:#}") });
     }
     parts::tell(&missing)?;
-    match &workspace.linter {
-        Some(_) => lint::quick(workspace, steps)?,
-        None if !no_lint && filter.is_none() => lint::run(workspace, steps)?,
-        None => {}
+    if !no_lint && filter.is_none() {
+        lint::run(workspace, steps)?;
     }
     build::all(workspace, steps, &toolchain, Parts::WithTests)?;
-    if let Some(linter) = &workspace.linter {
-        let mut read = build::together(workspace, &["test", "--doc", "--quiet"]);
-        linter.read_documentation(&mut read);
-        steps.command("reading the documentation", &mut read)?;
-    }
     build::guests(workspace, steps)?;
     if let Err(error) = tools::vm::prepare(workspace, steps) {
         let lane = Missing { part: Part::Vm, why: format!("{error:#}") };
@@ -114,19 +101,9 @@ fn examples(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<bool> {
 fn own(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<bool> {
     let mut passed = true;
     for package in build::APART {
-        let cargo = |verb: &[&str]| {
-            let mut cargo = workspace.cargo();
-            if let Some(linter) = &workspace.linter {
-                linter.lint(&mut cargo);
-            }
-            cargo.args(verb).args(["--quiet", "--package", package]);
-            cargo
-        };
-        if workspace.linter.is_some() {
-            // Without its tests it may use less of itself.
-            passed &= steps.run(&format!("clippy of {package}"), || Ok(succeed(&mut cargo(&["build"])).is_ok()))?;
-        }
-        passed &= steps.run(&format!("tests of {package}"), || Ok(succeed(&mut cargo(&["test"])).is_ok()))?;
+        let mut cargo = workspace.cargo();
+        cargo.args(["test", "--quiet", "--package", package]);
+        passed &= steps.run(&format!("tests of {package}"), || Ok(succeed(&mut cargo).is_ok()))?;
     }
     Ok(passed)
 }

@@ -6,8 +6,6 @@ use std::process::Command;
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::lint::Linter;
-
 /// The workspace that xtask works on.
 #[derive(Debug, Clone)]
 pub(crate) struct Workspace {
@@ -17,8 +15,6 @@ pub(crate) struct Workspace {
     pub(crate) target: PathBuf,
     /// Our crates, from `cargo metadata`.
     pub(crate) packages: Vec<Package>,
-    /// Our crates are linted as they are built, by this.
-    pub(crate) linter: Option<Linter>,
 }
 
 /// One of our crates.
@@ -43,7 +39,7 @@ impl Workspace {
         let text = crate::steps::quiet(&mut cargo)?;
         let metadata: Value = serde_json::from_str(&text).context("cargo metadata cannot be read")?;
         let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
-        Ok(Self { root, target: target.into(), packages: packages(&metadata), linter: None })
+        Ok(Self { root, target: target.into(), packages: packages(&metadata) })
     }
 
     /// Cargo in the workspace's root.
