@@ -27,6 +27,13 @@ static SUMS: LazyLock<[Counter; Part::ALL.len()]> =
 thread_local! {
     /// What this thread works for, and its clock when that began.
     static NOW: Cell<(Option<Part>, u64)> = const { Cell::new((None, 0)) };
+    /// It carries no calls: what it does is of no part.
+    static APART: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What this thread does is of no part of a call: it serves something else with the same code.
+pub fn leave_this_thread_out() {
+    APART.set(true);
 }
 
 /// A part of a call.
@@ -133,7 +140,7 @@ struct Entered {
 
 impl Entered {
     fn new(part: Part) -> Self {
-        if !ON.load(Ordering::Relaxed) {
+        if !ON.load(Ordering::Relaxed) || APART.get() {
             return Self { before: None };
         }
         Self { before: Some(switch(Some(part))) }

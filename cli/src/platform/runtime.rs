@@ -40,6 +40,7 @@ pub(crate) fn build(threads: Threads) -> Result<tokio::runtime::Runtime, Failure
         .thread_keep_alive(std::time::Duration::from_secs(5))
         .on_thread_start(move || {
             if threads == Threads::ControlPlane {
+                fabric::profile::leave_this_thread_out();
                 lower_this_thread(CONTROL_PLANE_NICE);
             }
         })
