@@ -17,7 +17,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
-use crate::checks::{Bound, Check, Goal};
+use crate::checks::{Bound, Goal};
 use crate::figures::{Figure, Report};
 use crate::machine::Machine;
 use crate::platform::Parts;
@@ -181,6 +181,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         }),
         goals: vec![Goal::new("a node's run over a bare one", Bound::AtMost, RATIO_MAX, ratio.median)],
         figures: vec![ours, bare, ratio],
-        checks: vec![Check::new("every run answers", true, "or the benchmark would have ended".to_owned())],
+        // Whatever does not come as it should ends the benchmark.
+        checks: Vec::new(),
     })
 }

@@ -24,8 +24,6 @@ use crate::{Options, say};
 pub(crate) const CONNECTIONS: [usize; 3] = [1, 16, 64];
 /// After the start, before the first look at memory.
 const CALM: Duration = Duration::from_secs(5);
-/// All receipts must be settled by then.
-const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 /// What the function says when its instance is fresh.
 const FRESH: &str = "request 1 of this instance";
 
@@ -180,23 +178,12 @@ async fn measure(
             let seen = (nats.messages_in().await? - before) as f64;
             totals.nats_messages += seen - noise_per_second * began.elapsed().as_secs_f64();
             totals.calls += sample.successes;
-            settle(platform, target.key.as_deref().unwrap_or_default(), totals).await?;
+            let began = Instant::now();
+            let usage = platform.settled(target.key.as_deref().unwrap_or_default(), totals.calls).await?;
+            (totals.settled, totals.flagged) = (usage.succeeded, usage.flagged);
+            totals.settling_seconds.push(began.elapsed().as_secs_f64());
             Ok(sample)
         }
-    }
-}
-
-/// Waits until every success so far has its receipt, and notes how long that took.
-async fn settle(platform: &Platform, key: &str, totals: &mut Totals) -> anyhow::Result<()> {
-    let began = Instant::now();
-    loop {
-        let usage = platform.usage(key).await?;
-        (totals.settled, totals.flagged) = (usage.succeeded, usage.flagged);
-        if usage.succeeded >= totals.calls || began.elapsed() > SETTLED_WITHIN {
-            totals.settling_seconds.push(began.elapsed().as_secs_f64());
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

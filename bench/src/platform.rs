@@ -20,6 +20,9 @@ use crate::threads;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOPPED_WITHIN: Duration = Duration::from_secs(15);
+/// All receipts must be settled by then; looked at so often.
+const SETTLED_WITHIN: Duration = Duration::from_secs(120);
+const SETTLED_EVERY: Duration = Duration::from_millis(100);
 const LANE_WITHIN: Duration = Duration::from_secs(240);
 const ACCOUNT: &str = "bench";
 pub(crate) const FUNCTION: &str = "hello";
@@ -183,9 +186,16 @@ impl Platform {
         target.moved(self.address)
     }
 
-    /// What has been settled of the function.
-    pub(crate) async fn usage(&self, key: &str) -> anyhow::Result<FunctionUsage> {
-        self.usage_of(FUNCTION, key).await
+    /// Waits until so many successes of the function are settled, not for ever; what is by then.
+    pub(crate) async fn settled(&self, key: &str, successes: u64) -> anyhow::Result<FunctionUsage> {
+        let began = Instant::now();
+        loop {
+            let usage = self.usage_of(FUNCTION, key).await?;
+            if usage.succeeded >= successes || began.elapsed() > SETTLED_WITHIN {
+                return Ok(usage);
+            }
+            tokio::time::sleep(SETTLED_EVERY).await;
+        }
     }
 
     /// What has been settled of a function.

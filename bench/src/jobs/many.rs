@@ -15,7 +15,6 @@ use crate::{load, say};
 
 const ARRAY: usize = 1000;
 const ALL_WITHIN: Duration = Duration::from_secs(900);
-const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 /// Who dies, one after the other.
 const VICTIMS: [&str; 6] = ["executor-1", "control-plane", "nats-server", "gateway-1", "control-plane-2", "executor-2"];
 const FLAGS: [&str; 5] = ["--separate", "--executors", "3", "--control-planes", "2"];
@@ -37,7 +36,8 @@ pub(super) async fn run(parts: &Parts, count: usize) -> anyhow::Result<(Vec<Figu
     let quiet = crowd(&jobs, count, None).await?;
     let deaths = crowd(&jobs, count, Some(&platform)).await?;
     let wanted = (2 * count) as u64 + calls.successes;
-    let settled = settled(&platform, &jobs, wanted).await?;
+    let key = jobs.at("/").key.unwrap_or_default();
+    let settled = platform.settled(&key, wanted).await?.succeeded;
     platform.stop().await?;
 
     let figure = |name: &str, figure, value| Figure::new(name, figure, None, vec![value]);
@@ -122,15 +122,4 @@ fn kill(platform: &Platform, victim: &str) -> anyhow::Result<()> {
     say(&format!("killing {victim}"));
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process without an id")?;
     Ok(kill_process(pid, Signal::KILL)?)
-}
-
-async fn settled(platform: &Platform, jobs: &Jobs<'_>, wanted: u64) -> anyhow::Result<u64> {
-    let (began, key) = (Instant::now(), jobs.at("/").key.unwrap_or_default());
-    loop {
-        let usage = platform.usage(&key).await?;
-        if usage.succeeded >= wanted || began.elapsed() > SETTLED_WITHIN {
-            return Ok(usage.succeeded);
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
 }
