@@ -9,6 +9,8 @@ use crate::tree::{Body, Found, Tree};
 const ACCOUNTS_BYTES_MAX: u64 = 1 << 20;
 /// Groups of one user, as many as a kernel of old took.
 const GROUPS_MAX: usize = 1024;
+/// `(uid_t) -1`: to the kernel it means that a number stays as it is (setresuid(2)).
+const NOBODY_AT_ALL: u32 = u32::MAX;
 /// Of whoever has no line.
 const HOME: &str = "/";
 
@@ -59,6 +61,9 @@ impl Accounts {
             (None, Some(number)) => number,
             (None, None) => return Err(unknown("user", user)),
         };
+        if uid == NOBODY_AT_ALL {
+            return Err(unknown("user", user));
+        }
         let home = found.as_ref().map(|account| account.home).filter(|home| !home.is_empty()).unwrap_or(HOME);
         let (gid, groups) = match &found {
             _ if !group.is_empty() => (self.group_of(group)?, Vec::new()),
@@ -71,7 +76,8 @@ impl Accounts {
     fn group_of(&self, said: &str) -> Result<u32, Error> {
         let number: Option<u32> = said.parse().ok();
         let found = self.group.lines().filter_map(group).find(|group| group.name == said);
-        found.map(|group| group.gid).or(number).ok_or_else(|| unknown("group", said))
+        let gid = found.map(|group| group.gid).or(number).filter(|gid| *gid != NOBODY_AT_ALL);
+        gid.ok_or_else(|| unknown("group", said))
     }
 
     /// Those that name the user among their members.
@@ -134,7 +140,7 @@ mod tests {
                 "{said}"
             );
         }
-        for said in ["ghost", "app:ghost"] {
+        for said in ["ghost", "app:ghost", "4294967295", "4294967296", "-1", "app:4294967295"] {
             assert!(matches!(accounts().find(said), Err(Error::InvalidConfig(_))), "{said}");
         }
     }

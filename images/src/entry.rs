@@ -96,6 +96,9 @@ fn working_dir(tree: &mut Tree<'_>, said: &str) -> Result<String, Error> {
     if !said.starts_with('/') {
         return Err(Error::InvalidConfig(format!("the working folder `{said}` is not absolute")));
     }
+    if tree.find(said.as_bytes()).is_some_and(|found| !matches!(found.node.body, Body::Directory(_))) {
+        return Err(Error::InvalidConfig(format!("the working folder `{said}` is a file in the image")));
+    }
     tree.ensure_folder(said.as_bytes())?;
     Ok(said.to_owned())
 }

@@ -45,10 +45,14 @@ fn a_configuration_comes_through() {
         let user = bench.image(&image.oci()).config.identity.user;
         assert_eq!((user.uid, user.gid), expected, "{said}");
     }
-    for said in ["nobody-here", "web:nobody-here"] {
+    for said in ["nobody-here", "web:nobody-here", "4294967295"] {
         image.config["User"] = json!(said);
         assert!(matches!(bench.convert(&image.oci()), Err(Error::InvalidConfig(_))));
     }
+    image.config["User"] = json!("web");
+    image.config["WorkingDir"] = json!("/etc/passwd");
+    let Err(Error::InvalidConfig(why)) = bench.convert(&image.oci()) else { panic!("a file would be lost") };
+    assert_eq!(why, "the working folder `/etc/passwd` is a file in the image");
 }
 
 #[test]
