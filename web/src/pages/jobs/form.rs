@@ -148,7 +148,7 @@ fn file_field(draft: Draft) -> View {
 pub(crate) fn room_part(draft: Draft, known: Known) -> View {
     let line = |limit: Limit| {
         let wrong = Some(draft.is_wrong([Field::Limit(limit)]));
-        let how = Text { placeholder: "as deployed", optional: true, wrong, ..Text::default() };
+        let how = Text { placeholder: "deployed", optional: true, wrong, ..Text::default() };
         draft.limits.line(limit, "", how)
     };
     let lines: Vec<View> = Limits::of_jobs().map(line).collect();
