@@ -110,7 +110,8 @@ fn notes(version: &Version, open: bool) -> Option<View> {
         return None;
     }
     let summary = format!("What was found in v{}", version.number);
-    let notes: Vec<View> = version.notes.iter().cloned().map(|note| view! { li { (note) } }).collect();
+    let notes: Vec<View> =
+        version.notes.iter().map(|note| with_code(note)).map(|note| view! { li { (note) } }).collect();
     Some(view! {
         tr(class="sub") {
             td(colspan="7") {
@@ -118,6 +119,21 @@ fn notes(version: &Version, open: bool) -> Option<View> {
             }
         }
     })
+}
+
+/// A sentence, in which what stands between backticks is code.
+fn with_code(sentence: &str) -> View {
+    let parts = sentence.split('`').map(str::to_owned).enumerate();
+    let parts: Vec<View> = parts
+        .map(|(place, part)| {
+            if place % 2 == 1 {
+                view! { code { (part) } }
+            } else {
+                view! { (part) }
+            }
+        })
+        .collect();
+    view! { (parts) }
 }
 
 /// How it is spoken to, in a word.

@@ -157,6 +157,8 @@ fn programs(workspace: &Workspace, guest: &Guest, which: &str, step: &dyn Fn(&st
         let line = line?;
         if let Some(name) = line.trim_start().strip_prefix("Compiling ") {
             count += 1;
+            // Where a crate is, is this machine's business: nodes pass this on to their users.
+            let name = name.split(" (").next().unwrap_or(name);
             step(&format!("building {}: {count} crates begun, now {name}", guest.package));
         } else {
             said.push_str(&line);
