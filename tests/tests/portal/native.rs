@@ -110,7 +110,7 @@ async fn an_executable_is_deployed_to_a_vm_and_every_page_shows_its_lane() {
     assert_eq!(ada.text().await.matches("is started in").count(), 1);
     ada.is_wide(360).await;
     ada.clicks("tr.sub:last-child summary").await;
-    ada.sees("`/app/function` is started in `/` by user 1000 of group 1000.").await;
+    ada.sees("/app/function is started in / by user 1000 of group 1000.").await;
     let beyond = "const root = document.documentElement; return root.scrollWidth - root.clientWidth";
     assert_eq!(ada.script(beyond).await, 0, "the notes are wider than a phone");
     ada.is_wide(1280).await;
