@@ -13,6 +13,7 @@ mod image_set;
 mod instances;
 mod invoke;
 mod jobs;
+mod levers;
 mod load;
 mod machine;
 mod memory;
@@ -34,6 +35,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+use crate::evaluation::Section;
+
 /// Measures the platform.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
@@ -50,6 +53,8 @@ enum What {
     Executor(Options),
     /// A large body through a function, beside raw NATS publishing
     Fabric(Options),
+    /// What a call costs with one thing changed: a variable of the environment, or another program
+    Levers(levers::LeverOptions),
     /// How soon microVMs answer: booted, restored, waiting, warm; and what they hold
     Vm(Options),
     /// The set of images: how large each is, how long its deploy, its first call and a warm call take
@@ -82,6 +87,9 @@ struct Options {
     /// Leave `wasmtime serve` out (it takes long to build, once)
     #[arg(long)]
     without_wasmtime: bool,
+    /// Write the figures into EVALUATION.md, in place of this benchmark's section
+    #[arg(long)]
+    evaluation: bool,
 }
 
 /// How to measure calls.
@@ -126,6 +134,7 @@ fn run(what: &What) -> anyhow::Result<bool> {
         What::Invoke(InvokeOptions { general, profile: true }) => (general, runtime.block_on(profile::run(general))?),
         What::Executor(options) => (options, instances::run(options)?),
         What::Fabric(options) => (options, runtime.block_on(streaming::run(options))?),
+        What::Levers(options) => (&options.general, runtime.block_on(levers::run(options))?),
         What::Vm(options) => (options, runtime.block_on(vm::run(options))?),
         What::Images(options) => (options, runtime.block_on(image_set::run(options))?),
         What::Jobs(options) => (&options.general, runtime.block_on(jobs::run(options))?),
@@ -136,6 +145,9 @@ fn run(what: &What) -> anyhow::Result<bool> {
     println!("{}", report.table());
     if let Some(file) = &options.json {
         write(file, &report)?;
+    }
+    if options.evaluation {
+        evaluation::write(vec![Section::of(&report)])?;
     }
     Ok(report.checks.iter().all(|check| check.held))
 }
@@ -169,9 +181,8 @@ fn all(runtime: &tokio::runtime::Runtime, options: &AllOptions) -> anyhow::Resul
     if let Some(file) = &general.json {
         write(file, &reports)?;
     }
-    let page = evaluation::page(&reports.iter().collect::<Vec<_>>(), &simulations);
-    std::fs::write("EVALUATION.md", page).context("EVALUATION.md cannot be written")?;
-    say("wrote EVALUATION.md");
+    let sections = reports.iter().map(Section::of);
+    evaluation::write(sections.chain(simulations.iter().map(|table| Section::simulated(table))).collect())?;
     Ok(reports.iter().flat_map(|report| &report.checks).all(|check| check.held))
 }
 

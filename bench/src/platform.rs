@@ -101,6 +101,15 @@ impl Platform {
         Self::start_in(parts, folder, &[], free_address()?, &[variable]).await
     }
 
+    /// The same, with these variables in its environment.
+    pub(crate) async fn start_with_variables(
+        parts: &Parts,
+        folder: &Path,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        Self::start_in(parts, folder, &[], free_address()?, variables).await
+    }
+
     async fn start_in(
         parts: &Parts,
         folder: &Path,

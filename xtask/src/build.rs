@@ -13,14 +13,16 @@ use crate::workspace::Workspace;
 /// Built beside xtask itself, or for wasm: never with the rest, so that dependencies' features stay the same.
 pub(crate) const APART: [&str; 2] = ["web", "xtask"];
 
-/// `cargo VERB --release` for all crates that are built together. The gateway embeds the portal's files: build the
-/// portal before; an empty folder means none.
+/// `cargo VERB` in the workspace's profile, for all crates that are built together. The gateway embeds the portal's
+/// files: build the portal before; an empty folder means none.
 pub(crate) fn together(workspace: &Workspace, verb: &[&str]) -> Command {
     let mut cargo = workspace.cargo();
     if let Ok((dist, _)) = portal::place_for(workspace) {
         cargo.env("CROWDCLOUD_PORTAL_DIR", dist);
     }
-    cargo.args(verb).args(["--release", "--workspace"]);
+    // To nextest a profile is one of its own, and cargo's has a longer name.
+    let option = if verb.first() == Some(&"nextest") { "--cargo-profile" } else { "--profile" };
+    cargo.args(verb).args([option, workspace.profile.name(), "--workspace"]);
     for name in APART {
         cargo.args(["--exclude", name]);
     }

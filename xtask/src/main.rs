@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::steps::Steps;
-use crate::workspace::Workspace;
+use crate::workspace::{Profile, Workspace};
 
 /// Sets up, builds, runs, tests and measures CrowdCloud.
 #[derive(Debug, Parser)]
@@ -90,11 +90,14 @@ fn main() -> ExitCode {
 }
 
 fn run(task: Task) -> anyhow::Result<ExitCode> {
-    let workspace = Workspace::find()?;
+    let mut workspace = Workspace::find()?;
     let mut steps = Steps::new();
     match task {
         Task::Up { args } => up::run(&workspace, &mut steps, &args)?,
         Task::Test { filter, no_lint, fresh_clone } => {
+            if fresh_clone {
+                workspace.profile = Profile::Ci;
+            }
             let which = test::Which { filter: filter.as_deref(), no_lint, fresh_clone };
             return test::run(&workspace, &mut steps, which);
         }

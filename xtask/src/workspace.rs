@@ -13,8 +13,29 @@ pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// Cargo's target folder.
     pub(crate) target: PathBuf,
+    /// As what the crates are built.
+    pub(crate) profile: Profile,
     /// Our crates, from `cargo metadata`.
     pub(crate) packages: Vec<Package>,
+}
+
+/// A profile of `Cargo.toml`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// What users run and benchmarks measure.
+    Release,
+    /// The same, optimised less: compiled once and run for minutes.
+    Ci,
+}
+
+impl Profile {
+    /// As cargo calls it, and its folder in the target folder.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Ci => "ci",
+        }
+    }
 }
 
 /// One of our crates.
@@ -39,7 +60,7 @@ impl Workspace {
         let text = crate::steps::quiet(&mut cargo)?;
         let metadata: Value = serde_json::from_str(&text).context("cargo metadata cannot be read")?;
         let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
-        Ok(Self { root, target: target.into(), packages: packages(&metadata) })
+        Ok(Self { root, target: target.into(), profile: Profile::Release, packages: packages(&metadata) })
     }
 
     /// Cargo in the workspace's root.
@@ -51,7 +72,7 @@ impl Workspace {
 
     /// A built program.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
-        self.target.join("release").join(name)
+        self.target.join(self.profile.name()).join(name)
     }
 
     /// Whether there is a crate of this name.
