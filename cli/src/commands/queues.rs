@@ -1,10 +1,12 @@
 //! Queues: made, filled, leased from, acknowledged.
 
+use protocol::ByteSize;
 use protocol::job::JobInput;
 use protocol::queue::{
     EndLeases, Held, LeaseMessages, LeasesEnded, Message, MessagesLeased, MessagesPut, NewMessage, PutMessages, Queue,
     Redriven, SetQueue,
 };
+use protocol::words::count;
 use reqwest::Method;
 
 use crate::args::{Held as HeldArgs, List, Queues};
@@ -71,7 +73,9 @@ pub(crate) async fn queues(context: &Context, verb: Option<Queues>) -> Result<()
         }
         Queues::Redrive { queue } => {
             let moved: Redriven = client.post(&path(&queue, "/redrive"), &serde_json::json!({})).await?;
-            context.output.result(&moved, || format!("{} messages wait again", moved.messages))?;
+            context
+                .output
+                .result(&moved, || format!("{} put back into the queue", count(moved.messages, "message")))?;
             Ok(())
         }
     }
@@ -107,7 +111,7 @@ fn show(one: &Queue) -> String {
         ("dead", one.dead.to_string()),
         ("lease", one.lease.to_string()),
         ("deliveries", one.deliveries.to_string()),
-        ("kept", format!("{} days", one.days)),
+        ("kept", count(one.days, "day")),
         ("created", time(one.created)),
     ])
 }
@@ -124,7 +128,7 @@ fn short(body: &JobInput) -> String {
     let text = match body {
         JobInput::Text(text) => text.clone(),
         JobInput::Json(value) => value.to_string(),
-        JobInput::Base64(text) => format!("{} bytes", text.len() / 4 * 3),
+        JobInput::Base64(text) => ByteSize((text.len() / 4 * 3) as u64).to_string(),
         JobInput::Upload(digest) => digest.to_string(),
     };
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(BODY_SHOWN).collect();

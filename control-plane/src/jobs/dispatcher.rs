@@ -15,6 +15,7 @@ use placing::Reservation;
 use protocol::job::JobState;
 use protocol::placement::{Candidate, Placement};
 use protocol::route::VersionRoute;
+use protocol::words::count;
 use protocol::{AccountId, FunctionId, JobId, Name, RunId, Timestamp, VersionId};
 use sea_orm::DbErr;
 use tokio::sync::mpsc;
@@ -329,7 +330,11 @@ impl<'a> Session<'a> {
 fn reason(placement: &Placement, to: &Candidate) -> String {
     let others = placement.ranked.len().saturating_sub(1) + placement.refused.len();
     format!(
-        "{}: a {} node with {} runs, in the {} lane; {others} others",
-        placement.policy, to.warmth, to.running, to.lane
+        "{}: a {} node with {}, in the {} lane; {}",
+        placement.policy,
+        to.warmth,
+        count(to.running, "run"),
+        to.lane,
+        count(others, "other")
     )
 }

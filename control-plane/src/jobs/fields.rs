@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use protocol::headers::{self, WrittenBy};
 use protocol::job::{Asked, HeaderBytes, JobInput, NotBefore, SubmitJob};
+use protocol::words::count;
 use protocol::{ByteSize, Code, Field, Invalid, Limits, Millis, Reference, Timestamp, text};
 
 use crate::config::Config;
@@ -125,7 +126,8 @@ fn check_path(path: &str) -> Result<()> {
 fn bounded(path: &str, asked: &[(String, HeaderBytes)], head_max: ByteSize) -> Result<()> {
     let count_max = headers::HEADERS_MAX;
     if asked.len() > count_max {
-        return Err(invalid("headers", format!("headers: {}; at most {count_max}", asked.len())));
+        let why = format!("headers: {}; at most {count_max} headers", count(asked.len(), "header"));
+        return Err(invalid("headers", why));
     }
     let size = headers::head_size(path.len(), asked.iter().map(|(name, value)| (name.len(), value.as_bytes().len())));
     if size <= head_max.as_usize() {
@@ -208,8 +210,8 @@ pub(super) fn labels(asked: &BTreeMap<String, String>) -> Result<()> {
     };
     if asked.len() > LABELS_MAX || !asked.iter().all(good) {
         let why = format!(
-            "labels: at most {LABELS_MAX}; a name has 1 to {LABEL_NAME_MAX} of a-z, A-Z, 0-9, `-`, `_`, `.`, `/`, \
-             a value at most {LABEL_VALUE_MAX} bytes"
+            "labels: at most {LABELS_MAX} labels; a name has 1 to {LABEL_NAME_MAX} characters of a-z, A-Z, 0-9, `-`, \
+             `_`, `.`, `/`, a value at most {LABEL_VALUE_MAX} bytes"
         );
         return Err(invalid("labels", why));
     }

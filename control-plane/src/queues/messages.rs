@@ -8,6 +8,7 @@ use protocol::queue::{
     EndLeases, Held, LeaseMessages, LeasesEnded, Message, MessagesLeased, MessagesPut, PutMessages, Redriven,
 };
 use protocol::route::Scope;
+use protocol::words::count;
 use protocol::{AccountId, Code, Field, LeaseId, MessageId, Millis, Name, Timestamp};
 use sea_orm::sea_query::{Expr, LockBehavior, LockType};
 use sea_orm::{
@@ -37,7 +38,8 @@ const WAIT: (Millis, Millis, Millis) = (Millis(0), Millis::seconds(20), Millis(0
 
 fn few<T>(asked: &[T]) -> Result<()> {
     if asked.is_empty() || asked.len() > AT_ONCE {
-        return Err(invalid("messages", format!("messages: {}; allowed: 1 to {AT_ONCE}", asked.len())));
+        let why = format!("messages: {}; allowed: 1 to {AT_ONCE} messages", count(asked.len(), "message"));
+        return Err(invalid("messages", why));
     }
     Ok(())
 }
@@ -80,7 +82,9 @@ pub(crate) async fn put(app: &App, caller: &Caller, name: &str, asked: PutMessag
     there.ok_or_else(|| super::missing(name))?;
     let kept = of(&queue).count(&tx).await?;
     if kept.saturating_add(made.len() as u64) > MESSAGES_MAX {
-        return Err(refuse(Code::LimitReached, format!("{kept} messages wait; a queue holds {MESSAGES_MAX}.")));
+        let kept = count(kept, "message");
+        let detail = format!("The queue has {kept}; it holds {MESSAGES_MAX} messages, dead ones included.");
+        return Err(refuse(Code::LimitReached, detail));
     }
     let rows = made.into_iter().map(messages::ActiveModel::from);
     messages::Entity::insert_many(rows).exec_without_returning(&tx).await?;

@@ -2,6 +2,7 @@
 
 use placing::Learning;
 use protocol::job::{Job, JobState};
+use protocol::words::count;
 use protocol::{AccountId, ByteSize, FunctionId, JobId, Timestamp};
 use scheduler::RunRequest;
 use sea_orm::{ActiveValue::Set, ConnectionTrait as _, EntityTrait as _, Statement};
@@ -54,7 +55,7 @@ pub(super) async fn insert_rows(
         let most = app.config.jobs_open_max;
         return Err(refuse(
             protocol::Code::LimitReached,
-            format!("{open} jobs wait or run; an account may have {most}."),
+            format!("The account has {} (waiting or running); it may have {most}.", count(open, "open job")),
         ));
     }
     let now = mutation.at();
