@@ -96,8 +96,10 @@ async fn end(
     let asked = EndLeases { messages: vec![one], delay: delay.map(Into::into) };
     let ended: LeasesEnded = client.post(&path(&held.queue, &format!("/{how}")), &asked).await?;
     if ended.ended.is_empty() {
-        let what = format!("{} is not held by this lease any more", held.message);
-        return Err(Failure::new(Exit::Conflict, "lease_lost", what).help("somebody else may have it now: lease again"));
+        let what = format!("The message {} is not leased by {}", held.message, held.lease);
+        return Err(Failure::new(Exit::Conflict, "lease_lost", what)
+            .why("the lease has run out, or the message was acknowledged or given back already")
+            .help(format!("crowdcloud queues lease {}", held.queue)));
     }
     context.output.result(&ended, || held.message.to_string())?;
     Ok(())

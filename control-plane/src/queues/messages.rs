@@ -9,7 +9,7 @@ use protocol::queue::{
 };
 use protocol::route::Scope;
 use protocol::words::count;
-use protocol::{AccountId, Code, Field, LeaseId, MessageId, Millis, Name, Timestamp};
+use protocol::{AccountId, Code, Field, LeaseId, MessageId, Millis, Name, Problem, Timestamp};
 use sea_orm::sea_query::{Expr, LockBehavior, LockType};
 use sea_orm::{
     ColumnTrait as _, Condition, DatabaseTransaction, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
@@ -21,7 +21,7 @@ use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{messages, queues};
 use crate::db::loops;
-use crate::error::{Result, invalid, refuse};
+use crate::error::{Result, invalid};
 use crate::functions::artifacts;
 use crate::idempotency::mark_effect;
 use crate::identity::caller::Caller;
@@ -84,7 +84,8 @@ pub(crate) async fn put(app: &App, caller: &Caller, name: &str, asked: PutMessag
     if kept.saturating_add(made.len() as u64) > MESSAGES_MAX {
         let kept = count(kept, "message");
         let detail = format!("The queue has {kept}; it holds {MESSAGES_MAX} messages, dead ones included.");
-        return Err(refuse(Code::LimitReached, detail));
+        let help = "Acknowledge messages that are done, or lower the queue's `days`, so that old ones are forgotten.";
+        return Err(Problem::new(Code::LimitReached, detail).with_help(help).into());
     }
     let rows = made.into_iter().map(messages::ActiveModel::from);
     messages::Entity::insert_many(rows).exec_without_returning(&tx).await?;
