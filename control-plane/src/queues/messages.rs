@@ -296,7 +296,7 @@ pub(crate) async fn prune(app: &App) -> Result<()> {
             let tx = app.db.begin().await?;
             let gone = loops::messages_too_old(account, name, before).exec(&tx).await?.rows_affected;
             tx.commit().await?;
-            tracing::info!(queue = %queue.name.0, messages = gone, "too old: forgotten");
+            tracing::info!(queue = %queue.name.0, messages = gone, "expired messages pruned");
         }
     }
     Ok(())

@@ -208,7 +208,7 @@ pub(crate) async fn delete(app: &App, caller: &Caller, name: &str) -> Result<()>
 pub(crate) async fn run(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
         if let Err(error) = once(&app, Timestamp::now()).await {
-            tracing::warn!(%error, "triggers");
+            tracing::warn!(%error, "trigger evaluation failed");
         }
         stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;
     }
@@ -271,6 +271,6 @@ async fn fire(app: &App, seen: triggers::Model, now: Timestamp) -> Result<()> {
     let committed = mutation.commit(&Actor::platform(), Some(account), "trigger.fire", &name).await?;
     app.announce(committed).await;
     jobs::inserted(app);
-    tracing::debug!(%account, %name, jobs = made.len(), state = %JobState::Queued, "a trigger's time has come");
+    tracing::debug!(%account, %name, jobs = made.len(), state = %JobState::Queued, "trigger fired");
     Ok(())
 }
