@@ -131,7 +131,8 @@ impl App {
         let reached = self.routes.reached(committed.revision, self.config.silence_max.duration());
         let begun = Instant::now();
         if committed.routes && tokio::time::timeout(wait, reached).await.is_err() {
-            tracing::warn!(revision = committed.revision, waited = ?begun.elapsed(), "not all gateways have it yet");
+            let waited = begun.elapsed();
+            tracing::warn!(revision = committed.revision, ?waited, "revision not yet applied by all gateways");
         }
     }
 }

@@ -130,7 +130,7 @@ impl Error {
                 Problem::new(Code::IdempotencyPending, "Another process works on the request with this key.")
             }
             Self::Database(error) => {
-                tracing::error!(%error, "database");
+                tracing::error!(%error, "database error");
                 match error {
                     DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => {
                         Problem::new(Code::ControlPlaneUnavailable, "The database cannot be reached.")
@@ -139,7 +139,7 @@ impl Error {
                 }
             }
             Self::Internal(error) => {
-                tracing::error!(%error, "internal");
+                tracing::error!(%error, "internal error");
                 Problem::new(Code::Internal, "Something broke on our side.")
             }
         }

@@ -79,7 +79,7 @@ async fn trim_logs(app: &App) -> Result<()> {
             }
             run_logs::Entity::delete_many().filter(run_logs::Column::Id.is_in(ids)).exec(app.db.write()).await?;
         }
-        tracing::info!(%account, kept, "the oldest lines of logs are forgotten: all accounts together have too many");
+        tracing::info!(%account, kept, "log lines pruned: total limit exceeded");
     }
     Ok(())
 }
@@ -117,7 +117,7 @@ async fn trim_jobs(app: &App) -> Result<()> {
             }
             crate::jobs::forget(app, ids).await?;
         }
-        tracing::info!(%account, kept, "the oldest ended jobs are forgotten: all accounts together have too many");
+        tracing::info!(%account, kept, "ended jobs pruned: total limit exceeded");
     }
     Ok(())
 }

@@ -89,7 +89,8 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown
 
 /// Says why to a client that has too many connections, and closes. It gets a moment to read that.
 async fn turn_away(mut stream: TcpStream, most: usize, place: OwnedSemaphorePermit) {
-    let problem = Problem::new(Code::RateLimited, format!("this client has {most} connections already"));
+    let connections = protocol::words::count(most, "connection");
+    let problem = Problem::new(Code::RateLimited, format!("this client has {connections} already"));
     let body = problem.to_json();
     let head = format!(
         "HTTP/1.1 {} Too Many Requests\r\ncontent-type: {}\r\n{}: {}\r\ncontent-length: {}\r\nretry-after: 1\r\n\

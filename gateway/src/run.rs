@@ -24,6 +24,7 @@ use http::request::Parts;
 use http_body::Body as _;
 use placing::{HasAttempt as _, RunFacts};
 use protocol::route::{Grant, Scope, VersionRoute};
+use protocol::words::count;
 use protocol::{ByteSize, Code, Problem, RunId};
 
 use crate::address::FunctionAddress;
@@ -134,8 +135,8 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Response, Refused> {
 
     // May it run now, with this body.
     let Some(permit) = known.concurrency.enter(version.limits.concurrency) else {
-        let limit = version.limits.concurrency;
-        return Err(Problem::new(Code::ConcurrencyLimit, format!("{limit} runs of this function are going on")).into());
+        let runs = count(version.limits.concurrency, "run");
+        return Err(Problem::new(Code::ConcurrencyLimit, format!("the function may have {runs} at once")).into());
     };
     if body.size_hint().lower() > version.limits.body.0 {
         return Err(too_large(version.limits.body).into());

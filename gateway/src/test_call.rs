@@ -109,7 +109,7 @@ fn as_request(call: TestCall, host: &str, config: &Config) -> Result<Request<Sou
         return Err(wrong("path", format!("at most {head_max}, with the headers")));
     }
     if call.headers.len() > count_max {
-        return Err(wrong("headers", format!("at most {count_max}")));
+        return Err(wrong("headers", format!("at most {count_max} headers")));
     }
     let mut request =
         Request::builder().method(method).uri(&path).body(fabric::full(body)).map_err(|error| wrong("path", error))?;

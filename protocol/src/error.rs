@@ -89,7 +89,7 @@ codes! {
     NotReady = "not_ready", 409, true, "This version is not ready", "Wait until it is `ready`, or deploy again if it has failed.";
     JobEnded = "job_ended", 409, false, "The job has ended", "There is nothing left to cancel; `crowdcloud jobs show JOB` says how it ended.";
     JobNotEnded = "job_not_ended", 409, true, "The job has not ended", "Wait for its end: `crowdcloud jobs wait JOB`.";
-    QueueInUse = "queue_in_use", 409, false, "A trigger takes from this queue", "Delete the trigger first.";
+    QueueInUse = "queue_in_use", 409, false, "A trigger takes from this queue", "Delete the trigger first: `crowdcloud triggers delete NAME`.";
     LimitReached = "limit_reached", 422, false, "A limit of the account is reached", "Delete what is not needed, or ask the operator for more.";
 
     // What is deployed.
@@ -105,7 +105,7 @@ codes! {
     WrongArchitecture = "wrong_architecture", 422, false, "The image is for another kind of machine", "Build it for the architecture that the details name.";
     ExceedsNodes = "exceeds_nodes", 422, false, "No node is large enough", "Ask for at most what the details say.";
     ArtifactTooLarge = "artifact_too_large", 413, false, "The artifact is too large", "The maximum is at /api/v1/limits.";
-    ArtifactNotFound = "artifact_not_found", 422, false, "The account has no such artifact", "Upload it first with POST /api/v1/artifacts.";
+    ArtifactNotFound = "artifact_not_found", 422, false, "The account has no such artifact", "Upload it first: an artifact with POST /api/v1/artifacts, an input with POST /api/v1/uploads.";
 
     // What a run does: the function's fault.
     Trap = "trap", 502, false, "The function trapped", "See the run's logs.";

@@ -33,6 +33,7 @@ pub mod ticket;
 pub mod trigger;
 pub mod units;
 pub mod wire;
+pub mod words;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::NodeId;
 use crate::manifest::{ArtifactForm, Kind, Lane, LaneChoice, Limits};
+use crate::words;
 
 /// Why this lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -241,9 +242,9 @@ impl Placement {
             return "no nodes".to_owned();
         }
         let parts: Vec<String> = counts.iter().map(|(why, count)| format!("{count} {why}")).collect();
-        let total = self.refused.len();
-        format!("{total} node{}: {}", if total == 1 { "" } else { "s" }, parts.join(", "))
+        format!("{}: {}", words::count(self.refused.len(), "node"), parts.join(", "))
     }
+
     /// What is kept of it with the run, which waited so long for it.
     #[must_use]
     pub fn explain(&self, waited: Duration) -> Explanation {

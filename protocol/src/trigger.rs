@@ -7,13 +7,14 @@ use crate::job::SubmitJob;
 use crate::names::Name;
 use crate::units::Timestamp;
 
-/// What becomes of times that passed while the platform could not look. Times while the trigger is paused are not missed:
-/// they bring no job, then or later.
+/// What becomes of times that passed while the platform could not look: `skip` (no job for a time that is more than
+/// 60 s past), `once` (one job for all of them) or `all` (a job for each, up to 100). Times while the trigger is paused
+/// are not missed: they bring no job, then or later.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Missed {
-    /// Nothing: the next time is the next one.
+    /// Nothing: the next time is the next one. Up to 60 s late, a time is not missed.
     Skip,
     /// One job for all of them.
     #[default]
@@ -40,17 +41,21 @@ impl std::str::FromStr for Missed {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SetTrigger {
-    /// Five fields as in crontab(5) (minute, hour, day, month, weekday), or `@hourly`, `@daily`, `@midnight`, `@weekly`,
-    /// `@monthly`, `@yearly`. Either this or `queue`.
+    /// Five fields as in crontab(5): minute (0 to 59), hour (0 to 23), day (1 to 31), month (1 to 12, or `jan` to
+    /// `dec`) and weekday (0 to 7, or `sun` to `sat`), each `*`, a value, a range, a range with a step, or a list of
+    /// these; or `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly`, `@annually`. Extensions of other
+    /// programs (`L`, `W`, `#`, `?`), `@reboot`, and what is never due are refused. Either this or `queue`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
     /// A job for each message of this queue, which is its input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<Name>,
-    /// The time zone, such as `Europe/Berlin`; UTC.
+    /// The time zone, by its name in the tz database, such as `Europe/Berlin`; UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// What becomes of times that passed while the platform could not look; those of a pause are never made up.
+    /// What becomes of times that passed while the platform could not look: `skip` (no job for a time that is more than
+    /// 60 s past), `once` (one job for all of them) or `all` (a job for each, up to 100); those of a pause are never made
+    /// up.
     #[serde(default)]
     pub missed: Missed,
     /// Nothing happens until it is set again: times that pass meanwhile bring no job, messages of a queue wait.

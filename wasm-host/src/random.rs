@@ -42,7 +42,8 @@ pub(crate) fn for_modules(linker: &mut Linker<ModuleGuest>) -> wasmtime::Result<
 
 async fn bytes(guest: StoreContextMut<'_, ComponentGuest>, length: u64) -> wasmtime::Result<Vec<u8>> {
     let Some(length) = usize::try_from(length).ok().filter(|_| length <= COMPONENT_RANDOM_BYTES_MAX) else {
-        bail!("one call wants {length} random bytes; at most {COMPONENT_RANDOM_BYTES_MAX} are given at once");
+        let most = protocol::ByteSize(COMPONENT_RANDOM_BYTES_MAX);
+        bail!("one call wants {length} random bytes; at most {most} are given at once");
     };
     let record = Arc::clone(guest.data().limiter.record());
     let mut bytes = vec![0; length];

@@ -1,5 +1,7 @@
 //! Quantities as people read them.
 
+pub(crate) use protocol::words::count;
+
 /// A duration: `840 µs`, `12.4 ms`, `1.32 s`, `2 m 05 s`, `3 h 20 m`.
 pub(crate) fn micros(us: u64) -> String {
     match us {
@@ -47,11 +49,6 @@ pub(crate) fn relative(then_ms: i64, now_ms: i64) -> String {
 pub(crate) fn clock(at: protocol::Timestamp) -> String {
     let ms = at.0.rem_euclid(86_400_000);
     format!("{:02}:{:02}:{:02}.{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60, ms % 1_000)
-}
-
-/// A count with its noun: `1 run`, `3 runs`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// A text that begins as a sentence does.

@@ -82,11 +82,11 @@ pub(crate) enum Triggers {
         /// For each message of this queue, which is the job's input
         #[arg(long, conflicts_with_all = ["cron", "zone", "data", "each_line"])]
         queue: Option<protocol::Name>,
-        /// The time zone, such as Europe/Berlin
+        /// The time zone, such as Europe/Berlin; UTC where it is left out
         #[arg(long)]
         zone: Option<String>,
-        /// What becomes of times that passed while the platform was down: skip, once (one job), all (a job for each, up to
-        /// 100); times of a pause are never made up
+        /// What becomes of times that passed while the platform was down: skip (no job for a time that is more than
+        /// 60 s past), once (one job), all (a job for each, up to 100); times of a pause are never made up
         #[arg(long, default_value = "once")]
         missed: Missed,
         /// It does nothing until it is set again; then it goes on with the next time

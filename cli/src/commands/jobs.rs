@@ -10,7 +10,7 @@ use protocol::api::{Artifact, Page};
 use protocol::job::{Job, JobArray, JobInput, JobState, JobWhy, NotBefore, SubmitArray, SubmitJob};
 use protocol::node::LogLine;
 use protocol::receipt::Outcome;
-use protocol::{Code, JobId, Millis};
+use protocol::{ByteSize, Code, JobId, Millis};
 use reqwest::{Method, RequestBuilder};
 
 use super::invoke;
@@ -99,8 +99,11 @@ async fn submit(context: &Context, client: &Client, asked: Asked) -> Result<(), 
     let body = body(client, &asked).await?;
     let once = asked.idempotency_key.unwrap_or_else(idempotency_key);
     if let Some(lines) = &asked.each_line {
-        let text = String::from_utf8(read(lines.strip_prefix('@').unwrap_or(lines)).await?)
-            .map_err(|why| Failure::usage("The lines are no text").why(why))?;
+        let text = String::from_utf8(read(lines.strip_prefix('@').unwrap_or(lines)).await?).map_err(|why| {
+            Failure::usage("The file of inputs is not UTF-8 text")
+                .why(why)
+                .help("with --each-line each line is an input; other bytes are one input, with -d @FILE")
+        })?;
         let inputs = text.lines().map(|line| JobInput::Text(line.to_owned())).collect();
         let array = SubmitArray { job: body, inputs };
         let request = client.api(Method::POST, "/jobs/arrays")?.header("idempotency-key", once).json(&array);
@@ -131,7 +134,7 @@ pub(super) async fn invoke(
     let location = response.headers().get("location").and_then(|location| location.to_str().ok());
     let deferred = response.status().as_u16() == 202 && location.is_some_and(|at| at.contains("/api/v1/jobs/"));
     if !invoke::by_platform(&response) && !deferred {
-        context.output.note("the function is another account's: it was called at once");
+        context.output.note("the function belongs to another account, so it was called at once, without a job");
         return invoke::own(context, client, response, args).await;
     }
     if !response.status().is_success() {
@@ -139,7 +142,7 @@ pub(super) async fn invoke(
     }
     let body = response.bytes().await.map_err(|error| client.lost(&error))?;
     let job: Job = serde_json::from_slice(&body)
-        .map_err(|error| Failure::new(Exit::Platform, "unexpected_answer", "The answer is no job").why(error))?;
+        .map_err(|error| Failure::new(Exit::Platform, "unexpected_answer", "The response is not a job").why(error))?;
     if !args.wait {
         context.output.result(&job, || job.id.to_string())?;
         context.output.note(format!("crowdcloud jobs wait {}", job.id));
@@ -174,7 +177,9 @@ pub(super) async fn input(client: &Client, data: &str) -> Result<JobInput, Failu
         (text, None) => return Ok(JobInput::Text(text.to_owned())),
     };
     if bytes.len() > INPUT_MAX {
-        return Err(Failure::new(Exit::Limit, Code::BodyTooLarge.as_str(), "The input is too large"));
+        let (size, most) = (ByteSize(bytes.len() as u64), ByteSize(INPUT_MAX as u64));
+        let what = format!("The input has {size}; at most {most} can be sent");
+        return Err(Failure::new(Exit::Limit, Code::BodyTooLarge.as_str(), what));
     }
     if bytes.len() > INLINE_MAX {
         let uploaded: Artifact = client.read(client.api(Method::POST, "/uploads")?.body(bytes)).await?;
@@ -201,7 +206,9 @@ async fn read(path: &str) -> Result<Vec<u8>, Failure> {
 /// A time, or so long from when the job is submitted: sent as such, so that the command may be repeated.
 fn time(text: &str) -> Result<NotBefore, Failure> {
     text.parse().map_err(|error: String| {
-        Failure::usage("--not-before is no time").why(error).help("such as 10m, or 2027-01-31T08:00:00Z")
+        Failure::usage("--not-before is neither a time nor a duration")
+            .why(error)
+            .help("write it as --not-before 10m, or --not-before 2027-01-31T08:00:00Z")
     })
 }
 
@@ -232,7 +239,14 @@ fn exit(job: &Job) -> Exit {
 
 fn failed(job: &Job) -> Failure {
     let code = job.code.map_or("job_failed", Code::as_str);
-    Failure::new(exit(job), code, format!("The job is {}", job.state))
+    let what = match job.state {
+        JobState::Failed => "The job failed",
+        JobState::TimedOut => "The job timed out",
+        JobState::Cancelled => "The job was cancelled",
+        JobState::Dead => "The job is dead: it is not tried again",
+        _ => "The job has not succeeded",
+    };
+    Failure::new(exit(job), code, what)
         .why(&job.reason)
         .help(format!("crowdcloud jobs logs {0}; crowdcloud jobs retry {0}", job.id))
 }
@@ -264,7 +278,7 @@ async fn logs(context: &Context, client: &Client, id: JobId, follow: bool) -> Re
         shown = shown.max(page.items.len());
         if ended {
             if shown == 0 {
-                context.output.note("nothing there yet");
+                context.output.note("its runs have written nothing so far");
             }
             return Ok(());
         }

@@ -1,10 +1,12 @@
 //! Queues: made, filled, leased from, acknowledged.
 
+use protocol::ByteSize;
 use protocol::job::JobInput;
 use protocol::queue::{
     EndLeases, Held, LeaseMessages, LeasesEnded, Message, MessagesLeased, MessagesPut, NewMessage, PutMessages, Queue,
     Redriven, SetQueue,
 };
+use protocol::words::count;
 use reqwest::Method;
 
 use crate::args::{Held as HeldArgs, List, Queues};
@@ -71,7 +73,9 @@ pub(crate) async fn queues(context: &Context, verb: Option<Queues>) -> Result<()
         }
         Queues::Redrive { queue } => {
             let moved: Redriven = client.post(&path(&queue, "/redrive"), &serde_json::json!({})).await?;
-            context.output.result(&moved, || format!("{} messages wait again", moved.messages))?;
+            context
+                .output
+                .result(&moved, || format!("{} put back into the queue", count(moved.messages, "message")))?;
             Ok(())
         }
     }
@@ -92,8 +96,10 @@ async fn end(
     let asked = EndLeases { messages: vec![one], delay: delay.map(Into::into) };
     let ended: LeasesEnded = client.post(&path(&held.queue, &format!("/{how}")), &asked).await?;
     if ended.ended.is_empty() {
-        let what = format!("{} is not held by this lease any more", held.message);
-        return Err(Failure::new(Exit::Conflict, "lease_lost", what).help("somebody else may have it now: lease again"));
+        let what = format!("The message {} is not leased by {}", held.message, held.lease);
+        return Err(Failure::new(Exit::Conflict, "lease_lost", what)
+            .why("the lease has run out, or the message was acknowledged or given back already")
+            .help(format!("crowdcloud queues lease {}", held.queue)));
     }
     context.output.result(&ended, || held.message.to_string())?;
     Ok(())
@@ -107,7 +113,7 @@ fn show(one: &Queue) -> String {
         ("dead", one.dead.to_string()),
         ("lease", one.lease.to_string()),
         ("deliveries", one.deliveries.to_string()),
-        ("kept", format!("{} days", one.days)),
+        ("kept", count(one.days, "day")),
         ("created", time(one.created)),
     ])
 }
@@ -124,7 +130,7 @@ fn short(body: &JobInput) -> String {
     let text = match body {
         JobInput::Text(text) => text.clone(),
         JobInput::Json(value) => value.to_string(),
-        JobInput::Base64(text) => format!("{} bytes", text.len() / 4 * 3),
+        JobInput::Base64(text) => ByteSize((text.len() / 4 * 3) as u64).to_string(),
         JobInput::Upload(digest) => digest.to_string(),
     };
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(BODY_SHOWN).collect();

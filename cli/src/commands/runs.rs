@@ -3,6 +3,7 @@
 use protocol::api::{Invocation, Node};
 use protocol::node::VmLane;
 use protocol::placement::{Considered, Explanation};
+use protocol::words::count;
 
 use super::accounts::lower;
 use crate::args::{Invocations, List, Nodes};
@@ -90,10 +91,8 @@ fn why(placement: &Explanation) -> Vec<(&'static str, String)> {
         ("candidate", format!("{node}: {warmth}, {running} running{}", predicted(considered)))
     };
     rows.extend(placement.candidates.iter().map(candidate));
-    rows.extend(placement.refused.iter().map(|refused| {
-        let nodes = if refused.nodes == 1 { "node" } else { "nodes" };
-        ("refused", format!("{} {nodes} {}", refused.nodes, refused.why))
-    }));
+    let refused = placement.refused.iter();
+    rows.extend(refused.map(|refused| ("refused", format!("{} {}", count(refused.nodes, "node"), refused.why))));
     rows
 }
 

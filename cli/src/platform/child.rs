@@ -124,7 +124,7 @@ fn supervise(program: &std::path::Path, spec: &Spec, control: &Control, ready: &
                 };
                 drop(process.kill());
                 drop(process.wait());
-                tracing::warn!(name = spec.name, why, "is started again");
+                tracing::warn!(name = spec.name, why, "restarting process");
             }
             Err(error) => tracing::error!(name = spec.name, %error, "cannot be started"),
         }

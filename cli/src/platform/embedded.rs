@@ -78,7 +78,7 @@ impl Part {
     async fn stop(mut self, within: Duration) {
         self.stop.cancel();
         if tokio::time::timeout(within, self.task.join_next()).await.is_err() {
-            tracing::warn!(part = self.name, "did not stop in time");
+            tracing::warn!(part = self.name, "shutdown grace period exceeded");
         }
     }
 }

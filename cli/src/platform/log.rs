@@ -80,7 +80,8 @@ impl Bounded {
         let (admitted, left_out) = window.take(now);
         drop(windows);
         if left_out > 0 {
-            crate::output::say(&format!("{left_out} more lines like the next were left out ({}).", metadata.target()));
+            let lines = protocol::words::count(left_out, "more line");
+            crate::output::say(&format!("Left out: {lines} like the next ({}).", metadata.target()));
         }
         admitted
     }

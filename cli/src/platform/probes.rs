@@ -55,7 +55,7 @@ pub(super) async fn serve(
     // Until the process ends: also while it drains.
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "figures are no longer served");
+            tracing::error!(%error, "metrics endpoint stopped");
         }
     });
     Ok(())

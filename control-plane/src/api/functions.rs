@@ -95,7 +95,7 @@ async fn create_version(
     // The task goes on when the asker leaves or the time is over.
     let task = tokio::spawn(prepare::prepare(app.clone(), id, account, place));
     if let Ok(Err(error)) = tokio::time::timeout(app.config.prepare_wait_max.duration(), task).await {
-        tracing::error!(%error, "a prepare broke");
+        tracing::error!(%error, "prepare task panicked");
     }
     let version = versions::by_id(&app, id).await?;
     Ok(match (version.state, version.problem.clone()) {

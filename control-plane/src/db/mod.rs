@@ -124,7 +124,7 @@ impl Db {
     pub(crate) async fn close(&self) {
         for connection in [&self.write, &self.read] {
             if let Err(error) = connection.clone().close().await {
-                tracing::warn!(%error, "closing the database");
+                tracing::warn!(%error, "closing the database failed");
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use protocol::api::{self, Rollback, SetAlias, VersionState};
 use protocol::route::{Scope, Share};
+use protocol::words::count;
 use protocol::{Code, Field, FunctionId, Name, Reference};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
@@ -160,7 +161,8 @@ pub(crate) async fn set(
     let before = find(&mutation, row.id.0, &alias).await?;
     if_match.check(before.as_ref().map(|row| etag::of(row.revision)).as_deref())?;
     if before.is_none() && of(mutation.tx(), row.id.0).await?.len() >= app.config.aliases_max as usize {
-        return Err(refuse(Code::LimitReached, format!("A function has at most {} aliases.", app.config.aliases_max)));
+        let most = count(app.config.aliases_max, "alias");
+        return Err(refuse(Code::LimitReached, format!("A function has at most {most}.")));
     }
     let named = |index| Some(Field::from("shares").index(index).key("version"));
     check_ready(&mutation, row.id.0, &asked.shares, named).await?;

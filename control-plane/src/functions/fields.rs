@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::api::CreateVersion;
+use protocol::words::count;
 use protocol::{ArtifactForm, Base, Field, Kind, LaneChoice, Limits};
 
 use crate::config::Config;
@@ -27,7 +28,7 @@ fn check_env(env: &BTreeMap<String, String>, config: &Config) -> Result<()> {
     let all = Field::from("env");
     let wrong = |what: String| Err(invalid(all.clone(), format!("`env`: {what}")));
     if env.len() > config.env_count_max as usize {
-        return wrong(format!("{} variables; at most {}", env.len(), config.env_count_max));
+        return wrong(format!("{}; at most {}", count(env.len(), "variable"), config.env_count_max));
     }
     let size: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
     if size > config.env_size_max.as_usize() {
@@ -49,7 +50,8 @@ fn check_env(env: &BTreeMap<String, String>, config: &Config) -> Result<()> {
 fn check_egress(hosts: &[String], config: &Config) -> Result<()> {
     let all = Field::from("egress");
     if hosts.len() > config.egress_max as usize {
-        return Err(invalid(all, format!("`egress`: {} hosts; at most {}", hosts.len(), config.egress_max)));
+        let hosts = count(hosts.len(), "host");
+        return Err(invalid(all, format!("`egress`: {hosts}; at most {}", config.egress_max)));
     }
     for (index, host) in hosts.iter().enumerate() {
         let name = host.strip_prefix("*.").unwrap_or(host);

@@ -2,6 +2,7 @@
 
 use protocol::api::{self, ChangeFunction, CreateFunction};
 use protocol::route::Scope;
+use protocol::words;
 use protocol::{Code, FunctionId, Name, Reference};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
@@ -51,10 +52,8 @@ async fn check_free(app: &App, mutation: &Mutation, account: protocol::AccountId
     let alive = rows().filter(functions::Column::Deleted.is_null());
     let count = alive.clone().count(mutation.tx()).await?;
     if count >= u64::from(app.config.functions_max) {
-        return Err(refuse(
-            Code::LimitReached,
-            format!("The account has {count} functions, the most that it may have."),
-        ));
+        let count = words::count(count, "function");
+        return Err(refuse(Code::LimitReached, format!("The account has {count}, the most that it may have.")));
     }
     if alive.filter(functions::Column::Name.eq(Col(name.clone()))).one(mutation.tx()).await?.is_some() {
         return Err(refuse_field(Code::NameTaken, "name", format!("There is a function `{name}`.")));

@@ -79,7 +79,7 @@ pub(crate) async fn prepare(app: App, id: VersionId, account: AccountId, _place:
     let done = attempt(&app, id, account).await;
     app.prepares.leave(id);
     if let Err(error) = done {
-        tracing::error!(version = %id, %error, "prepare");
+        tracing::error!(version = %id, %error, "prepare failed");
     }
 }
 
@@ -115,14 +115,14 @@ async fn attempt(app: &App, id: VersionId, account: AccountId) -> Result<()> {
                 return versions::finish(app, id, Err(problem)).await;
             }
             Answer::NodeFailed(problem) => {
-                tracing::warn!(version = %id, %node, %problem, "a node could not prepare");
+                tracing::warn!(version = %id, %node, %problem, "prepare failed on node");
                 if app.prepares.give_up(id) {
                     return versions::finish(app, id, Err(problem)).await;
                 }
                 tried.push(node);
             }
             Answer::Unreachable(error) => {
-                tracing::info!(version = %id, %node, error, "a node cannot be reached to prepare");
+                tracing::info!(version = %id, %node, error, "node unreachable for prepare");
                 tried.push(node);
             }
         }
@@ -257,7 +257,7 @@ pub(crate) async fn retry(app: App, stop: CancellationToken) {
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, "cannot look for versions to prepare"),
+            Err(error) => tracing::warn!(%error, "query of versions to prepare failed"),
         }
     }
 }

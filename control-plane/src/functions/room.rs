@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use protocol::api::CreateVersion;
 use protocol::node::{NodeReport, VmLane};
 use protocol::placement::lane_of;
+use protocol::words::count;
 use protocol::{AccountId, ByteSize, Code, Kind, Lane, Limits, Problem};
 
 use super::fields;
@@ -55,7 +56,10 @@ fn judge(wanted: &Wanted, nodes: &[Known]) -> Result<(), Problem> {
     let field = if asked > memory { "limits.memory" } else { "limits.cpus" };
     let detail = match wanted.lane {
         Lane::Wasm => format!("{asked} of memory; the largest node lends {memory} to one run."),
-        Lane::Vm => format!("{cpus} CPUs and {asked} of memory; at most {cores} CPUs, and {memory} beside a VM's own."),
+        Lane::Vm => {
+            let (cpus, cores) = (count(cpus, "CPU"), count(cores, "CPU"));
+            format!("{cpus} and {asked} of memory; at most {cores}, and {memory} beside a VM's own.")
+        }
     };
     Err(Problem::of(Code::ExceedsNodes, field, detail))
 }

@@ -55,7 +55,8 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateAccount) -> 
         .count(mutation.tx())
         .await?;
     if owned >= u64::from(app.config.accounts_max) {
-        return Err(refuse(Code::LimitReached, format!("You own {owned} accounts, the most that one user may own.")));
+        let owned = protocol::words::count(owned, "account");
+        return Err(refuse(Code::LimitReached, format!("You own {owned}, the most that one user may own.")));
     }
     let row = create_in(&mutation, name, NAME, asked.kind, user).await?;
     let committed = mutation.commit(&caller.actor, Some(row.id.0), "account.create", &row.name.0).await?;

@@ -32,7 +32,8 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateInvitation) 
     let mutation = app.db.mutation().await?;
     let open = open(account, mutation.at()).count(mutation.tx()).await?;
     if open >= u64::from(app.config.invitations_max) {
-        return Err(refuse(Code::LimitReached, format!("The account has {open} open invitations.")));
+        let open = protocol::words::count(open, "open invitation");
+        return Err(refuse(Code::LimitReached, format!("The account has {open}, the most that it may have.")));
     }
     let row = invitations::Model {
         id: InvitationId::new().into(),

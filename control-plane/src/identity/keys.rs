@@ -2,6 +2,7 @@
 
 use protocol::api::{self, CreateKey, KeysLeft, Role};
 use protocol::route::Scope;
+use protocol::words;
 use protocol::{AccountId, Code, Field, KeyId, Timestamp, UserId, text};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
@@ -39,7 +40,7 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateKey) -> Resu
         return Err(invalid(field, "`scopes` names a scope twice"));
     }
     if asked.expires_days.is_some_and(|days| days == 0 || days > EXPIRES_DAYS_MAX) {
-        return Err(invalid("expires_days", format!("`expires_days` is 1 to {EXPIRES_DAYS_MAX}")));
+        return Err(invalid("expires_days", format!("`expires_days`: allowed are 1 to {EXPIRES_DAYS_MAX} days")));
     }
     let mut scopes = asked.scopes;
     scopes.sort_unstable();
@@ -60,7 +61,8 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateKey) -> Resu
     let count =
         api_keys::Entity::find().filter(api_keys::Column::AccountId.eq(Col(account))).count(mutation.tx()).await?;
     if count >= u64::from(app.config.keys_max) {
-        return Err(refuse(Code::LimitReached, format!("The account has {count} keys, the most that it may have.")));
+        let keys = words::count(count, "key");
+        return Err(refuse(Code::LimitReached, format!("The account has {keys}, the most that it may have.")));
     }
     let days = |days: u32| mutation.at().plus(std::time::Duration::from_secs(u64::from(days) * 86_400));
     let row = api_keys::Model {

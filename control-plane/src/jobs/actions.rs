@@ -2,7 +2,7 @@
 
 use protocol::job::{Job, JobState};
 use protocol::route::Scope;
-use protocol::{Code, JobId};
+use protocol::{Code, JobId, Problem};
 
 use super::book::{self, Step};
 use super::views;
@@ -22,7 +22,7 @@ pub(crate) async fn cancel(app: &App, caller: &Caller, id: JobId) -> Result<Job>
     let revision = book::revisions(mutation.tx(), 1).await?;
     let mut row = book::locked(mutation.tx(), id).await?.ok_or_else(gone)?;
     if row.state.ended() {
-        return Err(refuse(Code::JobEnded, format!("It is {} since {}.", row.state.0, ended(&row))));
+        return Err(refuse(Code::JobEnded, format!("The job ended as `{}` at {}.", row.state.0, ended(&row))));
     }
     if row.state.0 == JobState::Queued {
         let reason = format!("cancelled by {}", caller.label);
@@ -50,10 +50,11 @@ pub(crate) async fn retry(app: &App, caller: &Caller, id: JobId) -> Result<Job> 
     let revision = book::revisions(mutation.tx(), 1).await?;
     let mut row = book::locked(mutation.tx(), id).await?.ok_or_else(gone)?;
     if !row.state.ended() {
-        return Err(refuse(Code::JobNotEnded, format!("It is {}.", row.state.0)));
+        return Err(refuse(Code::JobNotEnded, format!("The job is `{}`.", row.state.0)));
     }
     if !row.state.may_become(JobState::Queued) {
-        return Err(refuse(Code::JobEnded, "What succeeded is not done again; submit it again."));
+        let problem = Problem::new(Code::JobEnded, "The job has succeeded, and is not tried again.");
+        return Err(problem.with_help("Submit a new job: `crowdcloud jobs submit FUNCTION`.").into());
     }
     let at = mutation.at();
     row.due = Col(at);

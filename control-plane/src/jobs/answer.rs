@@ -41,7 +41,7 @@ pub(crate) async fn deferred_output(app: &App, id: JobId) -> Result<Response> {
 
 async fn replay(app: &App, row: jobs::Model) -> Result<Response> {
     if !row.state.ended() {
-        return Err(refuse(Code::JobNotEnded, format!("It is {}.", row.state.0)));
+        return Err(refuse(Code::JobNotEnded, format!("The job is `{}`.", row.state.0)));
     }
     let output = job_outputs::Entity::find_by_id(row.id).one(app.db.read()).await?;
     let mut response = match output {
@@ -99,7 +99,13 @@ fn instead(row: &jobs::Model) -> Response {
         (None, JobState::Cancelled) => Code::NotFound,
         (None, _) => Code::NodeLost,
     };
-    let problem = Problem::new(code, format!("The job is {}: {}", row.state.0, row.reason)).about(row.id.0);
+    let problem = Problem::new(code, format!("The job ended as `{}`: {}", row.state.0, row.reason)).about(row.id.0);
+    let problem = match code {
+        Code::NotFound => {
+            problem.with_help("A cancelled job has no output; `crowdcloud jobs retry JOB` tries it again.")
+        }
+        _ => problem,
+    };
     let mut response = respond(&problem);
     mark(response.headers_mut(), headers::NODE_PROBLEM, Some(code.as_str().to_owned()));
     response

@@ -15,6 +15,7 @@ use placing::Reservation;
 use protocol::job::JobState;
 use protocol::placement::{Candidate, Placement};
 use protocol::route::VersionRoute;
+use protocol::words::count;
 use protocol::{AccountId, FunctionId, JobId, Name, RunId, Timestamp, VersionId};
 use sea_orm::DbErr;
 use tokio::sync::mpsc;
@@ -67,16 +68,16 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
         match leader::lead(&app.db, Office::Jobs, app.instance, lease).await {
             Ok(Some(epoch)) => {
                 if let Err(error) = Box::pin(Session::new(&app, epoch).run(&stop)).await {
-                    tracing::warn!(%error, epoch, "dispatching jobs; trying again");
+                    tracing::warn!(%error, epoch, "job dispatch failed; retrying");
                 }
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "cannot see who dispatches jobs"),
+            Err(error) => tracing::warn!(%error, "leader election of the job dispatcher failed"),
         }
         stop.run_until_cancelled(tokio::time::sleep(app.config.jobs_poll.duration())).await;
     }
     if let Err(error) = leader::resign(&app.db, Office::Jobs, app.instance).await {
-        tracing::warn!(%error, "giving the lead of jobs back");
+        tracing::warn!(%error, "release of the job dispatcher's lease failed");
     }
 }
 
@@ -138,7 +139,7 @@ impl<'a> Session<'a> {
 
     async fn run(mut self, stop: &CancellationToken) -> Result<(), DispatchError> {
         let taken_back = abandon(self.app, self.epoch).await?;
-        tracing::info!(epoch = self.epoch, taken_back, "leading: jobs are dispatched");
+        tracing::info!(epoch = self.epoch, taken_back, "job dispatcher is leader");
         let result = self.term(stop).await;
         // Whoever stays of the tries is stopped before their jobs are given to others.
         self.tries.shutdown().await;
@@ -329,7 +330,11 @@ impl<'a> Session<'a> {
 fn reason(placement: &Placement, to: &Candidate) -> String {
     let others = placement.ranked.len().saturating_sub(1) + placement.refused.len();
     format!(
-        "{}: a {} node with {} runs, in the {} lane; {others} others",
-        placement.policy, to.warmth, to.running, to.lane
+        "{}: a {} node with {}, in the {} lane; {}",
+        placement.policy,
+        to.warmth,
+        count(to.running, "run"),
+        to.lane,
+        count(others, "other")
     )
 }

@@ -87,7 +87,7 @@ fn stream(watcher: Watcher, standing: Standing) -> Response {
             Ok(Some(job)) => Some((Ok(event(&job)), watcher)),
             Ok(None) => None,
             Err(error) => {
-                tracing::warn!(%error, "a stream of jobs ends");
+                tracing::warn!(%error, "job event stream failed");
                 None
             }
         }

@@ -10,10 +10,11 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use protocol::headers::{self, WrittenBy};
 use protocol::job::{Asked, HeaderBytes, JobInput, NotBefore, SubmitJob};
-use protocol::{ByteSize, Code, Field, Invalid, Limits, Millis, Reference, Timestamp, text};
+use protocol::words::count;
+use protocol::{ByteSize, Code, Field, Invalid, Limits, Millis, Problem, Reference, Timestamp, text};
 
 use crate::config::Config;
-use crate::error::{Result, invalid, refuse_field};
+use crate::error::{Result, invalid};
 
 const LABELS_MAX: usize = 20;
 const LABEL_NAME_MAX: usize = 63;
@@ -70,7 +71,10 @@ pub(super) fn target(asked: &SubmitJob) -> Result<(&str, Option<Reference>)> {
         }
         Some((name, reference)) => match reference.parse() {
             Ok(reference) => Ok((name, Some(reference))),
-            Err(_) => Err(invalid("function", format!("`{}` names no version", reference.escape_debug()))),
+            Err(_) => Err(invalid(
+                "function",
+                format!("`{}` is neither a version, such as v3, nor the name of an alias", reference.escape_debug()),
+            )),
         },
     }
 }
@@ -125,7 +129,8 @@ fn check_path(path: &str) -> Result<()> {
 fn bounded(path: &str, asked: &[(String, HeaderBytes)], head_max: ByteSize) -> Result<()> {
     let count_max = headers::HEADERS_MAX;
     if asked.len() > count_max {
-        return Err(invalid("headers", format!("headers: {}; at most {count_max}", asked.len())));
+        let why = format!("headers: {}; at most {count_max} headers", count(asked.len(), "header"));
+        return Err(invalid("headers", why));
     }
     let size = headers::head_size(path.len(), asked.iter().map(|(name, value)| (name.len(), value.as_bytes().len())));
     if size <= head_max.as_usize() {
@@ -140,9 +145,13 @@ fn clean(asked: &[(String, HeaderBytes)], by: WrittenBy) -> Result<Vec<(String, 
     let mut map = HeaderMap::with_capacity(asked.len());
     for (index, (name, value)) in asked.iter().enumerate() {
         let place = Field::from("headers").index(index);
-        let bad = |part| invalid(place.index(part), format!("headers: `{}` is not a header", name.escape_debug()));
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(0))?;
-        map.append(name, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad(1))?);
+        let shown = name.escape_debug();
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| invalid(place.index(0), format!("headers: `{shown}` is not the name of a header")))?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
+            invalid(place.index(1), format!("headers: the value of `{name}` has a character that no header may have"))
+        })?;
+        map.append(name, value);
     }
     fabric::strip_hop_by_hop(&mut map);
     headers::clean(&mut map, by);
@@ -172,15 +181,17 @@ pub(crate) fn inline(asked: Option<&JobInput>, field: &Field, config: &Config) -
         None | Some(JobInput::Upload(_)) => return Ok(None),
         Some(JobInput::Text(text)) => Bytes::from(text.clone()),
         Some(JobInput::Base64(text)) => {
-            let bad = |error| invalid(field.key("base64"), format!("{field}: not base64: {error}"));
+            let bad = |error| invalid(field.key("base64"), format!("{field} is not base64: {error}"));
             STANDARD.decode(text).map(Bytes::from).map_err(bad)?
         }
         Some(JobInput::Json(value)) => Bytes::from(value.to_string()),
     };
     if bytes.len() as u64 > config.job_input_max.0 {
         let most = config.job_input_max;
-        let detail = format!("{field}: {} bytes; at most {most} in the request: upload it first.", bytes.len());
-        return Err(refuse_field(Code::BodyTooLarge, field.clone(), detail));
+        let detail = format!("{field} has {} bytes; at most {most} may stand in the request.", bytes.len());
+        let help = "Upload it with POST /api/v1/uploads, and name its digest as `upload`; \
+                    `crowdcloud jobs submit -d @FILE` does so.";
+        return Err(Problem::of(Code::BodyTooLarge, field.clone(), detail).with_help(help).into());
     }
     Ok(Some(bytes))
 }
@@ -194,7 +205,7 @@ pub(super) fn not_before(asked: Option<NotBefore>, now: Timestamp) -> Result<Opt
     };
     let wrong = |what: String| Err(invalid("not_before", what));
     match at {
-        at if now.since(at) > PAST_MAX => wrong(format!("not_before is {asked}, which is past; it is {now}")),
+        at if now.since(at) > PAST_MAX => wrong(format!("not_before is {asked}, which is past; the time is {now}")),
         at if at.since(now) > AHEAD_MAX => wrong(format!("not_before is {asked}; at most a year ahead")),
         at => Ok(Some(at)),
     }
@@ -208,8 +219,8 @@ pub(super) fn labels(asked: &BTreeMap<String, String>) -> Result<()> {
     };
     if asked.len() > LABELS_MAX || !asked.iter().all(good) {
         let why = format!(
-            "labels: at most {LABELS_MAX}; a name has 1 to {LABEL_NAME_MAX} of a-z, A-Z, 0-9, `-`, `_`, `.`, `/`, \
-             a value at most {LABEL_VALUE_MAX} bytes"
+            "labels: at most {LABELS_MAX} labels; a name has 1 to {LABEL_NAME_MAX} characters of a-z, A-Z, 0-9, `-`, \
+             `_`, `.`, `/`, a value at most {LABEL_VALUE_MAX} bytes"
         );
         return Err(invalid("labels", why));
     }
@@ -224,13 +235,13 @@ pub(super) fn webhook(asked: Option<&str>, private: bool) -> Result<Option<Strin
     let bad = |why: &str| invalid("webhook", format!("webhook: {why}"));
     let url = reqwest::Url::parse(text).map_err(|error| bad(&format!("not a URL: {error}")))?;
     if text.len() > URL_BYTES_MAX || !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() {
-        return Err(bad(&format!("an http or https URL without a user, of at most {URL_BYTES_MAX} bytes")));
+        return Err(bad(&format!("it must be an http or https URL without a user, of at most {URL_BYTES_MAX} bytes")));
     }
     let host = url.host_str().ok_or_else(|| bad("it has no host"))?.trim_matches(['[', ']']).to_ascii_lowercase();
     let local = host == "localhost" || host.ends_with(".localhost") || host.ends_with(".local");
     let address: Option<std::net::IpAddr> = host.parse().ok();
     if !private && (local || address.is_some_and(|address| !protocol::address::is_public(address))) {
-        return Err(bad("it goes to a private address"));
+        return Err(bad("it leads to a private address; webhooks are sent to public ones alone"));
     }
     Ok(Some(url.to_string()))
 }

@@ -8,6 +8,7 @@ use protocol::headers::WrittenBy;
 use protocol::job::{DeferredCall, Job, JobArray, JobInput, JobLimits, SubmitArray, SubmitJob};
 use protocol::placement::lane_of;
 use protocol::route::{Route, Scope, VersionRoute};
+use protocol::words::count;
 use protocol::{AccountId, ByteSize, Code, Digest, Field, FunctionId, JobId, Kind, Limits, Name, Timestamp};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
@@ -62,7 +63,8 @@ pub(crate) async fn submit_array(app: &App, caller: &Caller, asked: SubmitArray)
     let SubmitArray { job, inputs: asked } = asked;
     let most = app.config.job_array_max;
     if asked.is_empty() || asked.len() > most as usize || job.input.is_some() {
-        let why = format!("inputs: {}; allowed: 1 to {most}, and none in `job` itself", asked.len());
+        let inputs = count(asked.len(), "input");
+        let why = format!("inputs: {inputs}; allowed: 1 to {most} inputs, and none in `job` itself");
         return Err(invalid(if job.input.is_some() { "job.input" } else { "inputs" }, why));
     }
     // What the first input is, all are.

@@ -449,6 +449,8 @@ async fn cron(ground: Ground) {
         json!({"cron": "nonsense"}),
         json!({"cron": "* * * * * *"}),
         json!({"cron": "99 * * * *"}),
+        json!({"cron": "0 0 L * *"}),
+        json!({"cron": "0 0 31 2 *"}),
         json!({"zone": "Mars"}),
         json!({"job": {"function": "hello", "cpus": -1}}),
         json!({"job": {"function": "hello", "not_before": "2100-01-01T00:00:00Z"}}),

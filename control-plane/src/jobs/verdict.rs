@@ -6,6 +6,7 @@ use placing::{Fate, NotTaken, Verdict};
 use protocol::Code;
 use protocol::job::JobState;
 use protocol::receipt::Outcome;
+use protocol::words;
 
 /// The pause after a node had no room: short, as another may have.
 const TURN_PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -86,7 +87,10 @@ pub(super) fn next(counts: &mut Counts, came: &Came) -> Next {
             counts.losses = counts.losses.saturating_add(1);
             counts.turns = 0;
             match counts.losses > counts.losses_max {
-                true => Next::End(JobState::Dead, format!("lost {} times, at last: {code}: {why}", counts.losses)),
+                true => {
+                    let times = words::count(counts.losses, "time");
+                    Next::End(JobState::Dead, format!("lost {times}, at last: {code}: {why}"))
+                }
                 false => Next::Again(pause, format!("lost ({code}): {why}")),
             }
         }
@@ -114,7 +118,7 @@ fn done(counts: &Counts, outcome: Outcome, status: Option<u16>, code: Option<Cod
     }
     match counts.retries {
         0 => Next::End(state, what),
-        retries => Next::End(JobState::Dead, format!("{what}; all {retries} retries are used up")),
+        retries => Next::End(JobState::Dead, format!("{what}; given up after {}", words::count(retries, "retry"))),
     }
 }
 

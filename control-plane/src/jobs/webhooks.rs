@@ -44,13 +44,13 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
                     let app = app.clone();
                     tokio::spawn(async move {
                         if let Err(error) = tell(&app, row).await {
-                            tracing::warn!(%error, "a webhook's delivery is not noted");
+                            tracing::warn!(%error, "webhook delivery not recorded");
                         }
                         drop(share);
                     });
                 }
             }
-            Err(error) => tracing::warn!(%error, "cannot look for webhooks"),
+            Err(error) => tracing::warn!(%error, "query of pending webhooks failed"),
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -102,7 +102,7 @@ async fn tell(app: &App, row: jobs::Model) -> Result<()> {
     let body = serde_json::to_vec(&job).map_err(|error| Error::Internal(error.to_string()))?;
     let told = deliver(app, account, &url, &format!("{id}_{steps}"), body).await;
     if let Err(why) = &told {
-        tracing::info!(job = %id, tries, why, "a webhook was not taken");
+        tracing::info!(job = %id, tries, why, "webhook delivery failed");
     }
     note(app, id, (steps, tries), told).await
 }

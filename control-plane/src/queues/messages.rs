@@ -8,7 +8,8 @@ use protocol::queue::{
     EndLeases, Held, LeaseMessages, LeasesEnded, Message, MessagesLeased, MessagesPut, PutMessages, Redriven,
 };
 use protocol::route::Scope;
-use protocol::{AccountId, Code, Field, LeaseId, MessageId, Millis, Name, Timestamp};
+use protocol::words::count;
+use protocol::{AccountId, Code, Field, LeaseId, MessageId, Millis, Name, Problem, Timestamp};
 use sea_orm::sea_query::{Expr, LockBehavior, LockType};
 use sea_orm::{
     ColumnTrait as _, Condition, DatabaseTransaction, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
@@ -20,7 +21,7 @@ use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{messages, queues};
 use crate::db::loops;
-use crate::error::{Result, invalid, refuse};
+use crate::error::{Result, invalid};
 use crate::functions::artifacts;
 use crate::idempotency::mark_effect;
 use crate::identity::caller::Caller;
@@ -37,7 +38,8 @@ const WAIT: (Millis, Millis, Millis) = (Millis(0), Millis::seconds(20), Millis(0
 
 fn few<T>(asked: &[T]) -> Result<()> {
     if asked.is_empty() || asked.len() > AT_ONCE {
-        return Err(invalid("messages", format!("messages: {}; allowed: 1 to {AT_ONCE}", asked.len())));
+        let why = format!("messages: {}; allowed: 1 to {AT_ONCE} messages", count(asked.len(), "message"));
+        return Err(invalid("messages", why));
     }
     Ok(())
 }
@@ -80,7 +82,10 @@ pub(crate) async fn put(app: &App, caller: &Caller, name: &str, asked: PutMessag
     there.ok_or_else(|| super::missing(name))?;
     let kept = of(&queue).count(&tx).await?;
     if kept.saturating_add(made.len() as u64) > MESSAGES_MAX {
-        return Err(refuse(Code::LimitReached, format!("{kept} messages wait; a queue holds {MESSAGES_MAX}.")));
+        let kept = count(kept, "message");
+        let detail = format!("The queue has {kept}; it holds {MESSAGES_MAX} messages, dead ones included.");
+        let help = "Acknowledge messages that are done, or lower the queue's `days`, so that old ones are forgotten.";
+        return Err(Problem::new(Code::LimitReached, detail).with_help(help).into());
     }
     let rows = made.into_iter().map(messages::ActiveModel::from);
     messages::Entity::insert_many(rows).exec_without_returning(&tx).await?;
@@ -291,7 +296,7 @@ pub(crate) async fn prune(app: &App) -> Result<()> {
             let tx = app.db.begin().await?;
             let gone = loops::messages_too_old(account, name, before).exec(&tx).await?.rows_affected;
             tx.commit().await?;
-            tracing::info!(queue = %queue.name.0, messages = gone, "too old: forgotten");
+            tracing::info!(queue = %queue.name.0, messages = gone, "expired messages pruned");
         }
     }
     Ok(())

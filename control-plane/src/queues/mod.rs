@@ -9,7 +9,7 @@ use protocol::api::Page;
 use protocol::job::Asked;
 use protocol::queue::{Queue, SetQueue};
 use protocol::route::Scope;
-use protocol::{AccountId, Code, Field, Millis, Name, Timestamp};
+use protocol::{AccountId, Code, Field, Millis, Name, Problem, Timestamp};
 use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _};
 use sea_orm::{QuerySelect as _, sea_query::OnConflict};
 
@@ -40,8 +40,11 @@ fn within<T: Copy + PartialOrd + std::fmt::Display>(
 }
 
 fn missing(name: &str) -> Error {
-    let name = name.escape_debug();
-    refuse(Code::NotFound, format!("The account has no queue `{name}`: `PUT /queues/{name}` makes one."))
+    let problem = Problem::new(Code::NotFound, format!("The account has no queue `{}`.", name.escape_debug()));
+    match name.parse::<Name>() {
+        Ok(name) => problem.with_help(format!("Make it with `crowdcloud queues set {name}`.")).into(),
+        Err(_) => problem.into(),
+    }
 }
 
 /// The queue of this name.
@@ -92,7 +95,8 @@ pub(crate) async fn set(app: &App, caller: &Caller, name: &str, asked: SetQueue)
     let of_account = queues::Entity::find().filter(queues::Column::AccountId.eq(Col(account)));
     let others = of_account.filter(queues::Column::Name.ne(Col(name.clone()))).count(mutation.tx()).await?;
     if others >= QUEUES_MAX {
-        return Err(refuse(Code::LimitReached, format!("An account may have {QUEUES_MAX} queues.")));
+        let problem = Problem::new(Code::LimitReached, format!("An account may have {QUEUES_MAX} queues."));
+        return Err(problem.with_help("Delete a queue that is not needed: `crowdcloud queues delete NAME`.").into());
     }
     let row = queues::Model {
         account_id: account.into(),
@@ -149,7 +153,7 @@ pub(crate) async fn delete(app: &App, caller: &Caller, name: &str) -> Result<()>
         .await?;
     if let Some(trigger) = trigger {
         let name = &trigger.name.0;
-        return Err(refuse(Code::QueueInUse, format!("The trigger `{name}` takes from it.")));
+        return Err(refuse(Code::QueueInUse, format!("The trigger `{name}` takes messages from it.")));
     }
     rows::Entity::delete_many().filter(is_in(&queue)).exec(mutation.tx()).await?;
     queues::Entity::delete_by_id((queue.account_id, queue.name.clone())).exec(mutation.tx()).await?;

@@ -62,7 +62,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
                 backoff = POLL;
                 follow(&app).await;
             }
-            error => tracing::warn!(%error, "publishing routes; trying again"),
+            error => tracing::warn!(%error, "route publishing failed; retrying"),
         }
         tokio::select! {
             () = stop.cancelled() => break,
@@ -71,7 +71,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
     if let Err(error) = leader::resign(&app.db, Office::Routes, app.instance).await {
-        tracing::warn!(%error, "giving the lead back");
+        tracing::warn!(%error, "release of the route publisher's lease failed");
     }
 }
 
@@ -100,7 +100,7 @@ async fn try_lead(
     put_records(app, &records).await?;
     let mut life = (bucket::life(&routes).await?, bucket::life(&records).await?);
     *backoff = Duration::from_millis(50);
-    tracing::info!(epoch, "leading: routes are published");
+    tracing::info!(epoch, "route publisher is leader");
 
     let mut renewal = tokio::time::interval(app.config.lease.duration() / 4);
     renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -128,7 +128,7 @@ async fn try_lead(
 async fn follow(app: &App) {
     match published(app).await {
         Ok(published) => _ = app.routes.published.send_if_modified(|known| raise(known, unsigned(published))),
-        Err(error) => tracing::warn!(%error, "cannot see how far the leader is"),
+        Err(error) => tracing::warn!(%error, "query of the published revision failed"),
     }
 }
 

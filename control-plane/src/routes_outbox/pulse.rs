@@ -54,8 +54,8 @@ pub(crate) async fn beat(app: App, stop: CancellationToken) {
         let Ok(payload) = serde_json::to_vec(&pulse) else { continue };
         match tokio::time::timeout(EVERY, fabrics.core.publish(CONTROL_PULSE, payload)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "publishing the pulse"),
-            Err(_) => tracing::warn!("publishing the pulse takes too long"),
+            Ok(Err(error)) => tracing::warn!(%error, "pulse publishing failed"),
+            Err(_) => tracing::warn!("pulse publishing timed out"),
         }
     }
 }
@@ -72,7 +72,7 @@ pub(crate) async fn listen(app: App, stop: CancellationToken) {
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, "cannot listen to the gateways' pulses"),
+            Err(error) => tracing::warn!(%error, "subscription to gateway pulses failed"),
         }
         stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;
     }

@@ -31,12 +31,12 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
             segmented = Instant::now();
         }
         if let Err(error) = once(&app, Timestamp::now(), all).await {
-            tracing::warn!(%error, "settlement's sweep");
+            tracing::warn!(%error, "settlement sweep failed");
         }
         if kept.elapsed() >= HOUSEKEEPING_EVERY {
             kept = Instant::now();
             if let Err(error) = housekeeping(&app).await {
-                tracing::warn!(%error, "housekeeping");
+                tracing::warn!(%error, "housekeeping failed");
             }
         }
     }

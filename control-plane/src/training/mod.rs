@@ -78,10 +78,15 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
             match turn.await {
                 Ok(Turn::Trained(record)) => {
                     metrics::gauge!("crowdcloud_model_error").set(record.error);
-                    tracing::info!(version = record.version, runs = record.runs, error = record.error, "a new model");
+                    tracing::info!(
+                        version = record.version,
+                        runs = record.runs,
+                        error = record.error,
+                        "new placement model"
+                    );
                 }
-                Ok(turn) => tracing::debug!(?turn, "no new model"),
-                Err(error) => tracing::warn!(%error, "training"),
+                Ok(turn) => tracing::debug!(?turn, "no model published"),
+                Err(error) => tracing::warn!(%error, "model training failed"),
             }
         }
     };
@@ -104,7 +109,7 @@ pub(crate) async fn follow(app: App, stop: CancellationToken) {
             match newest.await {
                 Ok((Some(record), _)) => app.placing.learning.offer(record),
                 Ok((None, _)) => {}
-                Err(error) => tracing::debug!(%error, "which model is the newest"),
+                Err(error) => tracing::debug!(%error, "lookup of the newest model failed"),
             }
             tokio::time::sleep(FOLLOWED_EVERY).await;
         }

@@ -10,7 +10,7 @@ use protocol::api::Page;
 use protocol::job::{JobState, SubmitJob};
 use protocol::route::Scope;
 use protocol::trigger::{SetTrigger, Trigger};
-use protocol::{AccountId, Code, Field, JobId, Name, Timestamp, UserId};
+use protocol::{AccountId, Code, Field, JobId, Name, Problem, Timestamp, UserId};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
@@ -101,14 +101,14 @@ pub(crate) async fn set(app: &App, caller: &Caller, name: &str, asked: SetTrigge
         (None, Some(queue)) => {
             crate::queues::find(app, account, queue.as_str()).await.map_err(|error| error.at("queue"))?;
             if asked.job.input.is_some() {
-                return Err(invalid("job.input", "job.input: the message is the input"));
+                return Err(invalid("job.input", "job.input must be left out: each message of the queue is an input"));
             }
             None
         }
-        _ => return Err(invalid("cron", "either `cron` or `queue` says when")),
+        _ => return Err(invalid("cron", "exactly one of `cron` and `queue` must be set")),
     };
     if asked.job.not_before.is_some() {
-        return Err(invalid("job.not_before", "job.not_before: the trigger says when"));
+        return Err(invalid("job.not_before", "job.not_before must be left out: the trigger says when"));
     }
     // What would be refused each time is refused now.
     jobs::check(app, account, &asked.job).await.map_err(|error| error.under(&Field::from("job")))?;
@@ -116,7 +116,10 @@ pub(crate) async fn set(app: &App, caller: &Caller, name: &str, asked: SetTrigge
     let there = find_in(&mutation, account, &name).await?;
     let of_account = triggers::Entity::find().filter(triggers::Column::AccountId.eq(Col(account)));
     if there.is_none() && of_account.count(mutation.tx()).await? >= TRIGGERS_MAX {
-        return Err(refuse(Code::LimitReached, format!("An account may have {TRIGGERS_MAX} triggers.")));
+        let problem = Problem::new(Code::LimitReached, format!("An account may have {TRIGGERS_MAX} triggers."));
+        return Err(problem
+            .with_help("Delete a trigger that is not needed: `crowdcloud triggers delete NAME`.")
+            .into());
     }
     let row = triggers::Model {
         account_id: account.into(),
@@ -205,7 +208,7 @@ pub(crate) async fn delete(app: &App, caller: &Caller, name: &str) -> Result<()>
 pub(crate) async fn run(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
         if let Err(error) = once(&app, Timestamp::now()).await {
-            tracing::warn!(%error, "triggers");
+            tracing::warn!(%error, "trigger evaluation failed");
         }
         stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;
     }
@@ -268,6 +271,6 @@ async fn fire(app: &App, seen: triggers::Model, now: Timestamp) -> Result<()> {
     let committed = mutation.commit(&Actor::platform(), Some(account), "trigger.fire", &name).await?;
     app.announce(committed).await;
     jobs::inserted(app);
-    tracing::debug!(%account, %name, jobs = made.len(), state = %JobState::Queued, "a trigger's time has come");
+    tracing::debug!(%account, %name, jobs = made.len(), state = %JobState::Queued, "trigger fired");
     Ok(())
 }

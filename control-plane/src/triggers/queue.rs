@@ -96,7 +96,7 @@ async fn turn(app: &App, seen: &triggers::Model, now: Timestamp) -> Result<usize
     let committed = mutation.commit(&Actor::platform(), Some(account), "trigger.fire", &name).await?;
     app.announce(committed).await;
     jobs::inserted(app);
-    tracing::debug!(%account, %name, jobs = taken, "messages have become jobs");
+    tracing::debug!(%account, %name, jobs = taken, "queue trigger fired");
     Ok(taken)
 }
 

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeZone as _};
-use chrono_tz::Tz;
+use chrono_tz::{TZ_VARIANTS, Tz};
 use croner::Cron;
 use protocol::trigger::Missed;
 use protocol::{Invalid, Timestamp};
 
-/// A time that is older was missed.
+/// A time that is older was missed; `protocol::trigger::Missed` tells users.
 const LATE: Duration = Duration::from_secs(60);
 /// Of missed times, so many become jobs at once.
 const MISSED_MAX: usize = 100;
+/// So many zones are suggested at most.
+const NEAR_MAX: usize = 3;
 
 /// A pattern in a zone.
 #[derive(Debug, Clone)]
@@ -26,9 +28,7 @@ impl Schedule {
         let cron = protocol::cron::crontab(pattern)?
             .parse()
             .map_err(|error| Invalid::new("cron", format!("cron: {error}")))?;
-        let unknown = || format!("zone: `{}` is no time zone", zone.escape_debug());
-        let zone = zone.parse().map_err(|_| Invalid::new("zone", unknown()))?;
-        Ok(Self { cron, zone })
+        Ok(Self { cron, zone: read_zone(zone)? })
     }
 
     /// The first time after this one.
@@ -54,6 +54,28 @@ impl Schedule {
         };
         (times, time)
     }
+}
+
+/// The zone of this name.
+fn read_zone(name: &str) -> Result<Tz, Invalid> {
+    name.parse::<Tz>().map_err(|_| {
+        let near = near_zones(name);
+        let help = match near.is_empty() {
+            true => "a zone has the name of a place, such as `Europe/Berlin`, or is `UTC`".to_owned(),
+            false => format!("write `{}`", near.join("` or `")),
+        };
+        Invalid::new("zone", format!("zone: `{}` is no time zone; {help}", name.escape_debug()))
+    })
+}
+
+/// Zones whose name, or the place in it, is this but for capitals and blanks.
+fn near_zones(name: &str) -> Vec<&'static str> {
+    let wanted = name.trim().replace(' ', "_");
+    let is_near = |zone: &&'static str| {
+        let place = zone.rsplit('/').next();
+        zone.eq_ignore_ascii_case(&wanted) || place.is_some_and(|place| place.eq_ignore_ascii_case(&wanted))
+    };
+    TZ_VARIANTS.iter().map(|zone| zone.name()).filter(is_near).take(NEAR_MAX).collect()
 }
 
 #[cfg(test)]
@@ -111,10 +133,47 @@ mod tests {
 
     #[test]
     fn malformed_ones_are_refused() {
-        for bad in ["", "* * * *", "61 * * * *", "* * * * * *", "a b c d e", "@never", "0 0 32 1 *"] {
+        for bad in ["", "* * * *", "61 * * * *", "* * * * * *", "a b c d e", "@never", "0 0 32 1 *", "0 0 L * *"] {
             assert!(Schedule::parse(bad, "UTC").is_err(), "{bad}");
         }
-        assert!(Schedule::parse("* * * * *", "Mars/Phobos").unwrap_err().field.is_in("zone"));
+    }
+
+    #[test]
+    fn an_unknown_zone_is_told_what_zones_are_called() {
+        for (bad, said) in [
+            (
+                "Mars/Phobos",
+                "zone: `Mars/Phobos` is no time zone; a zone has the name of a place, such as `Europe/Berlin`",
+            ),
+            ("UTC+2", "such as `Europe/Berlin`, or is `UTC`"),
+            ("", "such as `Europe/Berlin`"),
+            ("berlin", "write `Europe/Berlin`"),
+            ("europe/berlin", "write `Europe/Berlin`"),
+            ("New York", "write `America/New_York`"),
+        ] {
+            let refused = Schedule::parse("* * * * *", bad).unwrap_err();
+            assert!(refused.field.is_in("zone") && refused.why.contains(said), "{bad}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn what_crontab_allows_has_a_next_time() {
+        let from = at("2026-11-01T00:30:00Z");
+        for (pattern, next) in [
+            ("05,35 8-18/2 1 Jan-mar,DEC *", "2026-12-01T08:05:00Z"),
+            ("*/60 * * * *", "2026-11-01T01:00:00Z"),
+            ("0 */24 * * *", "2026-11-02T00:00:00Z"),
+            ("0 0 1 */12 *", "2027-01-01T00:00:00Z"),
+            ("0 0 29 2 *", "2028-02-29T00:00:00Z"),
+            ("0 0 29 2 */6", "2032-02-29T00:00:00Z"),
+            ("0 0 31 2 fri-sun", "2027-02-05T00:00:00Z"),
+            ("0 0 *,3 * mon", "2026-11-02T00:00:00Z"),
+            ("0 0 3,* * sat", "2026-11-02T00:00:00Z"),
+            ("0 0 * * 7", "2026-11-08T00:00:00Z"),
+        ] {
+            let schedule = Schedule::parse(pattern, "UTC").unwrap();
+            assert_eq!(schedule.after(from), Some(at(next)), "{pattern}");
+        }
     }
 
     #[test]

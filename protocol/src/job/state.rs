@@ -84,6 +84,9 @@ impl std::str::FromStr for JobState {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|state| state.as_str() == text.replace('-', "_"));
-        found.ok_or_else(|| format!("{text:?} is no state of a job"))
+        found.ok_or_else(|| {
+            let all: Vec<&str> = Self::ALL.into_iter().map(Self::as_str).collect();
+            format!("{text:?} is not a state of a job; allowed: {}", all.join(", "))
+        })
     }
 }

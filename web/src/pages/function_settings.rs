@@ -74,10 +74,7 @@ fn delete(subject: Subject, function: &Function) -> View {
         title: format!("Delete {name}?"),
         effects: vec![
             format!("Every call to {} gets 404, at once.", function.path),
-            format!(
-                "Its {} and aliases go with it.",
-                crate::format::count(usize::try_from(versions).unwrap_or(0), "version")
-            ),
+            format!("Its {} and aliases go with it.", crate::format::count(versions, "version")),
             "Its name stays taken for a while, so that nobody else answers in its place.".to_owned(),
         ],
         confirm: "Delete the function",

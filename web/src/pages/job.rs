@@ -285,7 +285,7 @@ fn webhook(webhook: &protocol::job::Webhook) -> View {
             view! { "told " (at) }
         }
         (None, Some(error)) => {
-            let words = format!("not told; tried {} times: {error}", webhook.tries);
+            let words = format!("not told; tried {}: {error}", format::count(webhook.tries, "time"));
             view! { (words) }
         }
         (None, None) => view! { "not told yet" },

@@ -115,7 +115,7 @@ fn row(node: Signal<Option<Node>>) -> View {
     let Some(first) = node.get_clone_untracked() else { return view! {} };
     let name = first.name.clone();
     let id = first.id.to_string();
-    let about = format!("{} · {} cores", first.arch, first.cores);
+    let about = format!("{} · {}", first.arch, format::count(first.cores, "core"));
     let (class, meaning) = class_words(first.class);
     let lanes = create_selector(move || node.with(|n| n.as_ref().map(|n| n.lanes.clone()).unwrap_or_default()));
     let lanes = View::from_dynamic(move || lanes.get_clone().into_iter().map(lane_badge).collect::<Vec<View>>());

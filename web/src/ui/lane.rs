@@ -35,7 +35,7 @@ pub(crate) fn limits_words(limits: &Limits) -> String {
 
 /// `1 CPU`, `2 CPUs`
 pub(crate) fn cpus(limits: &Limits) -> String {
-    format::count(usize::try_from(limits.cpus).unwrap_or(usize::MAX), "CPU")
+    format::count(limits.cpus, "CPU")
 }
 
 /// A quantity that a run used, of what it might.

@@ -162,7 +162,8 @@ pub(crate) fn explanation_view(kept: &Explanation, names: &BTreeMap<NodeId, Stri
             }
         })
         .collect();
-    let others: Vec<String> = kept.refused.iter().map(|one| format!("{} {}", one.nodes, one.why)).collect();
+    let others = kept.refused.iter().map(|one| format!("{} {}", format::count(one.nodes, "node"), one.why));
+    let others: Vec<String> = others.collect();
     let others = (!others.is_empty()).then(|| {
         let words = format!("Not thought of: {}. ", others.join(", "));
         view! { (words) }

@@ -2,6 +2,7 @@
 
 use protocol::job::{Job, JobWhy};
 use protocol::placement::Considered;
+use protocol::words::count;
 use protocol::{Limits, NodeId};
 
 use crate::commands::runs::predicted;
@@ -45,7 +46,7 @@ pub(super) fn one(job: &Job) -> String {
         ("submitted", time(job.created)),
     ]);
     let mut add = |name, value: Option<String>| rows.extend(value.map(|value| (name, value)));
-    add("lost", (job.losses > 0).then(|| format!("{} times by the platform", job.losses)));
+    add("lost", (job.losses > 0).then(|| format!("{} by the platform", count(job.losses, "time"))));
     add("priority", (job.priority != 0).then(|| job.priority.to_string()));
     add("status", job.status.map(|status| status.to_string()));
     add("code", job.code.map(|code| format!("{code}: {}", code.title())));
@@ -64,7 +65,7 @@ pub(super) fn one(job: &Job) -> String {
         job.webhook.as_ref().map(|webhook| {
             let state = match (&webhook.delivered, &webhook.error) {
                 (Some(at), _) => format!("told at {}", time(*at)),
-                (None, Some(error)) => format!("not told after {} tries: {error}", webhook.tries),
+                (None, Some(error)) => format!("not told after {}: {error}", count(webhook.tries, "try")),
                 (None, None) => "not told yet".to_owned(),
             };
             format!("{}, {state}", webhook.url)
@@ -91,19 +92,21 @@ pub(super) fn why(why: &JobWhy) -> String {
     let name =
         |node: NodeId| why.names.get(&node).map_or_else(|| node.to_string(), |name| visible::line(name).into_owned());
     let mut text = format!("{}: {}", why.state, visible::line(&why.reason));
-    if let Some(ahead) = why.ahead {
-        text.push_str(&format!("\n{ahead} of your jobs come before it"));
+    match why.ahead {
+        None | Some(0) => {}
+        Some(1) => text.push_str("\nOne of your jobs comes before it"),
+        Some(ahead) => text.push_str(&format!("\n{ahead} of your jobs come before it")),
     }
     let Some(placement) = &why.placement else { return text };
     for (place, one) in placement.ranked.iter().enumerate() {
         text.push_str(&format!(
-            "\n{}. {}: {} lane ({}), {}, {} runs{}{}, score {:.2}",
+            "\n{}. {}: {} lane ({}), {}, {}{}{}, score {:.2}",
             place + 1,
             name(one.node),
             one.lane,
             one.lane_reason,
             one.warmth,
-            one.running,
+            count(one.running, "run"),
             predicted(&Considered::from(one)),
             away(one.distance_s),
             one.score

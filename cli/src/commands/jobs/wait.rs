@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use indicatif::ProgressBar;
 use protocol::job::Job;
-use protocol::{JobId, Timestamp};
+use protocol::{ByteSize, JobId, Timestamp};
 use reqwest::Method;
 use tokio::time::Instant;
 
@@ -75,7 +75,8 @@ async fn stream(client: &Client, id: JobId, bar: &ProgressBar, heard: &mut Insta
             bar.set_message(progress(&job));
         }
         if text.len() > EVENT_MAX {
-            return Err(Failure::new(Exit::Platform, "unexpected_answer", "A line of the events does not end"));
+            let what = format!("A line of the job's events is longer than {}", ByteSize(EVENT_MAX as u64));
+            return Err(Failure::new(Exit::Platform, "unexpected_answer", what));
         }
     }
     Ok(None)

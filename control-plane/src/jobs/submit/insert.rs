@@ -2,7 +2,8 @@
 
 use placing::Learning;
 use protocol::job::{Job, JobState};
-use protocol::{AccountId, ByteSize, FunctionId, JobId, Timestamp};
+use protocol::words::count;
+use protocol::{AccountId, ByteSize, Code, FunctionId, JobId, Problem, Timestamp};
 use scheduler::RunRequest;
 use sea_orm::{ActiveValue::Set, ConnectionTrait as _, EntityTrait as _, Statement};
 
@@ -12,7 +13,7 @@ use crate::config::JobsPolicy;
 use crate::db::Mutation;
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{job_inputs, jobs};
-use crate::error::{Result, refuse};
+use crate::error::Result;
 use crate::jobs::book::{self, Step};
 use crate::jobs::views;
 
@@ -52,10 +53,10 @@ pub(super) async fn insert_rows(
     let open = book::open(mutation.tx(), account).await?;
     if open.saturating_add(inputs.len() as u64) > app.config.jobs_open_max {
         let most = app.config.jobs_open_max;
-        return Err(refuse(
-            protocol::Code::LimitReached,
-            format!("{open} jobs wait or run; an account may have {most}."),
-        ));
+        let open = count(open, "open job");
+        let detail = format!("The account has {open} (waiting or running); it may have {most}.");
+        let help = "Wait until some have ended, or cancel some with `crowdcloud jobs cancel JOB`.";
+        return Err(Problem::new(Code::LimitReached, detail).with_help(help).into());
     }
     let now = mutation.at();
     let ids: Vec<JobId> = inputs.iter().map(|_| JobId::new()).collect();

@@ -92,7 +92,7 @@ pub(super) async fn retries_and_death(ground: Ground) {
     record(app, epoch, vec![finished(app, job, run, ground.node, trapped(), None).await]).await.unwrap();
     let dead = show(&ada, job).await;
     assert_eq!(dead.state, JobState::Dead);
-    assert!(dead.reason.contains("all 1 retries are used up"), "{dead:?}");
+    assert!(dead.reason.contains("given up after 1 retry"), "{dead:?}");
     let output = ada.get(&format!("/jobs/{job}/output")).await;
     assert_eq!(output.code(), Code::Trap);
 

@@ -26,7 +26,7 @@ const TIMES_TOLD: usize = 3;
 
 const MISSED: &[(&str, &str, &str)] = &[
     ("once", "Made up once", "One job for all that passed while the platform was down."),
-    ("skip", "Left out", "The next time is the next one."),
+    ("skip", "Left out", "A time is missed once it is more than 60 seconds past; the next time is the next one."),
     ("all", "All made up", "A job for each, up to a hundred. Times of a pause are never made up."),
 ];
 
@@ -216,7 +216,9 @@ fn told(cron: &str, zone: &str) -> String {
     }
     let zone = if zone.trim().is_empty() { "UTC" } else { zone.trim() };
     let Some(now) = wall_clock(zone, now_ms()) else {
-        return format!("{zone} is no time zone that this browser knows.");
+        return format!(
+            "{zone} is no time zone that this browser knows; a zone has a place's name, such as Europe/Berlin."
+        );
     };
     match following(cron, now, TIMES_TOLD) {
         Ok(times) if times.is_empty() => "There is no such time.".to_owned(),

@@ -10,6 +10,7 @@ use wasm_bindgen::JsCast as _;
 use super::draft::Draft;
 use super::field::Field;
 use crate::calls;
+use crate::format;
 use crate::load::Resource;
 use crate::pages::function_test::references;
 use crate::ui::form::{self, Text};
@@ -188,7 +189,7 @@ pub(crate) fn again_part(draft: Draft, known: Known) -> View {
     let priority = form::field("Priority", "", form::text(draft.priority, priority));
     let most = create_selector(move || known.limits.ready().map(|limits| limits.retries));
     let about = move || {
-        let most = most.get().map_or(String::new(), |most| format!("Up to {most} retries; "));
+        let most = most.get().map_or(String::new(), |most| format!("Up to {}; ", format::count(most, "retry")));
         format!("{most}each pause is twice the one before. Priority: -10 (last) to 10 (first).")
     };
     view! {
