@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::egress::{EgressRules, Ways};
 
 /// Raised when the same artifact becomes another image, or more is kept of it: older ones are made anew.
-const CONVERSION: u32 = 2;
+const CONVERSION: u32 = 3;
 /// Versions that are remembered.
 const VERSIONS_MAX: u64 = 256;
 /// What all templates that are kept may hold: a plain one has some 120 MiB, one with Python in memory more.
