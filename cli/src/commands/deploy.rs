@@ -145,7 +145,7 @@ fn plan(args: &Deploy, project: Option<&Project>, artifact: PathBuf) -> Result<P
         alias: Some(super::access::parse_name(&args.alias, "alias")?),
         base: args.base.or(manifest.and_then(|manifest| manifest.base)),
         command: match &args.command {
-            Some(line) => protocol::command_line::words(line)?,
+            Some(line) => protocol::command_line::program(line)?,
             None => manifest.map(|manifest| manifest.command.clone()).unwrap_or_default(),
         },
     };
@@ -343,7 +343,9 @@ mod tests {
     fn f10_the_command_s_words_are_a_shell_s() {
         let words = planned("/bin/sh -c \"echo hello world\"").ok().unwrap().version.command;
         assert_eq!(words, ["/bin/sh", "-c", "echo hello world"]);
-        let refused = planned("/bin/sh -c \"echo").err().unwrap();
-        assert_eq!((refused.exit(), refused.field().unwrap().as_str()), (Exit::Usage, "command"));
+        for line in ["/bin/sh -c \"echo", "", "  ", "''"] {
+            let refused = planned(line).err().unwrap();
+            assert_eq!((refused.exit(), refused.field().unwrap().as_str()), (Exit::Usage, "command"), "{line:?}");
+        }
     }
 }
