@@ -13,6 +13,7 @@ pub(crate) mod convert;
 mod door;
 mod egress;
 mod notes;
+mod ports;
 mod server;
 mod start;
 #[cfg(test)]

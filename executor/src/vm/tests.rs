@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::convert::{Conversion, Converted};
+use super::ports::Ports;
 use super::tools::{Missing, Tools};
 use super::version::{About, MACHINES_BEFORE_OWN, OWN_KEPT_MAX, Version};
 use super::versions::shape_of;
@@ -111,6 +112,7 @@ impl Ground {
             size: image.rootfs.size,
             convert_ms: 0,
             egress: Arc::new(egress),
+            ports: Ports::of(&image.config),
             fetched: true,
         };
         let admission = Admission::new(8, ByteSize::mib(4096), fabric::shares::TenantShare::WHOLE);

@@ -20,6 +20,7 @@ use protocol::{ByteSize, Digest, Kind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::Habit;
+use super::ports::Ports;
 use super::server::Idle;
 use crate::admission::{Admission, Held};
 use crate::egress::EgressRules;
@@ -47,6 +48,8 @@ pub(super) struct About {
     pub(super) size: ByteSize,
     pub(super) convert_ms: u64,
     pub(super) egress: Arc<EgressRules>,
+    /// Where it is asked, where it is a server.
+    pub(super) ports: Ports,
     /// Whether the image was made for this, or was on disk.
     pub(super) fetched: bool,
 }

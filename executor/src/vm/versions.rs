@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::cache::ImageCache;
 use super::convert::{Conversion, Converted, describe};
+use super::ports::Ports;
 use super::tools::Tools;
 use super::version::{About, OWN_KEPT_MAX, Version, WAITS_MAX};
 use super::wasm::{self, Hosted};
@@ -268,7 +269,8 @@ impl Lane {
         };
         let (artifact, size) = (spec.artifact, image.rootfs.size);
         let (hosted, for_runs) = (hosted.is_some(), ticket.purpose == Purpose::Run);
-        let about = About { artifact, kind, hosted, for_runs, format, notes, size, convert_ms, egress, fetched };
+        let ports = Ports::of(&image.config);
+        let about = About { artifact, kind, hosted, for_runs, format, notes, size, convert_ms, egress, ports, fetched };
         let memory = limits.memory_in(LaneName::Vm);
         let (admission, room) = (Arc::clone(&self.admission), Arc::clone(&self.own_templates));
         Ok((Version::new(about, workload, memory, template, disk, admission, room), base))

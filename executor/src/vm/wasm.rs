@@ -17,7 +17,8 @@ use wasm_host::machine::{ENDED, Orders, RunEnded};
 use wasm_host::{Format, Host};
 use wasmtime_wasi_http::WasiBody;
 
-use super::start::{self, PORT};
+use super::ports::PORT;
+use super::start;
 use crate::egress::EgressRules;
 use crate::wasm::engine::machines_engine;
 use crate::wasm::inspect::inspect;
