@@ -70,7 +70,8 @@ pub(crate) async fn deploy(global: &Global, args: Deploy) -> Result<(), Failure>
     let output = &context.output;
     let artifact = match &project {
         None => args.target.clone(),
-        Some(project) if args.dry_run || args.no_build => project.artifact(),
+        Some(project) if args.dry_run => project.artifact(),
+        Some(project) if args.no_build => super::build::built(project)?,
         Some(project) => super::build::run(output, project).await?,
     };
     let plan = plan(&args, project.as_ref(), artifact)?;
