@@ -161,7 +161,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: Option<Nodes>,
     },
-    /// Fetch what functions in VMs need on this machine: QEMU, the guests' kernel, and the bases of scripts and executables
+    /// Fetch QEMU, the guests' kernel and the bases for the VM lane; `doctor` says what is missing
     VmSetup {
         /// Only this base; again for more
         #[arg(long)]

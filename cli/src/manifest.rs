@@ -216,6 +216,7 @@ mod tests {
             (&format!("{whole}command = ['a', 1]"), "command[1]"),
             (&format!("{whole}command = 'a \"b'"), "command"),
             (&format!("{whole}command = 1"), "command"),
+            (&format!("{whole}command = ''"), "command"),
             (&format!("{whole}[limits]\ncpus = 'two'"), "limits.cpus"),
             (&format!("{whole}[limits]\ntimeout = true"), "limits.timeout"),
             (&format!("{whole}[limits]\ncolour = 1"), "limits.colour"),

@@ -27,7 +27,7 @@ pub use agent::serve;
 pub use config::Config;
 pub use error::Error;
 pub use vm::{
-    Missing as VmMissing, fetch as fetch_vm_tools, missing as vm_lane_missing, missing_in as vm_tools_missing,
-    runs_wasm as vm_runs_wasm,
+    Missing as VmMissing, fetch as fetch_vm_tools, missing as vm_lane_missing, missing_bases as vm_bases_missing,
+    missing_in as vm_tools_missing, runs_wasm as vm_runs_wasm,
 };
 pub use wasm_host::{is_about_a_guest, remark};

@@ -11,6 +11,8 @@ const ACCOUNTS_BYTES_MAX: u64 = 1 << 20;
 const GROUPS_MAX: usize = 1024;
 /// `(uid_t) -1`: to the kernel it means that a number stays as it is (setresuid(2)).
 const NOBODY_AT_ALL: u32 = u32::MAX;
+/// Who is meant where only a group is named, as container runtimes take it.
+const ROOT: &str = "0";
 /// Of whoever has no line.
 const HOME: &str = "/";
 
@@ -49,9 +51,11 @@ impl Accounts {
         Ok(Self { passwd: text("/etc/passwd")?, group: text("/etc/group")? })
     }
 
-    /// Whom `user`, `uid`, `user:group` or `uid:gid` means. A group that is named is the only one.
+    /// Whom `user`, `uid`, `user:group`, `uid:gid` or `:group` means; where nobody is named, root. A group that is named
+    /// is the only one.
     pub(crate) fn find(&self, said: &str) -> Result<Identity, Error> {
         let (user, group) = said.split_once(':').unwrap_or((said, ""));
+        let user = if user.is_empty() { ROOT } else { user };
         let number: Option<u32> = user.parse().ok();
         let mut accounts = self.passwd.lines().filter_map(account);
         let found = accounts.find(|account| account.name == user || number == Some(account.uid));
@@ -122,7 +126,7 @@ mod tests {
     #[test]
     fn f06_a_user_has_all_groups_and_the_home_of_the_images_files() {
         type Found = (u32, u32, &'static [u32], &'static str);
-        let cases: [(&str, Found); 8] = [
+        let cases: [(&str, Found); 12] = [
             ("app", (1000, 1000, &[29, 44], "/home/app")),
             ("1000", (1000, 1000, &[29, 44], "/home/app")),
             ("app:", (1000, 1000, &[29, 44], "/home/app")),
@@ -131,6 +135,10 @@ mod tests {
             ("bare", (7, 8, &[], "/")),
             ("77", (77, 0, &[], "/")),
             ("77:78", (77, 78, &[], "/")),
+            ("", (0, 0, &[10, 44], "/root")),
+            (":", (0, 0, &[10, 44], "/root")),
+            (":video", (0, 44, &[], "/root")),
+            (":78", (0, 78, &[], "/root")),
         ];
         for (said, (uid, gid, groups, home)) in cases {
             let found = accounts().find(said).unwrap();
@@ -140,7 +148,7 @@ mod tests {
                 "{said}"
             );
         }
-        for said in ["ghost", "app:ghost", "4294967295", "4294967296", "-1", "app:4294967295"] {
+        for said in ["ghost", "app:ghost", ":ghost", "4294967295", "4294967296", "-1", "app:4294967295"] {
             assert!(matches!(accounts().find(said), Err(Error::InvalidConfig(_))), "{said}");
         }
     }

@@ -12,9 +12,9 @@ use crate::tree::{Body, Found, Tree, show};
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Scripts whose interpreters are scripts: Linux allows as many.
 const INTERPRETERS_MAX: usize = 5;
-/// Who runs an image that names nobody.
-const ROOT: &str = "0";
 const ENV_BYTES_MAX: usize = 128 * 1024;
+/// The protocol of an exposed port that can be asked, and of one that names none.
+const TCP: &str = "tcp";
 
 /// What the caller asks for.
 #[derive(Debug, Clone)]
@@ -44,8 +44,10 @@ impl Settings {
     }
 
     pub(crate) fn of_image(config: &RunConfig) -> Self {
+        // As container runtimes have it, the empty word takes an entrypoint away.
+        let entrypoint = if config.entrypoint == [""] { Vec::new() } else { config.entrypoint.clone() };
         Self {
-            entrypoint: config.entrypoint.clone(),
+            entrypoint,
             cmd: config.cmd.clone(),
             env: config.env.clone(),
             working_dir: config.working_dir.clone(),
@@ -71,18 +73,20 @@ pub(crate) fn config(
     let Some(name) = settings.entrypoint.iter().chain(&settings.cmd).next() else {
         return Err(Error::MissingEntryPoint("the image has neither an entrypoint nor a command".to_owned()));
     };
+    if name.is_empty() {
+        return Err(Error::MissingEntryPoint("the first word of what is to be started is empty".to_owned()));
+    }
     let path = env.iter().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, value)| value.as_str());
     let search = Search { tree, stores, path, working_dir: &working_dir, architecture: wishes.architecture };
     let program = search.program(name, 0)?;
-    let user = if settings.user.is_empty() { ROOT } else { settings.user.as_str() };
-    let identity = Accounts::read(tree, stores)?.find(user)?;
+    let identity = Accounts::read(tree, stores)?.find(&settings.user)?;
     Ok(ImageConfig {
         program,
         entrypoint: settings.entrypoint,
         cmd: settings.cmd,
         env,
         identity,
-        exposed_ports: ports(&settings.ports),
+        exposed_ports: ports(&settings.ports)?,
         architecture: wishes.architecture,
         working_dir,
     })
@@ -118,17 +122,33 @@ fn env(said: &[String]) -> Result<Vec<(String, String)>, Error> {
     Ok(env)
 }
 
-/// `8080/tcp` or `8080`; other protocols cannot be reached.
-fn ports(said: &[String]) -> Vec<u16> {
-    let tcp = said.iter().filter_map(|port| match port.split_once('/') {
-        None => Some(port.as_str()),
-        Some((port, "tcp")) => Some(port),
-        Some(_) => None,
-    });
-    let mut ports: Vec<u16> = tcp.filter_map(|port| port.parse().ok()).collect();
+/// `8080/tcp`, `8080`, or a range such as `8000-8010/tcp`; other protocols cannot be reached.
+fn ports(said: &[String]) -> Result<Vec<u16>, Error> {
+    let mut ports = Vec::new();
+    for text in said {
+        let (range, protocol) = text.split_once('/').unwrap_or((text, TCP));
+        if !protocol.eq_ignore_ascii_case(TCP) {
+            continue;
+        }
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let bounds = port(first).zip(port(last)).filter(|(first, last)| first <= last);
+        let (first, last) = bounds.ok_or_else(|| no_port(text))?;
+        ports.extend(first..=last);
+    }
     ports.sort_unstable();
     ports.dedup();
-    ports
+    Ok(ports)
+}
+
+fn port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port| *port != 0)
+}
+
+fn no_port(text: &str) -> Error {
+    let shown = text.escape_debug();
+    Error::InvalidConfig(format!(
+        "the image exposes `{shown}`, which is no port: EXPOSE takes `8080`, `8080/tcp` or `8000-8010/tcp`"
+    ))
 }
 
 struct Search<'s, 't> {

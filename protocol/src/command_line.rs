@@ -17,6 +17,19 @@ pub fn words(line: &str) -> Result<Vec<String>, Invalid> {
     shell_words::split(line).map_err(|_| Invalid::new(FIELD, format!("`{FIELD}`: a quote does not close: {line}")))
 }
 
+/// The words of a command line that names a program.
+///
+/// # Errors
+/// Where a quote does not close, or there is no first word.
+pub fn program(line: &str) -> Result<Vec<String>, Invalid> {
+    let words = words(line)?;
+    if words.first().is_none_or(String::is_empty) {
+        let why = format!("`{FIELD}`: it names no program; leave it out to start what the image says");
+        return Err(Invalid::new(FIELD, why));
+    }
+    Ok(words)
+}
+
 /// The line that has these words.
 #[must_use]
 pub fn line(words: &[String]) -> String {
@@ -35,7 +48,7 @@ pub(crate) fn written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-            words(text).map_err(E::custom)
+            program(text).map_err(E::custom)
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
@@ -69,6 +82,16 @@ mod tests {
             let refused = words(open).unwrap_err();
             assert_eq!(refused.field.as_str(), "command");
             assert!(refused.why.contains("quote does not close"), "{open}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_a_program_is_refused() {
+        assert_eq!(program("/app/run ''").unwrap(), ["/app/run", ""]);
+        for empty in ["", " \t\n", "''", "\"\" /app/run"] {
+            let refused = program(empty).unwrap_err();
+            assert_eq!(refused.field.as_str(), "command");
+            assert!(refused.why.contains("names no program; leave it out"), "{empty:?}: {refused}");
         }
     }
 

@@ -114,7 +114,7 @@ codes! {
     NoResponse = "no_response", 502, false, "The function ended without a response", "Set a response on every path of the handler.";
     FunctionExit = "function_exit", 502, false, "The command ended with an error", "See the run's logs for its stderr.";
     InvalidResponse = "invalid_response", 502, false, "The function's response is not valid HTTP", "Check the status and headers that it sets.";
-    NeverListened = "never_listened", 502, false, "The server did not listen on its port", "Listen on 127.0.0.1 or all addresses, on the port in the variable PORT.";
+    NeverListened = "never_listened", 502, false, "The server did not listen on its port", "Listen on 127.0.0.1 or all addresses, on the port in the variable PORT; the notes of the version (`crowdcloud versions show`) say how it was chosen.";
     GuestCrashed = "guest_crashed", 502, false, "The function's machine crashed", "See the run's logs.";
     TimedOut = "timed_out", 504, false, "The function did not finish by its deadline", "Raise `limits.timeout`, or make it faster.";
     EgressLimit = "egress_limit", 502, false, "The function's own connections carried more than they may", "Raise `limits.egress_bytes`, or send and fetch less.";

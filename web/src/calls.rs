@@ -3,10 +3,9 @@
 pub(crate) mod jobs;
 
 use protocol::api::{
-    AcceptInvitation, Alias, ChangeFunction, ChangePassword, ChangeRole, CreateAccount, CreateFunction,
-    CreateInvitation, CreateKey, CreateVersion, Function, Invitation, InvitationPreview, Invocation, Key, KeysLeft,
-    Login, Made, Me, Member, Membership, Node, Page, PlatformLimits, Rollback, Session, SetAlias, Signup, TestAnswer,
-    TestCall, Version,
+    AcceptInvitation, Alias, ChangeFunction, ChangePassword, ChangeRole, CreateAccount, CreateInvitation, CreateKey,
+    CreateVersion, Function, Invitation, InvitationPreview, Invocation, Key, KeysLeft, Login, Made, Me, Member,
+    Membership, Node, Page, PlatformLimits, Rollback, Session, SetAlias, Signup, TestAnswer, TestCall, Version,
 };
 use protocol::node::LogLine;
 use protocol::{InvitationId, KeyId, RunId, SessionId, UserId};
@@ -113,10 +112,6 @@ pub(crate) async fn functions(account: &str) -> Result<Page<Function>> {
 
 pub(crate) async fn function(account: &str, name: &str) -> Result<Function> {
     Call::get(&format!("/functions/{}", encode(name))).of(account).send().await
-}
-
-pub(crate) async fn create_function(account: &str, body: &CreateFunction) -> Result<Function> {
-    Call::post("/functions").of(account).json(body).await
 }
 
 pub(crate) async fn change_function(account: &str, name: &str, body: &ChangeFunction) -> Result<Function> {

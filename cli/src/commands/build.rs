@@ -11,6 +11,9 @@ use crate::failure::{Exit, Failure};
 use crate::manifest::Project;
 use crate::output::Output;
 
+/// What to do where a build does not make what the manifest names.
+const CORRECT: &str = "correct `artifact` or `build` in crowdcloud.toml";
+
 /// `build`
 pub(crate) async fn build(context: &Context, args: &Build) -> Result<(), Failure> {
     let project = Project::open(&args.dir)?;
@@ -26,23 +29,45 @@ pub(crate) async fn build(context: &Context, args: &Build) -> Result<(), Failure
 
 /// Builds what needs building, and says where the artifact is.
 pub(super) async fn run(output: &Output, project: &Project) -> Result<PathBuf, Failure> {
-    let artifact = project.artifact();
     match &project.manifest.build {
         Some(command) => by_command(output, project, command).await?,
-        None if project.dir.join("Cargo.toml").is_file() => by_cargo(output, project, &artifact).await?,
+        None if is_rust(project) => by_cargo(output, project, &project.artifact()).await?,
         None => {}
     }
+    artifact(project).map_err(|missing| missing.why(never_made(project)).help(CORRECT))
+}
+
+/// Where the artifact is that an earlier build has made.
+pub(super) fn built(project: &Project) -> Result<PathBuf, Failure> {
+    artifact(project).map_err(|missing| {
+        if project.manifest.build.is_none() && !is_rust(project) {
+            return missing.why(never_made(project)).help(CORRECT);
+        }
+        let build = format!("crowdcloud build {}", project.dir.display());
+        missing
+            .why("it was not built yet, and --no-build builds nothing")
+            .help(format!("leave out --no-build, or build it before: {build}"))
+    })
+}
+
+fn artifact(project: &Project) -> Result<PathBuf, Failure> {
+    let artifact = project.artifact();
     match std::fs::metadata(&artifact) {
         Ok(metadata) if metadata.is_file() => Ok(artifact),
-        _ => Err(Failure::new(Exit::Usage, "no_artifact", format!("There is no artifact at {}", artifact.display()))
-            .why(match &project.manifest.build {
-                Some(command) => format!("`{command}` has not made it"),
-                None => {
-                    "crowdcloud.toml has no `build`, and there is no Cargo.toml: it must be there already".to_owned()
-                }
-            })
-            .help("correct `artifact` or `build` in crowdcloud.toml")),
+        _ => Err(Failure::new(Exit::Usage, "no_artifact", format!("There is no artifact at {}", artifact.display()))),
     }
+}
+
+fn never_made(project: &Project) -> String {
+    match &project.manifest.build {
+        Some(command) => format!("`{command}` has not made it"),
+        None if is_rust(project) => "cargo has not made it".to_owned(),
+        None => "crowdcloud.toml has no `build`, and there is no Cargo.toml: it must be there already".to_owned(),
+    }
+}
+
+fn is_rust(project: &Project) -> bool {
+    project.dir.join("Cargo.toml").is_file()
 }
 
 /// The manifest's own command.

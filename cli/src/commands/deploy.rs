@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use protocol::api::{Artifact, ChangeFunction, CreateFunction, CreateVersion, Function, Version, VersionState};
+use protocol::api::{Artifact, ChangeFunction, CreateVersion, Function, NewFunction, Version, VersionState};
 use protocol::placement::LaneReason;
 use protocol::route::Scope;
 use protocol::{ByteSize, Code, Example, Kind, Lane, Name};
@@ -70,7 +70,8 @@ pub(crate) async fn deploy(global: &Global, args: Deploy) -> Result<(), Failure>
     let output = &context.output;
     let artifact = match &project {
         None => args.target.clone(),
-        Some(project) if args.dry_run || args.no_build => project.artifact(),
+        Some(project) if args.dry_run => project.artifact(),
+        Some(project) if args.no_build => super::build::built(project)?,
         Some(project) => super::build::run(output, project).await?,
     };
     let plan = plan(&args, project.as_ref(), artifact)?;
@@ -80,10 +81,16 @@ pub(crate) async fn deploy(global: &Global, args: Deploy) -> Result<(), Failure>
         return dry_run(&context, &client, &account, &plan, project.as_ref()).await;
     }
     let started = Instant::now();
-    let function = ensure_function(&client, &plan, output).await?;
+    let function = existing(&client, &plan).await?;
     let digest = upload(&client, &plan.artifact, output).await?.digest;
-    let body = CreateVersion { artifact: digest, ..plan.version.clone() };
+    // A function comes with its first version: where that is refused, there is neither.
+    let create = function.is_none().then(|| NewFunction { public: plan.public.unwrap_or(false) });
+    let body = CreateVersion { artifact: digest, create, ..plan.version.clone() };
     let version = release(&client, &plan.function, &body, output).await?;
+    let function = match function {
+        Some(function) => function,
+        None => client.get(&path(plan.function.as_str())).await?,
+    };
     let key = if function.public { None } else { function_key(&context, &client, &account, &plan.function).await? };
     let released = released(&context, account, &plan, &function, &version, key.as_deref());
     let alias = &released.alias;
@@ -145,9 +152,10 @@ fn plan(args: &Deploy, project: Option<&Project>, artifact: PathBuf) -> Result<P
         alias: Some(super::access::parse_name(&args.alias, "alias")?),
         base: args.base.or(manifest.and_then(|manifest| manifest.base)),
         command: match &args.command {
-            Some(line) => protocol::command_line::words(line)?,
+            Some(line) => protocol::command_line::program(line)?,
             None => manifest.map(|manifest| manifest.command.clone()).unwrap_or_default(),
         },
+        create: None,
     };
     Ok(Plan { function, public, artifact, version, example: manifest.and_then(|manifest| manifest.example.clone()) })
 }
@@ -187,30 +195,19 @@ async fn dry_run(
     Ok(())
 }
 
-/// The function, made or changed where needed.
-async fn ensure_function(client: &Client, plan: &Plan, output: &Output) -> Result<Function, Failure> {
+/// The function, where there is one: its access is changed where that was asked for.
+async fn existing(client: &Client, plan: &Plan) -> Result<Option<Function>, Failure> {
     let at = path(plan.function.as_str());
     let function = match client.get::<Function>(&at).await {
         Ok(function) => function,
-        Err(failure) if failure.exit() == Exit::NotFound => {
-            output.detail(format!("making the function {}", plan.function));
-            let body = CreateFunction { name: plan.function.to_string(), public: plan.public.unwrap_or(false) };
-            match client.post("/functions", &body).await {
-                // Somebody else was faster; or the name is not free for another reason, which is told.
-                Err(taken) if taken.is(Code::NameTaken) => match client.get(&at).await {
-                    Err(failure) if failure.exit() == Exit::NotFound => return Err(taken),
-                    found => found?,
-                },
-                other => other?,
-            }
-        }
+        Err(failure) if failure.exit() == Exit::NotFound => return Ok(None),
         Err(failure) => return Err(failure),
     };
     match plan.public {
         Some(public) if public != function.public => {
-            client.change(Method::PATCH, &at, &ChangeFunction { public: Some(public) }).await
+            client.change(Method::PATCH, &at, &ChangeFunction { public: Some(public) }).await.map(Some)
         }
-        _ => Ok(function),
+        _ => Ok(Some(function)),
     }
 }
 
@@ -343,7 +340,9 @@ mod tests {
     fn f10_the_command_s_words_are_a_shell_s() {
         let words = planned("/bin/sh -c \"echo hello world\"").ok().unwrap().version.command;
         assert_eq!(words, ["/bin/sh", "-c", "echo hello world"]);
-        let refused = planned("/bin/sh -c \"echo").err().unwrap();
-        assert_eq!((refused.exit(), refused.field().unwrap().as_str()), (Exit::Usage, "command"));
+        for line in ["/bin/sh -c \"echo", "", "  ", "''"] {
+            let refused = planned(line).err().unwrap();
+            assert_eq!((refused.exit(), refused.field().unwrap().as_str()), (Exit::Usage, "command"), "{line:?}");
+        }
     }
 }

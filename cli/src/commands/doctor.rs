@@ -11,6 +11,10 @@ use crate::config::UserConfig;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 
+/// `vm-setup` brings what is downloaded, `cargo xtask setup` also what is built.
+const VM_LANE_HELP: &str = "`crowdcloud vm-setup` fetches QEMU, the guests' kernel and the bases; `cargo xtask setup` \
+                            does that too, and builds the guest agent and wasm-guest; without the lane, wasm runs";
+
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 struct Check {
@@ -46,12 +50,15 @@ pub(crate) fn vm_setup(context: &Context, bases: &[protocol::Base], into: Option
     let all = [protocol::Base::Shell, protocol::Base::Python];
     let wanted = if bases.is_empty() { &all[..] } else { bases };
     let fetched = executor::fetch_vm_tools(&folder, wanted, &|step| context.output.note(step));
-    fetched.map_err(|why| {
+    let missing = fetched.map_err(|why| {
         Failure::new(Exit::Platform, "vm_setup", "The VM lane's parts cannot be fetched")
             .why(why)
             .help("apt-get and dpkg-deb of Debian are needed, and a way to Debian's packages")
     })?;
-    let value = serde_json::json!({ "folder": folder });
+    if let Some(why) = &missing {
+        context.output.note(format!("the VM lane still lacks a part: {why}"));
+    }
+    let value = serde_json::json!({ "folder": folder, "missing": missing });
     context.output.result(&value, || folder.display().to_string())?;
     Ok(())
 }
@@ -68,7 +75,7 @@ pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure
             "`cargo xtask up` fetches it; or set CROWDCLOUD_NATS_SERVER",
         )
         .optional(),
-        Check::new("VM lane", vm_lane(), "`cargo xtask setup` fetches it; without it functions run in wasm").optional(),
+        Check::new("VM lane", vm_lane(), VM_LANE_HELP).optional(),
         Check::new("cargo", tool("cargo"), "needed for Rust templates: install Rust").optional(),
     ];
     checks.extend(processes(data));
@@ -93,11 +100,16 @@ pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure
 
 fn vm_lane() -> Result<String, String> {
     let folder = crate::platform::vm_tools();
-    match executor::vm_tools_missing(&folder) {
-        None if !executor::vm_runs_wasm(&folder) => Ok(format!("{}; images alone, no wasm-guest", folder.display())),
-        None => Ok(folder.display().to_string()),
-        Some(why) => Err(why),
+    if let Some(why) = executor::vm_tools_missing(&folder) {
+        return Err(why);
     }
+    let mut found = vec![folder.display().to_string()];
+    if !executor::vm_runs_wasm(&folder) {
+        found.push("images alone: no wasm-guest, which `cargo xtask setup` builds".to_owned());
+    }
+    let bases = executor::vm_bases_missing(&folder);
+    found.extend(bases.iter().map(|base| format!("no base {}: `crowdcloud vm-setup` makes it", base.as_str())));
+    Ok(found.join("; "))
 }
 
 fn configuration() -> Result<String, String> {

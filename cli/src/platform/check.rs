@@ -79,6 +79,7 @@ async fn deploy_and_call(url: &str, output: &Output) -> Result<(String, String),
         alias: None,
         base: None,
         command: Vec::new(),
+        create: None,
     };
     let mut version: Version = session.post("/functions/hello/versions", &version).await?;
     let deadline = Instant::now() + READY_WITHIN;

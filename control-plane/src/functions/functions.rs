@@ -1,12 +1,12 @@
 //! Functions: made, listed, changed, deleted.
 
-use protocol::api::{self, ChangeFunction, CreateFunction};
+use protocol::api::{self, ChangeFunction, CreateFunction, NewFunction};
 use protocol::route::Scope;
 use protocol::words;
-use protocol::{Code, FunctionId, Name, Reference};
+use protocol::{AccountId, Code, FunctionId, Name, Reference};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
 };
 
 use super::aliases::alias_view;
@@ -15,7 +15,7 @@ use crate::App;
 use crate::db::Mutation;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, aliases, functions, versions};
-use crate::error::{Result, refuse, refuse_field};
+use crate::error::{Error, Result, refuse, refuse_field};
 use crate::etag::{self, IfMatch};
 use crate::identity::caller::Caller;
 use crate::identity::{accounts::parse_name, keys};
@@ -26,12 +26,25 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateFunction) ->
     let account = caller.require(Scope::Deploy)?;
     let name = parse_name(&asked.name, "name")?;
     let mut mutation = app.db.mutation().await?;
-    check_free(app, &mutation, account, &name).await?;
+    let row = make(app, &mut mutation, account, name, asked.public).await?;
+    let committed = mutation.commit(&caller.actor, Some(account), "function.create", row.id.0).await?;
+    app.announce(committed).await;
+    Ok(view(app, caller.account()?, row, Vec::new(), &[]))
+}
+
+async fn make(
+    app: &App,
+    mutation: &mut Mutation,
+    account: AccountId,
+    name: Name,
+    public: bool,
+) -> Result<functions::Model> {
+    check_free(app, mutation, account, &name).await?;
     let row = functions::Model {
         id: FunctionId::new().into(),
         account_id: account.into(),
         name: name.into(),
-        public: asked.public,
+        public,
         latest: 0,
         revision: mutation.revision(),
         created: mutation.at().into(),
@@ -39,23 +52,74 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateFunction) ->
         deleted: None,
     };
     functions::Entity::insert(functions::ActiveModel::from(row.clone())).exec_without_returning(mutation.tx()).await?;
-    route::changed(&mut mutation, row.id.0).await?;
-    let committed = mutation.commit(&caller.actor, Some(account), "function.create", row.id.0).await?;
-    app.announce(committed).await;
-    Ok(view(app, caller.account()?, row, Vec::new(), &[]))
+    route::changed(mutation, row.id.0).await?;
+    Ok(row)
+}
+
+/// The function that a version is for.
+pub(crate) enum Subject {
+    There(functions::Model),
+    /// It is made with the version, and not at all where that is refused.
+    New {
+        account: AccountId,
+        name: Name,
+        public: bool,
+    },
+}
+
+impl Subject {
+    /// The function of this name; a new one where there is none and the deploy makes it.
+    pub(crate) async fn find(app: &App, caller: &Caller, name: &str, create: Option<NewFunction>) -> Result<Self> {
+        let found = caller.function(app, name, Scope::Deploy).await;
+        let missing = matches!(&found, Err(Error::Refused(problem)) if problem.code == Code::FunctionNotFound);
+        let Some(NewFunction { public }) = create.filter(|_| missing) else { return Ok(Self::There(found?)) };
+        let account = caller.require(Scope::Deploy)?;
+        Ok(Self::New { account, name: parse_name(name, "name")?, public })
+    }
+
+    /// Whose it is.
+    pub(crate) fn account(&self) -> AccountId {
+        match self {
+            Self::There(row) => row.account_id.0,
+            Self::New { account, .. } => *account,
+        }
+    }
+
+    /// Its row inside the mutation, and whether that has made it.
+    pub(crate) async fn enter(self, app: &App, mutation: &mut Mutation) -> Result<(functions::Model, bool)> {
+        let (account, name, public) = match self {
+            Self::There(row) => return Ok((locked(mutation, row.id.0).await?, false)),
+            Self::New { account, name, public } => (account, name, public),
+        };
+        // Another deploy may have made it meanwhile.
+        let meanwhile = alive(account, &name).one(mutation.tx()).await?;
+        match meanwhile {
+            Some(row) => Ok((row, false)),
+            None => Ok((make(app, mutation, account, name, public).await?, true)),
+        }
+    }
+}
+
+/// The function that has this name now.
+fn alive(account: AccountId, name: &Name) -> Select<functions::Entity> {
+    functions::Entity::find()
+        .filter(functions::Column::AccountId.eq(Col(account)))
+        .filter(functions::Column::Deleted.is_null())
+        .filter(functions::Column::Name.eq(Col(name.clone())))
 }
 
 /// Names are an account's own: one that it has freed is free for it at once. Whatever belonged to the deleted function goes
 /// by its id, and routes are published in the order of their revisions, so that the new one follows the old one's end.
-async fn check_free(app: &App, mutation: &Mutation, account: protocol::AccountId, name: &Name) -> Result<()> {
-    let rows = || functions::Entity::find().filter(functions::Column::AccountId.eq(Col(account)));
-    let alive = rows().filter(functions::Column::Deleted.is_null());
-    let count = alive.clone().count(mutation.tx()).await?;
+async fn check_free(app: &App, mutation: &Mutation, account: AccountId, name: &Name) -> Result<()> {
+    let all = functions::Entity::find()
+        .filter(functions::Column::AccountId.eq(Col(account)))
+        .filter(functions::Column::Deleted.is_null());
+    let count = all.count(mutation.tx()).await?;
     if count >= u64::from(app.config.functions_max) {
         let count = words::count(count, "function");
         return Err(refuse(Code::LimitReached, format!("The account has {count}, the most that it may have.")));
     }
-    if alive.filter(functions::Column::Name.eq(Col(name.clone()))).one(mutation.tx()).await?.is_some() {
+    if alive(account, name).one(mutation.tx()).await?.is_some() {
         return Err(refuse_field(Code::NameTaken, "name", format!("There is a function `{name}`.")));
     }
     Ok(())

@@ -187,10 +187,11 @@ fn read(status: http::StatusCode, body: &[u8]) -> Answer {
         };
     }
     match serde_json::from_slice::<Problem>(body) {
-        // Its own words stay, the catalogue's come from here.
+        // Its own words stay, advice for this very case among them; the catalogue's come from here.
         Ok(problem) if is_verdict(problem.code) => {
             let field = blamed(problem.field.as_ref());
-            Answer::Refused(Problem::of(problem.code, field, clip(problem.detail)))
+            let refused = Problem::of(problem.code, field, clip(problem.detail));
+            Answer::Refused(if problem.help.is_empty() { refused } else { refused.with_help(clip(problem.help)) })
         }
         Ok(problem) => Answer::NodeFailed(Problem::new(Code::NodeFailed, clip(problem.to_string()))),
         Err(_) => Answer::NodeFailed(Problem::new(Code::NodeFailed, format!("The node answered {status}."))),
@@ -277,6 +278,9 @@ mod tests {
         let of_base = Problem::of(Code::InvalidField, "base", "why").to_json();
         let Answer::Refused(refused) = read(StatusCode::UNPROCESSABLE_ENTITY, &of_base) else { panic!("a verdict") };
         assert_eq!(refused.field.unwrap().as_str(), "base");
+        let advised = Problem::new(Code::NoEntryPoint, "why").with_help("Start\nsomething else.").to_json();
+        let Answer::Refused(refused) = read(StatusCode::UNPROCESSABLE_ENTITY, &advised) else { panic!("a verdict") };
+        assert_eq!(refused.help, "Start something else.");
         assert!(matches!(read(StatusCode::UNPROCESSABLE_ENTITY, &problem(Code::NotWasm)), Answer::Refused(_)));
         assert!(matches!(read(StatusCode::SERVICE_UNAVAILABLE, &problem(Code::Overloaded)), Answer::NodeFailed(_)));
         assert!(matches!(read(StatusCode::BAD_GATEWAY, b"?"), Answer::NodeFailed(_)));

@@ -16,7 +16,7 @@ use sea_orm::{
     QuerySelect as _,
 };
 
-use super::functions::locked;
+use super::functions::Subject;
 use super::route::{self, number};
 use super::{aliases, artifacts, fields, room};
 use crate::App;
@@ -34,17 +34,17 @@ const DELETED_AT_ONCE: u64 = 100;
 /// The field that says what is deployed.
 pub(crate) const ARTIFACT: &str = "artifact";
 
-/// Makes the row, `compiling`.
+/// Makes the row, `compiling`; and the function's, where there is none and that was asked for.
 pub(crate) async fn insert(app: &App, caller: &Caller, function: &str, asked: CreateVersion) -> Result<VersionId> {
-    let found = caller.function(app, function, Scope::Deploy).await?;
+    let subject = Subject::find(app, caller, function, asked.create).await?;
     fields::check(&asked, &app.config)?;
-    room::check(app, found.account_id.0, &asked).await?;
+    room::check(app, subject.account(), &asked).await?;
     let alias = match &asked.alias {
         Some(alias) => aliases::parse_alias(alias.as_str())?,
         None => aliases::live(),
     };
-    let mutation = app.db.mutation().await?;
-    let function = locked(&mutation, found.id.0).await?;
+    let mut mutation = app.db.mutation().await?;
+    let (function, is_new) = subject.enter(app, &mut mutation).await?;
     let artifact = artifacts::find(mutation.tx(), function.account_id.0, asked.artifact, ARTIFACT).await?;
     if artifact.size.0 > app.config.artifact_max {
         let detail = format!("It has {} bytes; at most {}.", artifact.size.0.0, app.config.artifact_max);
@@ -84,7 +84,12 @@ pub(crate) async fn insert(app: &App, caller: &Caller, function: &str, asked: Cr
         .exec(mutation.tx())
         .await?;
     delete_oldest(app, &mutation, &function).await?;
-    let committed = mutation.commit(&caller.actor, Some(function.account_id.0), "version.create", id).await?;
+    let account = Some(function.account_id.0);
+    let committed = if is_new {
+        mutation.commit(&caller.actor, account, "function.create", function.id.0).await?
+    } else {
+        mutation.commit(&caller.actor, account, "version.create", id).await?
+    };
     app.announce(committed).await;
     Ok(id)
 }

@@ -17,6 +17,7 @@ suite!(
     f30_a_freed_name_is_free,
     versions,
     failed_versions,
+    a_first_deploy_makes_its_function_or_leaves_nothing,
     races,
     aliases,
     f14_a_versions_notes_are_kept,
@@ -139,6 +140,54 @@ async fn failed_versions(ground: Ground) {
     assert_eq!(live.number, 1, "the alias stays");
     let refused = ada.post("/functions/hello/rollback", json!({"to": 2})).await;
     assert_eq!(refused.code(), Code::NotReady);
+}
+
+async fn a_first_deploy_makes_its_function_or_leaves_nothing(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    let artifact = ground.artifact(&ada, b"one").await;
+    let path = "/functions/hello/versions";
+    let functions = async || ada.get("/functions").await.read::<Page<Function>>().items;
+    for (asked, code) in [
+        (json!({"artifact": Digest::of(b"nothing"), "create": {}}), Code::ArtifactNotFound),
+        (json!({"artifact": artifact, "create": {}, "limits": {"cpus": 0}}), Code::InvalidField),
+        (json!({"artifact": artifact, "create": {}, "alias": "v1"}), Code::InvalidName),
+        (json!({"artifact": artifact, "create": {"private": true}}), Code::InvalidField),
+        (json!({"artifact": artifact}), Code::FunctionNotFound),
+    ] {
+        assert_eq!(ada.post(path, asked.clone()).await.code(), code, "{asked}");
+        assert_eq!(functions().await, [], "{asked}");
+    }
+    let asked = json!({"artifact": artifact, "create": {"public": true}});
+    assert_eq!(ada.post("/functions/admin/versions", asked.clone()).await.code(), Code::InvalidName);
+
+    // Once, whoever repeats it.
+    let keyed = ada.with("idempotency-key", "first");
+    let made: Version = keyed.post(path, asked.clone()).await.read();
+    let again: Version = keyed.post(path, asked.clone()).await.read();
+    assert_eq!((made.number, again.id), (1, made.id));
+    let function: Function = ada.get("/functions/hello").await.read();
+    assert!(function.public && function.latest == Some(1), "{function:?}");
+    // Where there is one, it stays as it is.
+    let second: Version = ada.post(path, json!({"artifact": artifact, "create": {}})).await.read();
+    assert_eq!(second.number, 2);
+    assert!(ada.get("/functions/hello").await.read::<Function>().public);
+    ground.ready(second.id).await;
+    let live: Version = ada.get("/functions/hello/versions/live").await.read();
+    assert_eq!(live.id, second.id);
+
+    // Several at once make one.
+    let deploys = (0..8).map(|_| ada.post("/functions/same/versions", asked.clone()));
+    let mut numbers: Vec<u32> =
+        futures::future::join_all(deploys).await.iter().map(|answer| answer.read::<Version>().number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..9).collect::<Vec<_>>());
+    assert_eq!(functions().await.len(), 2);
+
+    // A key for one function makes no other.
+    let scoped = json!({"name": "k", "scopes": ["deploy"], "function": "hello"});
+    let key: protocol::api::Key = ada.post("/keys", scoped).await.read();
+    let key = ground.anonymous().with_key(&key.secret.unwrap());
+    assert_eq!(key.post("/functions/other/versions", asked).await.code(), Code::Forbidden);
 }
 
 async fn races(ground: Ground) {

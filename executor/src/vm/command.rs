@@ -54,7 +54,7 @@ async fn story(version: Arc<Version>, request: http::Request<WasiBody>, output: 
     };
     let ended = talk(run, body, &output, &record).await;
     verdict::account(ended.usage.as_ref(), 0, &record);
-    record.conclude(verdict::of(&ended, &record));
+    record.conclude(verdict::of(&ended, &version.about.ports, &record));
     version.refill();
 }
 

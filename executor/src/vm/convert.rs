@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::wasm::{self, Hosted};
 
+/// What to do where nothing can be started.
+const STARTS: &str = "Name a program that is there and may be executed, as ENTRYPOINT or CMD of the image or as \
+                      `command` at the deploy; a script begins with `#!` and the path of its interpreter.";
+
 /// What the child is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Conversion {
@@ -64,7 +68,7 @@ impl Conversion {
             limits: Limits::default(),
             stop: Stop::default(),
         };
-        let image = images::convert(input, &options).map_err(|error| problem(&error))?;
+        let image = images::convert(input, &options).map_err(|error| problem(&error, &self.command))?;
         let convert_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(Converted { image, hosted, convert_ms })
     }
@@ -107,12 +111,16 @@ pub(super) fn describe(image: &Image) -> String {
     }
 }
 
-/// The deployer's faults have codes of their own; the rest is the node's.
-fn problem(error: &Error) -> Problem {
+/// The deployer's faults have codes of their own; the rest is the node's. `command` is what they asked to start.
+fn problem(error: &Error, command: &[String]) -> Problem {
     let code = match error {
         _ if error.blame() != Blame::Deployer => Code::NodeFailed,
         Error::TooLarge { .. } => Code::ImageTooLarge,
-        Error::MissingEntryPoint(_) => Code::NoEntryPoint,
+        // The catalogue's advice is for WebAssembly.
+        Error::MissingEntryPoint(_) => {
+            let problem = Problem::new(Code::NoEntryPoint, error.to_string()).with_help(STARTS);
+            return if command.is_empty() { problem } else { problem.at("command") };
+        }
         Error::WrongPlatform { .. } => Code::WrongArchitecture,
         _ => Code::ImageInvalid,
     };
@@ -125,7 +133,7 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_code() {
-        let code = |error: Error| problem(&error).code;
+        let code = |error: Error| problem(&error, &[]).code;
         assert_eq!(code(Error::Unreadable("x".into())), Code::ImageInvalid);
         assert_eq!(code(Error::PathLeavesRoot("../x".into())), Code::ImageInvalid);
         assert_eq!(code(Error::TooLarge { bound: images::Bound::Bytes, limit: 1 }), Code::ImageTooLarge);
@@ -133,5 +141,15 @@ mod tests {
         let platform = Error::WrongPlatform { found: "arm64".into(), wanted: "amd64".into() };
         assert_eq!(code(platform), Code::WrongArchitecture);
         assert_eq!(code(Error::Host(std::io::Error::other("disk"))), Code::NodeFailed);
+    }
+
+    #[test]
+    fn what_cannot_start_is_no_matter_of_webassembly_and_the_command_s_where_there_is_one() {
+        let error = Error::MissingEntryPoint("`/x` is not in the image".into());
+        let of_image = problem(&error, &[]);
+        assert!(!of_image.help.contains("_start") && of_image.help.contains("ENTRYPOINT"), "{}", of_image.help);
+        assert_eq!(of_image.field, None);
+        let asked = problem(&error, &["/x".to_owned()]);
+        assert_eq!(asked.field.unwrap().as_str(), "command");
     }
 }

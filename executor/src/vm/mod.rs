@@ -13,6 +13,7 @@ pub(crate) mod convert;
 mod door;
 mod egress;
 mod notes;
+mod ports;
 mod server;
 mod start;
 #[cfg(test)]
@@ -25,7 +26,7 @@ mod wasm;
 
 pub(crate) use self::door::Door;
 pub(crate) use self::start::start;
-pub use self::tools::{Missing, fetch, missing, missing_in, runs_wasm};
+pub use self::tools::{Missing, fetch, missing, missing_bases, missing_in, runs_wasm};
 #[cfg(test)]
 pub(crate) use self::version::Version;
 pub(crate) use self::wasm::is_wasm;

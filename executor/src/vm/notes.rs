@@ -3,7 +3,7 @@
 use images::{Identity, Image, User};
 use protocol::{Kind, command_line};
 
-use super::start::port_of;
+use super::ports::Ports;
 
 /// A command is shown up to here.
 const COMMAND_CHARS_MAX: usize = 200;
@@ -18,15 +18,10 @@ pub(super) fn of(image: &Image, kind: Kind) -> Vec<String> {
     }
     let (folder, whom) = (&config.working_dir, whom(&config.identity));
     let mut notes = vec![format!("`{shown}` is started in `{folder}` by {whom}.")];
-    notes.push(match kind {
-        Kind::Server => {
-            let port = port_of(config);
-            let exposed = config.exposed_ports.contains(&port);
-            let why = if exposed { "which the image names" } else { "which it finds in PORT" };
-            format!("It is a server, and is asked at port {port}, {why}.")
-        }
+    notes.extend(match kind {
+        Kind::Server => Ports::of(config).notes(),
         Kind::Command | Kind::Http => {
-            "It is a command: a request is its input, what it prints the response.".to_owned()
+            vec!["It is a command: a request is its input, what it prints the response.".to_owned()]
         }
     });
     notes.extend(image.report.notes());
@@ -73,6 +68,9 @@ mod tests {
         assert_eq!(notes[1], "It is a server, and is asked at port 80, which the image names.");
         assert_eq!(notes.len(), 5);
         assert!(notes[2].starts_with("2 device files were left out"), "{notes:?}");
+        image.config.exposed_ports = vec![80, 443];
+        let notes = of(&image, Kind::Server);
+        assert!(notes.len() == 6 && notes[2].starts_with("The image also exposes 443,"), "{notes:?}");
         image.config.identity = Identity { user: User { uid: 0, gid: 0 }, groups: Vec::new(), home: "/".to_owned() };
         image.config.cmd = vec!["-c".to_owned(), "its file".to_owned()];
         assert!(

@@ -25,7 +25,8 @@ use tokio::sync::oneshot;
 use wasm_host::Meter;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::connection::{Connection, Failed, Habit, exchange};
+use super::command::left;
+use super::connection::{Connection, Failed, exchange};
 use super::egress;
 use super::start::apart;
 use super::verdict;
@@ -38,6 +39,10 @@ use crate::run::{Head, Record, RunLogBook, Started, Verdict};
 const LIFE_MAX: Duration = Duration::from_secs(3600);
 /// What a machine may take to say how it ended once a connection broke.
 const CAUSE_WITHIN: Duration = Duration::from_secs(1);
+/// A server that had at least so long may be said to listen nowhere.
+const LISTENS_WITHIN_MIN: Duration = Duration::from_secs(1);
+/// That is said so long before the run's deadline.
+const TOLD_BEFORE_DEADLINE: Duration = Duration::from_millis(50);
 
 /// A machine in which no run is.
 pub(super) struct Idle {
@@ -93,7 +98,7 @@ async fn story(version: Arc<Version>, request: http::Request<WasiBody>, answer: 
         Err(verdict) => return record.conclude(*verdict),
     };
     *server.log.lock() = Some(record.log.clone());
-    let served = server.serve(request, answer, &version.habit, &record).await;
+    let served = server.serve(request, answer, &version, &record).await;
     *server.log.lock() = None;
     match served {
         Served::Well(verdict, usage) => {
@@ -104,7 +109,7 @@ async fn story(version: Arc<Version>, request: http::Request<WasiBody>, answer: 
         }
         Served::Over(ended) => {
             verdict::account(ended.usage.as_ref(), server.cpu_us, &record);
-            record.conclude(verdict::of(&ended, &record));
+            record.conclude(verdict::of(&ended, &version.about.ports, &record));
         }
         Served::Broken(why) => {
             record.conclude(Verdict::failed(Code::InvalidResponse, why));
@@ -167,13 +172,22 @@ impl Server {
         pump(Some(run.stderr.take_out()), LogStream::Stderr, &log);
         let hosted = version.about.hosted;
         let mut server = Self { run, born: Instant::now(), connection: None, hosted, cpu_us: 0, log, meter };
-        if let Some(stream) = server.run.connect().await {
-            server.connection = Connection::open(stream).await;
-            return Ok(server);
+        let ports = &version.about.ports;
+        match tokio::time::timeout(patience(hosted, record), server.run.connect()).await {
+            Ok(Some(stream)) => {
+                server.connection = Connection::open(stream).await;
+                return Ok(server);
+            }
+            // It has ended.
+            Ok(None) => {}
+            Err(_) => {
+                record.conclude(verdict::never_listened(ports));
+                server.run.stop().await;
+            }
         }
         let ended = server.run.ended().await;
         verdict::account(ended.usage.as_ref(), 0, record);
-        Err(Box::new(verdict::of(&ended, record)))
+        Err(Box::new(verdict::of(&ended, ports, record)))
     }
 
     /// One request, to the last byte of its answer.
@@ -181,10 +195,10 @@ impl Server {
         &mut self,
         request: http::Request<WasiBody>,
         answer: Answer,
-        habit: &Habit,
+        version: &Version,
         record: &Record,
     ) -> Served {
-        let sending = exchange(self.connection.take(), self.run.connector(), origin_form(request), habit);
+        let sending = exchange(self.connection.take(), self.run.connector(), origin_form(request), &version.habit);
         let sent = tokio::select! {
             sent = sending => sent,
             ended = self.run.ended() => return Served::Over(ended),
@@ -222,7 +236,7 @@ impl Server {
             Err(_) => Served::Stopped,
         };
         match &served {
-            Served::Over(ended) => record.conclude(verdict::of(ended, record)),
+            Served::Over(ended) => record.conclude(verdict::of(ended, &version.about.ports, record)),
             Served::Broken(why) => record.conclude(Verdict::failed(Code::InvalidResponse, why.clone())),
             Served::Well(verdict, _) => record.conclude(verdict.clone()),
             Served::Stopped => {}
@@ -280,6 +294,13 @@ impl Server {
         self.run.stop().await;
         self.run.ended().await
     }
+}
+
+/// How long a run waits for its server to listen: the deadline would only say that the time is over. A server that had
+/// hardly any time is late and no worse, and so is the runner of WebAssembly, which no user can mend.
+fn patience(hosted: bool, record: &Record) -> Duration {
+    let patience = left(record).saturating_sub(TOLD_BEFORE_DEADLINE);
+    if hosted || patience < LISTENS_WITHIN_MIN { Duration::MAX } else { patience }
 }
 
 /// A server sees a path, not a whole address.

@@ -5,19 +5,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use images::{Identity, ImageConfig, User};
-use microvm::{Contract, EGRESS_PORT, Egress, HOSTNAME, Workload};
+use microvm::{Contract, Egress, HOSTNAME, Workload};
 use protocol::{Kind, Limits};
 use wasmtime_wasi_http::WasiBody;
 
+use super::ports::Ports;
 use super::version::Version;
 use super::{command, server};
 use crate::egress::EgressRules;
 use crate::run::{Record, Started};
 
-/// Where a server listens whose image names no port.
-pub(super) const PORT: u16 = 8080;
 /// A server must take connections by then, or by its run's deadline where that comes first.
-const LISTEN_WITHIN_MS: u32 = 60_000;
+pub(super) const LISTEN_WITHIN_MS: u32 = 60_000;
 /// Of an image that names none: what container runtimes give it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const PIDS_MAX: u32 = 256;
@@ -39,7 +38,7 @@ pub(super) fn workload(
     all.extend(env);
     let contract = match kind {
         Kind::Server => {
-            let port = port_of(image);
+            let port = Ports::of(image).asked;
             all.insert("PORT".to_owned(), port.to_string());
             Contract::Server { port, listen_within_ms: LISTEN_WITHIN_MS }
         }
@@ -64,14 +63,6 @@ pub(super) fn workload(
     }
 }
 
-/// Where a server listens: it is told by `PORT`, and one that does not look there listens where its image says.
-pub(super) fn port_of(image: &ImageConfig) -> u16 {
-    let exposed = || image.exposed_ports.iter().copied().filter(|port| *port != EGRESS_PORT);
-    let told = image.env.iter().find(|(name, _)| name == "PORT").and_then(|(_, value)| value.parse().ok());
-    let told = told.filter(|told| exposed().any(|port| port == *told));
-    told.or_else(|| exposed().find(|port| *port == PORT)).or_else(|| exposed().next()).unwrap_or(PORT)
-}
-
 /// Makes a run ready. Its machine starts at the first poll.
 pub(crate) fn start(version: &Arc<Version>, request: http::Request<WasiBody>, record: &Arc<Record>) -> Started {
     match version.workload.contract {
@@ -94,6 +85,7 @@ pub(super) fn apart(story: impl Future<Output = ()> + Send + 'static) -> Pin<Box
 mod tests {
     use images::Architecture;
 
+    use super::super::ports::PORT;
     use super::*;
 
     fn image(user: User, env: &[(&str, &str)]) -> ImageConfig {
@@ -130,7 +122,6 @@ mod tests {
         assert_eq!(port(&[80, 443], &[]), 80);
         assert_eq!(port(&[80, PORT], &[]), PORT);
         assert_eq!(port(&[80, 3000], &[("PORT", "3000")]), 3000);
-        assert_eq!(port(&[EGRESS_PORT], &[]), PORT);
     }
 
     #[test]

@@ -7,14 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use microvm::{Disk, Host};
-use protocol::{ByteSize, Code, Digest, Limits, Millis, Problem};
+use protocol::{ByteSize, Code, Digest, Limits, Millis, Problem, VersionId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::convert::{Conversion, Converted};
+use super::ports::Ports;
 use super::tools::{Missing, Tools};
-use super::version::{About, MACHINES_BEFORE_OWN, OWN_KEPT_MAX, Version};
+use super::version::{About, Kept, MACHINES_BEFORE_OWN, OWN_KEPT_MAX, Version};
 use super::versions::shape_of;
 use super::wasm;
 use crate::admission::Admission;
@@ -111,6 +112,7 @@ impl Ground {
             size: image.rootfs.size,
             convert_ms: 0,
             egress: Arc::new(egress),
+            ports: Ports::of(&image.config),
             fetched: true,
         };
         let admission = Admission::new(8, ByteSize::mib(4096), fabric::shares::TenantShare::WHOLE);
@@ -318,6 +320,40 @@ async fn a_loop_ends_with_its_machine_and_the_next_run_has_another() {
     assert!(ended.after >= Duration::from_secs(10), "{:?}", ended.after);
     assert!(ended.usage.cpu_us > 500_000, "{:?}", ended.usage);
     assert_eq!(machine.get("/count").await.text().await, "1");
+}
+
+#[test]
+fn machines_are_kept_by_their_version_and_the_limits_that_make_them() {
+    let (version, usual) = (VersionId::new(), limits());
+    let kept = |limits: Limits| Kept::of(version, &limits);
+    for same in [
+        Limits { timeout: Millis::seconds(1), ..usual },
+        Limits { egress_bytes: ByteSize(1), ..usual },
+        Limits { concurrency: 1, ..usual },
+    ] {
+        assert_eq!(kept(same), kept(usual), "{same:?}");
+    }
+    // Sizes of machines are few; the function's own memory is bounded in them.
+    for other in [
+        Limits { memory: ByteSize::mib(512), ..usual },
+        Limits { memory: ByteSize(usual.memory.0 + 1), ..usual },
+        Limits { cpus: 1, ..usual },
+    ] {
+        assert_ne!(kept(other), kept(usual), "{other:?}");
+    }
+    assert_ne!(Kept::of(VersionId::new(), &usual), kept(usual));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_run_in_a_kept_machine_has_its_own_time() {
+    let ground = Ground::open().await;
+    let short = Limits { timeout: Millis(500), ..limits() };
+    let mut machine = ground.bench(&http_guest(), short, &[]).await;
+    machine.limits.timeout = Millis::seconds(60);
+    for _ in 0..2 {
+        let (_, ended) = machine.get("/sleep?ms=1500").await.read().await;
+        assert_eq!(ended.verdict, Verdict::succeeded());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

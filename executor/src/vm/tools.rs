@@ -11,6 +11,9 @@ use crate::config::Config;
 
 const RUNNER: &str = "wasm-guest";
 const QEMU: &str = "qemu-system-x86_64";
+/// What brings a part that is not there.
+const FETCHED: &str = "`crowdcloud vm-setup` fetches it";
+const BUILT: &str = "`cargo xtask setup` builds it";
 
 /// Why there is no VM lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +50,21 @@ pub fn runs_wasm(folder: &Path) -> bool {
     folder.join(RUNNER).is_file()
 }
 
+/// The bases that are not in a folder of parts, or are of another build: what stands on them cannot be deployed.
+#[must_use]
+pub fn missing_bases(folder: &Path) -> Vec<Base> {
+    let shelf = Shelf::new(folder.join("bases"));
+    let is_there = |base: &Base| shelf.open(base_id(*base), Architecture::HOST).is_ok();
+    [Base::Shell, Base::Python].into_iter().filter(|base| !is_there(base)).collect()
+}
+
 /// Fetches QEMU, the guests' kernel and makes bases, where they are not in the folder yet. Takes minutes the first time;
-/// `say` hears of each step.
+/// `say` hears of each step. What is built from source is not fetched: says what is missing then, unless somebody is
+/// about to bring it.
 ///
 /// # Errors
 /// What the machine lacks.
-pub fn fetch(folder: &Path, bases: &[Base], say: &dyn Fn(&str)) -> Result<(), String> {
+pub fn fetch(folder: &Path, bases: &[Base], say: &dyn Fn(&str)) -> Result<Option<String>, String> {
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     provision::fetch(QEMU, say).map_err(|error| error.to_string())?;
     say("the guests' kernel");
@@ -62,7 +74,7 @@ pub fn fetch(folder: &Path, bases: &[Base], say: &dyn Fn(&str)) -> Result<(), St
         say(&format!("the base {}", base.as_str()));
         images::bases::build(base_id(*base), Architecture::HOST, &shelf).map_err(|error| error.to_string())?;
     }
-    Ok(())
+    Ok(if provision::preparing(folder).is_some() { None } else { missing_in(folder) })
 }
 
 /// Everything that is needed, found.
@@ -94,7 +106,7 @@ impl Tools {
             Some(named) => Some(named.clone()).filter(|path| path.is_file()),
             None => provision::find(QEMU),
         };
-        let missing = || Missing::Yet(format!("{QEMU} is not there: `cargo xtask setup` fetches it"));
+        let missing = || Missing::Yet(format!("{QEMU} is not there: {FETCHED}"));
         let runner = Some(folder.join(RUNNER)).filter(|path| path.is_file());
         Ok(Self { qemu: qemu.ok_or_else(missing)?, kernel, agent, runner, bases: folder.join("bases") })
     }
@@ -120,11 +132,25 @@ fn files(folder: &Path, kernel: Option<&PathBuf>) -> Result<(PathBuf, PathBuf), 
     }
     let kernel = kernel.cloned().unwrap_or_else(|| folder.join("kernel"));
     let agent = folder.join("guest-agent");
-    for (path, what) in [(&kernel, "the guests' kernel"), (&agent, "the guest agent")] {
+    for (path, what, fix) in [(&kernel, "the guests' kernel", FETCHED), (&agent, "the guest agent", BUILT)] {
         if !path.exists() {
-            let why = format!("{what} is not at {}: `cargo xtask setup` fetches it", path.display());
-            return Err(Missing::Yet(why));
+            return Err(Missing::Yet(format!("{what} is not at {}: {fix}", path.display())));
         }
     }
     Ok((kernel, agent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_missing_part_names_the_command_that_brings_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = || missing_in(folder.path()).unwrap();
+        assert!(said().contains("kernel") && said().ends_with(FETCHED), "{}", said());
+        std::fs::create_dir(folder.path().join("kernel")).unwrap();
+        assert!(said().contains("guest agent") && said().ends_with(BUILT), "{}", said());
+        assert_eq!(missing_bases(folder.path()), [Base::Shell, Base::Python]);
+    }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use microvm::{End, Ended, Usage};
 use protocol::Code;
 
+use super::ports::Ports;
+use super::start::LISTEN_WITHIN_MS;
 use crate::run::{Record, Verdict};
 
 /// Notes what the machine has used, where it could say it; `before` is what earlier runs used.
@@ -24,8 +26,13 @@ pub(super) fn guess(ended: &Ended, host_cpu: Option<Duration>, record: &Record) 
     }
 }
 
+/// The verdict on a run whose server did not listen as long as the run might take.
+pub(super) fn never_listened(ports: &Ports) -> Verdict {
+    Verdict::failed(Code::NeverListened, ports.unanswered("within the time limit"))
+}
+
 /// The verdict on a run that ended with its machine.
-pub(super) fn of(ended: &Ended, record: &Record) -> Verdict {
+pub(super) fn of(ended: &Ended, ports: &Ports, record: &Record) -> Verdict {
     let failed = |code, detail: String| Verdict::failed(code, detail);
     match &ended.end {
         End::Exited(0) if record.has_answered() => Verdict::succeeded(),
@@ -39,9 +46,13 @@ pub(super) fn of(ended: &Ended, record: &Record) -> Verdict {
             let why = std::io::Error::from_raw_os_error(*errno);
             failed(Code::FunctionExit, format!("the program cannot be started: {why}"))
         }
-        End::NeverListened => failed(Code::NeverListened, "nothing listens on the port in PORT".to_owned()),
+        End::NeverListened => {
+            failed(Code::NeverListened, ports.unanswered(&format!("within {} s", LISTEN_WITHIN_MS / 1000)))
+        }
         End::ExitedBeforeListening(status) => {
-            failed(Code::NeverListened, format!("the server ended with status {status} before it listened"))
+            let asked = ports.asked;
+            let detail = format!("the server ended with status {status} before it listened on port {asked}");
+            failed(Code::NeverListened, detail)
         }
         End::ImageRefused(why) => failed(Code::ImageInvalid, format!("the image cannot be mounted: {why}")),
         End::Stopped => Verdict::cancelled(),

@@ -1,4 +1,5 @@
-//! A version that can be started at once: its image, its template, and machines that wait for the next run.
+//! A version that can be started at once in machines of one size: its image, its template, and machines that wait for the
+//! next run.
 //!
 //! ```text
 //! template --restore--> clone --rehearse--> waiting --a run comes--> running --> gone
@@ -16,10 +17,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use microvm::{Contract, Disk, Paused, Template, Workload};
 use parking_lot::Mutex;
-use protocol::{ByteSize, Digest, Kind};
+use protocol::ticket::Ticket;
+use protocol::{ByteSize, Digest, Kind, Limits, VersionId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::Habit;
+use super::ports::Ports;
 use super::server::Idle;
 use crate::admission::{Admission, Held};
 use crate::egress::EgressRules;
@@ -31,6 +34,25 @@ pub(super) const WAITS_MAX: Duration = Duration::from_secs(60);
 pub(super) const MACHINES_BEFORE_OWN: u32 = 3;
 /// Unused, that template is kept so long.
 pub(super) const OWN_KEPT_MAX: Duration = Duration::from_secs(600);
+
+/// What machines are kept by: their version, and the limits that make a machine, for a job may ask for its own. All other
+/// limits are each run's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Kept {
+    version: VersionId,
+    memory: ByteSize,
+    cpus: u32,
+}
+
+impl Kept {
+    pub(super) fn of(version: VersionId, limits: &Limits) -> Self {
+        Self { version, memory: limits.memory, cpus: limits.cpus }
+    }
+
+    pub(super) fn for_run(ticket: &Ticket) -> Self {
+        Self::of(ticket.version, &ticket.limits)
+    }
+}
 
 /// What the image and its maker say.
 pub(super) struct About {
@@ -47,6 +69,8 @@ pub(super) struct About {
     pub(super) size: ByteSize,
     pub(super) convert_ms: u64,
     pub(super) egress: Arc<EgressRules>,
+    /// Where it is asked, where it is a server.
+    pub(super) ports: Ports,
     /// Whether the image was made for this, or was on disk.
     pub(super) fetched: bool,
 }

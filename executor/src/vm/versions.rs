@@ -1,6 +1,7 @@
 //! All versions of the lane: what is missing of one is brought once, however many runs wait.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ use tokio::sync::Semaphore;
 
 use super::cache::ImageCache;
 use super::convert::{Conversion, Converted, describe};
+use super::ports::Ports;
 use super::tools::Tools;
-use super::version::{About, OWN_KEPT_MAX, Version, WAITS_MAX};
+use super::version::{About, Kept, OWN_KEPT_MAX, Version, WAITS_MAX};
 use super::wasm::{self, Hosted};
 use super::{notes, start};
 use crate::admission::Admission;
@@ -27,8 +29,8 @@ use crate::config::Config;
 use crate::egress::{EgressRules, Ways};
 
 /// Raised when the same artifact becomes another image, or more is kept of it: older ones are made anew.
-const CONVERSION: u32 = 2;
-/// Versions that are remembered.
+const CONVERSION: u32 = 3;
+/// Versions that are remembered, once for each size of their machines.
 const VERSIONS_MAX: u64 = 256;
 /// What all templates that are kept may hold: a plain one has some 120 MiB, one with Python in memory more.
 const TEMPLATES_MIB_MAX: u64 = 512;
@@ -68,12 +70,13 @@ pub(crate) struct Lane {
     admission: Arc<Admission>,
     artifact_max: ByteSize,
     images: ImageCache,
-    versions: Shelf<VersionId, Version>,
+    conversions: AtomicU64,
+    versions: Shelf<Kept, Version>,
     templates: Shelf<Fit, Template>,
     own_templates: Arc<Semaphore>,
     ways: Ways,
-    /// By version, and whether it is for runs or only prepared.
-    version_flights: Mutex<HashMap<(VersionId, bool), Flight<Version>>>,
+    /// By version and size, and whether it is for runs or only prepared.
+    version_flights: Mutex<HashMap<(Kept, bool), Flight<Version>>>,
     template_flights: Mutex<HashMap<Fit, Flight<Template>>>,
 }
 
@@ -125,6 +128,7 @@ impl Lane {
             admission,
             artifact_max: config.artifact_max,
             images,
+            conversions: AtomicU64::new(0),
             versions: Shelf::new(VERSIONS_MAX),
             templates: Shelf::new(TEMPLATES_MIB_MAX),
             ways: Ways::new(config),
@@ -141,19 +145,21 @@ impl Lane {
         self.host.speed()
     }
 
-    /// The version, where it can be started at once.
+    /// The version, where it can be started at once in a machine of the ticket's size.
     pub(crate) fn warm(&self, ticket: &Ticket) -> Option<Arc<Version>> {
-        self.versions.get(&ticket.version).filter(|version| version.about.for_runs)
+        self.versions.get(&Kept::for_run(ticket)).filter(|version| version.about.for_runs)
     }
 
     /// Whether only what a run finds around it is missing: that is small, and fetched with the first run's own ticket.
     pub(crate) fn is_prepared(&self, ticket: &Ticket) -> bool {
-        self.versions.get(&ticket.version).is_some()
+        self.versions.get(&Kept::for_run(ticket)).is_some()
     }
 
     /// The artifacts that a run would start warm with, the most recent first.
     pub(crate) fn warm_digests(&self, count_max: usize) -> Vec<Digest> {
-        self.recent(count_max).iter().map(|version| version.about.artifact).collect()
+        let mut listed = HashSet::new();
+        let artifacts = self.recent(usize::MAX).into_iter().map(|version| version.about.artifact);
+        artifacts.filter(|artifact| listed.insert(*artifact)).take(count_max).collect()
     }
 
     /// The artifacts whose images are on disk, the most recent first.
@@ -178,8 +184,8 @@ impl Lane {
 
     /// The version, brought where it must be.
     pub(crate) async fn get(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Arc<Version>, Problem> {
-        let (id, for_runs) = (ticket.version, ticket.purpose == Purpose::Run);
-        let found = self.versions.get(&id);
+        let (kept, for_runs) = (Kept::for_run(ticket), ticket.purpose == Purpose::Run);
+        let found = self.versions.get(&kept);
         if let Some(found) = found.filter(|found| found.about.for_runs || !for_runs) {
             return Ok(found);
         }
@@ -187,19 +193,19 @@ impl Lane {
         let bring = async move {
             let (version, base) = Box::pin(lane.bring(&ticket, &signed)).await?;
             let version = Arc::new(version);
-            match lane.versions.get(&id) {
+            match lane.versions.get(&kept) {
                 // Brought for a run meanwhile: that is more.
                 Some(found) if found.about.for_runs && !for_runs => return Ok(found),
                 Some(prepared) => version.take_over(&prepared),
                 None => {}
             }
-            lane.versions.put(id, Arc::clone(&version), 1, Some(ticket.account));
+            lane.versions.put(kept, Arc::clone(&version), 1, Some(ticket.account));
             if let Some(base) = base {
                 lane.warm_up(&version, shape_of(&ticket.limits), base);
             }
             Ok(version)
         };
-        fly(&self.version_flights, (id, for_runs), bring).await
+        fly(&self.version_flights, (kept, for_runs), bring).await
     }
 
     /// Lets machines go in which nothing runs, the least recently used first, and then versions' own templates, until so
@@ -268,7 +274,8 @@ impl Lane {
         };
         let (artifact, size) = (spec.artifact, image.rootfs.size);
         let (hosted, for_runs) = (hosted.is_some(), ticket.purpose == Purpose::Run);
-        let about = About { artifact, kind, hosted, for_runs, format, notes, size, convert_ms, egress, fetched };
+        let ports = Ports::of(&image.config);
+        let about = About { artifact, kind, hosted, for_runs, format, notes, size, convert_ms, egress, ports, fetched };
         let memory = limits.memory_in(LaneName::Vm);
         let (admission, room) = (Arc::clone(&self.admission), Arc::clone(&self.own_templates));
         Ok((Version::new(about, workload, memory, template, disk, admission, room), base))
@@ -288,7 +295,9 @@ impl Lane {
         }
         let _slot = self.compiler.slot(account).await?;
         let folder = self.images.folder();
-        let artifact = folder.join(format!("{}.partial", VersionId::to_string(&spec.version)));
+        // A version may be brought for machines of several sizes at once.
+        let turn = self.conversions.fetch_add(1, Ordering::Relaxed);
+        let artifact = folder.join(format!("{}-{turn}.partial", VersionId::to_string(&spec.version)));
         let converted = async {
             fetch::artifact(&self.fabric, spec.artifact, self.artifact_max, signed, &artifact).await?;
             let conversion = Conversion {

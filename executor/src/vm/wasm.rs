@@ -17,7 +17,8 @@ use wasm_host::machine::{ENDED, Orders, RunEnded};
 use wasm_host::{Format, Host};
 use wasmtime_wasi_http::WasiBody;
 
-use super::start::{self, PORT};
+use super::ports::PORT;
+use super::start;
 use crate::egress::EgressRules;
 use crate::wasm::engine::machines_engine;
 use crate::wasm::inspect::inspect;
@@ -89,7 +90,10 @@ pub(super) fn workload(
     egress: &EgressRules,
 ) -> Result<Workload, Problem> {
     let proxy = (!egress.is_empty()).then_some(EGRESS_PORT);
-    let orders = Orders { format, code: CODE.to_owned(), port: PORT, limits: *limits, proxy };
+    // The machine is kept for runs that have times and egress of their own, to which the node holds them.
+    let Limits { timeout, egress_bytes, .. } = Limits::MAX;
+    let of_machine = Limits { timeout, egress_bytes, ..*limits };
+    let orders = Orders { format, code: CODE.to_owned(), port: PORT, limits: of_machine, proxy };
     let orders = serde_json::to_string(&orders).map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))?;
     Ok(Workload {
         argv: vec![RUNNER.to_owned(), orders],

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::platform::Platform;
@@ -106,9 +108,9 @@ pub(super) struct LayerSums {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct RunConfig {
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "words")]
     pub(crate) entrypoint: Vec<String>,
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "words")]
     pub(crate) cmd: Vec<String>,
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) env: Vec<String>,
@@ -118,6 +120,33 @@ pub(crate) struct RunConfig {
     pub(crate) user: String,
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) exposed_ports: BTreeMap<String, serde_json::Value>,
+}
+
+/// A list of words. A text is one word, as container runtimes read it: builders have made a list of a shell's line.
+fn words<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    struct Words;
+
+    impl<'de> Visitor<'de> for Words {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of words for `Entrypoint` and `Cmd`, or a text that is one word")
+        }
+
+        fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Self::Value, E> {
+            Ok(vec![word.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(list))
+        }
+    }
+
+    from.deserialize_any(Words)
 }
 
 fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {

@@ -38,14 +38,22 @@ fn a_configuration_comes_through() {
     assert_eq!((config.working_dir.as_str(), config.architecture), ("/var/work", Architecture::Amd64));
     assert!(crate::look::list(&converted.rootfs.path).contains_key("/var/work"), "it is made");
 
-    for (said, expected) in
-        [("", (0, 0)), ("7", (7, 0)), ("33", (33, 44)), ("7:8", (7, 8)), ("web:staff", (33, 50)), ("web:9", (33, 9))]
-    {
+    for (said, expected) in [
+        ("", (0, 0)),
+        (":", (0, 0)),
+        (":staff", (0, 50)),
+        (":9", (0, 9)),
+        ("7", (7, 0)),
+        ("33", (33, 44)),
+        ("7:8", (7, 8)),
+        ("web:staff", (33, 50)),
+        ("web:9", (33, 9)),
+    ] {
         image.config["User"] = json!(said);
         let user = bench.image(&image.oci()).config.identity.user;
         assert_eq!((user.uid, user.gid), expected, "{said}");
     }
-    for said in ["nobody-here", "web:nobody-here", "4294967295"] {
+    for said in ["nobody-here", "web:nobody-here", ":nobody-here", "4294967295"] {
         image.config["User"] = json!(said);
         assert!(matches!(bench.convert(&image.oci()), Err(Error::InvalidConfig(_))));
     }
@@ -73,6 +81,56 @@ fn null_is_nothing() {
     }
     image.config = json!(null);
     assert!(matches!(Bench::new().convert(&image.oci()), Err(Error::MissingEntryPoint(_))));
+}
+
+#[test]
+fn an_entrypoint_may_be_a_text_which_is_one_word() {
+    let bench = Bench::new();
+    let mut image = image();
+    let argv =
+        |image: &ImageOf| -> Vec<String> { bench.image(&image.oci()).config.argv().map(str::to_owned).collect() };
+    image.config = json!({ "Entrypoint": "/app/run", "Cmd": ["--now"] });
+    assert_eq!(argv(&image), ["/app/run", "--now"]);
+    image.config = json!({ "Entrypoint": ["/app/run"], "Cmd": "two words" });
+    assert_eq!(argv(&image), ["/app/run", "two words"]);
+    image.config = json!({ "Entrypoint": "/app/run --now" });
+    let Err(Error::MissingEntryPoint(why)) = bench.convert(&image.oci()) else { panic!("nobody splits it") };
+    assert_eq!(why, "`/app/run --now` is not in the image");
+    // The empty word takes an entrypoint away.
+    for empty in [json!(""), json!([""])] {
+        image.config = json!({ "Entrypoint": empty, "Cmd": ["/app/run"] });
+        assert_eq!(argv(&image), ["/app/run"]);
+        image.config = json!({ "Entrypoint": empty });
+        assert!(matches!(bench.convert(&image.oci()), Err(Error::MissingEntryPoint(_))));
+    }
+    for wrong in [json!(7), json!({}), json!(true), json!([7])] {
+        image.config = json!({ "Entrypoint": wrong });
+        let Err(Error::Unreadable(why)) = bench.convert(&image.oci()) else { panic!("{wrong}") };
+        assert!(why.contains("the configuration is not valid"), "{why}");
+    }
+}
+
+#[test]
+fn a_command_whose_first_word_is_empty_starts_nothing() {
+    for command in [vec![String::new()], vec![String::new(), "/app/run".to_owned()]] {
+        let bench = Bench { command, ..Bench::new() };
+        let Err(Error::MissingEntryPoint(why)) = bench.convert(&image().oci()) else { panic!("it starts something") };
+        assert_eq!(why, "the first word of what is to be started is empty");
+    }
+}
+
+#[test]
+fn exposed_ports_may_be_ranges_and_what_is_no_port_is_refused() {
+    let bench = Bench::new();
+    let mut image = image();
+    image.config["ExposedPorts"] =
+        json!({ "8000-8003/tcp": {}, "8002": {}, "9000-9001": {}, "80/TCP": {}, "1-9/udp": {} });
+    assert_eq!(bench.image(&image.oci()).config.exposed_ports, [80, 8000, 8001, 8002, 8003, 9000, 9001]);
+    for wrong in ["http", "0", "65536", "8010-8000/tcp", "8000-", "-1", "1-2-3/tcp", "", "80 "] {
+        image.config["ExposedPorts"] = json!({ wrong: {} });
+        let Err(Error::InvalidConfig(why)) = bench.convert(&image.oci()) else { panic!("`{wrong}` is a port") };
+        assert!(why.contains(&format!("exposes `{wrong}`")) && why.contains("EXPOSE takes"), "{why}");
+    }
 }
 
 #[test]

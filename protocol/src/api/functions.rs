@@ -121,6 +121,18 @@ api_types! {
         /// What to start in the VM lane, in place of what the image says.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub command: Vec<String>,
+        /// Makes the function in the same step, where there is none of this name: a refused deploy leaves nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub create: Option<NewFunction>,
+    }
+
+    /// A function that comes with its first version.
+    #[derive(Copy, Eq, Default)]
+    #[serde(deny_unknown_fields)]
+    pub struct NewFunction {
+        /// Whether anybody may call it.
+        #[serde(default)]
+        pub public: bool,
     }
 
     /// A version's life: `compiling`, then for ever `ready` or `failed`.

@@ -55,6 +55,10 @@ fn what_scripts_rely_on() {
     let plan = ada.json(&format!("deploy {} --name hello --dry-run", tests::guest("hello").display()));
     assert_eq!(plan["create"], true);
     ada.fails("functions show hello", 4, "function_not_found");
+    // Nor does a refused first deploy leave a function.
+    let hello = tests::guest("hello").display().to_string();
+    ada.fails(&format!("deploy {hello} --name hello --egress http://example.org/"), 2, "invalid_field");
+    ada.fails("functions show hello", 4, "function_not_found");
 
     // The environment before the user's file; a flag before the environment.
     let key = ada.token();

@@ -44,6 +44,9 @@ fn from_nothing_to_an_authenticated_call_in_four_commands() {
     )
     .ok();
     ada.shell("crowdcloud new thumbs --template thumbnail").ok();
+    let said = ada.fails("deploy thumbs --no-build", 2, "no_artifact");
+    assert!(said.contains("not built yet") && said.contains("crowdcloud build thumbs"), "{said}");
+    assert_eq!(ada.json("functions list")["items"].as_array().map(Vec::len), Some(0), "nothing was made for it");
     let printed = ada.shell("crowdcloud deploy thumbs").ok();
 
     let curl = printed.lines().last().unwrap();

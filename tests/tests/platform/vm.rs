@@ -215,12 +215,13 @@ fn a_server_stays_warm_between_requests_and_says_when_it_never_listens() {
     assert_eq!((&version["kind"], &version["lane_reason"]), (&"server".into(), &"server".into()), "{version}");
 
     program(&ada, "deaf", "fn main() { std::thread::sleep(std::time::Duration::from_secs(60)) }");
-    ada.ok("deploy deaf --name deaf --kind server --timeout 3s");
-    ada.fails("invoke deaf", 8, "timed_out");
+    ada.ok("deploy deaf --name deaf --kind server --timeout 8s");
+    let said = ada.fails("invoke deaf", 1, "never_listened");
+    assert!(said.contains("nothing listened on port 8080"), "{said}");
     program(&ada, "gone", "fn main() { eprintln!(\"no configuration\"); std::process::exit(3) }");
     ada.ok("deploy gone --name gone --kind server --timeout 20s");
     let said = ada.fails("invoke gone", 1, "never_listened");
-    assert!(said.contains("status 3"), "{said}");
+    assert!(said.contains("status 3 before it listened on port 8080"), "{said}");
 }
 
 const MISDEEDS: &str = r#"

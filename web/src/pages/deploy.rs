@@ -6,8 +6,8 @@ mod form;
 mod options;
 mod progress;
 
-use protocol::Code;
-use protocol::api::{CreateFunction, PlatformLimits, Version, VersionState};
+use protocol::api::{CreateVersion, NewFunction, PlatformLimits, Version, VersionState};
+use protocol::{Code, Name, Problem};
 use sycamore::prelude::*;
 use web_sys::File;
 
@@ -99,8 +99,8 @@ impl Deploy {
         self.dropped.get_clone()
     }
 
-    /// Uploads the file and makes a version of it; waits until it is ready.
-    pub(crate) async fn run(self, account: &str, create: Option<CreateFunction>, function: &str) -> Result<Version> {
+    /// Uploads the file and makes a version of it, and with it the function where that is new; waits until it is ready.
+    pub(crate) async fn run(self, account: &str, create: Option<NewFunction>, function: &str) -> Result<Version> {
         let Some(file) = self.file.get_clone_untracked() else {
             return Err(
                 Trouble::here(NO_FILE, "No file is chosen.", "Drop a file above, or choose one.").at("artifact")
@@ -113,6 +113,9 @@ impl Deploy {
         let written = untrack(|| self.options.written());
         // What cannot be read is told before anything is sent.
         written.version(protocol::Digest([0; 32]), &dropped)?;
+        if create.is_some() {
+            check_name(function)?;
+        }
         self.check_size(&file)?;
         self.step.set(Step::Upload);
         // The body of an upload is the file.
@@ -120,18 +123,11 @@ impl Deploy {
         let artifact =
             artifact.map_err(|trouble| if trouble.field.is_some() { trouble.at("artifact") } else { trouble })?;
         self.step.set(Step::Create);
-        if let Some(create) = create {
-            match calls::create_function(account, &create).await {
-                // A try before this one got so far, and its file was refused.
-                Err(trouble)
-                    if trouble.code == Code::NameTaken.as_str() && answers_nothing(account, function).await => {}
-                made => {
-                    made?;
-                }
-            }
+        if create.is_some() && answers(account, function).await? {
+            return Err(Problem::of(Code::NameTaken, "name", format!("There is a function `{function}`.")).into());
         }
         self.step.set(Step::Prepare);
-        let body = written.version(artifact.digest, &dropped)?;
+        let body = CreateVersion { create, ..written.version(artifact.digest, &dropped)? };
         let mut version = calls::create_version(account, function, &body).await?;
         while version.state == VersionState::Compiling {
             sleep(COMPILE_POLL_MS).await;
@@ -179,9 +175,18 @@ impl Deploy {
     }
 }
 
-/// Whether the function is there, and none of its versions ever answered.
-async fn answers_nothing(account: &str, function: &str) -> bool {
-    calls::function(account, function).await.is_ok_and(|function| function.aliases.is_empty())
+fn check_name(name: &str) -> Result<()> {
+    let wrong = |error| Problem::of(Code::InvalidName, "name", format!("`{name}`: {error}."));
+    name.parse::<Name>().map(drop).map_err(|error| wrong(error).into())
+}
+
+/// Whether the function is there, and a version of it ever answered: one whose file was refused may be tried again.
+async fn answers(account: &str, function: &str) -> Result<bool> {
+    match calls::function(account, function).await {
+        Ok(function) => Ok(!function.aliases.is_empty()),
+        Err(trouble) if trouble.code == Code::FunctionNotFound.as_str() => Ok(false),
+        Err(trouble) => Err(trouble),
+    }
 }
 
 /// A function's name from a file's: `My_Thumbs-v2.wasm` gives `my-thumbs-v2`.

@@ -1,6 +1,6 @@
 //! From a file to a function: drop it, and it is uploaded, created, prepared and live.
 
-use protocol::api::CreateFunction;
+use protocol::api::NewFunction;
 use sycamore::prelude::*;
 
 use crate::nav;
@@ -21,7 +21,7 @@ pub(crate) fn function_new() -> View {
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let (here, function) = (here.clone(), name.get_clone());
-        let create = CreateFunction { name: function.clone(), public: public.get_clone() == "public" };
+        let create = NewFunction { public: public.get_clone() == "public" };
         deploy.action.run(async move {
             deploy.run(&here.account, Some(create), &function).await?;
             nav::go(&here.path(&format!("functions/{function}/test")));

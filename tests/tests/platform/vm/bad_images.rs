@@ -31,6 +31,7 @@ fn refused(user: &Cli, artifact: &str, status: u64, code: &str) -> String {
     let line = done.stderr.lines().rfind(|line| line.starts_with('{')).unwrap_or_default();
     let problem: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {done:?}"));
     assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()), "{artifact}: {problem}");
+    assert!(!problem["help"].as_str().unwrap().contains("_start"), "that is for WebAssembly: {problem}");
     problem["detail"].as_str().unwrap().to_owned()
 }
 

@@ -38,6 +38,37 @@ fn main() {
 }
 "#;
 
+/// Says how much memory its machine has, in KiB.
+const SIZE: &str = r#"
+use std::io::{Read, Write};
+fn main() {
+    let listener = std::net::TcpListener::bind(("0.0.0.0", std::env::var("PORT").unwrap().parse().unwrap())).unwrap();
+    for connection in listener.incoming() {
+        let mut connection = connection.unwrap();
+        let _request = connection.read(&mut [0; 4096]).unwrap();
+        let memory = std::fs::read_to_string("/proc/meminfo").unwrap();
+        let total = memory.split_whitespace().nth(1).unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n", total.len());
+        connection.write_all(format!("{head}\r\n{total}").as_bytes()).unwrap();
+    }
+}
+"#;
+
+#[test]
+fn a_job_with_its_own_memory_gets_a_machine_of_that_size() {
+    let platform = Platform::start();
+    let ada = platform.user("ada");
+    needs_vm_lane(&ada);
+    program(&ada, "size", SIZE);
+    ada.ok("deploy size --name size --kind server --memory 64MiB --timeout 60s");
+    let kib = |command: &str| ada.ok(command).trim().parse::<u64>().unwrap();
+    let small = kib("invoke size");
+    let large = kib("jobs submit size --memory 400MiB --wait");
+    assert!(small < 160 << 10 && large > 400 << 10, "{small} KiB, {large} KiB");
+    assert_eq!(kib("invoke size"), small, "its version's own size");
+    assert_eq!(kib("jobs submit size --timeout 30s --wait"), small, "a time of its own needs no other machine");
+}
+
 #[test]
 fn f12_f13_a_server_may_close_its_connections_and_speak_http_1_0() {
     let platform = Platform::start();

@@ -144,6 +144,7 @@ impl Written {
             alias: None,
             base: if image { self.base.parse().ok() } else { None },
             command: if image { command_line::words(&self.command)? } else { Vec::new() },
+            create: None,
         })
     }
 
