@@ -4,7 +4,9 @@ mod request;
 mod table;
 
 pub use request::{WrittenBy, clean, cookie_name, is_our_cookie, remove_where, retain};
-pub use table::{About, HOP_BY_HOP, PLAIN, Row, TABLE, ToCaller, ToFunction, may_trail, row};
+pub use table::{
+    About, HOP_BY_HOP, PLAIN, Row, TABLE, ToCaller, ToFunction, UNCOMMON, is_common_name, may_trail, row,
+};
 
 use crate::ByteSize;
 

@@ -46,7 +46,7 @@ pub fn environment(head: &Parts, own: impl IntoIterator<Item = (String, String)>
         set("HTTPS", "on".to_owned());
     }
     for name in head.headers.keys() {
-        if let Some(variable) = variable(head, name)
+        if let Some(variable) = variable(name)
             && let Some(value) = value(head, name)
         {
             set(&variable, value);
@@ -61,7 +61,7 @@ fn decoded(path: &str) -> String {
 }
 
 /// What a header's variable is called; none where the header has none.
-fn variable(head: &Parts, name: &HeaderName) -> Option<String> {
+fn variable(name: &HeaderName) -> Option<String> {
     // A `Proxy` header would set HTTP_PROXY, which many programs obey.
     if name == "proxy" {
         return None;
@@ -69,9 +69,8 @@ fn variable(head: &Parts, name: &HeaderName) -> Option<String> {
     if *name == header::CONTENT_TYPE || *name == header::CONTENT_LENGTH {
         return Some(name.as_str().to_ascii_uppercase().replace('-', "_"));
     }
-    // Two headers may have one variable: the common spelling counts.
-    let common = name.as_str().replace('_', "-");
-    if common != name.as_str() && head.headers.contains_key(&common) {
+    // Two names, one variable: the gateway has left these out already.
+    if !protocol::headers::is_common_name(name.as_str()) {
         return None;
     }
     Some(format!("HTTP_{}", name.as_str().to_ascii_uppercase().replace('-', "_")))
@@ -141,6 +140,8 @@ mod tests {
             .header("cookie", "b=2")
             .header("x_mine", "second")
             .header("x-mine", "first")
+            .header("x_alone", "1")
+            .header("content_length", "9")
             .header("proxy", "http://evil");
         let own = [("PATH_INFO", "/lie"), ("CONTENT_LENGTH", "7"), ("HTTP_ACCEPT", "lie"), ("COLOUR", "green")];
         let env = of(request, &own);
@@ -167,7 +168,7 @@ mod tests {
             assert_eq!(env.get(name).map(String::as_str), Some(value), "{name}");
         }
         assert!(env["SERVER_SOFTWARE"].starts_with("CrowdCloud/"));
-        for absent in ["HTTP_PROXY", "CONTENT_LENGTH", "HTTP_CONTENT_TYPE"] {
+        for absent in ["HTTP_PROXY", "CONTENT_LENGTH", "HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH", "HTTP_X_ALONE"] {
             assert!(!env.contains_key(absent), "{absent}");
         }
     }
