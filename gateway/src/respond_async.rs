@@ -18,7 +18,7 @@ use protocol::route::{Grant, Principal, Scope, VersionRoute};
 use protocol::{AccountId, ByteSize, Code, Digest, Millis, Problem, headers};
 
 use crate::address::FunctionAddress;
-use crate::headers::{Forward, bearer_key, clean_request, clean_response};
+use crate::headers::{Forward, bearer_key, clean_response, for_function};
 use crate::keys::unavailable;
 use crate::pieces::{Whole, take_whole};
 use crate::quota::Charge;
@@ -126,15 +126,14 @@ pub(crate) async fn respond(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> R
     let (body, root, size) = take(gateway, known.route.account, body, size_max.unwrap_or(version.limits.body)).await?;
     // The body may have taken its time.
     let maker = maker(gateway, known, &head, given).await.ok_or(Code::InvalidKey)?;
-    let uri = address.own_uri(&head.uri).ok_or(Code::InvalidRequest)?;
-    clean_request(&mut head.headers, &forward);
+    for_function(&mut head, address, &forward).ok_or(Code::InvalidRequest)?;
     let call = DeferredCall {
         account: known.route.account,
         function: known.route.function,
         target: address.target(),
         version: version.number,
         method: head.method.as_str().to_owned(),
-        path: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+        path: head.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
         headers: pairs(&head.headers),
         body: body.map(|body| STANDARD.encode(body)),
         root,

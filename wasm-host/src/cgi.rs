@@ -25,6 +25,8 @@ pub fn environment(head: &Parts, own: impl IntoIterator<Item = (String, String)>
     let host: Option<Authority> = host.and_then(|host| host.parse().ok());
     let port = host.as_ref().and_then(Authority::port_u16).unwrap_or(if scheme == "https" { 443 } else { 80 });
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    // A path that is the prefix alone has no `/` behind it, though the function sees one.
+    let called = head.headers.get("x-forwarded-uri").and_then(|called| std::str::from_utf8(called.as_bytes()).ok());
     let mut set = |name: &str, value: String| drop(env.insert(name.to_owned(), value));
     set("GATEWAY_INTERFACE", "CGI/1.1".to_owned());
     set("SERVER_SOFTWARE", SOFTWARE.to_owned());
@@ -33,8 +35,8 @@ pub fn environment(head: &Parts, own: impl IntoIterator<Item = (String, String)>
     set("SERVER_PORT", port.to_string());
     set("REQUEST_METHOD", head.method.to_string());
     set("REQUEST_SCHEME", scheme.to_owned());
-    // As it was sent: a decoded path no longer tells `%2F` from `/`.
-    set("REQUEST_URI", format!("{prefix}{target}"));
+    // No variable of the RFC's: path and query as the caller sent them. A decoded path no longer tells `%2F` from `/`.
+    set("REQUEST_URI", called.map_or_else(|| format!("{prefix}{target}"), str::to_owned));
     set("SCRIPT_NAME", decoded(prefix));
     set("PATH_INFO", decoded(head.uri.path()));
     set("QUERY_STRING", head.uri.query().unwrap_or_default().to_owned());
@@ -190,6 +192,25 @@ mod tests {
         assert!(!env.contains_key("HTTPS"));
         let literal = of(http::Request::get("/").header("host", "[::1]:8080"), &[]);
         assert_eq!((literal["SERVER_NAME"].as_str(), literal["SERVER_PORT"].as_str()), ("[::1]", "8080"));
+    }
+
+    #[test]
+    fn f18_the_requests_uri_is_as_it_was_sent() {
+        let uri = |target: &str, prefix: &str, called: &str| {
+            let mut request = http::Request::get(target);
+            for (name, value) in [("x-forwarded-prefix", prefix), ("x-forwarded-uri", called)] {
+                if !value.is_empty() {
+                    request = request.header(name, value);
+                }
+            }
+            let env = of(request, &[]);
+            assert_eq!((env["SCRIPT_NAME"].as_str(), env["PATH_INFO"].as_str()), (prefix, "/"), "{target}");
+            env["REQUEST_URI"].clone()
+        };
+        assert_eq!(uri("/?x=1", "/f/ada/echo", "/f/ada/echo?x=1"), "/f/ada/echo?x=1");
+        assert_eq!(uri("/?x=1", "/f/ada/echo", ""), "/f/ada/echo/?x=1");
+        assert_eq!(uri("/", "/f/ada/echo@v3", "/f/ada/echo@v3"), "/f/ada/echo@v3");
+        assert_eq!(uri("/?x=1", "", ""), "/?x=1", "at a host of its own");
     }
 
     #[test]

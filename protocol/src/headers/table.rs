@@ -312,13 +312,14 @@ pub static TABLE: [Row; 19] = [
         why: "The gateway adds its own times.",
     },
     Row {
-        names: &["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix"],
+        names: &["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix", "x-forwarded-uri"],
         about: About::Way,
         to_function: ToFunction::Ours,
         to_caller: ToCaller::Passes,
         in_output: true,
         why: "The caller's address; the host, scheme and path by which the function was called. What a caller wrote \
-              there is believed only from a `--trusted-proxy`. A job that was submitted has none.",
+              there is believed only from a `--trusted-proxy`. `x-forwarded-uri` is there where the function was called \
+              without a `/` behind its name: path and query as they were sent. A job that was submitted has none.",
     },
     Row {
         names: &["x-forwarded*"],
