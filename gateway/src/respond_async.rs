@@ -13,6 +13,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyDataStream, BodyExt as _};
+use protocol::headers::{IDEMPOTENCY_KEY, IdempotencyKey};
 use protocol::job::{DeferredCall, HeaderBytes, Job};
 use protocol::route::{Grant, Principal, Scope, VersionRoute};
 use protocol::{AccountId, ByteSize, Code, Digest, Millis, Problem, headers};
@@ -116,7 +117,8 @@ pub(crate) struct Deferred<'a> {
 /// Makes the job, and responds.
 pub(crate) async fn respond(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Result<Response, Problem> {
     let Deferred { prefer, given, known, version, address, mut head, body, forward } = deferred;
-    let once = head.headers.remove("idempotency-key");
+    let once = IdempotencyKey::of(&head.headers)?;
+    head.headers.remove(IDEMPOTENCY_KEY);
     // A request that is repeated is about the version that was chosen at first, which may have been another one: what is
     // chosen now has no say in it. The control plane checks the size where the request is new.
     let size_max = match &once {
@@ -142,7 +144,8 @@ pub(crate) async fn respond(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> R
     };
     let mut extra = HeaderMap::new();
     if let Some(once) = once {
-        extra.insert(HeaderName::from_static("idempotency-key"), once);
+        let once = HeaderValue::try_from(once.to_string()).map_err(|_| Problem::from(Code::Internal))?;
+        extra.insert(HeaderName::from_static(IDEMPOTENCY_KEY), once);
         // The same key of two accounts is two keys.
         if let Ok(account) = HeaderValue::try_from(call.account.to_string()) {
             extra.insert(headers::ACCOUNT, account);
