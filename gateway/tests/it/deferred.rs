@@ -67,6 +67,22 @@ async fn a_key_that_could_be_two_is_refused_and_quotes_are_no_part_of_one() {
 }
 
 #[tokio::test]
+async fn without_a_key_for_repetitions_a_call_is_answered_later_all_the_same() {
+    let platform = Platform::start().await;
+    platform.deploy("echo", |_| {}).await;
+    let node = platform.node(echo).await;
+    let key = bearer(&platform.key(&[Scope::Invoke]));
+    let headers = [("authorization", key.as_str()), ("prefer", "respond-async")];
+    platform.fetch("POST", "/f/ada/echo/", &headers, b"x").await;
+    assert_eq!(handed_on(&platform).target, "echo");
+    // Who has no key of the account could never see what came of it.
+    let stranger = platform.fetch("POST", "/f/ada/echo/", &headers[1..], b"x").await;
+    assert_eq!((stranger.status, stranger.header("preference-applied")), (200, ""));
+    assert!(platform.control.deferred.lock().is_empty());
+    assert_eq!(node.called(), 1);
+}
+
+#[tokio::test]
 async fn f22_whatever_version_is_drawn_a_repeated_call_is_handed_on() {
     let platform = Platform::start().await;
     platform
