@@ -34,7 +34,11 @@ impl Outcome {
     pub const fn of(code: Code) -> Self {
         match code {
             Code::TimedOut => Self::TimedOut,
-            Code::BodyTooLarge | Code::RequestTimeout | Code::InvalidRequest | Code::HeadersTooLarge => Self::Cancelled,
+            Code::BodyTooLarge
+            | Code::RequestTimeout
+            | Code::InvalidRequest
+            | Code::HeadersTooLarge
+            | Code::UriTooLong => Self::Cancelled,
             Code::Trap
             | Code::OutOfMemory
             | Code::StackOverflow
