@@ -182,7 +182,7 @@ async fn take(
     let fault = |upload: &Upload| match upload.fault() {
         Some(Code::BodyTooLarge) => too_large(),
         Some(code) => code.into(),
-        None => Code::InvalidRequest.into(),
+        None => Code::BodyIncomplete.into(),
     };
     let mut body = upload.body().ok_or(Code::Internal)?;
     let mut start = BytesMut::new();

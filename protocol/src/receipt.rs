@@ -35,6 +35,7 @@ impl Outcome {
         match code {
             Code::TimedOut => Self::TimedOut,
             Code::BodyTooLarge
+            | Code::BodyIncomplete
             | Code::RequestTimeout
             | Code::InvalidRequest
             | Code::HeadersTooLarge
