@@ -152,4 +152,7 @@ async fn pages_and_figures() {
     for wanted in ["gateway_requests_total", "code=\"not_found\"", "gateway_connections"] {
         assert!(figures.contains(wanted), "{wanted} is not in {figures}");
     }
+    let told = |keyword: &str| figures.lines().filter(|line| line.starts_with(keyword)).count();
+    assert!(told("# TYPE ") > 10);
+    assert_eq!(told("# HELP "), told("# TYPE "), "each metric says what it is: {figures}");
 }
