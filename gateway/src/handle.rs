@@ -130,7 +130,7 @@ fn check_size(gateway: &Gateway, head: &Parts) -> Result<(), Problem> {
         return Err(Problem::new(Code::UriTooLong, detail));
     }
     if size > size_max.as_usize() {
-        return Err(Problem::new(Code::HeadersTooLarge, format!("{size} bytes; accepted: {size_max}")));
+        return Err(Problem::new(Code::HeadersTooLarge, format!("the head has {size} bytes; accepted: {size_max}")));
     }
     Ok(())
 }

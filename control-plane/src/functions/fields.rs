@@ -27,7 +27,7 @@ fn check_env(env: &BTreeMap<String, String>, config: &Config) -> Result<()> {
     let all = Field::from("env");
     let wrong = |what: String| Err(invalid(all.clone(), format!("`env`: {what}")));
     if env.len() > config.env_count_max as usize {
-        return wrong(format!("{} variables; at most {}", env.len(), config.env_count_max));
+        return wrong(format!("{} variables; at most {} variables", env.len(), config.env_count_max));
     }
     let size: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
     if size > config.env_size_max.as_usize() {
@@ -49,7 +49,7 @@ fn check_env(env: &BTreeMap<String, String>, config: &Config) -> Result<()> {
 fn check_egress(hosts: &[String], config: &Config) -> Result<()> {
     let all = Field::from("egress");
     if hosts.len() > config.egress_max as usize {
-        return Err(invalid(all, format!("`egress`: {} hosts; at most {}", hosts.len(), config.egress_max)));
+        return Err(invalid(all, format!("`egress`: {} hosts; at most {} hosts", hosts.len(), config.egress_max)));
     }
     for (index, host) in hosts.iter().enumerate() {
         let name = host.strip_prefix("*.").unwrap_or(host);
@@ -68,7 +68,7 @@ fn check_command(asked: &CreateVersion) -> Result<()> {
     let all = Field::from("command");
     let wrong = |what: &str| Err(invalid(all.clone(), format!("`command`: {what}")));
     if asked.command.len() > COMMAND_WORDS_MAX {
-        return wrong(&format!("{} words; at most {COMMAND_WORDS_MAX}", asked.command.len()));
+        return wrong(&format!("{} words; at most {COMMAND_WORDS_MAX} words", asked.command.len()));
     }
     if asked.command.iter().map(String::len).sum::<usize>() > COMMAND_BYTES_MAX {
         return wrong(&format!("at most {COMMAND_BYTES_MAX} bytes in all"));

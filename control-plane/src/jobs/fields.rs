@@ -125,7 +125,7 @@ fn check_path(path: &str) -> Result<()> {
 fn bounded(path: &str, asked: &[(String, HeaderBytes)], head_max: ByteSize) -> Result<()> {
     let count_max = headers::HEADERS_MAX;
     if asked.len() > count_max {
-        return Err(invalid("headers", format!("headers: {}; at most {count_max}", asked.len())));
+        return Err(invalid("headers", format!("headers: {} headers; at most {count_max} headers", asked.len())));
     }
     let size = headers::head_size(path.len(), asked.iter().map(|(name, value)| (name.len(), value.as_bytes().len())));
     if size <= head_max.as_usize() {

@@ -62,7 +62,7 @@ pub(crate) async fn submit_array(app: &App, caller: &Caller, asked: SubmitArray)
     let SubmitArray { job, inputs: asked } = asked;
     let most = app.config.job_array_max;
     if asked.is_empty() || asked.len() > most as usize || job.input.is_some() {
-        let why = format!("inputs: {}; allowed: 1 to {most}, and none in `job` itself", asked.len());
+        let why = format!("inputs: {} inputs; allowed: 1 to {most} inputs, and none in `job` itself", asked.len());
         return Err(invalid(if job.input.is_some() { "job.input" } else { "inputs" }, why));
     }
     // What the first input is, all are.

@@ -37,7 +37,10 @@ const WAIT: (Millis, Millis, Millis) = (Millis(0), Millis::seconds(20), Millis(0
 
 fn few<T>(asked: &[T]) -> Result<()> {
     if asked.is_empty() || asked.len() > AT_ONCE {
-        return Err(invalid("messages", format!("messages: {}; allowed: 1 to {AT_ONCE}", asked.len())));
+        return Err(invalid(
+            "messages",
+            format!("messages: {} messages; allowed: 1 to {AT_ONCE} messages", asked.len()),
+        ));
     }
     Ok(())
 }
