@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fabric::Fabric;
+use fabric::metric_names::LearningNames;
 use placing::{Learning, Placing};
 use protocol::InstanceId;
 use store::Store;
@@ -96,7 +97,7 @@ impl App {
         let lost = |error: crate::error::Error| StartError::Lost(error.to_string());
         crate::nodes::records::ensure_local(&db, &config.local_nodes).await.map_err(lost)?;
         let tickets = Arc::new(Tickets::open(&config.ticket_key)?);
-        let learning = Learning::new("control_plane");
+        let learning = Learning::new(&LearningNames::CONTROL_PLANE);
         let placing = Placing::new(config.placing(), instance, learning, Arc::<Tickets>::clone(&tickets));
         Ok(Self(Arc::new(State {
             instance,

@@ -22,7 +22,8 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::Body as _;
-use protocol::{Code, Field, InstanceId, Timestamp};
+use protocol::headers::IdempotencyKey;
+use protocol::{Code, Field, InstanceId, Problem, Timestamp};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _};
 use serde::{Deserialize, Serialize};
@@ -41,9 +42,6 @@ use fingerprint::Fingerprint;
 use needs::Needs;
 pub(crate) use needs::{needed_account, needed_role, needed_scope};
 
-/// The request header.
-pub(crate) const HEADER: &str = "idempotency-key";
-const KEY_LENGTH_MAX: usize = 200;
 /// A request of another process without an effect is taken over after so long.
 const ORPHAN_AFTER: Duration = Duration::from_secs(10);
 const KEPT_HEADERS: [HeaderName; 5] = [
@@ -114,7 +112,11 @@ impl Asker {
 
 /// The middleware of the public API.
 pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
-    let Some(key) = key_of(&request) else { return next.run(request).await };
+    let key = match key_of(&request) {
+        Ok(Some(key)) => key,
+        Ok(None) => return next.run(request).await,
+        Err(error) => return error.into_response(),
+    };
     let (mut parts, body) = request.into_parts();
     let caller = match Caller::from_request_parts(&mut parts, &app).await {
         Ok(caller) => caller,
@@ -134,21 +136,25 @@ pub(crate) async fn layer(State(app): State<App>, request: Request, next: Next) 
 
 /// The middleware of the core's own calls: the gateway has checked who asks, and names the account.
 pub(crate) async fn core_layer(State(app): State<App>, request: Request, next: Next) -> Response {
-    let Some(key) = key_of(&request) else { return next.run(request).await };
+    let key = match key_of(&request) {
+        Ok(Some(key)) => key,
+        Ok(None) => return next.run(request).await,
+        Err(error) => return error.into_response(),
+    };
     let asker = Asker { owner: String::new(), caller: None };
     once(&app, &key, asker, request, next).await.unwrap_or_else(Error::into_response)
 }
 
-fn key_of(request: &Request) -> Option<HeaderValue> {
-    let posts = request.method() == Method::POST;
-    posts.then(|| request.headers().get(HEADER).cloned()).flatten()
+/// The key of a request that needs one effect only; none where another method, or no key, was sent.
+fn key_of(request: &Request) -> Result<Option<IdempotencyKey>> {
+    if request.method() != Method::POST {
+        return Ok(None);
+    }
+    IdempotencyKey::of(request.headers()).map_err(|error| Problem::from(error).into())
 }
 
-async fn once(app: &App, key: &HeaderValue, asker: Asker, request: Request, next: Next) -> Result<Response> {
-    let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_LENGTH_MAX).ok_or_else(|| {
-        let detail = format!("Idempotency-Key has 1 to {KEY_LENGTH_MAX} visible ASCII characters.");
-        refuse_field(Code::InvalidRequest, "Idempotency-Key", detail)
-    })?;
+async fn once(app: &App, key: &IdempotencyKey, asker: Asker, request: Request, next: Next) -> Result<Response> {
+    let key = key.as_str();
     let (parts, body) = request.into_parts();
     let too_large = || format!("The body is larger than {}.", app.config.body_max);
     // A body that is still on its way must not hold up others.

@@ -9,6 +9,8 @@ use metrics::Counter;
 use parking_lot::Mutex;
 use protocol::NodeId;
 
+use crate::metric_names;
+
 /// Nodes that are counted each for itself; all others are counted together.
 const NODES_MAX: usize = 1024;
 /// Of each node one line in so long.
@@ -49,11 +51,7 @@ struct Tally {
 
 impl Tally {
     fn new(node: &str) -> Self {
-        let counter = |what: Dropped| {
-            metrics::counter!(
-                "crowdcloud_node_messages_dropped_total", "node" => node.to_owned(), "what" => what.name()
-            )
-        };
+        let counter = |what: Dropped| metrics::counter!(metric_names::NODE_MESSAGES_DROPPED, "node" => node.to_owned(), "what" => what.name());
         Self { counters: ALL.map(counter), logged: None, since: 0 }
     }
 

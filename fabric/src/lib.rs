@@ -17,6 +17,7 @@ mod exchange;
 pub mod fault;
 mod frame;
 mod hop;
+pub mod metric_names;
 mod nats_server;
 pub mod profile;
 mod reports;

@@ -18,7 +18,7 @@ pub const VARIABLE: &str = "CROWDCLOUD_PROFILE";
 pub const PARTS: &str = "parts";
 
 /// The name of the sums.
-pub const TOTAL: &str = "crowdcloud_part_cpu_nanoseconds_total";
+pub const TOTAL: &str = crate::metric_names::PART_CPU_NANOSECONDS;
 
 static ON: AtomicBool = AtomicBool::new(false);
 static SUMS: LazyLock<[Counter; Part::ALL.len()]> =

@@ -26,8 +26,10 @@ use crate::config::Config;
 use crate::half_close::Watched;
 use crate::handle::{Ends, handle};
 use crate::proxies::is_trusted;
+use crate::response::last_words;
 use crate::stall::StallGuard;
 use crate::state::Gateway;
+use crate::unreadable::{FirstWords, HeadLimits, Served};
 
 /// Answers to what was cut get so long to leave.
 const FAREWELL: Duration = Duration::from_millis(300);
@@ -91,18 +93,8 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown
 async fn turn_away(mut stream: TcpStream, most: usize, place: OwnedSemaphorePermit) {
     let connections = protocol::words::count(most, "connection");
     let problem = Problem::new(Code::RateLimited, format!("this client has {connections} already"));
-    let body = problem.to_json();
-    let head = format!(
-        "HTTP/1.1 {} Too Many Requests\r\ncontent-type: {}\r\n{}: {}\r\ncontent-length: {}\r\nretry-after: 1\r\n\
-         connection: close\r\n\r\n",
-        problem.status,
-        Problem::MEDIA_TYPE,
-        protocol::proxy_status::HEADER,
-        problem.proxy_status(),
-        body.len()
-    );
     let farewell = async {
-        stream.write_all(&[head.as_bytes(), &body].concat()).await?;
+        stream.write_all(&last_words(&problem)).await?;
         stream.shutdown().await?;
         // Unread bytes would make the close a reset, and the answer would be lost.
         let mut rest = [0; 1024];
@@ -146,7 +138,10 @@ async fn connection(
     // A listener on all addresses does not know which one this is.
     let local = stream.local_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |local| local.ip());
     let ends = Ends { peer, local };
+    let served = Served::default();
+    let noted = served.clone();
     let service = service_fn(move |request| {
+        noted.note();
         let gateway = Arc::clone(&of);
         async move { Ok::<_, Infallible>(handle(gateway, ends, request).await) }
     });
@@ -154,6 +149,9 @@ async fn connection(
     let gone = watch.gone(gateway.config.half_closed.duration());
     let mut gone = std::pin::pin!(gone);
     let stream = StallGuard::new(stream, gateway.config.write_idle.duration());
+    let limits = HeadLimits { headers_max: gateway.config.headers_max, size_max: gateway.config.head_max };
+    let counting = Arc::clone(&gateway);
+    let stream = FirstWords::new(stream, served, limits, move |code| counting.meters.answered(Some(code)));
     let connection = http.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let cut = gateway.cut.clone();

@@ -66,6 +66,12 @@ impl FunctionAddress {
         Some(Uri::from(own))
     }
 
+    /// The path and query as they were called, where the path is the prefix alone: the function sees `/` there.
+    pub(crate) fn bare_target<'a>(&self, uri: &'a Uri) -> Option<&'a str> {
+        let bare = self.prefix_len > 0 && uri.path().len() == self.prefix_len;
+        if bare { uri.path_and_query().map(PathAndQuery::as_str) } else { None }
+    }
+
     /// The part before it; nothing where the function has a host of its own.
     pub(crate) fn prefix<'a>(&self, path: &'a str) -> &'a str {
         path.get(..self.prefix_len).unwrap_or_default()
@@ -192,6 +198,20 @@ mod tests {
         assert_eq!(case("/f/ada/thumbs@v3/x"), want("ada/thumbs", "v3", "/f/ada/thumbs@v3", "/x"));
         assert_eq!(case("/f/ada/thumbs@canary"), want("ada/thumbs", "canary", "/f/ada/thumbs@canary", "/"));
         assert_eq!(case("/f/ada/thumbs/../../api/v1"), want("ada/thumbs", "", "/f/ada/thumbs", "/../../api/v1"));
+    }
+
+    #[test]
+    fn a_path_that_ends_with_the_functions_name_is_known_as_it_was_called() {
+        let bare = |target: &str| {
+            let uri: Uri = target.parse().unwrap();
+            let Ok(Destination::Function(address)) = go("localhost", uri.path()) else { panic!("{target}") };
+            (address.bare_target(&uri).map(str::to_owned), address.own_uri(&uri).unwrap().to_string())
+        };
+        let own = |own: &str| (None::<String>, own.to_owned());
+        assert_eq!(bare("/f/ada/thumbs?x=1"), (Some("/f/ada/thumbs?x=1".to_owned()), "/?x=1".to_owned()));
+        assert_eq!(bare("/f/ada/thumbs@v3"), (Some("/f/ada/thumbs@v3".to_owned()), "/".to_owned()));
+        assert_eq!(bare("/f/ada/thumbs/?x=1"), own("/?x=1"));
+        assert_eq!(bare("/f/ada/thumbs//"), own("//"));
     }
 
     #[test]

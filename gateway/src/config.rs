@@ -52,7 +52,8 @@ pub struct Config {
     #[arg(long, default_value_t = Millis::seconds(30))]
     pub head_timeout: Millis,
 
-    /// The largest request head; beyond it: 431. (Beyond four times of it the connection is cut.)
+    /// The largest request head; beyond it: 431, or 414 where path and query alone are longer. (Beyond four times of it
+    /// nothing more of it is read.)
     #[arg(long, default_value_t = HEAD_SIZE_MAX)]
     pub head_max: ByteSize,
 

@@ -124,8 +124,13 @@ fn check(gateway: &Gateway, head: &Parts, ends: Ends) -> Result<(CameFrom, Desti
 /// Whether the head is small enough. Asked last: what ends the cookies that fill it depends on where it goes.
 fn check_size(gateway: &Gateway, head: &Parts) -> Result<(), Problem> {
     let (size, size_max) = (head_size(head), gateway.config.head_max);
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > size_max.as_usize() {
+        let detail = format!("path and query have {target} bytes; accepted: {size_max}, with the headers");
+        return Err(Problem::new(Code::UriTooLong, detail));
+    }
     if size > size_max.as_usize() {
-        return Err(Problem::new(Code::HeadersTooLarge, format!("{size} bytes; accepted: {size_max}")));
+        return Err(Problem::new(Code::HeadersTooLarge, format!("the head has {size} bytes; accepted: {size_max}")));
     }
     Ok(())
 }

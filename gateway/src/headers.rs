@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use protocol::headers::{self, ToCaller, WrittenBy, cookie_name, is_our_cookie, remove_where, retain};
+
+use crate::address::FunctionAddress;
 
 #[cfg(test)]
 mod tests;
@@ -24,8 +27,20 @@ pub(crate) struct Forward<'a> {
     pub(crate) prefix: &'a str,
 }
 
+/// Makes a request's head what the function shall see; none where that cannot be.
+pub(crate) fn for_function(head: &mut Parts, address: &FunctionAddress, forward: &Forward<'_>) -> Option<()> {
+    let own = address.own_uri(&head.uri)?;
+    clean_request(&mut head.headers, forward);
+    let bare = address.bare_target(&head.uri).and_then(|target| HeaderValue::from_bytes(target.as_bytes()).ok());
+    if let Some(target) = bare {
+        head.headers.insert("x-forwarded-uri", target);
+    }
+    head.uri = own;
+    Some(())
+}
+
 /// Takes away what is not the function's to see, and says how the request came.
-pub(crate) fn clean_request(headers: &mut HeaderMap, forward: &Forward<'_>) {
+fn clean_request(headers: &mut HeaderMap, forward: &Forward<'_>) {
     let trailers = fabric::wants_trailers(headers);
     fabric::strip_hop_by_hop(headers);
     headers::clean(headers, WrittenBy::Connection);
@@ -171,7 +186,7 @@ pub(crate) fn bearer_key(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The size of a request's head as it came over the wire, about.
-pub(crate) fn head_size(parts: &http::request::Parts) -> usize {
+pub(crate) fn head_size(parts: &Parts) -> usize {
     let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
     headers::head_size(target, parts.headers.iter().map(|(name, value)| (name.as_str().len(), value.len())))
 }

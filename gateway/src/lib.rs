@@ -53,6 +53,7 @@ mod stall;
 mod state;
 mod stranger;
 mod test_call;
+mod unreadable;
 mod upload;
 
 pub use config::Config;

@@ -3,13 +3,16 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use fabric::metric_names;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use protocol::Code;
 
-/// Latencies, in seconds: 8 buckets each decade where it matters.
-const BUCKETS: [f64; 16] =
-    [0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 30.0];
+/// Latencies, in seconds: 8 buckets each decade where it matters, and up to the longest run, which is a job's.
+const BUCKETS: [f64; 22] = [
+    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0, 120.0,
+    300.0, 900.0, 1800.0, 3600.0,
+];
 
 /// This process's recorder; the first call installs it. Nothing when somebody else has installed another one.
 pub fn recorder() -> Option<&'static PrometheusHandle> {
@@ -21,6 +24,7 @@ pub fn recorder() -> Option<&'static PrometheusHandle> {
                 .ok()?
                 .install_recorder()
                 .inspect_err(|error| tracing::warn!(%error, "metrics are recorded by somebody else"))
+                .inspect(|_| metric_names::describe())
                 .ok()
         })
         .as_ref()
@@ -51,28 +55,28 @@ pub(crate) struct Meters {
 
 impl Meters {
     pub(crate) fn new() -> Self {
-        let part = |part: &'static str| histogram!("gateway_run_part_seconds", "part" => part);
-        let counted = |code: &'static str| counter!("gateway_requests_total", "code" => code);
+        let part = |part: &'static str| histogram!(metric_names::GATEWAY_RUN_PART_SECONDS, "part" => part);
+        let counted = |code: &'static str| counter!(metric_names::GATEWAY_REQUESTS, "code" => code);
         Self {
             ok: counted("ok"),
             by_code: Code::ALL.iter().map(|&code| (code, counted(code.as_str()))).collect(),
-            run_seconds: histogram!("gateway_run_seconds"),
-            head_seconds: histogram!("gateway_run_head_seconds"),
+            run_seconds: histogram!(metric_names::GATEWAY_RUN_SECONDS),
+            head_seconds: histogram!(metric_names::GATEWAY_RUN_HEAD_SECONDS),
             routing_seconds: part("routing"),
             placement_seconds: part("placement"),
             node_seconds: part("node"),
             response_seconds: part("response"),
-            in_flight: gauge!("gateway_requests_in_flight"),
-            connections: gauge!("gateway_connections"),
-            turned_away: counter!("gateway_connections_refused_total"),
-            key_cache_hits: counter!("gateway_key_cache_total", "result" => "hit"),
-            key_cache_misses: counter!("gateway_key_cache_total", "result" => "miss"),
-            route_hits: counter!("gateway_routes_total", "result" => "hit"),
-            route_misses: counter!("gateway_routes_total", "result" => "miss"),
-            retries: counter!("gateway_run_retries_total"),
-            spooled: counter!("gateway_observations_total", "result" => "spooled"),
-            spool_lost: counter!("gateway_observations_total", "result" => "lost"),
-            spool_bytes: gauge!("gateway_spool_bytes"),
+            in_flight: gauge!(metric_names::GATEWAY_REQUESTS_IN_FLIGHT),
+            connections: gauge!(metric_names::GATEWAY_CONNECTIONS),
+            turned_away: counter!(metric_names::GATEWAY_CONNECTIONS_REFUSED),
+            key_cache_hits: counter!(metric_names::GATEWAY_KEY_CACHE, "result" => "hit"),
+            key_cache_misses: counter!(metric_names::GATEWAY_KEY_CACHE, "result" => "miss"),
+            route_hits: counter!(metric_names::GATEWAY_ROUTES, "result" => "hit"),
+            route_misses: counter!(metric_names::GATEWAY_ROUTES, "result" => "miss"),
+            retries: counter!(metric_names::GATEWAY_RUN_RETRIES),
+            spooled: counter!(metric_names::GATEWAY_OBSERVATIONS, "result" => "spooled"),
+            spool_lost: counter!(metric_names::GATEWAY_OBSERVATIONS, "result" => "lost"),
+            spool_bytes: gauge!(metric_names::GATEWAY_SPOOL_BYTES),
         }
     }
 
@@ -104,5 +108,18 @@ impl Meters {
         self.head_seconds.record(head);
         self.response_seconds.record(whole.saturating_sub(head));
         self.run_seconds.record(whole);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Limits;
+
+    use super::*;
+
+    #[test]
+    fn the_longest_run_has_a_bucket() {
+        assert!(BUCKETS.is_sorted());
+        assert!(BUCKETS[BUCKETS.len() - 1] >= Limits::MAX.timeout.duration().as_secs_f64());
     }
 }

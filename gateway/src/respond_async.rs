@@ -13,12 +13,13 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyDataStream, BodyExt as _};
+use protocol::headers::{IDEMPOTENCY_KEY, IdempotencyKey};
 use protocol::job::{DeferredCall, HeaderBytes, Job};
 use protocol::route::{Grant, Principal, Scope, VersionRoute};
 use protocol::{AccountId, ByteSize, Code, Digest, Millis, Problem, headers};
 
 use crate::address::FunctionAddress;
-use crate::headers::{Forward, bearer_key, clean_request, clean_response};
+use crate::headers::{Forward, bearer_key, clean_response, for_function};
 use crate::keys::unavailable;
 use crate::pieces::{Whole, take_whole};
 use crate::quota::Charge;
@@ -116,7 +117,8 @@ pub(crate) struct Deferred<'a> {
 /// Makes the job, and responds.
 pub(crate) async fn respond(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> Result<Response, Problem> {
     let Deferred { prefer, given, known, version, address, mut head, body, forward } = deferred;
-    let once = head.headers.remove("idempotency-key");
+    let once = IdempotencyKey::of(&head.headers)?;
+    head.headers.remove(IDEMPOTENCY_KEY);
     // A request that is repeated is about the version that was chosen at first, which may have been another one: what is
     // chosen now has no say in it. The control plane checks the size where the request is new.
     let size_max = match &once {
@@ -126,15 +128,14 @@ pub(crate) async fn respond(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> R
     let (body, root, size) = take(gateway, known.route.account, body, size_max.unwrap_or(version.limits.body)).await?;
     // The body may have taken its time.
     let maker = maker(gateway, known, &head, given).await.ok_or(Code::InvalidKey)?;
-    let uri = address.own_uri(&head.uri).ok_or(Code::InvalidRequest)?;
-    clean_request(&mut head.headers, &forward);
+    for_function(&mut head, address, &forward).ok_or(Code::InvalidRequest)?;
     let call = DeferredCall {
         account: known.route.account,
         function: known.route.function,
         target: address.target(),
         version: version.number,
         method: head.method.as_str().to_owned(),
-        path: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+        path: head.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
         headers: pairs(&head.headers),
         body: body.map(|body| STANDARD.encode(body)),
         root,
@@ -143,7 +144,8 @@ pub(crate) async fn respond(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> R
     };
     let mut extra = HeaderMap::new();
     if let Some(once) = once {
-        extra.insert(HeaderName::from_static("idempotency-key"), once);
+        let once = HeaderValue::try_from(once.to_string()).map_err(|_| Problem::from(Code::Internal))?;
+        extra.insert(HeaderName::from_static(IDEMPOTENCY_KEY), once);
         // The same key of two accounts is two keys.
         if let Ok(account) = HeaderValue::try_from(call.account.to_string()) {
             extra.insert(headers::ACCOUNT, account);
@@ -180,7 +182,7 @@ async fn take(
     let fault = |upload: &Upload| match upload.fault() {
         Some(Code::BodyTooLarge) => too_large(),
         Some(code) => code.into(),
-        None => Code::InvalidRequest.into(),
+        None => Code::BodyIncomplete.into(),
     };
     let mut body = upload.body().ok_or(Code::Internal)?;
     let mut start = BytesMut::new();

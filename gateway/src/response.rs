@@ -99,6 +99,24 @@ pub(crate) fn refuse(problem: &Problem) -> Response {
     response
 }
 
+/// The same as bytes, where no server writes to the connection. It is the last response there.
+pub(crate) fn last_words(problem: &Problem) -> Vec<u8> {
+    let body = problem.to_json();
+    let reason = StatusCode::from_u16(problem.status).ok().and_then(|status| status.canonical_reason());
+    let head = format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: {}\r\n{}: {}\r\ncontent-length: {}\r\ncache-control: no-store\r\n{}connection: \
+         close\r\n\r\n",
+        problem.status,
+        reason.unwrap_or_default(),
+        Problem::MEDIA_TYPE,
+        proxy_status::HEADER,
+        problem.proxy_status(),
+        body.len(),
+        if problem.retry { "retry-after: 1\r\n" } else { "" },
+    );
+    [head.as_bytes(), &body].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use protocol::Code;

@@ -28,7 +28,7 @@ use protocol::words::count;
 use protocol::{ByteSize, Code, Problem, RunId};
 
 use crate::address::FunctionAddress;
-use crate::headers::{Forward, bearer_key, clean_request};
+use crate::headers::{Forward, bearer_key, for_function};
 use crate::respond_async::{self, Deferred};
 use crate::response::{Response, refuse};
 use crate::routes::Known;
@@ -161,9 +161,7 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Response, Refused> {
     let mut live = LiveRun::begin(Arc::clone(gateway), attempt, upload.clone(), permit);
     let forward = Forward { client, host: &host, proto, prefix: &prefix };
     let trailers = head.version >= Version::HTTP_11 && fabric::wants_trailers(&head.headers);
-    let uri = address.own_uri(&head.uri).ok_or_else(|| refused(Code::InvalidRequest.into()))?;
-    clean_request(&mut head.headers, &forward);
-    head.uri = uri;
+    for_function(&mut head, &address, &forward).ok_or_else(|| refused(Code::InvalidRequest.into()))?;
 
     // To a node, unless the body breaks off or we are shut down first.
     let placed = Instant::now();

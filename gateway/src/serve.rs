@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fabric::metric_names::LearningNames;
 use fabric::profile::{self, Part};
 use fabric::subjects;
 use placing::{Learning, Placing};
@@ -58,7 +59,8 @@ pub async fn serve(
     let meters = Arc::new(Meters::new());
     let (spool, spool_tasks) = Spool::open(&config, Arc::clone(&meters))?;
     let (instance, issuer) = (InstanceId::new(), Arc::new(Issuer::default()));
-    let placing = Placing::new(config.placing(), instance, Learning::new("gateway"), Arc::<Issuer>::clone(&issuer));
+    let placing =
+        Placing::new(config.placing(), instance, Learning::new(&LearningNames::GATEWAY), Arc::<Issuer>::clone(&issuer));
     let core = CoreClient::new(fabrics.core.clone());
     let gateway = Arc::new(Gateway {
         instance,

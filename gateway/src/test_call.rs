@@ -106,10 +106,11 @@ fn as_request(call: TestCall, host: &str, config: &Config) -> Result<Request<Sou
         return Err(wrong("method", format!("at most {METHOD_LENGTH_MAX} characters")));
     }
     if path.len() > head_max.as_usize() {
-        return Err(wrong("path", format!("at most {head_max}, with the headers")));
+        return Err(wrong("path", format!("{} bytes; at most {head_max}, with the headers", path.len())));
     }
     if call.headers.len() > count_max {
-        return Err(wrong("headers", format!("at most {count_max} headers")));
+        let headers = protocol::words::count(call.headers.len(), "header");
+        return Err(wrong("headers", format!("{headers}; at most {count_max} headers")));
     }
     let mut request =
         Request::builder().method(method).uri(&path).body(fabric::full(body)).map_err(|error| wrong("path", error))?;
@@ -127,8 +128,9 @@ fn as_request(call: TestCall, host: &str, config: &Config) -> Result<Request<Sou
     }
     headers.remove(http::header::CONTENT_LENGTH);
     let (head, body) = request.into_parts();
-    if head_size(&head) > head_max.as_usize() {
-        return Err(wrong("headers", format!("at most {head_max} in all, with the path")));
+    let size = head_size(&head);
+    if size > head_max.as_usize() {
+        return Err(wrong("headers", format!("{size} bytes with the path; at most {head_max} in all")));
     }
     Ok(Request::from_parts(head, body))
 }

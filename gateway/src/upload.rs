@@ -6,6 +6,7 @@
 //!                                                                   \-> body 2 --> next node, from the beginning
 //! ```
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -230,7 +231,7 @@ impl State {
                 self.ended = true;
                 return Poll::Ready(Ok(None));
             }
-            Some(Err(_)) => return Poll::Ready(Err(self.fail(Code::InvalidRequest))),
+            Some(Err(error)) => return Poll::Ready(Err(self.fail(fault_of(&error)))),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => Piece::Data(data),
                 Err(frame) => Piece::Trailers(frame.into_trailers().unwrap_or_default()),
@@ -268,6 +269,20 @@ impl State {
         self.source = fabric::empty();
         code
     }
+}
+
+/// Why a source failed: its caller wrote what is no body, or ended within it.
+fn fault_of(error: &BodyError) -> Code {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(found) = cause {
+        if let Some(error) = found.downcast_ref::<io::Error>()
+            && matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+        {
+            return Code::InvalidRequest;
+        }
+        cause = found.source();
+    }
+    Code::BodyIncomplete
 }
 
 #[cfg(test)]
@@ -318,6 +333,22 @@ mod tests {
         let upload = Upload::new(silent, limits(50, 100));
         assert!(upload.body().unwrap().collect().await.is_err());
         assert_eq!(upload.fault(), Some(Code::RequestTimeout));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_told_from_one_that_is_none() {
+        for (kind, code) in [
+            (io::ErrorKind::UnexpectedEof, Code::BodyIncomplete),
+            (io::ErrorKind::ConnectionReset, Code::BodyIncomplete),
+            (io::ErrorKind::InvalidInput, Code::InvalidRequest),
+            (io::ErrorKind::InvalidData, Code::InvalidRequest),
+        ] {
+            let pieces =
+                [Ok(Frame::data(Bytes::from_static(b"begun"))), Err(BodyError::Source(io::Error::from(kind).into()))];
+            let upload = Upload::new(Source::new(StreamBody::new(futures::stream::iter(pieces))), limits(50, 100));
+            assert!(upload.body().unwrap().collect().await.is_err());
+            assert_eq!(upload.fault(), Some(code), "{kind:?}");
+        }
     }
 
     /// A piece of so many bytes each so often.

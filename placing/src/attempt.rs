@@ -194,6 +194,13 @@ impl Attempt {
         self.fail(Verdict::of_code(code));
     }
 
+    /// The request's body broke off so. That is the cause where the response did not come to its end, or was lost.
+    pub fn broke_off(&mut self, code: Code) {
+        if self.verdict.as_ref().is_none_or(|known| known.fate == Fate::Lost) {
+            self.verdict = Some(Verdict::of_code(code));
+        }
+    }
+
     /// Nobody waits for more of it: the clock stops. Says how long the head and all of it took.
     pub fn leave(&mut self) -> (Duration, Duration) {
         let left = *self.left.get_or_insert_with(Instant::now);

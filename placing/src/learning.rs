@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use fabric::metric_names::LearningNames;
 use metrics::{Counter, Gauge, counter, gauge};
 use protocol::model::ModelRecord;
 use protocol::receipt::Observation;
@@ -53,18 +54,18 @@ pub struct Learning {
 }
 
 impl Learning {
-    /// Nothing is known yet. `process` begins the names of its metrics.
+    /// Nothing is known yet.
     #[must_use]
-    pub fn new(process: &str) -> Arc<Self> {
+    pub fn new(names: &LearningNames) -> Arc<Self> {
         let (finished, queue) = mpsc::channel(QUEUE_MAX);
         Arc::new(Self {
             knowledge: ArcSwap::default(),
             finished,
             queue: queue.into(),
             newest: watch::channel(None).0,
-            unlearned: counter!(format!("{process}_runs_unlearned_total")),
-            trusted: gauge!(format!("{process}_model_trusted")),
-            live_error: gauge!(format!("{process}_model_error")),
+            unlearned: counter!(names.runs_unlearned),
+            trusted: gauge!(names.model_trusted),
+            live_error: gauge!(names.model_error),
         })
     }
 

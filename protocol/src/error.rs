@@ -63,7 +63,9 @@ codes! {
     IdempotencyMismatch = "idempotency_mismatch", 422, false, "This Idempotency-Key was used for another request", "Use a new key for a new request.";
     IdempotencyPending = "idempotency_pending", 409, true, "A request with this Idempotency-Key has no answer yet", "Wait for the first request's answer, or list what it would have made.";
     HeadersTooLarge = "headers_too_large", 431, false, "The request's head is too large", "Send fewer or shorter headers.";
+    UriTooLong = "uri_too_long", 414, false, "The request's path and query are too long", "Send in the body what is long.";
     BodyTooLarge = "body_too_large", 413, false, "The body is larger than this function accepts", "Send less, or raise `limits.body` of the function.";
+    BodyIncomplete = "body_incomplete", 400, false, "The request's body broke off", "Send all of the body before the connection is closed: as many bytes as Content-Length says, or the last chunk.";
     MethodNotAllowed = "method_not_allowed", 405, false, "This resource has no such method", "See the API document for the methods it has.";
     UpgradeNotSupported = "upgrade_not_supported", 501, false, "Protocol upgrades are not supported", "Send plain HTTP requests; stream with long bodies instead.";
     RequestTimeout = "request_timeout", 408, true, "The request did not arrive in time", "Send the request's head and body without long pauses, and not too slowly.";

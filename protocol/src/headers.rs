@@ -1,10 +1,12 @@
 //! Names of HTTP headers and cookies that are ours, and the table of what becomes of each header.
 
+mod idempotency;
 mod request;
 mod table;
 
+pub use idempotency::{IDEMPOTENCY_KEY, IdempotencyKey, IdempotencyKeyError};
 pub use request::{WrittenBy, clean, cookie_name, is_our_cookie, remove_where, retain};
-pub use table::{About, HOP_BY_HOP, PLAIN, Row, TABLE, ToCaller, ToFunction, may_trail, row};
+pub use table::{About, HOP_BY_HOP, PLAIN, Row, TABLE, ToCaller, ToFunction, UNCOMMON, is_common_name, may_trail, row};
 
 use crate::ByteSize;
 

@@ -108,6 +108,12 @@ pub enum Reference {
 impl Reference {
     /// The alias that a URL without `@` means.
     pub const LIVE: &'static str = "live";
+
+    /// Whether it means the same as none.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Alias(name) if name.as_str() == Self::LIVE)
+    }
 }
 
 impl FromStr for Reference {

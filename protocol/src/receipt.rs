@@ -34,7 +34,12 @@ impl Outcome {
     pub const fn of(code: Code) -> Self {
         match code {
             Code::TimedOut => Self::TimedOut,
-            Code::BodyTooLarge | Code::RequestTimeout | Code::InvalidRequest | Code::HeadersTooLarge => Self::Cancelled,
+            Code::BodyTooLarge
+            | Code::BodyIncomplete
+            | Code::RequestTimeout
+            | Code::InvalidRequest
+            | Code::HeadersTooLarge
+            | Code::UriTooLong => Self::Cancelled,
             Code::Trap
             | Code::OutOfMemory
             | Code::StackOverflow

@@ -36,7 +36,7 @@ where
         Poll::Ready(match frame {
             None => None,
             Some(Err(error)) => {
-                tracing::debug!(%error, "a request's body broke off");
+                self.record.starve(&error);
                 Some(Err(Error::ConnectionTerminated))
             }
             Some(Ok(frame)) => {

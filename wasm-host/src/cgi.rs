@@ -25,6 +25,8 @@ pub fn environment(head: &Parts, own: impl IntoIterator<Item = (String, String)>
     let host: Option<Authority> = host.and_then(|host| host.parse().ok());
     let port = host.as_ref().and_then(Authority::port_u16).unwrap_or(if scheme == "https" { 443 } else { 80 });
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    // A path that is the prefix alone has no `/` behind it, though the function sees one.
+    let called = head.headers.get("x-forwarded-uri").and_then(|called| std::str::from_utf8(called.as_bytes()).ok());
     let mut set = |name: &str, value: String| drop(env.insert(name.to_owned(), value));
     set("GATEWAY_INTERFACE", "CGI/1.1".to_owned());
     set("SERVER_SOFTWARE", SOFTWARE.to_owned());
@@ -33,8 +35,8 @@ pub fn environment(head: &Parts, own: impl IntoIterator<Item = (String, String)>
     set("SERVER_PORT", port.to_string());
     set("REQUEST_METHOD", head.method.to_string());
     set("REQUEST_SCHEME", scheme.to_owned());
-    // As it was sent: a decoded path no longer tells `%2F` from `/`.
-    set("REQUEST_URI", format!("{prefix}{target}"));
+    // No variable of the RFC's: path and query as the caller sent them. A decoded path no longer tells `%2F` from `/`.
+    set("REQUEST_URI", called.map_or_else(|| format!("{prefix}{target}"), str::to_owned));
     set("SCRIPT_NAME", decoded(prefix));
     set("PATH_INFO", decoded(head.uri.path()));
     set("QUERY_STRING", head.uri.query().unwrap_or_default().to_owned());
@@ -46,7 +48,7 @@ pub fn environment(head: &Parts, own: impl IntoIterator<Item = (String, String)>
         set("HTTPS", "on".to_owned());
     }
     for name in head.headers.keys() {
-        if let Some(variable) = variable(head, name)
+        if let Some(variable) = variable(name)
             && let Some(value) = value(head, name)
         {
             set(&variable, value);
@@ -61,7 +63,7 @@ fn decoded(path: &str) -> String {
 }
 
 /// What a header's variable is called; none where the header has none.
-fn variable(head: &Parts, name: &HeaderName) -> Option<String> {
+fn variable(name: &HeaderName) -> Option<String> {
     // A `Proxy` header would set HTTP_PROXY, which many programs obey.
     if name == "proxy" {
         return None;
@@ -69,9 +71,8 @@ fn variable(head: &Parts, name: &HeaderName) -> Option<String> {
     if *name == header::CONTENT_TYPE || *name == header::CONTENT_LENGTH {
         return Some(name.as_str().to_ascii_uppercase().replace('-', "_"));
     }
-    // Two headers may have one variable: the common spelling counts.
-    let common = name.as_str().replace('_', "-");
-    if common != name.as_str() && head.headers.contains_key(&common) {
+    // Two names, one variable: the gateway has left these out already.
+    if !protocol::headers::is_common_name(name.as_str()) {
         return None;
     }
     Some(format!("HTTP_{}", name.as_str().to_ascii_uppercase().replace('-', "_")))
@@ -141,6 +142,8 @@ mod tests {
             .header("cookie", "b=2")
             .header("x_mine", "second")
             .header("x-mine", "first")
+            .header("x_alone", "1")
+            .header("content_length", "9")
             .header("proxy", "http://evil");
         let own = [("PATH_INFO", "/lie"), ("CONTENT_LENGTH", "7"), ("HTTP_ACCEPT", "lie"), ("COLOUR", "green")];
         let env = of(request, &own);
@@ -167,7 +170,7 @@ mod tests {
             assert_eq!(env.get(name).map(String::as_str), Some(value), "{name}");
         }
         assert!(env["SERVER_SOFTWARE"].starts_with("CrowdCloud/"));
-        for absent in ["HTTP_PROXY", "CONTENT_LENGTH", "HTTP_CONTENT_TYPE"] {
+        for absent in ["HTTP_PROXY", "CONTENT_LENGTH", "HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH", "HTTP_X_ALONE"] {
             assert!(!env.contains_key(absent), "{absent}");
         }
     }
@@ -189,6 +192,25 @@ mod tests {
         assert!(!env.contains_key("HTTPS"));
         let literal = of(http::Request::get("/").header("host", "[::1]:8080"), &[]);
         assert_eq!((literal["SERVER_NAME"].as_str(), literal["SERVER_PORT"].as_str()), ("[::1]", "8080"));
+    }
+
+    #[test]
+    fn f18_the_requests_uri_is_as_it_was_sent() {
+        let uri = |target: &str, prefix: &str, called: &str| {
+            let mut request = http::Request::get(target);
+            for (name, value) in [("x-forwarded-prefix", prefix), ("x-forwarded-uri", called)] {
+                if !value.is_empty() {
+                    request = request.header(name, value);
+                }
+            }
+            let env = of(request, &[]);
+            assert_eq!((env["SCRIPT_NAME"].as_str(), env["PATH_INFO"].as_str()), (prefix, "/"), "{target}");
+            env["REQUEST_URI"].clone()
+        };
+        assert_eq!(uri("/?x=1", "/f/ada/echo", "/f/ada/echo?x=1"), "/f/ada/echo?x=1");
+        assert_eq!(uri("/?x=1", "/f/ada/echo", ""), "/f/ada/echo/?x=1");
+        assert_eq!(uri("/", "/f/ada/echo@v3", "/f/ada/echo@v3"), "/f/ada/echo@v3");
+        assert_eq!(uri("/?x=1", "", ""), "/?x=1", "at a host of its own");
     }
 
     #[test]

@@ -86,6 +86,18 @@ impl Record {
         self.stop.cancel();
     }
 
+    /// The request's body broke off: the guest is stopped, since what has come of it is no whole request. A run that has
+    /// ended needs no more of it.
+    pub fn starve(&self, why: &dyn std::fmt::Display) {
+        if self.verdict().is_some() {
+            return;
+        }
+        if Instant::now() < self.deadline {
+            self.conclude(Verdict::incomplete(why));
+        }
+        self.interrupt();
+    }
+
     fn timed_out(&self) -> Verdict {
         let detail = format!("the function did not finish within {}", self.limits.timeout);
         Verdict { outcome: Outcome::TimedOut, code: Some(Code::TimedOut), detail }

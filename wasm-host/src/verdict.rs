@@ -24,6 +24,12 @@ impl Verdict {
         Self { outcome: Outcome::Cancelled, code: None, detail: "the caller went away".to_owned() }
     }
 
+    /// The caller has not sent all of its request.
+    pub fn incomplete(why: &dyn std::fmt::Display) -> Self {
+        let detail = format!("the request's body broke off: {why}");
+        Self { outcome: Outcome::Cancelled, code: Some(Code::BodyIncomplete), detail }
+    }
+
     /// The function's fault.
     pub fn failed(code: Code, detail: impl Into<String>) -> Self {
         Self { outcome: Outcome::Failed, code: Some(code), detail: detail.into() }

@@ -70,7 +70,7 @@ fn check_command(asked: &CreateVersion) -> Result<()> {
     let all = Field::from("command");
     let wrong = |what: &str| Err(invalid(all.clone(), format!("`command`: {what}")));
     if asked.command.len() > COMMAND_WORDS_MAX {
-        return wrong(&format!("{} words; at most {COMMAND_WORDS_MAX}", asked.command.len()));
+        return wrong(&format!("{} words; at most {COMMAND_WORDS_MAX} words", asked.command.len()));
     }
     if asked.command.iter().map(String::len).sum::<usize>() > COMMAND_BYTES_MAX {
         return wrong(&format!("at most {COMMAND_BYTES_MAX} bytes in all"));

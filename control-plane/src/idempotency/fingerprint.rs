@@ -1,10 +1,11 @@
 //! What makes two requests with one `Idempotency-Key` the same request: what the caller asked for. That is the method, the
 //! path, the query, the body and what describes it. What tracers, proxies and clients that try again add to a head may
-//! differ, and so may the version that an alias means, the account's credential, and the notation of JSON.
+//! differ, and so may the version that an alias means, the account's credential, and the notation of JSON. A function
+//! without a reference and its alias `live` are one choice of a version, `f@v3` and `f` with the reference `v3` another.
 
 use http::request::Parts;
 use protocol::job::{DeferredCall, HeaderBytes, SubmitArray, SubmitJob};
-use protocol::{Digest, headers, wire};
+use protocol::{Digest, Reference, headers, wire};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -69,9 +70,17 @@ fn json(value: &impl Serialize) -> Option<Value> {
     serde_json::to_value(value).ok()
 }
 
-/// A job without the headers that do not count.
-fn asked_job(job: SubmitJob) -> SubmitJob {
-    SubmitJob { headers: counted(&job.headers), ..job }
+/// A job without the headers that do not count, and with one notation of the version that is meant.
+fn asked_job(mut job: SubmitJob) -> SubmitJob {
+    job.headers = counted(&job.headers);
+    if job.reference.is_none()
+        && let Some((function, named)) = job.function.split_once('@')
+        && let Ok(reference) = named.parse::<Reference>()
+    {
+        (job.function, job.reference) = (function.to_owned(), Some(reference));
+    }
+    job.reference = job.reference.take().filter(|reference| !reference.is_live());
+    job
 }
 
 /// The headers that describe the body, in one order.
@@ -97,6 +106,10 @@ impl<'a> AskedCall<'a> {
     fn of(call: &'a DeferredCall) -> Self {
         // Gateways of an earlier release do not tell what the caller has named.
         let target = if call.target.is_empty() { call.function.to_string() } else { call.target.clone() };
+        let target = match target.split_once('@') {
+            Some((function, Reference::LIVE)) => function.to_owned(),
+            _ => target,
+        };
         Self {
             target,
             method: &call.method,
@@ -147,6 +160,19 @@ mod tests {
             let other = with(other);
             assert!(first[0] != other[0] && first[1] != other[1]);
         }
+    }
+
+    #[test]
+    fn f22_a_version_that_is_meant_in_two_ways_is_one() {
+        let job = |job: Value| api("/jobs", &job.to_string());
+        let live = job(json!({"function": "hello"}));
+        assert_eq!(live, job(json!({"function": "hello@live"})));
+        assert_eq!(live, job(json!({"function": "hello", "reference": "live"})));
+        let third = job(json!({"function": "hello@v3"}));
+        assert_eq!(third, job(json!({"function": "hello", "reference": "v3"})));
+        let others = [json!({"function": "hello@canary"}), json!({"function": "hello@live", "reference": "v3"})];
+        let others = others.map(job);
+        assert!(live != third && !others.contains(&live) && !others.contains(&third));
     }
 
     #[test]

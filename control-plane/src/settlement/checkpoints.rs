@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use ed25519_dalek::VerifyingKey;
+use fabric::metric_names;
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt};
 use protocol::ticket::{Purpose, Ticket, TicketError, TicketRoot};
 use protocol::{Code, NodeId, RunId, Timestamp, VersionId};
@@ -128,7 +129,7 @@ async fn commit(app: &App, node: NodeId, checked: Checked) -> Result<CheckpointA
     tx.commit().await?;
     settling("receipts", begun);
     fabric::fault::point("checkpoint.committed");
-    metrics::counter!("crowdcloud_receipts_total").increment(u64::try_from(receipts).unwrap_or(0));
+    metrics::counter!(metric_names::RECEIPTS).increment(u64::try_from(receipts).unwrap_or(0));
     Ok(CheckpointAck { sequence: checkpoint.sequence })
 }
 

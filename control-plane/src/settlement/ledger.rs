@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use fabric::metric_names;
 use protocol::receipt::Observation;
 use protocol::{Code, Field, RunId, Timestamp};
 use sea_orm::sea_query::OnConflict;
@@ -63,7 +64,7 @@ impl Batch {
     pub(crate) fn is_forgotten(&self, id: RunId) -> bool {
         let forgotten = self.row(id).is_none() && id < RunId::from_uuid(first_id_at(self.pruned));
         if forgotten {
-            metrics::counter!("crowdcloud_halves_too_late_total").increment(1);
+            metrics::counter!(metric_names::HALVES_TOO_LATE).increment(1);
         }
         forgotten
     }
@@ -95,7 +96,7 @@ impl Batch {
 
 /// How long a batch of halves took.
 pub(super) fn settling(halves: &'static str, begun: Instant) {
-    metrics::histogram!("control_plane_settlement_seconds", "halves" => halves).record(begun.elapsed());
+    metrics::histogram!(metric_names::CONTROL_PLANE_SETTLEMENT_SECONDS, "halves" => halves).record(begun.elapsed());
 }
 
 /// Refuses halves of bills while none are taken; whoever has them keeps them and comes again.
@@ -118,7 +119,7 @@ pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
     tx.commit().await?;
     settling("observations", begun);
     fabric::fault::point("observations.committed");
-    metrics::counter!("crowdcloud_observations_total").increment(u64::try_from(batch.len()).unwrap_or(0));
+    metrics::counter!(metric_names::OBSERVATIONS).increment(u64::try_from(batch.len()).unwrap_or(0));
     Ok(())
 }
 

@@ -36,7 +36,7 @@ async fn once(ground: Ground) {
     assert_eq!(ada.get("/keys").await.read::<Page<Key>>().items.len(), 1);
     let other = client.post("/keys", json!({"name": "ci", "scopes": ["admin"]})).await;
     assert_eq!(other.code(), Code::IdempotencyMismatch);
-    assert_eq!(client.post("/functions", asked).await.code(), Code::IdempotencyMismatch, "another path");
+    assert_eq!(client.post("/functions", asked.clone()).await.code(), Code::IdempotencyMismatch, "another path");
     // Another user's key of the same name is another key.
     let eve = ground.user("eve@example.org", "eve").await.with("idempotency-key", "one");
     let hers = eve.post("/keys", json!({"name": "ci", "scopes": ["read"]})).await;
@@ -44,13 +44,17 @@ async fn once(ground: Ground) {
     let row = idempotency::Entity::find().one(ground.app.db.read()).await.unwrap().unwrap();
     let kept = String::from_utf8_lossy(row.answer.as_deref().unwrap()).into_owned();
     assert!(!kept.contains("cck_"), "a kept answer is sealed");
-    for wrong in ["", "é", &"x".repeat(201)] {
+    let quoted = ada.with("idempotency-key", "\"one\"");
+    assert_eq!(quoted.post("/keys", asked).await.read::<Key>().id, first.read::<Key>().id, "quotes are no part of it");
+    let long = "x".repeat(201);
+    for wrong in [&[""][..], &["é"], &[long.as_str()], &["a b"], &["\"k"], &["one", "two"], &["one", "one"]] {
         let mut headers = http::HeaderMap::new();
-        headers.insert("idempotency-key", http::HeaderValue::from_bytes(wrong.as_bytes()).unwrap());
-        assert_eq!(
-            ada.with_headers(headers).post("/functions", json!({"name": "hh"})).await.code(),
-            Code::InvalidRequest
-        );
+        for value in wrong {
+            headers.append("idempotency-key", http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let refused = ada.with_headers(headers).post("/functions", json!({"name": "hh"})).await;
+        assert_eq!(refused.code(), Code::InvalidRequest, "{wrong:?}");
+        assert_eq!(refused.read::<protocol::Problem>().field.unwrap().as_str(), "Idempotency-Key");
     }
 }
 

@@ -15,6 +15,7 @@ mod receipts;
 use std::time::Duration;
 
 use async_nats::jetstream::kv::Store;
+use fabric::metric_names;
 use fabric::subjects::MODELS_BUCKET;
 use protocol::Timestamp;
 use protocol::model::ModelRecord;
@@ -77,7 +78,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
             };
             match turn.await {
                 Ok(Turn::Trained(record)) => {
-                    metrics::gauge!("crowdcloud_model_error").set(record.error);
+                    metrics::gauge!(metric_names::MODEL_ERROR).set(record.error);
                     tracing::info!(
                         version = record.version,
                         runs = record.runs,

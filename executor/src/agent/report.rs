@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fabric::{Fabric, subjects};
+use fabric::{Fabric, metric_names, subjects};
 use protocol::node::{CACHED_MAX, NodeReport, WARM_MAX};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -62,9 +62,9 @@ pub(super) async fn publish(
             vm: Some(vm.report()),
             boot: Some(fabric.boot().clone()),
         };
-        metrics::gauge!("crowdcloud_node_running").set(f64::from(report.running));
-        metrics::gauge!("crowdcloud_node_slots").set(f64::from(report.slots));
-        metrics::gauge!("crowdcloud_node_load").set(f64::from(report.load));
+        metrics::gauge!(metric_names::NODE_RUNNING).set(f64::from(report.running));
+        metrics::gauge!(metric_names::NODE_SLOTS).set(f64::from(report.slots));
+        metrics::gauge!(metric_names::NODE_LOAD).set(f64::from(report.load));
         let published = match serde_json::to_vec(&report) {
             Ok(json) => fabric.publish(&subject, json).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),

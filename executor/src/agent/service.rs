@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fabric::profile::{self, Part};
 use fabric::shares::Shares;
-use fabric::{Body, Busy, Exchange, Peer, Permit};
+use fabric::{Body, Busy, Exchange, Peer, Permit, metric_names};
 use futures::future::BoxFuture;
 use metrics::Histogram;
 use protocol::receipt::{NodeReceipt, Outcome, RunEnd, Usage};
@@ -242,8 +242,8 @@ fn count(outcome: Outcome, usage: &Usage) {
         Outcome::Cancelled => "cancelled",
         Outcome::PlatformFailed => "platform_failed",
     };
-    metrics::counter!("crowdcloud_node_runs_total", "outcome" => outcome).increment(1);
-    metrics::counter!("crowdcloud_node_cpu_microseconds_total").increment(usage.cpu_us);
+    metrics::counter!(metric_names::NODE_RUNS, "outcome" => outcome).increment(1);
+    metrics::counter!(metric_names::NODE_CPU_MICROSECONDS).increment(usage.cpu_us);
     PARTS.run.record(Duration::from_micros(usage.wall_us));
 }
 
@@ -255,7 +255,7 @@ struct Parts {
 }
 
 static PARTS: LazyLock<Parts> = LazyLock::new(|| {
-    let part = |part: &'static str| metrics::histogram!("crowdcloud_node_run_part_seconds", "part" => part);
+    let part = |part: &'static str| metrics::histogram!(metric_names::NODE_RUN_PART_SECONDS, "part" => part);
     Parts { admission: part("admission"), start: part("start"), run: part("run") }
 });
 

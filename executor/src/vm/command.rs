@@ -81,18 +81,24 @@ pub(super) fn left(record: &Record) -> Duration {
 
 /// Feeds and drains the program until it has ended.
 async fn talk(mut run: Run, body: WasiBody, output: &Output, record: &Record) -> Ended {
+    // Where the run is stopped, its program is gone before this is: closed, it would be the end of a whole body.
+    let mut stdin = None;
     if let Some(stdio) = run.stdio.take() {
         let (reader, writer) = tokio::io::split(stdio);
+        let writer = stdin.insert(writer);
         let heard =
             async { tokio::join!(drain(reader, output), keep(&mut run.stderr, &record.log, LogStream::Stderr)) };
         let fed = async {
             feed(writer, body).await;
             std::future::pending::<()>().await;
         };
-        tokio::select! {
-            _ = heard => {}
-            () = fed => {}
-            () = record.stop.cancelled() => {}
+        let said_all = tokio::select! {
+            _ = heard => true,
+            () = fed => false,
+            () = record.stop.cancelled() => false,
+        };
+        if said_all {
+            drop(stdin.take());
         }
     }
     let ended = tokio::select! {
@@ -111,9 +117,10 @@ async fn talk(mut run: Run, body: WasiBody, output: &Output, record: &Record) ->
     }
 }
 
-/// The request's body to stdin. A program need not read it.
-async fn feed(mut writer: WriteHalf<GuestStream>, mut body: WasiBody) {
-    while let Some(Ok(frame)) = body.frame().await {
+/// The request's body to stdin. A program need not read it. One that breaks off has no end; its run is stopped.
+async fn feed(writer: &mut WriteHalf<GuestStream>, mut body: WasiBody) {
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return };
         let Ok(data) = frame.into_data() else { continue };
         if writer.write_all(&data).await.is_err() {
             return;

@@ -60,6 +60,9 @@ impl Inner {
     /// Nobody waits for it any more.
     fn leave(mut self: Box<Self>) {
         self.attempt.bytes_in(self.upload.as_ref().map_or(ByteSize(0), Upload::received));
+        if let Some(code) = self.upload.as_ref().and_then(Upload::fault) {
+            self.attempt.broke_off(code);
+        }
         let (head, whole) = self.attempt.leave();
         self.gateway.meters.run_ended(head, whole);
         if self.attempt.has_last_word() {

@@ -48,6 +48,41 @@ async fn f24_a_deferred_call_is_handed_on_as_a_direct_one() {
 }
 
 #[tokio::test]
+async fn a_key_that_could_be_two_is_refused_and_quotes_are_no_part_of_one() {
+    let platform = Platform::start().await;
+    platform.deploy("echo", |_| {}).await;
+    let _node = platform.node(echo).await;
+    let key = bearer(&platform.key(&[Scope::Invoke]));
+    let caller = [("authorization", key.as_str()), ("prefer", "respond-async")];
+    for keys in [&["k", "k"][..], &["a b"], &["a, b"], &["\"k"], &[""]] {
+        let keys: Vec<_> = keys.iter().map(|key| ("idempotency-key", *key)).collect();
+        let refused = platform.fetch("POST", "/f/ada/echo/", &[&caller[..], &keys[..]].concat(), b"x").await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_request"), "{keys:?}");
+        assert_eq!(refused.json()["field"], "Idempotency-Key", "{keys:?}");
+        // Of a call that is answered at once the function makes what it likes.
+        let plain = platform.fetch("POST", "/f/ada/echo/", &keys, b"x").await;
+        assert_eq!(plain.status, 200, "{keys:?}");
+    }
+    assert!(platform.control.deferred.lock().is_empty());
+}
+
+#[tokio::test]
+async fn without_a_key_for_repetitions_a_call_is_answered_later_all_the_same() {
+    let platform = Platform::start().await;
+    platform.deploy("echo", |_| {}).await;
+    let node = platform.node(echo).await;
+    let key = bearer(&platform.key(&[Scope::Invoke]));
+    let headers = [("authorization", key.as_str()), ("prefer", "respond-async")];
+    platform.fetch("POST", "/f/ada/echo/", &headers, b"x").await;
+    assert_eq!(handed_on(&platform).target, "echo");
+    // Who has no key of the account could never see what came of it.
+    let stranger = platform.fetch("POST", "/f/ada/echo/", &headers[1..], b"x").await;
+    assert_eq!((stranger.status, stranger.header("preference-applied")), (200, ""));
+    assert!(platform.control.deferred.lock().is_empty());
+    assert_eq!(node.called(), 1);
+}
+
+#[tokio::test]
 async fn f22_whatever_version_is_drawn_a_repeated_call_is_handed_on() {
     let platform = Platform::start().await;
     platform

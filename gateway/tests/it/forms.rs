@@ -34,13 +34,50 @@ async fn what_is_no_plain_request_is_refused() {
     let answer = platform.fetch("GET", "/f/ada/echo/", &[("x-large", &"x".repeat(40 << 10))], b"").await;
     assert_eq!((answer.status, answer.code().as_str()), (431, "headers_too_large"));
     let answer = platform.fetch("GET", "/f/ada/echo/", &[("x-huge", &"x".repeat(300 << 10))], b"").await;
-    assert_eq!(answer.status, 431);
+    assert_eq!((answer.status, answer.code().as_str()), (431, "headers_too_large"));
+    let answer = platform.get(&format!("/f/ada/echo/?{}", "x".repeat(40 << 10))).await;
+    assert_eq!((answer.status, answer.code().as_str()), (414, "uri_too_long"));
     assert_eq!(node.called(), 0);
     // An offer of HTTP/2 may be ignored.
     let offer = [("connection", "upgrade, http2-settings"), ("upgrade", "h2c"), ("http2-settings", "AAMAAABk")];
     let answer = platform.fetch("GET", "/f/ada/echo/", &offer, b"").await;
     assert_eq!(answer.status, 200);
     assert!(!answer.header("seen-headers").contains("http2-settings"));
+}
+
+#[tokio::test]
+async fn what_is_no_http_gets_a_problem_first_and_later_a_bare_status() {
+    let platform = Platform::start().await;
+    platform.deploy("echo", |_| {}).await;
+    let node = platform.node(echo).await;
+    let post = |headers: &str| format!("POST /f/ada/echo/ HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+    let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let long = format!("GET /f/ada/echo/?{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "x".repeat(100_000));
+    for (what, bytes, status, code) in [
+        ("two lengths", post("content-length: 1\r\ncontent-length: 2\r\n"), 400, "invalid_request"),
+        ("a bad length", post("content-length: -1\r\n"), 400, "invalid_request"),
+        ("a folded header", post("x-a: 1\r\n 2\r\n"), 400, "invalid_request"),
+        ("no HTTP", "garbage\r\n\r\n".to_owned(), 400, "invalid_request"),
+        ("many headers", post(&many), 431, "headers_too_large"),
+        ("a long target", long, 414, "uri_too_long"),
+    ] {
+        let mut client = Client::connect(platform.port).await;
+        client.send(&bytes).await;
+        let answer = client.answer(false).await;
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{what}");
+        assert!(client.closed().await, "{what}");
+
+        let mut kept = Client::connect(platform.port).await;
+        kept.send(request("GET", "/healthz", &[], b"")).await;
+        assert_eq!(kept.answer(false).await.status, 200);
+        kept.send(&bytes).await;
+        let answer = kept.answer(false).await;
+        assert_eq!((answer.status, answer.body.len()), (status, 0), "{what}: who else has spoken here is not known");
+        assert!(kept.closed().await, "{what}");
+    }
+    assert_eq!(node.called(), 0);
+    let figures = platform.get("/metrics").await.text();
+    assert!(figures.contains("gateway_requests_total{code=\"uri_too_long\"} "), "{figures}");
 }
 
 #[tokio::test]
@@ -115,4 +152,7 @@ async fn pages_and_figures() {
     for wanted in ["gateway_requests_total", "code=\"not_found\"", "gateway_connections"] {
         assert!(figures.contains(wanted), "{wanted} is not in {figures}");
     }
+    let told = |keyword: &str| figures.lines().filter(|line| line.starts_with(keyword)).count();
+    assert!(told("# TYPE ") > 10);
+    assert_eq!(told("# HELP "), told("# TYPE "), "each metric says what it is: {figures}");
 }

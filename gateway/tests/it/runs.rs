@@ -53,6 +53,11 @@ async fn a_function_answers_at_both_its_addresses() {
 
     let answer = platform.get("/f/ada/echo").await;
     assert_eq!(answer.header("seen-line"), "GET /");
+    let answer = platform.fetch("GET", "/f/ada/echo?x=1", &[("x-forwarded-uri", "/lie")], b"").await;
+    assert_eq!(answer.header("seen-line"), "GET /?x=1");
+    assert!(answer.header("seen-headers").contains("x-forwarded-uri: /f/ada/echo?x=1"), "{answer:?}");
+    let answer = platform.fetch("GET", "/f/ada/echo/?x=1", &[("x-forwarded-uri", "/lie")], b"").await;
+    assert!(!answer.header("seen-headers").contains("x-forwarded-uri"), "it follows from prefix and path");
     assert_eq!(platform.get("/f/ada/echo@v1/x").await.header("seen-line"), "GET /x");
     let missing = platform.get("/f/ada/echo@v9/x").await;
     assert_eq!((missing.status, missing.code().as_str()), (404, "version_not_found"));

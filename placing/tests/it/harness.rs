@@ -88,8 +88,12 @@ impl Ground {
         let mut settings = Settings::default();
         change(&mut settings);
         let issuer = Arc::<Issuer>::default();
-        let placing =
-            Placing::new(settings, instance, Learning::new("test"), Arc::clone(&issuer) as Arc<dyn TicketIssuer>);
+        let placing = Placing::new(
+            settings,
+            instance,
+            Learning::new(&fabric::metric_names::LearningNames::GATEWAY),
+            Arc::clone(&issuer) as Arc<dyn TicketIssuer>,
+        );
         Self { core, placing, issuer, server, authority, _folder: folder }
     }
 

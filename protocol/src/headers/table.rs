@@ -312,13 +312,14 @@ pub static TABLE: [Row; 19] = [
         why: "The gateway adds its own times.",
     },
     Row {
-        names: &["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix"],
+        names: &["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix", "x-forwarded-uri"],
         about: About::Way,
         to_function: ToFunction::Ours,
         to_caller: ToCaller::Passes,
         in_output: true,
         why: "The caller's address; the host, scheme and path by which the function was called. What a caller wrote \
-              there is believed only from a `--trusted-proxy`. A job that was submitted has none.",
+              there is believed only from a `--trusted-proxy`. `x-forwarded-uri` is there where the function was called \
+              without a `/` behind its name: path and query as they were sent. A job that was submitted has none.",
     },
     Row {
         names: &["x-forwarded*"],
@@ -362,6 +363,18 @@ pub static TABLE: [Row; 19] = [
     },
 ];
 
+/// Requests' headers whose names have other characters than letters, digits and `-`, whatever else stands in the table:
+/// see [`is_common_name`].
+pub static UNCOMMON: Row = Row {
+    names: &["*_*"],
+    about: About::Content,
+    to_function: ToFunction::LeftOut,
+    to_caller: ToCaller::Passes,
+    in_output: true,
+    why: "What serves by CGI's rules has one variable for `x_name` and `x-name`, so that a caller could say with the one \
+          what is the platform's, or a proxy's, to say with the other.",
+};
+
 /// All other headers.
 pub static PLAIN: Row = Row {
     names: &["*"],
@@ -391,8 +404,15 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
     index
 });
 
-/// The row of a header; a whole name counts before a beginning. Case does not matter, nor does `_` for `-`: what serves
-/// by CGI's rules gives both the same variable.
+/// Whether a header's name is one that a function may be sent: of letters, digits and `-` alone. CGI's rules make a
+/// variable of a name by writing `_` for `-`, and frameworks make others of other characters: two names, one variable.
+#[must_use]
+pub fn is_common_name(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// The row of a header; a whole name counts before a beginning. Case does not matter, nor does `_` for `-`: what a
+/// response says with the one may be taken for the other.
 #[must_use]
 pub fn row(name: &str) -> &'static Row {
     let plain = |byte: u8| byte != b'_' && !byte.is_ascii_uppercase();

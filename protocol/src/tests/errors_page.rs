@@ -14,6 +14,8 @@ fn page() -> String {
          name (`cursor`,\n`If-Match`). Go by `code` and `field`: the words may change. The codes marked so have it \
          always, others wherever an input\nis to blame. A body that is no JSON is 400 with the position; JSON with a \
          value that is not allowed is 422.\n\n\
+         Bytes that are no HTTP/1.1, or a head beyond every bound, are refused with 400, 414 or 431, and the connection \
+         closes. As the first\nrequest of a connection they get a document, too; as a later one the bare status.\n\n\
          Written by `cargo xtask doc` from the catalogue in `protocol/src/error.rs`.\n\n\
          | code | status | again? | field | what it means | what to do |\n| --- | --- | --- | --- | --- | --- |\n",
     );

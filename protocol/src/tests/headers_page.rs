@@ -4,13 +4,14 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::headers::{PLAIN, Row, TABLE, ToCaller, ToFunction};
+use crate::headers::{PLAIN, Row, TABLE, ToCaller, ToFunction, UNCOMMON};
 
 fn page() -> String {
     let mut page = String::from(
         "# Headers\n\nWhat of a caller's request reaches a function, and what of its response reaches the caller: the same \
          for calls, for calls\nthat are answered later (`Prefer: respond-async`) and for jobs. A `*` stands for any ending. \
-         Case does not matter in a name,\nnor does `_` for `-`.\n\n\
+         Case does not matter in a name,\nnor, in a response, does `_` for `-`; a request's names with `_` reach no \
+         function.\n\n\
          - **passes**: as it was sent, whatever it is.\n\
          - **in part**: without what is the platform's, or with what the platform adds.\n\
          - **platform's**: the platform's own value, or none; never what the other side wrote.\n\
@@ -20,10 +21,13 @@ fn page() -> String {
          service and\nthe nodes go.\n\n\
          | header | to a function | to the caller | in a job's output | why |\n| --- | --- | --- | --- | --- |\n",
     );
-    for row in TABLE.iter().chain([&PLAIN]) {
+    for row in TABLE.iter().chain([&UNCOMMON, &PLAIN]) {
         let Row { names, to_function, to_caller, in_output, why, .. } = row;
         let names = match names {
             ["*"] => "all others".to_owned(),
+            ["*_*"] => {
+                "names with other characters than letters, digits and `-`: `content_length`, `x.name`".to_owned()
+            }
             names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
         };
         let to_function = match to_function {

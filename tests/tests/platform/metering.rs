@@ -1,5 +1,6 @@
 //! What is recorded is what was used; every call has a settled receipt.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tests::{Platform, wait_until};
@@ -62,7 +63,9 @@ fn f41_each_process_serves_its_health_and_its_figures() {
         assert_eq!(get(&format!("{url}/readyz"), None).status, 200, "{name}");
         let answer = get(&format!("{url}/metrics"), None);
         assert_eq!(answer.status, 200, "{name}");
-        figures.push_str(&String::from_utf8_lossy(&plain(&answer)));
+        let of_one = String::from_utf8_lossy(&plain(&answer)).into_owned();
+        assert_eq!(undescribed(&of_one), Vec::<&str>::new(), "{name}");
+        figures.push_str(&of_one);
     }
     let parts = |name: &str, parts: &[&str]| -> Vec<String> {
         parts.iter().map(|part| format!("{name}_count{{part=\"{part}\"}} ")).collect()
@@ -82,6 +85,24 @@ fn f41_each_process_serves_its_health_and_its_figures() {
                 .contains("control_plane_settlement_seconds_count{halves=\"receipts\"}")
         })
     });
+}
+
+/// Figures whose metric has no `# HELP` or no `# TYPE`.
+fn undescribed(figures: &str) -> Vec<&str> {
+    fn told<'a>(figures: &'a str, keyword: &str) -> BTreeSet<&'a str> {
+        figures.lines().filter_map(|line| line.strip_prefix(keyword)?.split_whitespace().next()).collect()
+    }
+    let (help, kind) = (told(figures, "# HELP "), told(figures, "# TYPE "));
+    let is_told = |name: &str| help.contains(name) && kind.contains(name);
+    let of_histogram =
+        |name: &str| ["_bucket", "_sum", "_count"].iter().any(|part| name.strip_suffix(part).is_some_and(&is_told));
+    let lines = figures.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .filter(|line| {
+            let name = line.split(['{', ' ']).next().unwrap_or_default();
+            !is_told(name) && !of_histogram(name)
+        })
+        .collect()
 }
 
 /// What a process has computed, by the kernel's account of its threads, in nanoseconds.

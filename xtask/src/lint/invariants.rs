@@ -34,6 +34,9 @@ const READERS: [&str; 3] = ["web/src/", "cli/src/", "gateway/src/"];
 const WORDS: [&str; 6] = ["detail", "cause", "title", "help", "fix", "what()"];
 const LOOKS: [&str; 6] = [".contains(", ".starts_with(", ".ends_with(", ".strip_prefix(", ".find(", " == \""];
 
+/// Names of metrics, and what they say, stand in one table: these would be names elsewhere.
+const NAMED_METRICS: [&str; 3] = [concat!("counter", "!(\""), concat!("gauge", "!(\""), concat!("histogram", "!(\"")];
+
 /// Which of our crates a crate may need. A new arrow is a commit of its own, with its reason.
 const ARROWS: [(&str, &[&str]); 20] = [
     ("protocol", &[]),
@@ -106,6 +109,9 @@ fn file(name: &str, text: &str) -> Vec<String> {
     }
     if !RUNS.iter().any(|folder| name.starts_with(folder)) && !tests && code().any(|line| line.contains(RUN_ENDPOINT)) {
         broken.push(format!("{name}: says `{RUN_ENDPOINT}`; only placing sends runs to nodes"));
+    }
+    if !tests && code().any(|line| NAMED_METRICS.iter().any(|named| line.contains(named))) {
+        broken.push(format!("{name}: names a metric; names stand in fabric/src/metric_names.rs"));
     }
     let below_run =
         name.strip_prefix(GATEWAY).is_some_and(|name| !ABOVE_RUN.iter().any(|above| name.starts_with(above)));
@@ -193,6 +199,8 @@ mod tests {
         let sends = format!("//! x\nlet to = Target::Node(node, {RUN_ENDPOINT});\n");
         assert_eq!(file("gateway/src/run/send.rs", &sends).len(), 1);
         assert_eq!(file("placing/src/attempt.rs", &sends), Vec::<String>::new());
+        let counts = format!("//! x\nlet seen = metrics::{}seen_total\");\n", NAMED_METRICS[0]);
+        assert_eq!(file("executor/src/a.rs", &counts).len(), 1);
         let climbs = format!("//! x\nuse {RUN_PATH}Call;\n");
         assert_eq!(file("gateway/src/routes.rs", &climbs).len(), 1);
         for allowed in ["gateway/src/handle.rs", "gateway/src/run/send.rs", "executor/src/a.rs"] {

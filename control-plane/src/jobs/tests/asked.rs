@@ -78,6 +78,9 @@ pub(super) async fn f21_the_fingerprint_is_what_the_caller_asked(ground: Ground)
     ];
     again.caller = "key_2".to_owned();
     assert_eq!(gateway.job("call", &again).await.id, first.id);
+    again.target = "hello@live".to_owned();
+    assert_eq!(gateway.job("call", &again).await.id, first.id, "what is meant without `@`");
+    assert_eq!(gateway.job("\"call\"", &again).await.id, first.id, "quotes are no part of a key");
     for change in [
         |call: &mut DeferredCall| call.method = "PUT".to_owned(),
         |call: &mut DeferredCall| call.path = "/thumbs?width=4".to_owned(),

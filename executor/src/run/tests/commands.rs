@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use fabric::BodyError;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use protocol::receipt::Outcome;
 use protocol::{ByteSize, Code};
 
 use super::problem;
@@ -23,6 +27,17 @@ async fn stdin_becomes_stdout() {
 
     let (empty, _) = bench.get("/").await.read().await;
     assert_eq!(empty.unwrap(), "");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_no_whole_input() {
+    let pieces = [Ok(Frame::data(Bytes::from_static(b"begun"))), Err(BodyError::Lost)];
+    let body = StreamBody::new(futures::stream::iter(pieces)).boxed_unsync();
+    let request = http::Request::post("/").body(body).unwrap();
+    let (problem, ended) = problem(Bench::new(&wat_guest("cat")).send(request).await).await;
+    assert_eq!((problem.code, problem.status), (Code::BodyIncomplete, 400));
+    assert_eq!(ended.verdict.outcome, Outcome::Cancelled);
+    assert!(ended.log.iter().any(|line| line.contains("body_incomplete: ")), "{:?}", ended.log);
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ async fn an_echo_answers_while_the_request_goes_on() {
 }
 
 #[tokio::test]
-async fn a_request_that_breaks_off_fails_the_guest() {
+async fn a_request_that_breaks_off_ends_the_run_and_is_not_the_functions_fault() {
     let bench = guest();
     let (sender, body) = channel_body();
     let answered = bench.send(http::Request::post("/echo").body(body).unwrap()).await;
@@ -44,7 +44,8 @@ async fn a_request_that_breaks_off_fails_the_guest() {
     sender.send(Err(BodyError::Lost)).await.unwrap();
     let (body, ended) = answered.read().await;
     assert!(body.is_err());
-    assert_eq!(ended.verdict.code, Some(Code::Trap));
+    assert_eq!((ended.verdict.outcome, ended.verdict.code), (Outcome::Cancelled, Some(Code::BodyIncomplete)));
+    assert!(ended.log.iter().any(|line| line.contains("body_incomplete: ")), "{:?}", ended.log);
 }
 
 #[tokio::test]
