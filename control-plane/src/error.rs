@@ -7,6 +7,9 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use protocol::{Code, Field, Invalid, Problem};
 use sea_orm::DbErr;
 
+/// The database's error where another process has the request now (`idempotency.rs`).
+pub(crate) const TAKEN_OVER: &str = "the request was taken over by another process";
+
 /// Why the control plane cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -126,7 +129,7 @@ impl Error {
             Self::TooOften { what, wait } => {
                 Problem::new(Code::RateLimited, format!("Too many {what}; wait {} s.", seconds(*wait)))
             }
-            Self::Database(error) if crate::idempotency::is_taken_over(error) => {
+            Self::Database(DbErr::Custom(text)) if text == TAKEN_OVER => {
                 Problem::new(Code::IdempotencyPending, "Another process works on the request with this key.")
             }
             Self::Database(error) => {

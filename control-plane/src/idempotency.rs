@@ -33,7 +33,7 @@ use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::idempotency;
 use crate::db::loops;
-use crate::error::{Error, Result, refuse, refuse_field};
+use crate::error::{Error, Result, TAKEN_OVER, refuse, refuse_field};
 use crate::identity::authority;
 use crate::identity::caller::Caller;
 use crate::identity::credentials::sha256_hex;
@@ -51,8 +51,6 @@ const KEPT_HEADERS: [HeaderName; 5] = [
     header::RETRY_AFTER,
     HeaderName::from_static(protocol::proxy_status::HEADER),
 ];
-/// The database's error where somebody else has the request now.
-const TAKEN_OVER: &str = "the request was taken over by another process";
 
 tokio::task_local! {
     /// The row of the request that this task works on, and whose it is.
@@ -73,11 +71,6 @@ pub(crate) async fn mark_effect(tx: &DatabaseTransaction) -> Result<(), DbErr> {
         1 => Ok(()),
         _ => Err(DbErr::Custom(TAKEN_OVER.to_owned())),
     }
-}
-
-/// Whether a transaction ended because somebody else has the request now.
-pub(crate) fn is_taken_over(error: &DbErr) -> bool {
-    matches!(error, DbErr::Custom(text) if text == TAKEN_OVER)
 }
 
 /// In a response's extensions: the body that is kept, where the first one holds secrets that are shown once.

@@ -1,5 +1,6 @@
 //! `cargo xtask lint`: what can be said about the sources without running them.
 
+mod floors;
 mod invariants;
 
 use std::path::Path;

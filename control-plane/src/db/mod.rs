@@ -19,7 +19,7 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTrait as _;
 
-pub(crate) use mutation::{Actor, Committed, Mutation};
+pub(crate) use mutation::{Actor, Committed, Mutation, ROUTE};
 
 use crate::error::StartError;
 

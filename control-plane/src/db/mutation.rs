@@ -10,7 +10,9 @@ use super::{Db, count};
 use crate::error::Result;
 use crate::idempotency;
 use crate::identity::authority;
-use crate::routes_outbox::ROUTE;
+
+/// An outbox row with a function's new route.
+pub(crate) const ROUTE: &str = "route";
 
 /// Who changes something, as the audit names them.
 #[derive(Debug, Clone)]

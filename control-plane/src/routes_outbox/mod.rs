@@ -12,11 +12,10 @@ use protocol::InstanceId;
 use protocol::route::GatewayPulse;
 use tokio::sync::{Notify, watch};
 
+pub(crate) use crate::db::ROUTE;
 pub(crate) use publisher::run;
 pub(crate) use pulse::{Revoked, beat, listen};
 
-/// An outbox row with a function's new route.
-pub(crate) const ROUTE: &str = "route";
 /// An outbox row with the SHA-256 of a credential that is no more.
 pub(crate) const REVOKED: &str = "revoked";
 

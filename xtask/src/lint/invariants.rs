@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::floors;
 use crate::workspace::{Package, Workspace};
 
 /// Longer files are split by noun.
@@ -16,11 +17,6 @@ const SUBJECTS_FILE: &str = "fabric/src/subjects.rs";
 /// What a run is sent to, and the folders that may say so: who sends, who serves, and the words themselves.
 const RUN_ENDPOINT: &str = concat!("NodeEndpoint", "::Run");
 const RUNS: [&str; 3] = ["placing/", "executor/", "fabric/"];
-
-/// In the gateway the run path is above all that it needs: these alone may need it.
-const RUN_PATH: &str = concat!("crate::", "run::");
-const GATEWAY: &str = "gateway/src/";
-const ABOVE_RUN: [&str; 4] = ["handle.rs", "test_call.rs", "run.rs", "run/"];
 
 /// Problems of these codes are about one input, so that they are made with its field (`Problem::of`, `invalid`).
 const OF_AN_INPUT: [&str; 6] =
@@ -65,11 +61,14 @@ const ARROWS: [(&str, &[&str]); 20] = [
 /// Each broken rule, as a line that names the place.
 pub(crate) fn broken(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let mut broken = arrows(&workspace.packages);
+    let mut read = Vec::new();
     for path in sources(&workspace.root)? {
         let text = std::fs::read_to_string(&path)?;
         let name = path.strip_prefix(&workspace.root).unwrap_or(&path).display().to_string();
         broken.extend(file(&name, &text));
+        read.push((name, text));
     }
+    broken.extend(floors::broken(&read));
     Ok(broken)
 }
 
@@ -112,11 +111,6 @@ fn file(name: &str, text: &str) -> Vec<String> {
     }
     if !tests && code().any(|line| NAMED_METRICS.iter().any(|named| line.contains(named))) {
         broken.push(format!("{name}: names a metric; names stand in fabric/src/metric_names.rs"));
-    }
-    let below_run =
-        name.strip_prefix(GATEWAY).is_some_and(|name| !ABOVE_RUN.iter().any(|above| name.starts_with(above)));
-    if below_run && code().any(|line| line.contains(RUN_PATH)) {
-        broken.push(format!("{name}: needs `{RUN_PATH}`, which is above it"));
     }
     broken
 }
@@ -201,11 +195,6 @@ mod tests {
         assert_eq!(file("placing/src/attempt.rs", &sends), Vec::<String>::new());
         let counts = format!("//! x\nlet seen = metrics::{}seen_total\");\n", NAMED_METRICS[0]);
         assert_eq!(file("executor/src/a.rs", &counts).len(), 1);
-        let climbs = format!("//! x\nuse {RUN_PATH}Call;\n");
-        assert_eq!(file("gateway/src/routes.rs", &climbs).len(), 1);
-        for allowed in ["gateway/src/handle.rs", "gateway/src/run/send.rs", "executor/src/a.rs"] {
-            assert_eq!(file(allowed, &climbs), Vec::<String>::new());
-        }
     }
 
     #[test]
