@@ -46,7 +46,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
 
 /// The simulator needs no platform, and so neither the portal nor guests nor a server.
 fn scheduler(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> anyhow::Result<ExitCode> {
-    build::programs(workspace, steps)?;
+    build::only(workspace, steps, Parts::Programs)?;
     let done = status(Command::new(workspace.program("bench")).args(args))?;
     Ok(if done.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

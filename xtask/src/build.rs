@@ -13,26 +13,38 @@ use crate::workspace::Workspace;
 /// Built beside xtask itself, or for wasm: never with the rest, so that dependencies' features stay the same.
 pub(crate) const APART: [&str; 2] = ["web", "xtask"];
 
-/// `cargo VERB` in the workspace's profile, for all crates that are built together. The gateway embeds the portal's
-/// files: build the portal before; an empty folder means none.
+/// `cargo VERB` in the workspace's profile, for all crates that are built together.
 pub(crate) fn together(workspace: &Workspace, verb: &[&str]) -> Command {
-    let mut cargo = workspace.cargo();
-    if let Ok((dist, _)) = portal::place_for(workspace) {
-        cargo.env("CROWDCLOUD_PORTAL_DIR", dist);
-    }
-    // To nextest a profile is one of its own, and cargo's has a longer name.
-    let option = if verb.first() == Some(&"nextest") { "--cargo-profile" } else { "--profile" };
-    cargo.args(verb).args([option, workspace.profile.name(), "--workspace"]);
+    let mut cargo = of(workspace, verb);
+    cargo.arg("--workspace");
     for name in APART {
         cargo.args(["--exclude", name]);
     }
     cargo
 }
 
-/// What is built together.
+/// `cargo VERB` in the workspace's profile. The gateway embeds the portal's files: build the portal before; an empty
+/// folder means none.
+fn of(workspace: &Workspace, verb: &[&str]) -> Command {
+    let mut cargo = workspace.cargo();
+    if let Ok((dist, _)) = portal::place_for(workspace) {
+        cargo.env("CROWDCLOUD_PORTAL_DIR", dist);
+    }
+    // To nextest a profile is one of its own, and cargo's has a longer name.
+    let option = if verb.first() == Some(&"nextest") { "--cargo-profile" } else { "--profile" };
+    cargo.args(verb).args([option, workspace.profile.name()]);
+    cargo
+}
+
+/// The crate of the `crowdcloud` program.
+const PLATFORM: &str = "cli";
+
+/// What is built by one command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Parts {
-    /// What a user runs.
+    /// What a user runs, and nothing else: on a new machine somebody waits for it.
+    Platform,
+    /// And what measures it.
     Programs,
     /// And the tests, by one command: they ask for more features of some dependencies, and asking in two steps would
     /// build most dependencies twice.
@@ -41,16 +53,25 @@ pub(crate) enum Parts {
 
 impl Parts {
     fn cargo(self, workspace: &Workspace) -> Command {
-        let mut cargo = together(workspace, &["build"]);
-        if let Self::WithTests = self {
-            cargo.args(["--bins", "--tests"]);
+        match self {
+            Self::Platform => {
+                let mut cargo = of(workspace, &["build"]);
+                cargo.args(["--package", PLATFORM]);
+                cargo
+            }
+            Self::Programs => together(workspace, &["build"]),
+            Self::WithTests => {
+                let mut cargo = together(workspace, &["build"]);
+                cargo.args(["--bins", "--tests"]);
+                cargo
+            }
         }
-        cargo
     }
 
     fn describe(self) -> &'static str {
         match self {
-            Self::Programs => "building crowdcloud",
+            Self::Platform => "building crowdcloud",
+            Self::Programs => "building crowdcloud and the benchmarks",
             Self::WithTests => "building crowdcloud and the tests",
         }
     }
@@ -79,9 +100,9 @@ pub(crate) fn all(workspace: &Workspace, steps: &mut Steps, toolchain: &Toolchai
     })
 }
 
-/// The programs, with the portal that is there.
-pub(crate) fn programs(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
-    steps.command(Parts::Programs.describe(), &mut Parts::Programs.cargo(workspace))
+/// The parts, with the portal that is there.
+pub(crate) fn only(workspace: &Workspace, steps: &mut Steps, parts: Parts) -> anyhow::Result<()> {
+    steps.command(parts.describe(), &mut parts.cargo(workspace))
 }
 
 /// The portal's files.

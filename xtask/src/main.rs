@@ -105,7 +105,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Bench { args } => return bench::run(&workspace, &mut steps, &args),
         Task::Doc => doc::run(&workspace, &mut steps)?,
         Task::BuildGuests => {
-            build::programs(&workspace, &mut steps)?;
+            build::only(&workspace, &mut steps, Parts::Platform)?;
             build::guests(&workspace, &mut steps)?;
         }
         Task::BuildPortal => {
@@ -120,14 +120,11 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             if let Err(error) = tools::axe(&mut steps) {
                 steps::say(&format!("{error:#}"));
             }
-            build::programs(&workspace, &mut steps)?;
+            build::only(&workspace, &mut steps, Parts::Platform)?;
             tools::vm::prepare(&workspace, &mut steps)?;
-            if let Err(error) = tools::images::prepare(&workspace, &mut steps, None) {
-                steps::say(&format!("{error:#}"));
-            }
         }
         Task::Images { into } => {
-            build::programs(&workspace, &mut steps)?;
+            build::only(&workspace, &mut steps, Parts::Programs)?;
             tools::images::prepare(&workspace, &mut steps, into.as_deref())?;
         }
         Task::VmLane => tools::vm::task(&workspace, &mut steps)?,

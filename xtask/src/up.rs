@@ -16,7 +16,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     tools::say_missing(&[Purpose::Setup, Purpose::VmLane]);
     let nats = tools::nats(steps)?;
     let toolchain = tools::wasm(steps)?;
-    build::all(workspace, steps, &toolchain, Parts::Programs)?;
+    build::all(workspace, steps, &toolchain, Parts::Platform)?;
     say(steps.summary().trim_end());
     let mut up = Command::new(workspace.program("crowdcloud"));
     up.arg("up").args(args);
