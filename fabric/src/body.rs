@@ -40,6 +40,7 @@ impl From<Failure> for BodyError {
             Failure::Lost => Self::Lost,
             Failure::Deadline => Self::Deadline,
             Failure::Aborted(reason) => Self::Aborted(reason),
+            Failure::Source(reason) => Self::Source(reason.into()),
         }
     }
 }

@@ -20,6 +20,9 @@ pub enum CallError {
     Deadline,
     #[error("the peer aborted: {0}")]
     Aborted(String),
+    /// The source of the request's own body failed.
+    #[error("{0}")]
+    Source(String),
     /// Not connected to NATS: nothing was sent.
     #[error("not connected: {0}")]
     Disconnected(String),

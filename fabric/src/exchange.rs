@@ -327,7 +327,7 @@ impl Link {
         let how = match &failure {
             Failure::Lost => EndKind::Lost,
             Failure::Deadline => EndKind::Deadline,
-            Failure::Aborted(reason) => EndKind::Aborted(reason.clone()),
+            Failure::Aborted(reason) | Failure::Source(reason) => EndKind::Aborted(reason.clone()),
         };
         self.finish(End { payload: None, how }, Some(failure));
     }

@@ -129,6 +129,7 @@ impl Verdict {
             CallError::Disconnected(_) => not_taken(NotTaken::Disconnected, Code::NoNode),
             CallError::Unsendable(_) => not_taken(NotTaken::Unsendable, Code::HeadersTooLarge),
             CallError::Deadline => Self::plain(Fate::TimedOut, Some(Code::TimedOut)),
+            CallError::Source(why) => Self::lost(Code::BodyIncomplete, why.clone()),
             CallError::Aborted(why) => Self::lost(Code::NodeFailed, why.clone()),
             CallError::Lost | CallError::NotAccepted { revoked: false } => {
                 Self::lost(Code::NodeLost, error.to_string())
@@ -157,7 +158,8 @@ impl Verdict {
         match error {
             BodyError::Deadline => Self::plain(Fate::TimedOut, Some(Code::TimedOut)),
             BodyError::Lost => Self::lost(Code::NodeLost, error.to_string()),
-            BodyError::Aborted(_) | BodyError::Source(_) => Self::lost(Code::NodeFailed, error.to_string()),
+            BodyError::Aborted(_) => Self::lost(Code::NodeFailed, error.to_string()),
+            BodyError::Source(_) => Self::lost(Code::BodyIncomplete, error.to_string()),
         }
     }
 
@@ -167,10 +169,11 @@ impl Verdict {
         matches!(self.fate, Fate::NotTaken(_))
     }
 
-    /// Whether others should be asked before this node for a while.
+    /// Whether others should be asked before this node for a while. It is well where the request broke off on its way to
+    /// it: whoever calls could make any node suspect.
     #[must_use]
     pub fn suspect(&self) -> bool {
-        matches!(self.fate, Fate::Lost | Fate::NotTaken(NotTaken::Absent))
+        matches!(self.fate, Fate::Lost | Fate::NotTaken(NotTaken::Absent)) && self.code != Some(Code::BodyIncomplete)
     }
 
     /// As the observation has it.

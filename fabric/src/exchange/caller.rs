@@ -191,14 +191,16 @@ fn result_of(answer: Answer) -> Result<Bytes, CallError> {
         Answer::Failed(Failure::Lost) => CallError::Lost,
         Answer::Failed(Failure::Deadline) => CallError::Deadline,
         Answer::Failed(Failure::Aborted(reason)) => CallError::Aborted(reason),
+        Answer::Failed(Failure::Source(reason)) => CallError::Source(reason),
     })
 }
 
 /// Streams the rest of the request's body.
 async fn pump(link: Arc<Link>, start: Start, body: Body) {
     if let Err(error) = send_body(&link, start, body).await {
-        link.hint(Frame::Abort { reason: format!("the request's body failed: {error}") });
-        link.fail(Failure::Aborted(format!("the request's body failed: {error}")));
+        let reason = format!("the request's body failed: {error}");
+        link.hint(Frame::Abort { reason: reason.clone() });
+        link.fail(Failure::Source(reason));
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Lost,
     Deadline,
     Aborted(String),
+    /// The source of our own body failed.
+    Source(String),
 }
 
 /// What a peer did against the rules.

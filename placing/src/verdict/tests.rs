@@ -23,6 +23,7 @@ fn errors_of_calls() {
         (CallError::NotAccepted { revoked: false }, Fate::Lost, Code::NodeLost, true),
         (CallError::Lost, Fate::Lost, Code::NodeLost, true),
         (CallError::Aborted("it broke".to_owned()), Fate::Lost, Code::NodeFailed, true),
+        (CallError::Source("it broke off".to_owned()), Fate::Lost, Code::BodyIncomplete, false),
         (CallError::Deadline, Fate::TimedOut, Code::TimedOut, false),
     ];
     for (error, fate, code, suspect) in cases {
@@ -68,6 +69,7 @@ fn responses_that_break_off() {
         (BodyError::Deadline, Outcome::TimedOut, Code::TimedOut),
         (BodyError::Lost, Outcome::PlatformFailed, Code::NodeLost),
         (BodyError::Aborted(String::new()), Outcome::PlatformFailed, Code::NodeFailed),
+        (BodyError::Source("it broke off".into()), Outcome::PlatformFailed, Code::BodyIncomplete),
     ];
     for (error, outcome, code) in cases {
         let verdict = Verdict::of_body(&error);
