@@ -1,5 +1,5 @@
-//! `cargo xtask up`: builds everything, then becomes `crowdcloud up`, so that Ctrl-C and signals go straight to it. The
-//! VM lane is prepared beside it: nodes take it when it is there.
+//! `cargo xtask up`: builds the platform, then becomes `crowdcloud up`, so that Ctrl-C and signals go straight to it. The
+//! VM lane is prepared beside both, of what they leave idle: nodes take it when it is there.
 
 use std::process::Command;
 
@@ -16,15 +16,15 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     tools::say_missing(&[Purpose::Setup, Purpose::VmLane]);
     let nats = tools::nats(steps)?;
     let toolchain = tools::wasm(steps)?;
+    let lane = tools::vm::beside();
+    if let Err(error) = &lane {
+        say(&format!("functions run in the wasm lane alone; no VM lane: {error:#}"));
+    }
     build::all(workspace, steps, &toolchain, Parts::Platform)?;
     say(steps.summary().trim_end());
     let mut up = Command::new(workspace.program("crowdcloud"));
     up.arg("up").args(args);
     build::environment(&mut up, &nats);
-    let lane = tools::vm::beside();
-    if let Err(error) = &lane {
-        say(&format!("functions run in the wasm lane alone; no VM lane: {error:#}"));
-    }
     if !args.iter().any(|arg| arg == "--check") {
         return become_it(up);
     }

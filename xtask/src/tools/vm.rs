@@ -43,10 +43,11 @@ pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) -> anyhow::Resul
     })
 }
 
-/// Starts this very program to prepare the lane while a platform runs; it ends with the process that this one becomes.
+/// Starts this very program to prepare the lane while a platform is built and runs; it ends with the process that this one
+/// becomes, and gives way to it until then.
 pub(crate) fn beside() -> anyhow::Result<Child> {
-    let mut task = Command::new(std::env::current_exe()?);
-    task.arg(TASK).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut task = Command::new("nice");
+    task.arg(std::env::current_exe()?).arg(TASK).stdin(Stdio::null()).stdout(Stdio::null());
     own_group(&mut task);
     let mut child = task.spawn().context("the VM lane's preparation cannot be started")?;
     // A node that starts now must find the sign, and not the parts of an older build.
