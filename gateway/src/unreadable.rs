@@ -199,7 +199,9 @@ mod tests {
 
     const HYPERS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
 
-    fn connection(served: &Served) -> (FirstWords<DuplexStream, fn(Code)>, DuplexStream) {
+    type Near = FirstWords<DuplexStream, fn(Code)>;
+
+    fn connection(served: &Served) -> (Near, DuplexStream) {
         let uncounted: fn(Code) = |_| {};
         let (near, far) = tokio::io::duplex(64 << 10);
         let limits = HeadLimits { headers_max: 128, size_max: ByteSize::kib(32) };

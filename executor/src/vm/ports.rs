@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn one_port_is_asked_and_the_others_are_told_with_the_rule() {
-        let cases: [(&[u16], &[(&str, &str)], u16); 7] = [
+        type Case = (&'static [u16], &'static [(&'static str, &'static str)], u16);
+        let cases: [Case; 7] = [
             (&[], &[("PORT", "3000")], PORT),
             (&[80, 443], &[], 80),
             (&[80, PORT], &[], PORT),
