@@ -13,6 +13,9 @@ use super::{OnDisk, segment};
 
 /// A segment is sealed when it is this old, or full.
 const SEAL_AFTER: Duration = Duration::from_secs(1);
+/// Receipts of so long are one write: a run that wakes a thread, and a write for each, cost more than the receipt. What a
+/// crash of the process takes with it is as little.
+const GATHER: Duration = Duration::from_millis(5);
 /// After a failure of the disk.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -44,9 +47,7 @@ impl Writer {
             let ended = first == Err(RecvTimeoutError::Disconnected);
             if let Ok(first) = first {
                 let room = Checkpoint::RECEIPTS_MAX - self.open.as_ref().map_or(0, |(segment, _)| segment.count);
-                let mut batch = vec![first];
-                batch.extend(receipts.try_iter().take(room - 1));
-                self.write(&batch);
+                self.write(&gather(first, receipts, room, || std::thread::sleep(GATHER)));
             }
             let due = self.open.as_ref().is_some_and(|(segment, since)| {
                 ended || segment.count >= Checkpoint::RECEIPTS_MAX || since.elapsed() >= SEAL_AFTER
@@ -90,5 +91,33 @@ impl Writer {
             // Without a sender the segment waits for the next start.
             self.sealed.send(self.next - 1).ok();
         }
+    }
+}
+
+/// What belongs into one write: all that waits, and, where there is room for more, what comes during a pause.
+fn gather(first: NodeReceipt, receipts: &Receiver<NodeReceipt>, room: usize, pause: impl FnOnce()) -> Vec<NodeReceipt> {
+    let mut batch = vec![first];
+    batch.extend(receipts.try_iter().take(room - 1));
+    if batch.len() < room {
+        pause();
+        batch.extend(receipts.try_iter().take(room - batch.len()));
+    }
+    batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::receipt;
+    use super::*;
+
+    #[test]
+    fn receipts_of_a_moment_are_one_write() {
+        let (sender, receipts) = std::sync::mpsc::channel();
+        let add = |count: usize| (0..count).for_each(|_| sender.send(receipt()).unwrap());
+        add(3);
+        assert_eq!(gather(receipt(), &receipts, 256, || add(20)).len(), 24);
+        add(10);
+        assert_eq!(gather(receipt(), &receipts, 5, || panic!("there is no room for more")).len(), 5);
+        assert_eq!(gather(receipt(), &receipts, 8, || add(20)).len(), 8);
     }
 }
