@@ -15,6 +15,12 @@ use crate::error::FabricError;
 /// The log is begun anew at a start when it is larger.
 const LOG_MAX_BYTES: u64 = 4 * 1024 * 1024;
 
+/// What the server's Go runtime gets, unless the environment says otherwise: its memory is small, so that collecting it
+/// less often costs little of it.
+const GO: [(&str, &str); 2] = [("GOGC", "400"), ("GOMEMLIMIT", "256MiB")];
+/// On so few cores one of its threads keeps up, and the others would only be woken to find nothing to do.
+const ONE_THREAD_CORES_MAX: usize = 2;
+
 pub(super) struct Child(std::process::Child);
 
 impl Child {
@@ -28,6 +34,9 @@ impl Child {
         let parent = rustix::process::getpid();
         let mut command = Command::new(binary);
         command.arg("-c").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let one = (cores <= ONE_THREAD_CORES_MAX).then_some(("GOMAXPROCS", "1"));
+        command.envs(GO.into_iter().chain(one).filter(|(name, _)| std::env::var_os(name).is_none()));
         // A group of its own: Ctrl-C in the terminal is ours to handle.
         command.process_group(0);
         // SAFETY: only async-signal-safe system calls, no allocation.
