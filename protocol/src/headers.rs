@@ -60,7 +60,8 @@ pub fn is_told_by_proxies(name: &str) -> bool {
 /// Whether this header is ours.
 #[must_use]
 pub fn is_ours(name: &str) -> bool {
-    row(name).names == [OURS]
+    // Asked of each header of each call at each of its stations: none but these begin so.
+    name.as_bytes().first().is_some_and(|first| first.eq_ignore_ascii_case(&b'x')) && row(name).names == [OURS]
 }
 
 #[cfg(test)]

@@ -385,19 +385,26 @@ pub static PLAIN: Row = Row {
     why: "Whatever is not above.",
 };
 
-/// The table, to be searched for each header of each call.
-struct Index {
+/// The table, to be searched for each header of each call, several times: names by their first byte, which tells most
+/// headers that are not in it.
+struct Index([Names; 256]);
+
+/// Names with the same first byte.
+#[derive(Default)]
+struct Names {
     whole: HashMap<&'static str, &'static Row>,
     beginnings: Vec<(&'static str, &'static Row)>,
 }
 
 static INDEX: LazyLock<Index> = LazyLock::new(|| {
-    let mut index = Index { whole: HashMap::new(), beginnings: Vec::new() };
+    let mut index = Index(std::array::from_fn(|_| Names::default()));
     for (name, row) in TABLE.iter().flat_map(|row| row.names.iter().map(move |name| (*name, row))) {
+        let Some(&first) = name.as_bytes().first() else { continue };
+        let names = &mut index.0[usize::from(first)];
         match name.strip_suffix('*') {
-            Some(beginning) => index.beginnings.push((beginning, row)),
+            Some(beginning) => names.beginnings.push((beginning, row)),
             None => {
-                index.whole.insert(name, row);
+                names.whole.insert(name, row);
             }
         }
     }
@@ -420,7 +427,8 @@ pub fn row(name: &str) -> &'static Row {
         true => Cow::Borrowed(name),
         false => Cow::Owned(name.to_ascii_lowercase().replace('_', "-")),
     };
-    let Index { whole, beginnings } = &*INDEX;
+    let Some(&first) = name.as_bytes().first() else { return &PLAIN };
+    let Names { whole, beginnings } = &INDEX.0[usize::from(first)];
     if let Some(row) = whole.get(&*name) {
         return row;
     }
