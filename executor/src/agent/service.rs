@@ -10,7 +10,7 @@ use fabric::profile::{self, Part};
 use fabric::shares::Shares;
 use fabric::{Body, Busy, Exchange, Peer, Permit, metric_names};
 use futures::future::BoxFuture;
-use metrics::Histogram;
+use metrics::{Counter, Histogram};
 use protocol::receipt::{NodeReceipt, Outcome, RunEnd, Usage};
 use protocol::ticket::{Purpose, SignedTicket, Ticket};
 use protocol::{AccountId, Code, Lane, Problem, Timestamp};
@@ -235,28 +235,46 @@ impl Node {
 
 /// The node's own figures of a run that is over.
 fn count(outcome: Outcome, usage: &Usage) {
-    let outcome = match outcome {
-        Outcome::Succeeded => "succeeded",
-        Outcome::Failed => "failed",
-        Outcome::TimedOut => "timed_out",
-        Outcome::Cancelled => "cancelled",
-        Outcome::PlatformFailed => "platform_failed",
+    let ended = match outcome {
+        Outcome::Succeeded => &PARTS.succeeded,
+        Outcome::Failed => &PARTS.failed,
+        Outcome::TimedOut => &PARTS.timed_out,
+        Outcome::Cancelled => &PARTS.cancelled,
+        Outcome::PlatformFailed => &PARTS.platform_failed,
     };
-    metrics::counter!(metric_names::NODE_RUNS, "outcome" => outcome).increment(1);
-    metrics::counter!(metric_names::NODE_CPU_MICROSECONDS).increment(usage.cpu_us);
+    ended.increment(1);
+    PARTS.cpu_us.increment(usage.cpu_us);
     PARTS.run.record(Duration::from_micros(usage.wall_us));
 }
 
-/// How long parts of a run took here. The handles are made once, after the process has begun to record.
+/// How long parts of a run took here, and how runs ended. The handles are made once, after the process has begun to
+/// record.
 struct Parts {
     admission: Histogram,
     start: Histogram,
     run: Histogram,
+    cpu_us: Counter,
+    succeeded: Counter,
+    failed: Counter,
+    timed_out: Counter,
+    cancelled: Counter,
+    platform_failed: Counter,
 }
 
 static PARTS: LazyLock<Parts> = LazyLock::new(|| {
     let part = |part: &'static str| metrics::histogram!(metric_names::NODE_RUN_PART_SECONDS, "part" => part);
-    Parts { admission: part("admission"), start: part("start"), run: part("run") }
+    let ended = |outcome: &'static str| metrics::counter!(metric_names::NODE_RUNS, "outcome" => outcome);
+    Parts {
+        admission: part("admission"),
+        start: part("start"),
+        run: part("run"),
+        cpu_us: metrics::counter!(metric_names::NODE_CPU_MICROSECONDS),
+        succeeded: ended("succeeded"),
+        failed: ended("failed"),
+        timed_out: ended("timed_out"),
+        cancelled: ended("cancelled"),
+        platform_failed: ended("platform_failed"),
+    }
 });
 
 /// Waits for what a run needs; none where that failed or took too long, which the record then says.
