@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 const QUEUE_MAX: usize = 4096;
 /// Maximum batch size.
 const BATCH_MAX: usize = 256;
+/// Runs of so long are learned from at once: a task that each run wakes takes its thread from the next call.
+const GATHER: Duration = Duration::from_millis(20);
 /// How often placements get what was learned.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// Maximum size of a snapshot.
@@ -135,9 +137,12 @@ async fn learn(
                 policy.pass(since_epoch());
                 learning.publish(&policy);
             }
-            _ = finished.recv_many(&mut batch, BATCH_MAX) => {
+            count = finished.recv_many(&mut batch, BATCH_MAX) => {
                 for finished in batch.drain(..) {
                     policy.observe(&finished);
+                }
+                if count < BATCH_MAX {
+                    tokio::time::sleep(GATHER).await;
                 }
             }
         }
