@@ -4,7 +4,8 @@
 //! run ends ─► queue ─► segment N (open) ─► sealed: 256 receipts or a second ─► checkpoint N ─► ack ─► removed
 //! ```
 //! A segment becomes the checkpoint of its number, receipt for receipt, and signing is deterministic: after a crash
-//! the same checkpoint is sent again, so nothing is lost or counted twice. Files and their order are a thread's
+//! the same checkpoint is sent again, so nothing is lost or counted twice. The newest segments are signed from memory, and
+//! read again only where too many wait, or after a new start. Files and their order are a thread's
 //! work, the network a task's; neither is on the run path.
 
 mod segment;
@@ -18,9 +19,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use protocol::ByteSize;
 use protocol::receipt::NodeReceipt;
-use tokio::sync::mpsc;
+use protocol::wire::Written;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 pub(crate) use self::sender::{Chain, Deliver, deliver};
+
+/// Sealed segments that stay in memory until they are sent.
+const IN_MEMORY_MAX: usize = 4;
 
 /// Where runs leave their receipts.
 #[derive(Clone)]
@@ -51,10 +56,23 @@ impl OnDisk {
     }
 }
 
-/// A journal's two ends: where receipts go in, and where the numbers of sealed segments come out.
+/// A segment that is whole.
+pub(crate) struct Sealed {
+    pub(crate) sequence: u64,
+    /// What is in it; none where it has to be read.
+    kept: Option<Kept>,
+}
+
+/// The receipts of a segment, in memory.
+struct Kept {
+    receipts: Vec<Written<NodeReceipt>>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// A journal's two ends: where receipts go in, and where sealed segments come out.
 pub(crate) struct Opened {
     pub(crate) journal: Journal,
-    pub(crate) sealed: mpsc::UnboundedReceiver<u64>,
+    pub(crate) sealed: mpsc::UnboundedReceiver<Sealed>,
     pub(crate) folder: PathBuf,
     pub(crate) on_disk: OnDisk,
 }
@@ -80,7 +98,7 @@ pub(crate) fn open(folder: &Path, committed: u64, waiting_max: usize, disk_max: 
 }
 
 /// Brings the folder in line with what is committed; the number of the next segment.
-fn recover(folder: &Path, committed: u64, sealed: &mpsc::UnboundedSender<u64>) -> io::Result<u64> {
+fn recover(folder: &Path, committed: u64, sealed: &mpsc::UnboundedSender<Sealed>) -> io::Result<u64> {
     let mut next = committed + 1;
     let mut kept = Vec::new();
     for sequence in segment::list(folder)? {
@@ -95,7 +113,7 @@ fn recover(folder: &Path, committed: u64, sealed: &mpsc::UnboundedSender<u64>) -
         if sequence != next {
             std::fs::rename(segment::path(folder, sequence), segment::path(folder, next))?;
         }
-        sealed.send(next).ok();
+        sealed.send(Sealed { sequence: next, kept: None }).ok();
         next += 1;
     }
     Ok(next)

@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use protocol::receipt::NodeReceipt;
+use protocol::wire::Written;
 
 const EXTENSION: &str = "receipts";
 /// An entry longer than this is damage, not a receipt.
@@ -49,14 +50,14 @@ impl Writer {
 
     /// Adds receipts in one write: with the operating system alive, they survive the end of this process. Says how many
     /// bytes they take.
-    pub(super) fn append(&mut self, receipts: &[NodeReceipt]) -> io::Result<u64> {
-        let mut bytes = Vec::with_capacity(receipts.len() * 1536);
+    pub(super) fn append(&mut self, receipts: &[Written<NodeReceipt>]) -> io::Result<u64> {
+        let mut bytes = Vec::with_capacity(receipts.iter().map(|receipt| receipt.text().len() + 8).sum());
         for receipt in receipts {
-            let json = serde_json::to_vec(receipt)?;
+            let json = receipt.text().as_bytes();
             let length = u32::try_from(json.len()).map_err(io::Error::other)?;
             bytes.extend_from_slice(&length.to_be_bytes());
-            bytes.extend_from_slice(&check(&json));
-            bytes.extend_from_slice(&json);
+            bytes.extend_from_slice(&check(json));
+            bytes.extend_from_slice(json);
         }
         if let Err(error) = self.file.write_all(&bytes) {
             // All of the batch is tried again elsewhere: none of it may stay here.

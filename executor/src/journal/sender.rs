@@ -8,7 +8,7 @@ use protocol::receipt::Checkpoint;
 use protocol::{Digest, NodeId};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{OnDisk, segment};
+use super::{Kept, OnDisk, Sealed, segment};
 
 /// Between two attempts.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -29,13 +29,13 @@ pub(crate) trait Deliver: Send {
 /// Sends what is sealed, for as long as there is a writer.
 pub(crate) async fn deliver(
     folder: PathBuf,
-    mut sealed: UnboundedReceiver<u64>,
+    mut sealed: UnboundedReceiver<Sealed>,
     mut chain: Chain,
     mut to: impl Deliver,
     on_disk: OnDisk,
 ) {
-    while let Some(sequence) = sealed.recv().await {
-        let checkpoint = match load(&folder, sequence, &chain).await {
+    while let Some(Sealed { sequence, kept }) = sealed.recv().await {
+        let checkpoint = match load(&folder, sequence, kept, &chain).await {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
                 tracing::error!(%error, sequence, "a journal segment cannot be read; receipts stay on disk");
@@ -63,11 +63,11 @@ pub(crate) async fn deliver(
     }
 }
 
-async fn load(folder: &Path, sequence: u64, chain: &Chain) -> std::io::Result<Checkpoint> {
+async fn load(folder: &Path, sequence: u64, kept: Option<Kept>, chain: &Chain) -> std::io::Result<Checkpoint> {
     let (folder, node, previous, key) = (folder.to_owned(), chain.node, chain.previous, chain.key.clone());
-    let work = move || {
-        let receipts = segment::read(&folder, sequence)?;
-        Ok(Checkpoint::sign(node, sequence, previous, receipts, &key))
+    let work = move || match kept {
+        Some(Kept { receipts, .. }) => Ok(Checkpoint::sign_written(node, sequence, previous, receipts, &key)),
+        None => Ok(Checkpoint::sign(node, sequence, previous, segment::read(&folder, sequence)?, &key)),
     };
     tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }

@@ -8,6 +8,7 @@ use ed25519_dalek::SigningKey;
 use parking_lot::Mutex;
 use protocol::receipt::{Checkpoint, NodeReceipt, Outcome, RunEnd, Usage};
 use protocol::ticket::SignedTicket;
+use protocol::wire::Written;
 use protocol::{ByteSize, Digest, NodeId, RunId, Timestamp};
 
 use super::{Chain, Deliver, deliver, open, segment};
@@ -23,6 +24,10 @@ pub(super) fn receipt() -> NodeReceipt {
         running: 1,
     };
     NodeReceipt { run: RunId::new(), ticket: SignedTicket("t".repeat(900)), started: Timestamp(1), end }
+}
+
+fn written(receipt: &NodeReceipt) -> Written<NodeReceipt> {
+    Written::new(receipt.clone()).unwrap()
 }
 
 /// Commits as the control plane does: in order, once; and fails before or after as often as told.
@@ -131,7 +136,7 @@ async fn a14_what_nobody_commits_ends_new_runs_before_it_fills_the_disk() {
     assert!(!opened.journal.is_full());
     (0..10).for_each(|_| opened.journal.add(receipt()));
     let mut sealed = opened.sealed;
-    let sequence = sealed.recv().await.unwrap();
+    let sequence = sealed.recv().await.unwrap().sequence;
     assert!(opened.journal.is_full());
     drop(opened.journal);
     // After a new start it still counts; what is committed does not.
@@ -176,7 +181,7 @@ async fn a_crash_loses_and_doubles_nothing() {
 async fn a_torn_end_is_cut_and_the_rest_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let receipts = [receipt(), receipt(), receipt()];
-    segment::Writer::create(folder.path(), 1).unwrap().append(&receipts).unwrap();
+    segment::Writer::create(folder.path(), 1).unwrap().append(&receipts.each_ref().map(written)).unwrap();
     let path = segment::path(folder.path(), 1);
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 10]).unwrap();
@@ -189,11 +194,30 @@ async fn a_torn_end_is_cut_and_the_rest_is_kept() {
 async fn segments_go_on_where_the_control_plane_stands() {
     let folder = tempfile::tempdir().unwrap();
     let receipts = [receipt(), receipt()];
-    segment::Writer::create(folder.path(), 7).unwrap().append(&receipts[..1]).unwrap();
-    segment::Writer::create(folder.path(), 9).unwrap().append(&receipts[1..]).unwrap();
+    segment::Writer::create(folder.path(), 7).unwrap().append(&[written(&receipts[0])]).unwrap();
+    segment::Writer::create(folder.path(), 9).unwrap().append(&[written(&receipts[1])]).unwrap();
     // A control plane that knows of nothing: the numbers start over, the receipts stay.
     let plane = Plane::default();
     start(folder.path(), &plane, NodeId::new()).stop().await;
     assert_eq!(plane.runs(), [receipts[0].run, receipts[1].run]);
     assert_eq!(plane.last().0, 2);
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_the_same_from_memory_and_from_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = open(folder.path(), 0, 10_000, ByteSize::mib(64)).unwrap();
+    let count = Checkpoint::RECEIPTS_MAX * (super::IN_MEMORY_MAX + 2);
+    (0..count).for_each(|_| opened.journal.add(receipt()));
+    drop(opened.journal);
+    let (node, mut sealed, mut from_memory) = (NodeId::new(), opened.sealed, 0);
+    while let Some(super::Sealed { sequence, kept }) = sealed.recv().await {
+        let Some(kept) = kept else { continue };
+        from_memory += 1;
+        let read = segment::read(folder.path(), sequence).unwrap();
+        let read = Checkpoint::sign(node, sequence, Digest([0; 32]), read, &key());
+        let kept = Checkpoint::sign_written(node, sequence, Digest([0; 32]), kept.receipts, &key());
+        assert_eq!((read.digest, read.signature), (kept.digest, kept.signature));
+    }
+    assert!(from_memory > 0);
 }

@@ -7,9 +7,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use protocol::receipt::{Checkpoint, NodeReceipt};
+use protocol::wire::Written;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{OnDisk, segment};
+use super::{IN_MEMORY_MAX, Kept, OnDisk, Sealed, segment};
 
 /// A segment is sealed when it is this old, or full.
 const SEAL_AFTER: Duration = Duration::from_secs(1);
@@ -23,7 +25,11 @@ pub(super) struct Writer {
     folder: PathBuf,
     next: u64,
     open: Option<(segment::Writer, Instant)>,
-    sealed: UnboundedSender<u64>,
+    /// What is in the open segment.
+    written: Vec<Written<NodeReceipt>>,
+    /// For sealed segments in memory.
+    room: Arc<Semaphore>,
+    sealed: UnboundedSender<Sealed>,
     waiting: Arc<AtomicUsize>,
     on_disk: OnDisk,
 }
@@ -32,11 +38,12 @@ impl Writer {
     pub(super) fn new(
         folder: PathBuf,
         next: u64,
-        sealed: UnboundedSender<u64>,
+        sealed: UnboundedSender<Sealed>,
         waiting: Arc<AtomicUsize>,
         on_disk: OnDisk,
     ) -> Self {
-        Self { folder, next, open: None, sealed, waiting, on_disk }
+        let room = Arc::new(Semaphore::new(IN_MEMORY_MAX));
+        Self { folder, next, open: None, written: Vec::new(), room, sealed, waiting, on_disk }
     }
 
     /// Until no run can leave a receipt any more.
@@ -47,7 +54,7 @@ impl Writer {
             let ended = first == Err(RecvTimeoutError::Disconnected);
             if let Ok(first) = first {
                 let room = Checkpoint::RECEIPTS_MAX - self.open.as_ref().map_or(0, |(segment, _)| segment.count);
-                self.write(&gather(first, receipts, room, || std::thread::sleep(GATHER)));
+                self.write(gather(first, receipts, room, || std::thread::sleep(GATHER)));
             }
             let due = self.open.as_ref().is_some_and(|(segment, since)| {
                 ended || segment.count >= Checkpoint::RECEIPTS_MAX || since.elapsed() >= SEAL_AFTER
@@ -62,17 +69,20 @@ impl Writer {
     }
 
     /// Tries for as long as it takes: while the disk is full, runs are refused because receipts wait.
-    fn write(&mut self, batch: &[NodeReceipt]) {
-        while let Err(error) = self.try_write(batch) {
+    fn write(&mut self, batch: Vec<NodeReceipt>) {
+        let count = batch.len();
+        let batch: Vec<_> = batch.into_iter().filter_map(|receipt| Written::new(receipt).ok()).collect();
+        while let Err(error) = self.try_write(&batch) {
             tracing::error!(%error, "receipts cannot be written");
             // The batch goes to a new segment.
             self.seal();
             std::thread::sleep(RETRY_AFTER);
         }
-        self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+        self.written.extend(batch);
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
     }
 
-    fn try_write(&mut self, batch: &[NodeReceipt]) -> std::io::Result<()> {
+    fn try_write(&mut self, batch: &[Written<NodeReceipt>]) -> std::io::Result<()> {
         if self.open.is_none() {
             self.open = Some((segment::Writer::create(&self.folder, self.next)?, Instant::now()));
             self.next += 1;
@@ -88,8 +98,11 @@ impl Writer {
             if let Err(error) = segment.sync() {
                 tracing::error!(%error, "a journal segment cannot be synced");
             }
+            let receipts = std::mem::take(&mut self.written);
+            let room = Arc::clone(&self.room).try_acquire_owned().ok();
+            let kept = room.filter(|_| !receipts.is_empty()).map(|room| Kept { receipts, _room: room });
             // Without a sender the segment waits for the next start.
-            self.sealed.send(self.next - 1).ok();
+            self.sealed.send(Sealed { sequence: self.next - 1, kept }).ok();
         }
     }
 }
