@@ -101,10 +101,8 @@ impl Watch {
 
 impl AsyncRead for Watched {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let unfilled = buffer.initialize_unfilled();
-        let read = ready!(self.0.poll(cx, TcpStream::poll_read_ready, |stream| stream.try_read(unfilled)))?;
-        buffer.advance(read);
-        Poll::Ready(Ok(()))
+        // Not initialised before: a request is a small part of what there is room for.
+        self.0.poll(cx, TcpStream::poll_read_ready, |stream| stream.try_read_buf(buffer)).map_ok(|_| ())
     }
 }
 
