@@ -15,9 +15,9 @@ use super::{IN_MEMORY_MAX, Kept, OnDisk, Sealed, segment};
 
 /// A segment is sealed when it is this old, or full.
 const SEAL_AFTER: Duration = Duration::from_secs(1);
-/// Receipts of so long are one write: a run that wakes a thread, and a write for each, cost more than the receipt. What a
-/// crash of the process takes with it is as little.
-const GATHER: Duration = Duration::from_millis(5);
+/// Receipts of so long are one write: to wake a thread for each run, and to write for each, costs more than the receipt. A
+/// crash of the process loses at most these; their runs are settled by what the gateways saw of them.
+const GATHER: Duration = Duration::from_millis(2);
 /// After a failure of the disk.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
