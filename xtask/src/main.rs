@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::build::Parts;
 use crate::steps::Steps;
 use crate::workspace::{Profile, Workspace};
 

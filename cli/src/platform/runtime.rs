@@ -28,7 +28,6 @@ pub(crate) enum Threads {
 pub(crate) fn build(threads: Threads) -> Result<tokio::runtime::Runtime, Failure> {
     fabric::profile::from_environment();
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    one_arena_for_each_core(cores);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name(match threads {
@@ -91,19 +90,6 @@ fn lower_this_thread(by: i32) {
 
 #[cfg(not(target_os = "linux"))]
 fn lower_this_thread(_: i32) {}
-
-/// glibc's allocator may keep eight pools for each core, and what a burst has freed in them stays there: after load that
-/// was most of an idle platform's memory.
-#[cfg(target_env = "gnu")]
-#[allow(unsafe_code, reason = "no safe call sets it")]
-fn one_arena_for_each_core(cores: usize) {
-    let arenas = i32::try_from(cores.max(2)).unwrap_or(i32::MAX);
-    // SAFETY: it sets a number, before there are threads that allocate. A refusal leaves the default.
-    let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas) };
-}
-
-#[cfg(not(target_env = "gnu"))]
-fn one_arena_for_each_core(_: usize) {}
 
 /// Cancelled by the first Ctrl-C or SIGTERM; the second ends the process at once.
 pub(crate) fn stop_on_signals() -> Result<CancellationToken, Failure> {

@@ -54,6 +54,7 @@ static HOUSES: [House; 2] = [
                 "stall",
                 "state",
                 "stranger",
+                "unreadable",
                 "upload",
             ],
         ],
