@@ -171,7 +171,7 @@ mod tests {
             }
         }
         assert!(
-            matches!(next(&mut counts, &trapped()), Next::End(JobState::Dead, why) if why.contains("all 2 retries"))
+            matches!(next(&mut counts, &trapped()), Next::End(JobState::Dead, why) if why.contains("given up after 2 retries"))
         );
     }
 
