@@ -93,7 +93,8 @@ pub(super) fn why(why: &JobWhy) -> String {
         |node: NodeId| why.names.get(&node).map_or_else(|| node.to_string(), |name| visible::line(name).into_owned());
     let mut text = format!("{}: {}", why.state, visible::line(&why.reason));
     match why.ahead {
-        None | Some(0) => {}
+        None => {}
+        Some(0) => text.push_str("\nNone of your jobs comes before it"),
         Some(1) => text.push_str("\nOne of your jobs comes before it"),
         Some(ahead) => text.push_str(&format!("\n{ahead} of your jobs come before it")),
     }
