@@ -1,7 +1,11 @@
 //! Points where a test can kill the process: after commits, publishes and acknowledgements, where a death is worst.
 //!
 //! `FAILPOINTS="spool.sent=1*off->1*return"` kills a process when it comes to the point `spool.sent` for the second
-//! time; the language is that of the crate `fail`. Without the variable a point costs a look into an empty table.
+//! time; the language is that of the crate `fail`. Without the variable a point costs a look into an empty table. Where
+//! `FAILPOINTS_ONCE` names a folder, each point kills once, however often the process is started again, and leaves a file
+//! of its name there.
+
+use std::path::Path;
 
 /// Arms what the environment names. Once, when the process starts.
 pub fn arm() {
@@ -13,5 +17,15 @@ pub fn arm() {
 
 /// Ends the process here, without a word, where the environment asks for it.
 pub fn point(name: &str) {
-    fail::eval(name, |_| -> () { std::process::abort() });
+    fail::eval(name, |_| -> () {
+        if is_due(name) {
+            std::process::abort()
+        }
+    });
+}
+
+/// Whether no process has died here before, where each point may kill once.
+fn is_due(name: &str) -> bool {
+    let Some(folder) = std::env::var_os("FAILPOINTS_ONCE") else { return true };
+    std::fs::File::create_new(Path::new(&folder).join(name)).is_ok()
 }

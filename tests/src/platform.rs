@@ -1,6 +1,7 @@
 //! A real platform: `crowdcloud up` as a process, on a free port and a folder of its own.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -43,13 +44,13 @@ impl Platform {
     /// Starts one with more flags, on a fresh folder.
     #[must_use]
     pub fn start_with(flags: &[&str]) -> Self {
-        Self::launch(Folder::Own(tempfile::tempdir().unwrap()), flags, "")
+        Self::launch(Folder::Own(tempfile::tempdir().unwrap()), flags, &[])
     }
 
     /// Starts one on this folder.
     #[must_use]
     pub fn start_in(data: &Path, flags: &[&str]) -> Self {
-        Self::launch(Folder::Given(data.to_owned()), flags, "")
+        Self::launch(Folder::Given(data.to_owned()), flags, &[])
     }
 
     /// Starts one whose services are processes of their own.
@@ -59,19 +60,19 @@ impl Platform {
         Self::start_with(&["--separate", "--executors", &executors, "--gateways", &gateways])
     }
 
-    /// Starts one, of separate services, that die at these points (see `fabric::fault`).
+    /// Starts one, of separate services, that die with these variables (see `fabric::fault`).
     #[must_use]
-    pub fn start_mortal(points: &str) -> Self {
+    pub fn start_mortal(variables: &[(&str, &OsStr)]) -> Self {
         let flags = ["--separate", "--executors", "1", "--gateways", "1"];
-        Self::launch(Folder::Own(tempfile::tempdir().unwrap()), &flags, points)
+        Self::launch(Folder::Own(tempfile::tempdir().unwrap()), &flags, variables)
     }
 
-    fn launch(data: Folder, flags: &[&str], points: &str) -> Self {
+    fn launch(data: Folder, flags: &[&str], variables: &[(&str, &OsStr)]) -> Self {
         let started = Instant::now();
         let mut process = command(data.path())
             .args(["--listen", "127.0.0.1:0", "--json"])
             .args(flags)
-            .envs((!points.is_empty()).then_some(("FAILPOINTS", points)))
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

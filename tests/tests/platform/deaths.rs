@@ -15,7 +15,7 @@ const POINTS: &str = "observations.committed=4*off->1*return;checkpoint.committe
 
 #[test]
 fn a_death_before_the_acknowledgement_loses_and_doubles_nothing() {
-    let platform = Platform::start_mortal(POINTS);
+    let platform = Platform::start_mortal(&[("FAILPOINTS", POINTS.as_ref())]);
     let ada = platform.user("ada");
     ada.deploy("hello", "--timeout 5s");
     let key = ada.token();
