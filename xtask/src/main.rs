@@ -75,9 +75,12 @@ enum Task {
     },
     /// Fetch what the machine lacks for building, running and testing
     Setup,
-    /// Prepare the VM lane beside a platform that starts: `up` does it
+    /// Prepare the VM lane beside what builds the platform: `up` and `test` do it
     #[command(name = tools::vm::TASK, hide = true)]
-    VmLane,
+    VmLane {
+        /// Where the platform's program will be when standard input ends
+        program: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -128,7 +131,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             build::only(&workspace, &mut steps, Parts::Programs)?;
             tools::images::prepare(&workspace, &mut steps, into.as_deref())?;
         }
-        Task::VmLane => tools::vm::task(&workspace, &mut steps)?,
+        Task::VmLane { program } => tools::vm::task(&workspace, &mut steps, program)?,
     }
     Ok(ExitCode::SUCCESS)
 }

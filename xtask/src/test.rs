@@ -44,12 +44,13 @@ fn all(workspace: &Workspace, steps: &mut Steps, which: Which<'_>, skipped: &mut
         missing.push(Missing { part: Part::Axe, why: format!("{error:#}") });
     }
     parts::tell(&missing)?;
+    let lane = tools::vm::beside(workspace);
     if !no_lint && filter.is_none() {
         lint::run(workspace, steps)?;
     }
     build::all(workspace, steps, &toolchain, Parts::WithTests)?;
     build::guests(workspace, steps)?;
-    if let Err(error) = tools::vm::prepare(workspace, steps) {
+    if let Err(error) = steps.run("the rest of the VM lane", || tools::vm::wait(lane?)) {
         let lane = Missing { part: Part::Vm, why: format!("{error:#}") };
         parts::tell(std::slice::from_ref(&lane))?;
         missing.push(lane);

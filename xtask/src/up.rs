@@ -16,7 +16,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     tools::say_missing(&[Purpose::Setup, Purpose::VmLane]);
     let nats = tools::nats(steps)?;
     let toolchain = tools::wasm(steps)?;
-    let lane = tools::vm::beside();
+    let mut lane = tools::vm::beside(workspace);
     if let Err(error) = &lane {
         say(&format!("functions run in the wasm lane alone; no VM lane: {error:#}"));
     }
@@ -28,11 +28,13 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     if !args.iter().any(|arg| arg == "--check") {
         return become_it(up);
     }
+    if let Ok(lane) = &mut lane {
+        tools::vm::is_built(lane);
+    }
     let checked = status(&mut up)?;
     ensure!(checked.success(), "the platform does not work ({checked})");
     // That it has no VM lane has been said.
-    lane?.wait()?;
-    Ok(())
+    tools::vm::wait(lane?)
 }
 
 #[cfg(unix)]

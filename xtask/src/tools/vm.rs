@@ -37,17 +37,28 @@ const RUNNER: Guest = Guest { package: "wasm-guest", profile: "runner" };
 
 /// Fetches and builds what is missing.
 pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+    prepare_with(workspace, steps, || workspace.program("crowdcloud"))
+}
+
+/// The same; `program` returns when that program is there, which fetches.
+fn prepare_with(
+    workspace: &Workspace,
+    steps: &mut Steps,
+    program: impl FnOnce() -> PathBuf + Send,
+) -> anyhow::Result<()> {
     steps.run("the VM lane", || {
         let progress = Progress { sign: turn(&provision::cache_dir())?, now: Mutex::default() };
-        with_progress(&progress, || parts(workspace, &progress))
+        with_progress(&progress, || parts(workspace, &progress, program))
     })
 }
 
 /// Starts this very program to prepare the lane while a platform is built and runs; it ends with the process that this one
-/// becomes, and gives way to it until then.
-pub(crate) fn beside() -> anyhow::Result<Child> {
+/// becomes, and gives way to it until then. Its standard input ends when the platform is built: when whoever has started it
+/// drops that, or becomes the platform.
+pub(crate) fn beside(workspace: &Workspace) -> anyhow::Result<Child> {
     let mut task = Command::new("nice");
-    task.arg(std::env::current_exe()?).arg(TASK).stdin(Stdio::null()).stdout(Stdio::null());
+    task.arg(std::env::current_exe()?).arg(TASK).arg(workspace.program("crowdcloud"));
+    task.stdin(Stdio::piped()).stdout(Stdio::null());
     own_group(&mut task);
     let mut child = task.spawn().context("the VM lane's preparation cannot be started")?;
     // A node that starts now must find the sign, and not the parts of an older build.
@@ -61,10 +72,27 @@ pub(crate) fn beside() -> anyhow::Result<Child> {
     Ok(child)
 }
 
+/// Tells it that the platform is built.
+pub(crate) fn is_built(lane: &mut Child) {
+    drop(lane.stdin.take());
+}
+
+/// Waits for the lane, now that the platform is built.
+pub(crate) fn wait(mut lane: Child) -> anyhow::Result<()> {
+    is_built(&mut lane);
+    let ended = lane.wait()?;
+    ensure!(ended.success(), "its parts could not be made; why, is said above");
+    Ok(())
+}
+
 /// The hidden task: prepares the lane, unless its parent ends before.
-pub(crate) fn task(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+pub(crate) fn task(workspace: &Workspace, steps: &mut Steps, program: PathBuf) -> anyhow::Result<()> {
     end_with_parent();
-    prepare(workspace, steps).context("functions run in the wasm lane alone; no VM lane")?;
+    let built = || {
+        drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
+        program
+    };
+    prepare_with(workspace, steps, built).context("functions run in the wasm lane alone; no VM lane")?;
     say("the VM lane's parts are there; nodes take them within seconds: `crowdcloud nodes list`");
     Ok(())
 }
@@ -98,16 +126,17 @@ fn turn(folder: &Path) -> anyhow::Result<Preparing> {
 }
 
 /// What is fetched comes beside what is built. The agent is put in its place last: a node that finds it finds all.
-fn parts(workspace: &Workspace, progress: &Progress) -> anyhow::Result<()> {
+fn parts(workspace: &Workspace, progress: &Progress, program: impl FnOnce() -> PathBuf + Send) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
         let fetching = scope.spawn(|| {
-            let mut setup = Command::new(workspace.program("crowdcloud"));
+            let mut setup = Command::new(program());
             succeed(setup.arg("vm-setup").stdin(Stdio::null()).stdout(Stdio::null()))
         });
-        let built = [&RUNNER, &AGENT].map(|guest| programs(workspace, guest, "--bins", &|step| progress.step(step)));
+        let programs = [&RUNNER, &AGENT].map(|guest| programs(workspace, guest, "--bins", &|step| progress.step(step)));
+        progress.step("fetching the guests' kernel and the bases");
         fetching.join().map_err(|_| anyhow::anyhow!("fetching panicked"))??;
-        for (guest, built) in [&RUNNER, &AGENT].into_iter().zip(built) {
-            put(guest, &built?)?;
+        for (guest, folder) in [&RUNNER, &AGENT].into_iter().zip(programs) {
+            put(guest, &folder?)?;
         }
         Ok(())
     })
