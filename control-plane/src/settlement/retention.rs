@@ -241,4 +241,23 @@ mod tests {
         assert!(RunId::from_uuid(first_id_at(after)) > id);
         assert!((before.0..after.0 + 1000).contains(&began(id)));
     }
+
+    #[test]
+    fn what_went_on_is_not_forgotten() {
+        let (account, now, run) = (AccountId::new(), Timestamp::now(), RunId::new());
+        let after = |ms: i64| Timestamp(now.0 + ms);
+        let window = run_windows::Model {
+            account_id: account.into(),
+            runs: 1,
+            forgotten: after(10_000).into(),
+            trimmed: after(100_000).into(),
+        };
+        let windows = Windows { all: Timestamp(0), of: HashMap::from([(account, window)]) };
+        assert!(windows.has_forgotten(run, account, None), "a node's word is none");
+        assert!(windows.has_forgotten(run, account, Some(after(39_999))), "it may have been deleted");
+        assert!(!windows.has_forgotten(run, account, Some(after(40_000))));
+        assert!(!windows.has_forgotten(run, AccountId::new(), None), "another account's window is its own");
+        let old = Windows { all: after(10_000), ..windows };
+        assert!(old.has_forgotten(run, account, Some(after(1_000_000))), "by age, whatever is said");
+    }
 }

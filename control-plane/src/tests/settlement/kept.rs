@@ -12,13 +12,14 @@ use super::super::harness::{Client, Ground, suite};
 use super::{Runs, Signer, later, observe};
 use crate::Config;
 use crate::db::columns::Col;
-use crate::db::entities::run_windows;
+use crate::db::entities::{checkpoints, run_windows};
 use crate::settlement::{first_id_at, prune, sweep_once};
 
 suite!(
     a_flood_leaves_a_quiet_history_complete,
     late_halves_of_forgotten_runs_by_account,
     runs_that_are_too_old,
+    old_checkpoints,
     filters,
     wrong_filters_are_named,
     short_pages
@@ -145,6 +146,23 @@ async fn runs_that_are_too_old(ground: Ground) {
     observe(&ground, std::slice::from_ref(&new)).await;
     assert_eq!(ids(&list(&runs.client, "").await.items), [new.run]);
     assert_eq!(runs.usage().await.runs, 4, "each once");
+}
+
+async fn old_checkpoints(ground: Ground) {
+    let mut node = Signer::hello(&ground).await;
+    let left = async || checkpoints::Entity::find().all(ground.app.db.read()).await.unwrap().len();
+    for _ in 0..3 {
+        node.submit(vec![]).await;
+    }
+    a_moment().await;
+    crate::keep::prune_checkpoints(&ground.app).await.unwrap();
+    assert_eq!(left().await, 3, "young ones are kept");
+    let short = Ground::on(ground.app.config.database.clone(), |config| config.checkpoints_days = 0).await;
+    crate::keep::prune_checkpoints(&short.app).await.unwrap();
+    assert_eq!(left().await, 0);
+    // The chain goes on.
+    node.submit(vec![]).await;
+    assert_eq!(left().await, 1);
 }
 
 async fn filters(ground: Ground) {
