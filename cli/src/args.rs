@@ -5,6 +5,7 @@ mod functions;
 mod jobs;
 mod limits;
 mod queues;
+mod runs;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use protocol::{Base, Kind, LaneChoice, PlacementClass};
 pub(crate) use functions::{Aliases, Build, Deploy, Functions, Invoke, Logs, Rollback, Versions};
 pub(crate) use jobs::{Jobs, SubmitJob, Triggers};
 pub(crate) use queues::{Held, Queues};
+pub(crate) use runs::{Invocations, RunFilter};
 
 /// Run functions on other people's spare machines, and lend yours.
 #[derive(Debug, Parser)]
@@ -274,20 +276,6 @@ pub(crate) enum Keys {
     },
     /// Revoke one, by its id
     Delete { key: String },
-}
-
-/// `invocations`
-#[derive(Debug, Subcommand)]
-pub(crate) enum Invocations {
-    /// List the recent ones
-    List {
-        /// Only of this function
-        function: Option<String>,
-        #[command(flatten)]
-        list: List,
-    },
-    /// Show one
-    Show { run: String },
 }
 
 /// `accounts`

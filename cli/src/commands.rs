@@ -98,6 +98,13 @@ fn needed(function: Option<String>) -> Result<String, Failure> {
     })
 }
 
+/// The path of one page of a list.
+fn paged(path: &str, list: &List) -> String {
+    let separator = if path.contains('?') { '&' } else { '?' };
+    let cursor = list.cursor.as_deref().map(|cursor| format!("&cursor={}", crate::client::segment(cursor)));
+    format!("{path}{separator}limit={}{}", list.limit, cursor.unwrap_or_default())
+}
+
 /// One page of a list, as text or JSON.
 async fn show_page<T: DeserializeOwned + Serialize>(
     context: &Context,
@@ -106,13 +113,7 @@ async fn show_page<T: DeserializeOwned + Serialize>(
     list: &List,
     text: impl FnOnce(&[T]) -> String,
 ) -> Result<(), Failure> {
-    let separator = if path.contains('?') { '&' } else { '?' };
-    let mut path = format!("{path}{separator}limit={}", list.limit);
-    if let Some(cursor) = &list.cursor {
-        path.push_str("&cursor=");
-        path.push_str(&crate::client::segment(cursor));
-    }
-    let page: Page<T> = client.get(&path).await?;
+    let page: Page<T> = client.get(&paged(path, list)).await?;
     context.output.result(&page, || text(&page.items))?;
     if page.items.is_empty() {
         context.output.note("nothing there yet");

@@ -217,9 +217,16 @@ pub struct Config {
     /// Days that runs and their logs are kept.
     #[arg(long, default_value_t = 7)]
     pub runs_days: u32,
-    /// Runs that are kept at most.
+    /// Runs that are kept at most, of all accounts; beyond it, whoever has the most loses the oldest.
     #[arg(long, default_value_t = 1_000_000)]
     pub runs_max: u64,
+    /// Runs that one page of a list looks at, where it searches for some of them; then it may be short, and says where to
+    /// go on.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub runs_scanned_max: u64,
+    /// Days that nodes' checkpoints are kept.
+    #[arg(long, default_value_t = 90)]
+    pub checkpoints_days: u32,
     /// Lines of logs that are kept at most; beyond it, whoever has the most loses the oldest.
     #[arg(long, default_value_t = 2_000_000)]
     pub log_lines_max: u64,

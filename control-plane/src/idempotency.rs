@@ -44,6 +44,8 @@ pub(crate) use needs::{needed_account, needed_role, needed_scope};
 
 /// A request of another process without an effect is taken over after so long.
 const ORPHAN_AFTER: Duration = Duration::from_secs(10);
+/// Old answers that one statement deletes.
+const PRUNE_ROWS_MAX: u64 = 2_000;
 const KEPT_HEADERS: [HeaderName; 5] = [
     header::CONTENT_TYPE,
     header::ETAG,
@@ -316,5 +318,14 @@ fn seal(key: &str, id: &str, mut bytes: Vec<u8>) -> Vec<u8> {
 /// Forgets what is old enough.
 pub(crate) async fn prune(app: &App) -> Result<(), DbErr> {
     let age = i64::try_from(app.config.idempotency_age_max.0).unwrap_or(i64::MAX);
-    loops::answers_too_old(Timestamp(Timestamp::now().0 - age)).exec(app.db.write()).await.map(drop)
+    let before = Timestamp(Timestamp::now().0.saturating_sub(age));
+    loop {
+        let ids: Vec<String> = loops::answers_too_old(before, PRUNE_ROWS_MAX).into_tuple().all(app.db.read()).await?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        // A request with the same key may have begun anew.
+        let old = idempotency::Entity::delete_many().filter(idempotency::Column::Created.lt(Col(before)));
+        old.filter(idempotency::Column::Id.is_in(ids)).exec(app.db.write()).await?;
+    }
 }

@@ -1,7 +1,8 @@
-//! What is kept of accounts: so many lines of logs and so many ended jobs in all. Where there are more, whoever has the
-//! most loses the oldest, so that a flood of one account does not push out what others have.
+//! What is kept of accounts: so many lines of logs and so many ended jobs in all (and so many runs: see `settlement`).
+//! Where there are more, whoever has the most loses the oldest, so that a flood of one account does not push out what
+//! others have. And what is kept of nodes: their checkpoints, for a while.
 
-use protocol::{AccountId, JobId};
+use protocol::{AccountId, JobId, Timestamp};
 use sea_orm::{
     ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
@@ -29,8 +30,9 @@ fn level(mut counts: Vec<u64>, max: u64) -> u64 {
     u64::MAX
 }
 
-/// Whose there are more of than that.
-fn over(counts: Vec<(Col<AccountId>, i64)>, max: u64) -> Vec<(AccountId, u64)> {
+/// Who has more than their share, where all of them may keep so many, and how many each of those may keep. Whoever has
+/// less than the share keeps all.
+pub(crate) fn over(counts: Vec<(Col<AccountId>, i64)>, max: u64) -> Vec<(AccountId, u64)> {
     let counts: Vec<(AccountId, u64)> =
         counts.into_iter().map(|(account, count)| (account.0, u64::try_from(count).unwrap_or(0))).collect();
     let level = level(counts.iter().map(|(_, count)| *count).collect(), max);
@@ -41,6 +43,22 @@ fn over(counts: Vec<(Col<AccountId>, i64)>, max: u64) -> Vec<(AccountId, u64)> {
 pub(crate) async fn trim(app: &App) -> Result<()> {
     trim_logs(app).await?;
     trim_jobs(app).await
+}
+
+/// Deletes checkpoints that are too old. Where a node's chain is, its row says.
+pub(crate) async fn prune_checkpoints(app: &App) -> Result<()> {
+    let days = i64::from(app.config.checkpoints_days) * 86_400_000;
+    let before = Timestamp(Timestamp::now().0.saturating_sub(days));
+    loop {
+        let nth: Option<Col<Timestamp>> =
+            loops::checkpoints_nth(before, AT_ONCE).into_tuple().one(app.db.read()).await?;
+        // Those of the same millisecond go together.
+        let until = nth.map_or(before, |nth| Timestamp(nth.0.0.saturating_add(1)).min(before));
+        let gone = loops::checkpoints_too_old(until).exec(app.db.write()).await?.rows_affected;
+        if nth.is_none() || gone == 0 {
+            return Ok(());
+        }
+    }
 }
 
 async fn trim_logs(app: &App) -> Result<()> {

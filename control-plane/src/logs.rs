@@ -31,6 +31,8 @@ use crate::identity::standing::Standing;
 const LINES_PER_BATCH_MAX: usize = 20_000;
 const ROWS_MAX: usize = 500;
 const PAGE: u64 = 500;
+/// Old lines that one statement deletes.
+const PRUNE_ROWS_MAX: u64 = 2_000;
 /// Without `since` a reader gets so many of the last lines.
 const TAIL: u64 = 200;
 /// Lines that another process has kept are looked for so often.
@@ -270,6 +272,12 @@ impl Follower {
 /// Deletes what is too old; what is too much, `keep` does.
 pub(crate) async fn prune(app: &App) -> Result<()> {
     let days = i64::from(app.config.runs_days) * 86_400_000;
-    loops::log_lines_too_old(Timestamp(Timestamp::now().0 - days)).exec(app.db.write()).await?;
-    Ok(())
+    let before = Timestamp(Timestamp::now().0 - days);
+    loop {
+        let ids: Vec<i64> = loops::log_lines_too_old(before, PRUNE_ROWS_MAX).into_tuple().all(app.db.read()).await?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        run_logs::Entity::delete_many().filter(run_logs::Column::Id.is_in(ids)).exec(app.db.write()).await?;
+    }
 }

@@ -59,8 +59,13 @@ pub(crate) fn page<T>(mut rows: Vec<T>, paging: &Paging, key: impl Fn(&T) -> Str
     let limit = usize::try_from(paging.limit()).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let next = rows.last().filter(|_| more).map(|row| URL_SAFE_NO_PAD.encode(key(row)));
+    let next = rows.last().filter(|_| more).map(|row| cursor(&key(row)));
     Page { items: rows, next }
+}
+
+/// The cursor that goes on after the row with this place.
+pub(crate) fn cursor(key: &str) -> String {
+    URL_SAFE_NO_PAD.encode(key)
 }
 
 /// A whole list as its only page.

@@ -4,8 +4,8 @@ pub(crate) mod jobs;
 
 use protocol::api::{
     AcceptInvitation, Alias, ChangeFunction, ChangePassword, ChangeRole, CreateAccount, CreateInvitation, CreateKey,
-    CreateVersion, Function, Invitation, InvitationPreview, Invocation, Key, KeysLeft, Login, Made, Me, Member,
-    Membership, Node, Page, PlatformLimits, Rollback, Session, SetAlias, Signup, TestAnswer, TestCall, Version,
+    CreateVersion, Function, Invitation, InvitationPreview, Invocation, InvocationPage, Key, KeysLeft, Login, Made, Me,
+    Member, Membership, Node, Page, PlatformLimits, Rollback, Session, SetAlias, Signup, TestAnswer, TestCall, Version,
 };
 use protocol::node::LogLine;
 use protocol::{InvitationId, KeyId, RunId, SessionId, UserId};
@@ -161,7 +161,7 @@ pub(crate) async fn test(account: &str, function: &str, body: &TestCall) -> Resu
     Call::post(&format!("/functions/{function}/test")).of(account).json(body).await
 }
 
-pub(crate) async fn invocations(account: &str, function: Option<&str>) -> Result<Page<Invocation>> {
+pub(crate) async fn invocations(account: &str, function: Option<&str>) -> Result<InvocationPage> {
     let filter = function.map(|name| format!("&function={name}")).unwrap_or_default();
     Call::get(&format!("/invocations?limit={LIVE_ROWS}{filter}")).of(account).send().await
 }

@@ -1,13 +1,13 @@
 //! What ran, and where: invocations and nodes.
 
-use protocol::api::{Invocation, Node};
+use protocol::api::{Invocation, InvocationPage, Node};
 use protocol::node::VmLane;
 use protocol::placement::{Considered, Explanation};
 use protocol::words::count;
 
 use super::accounts::lower;
-use crate::args::{Invocations, List, Nodes};
-use crate::client::segment;
+use crate::args::{Invocations, List, Nodes, RunFilter};
+use crate::client::{Client, segment};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{fields, micros, table, time};
@@ -15,40 +15,64 @@ use crate::output::{fields, micros, table, time};
 /// `invocations`
 pub(crate) async fn invocations(context: &Context, verb: Option<Invocations>) -> Result<(), Failure> {
     let client = context.client()?;
-    match verb.unwrap_or_else(|| Invocations::List { function: None, list: List::first() }) {
-        Invocations::List { function, list } => {
-            let path = match function {
-                Some(function) => format!("/invocations?function={}", segment(&function)),
-                None => "/invocations".to_owned(),
-            };
-            super::show_page::<Invocation>(context, &client, &path, &list, |runs| {
-                let rows = runs.iter().map(|run| {
-                    [
-                        run.run.to_string(),
-                        format!("{}@v{}", run.function, run.version),
-                        run.lane.to_string(),
-                        format!("{} {}", run.method, run.path.chars().take(40).collect::<String>()),
-                        run.status.to_string(),
-                        run.code.map_or_else(|| lower(&run.outcome), |code| code.to_string()),
-                        micros(run.wall_us),
-                        cpu(run),
-                        memory(run),
-                        time(run.received),
-                    ]
-                });
-                table(
-                    ["run", "function", "lane", "request", "status", "outcome", "wall", "cpu", "memory", "received"],
-                    rows,
-                )
-            })
-            .await
-        }
+    match verb.unwrap_or_else(|| Invocations::List { filter: RunFilter::default(), list: List::first() }) {
+        Invocations::List { filter, list } => list_runs(context, &client, &filter, &list).await,
         Invocations::Show { run } => {
             let run: Invocation = client.get(&format!("/invocations/{}", segment(&run))).await?;
             context.output.result(&run, || show(&run))?;
             Ok(())
         }
     }
+}
+
+/// `invocations list`
+async fn list_runs(context: &Context, client: &Client, filter: &RunFilter, list: &List) -> Result<(), Failure> {
+    let page: InvocationPage = client.get(&super::paged(&path(filter), list)).await?;
+    context.output.result(&page, || table_of(&page.items))?;
+    match &page.next {
+        // A page that searches looks at so many runs, and no more.
+        Some(next) if page.items.is_empty() => context.output.note(format!("none so far; go on with --cursor {next}")),
+        Some(next) => context.output.note(format!("more: --cursor {next}")),
+        None if page.items.is_empty() => context.output.note("nothing there yet"),
+        None => {}
+    }
+    if let Some(since) = page.since {
+        context.output.note(format!("kept since {}", time(since)));
+    }
+    Ok(())
+}
+
+/// What is asked for.
+fn path(filter: &RunFilter) -> String {
+    let RunFilter { function, version, outcome, status, lane, from, to } = filter;
+    let outcomes: Vec<String> = outcome.iter().map(lower).collect();
+    let mut query = Vec::new();
+    query.extend(function.as_ref().map(|name| format!("function={}", segment(name))));
+    query.extend(version.map(|version| format!("version={version}")));
+    query.extend((!outcomes.is_empty()).then(|| format!("outcome={}", outcomes.join(","))));
+    query.extend(status.map(|status| format!("status={status}")));
+    query.extend(lane.map(|lane| format!("lane={lane}")));
+    query.extend(from.map(|from| format!("from={}", segment(&from.to_string()))));
+    query.extend(to.map(|to| format!("to={}", segment(&to.to_string()))));
+    if query.is_empty() { "/invocations".to_owned() } else { format!("/invocations?{}", query.join("&")) }
+}
+
+fn table_of(runs: &[Invocation]) -> String {
+    let rows = runs.iter().map(|run| {
+        [
+            run.run.to_string(),
+            format!("{}@v{}", run.function, run.version),
+            run.lane.to_string(),
+            format!("{} {}", run.method, run.path.chars().take(40).collect::<String>()),
+            run.status.to_string(),
+            run.code.map_or_else(|| lower(&run.outcome), |code| code.to_string()),
+            micros(run.wall_us),
+            cpu(run),
+            memory(run),
+            time(run.received),
+        ]
+    });
+    table(["run", "function", "lane", "request", "status", "outcome", "wall", "cpu", "memory", "received"], rows)
 }
 
 fn show(run: &Invocation) -> String {
@@ -167,6 +191,23 @@ mod tests {
     use protocol::placement::{Refusal, RefusedNodes, Warmth};
 
     use super::*;
+
+    #[test]
+    fn a_filter_is_a_query() {
+        use protocol::receipt::Outcome;
+        assert_eq!(path(&RunFilter::default()), "/invocations");
+        let filter = RunFilter {
+            function: Some("hello".to_owned()),
+            version: Some(3),
+            outcome: vec![Outcome::Failed, Outcome::TimedOut],
+            status: "5xx".parse().ok(),
+            lane: Some(protocol::Lane::Vm),
+            from: Some(protocol::Timestamp(0)),
+            to: None,
+        };
+        let wanted = "/invocations?function=hello&version=3&outcome=failed,timed_out&status=5xx&lane=vm&from=";
+        assert_eq!(path(&filter), format!("{wanted}{}", segment("1970-01-01T00:00:00Z")));
+    }
 
     #[test]
     fn a_placement_is_told() {

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header;
 use protocol::RunId;
-use protocol::api::{FunctionUsage, Invocation, Page};
+use protocol::api::{FunctionUsage, Invocation, InvocationPage, Page};
 use protocol::node::LogLine;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -28,14 +28,14 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(function_usage))
 }
 
-/// The account's runs, the newest first.
-#[utoipa::path(get, path = "/invocations", tag = "runs", params(RunFilter, Paging), responses((status = 200, body = Page<Invocation>)))]
+/// The account's runs, the newest first. A page that searches may be short, or empty, with `next` set: so far was looked.
+#[utoipa::path(get, path = "/invocations", tag = "runs", params(RunFilter, Paging), responses((status = 200, body = InvocationPage)))]
 async fn list_invocations(
     State(app): State<App>,
     caller: Caller,
     Query(filter): Query<RunFilter>,
     Query(paging): Query<Paging>,
-) -> Result<Json<Page<Invocation>>> {
+) -> Result<Json<InvocationPage>> {
     Ok(Json(runs::list(&app, &caller, &filter, &paging).await?))
 }
 

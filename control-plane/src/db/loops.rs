@@ -14,7 +14,8 @@ use sea_orm::{
 
 use super::columns::Col;
 use super::entities::{
-    idempotency, jobs, messages, nodes, outbox, queues, run_logs, runs, segments, sessions, triggers, versions,
+    checkpoints, idempotency, invitations, jobs, messages, nodes, outbox, queues, run_logs, run_windows, runs,
+    segments, sessions, triggers, versions,
 };
 
 /// How the planner should answer a query.
@@ -88,6 +89,11 @@ fn sample<T>(from: fn(uuid::Uuid) -> T) -> T {
 
 const WAITS: &str = "state = 'queued'";
 
+/// Runs that did not succeed: a half of what the indices of runs that went wrong have.
+pub(crate) const UNSUCCESSFUL: &str = "outcome <> 'succeeded'";
+/// Runs whose answer is an error, whoever made it: the other half.
+pub(crate) const ERROR_STATUS: &str = "status >= 400";
+
 loop_queries! {
     // Settlement.
 
@@ -111,21 +117,54 @@ loop_queries! {
         segments::Entity::find().order_by_desc(segments::Column::Number).limit(1)
     }
 
-    /// The id of the newest run but so many.
-    runs_nth(newer: u64 = 10) -> Select<runs::Entity>, Plan::Key, {
-        let ids = runs::Entity::find().select_only().column(runs::Column::RunId);
-        ids.order_by_desc(runs::Column::RunId).offset(newer).limit(1)
-    }
+    /// All accounts' windows of runs.
+    run_windows_all() -> Select<run_windows::Entity>, Plan::Whole, { run_windows::Entity::find() }
 
-    /// The ids of the oldest runs that are in a segment.
+    /// The oldest runs that are in a segment: their ids and whose they are.
     runs_to_forget(before: RunId = sample(RunId::from_uuid), most: u64 = 10) -> Select<runs::Entity>, Plan::Key, {
         runs::Entity::find()
             .select_only()
-            .column(runs::Column::RunId)
+            .columns([runs::Column::RunId, runs::Column::AccountId])
             .filter(runs::Column::RunId.lt(Col(before)))
             .filter(runs::Column::Segment.is_not_null())
             .order_by_asc(runs::Column::RunId)
             .limit(most)
+    }
+
+    /// The same of one account, whenever they began: of those that ended before a time, as their gateway says; or that came
+    /// before another time, where it says nothing.
+    runs_oldest(account: AccountId = sample(AccountId::from_uuid), ended: Timestamp = THEN, unseen: Timestamp = THEN, most: u64 = 10) -> Select<runs::Entity>, Plan::Index(&["runs_account"]), {
+        runs::Entity::find()
+            .select_only()
+            .columns([runs::Column::RunId, runs::Column::AccountId])
+            .filter(runs::Column::AccountId.eq(Col(account)))
+            .filter(ended_before(ended, unseen))
+            .filter(runs::Column::Segment.is_not_null())
+            .order_by_asc(runs::Column::RunId)
+            .limit(most)
+    }
+
+    // Lists of runs, the newest first. Portals ask every two seconds.
+
+    /// An account's runs.
+    runs_of_account(account: AccountId = sample(AccountId::from_uuid)) -> Select<runs::Entity>, Plan::Index(&["runs_account"]), {
+        let of_account = runs::Entity::find().filter(runs::Column::AccountId.eq(Col(account)));
+        of_account.order_by_desc(runs::Column::RunId)
+    }
+
+    /// A function's runs.
+    runs_of_function(account: AccountId = sample(AccountId::from_uuid), function: FunctionId = sample(FunctionId::from_uuid)) -> Select<runs::Entity>, Plan::Index(&["runs_function"]), {
+        runs_of_account(account).filter(runs::Column::FunctionId.eq(Col(function)))
+    }
+
+    /// An account's runs that went wrong: [`UNSUCCESSFUL`] or [`ERROR_STATUS`].
+    runs_wrong_of_account(account: AccountId = sample(AccountId::from_uuid), how: &'static str = UNSUCCESSFUL) -> Select<runs::Entity>, Plan::Index(&["runs_wrong"]), {
+        runs_of_account(account).filter(Expr::cust(how))
+    }
+
+    /// A function's runs that went wrong.
+    runs_wrong_of_function(account: AccountId = sample(AccountId::from_uuid), function: FunctionId = sample(FunctionId::from_uuid), how: &'static str = ERROR_STATUS) -> Select<runs::Entity>, Plan::Index(&["runs_function_wrong"]), {
+        runs_of_function(account, function).filter(Expr::cust(how))
     }
 
     // Housekeeping.
@@ -140,9 +179,30 @@ loop_queries! {
         run_logs::Entity::find().order_by_asc(run_logs::Column::Id).limit(1)
     }
 
-    /// Old lines.
-    log_lines_too_old(before: Timestamp = THEN) -> DeleteMany<run_logs::Entity>, Plan::Index(&["run_logs_at"]), {
-        run_logs::Entity::delete_many().filter(run_logs::Column::At.lt(Col(before)))
+    /// The ids of old lines.
+    log_lines_too_old(before: Timestamp = THEN, most: u64 = 10) -> Select<run_logs::Entity>, Plan::Index(&["run_logs_at"]), {
+        run_logs::Entity::find()
+            .select_only()
+            .column(run_logs::Column::Id)
+            .filter(run_logs::Column::At.lt(Col(before)))
+            .order_by_asc(run_logs::Column::At)
+            .limit(most)
+    }
+
+    /// The time of the oldest checkpoint but so many, where it is old.
+    checkpoints_nth(before: Timestamp = THEN, older: u64 = 10) -> Select<checkpoints::Entity>, Plan::Index(&["checkpoints_created"]), {
+        checkpoints::Entity::find()
+            .select_only()
+            .column(checkpoints::Column::Created)
+            .filter(checkpoints::Column::Created.lt(Col(before)))
+            .order_by_asc(checkpoints::Column::Created)
+            .offset(older)
+            .limit(1)
+    }
+
+    /// Old checkpoints.
+    checkpoints_too_old(before: Timestamp = THEN) -> DeleteMany<checkpoints::Entity>, Plan::Index(&["checkpoints_created"]), {
+        checkpoints::Entity::delete_many().filter(checkpoints::Column::Created.lt(Col(before)))
     }
 
     /// The ids of jobs that ended long ago, and whose end was told.
@@ -181,12 +241,22 @@ loop_queries! {
             .filter(messages::Column::Put.lt(Col(before)))
     }
 
-    /// Answers that are kept no longer.
-    answers_too_old(before: Timestamp = THEN) -> DeleteMany<idempotency::Entity>, Plan::Index(&["idempotency_created"]), {
-        idempotency::Entity::delete_many().filter(idempotency::Column::Created.lt(Col(before)))
+    /// The ids of answers that are kept no longer.
+    answers_too_old(before: Timestamp = THEN, most: u64 = 10) -> Select<idempotency::Entity>, Plan::Index(&["idempotency_created"]), {
+        idempotency::Entity::find()
+            .select_only()
+            .column(idempotency::Column::Id)
+            .filter(idempotency::Column::Created.lt(Col(before)))
+            .order_by_asc(idempotency::Column::Created)
+            .limit(most)
     }
 
-    /// Log-ins that are over.
+    /// Invitations that ended long ago.
+    invitations_too_old(before: Timestamp = THEN) -> DeleteMany<invitations::Entity>, Plan::Index(&["invitations_expires"]), {
+        invitations::Entity::delete_many().filter(invitations::Column::Expires.lt(Col(before)))
+    }
+
+    /// Log-ins that are over. Each user has a bounded number of them.
     sessions_expired(now: Timestamp = THEN) -> DeleteMany<sessions::Entity>, Plan::Index(&["sessions_expires"]), {
         sessions::Entity::delete_many().filter(sessions::Column::Expires.lt(Col(now)))
     }
@@ -308,6 +378,16 @@ loop_queries! {
     runs_to_learn(most: u64 = 10) -> Select<runs::Entity>, Plan::Key, {
         learned().order_by_desc(runs::Column::RunId).limit(most)
     }
+}
+
+/// Runs that ended before this, to the millisecond; or whose first half came before `unseen`, where a gateway's never came.
+fn ended_before(ended: Timestamp, unseen: Timestamp) -> sea_orm::Condition {
+    let wall_ms = Expr::col(runs::Column::WallUs).div(1000_i64);
+    let seen = Expr::col(runs::Column::Received).add(wall_ms).lt(ended.0);
+    let seen = sea_orm::Condition::all().add(runs::Column::Observed.is_not_null()).add(seen);
+    let unseen = runs::Column::Arrived.lt(Col(unseen));
+    let unseen = sea_orm::Condition::all().add(runs::Column::Observed.is_null()).add(unseen);
+    sea_orm::Condition::any().add(seen).add(unseen)
 }
 
 fn learned() -> Select<runs::Entity> {

@@ -3,8 +3,8 @@
 use protocol::api::{self, CreateInvitation, Role};
 use protocol::{AccountId, Code, InvitationId, Timestamp, UserId, text};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
 use super::caller::Caller;
@@ -13,10 +13,13 @@ use crate::App;
 use crate::db::Mutation;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, invitations, members};
+use crate::db::loops;
 use crate::error::{Error, Result, invalid, refuse};
 use crate::paging::{Paging, page};
 
 const EMAIL_LENGTH_MAX: usize = 254;
+/// Milliseconds that an invitation is kept after its end, whether or not it was used: 30 days.
+const ENDED_KEPT_MS: i64 = 30 * 86_400_000;
 
 /// `POST /invitations`
 pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateInvitation) -> Result<api::Invitation> {
@@ -115,6 +118,12 @@ pub(crate) async fn left_by(mutation: &Mutation, account: AccountId, user: UserI
         .exec(mutation.tx())
         .await?;
     Ok(())
+}
+
+/// Deletes those that ended long ago.
+pub(crate) async fn prune(app: &App) -> Result<(), DbErr> {
+    let before = Timestamp(Timestamp::now().0.saturating_sub(ENDED_KEPT_MS));
+    loops::invitations_too_old(before).exec(app.db.write()).await.map(drop)
 }
 
 /// `DELETE /invitations/{id}`

@@ -95,12 +95,12 @@ async fn commit(app: &App, node: NodeId, checked: Checked) -> Result<CheckpointA
     let numbers = version_numbers(&tx, claims.iter().map(|(_, ticket)| ticket.version)).await?;
     let ids: Vec<RunId> = claims.iter().map(|(receipt, _)| receipt.run).collect();
     let now = Timestamp::now();
-    let mut rows = Batch::read(&tx, &ids).await?;
+    let mut rows = Batch::read(&tx, &ids, claims.iter().map(|(_, ticket)| ticket.account)).await?;
     let receipts = checkpoint.receipts.len();
     for (receipt, ticket) in claims {
         let version_number = numbers.get(&ticket.version).copied().unwrap_or(0);
         let claim = Claim { ticket, receipt, version_number };
-        if rows.is_forgotten(claim.receipt.run) {
+        if rows.is_forgotten(claim.receipt.run, claim.ticket.account, None) {
             continue;
         }
         if let Some(row) = join::with_claim(rows.row(claim.receipt.run), node, &claim, now) {

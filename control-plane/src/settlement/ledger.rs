@@ -1,21 +1,21 @@
 //! The batch: reads the rows of its runs, joins, and writes what changed.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fabric::metric_names;
 use protocol::receipt::Observation;
-use protocol::{Code, Field, RunId, Timestamp};
+use protocol::{AccountId, Code, Field, RunId, Timestamp};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _};
 
 use super::join;
+use super::retention::{self, Windows};
 use super::rollups::Sums;
-use super::sweep::first_id_at;
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::count;
-use crate::db::entities::{counters, runs};
+use crate::db::entities::runs;
 use crate::error::{Result, invalid, refuse};
 
 /// Observations in one request.
@@ -33,19 +33,18 @@ pub(crate) async fn lock(tx: &DatabaseTransaction) -> Result<(), DbErr> {
 pub(crate) struct Batch {
     before: HashMap<RunId, runs::Model>,
     after: HashMap<RunId, runs::Model>,
-    /// Rows of runs that began before this are forgotten, once they were settled.
-    pruned: Timestamp,
+    /// How far the rows of its accounts are forgotten, once they were settled.
+    windows: Windows,
 }
 
-/// The counter of how far rows are forgotten, in milliseconds since 1970.
-pub(super) const PRUNED: &str = "pruned";
-
 impl Batch {
-    /// Reads the rows that there are.
-    pub(crate) async fn read(tx: &DatabaseTransaction, ids: &[RunId]) -> Result<Self, DbErr> {
-        let pruned = counters::Entity::find_by_id(PRUNED).one(tx).await?;
-        let pruned = Timestamp(pruned.map_or(0, |row| row.value));
-        let mut batch = Self { pruned, ..Self::default() };
+    /// Reads the rows that there are, and how far those of the accounts are forgotten.
+    pub(crate) async fn read(
+        tx: &DatabaseTransaction,
+        ids: &[RunId],
+        accounts: impl IntoIterator<Item = AccountId>,
+    ) -> Result<Self, DbErr> {
+        let mut batch = Self { windows: Windows::read(tx, accounts).await?, ..Self::default() };
         for ids in ids.chunks(ROWS_MAX) {
             let ids = ids.iter().map(|id| Col(*id));
             let rows = runs::Entity::find().filter(runs::Column::RunId.is_in(ids)).all(tx).await?;
@@ -59,10 +58,10 @@ impl Batch {
         self.after.get(&id).or_else(|| self.before.get(&id))
     }
 
-    /// A run so old that its row is forgotten. It was settled: a half that comes now, or once more, must not begin a
-    /// second bill.
-    pub(crate) fn is_forgotten(&self, id: RunId) -> bool {
-        let forgotten = self.row(id).is_none() && id < RunId::from_uuid(first_id_at(self.pruned));
+    /// A run of this account, which the batch was read for, so old that its row is forgotten. It was settled: a half that
+    /// comes now, or once more, must not begin a second bill. `ended` is when a gateway says that it ended.
+    pub(crate) fn is_forgotten(&self, id: RunId, account: AccountId, ended: Option<Timestamp>) -> bool {
+        let forgotten = self.row(id).is_none() && self.windows.has_forgotten(id, account, ended);
         if forgotten {
             metrics::counter!(metric_names::HALVES_TOO_LATE).increment(1);
         }
@@ -90,6 +89,7 @@ impl Batch {
                 .exec_without_returning(tx)
                 .await?;
         }
+        retention::written(tx, &self.before, &rows).await?;
         sums.write(tx).await
     }
 }
@@ -128,9 +128,10 @@ pub(crate) async fn observe(tx: &DatabaseTransaction, batch: &[Observation]) -> 
     let ids: Vec<RunId> = batch.iter().map(|seen| seen.run).collect();
     let now = Timestamp::now();
     lock(tx).await?;
-    let mut rows = Batch::read(tx, &ids).await?;
+    let mut rows = Batch::read(tx, &ids, batch.iter().map(|seen| seen.account)).await?;
     for seen in batch {
-        if rows.is_forgotten(seen.run) {
+        let ended = seen.received.plus(Duration::from_micros(seen.wall_us));
+        if rows.is_forgotten(seen.run, seen.account, Some(ended)) {
             continue;
         }
         if let Some(row) = join::with_observation(rows.row(seen.run), seen, now) {

@@ -14,8 +14,10 @@
 //! commit, and the answer comes after it.
 
 mod checkpoints;
+mod filter;
 mod join;
 mod ledger;
+mod retention;
 mod rollups;
 pub(crate) mod runs;
 mod segments;
@@ -24,9 +26,12 @@ pub(crate) mod usage;
 
 pub(crate) use checkpoints::checkpoint;
 pub(crate) use ledger::{observe, observed};
-pub(crate) use sweep::{first_id_at, run as sweep};
+pub(crate) use retention::first_id_at;
+pub(crate) use sweep::run as sweep;
 
+#[cfg(test)]
+pub(crate) use retention::{forget, prune};
 #[cfg(test)]
 pub(crate) use segments::unpack;
 #[cfg(test)]
-pub(crate) use sweep::{forget, once as sweep_once};
+pub(crate) use sweep::once as sweep_once;

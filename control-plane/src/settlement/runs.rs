@@ -2,71 +2,75 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use protocol::api::{self, Invocation};
-use protocol::receipt::Outcome;
+use protocol::api::{Invocation, InvocationPage};
 use protocol::route::Scope;
-use protocol::{Code, FunctionId, Name, RunId, VersionId};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
-use serde::Deserialize;
+use protocol::{Code, FunctionId, Name, RunId, Timestamp, VersionId};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
+pub(crate) use super::filter::RunFilter;
+use super::filter::last_of;
+use super::retention::{Windows, first_id_at};
 use crate::App;
 use crate::db::columns::{Col, unsigned};
-use crate::db::entities::{functions, runs, versions};
+use crate::db::entities::{accounts, functions, runs, versions};
 use crate::error::{Error, Result, refuse};
 use crate::functions::versions::lane;
 use crate::identity::caller::Caller;
-use crate::paging::{Paging, page};
-
-/// Which runs.
-#[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct RunFilter {
-    /// Only of this function.
-    #[serde(default)]
-    function: Option<String>,
-    /// Only those that ended so.
-    #[serde(default)]
-    outcome: Option<Outcome>,
-}
+use crate::paging::{Paging, cursor, page};
 
 /// `GET /invocations`
-pub(crate) async fn list(
-    app: &App,
-    caller: &Caller,
-    filter: &RunFilter,
-    paging: &Paging,
-) -> Result<api::Page<Invocation>> {
-    let mut query = runs::Entity::find().order_by_desc(runs::Column::RunId).limit(paging.fetch());
-    query = match &filter.function {
+pub(crate) async fn list(app: &App, caller: &Caller, filter: &RunFilter, paging: &Paging) -> Result<InvocationPage> {
+    let (account, function) = match &filter.function {
         Some(name) => {
             let function = caller.function(app, name, Scope::Read).await.map_err(|error| error.at("function"))?;
-            query
-                .filter(runs::Column::AccountId.eq(function.account_id))
-                .filter(runs::Column::FunctionId.eq(function.id))
+            (function.account_id.0, Some(function.id.0))
         }
-        None => query.filter(runs::Column::AccountId.eq(Col(caller.require(Scope::Read)?))),
+        None => (caller.require(Scope::Read)?, None),
     };
-    if let Some(outcome) = filter.outcome {
-        query = query.filter(runs::Column::Outcome.eq(Col(outcome)));
+    filter.check()?;
+    let candidates = filter.candidates(account, function, paging.after()?);
+    // However rare what is searched for is, so many are looked at: the next page goes on behind them.
+    let mut last: Option<Col<RunId>> = None;
+    if filter.searches() {
+        let looked_at = last_of(candidates.clone(), app.config.runs_scanned_max);
+        last = looked_at.into_tuple().one(app.db.read()).await?;
     }
-    if let Some(before) = paging.after::<RunId>()? {
-        query = query.filter(runs::Column::RunId.lt(Col(before)));
+    let mut query = filter.fitting(candidates).limit(paging.fetch());
+    if let Some(last) = last {
+        query = query.filter(runs::Column::RunId.gte(last));
     }
     let rows = page(query.all(app.db.read()).await?, paging, |row| row.run_id.to_string());
+    let next = rows.next.or_else(|| last.map(|last| cursor(&last.to_string())));
+    // Asked after the rows: what is forgotten in between was forgotten before the time that is told.
+    let since = since(app, caller.account()?).await?;
     let known = Known::of(app, &rows.items).await?;
     // Why each went where it went is for those who look at one.
     let brief = |row| view(row, &known).map(|run| Invocation { placement: None, ..run });
-    Ok(api::Page { items: rows.items.into_iter().filter_map(brief).collect(), next: rows.next })
+    Ok(InvocationPage { items: rows.items.into_iter().filter_map(brief).collect(), next, since: Some(since) })
+}
+
+/// The time from which the account's runs are complete.
+async fn since(app: &App, account: &accounts::Model) -> Result<Timestamp> {
+    let windows = Windows::read(app.db.read(), [account.id.0]).await?;
+    Ok(windows.since(account.id.0).max(account.created.0))
 }
 
 /// The row of a run that the caller may see.
 pub(crate) async fn find(app: &App, caller: &Caller, run: RunId) -> Result<runs::Model> {
-    let account = caller.account()?.id;
+    let account = caller.account()?;
     caller.grants(Scope::Read)?;
     let row = runs::Entity::find_by_id(Col(run)).one(app.db.read()).await?;
-    let seen =
-        |row: &runs::Model| row.account_id == account && caller.function.is_none_or(|only| only == row.function_id.0);
-    row.filter(seen).ok_or_else(|| refuse(Code::NotFound, "The account has no such run, or it is too old."))
+    let seen = |row: &runs::Model| {
+        row.account_id == account.id && caller.function.is_none_or(|only| only == row.function_id.0)
+    };
+    if let Some(row) = row.filter(seen) {
+        return Ok(row);
+    }
+    let since = since(app, account).await?;
+    Err(match run < RunId::from_uuid(first_id_at(since)) {
+        true => refuse(Code::NotFound, format!("The account's runs are kept since {since}; this one is older.")),
+        false => refuse(Code::NotFound, "The account has no such run."),
+    })
 }
 
 /// `GET /invocations/{run}`

@@ -3,20 +3,18 @@
 use std::time::{Duration, Instant};
 
 use protocol::{RunId, Timestamp};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
+use sea_orm::QuerySelect as _;
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::{Batch, PRUNED, ROWS_MAX, lock};
-use super::{join, segments};
+use super::ledger::{Batch, ROWS_MAX, lock};
+use super::{join, retention, segments};
 use crate::App;
-use crate::db::columns::{Col, signed};
-use crate::db::entities::{counters, runs};
+use crate::db::columns::signed;
 use crate::db::loops;
 use crate::error::Result;
 
 const EVERY: Duration = Duration::from_secs(2);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(60);
-const PRUNE_ROWS_MAX: u64 = 2_000;
 
 /// Sweeps until it is stopped.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
@@ -60,7 +58,8 @@ async fn settle_overdue(app: &App, now: Timestamp) -> Result<usize> {
     lock(&tx).await?;
     let rows = overdue.all(&tx).await?;
     let ids: Vec<RunId> = rows.iter().map(|row| row.run_id.0).collect();
-    let mut batch = Batch::read(&tx, &ids).await?;
+    // All of them have rows: whether one is forgotten is not asked.
+    let mut batch = Batch::read(&tx, &ids, []).await?;
     let count = rows.len();
     for row in rows {
         batch.set(join::give_up(row));
@@ -71,66 +70,14 @@ async fn settle_overdue(app: &App, now: Timestamp) -> Result<usize> {
 }
 
 async fn housekeeping(app: &App) -> Result<()> {
-    while prune_runs(app).await? == PRUNE_ROWS_MAX {}
+    retention::prune(&app.db, &app.config, Timestamp::now()).await?;
     crate::keep::trim(app).await?;
+    crate::keep::prune_checkpoints(app).await?;
     crate::logs::prune(app).await?;
     crate::jobs::prune(app).await?;
     crate::queues::prune(app).await?;
     crate::idempotency::prune(app).await?;
     crate::identity::sessions::prune(app).await?;
+    crate::identity::invitations::prune(app).await?;
     Ok(())
-}
-
-/// The first id of a time, for ranges of ids.
-pub(crate) fn first_id_at(at: Timestamp) -> uuid::Uuid {
-    let mut bytes = [0_u8; 16];
-    bytes[..6].copy_from_slice(&at.0.max(0).to_be_bytes()[2..]);
-    uuid::Uuid::from_bytes(bytes)
-}
-
-/// Deletes runs that are too old or too many, once they are in a segment.
-async fn prune_runs(app: &App) -> Result<u64> {
-    let days = i64::from(app.config.runs_days) * 86_400_000;
-    let by_age = RunId::from_uuid(first_id_at(Timestamp(Timestamp::now().0 - days)));
-    let by_count: Option<Col<RunId>> = loops::runs_nth(app.config.runs_max).into_tuple().one(app.db.read()).await?;
-    let by_count = by_count.map(|id| id.0);
-    forget(app, by_count.map_or(by_age, |id| id.max(by_age))).await
-}
-
-/// Deletes some runs before this one, and remembers that they are gone.
-pub(crate) async fn forget(app: &App, before: RunId) -> Result<u64> {
-    let ids: Vec<Col<RunId>> = loops::runs_to_forget(before, PRUNE_ROWS_MAX).into_tuple().all(app.db.read()).await?;
-    if ids.is_empty() {
-        return Ok(0);
-    }
-    let tx = app.db.begin().await?;
-    lock(&tx).await?;
-    counters::Entity::update_many()
-        .col_expr(counters::Column::Value, began(before).into())
-        .filter(counters::Column::Name.eq(PRUNED))
-        .filter(counters::Column::Value.lt(began(before)))
-        .exec(&tx)
-        .await?;
-    let deleted = runs::Entity::delete_many().filter(runs::Column::RunId.is_in(ids)).exec(&tx).await?;
-    tx.commit().await?;
-    Ok(deleted.rows_affected)
-}
-
-/// The time in a run's id.
-fn began(run: RunId) -> i64 {
-    let (time, _) = run.uuid().as_u64_pair();
-    signed(time >> 16)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_of_a_time() {
-        let (before, id, after) = (Timestamp::now(), RunId::new(), Timestamp(Timestamp::now().0 + 1));
-        assert!(RunId::from_uuid(first_id_at(before)) <= id);
-        assert!(RunId::from_uuid(first_id_at(after)) > id);
-        assert!((before.0..after.0 + 1000).contains(&began(id)));
-    }
 }

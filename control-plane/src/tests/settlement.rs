@@ -1,5 +1,6 @@
 //! Receipts and observations: joined in either order, replayed, late, forged; sums, segments, usage.
 
+mod kept;
 mod paused;
 
 use base64::Engine as _;
@@ -394,7 +395,7 @@ async fn a08_forgotten_runs(ground: Ground) {
     let (newer, newer_seen) = runs.halves(&ground, 10, 10);
     observe(&ground, std::slice::from_ref(&newer_seen)).await;
     crate::settlement::sweep_once(&ground.app, Timestamp::now(), true).await.unwrap();
-    crate::settlement::forget(&ground.app, newer.run).await.unwrap();
+    crate::settlement::forget(&ground.app.db, newer.run).await.unwrap();
     assert_eq!(runs.client.get(&format!("/invocations/{}", seen.run)).await.code(), Code::NotFound);
     node.submit(vec![receipt]).await;
     observe(&ground, std::slice::from_ref(&seen)).await;

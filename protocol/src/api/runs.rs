@@ -1,5 +1,8 @@
 //! Runs, what they used, and where they take place.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::Code;
@@ -54,6 +57,18 @@ api_types! {
         /// Of which job it was a try; none of a call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub job: Option<JobId>,
+    }
+
+    /// `GET /invocations`: a page of the account's runs, the newest first. Where runs are searched for, a page may be short,
+    /// or empty, with `next` set: so far was looked.
+    pub struct InvocationPage {
+        /// The rows.
+        pub items: Vec<Invocation>,
+        /// The cursor of the next page; none on the last.
+        pub next: Option<String>,
+        /// The time from which the account's runs are complete: earlier ones may be gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub since: Option<Timestamp>,
     }
 
     /// `GET /functions/{name}/usage`: sums over its settled runs. Each run is counted once.
@@ -178,5 +193,52 @@ api_types! {
         pub env_bytes: ByteSize,
         /// How long runs and logs are kept, in days.
         pub runs_days: u32,
+    }
+}
+
+/// The statuses that a list of runs is asked for: one such as `404`, or a class such as `5xx`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statuses {
+    /// The first of them, 100 to 999.
+    pub first: u16,
+    /// The last of them, 100 to 999.
+    pub last: u16,
+}
+
+impl FromStr for Statuses {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let class = text.strip_suffix("xx").and_then(|class| class.parse::<u16>().ok());
+        let one = || text.parse::<u16>().ok().filter(|status| (100..=999).contains(status));
+        match class.filter(|class| (1..=5).contains(class)) {
+            Some(class) => Ok(Self { first: class * 100, last: class * 100 + 99 }),
+            None => one().map(|status| Self { first: status, last: status }).ok_or_else(|| {
+                let text: String = text.chars().take(60).collect();
+                format!("{text:?} is neither a status such as 404 nor a class such as 5xx")
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Statuses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}xx", self.first / 100) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_or_a_class() {
+        for text in ["100", "404", "999", "1xx", "5xx"] {
+            assert_eq!(text.parse::<Statuses>().unwrap().to_string(), text);
+        }
+        assert_eq!("4xx".parse(), Ok(Statuses { first: 400, last: 499 }));
+        for text in ["", "xx", "6xx", "0xx", "99", "1000", "5XX", "5x", "-4xx", "4 04", "55xx"] {
+            text.parse::<Statuses>().unwrap_err();
+        }
     }
 }

@@ -108,6 +108,20 @@ fn every_command_of_the_first_day_works() {
     assert_eq!(ada.json(&format!("invocations show {run}"))["function"], "probe");
     assert!(ada.ok(&format!("invocations show {run}")).contains("0B/1MiB"), "of its egress nothing was used");
 
+    // runs that are searched for
+    tests::wait_until("the run that failed is listed", std::time::Duration::from_secs(10), || {
+        let failed = ada.json("invocations list probe --status 5xx --lane wasm --from 1h");
+        failed["items"].as_array().is_some_and(|runs| runs.iter().any(|run| run["path"] == "/status/503"))
+    });
+    let teapots = ada.json("invocations list probe --status 418 --outcome succeeded,failed --version v2");
+    assert_eq!(teapots["items"].as_array().map(Vec::len), Some(1), "{teapots}");
+    assert_eq!(ada.json("invocations list --to 1h")["items"].as_array().map(Vec::len), Some(0), "none is so old");
+    let listed = ada.run("invocations list probe --outcome timed-out");
+    assert!(listed.stderr.lines().last().unwrap().starts_with("kept since "), "{listed:?}");
+    assert!(ada.json("invocations list")["since"].as_str().is_some());
+    assert_eq!(ada.run("invocations list probe --status 6xx").status, 2);
+    ada.fails("invocations list nope --status 5xx", 4, "function_not_found");
+
     // keys
     let key = ada.ok("keys create reader --scope read");
     let answer = get(&format!("{}/api/v1/functions", platform.url), Some(&key));

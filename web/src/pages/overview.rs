@@ -1,6 +1,6 @@
 //! An account at a glance: its functions, its last runs, the nodes; or the first steps.
 
-use protocol::api::{Function, Invocation, Node, Page};
+use protocol::api::{Function, Invocation, InvocationPage, Node, Page};
 use protocol::job::Job;
 use protocol::receipt::Outcome;
 use sycamore::prelude::*;
@@ -63,7 +63,7 @@ pub(crate) fn overview() -> View {
 fn filled(
     here: &Here,
     functions: Page<Function>,
-    runs: Resource<Page<Invocation>>,
+    runs: Resource<InvocationPage>,
     nodes: Resource<Page<Node>>,
     jobs: Resource<Page<Job>>,
 ) -> View {
@@ -105,7 +105,7 @@ fn jobs_part(here: &Here, jobs: Resource<Page<Job>>) -> View {
 }
 
 /// The live table of runs, or how to make the first.
-pub(crate) fn runs_part(here: &Here, runs: Resource<Page<Invocation>>) -> View {
+pub(crate) fn runs_part(here: &Here, runs: Resource<InvocationPage>) -> View {
     let here = here.clone();
     // Only what kind of view is shown; the table follows the data by itself.
     let stage = create_selector(move || match runs.data.get_clone() {
@@ -124,7 +124,7 @@ pub(crate) fn runs_part(here: &Here, runs: Resource<Page<Invocation>>) -> View {
 fn figures(
     here: &Here,
     functions: &Page<Function>,
-    runs: Resource<Page<Invocation>>,
+    runs: Resource<InvocationPage>,
     nodes: Resource<Page<Node>>,
 ) -> View {
     let count = functions.items.len();

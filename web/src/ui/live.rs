@@ -1,6 +1,5 @@
 //! Live rows that never move under the pointer: while it is over them, new ones wait behind "3 new".
 
-use protocol::api::Page;
 use sycamore::prelude::*;
 
 use crate::load::{Load, Resource};
@@ -22,8 +21,12 @@ impl<T> Clone for Held<T> {
 impl<T> Copy for Held<T> {}
 
 impl<T: Clone + PartialEq + 'static> Held<T> {
-    /// Follows a live list. `same` says that two rows are the same thing.
-    pub(crate) fn follow(list: Resource<Page<T>>, same: fn(&T, &T) -> bool) -> Self {
+    /// Follows a live list. `rows` takes them out of its page; `same` says that two rows are the same thing.
+    pub(crate) fn follow<P: Clone + PartialEq + 'static>(
+        list: Resource<P>,
+        rows: fn(P) -> Vec<T>,
+        same: fn(&T, &T) -> bool,
+    ) -> Self {
         let this = Self {
             rows: create_signal(Vec::new()),
             latest: create_signal(Vec::new()),
@@ -32,14 +35,15 @@ impl<T: Clone + PartialEq + 'static> Held<T> {
         };
         create_effect(move || {
             let Load::Ready(page) = list.data.get_clone() else { return };
+            let latest = rows(page);
             if this.held.get_untracked() && !this.rows.with_untracked(Vec::is_empty) {
-                let (rows, waiting) = this.rows.with_untracked(|shown| merge(shown, &page.items, same));
+                let (rows, waiting) = this.rows.with_untracked(|shown| merge(shown, &latest, same));
                 this.rows.set(rows);
                 this.waiting.set(waiting);
-                this.latest.set(page.items);
+                this.latest.set(latest);
             } else {
-                this.latest.set(page.items.clone());
-                this.rows.set(page.items);
+                this.latest.set(latest.clone());
+                this.rows.set(latest);
             }
         });
         this

@@ -1,6 +1,6 @@
 //! The table of runs, wherever runs are listed.
 
-use protocol::api::{Invocation, Page};
+use protocol::api::{Invocation, InvocationPage};
 use protocol::receipt::Outcome;
 use sycamore::prelude::*;
 
@@ -29,9 +29,10 @@ fn code_or(run: &Invocation, word: &str) -> String {
     run.code.map_or_else(|| word.to_owned(), |code| code.as_str().to_owned())
 }
 
-/// The live table. `whole` shows the function too.
-pub(crate) fn runs_table(here: &Here, list: Resource<Page<Invocation>>, whole: bool) -> View {
-    let held = Held::follow(list, |one, other| one.run == other.run);
+/// The live table, and how far back it goes. `whole` shows the function too.
+pub(crate) fn runs_table(here: &Here, list: Resource<InvocationPage>, whole: bool) -> View {
+    let same = |one: &Invocation, other: &Invocation| one.run == other.run;
+    let held = Held::follow(list, |page: InvocationPage| page.items, same);
     let longest_us = create_memo(move || held.rows.with(|rows| rows.iter().map(|run| run.wall_us).max().unwrap_or(0)));
     let here = here.clone();
     let function_head = whole.then(|| view! { th(scope="col") { "Function" } });
@@ -59,7 +60,13 @@ pub(crate) fn runs_table(here: &Here, list: Resource<Page<Invocation>>, whole: b
             }
         }
     };
-    held.view(table)
+    let since = create_selector(move || list.ready().and_then(|page| page.since));
+    let kept = View::from_dynamic(move || {
+        let since = time(since.get()?);
+        Some(view! { p(class="soft") { "Kept since " (since) } })
+    });
+    let table = held.view(table);
+    view! { (table) (kept) }
 }
 
 fn row(here: &Here, run: Invocation, longest_us: ReadSignal<u64>, whole: bool) -> View {

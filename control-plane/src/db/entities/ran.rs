@@ -43,6 +43,18 @@ table! {
 }
 
 table! {
+    /// An account's window of runs: how many rows it has, the time before which some of its runs are forgotten because they
+    /// were too many, and when the last of those were deleted.
+    run_windows = "run_windows" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        account_id: Col<AccountId>,
+        runs: i64,
+        forgotten: Col<Timestamp>,
+        trimmed: Col<Timestamp>,
+    }
+}
+
+table! {
     /// Lines that runs wrote, in the order of their arrival.
     run_logs = "run_logs" {
         #[sea_orm(primary_key, auto_increment = false)]

@@ -56,7 +56,7 @@ pub(crate) fn ticking(moves: impl Fn() -> bool + 'static) -> ReadSignal<i64> {
 
 /// The live table. `whole` shows all columns.
 pub(crate) fn jobs_table(here: &Here, list: Resource<Page<Job>>, whole: bool) -> View {
-    let held = Held::follow(list, |one, other| one.id == other.id);
+    let held = Held::follow(list, |page: Page<Job>| page.items, |one: &Job, other: &Job| one.id == other.id);
     let now = ticking(move || held.rows.with_untracked(|rows| rows.iter().any(|job| !job.state.ended())));
     let here = here.clone();
     let heads = whole.then(|| {
