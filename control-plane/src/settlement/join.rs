@@ -124,8 +124,8 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
         outcome: seen.outcome.into(),
         status: i32::from(seen.status),
         code: seen.code.map(Col),
-        method: seen.method.chars().take(METHOD_LENGTH_MAX).collect(),
-        path: seen.path.chars().take(PATH_LENGTH_MAX).collect(),
+        method: clip(&seen.method, METHOD_LENGTH_MAX),
+        path: clip(&seen.path, PATH_LENGTH_MAX),
         received: seen.received.into(),
         wall_us: signed(seen.wall_us),
         limits: limits.map(Col),
@@ -160,6 +160,11 @@ fn corrected(before: &runs::Model, joined: runs::Model) -> runs::Model {
 
 const METHOD_LENGTH_MAX: usize = 32;
 const PATH_LENGTH_MAX: usize = 256;
+
+/// What fits into a column. PostgreSQL's text has no zero, and would refuse the whole batch for ever.
+fn clip(text: &str, chars_max: usize) -> String {
+    text.chars().filter(|one| *one != '\0').take(chars_max).collect()
+}
 
 /// The bounds of a run; those of any run, where nobody says its own.
 fn bounds_of(limits: Option<Limits>) -> Bounds {

@@ -10,6 +10,8 @@
 //!                      `--> settled and flagged ---'
 //! ```
 //! A receipt that comes after its run was settled changes nothing. Neither does any half of a run whose row is forgotten.
+//! Halves come in numbered batches, the receipts in checkpoints and the observations in those of [`sources`]: each number is
+//! committed once, in order, and what cannot be read is void but has its number.
 //! Everything of one batch happens in one transaction, under one lock: what was read cannot change before the
 //! commit, and the answer comes after it.
 
@@ -19,14 +21,17 @@ mod ledger;
 mod rollups;
 pub(crate) mod runs;
 mod segments;
+mod sources;
 mod sweep;
 pub(crate) mod usage;
 
-pub(crate) use checkpoints::checkpoint;
-pub(crate) use ledger::{observe, observed};
+pub(crate) use checkpoints::{Sent as SentCheckpoint, checkpoint};
+pub(crate) use ledger::{observe, observed, observed_batch};
 pub(crate) use sweep::{first_id_at, run as sweep};
 
 #[cfg(test)]
 pub(crate) use segments::unpack;
+#[cfg(test)]
+pub(crate) use sources::prune as prune_sources;
 #[cfg(test)]
 pub(crate) use sweep::{forget, once as sweep_once};

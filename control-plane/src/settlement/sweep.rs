@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect 
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Batch, PRUNED, ROWS_MAX, lock};
-use super::{join, segments};
+use super::{join, segments, sources};
 use crate::App;
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{counters, runs};
@@ -72,6 +72,7 @@ async fn settle_overdue(app: &App, now: Timestamp) -> Result<usize> {
 
 async fn housekeeping(app: &App) -> Result<()> {
     while prune_runs(app).await? == PRUNE_ROWS_MAX {}
+    sources::prune(&app.db, Timestamp::now()).await?;
     crate::keep::trim(app).await?;
     crate::logs::prune(app).await?;
     crate::jobs::prune(app).await?;
@@ -97,8 +98,10 @@ async fn prune_runs(app: &App) -> Result<u64> {
     forget(app, by_count.map_or(by_age, |id| id.max(by_age))).await
 }
 
-/// Deletes some runs before this one, and remembers that they are gone.
+/// Deletes some runs before this one, and remembers that they are gone. What is remembered is a time in milliseconds, so
+/// that runs which began in the same millisecond as this one stay.
 pub(crate) async fn forget(app: &App, before: RunId) -> Result<u64> {
+    let before = RunId::from_uuid(first_id_at(Timestamp(began(before))));
     let ids: Vec<Col<RunId>> = loops::runs_to_forget(before, PRUNE_ROWS_MAX).into_tuple().all(app.db.read()).await?;
     if ids.is_empty() {
         return Ok(0);

@@ -160,6 +160,40 @@ proptest! {
         prop_assert_eq!(row.status, 200);
     }
 
+    /// Claims of two nodes, the gateway's half and the end of patience, in any order and however often: the sums are those
+    /// of the row, the run counts once, and once it is settled its bill never grows.
+    #[test]
+    fn whatever_comes_a_run_counts_once(steps in proptest::collection::vec(0_u8..4, 1..16)) {
+        let (node, claim, seen) = halves(usage(50_000, 10), 60_000, 10);
+        let other = NodeId::new();
+        let mut foreign = claim.clone();
+        foreign.ticket.node = other;
+        foreign.receipt.end.usage = usage(900_000, 1000);
+        let (mut row, mut sums): (Option<runs::Model>, [i64; 12]) = (None, [0; 12]);
+        for step in steps {
+            let next = match step {
+                0 => with_claim(row.as_ref(), node, &claim, NOW),
+                1 => with_claim(row.as_ref(), other, &foreign, NOW),
+                2 => with_observation(row.as_ref(), &seen, NOW),
+                _ => row.clone().filter(|row| !row.settled).map(give_up),
+            };
+            let Some(next) = next else { continue };
+            if let Some(before) = row.as_ref().filter(|before| before.settled) {
+                prop_assert!(next.settled && next.billed.wall_us <= before.billed.wall_us);
+                prop_assert!(next.billed.bytes_out <= before.billed.bytes_out);
+            }
+            let before = row.as_ref().map(Share::of).unwrap_or_default();
+            for (sum, (was, is)) in sums.iter_mut().zip(before.parts().into_iter().zip(Share::of(&next).parts())) {
+                *sum += is.0 - was.0;
+            }
+            row = Some(next);
+        }
+        prop_assert!(sums[0] <= 1, "{} runs", sums[0]);
+        if let Some(row) = row {
+            prop_assert_eq!(sums, Share::of(&row).parts().map(|part| part.0));
+        }
+    }
+
     /// Sums stop where they end.
     #[test]
     fn a01_sums_never_wrap(parts in proptest::collection::vec(any::<u64>(), 0..10)) {
