@@ -9,6 +9,8 @@
 //!                      |  its time is over         | lower the bill, and the flag stays
 //!                      `--> settled and flagged ---'
 //! ```
+//! Several nodes may claim an open run, because its gateway has asked one after the other: which of them it was the
+//! observation says, and the claims of the others are void.
 //! A receipt that comes after its run was settled changes nothing. Neither does any half of a run whose row is forgotten.
 //! Halves come in numbered batches, the receipts in checkpoints and the observations in those of [`sources`]: each number is
 //! committed once, in order, and what cannot be read is void but has its number.

@@ -320,6 +320,42 @@ fn only_the_node_that_was_seen_is_paid() {
     assert!(with_claim(Some(&row), node, &claim, NOW).unwrap().settled);
 }
 
+/// A node that was asked before has a ticket, too, and its claim is there first: that of the node which did the run is as
+/// good as if it had come alone.
+#[test]
+fn whoever_claims_first_does_not_displace_the_others() {
+    let (node, claim, seen) = halves(usage(10_000, 10), 12_000, 10);
+    let alone = with_observation(with_claim(None, node, &claim, NOW).as_ref(), &seen, NOW).unwrap();
+    let of = |node: NodeId| {
+        let mut claim = claim.clone();
+        claim.ticket.node = node;
+        claim.receipt.end.usage = usage(900_000, 1000);
+        claim
+    };
+    let add = |row: &runs::Model, node, claim: &Claim| with_claim(Some(row), node, claim, NOW);
+    let thief = NodeId::new();
+    let first = with_claim(None, thief, &of(thief), NOW).unwrap();
+    let both = add(&first, node, &claim).unwrap();
+    assert!(!both.settled && Share::of(&both) == Share::default());
+    assert!(add(&both, node, &claim).is_none() && add(&both, thief, &of(thief)).is_none(), "each once");
+    let row = with_observation(Some(&both), &seen, NOW).unwrap();
+    assert_eq!(row, alone);
+    assert!(row.settled && row.flag.is_none() && row.rivals.is_none());
+    // Of another one than all of them; and of none.
+    let other = Observation { node: Some(NodeId::new()), ..seen.clone() };
+    let row = with_observation(Some(&both), &other, NOW).unwrap();
+    assert!(!row.settled && row.claimed.is_none() && row.rivals.is_none());
+    let row = give_up(both.clone());
+    assert!(row.settled && row.rivals.is_none() && row.node_id == Some(Col(thief)));
+    // They are bounded.
+    let mut row = both;
+    for _ in 0..2 * RIVALS_MAX {
+        let further = NodeId::new();
+        row = add(&row, further, &of(further)).unwrap_or(row);
+    }
+    assert_eq!(row.rivals.map(|rivals| rivals.len()), Some(RIVALS_MAX));
+}
+
 #[test]
 fn what_reached_no_node_is_settled_at_once_and_free() {
     let (_, _, mut seen) = halves(usage(10, 10), 10, 10);

@@ -59,29 +59,29 @@ async fn a_second_node_with_a_ticket_of_the_run(ground: Ground) {
     let usage = runs.usage().await;
     assert_eq!((usage.runs, usage.wall_us, usage.flagged), (1, 3000, 0));
 
-    // The other one was first: its claim is void as soon as the gateway's half comes. What is billed is what the gateway
-    // saw, and what the node said to it.
+    // The other one was first: its claim is void as soon as the gateway's half comes, and that of the right one counts.
     let (receipt, seen) = runs.halves(&ground, 3000, 4000);
     other.submit(vec![of_node(&runs, &ground, &receipt, other.node)]).await;
     node.submit(vec![receipt.clone()]).await;
+    assert!(!runs.run(seen.run).await.settled);
     observe(&ground, std::slice::from_ref(&seen)).await;
-    give_up(&ground).await;
+    assert!(runs.run(seen.run).await.settled);
     node.submit(vec![receipt]).await;
     assert_eq!(runs.run(seen.run).await.node, Some(node.node));
     let usage = runs.usage().await;
-    assert_eq!((usage.runs, usage.wall_us), (2, 3000 + 4000));
+    assert_eq!((usage.runs, usage.wall_us, usage.flagged), (2, 3000 + 3000, 0));
 
     // And it was settled with that claim alone: the bill becomes less, and the run is no second one.
     let (receipt, seen) = runs.halves(&ground, 3000, 5000);
     other.submit(vec![of_node(&runs, &ground, &receipt, other.node)]).await;
     give_up(&ground).await;
-    assert_eq!(runs.usage().await.wall_us, 7000 + 1_000_000);
+    assert_eq!(runs.usage().await.wall_us, 6000 + 1_000_000);
     node.submit(vec![receipt.clone()]).await;
     observe(&ground, std::slice::from_ref(&seen)).await;
     node.submit(vec![receipt]).await;
     give_up(&ground).await;
     let usage = runs.usage().await;
-    assert_eq!((usage.runs, usage.wall_us), (3, 7000 + 5000));
+    assert_eq!((usage.runs, usage.wall_us), (3, 6000 + 5000));
 }
 
 async fn a_receipt_in_a_later_checkpoint(ground: Ground) {
