@@ -10,6 +10,7 @@ use super::{Runs, Signer, SigningKey, later, observe};
 
 suite!(
     batches_are_taken_in_order_and_once,
+    several_control_planes_take_each_batch_once,
     unreadable_observations_are_void,
     a_batch_that_is_too_large_is_void,
     a_gateway_of_the_release_before,
@@ -89,6 +90,20 @@ async fn batches_are_taken_in_order_and_once(ground: Ground) {
     assert_eq!(next.committed(1, &bodies[3]).await, 1);
     assert_eq!(next.committed(2, &bodies[4]).await, 2);
     assert_eq!(runs.usage().await.runs, 5);
+}
+
+/// They share the work, and nobody knows which of them gets a batch, or gets it again.
+async fn several_control_planes_take_each_batch_once(ground: Ground) {
+    let runs = Runs::start(&ground).await;
+    let second = Ground::on(ground.app.config.database.clone(), |_| {}).await;
+    let one = Source::of(&ground);
+    let other = Source { client: second.anonymous(), epoch: one.epoch };
+    for number in 1..=8 {
+        let body = body(&[alone(&runs, &ground)]);
+        let (here, there) = tokio::join!(one.committed(number, &body), other.committed(number, &body));
+        assert_eq!((here, there), (number, number));
+    }
+    assert_eq!(runs.usage().await.runs, 8);
 }
 
 async fn unreadable_observations_are_void(ground: Ground) {
