@@ -62,6 +62,7 @@ metric_names! {
     OBSERVATIONS = Counter "crowdcloud_observations_total", "Observations of runs that settlement has taken.";
     RECEIPTS = Counter "crowdcloud_receipts_total", "Receipts of nodes that settlement has taken.";
     HALVES_TOO_LATE = Counter "crowdcloud_halves_too_late_total", "Halves of bills that came after their run was forgotten.";
+    HALVES_VOID = Counter "crowdcloud_halves_void_total", "Halves of bills that could not be read and count for nothing.";
     NODE_RUNS = Counter "crowdcloud_node_runs_total", "Runs that have ended on this node, by outcome.";
     NODE_CPU_MICROSECONDS = Counter "crowdcloud_node_cpu_microseconds_total", "CPU time of the runs that have ended on this node.";
     NODE_RUN_PART_SECONDS = Histogram "crowdcloud_node_run_part_seconds", "Time of each part of a run on this node.";

@@ -199,6 +199,11 @@ pub struct Config {
     #[arg(long, default_value_t = Millis(100))]
     pub spool_flush: Millis,
 
+    /// How long observations on disk wait to be sent together, unless there are 512 of them. Each post is a transaction of
+    /// the control plane, and runs are listed later by as much.
+    #[arg(long, default_value_t = Millis(400))]
+    pub spool_post: Millis,
+
     /// After the first sign of shutdown: unready for so long while still accepting, so that others notice.
     #[arg(long, default_value_t = Millis(0))]
     pub unready: Millis,

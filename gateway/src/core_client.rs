@@ -79,6 +79,17 @@ impl CoreClient {
         parse(&answer)
     }
 
+    /// `POST` of JSON for a value; none where nothing comes back.
+    pub(crate) async fn post_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        json: Bytes,
+        within: Duration,
+    ) -> Result<Option<T>, CoreError> {
+        let answer = self.ask(Method::POST, path, json, within).await?;
+        if answer.is_empty() { Ok(None) } else { parse(&answer).map(Some) }
+    }
+
     /// `POST` of JSON that brings nothing back.
     pub(crate) async fn tell(&self, path: &str, json: Bytes, within: Duration) -> Result<(), CoreError> {
         self.ask(Method::POST, path, json, within).await.map(drop)

@@ -1,19 +1,24 @@
-//! Observations until the control plane has them: a queue, then files, then batches.
+//! Observations until the control plane has them: a queue, then files, then numbered batches.
 //!
 //! ```text
-//! run --push--> queue --each flush--> open segment --sealed--> segments --post--> control plane --ack--> removed
+//! run --push--> queue --each flush--> open batch --512, or old--> sealed batches --post--> control plane --ack--> removed
 //! ```
 //!
 //! The run path only puts into the queue. A file survives the end of this process; what was in the queue at a crash,
-//! about a tenth of a second, is lost, and the control plane then has the node's half alone.
+//! about a tenth of a second, is lost, and the control plane then has the node's half alone. Each start opens an epoch and
+//! numbers its batches; a batch is sent under its number until it is acknowledged, by whichever start. One is on its way at
+//! a time, the oldest first.
 
-mod segments;
+mod batches;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::batch::{BatchAck, BatchHead};
 use protocol::receipt::Observation;
+use protocol::{Code, Digest, Problem};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +27,8 @@ use crate::core_client::{CoreClient, CoreError};
 use crate::error::Error;
 use crate::meters::Meters;
 use crate::quiet::Quiet;
-use segments::Segments;
+use batches::{BATCH_MAX, Batch, Batches};
 
-/// Observations of one post.
-const BATCH_MAX: usize = 512;
 /// An answer to a post may take so long: it comes after a commit.
 const POST_WITHIN: Duration = Duration::from_secs(10);
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -40,23 +43,37 @@ pub(crate) struct Spool {
 /// The tasks behind it.
 pub(crate) struct SpoolTasks {
     queue: mpsc::Receiver<Observation>,
-    segments: Arc<Segments>,
+    batches: Arc<Batches>,
     meters: Arc<Meters>,
     flush: Duration,
+    seal_after: Duration,
     written: Arc<Notify>,
+}
+
+/// Where batches go.
+trait Core {
+    /// Sends one; no acknowledgement where the control plane is of the release before and has taken it.
+    fn post(&self, head: &BatchHead, body: Bytes) -> impl Future<Output = Result<Option<BatchAck>, CoreError>> + Send;
+}
+
+impl Core for CoreClient {
+    async fn post(&self, head: &BatchHead, body: Bytes) -> Result<Option<BatchAck>, CoreError> {
+        self.post_json(&format!("/internal/observations?{}", head.query()), body, POST_WITHIN).await
+    }
 }
 
 impl Spool {
     /// Opens the folder; what an earlier process left there will be sent.
     pub(crate) fn open(config: &Config, meters: Arc<Meters>) -> Result<(Self, SpoolTasks), Error> {
-        let segments = Segments::open(&config.spool_folder, config.spool_max)
+        let batches = Batches::open(&config.spool_folder, config.spool_max)
             .map_err(|source| Error::Spool { path: config.spool_folder.clone(), source })?;
         let (sender, queue) = mpsc::channel(config.spool_queue_max);
         let tasks = SpoolTasks {
             queue,
-            segments: Arc::new(segments),
+            batches: Arc::new(batches),
             meters: Arc::clone(&meters),
             flush: config.spool_flush.duration(),
+            seal_after: config.spool_post.duration(),
             written: Arc::default(),
         };
         Ok((Self { queue: sender, meters }, tasks))
@@ -80,13 +97,17 @@ impl Spool {
 impl SpoolTasks {
     /// Writes and sends until `stop`; then writes what is queued, and tries to send it once.
     pub(crate) async fn run(self, core: CoreClient, stop: CancellationToken) {
-        let Self { queue, segments, meters, flush, written } = self;
-        let writer =
-            write(queue, Arc::clone(&segments), Arc::clone(&meters), flush, Arc::clone(&written), stop.clone());
+        self.run_with(core, stop).await;
+    }
+
+    async fn run_with(self, core: impl Core, stop: CancellationToken) {
+        let Self { queue, batches, meters, flush, seal_after, written } = self;
+        let writer = write(queue, Arc::clone(&batches), Arc::clone(&meters), flush, Arc::clone(&written), stop.clone());
         let sender = async {
             let mut pause = RETRY_MIN;
             loop {
-                match send_all(&core, &segments).await {
+                let left = batches.seal_after(seal_after);
+                match send_all(&core, &batches, &meters).await {
                     Ok(()) => pause = RETRY_MIN,
                     Err(error) => {
                         tracing::debug!(%error, "observations wait for the control plane");
@@ -95,7 +116,12 @@ impl SpoolTasks {
                         continue;
                     }
                 }
-                written.notified().await;
+                match left {
+                    Some(left) => {
+                        tokio::time::timeout(left, written.notified()).await.ok();
+                    }
+                    None => written.notified().await,
+                }
             }
         };
         // The writer ends at `stop`; the sender never does.
@@ -103,7 +129,8 @@ impl SpoolTasks {
             () = writer => {}
             () = sender => {}
         }
-        let last = tokio::time::timeout(Duration::from_secs(1), send_all(&core, &segments)).await;
+        batches.seal_after(Duration::ZERO);
+        let last = tokio::time::timeout(Duration::from_secs(1), send_all(&core, &batches, &meters)).await;
         if !matches!(last, Ok(Ok(()))) {
             tracing::info!("observations stay in the spool for the next start");
         }
@@ -112,29 +139,29 @@ impl SpoolTasks {
 
 async fn write(
     mut queue: mpsc::Receiver<Observation>,
-    segments: Arc<Segments>,
+    batches: Arc<Batches>,
     meters: Arc<Meters>,
     flush: Duration,
     written: Arc<Notify>,
     stop: CancellationToken,
 ) {
-    let mut batch = Vec::new();
+    let mut waiting = Vec::new();
     loop {
-        let stopping = tokio::select! {
+        let (stopping, more) = tokio::select! {
             biased;
-            count = queue.recv_many(&mut batch, BATCH_MAX) => count == 0,
+            count = queue.recv_many(&mut waiting, BATCH_MAX) => (count == 0, count == BATCH_MAX),
             () = stop.cancelled() => {
                 while let Ok(observation) = queue.try_recv() {
-                    batch.push(observation);
+                    waiting.push(observation);
                 }
-                true
+                (true, false)
             }
         };
-        if !batch.is_empty() {
-            let observations = std::mem::take(&mut batch);
-            let target = Arc::clone(&segments);
+        if !waiting.is_empty() {
+            let observations = std::mem::take(&mut waiting);
+            let target = Arc::clone(&batches);
             let count = observations.len();
-            let appended = tokio::task::spawn_blocking(move || target.append(&to_lines(&observations))).await;
+            let appended = tokio::task::spawn_blocking(move || append(&target, &observations)).await;
             match appended {
                 Ok(Ok(bytes)) => meters.spool_bytes.set(as_gauge(bytes)),
                 Ok(Err(error)) => {
@@ -148,6 +175,10 @@ async fn write(
         if stopping {
             return;
         }
+        // What is behind does not wait.
+        if more {
+            continue;
+        }
         tokio::select! {
             () = tokio::time::sleep(flush) => {}
             () = stop.cancelled() => {}
@@ -155,25 +186,76 @@ async fn write(
     }
 }
 
-/// Sends all that is on disk, the oldest first.
-async fn send_all(core: &CoreClient, segments: &Arc<Segments>) -> anyhow::Result<()> {
-    loop {
-        let from = Arc::clone(segments);
-        let Some(segment) = tokio::task::spawn_blocking(move || from.oldest()).await?? else { return Ok(()) };
-        for batch in segment.lines.chunks(BATCH_MAX) {
-            match core.tell("/internal/observations", to_array(batch), POST_WITHIN).await {
-                Ok(()) => {}
-                Err(CoreError::Refused(problem)) if (400..500).contains(&problem.status) => {
-                    tracing::error!(%problem, count = batch.len(), "observations are refused and set aside");
-                    segments.set_aside(&segment)?;
-                    break;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        fabric::fault::point("spool.sent");
-        segments.remove(&segment)?;
+fn append(batches: &Batches, observations: &[Observation]) -> io::Result<u64> {
+    let mut bytes = 0;
+    for some in observations.chunks(BATCH_MAX) {
+        bytes = batches.append(&to_lines(some), some.len())?;
     }
+    Ok(bytes)
+}
+
+/// Sends all that is sealed, the oldest first.
+async fn send_all(core: &impl Core, batches: &Arc<Batches>, meters: &Meters) -> anyhow::Result<()> {
+    loop {
+        let from = Arc::clone(batches);
+        let Some(batch) = tokio::task::spawn_blocking(move || from.oldest()).await?? else { return Ok(()) };
+        let fate = post(core, &batch).await?;
+        fabric::fault::point("spool.sent");
+        let count = batch.lines.len();
+        let bytes = match fate {
+            Fate::Committed => batches.remove(&batch)?,
+            Fate::Taken(problem) => {
+                tracing::error!(%problem, count, "observations get another number");
+                batches.renumber(&batch)?
+            }
+            Fate::Refused(problem) => {
+                tracing::error!(%problem, count, "observations are refused and set aside");
+                meters.spool_lost.increment(count as u64);
+                batches.set_aside(&batch)?
+            }
+        };
+        meters.spool_bytes.set(as_gauge(bytes));
+    }
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+enum Fate {
+    Committed,
+    /// Its number is taken by other observations.
+    Taken(Box<Problem>),
+    /// For good.
+    Refused(Box<Problem>),
+}
+
+/// Sends one.
+///
+/// # Errors
+/// When it has to be sent again.
+async fn post(core: &impl Core, batch: &Batch) -> anyhow::Result<Fate> {
+    let body = to_array(&batch.lines);
+    let (epoch, number) = (batch.name.epoch, batch.name.number);
+    // One after the other: nothing is left of those before.
+    let head = BatchHead { epoch, number, digest: Digest::of(&body), acknowledged: number.saturating_sub(1) };
+    match core.post(&head, body).await {
+        Ok(None) => Ok(Fate::Committed),
+        Ok(Some(ack)) if ack.committed >= number => {
+            if ack.void > 0 {
+                tracing::error!(%epoch, number, void = ack.void, "the control plane could not read some observations");
+            }
+            Ok(Fate::Committed)
+        }
+        Ok(Some(ack)) => anyhow::bail!("batch {number} of {epoch} is not taken: {} is expected", ack.committed + 1),
+        Err(CoreError::Refused(problem)) if problem.code == Code::BatchConflict => Ok(Fate::Taken(problem)),
+        Err(CoreError::Refused(problem)) if is_final(&problem) => Ok(Fate::Refused(problem)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a refusal stays, however often the batch is sent. (A control plane that knows batches takes the number of one
+/// that it cannot read.)
+fn is_final(problem: &Problem) -> bool {
+    (400..500).contains(&problem.status) && !problem.retry && problem.code != Code::BodyIncomplete
 }
 
 fn to_lines(observations: &[Observation]) -> Vec<u8> {
@@ -204,3 +286,6 @@ fn to_array(lines: &[Bytes]) -> Bytes {
 fn as_gauge(bytes: u64) -> f64 {
     bytes as f64
 }
+
+#[cfg(test)]
+mod tests;

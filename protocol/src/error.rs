@@ -128,6 +128,7 @@ codes! {
     ConcurrencyLimit = "concurrency_limit", 429, true, "The function runs as often at once as it may", "Try again, or raise `limits.concurrency`.";
     NodeLost = "node_lost", 502, true, "The node was lost during the run", "Try again if the call may be repeated.";
     NodeCopied = "node_copied", 409, true, "Another process is connected as this node", "End the other process; a machine of its own needs credentials of its own.";
+    BatchConflict = "batch_conflict", 409, false, "Another batch was committed under this number", "No request of yours: a gateway or a node sends batches. Its disk was changed, or two processes share it.";
     NodeFailed = "node_failed", 502, true, "The node could not do the run", "Try again; another node will be used.";
     ControlPlaneUnavailable = "control_plane_unavailable", 503, true, "The control plane cannot be reached", "Try again in a moment.";
     Draining = "draining", 503, true, "This process is shutting down", "Try again; another one will answer.";

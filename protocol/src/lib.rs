@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod api;
+pub mod batch;
 pub mod body;
 pub mod bounds;
 pub mod command_line;

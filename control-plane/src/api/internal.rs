@@ -1,22 +1,24 @@
 //! Handlers for the core alone. The gateway never proxies `/internal`.
 
 use axum::Router;
-use axum::extract::State;
-use axum::response::Response;
+use axum::extract::{FromRequest as _, FromRequestParts as _, Request, State};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use bytes::Bytes;
 use http::StatusCode;
+use protocol::batch::BatchHead;
 use protocol::job::{DeferredCall, Job};
 use protocol::receipt::Observation;
 use protocol::route::{Grant, Route, VerifyCredential};
 use protocol::ticket::{DayRoot, IssuerKeys, TwoDays};
-use protocol::{Code, JobId, Name, Timestamp};
+use protocol::{Code, Field, JobId, Name, Timestamp};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use super::extract::{BodyMax, Json, Path, Query};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, functions};
-use crate::error::{Result, refuse};
+use crate::error::{Result, refuse, refuse_field};
 use crate::finite::Tenant;
 use crate::functions::artifacts::{self, Uploaded};
 use crate::functions::upload_quota::Granted;
@@ -116,7 +118,20 @@ async fn settle_upload(State(app): State<App>, Json(settled): Json<upload_quota:
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn observations(State(app): State<App>, Json(batch): Json<Vec<Observation>>) -> Result<StatusCode> {
-    settlement::observed(&app, batch).await?;
-    Ok(StatusCode::NO_CONTENT)
+/// A numbered batch; without a number, as gateways of the release before send them.
+async fn observations(State(app): State<App>, request: Request) -> Result<Response> {
+    if request.uri().query().is_none() {
+        let Json(batch) = Json::<Vec<Observation>>::from_request(request, &app).await?;
+        settlement::observed(&app, batch).await?;
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let (mut parts, body) = request.into_parts();
+    let Query(head) = Query::<BatchHead>::from_request_parts(&mut parts, &app).await?;
+    let body = match Bytes::from_request(Request::from_parts(parts, body), &app).await {
+        Ok(body) => Some(body),
+        // It has its number, and is void.
+        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => None,
+        Err(rejection) => return Err(refuse_field(Code::BodyIncomplete, Field::BODY, rejection.body_text())),
+    };
+    Ok(Json(settlement::observed_batch(&app, head, body).await?).into_response())
 }

@@ -11,7 +11,7 @@ use futures::TryStreamExt as _;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use protocol::node::{Hello, HelloReply, RunLog, VersionSpec};
-use protocol::receipt::{Checkpoint, CheckpointAck};
+use protocol::receipt::CheckpointAck;
 use protocol::ticket::Purpose;
 use protocol::{Code, Digest, NodeId, Timestamp, VersionId};
 use sea_orm::EntityTrait as _;
@@ -153,7 +153,7 @@ async fn run_logs(State(app): State<App>, Asker(node): Asker, Json(batch): Json<
 async fn checkpoints(
     State(app): State<App>,
     Asker(node): Asker,
-    Json(checkpoint): Json<Checkpoint>,
+    Json(checkpoint): Json<settlement::SentCheckpoint>,
 ) -> Result<Json<CheckpointAck>> {
     Ok(Json(settlement::checkpoint(&app, node, checkpoint).await?))
 }

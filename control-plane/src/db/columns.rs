@@ -12,9 +12,9 @@ use protocol::receipt::{Outcome, RunEnd, Usage};
 use protocol::route::{Scope, Share};
 use protocol::trigger::Missed;
 use protocol::{
-    AccountId, ArtifactForm, Base, ByteSize, Code, Digest, FunctionId, InstanceId, InvitationId, JobId, KeyId, Kind,
-    Lane, LaneChoice, LeaseId, Limits, MessageId, Name, NodeId, PlacementClass, Problem, RunId, SessionId, Timestamp,
-    UserId, VersionId,
+    AccountId, ArtifactForm, Base, ByteSize, Code, Digest, EpochId, FunctionId, InstanceId, InvitationId, JobId, KeyId,
+    Kind, Lane, LaneChoice, LeaseId, Limits, MessageId, Name, NodeId, PlacementClass, Problem, RunId, SessionId,
+    Timestamp, UserId, VersionId,
 };
 use sea_orm::sea_query::{self, ArrayType, ColumnType, Nullable, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
@@ -116,6 +116,7 @@ macro_rules! ids {
     )*};
 }
 ids!(UserId AccountId FunctionId VersionId KeyId SessionId InvitationId NodeId RunId InstanceId JobId MessageId LeaseId);
+ids!(EpochId);
 
 macro_rules! texts {
     ($($name:ident)*) => {$(

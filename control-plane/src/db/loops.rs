@@ -15,7 +15,7 @@ use sea_orm::{
 use super::columns::Col;
 use super::entities::{
     checkpoints, idempotency, invitations, jobs, messages, nodes, outbox, queues, run_logs, run_windows, runs,
-    segments, sessions, triggers, versions,
+    segments, sessions, sources, triggers, versions,
 };
 
 /// How the planner should answer a query.
@@ -168,6 +168,22 @@ loop_queries! {
     }
 
     // Housekeeping.
+
+    /// When the newest source but so many was heard last.
+    sources_nth(newer: u64 = 10) -> Select<sources::Entity>, Plan::Index(&["sources_seen"]), {
+        let times = sources::Entity::find().select_only().column(sources::Column::Seen);
+        times.order_by_desc(sources::Column::Seen).offset(newer).limit(1)
+    }
+
+    /// Sources that were heard last before a time.
+    sources_to_forget(before: Timestamp = THEN, most: u64 = 10) -> Select<sources::Entity>, Plan::Index(&["sources_seen"]), {
+        sources::Entity::find()
+            .select_only()
+            .column(sources::Column::Epoch)
+            .filter(sources::Column::Seen.lt(Col(before)))
+            .order_by_asc(sources::Column::Seen)
+            .limit(most)
+    }
 
     /// The newest line.
     log_lines_newest() -> Select<run_logs::Entity>, Plan::End, {

@@ -11,7 +11,7 @@ use protocol::ticket::Ticket;
 use protocol::{Limits, NodeId, Timestamp, Total};
 
 use crate::db::columns::{Col, signed, unsigned};
-use crate::db::entities::runs;
+use crate::db::entities::{Rival, runs};
 
 /// The gateway's half has not come.
 pub(crate) const NO_OBSERVATION: &str = "no_observation";
@@ -27,6 +27,9 @@ pub(crate) const NO_END: &str = "no_end";
 
 /// Clocks differ: a claim may be longer than the call by a tenth and this, in microseconds, before it is flagged.
 const WALL_TOLERANCE_US: u64 = 100_000;
+
+/// Nodes that may claim the same run before its gateway says which of them it was: as many as a gateway asks.
+const RIVALS_MAX: usize = 8;
 
 /// A node's half whose permission has been checked.
 #[derive(Debug, Clone)]
@@ -52,6 +55,10 @@ pub(crate) fn with_claim(
     let mut row = match row {
         // A run is settled once: the half that comes later finds it so.
         Some(row) if row.settled => return None,
+        // The gateway's half will say which node it was.
+        Some(row) if row.observed.is_none() && row.node_id.is_some_and(|first| first.0 != node) => {
+            return with_rival(row, node, claim);
+        }
         // Only the node that the gateway saw is paid; and it is paid once.
         Some(row) if row.claimed.is_some() || row.node_id.is_none_or(|seen| seen.0 != node) => return None,
         Some(row) => row.clone(),
@@ -84,6 +91,7 @@ pub(crate) fn with_claim(
             placement: None,
             job_id: None,
             ended: None,
+            rivals: None,
         },
     };
     if !bounds.plausible(&end.usage) {
@@ -96,14 +104,52 @@ pub(crate) fn with_claim(
     Some(settle(row, last_word.as_ref(), Some(receipt)))
 }
 
+/// Adds the claim of a further node. `None`: it is there already, or there are too many.
+fn with_rival(row: &runs::Model, node: NodeId, claim: &Claim) -> Option<runs::Model> {
+    let mut rivals = row.rivals.clone().map(|rivals| rivals.0).unwrap_or_default();
+    if rivals.len() >= RIVALS_MAX || rivals.iter().any(|rival| rival.node == node) {
+        return None;
+    }
+    let (limits, end) = (claim.ticket.limits, &claim.receipt.end);
+    let bounds = Bounds::of(&limits);
+    rivals.push(Rival {
+        node,
+        limits,
+        claimed: bounds.clamp(end.usage),
+        outcome: end.outcome,
+        code: end.code,
+        warm: end.warm,
+        cached: end.cached,
+        over_claimed: !bounds.plausible(&end.usage),
+    });
+    Some(runs::Model { rivals: Some(Col(rivals)), ..row.clone() })
+}
+
+/// The row as the claim of this rival alone would have made it.
+fn of_rival(row: &runs::Model, node: NodeId) -> Option<runs::Model> {
+    let rival = row.rivals.as_ref()?.iter().find(|rival| rival.node == node)?;
+    Some(runs::Model {
+        node_id: Some(node.into()),
+        outcome: rival.outcome.into(),
+        code: rival.code.map(Col),
+        limits: Some(rival.limits.into()),
+        claimed: Some(rival.claimed.into()),
+        flag: rival.over_claimed.then(|| OVER_CLAIMED.to_owned()),
+        warm: Some(rival.warm),
+        cached: Some(rival.cached),
+        ..row.clone()
+    })
+}
+
 /// Adds the gateway's half. `None`: it is there already.
 pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, now: Timestamp) -> Option<runs::Model> {
     if row.is_some_and(|row| row.observed.is_some()) {
         return None;
     }
     let same_node = |row: &&runs::Model| row.node_id.map(|node| node.0) == seen.node;
-    // A claim of another node than the gateway saw is void.
-    let claimed = row.filter(same_node);
+    // Claims of other nodes than the gateway saw are void.
+    let rival = row.zip(seen.node).and_then(|(row, node)| of_rival(row, node));
+    let claimed = rival.as_ref().or(row.filter(same_node));
     // What the ticket permitted: it is the issuer's word in both halves.
     let limits = claimed.and_then(|row| row.limits.map(|limits| limits.0)).or(seen.limits);
     let bounds = bounds_of(limits).seen(seen.wall_us, seen.bytes_in, seen.bytes_out);
@@ -124,8 +170,8 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
         outcome: seen.outcome.into(),
         status: i32::from(seen.status),
         code: seen.code.map(Col),
-        method: seen.method.chars().take(METHOD_LENGTH_MAX).collect(),
-        path: seen.path.chars().take(PATH_LENGTH_MAX).collect(),
+        method: clip(&seen.method, METHOD_LENGTH_MAX),
+        path: clip(&seen.path, PATH_LENGTH_MAX),
         received: seen.received.into(),
         wall_us: signed(seen.wall_us),
         limits: limits.map(Col),
@@ -141,6 +187,7 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
         placement: seen.placement.clone().map(Col),
         job_id: seen.job.map(Col),
         ended: None,
+        rivals: None,
     };
     let joined = settle(joined, said.as_ref(), receipt);
     match row.filter(|row| row.settled) {
@@ -160,6 +207,11 @@ fn corrected(before: &runs::Model, joined: runs::Model) -> runs::Model {
 
 const METHOD_LENGTH_MAX: usize = 32;
 const PATH_LENGTH_MAX: usize = 256;
+
+/// What fits into a column. PostgreSQL's text has no zero, and would refuse the whole batch for ever.
+fn clip(text: &str, chars_max: usize) -> String {
+    text.chars().filter(|one| *one != '\0').take(chars_max).collect()
+}
 
 /// The bounds of a run; those of any run, where nobody says its own.
 fn bounds_of(limits: Option<Limits>) -> Bounds {
@@ -212,7 +264,7 @@ pub(crate) fn give_up(mut row: runs::Model) -> runs::Model {
         Some(_) if never_begun => row.billed = Usage::default().into(),
         Some(_) => row.flag = Some(NO_RECEIPT.to_owned()),
     }
-    (row.settled, row.ended) = (true, None);
+    (row.settled, row.ended, row.rivals) = (true, None, None);
     row
 }
 

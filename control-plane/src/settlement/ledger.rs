@@ -3,20 +3,23 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fabric::metric_names;
+use protocol::batch::{BatchAck, BatchHead};
 use protocol::receipt::Observation;
-use protocol::{AccountId, Code, Field, RunId, Timestamp};
+use protocol::{AccountId, Code, Digest, Field, RunId, Timestamp};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _};
 
 use super::join;
 use super::retention::{self, Windows};
 use super::rollups::Sums;
+use super::sources::{self, Content, Place};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::count;
 use crate::db::entities::runs;
-use crate::error::{Result, invalid, refuse};
+use crate::error::{Result, invalid, refuse, refuse_field};
 
 /// Observations in one request.
 pub(crate) const OBSERVATIONS_MAX: usize = 4096;
@@ -107,7 +110,7 @@ pub(super) fn unless_paused(app: &App) -> Result<()> {
     }
 }
 
-/// `POST /internal/observations`: what a gateway saw. Again is fine.
+/// `POST /internal/observations`: what a gateway of the release before saw, without a number. Again is fine.
 pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
     unless_paused(app)?;
     if batch.len() > OBSERVATIONS_MAX {
@@ -117,17 +120,60 @@ pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
     let tx = app.db.begin().await?;
     observe(&tx, &batch).await?;
     tx.commit().await?;
+    taken(begun, batch.len());
+    Ok(())
+}
+
+/// `POST /internal/observations?epoch=..`: the same in a numbered batch. No body: it was too large.
+pub(crate) async fn observed_batch(app: &App, head: BatchHead, body: Option<Bytes>) -> Result<BatchAck> {
+    unless_paused(app)?;
+    let content = match &body {
+        Some(body) if Digest::of(body) != head.digest => {
+            return Err(refuse_field(Code::BodyIncomplete, "digest", "The body is not the one of this digest."));
+        }
+        Some(body) => Content::read(&head, body)?,
+        None => Content::void(),
+    };
+    let begun = Instant::now();
+    let tx = app.db.begin().await?;
+    lock(&tx).await?;
+    match sources::place(sources::find(&tx, head.epoch).await?, &head) {
+        Place::Next => {}
+        Place::Committed(committed) | Place::Early(committed) => return Ok(BatchAck { committed, void: 0 }),
+        Place::Conflict => {
+            let detail = format!("Batch {} of {} is committed, with another digest.", head.number, head.epoch);
+            return Err(refuse(Code::BatchConflict, detail));
+        }
+    }
+    add(&tx, &content.seen).await?;
+    sources::advance(&tx, &head, Timestamp::now()).await?;
+    if let Err(error) = tx.commit().await
+        && !sources::holds(&app.db, &head).await?
+    {
+        return Err(error.into());
+    }
+    metrics::counter!(metric_names::HALVES_VOID, "halves" => "observations").increment(content.void);
+    taken(begun, content.seen.len());
+    Ok(BatchAck { committed: head.number, void: content.void })
+}
+
+/// After the commit.
+fn taken(begun: Instant, count: usize) {
     settling("observations", begun);
     fabric::fault::point("observations.committed");
-    metrics::counter!(metric_names::OBSERVATIONS).increment(u64::try_from(batch.len()).unwrap_or(0));
-    Ok(())
+    metrics::counter!(metric_names::OBSERVATIONS).increment(u64::try_from(count).unwrap_or(0));
 }
 
 /// Adds observations, as a part of whatever else the transaction does.
 pub(crate) async fn observe(tx: &DatabaseTransaction, batch: &[Observation]) -> Result<(), DbErr> {
+    lock(tx).await?;
+    add(tx, batch).await
+}
+
+/// The same, where the lock is held.
+async fn add(tx: &DatabaseTransaction, batch: &[Observation]) -> Result<(), DbErr> {
     let ids: Vec<RunId> = batch.iter().map(|seen| seen.run).collect();
     let now = Timestamp::now();
-    lock(tx).await?;
     let mut rows = Batch::read(tx, &ids, batch.iter().map(|seen| seen.account)).await?;
     for seen in batch {
         let ended = seen.received.plus(Duration::from_micros(seen.wall_us));

@@ -9,7 +9,11 @@
 //!                      |  its time is over         | lower the bill, and the flag stays
 //!                      `--> settled and flagged ---'
 //! ```
+//! Several nodes may claim an open run, because its gateway has asked one after the other: which of them it was the
+//! observation says, and the claims of the others are void.
 //! A receipt that comes after its run was settled changes nothing. Neither does any half of a run whose row is forgotten.
+//! Halves come in numbered batches, the receipts in checkpoints and the observations in those of [`sources`]: each number is
+//! committed once, in order, and what cannot be read is void but has its number.
 //! Everything of one batch happens in one transaction, under one lock: what was read cannot change before the
 //! commit, and the answer comes after it.
 
@@ -21,11 +25,12 @@ mod retention;
 mod rollups;
 pub(crate) mod runs;
 mod segments;
+mod sources;
 mod sweep;
 pub(crate) mod usage;
 
-pub(crate) use checkpoints::checkpoint;
-pub(crate) use ledger::{observe, observed};
+pub(crate) use checkpoints::{Sent as SentCheckpoint, checkpoint};
+pub(crate) use ledger::{observe, observed, observed_batch};
 pub(crate) use retention::first_id_at;
 pub(crate) use sweep::run as sweep;
 
@@ -33,5 +38,7 @@ pub(crate) use sweep::run as sweep;
 pub(crate) use retention::{forget, prune};
 #[cfg(test)]
 pub(crate) use segments::unpack;
+#[cfg(test)]
+pub(crate) use sources::prune as prune_sources;
 #[cfg(test)]
 pub(crate) use sweep::once as sweep_once;

@@ -7,7 +7,7 @@ use sea_orm::QuerySelect as _;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Batch, ROWS_MAX, lock};
-use super::{join, retention, segments};
+use super::{join, retention, segments, sources};
 use crate::App;
 use crate::db::columns::signed;
 use crate::db::loops;
@@ -71,6 +71,7 @@ async fn settle_overdue(app: &App, now: Timestamp) -> Result<usize> {
 
 async fn housekeeping(app: &App) -> Result<()> {
     retention::prune(&app.db, &app.config, Timestamp::now()).await?;
+    sources::prune(&app.db, Timestamp::now()).await?;
     crate::keep::trim(app).await?;
     crate::keep::prune_checkpoints(app).await?;
     crate::logs::prune(app).await?;

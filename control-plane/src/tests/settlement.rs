@@ -1,7 +1,9 @@
 //! Receipts and observations: joined in either order, replayed, late, forged; sums, segments, usage.
 
 mod kept;
+mod once;
 mod paused;
+mod sources;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -7,6 +7,7 @@ use fabric::Body;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
+use protocol::batch::BatchAck;
 use protocol::job::DeferredCall;
 use protocol::receipt::Observation;
 use protocol::route::{Grant, Route, VerifyCredential};
@@ -63,7 +64,9 @@ impl Control {
             "/internal/observations" => {
                 let seen: Vec<Observation> = serde_json::from_slice(&bytes(body).await).unwrap();
                 self.observations.lock().extend(seen);
-                empty(StatusCode::NO_CONTENT)
+                let number = |query: &str| query.split('&').find_map(|pair| pair.strip_prefix("number=")?.parse().ok());
+                let committed = head.uri.query().and_then(number).expect("the batch has a number");
+                json(&BatchAck { committed, void: 0 })
             }
             "/internal/artifacts" => {
                 let row = serde_json::from_slice(&bytes(body).await).unwrap();

@@ -104,6 +104,7 @@ impl Platform {
     pub(crate) async fn launch_gateway(&mut self, change: impl FnOnce(&mut Config)) -> oneshot::Receiver<()> {
         let mut config = Config::new(self.folder.path().join("spool"));
         config.grace = Millis::seconds(2);
+        config.spool_post = Millis(20);
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.port = listener.local_addr().unwrap().port();

@@ -7,10 +7,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::sample;
+use crate::batch::{BatchAck, BatchHead};
 use crate::node::NodeReport;
 use crate::placement::{Explanation, Placement, Warmth};
 use crate::receipt::{Checkpoint, CheckpointAck, RunEnd, Usage};
-use crate::{ByteSize, Digest, NodeId};
+use crate::{ByteSize, Digest, EpochId, NodeId};
 
 /// The value is written as committed, and what is committed is read as the value.
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(committed: &str, value: &T) {
@@ -74,6 +75,7 @@ golden! { check_open;
     run_end_v2: RunEnd { usage: Usage { egress_bytes: ByteSize(4096), ..sample::run_end().usage }, ..sample::run_end() };
     checkpoint_v1: sample::checkpoint();
     checkpoint_ack_v1: CheckpointAck { sequence: 12 };
+    batch_ack_v1: BatchAck { committed: 12, void: 1 };
     node_report_full_v1: sample::full_report();
     prepared_v1: sample::prepared();
     run_log_v1: sample::run_log();
@@ -108,6 +110,18 @@ fn the_digest_of_a_checkpoint() {
     assert_eq!(empty.to_string(), "5e39f1ed17738c02d1d165c5b767816841341a06feed570e7ae21e83c588b102");
     let full = Checkpoint::digest_of(node, 2, empty, &sample::receipts());
     assert_eq!(full.to_string(), "aeb2972a3454f709cd4fc7893ae89990a707f14a2e9a4a6626a907dfc16b2683");
+}
+
+/// Which batch it is, in a query.
+#[test]
+fn the_head_of_a_batch() {
+    let epoch = EpochId::from_uuid(sample::uuid(6));
+    let head = BatchHead { epoch, number: 12, digest: Digest([0xab; 32]), acknowledged: 9 };
+    let digest = "ab".repeat(32);
+    let committed = format!("epoch=epoch_01930000000070008000000000000006&number=12&digest={digest}&acknowledged=9");
+    assert_eq!(head.query(), committed);
+    let json = serde_json::json!({ "epoch": epoch, "number": 12, "digest": digest, "added_later": 1 });
+    assert_eq!(serde_json::from_value::<BatchHead>(json).unwrap(), BatchHead { acknowledged: 0, ..head });
 }
 
 /// The digest is BLAKE3, by its published test vector.

@@ -31,7 +31,7 @@ mod submitted;
 
 pub(crate) use deployed::{aliases, artifacts, functions, upload_quotas, versions};
 pub(crate) use identity::{accounts, api_keys, invitations, members, sessions, users};
-pub(crate) use platform::{audit, checkpoints, counters, idempotency, leader, nodes, outbox};
+pub(crate) use platform::{audit, checkpoints, counters, idempotency, leader, nodes, outbox, sources};
 pub(crate) use queued::{messages, queues};
-pub(crate) use ran::{run_logs, run_windows, runs, segments};
+pub(crate) use ran::{Rival, run_logs, run_windows, runs, segments};
 pub(crate) use submitted::{job_counts, job_inputs, job_outputs, job_steps, jobs, triggers};

@@ -1,6 +1,6 @@
 //! The platform's own: nodes, audit, outbox, counters, the leader, remembered answers.
 
-use protocol::{AccountId, ByteSize, Digest, InstanceId, Lane, NodeId, PlacementClass, Timestamp};
+use protocol::{AccountId, ByteSize, Digest, EpochId, InstanceId, Lane, NodeId, PlacementClass, Timestamp};
 
 use crate::db::columns::Col;
 
@@ -38,6 +38,17 @@ table! {
         digest: Col<Digest>,
         receipts: i32,
         created: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// Starts of processes that send numbered batches, and how far each one's are committed.
+    sources = "sources" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        epoch: Col<EpochId>,
+        committed: i64,
+        digest: Col<Digest>,
+        seen: Col<Timestamp>,
     }
 }
 

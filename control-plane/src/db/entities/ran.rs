@@ -4,12 +4,13 @@ use protocol::node::LogStream;
 use protocol::placement::Explanation;
 use protocol::receipt::{Outcome, RunEnd, Usage};
 use protocol::{AccountId, Code, Digest, FunctionId, JobId, Lane, Limits, NodeId, RunId, Timestamp, VersionId};
+use serde::{Deserialize, Serialize};
 
-use crate::db::columns::Col;
+use crate::db::columns::{Col, Stored};
 
 table! {
     /// One run: the node's half (`claimed`), the gateway's half (`observed`), and what is billed. `ended` is the node's
-    /// word in the call, until its receipt comes.
+    /// word in the call, until its receipt comes. `rivals` are claims of further nodes, until the gateway's half comes.
     runs = "runs" {
         #[sea_orm(primary_key, auto_increment = false)]
         run_id: Col<RunId>,
@@ -39,6 +40,33 @@ table! {
         placement: Option<Col<Explanation>>,
         job_id: Option<Col<JobId>>,
         ended: Option<Col<RunEnd>>,
+        rivals: Option<Col<Vec<Rival>>>,
+    }
+}
+
+/// What one of several nodes claims of the same run: the gateway has asked one after the other, and says which of them it
+/// was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(unreachable_pub, reason = "as `Stored`")]
+pub struct Rival {
+    pub node: NodeId,
+    pub limits: Limits,
+    pub claimed: Usage,
+    pub outcome: Outcome,
+    pub code: Option<Code>,
+    pub warm: bool,
+    pub cached: bool,
+    /// It claims what cannot be.
+    pub over_claimed: bool,
+}
+
+impl Stored for Vec<Rival> {
+    type Raw = String;
+    fn store(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+    fn load(raw: String) -> Result<Self, String> {
+        serde_json::from_str(&raw).map_err(|error| error.to_string())
     }
 }
 

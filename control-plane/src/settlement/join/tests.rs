@@ -160,6 +160,40 @@ proptest! {
         prop_assert_eq!(row.status, 200);
     }
 
+    /// Claims of two nodes, the gateway's half and the end of patience, in any order and however often: the sums are those
+    /// of the row, the run counts once, and once it is settled its bill never grows.
+    #[test]
+    fn whatever_comes_a_run_counts_once(steps in proptest::collection::vec(0_u8..4, 1..16)) {
+        let (node, claim, seen) = halves(usage(50_000, 10), 60_000, 10);
+        let other = NodeId::new();
+        let mut foreign = claim.clone();
+        foreign.ticket.node = other;
+        foreign.receipt.end.usage = usage(900_000, 1000);
+        let (mut row, mut sums): (Option<runs::Model>, [i64; 12]) = (None, [0; 12]);
+        for step in steps {
+            let next = match step {
+                0 => with_claim(row.as_ref(), node, &claim, NOW),
+                1 => with_claim(row.as_ref(), other, &foreign, NOW),
+                2 => with_observation(row.as_ref(), &seen, NOW),
+                _ => row.clone().filter(|row| !row.settled).map(give_up),
+            };
+            let Some(next) = next else { continue };
+            if let Some(before) = row.as_ref().filter(|before| before.settled) {
+                prop_assert!(next.settled && next.billed.wall_us <= before.billed.wall_us);
+                prop_assert!(next.billed.bytes_out <= before.billed.bytes_out);
+            }
+            let before = row.as_ref().map(Share::of).unwrap_or_default();
+            for (sum, (was, is)) in sums.iter_mut().zip(before.parts().into_iter().zip(Share::of(&next).parts())) {
+                *sum += is.0 - was.0;
+            }
+            row = Some(next);
+        }
+        prop_assert!(sums[0] <= 1, "{} runs", sums[0]);
+        if let Some(row) = row {
+            prop_assert_eq!(sums, Share::of(&row).parts().map(|part| part.0));
+        }
+    }
+
     /// Sums stop where they end.
     #[test]
     fn a01_sums_never_wrap(parts in proptest::collection::vec(any::<u64>(), 0..10)) {
@@ -284,6 +318,42 @@ fn only_the_node_that_was_seen_is_paid() {
     assert!(row.claimed.is_none() && !row.settled, "the thief's claim is void");
     assert!(with_claim(Some(&row), thief, &claim, NOW).is_none());
     assert!(with_claim(Some(&row), node, &claim, NOW).unwrap().settled);
+}
+
+/// A node that was asked before has a ticket, too, and its claim is there first: that of the node which did the run is as
+/// good as if it had come alone.
+#[test]
+fn whoever_claims_first_does_not_displace_the_others() {
+    let (node, claim, seen) = halves(usage(10_000, 10), 12_000, 10);
+    let alone = with_observation(with_claim(None, node, &claim, NOW).as_ref(), &seen, NOW).unwrap();
+    let of = |node: NodeId| {
+        let mut claim = claim.clone();
+        claim.ticket.node = node;
+        claim.receipt.end.usage = usage(900_000, 1000);
+        claim
+    };
+    let add = |row: &runs::Model, node, claim: &Claim| with_claim(Some(row), node, claim, NOW);
+    let thief = NodeId::new();
+    let first = with_claim(None, thief, &of(thief), NOW).unwrap();
+    let both = add(&first, node, &claim).unwrap();
+    assert!(!both.settled && Share::of(&both) == Share::default());
+    assert!(add(&both, node, &claim).is_none() && add(&both, thief, &of(thief)).is_none(), "each once");
+    let row = with_observation(Some(&both), &seen, NOW).unwrap();
+    assert_eq!(row, alone);
+    assert!(row.settled && row.flag.is_none() && row.rivals.is_none());
+    // Of another one than all of them; and of none.
+    let other = Observation { node: Some(NodeId::new()), ..seen.clone() };
+    let row = with_observation(Some(&both), &other, NOW).unwrap();
+    assert!(!row.settled && row.claimed.is_none() && row.rivals.is_none());
+    let row = give_up(both.clone());
+    assert!(row.settled && row.rivals.is_none() && row.node_id == Some(Col(thief)));
+    // They are bounded.
+    let mut row = both;
+    for _ in 0..2 * RIVALS_MAX {
+        let further = NodeId::new();
+        row = add(&row, further, &of(further)).unwrap_or(row);
+    }
+    assert_eq!(row.rivals.map(|rivals| rivals.len()), Some(RIVALS_MAX));
 }
 
 #[test]
