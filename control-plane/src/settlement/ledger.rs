@@ -10,13 +10,13 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _};
 
 use super::join;
-use super::rollups::Sums;
 use super::sweep::first_id_at;
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::count;
 use crate::db::entities::{counters, runs};
 use crate::error::{Result, invalid, refuse};
+use crate::usage::Sums;
 
 /// Observations in one request.
 pub(crate) const OBSERVATIONS_MAX: usize = 4096;

@@ -16,11 +16,9 @@
 mod checkpoints;
 mod join;
 mod ledger;
-mod rollups;
 pub(crate) mod runs;
 mod segments;
 mod sweep;
-pub(crate) mod usage;
 
 pub(crate) use checkpoints::checkpoint;
 pub(crate) use ledger::{observe, observed};

@@ -73,6 +73,7 @@ async fn settle_overdue(app: &App, now: Timestamp) -> Result<usize> {
 async fn housekeeping(app: &App) -> Result<()> {
     while prune_runs(app).await? == PRUNE_ROWS_MAX {}
     crate::keep::trim(app).await?;
+    crate::usage::prune(&app.db, Timestamp::now()).await?;
     crate::logs::prune(app).await?;
     crate::jobs::prune(app).await?;
     crate::queues::prune(app).await?;

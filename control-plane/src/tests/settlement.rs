@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
 use http::{Method, StatusCode};
-use protocol::api::{FunctionUsage, Invocation, Page, Version};
+use protocol::api::{UsageSums, Invocation, Page, Version};
 use protocol::node::{BootKey, Hello, HelloReply, LogLine, LogStream, PROTOCOL_MAX, PROTOCOL_MIN, RunLog, VersionSpec};
 use protocol::placement::LaneReason;
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt, Observation, Outcome, RunEnd, Usage};
@@ -183,11 +183,13 @@ impl Runs {
             placement: None,
             job: None,
             limits: Some(Limits::default()),
+            source: None,
+            principal: None,
         };
         (receipt, seen)
     }
 
-    async fn usage(&self) -> FunctionUsage {
+    async fn usage(&self) -> UsageSums {
         self.client.get("/functions/hello/usage").await.read()
     }
 
