@@ -5,6 +5,7 @@ mod functions;
 mod jobs;
 mod limits;
 mod queues;
+mod usage;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use protocol::{Base, Kind, LaneChoice, PlacementClass};
 pub(crate) use functions::{Aliases, Build, Deploy, Functions, Invoke, Logs, Rollback, Versions};
 pub(crate) use jobs::{Jobs, SubmitJob, Triggers};
 pub(crate) use queues::{Held, Queues};
+pub(crate) use usage::Usage;
 
 /// Run functions on other people's spare machines, and lend yours.
 #[derive(Debug, Parser)]
@@ -131,6 +133,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: Option<Invocations>,
     },
+    /// What runs used in all: by function, by day, by whoever had them run
+    Usage(Usage),
     /// Durable runs: submitted now, done when a node has room
     #[command(visible_alias = "job")]
     Jobs {

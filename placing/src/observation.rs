@@ -9,8 +9,8 @@ use protocol::placement::{Explanation, lane_of};
 use protocol::receipt::{Observation, Outcome, RunEnd};
 use protocol::route::VersionRoute;
 use protocol::{
-    AccountId, ByteSize, FunctionId, InstanceId, JobId, Lane, Limits, NodeId, RunId, RunPrincipal, RunSource, Timestamp,
-    VersionId,
+    AccountId, ByteSize, FunctionId, InstanceId, JobId, Lane, Limits, NodeId, RunId, RunPrincipal, RunSource,
+    Timestamp, VersionId,
 };
 
 use crate::verdict::{Fate, Verdict};

@@ -70,11 +70,7 @@ async fn function_logs(
 
 /// What a function's settled runs used, in all.
 #[utoipa::path(get, path = "/functions/{name}/usage", tag = "runs", params(("name" = String, Path)), responses((status = 200, body = UsageSums)))]
-async fn function_usage(
-    State(app): State<App>,
-    caller: Caller,
-    Path(name): Path<String>,
-) -> Result<Json<UsageSums>> {
+async fn function_usage(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<UsageSums>> {
     Ok(Json(usage::of_function(&app, &caller, &name).await?))
 }
 

@@ -8,13 +8,14 @@
 use protocol::{AccountId, FunctionId, JobId, Name, RunId, Timestamp, VersionId};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait as _, Condition, DbBackend, DeleteMany, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect, Select, Statement, Value,
+    ColumnTrait as _, Condition, DbBackend, DeleteMany, EntityTrait as _, ExprTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect, Select, Statement, Value,
 };
 
 use super::columns::{Col, signed};
 use super::entities::{
-    idempotency, jobs, messages, nodes, outbox, queues, run_logs, runs, segments, sessions, triggers, usage_sums, versions,
+    idempotency, jobs, messages, nodes, outbox, queues, run_logs, runs, segments, sessions, triggers, usage_sums,
+    versions,
 };
 
 /// How the planner should answer a query.

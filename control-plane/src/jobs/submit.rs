@@ -108,12 +108,7 @@ async fn draft(app: &App, caller: &Caller, asked: &SubmitJob) -> Result<Draft> {
     draft_of(app, function, asked, by).await
 }
 
-async fn draft_of(
-    app: &App,
-    function: functions::Model,
-    asked: &SubmitJob,
-    by: Submitter,
-) -> Result<Draft> {
+async fn draft_of(app: &App, function: functions::Model, asked: &SubmitJob, by: Submitter) -> Result<Draft> {
     let Submitter { actor, created_by, source, principal } = by;
     let (_, reference) = fields::target(asked)?;
     let (account, id, name) = (function.account_id.0, function.id.0, function.name.0.clone());

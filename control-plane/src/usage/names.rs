@@ -62,7 +62,9 @@ impl Group {
                 let principal: Option<Col<RunPrincipal>> = row.try_get("", "principal")?;
                 principal.map(|principal| Self::Principal(principal.0))
             }
-            UsageBy::Source => row.try_get::<Option<Col<RunSource>>>("", "source")?.map(|source| Self::Source(source.0)),
+            UsageBy::Source => {
+                row.try_get::<Option<Col<RunSource>>>("", "source")?.map(|source| Self::Source(source.0))
+            }
             UsageBy::Status => row.try_get::<Option<i32>>("", "status")?.map(Self::Status),
         };
         if let Some(known) = known {

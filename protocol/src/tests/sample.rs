@@ -17,8 +17,8 @@ use crate::route::{ControlPulse, GatewayPulse, Grant, Principal, Route, Scope, S
 use crate::ticket::{Day, DayRoot, IssuerKeys, NodeKey, PayKey, Purpose, SignedTicket, Ticket, TwoDays};
 use crate::wire::Written;
 use crate::{
-    AccountId, ByteSize, Code, Digest, EpochId, FunctionId, InstanceId, JobId, KeyId, Name, NodeId, RunId, RunPrincipal,
-    RunSource, Timestamp, VersionId,
+    AccountId, ByteSize, Code, Digest, EpochId, FunctionId, InstanceId, JobId, KeyId, Name, NodeId, RunId,
+    RunPrincipal, RunSource, Timestamp, VersionId,
 };
 
 /// A UUIDv7 of a fixed time.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use protocol::api::{UsageSums, Page};
+use protocol::api::{Page, UsageSums};
 use protocol::job::{Job, JobState, SubmitJob};
 use reqwest::{Client, Method, StatusCode};
 use rustix::process::Signal;

@@ -4,7 +4,8 @@ use protocol::node::LogStream;
 use protocol::placement::Explanation;
 use protocol::receipt::{Outcome, RunEnd, Usage};
 use protocol::{
-    AccountId, Code, Digest, FunctionId, JobId, Lane, Limits, NodeId, RunId, RunPrincipal, RunSource, Timestamp, VersionId,
+    AccountId, Code, Digest, FunctionId, JobId, Lane, Limits, NodeId, RunId, RunPrincipal, RunSource, Timestamp,
+    VersionId,
 };
 
 use crate::db::columns::Col;
