@@ -99,6 +99,10 @@ fn sample<T>(from: fn(uuid::Uuid) -> T) -> T {
 
 const WAITS: &str = "state = 'queued'";
 
+/// The indices that have a period's sums of usage together.
+#[cfg(test)]
+const USAGE_KEYS: &[&str] = &["sqlite_autoindex_usage_sums_1", "usage_sums_pkey", "usage_sums_began"];
+
 loop_queries! {
     // Settlement.
 
@@ -140,14 +144,14 @@ loop_queries! {
     }
 
     /// Sums of usage by their keys.
-    usage_rows(wanted: Vec<UsageRows> = vec![(sample(AccountId::from_uuid), 60, THEN, vec![vec![7; 16], vec![8; 16]])]) -> Select<usage_sums::Entity>, Plan::Key, {
+    usage_rows(wanted: Vec<UsageRows> = vec![(sample(AccountId::from_uuid), 60, THEN, vec![vec![7; 16], vec![8; 16]])]) -> Select<usage_sums::Entity>, Plan::Index(USAGE_KEYS), {
         let of_period = |(account, span, began, ids): UsageRows| period(account, span, began).add(usage_sums::Column::Id.is_in(ids));
         let any = wanted.into_iter().map(of_period).fold(Condition::any(), Condition::add);
         usage_sums::Entity::find().filter(any)
     }
 
     /// How many sums of usage there are of each of these periods.
-    usage_counts(wanted: Vec<(AccountId, i32, Timestamp)> = vec![(sample(AccountId::from_uuid), 60, THEN)]) -> Select<usage_sums::Entity>, Plan::Key, {
+    usage_counts(wanted: Vec<(AccountId, i32, Timestamp)> = vec![(sample(AccountId::from_uuid), 60, THEN)]) -> Select<usage_sums::Entity>, Plan::Index(USAGE_KEYS), {
         let of_period = |(account, span, began)| period(account, span, began);
         let any = wanted.into_iter().map(of_period).fold(Condition::any(), Condition::add);
         let key = [usage_sums::Column::AccountId, usage_sums::Column::Span, usage_sums::Column::Began];

@@ -177,7 +177,7 @@ impl Table {
     /// What the changes may become in periods that are full.
     fn folded(&self, changes: &Changes) -> Changes {
         let is_full = |place: &Place| self.counts.get(place).is_some_and(|count| *count >= KEYS_MAX);
-        let fold = |of_period: &BTreeMap<Dimensions, Change>| {
+        let fold = |of_period: &BTreeMap<Dimensions, Change>| -> BTreeMap<Dimensions, Change> {
             of_period.keys().map(|dimensions| (dimensions.folded(), Change::default())).collect()
         };
         let full = changes.iter().filter(|(place, _)| is_full(place));
