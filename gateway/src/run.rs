@@ -205,8 +205,8 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Response, Refused> {
     profile::within(Part::Response, || to_caller(reply, live, &asked)).map_err(|code| refused(code.into()))
 }
 
-/// The function, where the caller may run it, and who that is. A private function is as one that does not exist, to callers without a
-/// credential (401) and to those of other accounts (404).
+/// The function, where the caller may run it, and who that is. A private function is as one that does not exist, to
+/// callers without a credential (401) and to those of other accounts (404).
 async fn permitted(
     gateway: &Arc<Gateway>,
     address: &FunctionAddress,

@@ -145,7 +145,9 @@ loop_queries! {
 
     /// Sums of usage by their keys.
     usage_rows(wanted: Vec<UsageRows> = vec![(sample(AccountId::from_uuid), 60, THEN, vec![vec![7; 16], vec![8; 16]])]) -> Select<usage_sums::Entity>, Plan::Index(USAGE_KEYS), {
-        let of_period = |(account, span, began, ids): UsageRows| period(account, span, began).add(usage_sums::Column::Id.is_in(ids));
+        let of_period = |(account, span, began, ids): UsageRows| {
+            period(account, span, began).add(usage_sums::Column::Id.is_in(ids))
+        };
         let any = wanted.into_iter().map(of_period).fold(Condition::any(), Condition::add);
         usage_sums::Entity::find().filter(any)
     }
@@ -155,8 +157,9 @@ loop_queries! {
         let of_period = |(account, span, began)| period(account, span, began);
         let any = wanted.into_iter().map(of_period).fold(Condition::any(), Condition::add);
         let key = [usage_sums::Column::AccountId, usage_sums::Column::Span, usage_sums::Column::Began];
-        let query = usage_sums::Entity::find().select_only().columns(key).column_as(usage_sums::Column::Id.count(), "rows");
-        key.into_iter().fold(query.filter(any), QuerySelect::group_by)
+        let counted = usage_sums::Entity::find().select_only().columns(key).filter(any);
+        let counted = counted.column_as(usage_sums::Column::Id.count(), "rows");
+        key.into_iter().fold(counted, QuerySelect::group_by)
     }
 
     // Housekeeping.
