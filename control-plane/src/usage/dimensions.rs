@@ -19,7 +19,7 @@ pub(super) struct Dimensions {
 }
 
 /// The digest of a combination, by which its row is found.
-pub(super) type DimensionsId = Vec<u8>;
+pub(super) type DimensionsId = [u8; ID_LENGTH];
 
 const ID_LENGTH: usize = 16;
 
@@ -58,7 +58,7 @@ impl Dimensions {
         if let Some(function) = self.function
             && *self == self.unknown()
         {
-            return function.uuid().as_bytes().to_vec();
+            return *function.uuid().as_bytes();
         }
         let parts = [
             text(self.function),
@@ -69,12 +69,15 @@ impl Dimensions {
             text(self.status),
             text(Some(self.folded)),
         ];
-        blake3::hash(parts.join("\n").as_bytes()).as_bytes()[..ID_LENGTH].to_vec()
+        let digest = blake3::hash(parts.join("\n").as_bytes());
+        let mut id = [0; ID_LENGTH];
+        id.copy_from_slice(&digest.as_bytes()[..ID_LENGTH]);
+        id
     }
 
-    /// Writes it into a row.
-    pub(super) fn put(self, row: &mut usage_sums::Model) {
-        row.id = self.id();
+    /// Writes it into a row, with its digest.
+    pub(super) fn put(self, id: DimensionsId, row: &mut usage_sums::Model) {
+        row.id = id.to_vec();
         row.function_id = self.function.map(Col);
         row.version_number = self.version_number;
         row.lane = self.lane.map(Col);
@@ -117,7 +120,6 @@ mod tests {
         ];
         let ids: std::collections::BTreeSet<DimensionsId> = others.iter().map(Dimensions::id).collect();
         assert_eq!(ids.len(), others.len());
-        assert!(!ids.contains(&known.id()) && ids.iter().all(|id| id.len() == ID_LENGTH));
-        assert!(ids.contains(known.function.unwrap().uuid().as_bytes().as_slice()));
+        assert!(!ids.contains(&known.id()) && ids.contains(known.function.unwrap().uuid().as_bytes()));
     }
 }

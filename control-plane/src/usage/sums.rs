@@ -67,7 +67,14 @@ type Place = (AccountId, Span, Timestamp);
 /// One row.
 type RowKey = (Place, DimensionsId);
 
-type Changes = BTreeMap<Place, BTreeMap<Dimensions, Change>>;
+/// What is added to the rows of one period.
+type OfPeriod = BTreeMap<DimensionsId, (Dimensions, Change)>;
+
+type Changes = BTreeMap<Place, OfPeriod>;
+
+fn add_to(of_period: &mut OfPeriod, id: DimensionsId, dimensions: Dimensions, change: &Change) {
+    of_period.entry(id).or_insert_with(|| (dimensions, Change::default())).1.add(change);
+}
 
 /// Changes of sums, gathered over a batch: by account, minute and combination.
 #[derive(Default)]
@@ -104,9 +111,10 @@ impl Sums {
             if change.is_nothing() {
                 continue;
             }
+            let id = dimensions.id();
             for span in Span::ALL.into_iter().filter(|span| span.kept_since(now) <= minute) {
                 let of_period = changes.entry((account, span, span.floor(minute))).or_default();
-                of_period.entry(dimensions.clone()).or_default().add(&change);
+                add_to(of_period, id, dimensions.clone(), &change);
             }
         }
         let mut table = Table::default();
@@ -116,8 +124,8 @@ impl Sums {
         let changes = table.placed(changes);
         table.load(tx, &changes).await?;
         for (place, of_period) in changes {
-            for (dimensions, change) in of_period {
-                table.change(place, dimensions, &change);
+            for (id, (dimensions, change)) in of_period {
+                table.change((place, id), dimensions, &change);
             }
         }
         table.write(tx).await
@@ -138,8 +146,8 @@ impl Table {
     async fn load(&mut self, tx: &DatabaseTransaction, changes: &Changes) -> Result<(), DbErr> {
         let mut wanted: Vec<loops::UsageRows> = Vec::new();
         for (place, of_period) in changes {
-            let ids = of_period.keys().map(Dimensions::id);
-            let ids: Vec<DimensionsId> = ids.filter(|id| !self.rows.contains_key(&(*place, id.clone()))).collect();
+            let missing = of_period.keys().filter(|id| !self.rows.contains_key(&(*place, **id)));
+            let ids: Vec<Vec<u8>> = missing.map(|id| id.to_vec()).collect();
             if !ids.is_empty() {
                 wanted.push((place.0, place.1.seconds(), place.2, ids));
             }
@@ -147,8 +155,9 @@ impl Table {
         // A batch has some thousand runs at most, and so all ids of it fit into one statement.
         for some in wanted.chunks(PERIODS_MAX) {
             for row in loops::usage_rows(some.to_vec()).all(tx).await? {
-                if let Some(place) = place_of(row.account_id.0, row.span, row.began.0) {
-                    self.rows.insert((place, row.id.clone()), row);
+                let place = place_of(row.account_id.0, row.span, row.began.0);
+                if let (Some(place), Ok(id)) = (place, DimensionsId::try_from(row.id.as_slice())) {
+                    self.rows.insert((place, id), row);
                 }
             }
         }
@@ -157,8 +166,8 @@ impl Table {
 
     /// Counts the rows of those periods that would get new ones.
     async fn count(&mut self, tx: &DatabaseTransaction, changes: &Changes) -> Result<(), DbErr> {
-        let grows = |(place, of_period): &(&Place, &BTreeMap<Dimensions, Change>)| {
-            of_period.keys().any(|dimensions| !self.rows.contains_key(&(**place, dimensions.id())))
+        let grows = |(place, of_period): &(&Place, &OfPeriod)| {
+            of_period.keys().any(|id| !self.rows.contains_key(&(**place, *id)))
         };
         let places: Vec<Place> = changes.iter().filter(grows).map(|(place, _)| *place).collect();
         for some in places.chunks(PERIODS_MAX) {
@@ -177,8 +186,9 @@ impl Table {
     /// What the changes may become in periods that are full.
     fn folded(&self, changes: &Changes) -> Changes {
         let is_full = |place: &Place| self.counts.get(place).is_some_and(|count| *count >= KEYS_MAX);
-        let fold = |of_period: &BTreeMap<Dimensions, Change>| -> BTreeMap<Dimensions, Change> {
-            of_period.keys().map(|dimensions| (dimensions.folded(), Change::default())).collect()
+        let fold = |of_period: &OfPeriod| -> OfPeriod {
+            let folded = of_period.values().map(|(dimensions, _)| dimensions.folded());
+            folded.map(|folded| (folded.id(), (folded, Change::default()))).collect()
         };
         let full = changes.iter().filter(|(place, _)| is_full(place));
         full.map(|(place, of_period)| (*place, fold(of_period))).collect()
@@ -186,29 +196,29 @@ impl Table {
 
     /// The changes, each with a combination for which its period has room.
     fn placed(&mut self, changes: Changes) -> Changes {
-        let mut known: HashSet<RowKey> = self.rows.keys().cloned().collect();
+        let mut known: HashSet<RowKey> = self.rows.keys().copied().collect();
         let mut placed = Changes::new();
         for (place, of_period) in changes {
             let count = self.counts.entry(place).or_default();
             let to = placed.entry(place).or_default();
-            for (dimensions, change) in of_period {
-                let dimensions = room_for(dimensions, &change, *count, |id| known.contains(&(place, id)));
-                if known.insert((place, dimensions.id())) {
+            for (id, (dimensions, change)) in of_period {
+                let is_there = |id: DimensionsId| known.contains(&(place, id));
+                let (id, dimensions) = room_for((id, dimensions), &change, *count, is_there);
+                if known.insert((place, id)) {
                     *count += 1;
                 }
-                to.entry(dimensions).or_default().add(&change);
+                add_to(to, id, dimensions, &change);
             }
         }
         placed
     }
 
-    fn change(&mut self, place: Place, dimensions: Dimensions, change: &Change) {
-        let key = (place, dimensions.id());
+    fn change(&mut self, key: RowKey, dimensions: Dimensions, change: &Change) {
         // What was never counted, or is no longer kept, cannot be taken away.
         if change.takes_away() && !self.rows.contains_key(&key) {
             return;
         }
-        let row = self.rows.entry(key.clone()).or_insert_with(|| empty(place, dimensions));
+        let row = self.rows.entry(key).or_insert_with(|| empty(key, dimensions));
         change.apply(row);
         self.changed.insert(key);
     }
@@ -236,25 +246,26 @@ fn place_of(account: AccountId, span: i32, began: Timestamp) -> Option<Place> {
 
 /// The combination that this one counts as, in a period of so many.
 fn room_for(
-    dimensions: Dimensions,
+    (id, dimensions): (DimensionsId, Dimensions),
     change: &Change,
     count: u64,
     is_there: impl Fn(DimensionsId) -> bool,
-) -> Dimensions {
-    if is_there(dimensions.id()) {
-        return dimensions;
+) -> (DimensionsId, Dimensions) {
+    if is_there(id) {
+        return (id, dimensions);
     }
+    let with_id = |dimensions: Dimensions| (dimensions.id(), dimensions);
     if count >= KEYS_MAX {
-        let folded = dimensions.folded();
-        let has_room = count < 2 * KEYS_MAX || is_there(folded.id());
-        return if has_room { folded } else { dimensions.folded_with_functions() };
+        let folded = with_id(dimensions.folded());
+        let has_room = count < 2 * KEYS_MAX || is_there(folded.0);
+        return if has_room { folded } else { with_id(dimensions.folded_with_functions()) };
     }
     // What is not there was counted before anything but the function was kept.
-    if change.takes_away() { dimensions.unknown() } else { dimensions }
+    if change.takes_away() { with_id(dimensions.unknown()) } else { (id, dimensions) }
 }
 
 /// A row of which nothing is known yet.
-fn empty((account, span, began): Place, dimensions: Dimensions) -> usage_sums::Model {
+fn empty(((account, span, began), id): RowKey, dimensions: Dimensions) -> usage_sums::Model {
     let mut row = usage_sums::Model {
         account_id: account.into(),
         span: span.seconds(),
@@ -287,7 +298,7 @@ fn empty((account, span, began): Place, dimensions: Dimensions) -> usage_sums::M
         egress_bytes: 0,
         latency: String::new(),
     };
-    dimensions.put(&mut row);
+    dimensions.put(id, &mut row);
     row
 }
 
