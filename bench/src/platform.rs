@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use protocol::api::FunctionUsage;
+use protocol::api::UsageSums;
 use serde::Deserialize;
 
 use crate::http::{self, Target};
@@ -196,7 +196,7 @@ impl Platform {
     }
 
     /// Waits until so many successes of the function are settled, not for ever; what is by then.
-    pub(crate) async fn settled(&self, key: &str, successes: u64) -> anyhow::Result<FunctionUsage> {
+    pub(crate) async fn settled(&self, key: &str, successes: u64) -> anyhow::Result<UsageSums> {
         let began = Instant::now();
         loop {
             let usage = self.usage_of(FUNCTION, key).await?;
@@ -208,7 +208,7 @@ impl Platform {
     }
 
     /// What has been settled of a function.
-    pub(crate) async fn usage_of(&self, function: &str, key: &str) -> anyhow::Result<FunctionUsage> {
+    pub(crate) async fn usage_of(&self, function: &str, key: &str) -> anyhow::Result<UsageSums> {
         let target = Target::new(self.address, format!("/api/v1/functions/{function}/usage")).with_key(key);
         http::get_json(&target).await
     }

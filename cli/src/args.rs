@@ -6,6 +6,7 @@ mod jobs;
 mod limits;
 mod queues;
 mod runs;
+mod usage;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ pub(crate) use functions::{Aliases, Build, Deploy, Functions, Invoke, Logs, Roll
 pub(crate) use jobs::{Jobs, SubmitJob, Triggers};
 pub(crate) use queues::{Held, Queues};
 pub(crate) use runs::{Invocations, RunFilter};
+pub(crate) use usage::Usage;
 
 /// Run functions on other people's spare machines, and lend yours.
 #[derive(Debug, Parser)]
@@ -133,6 +135,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: Option<Invocations>,
     },
+    /// What runs used in all: by function, by day, by whoever had them run
+    Usage(Usage),
     /// Durable runs: submitted now, done when a node has room
     #[command(visible_alias = "job")]
     Jobs {

@@ -15,6 +15,7 @@ mod new;
 mod queues;
 mod runs;
 mod triggers;
+mod usage;
 mod versions;
 
 pub(crate) use login::start_session;
@@ -58,6 +59,7 @@ pub(crate) async fn run(command: Command, global: &Global) -> Result<(), Failure
         }
         Command::Keys { verb } => access::keys(&context()?, verb).await,
         Command::Invocations { verb } => runs::invocations(&context()?, verb).await,
+        Command::Usage(args) => usage::usage(&context()?, &args).await,
         Command::Jobs { verb } => jobs::jobs(&context()?, verb).await,
         Command::Queues { verb } => queues::queues(&context()?, verb).await,
         Command::Triggers { verb } => triggers::triggers(&context()?, verb).await,

@@ -26,6 +26,7 @@ mod settlement;
 mod tickets;
 mod training;
 mod triggers;
+mod usage;
 
 #[cfg(test)]
 mod tests;

@@ -38,6 +38,11 @@ impl Paging {
         self.limit.unwrap_or(LIMIT_DEFAULT)
     }
 
+    /// Whether the request says how many.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
     /// Rows to fetch: one more tells whether there is a next page.
     pub(crate) fn fetch(&self) -> u64 {
         self.limit() + 1

@@ -16,3 +16,4 @@ mod settlement;
 mod streams;
 mod strict;
 mod tickets;
+mod usage;

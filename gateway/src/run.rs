@@ -25,7 +25,7 @@ use http_body::Body as _;
 use placing::{HasAttempt as _, RunFacts};
 use protocol::route::{Grant, Scope, VersionRoute};
 use protocol::words::count;
-use protocol::{ByteSize, Code, Problem, RunId};
+use protocol::{ByteSize, Code, Problem, RunId, RunPrincipal, RunSource};
 
 use crate::address::FunctionAddress;
 use crate::headers::{Forward, bearer_key, for_function};
@@ -64,6 +64,13 @@ impl Caller {
         match self {
             Self::Headers => None,
             Self::Granted(grant) => Some(grant),
+        }
+    }
+
+    fn source(&self) -> RunSource {
+        match self {
+            Self::Headers => RunSource::Call,
+            Self::Granted(_) => RunSource::Test,
         }
     }
 }
@@ -116,7 +123,8 @@ pub(crate) async fn respond(gateway: &Arc<Gateway>, call: Call) -> Response {
 async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Response, Refused> {
     // Who asks, and what for.
     let Call { address, mut head, body, client, host, proto, received, caller } = call;
-    let known = profile::around(Part::Routing, permitted(gateway, &address, &head.headers, &caller)).await?;
+    let asked = profile::around(Part::Routing, permitted(gateway, &address, &head.headers, &caller)).await?;
+    let (known, principal) = asked;
     let Some(version) = known.route.resolve(address.reference.as_ref(), rand::random_range(0..100)) else {
         return Err(no_version(&address, &known).into());
     };
@@ -155,6 +163,8 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Response, Refused> {
     let facts = RunFacts {
         method: head.method.as_str(),
         path: address.rest(head.uri.path()),
+        source: Some(caller.source()),
+        principal: Some(&principal),
         ..RunFacts::of(run, known.route.account, known.route.function, version)
     };
     let attempt = gateway.placing.begin(&facts, version.artifact, received);
@@ -195,20 +205,20 @@ async fn run(gateway: &Arc<Gateway>, call: Call) -> Result<Response, Refused> {
     profile::within(Part::Response, || to_caller(reply, live, &asked)).map_err(|code| refused(code.into()))
 }
 
-/// The function, where the caller may run it. A private function is as one that does not exist, to callers without a
-/// credential (401) and to those of other accounts (404).
+/// The function, where the caller may run it, and who that is. A private function is as one that does not exist, to
+/// callers without a credential (401) and to those of other accounts (404).
 async fn permitted(
     gateway: &Arc<Gateway>,
     address: &FunctionAddress,
     headers: &HeaderMap,
     caller: &Caller,
-) -> Result<Known, Problem> {
+) -> Result<(Known, RunPrincipal), Problem> {
     let found = gateway.routes.find(&address.account, &address.function).await;
     if let Ok(known) = &found
         && known.route.public
         && matches!(caller, Caller::Headers)
     {
-        return found;
+        return found.map(|known| (known, RunPrincipal::Public));
     }
     let grant = match (caller, bearer_key(headers), &found) {
         (Caller::Granted(grant), ..) => Arc::clone(grant),
@@ -217,7 +227,7 @@ async fn permitted(
         (Caller::Headers, None, Err(problem)) if problem.code == Code::FunctionNotFound => {
             return Err(Code::Unauthenticated.into());
         }
-        (Caller::Headers, None, Err(_)) => return found,
+        (Caller::Headers, None, Err(problem)) => return Err(problem.clone()),
     };
     let known = found?;
     if grant.account != known.route.account {
@@ -229,7 +239,8 @@ async fn permitted(
     if grant.function.is_some_and(|only| only != known.route.function) {
         return Err(Problem::new(Code::Forbidden, "this key is for another function"));
     }
-    Ok(known)
+    let principal = RunPrincipal::from(&grant.principal);
+    Ok((known, principal))
 }
 
 fn no_version(address: &FunctionAddress, known: &Known) -> Problem {

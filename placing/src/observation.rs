@@ -8,7 +8,10 @@ use std::time::Duration;
 use protocol::placement::{Explanation, lane_of};
 use protocol::receipt::{Observation, Outcome, RunEnd};
 use protocol::route::VersionRoute;
-use protocol::{AccountId, ByteSize, FunctionId, InstanceId, JobId, Lane, Limits, NodeId, RunId, Timestamp, VersionId};
+use protocol::{
+    AccountId, ByteSize, FunctionId, InstanceId, JobId, Lane, Limits, NodeId, RunId, RunPrincipal, RunSource,
+    Timestamp, VersionId,
+};
 
 use crate::verdict::{Fate, Verdict};
 
@@ -38,10 +41,14 @@ pub struct RunFacts<'a> {
     pub method: &'a str,
     /// The request's path, with or without its query.
     pub path: &'a str,
+    /// What made the run, where that is known.
+    pub source: Option<RunSource>,
+    /// On whose behalf, where that is known.
+    pub principal: Option<&'a RunPrincipal>,
 }
 
 impl RunFacts<'static> {
-    /// A run of this version, in the lane that the rule names; neither method nor path, and of no job.
+    /// A run of this version, in the lane that the rule names; neither method nor path, of no job, and of unknown source.
     #[must_use]
     pub fn of(run: RunId, account: AccountId, function: FunctionId, version: &VersionRoute) -> Self {
         Self {
@@ -55,6 +62,8 @@ impl RunFacts<'static> {
             job: None,
             method: "",
             path: "",
+            source: None,
+            principal: None,
         }
     }
 }
@@ -93,6 +102,8 @@ impl ObservationDraft {
             placement: None,
             job: facts.job,
             limits: Some(facts.limits),
+            source: facts.source,
+            principal: facts.principal.cloned(),
         };
         Self { seen }
     }

@@ -13,10 +13,12 @@ macro_rules! api_types {
 mod accounts;
 mod functions;
 mod runs;
+mod usage;
 
 pub use accounts::*;
 pub use functions::*;
 pub use runs::*;
+pub use usage::*;
 
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

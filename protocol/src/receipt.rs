@@ -7,6 +7,7 @@ use crate::error::Code;
 use crate::ids::{AccountId, FunctionId, InstanceId, JobId, NodeId, RunId, VersionId};
 use crate::manifest::{Lane, Limits};
 use crate::placement::{Explanation, Warmth};
+use crate::source::{RunPrincipal, RunSource};
 use crate::ticket::SignedTicket;
 use crate::units::{ByteSize, Digest, Timestamp};
 use crate::wire::{self, Written};
@@ -227,6 +228,12 @@ pub struct Observation {
     /// What the run might use, as its ticket said; none from a gateway that does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// What made it; none from a gateway that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::optional")]
+    pub source: Option<RunSource>,
+    /// On whose behalf; none where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::optional")]
+    pub principal: Option<RunPrincipal>,
 }
 
 impl Observation {

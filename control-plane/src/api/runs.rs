@@ -1,11 +1,11 @@
-//! Handlers: invocations and logs.
+//! Handlers: invocations, logs and usage.
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::header;
+use http::{HeaderMap, header};
 use protocol::RunId;
-use protocol::api::{FunctionUsage, Invocation, InvocationPage, Page};
+use protocol::api::{Invocation, InvocationPage, Page, UsageReport, UsageSums};
 use protocol::node::LogLine;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -17,7 +17,7 @@ use crate::identity::caller::Caller;
 use crate::logs::{self, LogQuery};
 use crate::paging::{Paging, whole};
 use crate::settlement::runs::{self, RunFilter};
-use crate::settlement::usage;
+use crate::usage::{self, UsageQuery};
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -26,6 +26,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(show_invocation_logs))
         .routes(routes!(function_logs))
         .routes(routes!(function_usage))
+        .routes(routes!(show_usage))
 }
 
 /// The account's runs, the newest first. A page that searches may be short, or empty, with `next` set: so far was looked.
@@ -68,11 +69,27 @@ async fn function_logs(
 }
 
 /// What a function's settled runs used, in all.
-#[utoipa::path(get, path = "/functions/{name}/usage", tag = "runs", params(("name" = String, Path)), responses((status = 200, body = FunctionUsage)))]
-async fn function_usage(
+#[utoipa::path(get, path = "/functions/{name}/usage", tag = "runs", params(("name" = String, Path)), responses((status = 200, body = UsageSums)))]
+async fn function_usage(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<UsageSums>> {
+    Ok(Json(usage::of_function(&app, &caller, &name).await?))
+}
+
+/// What the account's settled runs used, by function, principal, day and so on. As CSV where `Accept` or `format` says so.
+#[utoipa::path(get, path = "/usage", tag = "runs", params(UsageQuery, Paging), responses((status = 200, content((UsageReport = "application/json"), (String = "text/csv")))))]
+async fn show_usage(
     State(app): State<App>,
     caller: Caller,
-    Path(name): Path<String>,
-) -> Result<Json<FunctionUsage>> {
-    Ok(Json(usage::of_function(&app, &caller, &name).await?))
+    headers: HeaderMap,
+    Query(query): Query<UsageQuery>,
+    Query(paging): Query<Paging>,
+) -> Result<Response> {
+    let csv = usage::wants_csv(&query, &headers);
+    let report = usage::report(&app, &caller, &query, &paging, csv).await?;
+    let vary = (header::VARY, "accept");
+    if csv {
+        let kind = (header::CONTENT_TYPE, "text/csv; charset=utf-8");
+        let file = (header::CONTENT_DISPOSITION, "attachment; filename=\"usage.csv\"");
+        return Ok(([kind, file, vary], usage::to_csv(&report)).into_response());
+    }
+    Ok(([vary], Json(report)).into_response())
 }

@@ -13,8 +13,8 @@ use protocol::route::{Scope, Share};
 use protocol::trigger::Missed;
 use protocol::{
     AccountId, ArtifactForm, Base, ByteSize, Code, Digest, EpochId, FunctionId, InstanceId, InvitationId, JobId, KeyId,
-    Kind, Lane, LaneChoice, LeaseId, Limits, MessageId, Name, NodeId, PlacementClass, Problem, RunId, SessionId,
-    Timestamp, UserId, VersionId,
+    Kind, Lane, LaneChoice, LeaseId, Limits, MessageId, Name, NodeId, PlacementClass, Problem, RunId, RunPrincipal,
+    RunSource, SessionId, Timestamp, UserId, VersionId,
 };
 use sea_orm::sea_query::{self, ArrayType, ColumnType, Nullable, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
@@ -131,7 +131,7 @@ macro_rules! texts {
         }
     )*};
 }
-texts!(Name Digest);
+texts!(Name Digest RunPrincipal);
 
 fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
@@ -155,7 +155,7 @@ macro_rules! words {
     )*};
 }
 words!(AccountKind, Role, VersionState, LogStream, Outcome, Code, Kind, Lane, LaneChoice, PlacementClass);
-words!(ArtifactForm, Base, JobState, Missed);
+words!(ArtifactForm, Base, JobState, Missed, RunSource);
 
 macro_rules! documents {
     ($($name:ty),*) => {$(

@@ -8,14 +8,14 @@
 use protocol::{AccountId, FunctionId, JobId, Name, RunId, Timestamp, VersionId};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait as _, DbBackend, DeleteMany, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Select, Statement, Value,
+    ColumnTrait as _, Condition, DbBackend, DeleteMany, EntityTrait as _, ExprTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect, Select, Statement, Value,
 };
 
-use super::columns::Col;
+use super::columns::{Col, signed};
 use super::entities::{
     checkpoints, idempotency, invitations, jobs, messages, nodes, outbox, queues, run_logs, run_windows, runs,
-    segments, sessions, sources, triggers, versions,
+    segments, sessions, sources, triggers, usage_sums, versions,
 };
 
 /// How the planner should answer a query.
@@ -45,6 +45,9 @@ impl Raw {
     }
 }
 
+/// Sums of usage of one period: whose, how long it is in seconds, when it began, and which.
+pub(crate) type UsageRows = (AccountId, i32, Timestamp, Vec<Vec<u8>>);
+
 #[cfg(test)]
 pub(crate) trait Planned {
     fn planned(self, backend: DbBackend) -> Statement;
@@ -54,6 +57,13 @@ pub(crate) trait Planned {
 impl<Q: sea_orm::QueryTrait> Planned for Q {
     fn planned(self, backend: DbBackend) -> Statement {
         self.build(backend)
+    }
+}
+
+#[cfg(test)]
+impl Planned for Raw {
+    fn planned(self, backend: DbBackend) -> Statement {
+        self.statement(backend)
     }
 }
 
@@ -93,6 +103,10 @@ const WAITS: &str = "state = 'queued'";
 pub(crate) const UNSUCCESSFUL: &str = "outcome <> 'succeeded'";
 /// Runs whose answer is an error, whoever made it: the other half.
 pub(crate) const ERROR_STATUS: &str = "status >= 400";
+
+/// The indices that have a period's sums of usage together.
+#[cfg(test)]
+const USAGE_KEYS: &[&str] = &["sqlite_autoindex_usage_sums_1", "usage_sums_pkey", "usage_sums_began"];
 
 loop_queries! {
     // Settlement.
@@ -167,6 +181,25 @@ loop_queries! {
         runs_of_function(account, function).filter(Expr::cust(how))
     }
 
+    /// Sums of usage by their keys.
+    usage_rows(wanted: Vec<UsageRows> = vec![(sample(AccountId::from_uuid), 60, THEN, vec![vec![7; 16], vec![8; 16]])]) -> Select<usage_sums::Entity>, Plan::Index(USAGE_KEYS), {
+        let of_period = |(account, span, began, ids): UsageRows| {
+            period(account, span, began).add(usage_sums::Column::Id.is_in(ids))
+        };
+        let any = wanted.into_iter().map(of_period).fold(Condition::any(), Condition::add);
+        usage_sums::Entity::find().filter(any)
+    }
+
+    /// How many sums of usage there are of each of these periods.
+    usage_counts(wanted: Vec<(AccountId, i32, Timestamp)> = vec![(sample(AccountId::from_uuid), 60, THEN)]) -> Select<usage_sums::Entity>, Plan::Index(USAGE_KEYS), {
+        let of_period = |(account, span, began)| period(account, span, began);
+        let any = wanted.into_iter().map(of_period).fold(Condition::any(), Condition::add);
+        let key = [usage_sums::Column::AccountId, usage_sums::Column::Span, usage_sums::Column::Began];
+        let counted = usage_sums::Entity::find().select_only().columns(key).filter(any);
+        let counted = counted.column_as(usage_sums::Column::Id.count(), "rows");
+        key.into_iter().fold(counted, QuerySelect::group_by)
+    }
+
     // Housekeeping.
 
     /// When the newest source but so many was heard last.
@@ -183,6 +216,13 @@ loop_queries! {
             .filter(sources::Column::Seen.lt(Col(before)))
             .order_by_asc(sources::Column::Seen)
             .limit(most)
+    }
+
+    /// Sums of usage of minutes or hours that are kept no longer.
+    usage_too_old(span: i32 = 60, before: Timestamp = THEN, most: u64 = 10) -> Raw, Plan::Index(&["usage_sums_began"]), {
+        let sql = "DELETE FROM usage_sums WHERE (account_id, span, began, id) IN (\
+             SELECT account_id, span, began, id FROM usage_sums WHERE span = $1 AND began < $2 ORDER BY began LIMIT $3)";
+        Raw { sql, values: vec![span.into(), Col(before).into(), signed(most).into()] }
     }
 
     /// The newest line.
@@ -397,13 +437,20 @@ loop_queries! {
 }
 
 /// Runs that ended before this, to the millisecond; or whose first half came before `unseen`, where a gateway's never came.
-fn ended_before(ended: Timestamp, unseen: Timestamp) -> sea_orm::Condition {
+fn ended_before(ended: Timestamp, unseen: Timestamp) -> Condition {
     let wall_ms = Expr::col(runs::Column::WallUs).div(1000_i64);
     let seen = Expr::col(runs::Column::Received).add(wall_ms).lt(ended.0);
-    let seen = sea_orm::Condition::all().add(runs::Column::Observed.is_not_null()).add(seen);
+    let seen = Condition::all().add(runs::Column::Observed.is_not_null()).add(seen);
     let unseen = runs::Column::Arrived.lt(Col(unseen));
-    let unseen = sea_orm::Condition::all().add(runs::Column::Observed.is_null()).add(unseen);
-    sea_orm::Condition::any().add(seen).add(unseen)
+    let unseen = Condition::all().add(runs::Column::Observed.is_null()).add(unseen);
+    Condition::any().add(seen).add(unseen)
+}
+
+fn period(account: AccountId, span: i32, began: Timestamp) -> Condition {
+    Condition::all()
+        .add(usage_sums::Column::AccountId.eq(Col(account)))
+        .add(usage_sums::Column::Span.eq(span))
+        .add(usage_sums::Column::Began.eq(Col(began)))
 }
 
 fn learned() -> Select<runs::Entity> {
@@ -415,8 +462,8 @@ fn learned() -> Select<runs::Entity> {
 
 /// What is due. A job that was never tried and has no time of its own is, whatever the clock says: it may have jumped
 /// back since the job was submitted.
-fn due(now: Timestamp) -> sea_orm::Condition {
-    sea_orm::Condition::any().add(jobs::Column::Due.lte(Col(now))).add(Expr::cust(FRESH))
+fn due(now: Timestamp) -> Condition {
+    Condition::any().add(jobs::Column::Due.lte(Col(now))).add(Expr::cust(FRESH))
 }
 
 const FRESH: &str = "(not_before IS NULL AND attempts = 0 AND losses = 0 AND turns = 0)";

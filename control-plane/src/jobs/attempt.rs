@@ -17,7 +17,9 @@ use protocol::job::HeaderBytes;
 use protocol::placement::Explanation;
 use protocol::receipt::Observation;
 use protocol::route::VersionRoute;
-use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, JobId, Lane, NodeId, RunId, Timestamp};
+use protocol::{
+    AccountId, ByteSize, Code, Digest, FunctionId, JobId, Lane, NodeId, RunId, RunPrincipal, RunSource, Timestamp,
+};
 use sea_orm::EntityTrait as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +43,9 @@ pub(super) struct Try {
     pub(super) run: RunId,
     pub(super) method: String,
     pub(super) path: String,
+    pub(super) source: RunSource,
+    /// On whose behalf, where that is known.
+    pub(super) principal: Option<RunPrincipal>,
     pub(super) host: String,
     pub(super) input_size: ByteSize,
     /// Why this node.
@@ -138,6 +143,8 @@ fn begin(app: &App, one: &Try, lane: Lane) -> Attempt {
         job: Some(one.job),
         method: &one.method,
         path: &one.path,
+        source: Some(one.source),
+        principal: one.principal.as_ref(),
         ..RunFacts::of(one.run, one.account, one.function, &one.version)
     };
     let mut attempt = app.placing.begin(&facts, one.version.artifact, Instant::now());

@@ -16,7 +16,7 @@ use protocol::job::JobState;
 use protocol::placement::{Candidate, Placement};
 use protocol::route::VersionRoute;
 use protocol::words::count;
-use protocol::{AccountId, FunctionId, JobId, Name, RunId, Timestamp, VersionId};
+use protocol::{AccountId, FunctionId, JobId, Name, RunId, RunSource, Timestamp, VersionId};
 use sea_orm::DbErr;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -317,6 +317,8 @@ impl<'a> Session<'a> {
             run,
             method: row.method,
             path: row.path,
+            source: row.source.map_or(RunSource::Job, |source| source.0),
+            principal: row.principal.map(|principal| principal.0),
             host,
             input_size: row.input_size.0,
             placement: placement.explain(waited),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use placing::{ObservationDraft, RunFacts, Verdict};
 use protocol::job::JobState;
 use protocol::receipt::Observation;
-use protocol::{ByteSize, Code, Timestamp};
+use protocol::{ByteSize, Code, RunSource, Timestamp};
 use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait as _};
 
 use super::attempt::{Answer, Event, Finished};
@@ -204,6 +204,8 @@ fn lost(app: &App, row: &jobs::Model, now: Timestamp) -> Option<Observation> {
         job: Some(row.id.0),
         method: &row.method,
         path: &row.path,
+        source: Some(row.source.map_or(RunSource::Job, |source| source.0)),
+        principal: row.principal.as_ref().map(|principal| &principal.0),
     };
     let mut seen = ObservationDraft::begin(app.instance, &facts, received);
     seen.on_node(Some(node), lane);

@@ -9,7 +9,9 @@ use protocol::job::{DeferredCall, Job, JobArray, JobInput, JobLimits, SubmitArra
 use protocol::placement::lane_of;
 use protocol::route::{Route, Scope, VersionRoute};
 use protocol::words::count;
-use protocol::{AccountId, ByteSize, Code, Digest, Field, FunctionId, JobId, Kind, Limits, Name, Timestamp};
+use protocol::{
+    AccountId, ByteSize, Code, Digest, Field, FunctionId, JobId, Kind, Limits, Name, RunPrincipal, RunSource, Timestamp,
+};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use super::fields::{self, Request, Terms};
@@ -48,6 +50,17 @@ struct Draft {
     webhook: Option<String>,
     actor: Actor,
     created_by: String,
+    source: RunSource,
+    /// On whose behalf, where that is known.
+    principal: Option<RunPrincipal>,
+}
+
+/// Who submits a job, as the audit, people and sums of usage name them.
+struct Submitter {
+    actor: Actor,
+    created_by: String,
+    source: RunSource,
+    principal: Option<RunPrincipal>,
 }
 
 /// `POST /jobs`
@@ -86,16 +99,17 @@ pub(crate) async fn submit_array(app: &App, caller: &Caller, asked: SubmitArray)
 async fn draft(app: &App, caller: &Caller, asked: &SubmitJob) -> Result<Draft> {
     let (name, _) = fields::target(asked)?;
     let function = caller.function(app, name, Scope::Invoke).await.map_err(|error| error.at(FUNCTION))?;
-    draft_of(app, function, asked, caller.actor.clone(), caller.label.clone()).await
+    let by = Submitter {
+        actor: caller.actor.clone(),
+        created_by: caller.label.clone(),
+        source: RunSource::Job,
+        principal: Some(RunPrincipal::from(&caller.principal)),
+    };
+    draft_of(app, function, asked, by).await
 }
 
-async fn draft_of(
-    app: &App,
-    function: functions::Model,
-    asked: &SubmitJob,
-    actor: Actor,
-    created_by: String,
-) -> Result<Draft> {
+async fn draft_of(app: &App, function: functions::Model, asked: &SubmitJob, by: Submitter) -> Result<Draft> {
+    let Submitter { actor, created_by, source, principal } = by;
     let (_, reference) = fields::target(asked)?;
     let (account, id, name) = (function.account_id.0, function.id.0, function.name.0.clone());
     let route = route::build(app.db.read(), function).await?;
@@ -117,6 +131,8 @@ async fn draft_of(
         version,
         actor,
         created_by,
+        source,
+        principal,
     })
 }
 
@@ -129,8 +145,11 @@ pub(crate) struct Prepared {
     pub(crate) stored: ByteSize,
 }
 
+/// The trigger that submits a job: its name, and whether the clock or a queue fires it. `None`: the job is only checked.
+pub(crate) type OfTrigger<'a> = Option<(&'a Name, RunSource)>;
+
 /// What a trigger of this account asks for, as far as it can be done before its transaction.
-pub(crate) async fn prepare(app: &App, account: AccountId, asked: &SubmitJob, by: &str) -> Result<Prepared> {
+pub(crate) async fn prepare(app: &App, account: AccountId, asked: &SubmitJob, by: OfTrigger<'_>) -> Result<Prepared> {
     let (name, _) = fields::target(asked)?;
     let missing = || {
         let name = name.escape_debug();
@@ -142,7 +161,13 @@ pub(crate) async fn prepare(app: &App, account: AccountId, asked: &SubmitJob, by
         .filter(functions::Column::Deleted.is_null())
         .one(app.db.read())
         .await?;
-    let draft = draft_of(app, row.ok_or_else(missing)?, asked, Actor::platform(), by.to_owned()).await?;
+    let by = Submitter {
+        actor: Actor::platform(),
+        created_by: by.map(|(trigger, _)| format!("the trigger {trigger}")).unwrap_or_default(),
+        source: by.map_or(RunSource::Job, |(_, source)| source),
+        principal: by.map(|(trigger, _)| RunPrincipal::Trigger(trigger.clone())),
+    };
+    let draft = draft_of(app, row.ok_or_else(missing)?, asked, by).await?;
     // Counted by whoever makes many jobs of inputs that differ; a time's trigger stores the same again, which is kept once.
     let input = input(app, &draft, asked.input.as_ref(), &Field::from(INPUT), None).await?;
     room(app, &draft).await?;
@@ -154,7 +179,7 @@ pub(crate) async fn prepare(app: &App, account: AccountId, asked: &SubmitJob, by
 
 /// Refuses what `POST /jobs` would refuse.
 pub(crate) async fn check(app: &App, account: AccountId, asked: &SubmitJob) -> Result<()> {
-    prepare(app, account, asked, "").await.map(drop)
+    prepare(app, account, asked, None).await.map(drop)
 }
 
 /// Inserts so many of them.
@@ -208,6 +233,8 @@ pub(crate) async fn defer(app: &App, call: DeferredCall) -> Result<Job> {
         labels: std::collections::BTreeMap::new(),
         webhook: None,
         actor: Actor(call.caller.clone()),
+        source: RunSource::Job,
+        principal: call.caller.parse().ok(),
         created_by: call.caller,
     };
     let jobs = insert(app, draft, vec![input], false).await?;

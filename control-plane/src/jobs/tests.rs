@@ -137,6 +137,8 @@ async fn finished(app: &App, id: JobId, run: RunId, node: NodeId, came: Came, an
         placement: None,
         job: None,
         limits: None,
+        source: None,
+        principal: None,
     };
     let at = Timestamp::now();
     Event::Finished(Box::new(Finished {

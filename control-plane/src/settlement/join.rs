@@ -8,9 +8,9 @@
 use protocol::bounds::Bounds;
 use protocol::receipt::{NodeReceipt, Observation, Outcome, RunEnd, Usage};
 use protocol::ticket::Ticket;
-use protocol::{Limits, NodeId, Timestamp, Total};
+use protocol::{Limits, NodeId, RunSource, Timestamp};
 
-use crate::db::columns::{Col, signed, unsigned};
+use crate::db::columns::{Col, signed};
 use crate::db::entities::{Rival, runs};
 
 /// The gateway's half has not come.
@@ -92,6 +92,8 @@ pub(crate) fn with_claim(
             job_id: None,
             ended: None,
             rivals: None,
+            source: None,
+            principal: None,
         },
     };
     if !bounds.plausible(&end.usage) {
@@ -188,6 +190,8 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
         job_id: seen.job.map(Col),
         ended: None,
         rivals: None,
+        source: seen.source.or(seen.job.map(|_| RunSource::Job)).map(Col),
+        principal: seen.principal.clone().map(Col),
     };
     let joined = settle(joined, said.as_ref(), receipt);
     match row.filter(|row| row.settled) {
@@ -293,71 +297,6 @@ fn billed(row: &runs::Model, last_word: Option<&RunEnd>) -> Usage {
 
 fn small(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
-}
-
-/// What a settled row adds to its minute.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Share {
-    pub runs: Total,
-    pub succeeded: Total,
-    pub failed: Total,
-    pub timed_out: Total,
-    pub cancelled: Total,
-    pub platform_failed: Total,
-    pub flagged: Total,
-    pub wall_us: Total,
-    pub cpu_us: Total,
-    pub memory_kib_ms: Total,
-    pub bytes_in: Total,
-    pub bytes_out: Total,
-}
-
-impl Share {
-    /// A row's share; nothing before it is settled.
-    pub(crate) fn of(row: &runs::Model) -> Self {
-        if !row.settled {
-            return Self::default();
-        }
-        let is = |outcome| Total(i64::from(*row.outcome == outcome));
-        let usage = row.billed.0;
-        Self {
-            runs: Total(1),
-            succeeded: is(Outcome::Succeeded),
-            failed: is(Outcome::Failed),
-            timed_out: is(Outcome::TimedOut),
-            cancelled: is(Outcome::Cancelled),
-            platform_failed: is(Outcome::PlatformFailed),
-            flagged: Total(i64::from(row.flag.is_some())),
-            wall_us: usage.wall_us.into(),
-            cpu_us: usage.cpu_us.into(),
-            memory_kib_ms: Total::from((usage.memory_peak.0 / 1024).saturating_mul(usage.wall_us / 1000)),
-            bytes_in: usage.bytes_in.0.into(),
-            bytes_out: usage.bytes_out.0.into(),
-        }
-    }
-
-    /// The parts, in the order of the table's columns.
-    pub(crate) fn parts(&self) -> [Total; 12] {
-        [
-            self.runs,
-            self.succeeded,
-            self.failed,
-            self.timed_out,
-            self.cancelled,
-            self.platform_failed,
-            self.flagged,
-            self.wall_us,
-            self.cpu_us,
-            self.memory_kib_ms,
-            self.bytes_in,
-            self.bytes_out,
-        ]
-    }
-}
-
-/// The minute that a row counts in.
-pub(crate) fn minute(row: &runs::Model) -> i64 {
-    signed(unsigned(row.received.0.0) / 60_000)
 }
 
 #[cfg(test)]

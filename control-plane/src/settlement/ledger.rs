@@ -13,13 +13,13 @@ use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, It
 
 use super::join;
 use super::retention::{self, Windows};
-use super::rollups::Sums;
 use super::sources::{self, Content, Place};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::count;
 use crate::db::entities::runs;
 use crate::error::{Result, invalid, refuse, refuse_field};
+use crate::usage::Sums;
 
 /// Observations in one request.
 pub(crate) const OBSERVATIONS_MAX: usize = 4096;

@@ -22,12 +22,10 @@ mod filter;
 mod join;
 mod ledger;
 mod retention;
-mod rollups;
 pub(crate) mod runs;
 mod segments;
 mod sources;
 mod sweep;
-pub(crate) mod usage;
 
 pub(crate) use checkpoints::{Sent as SentCheckpoint, checkpoint};
 pub(crate) use ledger::{observe, observed, observed_batch};

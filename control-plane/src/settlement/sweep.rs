@@ -74,6 +74,7 @@ async fn housekeeping(app: &App) -> Result<()> {
     sources::prune(&app.db, Timestamp::now()).await?;
     crate::keep::trim(app).await?;
     crate::keep::prune_checkpoints(app).await?;
+    crate::usage::prune(&app.db, Timestamp::now()).await?;
     crate::logs::prune(app).await?;
     crate::jobs::prune(app).await?;
     crate::queues::prune(app).await?;

@@ -276,6 +276,12 @@ async fn every_wrong_parameter_and_header_is_named() {
         ("/invocations?limit=%ff", "limit"),
         ("/functions/hello/logs?since=yesterday", "since"),
         ("/functions/hello/logs?follow=maybe", "follow"),
+        ("/usage?by=colour", "by"),
+        ("/usage?from=yesterday", "from"),
+        ("/usage?to=2026-02-30", "to"),
+        ("/usage?from=2026-11-02&to=2026-11-01", "from"),
+        ("/usage?format=xml", "format"),
+        ("/usage?cursor=bm90aGluZw", "cursor"),
     ] {
         let problem = problem(&ada.get(path).await);
         assert_eq!((problem.code, self::field(&problem)), (Code::InvalidRequest, field), "{path}: {problem:?}");

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
 use http::{Method, StatusCode};
-use protocol::api::{FunctionUsage, Invocation, Page, Version};
+use protocol::api::{Invocation, Page, UsageSums, Version};
 use protocol::node::{BootKey, Hello, HelloReply, LogLine, LogStream, PROTOCOL_MAX, PROTOCOL_MIN, RunLog, VersionSpec};
 use protocol::placement::LaneReason;
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt, Observation, Outcome, RunEnd, Usage};
@@ -186,11 +186,13 @@ impl Runs {
             placement: None,
             job: None,
             limits: Some(Limits::default()),
+            source: None,
+            principal: None,
         };
         (receipt, seen)
     }
 
-    async fn usage(&self) -> FunctionUsage {
+    async fn usage(&self) -> UsageSums {
         self.client.get("/functions/hello/usage").await.read()
     }
 
@@ -344,19 +346,23 @@ async fn a01_sums_stop_at_their_end(ground: Ground) {
         node.submit(vec![receipt]).await;
     };
     settle(&mut node).await;
-    let full = format!("UPDATE usage_minutes SET wall_us = {0}, cpu_us = {0}, bytes_in = {0} - 5", i64::MAX);
+    let full = format!("UPDATE usage_sums SET wall_us = {0}, cpu_us = {0}, bytes_in = {0} - 5", i64::MAX);
     ground.app.db.write().execute_unprepared(&full).await.unwrap();
     settle(&mut node).await;
     settle(&mut node).await;
     let usage = runs.usage().await;
     assert_eq!(usage.runs, 3);
     assert!(usage.wall_us >= i64::MAX as u64 && usage.bytes_in.0 >= i64::MAX as u64 - 5, "{usage:?}");
-    // A second minute that is as full: their sum is beyond what the database can say.
-    let copy = "INSERT INTO usage_minutes SELECT account_id, function_id, minute + 10, runs, succeeded, failed, \
-         timed_out, cancelled, platform_failed, flagged, wall_us, cpu_us, memory_kib_ms, bytes_in, bytes_out \
-         FROM usage_minutes";
-    for later in ["+ 10", "+ 100"] {
-        ground.app.db.write().execute_unprepared(&copy.replace("+ 10", later)).await.unwrap();
+    // A second day that is as full: their sum is beyond what the database can say.
+    let columns = "id, function_id, version_number, lane, source, principal, status, folded, runs, succeeded, failed, \
+         timed_out, cancelled, platform_failed, flagged, warm, cached, cold, wall_us, cpu_us, memory_kib_ms, \
+         reserved_cpu_us, reserved_memory_kib_ms, bytes_in, bytes_out, egress_bytes, latency";
+    for days in [1, 100] {
+        let copy = format!(
+            "INSERT INTO usage_sums (account_id, span, began, {columns}) \
+             SELECT account_id, span, began - {days} * 86400000, {columns} FROM usage_sums WHERE span = 86400"
+        );
+        ground.app.db.write().execute_unprepared(&copy).await.unwrap();
     }
     assert!(runs.usage().await.wall_us >= usage.wall_us);
 }

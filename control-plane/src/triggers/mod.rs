@@ -10,7 +10,7 @@ use protocol::api::Page;
 use protocol::job::{JobState, SubmitJob};
 use protocol::route::Scope;
 use protocol::trigger::{SetTrigger, Trigger};
-use protocol::{AccountId, Code, Field, JobId, Name, Problem, Timestamp, UserId};
+use protocol::{AccountId, Code, Field, JobId, Name, Problem, RunSource, Timestamp, UserId};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
@@ -225,19 +225,19 @@ pub(crate) async fn once(app: &App, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// What a trigger submits, and who it is.
-fn job_of(row: &triggers::Model) -> (SubmitJob, String) {
+/// What a trigger submits.
+fn job_of(row: &triggers::Model) -> SubmitJob {
     let mut asked = row.job.0.clone();
     asked.labels.insert(LABEL.to_owned(), row.name.0.to_string());
-    (asked, format!("the trigger {}", row.name.0))
+    asked
 }
 
 /// Submits what a trigger asks for, and sets its next time, in one transaction.
 async fn fire(app: &App, seen: triggers::Model, now: Timestamp) -> Result<()> {
     let (account, name) = (seen.account_id.0, seen.name.0.clone());
-    let (asked, by) = job_of(&seen);
+    let asked = job_of(&seen);
     // Outside of the transaction: it may put the input into the store.
-    let prepared = jobs::prepare(app, account, &asked, &by).await;
+    let prepared = jobs::prepare(app, account, &asked, Some((&name, RunSource::Schedule))).await;
     let mutation = app.db.mutation().await?;
     let row = find_in(&mutation, account, &name).await?;
     // Another control plane was faster, or somebody has changed it.

@@ -1,7 +1,7 @@
 //! Messages become jobs: a message is taken out of its queue in the transaction that submits its job.
 
 use protocol::job::SubmitJob;
-use protocol::{JobId, Timestamp};
+use protocol::{JobId, RunSource, Timestamp};
 
 use super::{find_in, job_of, write};
 use crate::App;
@@ -37,7 +37,7 @@ async fn turn(app: &App, seen: &triggers::Model, now: Timestamp) -> Result<usize
     if waiting.is_empty() {
         return Ok(0);
     }
-    let (asked, by) = job_of(seen);
+    let asked = job_of(seen);
     // While no job can be made at all, messages stay.
     match jobs::check(app, account, &asked).await {
         Err(error @ Error::Refused(_)) => return complain(app, seen, &error).await.map(|()| 0),
@@ -47,7 +47,7 @@ async fn turn(app: &App, seen: &triggers::Model, now: Timestamp) -> Result<usize
     for message in waiting {
         let mut asked = SubmitJob { input: Some(message.body.0.clone()), ..asked.clone() };
         asked.labels.insert(LABEL.to_owned(), message.id.to_string());
-        let job = match jobs::prepare(app, account, &asked, &by).await {
+        let job = match jobs::prepare(app, account, &asked, Some((&name, RunSource::Queue))).await {
             Err(error @ Error::Refused(_)) => Err(error),
             prepared => Ok(prepared?),
         };

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use protocol::route::Scope;
-use protocol::{AccountId, FunctionId, Millis};
+use protocol::{AccountId, FunctionId, Millis, RunPrincipal, RunSource};
 
 use crate::client::{Client, request};
 use crate::node::echo;
@@ -36,6 +36,9 @@ async fn a19_private_functions_need_a_key_of_their_account() {
     assert_eq!(answer.status, 200, "{answer:?}");
     let seen = answer.header("seen-headers");
     assert!(!seen.contains("cck_") && !seen.contains("cc_session") && seen.contains("cookie: a=1"), "{seen}");
+    let observed = platform.observation(&answer).await;
+    assert!(matches!(observed.principal, Some(RunPrincipal::Key(_))), "{observed:?}");
+    assert_eq!(observed.source, Some(RunSource::Call));
 
     let bad = call("/f/ada/secret/", "cck_key_nobody").await;
     assert_eq!((bad.status, bad.code().as_str()), (401, "invalid_key"));
@@ -65,6 +68,7 @@ async fn other_authorizations_pass_to_public_functions() {
     let answer = platform.fetch("GET", "/f/ada/open/", &[("authorization", "Bearer cck_x_y")], b"").await;
     assert_eq!(answer.status, 200);
     assert!(!answer.header("seen-headers").contains("authorization"));
+    assert_eq!(platform.observation(&answer).await.principal, Some(RunPrincipal::Public));
 }
 
 #[tokio::test]

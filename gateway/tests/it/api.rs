@@ -1,7 +1,7 @@
 //! The API's proxy, and the calls of the API that end here.
 
 use protocol::route::{Grant, Principal, Scope};
-use protocol::{Digest, SessionId, UserId};
+use protocol::{Digest, RunPrincipal, RunSource, SessionId, UserId};
 
 use crate::client::{Client, request};
 use crate::node::echo;
@@ -147,7 +147,9 @@ async fn a_test_call_is_a_run_answered_as_data() {
     assert_eq!(data["node"], node.id.to_string());
     let seen = data["headers"].to_string();
     assert!(seen.contains("PUT /x?y=1") && seen.contains("x-own: 1") && !seen.contains("cck_"), "{seen}");
-    platform.observed(|observation| data["run"] == observation.run.to_string()).await;
+    let observed = platform.observed(|observation| data["run"] == observation.run.to_string()).await;
+    assert!(matches!(observed.principal, Some(RunPrincipal::User(_))), "{observed:?}");
+    assert_eq!(observed.source, Some(RunSource::Test));
 
     // What pages of other sites can send without asking is no call, and what the platform passes over is refused.
     for form in ["text/plain;json", "multipart/form-data; boundary=json", "application/x-www-form-urlencoded"] {

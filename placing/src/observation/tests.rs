@@ -22,6 +22,8 @@ fn draft(path: &str, job: Option<JobId>) -> ObservationDraft {
         job,
         method: "GET",
         path,
+        source: None,
+        principal: None,
     };
     ObservationDraft::begin(InstanceId::new(), &facts, Timestamp(1))
 }

@@ -71,33 +71,6 @@ api_types! {
         pub since: Option<Timestamp>,
     }
 
-    /// `GET /functions/{name}/usage`: sums over its settled runs. Each run is counted once.
-    #[derive(Default, Copy, Eq)]
-    pub struct FunctionUsage {
-        /// Settled runs.
-        pub runs: u64,
-        /// Of them: the function answered.
-        pub succeeded: u64,
-        /// The function failed.
-        pub failed: u64,
-        /// The deadline came first.
-        pub timed_out: u64,
-        /// The caller went away.
-        pub cancelled: u64,
-        /// The platform failed.
-        pub platform_failed: u64,
-        /// Settled with one half missing, or with halves that disagree.
-        pub flagged: u64,
-        /// From the request's head to the answer's end, in microseconds.
-        pub wall_us: u64,
-        /// CPU time, in microseconds.
-        pub cpu_us: u64,
-        /// Bytes of the requests' bodies.
-        pub bytes_in: ByteSize,
-        /// Bytes of the answers' bodies.
-        pub bytes_out: ByteSize,
-    }
-
     /// `POST /functions/{name}/test`: one call from the portal, answered as data, never as a page.
     #[serde(deny_unknown_fields)]
     pub struct TestCall {

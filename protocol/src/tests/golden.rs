@@ -10,7 +10,7 @@ use super::sample;
 use crate::batch::{BatchAck, BatchHead};
 use crate::node::NodeReport;
 use crate::placement::{Explanation, Placement, Warmth};
-use crate::receipt::{Checkpoint, CheckpointAck, RunEnd, Usage};
+use crate::receipt::{Checkpoint, CheckpointAck, Observation, RunEnd, Usage};
 use crate::{ByteSize, Digest, EpochId, NodeId};
 
 /// The value is written as committed, and what is committed is read as the value.
@@ -58,6 +58,7 @@ golden! { check_open;
     limits_v2: crate::Limits::default();
     version_route_v2: sample::version_route(2);
     observation_of_job_v2: sample::of_job();
+    observation_of_trigger_v1: sample::of_trigger();
     receipt_v1: sample::receipt(1);
     observation_v1: sample::observation();
     node_report_v1: sample::report();
@@ -129,4 +130,12 @@ fn the_head_of_a_batch() {
 fn digests_are_blake3() {
     let empty = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
     assert_eq!(Digest::of(b"").to_string(), empty);
+}
+
+/// What a later release says of a source or a principal that this one does not know is as if it had not been said.
+#[test]
+fn sources_of_a_later_release_are_passed_over() {
+    let mut json = serde_json::to_value(sample::of_trigger()).unwrap();
+    (json["source"], json["principal"]) = ("mail".into(), serde_json::json!({"team": 7}));
+    assert_eq!(serde_json::from_value::<Observation>(json).unwrap(), sample::of_job());
 }

@@ -17,8 +17,8 @@ use crate::route::{ControlPulse, GatewayPulse, Grant, Principal, Route, Scope, S
 use crate::ticket::{Day, DayRoot, IssuerKeys, NodeKey, PayKey, Purpose, SignedTicket, Ticket, TwoDays};
 use crate::wire::Written;
 use crate::{
-    AccountId, ByteSize, Code, Digest, EpochId, FunctionId, InstanceId, JobId, KeyId, Name, NodeId, RunId, Timestamp,
-    VersionId,
+    AccountId, ByteSize, Code, Digest, EpochId, FunctionId, InstanceId, JobId, KeyId, Name, NodeId, RunId,
+    RunPrincipal, RunSource, Timestamp, VersionId,
 };
 
 /// A UUIDv7 of a fixed time.
@@ -102,6 +102,8 @@ pub(super) fn observation() -> Observation {
         placement: None,
         job: None,
         limits: None,
+        source: None,
+        principal: None,
     }
 }
 
@@ -126,6 +128,12 @@ pub(super) fn explained() -> Observation {
 /// Of a job's try: with all that an observation can have.
 pub(super) fn of_job() -> Observation {
     Observation { job: Some(JobId::from_uuid(uuid(11))), limits: Some(Limits::default()), ..explained() }
+}
+
+/// Of a trigger's job: with what made it, and on whose behalf.
+pub(super) fn of_trigger() -> Observation {
+    let principal = RunPrincipal::Trigger(name("nightly"));
+    Observation { source: Some(RunSource::Schedule), principal: Some(principal), ..of_job() }
 }
 
 pub(super) fn receipts() -> [Written<NodeReceipt>; 2] {

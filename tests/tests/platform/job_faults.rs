@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use protocol::api::{FunctionUsage, Page};
+use protocol::api::{Page, UsageSums};
 use protocol::job::{Job, JobState, SubmitJob};
 use reqwest::{Client, Method, StatusCode};
 use rustix::process::Signal;
@@ -245,7 +245,7 @@ fn each_ended_once(runtime: &tokio::runtime::Runtime, client: &Patient, wanted: 
     // One bill for each: the function's sums count each job's run once; what was lost is paid by nobody.
     let until = Instant::now() + Duration::from_secs(100);
     loop {
-        let usage: FunctionUsage = runtime.block_on(client.ask(Method::GET, "/functions/probe/usage", None, None));
+        let usage: UsageSums = runtime.block_on(client.ask(Method::GET, "/functions/probe/usage", None, None));
         if usage.succeeded == ended.len() as u64 {
             break;
         }

@@ -139,6 +139,39 @@ fn every_call_has_a_settled_receipt() {
         };
         assert_eq!(outcome, expected, "{path}: {shown}");
     }
+    what_they_used_in_all(&ada);
+}
+
+/// The sums of these 30 runs, as a table, as JSON and as CSV.
+fn what_they_used_in_all(ada: &tests::Cli) {
+    let mut total = serde_json::Value::Null;
+    for by in ["function", "version", "lane", "principal", "source", "status", "day", "hour"] {
+        let report = ada.json(&format!("usage --by {by}"));
+        let items = report["items"].as_array().unwrap();
+        let runs: u64 = items.iter().map(|group| group["usage"]["runs"].as_u64().unwrap()).sum();
+        assert_eq!((report["by"].as_str(), runs), (Some(by), 30), "{report}");
+        if total.is_null() {
+            total = report["total"].clone();
+        }
+        assert_eq!(report["total"], total, "by {by} it is the same");
+    }
+    for (sum, wanted) in [("runs", 30), ("succeeded", 15), ("failed", 10), ("timed_out", 5), ("platform_failed", 0)] {
+        assert_eq!(total[sum].as_u64(), Some(wanted), "{sum}: {total}");
+    }
+    assert!(total["cpu_us"].as_u64() <= total["reserved_cpu_us"].as_u64(), "{total}");
+    assert!(total["latency"]["p99_us"].as_u64() > Some(900_000), "five ran for a second: {total}");
+    let named = |by: &str| ada.json(&format!("usage --by {by}"))["items"][0]["name"].clone();
+    assert_eq!((named("source"), named("version")), ("call".into(), "probe@v1".into()));
+    assert!(ada.json("usage --by principal")["items"][0]["key"].as_str().unwrap().starts_with("key_"));
+
+    let table = ada.ok("usage --by status --function probe");
+    let last = table.lines().last().unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(last[..4], ["total", "30", "10", "5"], "{table}");
+    let csv = ada.ok("usage --by status --csv");
+    assert!(csv.starts_with("key,name,from,to,runs,succeeded,") && csv.contains("\n5xx,5xx,"), "{csv}");
+    assert_eq!(ada.run("usage --by colour").status, 2);
+    ada.fails("usage --from yesterday", 2, "invalid_request");
+    assert!(ada.run("usage --from yesterday").stderr.contains("\nfield: from (--from)\n"));
 }
 
 /// The run, once both halves agree.

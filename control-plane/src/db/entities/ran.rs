@@ -3,7 +3,10 @@
 use protocol::node::LogStream;
 use protocol::placement::Explanation;
 use protocol::receipt::{Outcome, RunEnd, Usage};
-use protocol::{AccountId, Code, Digest, FunctionId, JobId, Lane, Limits, NodeId, RunId, Timestamp, VersionId};
+use protocol::{
+    AccountId, Code, Digest, FunctionId, JobId, Lane, Limits, NodeId, RunId, RunPrincipal, RunSource, Timestamp,
+    VersionId,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::db::columns::{Col, Stored};
@@ -41,6 +44,8 @@ table! {
         job_id: Option<Col<JobId>>,
         ended: Option<Col<RunEnd>>,
         rivals: Option<Col<Vec<Rival>>>,
+        source: Option<Col<RunSource>>,
+        principal: Option<Col<RunPrincipal>>,
     }
 }
 
@@ -79,6 +84,48 @@ table! {
         runs: i64,
         forgotten: Col<Timestamp>,
         trimmed: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// Sums over the settled runs of one account in one minute, hour or day (`span`, in seconds, from `began` on) that have
+    /// all of the columns from `function_id` to `status` in common, of which `id` is the digest. What is null there is not
+    /// known, or, where the row is `folded`, differs. `latency` is a sketch (`usage/sketch.rs`).
+    usage_sums = "usage_sums" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        account_id: Col<AccountId>,
+        #[sea_orm(primary_key, auto_increment = false)]
+        span: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        began: Col<Timestamp>,
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Vec<u8>,
+        function_id: Option<Col<FunctionId>>,
+        version_number: Option<i32>,
+        lane: Option<Col<Lane>>,
+        source: Option<Col<RunSource>>,
+        principal: Option<Col<RunPrincipal>>,
+        status: Option<i32>,
+        folded: bool,
+        runs: i64,
+        succeeded: i64,
+        failed: i64,
+        timed_out: i64,
+        cancelled: i64,
+        platform_failed: i64,
+        flagged: i64,
+        warm: i64,
+        cached: i64,
+        cold: i64,
+        wall_us: i64,
+        cpu_us: i64,
+        memory_kib_ms: i64,
+        reserved_cpu_us: i64,
+        reserved_memory_kib_ms: i64,
+        bytes_in: i64,
+        bytes_out: i64,
+        egress_bytes: i64,
+        latency: String,
     }
 }
 

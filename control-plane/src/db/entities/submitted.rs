@@ -7,8 +7,8 @@ use protocol::placement::Placement;
 use protocol::receipt::Usage;
 use protocol::trigger::Missed;
 use protocol::{
-    AccountId, ByteSize, Code, Digest, FunctionId, JobId, Lane, Limits, Name, NodeId, RunId, Timestamp, UserId,
-    VersionId,
+    AccountId, ByteSize, Code, Digest, FunctionId, JobId, Lane, Limits, Name, NodeId, RunId, RunPrincipal, RunSource,
+    Timestamp, UserId, VersionId,
 };
 
 use crate::db::columns::Col;
@@ -61,6 +61,8 @@ table! {
         started: Option<Col<Timestamp>>,
         ended: Option<Col<Timestamp>>,
         revision: i64,
+        source: Option<Col<RunSource>>,
+        principal: Option<Col<RunPrincipal>>,
     }
 }
 

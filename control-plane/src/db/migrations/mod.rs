@@ -10,6 +10,7 @@ mod m0006_uploads;
 mod m0007_books;
 mod m0008_identity;
 mod m0009_notes;
+mod m0010_usage;
 mod m0011_windows;
 mod m0012_sources;
 
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_books::Migration),
             Box::new(m0008_identity::Migration),
             Box::new(m0009_notes::Migration),
+            Box::new(m0010_usage::Migration),
             Box::new(m0011_windows::Migration),
             Box::new(m0012_sources::Migration),
         ]

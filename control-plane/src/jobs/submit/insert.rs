@@ -133,6 +133,8 @@ fn row(draft: &Draft, id: JobId, input_size: ByteSize, now: Timestamp, patience_
         started: None,
         ended: None,
         revision: 0,
+        source: Some(draft.source.into()),
+        principal: draft.principal.clone().map(Col),
     }
 }
 
@@ -161,8 +163,8 @@ fn patience_ms(app: &App, draft: &Draft, input: ByteSize, recent_ms: i64) -> i64
 pub(super) async fn recent_ms(app: &App, account: AccountId, function: FunctionId) -> Result<i64> {
     // Milliseconds, of sums that stop at their end: no number of minutes lets them overflow.
     let sql = "SELECT CAST(COALESCE(SUM(wall_us / 1000), 0) AS BIGINT), CAST(COALESCE(SUM(runs), 0) AS BIGINT) \
-               FROM usage_minutes WHERE account_id = $1 AND function_id = $2 AND minute > $3";
-    let since = Timestamp::now().0 / 60_000 - HISTORY_MINUTES;
+               FROM usage_sums WHERE account_id = $1 AND function_id = $2 AND span = 60 AND began > $3";
+    let since = Timestamp::now().0 - HISTORY_MINUTES * 60_000;
     let values = [Col(account).into(), Col(function).into(), since.into()];
     let statement = Statement::from_sql_and_values(app.db.read().get_database_backend(), sql, values);
     let Some(row) = app.db.read().query_one_raw(statement).await? else { return Ok(0) };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use protocol::api::FunctionUsage;
+use protocol::api::UsageSums;
 use protocol::job::{Job, JobState};
 use protocol::{Code, InstanceId, Timestamp};
 use serde_json::json;
@@ -43,7 +43,7 @@ pub(super) async fn ends(ground: Ground) {
     let again = finished(app, job, run, ground.node, trapped(), answer).await;
     record(app, epoch, vec![again]).await.unwrap();
     assert_eq!(show(&ada, job).await.transitions.len(), 4);
-    let usage: FunctionUsage = ada.get("/functions/hello/usage").await.read();
+    let usage: UsageSums = ada.get("/functions/hello/usage").await.read();
     assert_eq!((usage.runs, usage.succeeded), (1, 1));
     assert_eq!(ada.post(&format!("/jobs/{job}/retry"), json!({})).await.code(), Code::JobEnded);
 }
@@ -139,7 +139,7 @@ pub(super) async fn only_the_leader(ground: Ground) {
     let later = finished(app, job, run, ground.node, came, answer).await;
     record(app, new, vec![later]).await.unwrap();
     assert_eq!(show(&ada, job).await.state, JobState::Queued);
-    let usage: FunctionUsage = ada.get("/functions/hello/usage").await.read();
+    let usage: UsageSums = ada.get("/functions/hello/usage").await.read();
     assert_eq!(usage.succeeded, 0, "nobody pays for what was lost");
     // Offices are apart: who publishes routes need not dispatch jobs.
     assert!(leader::lead(&app.db, Office::Routes, app.instance, Duration::from_secs(9)).await.unwrap().is_some());

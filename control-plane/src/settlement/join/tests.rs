@@ -3,9 +3,12 @@
 use proptest::prelude::*;
 use protocol::receipt::RunEnd;
 use protocol::ticket::{Purpose, SignedTicket};
-use protocol::{AccountId, ByteSize, Digest, EpochId, FunctionId, InstanceId, Lane, Millis, RunId, VersionId};
+use protocol::{
+    AccountId, ByteSize, Digest, EpochId, FunctionId, InstanceId, Lane, Millis, RunId, RunPrincipal, Total, VersionId,
+};
 
 use super::*;
+use crate::usage::Share;
 
 fn halves(claimed: Usage, seen_wall_us: u64, seen_out: u64) -> (NodeId, Claim, Observation) {
     let (run, node, account) = (RunId::new(), NodeId::new(), AccountId::new());
@@ -59,6 +62,8 @@ fn halves(claimed: Usage, seen_wall_us: u64, seen_out: u64) -> (NodeId, Claim, O
         placement: None,
         job: None,
         limits: Some(limits),
+        source: Some(RunSource::Call),
+        principal: Some(RunPrincipal::Public),
     };
     (node, Claim { ticket, receipt, version_number: 3 }, seen)
 }
@@ -156,7 +161,8 @@ proptest! {
         prop_assert_eq!(row.flag.as_deref(), over.then_some(OVER_CLAIMED));
         prop_assert_eq!(row.billed.wall_us, wall.min(seen));
         prop_assert_eq!(row.billed.bytes_out.0, out.min(seen_out));
-        prop_assert_eq!(minute(&row), 1);
+        prop_assert_eq!(row.received.0, Timestamp(60_500), "the gateway's time");
+        prop_assert_eq!((row.source, row.principal), (Some(Col(RunSource::Call)), Some(Col(RunPrincipal::Public))));
         prop_assert_eq!(row.status, 200);
     }
 

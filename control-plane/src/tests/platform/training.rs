@@ -61,6 +61,8 @@ impl Seen {
             placement: None,
             job: None,
             limits: None,
+            source: None,
+            principal: None,
         }
     }
 }
