@@ -175,7 +175,8 @@ proptest! {
         let mut foreign = claim.clone();
         foreign.ticket.node = other;
         foreign.receipt.end.usage = usage(900_000, 1000);
-        let (mut row, mut sums): (Option<runs::Model>, [i64; 12]) = (None, [0; 12]);
+        let figures_of = |row: Option<&runs::Model>| row.map(Share::of).unwrap_or_default().figures().map(|sum| sum.0);
+        let (mut row, mut sums) = (None::<runs::Model>, figures_of(None));
         for step in steps {
             let next = match step {
                 0 => with_claim(row.as_ref(), node, &claim, NOW),
@@ -188,16 +189,12 @@ proptest! {
                 prop_assert!(next.settled && next.billed.wall_us <= before.billed.wall_us);
                 prop_assert!(next.billed.bytes_out <= before.billed.bytes_out);
             }
-            let before = row.as_ref().map(Share::of).unwrap_or_default();
-            for (sum, (was, is)) in sums.iter_mut().zip(before.parts().into_iter().zip(Share::of(&next).parts())) {
-                *sum += is.0 - was.0;
-            }
+            let changes = figures_of(row.as_ref()).into_iter().zip(figures_of(Some(&next)));
+            sums.iter_mut().zip(changes).for_each(|(sum, (was, is))| *sum += is - was);
             row = Some(next);
         }
         prop_assert!(sums[0] <= 1, "{} runs", sums[0]);
-        if let Some(row) = row {
-            prop_assert_eq!(sums, Share::of(&row).parts().map(|part| part.0));
-        }
+        prop_assert_eq!(sums, figures_of(row.as_ref()));
     }
 
     /// Sums stop where they end.
