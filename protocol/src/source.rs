@@ -112,6 +112,16 @@ impl<'de> Deserialize<'de> for RunPrincipal {
     }
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for RunPrincipal {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        crate::units::string_schema("`public`, `key_...`, `user_...` or `trigger:NAME`")
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for RunPrincipal {}
+
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;

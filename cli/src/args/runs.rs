@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use protocol::api::Statuses;
 use protocol::receipt::Outcome;
-use protocol::{Lane, Millis, Timestamp};
+use protocol::{Lane, Millis, RunPrincipal, RunSource, Timestamp};
 
 use super::{List, version, word};
 
@@ -38,6 +38,12 @@ pub(crate) struct RunFilter {
     /// Only those in this lane: wasm, vm
     #[arg(long, value_name = "LANE", value_parser = lane)]
     pub(crate) lane: Option<Lane>,
+    /// Only those that were made so: call, test, job, schedule, queue; several with commas
+    #[arg(long, value_name = "SOURCE", value_delimiter = ',', value_parser = source)]
+    pub(crate) source: Vec<RunSource>,
+    /// Only those on behalf of this one: public, a key (key_...), a user (user_...), a trigger (trigger:NAME)
+    #[arg(long, value_name = "PRINCIPAL")]
+    pub(crate) principal: Option<RunPrincipal>,
     /// Only those that began at this time (RFC 3339) or later, or at most so long ago, such as 1h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) from: Option<Timestamp>,
@@ -52,6 +58,10 @@ fn outcome(text: &str) -> Result<Outcome, String> {
 
 fn lane(text: &str) -> Result<Lane, String> {
     word(text, "wasm, vm")
+}
+
+fn source(text: &str) -> Result<RunSource, String> {
+    word(text, "call, test, job, schedule, queue")
 }
 
 fn moment(text: &str) -> Result<Timestamp, String> {
@@ -75,5 +85,6 @@ mod tests {
         assert_eq!(outcome("timed-out"), Ok(Outcome::TimedOut));
         assert!(outcome("odd").unwrap_err().contains("platform_failed"));
         assert_eq!(lane("vm"), Ok(Lane::Vm));
+        assert_eq!(source("queue"), Ok(RunSource::Queue));
     }
 }

@@ -16,7 +16,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Usage {
-    /// By what: function, version, lane, principal, source, status, day, hour
+    /// By what: function, version, lane, principal, member, source, status, day, hour
     #[arg(long, value_name = "WHAT", value_parser = by, default_value = "function")]
     pub(crate) by: UsageBy,
     /// Since then: a date, or a time (RFC 3339); 30 days ago where it is left out, or one where it is by hour
@@ -36,5 +36,5 @@ pub(crate) struct Usage {
 }
 
 fn by(text: &str) -> Result<UsageBy, String> {
-    word(text, "function, version, lane, principal, source, status, day, hour")
+    word(text, "function, version, lane, principal, member, source, status, day, hour")
 }

@@ -44,14 +44,17 @@ async fn list_runs(context: &Context, client: &Client, filter: &RunFilter, list:
 
 /// What is asked for.
 fn path(filter: &RunFilter) -> String {
-    let RunFilter { function, version, outcome, status, lane, from, to } = filter;
+    let RunFilter { function, version, outcome, status, lane, source, principal, from, to } = filter;
     let outcomes: Vec<String> = outcome.iter().map(lower).collect();
+    let sources: Vec<&str> = source.iter().map(|source| source.as_str()).collect();
     let mut query = Vec::new();
     query.extend(function.as_ref().map(|name| format!("function={}", segment(name))));
     query.extend(version.map(|version| format!("version={version}")));
     query.extend((!outcomes.is_empty()).then(|| format!("outcome={}", outcomes.join(","))));
     query.extend(status.map(|status| format!("status={status}")));
     query.extend(lane.map(|lane| format!("lane={lane}")));
+    query.extend((!sources.is_empty()).then(|| format!("source={}", sources.join(","))));
+    query.extend(principal.as_ref().map(|who| format!("principal={}", segment(&who.to_string()))));
     query.extend(from.map(|from| format!("from={}", segment(&from.to_string()))));
     query.extend(to.map(|to| format!("to={}", segment(&to.to_string()))));
     if query.is_empty() { "/invocations".to_owned() } else { format!("/invocations?{}", query.join("&")) }
@@ -93,6 +96,8 @@ fn show(run: &Invocation) -> String {
         ("node", run.node.map_or_else(|| "-".to_owned(), |node| node.to_string())),
         ("settled", if run.settled { "yes" } else { "not yet" }.to_owned()),
     ];
+    rows.extend(run.source.map(|source| ("source", source.to_string())));
+    rows.extend(run.principal.as_ref().map(|principal| ("principal", principal.to_string())));
     rows.extend(run.job.map(|job| ("job", job.to_string())));
     if let Some(placement) = &run.placement {
         rows.extend(why(placement));
@@ -202,10 +207,13 @@ mod tests {
             outcome: vec![Outcome::Failed, Outcome::TimedOut],
             status: "5xx".parse().ok(),
             lane: Some(protocol::Lane::Vm),
+            source: vec![protocol::RunSource::Schedule, protocol::RunSource::Queue],
+            principal: "trigger:nightly".parse().ok(),
             from: Some(protocol::Timestamp(0)),
             to: None,
         };
-        let wanted = "/invocations?function=hello&version=3&outcome=failed,timed_out&status=5xx&lane=vm&from=";
+        let wanted = "/invocations?function=hello&version=3&outcome=failed,timed_out&status=5xx&lane=vm\
+             &source=schedule,queue&principal=trigger%3Anightly&from=";
         assert_eq!(path(&filter), format!("{wanted}{}", segment("1970-01-01T00:00:00Z")));
     }
 

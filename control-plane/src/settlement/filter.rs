@@ -3,10 +3,11 @@
 
 use protocol::api::Statuses;
 use protocol::receipt::Outcome;
-use protocol::{AccountId, Code, FunctionId, Lane, RunId, Timestamp};
+use protocol::{AccountId, Code, FunctionId, Lane, RunId, RunPrincipal, RunSource, Timestamp};
 use sea_orm::{ColumnTrait as _, QueryFilter as _, QuerySelect as _, Select};
 use serde::de::value::StrDeserializer;
-use serde::{Deserialize, Deserializer, de};
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 
 use super::retention::first_id_at;
 use crate::db::columns::Col;
@@ -26,7 +27,7 @@ pub(crate) struct RunFilter {
     version: Option<u32>,
     /// Only those that ended so: `succeeded`, `failed`, `timed_out`, `cancelled`, `platform_failed`; or several of them,
     /// with commas in between.
-    #[serde(default, deserialize_with = "outcomes")]
+    #[serde(default, deserialize_with = "words")]
     #[param(value_type = Option<String>)]
     outcome: Option<Vec<Outcome>>,
     /// Only those that were answered with this status, such as `404`, or with one of a class, such as `5xx`.
@@ -36,6 +37,14 @@ pub(crate) struct RunFilter {
     /// Only those in this lane.
     #[serde(default)]
     lane: Option<Lane>,
+    /// Only those that were made so: `call`, `test`, `job`, `schedule`, `queue`; or several of them, with commas in
+    /// between.
+    #[serde(default, deserialize_with = "words")]
+    #[param(value_type = Option<String>)]
+    source: Option<Vec<RunSource>>,
+    /// Only those on behalf of this one: `public`, a key (`key_...`), a user (`user_...`) or a trigger (`trigger:NAME`).
+    #[serde(default)]
+    principal: Option<RunPrincipal>,
     /// Only those that began at this time or later (RFC 3339).
     #[serde(default)]
     from: Option<Timestamp>,
@@ -44,10 +53,15 @@ pub(crate) struct RunFilter {
     to: Option<Timestamp>,
 }
 
-fn outcomes<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Vec<Outcome>>, D::Error> {
+/// Words of an enum with commas in between.
+fn words<'de, D, T>(deserializer: D) -> std::result::Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
     let text = String::deserialize(deserializer)?;
-    let outcome = |word| Outcome::deserialize(StrDeserializer::<D::Error>::new(word));
-    text.split(',').map(outcome).collect::<std::result::Result<Vec<_>, _>>().map(Some)
+    let word = |word| T::deserialize(StrDeserializer::<D::Error>::new(word));
+    text.split(',').map(word).collect::<std::result::Result<Vec<_>, _>>().map(Some)
 }
 
 fn statuses<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Statuses>, D::Error> {
@@ -94,7 +108,9 @@ impl RunFilter {
 
     /// Whether candidates are looked at one by one.
     pub(super) fn searches(&self) -> bool {
-        self.version.is_some() || self.outcome.is_some() || self.status.is_some() || self.lane.is_some()
+        let what = self.version.is_some() || self.lane.is_some();
+        let how_it_ended = self.outcome.is_some() || self.status.is_some();
+        what || how_it_ended || self.source.is_some() || self.principal.is_some()
     }
 
     /// Those of the candidates that fit.
@@ -110,6 +126,12 @@ impl RunFilter {
         }
         if let Some(lane) = self.lane {
             query = query.filter(runs::Column::Lane.eq(Col(lane)));
+        }
+        if let Some(sources) = &self.source {
+            query = query.filter(runs::Column::Source.is_in(sources.iter().map(|source| Col(*source))));
+        }
+        if let Some(principal) = &self.principal {
+            query = query.filter(runs::Column::Principal.eq(Col(principal.clone())));
         }
         query
     }

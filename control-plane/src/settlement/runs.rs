@@ -132,5 +132,7 @@ fn view(row: runs::Model, known: &Known) -> Option<Invocation> {
         settled: row.settled,
         placement: row.placement.map(|placement| placement.0),
         job: row.job_id.map(|job| job.0),
+        source: row.source.map(|source| source.0),
+        principal: row.principal.map(|principal| principal.0),
     })
 }

@@ -27,7 +27,7 @@ suite!(
     earlier_sums_are_kept,
 );
 
-const DIMENSIONS: [&str; 8] = ["function", "version", "lane", "principal", "source", "status", "day", "hour"];
+const DIMENSIONS: [&str; 9] = ["function", "version", "lane", "principal", "member", "source", "status", "day", "hour"];
 
 async fn report(client: &Client, query: &str) -> UsageReport {
     let answer = client.get(&format!("/usage?{query}")).await;
@@ -120,6 +120,10 @@ async fn each_dimension_has_the_same_total(ground: Ground) {
     let wanted = ["ada@example.org", "ci", "public", "trigger:nightly", "trigger:orders", "unknown"];
     assert_eq!(names(&principals), wanted);
     assert!(principals.items[1].key.starts_with("key_"), "{principals:?}");
+    // What ran for a key is its user's.
+    let members = by("member").await;
+    assert_eq!(names(&members), ["ada@example.org", "public", "trigger:nightly", "trigger:orders", "unknown"]);
+    assert_eq!((&members.items[0].key, members.items[0].usage.runs), (&principals.items[0].key, 2));
     let today = Timestamp::now().to_string();
     assert_eq!(names(&by("day").await), [&today[..10]]);
 
@@ -135,6 +139,12 @@ async fn each_dimension_has_the_same_total(ground: Ground) {
     assert_eq!((names(&first), first.total), (wanted[..4].to_vec(), usage));
     let rest = report(&runs.client, &format!("by=principal&limit=4&cursor={}", first.next.unwrap())).await;
     assert_eq!((names(&rest), &rest.next), (wanted[4..].to_vec(), &None));
+
+    // Nobody knows whose a deleted key was.
+    let key = principals.items[1].key.as_str();
+    assert!(runs.client.delete(&format!("/keys/{key}")).await.status.is_success());
+    let members = by("member").await;
+    assert_eq!((names(&members)[1], members.items[0].usage.runs, members.total), (key, 1, usage));
 }
 
 async fn csv_says_what_json_says(ground: Ground) {

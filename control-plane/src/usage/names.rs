@@ -38,7 +38,7 @@ impl Group {
             UsageBy::Function => &["function_id"],
             UsageBy::Version => &["function_id", "version_number", "folded"],
             UsageBy::Lane => &["lane", "folded"],
-            UsageBy::Principal => &["principal", "folded"],
+            UsageBy::Principal | UsageBy::Member => &["principal", "folded"],
             UsageBy::Source => &["source", "folded"],
             UsageBy::Status => &["status", "folded"],
             UsageBy::Day | UsageBy::Hour => &["began"],
@@ -58,7 +58,7 @@ impl Group {
                 function()?.zip(number).map(|(function, number)| Self::Version(function, number))
             }
             UsageBy::Lane => row.try_get::<Option<Col<Lane>>>("", "lane")?.map(|lane| Self::Lane(lane.0)),
-            UsageBy::Principal => {
+            UsageBy::Principal | UsageBy::Member => {
                 let principal: Option<Col<RunPrincipal>> = row.try_get("", "principal")?;
                 principal.map(|principal| Self::Principal(principal.0))
             }
@@ -82,6 +82,41 @@ impl Group {
             _ => None,
         }
     }
+}
+
+/// Groups of principals as groups of members: what ran for a key is its user's. Keys that are deleted stay keys.
+pub(super) async fn by_member(app: &App, groups: Vec<(Group, Figures)>) -> Result<Vec<(Group, Figures)>> {
+    let rows = keys_of(app, &groups).await?;
+    let owner = |row: api_keys::Model| Some((row.id.0, row.user_id?.0));
+    let owners: HashMap<KeyId, UserId> = rows.into_iter().filter_map(owner).collect();
+    let (mut members, mut others) = (BTreeMap::<UserId, Figures>::new(), Vec::new());
+    for (group, figures) in groups {
+        let member = match &group {
+            Group::Principal(RunPrincipal::User(user)) => Some(*user),
+            Group::Principal(RunPrincipal::Key(key)) => owners.get(key).copied(),
+            _ => None,
+        };
+        match member {
+            Some(user) => members.entry(user).or_default().add(&figures),
+            None => others.push((group, figures)),
+        }
+    }
+    let member = |(user, figures)| (Group::Principal(RunPrincipal::User(user)), figures);
+    others.extend(members.into_iter().map(member));
+    Ok(others)
+}
+
+/// The keys that these groups are of, as far as they are not deleted.
+async fn keys_of(app: &App, groups: &[(Group, Figures)]) -> Result<Vec<api_keys::Model>> {
+    let key = |(group, _): &(Group, Figures)| match group {
+        Group::Principal(RunPrincipal::Key(key)) => Some(Col(*key)),
+        _ => None,
+    };
+    let keys: Vec<Col<KeyId>> = groups.iter().filter_map(key).collect();
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(api_keys::Entity::find().filter(api_keys::Column::Id.is_in(keys)).all(app.db.read()).await?)
 }
 
 /// How a group is shown, in the order of all groups: by time, or by name, and what is not known after the rest.
@@ -124,23 +159,18 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) async fn of(app: &App, groups: &[(Group, Figures)]) -> Result<Self> {
-        let (mut functions, mut keys, mut users) = (BTreeSet::new(), Vec::new(), Vec::new());
+        let (mut functions, mut users) = (BTreeSet::new(), Vec::new());
         for (group, _) in groups {
             functions.extend(group.function().map(Col));
-            match group {
-                Group::Principal(RunPrincipal::Key(key)) => keys.push(Col(*key)),
-                Group::Principal(RunPrincipal::User(user)) => users.push(Col(*user)),
-                _ => {}
+            if let Group::Principal(RunPrincipal::User(user)) = group {
+                users.push(Col(*user));
             }
         }
         let mut names = Self::default();
         if !functions.is_empty() {
             names.functions = names_of(app, functions).await?;
         }
-        if !keys.is_empty() {
-            let rows = api_keys::Entity::find().filter(api_keys::Column::Id.is_in(keys)).all(app.db.read()).await?;
-            names.keys = rows.into_iter().map(|row| (row.id.0, row.name)).collect();
-        }
+        names.keys = keys_of(app, groups).await?.into_iter().map(|row| (row.id.0, row.name)).collect();
         if !users.is_empty() {
             names.users = emails(app, users.into_iter()).await?;
         }

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, QueryResult, Statement, Va
 use serde::Deserialize;
 
 use super::figures::{FIGURES, Figures, NAMES};
-use super::names::{Group, Names, Shown};
+use super::names::{Group, Names, Shown, by_member};
 use super::period::{DAY_MS, Period, Span};
 use super::sketch::Sketch;
 use crate::App;
@@ -130,7 +130,10 @@ pub(crate) async fn report(
         UsageBy::Day => (asked.rounded(Span::Day, now), &[Span::Day]),
         _ => (asked.rounded(Span::Minute, now), &[Span::Day, Span::Hour, Span::Minute]),
     };
-    let groups = groups(app, of, by, &period.pieces(spans)).await?;
+    let mut groups = groups(app, of, by, &period.pieces(spans)).await?;
+    if by == UsageBy::Member {
+        groups = by_member(app, groups).await?;
+    }
     let mut total = Figures::default();
     groups.iter().for_each(|(_, figures)| total.add(figures));
     let names = Names::of(app, &groups).await?;

@@ -12,6 +12,7 @@ use crate::names::{Name, Reference};
 use crate::node::VmLane;
 use crate::placement::{Explanation, LaneReason};
 use crate::receipt::{Outcome, Usage};
+use crate::source::{RunPrincipal, RunSource};
 use crate::units::{ByteSize, Timestamp};
 
 api_types! {
@@ -57,6 +58,12 @@ api_types! {
         /// Of which job it was a try; none of a call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub job: Option<JobId>,
+        /// What made it, where that is known: its gateway says it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub source: Option<RunSource>,
+        /// On whose behalf it was made, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub principal: Option<RunPrincipal>,
     }
 
     /// `GET /invocations`: a page of the account's runs, the newest first. Where runs are searched for, a page may be short,

@@ -18,6 +18,9 @@ api_types! {
         Lane,
         /// On whose behalf it ran: a key, a user, a trigger, the public.
         Principal,
+        /// The member: what ran for a key counts for the user whose it is now. Triggers, the public and deleted keys
+        /// stay as they are.
+        Member,
         /// What made the run: a call, a test, a job, a schedule, a queue.
         Source,
         /// The class of the response's status, `2xx` to `5xx`; `none` where there was none.

@@ -138,14 +138,19 @@ fn every_call_has_a_settled_receipt() {
             _ => "succeeded",
         };
         assert_eq!(outcome, expected, "{path}: {shown}");
+        assert_eq!(shown["source"], "call", "{path}: {shown}");
+        assert!(shown["principal"].as_str().unwrap().starts_with("key_"), "{path}: {shown}");
     }
+    let others = ada.json("invocations list probe --source test,job,schedule,queue");
+    assert_eq!(others["items"].as_array().map(Vec::len), Some(0), "{others}");
+    assert_eq!(ada.run("invocations list --principal somebody").status, 2);
     what_they_used_in_all(&ada);
 }
 
 /// The sums of these 30 runs, as a table, as JSON and as CSV.
 fn what_they_used_in_all(ada: &tests::Cli) {
     let mut total = serde_json::Value::Null;
-    for by in ["function", "version", "lane", "principal", "source", "status", "day", "hour"] {
+    for by in ["function", "version", "lane", "principal", "member", "source", "status", "day", "hour"] {
         let report = ada.json(&format!("usage --by {by}"));
         let items = report["items"].as_array().unwrap();
         let runs: u64 = items.iter().map(|group| group["usage"]["runs"].as_u64().unwrap()).sum();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use protocol::api::{Invocation, InvocationPage};
 use protocol::receipt::{Observation, Outcome};
-use protocol::{AccountId, Code, Field, Lane, Problem, RunId, Timestamp};
+use protocol::{AccountId, Code, Field, KeyId, Lane, Problem, RunId, RunPrincipal, RunSource, Timestamp};
 use sea_orm::EntityTrait as _;
 
 use super::super::harness::{Client, Ground, suite};
@@ -21,6 +21,7 @@ suite!(
     runs_that_are_too_old,
     old_checkpoints,
     filters,
+    who_made_them,
     wrong_filters_are_named,
     short_pages
 );
@@ -202,6 +203,50 @@ async fn filters(ground: Ground) {
     }
 }
 
+/// What made a run, and on whose behalf, is told of each and searched for.
+async fn who_made_them(ground: Ground) {
+    let runs = Runs::start(&ground).await;
+    let key = RunPrincipal::Key(KeyId::new());
+    let nightly = RunPrincipal::Trigger("nightly".parse().unwrap());
+    let made = |source, principal: &RunPrincipal| Observation {
+        source: Some(source),
+        principal: Some(principal.clone()),
+        ..call(&ground, &runs)
+    };
+    let seen = [
+        call(&ground, &runs),
+        made(RunSource::Call, &RunPrincipal::Public),
+        made(RunSource::Call, &key),
+        made(RunSource::Schedule, &nightly),
+        made(RunSource::Queue, &nightly),
+    ];
+    observe(&ground, &seen).await;
+    for seen in &seen {
+        let shown = runs.run(seen.run).await;
+        assert_eq!((shown.source, &shown.principal), (seen.source, &seen.principal));
+    }
+    let listed = list(&runs.client, "limit=1").await.items.remove(0);
+    assert_eq!((listed.source, &listed.principal), (Some(RunSource::Queue), &Some(nightly)));
+    let unknown: serde_json::Value = runs.client.get(&format!("/invocations/{}", seen[0].run)).await.read();
+    assert!(unknown.get("source").is_none() && unknown.get("principal").is_none(), "{unknown}");
+    let cases: [(String, &[usize]); 9] = [
+        ("source=call".into(), &[2, 1]),
+        ("source=schedule,queue".into(), &[4, 3]),
+        ("source=test,job".into(), &[]),
+        ("principal=public".into(), &[1]),
+        (format!("principal={key}"), &[2]),
+        ("principal=trigger:nightly".into(), &[4, 3]),
+        ("function=hello&principal=trigger%3Anightly&source=queue&status=2xx".into(), &[4]),
+        (format!("principal={}", KeyId::new()), &[]),
+        ("principal=public&outcome=failed".into(), &[]),
+    ];
+    for (query, wanted) in cases {
+        let page = list(&runs.client, &query).await;
+        let wanted: Vec<RunId> = wanted.iter().map(|at| seen[*at].run).collect();
+        assert_eq!((ids(&page.items), page.next), (wanted, None), "{query}");
+    }
+}
+
 async fn wrong_filters_are_named(ground: Ground) {
     let runs = Runs::start(&ground).await;
     for (query, field, code) in [
@@ -212,6 +257,11 @@ async fn wrong_filters_are_named(ground: Ground) {
         ("status=fine", "status", Code::InvalidRequest),
         ("version=v1", "version", Code::InvalidRequest),
         ("lane=gpu", "lane", Code::InvalidRequest),
+        ("source=odd", "source", Code::InvalidRequest),
+        ("source=call,", "source", Code::InvalidRequest),
+        ("principal=", "principal", Code::InvalidRequest),
+        ("principal=ci", "principal", Code::InvalidRequest),
+        ("principal=public,trigger:nightly", "principal", Code::InvalidRequest),
         ("from=yesterday", "from", Code::InvalidRequest),
         ("to=1", "to", Code::InvalidRequest),
         ("from=2027-01-02T00:00:00Z&to=2027-01-01T00:00:00Z", "to", Code::InvalidRequest),
@@ -232,6 +282,7 @@ async fn short_pages(ground: Ground) {
     let mut seen: Vec<Observation> = (0..25).map(|_| call(&ground, &runs)).collect();
     (seen[2].lane, seen[24].lane) = (Lane::Vm, Lane::Vm);
     (seen[0].outcome, seen[0].status) = (Outcome::Failed, 502);
+    seen[2].source = Some(RunSource::Job);
     observe(&ground, &seen).await;
     let small = Ground::on(ground.app.config.database.clone(), |config| config.runs_scanned_max = 10).await;
     let client = runs.client.on(small.router.clone());
@@ -245,6 +296,9 @@ async fn short_pages(ground: Ground) {
             cursor = format!("&cursor={next}");
         }
         assert_eq!(pages, [vec![seen[24].run], vec![], vec![seen[2].run]]);
+        // Its next page begins behind what was looked at.
+        let first = list(&client, &format!("source=job{function}")).await;
+        assert!(first.items.is_empty() && first.next.is_some(), "{first:?}");
         // What only has to be read in order is not searched for; neither is what went wrong, however rare.
         let all = list(&client, &format!("limit=200{function}")).await;
         assert_eq!((all.items.len(), all.next), (25, None));
