@@ -95,6 +95,17 @@ impl Connection {
         Ok(Self { sender })
     }
 
+    /// Sends the request; the answer with how many bytes its body had. None is kept: as whoever counts what NATS brings.
+    pub(crate) async fn count(&mut self, target: &Target) -> anyhow::Result<Response<usize>> {
+        self.sender.ready().await?;
+        let (head, mut body) = self.sender.send_request(target.request()?).await?.into_parts();
+        let mut count = 0;
+        while let Some(frame) = body.frame().await {
+            count += frame?.data_ref().map_or(0, Bytes::len);
+        }
+        Ok(Response::from_parts(head, count))
+    }
+
     /// Sends the request; the answer with its whole body.
     pub(crate) async fn send(&mut self, target: &Target) -> anyhow::Result<Response<Bytes>> {
         self.sender.ready().await?;

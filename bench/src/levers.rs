@@ -19,7 +19,7 @@ use crate::{Options, load, say};
 const PROGRAM: &str = "program";
 const AS_IT_IS: &str = "as it is";
 /// Of the figures below, in their order.
-const RATIOS: [&str; 3] = ["cpu_ratio", "throughput_ratio", "latency_p50_ratio"];
+const RATIOS: [&str; 4] = ["cpu_ratio", "throughput_ratio", "latency_p50_ratio", "latency_p99_ratio"];
 
 /// Which levers to pull.
 #[derive(Debug, Clone, clap::Args)]
@@ -73,6 +73,7 @@ struct Found {
     cpu_us_per_call: f64,
     throughput_per_second: f64,
     p50_us: f64,
+    p99_us: f64,
 }
 
 impl Contender {
@@ -103,17 +104,18 @@ impl Contender {
         let took = used().saturating_sub(before);
         #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
         let cpu_us_per_call = took.as_secs_f64() * 1e6 / sample.successes as f64;
-        let (throughput_per_second, p50_us) = (sample.throughput_per_second, sample.p50_us);
-        self.found[place].push(Found { cpu_us_per_call, throughput_per_second, p50_us });
+        let (throughput_per_second, p50_us, p99_us) = (sample.throughput_per_second, sample.p50_us, sample.p99_us);
+        self.found[place].push(Found { cpu_us_per_call, throughput_per_second, p50_us, p99_us });
         Ok(())
     }
 
-    fn figures(&self, place: usize) -> [Figure; 3] {
+    fn figures(&self, place: usize) -> [Figure; 4] {
         type Kind = (&'static str, fn(&Found) -> f64);
-        const KINDS: [Kind; 3] = [
+        const KINDS: [Kind; 4] = [
             ("cpu_us_per_call", |found| found.cpu_us_per_call),
             ("throughput_per_second", |found| found.throughput_per_second),
             ("latency_p50_us", |found| found.p50_us),
+            ("latency_p99_us", |found| found.p99_us),
         ];
         KINDS.map(|(figure, value)| {
             Figure::new(&self.name, figure, Some(CONNECTIONS[place]), self.found[place].iter().map(value).collect())

@@ -79,14 +79,14 @@ fn mib_per_second(took: Duration) -> f64 {
     mib / took.as_secs_f64()
 }
 
-/// One request; how fast its body, or its answer's, went.
-async fn transfer(target: &Target, expected: impl Fn(&[u8]) -> bool) -> anyhow::Result<f64> {
+/// One request; how fast its body, or its answer's of so many bytes, went.
+async fn transfer(target: &Target, expected: usize) -> anyhow::Result<f64> {
     let mut connection = Connection::open(target.address).await?;
     let began = Instant::now();
-    let answer = tokio::time::timeout(WITHIN, connection.send(target)).await.context("it takes too long")??;
+    let answer = tokio::time::timeout(WITHIN, connection.count(target)).await.context("it takes too long")??;
     let took = began.elapsed();
-    ensure!(answer.status().is_success(), "{}: {}", answer.status(), String::from_utf8_lossy(answer.body()));
-    ensure!(expected(answer.body()), "another body of {} bytes came", answer.body().len());
+    ensure!(answer.status().is_success(), "{}", answer.status());
+    ensure!(*answer.body() == expected, "another body of {} bytes came", answer.body());
     Ok(mib_per_second(took))
 }
 
@@ -104,12 +104,17 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
     let down = target.at(&format!("bytes?n={BODY}"));
     let up = target.at("count").with_bytes(vec![b'x'; BODY].into());
     let mut raw = Raw::start(&parts.nats_server).await?;
+    let counted = format!("{BODY}\n").len();
+    // What is done once is not measured.
+    raw.publish().await?;
+    transfer(&down, BODY).await?;
+    transfer(&up, counted).await?;
     let (mut raws, mut downs, mut ups) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..options.rounds {
         say(&format!("round {} of {}", round + 1, options.rounds));
         raws.push(raw.publish().await?);
-        downs.push(transfer(&down, |body| body.len() == BODY).await?);
-        ups.push(transfer(&up, |body| body == format!("{BODY}\n").as_bytes()).await?);
+        downs.push(transfer(&down, BODY).await?);
+        ups.push(transfer(&up, counted).await?);
     }
     platform.stop().await?;
     let figure = |of: &str, rounds| Figure::new(of, "mib_per_second", None, rounds);
