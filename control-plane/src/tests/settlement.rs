@@ -357,10 +357,10 @@ async fn a01_sums_stop_at_their_end(ground: Ground) {
     let columns = "id, function_id, version_number, lane, source, principal, status, folded, runs, succeeded, failed, \
          timed_out, cancelled, platform_failed, flagged, warm, cached, cold, wall_us, cpu_us, memory_kib_ms, \
          reserved_cpu_us, reserved_memory_kib_ms, bytes_in, bytes_out, egress_bytes, latency";
-    for days in [1, 100] {
+    for ms in [86_400_000_i64, 100 * 86_400_000] {
         let copy = format!(
             "INSERT INTO usage_sums (account_id, span, began, {columns}) \
-             SELECT account_id, span, began - {days} * 86400000, {columns} FROM usage_sums WHERE span = 86400"
+             SELECT account_id, span, began - {ms}, {columns} FROM usage_sums WHERE span = 86400"
         );
         ground.app.db.write().execute_unprepared(&copy).await.unwrap();
     }

@@ -263,7 +263,7 @@ async fn minutes_and_hours_are_forgotten(ground: Ground) {
     forget().await;
     assert_eq!(count().await, (1, 1, 1));
     let days_later = async |days: i64| {
-        let sql = format!("UPDATE usage_sums SET began = began - {days} * 86400000");
+        let sql = format!("UPDATE usage_sums SET began = began - {}", days * 86_400_000);
         ground.app.db.write().execute_unprepared(&sql).await.unwrap();
     };
     days_later(5).await;
