@@ -103,7 +103,11 @@ fn every_command_of_the_first_day_works() {
     tests::wait_until("the run's log has come", std::time::Duration::from_secs(10), || {
         ada.ok("logs probe").lines().count() >= 4
     });
-    let runs = ada.json("invocations list probe");
+    let mut runs = serde_json::Value::Null;
+    tests::wait_until("its runs are listed", std::time::Duration::from_secs(10), || {
+        runs = ada.json("invocations list probe");
+        runs["items"].as_array().is_some_and(|runs| !runs.is_empty())
+    });
     let run = runs["items"][0]["run"].as_str().unwrap().to_owned();
     assert_eq!(ada.json(&format!("invocations show {run}"))["function"], "probe");
     assert!(ada.ok(&format!("invocations show {run}")).contains("0B/1MiB"), "of its egress nothing was used");
