@@ -24,9 +24,15 @@ use args::{Cli, Command};
 use failure::{Exit, Failure};
 
 /// Requests and frames are larger than what glibc keeps for each thread, and go through pools that all threads share: this
-/// one takes less time for them, and gives back more of what a burst has used (EVALUATION.md, levers).
+/// one takes less time for them, and gives back what a burst has used (EVALUATION.md, levers).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Read by the allocator before `main`: few pools, or each thread's keeps what it had in a burst, and pages that nobody uses
+/// for a second are given back, also while nothing happens. See jemalloc(3), `TUNING`.
+#[allow(unsafe_code, reason = "the allocator looks for this name")]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static MALLOC_CONF: &[u8; 70] = b"narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true\0";
 
 fn main() -> ExitCode {
     // Two providers come in through dependencies; rustls refuses to choose.

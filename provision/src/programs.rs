@@ -62,6 +62,7 @@ pub const PROGRAMS: &[Program] = &[
     system("cargo", Purpose::Setup, "rustup"),
     system("rustc", Purpose::Setup, "rustup"),
     system("cc", Purpose::Setup, "build-essential"),
+    system("make", Purpose::Setup, "build-essential"),
     system("git", Purpose::Tests, "git"),
     system("id", Purpose::Setup, "coreutils"),
     system("sh", Purpose::Setup, "dash"),
