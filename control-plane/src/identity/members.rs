@@ -107,9 +107,8 @@ pub(crate) async fn emails(
 
 /// The member of the account with this address.
 pub(crate) async fn called(app: &App, account: AccountId, email: &str) -> Result<Option<UserId>> {
-    let Some(user) = users::Entity::find().filter(users::Column::Email.eq(email)).one(app.db.read()).await? else {
-        return Ok(None);
-    };
+    let usual = users::Column::Email.eq(super::normal::address(email));
+    let Some(user) = users::Entity::find().filter(usual).one(app.db.read()).await? else { return Ok(None) };
     let member = members::Entity::find_by_id((Col(account), user.id)).one(app.db.read()).await?;
     Ok(member.map(|member| member.user_id.0))
 }
