@@ -8,7 +8,7 @@ use protocol::job::{Job, JobState, JobWhy, Transition, Webhook};
 use protocol::node::LogLine;
 use protocol::placement::Placement;
 use protocol::route::Scope;
-use protocol::{Code, JobId, Millis, Name, NodeId, PlacementClass, RunId};
+use protocol::{Code, JobId, Millis, Name, NodeId, PlacementClass, RunId, Timestamp};
 use scheduler::RunRequest;
 use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
@@ -42,9 +42,18 @@ pub(crate) struct JobFilter {
     /// Only of this function.
     #[serde(default)]
     function: Option<String>,
+    /// Only of versions with this number.
+    #[serde(default)]
+    version: Option<u32>,
     /// Only in this state.
     #[serde(default)]
     state: Option<JobState>,
+    /// Only those that ended at this time or later (RFC 3339).
+    #[serde(default)]
+    ended_from: Option<Timestamp>,
+    /// Only those that ended before this time (RFC 3339).
+    #[serde(default)]
+    ended_to: Option<Timestamp>,
     /// Only with this label: `NAME=VALUE`.
     #[serde(default)]
     label: Option<String>,
@@ -157,6 +166,15 @@ pub(crate) async fn list(app: &App, caller: &Caller, filter: &JobFilter, paging:
     };
     if let Some(state) = filter.state {
         query = query.filter(jobs::Column::State.eq(Col(state)));
+    }
+    if let Some(version) = filter.version {
+        query = query.filter(jobs::Column::VersionNumber.eq(i32::try_from(version).unwrap_or(i32::MAX)));
+    }
+    if let Some(from) = filter.ended_from {
+        query = query.filter(jobs::Column::Ended.gte(Col(from)));
+    }
+    if let Some(to) = filter.ended_to {
+        query = query.filter(jobs::Column::Ended.lt(Col(to)));
     }
     if let Some(label) = &filter.label {
         let (name, value) = label
