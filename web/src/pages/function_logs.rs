@@ -149,7 +149,7 @@ fn facts(here: &Here, run: Invocation, names: &BTreeMap<NodeId, String>) -> View
             div { dt { "Bill" } dd { (settled) } }
         }
         dl(class="facts") {
-            dt { "Answer" } dd { (answer) }
+            dt { "Response" } dd { (answer) }
             dt { "Request" } dd(class="mono") { (request) }
             dt { "Version" } dd { (version) }
             dt { "Received" } dd { (time(run.received)) }

@@ -196,8 +196,8 @@ fn phases(job: &Job, now_ms: i64) -> View {
         false => "–".to_owned(),
     };
     let (waited, placed) = (told(&[Part::Waited]), told(&[Part::Placed]));
-    let ran = told(&[Part::Ran, Part::Failed]);
-    let all = told(&[Part::Waited, Part::Placed, Part::Ran, Part::Failed]);
+    let ran = told(&[Part::Ran, Part::Failed, Part::Cancelled]);
+    let all = told(&Part::ALL);
     let (tries, limit) = (tries(job), job.limits.timeout.to_string());
     let lost = (job.losses > 0).then(|| view! { " " span(class="soft") { "+ " (job.losses) " lost by the platform" } });
     view! {

@@ -7,7 +7,7 @@ use sycamore::prelude::*;
 use super::lane::{cpu_used, lane_badge, memory_used};
 use super::live::Held;
 use super::page::badge;
-use super::run_bar::{Phases, run_bar};
+use super::run_bar::{LISTED_US_MIN, Phases, run_bar};
 use super::time::time;
 use crate::format;
 use crate::load::Resource;
@@ -40,7 +40,7 @@ pub(crate) fn runs_table(here: &Here, list: Resource<InvocationPage>, whole: boo
         table(class="rows runs") {
             thead {
                 tr {
-                    th(scope="col") { "Answer" }
+                    th(scope="col") { "Response" }
                     (function_head)
                     th(scope="col") { "Request" }
                     th(scope="col", class="wide-bar") { "Run" }
@@ -91,13 +91,14 @@ fn row(here: &Here, run: Invocation, longest_us: ReadSignal<u64>, whole: bool) -
         settled: run.settled,
         full_us: 0,
     };
-    let bar = View::from_dynamic(move || run_bar(Phases { full_us: longest_us.get(), ..phases }));
+    let is_long = run.wall_us >= LISTED_US_MIN;
+    let bar = is_long.then(|| View::from_dynamic(move || run_bar(Phases { full_us: longest_us.get(), ..phases })));
     let outcome = badge(tone, word);
     let lane = lane_badge(run.lane);
     let (cpu, memory) = (cpu_used(&run).view(), memory_used(&run).view());
     view! {
         tr {
-            td(data-label="Answer") { (outcome) }
+            td(data-label="Response") { (outcome) }
             (function)
             td(class="request", data-label="Request", title=title) { a(href=logs) { b { (method) } " " (path) } }
             td(class="wide-bar", data-label="Run") { div(class="bar-cell") { (bar) (lane) } }
