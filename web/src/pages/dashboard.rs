@@ -94,7 +94,7 @@ fn jobs_part(here: &Here, jobs: Resource<Page<Job>>) -> View {
         if !there.get() {
             return view! {};
         }
-        let (all, table) = (here.path("jobs"), jobs_table(&here, jobs, false));
+        let (all, table) = (here.path("jobs"), jobs_table(&here, jobs));
         view! {
             section(class="section") {
                 div(class="section-head") { h2 { "Jobs" } a(href=all) { "All jobs" } }
