@@ -236,7 +236,7 @@ fn invitations(here: Here) -> View {
             div(class="field-part") { (roles) (action.beside(&["role"])) }
             div(class="inline-form") {
                 (whom)
-                button(class="secondary", r#type="submit", disabled=action.busy.get()) { "Make a link" }
+                button(class="secondary", r#type="submit", disabled=action.busy.get()) { "Create a link" }
             }
             (action.elsewhere(&["email", "role"]))
             (match made.get_clone() {
