@@ -168,11 +168,8 @@ mod tests {
         assert!(!Filter { array: Some(job.id), ..Filter::default() }.holds(&job));
         assert!(!Filter { version: Some(2), ..Filter::default() }.holds(&job));
         let ended = Job { ended: Some(Timestamp(5)), ..job.clone() };
-        let between = |from, to| Filter {
-            ended_from: Some(Timestamp(from)),
-            ended_to: Some(Timestamp(to)),
-            ..Filter::default()
-        };
+        let between =
+            |from, to| Filter { ended_from: Some(Timestamp(from)), ended_to: Some(Timestamp(to)), ..Filter::default() };
         assert!(between(5, 6).holds(&ended) && !between(4, 5).holds(&ended) && !between(5, 6).holds(&job));
     }
 }
