@@ -130,7 +130,7 @@ fn facts(here: &Here, run: Invocation, names: &BTreeMap<NodeId, String>) -> View
     let total = format::micros(run.wall_us);
     let (cpu, memory) = (used(cpu_used(&run)), used(memory_used(&run)));
     let time_limit =
-        run.limits.map(|limits| view! { " " span(class="soft") { "of at most " (limits.timeout.to_string()) } });
+        run.limits.map(|limits| view! { " " span(class="soft") { "of at most " (format::spaced(limits.timeout)) } });
     let traffic = format!("{} in · {} out", format::bytes(run.usage.bytes_in.0), format::bytes(run.usage.bytes_out.0));
     let egress = used(bytes_used(run.usage.egress_bytes, run.limits.map(|limits| limits.egress_bytes)));
     let node = run.node.map(|node| node_name(node, names));

@@ -60,7 +60,7 @@ pub(super) fn attention(here: &Here, data: Data) -> View {
         let lines: Vec<View> = lines
             .into_iter()
             .map(|Line { bad, text, path }| {
-                let class = if bad { "attention-line bad" } else { "attention-line" };
+                let class = if bad { "bad" } else { "" };
                 let href = here.path(&path);
                 view! { li { a(class=class, href=href) { (icon::icon(icon::ALERT)) (text) } } }
             })
