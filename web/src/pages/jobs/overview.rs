@@ -144,7 +144,8 @@ fn tiles_of(here: &Here, figures: &Figures, now_ms: i64) -> Vec<Tile> {
     let Figures { now: JobSummary { counts, waiting_since, .. }, before, period, span } = figures;
     let against = format!("against {} before", period.words().trim_start_matches("the last "));
     let judged = |counts: &JobCounts| counts.ended() - counts.cancelled;
-    let rate = |counts: &JobCounts| format::wide(counts.went_wrong()) / format::wide(judged(counts).max(1));
+    let percent = |counts: &JobCounts| format::wide(counts.went_wrong()) / format::wide(judged(counts)) * 100.0;
+    let apart = |against| Delta::points(percent(counts), percent(before), against);
     let tile = |title, figure: String, note: String, states: &[JobState]| Tile {
         title,
         figure,
@@ -177,7 +178,7 @@ fn tiles_of(here: &Here, figures: &Figures, now_ms: i64) -> Vec<Tile> {
             ..tile("Ended", format::compact(counts.ended()), format!("{an_hour} an hour"), ENDED)
         },
         Tile {
-            delta: Delta::of(rate(counts), rate(before), More::IsBad, against),
+            delta: (judged(counts) > 0 && judged(before) > 0).then(|| apart(against)),
             ..tile("Failure rate", format::percent(counts.went_wrong(), judged(counts)), wrong, WENT_WRONG)
         },
     ]

@@ -120,11 +120,6 @@ pub(crate) fn short_table(here: &Here, list: Resource<Page<Job>>) -> Table<Job, 
     with_times(columns(here, now, None), now).plain()
 }
 
-/// The short live table.
-pub(crate) fn jobs_table(here: &Here, list: Resource<Page<Job>>) -> View {
-    live(short_table(here, list), list)
-}
-
 /// A table that follows its list.
 pub(crate) fn live(table: Table<Job, Key>, list: Resource<Page<Job>>) -> View {
     table.live(list, |page: Page<Job>| page.items, |one: &Job, other: &Job| one.id == other.id)
