@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn only_what_needs_attention_is_told() {
         let quiet = figures(JobCounts { queued: 3, failed: 9, ..JobCounts::default() }, Some(Timestamp(1)));
-        assert_eq!(attention(&quiet, WAITS_LONG_MS), []);
+        assert!(attention(&quiet, WAITS_LONG_MS).is_empty());
         let loud = figures(JobCounts { queued: 3, dead: 2, ..JobCounts::default() }, Some(Timestamp(0)));
         let lines = attention(&loud, WAITS_LONG_MS + 5_000);
         let words: Vec<&str> = lines.iter().map(|(words, _)| words.as_str()).collect();
