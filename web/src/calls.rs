@@ -1,6 +1,7 @@
 //! Every call that the portal makes, with its path and types: one place to compare with the API document.
 
 pub(crate) mod jobs;
+pub(crate) mod usage;
 
 use protocol::api::{
     AcceptInvitation, Alias, ChangeFunction, ChangePassword, ChangeRole, CreateAccount, CreateInvitation, CreateKey,

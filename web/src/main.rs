@@ -7,14 +7,18 @@ mod api;
 mod app;
 mod base64;
 mod calls;
+mod charts;
 mod events;
 mod format;
+mod live;
 mod load;
 mod nav;
 mod pages;
+mod places;
 mod route;
 mod session;
 mod shell;
+mod state;
 mod ui;
 
 fn main() {

@@ -12,7 +12,11 @@ pub(crate) struct History;
 
 impl Integration for History {
     fn current_pathname(&self) -> String {
-        pathname()
+        // With the query: Back between two states of one page changes nothing else.
+        match pathname().trim_end_matches('/') {
+            "" => "/".to_owned(),
+            path => format!("{path}{}", window().location().search().unwrap_or_default()),
+        }
     }
 
     fn on_popstate(&self, mut f: Box<dyn FnMut()>) {

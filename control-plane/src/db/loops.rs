@@ -365,6 +365,16 @@ loop_queries! {
         }
     }
 
+    /// What an account's jobs that are on nodes may use. Portals ask every few seconds.
+    jobs_on_nodes_of(account: AccountId = sample(AccountId::from_uuid), most: u64 = 10) -> Select<jobs::Entity>, Plan::Index(&["jobs_running"]), {
+        jobs::Entity::find()
+            .select_only()
+            .column(jobs::Column::Limits)
+            .filter(jobs::Column::AccountId.eq(Col(account)))
+            .filter(Expr::cust("state IN ('placed', 'running')"))
+            .limit(most)
+    }
+
     // Triggers and queues.
 
     /// Triggers whose time has come.

@@ -6,7 +6,7 @@ use sycamore::prelude::*;
 use crate::calls;
 use crate::load::Resource;
 use crate::nav;
-use crate::pages::overview::first_steps;
+use crate::pages::dashboard::first_steps;
 use crate::session::Here;
 use crate::ui::copy::copy_button;
 use crate::ui::form::{self, Text};

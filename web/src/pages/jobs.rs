@@ -27,7 +27,12 @@ use crate::ui::job_bar::{job_legend, state_words};
 use crate::ui::page;
 use crate::ui::trouble::trouble_view;
 
-/// The page.
+/// Counts by state, throughput, waiting time, what is slow and what fails.
+pub(crate) fn overview() -> View {
+    jobs()
+}
+
+/// The list.
 pub(crate) fn jobs() -> View {
     let here = Here::get();
     let filter = Filter::of_url();

@@ -22,7 +22,7 @@ use crate::ui::trouble::trouble_view;
 const JOBS_SHOWN: u32 = 5;
 
 /// The page.
-pub(crate) fn overview() -> View {
+pub(crate) fn dashboard() -> View {
     let here = Here::get();
     let account = here.account.clone();
     let account_of_jobs = account.clone();
@@ -56,7 +56,7 @@ pub(crate) fn overview() -> View {
     let body = functions.view(5, move |list| {
         if list.items.is_empty() { first_steps(&here) } else { filled(&here, list, runs, nodes, jobs) }
     });
-    let head = page::head("Overview", account, actions);
+    let head = page::head("Dashboard", account, actions);
     view! { (head) (body) }
 }
 
