@@ -77,33 +77,24 @@ impl Picture {
 pub(crate) fn large(shown: ReadSignal<Model>, format: Format, chosen: Chosen) -> (View, ReadSignal<Stage>) {
     let stage = create_signal(Stage::Coming);
     let node = create_node_ref();
-    let gone = Rc::new(std::cell::Cell::new(false));
-    let ended = gone.clone();
-    on_cleanup(move || {
-        ended.set(true);
-        if let Stage::There(picture) = stage.get_clone_untracked() {
-            picture.0.dispose();
-        }
-    });
+    // It ends with the page that it is on.
     spawn_local_scoped(async move {
         painted().await;
-        let script = import_charts().await;
-        // The page may have gone meanwhile, and its signals with it.
-        if gone.get() {
-            return;
-        }
-        let drawn = script.and_then(|script| {
+        let drawn = import_charts().await.and_then(|script| {
             let element: web_sys::Element = node.try_get().ok_or(JsValue::NULL)?.dyn_into()?;
             let format = Closure::<dyn Fn(f64) -> String>::new(move |value| format(value));
-            let chosen = Closure::<dyn Fn(u32, u32)>::new(move |series: u32, place: u32| {
+            let chosen = Closure::<dyn Fn(u32, u32)>::new(move |series, place| {
                 let whole = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
                 chosen(whole(series), whole(place));
             });
-            let drawn = script
-                .unchecked_into::<Script>()
-                .draw(&element, &shown.with_untracked(Model::json), &format, &chosen)?;
-            // The script has them as long as the chart is there.
-            on_cleanup_later(format, chosen);
+            let json = shown.with_untracked(Model::json);
+            let drawn = script.unchecked_into::<Script>().draw(&element, &json, &format, &chosen)?;
+            let ended = drawn.clone();
+            on_cleanup(move || {
+                ended.dispose();
+                // Until then it calls them.
+                drop((format, chosen));
+            });
             Ok(drawn)
         });
         stage.set(drawn.map_or(Stage::Absent, |drawn| Stage::There(Picture(drawn))));

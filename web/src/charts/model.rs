@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 /// The form of a chart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     /// Bars over time, each of its parts.
+    #[default]
     Bars,
     /// Lines over time.
     Lines,
@@ -72,7 +73,7 @@ pub(crate) struct Mark {
 }
 
 /// One chart.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Model {
     pub(crate) kind: Kind,
     /// Its title.
