@@ -21,6 +21,15 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{} {}", &text[..unit], &text[unit..])
 }
 
+/// A quantity as the API writes it, with a space before its unit: `128 MiB`, `30 s`.
+pub(crate) fn spaced(quantity: impl std::fmt::Display) -> String {
+    let text = quantity.to_string();
+    match text.find(|c: char| c.is_ascii_alphabetic()) {
+        Some(unit) if unit > 0 => format!("{} {}", text[..unit].trim_end(), &text[unit..]),
+        _ => text,
+    }
+}
+
 /// A number with its thousands apart: `41 200`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -213,7 +222,8 @@ pub(crate) fn shell(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        bytes, change, compact, count, cpu_hours, memory_hours, micros, percent, relative, sentence, shell, thousands,
+        bytes, change, compact, count, cpu_hours, memory_hours, micros, percent, relative, sentence, shell, spaced,
+        thousands,
     };
 
     #[test]
@@ -226,6 +236,12 @@ mod tests {
     fn bytes_have_a_unit() {
         assert_eq!(bytes(312), "312 B");
         assert_eq!(bytes(55_398), "54 KiB");
+    }
+
+    #[test]
+    fn units_stand_apart() {
+        let texts = [protocol::Millis(30_000).to_string(), protocol::ByteSize::mib(128).to_string(), "64".to_owned()];
+        assert_eq!(texts.map(spaced), ["30 s", "128 MiB", "64"]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) mod job_new;
 pub(crate) mod jobs;
 pub(crate) mod nodes;
 pub(crate) mod not_found;
+pub(crate) mod runs;
 pub(crate) mod security;
 pub(crate) mod settings;
 pub(crate) mod settings_keys;

@@ -63,6 +63,7 @@ pub(crate) static PLACES: &[Entry] = &[
     page("functions", "Functions", |_| pages::functions::functions()).icon(icon::FUNCTION).palette(""),
     page("functions/new", "New function", |_| pages::function_new::function_new()).palette("deploy upload"),
     page("functions/:function/:tab?", "Function", |visit| pages::function::function(visit.first(), visit.tab)),
+    page("runs", "Runs", |_| pages::runs::runs()).icon(icon::RUN).palette("requests invocations calls"),
     page("jobs", "Jobs", |_| pages::jobs::overview()).icon(icon::JOB).palette("overview"),
     page("jobs/new", "New job", |_| pages::job_new::job_new()).palette("create submit"),
     page("jobs/list", "Job list", |_| pages::jobs::jobs()).palette("active completed"),

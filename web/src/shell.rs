@@ -5,7 +5,7 @@ use sycamore::prelude::*;
 
 use crate::nav;
 use crate::pages;
-use crate::places::{self, PLACES, Visit};
+use crate::places::{self, Entry, PLACES, Visit};
 use crate::route::Place;
 use crate::session::{Here, Session, State};
 use crate::ui::icon;
@@ -105,20 +105,36 @@ pub(crate) fn brand_mark() -> View {
     }
 }
 
+/// So many lines fit a phone; the others are behind "More".
+const LINES_ON_PHONES: usize = 4;
+
 fn account_links(place: ReadSignal<Place>, membership: &Membership) -> View {
     let line = create_selector(move || place.with(Place::found).place.and_then(places::line_of));
-    let links: Vec<View> = PLACES
-        .iter()
-        .enumerate()
-        .filter(|(_, entry)| membership.role >= entry.role)
-        .filter_map(|(index, entry)| {
-            let shape = icon::icon(entry.icon?);
-            let (href, title) = (entry.href(membership.account.name.as_str()), entry.title);
-            let current = move || (line.get() == Some(index)).then_some("page");
-            Some(view! { a(href=href, aria-current=current) { (shape) span { (title) } } })
-        })
-        .collect();
-    view! { nav(class="places", aria-label="Account") { (links) } }
+    let lines: Vec<(usize, &'static Entry)> =
+        PLACES.iter().enumerate().filter(|(_, entry)| entry.icon.is_some() && membership.role >= entry.role).collect();
+    let account = membership.account.name.as_str();
+    let spare: Vec<usize> = lines.iter().skip(LINES_ON_PHONES).map(|(index, _)| *index).collect();
+    let beyond = create_selector(move || line.get().is_some_and(|line| spare.contains(&line)));
+    let links: Vec<View> = lines.iter().map(|(index, entry)| account_link(account, *index, *entry, line)).collect();
+    let more: Vec<View> =
+        lines.iter().skip(LINES_ON_PHONES).map(|(index, entry)| account_link(account, *index, *entry, line)).collect();
+    let class = move || if beyond.get() { "more-places current" } else { "more-places" };
+    view! {
+        nav(class="places", aria-label="Account") {
+            (links)
+            button(class=class, r#type="button", "popovertarget"="more-places", aria-haspopup="true") {
+                (icon::icon(icon::MORE)) span { "More" }
+            }
+        }
+        nav(class="menu more-menu", id="more-places", "popover"="auto", aria-label="More", on:click=hide_popovers) { (more) }
+    }
+}
+
+fn account_link(account: &str, index: usize, entry: &'static Entry, line: ReadSignal<Option<usize>>) -> View {
+    let shape = entry.icon.map(icon::icon);
+    let (href, title) = (entry.href(account), entry.title);
+    let current = move || (line.get() == Some(index)).then_some("page");
+    view! { a(href=href, aria-current=current) { (shape) span { (title) } } }
 }
 
 fn initial(name: &str) -> String {

@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod broken;
 pub(crate) mod code;
+pub(crate) mod columns;
 pub(crate) mod copy;
 pub(crate) mod dialog;
 pub(crate) mod form;

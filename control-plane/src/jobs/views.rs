@@ -15,7 +15,7 @@ use sea_orm::{
     ColumnTrait as _, DbBackend, EntityTrait as _, ExprTrait as _, PaginatorTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::book;
 use crate::App;
@@ -45,9 +45,10 @@ pub(crate) struct JobFilter {
     /// Only of versions with this number.
     #[serde(default)]
     version: Option<u32>,
-    /// Only in this state.
-    #[serde(default)]
-    state: Option<JobState>,
+    /// Only in this state, or in one of several, with commas in between.
+    #[serde(default, deserialize_with = "states")]
+    #[param(value_type = Option<String>)]
+    state: Option<Vec<JobState>>,
     /// Only those that ended at this time or later (RFC 3339).
     #[serde(default)]
     ended_from: Option<Timestamp>,
@@ -60,6 +61,12 @@ pub(crate) struct JobFilter {
     /// Only of this array.
     #[serde(default)]
     array: Option<JobId>,
+}
+
+fn states<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Vec<JobState>>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let states = text.split(',').map(str::parse).collect::<std::result::Result<_, String>>();
+    states.map(Some).map_err(de::Error::custom)
 }
 
 /// How one job is shown.
@@ -164,8 +171,8 @@ pub(crate) async fn list(app: &App, caller: &Caller, filter: &JobFilter, paging:
         }
         None => query.filter(jobs::Column::AccountId.eq(Col(caller.require(Scope::Read)?))),
     };
-    if let Some(state) = filter.state {
-        query = query.filter(jobs::Column::State.eq(Col(state)));
+    if let Some(states) = &filter.state {
+        query = query.filter(jobs::Column::State.is_in(states.iter().map(|state| Col(*state))));
     }
     if let Some(version) = filter.version {
         query = query.filter(jobs::Column::VersionNumber.eq(i32::try_from(version).unwrap_or(i32::MAX)));

@@ -271,6 +271,7 @@ async fn every_wrong_parameter_and_header_is_named() {
         ("/jobs?limit=1&limit=2", "limit"),
         ("/jobs?label=x", "label"),
         ("/jobs?state=lost", "state"),
+        ("/jobs?state=dead,lost", "state"),
         ("/jobs?array=x", "array"),
         ("/jobs?ended_from=yesterday", "ended_from"),
         ("/jobs/summary?from=yesterday", "from"),

@@ -1,226 +1,132 @@
-//! An account at a glance: its functions, its last runs, the nodes; or the first steps.
+//! An account at a glance: what needs attention, what happened in a period, what goes on; or the first steps.
+//!
+//! Every figure is of `GET /usage`, `GET /usage/now` or `GET /jobs/summary`, and leads to the rows that it counts.
 
-use protocol::api::{Function, Invocation, InvocationPage, Node, Page};
-use protocol::job::Job;
-use protocol::receipt::Outcome;
+mod attention;
+mod chart;
+mod figures;
+mod first_steps;
+mod lists;
+mod now;
+mod tiles;
+
+use protocol::api::UsageReport;
+use protocol::job::JobSummary;
 use sycamore::prelude::*;
 
+pub(crate) use self::first_steps::first_steps;
 use crate::calls;
-use crate::format;
-use crate::load::{Load, Resource, placeholder};
-use crate::nav;
-use crate::pages::functions::function_list;
-use crate::pages::jobs::table::jobs_table;
+use crate::load::Resource;
 use crate::session::Here;
-use crate::ui::code::code_block;
 use crate::ui::page;
-use crate::ui::run_bar::legend;
-use crate::ui::runs::runs_table;
-use crate::ui::trouble::trouble_view;
+use crate::ui::period::{self, Period, Span};
 
-/// So many of the newest jobs are shown.
-const JOBS_SHOWN: u32 = 5;
+/// Usage of a period, and what was asked for: the choice may be another one by the time of the answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Told {
+    pub(super) period: Period,
+    pub(super) span: Span,
+    pub(super) report: UsageReport,
+}
+
+/// Jobs of a period, and of as much of the one before.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Jobs {
+    pub(super) span: Span,
+    pub(super) now: JobSummary,
+    pub(super) before: JobSummary,
+}
+
+/// What the page is made of.
+#[derive(Clone, Copy)]
+pub(super) struct Data {
+    pub(super) period: ReadSignal<Period>,
+    /// By time.
+    pub(super) moved: Resource<Told>,
+    /// As much of the period before.
+    pub(super) before: Resource<Told>,
+    pub(super) by_function: Resource<Told>,
+    pub(super) by_source: Resource<Told>,
+    pub(super) jobs: Resource<Jobs>,
+    /// The month so far, by day.
+    pub(super) month: Resource<Told>,
+}
 
 /// The page.
 pub(crate) fn dashboard() -> View {
     let here = Here::get();
-    let account = here.account.clone();
-    let account_of_jobs = account.clone();
-    let functions = {
-        let account = account.clone();
-        Resource::new(move || {
-            let account = account.clone();
-            async move { calls::functions(&account).await }
-        })
-    };
-    let runs = {
-        let account = account.clone();
-        Resource::live(move || {
-            let account = account.clone();
-            async move { calls::invocations(&account, None).await }
-        })
-    };
-    let nodes = {
-        let account = account.clone();
-        Resource::live(move || {
-            let account = account.clone();
-            async move { calls::nodes(&account).await }
-        })
-    };
-    let jobs = Resource::live(move || {
-        let account = account_of_jobs.clone();
-        async move { calls::jobs::newest(&account, JOBS_SHOWN).await }
-    });
+    let word = period::of_url();
     let new = here.path("functions/new");
-    let actions = view! { a(class="primary", href=new) { "New function" } };
-    let body = functions.view(5, move |list| {
-        if list.items.is_empty() { first_steps(&here) } else { filled(&here, list, runs, nodes, jobs) }
+    let choice = period::period_choice(word);
+    let actions = view! { (choice) a(class="primary", href=new) { "New function" } };
+    let head = page::head("Dashboard", "", actions);
+    let account = here.account.clone();
+    let functions = Resource::new(move || {
+        let account = account.clone();
+        async move { calls::functions(&account).await }
     });
-    let head = page::head("Dashboard", account, actions);
+    let empty = create_selector(move || functions.ready().map(|page| page.items.is_empty()));
+    let body = View::from_dynamic(move || match empty.get() {
+        Some(true) => first_steps(&here),
+        // What is shown waits for itself.
+        _ => filled(&here, word),
+    });
     view! { (head) (body) }
 }
 
-fn filled(
-    here: &Here,
-    functions: Page<Function>,
-    runs: Resource<InvocationPage>,
-    nodes: Resource<Page<Node>>,
-    jobs: Resource<Page<Job>>,
-) -> View {
-    let figures = figures(here, &functions, runs, nodes);
-    let jobs = jobs_part(here, jobs);
-    let list = function_list(here, functions.items.into_iter().take(6).collect());
-    let all = here.path("functions");
-    let recent = runs_part(here, runs);
+fn filled(here: &Here, word: Signal<String>) -> View {
+    let period = create_selector(move || word.with(|word| Period::parse(word)));
+    let data = Data::of(here, period);
+    let attention = attention::attention(here, data);
+    let tiles = tiles::tiles(here, data);
+    let chart = chart::chart(here, data);
+    let now = now::now(here);
+    let (busiest, failing) = (lists::busiest(here, data), lists::failing(here, data));
+    let activity = lists::activity(here);
     view! {
-        (figures)
-        section(class="section") {
-            div(class="section-head") { h2 { "Functions" } a(href=all) { "All functions" } }
-            (list)
-        }
-        (jobs)
-        section(class="section") {
-            div(class="section-head") { h2 { "Recent runs" } (legend()) }
-            (recent)
-        }
+        (attention)
+        (tiles)
+        div(class="two-thirds") { (chart) (now) }
+        div(class="halves") { (busiest) (failing) }
+        (activity)
     }
 }
 
-/// The newest jobs, where there are any.
-fn jobs_part(here: &Here, jobs: Resource<Page<Job>>) -> View {
-    let there = create_selector(move || jobs.ready().is_some_and(|page| !page.items.is_empty()));
-    let here = here.clone();
-    View::from_dynamic(move || {
-        if !there.get() {
-            return view! {};
-        }
-        let (all, table) = (here.path("jobs"), jobs_table(&here, jobs, false));
-        view! {
-            section(class="section") {
-                div(class="section-head") { h2 { "Jobs" } a(href=all) { "All jobs" } }
-                (table)
-            }
-        }
-    })
-}
-
-/// The live table of runs, or how to make the first.
-pub(crate) fn runs_part(here: &Here, runs: Resource<InvocationPage>) -> View {
-    let here = here.clone();
-    // Only what kind of view is shown; the table follows the data by itself.
-    let stage = create_selector(move || match runs.data.get_clone() {
-        Load::Waiting => Load::Waiting,
-        Load::Ready(page) => Load::Ready(page.items.is_empty()),
-        Load::Failed(trouble) => Load::Failed(trouble),
-    });
-    View::from_dynamic(move || match stage.get_clone() {
-        Load::Waiting => placeholder(4),
-        Load::Failed(trouble) => trouble_view(trouble),
-        Load::Ready(true) => view! { p(class="nothing") { "No runs yet. Calls appear here as they happen." } },
-        Load::Ready(false) => runs_table(&here, runs, true),
-    })
-}
-
-fn figures(
-    here: &Here,
-    functions: &Page<Function>,
-    runs: Resource<InvocationPage>,
-    nodes: Resource<Page<Node>>,
-) -> View {
-    let count = functions.items.len();
-    let functions_href = here.path("functions");
-    let nodes_href = here.path("nodes");
-    let online = create_memo(move || nodes.ready().map(|page| online(&page.items)));
-    let recent = create_memo(move || runs.ready().map(|page| recent(&page.items)));
-    view! {
-        div(class="figures") {
-            a(class="figure", href=functions_href) { span(class="figure-name") { "Functions" } b { (count) } }
-            a(class="figure", href=nodes_href) {
-                span(class="figure-name") { "Nodes online" }
-                b { (online.get_clone().map_or("–".to_owned(), |(count, _)| count.to_string())) }
-                span(class="soft") { (online.get_clone().map_or(String::new(), |(_, cores)| format::count(cores, "core"))) }
-            }
-            div(class="figure") {
-                span(class="figure-name") { "Answered" }
-                b { (recent.get().and_then(|r| r.answered_percent).map_or("–".to_owned(), |percent| format!("{percent}%"))) }
-                span(class="soft") { (recent.get().map_or(String::new(), |r| format!("of the last {}", format::count(r.runs, "run")))) }
-            }
-            div(class="figure") {
-                span(class="figure-name") { "Median run" }
-                b { (recent.get().and_then(|r| r.median_us).map_or("–".to_owned(), format::micros)) }
-                span(class="soft") { (recent.get().map_or(String::new(), |r| format!("of the last {}", format::count(r.runs, "run")))) }
-            }
-        }
-    }
-}
-
-fn online(nodes: &[Node]) -> (usize, usize) {
-    let online = nodes.iter().filter(|node| node.online);
-    let cores = online.clone().map(|node| usize::try_from(node.cores).unwrap_or(0)).sum();
-    (online.count(), cores)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Recent {
-    runs: usize,
-    answered_percent: Option<usize>,
-    median_us: Option<u64>,
-}
-
-/// What the last runs were like. Cancelled ones count apart.
-fn recent(runs: &[Invocation]) -> Recent {
-    let ended: Vec<&Invocation> = runs.iter().filter(|run| run.outcome != Outcome::Cancelled).collect();
-    let answered = ended.iter().filter(|run| run.outcome == Outcome::Succeeded).count();
-    let mut walls: Vec<u64> = ended.iter().map(|run| run.wall_us).collect();
-    walls.sort_unstable();
-    Recent {
-        runs: ended.len(),
-        answered_percent: (answered * 100).checked_div(ended.len()),
-        median_us: walls.get(walls.len() / 2).copied(),
-    }
-}
-
-/// What a new account shows: the way to the first call, as commands that work.
-pub(crate) fn first_steps(here: &Here) -> View {
-    let origin = nav::origin();
-    let account = here.account.clone();
-    let login = code_block(format!("crowdcloud login --url {origin}"), "command");
-    let new = code_block("crowdcloud new thumbs --template thumbnail", "command");
-    let deploy = code_block(format!("crowdcloud deploy thumbs --account {account}"), "command");
-    let call = code_block(
-        format!(
-            "curl -H \"Authorization: Bearer $(crowdcloud token)\" \\\n  --data-binary @photo.jpg '{origin}/f/{account}/thumbs?width=320' -o small.jpg"
-        ),
-        "command",
-    );
-    let upload = here.path("functions/new");
-    let nav_upload = upload.clone();
-    view! {
-        div(class="steps") {
-            div(class="steps-head") {
-                h2 { "From nothing to a call" }
-                p(class="about") {
-                    "Four commands, filled in for " b { (account) } ". Or "
-                    a(href=nav_upload) { "drop a file" } " here and call it from the page."
+impl Data {
+    fn of(here: &Here, period: ReadSignal<Period>) -> Self {
+        let usage = |by: fn(Period) -> &'static str, span: fn(Period) -> Span| {
+            let account = here.account.clone();
+            Resource::every(
+                move || period.get().refresh_ms(),
+                move || {
+                    let (account, period) = (account.clone(), period.get());
+                    let (by, span) = (by(period), span(period));
+                    async move {
+                        let report = calls::usage::report(&account, by, span, "").await?;
+                        Ok(Told { period, span, report })
+                    }
+                },
+            )
+        };
+        let account = here.account.clone();
+        let jobs = Resource::every(
+            move || period.get().refresh_ms(),
+            move || {
+                let (account, span, before) = (account.clone(), period.get().span(), period.get().before());
+                async move {
+                    let now = calls::usage::jobs(&account, span).await?;
+                    Ok(Jobs { span, now, before: calls::usage::jobs(&account, before).await? })
                 }
-            }
-            ol {
-                li { h3 { "Log in on your machine" } (login) }
-                li { h3 { "Make a function from a template" } p(class="soft") { "An image thumbnailer in Rust, ready to build." } (new) }
-                li { h3 { "Deploy it" } p(class="soft") { "Prints its URL and a curl that works as pasted." } (deploy) }
-                li { h3 { "Call it" } p(class="soft") { "Functions are private: the call carries a key." } (call) }
-            }
-            a(class="secondary", href=upload) { "Drop a file instead" }
+            },
+        );
+        Self {
+            period,
+            moved: usage(Period::by, Period::span),
+            before: usage(|_| "source", Period::before),
+            by_function: usage(|_| "function", Period::span),
+            by_source: usage(|_| "source", Period::span),
+            jobs,
+            month: usage(|_| "day", |_| figures::month_at(crate::ui::time::now_ms())),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Recent, recent};
-
-    #[test]
-    fn no_runs_have_no_figures() {
-        assert_eq!(recent(&[]), Recent { runs: 0, answered_percent: None, median_us: None });
     }
 }

@@ -36,6 +36,17 @@ impl Delta {
         };
         Some(Self { text, tone, against: against.into() })
     }
+
+    /// Of a failure rate, in percentage points.
+    pub(crate) fn points(now: f64, before: f64, against: impl Into<String>) -> Self {
+        let apart = now - before;
+        let (text, tone) = match apart {
+            apart if apart >= 0.05 => (format!("+{apart:.1} points"), "bad"),
+            apart if apart <= -0.05 => (format!("−{:.1} points", -apart), "good"),
+            _ => ("±0 points".to_owned(), ""),
+        };
+        Self { text, tone, against: against.into() }
+    }
 }
 
 /// One figure.
@@ -97,6 +108,9 @@ mod tests {
         assert_eq!((delta(12.0, More::IsBad).text.as_str(), delta(12.0, More::IsBad).tone), ("+20 %", "bad"));
         assert_eq!(delta(8.0, More::IsBad).tone, "good");
         assert_eq!(delta(12.0, More::IsNeutral).tone, "");
+        let points = |now, before| (Delta::points(now, before, "").text, Delta::points(now, before, "").tone);
+        assert_eq!(points(4.0, 5.5), ("−1.5 points".to_owned(), "good"));
+        assert_eq!(points(5.0, 5.0), ("±0 points".to_owned(), ""));
         assert_eq!(Delta::of(12.0, 0.0, More::IsNeutral, ""), None, "a share of nothing");
     }
 }

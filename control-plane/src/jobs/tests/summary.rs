@@ -49,6 +49,12 @@ pub(super) async fn counts_are_those_of_the_lists(ground: Ground) {
     assert_eq!(summary(&ada, "version=2").await.counts.open(), 0);
     assert_eq!(bob.get("/jobs/summary?function=none").await.code(), Code::FunctionNotFound);
 
+    for (states, wanted) in [("queued,placed,running", counts.open()), ("failed,timed_out,dead", counts.went_wrong())] {
+        let page: Page<Job> = ada.get(&format!("/jobs?state={states}")).await.read();
+        assert_eq!(page.items.len() as u64, wanted, "{states}");
+        assert!(page.items.iter().all(|job| states.contains(job.state.as_str())), "{states}");
+    }
+
     // A count, and the list that it leads to.
     let after = Timestamp(last_ended.0 + 1);
     for (period, ended) in [

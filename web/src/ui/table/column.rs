@@ -5,16 +5,16 @@ use std::rc::Rc;
 
 use sycamore::prelude::*;
 
-/// Where a cell stands in a row of two lines, as phones show it. Each place is for one column.
+/// Where a cell stands in a row of two lines, as phones show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phone {
     /// First line, left: what the row is.
     Lead,
     /// First line, right: its state.
     Mark,
-    /// Second line, left.
+    /// Second line, from the left.
     Note,
-    /// Second line, right.
+    /// Second line, at its end.
     Figure,
     /// Not shown on phones.
     Hidden,
