@@ -94,7 +94,7 @@ fn cell_view(number: usize, cell: &Cell) -> View {
         None => view! { (text) },
     };
     match number {
-        0 => view! { th(scope="row") { (inner) } },
+        0 => view! { th(scope="row", data-value=raw) { (inner) } },
         _ => view! { td(class="number", data-value=raw) { (inner) } },
     }
 }
