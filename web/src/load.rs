@@ -96,10 +96,15 @@ impl<T: Clone + PartialEq + 'static> Resource<T> {
         Self { data: create_signal(Load::Waiting), ask: create_signal(0) }
     }
 
-    /// What came.
+    /// What came. What is shown already stays while the platform does not answer: the frame says so.
     pub(crate) fn put(self, answer: Result<T>) {
         let new = match answer {
             Ok(data) => Load::Ready(data),
+            Err(trouble)
+                if trouble.is_unreachable() && self.data.with_untracked(|old| matches!(old, Load::Ready(_))) =>
+            {
+                return;
+            }
             Err(trouble) => Load::Failed(trouble),
         };
         if self.data.with_untracked(|old| *old != new) {

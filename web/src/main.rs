@@ -25,6 +25,7 @@ mod app;
 mod base64;
 mod calls;
 mod charts;
+mod connection;
 mod events;
 mod format;
 mod live;

@@ -3,6 +3,7 @@
 use protocol::api::{AccountKind, Membership, Role};
 use sycamore::prelude::*;
 
+use crate::connection;
 use crate::nav;
 use crate::pages;
 use crate::places::{self, Entry, PLACES, Visit};
@@ -37,11 +38,12 @@ pub(crate) fn Shell(place: ReadSignal<Place>) -> View {
     });
     let side = View::from_dynamic(move || sidebar(place, membership.get_clone()));
     let palette = palette(account);
+    let offline = connection::line();
     view! {
         a(class="skip", href="#main", rel="external") { "Skip to the page" }
         div(class="shell") {
             (side)
-            main(id="main", tabindex="-1") { (content) }
+            main(id="main", tabindex="-1") { (offline) (content) }
         }
         (palette)
     }

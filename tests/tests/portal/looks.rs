@@ -32,6 +32,8 @@ async fn f43_every_page_fits_and_axe_finds_nothing_above_minor() {
         "/a/ada/functions".to_owned(),
         "/a/ada/functions/new".to_owned(),
         function.to_owned(),
+        "/a/ada/runs".to_owned(),
+        "/a/ada/runs?outcome=failed,timed_out&from=2026-01-01T00:00:00Z".to_owned(),
         format!("{function}/test"),
         format!("{function}/logs"),
         format!("{function}/triggers"),

@@ -4,6 +4,7 @@
 
 mod analytics;
 mod browser;
+mod dashboard;
 mod isolation;
 mod jobs;
 mod journeys;
