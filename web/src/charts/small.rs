@@ -37,7 +37,7 @@ pub(crate) fn sparkline(values: Vec<f64>, label: &str) -> View {
     let title = about.clone();
     view! {
         svg(class="sparkline", "role"="img", aria-label=about, "viewBox"="0 0 100 24", "preserveAspectRatio"="none") {
-            title { (title) }
+            svg_title { (title) }
             path(class="sparkline-area", d=area) {}
             path(class="sparkline-line", d=line) {}
         }
@@ -88,9 +88,9 @@ pub(crate) fn stacked_bar(segments: Vec<Segment>) -> View {
             let class = format!("part-{}", part.class);
             let (x, width, title) = (percent(x), percent(width), about(&part));
             let name = title.clone();
-            let shape = view! { rect(class=class, x=x, y="0", width=width, height="12") { title { (title) } } };
+            let shape = view! { rect(class=class, x=x, y="0", width=width, height="12") { svg_title { (title) } } };
             match part.href {
-                Some(href) => view! { a(href=href, aria-label=name) { (shape) } },
+                Some(href) => view! { svg_a(href=href, aria-label=name) { (shape) } },
                 None => shape,
             }
         })
