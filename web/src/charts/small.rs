@@ -90,7 +90,7 @@ pub(crate) fn stacked_bar(segments: Vec<Segment>) -> View {
             let name = title.clone();
             let shape = view! { rect(class=class, x=x, y="0", width=width, height="12") { svg_title { (title) } } };
             match part.href {
-                Some(href) => view! { svg_a(href=href, aria-label=name) { (shape) } },
+                Some(href) => view! { svg_a("href"=href, aria-label=name) { (shape) } },
                 None => shape,
             }
         })

@@ -20,3 +20,13 @@ pub(super) fn bundle(web: &Path) -> anyhow::Result<Vec<u8>> {
     esbuild.arg(format!("--banner:js={NOTICE}")).env("NODE_PATH", &modules);
     quiet(&mut esbuild).map(String::into_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_lock_names_no_registry() {
+        let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../web/package-lock.json")).unwrap();
+        assert!(!lock.contains("\"resolved\""), "write it with `npm install --omit-lockfile-registry-resolved`");
+        assert!(lock.contains("\"integrity\""), "packages are known by their digests");
+    }
+}

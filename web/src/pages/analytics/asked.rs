@@ -85,22 +85,27 @@ impl Asked {
             Some(member) => ("member", member),
             None => ("principal", self.who.as_str()),
         };
-        query(vec![("function", &self.function), ("version", self.version()), ("lane", &self.lane), who])
+        query(vec![
+            ("function", self.function.as_str()),
+            ("version", self.version()),
+            ("lane", self.lane.as_str()),
+            who,
+        ])
     }
 
     /// As `GET /jobs/summary` takes it: jobs have no lane before they run.
     pub(super) fn jobs_query(&self) -> String {
-        query(vec![("function", &self.function), ("version", self.version())])
+        query(vec![("function", self.function.as_str()), ("version", self.version())])
     }
 
     /// The list of these runs within a time, and of them those that `more` names; what it names replaces what the URL says.
     /// None where no list is of just these.
     pub(super) fn runs(&self, here: &Here, span: Span, more: &[(&str, &str)]) -> Option<String> {
         let mut pairs: Pairs<'_> = vec![
-            ("function", &self.function),
+            ("function", self.function.as_str()),
             ("version", self.version()),
-            ("lane", &self.lane),
-            ("principal", &self.who),
+            ("lane", self.lane.as_str()),
+            ("principal", self.who.as_str()),
         ];
         pairs.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
         pairs.extend_from_slice(more);

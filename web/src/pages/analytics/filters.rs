@@ -27,7 +27,7 @@ pub(super) fn filters(here: &Here, controls: Controls) -> View {
         let (account, function) = (account.clone(), function.get_clone());
         async move {
             match function.as_str() {
-                "" => Ok(Vec::new()),
+                "" => Ok(Vec::<u32>::new()),
                 name => Ok(calls::versions(&account, name).await?.items.iter().map(|version| version.number).collect()),
             }
         }

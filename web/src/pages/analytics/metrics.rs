@@ -96,7 +96,7 @@ fn figures(subject: &Subject, told: Option<&Told>, moved: Option<&Told>, before:
         Tile {
             delta: delta(runs, &now, of(before, sources).as_ref(), More::IsNeutral),
             moved: by_source(sources, runs),
-            ..new(title, format::compact(now.runs), path(&[("source", &sources.join(","))]))
+            ..new(title, format::compact(now.runs), path(&[("source", sources.join(",").as_str())]))
         }
     };
     let quantile = |title, figure: fn(&UsageSums) -> f64| {
