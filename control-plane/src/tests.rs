@@ -17,3 +17,4 @@ mod streams;
 mod strict;
 mod tickets;
 mod usage;
+mod usage_told;
