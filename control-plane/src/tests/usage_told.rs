@@ -235,7 +235,7 @@ async fn what_is_there_now(ground: Ground) {
         let asked = json!({"function": "hello", "limits": {"memory": "256MiB"}});
         assert_eq!(runs.client.post("/jobs", asked).await.status, StatusCode::ACCEPTED);
     }
-    let sql = "UPDATE jobs SET state = 'running' WHERE id = (SELECT MIN(id) FROM jobs)";
+    let sql = "UPDATE jobs SET state = 'running' WHERE id = (SELECT id FROM jobs ORDER BY id LIMIT 1)";
     ground.app.db.write().execute_unprepared(sql).await.unwrap();
     // A run of the last full minute.
     let (receipt, mut seen) = runs.halves(&ground, 30_000_000, 30_000_000);
