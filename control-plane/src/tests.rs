@@ -11,6 +11,7 @@ mod logs;
 mod platform;
 pub(crate) mod postgres;
 mod problems;
+mod purge;
 mod restart;
 mod settlement;
 mod streams;

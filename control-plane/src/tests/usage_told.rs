@@ -232,7 +232,7 @@ async fn what_is_there_now(ground: Ground) {
 
     ground.app.nodes.heard(&node_report(&ground), Instant::now());
     for _ in 0..3 {
-        let asked = json!({"function": "hello", "limits": {"memory": "256MiB"}});
+        let asked = json!({"function": "hello", "memory": "256MiB"});
         assert_eq!(runs.client.post("/jobs", asked).await.status, StatusCode::ACCEPTED);
     }
     let sql = "UPDATE jobs SET state = 'running' WHERE id = (SELECT id FROM jobs ORDER BY id LIMIT 1)";
