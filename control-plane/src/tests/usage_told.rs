@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use http::StatusCode;
-use protocol::api::{Key, Me, UsageBy, UsageNow, UsageReport};
+use protocol::api::{Key, Me, UsageBy, UsageNow};
 use protocol::node::NodeReport;
 use protocol::receipt::Observation;
 use protocol::{ByteSize, Code, KeyId, Lane, Problem, RunPrincipal, RunSource, Timestamp};
@@ -106,9 +106,9 @@ async fn filters_select_what_is_summed(ground: Ground) {
         ("principal=ci", 1),
         ("principal=ada%40example.org", 1),
         ("principal=trigger%3Anightly", 1),
-        (&format!("principal={key}"), 1),
+        (format!("principal={key}").as_str(), 1),
         ("member=Ada%40Example.org", 2),
-        (&format!("member={}", me.id), 2),
+        (format!("member={}", me.id).as_str(), 2),
         ("member=ada%40example.org&principal=ci", 1),
         ("member=ada%40example.org&principal=public", 0),
         ("version=2&source=queue&lane=wasm", 1),
