@@ -13,7 +13,7 @@ pub(crate) mod postgres;
 mod problems;
 mod purge;
 mod restart;
-mod settlement;
+pub(crate) mod settlement;
 mod streams;
 mod strict;
 mod tickets;

@@ -45,7 +45,7 @@ async fn by_a_time_and_one_thing(ground: Ground) {
             let places: Vec<_> = both.items.iter().map(|group| (group.at.unwrap(), group.key.clone())).collect();
             let mut unique = places.clone();
             unique.dedup();
-            assert_eq!((unique.len(), both.items.iter().map(|group| group.usage.runs).sum()), (places.len(), 6_u64));
+            assert_eq!((unique.len(), both.items.iter().map(|group| group.usage.runs).sum::<u64>()), (places.len(), 6));
             assert!(both.items.iter().all(|group| group.usage.runs > 0));
             assert!(places.is_sorted_by_key(|(at, _)| *at), "{places:?}");
             // All times together are what the thing alone is.
@@ -148,14 +148,16 @@ async fn a_revoked_key_keeps_its_member(ground: Ground) {
     }
 
     // The oldest of very many are forgotten: there is a bound.
+    let tx = ground.app.db.begin().await.unwrap();
     for number in 0..REVOKED_KEPT_MAX {
         let sql = format!(
             "INSERT INTO revoked_keys (id, account_id, name, user_id, revoked) \
              SELECT {}, account_id, 'old', user_id, revoked + 1 FROM revoked_keys WHERE name = 'ci'",
             blob(&ground, number)
         );
-        ground.app.db.write().execute_unprepared(&sql).await.unwrap();
+        tx.execute_unprepared(&sql).await.unwrap();
     }
+    tx.commit().await.unwrap();
     revoke(make("next").await).await;
     assert_eq!(report(ada, "by=principal").await.items[0].name, key.to_string());
 }

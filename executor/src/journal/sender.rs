@@ -70,33 +70,23 @@ pub(crate) async fn deliver(
             match to.deliver(&checkpoint).await {
                 Ok(committed) if committed >= sequence => break,
                 Ok(committed) => tracing::warn!(sequence, committed, "a checkpoint is not committed yet"),
-                Err(error @ Undelivered::Failed(_)) => {
-                    tracing::warn!(%error, sequence, "a checkpoint cannot be delivered")
-                }
-                Err(error @ Undelivered::OutOfPlace(_)) => {
-                    tracing::warn!(%error, sequence, "a checkpoint cannot be delivered; the node asks how far it is");
-                    match to.stand().await {
-                        Ok(stand) if stand == (Stand { sequence, digest: checkpoint.digest }) => break,
-                        Ok(stand)
-                            if stand != (Stand { sequence: sequence.wrapping_sub(1), digest: chain.previous }) =>
-                        {
-                            chain.previous = stand.digest;
-                            let resumed = resume(&folder, &numbering, (segment, stand), checkpoint, &chain).await;
-                            checkpoint = match resumed {
-                                Ok(checkpoint) => checkpoint,
-                                Err(error) => {
-                                    tracing::error!(%error, sequence, "the journal cannot be renumbered; receipts stay on disk");
-                                    return;
-                                }
-                            };
-                            tracing::info!(
-                                sequence,
-                                now = checkpoint.sequence,
-                                "receipts go on where the control plane is"
-                            );
-                        }
-                        Ok(_) => {}
-                        Err(error) => tracing::warn!(%error, "the control plane does not say how far it is"),
+                Err(error) => {
+                    tracing::warn!(%error, sequence, "a checkpoint cannot be delivered");
+                    if matches!(error, Undelivered::OutOfPlace(_))
+                        && let Some(stand) = elsewhere(&mut to, &checkpoint).await
+                    {
+                        checkpoint = match resume(&folder, &numbering, (segment, stand), checkpoint, &chain).await {
+                            Ok(checkpoint) => checkpoint,
+                            Err(error) => {
+                                tracing::error!(%error, "the journal cannot be renumbered; receipts stay on disk");
+                                return;
+                            }
+                        };
+                        tracing::info!(
+                            sequence,
+                            now = checkpoint.sequence,
+                            "receipts go on after the last one committed"
+                        );
                     }
                 }
             }
@@ -121,6 +111,19 @@ async fn load(folder: &Path, sequence: u64, kept: Option<Kept>, chain: &Chain) -
         None => Ok(Checkpoint::sign(node, sequence, previous, segment::read(&folder, sequence)?, &key)),
     };
     tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+}
+
+/// Where the control plane is, unless that is just before this checkpoint or at it, or it does not say.
+async fn elsewhere(to: &mut impl Deliver, checkpoint: &Checkpoint) -> Option<Stand> {
+    let before = Stand { sequence: checkpoint.sequence.wrapping_sub(1), digest: checkpoint.previous };
+    let at = Stand { sequence: checkpoint.sequence, digest: checkpoint.digest };
+    match to.stand().await {
+        Ok(stand) => Some(stand).filter(|stand| ![before, at].contains(stand)),
+        Err(error) => {
+            tracing::warn!(%error, "the control plane does not say how far it is");
+            None
+        }
+    }
 }
 
 /// The same receipts as the checkpoint that comes after the last committed one; and what is left in the folder after it.
