@@ -13,6 +13,7 @@ pub(crate) mod postgres;
 mod problems;
 mod purge;
 mod restart;
+mod restored;
 pub(crate) mod settlement;
 mod streams;
 mod strict;
