@@ -129,7 +129,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: Option<Keys>,
     },
-    /// Runs that were called over HTTP
+    /// Runs of functions: calls, and the tries of jobs
     #[command(visible_alias = "invocation")]
     Invocations {
         #[command(subcommand)]

@@ -228,6 +228,9 @@ pub struct Config {
     /// Days that runs and their logs are kept.
     #[arg(long, default_value_t = 7)]
     pub runs_days: u32,
+    /// Days that deleted functions and their versions are kept; longer where runs or jobs tell of them.
+    #[arg(long, default_value_t = 30)]
+    pub deleted_days: u32,
     /// Runs that are kept at most, of all accounts; beyond it, whoever has the most loses the oldest.
     #[arg(long, default_value_t = 1_000_000)]
     pub runs_max: u64,

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, header};
 use protocol::RunId;
-use protocol::api::{Invocation, InvocationPage, Page, UsageReport, UsageSums};
+use protocol::api::{Invocation, InvocationPage, Page, UsageNow, UsageReport, UsageSums};
 use protocol::node::LogLine;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -27,6 +27,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(function_logs))
         .routes(routes!(function_usage))
         .routes(routes!(show_usage))
+        .routes(routes!(show_usage_now))
 }
 
 /// The account's runs, the newest first. A page that searches may be short, or empty, with `next` set: so far was looked.
@@ -74,7 +75,8 @@ async fn function_usage(State(app): State<App>, caller: Caller, Path(name): Path
     Ok(Json(usage::of_function(&app, &caller, &name).await?))
 }
 
-/// What the account's settled runs used, by function, principal, day and so on. As CSV where `Accept` or `format` says so.
+/// What the account's settled runs used, by function, principal and so on, by time, or by both. As CSV where `Accept` or
+/// `format` says so.
 #[utoipa::path(get, path = "/usage", tag = "runs", params(UsageQuery, Paging), responses((status = 200, content((UsageReport = "application/json"), (String = "text/csv")))))]
 async fn show_usage(
     State(app): State<App>,
@@ -92,4 +94,10 @@ async fn show_usage(
         return Ok(([kind, file, vary], usage::to_csv(&report)).into_response());
     }
     Ok(([vary], Json(report)).into_response())
+}
+
+/// The account's jobs that wait and run, what the last full minute used, and what live nodes lend.
+#[utoipa::path(get, path = "/usage/now", tag = "runs", responses((status = 200, body = UsageNow)))]
+async fn show_usage_now(State(app): State<App>, caller: Caller) -> Result<Json<UsageNow>> {
+    Ok(Json(usage::now(&app, &caller).await?))
 }

@@ -14,8 +14,8 @@ use sea_orm::{
 
 use super::columns::{Col, signed};
 use super::entities::{
-    checkpoints, idempotency, invitations, jobs, messages, nodes, outbox, queues, run_logs, run_windows, runs,
-    segments, sessions, sources, triggers, usage_sums, versions,
+    checkpoints, functions, idempotency, invitations, job_steps, jobs, messages, nodes, outbox, queues, run_logs,
+    run_windows, runs, segments, sessions, sources, triggers, usage_sums, versions,
 };
 
 /// How the planner should answer a query.
@@ -317,6 +317,48 @@ loop_queries! {
         sessions::Entity::delete_many().filter(sessions::Column::Expires.lt(Col(now)))
     }
 
+    /// Functions that were deleted before a time and left something behind, the earliest first, without those of some
+    /// accounts.
+    functions_to_purge(before: Timestamp = THEN, without: &[AccountId] = &[sample(AccountId::from_uuid)], most: u64 = 10) -> Select<functions::Entity>, Plan::Index(&["functions_deleted"]), {
+        let mut query = functions::Entity::find()
+            .filter(Expr::cust("deleted IS NOT NULL AND purged IS NULL"))
+            .filter(functions::Column::Deleted.lt(Col(before)))
+            .order_by_asc(functions::Column::Deleted)
+            .limit(most);
+        if !without.is_empty() {
+            let accounts = without.iter().map(|account| Col(*account));
+            query = query.filter(functions::Column::AccountId.is_not_in(accounts));
+        }
+        query
+    }
+
+    /// An account's oldest run.
+    runs_first(account: AccountId = sample(AccountId::from_uuid)) -> Select<runs::Entity>, Plan::Index(&["runs_account"]), {
+        runs::Entity::find()
+            .select_only()
+            .column(runs::Column::RunId)
+            .filter(runs::Column::AccountId.eq(Col(account)))
+            .order_by_asc(runs::Column::RunId)
+            .limit(1)
+    }
+
+    /// An account's oldest job.
+    jobs_first(account: AccountId = sample(AccountId::from_uuid)) -> Select<jobs::Entity>, Plan::Index(&["jobs_account"]), {
+        jobs::Entity::find()
+            .select_only()
+            .column(jobs::Column::Id)
+            .filter(jobs::Column::AccountId.eq(Col(account)))
+            .order_by_asc(jobs::Column::Id)
+            .limit(1)
+    }
+
+    /// Whether there are sums of a function's days.
+    usage_of_function(account: AccountId = sample(AccountId::from_uuid), function: FunctionId = sample(FunctionId::from_uuid), from: Timestamp = THEN, to: Timestamp = THEN) -> Raw, Plan::Index(USAGE_KEYS), {
+        let sql = "SELECT 1 FROM usage_sums WHERE account_id = $1 AND span = 86400 AND began >= $2 AND began < $3 \
+             AND function_id = $4 LIMIT 1";
+        Raw { sql, values: vec![Col(account).into(), Col(from).into(), Col(to).into(), Col(function).into()] }
+    }
+
     // Jobs.
 
     /// Jobs that somebody has cancelled while they were on a node.
@@ -363,6 +405,25 @@ loop_queries! {
             Some(job) => query.filter(jobs::Column::Id.eq(Col(job))),
             None => query,
         }
+    }
+
+    /// What an account's jobs that are on nodes may use. Portals ask every few seconds.
+    jobs_on_nodes_of(account: AccountId = sample(AccountId::from_uuid), most: u64 = 10) -> Select<jobs::Entity>, Plan::Index(&["jobs_running"]), {
+        jobs::Entity::find()
+            .select_only()
+            .column(jobs::Column::Limits)
+            .filter(jobs::Column::AccountId.eq(Col(account)))
+            .filter(Expr::cust("state IN ('placed', 'running')"))
+            .limit(most)
+    }
+
+    /// Those of these runs that were tries of jobs, and are over: their jobs wait again, or were cancelled.
+    job_tries_over(runs: &[RunId] = &[sample(RunId::from_uuid)]) -> Select<job_steps::Entity>, Plan::Index(&["job_steps_over"]), {
+        job_steps::Entity::find()
+            .select_only()
+            .column(job_steps::Column::RunId)
+            .filter(Expr::cust("state IN ('queued', 'cancelled') AND run_id IS NOT NULL"))
+            .filter(job_steps::Column::RunId.is_in(runs.iter().map(|run| Col(*run))))
     }
 
     // Triggers and queues.

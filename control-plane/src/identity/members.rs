@@ -105,6 +105,14 @@ pub(crate) async fn emails(
     Ok(rows.into_iter().map(|row| (row.id, row.email)).collect())
 }
 
+/// The member of the account with this address.
+pub(crate) async fn called(app: &App, account: AccountId, email: &str) -> Result<Option<UserId>> {
+    let usual = users::Column::Email.eq(super::normal::address(email));
+    let Some(user) = users::Entity::find().filter(usual).one(app.db.read()).await? else { return Ok(None) };
+    let member = members::Entity::find_by_id((Col(account), user.id)).one(app.db.read()).await?;
+    Ok(member.map(|member| member.user_id.0))
+}
+
 /// `GET /members/{user}/made`: for admins, and the member.
 pub(crate) async fn made(app: &App, caller: &Caller, user: UserId) -> Result<api::Made> {
     let own = caller.user.as_ref().is_some_and(|asker| asker.id.0 == user);

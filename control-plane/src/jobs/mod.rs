@@ -40,7 +40,7 @@ use crate::config::{Config, JobsPolicy};
 
 pub(crate) use actions::{cancel, retry};
 pub(crate) use answer::{deferred_output, output};
-pub(crate) use book::{forget, prune};
+pub(crate) use book::{forget, prune, refused};
 pub(crate) use dispatcher::run as dispatch;
 pub(crate) use events::{of_account as events_of_account, of_job as events_of_job};
 pub(crate) use fields::inline as inline_input;

@@ -19,7 +19,7 @@ pub(crate) const NO_OBSERVATION: &str = "no_observation";
 pub(crate) const NO_RECEIPT: &str = "no_receipt";
 /// The node claims more than the gateway saw, or than the ticket or physics allow.
 pub(crate) const OVER_CLAIMED: &str = "over_claimed";
-/// The node's receipt says something else than its `end` did.
+/// The node's receipt says something else than its `end` did, or claims a run that the node refused.
 pub(crate) const CONTRADICTED: &str = "contradicted";
 
 /// The call brought its answer, but no `end` of the node: its receipt is its only word.
@@ -270,6 +270,13 @@ pub(crate) fn give_up(mut row: runs::Model) -> runs::Model {
     }
     (row.settled, row.ended, row.rivals) = (true, None, None);
     row
+}
+
+/// A node claims the try of a job, although it refused it, as the dispatcher has recorded: nothing is billed.
+pub(crate) fn refused(row: runs::Model) -> runs::Model {
+    let (billed, flag) = (Usage::default().into(), Some(CONTRADICTED.to_owned()));
+    let outcome = Outcome::PlatformFailed.into();
+    runs::Model { billed, flag, outcome, settled: true, ended: None, rivals: None, ..row }
 }
 
 /// What this run can have used at most, as far as is known.

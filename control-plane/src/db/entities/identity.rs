@@ -87,3 +87,16 @@ table! {
         last_used: Option<Col<Timestamp>>,
     }
 }
+
+table! {
+    /// Keys that were revoked, for usage of theirs: what they were called, and whose they were last. The newest of each
+    /// account.
+    revoked_keys = "revoked_keys" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Col<KeyId>,
+        account_id: Col<AccountId>,
+        name: String,
+        user_id: Option<Col<UserId>>,
+        revoked: Col<Timestamp>,
+    }
+}
