@@ -8,16 +8,15 @@ use fabric::metric_names;
 use protocol::batch::{BatchAck, BatchHead};
 use protocol::receipt::Observation;
 use protocol::{AccountId, Code, Digest, Field, RunId, Timestamp};
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _};
+use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _};
 
 use super::retention::{self, Windows};
 use super::sources::Content;
 use super::{cut, join};
 use crate::App;
 use crate::db::columns::Col;
-use crate::db::count;
 use crate::db::entities::runs;
+use crate::db::{bulk, count};
 use crate::error::{Result, invalid, refuse, refuse_field};
 use crate::usage::Sums;
 
@@ -84,14 +83,7 @@ impl Batch {
         for row in &rows {
             sums.changed(self.before.get(&row.run_id.0), row);
         }
-        let columns = runs::Column::iter().filter(|column| !matches!(column, runs::Column::RunId));
-        let replace = OnConflict::column(runs::Column::RunId).update_columns(columns).to_owned();
-        for chunk in rows.chunks(ROWS_MAX) {
-            runs::Entity::insert_many(chunk.iter().cloned().map(runs::ActiveModel::from))
-                .on_conflict(replace.clone())
-                .exec_without_returning(tx)
-                .await?;
-        }
+        bulk::replace(tx, &rows, &[runs::Column::RunId]).await?;
         retention::written(tx, &self.before, &rows).await?;
         sums.write(tx).await
     }
