@@ -205,6 +205,17 @@ pub struct Config {
     #[arg(long, default_value = "5s")]
     pub lease: Millis,
 
+    /// How long a half of a run waits in memory for the other one, before it becomes a row; its batch is acknowledged as
+    /// much later.
+    #[arg(long, default_value = "1s")]
+    pub settle_hold: Millis,
+    /// The pause between two transactions of settlement: what has come meanwhile is settled together.
+    #[arg(long, default_value_t = Millis(200))]
+    pub settle_every: Millis,
+    /// Halves that wait in memory at most; with more of them, none waits.
+    #[arg(long, default_value_t = 65_536)]
+    pub settle_waiting_max: usize,
+
     /// How long settlement waits for the other half of a run.
     #[arg(long, default_value = "60s")]
     pub settle_wait_max: Millis,

@@ -14,10 +14,11 @@
 //! A receipt that comes after its run was settled changes nothing. Neither does any half of a run whose row is forgotten.
 //! Halves come in numbered batches, the receipts in checkpoints and the observations in those of [`sources`]: each number is
 //! committed once, in order, and what cannot be read is void but has its number.
-//! Everything of one batch happens in one transaction, under one lock: what was read cannot change before the
-//! commit, and the answer comes after it.
+//! They wait in memory for each other, and are committed in cuts ([`cut`]). Everything of a cut happens in one transaction,
+//! under one lock: what was read cannot change before the commit, and the answers come after it.
 
 mod checkpoints;
+mod cut;
 mod filter;
 mod join;
 mod ledger;
@@ -28,6 +29,7 @@ mod sources;
 mod sweep;
 
 pub(crate) use checkpoints::{Sent as SentCheckpoint, checkpoint};
+pub(crate) use cut::Cuts;
 pub(crate) use ledger::{observe, observed, observed_batch};
 pub(crate) use retention::first_id_at;
 pub(crate) use sweep::run as sweep;

@@ -1,5 +1,6 @@
 //! Receipts and observations: joined in either order, replayed, late, forged; sums, segments, usage.
 
+mod cuts;
 mod kept;
 mod once;
 mod paused;
