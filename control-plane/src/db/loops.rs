@@ -14,8 +14,8 @@ use sea_orm::{
 
 use super::columns::{Col, signed};
 use super::entities::{
-    checkpoints, idempotency, invitations, jobs, messages, nodes, outbox, queues, run_logs, run_windows, runs,
-    segments, sessions, sources, triggers, usage_sums, versions,
+    accounts, checkpoints, idempotency, invitations, jobs, messages, nodes, outbox, queues, run_logs, run_windows,
+    runs, segments, sessions, sources, triggers, usage_sums, versions,
 };
 
 /// How the planner should answer a query.
@@ -315,6 +315,14 @@ loop_queries! {
     /// Log-ins that are over. Each user has a bounded number of them.
     sessions_expired(now: Timestamp = THEN) -> DeleteMany<sessions::Entity>, Plan::Index(&["sessions_expires"]), {
         sessions::Entity::delete_many().filter(sessions::Column::Expires.lt(Col(now)))
+    }
+
+    /// Accounts that were deleted, and of which something is left.
+    accounts_to_erase(most: u64 = 10) -> Select<accounts::Entity>, Plan::Index(&["accounts_to_erase"]), {
+        accounts::Entity::find()
+            .filter(Expr::cust("deleted IS NOT NULL AND erased IS NULL"))
+            .order_by_asc(accounts::Column::Deleted)
+            .limit(most)
     }
 
     // Jobs.
