@@ -299,6 +299,15 @@ pub(crate) enum Accounts {
         #[command(flatten)]
         password: Password,
     },
+    /// Delete one, with all that it has; needs a log-in
+    Delete {
+        name: String,
+        /// Your e-mail address
+        #[arg(long)]
+        email: Option<String>,
+        #[command(flatten)]
+        password: Password,
+    },
     /// List the members
     Members,
     /// Make a link that lets somebody join

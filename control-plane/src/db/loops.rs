@@ -14,8 +14,8 @@ use sea_orm::{
 
 use super::columns::{Col, signed};
 use super::entities::{
-    checkpoints, functions, idempotency, invitations, job_steps, jobs, messages, nodes, outbox, queues, run_logs,
-    run_windows, runs, segments, sessions, sources, triggers, usage_sums, versions,
+    accounts, checkpoints, functions, idempotency, invitations, job_steps, jobs, messages, nodes, outbox, queues,
+    run_logs, run_windows, runs, segments, sessions, sources, triggers, usage_sums, versions,
 };
 
 /// How the planner should answer a query.
@@ -357,6 +357,14 @@ loop_queries! {
         let sql = "SELECT 1 FROM usage_sums WHERE account_id = $1 AND span = 86400 AND began >= $2 AND began < $3 \
              AND function_id = $4 LIMIT 1";
         Raw { sql, values: vec![Col(account).into(), Col(from).into(), Col(to).into(), Col(function).into()] }
+    }
+
+    /// Accounts that were deleted, and of which something is left.
+    accounts_to_erase(most: u64 = 10) -> Select<accounts::Entity>, Plan::Index(&["accounts_to_erase"]), {
+        accounts::Entity::find()
+            .filter(Expr::cust("deleted IS NOT NULL AND erased IS NULL"))
+            .order_by_asc(accounts::Column::Deleted)
+            .limit(most)
     }
 
     // Jobs.

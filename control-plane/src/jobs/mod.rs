@@ -38,7 +38,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::{Config, JobsPolicy};
 
-pub(crate) use actions::{cancel, retry};
+pub(crate) use actions::{cancel, cancel_in, retry};
 pub(crate) use answer::{deferred_output, output};
 pub(crate) use book::{forget, prune, refused};
 pub(crate) use dispatcher::run as dispatch;

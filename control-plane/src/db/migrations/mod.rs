@@ -14,6 +14,7 @@ mod m0010_usage;
 mod m0011_windows;
 mod m0012_sources;
 mod m0014_revoked_keys;
+mod m0015_erasure;
 
 use sea_orm_migration::prelude::*;
 
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0011_windows::Migration),
             Box::new(m0012_sources::Migration),
             Box::new(m0014_revoked_keys::Migration),
+            Box::new(m0015_erasure::Migration),
         ]
     }
 }
