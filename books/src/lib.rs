@@ -26,11 +26,16 @@ mod body;
 pub mod download;
 mod error;
 mod header;
+mod line;
 mod month;
 mod newest;
 mod run;
 mod seal;
+mod tally;
 mod totals;
+
+#[cfg(test)]
+mod tests;
 
 pub use body::{Body, Frame};
 pub use error::Error;
