@@ -2,7 +2,7 @@
 
 mod source;
 
-use protocol::{AccountId, RunId};
+use protocol::RunId;
 use uuid::Uuid;
 
 use self::source::{Source, Stage};
@@ -56,7 +56,6 @@ pub struct Newest {
     sources: Vec<Source>,
     before: Option<RunId>,
     floor: Option<RunId>,
-    account: Option<AccountId>,
 }
 
 impl Newest {
@@ -71,7 +70,7 @@ impl Newest {
     pub fn new(mut spans: Vec<Span>, before: Option<RunId>, floor: Option<RunId>) -> Self {
         spans.sort_unstable_by_key(|span| span.number);
         spans.dedup_by_key(|span| span.number);
-        let mut newest = Self { sources: spans.into_iter().map(Source::new).collect(), before, floor, account: None };
+        let mut newest = Self { sources: spans.into_iter().map(Source::new).collect(), before, floor };
         newest.settle();
         newest
     }
@@ -81,27 +80,10 @@ impl Newest {
     /// # Errors
     /// [`Error::Damaged`] where a frame or line is: it is passed over, and the next call goes on after it.
     pub fn step(&mut self) -> Result<Next, Error> {
-        self.advance(None)
-    }
-
-    /// As [`Newest::step`], of runs with greater ids than this alone: [`Next::End`] comes where the next one is not above
-    /// it, and nothing is read that holds none. So the rows of another source are merged: the runs above a row, then
-    /// [`Newest::below`] it, then the row.
-    ///
-    /// # Errors
-    /// As [`Newest::step`].
-    pub fn step_above(&mut self, run: RunId) -> Result<Next, Error> {
-        self.advance(Some(run))
-    }
-
-    fn advance(&mut self, above: Option<RunId>) -> Result<Next, Error> {
         loop {
             let top = self.sources.iter_mut().enumerate().max_by_key(|(_, source)| (source.key(), source.number()));
             let Some((at, source)) = top else { return Ok(Next::End) };
             let key = source.key();
-            if above.is_some_and(|above| key <= above) {
-                return Ok(Next::End);
-            }
             let read = match source.advance() {
                 Stage::Closed => return Ok(Next::Body(source.number())),
                 Stage::Packed => source.unpack(),
@@ -117,17 +99,14 @@ impl Newest {
         }
     }
 
-    /// Brings a body that [`Next::Body`] has asked for.
+    /// Brings a body that [`Next::Body`] has asked for. That it is of the right account is the caller's to know
+    /// ([`Body::account`]).
     ///
     /// # Errors
-    /// [`Error::Damaged`] where it is not the body of that block: the block is passed over.
+    /// [`Error::Damaged`] where its number or its ids are not those of that block: the block is passed over.
     pub fn give(&mut self, number: u64, body: Body) -> Result<(), Error> {
         let Some(at) = self.sources.iter().position(|source| source.number() == number) else { return Ok(()) };
-        let account = *self.account.get_or_insert(body.account());
-        let opened = match body.account() == account {
-            true => self.sources[at].open(body),
-            false => Err(Error::Damaged { block: number, frame: None, why: "it is of another account".to_owned() }),
-        };
+        let opened = self.sources[at].open(body);
         match opened {
             Ok(()) => self.settle_one(at),
             Err(_) => drop(self.sources.swap_remove(at)),
