@@ -75,7 +75,6 @@ async fn housekeeping(app: &App) -> Result<()> {
     crate::keep::trim(app).await?;
     crate::keep::prune_checkpoints(app).await?;
     crate::usage::prune(&app.db, Timestamp::now()).await?;
-    crate::logs::prune(app).await?;
     crate::jobs::prune(app).await?;
     crate::queues::prune(app).await?;
     crate::idempotency::prune(app).await?;
