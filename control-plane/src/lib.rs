@@ -91,6 +91,7 @@ async fn run(
     tasks.spawn(triggers::run(app.clone(), stop.clone()));
     tasks.spawn(erasure::run(app.clone(), stop.clone()));
     tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
+    tasks.spawn(logs::run(app.clone(), stop.clone()));
     tasks.spawn(training::run(app.clone(), stop.clone()));
     tasks.spawn(training::follow(app.clone(), stop.clone()));
     tasks.spawn(placing::learning::run(Arc::clone(&app.placing.learning), app.store.clone(), stop.clone()));

@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, header};
 use protocol::RunId;
-use protocol::api::{Invocation, InvocationPage, Page, UsageNow, UsageReport, UsageSums};
+use protocol::api::{Invocation, InvocationPage, LogPage, UsageNow, UsageReport, UsageSums};
+use protocol::headers;
 use protocol::node::LogLine;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,7 +16,7 @@ use crate::App;
 use crate::error::Result;
 use crate::identity::caller::Caller;
 use crate::logs::{self, LogQuery};
-use crate::paging::{Paging, whole};
+use crate::paging::Paging;
 use crate::settlement::runs::{self, RunFilter};
 use crate::usage::{self, UsageQuery};
 
@@ -48,25 +49,24 @@ async fn show_invocation(State(app): State<App>, caller: Caller, Path(run): Path
 }
 
 /// What one run wrote.
-#[utoipa::path(get, path = "/invocations/{run}/logs", tag = "runs", params(("run" = RunId, Path)), responses((status = 200, body = Page<LogLine>)))]
-async fn show_invocation_logs(
-    State(app): State<App>,
-    caller: Caller,
-    Path(run): Path<RunId>,
-) -> Result<Json<Page<LogLine>>> {
-    Ok(Json(whole(logs::of_run(&app, &caller, run).await?)))
+#[utoipa::path(get, path = "/invocations/{run}/logs", tag = "runs", params(("run" = RunId, Path)), responses((status = 200, body = LogPage)))]
+async fn show_invocation_logs(State(app): State<App>, caller: Caller, Path(run): Path<RunId>) -> Result<Json<LogPage>> {
+    Ok(Json(logs::of_run(&app, &caller, run).await?))
 }
 
-/// What a function's runs wrote, as NDJSON; with `follow=true` it goes on.
-#[utoipa::path(get, path = "/functions/{name}/logs", tag = "runs", params(("name" = String, Path), LogQuery), responses((status = 200, body = LogLine, content_type = "application/x-ndjson")))]
+/// What a function's runs wrote, as NDJSON; with `follow=true` it goes on. Where lines cannot be read, one of the platform's
+/// says which, and the others are there.
+#[utoipa::path(get, path = "/functions/{name}/logs", tag = "runs", params(("name" = String, Path), LogQuery), responses((status = 200, body = LogLine, content_type = "application/x-ndjson", headers(("x-crowdcloud-logs-since" = String)))))]
 async fn function_logs(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<LogQuery>,
 ) -> Result<Response> {
-    let lines = logs::of_function(&app, &caller, &name, &query).await?;
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+    let (since, lines) = logs::of_function(&app, &caller, &name, &query).await?;
+    let kind = (header::CONTENT_TYPE.as_str(), "application/x-ndjson");
+    let since = (headers::LOGS_SINCE, since.to_string());
+    Ok(([kind], [since], Body::from_stream(lines)).into_response())
 }
 
 /// What a function's settled runs used, in all.

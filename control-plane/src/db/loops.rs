@@ -14,8 +14,8 @@ use sea_orm::{
 
 use super::columns::{Col, signed};
 use super::entities::{
-    accounts, checkpoints, functions, idempotency, invitations, job_steps, jobs, messages, nodes, outbox, queues,
-    run_logs, run_windows, runs, segments, sessions, sources, triggers, usage_sums, versions,
+    accounts, checkpoints, functions, idempotency, invitations, job_steps, jobs, log_accounts, log_blocks, log_runs,
+    messages, nodes, outbox, queues, run_logs, run_windows, runs, segments, sessions, sources, triggers, usage_sums, versions,
 };
 
 /// How the planner should answer a query.
@@ -103,6 +103,19 @@ const WAITS: &str = "state = 'queued'";
 pub(crate) const UNSUCCESSFUL: &str = "outcome <> 'succeeded'";
 /// Runs whose answer is an error, whoever made it: the other half.
 pub(crate) const ERROR_STATUS: &str = "status >= 400";
+
+/// What is read of many blocks of logs.
+const LOG_BLOCK: [log_blocks::Column; 9] = [
+    log_blocks::Column::Number,
+    log_blocks::Column::FirstLine,
+    log_blocks::Column::LastLine,
+    log_blocks::Column::FirstRun,
+    log_blocks::Column::Began,
+    log_blocks::Column::Ended,
+    log_blocks::Column::Lines,
+    log_blocks::Column::Root,
+    log_blocks::Column::Functions,
+];
 
 /// The indices that have a period's sums of usage together.
 #[cfg(test)]
@@ -225,23 +238,51 @@ loop_queries! {
         Raw { sql, values: vec![span.into(), Col(before).into(), signed(most).into()] }
     }
 
-    /// The newest line.
-    log_lines_newest() -> Select<run_logs::Entity>, Plan::End, {
-        run_logs::Entity::find().order_by_desc(run_logs::Column::Id).limit(1)
+    /// Accounts whose logs have rows.
+    log_accounts_with_rows() -> Select<log_accounts::Entity>, Plan::Index(&["log_accounts_rows"]), {
+        log_accounts::Entity::find().filter(Expr::cust("row_count > 0"))
     }
 
-    /// The oldest line.
-    log_lines_oldest() -> Select<run_logs::Entity>, Plan::End, {
-        run_logs::Entity::find().order_by_asc(run_logs::Column::Id).limit(1)
+    /// Accounts that have blocks of logs.
+    log_accounts_with_blocks() -> Select<log_accounts::Entity>, Plan::Whole, {
+        log_accounts::Entity::find().filter(log_accounts::Column::Bytes.gt(0))
     }
 
-    /// The ids of old lines.
-    log_lines_too_old(before: Timestamp = THEN, most: u64 = 10) -> Select<run_logs::Entity>, Plan::Index(&["run_logs_at"]), {
+    /// An account's lines after one.
+    log_lines_of_account(account: AccountId = sample(AccountId::from_uuid), after: i64 = 10, most: u64 = 10) -> Select<run_logs::Entity>, Plan::Index(&["run_logs_account"]), {
         run_logs::Entity::find()
+            .filter(run_logs::Column::AccountId.eq(Col(account)))
+            .filter(run_logs::Column::Id.gt(after))
+            .order_by_asc(run_logs::Column::Id)
+            .limit(most)
+    }
+
+    /// An account's last block of logs that was packed before a time.
+    log_block_packed(account: AccountId = sample(AccountId::from_uuid), before: Timestamp = THEN) -> Select<log_blocks::Entity>, Plan::Index(&["log_blocks_lines"]), {
+        log_blocks::Entity::find()
+            .filter(log_blocks::Column::AccountId.eq(Col(account)))
+            .filter(log_blocks::Column::Packed.lt(Col(before)))
+            .order_by_desc(log_blocks::Column::LastLine)
+            .limit(1)
+    }
+
+    /// Old blocks of logs: whose, and their numbers.
+    log_blocks_too_old(before: Timestamp = THEN, most: u64 = 10) -> Select<log_blocks::Entity>, Plan::Index(&["log_blocks_ended"]), {
+        log_blocks::Entity::find()
             .select_only()
-            .column(run_logs::Column::Id)
-            .filter(run_logs::Column::At.lt(Col(before)))
-            .order_by_asc(run_logs::Column::At)
+            .columns([log_blocks::Column::AccountId, log_blocks::Column::Number])
+            .filter(log_blocks::Column::Ended.lt(Col(before)))
+            .order_by_asc(log_blocks::Column::Ended)
+            .limit(most)
+    }
+
+    /// Runs that write no more.
+    log_runs_over(before: Timestamp = THEN, most: u64 = 10) -> Select<log_runs::Entity>, Plan::Index(&["log_runs_until"]), {
+        log_runs::Entity::find()
+            .select_only()
+            .column(log_runs::Column::RunId)
+            .filter(log_runs::Column::Until.lt(Col(before)))
+            .order_by_asc(log_runs::Column::Until)
             .limit(most)
     }
 
@@ -490,6 +531,39 @@ loop_queries! {
             .filter(run_logs::Column::FunctionId.eq(Col(function)))
             .filter(run_logs::Column::Id.gt(after))
             .order_by_asc(run_logs::Column::Id)
+            .limit(most)
+    }
+
+    /// An account's blocks of logs with lines after one, the oldest first, without their filters.
+    log_blocks_after(account: AccountId = sample(AccountId::from_uuid), after: i64 = 10, most: u64 = 10) -> Select<log_blocks::Entity>, Plan::Index(&["log_blocks_lines"]), {
+        log_blocks::Entity::find()
+            .select_only()
+            .columns(LOG_BLOCK)
+            .filter(log_blocks::Column::AccountId.eq(Col(account)))
+            .filter(log_blocks::Column::LastLine.gt(after))
+            .order_by_asc(log_blocks::Column::LastLine)
+            .limit(most)
+    }
+
+    /// Those that end before a line, the newest first.
+    log_blocks_before(account: AccountId = sample(AccountId::from_uuid), before: i64 = 10, most: u64 = 10) -> Select<log_blocks::Entity>, Plan::Index(&["log_blocks_lines"]), {
+        log_blocks::Entity::find()
+            .select_only()
+            .columns(LOG_BLOCK)
+            .filter(log_blocks::Column::AccountId.eq(Col(account)))
+            .filter(log_blocks::Column::LastLine.lt(before))
+            .order_by_desc(log_blocks::Column::LastLine)
+            .limit(most)
+    }
+
+    /// An account's blocks of logs that may have lines of a run, with their filters, after one of them.
+    log_blocks_of_run(account: AccountId = sample(AccountId::from_uuid), run: RunId = sample(RunId::from_uuid), after: i64 = 10, most: u64 = 10) -> Select<log_blocks::Entity>, Plan::Key, {
+        log_blocks::Entity::find()
+            .filter(log_blocks::Column::AccountId.eq(Col(account)))
+            .filter(log_blocks::Column::Number.gt(after))
+            .filter(log_blocks::Column::FirstRun.lte(Col(run)))
+            .filter(log_blocks::Column::LastRun.gte(Col(run)))
+            .order_by_asc(log_blocks::Column::Number)
             .limit(most)
     }
 

@@ -78,7 +78,6 @@ async fn housekeeping(app: &App) -> Result<()> {
     crate::keep::prune_checkpoints(app).await?;
     crate::usage::prune(&app.db, Timestamp::now()).await?;
     crate::functions::purge::purge(app, Timestamp::now()).await?;
-    crate::logs::prune(app).await?;
     crate::jobs::prune(app).await?;
     crate::queues::prune(app).await?;
     crate::idempotency::prune(app).await?;

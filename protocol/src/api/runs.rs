@@ -9,7 +9,7 @@ use crate::error::Code;
 use crate::ids::{JobId, NodeId, RunId};
 use crate::manifest::{Lane, Limits, PlacementClass};
 use crate::names::{Name, Reference};
-use crate::node::VmLane;
+use crate::node::{LogLine, VmLane};
 use crate::placement::{Explanation, LaneReason};
 use crate::receipt::{Outcome, Usage};
 use crate::source::{RunPrincipal, RunSource};
@@ -74,6 +74,17 @@ api_types! {
         /// The cursor of the next page; none on the last.
         pub next: Option<String>,
         /// The time from which the account's runs are complete: earlier ones may be gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub since: Option<Timestamp>,
+    }
+
+    /// What runs wrote.
+    pub struct LogPage {
+        /// The lines. Where some cannot be read, a line of the platform's says which, and the others are there.
+        pub items: Vec<LogLine>,
+        /// The cursor of the next page: there is none.
+        pub next: Option<String>,
+        /// The time from which the account's lines are complete: earlier ones may be gone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub since: Option<Timestamp>,
     }

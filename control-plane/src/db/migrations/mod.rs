@@ -15,6 +15,7 @@ mod m0011_windows;
 mod m0012_sources;
 mod m0014_revoked_keys;
 mod m0015_erasure;
+mod m0014_logs;
 
 use sea_orm_migration::prelude::*;
 
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_sources::Migration),
             Box::new(m0014_revoked_keys::Migration),
             Box::new(m0015_erasure::Migration),
+            Box::new(m0014_logs::Migration),
         ]
     }
 }
