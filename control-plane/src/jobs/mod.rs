@@ -20,6 +20,7 @@ mod fields;
 mod queue;
 mod recorder;
 mod submit;
+mod summary;
 mod verdict;
 mod views;
 mod webhooks;
@@ -45,6 +46,7 @@ pub(crate) use dispatcher::run as dispatch;
 pub(crate) use events::{of_account as events_of_account, of_job as events_of_job};
 pub(crate) use fields::inline as inline_input;
 pub(crate) use submit::{check, defer, insert_in, limits, prepare, submit, submit_array};
+pub(crate) use summary::{SummaryQuery, summary};
 pub(crate) use views::{JobFilter, POLL, ShowQuery, deferred, list, logs, show, why};
 pub(crate) use webhooks::{key as webhook_key, run as tell_ends};
 

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fantoccini::actions::{InputSource as _, MouseActions, PointerAction};
 use fantoccini::elements::Element;
 use fantoccini::error::{CmdError, ErrorStatus};
 use fantoccini::{Client, ClientBuilder, Locator};
@@ -181,6 +182,24 @@ impl Browser {
     pub(crate) async fn presses(&self, words: &str) {
         let path = format!("//*[self::button or self::a][normalize-space()='{words}']");
         self.clicks_what(Locator::XPath(&path)).await;
+    }
+
+    /// Moves the pointer over the element.
+    pub(crate) async fn points_at(&self, css: &str) {
+        let element = self.element(css).await;
+        let over = PointerAction::MoveToElement { element, duration: None, x: 0.0, y: 0.0 };
+        self.client.perform_actions(MouseActions::new("mouse".to_owned()).then(over)).await.unwrap();
+    }
+
+    /// Waits until so many elements are there.
+    pub(crate) async fn counts(&self, css: &str, count: usize) {
+        let script = format!("return document.querySelectorAll({}).length", json!(css));
+        let deadline = Instant::now() + APPEARS_WITHIN;
+        while self.script(&script).await != count {
+            let found = self.script(&script).await;
+            assert!(Instant::now() < deadline, "{found} of {css:?}, not {count}:\n{}", self.text().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Clicks the element, when it is there.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod browser;
+mod dashboard;
 mod isolation;
 mod jobs;
 mod journeys;

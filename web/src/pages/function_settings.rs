@@ -60,7 +60,7 @@ fn about(function: &Function) -> View {
     view! {
         dl(class="facts") {
             dt { "Id" } dd { (id) }
-            dt { "Made" } dd { (created) }
+            dt { "Created" } dd { (created) }
         }
     }
 }

@@ -94,8 +94,8 @@ fn new_key(here: &Here, list: Resource<Page<Key>>) -> View {
     let ends = ends.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned())).collect();
     let how = Text { name: "name", placeholder: "ci", ..Text::default() };
     let name = form::line(action, &["name"], "Name", "For you to know it by", name, how);
-    let ends = form::field("Ends", "", form::select("days", days, ends));
-    let scopes = form::choices("It may", "scope", scope, SCOPES);
+    let ends = form::field("Expires", "", form::select("days", days, ends));
+    let scopes = form::choices("Scopes", "scope", scope, SCOPES);
     let body = view! {
         form(class="form", on:submit=submit) {
             div(class="field-part") { (scopes) (action.beside(&["scopes"])) }
@@ -152,10 +152,10 @@ fn table(here: &Here, page: Page<Key>, list: Resource<Page<Key>>) -> View {
             thead {
                 tr {
                     th(scope="col") { "Name" }
-                    th(scope="col") { "May" }
+                    th(scope="col") { "Scopes" }
                     th(scope="col") { "For" }
                     th(scope="col") { "Last used" }
-                    th(scope="col") { "Ends" }
+                    th(scope="col") { "Expires" }
                     th(scope="col") { span(class="unseen") { "Actions" } }
                 }
             }
@@ -200,10 +200,10 @@ fn row(here: &Here, key: Key, list: Resource<Page<Key>>) -> View {
     view! {
         tr {
             td(data-label="Name", title=title) { b { (name) } }
-            td(data-label="May") { (scopes) }
+            td(data-label="Scopes") { (scopes) }
             td(data-label="For") { (function) }
             td(data-label="Last used", class="soft") { (used) }
-            td(data-label="Ends", class="soft") { (ends) }
+            td(data-label="Expires", class="soft") { (ends) }
             td(class="number") { (revoke) }
         }
     }

@@ -258,7 +258,7 @@ fn invitation_table(here: &Here, page: Page<Invitation>, list: Resource<Page<Inv
     let rows: Vec<View> = page.items.into_iter().map(|invitation| invitation_row(here, invitation, list)).collect();
     view! {
         table(class="rows") {
-            thead { tr { th(scope="col") { "For" } th(scope="col") { "Role" } th(scope="col", class="number") { "Ends" } th(scope="col") { span(class="unseen") { "Actions" } } } }
+            thead { tr { th(scope="col") { "For" } th(scope="col") { "Role" } th(scope="col", class="number") { "Expires" } th(scope="col") { span(class="unseen") { "Actions" } } } }
             tbody { (rows) }
         }
     }
@@ -289,7 +289,7 @@ fn invitation_row(here: &Here, invitation: Invitation, list: Resource<Page<Invit
         tr {
             td(data-label="For") { (email) }
             td(data-label="Role") { (role) }
-            td(data-label="Ends", class="number soft") { (time(invitation.expires)) }
+            td(data-label="Expires", class="number soft") { (time(invitation.expires)) }
             td(class="number") { (withdraw) }
         }
     }

@@ -14,8 +14,9 @@ mod m0010_usage;
 mod m0011_windows;
 mod m0012_sources;
 mod m0014_revoked_keys;
-mod m0015_erasure;
-mod m0014_logs;
+mod m0015_logs;
+mod m0016_job_states;
+mod m0017_erasure;
 
 use sea_orm_migration::prelude::*;
 
@@ -39,8 +40,9 @@ impl MigratorTrait for Migrator {
             Box::new(m0011_windows::Migration),
             Box::new(m0012_sources::Migration),
             Box::new(m0014_revoked_keys::Migration),
-            Box::new(m0015_erasure::Migration),
-            Box::new(m0014_logs::Migration),
+            Box::new(m0015_logs::Migration),
+            Box::new(m0016_job_states::Migration),
+            Box::new(m0017_erasure::Migration),
         ]
     }
 }
