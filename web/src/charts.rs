@@ -1,28 +1,14 @@
-//! Charts: small ones as SVG of our own.
+//! Charts. Small ones are SVG of our own. Large ones are drawn by ECharts, which comes after the page is painted; each has a
+//! table behind it, which is there with and without it.
 
-use sycamore::prelude::*;
+mod card;
+mod large;
+pub(crate) mod model;
+mod sheet;
+mod small;
+mod unit;
 
-/// One part of a stacked bar.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Segment {
-    /// What it counts.
-    pub(crate) name: String,
-    /// How much.
-    pub(crate) value: f64,
-    /// Its colour: `good`, `bad`, `warn`, `soft`, `accent`, `wasm`, `vm`.
-    pub(crate) class: &'static str,
-    /// The rows that it counts.
-    pub(crate) href: Option<String>,
-}
-
-/// A line without axes: how a figure moved.
-pub(crate) fn sparkline(values: Vec<f64>, label: &str) -> View {
-    let (label, _) = (label.to_owned(), values);
-    view! { svg(class="sparkline", role="img", aria-label=label) {} }
-}
-
-/// Shares of one whole, side by side.
-pub(crate) fn stacked_bar(segments: Vec<Segment>) -> View {
-    let label = segments.iter().map(|part| format!("{} {}", part.value, part.name)).collect::<Vec<_>>().join(", ");
-    view! { svg(class="stacked-bar", role="img", aria-label=label) {} }
-}
+pub(crate) use card::{Card, Chart, shown};
+pub(crate) use sheet::{Cell, Sheet};
+pub(crate) use small::{Segment, legend, sparkline, stacked_bar};
+pub(crate) use unit::Unit;

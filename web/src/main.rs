@@ -12,6 +12,7 @@
 //! | `state::param` | a value in the URL, tied to a signal both ways |
 //! | `ui::table::Table` | rows from columns as data: order, filters, pages, CSV, two lines on phones |
 //! | `ui::tile`, `ui::period`, `charts`, `ui::columns` | figures, the period they are of, and how they moved |
+//! | `charts::Card` | a large chart, with its definition, the table behind it, and both as files |
 //! | `ui::form`, `ui::limits` | fields, with what was refused beside them |
 //! | `format` | every quantity and time as people read it |
 //!

@@ -43,6 +43,7 @@ async fn f43_every_page_fits_and_axe_finds_nothing_above_minor() {
         "/a/ada/jobs/list?state=dead&label=a-name%3Da-value-that-is-rather-long".to_owned(),
         "/a/ada/jobs/new".to_owned(),
         format!("/a/ada/jobs/{job}"),
+        "/a/ada/analytics?period=1h&compare=1".to_owned(),
         "/a/ada/nodes".to_owned(),
         "/a/ada/settings".to_owned(),
         "/a/ada/settings/team".to_owned(),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod analytics;
 mod browser;
 mod dashboard;
 mod isolation;

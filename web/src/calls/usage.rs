@@ -32,7 +32,12 @@ pub(crate) async fn now(account: &str) -> Result<UsageNow> {
 
 /// The account's jobs by state: open ones now, and those that ended in the period.
 pub(crate) async fn jobs(account: &str, span: Span) -> Result<JobSummary> {
-    Call::get(&format!("/jobs/summary?{}", span.query())).of(account).send().await
+    jobs_of(account, span, "").await
+}
+
+/// The same of some jobs; `filter` is which, such as `&function=thumbs`.
+pub(crate) async fn jobs_of(account: &str, span: Span, filter: &str) -> Result<JobSummary> {
+    Call::get(&format!("/jobs/summary?{}{filter}", span.query())).of(account).send().await
 }
 
 /// A page of runs. `query` is what of them is asked for, such as `&outcome=failed`.

@@ -19,6 +19,7 @@ use sycamore::prelude::*;
 
 pub(crate) use self::column::{Column, Phone};
 pub(crate) use self::filter::Filter;
+pub(crate) use self::parts::{csv_line, save_text};
 use super::live::Held;
 use crate::load::{Load, Resource, placeholder};
 use crate::state;

@@ -97,9 +97,13 @@ fn server_pages(next: ReadSignal<Option<String>>) -> View {
 
 /// The rows as RFC 4180 has them.
 fn csv<T>(columns: &[(&'static str, fn(&T) -> String)], rows: &[T]) -> String {
-    let line = |cells: Vec<String>| cells.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",") + "\r\n";
-    let head = line(columns.iter().map(|(title, _)| (*title).to_owned()).collect());
-    rows.iter().fold(head, |text, row| text + &line(columns.iter().map(|(_, cell)| cell(row)).collect()))
+    let head = csv_line(columns.iter().map(|(title, _)| *title));
+    rows.iter().fold(head, |text, row| text + &csv_line(columns.iter().map(|(_, cell)| cell(row))))
+}
+
+/// A line of these cells.
+pub(crate) fn csv_line(cells: impl Iterator<Item = impl AsRef<str>>) -> String {
+    cells.map(|cell| quoted(cell.as_ref())).collect::<Vec<_>>().join(",") + "\r\n"
 }
 
 /// A cell. What a spreadsheet would run as a formula is made text.
