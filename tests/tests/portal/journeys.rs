@@ -66,7 +66,7 @@ async fn a_company_invites_a_member_who_sees_what_a_member_may() {
     owner.signs_up("engines", "company").await;
     owner.visit("/a/engines/settings/team").await;
     owner.chooses("role", "member").await;
-    owner.presses("Make a link").await;
+    owner.presses("Create a link").await;
     owner.sees("The link is shown only now.").await;
     let link = owner.element(".once code").await.text().await.unwrap();
     assert!(link.starts_with(&format!("{}/invite/", platform.url)), "{link}");
@@ -141,7 +141,7 @@ async fn what_cannot_be_deployed_is_explained_and_versions_roll_back() {
     ada.visit("/a/ada/settings/keys").await;
     ada.chooses("scope", "invoke").await;
     ada.fills("name", "ci").await;
-    ada.presses("Make the key").await;
+    ada.presses("Create the key").await;
     ada.sees("is shown only now").await;
     let key = ada.element(".once .line code").await.text().await.unwrap();
     let request = format!(

@@ -62,7 +62,8 @@ pub(crate) fn function_new() -> View {
             }
         }
     };
-    view! { (page::head("New function", about, view! {})) (page::beside(form, panel)) }
+    let (head, body) = (page::head("New function", about, view! {}), page::beside(form, panel));
+    view! { (head) (body) }
 }
 
 /// Who may call a function, as a choice.

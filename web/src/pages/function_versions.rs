@@ -243,13 +243,13 @@ fn deploy(subject: Subject, list: Resource<Page<Version>>) -> View {
         });
     };
     let chosen = create_selector(move || deploy.file.with(Option::is_some));
-    view! {
-        form(class="form narrow", on:submit=submit) {
+    let form = view! {
+        form(class="form", on:submit=submit) {
             (drop_zone(deploy, name))
             (asked(deploy))
             (progress(deploy))
             (if chosen.get() { form::submit("Deploy", "Deploying…", deploy.action) } else { view! {} })
         }
-        div(class="narrow-part") { (command) }
-    }
+    };
+    page::beside(form, view! { section { h2 { "The same, elsewhere" } (command) } })
 }

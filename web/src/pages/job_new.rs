@@ -73,13 +73,14 @@ fn whole(here: &Here, draft: Draft, known: Known) -> View {
         function if function.is_empty() => base.clone(),
         function => format!("{base}/{function}/triggers"),
     };
+    let time = form::time_part(draft, triggers);
     let form = view! {
         form(class="form section", on:submit=send) {
             (form::function_part(draft, known))
             (form::input_part(draft, INPUTS))
             (form::room_part(draft, known, move || panel::most(nodes)))
             (form::again_part(draft, known))
-            (form::time_part(draft, triggers))
+            (time)
             (form::end_part(draft))
             (form::request_part(draft))
             (draft.other_trouble())

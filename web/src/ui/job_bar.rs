@@ -181,7 +181,7 @@ pub(crate) fn job_bar(spans: &[Span], state: JobState, lane: Option<Lane>) -> Vi
     let end = percent(x + 8);
     view! {
         svg(class="run-bar", "role"="img", aria-label=label) {
-            title { (title) }
+            svg_title { (title) }
             rect(class="bar-track", x="0", y="7", width="100%", height="2") {}
             (parts)
             rect(class=end_class, x=end, y="4", width="3", height="8") {}

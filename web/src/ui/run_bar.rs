@@ -74,7 +74,7 @@ pub(crate) fn run_bar(phases: Phases) -> View {
     let label = title.clone();
     view! {
         svg(class="run-bar", "role"="img", aria-label=label) {
-            title { (title) }
+            svg_title { (title) }
             rect(class="bar-track", x="0", y="7", width="100%", height="2") {}
             rect(class="bar-placed", x="0", y="4", width=placed_width, height="8") {}
             rect(class=ran_class, x=ran_x, y="2", width=ran_width, height="12") {}

@@ -144,7 +144,8 @@ fn tiles_of(here: &Here, figures: &Figures, now_ms: i64) -> Vec<Tile> {
     let Figures { now: JobSummary { counts, waiting_since, .. }, before, period, span } = figures;
     let against = format!("against {} before", period.words().trim_start_matches("the last "));
     let judged = |counts: &JobCounts| counts.ended() - counts.cancelled;
-    let rate = |counts: &JobCounts| format::wide(counts.went_wrong()) / format::wide(judged(counts).max(1));
+    let percent = |counts: &JobCounts| format::wide(counts.went_wrong()) / format::wide(judged(counts)) * 100.0;
+    let apart = |against| Delta::points(percent(counts), percent(before), against);
     let tile = |title, figure: String, note: String, states: &[JobState]| Tile {
         title,
         figure,
@@ -177,7 +178,7 @@ fn tiles_of(here: &Here, figures: &Figures, now_ms: i64) -> Vec<Tile> {
             ..tile("Ended", format::compact(counts.ended()), format!("{an_hour} an hour"), ENDED)
         },
         Tile {
-            delta: Delta::of(rate(counts), rate(before), More::IsBad, against),
+            delta: (judged(counts) > 0 && judged(before) > 0).then(|| apart(against)),
             ..tile("Failure rate", format::percent(counts.went_wrong(), judged(counts)), wrong, WENT_WRONG)
         },
     ]
@@ -351,7 +352,7 @@ mod tests {
     #[test]
     fn only_what_needs_attention_is_told() {
         let quiet = figures(JobCounts { queued: 3, failed: 9, ..JobCounts::default() }, Some(Timestamp(1)));
-        assert_eq!(attention(&quiet, WAITS_LONG_MS), []);
+        assert!(attention(&quiet, WAITS_LONG_MS).is_empty());
         let loud = figures(JobCounts { queued: 3, dead: 2, ..JobCounts::default() }, Some(Timestamp(0)));
         let lines = attention(&loud, WAITS_LONG_MS + 5_000);
         let words: Vec<&str> = lines.iter().map(|(words, _)| words.as_str()).collect();
