@@ -12,7 +12,7 @@ use protocol::receipt::{Outcome, RunEnd, Usage};
 use protocol::route::{Scope, Share};
 use protocol::trigger::Missed;
 use protocol::{
-    AccountId, ArtifactForm, Base, ByteSize, Code, Digest, EpochId, FunctionId, InstanceId, InvitationId, JobId, KeyId,
+    AccountId, ArtifactForm, Base, ByteSize, Code, Digest, EpochId, Flag, FunctionId, InstanceId, InvitationId, JobId, KeyId,
     Kind, Lane, LaneChoice, LeaseId, Limits, MessageId, Name, NodeId, PlacementClass, Problem, RunId, RunPrincipal,
     RunSource, SessionId, Timestamp, UserId, VersionId,
 };
@@ -155,7 +155,7 @@ macro_rules! words {
     )*};
 }
 words!(AccountKind, Role, VersionState, LogStream, Outcome, Code, Kind, Lane, LaneChoice, PlacementClass);
-words!(ArtifactForm, Base, JobState, Missed, RunSource);
+words!(ArtifactForm, Base, Flag, JobState, Missed, RunSource);
 
 macro_rules! documents {
     ($($name:ty),*) => {$(

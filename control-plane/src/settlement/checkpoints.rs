@@ -9,7 +9,7 @@ use fabric::metric_names;
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt};
 use protocol::ticket::{Purpose, Ticket, TicketError, TicketRoot};
 use protocol::wire::{self, WireError, Written};
-use protocol::{Code, Digest, NodeId, Problem, RunId, Timestamp, VersionId};
+use protocol::{AccountId, Code, Digest, NodeId, Problem, RunId, Timestamp, VersionId};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
     QuerySelect as _,
@@ -138,14 +138,15 @@ async fn commit(app: &App, node: NodeId, checked: Checked) -> Result<CheckpointA
         ));
     }
     let numbers = version_numbers(&tx, claims.iter().map(|(_, ticket)| ticket.version)).await?;
-    let ids: Vec<RunId> = claims.iter().map(|(receipt, _)| receipt.run).collect();
+    let halves: Vec<(RunId, AccountId)> =
+        claims.iter().map(|(receipt, ticket)| (receipt.run, ticket.account)).collect();
     let now = Timestamp::now();
-    let mut rows = Batch::read(&tx, &ids, claims.iter().map(|(_, ticket)| ticket.account)).await?;
+    let mut rows = Batch::read(&app.history, &tx, &halves).await?;
     let receipts = checkpoint.receipts.len();
     for (receipt, ticket) in claims {
         let version_number = numbers.get(&ticket.version).copied().unwrap_or(0);
         let claim = Claim { ticket, receipt, version_number };
-        if rows.is_forgotten(claim.receipt.run, claim.ticket.account, None) {
+        if rows.is_over(claim.receipt.run, claim.ticket.account, None) {
             continue;
         }
         if let Some(row) = join::with_claim(rows.row(claim.receipt.run), node, &claim, now) {

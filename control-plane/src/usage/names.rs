@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use protocol::api::UsageBy;
+use protocol::api::{Statuses, UsageBy};
 use protocol::{FunctionId, KeyId, Lane, RunPrincipal, RunSource, Timestamp, UserId};
 use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QueryResult};
 
@@ -205,8 +205,11 @@ impl Names {
             Group::Lane(lane) => Shown::new(lane, lane),
             Group::Principal(principal) => Shown::new(principal, self.principal(principal)),
             Group::Source(source) => Shown::new(source, source),
-            Group::Status(0) => Shown::new("none", "none"),
-            Group::Status(class) => Shown::new(format_args!("{class}xx"), format_args!("{class}xx")),
+            Group::Status(digit) => {
+                // The words that lists of runs are searched by.
+                let class = Statuses::class(u16::try_from(*digit).unwrap_or(0));
+                Shown::new(class, class)
+            }
             Group::Day(began) => {
                 let text = began.to_string();
                 let day = text.split('T').next().unwrap_or_default();

@@ -23,7 +23,7 @@ api_types! {
         Member,
         /// What made the run: a call, a test, a job, a schedule, a queue.
         Source,
-        /// The class of the response's status, `2xx` to `5xx`; `none` where there was none.
+        /// The class of the response's status, `1xx` to `9xx`; `none` where there was none.
         Status,
         /// The day, in UTC.
         Day,

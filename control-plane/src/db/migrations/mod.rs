@@ -13,6 +13,7 @@ mod m0009_notes;
 mod m0010_usage;
 mod m0011_windows;
 mod m0012_sources;
+mod m0013_blocks;
 
 use sea_orm_migration::prelude::*;
 
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0010_usage::Migration),
             Box::new(m0011_windows::Migration),
             Box::new(m0012_sources::Migration),
+            Box::new(m0013_blocks::Migration),
         ]
     }
 }
