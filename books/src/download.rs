@@ -11,9 +11,20 @@
 //! Blocks stand in the order of their numbers, from the first to the last that has runs of the period, without gaps. A
 //! header stands there as its text was written, so that its digest can be checked.
 
-use protocol::Timestamp;
+mod reader;
 
-use crate::{Error, Header, Run, Totals};
+use protocol::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{Error, HEADER_BYTES_MAX, Header, LINE_BYTES_MAX, Run, Totals};
+
+pub use reader::Reader;
+
+/// The longest line, in bytes, without its line feed.
+const DOWNLOAD_LINE_BYTES_MAX: usize = LINE_BYTES_MAX + HEADER_BYTES_MAX;
+/// So much of the reason for missing lines is said, in characters.
+const WHY_CHARS_MAX: usize = 500;
 
 /// What stands after a block's line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +40,48 @@ pub enum Lines {
 /// The line of a block, with its line feed. `header` is the header's text.
 #[must_use]
 pub fn block_line(header: &str, lines: Lines) -> String {
-    todo!()
+    let rest = match lines {
+        Lines::Follow => "",
+        Lines::Gone => r#","body_gone":true"#,
+        Lines::Outside => r#","outside":true"#,
+    };
+    format!("{{\"block\":{header}{rest}}}\n")
 }
 
 /// The line that says that lines of a block are missing, and why; with its line feed.
 #[must_use]
 pub fn damaged_line(block: u64, why: &str) -> String {
-    todo!()
+    let damaged = Damaged { block, why: why.chars().take(WHY_CHARS_MAX).collect() };
+    format!("{}\n", serde_json::json!({ "damaged": damaged }))
+}
+
+/// A line that is not a run's.
+#[derive(Debug, Deserialize)]
+struct Mark {
+    #[serde(default)]
+    block: Option<Box<RawValue>>,
+    #[serde(default)]
+    body_gone: bool,
+    #[serde(default)]
+    outside: bool,
+    #[serde(default)]
+    damaged: Option<Damaged>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Damaged {
+    block: u64,
+    why: String,
+}
+
+impl Mark {
+    const fn lines(&self) -> Lines {
+        match (self.body_gone, self.outside) {
+            (true, _) => Lines::Gone,
+            (false, true) => Lines::Outside,
+            (false, false) => Lines::Follow,
+        }
+    }
 }
 
 /// From when to when runs were received: `from` included, `to` not.
@@ -51,22 +97,16 @@ impl Period {
     /// Whether this moment is of it.
     #[must_use]
     pub fn has(&self, moment: Timestamp) -> bool {
-        todo!()
+        self.overlaps(moment, moment)
     }
 
-    /// Whether a moment of it is from `began` to `ended`, both included.
+    /// Whether a moment of it is from `began` to `ended`, both included: whether a block with these times may have runs of
+    /// the period. Only blocks of which this is not so may stand in a download as [`Lines::Outside`].
     #[must_use]
     pub fn overlaps(&self, began: Timestamp, ended: Timestamp) -> bool {
-        todo!()
+        self.from.is_none_or(|from| ended >= from) && self.to.is_none_or(|to| began < to)
     }
 }
-
-/// Reads a download line by line: checks each block, the chain, and adds up the runs of the period.
-///
-/// It keeps no more than the figures of runs that were settled without the gateway's half, because only they can be
-/// corrected by a later block.
-#[derive(Debug)]
-pub struct Reader {}
 
 /// What a line was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,13 +125,13 @@ pub enum Event {
 }
 
 /// What a download has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// How many blocks, by their headers.
     pub blocks: u64,
     /// The numbers of the first and the last of them.
     pub numbers: Option<(u64, u64)>,
-    /// How many of them have runs in the period, as far as their headers tell, but no body any more.
+    /// How many of them may have runs in the period, as far as their headers tell, but have no body any more.
     pub gone: u64,
     /// How many lines stood for a line of an earlier block.
     pub corrected: u64,
@@ -109,8 +149,8 @@ pub const FAULTS_MAX: usize = 100;
 impl Report {
     /// Whether the sums are those of all of the period's runs in these blocks: nothing is wrong, and no body is gone.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
-        todo!()
+    pub const fn is_whole(&self) -> bool {
+        self.faults_count == 0 && self.gone == 0
     }
 }
 
@@ -138,26 +178,13 @@ pub enum FaultKind {
         /// Why, as the platform says.
         why: String,
     },
-    /// A line that is of no known kind, or of a run before the first block.
+    /// A line that cannot be read, or that stands where it should not.
     #[error("{0}")]
     Line(String),
+    /// More runs without the gateway's half than a reader follows: their corrections are not found any more.
+    #[error("more than {} runs could still be corrected; check a shorter time", CORRECTIONS_MAX)]
+    Corrections,
 }
 
-impl Reader {
-    /// A reader that adds up the runs of this period.
-    #[must_use]
-    pub fn new(period: Period) -> Self {
-        todo!()
-    }
-
-    /// Reads the next line, with or without its line feed.
-    pub fn line(&mut self, line: &[u8]) -> Event {
-        todo!()
-    }
-
-    /// All lines were read.
-    #[must_use]
-    pub fn end(self) -> Report {
-        todo!()
-    }
-}
+/// So many runs that could still be corrected are followed.
+pub const CORRECTIONS_MAX: usize = 1 << 18;

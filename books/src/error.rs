@@ -69,7 +69,7 @@ pub enum Error {
         why: &'static str,
     },
     /// A part of a block's body that is damaged, or is not what its header commits to.
-    #[error("block {block} is damaged{}: {why}", frame.map(|frame| format!(" (frame {frame})")).unwrap_or_default())]
+    #[error("block {block} is damaged{}: {why}", .frame.map(|frame| format!(" (frame {frame})")).unwrap_or_default())]
     Damaged {
         /// The block's number.
         block: u64,

@@ -45,10 +45,11 @@ pub struct Header {
 }
 
 impl Header {
-    /// Writes it: one line of JSON, without a line feed.
+    /// Writes it: one line of JSON, without a line feed. Its times must be of the years 0 to 9999, as those of each header
+    /// are that was sealed or read.
     #[must_use]
     pub fn text(&self) -> String {
-        todo!()
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// Reads a header's text.
@@ -56,7 +57,49 @@ impl Header {
     /// # Errors
     /// [`Error::Format`] of another form, [`Error::Header`] where it is no header or contradicts itself.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        todo!()
+        let wrong = |why: String| Error::Header { why };
+        if text.len() > HEADER_BYTES_MAX {
+            return Err(wrong(format!("{} bytes are too long", text.len())));
+        }
+        if text.contains('\n') {
+            return Err(wrong("it is more than a line".to_owned()));
+        }
+        // The form first: of another one nothing else is known.
+        let Form { format } = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if format != FORMAT {
+            return Err(Error::Format { format });
+        }
+        let header: Self = wire::read(text.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+        match header.contradiction() {
+            Some(why) => Err(wrong(why.to_owned())),
+            None => Ok(header),
+        }
+    }
+
+    /// What in it cannot be so.
+    fn contradiction(&self) -> Option<&'static str> {
+        let in_range = |time| Month::of(time).is_ok();
+        let runs = usize::try_from(self.runs).unwrap_or(usize::MAX);
+        let checks = [
+            (self.number > 0, "blocks are counted from 1"),
+            (self.previous.is_none() == (self.number == 1), "only the first block has none before it"),
+            ((1..=BLOCK_RUNS_MAX).contains(&runs), "so many runs are in no block"),
+            ((self.runs == 1) == (self.first == self.last) && self.first <= self.last, "its ids are not its runs'"),
+            ([self.began, self.ended].into_iter().all(in_range), "its times are out of range"),
+            (self.began <= self.ended, "it ended before it began"),
+            (Month::of(self.origin) == Ok(self.month), "its month is not that of its origin"),
+            (self.totals.runs == u64::from(self.runs), "its sums are of another number of runs"),
+            (self.month_totals.runs >= self.totals.runs, "its month has fewer runs than it has itself"),
+        ];
+        checks.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
+    }
+
+    /// The sums of a month up to and including a block of these sums, after this block.
+    pub(crate) fn running(before: Option<&Self>, month: Month, totals: Totals) -> Totals {
+        let before = before.filter(|before| before.month == month);
+        let mut running = before.map(|before| before.month_totals).unwrap_or_default();
+        running.add(&totals);
+        running
     }
 
     /// The digest of a header's text, by which the next block names it.
@@ -71,8 +114,29 @@ impl Header {
     /// # Errors
     /// [`Error::Chain`] where it does not, and as [`Header::parse`] of `previous`.
     pub fn follows(&self, previous: &str) -> Result<(), Error> {
-        todo!()
+        let before = Self::parse(previous)?;
+        let running = Self::running(Some(&before), self.month, self.totals);
+        let checks = [
+            (self.account == before.account, "it is of another account"),
+            (before.number.checked_add(1) == Some(self.number), "its number is not the next"),
+            (
+                self.previous == Some(Self::digest_of(previous)),
+                "it names another digest than that of the header before",
+            ),
+            (self.origin >= before.origin, "it is older"),
+            (self.month_totals == running, "its sums of the month do not go on from those before"),
+        ];
+        match checks.into_iter().find(|(holds, _)| !holds) {
+            Some((_, why)) => Err(Error::Chain { block: self.number, why }),
+            None => Ok(()),
+        }
     }
+}
+
+/// What is read of a header before anything else.
+#[derive(Deserialize)]
+struct Form {
+    format: u32,
 }
 
 /// Random bytes of a header, written as 32 hex digits.
