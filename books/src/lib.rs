@@ -8,7 +8,7 @@
 //!  body 1               body 2               body 3       lines, a run each, in the order of ids; they go earlier
 //! ```
 //!
-//! A block holds runs of one account that were settled when it was sealed ([`seal`]). Its [`Header`] commits to the text
+//! A block holds runs of one account that were settled when it was sealed ([`seal()`]). Its [`Header`] commits to the text
 //! of its body: the runs' lines. As stored, a [`Body`] is a table and compressed frames of at most [`FRAME_RUNS_MAX`]
 //! runs each, so that a run or a page is read without unpacking the rest. [`Newest`] reads several blocks as one list.
 //!
@@ -39,8 +39,8 @@ mod tests;
 
 pub use body::{Body, Frame};
 pub use error::Error;
-pub use header::{Header, Salt};
-pub use month::Month;
+pub use header::{Header, ParseSaltError, Salt};
+pub use month::{Month, ParseMonthError};
 pub use newest::{Newest, Next, Span};
 pub use run::Run;
 pub use seal::{Sealed, seal};

@@ -107,7 +107,6 @@ mod digits {
     use protocol::ByteSize;
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
     pub(super) fn serialize<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         ByteSize(*bytes).serialize(serializer)
     }

@@ -147,8 +147,8 @@ async fn erase(app: &App, account: AccountId, now: Timestamp) -> Result<()> {
     while forget_jobs(app, account).await? {}
     while forget_messages(app, account).await? {}
     queues::Entity::delete_many().filter(queues::Column::AccountId.eq(Col(account))).exec(app.db.write()).await?;
-    crate::logs::erase(app, account).await?;
-    crate::settlement::erase(app, account).await?;
+    crate::logs::erase(&app.db, account).await?;
+    crate::settlement::erase(&app.db, account, now).await?;
     artifacts::Entity::delete_many().filter(artifacts::Column::AccountId.eq(Col(account))).exec(app.db.write()).await?;
     upload_quotas::Entity::delete_by_id(Col(account)).exec(app.db.write()).await?;
     accounts::Entity::update_many()

@@ -65,7 +65,9 @@ fn corrected() -> impl Strategy<Value = Vec<Vec<Run>>> {
                 run.billed.wall_us = least(run.billed.wall_us);
                 run.billed.cpu_us = least(run.billed.cpu_us);
                 let Usage { memory_peak, bytes_in, bytes_out, egress_bytes, .. } = &mut run.billed;
-                [memory_peak, bytes_in, bytes_out, egress_bytes].map(|size| size.0 = least(size.0));
+                for size in [memory_peak, bytes_in, bytes_out, egress_bytes] {
+                    size.0 = least(size.0);
+                }
                 if run.run >= id(10) {
                     run.run = RunId::from_uuid(Uuid::from_u128(run.run.uuid().as_u128() + (number << 32)));
                     return true;

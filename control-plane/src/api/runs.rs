@@ -1,9 +1,9 @@
-//! Handlers: invocations, logs and usage.
+//! Handlers: invocations, logs, usage and receipts.
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use protocol::RunId;
 use protocol::api::{Invocation, InvocationPage, LogPage, UsageNow, UsageReport, UsageSums};
 use protocol::headers;
@@ -18,6 +18,7 @@ use crate::identity::caller::Caller;
 use crate::logs::{self, LogQuery};
 use crate::paging::Paging;
 use crate::settlement::runs::{self, RunFilter};
+use crate::settlement::{self, ReceiptsQuery};
 use crate::usage::{self, UsageQuery};
 
 pub(crate) fn router() -> OpenApiRouter<App> {
@@ -29,6 +30,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(function_usage))
         .routes(routes!(show_usage))
         .routes(routes!(show_usage_now))
+        .routes(routes!(download_receipts))
 }
 
 /// The account's runs, the newest first. A page that searches may be short, or empty, with `next` set: so far was looked.
@@ -100,4 +102,26 @@ async fn show_usage(
 #[utoipa::path(get, path = "/usage/now", tag = "runs", responses((status = 200, body = UsageNow)))]
 async fn show_usage_now(State(app): State<App>, caller: Caller) -> Result<Json<UsageNow>> {
     Ok(Json(usage::now(&app, &caller).await?))
+}
+
+/// The account's settled runs as they are kept: blocks, whose headers are a chain, and their lines. As NDJSON; see the
+/// documentation of receipts for its lines. What is settled and not packed yet is packed first.
+#[utoipa::path(get, path = "/receipts", tag = "runs", params(ReceiptsQuery), responses((status = 200, body = String, content_type = "application/x-ndjson")))]
+async fn download_receipts(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<ReceiptsQuery>,
+) -> Result<Response> {
+    let (numbers, lines) = settlement::receipts(&app, &caller, &query).await?;
+    let mut response = Body::from_stream(lines).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    let file = HeaderValue::from_static("attachment; filename=\"receipts.ndjson\"");
+    headers.insert(header::CONTENT_DISPOSITION, file);
+    // By this whoever reads knows when all has come.
+    let numbers = numbers.map_or_else(|| "none".to_owned(), |(first, last)| format!("{first}-{last}"));
+    if let Ok(numbers) = HeaderValue::try_from(numbers) {
+        headers.insert(protocol::headers::BLOCKS, numbers);
+    }
+    Ok(response)
 }

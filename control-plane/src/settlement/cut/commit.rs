@@ -13,6 +13,7 @@ use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::nodes;
 use crate::error::{Error, Result, refuse, refuse_field};
+use crate::settlement::blocks::History;
 use crate::settlement::checkpoints::{self, Link};
 use crate::settlement::join::{self, Claim};
 use crate::settlement::ledger::{Batch, lock, seen_ended, settling};
@@ -46,7 +47,7 @@ pub(super) async fn cut(app: &App, waiting: &mut Waiting, now: Instant) -> Resul
     let ripe = waiting.ripe(&order.next, now);
     let places: HashSet<Place> =
         ripe.iter().flat_map(|(_, halves)| halves.seen.iter().chain(&halves.claims)).copied().collect();
-    settle(&tx, waiting, &ripe).await?;
+    settle(&app.history, &tx, waiting, &ripe).await?;
     let whole: Vec<Vec<Key>> = order.lines.iter().map(|line| whole(waiting, line, &places)).collect();
     for line in &whole {
         advance(&tx, waiting, line).await?;
@@ -169,7 +170,12 @@ fn not_next(sequence: u64, digest: Digest) -> Error {
 }
 
 /// Joins the halves, and writes what comes of it.
-async fn settle(tx: &DatabaseTransaction, waiting: &Waiting, ripe: &[(RunId, Halves)]) -> Result<()> {
+async fn settle(
+    history: &History,
+    tx: &DatabaseTransaction,
+    waiting: &Waiting,
+    ripe: &[(RunId, Halves)],
+) -> Result<()> {
     if ripe.is_empty() {
         return Ok(());
     }
@@ -181,22 +187,22 @@ async fn settle(tx: &DatabaseTransaction, waiting: &Waiting, ripe: &[(RunId, Hal
         Sent::Checkpoint(checked) => checked.claims.get(*place).map(|claim| (checked.head.node, claim)),
         Sent::Batch { .. } => None,
     };
-    let mut accounts: HashSet<AccountId> = HashSet::new();
+    let mut owned: HashSet<(RunId, AccountId)> = HashSet::new();
     let mut versions: HashSet<VersionId> = HashSet::new();
-    for (_, halves) in ripe {
-        accounts.extend(halves.seen.iter().filter_map(seen).map(|seen| seen.account));
+    for (run, halves) in ripe {
+        owned.extend(halves.seen.iter().filter_map(seen).map(|seen| (*run, seen.account)));
         for (_, (_, ticket)) in halves.claims.iter().filter_map(claimed) {
-            accounts.insert(ticket.account);
+            owned.insert((*run, ticket.account));
             versions.insert(ticket.version);
         }
     }
     let numbers = checkpoints::version_numbers(tx, versions.into_iter()).await?;
-    let ids: Vec<RunId> = ripe.iter().map(|(run, _)| *run).collect();
-    let mut rows = Batch::read(tx, &ids, accounts).await?;
+    let owned: Vec<(RunId, AccountId)> = owned.into_iter().collect();
+    let mut rows = Batch::read(history, tx, &owned).await?;
     let at = Timestamp::now();
     for (run, halves) in ripe {
         for seen in halves.seen.iter().filter_map(seen) {
-            if rows.is_forgotten(*run, seen.account, Some(seen_ended(seen))) {
+            if rows.is_over(*run, seen.account, Some(seen_ended(seen))) {
                 continue;
             }
             if let Some(row) = join::with_observation(rows.row(*run), seen, at) {
@@ -204,7 +210,7 @@ async fn settle(tx: &DatabaseTransaction, waiting: &Waiting, ripe: &[(RunId, Hal
             }
         }
         for (node, (receipt, ticket)) in halves.claims.iter().filter_map(claimed) {
-            if rows.is_forgotten(*run, ticket.account, None) {
+            if rows.is_over(*run, ticket.account, None) {
                 continue;
             }
             let version_number = numbers.get(&ticket.version).copied().unwrap_or(0);
