@@ -157,7 +157,7 @@ async fn erase_rows(db: &Db, account: AccountId, now: Timestamp) -> Result<bool>
     let Some(last) = ids.iter().max() else { return Ok(false) };
     let forgotten = windows::after(last.0);
     runs::Entity::delete_many().filter(runs::Column::RunId.is_in(ids)).exec(&tx).await?;
-    let change = Change { runs: -gone, forgotten, trimmed: now, ..Change::default() };
+    let change = Change { runs: -gone, unpacked: -gone, forgotten, trimmed: now, ..Change::default() };
     windows::change(&tx, BTreeMap::from([(account, change)]), now).await?;
     tx.commit().await?;
     Ok(true)
