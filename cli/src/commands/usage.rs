@@ -207,7 +207,8 @@ mod tests {
     #[test]
     fn times_are_dates_times_or_ages() {
         let line = "crowdcloud usage --by day,lane --from 2026-11-29 --to 2026-11-29 --version v3 --lane vm --csv";
-        let wanted = "/usage?by=day%2Clane&from=2026-11-29T00%3A00%3A00Z&to=2026-11-30T00%3A00%3A00Z&version=3&lane=vm&format=csv";
+        let period = "from=2026-11-29T00%3A00%3A00Z&to=2026-11-30T00%3A00%3A00Z";
+        let wanted = format!("/usage?by=day%2Clane&{period}&version=3&lane=vm&format=csv");
         assert_eq!(asked(line), wanted, "the last day belongs to it");
         let line = "crowdcloud usage --from 2026-11-01T00:00:00+01:00 --source job --principal ci --limit 7";
         let wanted = "/usage?by=function&from=2026-10-31T23%3A00%3A00Z&source=job&principal=ci&limit=7";

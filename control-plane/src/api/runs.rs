@@ -8,6 +8,7 @@ use protocol::RunId;
 use protocol::api::{Invocation, InvocationPage, LogPage, UsageNow, UsageReport, UsageSums};
 use protocol::headers;
 use protocol::node::LogLine;
+use protocol::route::Scope;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -101,7 +102,9 @@ async fn show_usage(
 /// The account's jobs that wait and run, what the last full minute used, and what live nodes lend.
 #[utoipa::path(get, path = "/usage/now", tag = "runs", responses((status = 200, body = UsageNow)))]
 async fn show_usage_now(State(app): State<App>, caller: Caller) -> Result<Json<UsageNow>> {
-    Ok(Json(usage::now(&app, &caller).await?))
+    let account = caller.require(Scope::Read)?;
+    let nodes = app.nodes.totals(&app, account).await?;
+    Ok(Json(usage::now(&app.db, account, nodes).await?))
 }
 
 /// The account's settled runs as they are kept: blocks, whose headers are a chain, and their lines. As NDJSON; see the

@@ -10,7 +10,6 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _,
 };
 
-use crate::App;
 use crate::config::Config;
 use crate::db::columns::Col;
 use crate::db::entities::{aliases, functions, versions};
@@ -24,12 +23,12 @@ const AT_ONCE: u64 = 100;
 const LOOKS_MAX: usize = 10;
 
 /// Deletes what functions that were deleted long ago have left; says of how many.
-pub(crate) async fn purge(app: &App, now: Timestamp) -> Result<u64> {
-    let before = Timestamp(now.0.saturating_sub(kept_days(&app.config).saturating_mul(DAY_MS)));
+pub(crate) async fn purge(db: &Db, config: &Config, now: Timestamp) -> Result<u64> {
+    let before = Timestamp(now.0.saturating_sub(kept_days(config).saturating_mul(DAY_MS)));
     let (mut purged, mut waiting) = (0, Vec::new());
     for _ in 0..LOOKS_MAX {
         // The earliest first: where that one is told of, so may be all later ones of its account.
-        let found = loops::functions_to_purge(before, &waiting, AT_ONCE).all(app.db.read()).await?;
+        let found = loops::functions_to_purge(before, &waiting, AT_ONCE).all(db.read()).await?;
         if found.is_empty() {
             break;
         }
@@ -38,11 +37,11 @@ pub(crate) async fn purge(app: &App, now: Timestamp) -> Result<u64> {
             if waiting.contains(&account) {
                 continue;
             }
-            if reaches_back(&app.db, account, deleted.0).await? {
+            if reaches_back(db, account, deleted.0).await? {
                 waiting.push(account);
                 continue;
             }
-            forget(app, &function, deleted.0, now).await?;
+            forget(db, &function, deleted.0, now).await?;
             purged += 1;
         }
     }
@@ -72,8 +71,8 @@ fn time_of(id: uuid::Uuid) -> i64 {
     i64::try_from(id.as_u64_pair().0 >> 16).unwrap_or(i64::MAX)
 }
 
-async fn forget(app: &App, function: &functions::Model, deleted: Timestamp, now: Timestamp) -> Result<()> {
-    let tx = app.db.begin().await?;
+async fn forget(db: &Db, function: &functions::Model, deleted: Timestamp, now: Timestamp) -> Result<()> {
+    let tx = db.begin().await?;
     let (account, id) = (function.account_id, function.id);
     versions::Entity::delete_many()
         .filter(versions::Column::AccountId.eq(account))

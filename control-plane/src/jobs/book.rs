@@ -112,8 +112,8 @@ pub(crate) async fn refused(tx: &DatabaseTransaction, runs: &[RunId]) -> Result<
     if runs.is_empty() {
         return Ok(HashSet::new());
     }
-    let over: Vec<Option<Col<RunId>>> = loops::job_tries_over(runs).into_tuple().all(tx).await?;
-    Ok(over.into_iter().flatten().map(|run| run.0).collect())
+    let over: Vec<Col<RunId>> = loops::job_tries_over(runs).into_tuple().all(tx).await?;
+    Ok(over.into_iter().map(|run| run.0).collect())
 }
 
 /// The steps of a job, in their order.

@@ -72,7 +72,7 @@ async fn housekeeping(app: &App) -> Result<()> {
     crate::keep::trim(app).await?;
     crate::keep::prune_checkpoints(app).await?;
     crate::usage::prune(&app.db, Timestamp::now()).await?;
-    crate::functions::purge::purge(app, Timestamp::now()).await?;
+    crate::functions::purge::purge(&app.db, &app.config, Timestamp::now()).await?;
     crate::jobs::prune(app).await?;
     crate::queues::prune(app).await?;
     crate::idempotency::prune(app).await?;

@@ -27,7 +27,7 @@ async fn what_deleted_functions_leave_is_purged(ground: Ground) {
     for (client, name) in [(ada, "hello"), (ada, "idle"), (&eve, "hers")] {
         assert!(client.delete(&format!("/functions/{name}")).await.status.is_success());
     }
-    let purged = async |days: i64| purge(&ground.app, later(days * DAY)).await.unwrap();
+    let purged = async |days: i64| purge(db, &ground.app.config, later(days * DAY)).await.unwrap();
     assert_eq!(purged(30).await, 0, "they may be asked for");
     // What one account has still to tell of holds up no other.
     assert_eq!(purged(40).await, 1);

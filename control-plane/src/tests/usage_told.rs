@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use http::StatusCode;
-use protocol::api::{Key, Me, UsageBy, UsageNow, UsageReport};
+use protocol::api::{Key, Me, UsageBy, UsageNow};
 use protocol::node::NodeReport;
 use protocol::receipt::Observation;
 use protocol::{ByteSize, Code, KeyId, Lane, Problem, RunPrincipal, RunSource, Timestamp};
@@ -45,7 +45,7 @@ async fn by_a_time_and_one_thing(ground: Ground) {
             let places: Vec<_> = both.items.iter().map(|group| (group.at.unwrap(), group.key.clone())).collect();
             let mut unique = places.clone();
             unique.dedup();
-            assert_eq!((unique.len(), both.items.iter().map(|group| group.usage.runs).sum()), (places.len(), 6_u64));
+            assert_eq!((unique.len(), both.items.iter().map(|group| group.usage.runs).sum::<u64>()), (places.len(), 6));
             assert!(both.items.iter().all(|group| group.usage.runs > 0));
             assert!(places.is_sorted_by_key(|(at, _)| *at), "{places:?}");
             // All times together are what the thing alone is.
@@ -106,9 +106,9 @@ async fn filters_select_what_is_summed(ground: Ground) {
         ("principal=ci", 1),
         ("principal=ada%40example.org", 1),
         ("principal=trigger%3Anightly", 1),
-        (&format!("principal={key}"), 1),
+        (format!("principal={key}").as_str(), 1),
         ("member=Ada%40Example.org", 2),
-        (&format!("member={}", me.id), 2),
+        (format!("member={}", me.id).as_str(), 2),
         ("member=ada%40example.org&principal=ci", 1),
         ("member=ada%40example.org&principal=public", 0),
         ("version=2&source=queue&lane=wasm", 1),
@@ -148,14 +148,16 @@ async fn a_revoked_key_keeps_its_member(ground: Ground) {
     }
 
     // The oldest of very many are forgotten: there is a bound.
+    let tx = ground.app.db.begin().await.unwrap();
     for number in 0..REVOKED_KEPT_MAX {
         let sql = format!(
             "INSERT INTO revoked_keys (id, account_id, name, user_id, revoked) \
              SELECT {}, account_id, 'old', user_id, revoked + 1 FROM revoked_keys WHERE name = 'ci'",
             blob(&ground, number)
         );
-        ground.app.db.write().execute_unprepared(&sql).await.unwrap();
+        tx.execute_unprepared(&sql).await.unwrap();
     }
+    tx.commit().await.unwrap();
     revoke(make("next").await).await;
     assert_eq!(report(ada, "by=principal").await.items[0].name, key.to_string());
 }

@@ -111,7 +111,7 @@ async fn keys_of(app: &App, groups: &Groups) -> Result<HashMap<KeyId, KnownKey>>
         Group::Principal(RunPrincipal::Key(key)) => Some(*key),
         _ => None,
     };
-    keys::known(app, groups.keys().filter_map(key).collect()).await
+    keys::known(&app.db, groups.keys().filter_map(key).collect()).await
 }
 
 /// How a group is shown, in the order of all groups: by time, or by name, and what is not known after the rest.
