@@ -298,7 +298,7 @@ loop_queries! {
 
     /// Accounts that have blocks of logs.
     log_accounts_with_blocks() -> Select<log_accounts::Entity>, Plan::Whole, {
-        log_accounts::Entity::find().filter(log_accounts::Column::Bytes.gt(0))
+        log_accounts::Entity::find().filter(log_accounts::Column::Bytes.gt(0_i64))
     }
 
     /// An account's lines after one.

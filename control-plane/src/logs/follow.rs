@@ -196,9 +196,10 @@ impl Follower {
 
     /// Lines of the next block that has some; none where it has come some way without any.
     async fn next_of_blocks(&mut self) -> Result<Option<Bytes>> {
-        let _turn = self.app.bounds.look(self.account).await;
+        let turn = self.app.bounds.look(self.account).await;
         let places = loops::log_blocks_after(self.account, self.last, BLOCKS).into_model::<Place>();
         let places = places.all(self.app.db.read()).await?;
+        drop(turn);
         let more = is_full(places.len());
         for place in places {
             if place.last_line > self.cleared {
