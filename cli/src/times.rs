@@ -24,7 +24,8 @@ fn moment(text: &str, now: Timestamp, day_ms: i64) -> Result<Timestamp, String> 
         return Ok(Timestamp(midnight.0.saturating_add(day_ms)));
     }
     text.parse().map_err(|_| {
-        "expected a time such as 2027-01-31T08:00:00Z, a date such as 2027-01-31, or how long ago, such as 1h".to_owned()
+        "expected a time such as 2027-01-31T08:00:00Z, a date such as 2027-01-31, or how long ago, such as 1h"
+            .to_owned()
     })
 }
 

@@ -80,8 +80,8 @@ impl Batch {
     /// A run of this account, which the batch was read for, that has no row any more. It was settled: a half that comes now,
     /// or once more, must not begin a second bill. `ended` is when a gateway says that it ended.
     pub(crate) fn is_over(&self, id: RunId, account: AccountId, ended: Option<Timestamp>) -> bool {
-        let over = self.row(id).is_none()
-            && (self.packed.contains(&id) || self.windows.has_forgotten(id, account, ended));
+        let over =
+            self.row(id).is_none() && (self.packed.contains(&id) || self.windows.has_forgotten(id, account, ended));
         if over {
             metrics::counter!(metric_names::HALVES_TOO_LATE).increment(1);
         }

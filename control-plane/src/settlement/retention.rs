@@ -104,7 +104,11 @@ async fn forget_oldest(db: &Db, account: AccountId, now: Timestamp) -> Result<Op
 }
 
 /// Forgets these blocks' bodies and rows. `trimmed`: because there are too many, now; the account's window remembers how far.
-async fn forget_bodies(tx: &DatabaseTransaction, gone: &[blocks::Model], trimmed: Option<Timestamp>) -> Result<(), DbErr> {
+async fn forget_bodies(
+    tx: &DatabaseTransaction,
+    gone: &[blocks::Model],
+    trimmed: Option<Timestamp>,
+) -> Result<(), DbErr> {
     let mut changes: BTreeMap<AccountId, Change> = BTreeMap::new();
     for block in gone {
         let none: Option<String> = None;

@@ -75,15 +75,8 @@ pub(crate) async fn download(
     caller.turn.end();
     wait_and_pack(&app.history, account).await?;
     let numbers = numbers(&app.history, account, &period).await?;
-    let download = Download {
-        app: app.clone(),
-        account,
-        period,
-        left: numbers,
-        rows: VecDeque::new(),
-        open: None,
-        _share: share,
-    };
+    let download =
+        Download { app: app.clone(), account, period, left: numbers, rows: VecDeque::new(), open: None, _share: share };
     let pieces = futures::stream::try_unfold(download, |mut download| async move {
         Ok(download.next().await?.map(|piece| (piece, download)))
     });

@@ -247,7 +247,11 @@ fn a09_two_words_of_one_node_must_agree() {
     let (node, claim, mut seen) = halves(honest, 40_000, 10);
     seen.end = None;
     for first in [true, false] {
-        assert_eq!(joined(node, &claim, &seen, &[first]).flag.map(|flag| flag.0), Some(Flag::NoEnd), "there is one word only");
+        assert_eq!(
+            joined(node, &claim, &seen, &[first]).flag.map(|flag| flag.0),
+            Some(Flag::NoEnd),
+            "there is one word only"
+        );
     }
 }
 
@@ -257,7 +261,10 @@ fn a08_a_late_half_changes_nothing_in_the_nodes_favour() {
     let (node, claim, mut seen) = halves(usage(50_000, 10), 60_000, 10);
     seen.end.as_mut().unwrap().usage = Usage { memory_peak: ByteSize::mib(1), ..usage(50_000, 10) };
     let settled = give_up(with_observation(None, &seen, NOW).unwrap());
-    assert_eq!((settled.flag.map(|flag| flag.0), settled.billed.memory_peak), (Some(Flag::NoReceipt), ByteSize::mib(1)));
+    assert_eq!(
+        (settled.flag.map(|flag| flag.0), settled.billed.memory_peak),
+        (Some(Flag::NoReceipt), ByteSize::mib(1))
+    );
     assert!(with_claim(Some(&settled), node, &claim, NOW).is_none());
 
     // The gateway's half is late: what is billed becomes less, or stays; the flag stays.
