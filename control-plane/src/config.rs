@@ -223,10 +223,10 @@ pub struct Config {
     #[arg(long, default_value_t = 4_096, value_parser = clap::value_parser!(u64).range(1..=16_384))]
     pub block_runs: u64,
     /// However few runs wait, they are packed into a block after so long.
-    #[arg(long, default_value = "10m")]
+    #[arg(long, env = "CROWDCLOUD_BLOCK_AGE_MAX", default_value = "10m")]
     pub block_age_max: Millis,
     /// Runs that began so long ago and are in a block have no rows of their own any more.
-    #[arg(long, default_value = "10m")]
+    #[arg(long, env = "CROWDCLOUD_ROWS_AGE", default_value = "10m")]
     pub rows_age: Millis,
     /// Memory for blocks that were read lately.
     #[arg(long, default_value_t = ByteSize::mib(16))]

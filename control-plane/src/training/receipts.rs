@@ -41,7 +41,7 @@ pub(super) async fn are_since(app: &App, since: Timestamp, runs: u64) -> Result<
 }
 
 /// The newest runs, in the order in which they ended.
-pub(super) async fn newest(app: &App, most: u64) -> Result<Vec<Finished>, DbErr> {
+pub(crate) async fn newest(app: &App, most: u64) -> Result<Vec<Finished>, DbErr> {
     let columns = [
         runs::Column::RunId,
         runs::Column::VersionId,

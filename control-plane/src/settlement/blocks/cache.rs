@@ -42,11 +42,4 @@ impl Cache {
             kept.size -= oldest.size();
         }
     }
-
-    #[cfg(test)]
-    pub(crate) fn clear(&self) {
-        let mut kept = self.0.lock();
-        kept.bodies.clear();
-        kept.size = 0;
-    }
 }
