@@ -28,7 +28,7 @@ use crate::core_client::{CoreClient, CoreError};
 use crate::error::Error;
 use crate::meters::Meters;
 use crate::quiet::Quiet;
-use batches::{BATCH_MAX, Batch, Batches};
+use batches::{BATCH_MAX, Batches};
 use flight::Flight;
 
 /// An answer to a post may take so long: it comes after a commit.

@@ -100,7 +100,7 @@ impl Jobs {
     }
 
     /// Something was committed: who watches looks, and so does the dispatcher.
-    fn committed(&self, revision: i64) {
+    pub(crate) fn committed(&self, revision: i64) {
         self.changed.send_if_modified(|known| {
             let newer = revision > *known;
             *known = revision.max(*known);

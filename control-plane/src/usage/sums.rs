@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use protocol::receipt::Outcome;
 use protocol::{AccountId, Timestamp, Total};
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _};
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 
 use super::dimensions::{Dimensions, DimensionsId};
 use super::figures::{FIGURES, Share, put, read};

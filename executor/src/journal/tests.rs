@@ -239,7 +239,7 @@ async fn receipts_go_on_where_a_restored_control_plane_is() {
     assert_eq!(plane.runs(), [kept.as_slice(), &more].concat(), "each once, in order");
 
     // And later again: checkpoints of the same numbers are others.
-    let others = std::mem::replace(&mut plane.0.lock().checkpoints, Vec::new());
+    let others = std::mem::take(&mut plane.0.lock().checkpoints);
     plane.0.lock().checkpoints.extend([others[..1].to_vec(), later.clone()].concat());
     let stand = plane.runs();
     plane.0.lock().lost_answers = 1;

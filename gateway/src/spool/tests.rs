@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use parking_lot::Mutex;
-use protocol::{ByteSize, EpochId, RunId};
+use protocol::{ByteSize, Digest, EpochId, RunId};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 

@@ -98,7 +98,7 @@ pub(super) async fn a_name_is_free_again(ground: Ground) {
     let eve = ground.user("eve@example.org", "eve").await;
     let soon = eve.post("/accounts", json!({"name": "ada", "kind": "personal"})).await;
     assert_eq!(soon.code(), Code::NameTaken);
-    assert!(soon.read::<protocol::Problem>().detail.unwrap_or_default().contains("free again from"), "{soon:?}");
+    assert!(soon.read::<protocol::Problem>().detail.contains("free again from"), "{soon:?}");
     let long_ago = Timestamp(Timestamp::now().0 - 31 * 86_400_000);
     accounts::Entity::update_many()
         .set(accounts::ActiveModel { deleted: Set(Some(long_ago.into())), ..Default::default() })
