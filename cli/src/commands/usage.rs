@@ -174,7 +174,7 @@ fn show_now(now: &UsageNow) -> String {
 }
 
 /// CPU time: as a duration, or in hours of one CPU.
-fn cpu_time(us: u64) -> String {
+pub(super) fn cpu_time(us: u64) -> String {
     const HOUR_US: u64 = 3_600_000_000;
     match us {
         0..HOUR_US => micros(us),
@@ -183,7 +183,7 @@ fn cpu_time(us: u64) -> String {
 }
 
 /// Memory times time: in GiB-hours, or GiB-seconds where that is too little.
-fn memory_time(kib_ms: u64) -> String {
+pub(super) fn memory_time(kib_ms: u64) -> String {
     const GIB_SECOND: u128 = 1024 * 1024 * 1000;
     const GIB_HOUR: u128 = GIB_SECOND * 3600;
     let kib_ms = u128::from(kib_ms);

@@ -2,8 +2,8 @@
 //! function's row, unless sums of usage, which are kept for ever, are of it: then it stays as a name.
 //!
 //! Runs and jobs name functions and versions by their ids. They are of the time before the function was deleted: so once
-//! the account's oldest run and oldest job are younger than that, nothing that is kept tells of it. Runs that are no rows
-//! any more are kept by age; that is waited for as well.
+//! the account's oldest run, be it a row or in a block, and its oldest job are younger than that, nothing that is kept tells
+//! of it.
 
 use protocol::{AccountId, JobId, RunId, Timestamp};
 use sea_orm::{
@@ -60,8 +60,9 @@ fn kept_days(config: &Config) -> i64 {
 /// Whether the account has a run or a job of that time or earlier.
 async fn reaches_back(db: &Db, account: AccountId, deleted: Timestamp) -> Result<bool> {
     let run: Option<Col<RunId>> = loops::runs_first(account).into_tuple().one(db.read()).await?;
+    let block = loops::blocks_oldest(account).one(db.read()).await?.map(|block| block.first_run);
     let job: Option<Col<JobId>> = loops::jobs_first(account).into_tuple().one(db.read()).await?;
-    let ids = [run.map(|run| run.uuid()), job.map(|job| job.uuid())];
+    let ids = [run.map(|run| run.uuid()), block.map(|run| run.uuid()), job.map(|job| job.uuid())];
     Ok(ids.into_iter().flatten().any(|id| time_of(id) <= deleted.0))
 }
 

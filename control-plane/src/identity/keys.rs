@@ -156,6 +156,13 @@ pub(crate) async fn revoke_of_function(
     revoke_all(mutation, account, rows).await
 }
 
+/// Revokes all keys of an account that is deleted.
+pub(crate) async fn revoke_of_account(mutation: &mut Mutation, account: AccountId) -> Result<(), DbErr> {
+    let of = api_keys::Entity::find().filter(api_keys::Column::AccountId.eq(Col(account)));
+    let rows = of.all(mutation.tx()).await?;
+    revoke_all(mutation, account, rows).await
+}
+
 async fn revoke_all(mutation: &mut Mutation, account: AccountId, rows: Vec<api_keys::Model>) -> Result<(), DbErr> {
     if rows.is_empty() {
         return Ok(());

@@ -45,7 +45,7 @@ pub(super) async fn record(app: &App, epoch: i64, events: Vec<Event>) -> Result<
     let mut seen: Vec<Observation> = events.iter().filter_map(observation).collect();
     seen.extend(void(app, &tx, &events).await?);
     if !seen.is_empty() {
-        settlement::observe(&tx, &seen).await?;
+        settlement::observe(&app.history, &tx, &seen).await?;
     }
     let mut revision = book::revisions(&tx, events.len()).await?;
     for event in events {
@@ -200,7 +200,7 @@ pub(super) async fn abandon(app: &App, epoch: i64) -> Result<u64, RecordError> {
         }
         let now = Timestamp::now();
         let seen: Vec<Observation> = rows.iter().filter_map(|row| lost(app, row, now)).collect();
-        settlement::observe(&tx, &seen).await?;
+        settlement::observe(&app.history, &tx, &seen).await?;
         let mut revision = book::revisions(&tx, rows.len()).await?;
         for mut row in rows {
             let (node, run) = (row.node_id.map(|id| id.0), row.run_id.map(|id| id.0));

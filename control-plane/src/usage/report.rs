@@ -90,7 +90,7 @@ pub(crate) fn wants_csv(query: &UsageQuery, headers: &HeaderMap) -> bool {
 }
 
 /// A time, or a date. `next`: a date means the end of that day.
-fn moment(text: &str, field: &'static str, next: bool) -> Result<Timestamp> {
+pub(crate) fn moment(text: &str, field: &'static str, next: bool) -> Result<Timestamp> {
     if let Ok(at) = text.parse() {
         return Ok(at);
     }

@@ -22,7 +22,7 @@ pub(super) struct OverFabric {
 }
 
 impl Deliver for OverFabric {
-    async fn deliver(&mut self, checkpoint: &Checkpoint) -> Result<u64, Undelivered> {
+    async fn deliver(&self, checkpoint: &Checkpoint) -> Result<u64, Undelivered> {
         let failed = |error: &dyn std::fmt::Display| Undelivered::Failed(error.to_string());
         let json = serde_json::to_vec(checkpoint).map_err(|error| failed(&error))?;
         let request = http::Request::post("/checkpoints")
@@ -42,7 +42,7 @@ impl Deliver for OverFabric {
         Ok(ack.sequence)
     }
 
-    async fn stand(&mut self) -> Result<Stand, String> {
+    async fn stand(&self) -> Result<Stand, String> {
         let reply = hello::attempt(&self.fabric, &self.hello).await?;
         Ok(Stand { sequence: reply.checkpoint, digest: reply.checkpoint_digest })
     }
