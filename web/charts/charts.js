@@ -126,7 +126,7 @@ class Chart {
 
   series(series, look) {
     const colour = look.of(series.colour);
-    const common = { name: series.name, data: series.values, itemStyle: { color: colour }, emphasis: { focus: "series" } };
+    const common = { name: series.name, data: series.values, itemStyle: { color: colour }, emphasis: { disabled: true } };
     if (isLine(this.model, series)) {
       const room = this.width / Math.max(series.values.length, 1);
       return {
@@ -144,7 +144,7 @@ class Chart {
   ring(look, legend) {
     const { series, name } = this.model;
     return {
-      type: "pie", name, radius: ["52%", "82%"], center: ["50%", PLOT_HEIGHT / 2], height: PLOT_HEIGHT, bottom: legend, label: { show: false },
+      type: "pie", name, emphasis: { scale: false }, radius: ["52%", "82%"], center: ["50%", PLOT_HEIGHT / 2], height: PLOT_HEIGHT, bottom: legend, label: { show: false },
       data: series.map((part) => ({
         name: part.name, value: part.values[0],
         itemStyle: { color: look.of(part.colour), borderColor: look.sheet, borderWidth: 1 },
