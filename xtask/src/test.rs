@@ -9,7 +9,7 @@ use crate::parts::{self, Missing, Part};
 use crate::report::Report;
 use crate::steps::{Steps, quiet, say, status, succeed};
 use crate::workspace::Workspace;
-use crate::{build, sources, tools};
+use crate::{build, portal, sources, tools};
 
 /// What is tested.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +60,11 @@ fn all(workspace: &Workspace, steps: &mut Steps, which: Which<'_>, skipped: &mut
         None => {}
     }
     build::all(workspace, steps, &toolchain, Parts::WithTests)?;
+    if !portal::has_charts(workspace) {
+        let charts = Missing { part: Part::Charts, why: "see above".to_owned() };
+        parts::tell(std::slice::from_ref(&charts))?;
+        missing.push(charts);
+    }
     build::guests(workspace, steps)?;
     if let Err(error) = steps.run("the rest of the VM lane", || tools::vm::wait(lane?)) {
         let lane = Missing { part: Part::Vm, why: format!("{error:#}") };

@@ -91,7 +91,7 @@ async fn an_executable_is_deployed_to_a_vm_and_every_page_shows_its_lane() {
     ada.sees("on 2 CPUs").await;
     ada.visit("/a/ada/functions").await;
     ada.element("td .badge.vm").await;
-    ada.sees("2 CPUs · 128 MiB · 60s").await;
+    ada.sees("2 CPUs · 128 MiB · 60 s").await;
 
     // A further version: dropped, and as the one before where nothing else is said.
     ada.visit("/a/ada/functions/native").await;
