@@ -21,10 +21,14 @@ pub const RUN: &str = "x-crowdcloud-run";
 pub const NODE: &str = "x-crowdcloud-node";
 /// The account that a session acts for.
 pub const ACCOUNT: &str = "x-crowdcloud-account";
+/// The numbers of the first and the last block of a download of receipts: `3-17`, or `none`.
+pub const BLOCKS: &str = "x-crowdcloud-blocks";
 /// The ticket, from gateway to node and from node to the blob service. Never reaches a function.
 pub const TICKET: &str = "x-crowdcloud-ticket";
 /// The error code, from node to gateway, on answers that the node made instead of the function.
 pub const NODE_PROBLEM: &str = "x-crowdcloud-problem";
+/// On a stream of logs: the time from which the account's lines are complete. Earlier ones may be gone.
+pub const LOGS_SINCE: &str = "x-crowdcloud-logs-since";
 /// Every header of ours begins so; a function neither sees nor sets them.
 pub const OURS: &str = "x-crowdcloud-*";
 /// The portal's session cookie.

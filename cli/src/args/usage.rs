@@ -2,7 +2,7 @@
 
 use clap::Args;
 use protocol::api::UsageBy;
-use protocol::{Lane, RunSource};
+use protocol::{Lane, RunSource, Timestamp};
 
 use super::{List, version, word};
 
@@ -27,11 +27,11 @@ pub(crate) struct Usage {
     pub(crate) by: String,
     /// Since then: a date, a time (RFC 3339), or how long ago, such as 1h or 7d; 30 days ago where it is left out, by
     /// minute an hour, by hour a day, by month a year
-    #[arg(long, value_name = "TIME")]
-    pub(crate) from: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = crate::times::from)]
+    pub(crate) from: Option<Timestamp>,
     /// Until then: a time, how long ago, or a date, which belongs to the period; now where it is left out
-    #[arg(long, value_name = "TIME")]
-    pub(crate) to: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = crate::times::to)]
+    pub(crate) to: Option<Timestamp>,
     /// Only of this function
     #[arg(long)]
     pub(crate) function: Option<String>,

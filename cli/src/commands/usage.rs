@@ -17,7 +17,7 @@ pub(crate) async fn usage(context: &Context, args: &Usage) -> Result<(), Failure
     if args.now {
         return now(context, &client).await;
     }
-    let path = path(args, Timestamp::now())?;
+    let path = path(args);
     if args.csv {
         let response = client.send(client.api(Method::GET, &path)?).await?;
         let csv = response.bytes().await.map_err(|error| client.lost(&error))?;
@@ -35,16 +35,19 @@ pub(crate) async fn usage(context: &Context, args: &Usage) -> Result<(), Failure
     Ok(())
 }
 
+/// The last moment that can be written.
+const LAST: Timestamp = Timestamp(253_402_300_799_000);
+
 /// Where it is asked for.
-fn path(args: &Usage, now: Timestamp) -> Result<String, Failure> {
+fn path(args: &Usage) -> String {
     let mut path = format!("/usage?by={}", segment(&args.by));
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             path.push_str(&format!("&{name}={}", segment(&value)));
         }
     };
-    add("from", moment(args.from.as_deref(), "from", now)?);
-    add("to", moment(args.to.as_deref(), "to", now)?);
+    add("from", args.from.map(|at| at.min(LAST).to_string()));
+    add("to", args.to.map(|at| at.min(LAST).to_string()));
     add("function", args.function.clone());
     add("version", args.version.map(|version| version.to_string()));
     add("lane", args.lane.map(|lane| lane.to_string()));
@@ -58,16 +61,7 @@ fn path(args: &Usage, now: Timestamp) -> Result<String, Failure> {
             add("cursor", args.list.cursor.clone());
         }
     }
-    Ok(path)
-}
-
-/// A point in time, as the API takes it. A date stays one: the period has all of the last one.
-fn moment(text: Option<&str>, field: &'static str, now: Timestamp) -> Result<Option<String>, Failure> {
-    let Some(text) = text else { return Ok(None) };
-    if format!("{text}T00:00:00Z").parse::<Timestamp>().is_ok() {
-        return Ok(Some(text.to_owned()));
-    }
-    crate::times::parse(text, now).map(|at| Some(at.to_string())).map_err(|failure| failure.at(field))
+    path
 }
 
 fn word(by: UsageBy) -> String {
@@ -180,7 +174,7 @@ fn show_now(now: &UsageNow) -> String {
 }
 
 /// CPU time: as a duration, or in hours of one CPU.
-fn cpu_time(us: u64) -> String {
+pub(super) fn cpu_time(us: u64) -> String {
     const HOUR_US: u64 = 3_600_000_000;
     match us {
         0..HOUR_US => micros(us),
@@ -189,7 +183,7 @@ fn cpu_time(us: u64) -> String {
 }
 
 /// Memory times time: in GiB-hours, or GiB-seconds where that is too little.
-fn memory_time(kib_ms: u64) -> String {
+pub(super) fn memory_time(kib_ms: u64) -> String {
     const GIB_SECOND: u128 = 1024 * 1024 * 1000;
     const GIB_HOUR: u128 = GIB_SECOND * 3600;
     let kib_ms = u128::from(kib_ms);
@@ -204,27 +198,24 @@ mod tests {
     use super::*;
     use crate::args::{Cli, Command};
 
-    fn asked(line: &str) -> Result<String, Failure> {
+    fn asked(line: &str) -> String {
         let cli = Cli::try_parse_from(line.split(' ')).unwrap();
         let Command::Usage(args) = cli.command else { panic!("{line}") };
-        path(&args, "2026-11-30T12:00:00Z".parse().unwrap())
+        path(&args)
     }
 
     #[test]
     fn times_are_dates_times_or_ages() {
-        let asked = |line| asked(line).unwrap();
-        let line = "crowdcloud usage --by day,lane --from 7d --to 2026-11-30 --version v3 --lane vm --csv";
-        let wanted = "/usage?by=day%2Clane&from=2026-11-23T12%3A00%3A00Z&to=2026-11-30&version=3&lane=vm&format=csv";
-        assert_eq!(asked(line), wanted);
+        let line = "crowdcloud usage --by day,lane --from 2026-11-29 --to 2026-11-29 --version v3 --lane vm --csv";
+        let period = "from=2026-11-29T00%3A00%3A00Z&to=2026-11-30T00%3A00%3A00Z";
+        let wanted = format!("/usage?by=day%2Clane&{period}&version=3&lane=vm&format=csv");
+        assert_eq!(asked(line), wanted, "the last day belongs to it");
         let line = "crowdcloud usage --from 2026-11-01T00:00:00+01:00 --source job --principal ci --limit 7";
         let wanted = "/usage?by=function&from=2026-10-31T23%3A00%3A00Z&source=job&principal=ci&limit=7";
         assert_eq!(asked(line), wanted);
-    }
-
-    #[test]
-    fn a_wrong_time_is_told_with_its_flag() {
-        let failure = asked("crowdcloud usage --to yesterday").unwrap_err();
-        assert_eq!(failure.field().map(ToString::to_string).as_deref(), Some("to"));
+        let ago = asked("crowdcloud usage --from 7d --to 9999-12-31");
+        assert!(ago.ends_with("&to=9999-12-31T23%3A59%3A59Z&limit=50"), "{ago}");
+        assert!(Cli::try_parse_from("crowdcloud usage --to yesterday".split(' ')).is_err());
     }
 
     #[test]

@@ -4,9 +4,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::JobId;
-use protocol::api::Page;
+use protocol::api::{LogPage, Page};
 use protocol::job::{Job, JobArray, JobLimits, JobSummary, JobWhy, SubmitArray, SubmitJob, WebhookKey};
-use protocol::node::LogLine;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -15,7 +14,7 @@ use crate::App;
 use crate::error::Result;
 use crate::identity::caller::Caller;
 use crate::jobs::{self, JobFilter, ShowQuery, SummaryQuery};
-use crate::paging::{Paging, whole};
+use crate::paging::Paging;
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -120,9 +119,9 @@ async fn job_output(State(app): State<App>, caller: Caller, Path(id): Path<JobId
 }
 
 /// What the job's runs wrote.
-#[utoipa::path(get, path = "/jobs/{id}/logs", tag = "jobs", params(("id" = JobId, Path)), responses((status = 200, body = Page<LogLine>)))]
-async fn job_logs(State(app): State<App>, caller: Caller, Path(id): Path<JobId>) -> Result<Json<Page<LogLine>>> {
-    Ok(Json(whole(jobs::logs(&app, &caller, id).await?)))
+#[utoipa::path(get, path = "/jobs/{id}/logs", tag = "jobs", params(("id" = JobId, Path)), responses((status = 200, body = LogPage)))]
+async fn job_logs(State(app): State<App>, caller: Caller, Path(id): Path<JobId>) -> Result<Json<LogPage>> {
+    Ok(Json(jobs::logs(&app, &caller, id).await?))
 }
 
 /// Why the job is where it is: its placement, and what it waits for.

@@ -15,9 +15,9 @@ use super::caller::{Caller, scopes_of};
 use super::credentials::{key_text, sha256_hex};
 use super::sessions::TOUCH_EVERY_MS;
 use crate::App;
-use crate::db::Mutation;
 use crate::db::columns::Col;
 use crate::db::entities::{api_keys, functions, revoked_keys};
+use crate::db::{Db, Mutation};
 use crate::error::{Error, Result, invalid, refuse};
 use crate::paging::{Paging, page};
 use crate::routes_outbox::REVOKED;
@@ -156,6 +156,13 @@ pub(crate) async fn revoke_of_function(
     revoke_all(mutation, account, rows).await
 }
 
+/// Revokes all keys of an account that is deleted.
+pub(crate) async fn revoke_of_account(mutation: &mut Mutation, account: AccountId) -> Result<(), DbErr> {
+    let of = api_keys::Entity::find().filter(api_keys::Column::AccountId.eq(Col(account)));
+    let rows = of.all(mutation.tx()).await?;
+    revoke_all(mutation, account, rows).await
+}
+
 async fn revoke_all(mutation: &mut Mutation, account: AccountId, rows: Vec<api_keys::Model>) -> Result<(), DbErr> {
     if rows.is_empty() {
         return Ok(());
@@ -198,17 +205,17 @@ pub(crate) struct KnownKey {
 }
 
 /// What is known of these keys.
-pub(crate) async fn known(app: &App, ids: BTreeSet<KeyId>) -> Result<HashMap<KeyId, KnownKey>> {
+pub(crate) async fn known(db: &Db, ids: BTreeSet<KeyId>) -> Result<HashMap<KeyId, KnownKey>> {
     let mut known = HashMap::new();
     let ids: Vec<Col<KeyId>> = ids.into_iter().map(Col).collect();
     for some in ids.chunks(IDS_MAX) {
         let there = api_keys::Entity::find().filter(api_keys::Column::Id.is_in(some.to_vec()));
-        for row in there.all(app.db.read()).await? {
+        for row in there.all(db.read()).await? {
             let user = row.user_id.map(|user| user.0);
             known.insert(row.id.0, KnownKey { name: row.name, user, revoked: false });
         }
         let gone = revoked_keys::Entity::find().filter(revoked_keys::Column::Id.is_in(some.to_vec()));
-        for row in gone.all(app.db.read()).await? {
+        for row in gone.all(db.read()).await? {
             let user = row.user_id.map(|user| user.0);
             known.insert(row.id.0, KnownKey { name: row.name, user, revoked: true });
         }
@@ -217,31 +224,31 @@ pub(crate) async fn known(app: &App, ids: BTreeSet<KeyId>) -> Result<HashMap<Key
 }
 
 /// The account's keys of this name, those too that were revoked.
-pub(crate) async fn called(app: &App, account: AccountId, name: &str) -> Result<Vec<KeyId>> {
+pub(crate) async fn called(db: &Db, account: AccountId, name: &str) -> Result<Vec<KeyId>> {
     let there = api_keys::Entity::find()
         .filter(api_keys::Column::AccountId.eq(Col(account)))
         .filter(api_keys::Column::Name.eq(name));
     let gone = revoked_keys::Entity::find()
         .filter(revoked_keys::Column::AccountId.eq(Col(account)))
         .filter(revoked_keys::Column::Name.eq(name));
-    ids(app, there, gone).await
+    ids(db, there, gone).await
 }
 
 /// The keys that are or were a member's.
-pub(crate) async fn of_user(app: &App, account: AccountId, user: UserId) -> Result<Vec<KeyId>> {
+pub(crate) async fn of_user(db: &Db, account: AccountId, user: UserId) -> Result<Vec<KeyId>> {
     let gone = revoked_keys::Entity::find()
         .filter(revoked_keys::Column::AccountId.eq(Col(account)))
         .filter(revoked_keys::Column::UserId.eq(Col(user)));
-    ids(app, of_member(account, user), gone).await
+    ids(db, of_member(account, user), gone).await
 }
 
 async fn ids(
-    app: &App,
+    db: &Db,
     there: sea_orm::Select<api_keys::Entity>,
     gone: sea_orm::Select<revoked_keys::Entity>,
 ) -> Result<Vec<KeyId>> {
-    let there = there.all(app.db.read()).await?.into_iter().map(|row| row.id.0);
-    let gone = gone.all(app.db.read()).await?.into_iter().map(|row| row.id.0);
+    let there = there.all(db.read()).await?.into_iter().map(|row| row.id.0);
+    let gone = gone.all(db.read()).await?.into_iter().map(|row| row.id.0);
     Ok(there.chain(gone).collect())
 }
 

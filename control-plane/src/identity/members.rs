@@ -11,9 +11,9 @@ use sea_orm::{
 
 use super::caller::Caller;
 use crate::App;
-use crate::db::Mutation;
 use crate::db::columns::Col;
 use crate::db::entities::{members, users};
+use crate::db::{Db, Mutation};
 use crate::error::{Error, Result, refuse};
 use crate::paging::{Paging, page};
 
@@ -106,10 +106,10 @@ pub(crate) async fn emails(
 }
 
 /// The member of the account with this address.
-pub(crate) async fn called(app: &App, account: AccountId, email: &str) -> Result<Option<UserId>> {
+pub(crate) async fn called(db: &Db, account: AccountId, email: &str) -> Result<Option<UserId>> {
     let usual = users::Column::Email.eq(super::normal::address(email));
-    let Some(user) = users::Entity::find().filter(usual).one(app.db.read()).await? else { return Ok(None) };
-    let member = members::Entity::find_by_id((Col(account), user.id)).one(app.db.read()).await?;
+    let Some(user) = users::Entity::find().filter(usual).one(db.read()).await? else { return Ok(None) };
+    let member = members::Entity::find_by_id((Col(account), user.id)).one(db.read()).await?;
     Ok(member.map(|member| member.user_id.0))
 }
 

@@ -39,9 +39,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::{Config, JobsPolicy};
 
-pub(crate) use actions::{cancel, retry};
+pub(crate) use actions::{cancel, cancel_in, retry};
 pub(crate) use answer::{deferred_output, output};
-pub(crate) use book::{forget, prune};
+pub(crate) use book::{forget, prune, refused};
 pub(crate) use dispatcher::run as dispatch;
 pub(crate) use events::{of_account as events_of_account, of_job as events_of_job};
 pub(crate) use fields::inline as inline_input;
@@ -100,7 +100,7 @@ impl Jobs {
     }
 
     /// Something was committed: who watches looks, and so does the dispatcher.
-    fn committed(&self, revision: i64) {
+    pub(crate) fn committed(&self, revision: i64) {
         self.changed.send_if_modified(|known| {
             let newer = revision > *known;
             *known = revision.max(*known);

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use protocol::api::Page;
+use protocol::api::{LogPage, Page};
 use protocol::job::{Job, JobState, JobWhy, Transition, Webhook};
-use protocol::node::LogLine;
 use protocol::placement::Placement;
 use protocol::route::Scope;
 use protocol::{Code, JobId, Millis, Name, NodeId, PlacementClass, RunId, Timestamp};
@@ -255,11 +254,11 @@ async fn wait_for_end(app: &App, mut row: jobs::Model, wait: Duration, turn: &Tu
 }
 
 /// `GET /jobs/{id}/logs`: what all of its runs wrote.
-pub(crate) async fn logs(app: &App, caller: &Caller, id: JobId) -> Result<Vec<LogLine>> {
+pub(crate) async fn logs(app: &App, caller: &Caller, id: JobId) -> Result<LogPage> {
     let row = find(app, caller, id, &[Scope::Read]).await?;
     let runs: std::collections::BTreeSet<RunId> =
         book::steps(app, row.id.0).await?.into_iter().filter_map(|step| Some(step.run_id?.0)).collect();
-    crate::logs::of_runs(app, runs).await
+    crate::logs::of_runs(app, caller, runs).await
 }
 
 /// `GET /jobs/{id}/why`

@@ -25,7 +25,7 @@ mod sums;
 
 pub(crate) use csv::to_csv;
 pub(crate) use now::now;
-pub(crate) use report::{UsageQuery, of_function, report, wants_csv};
+pub(crate) use report::{UsageQuery, moment, of_function, report, wants_csv};
 pub(crate) use sums::{Sums, prune};
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use protocol::api::UsageBy;
+use protocol::api::{Statuses, UsageBy};
 use protocol::{FunctionId, KeyId, Lane, RunPrincipal, RunSource, Timestamp, UserId};
 use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QueryResult};
 
@@ -70,7 +70,7 @@ impl Group {
             }
             UsageBy::Status => {
                 let class: Option<i32> = row.try_get("", "status")?;
-                class.map(|class| if (0..=5).contains(&class) { Self::Status(class) } else { Self::Other(None) })
+                class.map(|class| if (0..=9).contains(&class) { Self::Status(class) } else { Self::Other(None) })
             }
         };
         if let Some(known) = known {
@@ -111,7 +111,7 @@ async fn keys_of(app: &App, groups: &Groups) -> Result<HashMap<KeyId, KnownKey>>
         Group::Principal(RunPrincipal::Key(key)) => Some(*key),
         _ => None,
     };
-    keys::known(app, groups.keys().filter_map(key).collect()).await
+    keys::known(&app.db, groups.keys().filter_map(key).collect()).await
 }
 
 /// How a group is shown, in the order of all groups: by time, or by name, and what is not known after the rest.
@@ -218,8 +218,11 @@ impl Names {
             Group::Lane(lane) => Shown::new(lane, lane),
             Group::Principal(principal) => Shown::new(principal, self.principal(principal)),
             Group::Source(source) => Shown::new(source, source),
-            Group::Status(0) => Shown::new("none", "none"),
-            Group::Status(class) => Shown::new(format_args!("{class}xx"), format_args!("{class}xx")),
+            Group::Status(digit) => {
+                // The words that lists of runs are searched by.
+                let class = Statuses::class(u16::try_from(*digit).unwrap_or(0));
+                Shown::new(class, class)
+            }
         }
     }
 }

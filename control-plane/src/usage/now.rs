@@ -1,8 +1,7 @@
 //! What an account has going on at this moment, and what there is to run it: from the jobs' rows, the last full minute's
 //! sums, and what nodes said last.
 
-use protocol::api::{JobsNow, LastMinute, UsageNow};
-use protocol::route::Scope;
+use protocol::api::{JobsNow, LastMinute, NodesNow, UsageNow};
 use protocol::{AccountId, ByteSize, Limits, Timestamp};
 use sea_orm::EntityTrait as _;
 
@@ -10,35 +9,25 @@ use super::figures::Figures;
 use super::period::{Period, Span};
 use super::report::sums;
 use super::selection::Selection;
-use crate::App;
+use crate::db::Db;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::job_counts;
 use crate::db::loops;
 use crate::error::Result;
-use crate::identity::caller::Caller;
 
 const MINUTE_MS: u64 = 60_000;
 /// Jobs of an account on nodes that are looked at: more than all nodes have places for.
 const JOBS_MAX: u64 = 20_000;
 
-/// `GET /usage/now`
-pub(crate) async fn now(app: &App, caller: &Caller) -> Result<UsageNow> {
-    let account = caller.require(Scope::Read)?;
+/// `GET /usage/now`, where live nodes lend so much: the account's own, and the operator's.
+pub(crate) async fn now(db: &Db, account: AccountId, (own, operator): (NodesNow, NodesNow)) -> Result<UsageNow> {
     let at = Timestamp::now();
-    let (own, operator) = app.nodes.totals(app, account).await?;
-    Ok(UsageNow {
-        at,
-        jobs: jobs(app, account).await?,
-        last_minute: last_minute(app, account, at).await?,
-        own,
-        operator,
-    })
+    Ok(UsageNow { at, jobs: jobs(db, account).await?, last_minute: last_minute(db, account, at).await?, own, operator })
 }
 
-async fn jobs(app: &App, account: AccountId) -> Result<JobsNow> {
-    let db = app.db.read();
-    let open = job_counts::Entity::find_by_id(Col(account)).one(db).await?.map_or(0, |row| unsigned(row.open));
-    let limits: Vec<Col<Limits>> = loops::jobs_on_nodes_of(account, JOBS_MAX).into_tuple().all(db).await?;
+async fn jobs(db: &Db, account: AccountId) -> Result<JobsNow> {
+    let open = job_counts::Entity::find_by_id(Col(account)).one(db.read()).await?.map_or(0, |row| unsigned(row.open));
+    let limits: Vec<Col<Limits>> = loops::jobs_on_nodes_of(account, JOBS_MAX).into_tuple().all(db.read()).await?;
     let running = u64::try_from(limits.len()).unwrap_or(u64::MAX);
     Ok(JobsNow {
         queued: open.saturating_sub(running),
@@ -48,10 +37,10 @@ async fn jobs(app: &App, account: AccountId) -> Result<JobsNow> {
     })
 }
 
-async fn last_minute(app: &App, account: AccountId, now: Timestamp) -> Result<LastMinute> {
+async fn last_minute(db: &Db, account: AccountId, now: Timestamp) -> Result<LastMinute> {
     let to = Span::Minute.floor(now);
     let period = Period { from: Timestamp(to.0 - i64::from(Span::Minute.seconds()) * 1_000), to };
-    let figures = sums(app, &Selection::new(account, None), &[(Span::Minute, period)]).await?;
+    let figures = sums(db, &Selection::new(account, None), &[(Span::Minute, period)]).await?;
     Ok(average(&figures, period))
 }
 

@@ -15,6 +15,7 @@ use super::period::{DAY_MS, Period, Span};
 use super::selection::Selection;
 use super::sketch::Sketch;
 use crate::App;
+use crate::db::Db;
 use crate::db::columns::{Col, unsigned};
 use crate::error::{Result, refuse_field};
 use crate::identity::caller::Caller;
@@ -89,7 +90,7 @@ pub(crate) fn wants_csv(query: &UsageQuery, headers: &HeaderMap) -> bool {
 }
 
 /// A time, or a date. `next`: a date means the end of that day.
-fn moment(text: &str, field: &'static str, next: bool) -> Result<Timestamp> {
+pub(crate) fn moment(text: &str, field: &'static str, next: bool) -> Result<Timestamp> {
     if let Ok(at) = text.parse() {
         return Ok(at);
     }
@@ -166,7 +167,18 @@ pub(crate) async fn report(
     }
     let told = query.by.as_deref().map_or(Ok(Told { every: None, by: UsageBy::default() }), Told::read)?;
     let Told { every, by } = told;
-    let selection = Selection::of(app, caller, query).await?;
+    let of = match &query.function {
+        Some(name) => {
+            let function = caller.function(app, name, Scope::Read).await.map_err(|error| error.at("function"))?;
+            Selection::new(function.account_id.0, Some(function.id.0))
+        }
+        None => {
+            caller.grants(Scope::Read)?;
+            // A key that is for one function sees what that one used.
+            Selection::new(caller.account()?.id.0, caller.function)
+        }
+    };
+    let selection = of.narrowed(&app.db, query).await?;
     let now = Timestamp::now();
     let asked = query.period(every, now)?;
     let (period, pieces) = match every {
@@ -179,7 +191,7 @@ pub(crate) async fn report(
             (period, period.pieces(&[Span::Day, Span::Hour, Span::Minute]))
         }
     };
-    let mut groups = groups(app, &selection, told, &pieces).await?;
+    let mut groups = groups(&app.db, &selection, told, &pieces).await?;
     if by == UsageBy::Member {
         groups = by_member(app, groups).await?;
     }
@@ -223,25 +235,25 @@ pub(crate) async fn of_function(app: &App, caller: &Caller, name: &str) -> Resul
     let selection = Selection::new(function.account_id.0, Some(function.id.0));
     // A gateway's clock may be a little ahead: a run of tomorrow counts as well.
     let all = Period::all(Timestamp(Timestamp::now().0 + DAY_MS));
-    Ok(sums(app, &selection, &all.pieces(&[Span::Day])).await?.view())
+    Ok(sums(&app.db, &selection, &all.pieces(&[Span::Day])).await?.view())
 }
 
 /// The sums of these pieces of time, of all that is selected.
-pub(super) async fn sums(app: &App, selection: &Selection, pieces: &[(Span, Period)]) -> Result<Figures> {
+pub(super) async fn sums(db: &Db, selection: &Selection, pieces: &[(Span, Period)]) -> Result<Figures> {
     let told = Told { every: None, by: UsageBy::Function };
     let mut total = Figures::default();
-    groups(app, selection, told, pieces).await?.values().for_each(|figures| total.add(figures));
+    groups(db, selection, told, pieces).await?.values().for_each(|figures| total.add(figures));
     Ok(total)
 }
 
 /// The sums of these pieces of time, by group.
-async fn groups(app: &App, selection: &Selection, told: Told, pieces: &[(Span, Period)]) -> Result<Groups> {
+async fn groups(db: &Db, selection: &Selection, told: Told, pieces: &[(Span, Period)]) -> Result<Groups> {
     let mut groups = Groups::new();
     if pieces.is_empty() {
         return Ok(groups);
     }
-    let backend = app.db.read().get_database_backend();
-    let rows = app.db.read().query_all_raw(statement(backend, selection, told, pieces)).await?;
+    let backend = db.read().get_database_backend();
+    let rows = db.read().query_all_raw(statement(backend, selection, told, pieces)).await?;
     if rows.len() > GROUPS_MAX {
         let detail = format!(
             "That are more than {GROUPS_MAX} groups. Ask for a shorter period, by a longer time, or for fewer runs."

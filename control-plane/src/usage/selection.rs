@@ -1,14 +1,12 @@
 //! Of which runs usage is told: of all of an account, or of those of one function, one version, one member and so on.
 
-use protocol::route::Scope;
 use protocol::{AccountId, Code, FunctionId, Lane, RunPrincipal, RunSource};
 use sea_orm::Value;
 
 use super::report::UsageQuery;
-use crate::App;
+use crate::db::Db;
 use crate::db::columns::Col;
 use crate::error::{Result, refuse_field};
-use crate::identity::caller::Caller;
 use crate::identity::{keys, members};
 
 /// Runs whose sums have all of this.
@@ -29,26 +27,16 @@ impl Selection {
         Self { account, function, version: None, lane: None, source: None, principals: None }
     }
 
-    /// What a query asks for, where the caller may see it.
-    pub(super) async fn of(app: &App, caller: &Caller, query: &UsageQuery) -> Result<Self> {
-        let (account, function) = match &query.function {
-            Some(name) => {
-                let function = caller.function(app, name, Scope::Read).await.map_err(|error| error.at("function"))?;
-                (function.account_id.0, Some(function.id.0))
-            }
-            None => {
-                caller.grants(Scope::Read)?;
-                // A key that is for one function sees what that one used.
-                (caller.account()?.id.0, caller.function)
-            }
-        };
+    /// What a query asks for of that.
+    pub(super) async fn narrowed(self, db: &Db, query: &UsageQuery) -> Result<Self> {
+        let account = self.account;
         let principals = match (&query.principal, &query.member) {
             (None, None) => None,
-            (Some(principal), None) => Some(principals(app, account, principal).await?),
-            (None, Some(member)) => Some(of_member(app, account, member).await?),
+            (Some(principal), None) => Some(principals(db, account, principal).await?),
+            (None, Some(member)) => Some(of_member(db, account, member).await?),
             (Some(principal), Some(member)) => {
-                let of_member = of_member(app, account, member).await?;
-                let named = principals(app, account, principal).await?;
+                let of_member = of_member(db, account, member).await?;
+                let named = principals(db, account, principal).await?;
                 Some(named.into_iter().filter(|one| of_member.contains(one)).collect())
             }
         };
@@ -58,7 +46,7 @@ impl Selection {
             lane: query.lane,
             source: query.source,
             principals,
-            ..Self::new(account, function)
+            ..self
         })
     }
 
@@ -82,13 +70,13 @@ impl Selection {
 }
 
 /// Those who are called so: an id is one, a key's name may be several, and a member's address is the user.
-async fn principals(app: &App, account: AccountId, text: &str) -> Result<Vec<RunPrincipal>> {
+async fn principals(db: &Db, account: AccountId, text: &str) -> Result<Vec<RunPrincipal>> {
     if let Ok(principal) = text.parse() {
         return Ok(vec![principal]);
     }
     let mut found: Vec<RunPrincipal> =
-        keys::called(app, account, text).await?.into_iter().map(RunPrincipal::Key).collect();
-    found.extend(members::called(app, account, text).await?.map(RunPrincipal::User));
+        keys::called(db, account, text).await?.into_iter().map(RunPrincipal::Key).collect();
+    found.extend(members::called(db, account, text).await?.map(RunPrincipal::User));
     if found.is_empty() {
         let detail = "`principal` is `public`, an id (`key_...`, `user_...`), `trigger:NAME`, the name of one of the \
                       account's keys, or a member's address.";
@@ -98,14 +86,14 @@ async fn principals(app: &App, account: AccountId, text: &str) -> Result<Vec<Run
 }
 
 /// A member, by id or address, and the keys that are theirs.
-async fn of_member(app: &App, account: AccountId, text: &str) -> Result<Vec<RunPrincipal>> {
+async fn of_member(db: &Db, account: AccountId, text: &str) -> Result<Vec<RunPrincipal>> {
     let user = match text.parse() {
         Ok(user) => Some(user),
-        Err(_) => members::called(app, account, text).await?,
+        Err(_) => members::called(db, account, text).await?,
     };
     let detail = "`member` is a user's id (`user_...`), or the address of a member of the account.";
     let user = user.ok_or_else(|| refuse_field(Code::InvalidRequest, "member", detail))?;
     let mut principals = vec![RunPrincipal::User(user)];
-    principals.extend(keys::of_user(app, account, user).await?.into_iter().map(RunPrincipal::Key));
+    principals.extend(keys::of_user(db, account, user).await?.into_iter().map(RunPrincipal::Key));
     Ok(principals)
 }

@@ -32,8 +32,7 @@ api_types! {
         Member,
         /// What made the run: a call, a test, a job, a schedule, a queue.
         Source,
-        /// The class of the response's status, `1xx` to `5xx`; `none` where there was none, `other` where it was beyond
-        /// these.
+        /// The class of the response's status, `1xx` to `9xx`; `none` where there was none.
         Status,
         /// The minute. Of the last 3 days.
         Minute,

@@ -1,7 +1,6 @@
 //! From a native program to its figures, click by click: the VM lane as the portal shows it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tests::Platform;
@@ -29,13 +28,10 @@ async fn sees_a_vm_lane(user: &Browser, account: &str) {
 
 /// A static program that answers with its request's line.
 fn program(folder: &Path) -> PathBuf {
-    let (source, built) = (folder.join("native.rs"), folder.join("native"));
+    let built = folder.join("native");
     let text = "fn main() { let of = |name| std::env::var(name).unwrap(); \
                 print!(\"native {} {}\", of(\"REQUEST_METHOD\"), of(\"PATH_INFO\")); }";
-    std::fs::write(&source, text).unwrap();
-    let flags = ["--edition", "2024", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"];
-    let done = Command::new("rustc").args(flags).arg(&built).arg(&source).status().unwrap();
-    assert!(done.success(), "{done}");
+    std::fs::copy(tests::compiled(text), &built).unwrap();
     built
 }
 

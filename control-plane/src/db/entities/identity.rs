@@ -19,13 +19,16 @@ table! {
 }
 
 table! {
-    /// What owns everything else.
+    /// What owns everything else. A deleted one stays as a row, for sums of usage and its name; `erased` is when all that it
+    /// had was gone.
     accounts = "accounts" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: Col<AccountId>,
         name: Col<Name>,
         kind: Col<AccountKind>,
         created: Col<Timestamp>,
+        deleted: Option<Col<Timestamp>>,
+        erased: Option<Col<Timestamp>>,
     }
 }
 
