@@ -18,7 +18,7 @@ use protocol::{Base, Kind, LaneChoice, PlacementClass};
 pub(crate) use functions::{Aliases, Build, Deploy, Functions, Invoke, Logs, Rollback, Versions};
 pub(crate) use jobs::{Jobs, SubmitJob, Triggers};
 pub(crate) use queues::{Held, Queues};
-pub(crate) use runs::{Invocations, RunFilter};
+pub(crate) use runs::{Invocations, Receipts, RunFilter};
 pub(crate) use usage::Usage;
 
 /// Run functions on other people's spare machines, and lend yours.
@@ -129,7 +129,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: Option<Keys>,
     },
-    /// Runs that were called over HTTP
+    /// Runs of functions: calls, and the tries of jobs
     #[command(visible_alias = "invocation")]
     Invocations {
         #[command(subcommand)]
@@ -137,6 +137,12 @@ pub(crate) enum Command {
     },
     /// What runs used in all: by function, by day, by whoever had them run
     Usage(Usage),
+    /// Settled runs as they are kept: blocks in a chain, which cannot be changed unnoticed
+    #[command(visible_alias = "receipt")]
+    Receipts {
+        #[command(subcommand)]
+        verb: Receipts,
+    },
     /// Durable runs: submitted now, done when a node has room
     #[command(visible_alias = "job")]
     Jobs {
@@ -293,6 +299,15 @@ pub(crate) enum Accounts {
         /// A company's account, with members
         #[arg(long)]
         company: bool,
+        /// Your e-mail address
+        #[arg(long)]
+        email: Option<String>,
+        #[command(flatten)]
+        password: Password,
+    },
+    /// Delete one, with all that it has; needs a log-in
+    Delete {
+        name: String,
         /// Your e-mail address
         #[arg(long)]
         email: Option<String>,

@@ -13,6 +13,7 @@ mod login;
 mod logs;
 mod new;
 mod queues;
+mod receipts;
 mod runs;
 mod triggers;
 mod usage;
@@ -60,6 +61,7 @@ pub(crate) async fn run(command: Command, global: &Global) -> Result<(), Failure
         Command::Keys { verb } => access::keys(&context()?, verb).await,
         Command::Invocations { verb } => runs::invocations(&context()?, verb).await,
         Command::Usage(args) => usage::usage(&context()?, &args).await,
+        Command::Receipts { verb } => receipts::receipts(&context()?, verb).await,
         Command::Jobs { verb } => jobs::jobs(&context()?, verb).await,
         Command::Queues { verb } => queues::queues(&context()?, verb).await,
         Command::Triggers { verb } => triggers::triggers(&context()?, verb).await,

@@ -13,6 +13,7 @@ mod output;
 mod platform;
 mod prompt;
 mod target;
+mod times;
 mod visible;
 
 use std::io::Write as _;

@@ -23,6 +23,7 @@ use crate::logs::Logs;
 use crate::nodes::Nodes;
 use crate::operator::Operator;
 use crate::routes_outbox::Routes;
+use crate::settlement::{Cuts, History};
 use crate::tickets::Tickets;
 
 /// The two connections of the control plane: the core's own traffic, and the nodes'.
@@ -53,8 +54,10 @@ pub struct State {
     pub(crate) config: Config,
     /// The database.
     pub(crate) db: Db,
-    /// Artifacts and segments.
+    /// Artifacts, blocks and other objects.
     pub(crate) store: Store,
+    /// The accounts' runs.
+    pub(crate) history: History,
     /// None: only the API runs (in tests).
     pub(crate) fabrics: Option<ControlFabrics>,
     /// The platform's root secret, and tickets.
@@ -79,6 +82,8 @@ pub struct State {
     pub(crate) routes: Routes,
     /// Who reads logs.
     pub(crate) logs: Logs,
+    /// Halves of runs that wait to be settled.
+    pub(crate) cuts: Cuts,
     /// Where jobs may go, and who watches them.
     pub(crate) jobs: Jobs,
     /// What brings jobs to nodes.
@@ -101,6 +106,7 @@ impl App {
         let placing = Placing::new(config.placing(), instance, learning, Arc::<Tickets>::clone(&tickets));
         Ok(Self(Arc::new(State {
             instance,
+            history: History::new(&config, db.clone(), store.clone()),
             db,
             store,
             fabrics,
@@ -115,6 +121,7 @@ impl App {
             prepares: Prepares::default(),
             routes: Routes::default(),
             logs: Logs::default(),
+            cuts: Cuts::default(),
             jobs: Jobs::new(&config, Arc::clone(&placing)),
             placing,
             config,

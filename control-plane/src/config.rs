@@ -205,25 +205,51 @@ pub struct Config {
     #[arg(long, default_value = "5s")]
     pub lease: Millis,
 
+    /// How long a half of a run waits in memory for the other one, before it becomes a row; its batch is acknowledged as
+    /// much later.
+    #[arg(long, default_value = "1s")]
+    pub settle_hold: Millis,
+    /// The pause between two transactions of settlement: what has come meanwhile is settled together.
+    #[arg(long, default_value_t = Millis(200))]
+    pub settle_every: Millis,
+    /// Halves that wait in memory at most; with more of them, none waits.
+    #[arg(long, default_value_t = 65_536)]
+    pub settle_waiting_max: usize,
+
     /// How long settlement waits for the other half of a run.
     #[arg(long, default_value = "60s")]
     pub settle_wait_max: Millis,
-    /// Receipts in one segment.
-    #[arg(long, default_value_t = 5_000)]
-    pub segment_receipts_max: u64,
-    /// A segment is written at least so often, where there is something to write.
-    #[arg(long, default_value = "60s")]
-    pub segment_age_max: Millis,
+    /// Runs in one block of an account's history; so many wait at most before they are packed.
+    #[arg(long, default_value_t = 4_096, value_parser = clap::value_parser!(u64).range(1..=16_384))]
+    pub block_runs: u64,
+    /// However few runs wait, they are packed into a block after so long.
+    #[arg(long, env = "CROWDCLOUD_BLOCK_AGE_MAX", default_value = "10m")]
+    pub block_age_max: Millis,
+    /// Runs that began so long ago and are in a block have no rows of their own any more.
+    #[arg(long, env = "CROWDCLOUD_ROWS_AGE", default_value = "10m")]
+    pub rows_age: Millis,
+    /// Memory for blocks that were read lately.
+    #[arg(long, default_value_t = ByteSize::mib(16))]
+    pub block_cache: ByteSize,
     /// Days that runs and their logs are kept.
     #[arg(long, default_value_t = 7)]
     pub runs_days: u32,
-    /// Runs that are kept at most, of all accounts; beyond it, whoever has the most loses the oldest.
-    #[arg(long, default_value_t = 1_000_000)]
+    /// Days that deleted functions and their versions are kept; longer where runs or jobs tell of them.
+    #[arg(long, default_value_t = 30)]
+    pub deleted_days: u32,
+    /// Runs that are kept at most, of all accounts; beyond it, whoever has the most loses the oldest block.
+    #[arg(long, default_value_t = 10_000_000)]
     pub runs_max: u64,
+    /// Bytes of an account's blocks that are kept; beyond it, it loses the oldest.
+    #[arg(long, default_value_t = ByteSize::mib(2048))]
+    pub history_bytes_max: ByteSize,
     /// Runs that one page of a list looks at, where it searches for some of them; then it may be short, and says where to
     /// go on.
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub runs_scanned_max: u64,
+    /// A download packs what is in no block yet, for one account at most so often; others wait for their turn.
+    #[arg(long, default_value = "5s")]
+    pub receipts_pause: Millis,
     /// Days that nodes' checkpoints are kept.
     #[arg(long, default_value_t = 90)]
     pub checkpoints_days: u32,
@@ -258,6 +284,9 @@ pub struct Config {
     /// The newest runs, so many at most, are learned from.
     #[arg(long, default_value_t = 50_000)]
     pub train_runs_max: u64,
+    /// Samples of runs that are kept to be learned from, when the runs' rows are gone.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub training_samples_max: u64,
     /// Log streams (`follow=true`) at once.
     #[arg(long, default_value_t = 256)]
     pub log_follows_max: usize,

@@ -3,9 +3,7 @@
 //! others have. And what is kept of nodes: their checkpoints, for a while.
 
 use protocol::{AccountId, JobId, Timestamp};
-use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-};
+use sea_orm::{ColumnTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 
 use crate::App;
 use crate::db::columns::Col;

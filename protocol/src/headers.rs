@@ -21,6 +21,8 @@ pub const RUN: &str = "x-crowdcloud-run";
 pub const NODE: &str = "x-crowdcloud-node";
 /// The account that a session acts for.
 pub const ACCOUNT: &str = "x-crowdcloud-account";
+/// The numbers of the first and the last block of a download of receipts: `3-17`, or `none`.
+pub const BLOCKS: &str = "x-crowdcloud-blocks";
 /// The ticket, from gateway to node and from node to the blob service. Never reaches a function.
 pub const TICKET: &str = "x-crowdcloud-ticket";
 /// The error code, from node to gateway, on answers that the node made instead of the function.

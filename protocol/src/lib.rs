@@ -14,6 +14,7 @@ pub mod command_line;
 pub mod cron;
 pub mod error;
 pub mod field;
+mod flag;
 pub mod headers;
 pub mod ids;
 pub mod job;
@@ -42,6 +43,7 @@ mod tests;
 
 pub use error::{Code, Problem};
 pub use field::{Field, Invalid};
+pub use flag::Flag;
 pub use ids::*;
 pub use limits::Limits;
 pub use manifest::{ArtifactForm, Base, Example, Kind, Lane, LaneChoice, Manifest, PlacementClass};

@@ -116,7 +116,7 @@ where
 
 /// For a field that one can do without: what a later release wrote there and this one does not know is as if it had not
 /// been written, but what must be understood within it must be.
-pub(crate) fn optional<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub fn optional<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     let json = Option::<serde_json::Value>::deserialize(deserializer)?;
     match json.map(value) {
         Some(Err(error @ WireError::NotUnderstood(_))) => Err(D::Error::custom(error)),
@@ -137,7 +137,7 @@ pub(crate) fn known<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer
 }
 
 /// For a code: one that a later release has added still says that something went wrong.
-pub(crate) fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Code>, D::Error> {
+pub fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Code>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.map(|text| Code::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Code::NodeFailed)))
 }

@@ -1,5 +1,6 @@
 //! What ran, and where: invocations and nodes.
 
+use protocol::Flag;
 use protocol::api::{Invocation, InvocationPage, Node};
 use protocol::node::VmLane;
 use protocol::placement::{Considered, Explanation};
@@ -33,8 +34,15 @@ async fn list_runs(context: &Context, client: &Client, filter: &RunFilter, list:
         // A page that searches looks at so many runs, and no more.
         Some(next) if page.items.is_empty() => context.output.note(format!("none so far; go on with --cursor {next}")),
         Some(next) => context.output.note(format!("more: --cursor {next}")),
+        None if page.items.is_empty() && is_filtered(filter) => context.output.note("no run fits"),
         None if page.items.is_empty() => context.output.note("nothing there yet"),
         None => {}
+    }
+    if !page.damaged.is_empty() {
+        let blocks: Vec<String> = page.damaged.iter().map(u64::to_string).collect();
+        context
+            .output
+            .note(format!("runs are missing: of the history, these blocks are damaged: {}", blocks.join(", ")));
     }
     if let Some(since) = page.since {
         context.output.note(format!("kept since {}", time(since)));
@@ -42,19 +50,24 @@ async fn list_runs(context: &Context, client: &Client, filter: &RunFilter, list:
     Ok(())
 }
 
+/// Whether only some runs are asked for.
+fn is_filtered(filter: &RunFilter) -> bool {
+    path(filter) != path(&RunFilter::default())
+}
+
 /// What is asked for.
 fn path(filter: &RunFilter) -> String {
-    let RunFilter { function, version, outcome, status, lane, source, principal, from, to } = filter;
-    let outcomes: Vec<String> = outcome.iter().map(lower).collect();
+    let RunFilter { function, version, outcome, status, lane, source, principal, flagged, from, to } = filter;
     let sources: Vec<&str> = source.iter().map(|source| source.as_str()).collect();
     let mut query = Vec::new();
     query.extend(function.as_ref().map(|name| format!("function={}", segment(name))));
     query.extend(version.map(|version| format!("version={version}")));
-    query.extend((!outcomes.is_empty()).then(|| format!("outcome={}", outcomes.join(","))));
+    query.extend((!outcome.is_empty()).then(|| format!("outcome={}", outcome.join(","))));
     query.extend(status.map(|status| format!("status={status}")));
     query.extend(lane.map(|lane| format!("lane={lane}")));
     query.extend((!sources.is_empty()).then(|| format!("source={}", sources.join(","))));
-    query.extend(principal.as_ref().map(|who| format!("principal={}", segment(&who.to_string()))));
+    query.extend(principal.as_ref().map(|who| format!("principal={}", segment(who))));
+    query.extend(flagged.then(|| "flagged=true".to_owned()));
     query.extend(from.map(|from| format!("from={}", segment(&from.to_string()))));
     query.extend(to.map(|to| format!("to={}", segment(&to.to_string()))));
     if query.is_empty() { "/invocations".to_owned() } else { format!("/invocations?{}", query.join("&")) }
@@ -69,13 +82,17 @@ fn table_of(runs: &[Invocation]) -> String {
             format!("{} {}", run.method, run.path.chars().take(40).collect::<String>()),
             run.status.to_string(),
             run.code.map_or_else(|| lower(&run.outcome), |code| code.to_string()),
+            run.flag.map_or_else(|| "-".to_owned(), |flag| flag.to_string()),
             micros(run.wall_us),
             cpu(run),
             memory(run),
             time(run.received),
         ]
     });
-    table(["run", "function", "lane", "request", "status", "outcome", "wall", "cpu", "memory", "received"], rows)
+    table(
+        ["run", "function", "lane", "request", "status", "outcome", "flag", "wall", "cpu", "memory", "received"],
+        rows,
+    )
 }
 
 fn show(run: &Invocation) -> String {
@@ -96,6 +113,7 @@ fn show(run: &Invocation) -> String {
         ("node", run.node.map_or_else(|| "-".to_owned(), |node| node.to_string())),
         ("settled", if run.settled { "yes" } else { "not yet" }.to_owned()),
     ];
+    rows.extend(run.flag.map(|flag| ("flag", format!("{flag}: {}", means(flag)))));
     rows.extend(run.source.map(|source| ("source", source.to_string())));
     rows.extend(run.principal.as_ref().map(|principal| ("principal", principal.to_string())));
     rows.extend(run.job.map(|job| ("job", job.to_string())));
@@ -107,6 +125,17 @@ fn show(run: &Invocation) -> String {
         rows.push(("help", code.help().to_owned()));
     }
     fields(&rows)
+}
+
+/// What a flag says, for people.
+fn means(flag: Flag) -> &'static str {
+    match flag {
+        Flag::NoObservation => "the gateway has not told what it saw of the run",
+        Flag::NoReceipt => "the node has not sent its receipt",
+        Flag::OverClaimed => "the node claimed more than the gateway saw, or than is possible; the lesser counts",
+        Flag::Contradicted => "the node's receipt says something else than it said at the run's end; the lesser counts",
+        Flag::NoEnd => "the node said nothing at the run's end; its receipt is its only word",
+    }
 }
 
 /// Why it went where it went: the policy, the candidates with their predicted times, and why others were refused.
@@ -199,22 +228,23 @@ mod tests {
 
     #[test]
     fn a_filter_is_a_query() {
-        use protocol::receipt::Outcome;
         assert_eq!(path(&RunFilter::default()), "/invocations");
         let filter = RunFilter {
             function: Some("hello".to_owned()),
             version: Some(3),
-            outcome: vec![Outcome::Failed, Outcome::TimedOut],
+            outcome: vec!["failed".to_owned(), "trap".to_owned()],
             status: "5xx".parse().ok(),
             lane: Some(protocol::Lane::Vm),
             source: vec![protocol::RunSource::Schedule, protocol::RunSource::Queue],
-            principal: "trigger:nightly".parse().ok(),
+            principal: Some("trigger:nightly".to_owned()),
+            flagged: true,
             from: Some(protocol::Timestamp(0)),
             to: None,
         };
-        let wanted = "/invocations?function=hello&version=3&outcome=failed,timed_out&status=5xx&lane=vm\
-             &source=schedule,queue&principal=trigger%3Anightly&from=";
+        let wanted = "/invocations?function=hello&version=3&outcome=failed,trap&status=5xx&lane=vm\
+             &source=schedule,queue&principal=trigger%3Anightly&flagged=true&from=";
         assert_eq!(path(&filter), format!("{wanted}{}", segment("1970-01-01T00:00:00Z")));
+        assert!(is_filtered(&filter) && !is_filtered(&RunFilter::default()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::JobId;
 use protocol::api::{LogPage, Page};
-use protocol::job::{Job, JobArray, JobLimits, JobWhy, SubmitArray, SubmitJob, WebhookKey};
+use protocol::job::{Job, JobArray, JobLimits, JobSummary, JobWhy, SubmitArray, SubmitJob, WebhookKey};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -13,7 +13,7 @@ use super::extract::{Json, Path, Query};
 use crate::App;
 use crate::error::Result;
 use crate::identity::caller::Caller;
-use crate::jobs::{self, JobFilter, ShowQuery};
+use crate::jobs::{self, JobFilter, ShowQuery, SummaryQuery};
 use crate::paging::Paging;
 
 pub(crate) fn router() -> OpenApiRouter<App> {
@@ -21,6 +21,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(submit_job, list_jobs))
         .routes(routes!(submit_array))
         .routes(routes!(job_limits))
+        .routes(routes!(job_summary))
         .routes(routes!(webhook_key))
         .routes(routes!(account_events))
         .routes(routes!(show_job))
@@ -70,6 +71,16 @@ async fn list_jobs(
 #[utoipa::path(get, path = "/jobs/limits", tag = "jobs", responses((status = 200, body = JobLimits)))]
 async fn job_limits(State(app): State<App>) -> Json<JobLimits> {
     Json(jobs::limits(&app))
+}
+
+/// How many jobs are in each state: open ones now, and those that ended in a period.
+#[utoipa::path(get, path = "/jobs/summary", tag = "jobs", params(SummaryQuery), responses((status = 200, body = JobSummary)))]
+async fn job_summary(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<SummaryQuery>,
+) -> Result<Json<JobSummary>> {
+    Ok(Json(jobs::summary(&app, &caller, &query).await?))
 }
 
 /// The key that signs the account's webhooks.

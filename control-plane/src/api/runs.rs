@@ -1,13 +1,14 @@
-//! Handlers: invocations, logs and usage.
+//! Handlers: invocations, logs, usage and receipts.
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use protocol::RunId;
-use protocol::api::{Invocation, InvocationPage, LogPage, UsageReport, UsageSums};
+use protocol::api::{Invocation, InvocationPage, LogPage, UsageNow, UsageReport, UsageSums};
 use protocol::headers;
 use protocol::node::LogLine;
+use protocol::route::Scope;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -18,6 +19,7 @@ use crate::identity::caller::Caller;
 use crate::logs::{self, LogQuery};
 use crate::paging::Paging;
 use crate::settlement::runs::{self, RunFilter};
+use crate::settlement::{self, ReceiptsQuery};
 use crate::usage::{self, UsageQuery};
 
 pub(crate) fn router() -> OpenApiRouter<App> {
@@ -28,6 +30,8 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(function_logs))
         .routes(routes!(function_usage))
         .routes(routes!(show_usage))
+        .routes(routes!(show_usage_now))
+        .routes(routes!(download_receipts))
 }
 
 /// The account's runs, the newest first. A page that searches may be short, or empty, with `next` set: so far was looked.
@@ -74,7 +78,8 @@ async fn function_usage(State(app): State<App>, caller: Caller, Path(name): Path
     Ok(Json(usage::of_function(&app, &caller, &name).await?))
 }
 
-/// What the account's settled runs used, by function, principal, day and so on. As CSV where `Accept` or `format` says so.
+/// What the account's settled runs used, by function, principal and so on, by time, or by both. As CSV where `Accept` or
+/// `format` says so.
 #[utoipa::path(get, path = "/usage", tag = "runs", params(UsageQuery, Paging), responses((status = 200, content((UsageReport = "application/json"), (String = "text/csv")))))]
 async fn show_usage(
     State(app): State<App>,
@@ -92,4 +97,34 @@ async fn show_usage(
         return Ok(([kind, file, vary], usage::to_csv(&report)).into_response());
     }
     Ok(([vary], Json(report)).into_response())
+}
+
+/// The account's jobs that wait and run, what the last full minute used, and what live nodes lend.
+#[utoipa::path(get, path = "/usage/now", tag = "runs", responses((status = 200, body = UsageNow)))]
+async fn show_usage_now(State(app): State<App>, caller: Caller) -> Result<Json<UsageNow>> {
+    let account = caller.require(Scope::Read)?;
+    let nodes = app.nodes.totals(&app, account).await?;
+    Ok(Json(usage::now(&app.db, account, nodes).await?))
+}
+
+/// The account's settled runs as they are kept: blocks, whose headers are a chain, and their lines. As NDJSON; see the
+/// documentation of receipts for its lines. What is settled and not packed yet is packed first.
+#[utoipa::path(get, path = "/receipts", tag = "runs", params(ReceiptsQuery), responses((status = 200, body = String, content_type = "application/x-ndjson")))]
+async fn download_receipts(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<ReceiptsQuery>,
+) -> Result<Response> {
+    let (numbers, lines) = settlement::receipts(&app, &caller, &query).await?;
+    let mut response = Body::from_stream(lines).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    let file = HeaderValue::from_static("attachment; filename=\"receipts.ndjson\"");
+    headers.insert(header::CONTENT_DISPOSITION, file);
+    // By this whoever reads knows when all has come.
+    let numbers = numbers.map_or_else(|| "none".to_owned(), |(first, last)| format!("{first}-{last}"));
+    if let Ok(numbers) = HeaderValue::try_from(numbers) {
+        headers.insert(protocol::headers::BLOCKS, numbers);
+    }
+    Ok(response)
 }

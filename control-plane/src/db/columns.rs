@@ -12,9 +12,9 @@ use protocol::receipt::{Outcome, RunEnd, Usage};
 use protocol::route::{Scope, Share};
 use protocol::trigger::Missed;
 use protocol::{
-    AccountId, ArtifactForm, Base, ByteSize, Code, Digest, EpochId, FunctionId, InstanceId, InvitationId, JobId, KeyId,
-    Kind, Lane, LaneChoice, LeaseId, Limits, MessageId, Name, NodeId, PlacementClass, Problem, RunId, RunPrincipal,
-    RunSource, SessionId, Timestamp, UserId, VersionId,
+    AccountId, ArtifactForm, Base, ByteSize, Code, Digest, EpochId, Flag, FunctionId, InstanceId, InvitationId, JobId,
+    KeyId, Kind, Lane, LaneChoice, LeaseId, Limits, MessageId, Name, NodeId, PlacementClass, Problem, RunId,
+    RunPrincipal, RunSource, SessionId, Timestamp, UserId, VersionId,
 };
 use sea_orm::sea_query::{self, ArrayType, ColumnType, Nullable, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
@@ -155,7 +155,7 @@ macro_rules! words {
     )*};
 }
 words!(AccountKind, Role, VersionState, LogStream, Outcome, Code, Kind, Lane, LaneChoice, PlacementClass);
-words!(ArtifactForm, Base, JobState, Missed, RunSource);
+words!(ArtifactForm, Base, Flag, JobState, Missed, RunSource);
 
 macro_rules! documents {
     ($($name:ty),*) => {$(

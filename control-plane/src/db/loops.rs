@@ -14,8 +14,9 @@ use sea_orm::{
 
 use super::columns::{Col, signed};
 use super::entities::{
-    checkpoints, idempotency, invitations, jobs, log_accounts, log_blocks, log_runs, messages, nodes, outbox, queues,
-    run_logs, run_windows, runs, segments, sessions, sources, triggers, usage_sums, versions,
+    accounts, blocks, checkpoints, functions, idempotency, invitations, job_steps, jobs, log_accounts, log_blocks,
+    log_runs, messages, nodes, outbox, queues, run_logs, run_windows, runs, samples, sessions, sources, triggers,
+    usage_sums, versions,
 };
 
 /// How the planner should answer a query.
@@ -98,6 +99,8 @@ fn sample<T>(from: fn(uuid::Uuid) -> T) -> T {
 }
 
 const WAITS: &str = "state = 'queued'";
+/// Accounts of whose settled runs some are in no block.
+const UNPACKED: &str = "unpacked > 0";
 
 /// Runs that did not succeed: a half of what the indices of runs that went wrong have.
 pub(crate) const UNSUCCESSFUL: &str = "outcome <> 'succeeded'";
@@ -130,45 +133,95 @@ loop_queries! {
         open.filter(runs::Column::Arrived.lt(Col(since)))
     }
 
-    /// Runs that are in no segment yet.
-    runs_unlogged(most: u64 = 10) -> Select<runs::Entity>, Plan::Index(&["runs_unlogged"]), {
-        runs::Entity::find()
-            .filter(Expr::col(runs::Column::Settled))
-            .filter(runs::Column::Segment.is_null())
-            .order_by_asc(runs::Column::RunId)
+    /// All accounts' histories.
+    run_windows_all() -> Select<run_windows::Entity>, Plan::Whole, { run_windows::Entity::find() }
+
+    /// Accounts whose settled runs wait for a block since before a time, the longest first.
+    run_windows_waiting(before: Timestamp = THEN, most: u64 = 10) -> Select<run_windows::Entity>, Plan::Index(&["run_windows_waiting"]), {
+        run_windows::Entity::find()
+            .filter(Expr::cust(UNPACKED))
+            .filter(run_windows::Column::UnpackedSince.lt(Col(before)))
+            .order_by_asc(run_windows::Column::UnpackedSince)
             .limit(most)
     }
 
-    /// The last segment.
-    segments_last() -> Select<segments::Entity>, Plan::End, {
-        segments::Entity::find().order_by_desc(segments::Column::Number).limit(1)
+    /// Accounts of whose settled runs so many wait for a block, the most first.
+    run_windows_full(runs: u64 = 10, most: u64 = 10) -> Select<run_windows::Entity>, Plan::Index(&["run_windows_full"]), {
+        run_windows::Entity::find()
+            .filter(Expr::cust(UNPACKED))
+            .filter(run_windows::Column::Unpacked.gte(signed(runs)))
+            .order_by_desc(run_windows::Column::Unpacked)
+            .limit(most)
     }
 
-    /// All accounts' windows of runs.
-    run_windows_all() -> Select<run_windows::Entity>, Plan::Whole, { run_windows::Entity::find() }
+    /// An account's settled runs that are in no block yet, the oldest first.
+    runs_to_pack(account: AccountId = sample(AccountId::from_uuid)) -> Select<runs::Entity>, Plan::Index(&["runs_unpacked"]), {
+        runs::Entity::find()
+            .filter(runs::Column::AccountId.eq(Col(account)))
+            .filter(Expr::col(runs::Column::Settled))
+            .filter(runs::Column::Block.is_null())
+            .order_by_asc(runs::Column::RunId)
+    }
 
-    /// The oldest runs that are in a segment: their ids and whose they are.
-    runs_to_forget(before: RunId = sample(RunId::from_uuid), most: u64 = 10) -> Select<runs::Entity>, Plan::Key, {
+    /// Rows that began before this one and may go, because a block has them: their ids and whose they are. What the
+    /// gateway's half may still correct stays, where its first half came at `unseen` or later.
+    runs_to_evict(before: RunId = sample(RunId::from_uuid), unseen: Timestamp = THEN, most: u64 = 10) -> Select<runs::Entity>, Plan::Key, {
+        let unseen = runs::Column::Arrived.lt(Col(unseen));
         runs::Entity::find()
             .select_only()
             .columns([runs::Column::RunId, runs::Column::AccountId])
             .filter(runs::Column::RunId.lt(Col(before)))
-            .filter(runs::Column::Segment.is_not_null())
+            .filter(runs::Column::Block.is_not_null())
+            .filter(Condition::any().add(runs::Column::Observed.is_not_null()).add(unseen))
             .order_by_asc(runs::Column::RunId)
             .limit(most)
     }
 
-    /// The same of one account, whenever they began: of those that ended before a time, as their gateway says; or that came
-    /// before another time, where it says nothing.
-    runs_oldest(account: AccountId = sample(AccountId::from_uuid), ended: Timestamp = THEN, unseen: Timestamp = THEN, most: u64 = 10) -> Select<runs::Entity>, Plan::Index(&["runs_account"]), {
-        runs::Entity::find()
-            .select_only()
-            .columns([runs::Column::RunId, runs::Column::AccountId])
-            .filter(runs::Column::AccountId.eq(Col(account)))
-            .filter(ended_before(ended, unseen))
-            .filter(runs::Column::Segment.is_not_null())
-            .order_by_asc(runs::Column::RunId)
+    /// An account's last block.
+    blocks_last(account: AccountId = sample(AccountId::from_uuid)) -> Select<blocks::Entity>, Plan::Key, {
+        let of_account = blocks::Entity::find().filter(blocks::Column::AccountId.eq(Col(account)));
+        of_account.order_by_desc(blocks::Column::Number).limit(1)
+    }
+
+    /// An account's blocks that have a body and a run with this id or a later one, in the order of their last runs.
+    blocks_since(account: AccountId = sample(AccountId::from_uuid), first: RunId = sample(RunId::from_uuid)) -> Select<blocks::Entity>, Plan::Index(&["blocks_held"]), {
+        blocks_held(account).filter(blocks::Column::LastRun.gte(Col(first))).order_by_asc(blocks::Column::LastRun)
+    }
+
+    /// An account's blocks that have a body and no run with this id or a later one, the newest first.
+    blocks_before(account: AccountId = sample(AccountId::from_uuid), run: RunId = sample(RunId::from_uuid), most: u64 = 10) -> Select<blocks::Entity>, Plan::Index(&["blocks_held"]), {
+        let before = blocks_held(account).filter(blocks::Column::LastRun.lt(Col(run)));
+        before.order_by_desc(blocks::Column::LastRun).limit(most)
+    }
+
+    /// The block of an account that has a body and the oldest last run.
+    blocks_oldest(account: AccountId = sample(AccountId::from_uuid)) -> Select<blocks::Entity>, Plan::Index(&["blocks_held"]), {
+        blocks_held(account).order_by_asc(blocks::Column::LastRun).limit(1)
+    }
+
+    /// The one that has the newest.
+    blocks_newest(account: AccountId = sample(AccountId::from_uuid)) -> Select<blocks::Entity>, Plan::Index(&["blocks_held"]), {
+        blocks_held(account).order_by_desc(blocks::Column::LastRun).limit(1)
+    }
+
+    /// Blocks that have a body, and only runs that began before this one, whosever they are.
+    blocks_to_forget(before: RunId = sample(RunId::from_uuid), most: u64 = 10) -> Select<blocks::Entity>, Plan::Index(&["blocks_bodies"]), {
+        blocks::Entity::find()
+            .filter(blocks::Column::Root.is_not_null())
+            .filter(blocks::Column::LastRun.lt(Col(before)))
+            .order_by_asc(blocks::Column::LastRun)
             .limit(most)
+    }
+
+    /// Deletes some headers of blocks that were sealed before a time. The last block of an account stays: the next one
+    /// goes on from it.
+    headers_too_old(before: Timestamp = THEN, most: u64 = 10) -> Raw, Plan::Index(&["blocks_origin"]), {
+        let sql = "DELETE FROM blocks WHERE (account_id, number) IN (\
+             SELECT old.account_id, old.number FROM blocks AS old WHERE old.origin < $1 AND old.root IS NULL \
+             AND EXISTS (SELECT 1 FROM blocks AS newer WHERE newer.account_id = old.account_id \
+             AND newer.number > old.number) \
+             ORDER BY old.origin LIMIT $2)";
+        Raw { sql, values: vec![Col(before).into(), signed(most).into()] }
     }
 
     // Lists of runs, the newest first. Portals ask every two seconds.
@@ -358,6 +411,56 @@ loop_queries! {
         sessions::Entity::delete_many().filter(sessions::Column::Expires.lt(Col(now)))
     }
 
+    /// Functions that were deleted before a time and left something behind, the earliest first, without those of some
+    /// accounts.
+    functions_to_purge(before: Timestamp = THEN, without: &[AccountId] = &[sample(AccountId::from_uuid)], most: u64 = 10) -> Select<functions::Entity>, Plan::Index(&["functions_deleted"]), {
+        let mut query = functions::Entity::find()
+            .filter(Expr::cust("deleted IS NOT NULL AND purged IS NULL"))
+            .filter(functions::Column::Deleted.lt(Col(before)))
+            .order_by_asc(functions::Column::Deleted)
+            .limit(most);
+        if !without.is_empty() {
+            let accounts = without.iter().map(|account| Col(*account));
+            query = query.filter(functions::Column::AccountId.is_not_in(accounts));
+        }
+        query
+    }
+
+    /// An account's oldest run.
+    runs_first(account: AccountId = sample(AccountId::from_uuid)) -> Select<runs::Entity>, Plan::Index(&["runs_account"]), {
+        runs::Entity::find()
+            .select_only()
+            .column(runs::Column::RunId)
+            .filter(runs::Column::AccountId.eq(Col(account)))
+            .order_by_asc(runs::Column::RunId)
+            .limit(1)
+    }
+
+    /// An account's oldest job.
+    jobs_first(account: AccountId = sample(AccountId::from_uuid)) -> Select<jobs::Entity>, Plan::Index(&["jobs_account"]), {
+        jobs::Entity::find()
+            .select_only()
+            .column(jobs::Column::Id)
+            .filter(jobs::Column::AccountId.eq(Col(account)))
+            .order_by_asc(jobs::Column::Id)
+            .limit(1)
+    }
+
+    /// Whether there are sums of a function's days.
+    usage_of_function(account: AccountId = sample(AccountId::from_uuid), function: FunctionId = sample(FunctionId::from_uuid), from: Timestamp = THEN, to: Timestamp = THEN) -> Raw, Plan::Index(USAGE_KEYS), {
+        let sql = "SELECT 1 FROM usage_sums WHERE account_id = $1 AND span = 86400 AND began >= $2 AND began < $3 \
+             AND function_id = $4 LIMIT 1";
+        Raw { sql, values: vec![Col(account).into(), Col(from).into(), Col(to).into(), Col(function).into()] }
+    }
+
+    /// Accounts that were deleted, and of which something is left.
+    accounts_to_erase(most: u64 = 10) -> Select<accounts::Entity>, Plan::Index(&["accounts_to_erase"]), {
+        accounts::Entity::find()
+            .filter(Expr::cust("deleted IS NOT NULL AND erased IS NULL"))
+            .order_by_asc(accounts::Column::Deleted)
+            .limit(most)
+    }
+
     // Jobs.
 
     /// Jobs that somebody has cancelled while they were on a node.
@@ -404,6 +507,25 @@ loop_queries! {
             Some(job) => query.filter(jobs::Column::Id.eq(Col(job))),
             None => query,
         }
+    }
+
+    /// What an account's jobs that are on nodes may use. Portals ask every few seconds.
+    jobs_on_nodes_of(account: AccountId = sample(AccountId::from_uuid), most: u64 = 10) -> Select<jobs::Entity>, Plan::Index(&["jobs_running"]), {
+        jobs::Entity::find()
+            .select_only()
+            .column(jobs::Column::Limits)
+            .filter(jobs::Column::AccountId.eq(Col(account)))
+            .filter(Expr::cust("state IN ('placed', 'running')"))
+            .limit(most)
+    }
+
+    /// Those of these runs that were tries of jobs, and are over: their jobs wait again, or were cancelled.
+    job_tries_over(runs: &[RunId] = &[sample(RunId::from_uuid)]) -> Select<job_steps::Entity>, Plan::Index(&["job_steps_over"]), {
+        job_steps::Entity::find()
+            .select_only()
+            .column(job_steps::Column::RunId)
+            .filter(Expr::cust("state IN ('queued', 'cancelled') AND run_id IS NOT NULL"))
+            .filter(job_steps::Column::RunId.is_in(runs.iter().map(|run| Col(*run))))
     }
 
     // Triggers and queues.
@@ -508,16 +630,22 @@ loop_queries! {
     runs_to_learn(most: u64 = 10) -> Select<runs::Entity>, Plan::Key, {
         learned().order_by_desc(runs::Column::RunId).limit(most)
     }
+
+    /// Samples of such runs, since one.
+    samples_since(since: RunId = sample(RunId::from_uuid), but: u64 = 10) -> Select<samples::Entity>, Plan::Index(&["samples_run"]), {
+        let after = samples::Entity::find().filter(samples::Column::RunId.gte(Col(since)));
+        after.order_by_asc(samples::Column::RunId).offset(but).limit(1)
+    }
+
+    /// The newest samples.
+    samples_to_learn(most: u64 = 10) -> Select<samples::Entity>, Plan::Index(&["samples_run"]), {
+        samples::Entity::find().order_by_desc(samples::Column::RunId).limit(most)
+    }
 }
 
-/// Runs that ended before this, to the millisecond; or whose first half came before `unseen`, where a gateway's never came.
-fn ended_before(ended: Timestamp, unseen: Timestamp) -> Condition {
-    let wall_ms = Expr::col(runs::Column::WallUs).div(1000_i64);
-    let seen = Expr::col(runs::Column::Received).add(wall_ms).lt(ended.0);
-    let seen = Condition::all().add(runs::Column::Observed.is_not_null()).add(seen);
-    let unseen = runs::Column::Arrived.lt(Col(unseen));
-    let unseen = Condition::all().add(runs::Column::Observed.is_null()).add(unseen);
-    Condition::any().add(seen).add(unseen)
+fn blocks_held(account: AccountId) -> Select<blocks::Entity> {
+    let of_account = blocks::Entity::find().filter(blocks::Column::AccountId.eq(Col(account)));
+    of_account.filter(blocks::Column::Root.is_not_null())
 }
 
 fn period(account: AccountId, span: i32, began: Timestamp) -> Condition {

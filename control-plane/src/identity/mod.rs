@@ -11,6 +11,7 @@ pub(crate) mod limiter;
 pub(crate) mod members;
 mod normal;
 pub(crate) mod passwords;
+pub(crate) mod principals;
 pub(crate) mod sessions;
 pub(crate) mod signup;
 pub(crate) mod standing;

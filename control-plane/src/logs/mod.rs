@@ -37,6 +37,7 @@ use crate::identity::caller::Caller;
 
 pub(crate) use follow::{LogQuery, of_function};
 pub(crate) use keep::keep;
+pub(crate) use retention::erase;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);

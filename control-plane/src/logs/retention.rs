@@ -131,6 +131,23 @@ async fn drop_oldest(db: &Db, account: AccountId, kept: u64) -> Result<bool> {
     Ok(true)
 }
 
+/// Forgets all lines of an account that was deleted.
+pub(crate) async fn erase(db: &Db, account: AccountId) -> Result<()> {
+    loop {
+        let ids = loops::log_lines_of_account(account, 0, ROWS_AT_ONCE).select_only().column(run_logs::Column::Id);
+        let ids: Vec<i64> = ids.into_tuple().all(db.read()).await?;
+        if ids.is_empty() {
+            break;
+        }
+        run_logs::Entity::delete_many().filter(run_logs::Column::Id.is_in(ids)).exec(db.write()).await?;
+    }
+    let tx = db.begin().await?;
+    log_blocks::Entity::delete_many().filter(log_blocks::Column::AccountId.eq(Col(account))).exec(&tx).await?;
+    log_accounts::Entity::delete_by_id(Col(account)).exec(&tx).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 /// Forgets blocks that are too old or too much, and runs that write no more.
 pub(super) async fn prune(db: &Db, config: &Config, now: Timestamp) -> Result<()> {
     let days = i64::from(config.runs_days) * 86_400_000;

@@ -322,7 +322,7 @@ async fn lines_of_the_release_before_become_blocks(ground: Ground) {
         "DROP TABLE log_runs",
         "DROP INDEX run_logs_account",
         "CREATE INDEX run_logs_at ON run_logs (at)",
-        "DELETE FROM seaql_migrations WHERE version = 'm0014_logs'",
+        "DELETE FROM seaql_migrations WHERE version = 'm0015_logs'",
     ] {
         ground.app.db.write().execute_unprepared(sql).await.unwrap();
     }

@@ -8,22 +8,10 @@
 use protocol::bounds::Bounds;
 use protocol::receipt::{NodeReceipt, Observation, Outcome, RunEnd, Usage};
 use protocol::ticket::Ticket;
-use protocol::{Limits, NodeId, RunSource, Timestamp};
+use protocol::{Flag, Limits, NodeId, RunSource, Timestamp};
 
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{Rival, runs};
-
-/// The gateway's half has not come.
-pub(crate) const NO_OBSERVATION: &str = "no_observation";
-/// The node's half has not come.
-pub(crate) const NO_RECEIPT: &str = "no_receipt";
-/// The node claims more than the gateway saw, or than the ticket or physics allow.
-pub(crate) const OVER_CLAIMED: &str = "over_claimed";
-/// The node's receipt says something else than its `end` did.
-pub(crate) const CONTRADICTED: &str = "contradicted";
-
-/// The call brought its answer, but no `end` of the node: its receipt is its only word.
-pub(crate) const NO_END: &str = "no_end";
 
 /// Clocks differ: a claim may be longer than the call by a tenth and this, in microseconds, before it is flagged.
 const WALL_TOLERANCE_US: u64 = 100_000;
@@ -84,7 +72,7 @@ pub(crate) fn with_claim(
             billed: Usage::default().into(),
             flag: None,
             settled: false,
-            segment: None,
+            block: None,
             arrived: now.into(),
             warm: Some(end.warm),
             cached: Some(end.cached),
@@ -97,7 +85,7 @@ pub(crate) fn with_claim(
         },
     };
     if !bounds.plausible(&end.usage) {
-        row.flag = Some(OVER_CLAIMED.to_owned());
+        row.flag = Some(Flag::OverClaimed.into());
     }
     row.limits = Some(ticket.limits.into());
     row.claimed = Some(claimed.into());
@@ -136,7 +124,7 @@ fn of_rival(row: &runs::Model, node: NodeId) -> Option<runs::Model> {
         code: rival.code.map(Col),
         limits: Some(rival.limits.into()),
         claimed: Some(rival.claimed.into()),
-        flag: rival.over_claimed.then(|| OVER_CLAIMED.to_owned()),
+        flag: rival.over_claimed.then(|| Flag::OverClaimed.into()),
         warm: Some(rival.warm),
         cached: Some(rival.cached),
         ..row.clone()
@@ -159,7 +147,7 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
     let relayed = said.as_ref().map(|end| end.usage).unwrap_or_default();
     let observed = Usage { wall_us: seen.wall_us, bytes_in: seen.bytes_in, bytes_out: seen.bytes_out, ..relayed };
     let lied = seen.end.as_ref().is_some_and(|end| !bounds_of(limits).plausible(&end.usage));
-    let flag = claimed.and_then(|row| row.flag.clone()).filter(|flag| flag == OVER_CLAIMED);
+    let flag = claimed.and_then(|row| row.flag).filter(|flag| flag.0 == Flag::OverClaimed);
     let receipt = claimed.filter(|row| row.claimed.is_some()).map(|row| (row.outcome.0, row.code.map(|code| code.0)));
     let joined = runs::Model {
         run_id: seen.run.into(),
@@ -170,7 +158,7 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
         node_id: seen.node.map(Col),
         lane: seen.lane.into(),
         outcome: seen.outcome.into(),
-        status: i32::from(seen.status),
+        status: status(seen.status),
         code: seen.code.map(Col),
         method: clip(&seen.method, METHOD_LENGTH_MAX),
         path: clip(&seen.path, PATH_LENGTH_MAX),
@@ -180,9 +168,9 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
         claimed: claimed.and_then(|row| row.claimed),
         observed: Some(observed.into()),
         billed: Usage::default().into(),
-        flag: if lied { Some(OVER_CLAIMED.to_owned()) } else { flag },
+        flag: if lied { Some(Flag::OverClaimed.into()) } else { flag },
         settled: false,
-        segment: None,
+        block: None,
         arrived: row.map_or(now.into(), |row| row.arrived),
         warm: seen.end.as_ref().map(|end| end.warm).or(claimed.and_then(|row| row.warm)),
         cached: seen.end.as_ref().map(|end| end.cached).or(claimed.and_then(|row| row.cached)),
@@ -206,7 +194,7 @@ pub(crate) fn with_observation(row: Option<&runs::Model>, seen: &Observation, no
 /// only become less, and the flag stays.
 fn corrected(before: &runs::Model, joined: runs::Model) -> runs::Model {
     let billed = before.billed.0.lesser(joined.billed.0).into();
-    runs::Model { billed, flag: before.flag.clone(), settled: true, ended: None, ..joined }
+    runs::Model { billed, flag: before.flag, settled: true, ended: None, ..joined }
 }
 
 const METHOD_LENGTH_MAX: usize = 32;
@@ -235,16 +223,16 @@ fn settle(
     if let (Some(claimed), Some(said)) = (row.claimed, last_word)
         && !(bounds.clamp(claimed.0).agrees(&bounds.clamp(said.usage)) && receipt == Some((said.outcome, said.code)))
     {
-        row.flag.get_or_insert_with(|| CONTRADICTED.to_owned());
+        row.flag.get_or_insert_with(|| Flag::Contradicted.into());
     }
     if both && last_word.is_none() && !matches!(*row.outcome, Outcome::PlatformFailed | Outcome::Cancelled) {
-        row.flag.get_or_insert_with(|| NO_END.to_owned());
+        row.flag.get_or_insert_with(|| Flag::NoEnd.into());
     }
     if disagree(&row) {
-        row.flag.get_or_insert_with(|| OVER_CLAIMED.to_owned());
+        row.flag.get_or_insert_with(|| Flag::OverClaimed.into());
     }
     row.settled = both || no_node;
-    row.segment = None;
+    row.block = None;
     row.billed = billed(&row, last_word).into();
     row
 }
@@ -253,8 +241,22 @@ fn settle(
 fn disagree(row: &runs::Model) -> bool {
     let (Some(claimed), Some(observed)) = (row.claimed, row.observed) else { return false };
     let wall_max = observed.wall_us.saturating_add(observed.wall_us / 10).saturating_add(WALL_TOLERANCE_US);
-    let more = claimed.bytes_in > observed.bytes_in || claimed.bytes_out > observed.bytes_out;
+    let more_out = claimed.bytes_out > observed.bytes_out && passes_body_on(&row.method, row.status);
+    let more = claimed.bytes_in > observed.bytes_in || more_out;
     *row.outcome == Outcome::Succeeded && (more || claimed.wall_us > wall_max)
+}
+
+/// Whether a gateway passes on the body that a function sends with this status to such a request. HTTP leaves no place for
+/// one in a response to HEAD and in those with 204, 205 and 304 (RFC 9110), whatever the function sends: the node counts
+/// what the guest made, the gateway what it passed on. All other bodies pass byte by byte: gateways neither compress what
+/// functions send nor cut it to a range.
+fn passes_body_on(method: &str, status: i32) -> bool {
+    method != "HEAD" && !matches!(status, 204 | 205 | 304)
+}
+
+/// A status of three digits, or 0 for none: what usage and lists know.
+fn status(seen: u16) -> i32 {
+    i32::from(if seen < 100 { 0 } else { seen.min(999) })
 }
 
 /// Its time is over: what there is counts, and the row says what is missing.
@@ -264,12 +266,19 @@ fn disagree(row: &runs::Model) -> bool {
 pub(crate) fn give_up(mut row: runs::Model) -> runs::Model {
     let never_begun = *row.outcome == Outcome::Cancelled && row.claimed.is_none() && row.ended.is_none();
     match row.observed {
-        None => row.flag = Some(NO_OBSERVATION.to_owned()),
+        None => row.flag = Some(Flag::NoObservation.into()),
         Some(_) if never_begun => row.billed = Usage::default().into(),
-        Some(_) => row.flag = Some(NO_RECEIPT.to_owned()),
+        Some(_) => row.flag = Some(Flag::NoReceipt.into()),
     }
     (row.settled, row.ended, row.rivals) = (true, None, None);
     row
+}
+
+/// A node claims the try of a job, although it refused it, as the dispatcher has recorded: nothing is billed.
+pub(crate) fn refused(row: runs::Model) -> runs::Model {
+    let (billed, flag) = (Usage::default().into(), Some(Flag::Contradicted.into()));
+    let outcome = Outcome::PlatformFailed.into();
+    runs::Model { billed, flag, outcome, settled: true, ended: None, rivals: None, ..row }
 }
 
 /// What this run can have used at most, as far as is known.

@@ -1,6 +1,6 @@
 //! The batch: reads the rows of its runs, joins, and writes what changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,16 +8,16 @@ use fabric::metric_names;
 use protocol::batch::{BatchAck, BatchHead};
 use protocol::receipt::Observation;
 use protocol::{AccountId, Code, Digest, Field, RunId, Timestamp};
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _};
+use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _};
 
-use super::join;
-use super::retention::{self, Windows};
-use super::sources::{self, Content, Place};
+use super::blocks::{History, packed_among};
+use super::sources::Content;
+use super::windows::{self, Windows};
+use super::{cut, join};
 use crate::App;
 use crate::db::columns::Col;
-use crate::db::count;
 use crate::db::entities::runs;
+use crate::db::{bulk, count};
 use crate::error::{Result, invalid, refuse, refuse_field};
 use crate::usage::Sums;
 
@@ -36,18 +36,33 @@ pub(crate) async fn lock(tx: &DatabaseTransaction) -> Result<(), DbErr> {
 pub(crate) struct Batch {
     before: HashMap<RunId, runs::Model>,
     after: HashMap<RunId, runs::Model>,
-    /// How far the rows of its accounts are forgotten, once they were settled.
+    /// How far the runs of its accounts are forgotten, once they were settled.
     windows: Windows,
+    /// Runs that have no row, because they are in a block.
+    packed: HashSet<RunId>,
 }
 
 impl Batch {
-    /// Reads the rows that there are, and how far those of the accounts are forgotten.
+    /// Reads the rows that there are; and of runs without one, each of this account, whether they were settled before.
     pub(crate) async fn read(
+        history: &History,
         tx: &DatabaseTransaction,
-        ids: &[RunId],
-        accounts: impl IntoIterator<Item = AccountId>,
+        halves: &[(RunId, AccountId)],
     ) -> Result<Self, DbErr> {
-        let mut batch = Self { windows: Windows::read(tx, accounts).await?, ..Self::default() };
+        let ids: Vec<RunId> = halves.iter().map(|(run, _)| *run).collect();
+        let mut batch = Self::of_rows(tx, &ids).await?;
+        batch.windows = Windows::read(tx, halves.iter().map(|(_, account)| *account)).await?;
+        let may_be_packed = |(run, account): &(RunId, AccountId)| {
+            !batch.before.contains_key(run) && *run < batch.windows.rows_from(*account)
+        };
+        let missing: Vec<(RunId, AccountId)> = halves.iter().copied().filter(may_be_packed).collect();
+        batch.packed = packed_among(history, tx, missing).await?;
+        Ok(batch)
+    }
+
+    /// Reads the rows that there are, where all have one: whether a run was settled and has none is not asked.
+    pub(crate) async fn of_rows(tx: &DatabaseTransaction, ids: &[RunId]) -> Result<Self, DbErr> {
+        let mut batch = Self::default();
         for ids in ids.chunks(ROWS_MAX) {
             let ids = ids.iter().map(|id| Col(*id));
             let rows = runs::Entity::find().filter(runs::Column::RunId.is_in(ids)).all(tx).await?;
@@ -61,14 +76,15 @@ impl Batch {
         self.after.get(&id).or_else(|| self.before.get(&id))
     }
 
-    /// A run of this account, which the batch was read for, so old that its row is forgotten. It was settled: a half that
-    /// comes now, or once more, must not begin a second bill. `ended` is when a gateway says that it ended.
-    pub(crate) fn is_forgotten(&self, id: RunId, account: AccountId, ended: Option<Timestamp>) -> bool {
-        let forgotten = self.row(id).is_none() && self.windows.has_forgotten(id, account, ended);
-        if forgotten {
+    /// A run of this account, which the batch was read for, that has no row any more. It was settled: a half that comes now,
+    /// or once more, must not begin a second bill. `ended` is when a gateway says that it ended.
+    pub(crate) fn is_over(&self, id: RunId, account: AccountId, ended: Option<Timestamp>) -> bool {
+        let over =
+            self.row(id).is_none() && (self.packed.contains(&id) || self.windows.has_forgotten(id, account, ended));
+        if over {
             metrics::counter!(metric_names::HALVES_TOO_LATE).increment(1);
         }
-        forgotten
+        over
     }
 
     /// A row changes.
@@ -84,17 +100,15 @@ impl Batch {
         for row in &rows {
             sums.changed(self.before.get(&row.run_id.0), row);
         }
-        let columns = runs::Column::iter().filter(|column| !matches!(column, runs::Column::RunId));
-        let replace = OnConflict::column(runs::Column::RunId).update_columns(columns).to_owned();
-        for chunk in rows.chunks(ROWS_MAX) {
-            runs::Entity::insert_many(chunk.iter().cloned().map(runs::ActiveModel::from))
-                .on_conflict(replace.clone())
-                .exec_without_returning(tx)
-                .await?;
-        }
-        retention::written(tx, &self.before, &rows).await?;
+        bulk::replace(tx, &rows, &[runs::Column::RunId]).await?;
+        windows::written(tx, &self.before, &rows, Timestamp::now()).await?;
         sums.write(tx).await
     }
+}
+
+/// When a run ended, as its gateway says.
+pub(super) fn seen_ended(seen: &Observation) -> Timestamp {
+    seen.received.plus(Duration::from_micros(seen.wall_us))
 }
 
 /// How long a batch of halves took.
@@ -118,7 +132,7 @@ pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
     }
     let begun = Instant::now();
     let tx = app.db.begin().await?;
-    observe(&tx, &batch).await?;
+    observe(&app.history, &tx, &batch).await?;
     tx.commit().await?;
     taken(begun, batch.len());
     Ok(())
@@ -134,27 +148,8 @@ pub(crate) async fn observed_batch(app: &App, head: BatchHead, body: Option<Byte
         Some(body) => Content::read(&head, body)?,
         None => Content::void(),
     };
-    let begun = Instant::now();
-    let tx = app.db.begin().await?;
-    lock(&tx).await?;
-    match sources::place(sources::find(&tx, head.epoch).await?, &head) {
-        Place::Next => {}
-        Place::Committed(committed) | Place::Early(committed) => return Ok(BatchAck { committed, void: 0 }),
-        Place::Conflict => {
-            let detail = format!("Batch {} of {} is committed, with another digest.", head.number, head.epoch);
-            return Err(refuse(Code::BatchConflict, detail));
-        }
-    }
-    add(&tx, &content.seen).await?;
-    sources::advance(&tx, &head, Timestamp::now()).await?;
-    if let Err(error) = tx.commit().await
-        && !sources::holds(&app.db, &head).await?
-    {
-        return Err(error.into());
-    }
-    metrics::counter!(metric_names::HALVES_VOID, "halves" => "observations").increment(content.void);
-    taken(begun, content.seen.len());
-    Ok(BatchAck { committed: head.number, void: content.void })
+    let ack = cut::take(app, cut::Sent::Batch { head, content }).await?;
+    Ok(BatchAck { committed: ack.committed, void: ack.void })
 }
 
 /// After the commit.
@@ -165,19 +160,18 @@ fn taken(begun: Instant, count: usize) {
 }
 
 /// Adds observations, as a part of whatever else the transaction does.
-pub(crate) async fn observe(tx: &DatabaseTransaction, batch: &[Observation]) -> Result<(), DbErr> {
+pub(crate) async fn observe(history: &History, tx: &DatabaseTransaction, batch: &[Observation]) -> Result<(), DbErr> {
     lock(tx).await?;
-    add(tx, batch).await
+    add(history, tx, batch).await
 }
 
 /// The same, where the lock is held.
-async fn add(tx: &DatabaseTransaction, batch: &[Observation]) -> Result<(), DbErr> {
-    let ids: Vec<RunId> = batch.iter().map(|seen| seen.run).collect();
+async fn add(history: &History, tx: &DatabaseTransaction, batch: &[Observation]) -> Result<(), DbErr> {
+    let halves: Vec<(RunId, AccountId)> = batch.iter().map(|seen| (seen.run, seen.account)).collect();
     let now = Timestamp::now();
-    let mut rows = Batch::read(tx, &ids, batch.iter().map(|seen| seen.account)).await?;
+    let mut rows = Batch::read(history, tx, &halves).await?;
     for seen in batch {
-        let ended = seen.received.plus(Duration::from_micros(seen.wall_us));
-        if rows.is_forgotten(seen.run, seen.account, Some(ended)) {
+        if rows.is_over(seen.run, seen.account, Some(seen_ended(seen))) {
             continue;
         }
         if let Some(row) = join::with_observation(rows.row(seen.run), seen, now) {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!            receipt            observation
-//! (nothing) ---------> open ------------------> settled --> in a segment
+//! (nothing) ---------> open ------------------> settled --> in a block --> in the block alone --> forgotten
 //!      \  observation        receipt          ^    |
 //!       `-----------> open -------------------'    | the gateway's half comes after all: it can only
 //!                      |  its time is over         | lower the bill, and the flag stays
@@ -11,31 +11,35 @@
 //! ```
 //! Several nodes may claim an open run, because its gateway has asked one after the other: which of them it was the
 //! observation says, and the claims of the others are void.
-//! A receipt that comes after its run was settled changes nothing. Neither does any half of a run whose row is forgotten.
+//! A receipt that comes after its run was settled changes nothing. Neither does any half of a run that has no row any more,
+//! because a block has it or it is forgotten. Settled runs go from rows into [`blocks`], which are the history.
 //! Halves come in numbered batches, the receipts in checkpoints and the observations in those of [`sources`]: each number is
 //! committed once, in order, and what cannot be read is void but has its number.
-//! Everything of one batch happens in one transaction, under one lock: what was read cannot change before the
-//! commit, and the answer comes after it.
+//! They wait in memory for each other, and are committed in cuts ([`cut`]). Everything of a cut happens in one transaction,
+//! under one lock: what was read cannot change before the commit, and the answers come after it.
 
+mod blocks;
 mod checkpoints;
+mod cut;
 mod filter;
 mod join;
 mod ledger;
 mod retention;
 pub(crate) mod runs;
-mod segments;
 mod sources;
 mod sweep;
+mod windows;
 
+pub(crate) use blocks::{History, ReceiptsQuery, Sample, download as receipts};
 pub(crate) use checkpoints::{Sent as SentCheckpoint, checkpoint};
+pub(crate) use cut::Cuts;
 pub(crate) use ledger::{observe, observed, observed_batch};
-pub(crate) use retention::first_id_at;
+pub(crate) use retention::erase;
 pub(crate) use sweep::run as sweep;
+pub(crate) use windows::first_id_at;
 
 #[cfg(test)]
 pub(crate) use retention::{forget, prune};
-#[cfg(test)]
-pub(crate) use segments::unpack;
 #[cfg(test)]
 pub(crate) use sources::prune as prune_sources;
 #[cfg(test)]

@@ -2,21 +2,25 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use books::Run;
 use protocol::api::{Invocation, InvocationPage};
 use protocol::route::Scope;
 use protocol::{Code, FunctionId, Name, RunId, Timestamp, VersionId};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
+use super::blocks::{self, Found, Known};
 pub(crate) use super::filter::RunFilter;
-use super::filter::last_of;
-use super::retention::{Windows, first_id_at};
+use super::windows::{Windows, began, first_id_at};
 use crate::App;
-use crate::db::columns::{Col, unsigned};
-use crate::db::entities::{accounts, functions, runs, versions};
+use crate::db::columns::Col;
+use crate::db::entities::{functions, versions};
 use crate::error::{Error, Result, refuse};
 use crate::functions::versions::lane;
 use crate::identity::caller::Caller;
-use crate::paging::{Paging, cursor, page};
+use crate::paging::{Paging, cursor};
+
+/// A gateway tells of a run's end within so long, in milliseconds.
+const SOON_MS: i64 = 5_000;
 
 /// `GET /invocations`
 pub(crate) async fn list(app: &App, caller: &Caller, filter: &RunFilter, paging: &Paging) -> Result<InvocationPage> {
@@ -27,57 +31,50 @@ pub(crate) async fn list(app: &App, caller: &Caller, filter: &RunFilter, paging:
         }
         None => (caller.require(Scope::Read)?, None),
     };
-    filter.check()?;
-    let candidates = filter.candidates(account, function, paging.after()?);
-    // However rare what is searched for is, so many are looked at: the next page goes on behind them.
-    let mut last: Option<Col<RunId>> = None;
-    if filter.searches() {
-        let looked_at = last_of(candidates.clone(), app.config.runs_scanned_max);
-        last = looked_at.into_tuple().one(app.db.read()).await?;
-    }
-    let mut query = filter.fitting(candidates).limit(paging.fetch());
-    if let Some(last) = last {
-        query = query.filter(runs::Column::RunId.gte(last));
-    }
-    let rows = page(query.all(app.db.read()).await?, paging, |row| row.run_id.to_string());
-    let next = rows.next.or_else(|| last.map(|last| cursor(&last.to_string())));
-    // Asked after the rows: what is forgotten in between was forgotten before the time that is told.
-    let since = since(app, caller.account()?).await?;
-    let known = Known::of(app, &rows.items).await?;
+    let wanted = filter.resolve(&app.db, account, function, paging.after()?).await?;
+    let page = blocks::list(&app.history, &wanted, paging.limit()).await?;
+    let things = Things::of(app, page.runs.iter().map(|known| &known.run)).await?;
     // Why each went where it went is for those who look at one.
-    let brief = |row| view(row, &known).map(|run| Invocation { placement: None, ..run });
-    Ok(InvocationPage { items: rows.items.into_iter().filter_map(brief).collect(), next, since: Some(since) })
+    let brief = |known| view(known, &things).map(|run| Invocation { placement: None, ..run });
+    Ok(InvocationPage {
+        items: page.runs.into_iter().filter_map(brief).collect(),
+        next: page.next.map(|next| cursor(&next.to_string())),
+        since: Some(page.since.max(caller.account()?.created.0)),
+        damaged: page.damaged.into_iter().collect(),
+    })
 }
 
-/// The time from which the account's runs are complete.
-async fn since(app: &App, account: &accounts::Model) -> Result<Timestamp> {
-    let windows = Windows::read(app.db.read(), [account.id.0]).await?;
-    Ok(windows.since(account.id.0).max(account.created.0))
-}
-
-/// The row of a run that the caller may see.
-pub(crate) async fn find(app: &App, caller: &Caller, run: RunId) -> Result<runs::Model> {
+/// A run that the caller may see.
+pub(crate) async fn find(app: &App, caller: &Caller, run: RunId) -> Result<Known> {
     let account = caller.account()?;
     caller.grants(Scope::Read)?;
-    let row = runs::Entity::find_by_id(Col(run)).one(app.db.read()).await?;
-    let seen = |row: &runs::Model| {
-        row.account_id == account.id && caller.function.is_none_or(|only| only == row.function_id.0)
+    let seen = |known: &Known| caller.function.is_none_or(|only| only == known.run.function);
+    let damaged = match blocks::find(&app.history, account.id.0, run).await? {
+        Found::Run(known) if seen(&known) => return Ok(*known),
+        Found::Run(_) => Vec::new(),
+        Found::No(damaged) => damaged,
     };
-    if let Some(row) = row.filter(seen) {
-        return Ok(row);
-    }
-    let since = since(app, account).await?;
-    Err(match run < RunId::from_uuid(first_id_at(since)) {
-        true => refuse(Code::NotFound, format!("The account's runs are kept since {since}; this one is older.")),
-        false => refuse(Code::NotFound, "The account has no such run."),
-    })
+    let windows = Windows::read(app.db.read(), [account.id.0]).await?;
+    let since = windows.since(account.id.0).max(account.created.0);
+    let (age, none) = (Timestamp::now().0.saturating_sub(began(run).0), "The account has no such run");
+    Err(refuse(
+        Code::NotFound,
+        match damaged.first() {
+            _ if run < RunId::from_uuid(first_id_at(since)) => {
+                format!("The account's runs are kept since {since}; this one is older.")
+            }
+            Some(block) => format!("{none} that can be read. It may be in block {block}, which is damaged."),
+            None if age.abs() < SOON_MS => format!("{none} yet. A run shows within a second or so after its end."),
+            None => format!("{none}."),
+        },
+    ))
 }
 
 /// `GET /invocations/{run}`
 pub(crate) async fn show(app: &App, caller: &Caller, run: RunId) -> Result<Invocation> {
-    let row = find(app, caller, run).await?;
-    let known = Known::of(app, std::slice::from_ref(&row)).await?;
-    view(row, &known).ok_or_else(|| Error::Internal("a run without its function".to_owned()))
+    let known = find(app, caller, run).await?;
+    let things = Things::of(app, [&known.run].into_iter()).await?;
+    view(known, &things).ok_or_else(|| Error::Internal("a run without its function".to_owned()))
 }
 
 /// The names of functions.
@@ -90,16 +87,16 @@ pub(crate) async fn names(app: &App, ids: impl Iterator<Item = FunctionId>) -> R
     Ok(rows.into_iter().map(|row| (row.id.0, row.name.0)).collect())
 }
 
-/// What a run's row points at.
-struct Known {
+/// What runs point at.
+struct Things {
     names: HashMap<FunctionId, Name>,
     versions: HashMap<VersionId, versions::Model>,
 }
 
-impl Known {
-    async fn of(app: &App, rows: &[runs::Model]) -> Result<Self> {
-        let names = names(app, rows.iter().map(|row| row.function_id.0)).await?;
-        let ids: BTreeSet<VersionId> = rows.iter().map(|row| row.version_id.0).collect();
+impl Things {
+    async fn of<'a>(app: &App, runs: impl Iterator<Item = &'a Run> + Clone) -> Result<Self> {
+        let names = names(app, runs.clone().map(|run| run.function)).await?;
+        let ids: BTreeSet<VersionId> = runs.map(|run| run.version).collect();
         let versions = versions::Entity::find()
             .filter(versions::Column::Id.is_in(ids.into_iter().map(Col)))
             .all(app.db.read())
@@ -108,31 +105,32 @@ impl Known {
     }
 }
 
-fn view(row: runs::Model, known: &Known) -> Option<Invocation> {
-    let version = known.versions.get(&row.version_id.0);
-    let reason = version.and_then(lane).filter(|(lane, _)| *lane == row.lane.0).map(|(_, reason)| reason);
-    // The ticket's word is what held; without the node's half the version's is the same.
-    let limits = row.limits.map(|limits| limits.0).or_else(|| version.map(|version| version.limits.0));
+fn view(known: Known, things: &Things) -> Option<Invocation> {
+    let Known { run, settled } = known;
+    let version = things.versions.get(&run.version);
+    let reason = version.and_then(lane).filter(|(lane, _)| *lane == run.lane).map(|(_, reason)| reason);
     Some(Invocation {
-        run: row.run_id.0,
-        function: known.names.get(&row.function_id.0)?.clone(),
-        version: u32::try_from(row.version_number).unwrap_or(0),
-        node: row.node_id.map(|node| node.0),
-        lane: row.lane.0,
+        run: run.run,
+        function: things.names.get(&run.function)?.clone(),
+        version: run.version_number,
+        node: run.node,
+        lane: run.lane,
         lane_reason: reason,
-        limits,
-        outcome: row.outcome.0,
-        status: u16::try_from(row.status).unwrap_or(0),
-        code: row.code.map(|code| code.0),
-        method: row.method,
-        path: row.path,
-        received: row.received.0,
-        wall_us: unsigned(row.wall_us),
-        usage: row.billed.0,
-        settled: row.settled,
-        placement: row.placement.map(|placement| placement.0),
-        job: row.job_id.map(|job| job.0),
-        source: row.source.map(|source| source.0),
-        principal: row.principal.map(|principal| principal.0),
+        // The ticket's word is what held; without the node's half the version's is the same.
+        limits: run.limits.or_else(|| version.map(|version| version.limits.0)),
+        outcome: run.outcome,
+        status: run.status,
+        code: run.code,
+        method: run.method,
+        path: run.path,
+        received: run.received,
+        wall_us: run.wall_us,
+        usage: run.billed,
+        settled,
+        flag: run.flag,
+        placement: run.placement,
+        job: run.job,
+        source: run.source,
+        principal: run.principal,
     })
 }

@@ -1,4 +1,4 @@
-//! The sweep: settles runs whose other half does not come, writes segments, and keeps the window bounded.
+//! The sweep: settles runs whose other half does not come, packs what is settled into blocks, and keeps everything bounded.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use sea_orm::QuerySelect as _;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Batch, ROWS_MAX, lock};
-use super::{join, retention, segments, sources};
+use super::{blocks, join, retention, sources};
 use crate::App;
 use crate::db::columns::signed;
 use crate::db::loops;
@@ -18,17 +18,13 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(60);
 
 /// Sweeps until it is stopped.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
-    let (mut segmented, mut kept) = (Instant::now(), Instant::now());
+    let mut kept = Instant::now();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
-        let all = segmented.elapsed() >= app.config.segment_age_max.duration();
-        if all {
-            segmented = Instant::now();
-        }
-        if let Err(error) = once(&app, Timestamp::now(), all).await {
+        if let Err(error) = once(&app, Timestamp::now(), false).await {
             tracing::warn!(%error, "settlement sweep failed");
         }
         if kept.elapsed() >= HOUSEKEEPING_EVERY {
@@ -40,11 +36,11 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
     }
 }
 
-/// One sweep.
-pub(crate) async fn once(app: &App, now: Timestamp, all_segments: bool) -> Result<()> {
+/// One sweep. `pack_all`: whatever is settled goes into blocks, however little it is.
+pub(crate) async fn once(app: &App, now: Timestamp, pack_all: bool) -> Result<()> {
     while settle_overdue(app, now).await? == ROWS_MAX {}
-    while segments::write(app, all_segments).await? > 0 {}
-    Ok(())
+    blocks::pack_due(&app.history, now, pack_all).await?;
+    blocks::evict(&app.history, now).await
 }
 
 /// Settles what has waited too long for its other half.
@@ -58,11 +54,12 @@ async fn settle_overdue(app: &App, now: Timestamp) -> Result<usize> {
     lock(&tx).await?;
     let rows = overdue.all(&tx).await?;
     let ids: Vec<RunId> = rows.iter().map(|row| row.run_id.0).collect();
-    // All of them have rows: whether one is forgotten is not asked.
-    let mut batch = Batch::read(&tx, &ids, []).await?;
+    let mut batch = Batch::of_rows(&tx, &ids).await?;
     let count = rows.len();
+    let claimed: Vec<RunId> = rows.iter().filter(|row| row.observed.is_none()).map(|row| row.run_id.0).collect();
+    let refused = crate::jobs::refused(&tx, &claimed).await?;
     for row in rows {
-        batch.set(join::give_up(row));
+        batch.set(if refused.contains(&row.run_id.0) { join::refused(row) } else { join::give_up(row) });
     }
     batch.write(&tx).await?;
     tx.commit().await?;
@@ -75,6 +72,7 @@ async fn housekeeping(app: &App) -> Result<()> {
     crate::keep::trim(app).await?;
     crate::keep::prune_checkpoints(app).await?;
     crate::usage::prune(&app.db, Timestamp::now()).await?;
+    crate::functions::purge::purge(&app.db, &app.config, Timestamp::now()).await?;
     crate::jobs::prune(app).await?;
     crate::queues::prune(app).await?;
     crate::idempotency::prune(app).await?;

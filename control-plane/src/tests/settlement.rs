@@ -1,5 +1,9 @@
-//! Receipts and observations: joined in either order, replayed, late, forged; sums, segments, usage.
+//! Receipts and observations: joined in either order, replayed, late, forged; sums, blocks, usage.
 
+mod blocks;
+mod cuts;
+mod downloads;
+mod history;
 mod kept;
 mod once;
 mod paused;
@@ -22,7 +26,7 @@ use sea_orm::{ConnectionTrait as _, EntityTrait as _};
 use serde_json::json;
 
 use super::harness::{Answer, Client, Ground, suite};
-use crate::db::entities::{run_logs, segments};
+use crate::db::entities::{blocks as block_rows, run_logs};
 
 suite!(
     joined_in_either_order,
@@ -37,7 +41,6 @@ suite!(
     f35_receipts_of_a_later_release,
     f40_what_prepares_opens_no_more_than_that,
     no_node,
-    segments_hold_every_run,
     many_runs,
     lists
 );
@@ -379,8 +382,8 @@ async fn a08_late_halves(ground: Ground) {
     assert_eq!((usage.runs, usage.wall_us, usage.flagged), (1, 3000, 1), "the sums are corrected");
     assert_eq!(runs.run(seen.run).await.status, 200);
     crate::settlement::sweep_once(&ground.app, later(61), true).await.unwrap();
-    let rows = segments::Entity::find().all(ground.app.db.read()).await.unwrap();
-    assert_eq!(rows.len(), 2, "and the correction is in the log");
+    let rows = block_rows::Entity::find().all(ground.app.db.read()).await.unwrap();
+    assert_eq!(rows.len(), 2, "and the correction is in a block of its own");
 
     // The receipt is late: it changes nothing.
     let (mut receipt, seen) = runs.halves(&ground, 900, 3000);
@@ -532,28 +535,6 @@ async fn no_node(ground: Ground) {
     assert!(run.settled && run.usage == Usage::default());
     assert_eq!(run.code, Some(Code::NoNode));
     assert_eq!(runs.usage().await.platform_failed, 1);
-}
-
-async fn segments_hold_every_run(ground: Ground) {
-    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
-    let halves: Vec<_> = (0..10).map(|_| runs.halves(&ground, 10, 10)).collect();
-    node.submit(halves.iter().map(|(receipt, _)| receipt.clone()).collect()).await;
-    let seen: Vec<_> = halves.into_iter().map(|(_, seen)| seen).collect();
-    observe(&ground, &seen).await;
-    crate::settlement::sweep_once(&ground.app, Timestamp::now(), false).await.unwrap();
-    assert_eq!(segments::Entity::find().all(ground.app.db.read()).await.unwrap(), [], "too few for a segment");
-    crate::settlement::sweep_once(&ground.app, Timestamp::now(), true).await.unwrap();
-    crate::settlement::sweep_once(&ground.app, Timestamp::now(), true).await.unwrap();
-    let rows = segments::Entity::find().all(ground.app.db.read()).await.unwrap();
-    assert_eq!((rows.len(), rows[0].receipts), (1, 10));
-    let object = ground.app.store.get(rows[0].root.0).await.unwrap();
-    let bytes = object.collect(ByteSize::mib(1)).await.unwrap();
-    assert_eq!(Digest::of(&bytes), rows[0].digest.0);
-    let lines = crate::settlement::unpack(&bytes);
-    let mut wanted: Vec<RunId> = seen.iter().map(|seen| seen.run).collect();
-    wanted.sort_unstable();
-    assert_eq!(lines.iter().map(|line| line.run).collect::<Vec<_>>(), wanted);
-    assert!(lines.iter().all(|line| line.claimed.is_some() && line.observed.is_some() && line.flag.is_none()));
 }
 
 /// Gateways and nodes at the same time, batches that overlap: each run counts once.

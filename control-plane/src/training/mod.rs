@@ -12,6 +12,9 @@
 mod publish;
 mod receipts;
 
+#[cfg(test)]
+pub(crate) use receipts::newest;
+
 use std::time::Duration;
 
 use async_nats::jetstream::kv::Store;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Code;
+use crate::flag::Flag;
 use crate::ids::{JobId, NodeId, RunId};
 use crate::manifest::{Lane, Limits, PlacementClass};
 use crate::names::{Name, Reference};
@@ -50,8 +51,11 @@ api_types! {
         pub wall_us: u64,
         /// What it used, as settled.
         pub usage: Usage,
-        /// Both halves agree; else only one has come so far.
+        /// It has ended and its figures are final; else one of its halves has not come so far.
         pub settled: bool,
+        /// Why the figures are not what both halves say; none where both have come and agree.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub flag: Option<Flag>,
         /// Why it went where it went: candidates, predicted times, refusals. Lists leave it out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub placement: Option<Explanation>,
@@ -76,6 +80,10 @@ api_types! {
         /// The time from which the account's runs are complete: earlier ones may be gone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub since: Option<Timestamp>,
+        /// Blocks of the history that would belong here and cannot be read, or not all of them, by their numbers: runs are
+        /// missing.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub damaged: Vec<u64>,
     }
 
     /// What runs wrote.
@@ -187,26 +195,53 @@ api_types! {
     }
 }
 
-/// The statuses that a list of runs is asked for: one such as `404`, or a class such as `5xx`.
+/// The statuses that a list of runs is asked for: one such as `404`, a class such as `5xx`, or `none` for runs that brought
+/// no response. These are the words of usage by status, too: functions may answer with any status of three digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Statuses {
-    /// The first of them, 100 to 999.
+    /// The first of them, 100 to 999; 0 for none.
     pub first: u16,
-    /// The last of them, 100 to 999.
+    /// The last of them, 100 to 999; 0 for none.
     pub last: u16,
+}
+
+/// The word for runs without a response.
+const NO_STATUS: &str = "none";
+
+impl Statuses {
+    /// No response, which has the status 0.
+    pub const NONE: Self = Self { first: 0, last: 0 };
+
+    /// All of a class, by the first digit; 0 is [`NONE`](Self::NONE), and there is none above 9.
+    #[must_use]
+    pub const fn class(digit: u16) -> Self {
+        match digit {
+            0 => Self::NONE,
+            1..=9 => Self { first: digit * 100, last: digit * 100 + 99 },
+            _ => Self { first: 900, last: 999 },
+        }
+    }
+
+    /// Whether this status is one of them.
+    #[must_use]
+    pub const fn contains(&self, status: u16) -> bool {
+        self.first <= status && status <= self.last
+    }
 }
 
 impl FromStr for Statuses {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let class = text.strip_suffix("xx").and_then(|class| class.parse::<u16>().ok());
+        let digit = text.strip_suffix("xx").filter(|digit| digit.bytes().all(|byte| byte.is_ascii_digit()));
+        let digit = digit.and_then(|digit| digit.parse::<u16>().ok());
         let one = || text.parse::<u16>().ok().filter(|status| (100..=999).contains(status));
-        match class.filter(|class| (1..=5).contains(class)) {
-            Some(class) => Ok(Self { first: class * 100, last: class * 100 + 99 }),
+        match digit.filter(|digit| (1..=9).contains(digit)) {
+            Some(digit) => Ok(Self::class(digit)),
+            None if text == NO_STATUS => Ok(Self::NONE),
             None => one().map(|status| Self { first: status, last: status }).ok_or_else(|| {
                 let text: String = text.chars().take(60).collect();
-                format!("{text:?} is neither a status such as 404 nor a class such as 5xx")
+                format!("{text:?} is neither a status such as 404, nor a class such as 5xx, nor `none`")
             }),
         }
     }
@@ -214,7 +249,11 @@ impl FromStr for Statuses {
 
 impl fmt::Display for Statuses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}xx", self.first / 100) }
+        match *self {
+            Self::NONE => f.write_str(NO_STATUS),
+            Self { first, last } if first == last => write!(f, "{first}"),
+            Self { first, .. } => write!(f, "{}xx", first / 100),
+        }
     }
 }
 
@@ -224,11 +263,12 @@ mod tests {
 
     #[test]
     fn a_status_or_a_class() {
-        for text in ["100", "404", "999", "1xx", "5xx"] {
+        for text in ["100", "404", "999", "1xx", "5xx", "9xx", "none"] {
             assert_eq!(text.parse::<Statuses>().unwrap().to_string(), text);
         }
         assert_eq!("4xx".parse(), Ok(Statuses { first: 400, last: 499 }));
-        for text in ["", "xx", "6xx", "0xx", "99", "1000", "5XX", "5x", "-4xx", "4 04", "55xx"] {
+        assert!(Statuses::class(9).contains(999) && !Statuses::NONE.contains(100) && Statuses::class(0).contains(0));
+        for text in ["", "xx", "10xx", "+4xx", "0", "None", "0xx", "99", "1000", "5XX", "5x", "-4xx", "4 04", "55xx"] {
             text.parse::<Statuses>().unwrap_err();
         }
     }

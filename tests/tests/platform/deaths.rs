@@ -60,3 +60,35 @@ fn a_death_before_the_acknowledgement_loses_and_doubles_nothing() {
     let succeeded = listed.iter().filter(|run| run["settled"] == true && run["outcome"] == "succeeded").count();
     assert_eq!(sums["succeeded"].as_u64(), Some(succeeded as u64), "{sums}");
 }
+
+/// The control plane dies when a block is stored and not noted yet, and again when it has just been noted.
+#[test]
+fn a_death_while_runs_are_packed_loses_and_doubles_nothing() {
+    let died = tempfile::tempdir().unwrap();
+    let platform = Platform::start_mortal(&[
+        ("FAILPOINTS", "block.stored=1*return;block.committed=1*return".as_ref()),
+        ("FAILPOINTS_ONCE", died.path().as_os_str()),
+        ("CROWDCLOUD_BLOCK_AGE_MAX", "1s".as_ref()),
+        ("CROWDCLOUD_ROWS_AGE", "12s".as_ref()),
+    ]);
+    let ada = platform.user("ada");
+    ada.deploy("hello", "--timeout 5s");
+    for _ in 0..8 {
+        ada.ok("invoke hello");
+    }
+    wait_until("it has died at both points", Duration::from_secs(60), || {
+        ["block.stored", "block.committed"].iter().all(|point| died.path().join(point).exists())
+    });
+    let mut usage = Value::Null;
+    wait_until("it is there again, and all runs are", Duration::from_secs(30), || {
+        let asked = ada.run("usage --json");
+        usage = serde_json::from_str(&asked.text()).unwrap_or_default();
+        usage["total"]["runs"].as_u64() == Some(8)
+    });
+    let listed = ada.json("invocations list hello")["items"].as_array().cloned().unwrap_or_default();
+    let distinct: BTreeSet<&str> = listed.iter().filter_map(|run| run["run"].as_str()).collect();
+    assert_eq!((listed.len(), distinct.len()), (8, 8), "{listed:?}");
+    let receipts = ada.json("receipts download -o receipts.ndjson");
+    assert_eq!((&receipts["whole"], &receipts["faults_count"]), (&true.into(), &0.into()), "{receipts}");
+    assert_eq!(receipts["totals"]["wall_us"], usage["total"]["wall_us"], "{receipts}");
+}

@@ -123,8 +123,27 @@ fn every_command_of_the_first_day_works() {
     let listed = ada.run("invocations list probe --outcome timed-out");
     assert!(listed.stderr.lines().last().unwrap().starts_with("kept since "), "{listed:?}");
     assert!(ada.json("invocations list")["since"].as_str().is_some());
-    assert_eq!(ada.run("invocations list probe --status 6xx").status, 2);
+    assert_eq!(ada.run("invocations list probe --status 10xx").status, 2);
+    let none = ada.run("invocations list probe --outcome out_of_memory --flagged --principal ada@example.org");
+    assert!(none.stderr.starts_with("no run fits"), "{none:?}");
+    assert_eq!(
+        ada.json("invocations list --from 2020-01-01 --to 2020-01-31")["items"].as_array().map(Vec::len),
+        Some(0)
+    );
     ada.fails("invocations list nope --status 5xx", 4, "function_not_found");
+
+    // receipts: all that is settled is in them, and sums up to the usage
+    tests::wait_until("all runs are settled", std::time::Duration::from_secs(10), || {
+        ada.json("invocations list --limit 200")["items"].as_array().unwrap().iter().all(|run| run["settled"] == true)
+    });
+    let receipts = ada.json("receipts download --from 1d -o receipts.ndjson");
+    let usage = ada.json("usage --from 1d")["total"].clone();
+    for sum in ["runs", "flagged", "wall_us", "cpu_us", "memory_kib_ms", "bytes_in", "bytes_out"] {
+        assert_eq!(receipts["totals"][sum], usage[sum], "{sum}: {receipts} {usage}");
+    }
+    assert_eq!((&receipts["whole"], &receipts["blocks"]), (&true.into(), &1.into()), "{receipts}");
+    assert!(ada.shell("cat receipts.ndjson").ok().starts_with("{\"block\":{"));
+    assert!(ada.ok("receipts download --to 2020-01-31 -o none.ndjson").contains("blocks           0"));
 
     // keys
     let key = ada.ok("keys create reader --scope read");

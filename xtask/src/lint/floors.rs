@@ -64,7 +64,7 @@ static HOUSES: [House; 2] = [
     House {
         folder: "control-plane/src/",
         floors: &[
-            &["api", "openapi"],
+            &["api", "erasure", "openapi"],
             &["app"],
             &[
                 "functions",

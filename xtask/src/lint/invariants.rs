@@ -34,7 +34,7 @@ const LOOKS: [&str; 6] = [".contains(", ".starts_with(", ".ends_with(", ".strip_
 const NAMED_METRICS: [&str; 3] = [concat!("counter", "!(\""), concat!("gauge", "!(\""), concat!("histogram", "!(\"")];
 
 /// Which of our crates a crate may need. A new arrow is a commit of its own, with its reason.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("protocol", &[]),
     ("provision", &[]),
     ("componentize", &["provision"]),
@@ -42,15 +42,19 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("images", &["protocol", "provision"]),
     ("scheduler", &["protocol"]),
     ("store", &["protocol", "fabric"]),
+    ("books", &["protocol"]),
     ("placing", &["protocol", "fabric", "scheduler", "store"]),
     ("gateway", &["protocol", "fabric", "scheduler", "store", "placing"]),
-    ("control-plane", &["protocol", "fabric", "scheduler", "store", "placing"]),
+    ("control-plane", &["protocol", "fabric", "scheduler", "store", "books", "placing"]),
     ("guest-agent", &[]),
     ("microvm", &["guest-agent", "provision"]),
     ("wasm-host", &["protocol"]),
     ("wasm-guest", &["protocol", "wasm-host"]),
     ("executor", &["protocol", "fabric", "store", "images", "microvm", "wasm-host", "provision"]),
-    ("cli", &["protocol", "fabric", "scheduler", "store", "gateway", "control-plane", "executor", "componentize"]),
+    (
+        "cli",
+        &["protocol", "fabric", "scheduler", "store", "books", "gateway", "control-plane", "executor", "componentize"],
+    ),
     ("web", &["protocol"]),
     ("tests", &["protocol", "fabric", "store", "provision"]),
     // The set of images is the tests'; the benchmark measures the same one.

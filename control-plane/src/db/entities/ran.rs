@@ -1,10 +1,10 @@
-//! What ran: the bounded window of runs, their logs, the roll-ups and the segments.
+//! What ran: the newest runs, the blocks that have the others, their logs, and the roll-ups.
 
 use protocol::node::LogStream;
 use protocol::placement::Explanation;
 use protocol::receipt::{Outcome, RunEnd, Usage};
 use protocol::{
-    AccountId, Code, Digest, FunctionId, JobId, Lane, Limits, NodeId, RunId, RunPrincipal, RunSource, Timestamp,
+    AccountId, Code, Digest, Flag, FunctionId, JobId, Lane, Limits, NodeId, RunId, RunPrincipal, RunSource, Timestamp,
     VersionId,
 };
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use crate::db::columns::{Col, Stored};
 table! {
     /// One run: the node's half (`claimed`), the gateway's half (`observed`), and what is billed. `ended` is the node's
     /// word in the call, until its receipt comes. `rivals` are claims of further nodes, until the gateway's half comes.
+    /// `block` is the number of the account's block that it is in, as it is here. The row goes some minutes later.
     runs = "runs" {
         #[sea_orm(primary_key, auto_increment = false)]
         run_id: Col<RunId>,
@@ -34,9 +35,9 @@ table! {
         claimed: Option<Col<Usage>>,
         observed: Option<Col<Usage>>,
         billed: Col<Usage>,
-        flag: Option<String>,
+        flag: Option<Col<Flag>>,
         settled: bool,
-        segment: Option<i64>,
+        block: Option<i64>,
         arrived: Col<Timestamp>,
         warm: Option<bool>,
         cached: Option<bool>,
@@ -76,14 +77,57 @@ impl Stored for Vec<Rival> {
 }
 
 table! {
-    /// An account's window of runs: how many rows it has, the time before which some of its runs are forgotten because they
-    /// were too many, and when the last of those were deleted.
+    /// An account's history of runs. `runs`: how many there are, rows that are in no block yet and lines of blocks;
+    /// `unpacked`: settled rows that are in no block, and since when there have been some. `packed_bytes`: bytes of its
+    /// blocks' bodies. `forgotten`: the time before which some of its runs are gone because they were too many, and
+    /// `trimmed`: when the last of those went. `evicted`: the time before which a run's row may be gone because a block
+    /// has it.
     run_windows = "run_windows" {
         #[sea_orm(primary_key, auto_increment = false)]
         account_id: Col<AccountId>,
         runs: i64,
         forgotten: Col<Timestamp>,
         trimmed: Col<Timestamp>,
+        unpacked: i64,
+        unpacked_since: Col<Timestamp>,
+        packed_bytes: i64,
+        evicted: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// One block of an account's history. `header` is its text; the body is the object `root`, of so many `bytes`, until it
+    /// is no longer kept. `summary` says what may be found in it (`settlement/blocks/summary.rs`), and `corrects` that
+    /// some of its runs stand in an earlier block as well, as they were before. All of its runs had ended, and whoever
+    /// could still tell of them had done so, at the time `surely_over`.
+    blocks = "blocks" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        account_id: Col<AccountId>,
+        #[sea_orm(primary_key, auto_increment = false)]
+        number: i64,
+        first_run: Col<RunId>,
+        last_run: Col<RunId>,
+        runs: i64,
+        began: Col<Timestamp>,
+        ended: Col<Timestamp>,
+        origin: Col<Timestamp>,
+        surely_over: Col<Timestamp>,
+        corrects: bool,
+        summary: String,
+        header: String,
+        root: Option<Col<Digest>>,
+        bytes: i64,
+    }
+}
+
+table! {
+    /// A ring of runs that placement is trained on when their rows are gone: one for each slot.
+    samples = "samples" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        slot: i64,
+        account_id: Col<AccountId>,
+        run_id: Col<RunId>,
+        sample: String,
     }
 }
 
@@ -141,18 +185,5 @@ table! {
         at: Col<Timestamp>,
         stream: Col<LogStream>,
         text: String,
-    }
-}
-
-table! {
-    /// Settled receipts, compressed in the store; here is where and what.
-    segments = "segments" {
-        #[sea_orm(primary_key, auto_increment = false)]
-        number: i64,
-        digest: Col<Digest>,
-        root: Col<Digest>,
-        size: i64,
-        receipts: i64,
-        created: Col<Timestamp>,
     }
 }

@@ -158,7 +158,7 @@ proptest! {
         let row = joined(node, &claim, &observation, &order);
         prop_assert!(row.settled);
         let over = out > seen_out || wall > seen + seen / 10 + 100_000;
-        prop_assert_eq!(row.flag.as_deref(), over.then_some(OVER_CLAIMED));
+        prop_assert_eq!(row.flag.map(|flag| flag.0), over.then_some(Flag::OverClaimed));
         prop_assert_eq!(row.billed.wall_us, wall.min(seen));
         prop_assert_eq!(row.billed.bytes_out.0, out.min(seen_out));
         prop_assert_eq!(row.received.0, Timestamp(60_500), "the gateway's time");
@@ -225,7 +225,7 @@ fn a09_two_words_of_one_node_must_agree() {
             seen.end = Some(RunEnd { usage: end, ..claim.receipt.end.clone() });
             for first in [true, false] {
                 let row = joined(node, &claim, &seen, &[first]);
-                assert_eq!(row.flag.as_deref(), Some(CONTRADICTED), "{receipt:?} {end:?}");
+                assert_eq!(row.flag.map(|flag| flag.0), Some(Flag::Contradicted), "{receipt:?} {end:?}");
                 assert_eq!(row.billed.0, receipt.lesser(end), "the lesser of both");
             }
         }
@@ -234,20 +234,24 @@ fn a09_two_words_of_one_node_must_agree() {
     let (node, mut claim, mut seen) = halves(close, 40_000, 10);
     seen.end = Some(RunEnd { usage: honest, ..claim.receipt.end.clone() });
     let row = joined(node, &claim, &seen, &[true]);
-    assert_eq!((row.flag.as_deref(), row.billed.cpu_us), (None, 400), "up to a hundredth");
+    assert_eq!((row.flag.map(|flag| flag.0), row.billed.cpu_us), (None, 400), "up to a hundredth");
     // A gateway of an earlier release passes on no figure that it does not know: nobody has lied, and nobody pays for it.
     seen.end.as_mut().unwrap().usage.egress_bytes = ByteSize(0);
     let row = joined(node, &claim, &seen, &[true]);
-    assert_eq!((row.flag.as_deref(), row.billed.egress_bytes), (None, ByteSize(0)));
+    assert_eq!((row.flag.map(|flag| flag.0), row.billed.egress_bytes), (None, ByteSize(0)));
     claim.receipt.end.outcome = Outcome::Failed;
     for first in [true, false] {
         let flag = joined(node, &claim, &seen, &[first]).flag;
-        assert_eq!(flag.as_deref(), Some(CONTRADICTED), "how it ended is a word, too");
+        assert_eq!(flag.map(|flag| flag.0), Some(Flag::Contradicted), "how it ended is a word, too");
     }
     let (node, claim, mut seen) = halves(honest, 40_000, 10);
     seen.end = None;
     for first in [true, false] {
-        assert_eq!(joined(node, &claim, &seen, &[first]).flag.as_deref(), Some(NO_END), "there is one word only");
+        assert_eq!(
+            joined(node, &claim, &seen, &[first]).flag.map(|flag| flag.0),
+            Some(Flag::NoEnd),
+            "there is one word only"
+        );
     }
 }
 
@@ -257,7 +261,10 @@ fn a08_a_late_half_changes_nothing_in_the_nodes_favour() {
     let (node, claim, mut seen) = halves(usage(50_000, 10), 60_000, 10);
     seen.end.as_mut().unwrap().usage = Usage { memory_peak: ByteSize::mib(1), ..usage(50_000, 10) };
     let settled = give_up(with_observation(None, &seen, NOW).unwrap());
-    assert_eq!((settled.flag.as_deref(), settled.billed.memory_peak), (Some(NO_RECEIPT), ByteSize::mib(1)));
+    assert_eq!(
+        (settled.flag.map(|flag| flag.0), settled.billed.memory_peak),
+        (Some(Flag::NoReceipt), ByteSize::mib(1))
+    );
     assert!(with_claim(Some(&settled), node, &claim, NOW).is_none());
 
     // The gateway's half is late: what is billed becomes less, or stays; the flag stays.
@@ -269,7 +276,7 @@ fn a08_a_late_half_changes_nothing_in_the_nodes_favour() {
     ] {
         let late = Observation { wall_us, outcome, ..seen.clone() };
         let row = with_observation(Some(&claimed), &late, NOW).unwrap();
-        assert_eq!((row.flag.as_deref(), row.settled), (Some(NO_OBSERVATION), true));
+        assert_eq!((row.flag.map(|flag| flag.0), row.settled), (Some(Flag::NoObservation), true));
         assert_eq!((row.billed.wall_us, row.status), (billed_us, 200));
         assert!(with_claim(Some(&row), node, &claim, NOW).is_none());
         assert!(with_observation(Some(&row), &seen, NOW).is_none());
@@ -286,16 +293,16 @@ fn a08_what_broke_off_before_it_began_is_nobodys_fault() {
     let (node, claim, seen) = halves(usage(50_000, 10), 60_000, 10);
     let silent = Observation { outcome: Outcome::Cancelled, end: None, status: 400, ..seen.clone() };
     let row = give_up(with_observation(None, &silent, NOW).unwrap());
-    assert_eq!((row.flag.as_deref(), row.settled, row.billed.0), (None, true, Usage::default()));
+    assert_eq!((row.flag.map(|flag| flag.0), row.settled, row.billed.0), (None, true, Usage::default()));
     assert_eq!((Share::of(&row).flagged, Share::of(&row).cancelled), (Total(0), Total(1)));
     // A node that began it has said so: it owes its receipt.
     let begun = Observation { outcome: Outcome::Cancelled, ..seen.clone() };
     let row = give_up(with_observation(None, &begun, NOW).unwrap());
-    assert_eq!(row.flag.as_deref(), Some(NO_RECEIPT));
+    assert_eq!(row.flag.map(|flag| flag.0), Some(Flag::NoReceipt));
     // So does one that was called to the end, and one whose receipt is there is paid.
     for outcome in [Outcome::Succeeded, Outcome::Failed, Outcome::TimedOut, Outcome::PlatformFailed] {
         let row = give_up(with_observation(None, &Observation { outcome, end: None, ..seen.clone() }, NOW).unwrap());
-        assert_eq!(row.flag.as_deref(), Some(NO_RECEIPT), "{outcome:?}");
+        assert_eq!(row.flag.map(|flag| flag.0), Some(Flag::NoReceipt), "{outcome:?}");
     }
     let paid = joined(node, &claim, &silent, &[true]);
     assert!(paid.settled && paid.flag.is_none() && paid.billed.wall_us > 0, "{paid:?}");
@@ -305,7 +312,7 @@ fn a08_what_broke_off_before_it_began_is_nobodys_fault() {
 fn without_the_gateway_the_limits_hold() {
     let (node, claim, _) = halves(usage(50_000_000, 1 << 50), 0, 0);
     let row = give_up(with_claim(None, node, &claim, NOW).unwrap());
-    assert_eq!(row.flag.as_deref(), Some(NO_OBSERVATION));
+    assert_eq!(row.flag.map(|flag| flag.0), Some(Flag::NoObservation));
     assert_eq!(row.billed.wall_us, 1_000_000);
     assert_eq!(row.billed.cpu_us, 1_000_000);
     assert_eq!(row.billed.bytes_out, Limits::default().body);
@@ -377,4 +384,35 @@ fn what_reached_no_node_is_settled_at_once_and_free() {
 fn an_open_row_counts_nothing() {
     let (node, claim, _) = halves(usage(10, 10), 10, 10);
     assert_eq!(Share::of(&with_claim(None, node, &claim, NOW).unwrap()), Share::default());
+}
+
+/// HTTP has no place for some bodies that functions send: the gateway passes nothing on, and the node has not lied.
+#[test]
+fn a_body_that_no_response_has_is_not_over_claimed() {
+    let row = |method: &str, status: u16, claimed: Usage| {
+        let (node, claim, mut seen) = halves(claimed, 60_000, 0);
+        (seen.method, seen.status) = (method.to_owned(), status);
+        joined(node, &claim, &seen, &[true])
+    };
+    let sent = usage(50_000, 5_000);
+    for (method, status) in [("HEAD", 200), ("HEAD", 404), ("GET", 204), ("POST", 205), ("GET", 304), ("HEAD", 304)] {
+        let row = row(method, status, sent);
+        assert_eq!((row.flag, row.billed.bytes_out), (None, ByteSize(0)), "{method} {status}");
+    }
+    for (method, status) in [("GET", 200), ("POST", 201), ("GET", 206), ("OPTIONS", 200), ("GET", 404)] {
+        assert_eq!(row(method, status, sent).flag, Some(Col(Flag::OverClaimed)), "{method} {status}");
+    }
+    // The other figures of such a run are compared as ever.
+    let more_in = Usage { bytes_in: ByteSize(6), ..sent };
+    let longer = Usage { wall_us: 900_000, ..sent };
+    for lie in [more_in, longer] {
+        assert_eq!(row("HEAD", 200, lie).flag, Some(Col(Flag::OverClaimed)), "{lie:?}");
+    }
+}
+
+#[test]
+fn statuses_have_three_digits() {
+    for (seen, kept) in [(0, 0), (42, 0), (100, 100), (999, 999), (1000, 999), (u16::MAX, 999)] {
+        assert_eq!(status(seen), kept);
+    }
 }
