@@ -7,6 +7,11 @@ try {
   if (theme) document.documentElement.dataset.theme = theme;
 } catch {}
 
+// The large charts come when a page shows one. Their file's name stands here, because the portal's code is built before it.
+const charts = "{{charts}}";
+globalThis.importCharts = () =>
+  charts ? import(`/${charts}`) : Promise.reject(new Error("This portal was built without its large charts."));
+
 init({ module_or_path: "/{{wasm}}" }).catch((error) => {
   const text = document.createElement("p");
   text.className = "boot";

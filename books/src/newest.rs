@@ -87,12 +87,14 @@ impl Newest {
             let read = match source.advance() {
                 Stage::Closed => return Ok(Next::Body(source.number())),
                 Stage::Packed => source.unpack(),
-                Stage::Read(Ok(run)) => {
-                    self.below(key);
-                    return Ok(Next::Run(Box::new(run)));
-                }
-                // Another block may have an earlier line of that run, which is better than none.
-                Stage::Read(Err(error)) => Err(error),
+                Stage::Read(read) => match *read {
+                    Ok(run) => {
+                        self.below(key);
+                        return Ok(Next::Run(Box::new(run)));
+                    }
+                    // Another block may have an earlier line of that run, which is better than none.
+                    Err(error) => Err(error),
+                },
             };
             self.settle_one(at);
             read?;

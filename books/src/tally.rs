@@ -36,11 +36,6 @@ impl Tally {
         Digest(*self.hasher.finalize().as_bytes())
     }
 
-    /// How many lines there were.
-    pub(crate) const fn runs(&self) -> u64 {
-        self.runs
-    }
-
     /// The first and the last id.
     pub(crate) const fn ids(&self) -> Option<(RunId, RunId)> {
         self.ids

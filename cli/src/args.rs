@@ -129,7 +129,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: Option<Keys>,
     },
-    /// Runs that were called over HTTP
+    /// Runs of functions: calls, and the tries of jobs
     #[command(visible_alias = "invocation")]
     Invocations {
         #[command(subcommand)]
@@ -299,6 +299,15 @@ pub(crate) enum Accounts {
         /// A company's account, with members
         #[arg(long)]
         company: bool,
+        /// Your e-mail address
+        #[arg(long)]
+        email: Option<String>,
+        #[command(flatten)]
+        password: Password,
+    },
+    /// Delete one, with all that it has; needs a log-in
+    Delete {
+        name: String,
         /// Your e-mail address
         #[arg(long)]
         email: Option<String>,

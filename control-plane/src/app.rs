@@ -23,7 +23,7 @@ use crate::logs::Logs;
 use crate::nodes::Nodes;
 use crate::operator::Operator;
 use crate::routes_outbox::Routes;
-use crate::settlement::History;
+use crate::settlement::{Cuts, History};
 use crate::tickets::Tickets;
 
 /// The two connections of the control plane: the core's own traffic, and the nodes'.
@@ -82,6 +82,8 @@ pub struct State {
     pub(crate) routes: Routes,
     /// Who reads logs.
     pub(crate) logs: Logs,
+    /// Halves of runs that wait to be settled.
+    pub(crate) cuts: Cuts,
     /// Where jobs may go, and who watches them.
     pub(crate) jobs: Jobs,
     /// What brings jobs to nodes.
@@ -119,6 +121,7 @@ impl App {
             prepares: Prepares::default(),
             routes: Routes::default(),
             logs: Logs::default(),
+            cuts: Cuts::default(),
             jobs: Jobs::new(&config, Arc::clone(&placing)),
             placing,
             config,

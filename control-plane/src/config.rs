@@ -205,6 +205,17 @@ pub struct Config {
     #[arg(long, default_value = "5s")]
     pub lease: Millis,
 
+    /// How long a half of a run waits in memory for the other one, before it becomes a row; its batch is acknowledged as
+    /// much later.
+    #[arg(long, default_value = "1s")]
+    pub settle_hold: Millis,
+    /// The pause between two transactions of settlement: what has come meanwhile is settled together.
+    #[arg(long, default_value_t = Millis(200))]
+    pub settle_every: Millis,
+    /// Halves that wait in memory at most; with more of them, none waits.
+    #[arg(long, default_value_t = 65_536)]
+    pub settle_waiting_max: usize,
+
     /// How long settlement waits for the other half of a run.
     #[arg(long, default_value = "60s")]
     pub settle_wait_max: Millis,
@@ -223,6 +234,9 @@ pub struct Config {
     /// Days that runs and their logs are kept.
     #[arg(long, default_value_t = 7)]
     pub runs_days: u32,
+    /// Days that deleted functions and their versions are kept; longer where runs or jobs tell of them.
+    #[arg(long, default_value_t = 30)]
+    pub deleted_days: u32,
     /// Runs that are kept at most, of all accounts; beyond it, whoever has the most loses the oldest block.
     #[arg(long, default_value_t = 10_000_000)]
     pub runs_max: u64,
@@ -239,9 +253,25 @@ pub struct Config {
     /// Days that nodes' checkpoints are kept.
     #[arg(long, default_value_t = 90)]
     pub checkpoints_days: u32,
-    /// Lines of logs that are kept at most; beyond it, whoever has the most loses the oldest.
+    /// Lines of logs that are rows of the database at most, of all accounts; beyond it, those that are in blocks go at once,
+    /// and where the store takes no blocks, whoever has the most loses the oldest.
     #[arg(long, default_value_t = 2_000_000)]
     pub log_lines_max: u64,
+    /// Lines of logs in one block at most; a block has 1 MiB of text at most, too.
+    #[arg(long, default_value_t = 8_192, value_parser = clap::value_parser!(u64).range(1..))]
+    pub log_block_lines_max: u64,
+    /// An account's lines of logs become a block at least so often, where there are some.
+    #[arg(long, default_value = "10m")]
+    pub log_block_age_max: Millis,
+    /// How long lines of logs that are in a block are rows, too.
+    #[arg(long, default_value = "5m")]
+    pub log_rows_age: Millis,
+    /// Bytes of logs that an account keeps; beyond it, it loses the oldest.
+    #[arg(long, default_value_t = ByteSize::mib(1024))]
+    pub log_bytes_max: ByteSize,
+    /// Bytes of logs that all accounts keep together; beyond it, whoever has the most loses the oldest.
+    #[arg(long, default_value_t = ByteSize::mib(16 * 1024))]
+    pub log_bytes_total_max: ByteSize,
     /// Bytes of one run's log that are kept.
     #[arg(long, default_value_t = ByteSize::kib(256))]
     pub log_size_max: ByteSize,

@@ -1,15 +1,13 @@
-//! What is kept of accounts: so many lines of logs and so many ended jobs in all (and so many runs: see `settlement`).
+//! What is kept of accounts: so many ended jobs in all (of runs and logs: see `settlement` and `logs`).
 //! Where there are more, whoever has the most loses the oldest, so that a flood of one account does not push out what
 //! others have. And what is kept of nodes: their checkpoints, for a while.
 
 use protocol::{AccountId, JobId, Timestamp};
-use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-};
+use sea_orm::{ColumnTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 
 use crate::App;
 use crate::db::columns::Col;
-use crate::db::entities::{jobs, run_logs};
+use crate::db::entities::jobs;
 use crate::db::loops;
 use crate::error::Result;
 
@@ -39,12 +37,6 @@ pub(crate) fn over(counts: Vec<(Col<AccountId>, i64)>, max: u64) -> Vec<(Account
     counts.into_iter().filter(|(_, count)| *count > level).map(|(account, _)| (account, level)).collect()
 }
 
-/// Deletes lines of logs and ended jobs that are too many.
-pub(crate) async fn trim(app: &App) -> Result<()> {
-    trim_logs(app).await?;
-    trim_jobs(app).await
-}
-
 /// Deletes checkpoints that are too old. Where a node's chain is, its row says.
 pub(crate) async fn prune_checkpoints(app: &App) -> Result<()> {
     let days = i64::from(app.config.checkpoints_days) * 86_400_000;
@@ -61,48 +53,8 @@ pub(crate) async fn prune_checkpoints(app: &App) -> Result<()> {
     }
 }
 
-async fn trim_logs(app: &App) -> Result<()> {
-    let max = app.config.log_lines_max;
-    let (oldest, newest) = (loops::log_lines_oldest(), loops::log_lines_newest());
-    let (oldest, newest) = (oldest.one(app.db.read()).await?, newest.one(app.db.read()).await?);
-    // At most so many are there: they are counted only where they may be too many.
-    let span = newest.zip(oldest).map_or(0, |(newest, oldest)| newest.id.saturating_sub(oldest.id).saturating_add(1));
-    if u64::try_from(span).unwrap_or(0) <= max || run_logs::Entity::find().count(app.db.read()).await? <= max {
-        return Ok(());
-    }
-    let counts = run_logs::Entity::find()
-        .select_only()
-        .column(run_logs::Column::AccountId)
-        .column_as(run_logs::Column::Id.count(), "lines")
-        .group_by(run_logs::Column::AccountId)
-        .into_tuple()
-        .all(app.db.read())
-        .await?;
-    for (account, kept) in over(counts, max) {
-        let of_account = || run_logs::Entity::find().filter(run_logs::Column::AccountId.eq(Col(account)));
-        let newest_gone = of_account().order_by_desc(run_logs::Column::Id).offset(kept).one(app.db.read()).await?;
-        let Some(newest_gone) = newest_gone.map(|row| row.id) else { continue };
-        loop {
-            let ids: Vec<i64> = of_account()
-                .select_only()
-                .column(run_logs::Column::Id)
-                .filter(run_logs::Column::Id.lte(newest_gone))
-                .order_by_asc(run_logs::Column::Id)
-                .limit(AT_ONCE)
-                .into_tuple()
-                .all(app.db.read())
-                .await?;
-            if ids.is_empty() {
-                break;
-            }
-            run_logs::Entity::delete_many().filter(run_logs::Column::Id.is_in(ids)).exec(app.db.write()).await?;
-        }
-        tracing::info!(%account, kept, "log lines pruned: total limit exceeded");
-    }
-    Ok(())
-}
-
-async fn trim_jobs(app: &App) -> Result<()> {
+/// Deletes ended jobs that are too many.
+pub(crate) async fn trim(app: &App) -> Result<()> {
     let max = app.config.jobs_kept_max;
     let ended = loops::jobs_ended;
     if ended().count(app.db.read()).await? <= max {

@@ -6,6 +6,7 @@ mod api;
 mod app;
 mod config;
 mod db;
+mod erasure;
 mod error;
 mod etag;
 pub mod finite;
@@ -88,7 +89,9 @@ async fn run(
     tasks.spawn(jobs::dispatch(app.clone(), stop.clone()));
     tasks.spawn(jobs::tell_ends(app.clone(), stop.clone()));
     tasks.spawn(triggers::run(app.clone(), stop.clone()));
+    tasks.spawn(erasure::run(app.clone(), stop.clone()));
     tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
+    tasks.spawn(logs::run(app.clone(), stop.clone()));
     tasks.spawn(training::run(app.clone(), stop.clone()));
     tasks.spawn(training::follow(app.clone(), stop.clone()));
     tasks.spawn(placing::learning::run(Arc::clone(&app.placing.learning), app.store.clone(), stop.clone()));

@@ -38,9 +38,10 @@ impl Paging {
         self.limit.unwrap_or(LIMIT_DEFAULT)
     }
 
-    /// Whether the request says how many.
-    pub(crate) fn is_limited(&self) -> bool {
-        self.limit.is_some()
+    /// The parameter with which the request asks for a page; none where it does not.
+    pub(crate) fn set(&self) -> Option<&'static str> {
+        let cursor = self.cursor.as_ref().map(|_| "cursor");
+        self.limit.map(|_| "limit").or(cursor)
     }
 
     /// Rows to fetch: one more tells whether there is a next page.

@@ -6,10 +6,11 @@
 //!
 //! The run path only puts into the queue. A file survives the end of this process; what was in the queue at a crash,
 //! about a tenth of a second, is lost, and the control plane then has the node's half alone. Each start opens an epoch and
-//! numbers its batches; a batch is sent under its number until it is acknowledged, by whichever start. One is on its way at
-//! a time, the oldest first.
+//! numbers its batches; a batch is sent under its number until it is acknowledged, by whichever start. Several are on their
+//! way at once, the oldest first, since the control plane acknowledges one only when it has all halves of its runs.
 
 mod batches;
+mod flight;
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::batch::{BatchAck, BatchHead};
 use protocol::receipt::Observation;
-use protocol::{Code, Digest, Problem};
+use protocol::{Code, Problem};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -27,10 +28,13 @@ use crate::core_client::{CoreClient, CoreError};
 use crate::error::Error;
 use crate::meters::Meters;
 use crate::quiet::Quiet;
-use batches::{BATCH_MAX, Batch, Batches};
+use batches::{BATCH_MAX, Batches};
+use flight::Flight;
 
 /// An answer to a post may take so long: it comes after a commit.
 const POST_WITHIN: Duration = Duration::from_secs(10);
+/// What is left at the end is sent, and its acknowledgement waited for, for so long.
+const LAST_WITHIN: Duration = Duration::from_secs(2);
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
@@ -100,27 +104,31 @@ impl SpoolTasks {
         self.run_with(core, stop).await;
     }
 
-    async fn run_with(self, core: impl Core, stop: CancellationToken) {
+    async fn run_with(self, core: impl Core + Sync, stop: CancellationToken) {
         let Self { queue, batches, meters, flush, seal_after, written } = self;
         let writer = write(queue, Arc::clone(&batches), Arc::clone(&meters), flush, Arc::clone(&written), stop.clone());
+        let mut flight = Flight::new(&core, &batches, &meters);
         let sender = async {
             let mut pause = RETRY_MIN;
             loop {
-                let left = batches.seal_after(seal_after);
-                match send_all(&core, &batches, &meters).await {
-                    Ok(()) => pause = RETRY_MIN,
+                let left = batches.seal_after(seal_after).unwrap_or(Duration::MAX);
+                let sent = async {
+                    flight.fill().await?;
+                    tokio::select! {
+                        done = flight.next() => done.map(Some),
+                        () = written.notified() => Ok(None),
+                        () = tokio::time::sleep(left) => Ok(None),
+                    }
+                };
+                match sent.await {
+                    Ok(Some(())) => pause = RETRY_MIN,
+                    Ok(None) => {}
                     Err(error) => {
                         tracing::debug!(%error, "observations wait for the control plane");
+                        flight.forget();
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(RETRY_MAX);
-                        continue;
                     }
-                }
-                match left {
-                    Some(left) => {
-                        tokio::time::timeout(left, written.notified()).await.ok();
-                    }
-                    None => written.notified().await,
                 }
             }
         };
@@ -130,7 +138,7 @@ impl SpoolTasks {
             () = sender => {}
         }
         batches.seal_after(Duration::ZERO);
-        let last = tokio::time::timeout(Duration::from_secs(1), send_all(&core, &batches, &meters)).await;
+        let last = tokio::time::timeout(LAST_WITHIN, Flight::new(&core, &batches, &meters).all()).await;
         if !matches!(last, Ok(Ok(()))) {
             tracing::info!("observations stay in the spool for the next start");
         }
@@ -192,64 +200,6 @@ fn append(batches: &Batches, observations: &[Observation]) -> io::Result<u64> {
         bytes = batches.append(&to_lines(some), some.len())?;
     }
     Ok(bytes)
-}
-
-/// Sends all that is sealed, the oldest first.
-async fn send_all(core: &impl Core, batches: &Arc<Batches>, meters: &Meters) -> anyhow::Result<()> {
-    loop {
-        let from = Arc::clone(batches);
-        let Some(batch) = tokio::task::spawn_blocking(move || from.oldest()).await?? else { return Ok(()) };
-        let fate = post(core, &batch).await?;
-        fabric::fault::point("spool.sent");
-        let count = batch.lines.len();
-        let bytes = match fate {
-            Fate::Committed => batches.remove(&batch)?,
-            Fate::Taken(problem) => {
-                tracing::error!(%problem, count, "observations get another number");
-                batches.renumber(&batch)?
-            }
-            Fate::Refused(problem) => {
-                tracing::error!(%problem, count, "observations are refused and set aside");
-                meters.spool_lost.increment(count as u64);
-                batches.set_aside(&batch)?
-            }
-        };
-        meters.spool_bytes.set(as_gauge(bytes));
-    }
-}
-
-/// What became of a batch.
-#[derive(Debug)]
-enum Fate {
-    Committed,
-    /// Its number is taken by other observations.
-    Taken(Box<Problem>),
-    /// For good.
-    Refused(Box<Problem>),
-}
-
-/// Sends one.
-///
-/// # Errors
-/// When it has to be sent again.
-async fn post(core: &impl Core, batch: &Batch) -> anyhow::Result<Fate> {
-    let body = to_array(&batch.lines);
-    let (epoch, number) = (batch.name.epoch, batch.name.number);
-    // One after the other: nothing is left of those before.
-    let head = BatchHead { epoch, number, digest: Digest::of(&body), acknowledged: number.saturating_sub(1) };
-    match core.post(&head, body).await {
-        Ok(None) => Ok(Fate::Committed),
-        Ok(Some(ack)) if ack.committed >= number => {
-            if ack.void > 0 {
-                tracing::error!(%epoch, number, void = ack.void, "the control plane could not read some observations");
-            }
-            Ok(Fate::Committed)
-        }
-        Ok(Some(ack)) => anyhow::bail!("batch {number} of {epoch} is not taken: {} is expected", ack.committed + 1),
-        Err(CoreError::Refused(problem)) if problem.code == Code::BatchConflict => Ok(Fate::Taken(problem)),
-        Err(CoreError::Refused(problem)) if is_final(&problem) => Ok(Fate::Refused(problem)),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Whether a refusal stays, however often the batch is sent. (A control plane that knows batches takes the number of one

@@ -27,6 +27,8 @@ pub const BLOCKS: &str = "x-crowdcloud-blocks";
 pub const TICKET: &str = "x-crowdcloud-ticket";
 /// The error code, from node to gateway, on answers that the node made instead of the function.
 pub const NODE_PROBLEM: &str = "x-crowdcloud-problem";
+/// On a stream of logs: the time from which the account's lines are complete. Earlier ones may be gone.
+pub const LOGS_SINCE: &str = "x-crowdcloud-logs-since";
 /// Every header of ours begins so; a function neither sees nor sets them.
 pub const OURS: &str = "x-crowdcloud-*";
 /// The portal's session cookie.

@@ -20,6 +20,7 @@ mod header;
 mod start;
 mod state;
 mod submit;
+mod summary;
 
 use std::collections::BTreeMap;
 
@@ -37,6 +38,7 @@ pub use header::HeaderBytes;
 pub use start::NotBefore;
 pub use state::JobState;
 pub use submit::{Asked, JobInput, SubmitArray, SubmitJob};
+pub use summary::{JobCounts, JobSummary};
 
 macro_rules! try_limits {
     ($($(#[$doc:meta])* $limit:ident: $kind:ident;)*) => {

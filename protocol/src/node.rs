@@ -260,3 +260,9 @@ pub struct RunLog {
     /// The lines.
     pub lines: Vec<LogLine>,
 }
+
+impl RunLog {
+    /// The lines of one run that are kept: lines with this number and greater ones are not. What a guest writes ends
+    /// earlier; the rest is left for the platform's own lines.
+    pub const LINES_MAX: u32 = 4096 + 64;
+}

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's harness fails loudly")]
 
 mod cli;
+mod compiled;
 pub mod image_set;
 mod platform;
 mod tcp;
@@ -11,6 +12,7 @@ mod tcp;
 use std::path::{Path, PathBuf};
 
 pub use cli::{Cli, Done, DoneExt};
+pub use compiled::compiled;
 pub use platform::{Platform, alive, children_of, signal, wait_until};
 pub use tcp::{Answer, http};
 

@@ -13,6 +13,10 @@ use crate::Cli;
 
 /// How long a start may take.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// Local nodes of one platform, at most.
+const NODES: u16 = 3;
+/// In a node's folder: what its machines run on. To find that out a node boots a guest.
+const ACCELERATOR: &str = "machines/accelerator.json";
 
 /// A running platform. Dropping it kills it.
 pub struct Platform {
@@ -63,11 +67,24 @@ impl Platform {
     /// Starts one, of separate services, that die with these variables (see `fabric::fault`).
     #[must_use]
     pub fn start_mortal(variables: &[(&str, &OsStr)]) -> Self {
+        Self::start_mortal_set("", variables)
+    }
+
+    /// The same with this configuration file.
+    #[must_use]
+    pub fn start_mortal_set(config: &str, variables: &[(&str, &OsStr)]) -> Self {
         let flags = ["--separate", "--executors", "1", "--gateways", "1"];
-        Self::launch(Folder::Own(tempfile::tempdir().unwrap()), &flags, variables)
+        Self::launch(Folder::with(config), &flags, variables)
+    }
+
+    /// Starts one with this configuration file and these flags, on a fresh folder.
+    #[must_use]
+    pub fn start_set(config: &str, flags: &[&str]) -> Self {
+        Self::launch(Folder::with(config), flags, &[])
     }
 
     fn launch(data: Folder, flags: &[&str], variables: &[(&str, &OsStr)]) -> Self {
+        remind(data.path());
         let started = Instant::now();
         let mut process = command(data.path())
             .args(["--listen", "127.0.0.1:0", "--json"])
@@ -192,13 +209,63 @@ impl Drop for Platform {
     }
 }
 
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Self::Own(folder) = self {
+            remember(folder.path());
+        }
+    }
+}
+
 impl Folder {
+    /// A fresh one, with this configuration file.
+    fn with(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        Self::Own(folder)
+    }
+
     fn path(&self) -> &Path {
         match self {
             Self::Own(folder) => folder.path(),
             Self::Given(path) => path,
         }
     }
+}
+
+/// Where platforms that follow find what one has found out about this machine.
+fn remembered() -> PathBuf {
+    crate::target().join("accelerator.json")
+}
+
+/// Keeps what the first node has found out about this machine.
+fn remember(data: &Path) {
+    let Ok(found) = std::fs::read(node(data, 1).join(ACCELERATOR)) else { return };
+    let place = remembered();
+    if std::fs::read(&place).is_ok_and(|known| known == found) {
+        return;
+    }
+    // Another test may read it now.
+    let new = place.with_extension(std::process::id().to_string());
+    drop(std::fs::write(&new, found).and_then(|()| std::fs::rename(&new, &place)));
+}
+
+/// Gives new nodes what one has found out about this machine, as if they were started again; where QEMU or the agent is
+/// another one since, they find out again.
+fn remind(data: &Path) {
+    let Ok(found) = std::fs::read(remembered()) else { return };
+    for number in 1..=NODES {
+        let place = node(data, number).join(ACCELERATOR);
+        if !place.exists() {
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            std::fs::write(&place, &found).unwrap();
+        }
+    }
+}
+
+/// What a local node keeps.
+fn node(data: &Path, number: u16) -> PathBuf {
+    data.join(format!("nodes/local-{number}"))
 }
 
 /// `crowdcloud up` on this folder, without what the environment says of platforms.

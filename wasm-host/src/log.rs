@@ -18,6 +18,8 @@ pub const LINES_MAX: u32 = 4096;
 const TURN_BYTES_MAX: usize = 256 << 10;
 /// So many remarks are kept: guests cause them, as often as they like.
 const REMARKS_MAX: u32 = 16;
+// Remarks have numbers, too, and so have what was not whole, that the log is full, and how the run ended.
+const _: () = assert!(LINES_MAX + 2 * REMARKS_MAX <= protocol::node::RunLog::LINES_MAX);
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]

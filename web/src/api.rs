@@ -6,8 +6,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use web_sys::AbortSignal;
 
-use crate::session;
+use crate::{connection, session};
 
+/// The code of what no answer came to.
+const UNREACHABLE: &str = "unreachable";
 /// Where the API is.
 pub(crate) const BASE: &str = "/api/v1";
 
@@ -50,10 +52,15 @@ impl Trouble {
         self.field.as_ref().is_some_and(|field| inputs.iter().any(|input| field.is_in(input)))
     }
 
+    /// Whether no answer came.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.code == UNREACHABLE
+    }
+
     /// No answer came.
     pub(crate) fn unreachable() -> Self {
         Self::here(
-            "unreachable",
+            UNREACHABLE,
             "The platform does not answer.",
             "Check that it runs and that you are online; then try again.",
         )
@@ -156,7 +163,7 @@ impl Call {
     /// Sends it; the answer is read while it comes, until `abort`.
     pub(crate) async fn open(self, abort: &AbortSignal) -> Result<Response> {
         let sent = self.builder.abort_signal(Some(abort)).send().await;
-        let answer = sent.map_err(|_| Trouble::unreachable())?;
+        let answer = answered(sent)?;
         if !answer.ok() {
             text(answer).await?;
             return Err(Trouble::unreachable());
@@ -166,7 +173,7 @@ impl Call {
 
     /// Sends it; whatever is answered is the answer, but for what the platform says in its place.
     pub(crate) async fn whole(self) -> Result<Whole> {
-        let answer = self.builder.send().await.map_err(|_| Trouble::unreachable())?;
+        let answer = answered(self.builder.send().await)?;
         let status = answer.status();
         let headers: Vec<(String, String)> = answer.headers().entries().collect();
         let body = answer.binary().await.map_err(|_| Trouble::unreachable())?;
@@ -179,13 +186,13 @@ impl Call {
 
     /// Sends it, without a body.
     pub(crate) async fn send<T: DeserializeOwned>(self) -> Result<T> {
-        let answer = self.builder.send().await.map_err(|_| Trouble::unreachable())?;
+        let answer = answered(self.builder.send().await)?;
         read(answer).await
     }
 
     /// Sends it, without a body; the answer is one JSON value on each line.
     pub(crate) async fn lines<T: DeserializeOwned>(self) -> Result<Vec<T>> {
-        let answer = self.builder.send().await.map_err(|_| Trouble::unreachable())?;
+        let answer = answered(self.builder.send().await)?;
         let body = text(answer).await?;
         let lines = body.lines().filter(|line| !line.trim().is_empty());
         lines.map(|line| serde_json::from_str(line).map_err(|error| unreadable(&error.to_string()))).collect()
@@ -194,7 +201,7 @@ impl Call {
     /// Sends it with this body.
     pub(crate) async fn json<T: DeserializeOwned>(self, body: &impl Serialize) -> Result<T> {
         let request = self.builder.json(body).map_err(|error| unreadable(&error.to_string()))?;
-        let answer = request.send().await.map_err(|_| Trouble::unreachable())?;
+        let answer = answered(request.send().await)?;
         read(answer).await
     }
 }
@@ -226,6 +233,12 @@ impl Whole {
 pub(crate) fn media_type(headers: &[(String, String)]) -> &str {
     let found = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     found.map_or("", |(_, value)| value)
+}
+
+/// The answer, where there is one.
+fn answered<E>(sent: std::result::Result<Response, E>) -> Result<Response> {
+    connection::told(sent.is_ok());
+    sent.map_err(|_| Trouble::unreachable())
 }
 
 async fn read<T: DeserializeOwned>(answer: Response) -> Result<T> {

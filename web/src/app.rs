@@ -4,6 +4,7 @@ use protocol::api::Me;
 use sycamore::prelude::*;
 use sycamore_router::Router;
 
+use crate::connection;
 use crate::nav::{self, History};
 use crate::pages;
 use crate::route::Place;
@@ -25,6 +26,7 @@ enum Door {
 #[component]
 pub(crate) fn App() -> View {
     Clock::start();
+    connection::start();
     Session::start();
     view! { Router(integration=History, view=|place: ReadSignal<Place>| view! { div(class="app") { (doors(place)) } }) }
 }

@@ -1,6 +1,7 @@
 //! Every call that the portal makes, with its path and types: one place to compare with the API document.
 
 pub(crate) mod jobs;
+pub(crate) mod usage;
 
 use protocol::api::{
     AcceptInvitation, Alias, ChangeFunction, ChangePassword, ChangeRole, CreateAccount, CreateInvitation, CreateKey,
@@ -15,6 +16,8 @@ use crate::nav::encode;
 
 /// Rows that a list asks for at once.
 pub(crate) const ROWS_MAX: u32 = 100;
+/// Rows of a list of the newest, beside which all are a link away.
+pub(crate) const NEWEST_ROWS: u32 = 10;
 /// Rows of a live list.
 pub(crate) const LIVE_ROWS: u32 = 50;
 
@@ -163,7 +166,7 @@ pub(crate) async fn test(account: &str, function: &str, body: &TestCall) -> Resu
 
 pub(crate) async fn invocations(account: &str, function: Option<&str>) -> Result<InvocationPage> {
     let filter = function.map(|name| format!("&function={name}")).unwrap_or_default();
-    Call::get(&format!("/invocations?limit={LIVE_ROWS}{filter}")).of(account).send().await
+    Call::get(&format!("/invocations?limit={NEWEST_ROWS}{filter}")).of(account).send().await
 }
 
 pub(crate) async fn invocation(account: &str, run: RunId) -> Result<Invocation> {

@@ -21,12 +21,126 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{} {}", &text[..unit], &text[unit..])
 }
 
+/// A quantity as the API writes it, with a space before its unit: `128 MiB`, `30 s`.
+pub(crate) fn spaced(quantity: impl std::fmt::Display) -> String {
+    let text = quantity.to_string();
+    match text.find(|c: char| c.is_ascii_alphabetic()) {
+        Some(unit) if unit > 0 => format!("{} {}", text[..unit].trim_end(), &text[unit..]),
+        _ => text,
+    }
+}
+
 /// A number with its thousands apart: `41 200`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let parts: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().filter_map(|part| std::str::from_utf8(part).ok()).collect();
     parts.join("\u{202f}")
+}
+
+/// A large number in few figures: `7`, `412`, `41.2k`, `1.05M`.
+pub(crate) fn compact(number: u64) -> String {
+    match number {
+        0..10_000 => thousands(number),
+        10_000..1_000_000 => scaled(number, 1_000, "k"),
+        1_000_000..1_000_000_000 => scaled(number, 1_000_000, "M"),
+        _ => scaled(number, 1_000_000_000, "G"),
+    }
+}
+
+/// In three figures, rounded down: what is not reached is not claimed.
+fn scaled(number: u64, unit: u64, name: &str) -> String {
+    let (whole, rest) = (number / unit, u128::from(number % unit) * 100 / u128::from(unit));
+    match whole {
+        0..10 => format!("{whole}.{rest:02}{name}"),
+        10..100 => format!("{whole}.{}{name}", rest / 10),
+        _ => format!("{}{name}", thousands(whole)),
+    }
+}
+
+/// A share: `0 %`, `0.4 %`, `4.2 %`, `38 %`; `–` of nothing. What is not all is never `100 %`, what is not none never
+/// `0 %`.
+pub(crate) fn percent(part: u64, of: u64) -> String {
+    if of == 0 {
+        return "–".to_owned();
+    }
+    let mille = u64::try_from((u128::from(part) * 1_000 + u128::from(of) / 2) / u128::from(of)).unwrap_or(u64::MAX);
+    match mille {
+        0 if part == 0 => "0 %".to_owned(),
+        0 => "< 0.1 %".to_owned(),
+        1..100 => format!("{}.{} %", mille / 10, mille % 10),
+        995..=1_000 if part < of => format!("{}.{} %", mille.min(999) / 10, mille.min(999) % 10),
+        _ => format!("{} %", (mille + 5) / 10),
+    }
+}
+
+/// The change from `before` to `now`: `+12 %`, `−3 %`, `±0 %`, `×14`; none where there was nothing before.
+pub(crate) fn change(now: f64, before: f64) -> Option<String> {
+    if !(before > 0.0 && now.is_finite()) {
+        return None;
+    }
+    let percent = (now / before - 1.0) * 100.0;
+    Some(match percent {
+        percent if percent >= 1_000.0 => format!("×{:.0}", now / before),
+        percent if percent >= 0.5 => format!("+{percent:.0} %"),
+        percent if percent <= -0.5 => format!("−{:.0} %", -percent),
+        _ => "±0 %".to_owned(),
+    })
+}
+
+/// CPU time as hours: `0.004 CPU-h`, `1.25 CPU-h`, `41 CPU-h`.
+pub(crate) fn cpu_hours(us: u64) -> String {
+    format!("{} CPU-h", figures(wide(us) / 3.6e9))
+}
+
+/// Memory over time, from KiB times milliseconds, as GiB-hours.
+pub(crate) fn memory_hours(kib_ms: u64) -> String {
+    format!("{} GiB-h", figures(wide(kib_ms) / (1_048_576.0 * 3.6e6)))
+}
+
+/// A quantity in three figures at least, without needless ones.
+pub(crate) fn figures(number: f64) -> String {
+    match number {
+        0.0 => "0".to_owned(),
+        number if number < 0.001 => "< 0.001".to_owned(),
+        number if number < 0.1 => format!("{number:.3}"),
+        number if number < 10.0 => format!("{number:.2}"),
+        number if number < 100.0 => format!("{number:.1}"),
+        number => format!("{number:.0}"),
+    }
+}
+
+/// For charts and shares: exact up to 2^53, and near enough beyond.
+#[allow(clippy::cast_precision_loss, reason = "what is drawn has fewer than 53 bits")]
+pub(crate) fn wide(number: u64) -> f64 {
+    number as f64
+}
+
+/// A point in time as the viewer's clock has it, by the day, the hour, the minute.
+pub(crate) fn moment(at: protocol::Timestamp) -> String {
+    local(at, &[("dateStyle", "medium"), ("timeStyle", "medium")])
+}
+
+/// The day, as the viewer's calendar has it: `30 Nov`.
+pub(crate) fn day(at: protocol::Timestamp) -> String {
+    local(at, &[("day", "numeric"), ("month", "short")])
+}
+
+/// The hour and minute, as the viewer's clock has them: `18:35`.
+pub(crate) fn hour(at: protocol::Timestamp) -> String {
+    local(at, &[("hour", "2-digit"), ("minute", "2-digit")])
+}
+
+/// By `Intl`, in the viewer's zone; the words are the page's own English.
+fn local(at: protocol::Timestamp, options: &[(&str, &str)]) -> String {
+    use web_sys::js_sys::{Date, Object, Reflect};
+    let asked = Object::new();
+    for (name, value) in options {
+        drop(Reflect::set(&asked, &(*name).into(), &(*value).into()));
+    }
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit")]
+    let date = Date::new(&(at.0 as f64).into());
+    date.to_locale_string("en-GB", &asked).into()
 }
 
 /// How long ago, from milliseconds: `now`, `12 s ago`, `3 h ago`; or ahead: `in 6 d`.
@@ -107,7 +221,10 @@ pub(crate) fn shell(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, count, micros, relative, sentence, shell, thousands};
+    use super::{
+        bytes, change, compact, count, cpu_hours, memory_hours, micros, percent, relative, sentence, shell, spaced,
+        thousands,
+    };
 
     #[test]
     fn durations_have_three_figures_at_most() {
@@ -122,11 +239,46 @@ mod tests {
     }
 
     #[test]
+    fn units_stand_apart() {
+        let texts = [protocol::Millis(30_000).to_string(), protocol::ByteSize::mib(128).to_string(), "64".to_owned()];
+        assert_eq!(texts.map(spaced), ["30 s", "128 MiB", "64"]);
+    }
+
+    #[test]
     fn thousands_stand_apart() {
         assert_eq!(
             [7, 120, 41_200, 1_000_000].map(thousands),
             ["7", "120", "41\u{202f}200", "1\u{202f}000\u{202f}000"]
         );
+    }
+
+    #[test]
+    fn large_counts_are_short() {
+        assert_eq!([7, 9_999, 41_250, 1_059_000].map(compact), ["7", "9\u{202f}999", "41.2k", "1.05M"]);
+        assert_eq!(compact(u64::MAX), "18\u{202f}446\u{202f}744\u{202f}073G");
+    }
+
+    #[test]
+    fn shares_never_claim_all_or_nothing() {
+        let texts = [(0, 0), (0, 9), (1, 10_000), (4, 1_000), (38, 100), (9_999, 10_000), (9, 9)];
+        assert_eq!(
+            texts.map(|(part, of)| percent(part, of)),
+            ["–", "0 %", "< 0.1 %", "0.4 %", "38 %", "99.9 %", "100 %"]
+        );
+    }
+
+    #[test]
+    fn changes_have_a_sign() {
+        let texts = [(12.0, 10.0), (9.7, 10.0), (10.0, 10.0), (140.0, 10.0)];
+        let texts = texts.map(|(now, before)| change(now, before).unwrap());
+        assert_eq!(texts, ["+20 %", "−3 %", "±0 %", "×14"]);
+        assert_eq!(change(1.0, 0.0), None);
+    }
+
+    #[test]
+    fn hours_of_use_keep_three_figures() {
+        assert_eq!([0, 14_400_000, 4_500_000_000].map(cpu_hours), ["0 CPU-h", "0.004 CPU-h", "1.25 CPU-h"]);
+        assert_eq!(memory_hours(1_048_576 * 3_600_000), "1.00 GiB-h");
     }
 
     #[test]

@@ -65,15 +65,46 @@ impl<T: Clone + PartialEq + 'static> Resource<T> {
         resource
     }
 
+    /// Loads now, whenever a signal that `fetch` or `every_ms` reads changes, and so often while the page is visible.
+    /// What is shown stays until the answer comes.
+    pub(crate) fn every<F: Future<Output = Result<T>> + 'static>(
+        every_ms: impl Fn() -> i32 + 'static,
+        fetch: impl Fn() -> F + 'static,
+    ) -> Self {
+        let resource = Self::fed();
+        let fetch = std::rc::Rc::new(fetch);
+        create_effect(move || {
+            resource.ask.track();
+            let (pause, fetch) = (every_ms(), fetch.clone());
+            let mut asked = fetch();
+            spawn_local_scoped(async move {
+                loop {
+                    let answer = asked.await;
+                    let pause = if answer.is_ok() { pause } else { pause.max(POLL_AFTER_TROUBLE_MS) };
+                    resource.put(answer);
+                    sleep(pause).await;
+                    seen().await;
+                    asked = fetch();
+                }
+            });
+        });
+        resource
+    }
+
     /// Nothing yet: `put` brings it.
     pub(crate) fn fed() -> Self {
         Self { data: create_signal(Load::Waiting), ask: create_signal(0) }
     }
 
-    /// What came.
+    /// What came. What is shown already stays while the platform does not answer: the frame says so.
     pub(crate) fn put(self, answer: Result<T>) {
         let new = match answer {
             Ok(data) => Load::Ready(data),
+            Err(trouble)
+                if trouble.is_unreachable() && self.data.with_untracked(|old| matches!(old, Load::Ready(_))) =>
+            {
+                return;
+            }
             Err(trouble) => Load::Failed(trouble),
         };
         if self.data.with_untracked(|old| *old != new) {

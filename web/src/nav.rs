@@ -12,7 +12,11 @@ pub(crate) struct History;
 
 impl Integration for History {
     fn current_pathname(&self) -> String {
-        pathname()
+        // With the query: Back between two states of one page changes nothing else.
+        match pathname().trim_end_matches('/') {
+            "" => "/".to_owned(),
+            path => format!("{path}{}", window().location().search().unwrap_or_default()),
+        }
     }
 
     fn on_popstate(&self, mut f: Box<dyn FnMut()>) {
@@ -41,12 +45,16 @@ fn followed_link(event: &web_sys::MouseEvent) -> Option<String> {
         return None;
     }
     let element = event.target()?.dyn_into::<web_sys::Element>().ok()?;
-    let link = element.closest("a[href]").ok()??.dyn_into::<web_sys::HtmlAnchorElement>().ok()?;
-    let ours = window().location().origin().is_ok_and(|origin| origin == link.origin());
-    if !ours || link.rel() == "external" || !link.target().is_empty() || link.has_attribute("download") {
+    let link = element.closest("a[href]").ok()??;
+    let Some(anchor) = link.dyn_ref::<web_sys::HtmlAnchorElement>() else {
+        // A link within a drawing has no parts: it is one of ours where it is a path.
+        return link.get_attribute("href").filter(|href| href.starts_with('/') && !href.starts_with("//"));
+    };
+    let ours = window().location().origin().is_ok_and(|origin| origin == anchor.origin());
+    if !ours || anchor.rel() == "external" || !anchor.target().is_empty() || anchor.has_attribute("download") {
         return None;
     }
-    Some(format!("{}{}{}", link.pathname(), link.search(), link.hash()))
+    Some(format!("{}{}{}", anchor.pathname(), anchor.search(), anchor.hash()))
 }
 
 thread_local! {

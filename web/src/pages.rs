@@ -1,7 +1,9 @@
 //! The places of the portal, one file each.
 
 pub(crate) mod account_new;
+pub(crate) mod analytics;
 pub(crate) mod auth;
+pub(crate) mod dashboard;
 pub(crate) mod deploy;
 pub(crate) mod function;
 pub(crate) mod function_aliases;
@@ -18,7 +20,7 @@ pub(crate) mod job_new;
 pub(crate) mod jobs;
 pub(crate) mod nodes;
 pub(crate) mod not_found;
-pub(crate) mod overview;
+pub(crate) mod runs;
 pub(crate) mod security;
 pub(crate) mod settings;
 pub(crate) mod settings_keys;

@@ -3,9 +3,11 @@
 use protocol::api::{AccountKind, Membership, Role};
 use sycamore::prelude::*;
 
+use crate::connection;
 use crate::nav;
 use crate::pages;
-use crate::route::{Page, Place};
+use crate::places::{self, Entry, PLACES, Visit};
+use crate::route::Place;
 use crate::session::{Here, Session, State};
 use crate::ui::icon;
 use crate::ui::palette::palette;
@@ -36,11 +38,12 @@ pub(crate) fn Shell(place: ReadSignal<Place>) -> View {
     });
     let side = View::from_dynamic(move || sidebar(place, membership.get_clone()));
     let palette = palette(account);
+    let offline = connection::line();
     view! {
         a(class="skip", href="#main", rel="external") { "Skip to the page" }
         div(class="shell") {
             (side)
-            main(id="main", tabindex="-1") { (content) }
+            main(id="main", tabindex="-1") { (offline) (content) }
         }
         (palette)
     }
@@ -60,20 +63,18 @@ fn place_kind(place: ReadSignal<Place>) -> Kind {
 
 fn account_pages(place: ReadSignal<Place>, membership: Membership) -> View {
     let here = Here { account: membership.account.name.to_string(), role: membership.role };
+    let role = here.role;
     provide_context_in_new_scope(here, move || {
-        let page = create_selector(move || place.with(Place::page));
-        let tab = create_selector(move || place.with(|place| place.tab().to_owned()));
-        View::from_dynamic(move || match page.get_clone() {
-            Page::Overview => pages::overview::overview(),
-            Page::Functions => pages::functions::functions(),
-            Page::NewFunction => pages::function_new::function_new(),
-            Page::Function(name) => pages::function::function(name, tab),
-            Page::Jobs => pages::jobs::jobs(),
-            Page::NewJob => pages::job_new::job_new(),
-            Page::Job(id) => pages::job::job(&id),
-            Page::Nodes => pages::nodes::nodes(),
-            Page::Settings => pages::settings::settings(tab),
-            Page::NotFound => pages::not_found::not_found(),
+        let found = create_selector(move || place.with(Place::found));
+        // What the page is made for; its tab changes while it stays.
+        let page = create_selector(move || found.with(|found| (found.place, found.values.clone())));
+        let tab = create_selector(move || found.with(|found| found.tab.clone()));
+        View::from_dynamic(move || {
+            let (place, values) = page.get_clone();
+            match place.and_then(|place| PLACES.get(place)).filter(|entry| role >= entry.role) {
+                Some(entry) => (entry.show)(Visit { values, tab }),
+                None => pages::not_found::not_found(),
+            }
         })
     })
 }
@@ -106,28 +107,36 @@ pub(crate) fn brand_mark() -> View {
     }
 }
 
+/// So many lines fit a phone; the others are behind "More".
+const LINES_ON_PHONES: usize = 4;
+
 fn account_links(place: ReadSignal<Place>, membership: &Membership) -> View {
-    let base = format!("/a/{}", membership.account.name);
-    /// Path, label, icon, and whether a page belongs to it.
-    type Link = (&'static str, &'static str, &'static str, fn(&Page) -> bool);
-    let entries: [Link; 5] = [
-        ("", "Overview", icon::OVERVIEW, |page| *page == Page::Overview),
-        ("/functions", "Functions", icon::FUNCTION, |page| {
-            matches!(page, Page::Functions | Page::NewFunction | Page::Function(_))
-        }),
-        ("/jobs", "Jobs", icon::JOB, |page| matches!(page, Page::Jobs | Page::NewJob | Page::Job(_))),
-        ("/nodes", "Nodes", icon::NODE, |page| *page == Page::Nodes),
-        ("/settings", "Settings", icon::SETTINGS, |page| *page == Page::Settings),
-    ];
-    let links: Vec<View> = entries
-        .into_iter()
-        .map(|(path, label, shape, is_here)| {
-            let href = format!("{base}{path}");
-            let current = move || place.with(|place| is_here(&place.page())).then_some("page");
-            view! { a(href=href, aria-current=current) { (icon::icon(shape)) span { (label) } } }
-        })
-        .collect();
-    view! { nav(class="places", aria-label="Account") { (links) } }
+    let line = create_selector(move || place.with(Place::found).place.and_then(places::line_of));
+    let lines: Vec<(usize, &'static Entry)> =
+        PLACES.iter().enumerate().filter(|(_, entry)| entry.icon.is_some() && membership.role >= entry.role).collect();
+    let account = membership.account.name.as_str();
+    let spare: Vec<usize> = lines.iter().skip(LINES_ON_PHONES).map(|(index, _)| *index).collect();
+    let beyond = create_selector(move || line.get().is_some_and(|line| spare.contains(&line)));
+    let links: Vec<View> = lines.iter().map(|(index, entry)| account_link(account, *index, *entry, line)).collect();
+    let more: Vec<View> =
+        lines.iter().skip(LINES_ON_PHONES).map(|(index, entry)| account_link(account, *index, *entry, line)).collect();
+    let class = move || if beyond.get() { "more-places current" } else { "more-places" };
+    view! {
+        nav(class="places", aria-label="Account") {
+            (links)
+            button(class=class, r#type="button", "popovertarget"="more-places", aria-haspopup="true") {
+                (icon::icon(icon::MORE)) span { "More" }
+            }
+        }
+        nav(class="menu more-menu", id="more-places", "popover"="auto", aria-label="More", on:click=hide_popovers) { (more) }
+    }
+}
+
+fn account_link(account: &str, index: usize, entry: &'static Entry, line: ReadSignal<Option<usize>>) -> View {
+    let shape = entry.icon.map(icon::icon);
+    let (href, title) = (entry.href(account), entry.title);
+    let current = move || (line.get() == Some(index)).then_some("page");
+    view! { a(href=href, aria-current=current) { (shape) span { (title) } } }
 }
 
 fn initial(name: &str) -> String {

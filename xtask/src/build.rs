@@ -13,19 +13,10 @@ use crate::workspace::Workspace;
 /// Built beside xtask itself, or for wasm: never with the rest, so that dependencies' features stay the same.
 pub(crate) const APART: [&str; 2] = ["web", "xtask"];
 
-/// `cargo VERB` in the workspace's profile, for all crates that are built together.
+/// `cargo VERB` in the workspace's profile, for all crates that are built together: also where only one program is
+/// wanted, so that dependencies have the same features whatever is built, and are built once. The gateway embeds the
+/// portal's files: build the portal before; an empty folder means none.
 pub(crate) fn together(workspace: &Workspace, verb: &[&str]) -> Command {
-    let mut cargo = of(workspace, verb);
-    cargo.arg("--workspace");
-    for name in APART {
-        cargo.args(["--exclude", name]);
-    }
-    cargo
-}
-
-/// `cargo VERB` in the workspace's profile. The gateway embeds the portal's files: build the portal before; an empty
-/// folder means none.
-fn of(workspace: &Workspace, verb: &[&str]) -> Command {
     let mut cargo = workspace.cargo();
     if let Ok((dist, _)) = portal::place_for(workspace) {
         cargo.env("CROWDCLOUD_PORTAL_DIR", dist);
@@ -33,11 +24,19 @@ fn of(workspace: &Workspace, verb: &[&str]) -> Command {
     // To nextest a profile is one of its own, and cargo's has a longer name.
     let option = if verb.first() == Some(&"nextest") { "--cargo-profile" } else { "--profile" };
     cargo.args(verb).args([option, workspace.profile.name()]);
+    if let Some(linter) = &workspace.linter {
+        linter.lint(&mut cargo);
+    }
+    all_together(&mut cargo);
     cargo
 }
 
-/// The crate of the `crowdcloud` program.
-const PLATFORM: &str = "cli";
+fn all_together(cargo: &mut Command) {
+    cargo.arg("--workspace");
+    for name in APART {
+        cargo.args(["--exclude", name]);
+    }
+}
 
 /// What is built by one command.
 #[derive(Debug, Clone, Copy)]
@@ -46,26 +45,20 @@ pub(crate) enum Parts {
     Platform,
     /// And what measures it.
     Programs,
-    /// And the tests, by one command: they ask for more features of some dependencies, and asking in two steps would
-    /// build most dependencies twice.
+    /// And the tests, with what makes their images; in CI all that there is, because that is linted by being built.
     WithTests,
 }
 
 impl Parts {
     fn cargo(self, workspace: &Workspace) -> Command {
+        let mut cargo = together(workspace, &["build"]);
         match self {
-            Self::Platform => {
-                let mut cargo = of(workspace, &["build"]);
-                cargo.args(["--package", PLATFORM]);
-                cargo
-            }
-            Self::Programs => together(workspace, &["build"]),
-            Self::WithTests => {
-                let mut cargo = together(workspace, &["build"]);
-                cargo.args(["--bins", "--tests"]);
-                cargo
-            }
-        }
+            Self::Platform => cargo.args(["--bin", "crowdcloud"]),
+            Self::Programs => cargo.args(["--bin", "crowdcloud", "--bin", "bench", "--bin", "image-set"]),
+            Self::WithTests if workspace.linter.is_some() => cargo.arg("--all-targets"),
+            Self::WithTests => cargo.args(["--bin", "crowdcloud", "--bin", "image-set", "--tests"]),
+        };
+        cargo
     }
 
     fn describe(self) -> &'static str {
@@ -148,4 +141,31 @@ pub(crate) fn locations(command: &mut Command, workspace: &Workspace) {
         command.env(crate::tools::axe::VARIABLE, crate::tools::axe::place());
     }
     command.env("CROWDCLOUD_EXAMPLES", workspace.root.join("functions-examples"));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Otherwise most dependencies would be built again for the tests, after what users run was built.
+    #[test]
+    fn tests_ask_for_no_other_features_of_what_users_run() {
+        let workspace = Workspace::find().unwrap();
+        let features = |edges: &str| -> BTreeSet<String> {
+            let mut cargo = workspace.cargo();
+            cargo.args(["tree", "--offline", "--prefix", "none", "--format", "{p} {f}", "--edges", edges]);
+            all_together(&mut cargo);
+            let tree = crate::steps::quiet(&mut cargo).unwrap();
+            tree.lines().map(|line| line.trim_end_matches(" (*)").trim_end().to_owned()).collect()
+        };
+        let package = |line: &String| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+        let run = features("normal,build");
+        let packages: BTreeSet<String> = run.iter().map(package).collect();
+        let with_tests: BTreeSet<String> = features("normal,build,dev");
+        let tested: BTreeSet<&String> = with_tests.iter().filter(|line| packages.contains(&package(line))).collect();
+        let other: Vec<&&String> = tested.iter().filter(|line| !run.contains(**line)).collect();
+        assert!(other.is_empty(), "declare these features where the dependency is a normal one: {other:?}");
+    }
 }

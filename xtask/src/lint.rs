@@ -2,11 +2,14 @@
 
 mod floors;
 mod invariants;
+mod linter;
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::bail;
+
+pub(crate) use linter::{Linter, compile, is_compiler};
 
 use crate::build;
 use crate::steps::{Steps, quiet, say};
@@ -15,14 +18,19 @@ use crate::workspace::Workspace;
 const ARM: &str = "aarch64-unknown-linux-gnu";
 const ARM_GCC: &str = "aarch64-linux-gnu-gcc";
 
-/// Format, clippy with warnings as errors, and the house's own rules.
-pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+/// Format and the house's own rules: what needs no compiler.
+pub(crate) fn quick(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
     steps.run("invariants", || {
         let broken = invariants::broken(workspace)?;
         broken.iter().for_each(|line| say(line));
         if broken.is_empty() { Ok(()) } else { bail!("{} invariants are broken", broken.len()) }
     })?;
-    steps.command("cargo fmt --check", workspace.cargo().args(["fmt", "--all", "--check"]))?;
+    steps.command("cargo fmt --check", workspace.cargo().args(["fmt", "--all", "--check"]))
+}
+
+/// That, clippy with warnings as errors, and the documentation's links.
+pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+    quick(workspace, steps)?;
     let mut commands = vec![("clippy".to_owned(), build::together(workspace, &["clippy"]))];
     for package in build::APART {
         let mut cargo = workspace.cargo();
@@ -37,7 +45,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()
 }
 
 /// Lenders have other machines than ours: the node must compile for them. Said where that cannot be checked.
-fn arm(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+pub(crate) fn arm(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
     let sysroot = quiet(Command::new("rustc").args(["--print", "sysroot"]))?;
     let target = Path::new(sysroot.trim()).join("lib/rustlib").join(ARM);
     if !target.is_dir() || quiet(Command::new(ARM_GCC).arg("--version")).is_err() {

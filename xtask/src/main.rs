@@ -84,7 +84,8 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    match run(Args::parse().task) {
+    let done = if lint::is_compiler() { lint::compile() } else { run(Args::parse().task) };
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");

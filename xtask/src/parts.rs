@@ -23,6 +23,8 @@ pub(crate) enum Part {
     Browser,
     /// axe-core, which looks for what keeps people out of pages; from npm.
     Axe,
+    /// The portal's large charts, of packages from npm.
+    Charts,
     /// A root and a network of one's own, for tests that are several hosts.
     Namespaces,
     /// Writes archives as other tools than ours do.
@@ -48,6 +50,7 @@ impl Part {
             Self::Postgres => "PostgreSQL",
             Self::Browser => "Chromium with its driver",
             Self::Axe => "axe-core",
+            Self::Charts => "the portal's large charts",
             Self::Namespaces => "namespaces",
             Self::Skopeo => "skopeo",
             Self::Kvm => "KVM",
@@ -66,6 +69,7 @@ impl Part {
             Self::Postgres => "package(control-plane) & test(postgres)",
             Self::Browser => "package(tests) & binary(portal)",
             Self::Axe => "package(tests) & test(/axe/)",
+            Self::Charts => "package(tests) & test(/large_charts/)",
             Self::Namespaces => "test(/needs_namespaces/)",
             Self::Skopeo => "test(/needs_skopeo/)",
             Self::Kvm => "test(/needs_kvm/)",
@@ -81,8 +85,8 @@ impl Part {
     fn look(self) -> Result<(), String> {
         let program = |name: &str| provision::find(name).map(drop).ok_or_else(|| format!("`{name}` is not there"));
         match self {
-            // Only their set-up can tell: see `tools::vm::prepare`, `tools::images::prepare` and `tools::axe`.
-            Self::Vm | Self::Images | Self::Axe => Ok(()),
+            // Only their set-up can tell: see `tools::vm::prepare`, `tools::images::prepare`, `tools::axe` and `portal`.
+            Self::Vm | Self::Images | Self::Axe | Self::Charts => Ok(()),
             Self::Postgres => program("initdb"),
             Self::Browser => program("chromium").and_then(|()| program("chromedriver")),
             Self::Namespaces => {

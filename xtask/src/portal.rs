@@ -1,5 +1,8 @@
-//! Builds the portal: the Sycamore app for wasm, its JavaScript glue, its styles, one page that loads them.
+//! Builds the portal: the Sycamore app for wasm, its JavaScript glue, its styles, the script of its large charts, one page
+//! that loads them.
 //! Every file but the page has its content's hash in its name, so that browsers may keep it for ever.
+
+mod charts;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,14 +10,18 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use componentize::{TARGET, Toolchain};
 use wasm_bindgen_cli_support::Bindgen;
 
+use crate::steps::say;
 use crate::workspace::Workspace;
 
 /// What the glue is called before its hash is known.
 const NAME: &str = "portal";
+
+/// What the script of the large charts is called.
+const CHARTS: &str = "charts";
 
 /// Files by name.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -28,8 +35,29 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Res
     let module = toolchain.target_dir().join(TARGET).join("portal").join("web.wasm");
     let glue = bind(&module, &workspace.target.join("portal").join("glue"))?;
     let dist = folder(workspace);
-    place(&dist, &assemble(&web, glue)?)?;
+    place(&dist, &assemble(&web, glue, large_charts(&web)?)?)?;
     Ok(dist)
+}
+
+/// The script of the large charts; none where it cannot be had: each of them has a table behind it, which is then all
+/// that pages show. In CI it must be there.
+fn large_charts(web: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    match charts::bundle(web) {
+        Ok(script) => Ok(Some(script)),
+        Err(error) if std::env::var_os("CI").is_some_and(|value| !value.is_empty()) => {
+            bail!("the portal's large charts: {error:#}")
+        }
+        Err(error) => {
+            say(&format!("the portal is built without its large charts: {error:#}"));
+            Ok(None)
+        }
+    }
+}
+
+/// Whether the portal that was built has its large charts.
+pub(crate) fn has_charts(workspace: &Workspace) -> bool {
+    let files = std::fs::read_dir(folder(workspace)).into_iter().flatten();
+    files.filter_map(Result::ok).any(|file| file.file_name().to_string_lossy().starts_with(CHARTS))
 }
 
 /// Whether there are files to embed.
@@ -76,7 +104,7 @@ fn bind(module: &Path, out: &Path) -> anyhow::Result<Glue> {
 }
 
 /// All files of the portal, with names that point at each other.
-fn assemble(web: &Path, glue: Glue) -> anyhow::Result<Files> {
+fn assemble(web: &Path, glue: Glue, charts: Option<Vec<u8>>) -> anyhow::Result<Files> {
     let source = |name: &str| {
         let path = web.join(name);
         std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
@@ -86,7 +114,8 @@ fn assemble(web: &Path, glue: Glue) -> anyhow::Result<Files> {
     let script = add(&mut files, NAME, "js", glue.script);
     let style = add(&mut files, NAME, "css", styles(&web.join("style"))?.into_bytes());
     let icon = add(&mut files, "icon", "svg", source("icon.svg")?.into_bytes());
-    let boot = fill(&source("boot.js")?, &[("glue", &script), ("wasm", &module)]);
+    let charts = charts.map(|script| add(&mut files, CHARTS, "js", script)).unwrap_or_default();
+    let boot = fill(&source("boot.js")?, &[("glue", &script), ("wasm", &module), ("charts", &charts)]);
     let boot = add(&mut files, "boot", "js", boot.into_bytes());
     let names = [("boot", &boot), ("glue", &script), ("wasm", &module), ("style", &style), ("icon", &icon)];
     files.insert("index.html".to_owned(), fill(&source("index.html")?, &names).into_bytes());

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::build::Parts;
+use crate::lint::{self, Linter};
 use crate::parts::{self, Missing, Part};
 use crate::report::Report;
 use crate::steps::{Steps, quiet, say, status, succeed};
 use crate::workspace::Workspace;
-use crate::{build, lint, sources, tools};
+use crate::{build, portal, sources, tools};
 
 /// What is tested.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,11 @@ pub(crate) struct Which<'a> {
 
 /// Runs the tests; where the time went is told however they end.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, which: Which<'_>) -> anyhow::Result<ExitCode> {
+    let mut workspace = workspace.clone();
+    if which.fresh_clone && !which.no_lint {
+        workspace.linter = Some(Linter::prepare(&workspace)?);
+    }
+    let workspace = &workspace;
     let report = workspace.target.join("nextest/default/junit.xml");
     let _ = std::fs::remove_file(&report);
     let mut skipped = 0;
@@ -45,10 +51,20 @@ fn all(workspace: &Workspace, steps: &mut Steps, which: Which<'_>, skipped: &mut
     }
     parts::tell(&missing)?;
     let lane = tools::vm::beside(workspace);
-    if !no_lint && filter.is_none() {
-        lint::run(workspace, steps)?;
+    match &workspace.linter {
+        Some(_) => {
+            lint::quick(workspace, steps)?;
+            lint::arm(workspace, steps)?;
+        }
+        None if !no_lint && filter.is_none() => lint::run(workspace, steps)?,
+        None => {}
     }
     build::all(workspace, steps, &toolchain, Parts::WithTests)?;
+    if !portal::has_charts(workspace) {
+        let charts = Missing { part: Part::Charts, why: "see above".to_owned() };
+        parts::tell(std::slice::from_ref(&charts))?;
+        missing.push(charts);
+    }
     build::guests(workspace, steps)?;
     if let Err(error) = steps.run("the rest of the VM lane", || tools::vm::wait(lane?)) {
         let lane = Missing { part: Part::Vm, why: format!("{error:#}") };
@@ -102,9 +118,21 @@ fn examples(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<bool> {
 fn own(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<bool> {
     let mut passed = true;
     for package in build::APART {
-        let mut cargo = workspace.cargo();
-        cargo.args(["test", "--quiet", "--package", package]);
-        passed &= steps.run(&format!("tests of {package}"), || Ok(succeed(&mut cargo).is_ok()))?;
+        let cargo = |verb: &[&str]| {
+            let mut cargo = workspace.cargo();
+            cargo.args(verb).args(["--quiet", "--package", package]);
+            if let Some(linter) = &workspace.linter {
+                linter.lint(&mut cargo);
+            }
+            cargo
+        };
+        if workspace.linter.is_some() {
+            // Without its tests it may use less of itself.
+            let mut linted = cargo(&["build", "--all-targets"]);
+            passed &= steps.run(&format!("clippy of {package}"), || Ok(succeed(&mut linted).is_ok()))?;
+        }
+        let mut tested = cargo(&["test"]);
+        passed &= steps.run(&format!("tests of {package}"), || Ok(succeed(&mut tested).is_ok()))?;
     }
     Ok(passed)
 }

@@ -6,6 +6,7 @@ pub(crate) mod apt;
 pub(crate) mod axe;
 pub(crate) mod images;
 mod nats;
+pub(crate) mod npm;
 mod pip;
 pub(crate) mod vm;
 

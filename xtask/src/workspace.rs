@@ -6,6 +6,8 @@ use std::process::Command;
 use anyhow::Context;
 use serde_json::Value;
 
+use crate::lint::Linter;
+
 /// The workspace that xtask works on.
 #[derive(Debug, Clone)]
 pub(crate) struct Workspace {
@@ -15,6 +17,8 @@ pub(crate) struct Workspace {
     pub(crate) target: PathBuf,
     /// As what the crates are built.
     pub(crate) profile: Profile,
+    /// Our crates are linted as they are built, by this.
+    pub(crate) linter: Option<Linter>,
     /// Our crates, from `cargo metadata`.
     pub(crate) packages: Vec<Package>,
 }
@@ -60,7 +64,8 @@ impl Workspace {
         let text = crate::steps::quiet(&mut cargo)?;
         let metadata: Value = serde_json::from_str(&text).context("cargo metadata cannot be read")?;
         let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
-        Ok(Self { root, target: target.into(), profile: Profile::Release, packages: packages(&metadata) })
+        let (profile, packages) = (Profile::Release, packages(&metadata));
+        Ok(Self { root, target: target.into(), profile, linter: None, packages })
     }
 
     /// Cargo in the workspace's root.

@@ -34,7 +34,7 @@ pub(super) enum Stage {
     /// A frame is to be unpacked.
     Packed,
     /// The run. One that cannot be read is passed over.
-    Read(Result<Run, Error>),
+    Read(Box<Result<Run, Error>>),
 }
 
 impl Source {
@@ -58,7 +58,7 @@ impl Source {
             lines.line(*left)
         });
         match line {
-            Some(line) => Stage::Read(reading.body.run(reading.frames, line)),
+            Some(line) => Stage::Read(Box::new(reading.body.run(reading.frames, line))),
             None => Stage::Packed,
         }
     }

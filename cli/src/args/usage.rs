@@ -2,32 +2,59 @@
 
 use clap::Args;
 use protocol::api::UsageBy;
+use protocol::{Lane, RunSource, Timestamp};
 
-use super::{List, word};
+use super::{List, version, word};
 
 const EXAMPLES: &str = "Examples:
   crowdcloud usage                                          the last 30 days, by function
   crowdcloud usage --by day --from 2026-11-01 --to 2026-11-30
+  crowdcloud usage --by day,function --from 7d              each function on each day of the last week
+  crowdcloud usage --by minute --from 1h --source call      each minute of the last hour
   crowdcloud usage --by principal --function thumbs         who had thumbs run
   crowdcloud usage --by hour --csv > usage.csv              the last day, for a spreadsheet
-  crowdcloud usage --by source --json";
+  crowdcloud usage --now                                    what waits and runs, and what nodes lend";
+
+const WORDS: &str = "function, version, lane, principal, member, source, status, minute, hour, day, month";
 
 /// `usage`
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Usage {
-    /// By what: function, version, lane, principal, member, source, status, day, hour
+    /// By what: function, version, lane, principal, member, source, status; or a time: minute, hour, day, month; or a time
+    /// and one of the others, such as day,function
     #[arg(long, value_name = "WHAT", value_parser = by, default_value = "function")]
-    pub(crate) by: UsageBy,
-    /// Since then: a date, or a time (RFC 3339); 30 days ago where it is left out, or one where it is by hour
-    #[arg(long, value_name = "TIME")]
-    pub(crate) from: Option<String>,
-    /// Until then: a time, or a date, which belongs to the period; now where it is left out
-    #[arg(long, value_name = "TIME")]
-    pub(crate) to: Option<String>,
+    pub(crate) by: String,
+    /// Since then: a date, a time (RFC 3339), or how long ago, such as 1h or 7d; 30 days ago where it is left out, by
+    /// minute an hour, by hour a day, by month a year
+    #[arg(long, value_name = "TIME", value_parser = crate::times::from)]
+    pub(crate) from: Option<Timestamp>,
+    /// Until then: a time, how long ago, or a date, which belongs to the period; now where it is left out
+    #[arg(long, value_name = "TIME", value_parser = crate::times::to)]
+    pub(crate) to: Option<Timestamp>,
     /// Only of this function
     #[arg(long)]
     pub(crate) function: Option<String>,
+    /// Only of versions with this number, such as v3
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    pub(crate) version: Option<u32>,
+    /// Only in this lane: wasm, vm
+    #[arg(long, value_name = "LANE", value_parser = lane)]
+    pub(crate) lane: Option<Lane>,
+    /// Only what was made so: call, test, job, schedule, queue
+    #[arg(long, value_name = "SOURCE", value_parser = source)]
+    pub(crate) source: Option<RunSource>,
+    /// Only on behalf of this one: public, a key or a user (by id, name or address), a trigger (trigger:NAME)
+    #[arg(long, value_name = "PRINCIPAL")]
+    pub(crate) principal: Option<String>,
+    /// Only on behalf of this member and their keys: an address, or an id
+    #[arg(long, value_name = "MEMBER")]
+    pub(crate) member: Option<String>,
+    /// What waits and runs now, what the last full minute used, and what live nodes lend
+    #[arg(long, conflicts_with_all = [
+        "by", "from", "to", "function", "version", "lane", "source", "principal", "member", "csv", "limit", "cursor",
+    ])]
+    pub(crate) now: bool,
     /// All of it as CSV, whatever else is asked for
     #[arg(long, conflicts_with_all = ["limit", "cursor"])]
     pub(crate) csv: bool,
@@ -35,6 +62,35 @@ pub(crate) struct Usage {
     pub(crate) list: List,
 }
 
-fn by(text: &str) -> Result<UsageBy, String> {
-    word(text, "function, version, lane, principal, member, source, status, day, hour")
+/// One word, or a time and another one.
+fn by(text: &str) -> Result<String, String> {
+    let words = text.split(',').map(|one| word(one, WORDS)).collect::<Result<Vec<UsageBy>, _>>()?;
+    match words.as_slice() {
+        [_] => Ok(text.to_owned()),
+        [one, other] if one.is_time() != other.is_time() => Ok(text.to_owned()),
+        _ => Err("expected one word, or a time and one of the others, such as day,function".to_owned()),
+    }
+}
+
+fn lane(text: &str) -> Result<Lane, String> {
+    word(text, "wasm, vm")
+}
+
+fn source(text: &str) -> Result<RunSource, String> {
+    word(text, "call, test, job, schedule, queue")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_told_by_one_word_or_by_a_time_and_another() {
+        for right in ["function", "minute", "month,status", "member,day"] {
+            assert_eq!(by(right), Ok(right.to_owned()));
+        }
+        for wrong in ["", "colour", "day,hour", "lane,status", "day,lane,status"] {
+            by(wrong).unwrap_err();
+        }
+    }
 }

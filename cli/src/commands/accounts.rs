@@ -4,7 +4,7 @@ use protocol::api::{CreateAccount, CreateInvitation, Invitation, KeysLeft, Login
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::args::{Accounts, List, account_kind};
+use crate::args::{Accounts, List, Password, account_kind};
 use crate::client::{Client, segment};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -29,10 +29,7 @@ pub(crate) async fn accounts(context: &Context, verb: Option<Accounts>) -> Resul
         }
         Accounts::Create { name, company, email, password } => {
             // A key acts for one account, so it cannot make another: the user has to.
-            let email = prompt::value(output, email, "E-mail address", "--email ADDRESS")?;
-            let password = prompt::password(output, &password, false)?;
-            let login = Login { email, password };
-            let (_, session) = super::login::start_session(&context.anonymous()?, "/sessions", &login).await?;
+            let session = session(context, email, &password).await?;
             let made: Result<Membership, Failure> =
                 session.post("/accounts", &CreateAccount { name, kind: account_kind(company) }).await;
             drop(session.delete("/sessions/current").await);
@@ -40,6 +37,19 @@ pub(crate) async fn accounts(context: &Context, verb: Option<Accounts>) -> Resul
             let account = &made.account;
             output.result(&made, || format!("made the account {}", account.name))?;
             output.note(format!("next: crowdcloud login --account {}", account.name));
+            Ok(())
+        }
+        Accounts::Delete { name, email, password } => {
+            output.note(format!(
+                "{name}: its functions answer no more, its keys and triggers end, its jobs are cancelled;"
+            ));
+            output.note("code, queues, logs and history are erased within a day. There is no way back.");
+            prompt::confirm(output, &format!("Delete the account {name}"))?;
+            let session = session(context, email, &password).await?;
+            let deleted = session.delete(&format!("/accounts/{}", segment(&name))).await;
+            drop(session.delete("/sessions/current").await);
+            deleted?;
+            output.result(&serde_json::json!({ "deleted": name }), || format!("deleted the account {name}"))?;
             Ok(())
         }
         Accounts::Members => {
@@ -64,6 +74,16 @@ pub(crate) async fn accounts(context: &Context, verb: Option<Accounts>) -> Resul
         }
         Accounts::Remove { member, take_over_keys } => remove(context, &member, take_over_keys).await,
     }
+}
+
+/// A log-in of the user, for what no key may do.
+async fn session(context: &Context, email: Option<String>, password: &Password) -> Result<Client, Failure> {
+    let output = &context.output;
+    let email = prompt::value(output, email, "E-mail address", "--email ADDRESS")?;
+    let password = prompt::password(output, password, false)?;
+    let login = Login { email, password };
+    let (_, session) = super::login::start_session(&context.anonymous()?, "/sessions", &login).await?;
+    Ok(session)
 }
 
 /// Says what a member leaves behind, asks, and removes them.

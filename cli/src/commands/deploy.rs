@@ -68,6 +68,9 @@ pub(crate) async fn deploy(global: &Global, args: Deploy) -> Result<(), Failure>
     let project = if is_file(&args.target)? { None } else { Some(Project::open(&args.target)?) };
     let context = Context::new(global, project.as_ref())?;
     let output = &context.output;
+    // Who may not deploy waits for no build.
+    let client = context.client()?;
+    let account = context.account(&client).await?;
     let artifact = match &project {
         None => args.target.clone(),
         Some(project) if args.dry_run => project.artifact(),
@@ -75,8 +78,6 @@ pub(crate) async fn deploy(global: &Global, args: Deploy) -> Result<(), Failure>
         Some(project) => super::build::run(output, project).await?,
     };
     let plan = plan(&args, project.as_ref(), artifact)?;
-    let client = context.client()?;
-    let account = context.account(&client).await?;
     if args.dry_run {
         return dry_run(&context, &client, &account, &plan, project.as_ref()).await;
     }

@@ -15,6 +15,12 @@ use crate::failure::{Exit, Failure};
 const VM_LANE_HELP: &str = "`crowdcloud vm-setup` fetches QEMU, the guests' kernel and the bases; `cargo xtask setup` \
                             does that too, and builds the guest agent and wasm-guest; without the lane, wasm runs";
 
+/// What makes a VM's guests as fast as the machine.
+const KVM_HELP: &str = "nothing must be done: the wasm lane is as fast as ever. For fast VMs: a machine with hardware \
+                        virtualisation, switched on in its firmware (a rented one: with nested virtualisation, or bare \
+                        metal); the module, `sudo modprobe kvm_intel` or `kvm_amd`; and the right to open /dev/kvm, \
+                        `sudo usermod -aG kvm $USER` and a new log-in. Then restart the node";
+
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 struct Check {
@@ -78,6 +84,9 @@ pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure
         Check::new("VM lane", vm_lane(), VM_LANE_HELP).optional(),
         Check::new("cargo", tool("cargo"), "needed for Rust templates: install Rust").optional(),
     ];
+    if vm_lane().is_ok() {
+        checks.push(Check::new("VM speed", vm_speed(&open_kvm()), KVM_HELP).optional());
+    }
     checks.extend(processes(data));
     let failed = checks.iter().any(|check| !check.ok && !check.optional);
     context.output.result(&serde_json::json!({ "items": checks, "next": null }), || {
@@ -110,6 +119,23 @@ fn vm_lane() -> Result<String, String> {
     let bases = executor::vm_bases_missing(&folder);
     found.extend(bases.iter().map(|base| format!("no base {}: `crowdcloud vm-setup` makes it", base.as_str())));
     Ok(found.join("; "))
+}
+
+fn open_kvm() -> std::io::Result<()> {
+    std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").map(drop)
+}
+
+/// What runs the instructions of this machine's VMs: the processor, or software that translates them.
+fn vm_speed(kvm: &std::io::Result<()>) -> Result<String, String> {
+    let why = match kvm {
+        Ok(()) => return Ok("/dev/kvm can be opened: guests run on the processor itself".to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "there is no /dev/kvm".to_owned(),
+        Err(error) => format!("/dev/kvm cannot be opened ({error})"),
+    };
+    Err(format!(
+        "{why}: QEMU translates the guests' instructions in software (TCG). VMs work, some 5 to 20 times slower than on \
+         the processor, and start in seconds where a snapshot cannot be used"
+    ))
 }
 
 fn configuration() -> Result<String, String> {
@@ -174,4 +200,22 @@ pub(crate) async fn open(context: &Context, function: Option<&str>) -> Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn slow_virtual_machines_are_told_with_what_to_do() {
+        assert!(vm_speed(&Ok(())).is_ok());
+        let missing = vm_speed(&Err(Error::from(ErrorKind::NotFound)));
+        assert!(missing.as_ref().unwrap_err().starts_with("there is no /dev/kvm: QEMU translates"), "{missing:?}");
+        let denied = vm_speed(&Err(Error::from(ErrorKind::PermissionDenied))).unwrap_err();
+        assert!(denied.contains("permission denied") && denied.contains("times slower"), "{denied}");
+        let check = Check::new("VM speed", missing, KVM_HELP).optional();
+        assert!(!check.ok && check.optional && check.help.contains("kvm"));
+    }
 }

@@ -6,9 +6,8 @@ mod wait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
-use protocol::api::{Artifact, Page};
+use protocol::api::{Artifact, LogPage};
 use protocol::job::{Job, JobArray, JobInput, JobState, JobWhy, NotBefore, SubmitArray, SubmitJob};
-use protocol::node::LogLine;
 use protocol::receipt::Outcome;
 use protocol::{ByteSize, Code, JobId, Millis};
 use reqwest::{Method, RequestBuilder};
@@ -271,7 +270,7 @@ async fn logs(context: &Context, client: &Client, id: JobId, follow: bool) -> Re
     loop {
         // Asked for before the lines: what came before the end is shown.
         let ended = !follow || client.get::<Job>(&format!("/jobs/{id}")).await?.state.ended();
-        let page: Page<LogLine> = client.get(&format!("/jobs/{id}/logs")).await?;
+        let page: LogPage = client.get(&format!("/jobs/{id}/logs")).await?;
         for line in page.items.iter().skip(shown) {
             super::logs::show(context, false, line)?;
         }

@@ -1,18 +1,22 @@
 //! What runs used: the control plane's sums as a table, as JSON or as CSV.
 
-use protocol::api::{UsageBy, UsageReport, UsageSums};
+use protocol::Timestamp;
+use protocol::api::{JobsNow, LastMinute, NodesNow, UsageBy, UsageNow, UsageReport, UsageSums};
 use reqwest::Method;
 use serde_json::Value;
 
 use crate::args::Usage;
-use crate::client::segment;
+use crate::client::{Client, segment};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{micros, table, time, write_out};
+use crate::output::{fields, micros, table, time, write_out};
 
 /// `usage`
 pub(crate) async fn usage(context: &Context, args: &Usage) -> Result<(), Failure> {
     let client = context.client()?;
+    if args.now {
+        return now(context, &client).await;
+    }
     let path = path(args);
     if args.csv {
         let response = client.send(client.api(Method::GET, &path)?).await?;
@@ -22,25 +26,40 @@ pub(crate) async fn usage(context: &Context, args: &Usage) -> Result<(), Failure
     let report: UsageReport = client.get(&path).await?;
     context.output.result(&report, || show(&report))?;
     context.output.note(format!("from {} to {}", time(report.from), time(report.to)));
+    if let Some(footnote) = footnote(&report.total) {
+        context.output.note(footnote);
+    }
     if let Some(next) = &report.next {
         context.output.note(format!("more: --cursor {next}"));
     }
     Ok(())
 }
 
+/// The last moment that can be written.
+const LAST: Timestamp = Timestamp(253_402_300_799_000);
+
 /// Where it is asked for.
 fn path(args: &Usage) -> String {
-    let Usage { by, from, to, function, csv, list } = args;
-    let mut path = format!("/usage?by={}", word(*by));
-    let mut add = |name: &str, value: &str| path.push_str(&format!("&{name}={}", segment(value)));
-    for (name, value) in [("from", from), ("to", to), ("function", function), ("cursor", &list.cursor)] {
+    let mut path = format!("/usage?by={}", segment(&args.by));
+    let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            add(name, value);
+            path.push_str(&format!("&{name}={}", segment(&value)));
         }
-    }
-    match csv {
-        true => add("format", "csv"),
-        false => add("limit", &list.limit.to_string()),
+    };
+    add("from", args.from.map(|at| at.min(LAST).to_string()));
+    add("to", args.to.map(|at| at.min(LAST).to_string()));
+    add("function", args.function.clone());
+    add("version", args.version.map(|version| version.to_string()));
+    add("lane", args.lane.map(|lane| lane.to_string()));
+    add("source", args.source.map(|source| source.to_string()));
+    add("principal", args.principal.clone());
+    add("member", args.member.clone());
+    match args.csv {
+        true => add("format", Some("csv".to_owned())),
+        false => {
+            add("limit", Some(args.list.limit.to_string()));
+            add("cursor", args.list.cursor.clone());
+        }
     }
     path
 }
@@ -49,36 +68,65 @@ fn word(by: UsageBy) -> String {
     serde_json::to_value(by).ok().as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
+/// Which runs the quantiles leave out, where there are some.
+fn footnote(total: &UsageSums) -> Option<String> {
+    let left_out = total.cancelled + total.platform_failed;
+    (left_out > 0).then(|| {
+        let (cancelled, platform) = (total.cancelled, total.platform_failed);
+        format!(
+            "p50, p95 and p99 are of the runs that a function ended: not of the {cancelled} that were cancelled, nor of \
+             the {platform} that the platform failed"
+        )
+    })
+}
+
+/// What all groups have after their names.
+const FIGURES: [&str; 15] = [
+    "runs",
+    "failed",
+    "timed out",
+    "cancelled",
+    "platform",
+    "p50",
+    "p95",
+    "p99",
+    "cpu",
+    "cpu reserved",
+    "memory",
+    "memory reserved",
+    "in",
+    "out",
+    "egress",
+];
+
 /// A line for each group, and one for all of them, other pages included.
 fn show(report: &UsageReport) -> String {
     let by = word(report.by);
-    let groups = report.items.iter().map(|group| row(&group.name, &group.usage));
-    let rows = groups.chain([row("total", &report.total)]);
-    let columns = [
-        by.as_str(),
-        "runs",
-        "failed",
-        "timed out",
-        "cancelled",
-        "platform",
-        "p50",
-        "p95",
-        "p99",
-        "cpu",
-        "reserved",
-        "memory",
-        "reserved",
-        "in",
-        "out",
-        "egress",
-    ];
-    table(columns, rows)
+    let groups = report.items.iter().map(|group| (group.at, group.name.as_str(), &group.usage));
+    let rows = groups.chain([(None, "total", &report.total)]);
+    let named = |name: &str, usage: &UsageSums| -> [String; 16] { prepend(name.to_owned(), figures(usage)) };
+    let header: [&str; 16] = prepend(by.as_str(), FIGURES);
+    match report.every.filter(|every| *every != report.by) {
+        None => table(header, rows.map(|(_, name, usage)| named(name, usage))),
+        Some(every) => {
+            let every = word(every);
+            let header: [&str; 17] = prepend(every.as_str(), header);
+            let began = |at: Option<Timestamp>| at.map(time).unwrap_or_default();
+            table(header, rows.map(|(at, name, usage)| prepend(began(at), named(name, usage))))
+        }
+    }
 }
 
-fn row(name: &str, usage: &UsageSums) -> [String; 16] {
+/// The same with one more before it.
+fn prepend<T: Default, const N: usize, const M: usize>(first: T, rest: [T; N]) -> [T; M] {
+    const { assert!(M == N + 1, "one more") };
+    let mut all = std::iter::once(first).chain(rest);
+    std::array::from_fn(|_| all.next().unwrap_or_default())
+}
+
+fn figures(usage: &UsageSums) -> [String; 15] {
     let quantile = |us: Option<u64>| us.map_or_else(|| "-".to_owned(), micros);
     [
-        name.to_owned(),
         usage.runs.to_string(),
         usage.failed.to_string(),
         usage.timed_out.to_string(),
@@ -95,6 +143,34 @@ fn row(name: &str, usage: &UsageSums) -> [String; 16] {
         usage.bytes_out.to_string(),
         usage.egress_bytes.to_string(),
     ]
+}
+
+/// `usage --now`
+async fn now(context: &Context, client: &Client) -> Result<(), Failure> {
+    let now: UsageNow = client.get("/usage/now").await?;
+    context.output.result(&now, || show_now(&now))
+}
+
+fn show_now(now: &UsageNow) -> String {
+    let JobsNow { queued, running, reserved_cpus, reserved_memory } = now.jobs;
+    let LastMinute { runs, cpus, reserved_cpus: minute_cpus, memory, reserved_memory: minute_memory, .. } =
+        now.last_minute;
+    let nodes = |nodes: &NodesNow| {
+        let NodesNow { nodes, cores, busy_cores, memory, reserved_memory, slots, running } = nodes;
+        format!(
+            "{nodes} live: {busy_cores:.1} of {cores} cores busy, {reserved_memory} of {memory} reserved, {running} of \
+             {slots} runs"
+        )
+    };
+    fields(&[
+        ("jobs", format!("{queued} queued, {running} running with {reserved_cpus} CPUs and {reserved_memory}")),
+        (
+            "last minute",
+            format!("{runs} runs: on average {cpus:.2} of {minute_cpus:.2} CPUs, {memory} of {minute_memory}"),
+        ),
+        ("own nodes", nodes(&now.own)),
+        ("operator's nodes", nodes(&now.operator)),
+    ])
 }
 
 /// CPU time: as a duration, or in hours of one CPU.
@@ -117,7 +193,52 @@ pub(super) fn memory_time(kib_ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::args::{Cli, Command};
+
+    fn asked(line: &str) -> String {
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Usage(args) = cli.command else { panic!("{line}") };
+        path(&args)
+    }
+
+    #[test]
+    fn times_are_dates_times_or_ages() {
+        let line = "crowdcloud usage --by day,lane --from 2026-11-29 --to 2026-11-29 --version v3 --lane vm --csv";
+        let period = "from=2026-11-29T00%3A00%3A00Z&to=2026-11-30T00%3A00%3A00Z";
+        let wanted = format!("/usage?by=day%2Clane&{period}&version=3&lane=vm&format=csv");
+        assert_eq!(asked(line), wanted, "the last day belongs to it");
+        let line = "crowdcloud usage --from 2026-11-01T00:00:00+01:00 --source job --principal ci --limit 7";
+        let wanted = "/usage?by=function&from=2026-10-31T23%3A00%3A00Z&source=job&principal=ci&limit=7";
+        assert_eq!(asked(line), wanted);
+        let ago = asked("crowdcloud usage --from 7d --to 9999-12-31");
+        assert!(ago.ends_with("&to=9999-12-31T23%3A59%3A59Z&limit=50"), "{ago}");
+        assert!(Cli::try_parse_from("crowdcloud usage --to yesterday".split(' ')).is_err());
+    }
+
+    #[test]
+    fn each_column_has_a_name_of_its_own() {
+        let sums = UsageSums { runs: 3, cancelled: 1, ..UsageSums::default() };
+        let report = |every, by, at| UsageReport {
+            by,
+            every,
+            from: Timestamp(0),
+            to: Timestamp(0),
+            items: vec![protocol::api::UsageGroup { key: "k".to_owned(), name: "hello".to_owned(), at, usage: sums }],
+            next: None,
+            total: sums,
+        };
+        let text = show(&report(None, UsageBy::Function, None));
+        let header = text.lines().next().unwrap();
+        assert!(header.contains("CPU RESERVED") && header.contains("MEMORY RESERVED"), "{header}");
+        assert!(header.starts_with("FUNCTION  RUNS"), "{header}");
+        let text = show(&report(Some(UsageBy::Hour), UsageBy::Function, Some(Timestamp(0))));
+        assert!(text.starts_with("HOUR ") && text.contains("\n1970-01-01 00:00:00Z  hello "), "{text}");
+        assert!(footnote(&sums).unwrap().contains("the 1 that were cancelled"));
+        assert_eq!(footnote(&UsageSums::default()), None);
+    }
 
     #[test]
     fn units_fit_the_figures() {

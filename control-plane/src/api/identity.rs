@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 
 use super::extract::{Json, Path, Query, created, created_once, text, user_agent};
 use crate::App;
+use crate::erasure;
 use crate::error::{Result, refuse};
 use crate::identity::caller::Caller;
 use crate::identity::credentials::{clear_cookie, cross_site, set_cookie};
@@ -32,7 +33,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(me))
         .routes(routes!(change_password))
         .routes(routes!(create_account, list_accounts))
-        .routes(routes!(show_account))
+        .routes(routes!(show_account, delete_account))
         .routes(routes!(list_members))
         .routes(routes!(change_member, remove_member))
         .routes(routes!(member_made))
@@ -172,6 +173,15 @@ async fn list_accounts(State(app): State<App>, caller: Caller) -> Result<Json<Pa
 async fn show_account(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<Membership>> {
     let found = accounts::list(&app, &caller).await?.into_iter().find(|row| row.account.name.as_str() == name);
     found.map(Json).ok_or_else(|| refuse(Code::NotFound, format!("You have no account `{name}`.")))
+}
+
+/// Deletes an account, with all that it has: for its owners, logged in. Its functions answer no more, its keys and triggers
+/// end, its jobs are cancelled; functions, jobs, queues, logs and history are erased within a day. Sums of usage stay, under
+/// an id that leads to nobody. The name is free again after 30 days.
+#[utoipa::path(delete, path = "/accounts/{name}", tag = "accounts", params(("name" = String, Path)), responses((status = 204)))]
+async fn delete_account(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<StatusCode> {
+    erasure::delete(&app, &caller, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The account's members.

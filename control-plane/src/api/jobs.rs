@@ -4,9 +4,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::JobId;
-use protocol::api::Page;
-use protocol::job::{Job, JobArray, JobLimits, JobWhy, SubmitArray, SubmitJob, WebhookKey};
-use protocol::node::LogLine;
+use protocol::api::{LogPage, Page};
+use protocol::job::{Job, JobArray, JobLimits, JobSummary, JobWhy, SubmitArray, SubmitJob, WebhookKey};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -14,14 +13,15 @@ use super::extract::{Json, Path, Query};
 use crate::App;
 use crate::error::Result;
 use crate::identity::caller::Caller;
-use crate::jobs::{self, JobFilter, ShowQuery};
-use crate::paging::{Paging, whole};
+use crate::jobs::{self, JobFilter, ShowQuery, SummaryQuery};
+use crate::paging::Paging;
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(submit_job, list_jobs))
         .routes(routes!(submit_array))
         .routes(routes!(job_limits))
+        .routes(routes!(job_summary))
         .routes(routes!(webhook_key))
         .routes(routes!(account_events))
         .routes(routes!(show_job))
@@ -73,6 +73,16 @@ async fn job_limits(State(app): State<App>) -> Json<JobLimits> {
     Json(jobs::limits(&app))
 }
 
+/// How many jobs are in each state: open ones now, and those that ended in a period.
+#[utoipa::path(get, path = "/jobs/summary", tag = "jobs", params(SummaryQuery), responses((status = 200, body = JobSummary)))]
+async fn job_summary(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<SummaryQuery>,
+) -> Result<Json<JobSummary>> {
+    Ok(Json(jobs::summary(&app, &caller, &query).await?))
+}
+
 /// The key that signs the account's webhooks.
 #[utoipa::path(get, path = "/jobs/webhook-key", tag = "jobs", responses((status = 200, body = WebhookKey)))]
 async fn webhook_key(State(app): State<App>, caller: Caller) -> Result<Json<WebhookKey>> {
@@ -109,9 +119,9 @@ async fn job_output(State(app): State<App>, caller: Caller, Path(id): Path<JobId
 }
 
 /// What the job's runs wrote.
-#[utoipa::path(get, path = "/jobs/{id}/logs", tag = "jobs", params(("id" = JobId, Path)), responses((status = 200, body = Page<LogLine>)))]
-async fn job_logs(State(app): State<App>, caller: Caller, Path(id): Path<JobId>) -> Result<Json<Page<LogLine>>> {
-    Ok(Json(whole(jobs::logs(&app, &caller, id).await?)))
+#[utoipa::path(get, path = "/jobs/{id}/logs", tag = "jobs", params(("id" = JobId, Path)), responses((status = 200, body = LogPage)))]
+async fn job_logs(State(app): State<App>, caller: Caller, Path(id): Path<JobId>) -> Result<Json<LogPage>> {
+    Ok(Json(jobs::logs(&app, &caller, id).await?))
 }
 
 /// Why the job is where it is: its placement, and what it waits for.

@@ -5,8 +5,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, header};
 use protocol::RunId;
-use protocol::api::{Invocation, InvocationPage, Page, UsageReport, UsageSums};
+use protocol::api::{Invocation, InvocationPage, LogPage, UsageNow, UsageReport, UsageSums};
+use protocol::headers;
 use protocol::node::LogLine;
+use protocol::route::Scope;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -15,7 +17,7 @@ use crate::App;
 use crate::error::Result;
 use crate::identity::caller::Caller;
 use crate::logs::{self, LogQuery};
-use crate::paging::{Paging, whole};
+use crate::paging::Paging;
 use crate::settlement::runs::{self, RunFilter};
 use crate::settlement::{self, ReceiptsQuery};
 use crate::usage::{self, UsageQuery};
@@ -28,6 +30,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(function_logs))
         .routes(routes!(function_usage))
         .routes(routes!(show_usage))
+        .routes(routes!(show_usage_now))
         .routes(routes!(download_receipts))
 }
 
@@ -49,25 +52,24 @@ async fn show_invocation(State(app): State<App>, caller: Caller, Path(run): Path
 }
 
 /// What one run wrote.
-#[utoipa::path(get, path = "/invocations/{run}/logs", tag = "runs", params(("run" = RunId, Path)), responses((status = 200, body = Page<LogLine>)))]
-async fn show_invocation_logs(
-    State(app): State<App>,
-    caller: Caller,
-    Path(run): Path<RunId>,
-) -> Result<Json<Page<LogLine>>> {
-    Ok(Json(whole(logs::of_run(&app, &caller, run).await?)))
+#[utoipa::path(get, path = "/invocations/{run}/logs", tag = "runs", params(("run" = RunId, Path)), responses((status = 200, body = LogPage)))]
+async fn show_invocation_logs(State(app): State<App>, caller: Caller, Path(run): Path<RunId>) -> Result<Json<LogPage>> {
+    Ok(Json(logs::of_run(&app, &caller, run).await?))
 }
 
-/// What a function's runs wrote, as NDJSON; with `follow=true` it goes on.
-#[utoipa::path(get, path = "/functions/{name}/logs", tag = "runs", params(("name" = String, Path), LogQuery), responses((status = 200, body = LogLine, content_type = "application/x-ndjson")))]
+/// What a function's runs wrote, as NDJSON; with `follow=true` it goes on. Where lines cannot be read, one of the platform's
+/// says which, and the others are there.
+#[utoipa::path(get, path = "/functions/{name}/logs", tag = "runs", params(("name" = String, Path), LogQuery), responses((status = 200, body = LogLine, content_type = "application/x-ndjson", headers(("x-crowdcloud-logs-since" = String)))))]
 async fn function_logs(
     State(app): State<App>,
     caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<LogQuery>,
 ) -> Result<Response> {
-    let lines = logs::of_function(&app, &caller, &name, &query).await?;
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+    let (since, lines) = logs::of_function(&app, &caller, &name, &query).await?;
+    let kind = (header::CONTENT_TYPE.as_str(), "application/x-ndjson");
+    let since = (headers::LOGS_SINCE, since.to_string());
+    Ok(([kind], [since], Body::from_stream(lines)).into_response())
 }
 
 /// What a function's settled runs used, in all.
@@ -76,7 +78,8 @@ async fn function_usage(State(app): State<App>, caller: Caller, Path(name): Path
     Ok(Json(usage::of_function(&app, &caller, &name).await?))
 }
 
-/// What the account's settled runs used, by function, principal, day and so on. As CSV where `Accept` or `format` says so.
+/// What the account's settled runs used, by function, principal and so on, by time, or by both. As CSV where `Accept` or
+/// `format` says so.
 #[utoipa::path(get, path = "/usage", tag = "runs", params(UsageQuery, Paging), responses((status = 200, content((UsageReport = "application/json"), (String = "text/csv")))))]
 async fn show_usage(
     State(app): State<App>,
@@ -94,6 +97,14 @@ async fn show_usage(
         return Ok(([kind, file, vary], usage::to_csv(&report)).into_response());
     }
     Ok(([vary], Json(report)).into_response())
+}
+
+/// The account's jobs that wait and run, what the last full minute used, and what live nodes lend.
+#[utoipa::path(get, path = "/usage/now", tag = "runs", responses((status = 200, body = UsageNow)))]
+async fn show_usage_now(State(app): State<App>, caller: Caller) -> Result<Json<UsageNow>> {
+    let account = caller.require(Scope::Read)?;
+    let nodes = app.nodes.totals(&app, account).await?;
+    Ok(Json(usage::now(&app.db, account, nodes).await?))
 }
 
 /// The account's settled runs as they are kept: blocks, whose headers are a chain, and their lines. As NDJSON; see the

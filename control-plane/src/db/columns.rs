@@ -171,7 +171,7 @@ macro_rules! documents {
     )*};
 }
 documents!(Explanation, Limits, Problem, RunEnd, Usage, Vec<Scope>, Vec<Share>, Vec<String>, Vec<Lane>, BTreeMap<String, String>);
-documents!(JobInput, Placement, SubmitJob, Vec<(String, HeaderBytes)>);
+documents!(JobInput, Placement, SubmitJob, Vec<FunctionId>, Vec<(String, HeaderBytes)>);
 
 impl Stored for Timestamp {
     type Raw = i64;

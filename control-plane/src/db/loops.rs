@@ -14,8 +14,9 @@ use sea_orm::{
 
 use super::columns::{Col, signed};
 use super::entities::{
-    blocks, checkpoints, idempotency, invitations, jobs, messages, nodes, outbox, queues, run_logs, run_windows, runs,
-    samples, sessions, sources, triggers, usage_sums, versions,
+    accounts, blocks, checkpoints, functions, idempotency, invitations, job_steps, jobs, log_accounts, log_blocks,
+    log_runs, messages, nodes, outbox, queues, run_logs, run_windows, runs, samples, sessions, sources, triggers,
+    usage_sums, versions,
 };
 
 /// How the planner should answer a query.
@@ -105,6 +106,19 @@ const UNPACKED: &str = "unpacked > 0";
 pub(crate) const UNSUCCESSFUL: &str = "outcome <> 'succeeded'";
 /// Runs whose answer is an error, whoever made it: the other half.
 pub(crate) const ERROR_STATUS: &str = "status >= 400";
+
+/// What is read of many blocks of logs.
+const LOG_BLOCK: [log_blocks::Column; 9] = [
+    log_blocks::Column::Number,
+    log_blocks::Column::FirstLine,
+    log_blocks::Column::LastLine,
+    log_blocks::Column::FirstRun,
+    log_blocks::Column::Began,
+    log_blocks::Column::Ended,
+    log_blocks::Column::Lines,
+    log_blocks::Column::Root,
+    log_blocks::Column::Functions,
+];
 
 /// The indices that have a period's sums of usage together.
 #[cfg(test)]
@@ -277,23 +291,51 @@ loop_queries! {
         Raw { sql, values: vec![span.into(), Col(before).into(), signed(most).into()] }
     }
 
-    /// The newest line.
-    log_lines_newest() -> Select<run_logs::Entity>, Plan::End, {
-        run_logs::Entity::find().order_by_desc(run_logs::Column::Id).limit(1)
+    /// Accounts whose logs have rows.
+    log_accounts_with_rows() -> Select<log_accounts::Entity>, Plan::Index(&["log_accounts_rows"]), {
+        log_accounts::Entity::find().filter(Expr::cust("row_count > 0"))
     }
 
-    /// The oldest line.
-    log_lines_oldest() -> Select<run_logs::Entity>, Plan::End, {
-        run_logs::Entity::find().order_by_asc(run_logs::Column::Id).limit(1)
+    /// Accounts that have blocks of logs.
+    log_accounts_with_blocks() -> Select<log_accounts::Entity>, Plan::Whole, {
+        log_accounts::Entity::find().filter(log_accounts::Column::Bytes.gt(0_i64))
     }
 
-    /// The ids of old lines.
-    log_lines_too_old(before: Timestamp = THEN, most: u64 = 10) -> Select<run_logs::Entity>, Plan::Index(&["run_logs_at"]), {
+    /// An account's lines after one.
+    log_lines_of_account(account: AccountId = sample(AccountId::from_uuid), after: i64 = 10, most: u64 = 10) -> Select<run_logs::Entity>, Plan::Index(&["run_logs_account"]), {
         run_logs::Entity::find()
+            .filter(run_logs::Column::AccountId.eq(Col(account)))
+            .filter(run_logs::Column::Id.gt(after))
+            .order_by_asc(run_logs::Column::Id)
+            .limit(most)
+    }
+
+    /// An account's last block of logs that was packed before a time.
+    log_block_packed(account: AccountId = sample(AccountId::from_uuid), before: Timestamp = THEN) -> Select<log_blocks::Entity>, Plan::Index(&["log_blocks_lines"]), {
+        log_blocks::Entity::find()
+            .filter(log_blocks::Column::AccountId.eq(Col(account)))
+            .filter(log_blocks::Column::Packed.lt(Col(before)))
+            .order_by_desc(log_blocks::Column::LastLine)
+            .limit(1)
+    }
+
+    /// Old blocks of logs: whose, and their numbers.
+    log_blocks_too_old(before: Timestamp = THEN, most: u64 = 10) -> Select<log_blocks::Entity>, Plan::Index(&["log_blocks_ended"]), {
+        log_blocks::Entity::find()
             .select_only()
-            .column(run_logs::Column::Id)
-            .filter(run_logs::Column::At.lt(Col(before)))
-            .order_by_asc(run_logs::Column::At)
+            .columns([log_blocks::Column::AccountId, log_blocks::Column::Number])
+            .filter(log_blocks::Column::Ended.lt(Col(before)))
+            .order_by_asc(log_blocks::Column::Ended)
+            .limit(most)
+    }
+
+    /// Runs that write no more.
+    log_runs_over(before: Timestamp = THEN, most: u64 = 10) -> Select<log_runs::Entity>, Plan::Index(&["log_runs_until"]), {
+        log_runs::Entity::find()
+            .select_only()
+            .column(log_runs::Column::RunId)
+            .filter(log_runs::Column::Until.lt(Col(before)))
+            .order_by_asc(log_runs::Column::Until)
             .limit(most)
     }
 
@@ -369,6 +411,56 @@ loop_queries! {
         sessions::Entity::delete_many().filter(sessions::Column::Expires.lt(Col(now)))
     }
 
+    /// Functions that were deleted before a time and left something behind, the earliest first, without those of some
+    /// accounts.
+    functions_to_purge(before: Timestamp = THEN, without: &[AccountId] = &[sample(AccountId::from_uuid)], most: u64 = 10) -> Select<functions::Entity>, Plan::Index(&["functions_deleted"]), {
+        let mut query = functions::Entity::find()
+            .filter(Expr::cust("deleted IS NOT NULL AND purged IS NULL"))
+            .filter(functions::Column::Deleted.lt(Col(before)))
+            .order_by_asc(functions::Column::Deleted)
+            .limit(most);
+        if !without.is_empty() {
+            let accounts = without.iter().map(|account| Col(*account));
+            query = query.filter(functions::Column::AccountId.is_not_in(accounts));
+        }
+        query
+    }
+
+    /// An account's oldest run.
+    runs_first(account: AccountId = sample(AccountId::from_uuid)) -> Select<runs::Entity>, Plan::Index(&["runs_account"]), {
+        runs::Entity::find()
+            .select_only()
+            .column(runs::Column::RunId)
+            .filter(runs::Column::AccountId.eq(Col(account)))
+            .order_by_asc(runs::Column::RunId)
+            .limit(1)
+    }
+
+    /// An account's oldest job.
+    jobs_first(account: AccountId = sample(AccountId::from_uuid)) -> Select<jobs::Entity>, Plan::Index(&["jobs_account"]), {
+        jobs::Entity::find()
+            .select_only()
+            .column(jobs::Column::Id)
+            .filter(jobs::Column::AccountId.eq(Col(account)))
+            .order_by_asc(jobs::Column::Id)
+            .limit(1)
+    }
+
+    /// Whether there are sums of a function's days.
+    usage_of_function(account: AccountId = sample(AccountId::from_uuid), function: FunctionId = sample(FunctionId::from_uuid), from: Timestamp = THEN, to: Timestamp = THEN) -> Raw, Plan::Index(USAGE_KEYS), {
+        let sql = "SELECT 1 FROM usage_sums WHERE account_id = $1 AND span = 86400 AND began >= $2 AND began < $3 \
+             AND function_id = $4 LIMIT 1";
+        Raw { sql, values: vec![Col(account).into(), Col(from).into(), Col(to).into(), Col(function).into()] }
+    }
+
+    /// Accounts that were deleted, and of which something is left.
+    accounts_to_erase(most: u64 = 10) -> Select<accounts::Entity>, Plan::Index(&["accounts_to_erase"]), {
+        accounts::Entity::find()
+            .filter(Expr::cust("deleted IS NOT NULL AND erased IS NULL"))
+            .order_by_asc(accounts::Column::Deleted)
+            .limit(most)
+    }
+
     // Jobs.
 
     /// Jobs that somebody has cancelled while they were on a node.
@@ -415,6 +507,25 @@ loop_queries! {
             Some(job) => query.filter(jobs::Column::Id.eq(Col(job))),
             None => query,
         }
+    }
+
+    /// What an account's jobs that are on nodes may use. Portals ask every few seconds.
+    jobs_on_nodes_of(account: AccountId = sample(AccountId::from_uuid), most: u64 = 10) -> Select<jobs::Entity>, Plan::Index(&["jobs_running"]), {
+        jobs::Entity::find()
+            .select_only()
+            .column(jobs::Column::Limits)
+            .filter(jobs::Column::AccountId.eq(Col(account)))
+            .filter(Expr::cust("state IN ('placed', 'running')"))
+            .limit(most)
+    }
+
+    /// Those of these runs that were tries of jobs, and are over: their jobs wait again, or were cancelled.
+    job_tries_over(runs: &[RunId] = &[sample(RunId::from_uuid)]) -> Select<job_steps::Entity>, Plan::Index(&["job_steps_over"]), {
+        job_steps::Entity::find()
+            .select_only()
+            .column(job_steps::Column::RunId)
+            .filter(Expr::cust("state IN ('queued', 'cancelled') AND run_id IS NOT NULL"))
+            .filter(job_steps::Column::RunId.is_in(runs.iter().map(|run| Col(*run))))
     }
 
     // Triggers and queues.
@@ -473,6 +584,39 @@ loop_queries! {
             .filter(run_logs::Column::FunctionId.eq(Col(function)))
             .filter(run_logs::Column::Id.gt(after))
             .order_by_asc(run_logs::Column::Id)
+            .limit(most)
+    }
+
+    /// An account's blocks of logs with lines after one, the oldest first, without their filters.
+    log_blocks_after(account: AccountId = sample(AccountId::from_uuid), after: i64 = 10, most: u64 = 10) -> Select<log_blocks::Entity>, Plan::Index(&["log_blocks_lines"]), {
+        log_blocks::Entity::find()
+            .select_only()
+            .columns(LOG_BLOCK)
+            .filter(log_blocks::Column::AccountId.eq(Col(account)))
+            .filter(log_blocks::Column::LastLine.gt(after))
+            .order_by_asc(log_blocks::Column::LastLine)
+            .limit(most)
+    }
+
+    /// Those that end before a line, the newest first.
+    log_blocks_before(account: AccountId = sample(AccountId::from_uuid), before: i64 = 10, most: u64 = 10) -> Select<log_blocks::Entity>, Plan::Index(&["log_blocks_lines"]), {
+        log_blocks::Entity::find()
+            .select_only()
+            .columns(LOG_BLOCK)
+            .filter(log_blocks::Column::AccountId.eq(Col(account)))
+            .filter(log_blocks::Column::LastLine.lt(before))
+            .order_by_desc(log_blocks::Column::LastLine)
+            .limit(most)
+    }
+
+    /// An account's blocks of logs that may have lines of a run, with their filters, after one of them.
+    log_blocks_of_run(account: AccountId = sample(AccountId::from_uuid), run: RunId = sample(RunId::from_uuid), after: i64 = 10, most: u64 = 10) -> Select<log_blocks::Entity>, Plan::Key, {
+        log_blocks::Entity::find()
+            .filter(log_blocks::Column::AccountId.eq(Col(account)))
+            .filter(log_blocks::Column::Number.gt(after))
+            .filter(log_blocks::Column::FirstRun.lte(Col(run)))
+            .filter(log_blocks::Column::LastRun.gte(Col(run)))
+            .order_by_asc(log_blocks::Column::Number)
             .limit(most)
     }
 

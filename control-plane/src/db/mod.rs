@@ -4,6 +4,7 @@
 //! lock of the `revision` counter, so on both databases mutations commit in the order of their revisions, and
 //! what a mutation has read cannot change before it commits.
 
+pub(crate) mod bulk;
 pub(crate) mod columns;
 pub(crate) mod entities;
 pub(crate) mod loops;

@@ -50,6 +50,7 @@ async fn make(
         created: mutation.at().into(),
         updated: mutation.at().into(),
         deleted: None,
+        purged: None,
     };
     functions::Entity::insert(functions::ActiveModel::from(row.clone())).exec_without_returning(mutation.tx()).await?;
     route::changed(mutation, row.id.0).await?;

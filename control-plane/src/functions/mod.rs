@@ -6,6 +6,7 @@ pub(crate) mod fields;
 #[allow(clippy::module_inception, reason = "the noun is the same")]
 pub(crate) mod functions;
 pub(crate) mod prepare;
+pub(crate) mod purge;
 pub(crate) mod room;
 pub(crate) mod route;
 pub(crate) mod upload_quota;

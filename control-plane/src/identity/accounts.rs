@@ -1,15 +1,15 @@
 //! Accounts: made by users, seen by their members.
 
 use protocol::api::{self, AccountKind, CreateAccount, Role};
-use protocol::{AccountId, Code, Name, UserId};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
+use protocol::{AccountId, Code, Name, Timestamp, UserId};
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
 
 use super::caller::Caller;
 use crate::App;
 use crate::db::Mutation;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, members};
-use crate::error::{Result, refuse, refuse_field};
+use crate::error::{Error, Result, refuse, refuse_field};
 
 /// A name that stands in this field, or why it cannot be one.
 pub(crate) fn parse_name(text: &str, field: &str) -> Result<Name> {
@@ -27,18 +27,46 @@ pub(crate) async fn create_in(
 ) -> Result<accounts::Model> {
     let taken =
         accounts::Entity::find().filter(accounts::Column::Name.eq(Col(name.clone()))).one(mutation.tx()).await?;
-    if taken.is_some() {
-        return Err(refuse_field(Code::NameTaken, field, format!("There is an account `{name}`.")));
+    if let Some(taken) = taken {
+        free_name(mutation, &taken, field).await?;
     }
     let row = accounts::Model {
         id: AccountId::new().into(),
         name: name.into(),
         kind: kind.into(),
         created: mutation.at().into(),
+        deleted: None,
+        erased: None,
     };
     accounts::Entity::insert(accounts::ActiveModel::from(row.clone())).exec_without_returning(mutation.tx()).await?;
     super::members::add(mutation, row.id.0, owner, Role::Owner).await?;
     Ok(row)
+}
+
+/// For so long nobody else may take the name of an account that was deleted, in milliseconds: addresses of functions begin
+/// with it, and whoever had it at once would get what callers still send there.
+const NAME_KEPT_MS: i64 = 30 * 86_400_000;
+
+/// Frees the name of an account that was deleted long enough ago, or refuses.
+async fn free_name(mutation: &Mutation, row: &accounts::Model, field: &str) -> Result<()> {
+    let name = &row.name.0;
+    let Some(deleted) = row.deleted else {
+        return Err(refuse_field(Code::NameTaken, field, format!("There is an account `{name}`.")));
+    };
+    let free = Timestamp(deleted.0.0.saturating_add(NAME_KEPT_MS));
+    if mutation.at() < free {
+        let detail = format!("`{name}` was an account that has been deleted; the name is free again from {free} on.");
+        return Err(refuse_field(Code::NameTaken, field, detail));
+    }
+    // What is left of that account goes by its id.
+    let (_, low) = row.id.uuid().as_u64_pair();
+    let other: Name = format!("gone-{low:016x}").parse().map_err(|error| Error::Internal(format!("{error}")))?;
+    accounts::Entity::update_many()
+        .set(accounts::ActiveModel { name: Set(other.into()), ..Default::default() })
+        .filter(accounts::Column::Id.eq(row.id))
+        .exec(mutation.tx())
+        .await?;
+    Ok(())
 }
 
 /// The field that names an account.

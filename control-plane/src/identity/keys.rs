@@ -1,5 +1,7 @@
 //! API keys.
 
+use std::collections::{BTreeSet, HashMap};
+
 use protocol::api::{self, CreateKey, KeysLeft, Role};
 use protocol::route::Scope;
 use protocol::words;
@@ -13,15 +15,19 @@ use super::caller::{Caller, scopes_of};
 use super::credentials::{key_text, sha256_hex};
 use super::sessions::TOUCH_EVERY_MS;
 use crate::App;
-use crate::db::Mutation;
 use crate::db::columns::Col;
-use crate::db::entities::{api_keys, functions};
+use crate::db::entities::{api_keys, functions, revoked_keys};
+use crate::db::{Db, Mutation};
 use crate::error::{Error, Result, invalid, refuse};
 use crate::paging::{Paging, page};
 use crate::routes_outbox::REVOKED;
 
 const NAME_LENGTH_MAX: usize = 60;
 const EXPIRES_DAYS_MAX: u32 = 3650;
+/// Revoked keys of an account of which usage knows whose they were; of earlier ones it shows the id.
+pub(crate) const REVOKED_KEPT_MAX: u64 = 1_000;
+/// Ids in one statement: a bound on its parameters.
+const IDS_MAX: usize = 1_000;
 
 /// Makes a key; the answer is the only place where its secret is ever seen.
 pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateKey) -> Result<api::Key> {
@@ -133,8 +139,7 @@ pub(crate) async fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> 
     let row = api_keys::Entity::find_by_id(Col(id)).one(mutation.tx()).await?;
     let row = row.filter(|row| row.account_id.0 == account);
     let row = row.ok_or_else(|| refuse(Code::NotFound, "The account has no such key."))?;
-    api_keys::Entity::delete_by_id(row.id).exec(mutation.tx()).await?;
-    mutation.tell(Some(account), REVOKED, row.sha256, String::new());
+    revoke_all(&mut mutation, account, vec![row]).await?;
     let committed = mutation.commit(&caller.actor, Some(account), "key.revoke", id).await?;
     app.announce(committed).await;
     Ok(())
@@ -151,12 +156,100 @@ pub(crate) async fn revoke_of_function(
     revoke_all(mutation, account, rows).await
 }
 
+/// Revokes all keys of an account that is deleted.
+pub(crate) async fn revoke_of_account(mutation: &mut Mutation, account: AccountId) -> Result<(), DbErr> {
+    let of = api_keys::Entity::find().filter(api_keys::Column::AccountId.eq(Col(account)));
+    let rows = of.all(mutation.tx()).await?;
+    revoke_all(mutation, account, rows).await
+}
+
 async fn revoke_all(mutation: &mut Mutation, account: AccountId, rows: Vec<api_keys::Model>) -> Result<(), DbErr> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     for row in rows {
         api_keys::Entity::delete_by_id(row.id).exec(mutation.tx()).await?;
+        let (name, user_id, revoked) = (row.name, row.user_id, mutation.at().into());
+        let row_kept = revoked_keys::Model { id: row.id, account_id: account.into(), name, user_id, revoked };
+        let kept = revoked_keys::Entity::insert(revoked_keys::ActiveModel::from(row_kept));
+        kept.exec_without_returning(mutation.tx()).await?;
         mutation.tell(Some(account), REVOKED, row.sha256, String::new());
     }
+    let beyond: Vec<Col<KeyId>> = revoked_keys::Entity::find()
+        .select_only()
+        .column(revoked_keys::Column::Id)
+        .filter(revoked_keys::Column::AccountId.eq(Col(account)))
+        .order_by_desc(revoked_keys::Column::Revoked)
+        .order_by_desc(revoked_keys::Column::Id)
+        .offset(REVOKED_KEPT_MAX)
+        .limit(REVOKED_KEPT_MAX)
+        .into_tuple()
+        .all(mutation.tx())
+        .await?;
+    if !beyond.is_empty() {
+        let forget = revoked_keys::Entity::delete_many().filter(revoked_keys::Column::Id.is_in(beyond));
+        forget.exec(mutation.tx()).await?;
+    }
     Ok(())
+}
+
+/// What is known of a key, also after it was revoked.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownKey {
+    /// What it is called.
+    pub(crate) name: String,
+    /// Whose it is, or was last.
+    pub(crate) user: Option<UserId>,
+    /// It is no more.
+    pub(crate) revoked: bool,
+}
+
+/// What is known of these keys.
+pub(crate) async fn known(db: &Db, ids: BTreeSet<KeyId>) -> Result<HashMap<KeyId, KnownKey>> {
+    let mut known = HashMap::new();
+    let ids: Vec<Col<KeyId>> = ids.into_iter().map(Col).collect();
+    for some in ids.chunks(IDS_MAX) {
+        let there = api_keys::Entity::find().filter(api_keys::Column::Id.is_in(some.to_vec()));
+        for row in there.all(db.read()).await? {
+            let user = row.user_id.map(|user| user.0);
+            known.insert(row.id.0, KnownKey { name: row.name, user, revoked: false });
+        }
+        let gone = revoked_keys::Entity::find().filter(revoked_keys::Column::Id.is_in(some.to_vec()));
+        for row in gone.all(db.read()).await? {
+            let user = row.user_id.map(|user| user.0);
+            known.insert(row.id.0, KnownKey { name: row.name, user, revoked: true });
+        }
+    }
+    Ok(known)
+}
+
+/// The account's keys of this name, those too that were revoked.
+pub(crate) async fn called(db: &Db, account: AccountId, name: &str) -> Result<Vec<KeyId>> {
+    let there = api_keys::Entity::find()
+        .filter(api_keys::Column::AccountId.eq(Col(account)))
+        .filter(api_keys::Column::Name.eq(name));
+    let gone = revoked_keys::Entity::find()
+        .filter(revoked_keys::Column::AccountId.eq(Col(account)))
+        .filter(revoked_keys::Column::Name.eq(name));
+    ids(db, there, gone).await
+}
+
+/// The keys that are or were a member's.
+pub(crate) async fn of_user(db: &Db, account: AccountId, user: UserId) -> Result<Vec<KeyId>> {
+    let gone = revoked_keys::Entity::find()
+        .filter(revoked_keys::Column::AccountId.eq(Col(account)))
+        .filter(revoked_keys::Column::UserId.eq(Col(user)));
+    ids(db, of_member(account, user), gone).await
+}
+
+async fn ids(
+    db: &Db,
+    there: sea_orm::Select<api_keys::Entity>,
+    gone: sea_orm::Select<revoked_keys::Entity>,
+) -> Result<Vec<KeyId>> {
+    let there = there.all(db.read()).await?.into_iter().map(|row| row.id.0);
+    let gone = gone.all(db.read()).await?.into_iter().map(|row| row.id.0);
+    Ok(there.chain(gone).collect())
 }
 
 fn of_member(account: AccountId, user: UserId) -> sea_orm::Select<api_keys::Entity> {

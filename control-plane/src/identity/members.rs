@@ -11,9 +11,9 @@ use sea_orm::{
 
 use super::caller::Caller;
 use crate::App;
-use crate::db::Mutation;
 use crate::db::columns::Col;
 use crate::db::entities::{members, users};
+use crate::db::{Db, Mutation};
 use crate::error::{Error, Result, refuse};
 use crate::paging::{Paging, page};
 
@@ -103,6 +103,14 @@ pub(crate) async fn emails(
 ) -> Result<BTreeMap<Col<UserId>, String>> {
     let rows = users::Entity::find().filter(users::Column::Id.is_in(users)).all(app.db.read()).await?;
     Ok(rows.into_iter().map(|row| (row.id, row.email)).collect())
+}
+
+/// The member of the account with this address.
+pub(crate) async fn called(db: &Db, account: AccountId, email: &str) -> Result<Option<UserId>> {
+    let usual = users::Column::Email.eq(super::normal::address(email));
+    let Some(user) = users::Entity::find().filter(usual).one(db.read()).await? else { return Ok(None) };
+    let member = members::Entity::find_by_id((Col(account), user.id)).one(db.read()).await?;
+    Ok(member.map(|member| member.user_id.0))
 }
 
 /// `GET /members/{user}/made`: for admins, and the member.

@@ -7,7 +7,9 @@ use protocol::{Code, JobId, Problem};
 use super::book::{self, Step};
 use super::views;
 use crate::App;
+use crate::db::Mutation;
 use crate::db::columns::Col;
+use crate::db::entities::jobs;
 use crate::error::{Error, Result, refuse};
 use crate::identity::caller::Caller;
 
@@ -24,22 +26,39 @@ pub(crate) async fn cancel(app: &App, caller: &Caller, id: JobId) -> Result<Job>
     if row.state.ended() {
         return Err(refuse(Code::JobEnded, format!("The job ended as `{}` at {}.", row.state.0, ended(&row))));
     }
-    if row.state.0 == JobState::Queued {
-        let reason = format!("cancelled by {}", caller.label);
-        let step = Step { state: JobState::Cancelled, node: None, run: None, reason, at: mutation.at() };
-        book::step(mutation.tx(), &mut row, step, revision).await?;
-    } else {
-        row.cancelling = true;
-        row.revision = revision;
-    }
-    book::write(mutation.tx(), &row).await?;
+    end(&mutation, &mut row, format!("cancelled by {}", caller.label), revision).await?;
     let committed = mutation.commit(&caller.actor, Some(found.account_id.0), "job.cancel", id).await?;
     app.announce(committed).await;
     app.jobs.committed(revision);
     views::whole(app, row).await
 }
 
-fn ended(row: &crate::db::entities::jobs::Model) -> String {
+/// One that waits ends; one on a node is to be stopped.
+async fn end(mutation: &Mutation, row: &mut jobs::Model, reason: String, revision: i64) -> Result<()> {
+    if row.state.0 == JobState::Queued {
+        let step = Step { state: JobState::Cancelled, node: None, run: None, reason, at: mutation.at() };
+        book::step(mutation.tx(), row, step, revision).await?;
+    } else {
+        row.cancelling = true;
+        row.revision = revision;
+    }
+    book::write(mutation.tx(), row).await?;
+    Ok(())
+}
+
+/// Cancels these jobs, as far as they have not ended, in a mutation of the platform's own; its last revision.
+pub(crate) async fn cancel_in(mutation: &Mutation, ids: Vec<Col<JobId>>, reason: &str) -> Result<i64> {
+    let mut revision = book::revisions(mutation.tx(), ids.len()).await?;
+    for id in ids {
+        if let Some(mut row) = book::locked(mutation.tx(), id.0).await?.filter(|row| !row.state.ended()) {
+            end(mutation, &mut row, reason.to_owned(), revision).await?;
+        }
+        revision += 1;
+    }
+    Ok(revision - 1)
+}
+
+fn ended(row: &jobs::Model) -> String {
     row.ended.map_or_else(String::new, |at| at.to_string())
 }
 

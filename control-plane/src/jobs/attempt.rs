@@ -101,7 +101,7 @@ async fn attempt(app: &App, one: &Try, to: Reservation, events: &mpsc::Sender<Ev
         let (at, answer, seen) = (Timestamp::now(), None, None);
         Finished { job: one.job, run: one.run, node, at, came, answer, seen, share_exceeded: false }
     };
-    let Some(fabrics) = &app.fabrics else { return finished(Came::Cancelled) };
+    let Some(fabrics) = &app.fabrics else { return finished(Came::Cancelled { begun: false }) };
     let mut attempt = begin(app, one, lane);
     let request = match request(app, one).await {
         Ok(request) => request,
@@ -132,7 +132,11 @@ async fn attempt(app: &App, one: &Try, to: Reservation, events: &mpsc::Sender<Ev
     attempt.last_word().await;
     let Concluded { seen, verdict } = attempt.conclude();
     let answer = answer.filter(|_| verdict.fate == Fate::Answered);
-    let came = Came::of(verdict, seen.status);
+    let came = match Came::of(verdict, seen.status) {
+        // The node told of it: it had begun.
+        Came::Cancelled { .. } => Came::Cancelled { begun: seen.end.is_some() },
+        came => came,
+    };
     Finished { at, answer, seen: Some(seen), ..finished(came) }
 }
 

@@ -1,5 +1,7 @@
 //! The rows: how a job goes from one state to the next, and when it is forgotten.
 
+use std::collections::HashSet;
+
 use protocol::job::JobState;
 use protocol::{AccountId, JobId, NodeId, RunId, Timestamp};
 use sea_orm::{
@@ -102,6 +104,16 @@ pub(super) async fn write(tx: &DatabaseTransaction, row: &jobs::Model) -> Result
         .exec(tx)
         .await
         .map(drop)
+}
+
+/// Those of these runs, of which only a node has said something, that were tries of jobs which the node has refused: the
+/// try is over, and a try that a node may have begun has our half, from the same transaction as the step.
+pub(crate) async fn refused(tx: &DatabaseTransaction, runs: &[RunId]) -> Result<HashSet<RunId>, DbErr> {
+    if runs.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let over: Vec<Col<RunId>> = loops::job_tries_over(runs).into_tuple().all(tx).await?;
+    Ok(over.into_iter().map(|run| run.0).collect())
 }
 
 /// The steps of a job, in their order.

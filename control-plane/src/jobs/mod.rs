@@ -20,6 +20,7 @@ mod fields;
 mod queue;
 mod recorder;
 mod submit;
+mod summary;
 mod verdict;
 mod views;
 mod webhooks;
@@ -38,13 +39,14 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::{Config, JobsPolicy};
 
-pub(crate) use actions::{cancel, retry};
+pub(crate) use actions::{cancel, cancel_in, retry};
 pub(crate) use answer::{deferred_output, output};
-pub(crate) use book::{forget, prune};
+pub(crate) use book::{forget, prune, refused};
 pub(crate) use dispatcher::run as dispatch;
 pub(crate) use events::{of_account as events_of_account, of_job as events_of_job};
 pub(crate) use fields::inline as inline_input;
 pub(crate) use submit::{check, defer, insert_in, limits, prepare, submit, submit_array};
+pub(crate) use summary::{SummaryQuery, summary};
 pub(crate) use views::{JobFilter, POLL, ShowQuery, deferred, list, logs, show, why};
 pub(crate) use webhooks::{key as webhook_key, run as tell_ends};
 
@@ -98,7 +100,7 @@ impl Jobs {
     }
 
     /// Something was committed: who watches looks, and so does the dispatcher.
-    fn committed(&self, revision: i64) {
+    pub(crate) fn committed(&self, revision: i64) {
         self.changed.send_if_modified(|known| {
             let newer = revision > *known;
             *known = revision.max(*known);

@@ -1,20 +1,24 @@
 //! What happened on nodes, as rows: steps, outputs and usage of many jobs in one transaction, where the epoch still
 //! leads. So a job has one end and one bill, or is tried again as if nothing had been.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use placing::{ObservationDraft, RunFacts, Verdict};
 use protocol::job::JobState;
 use protocol::receipt::Observation;
-use protocol::{ByteSize, Code, RunSource, Timestamp};
-use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait as _};
+use protocol::{ByteSize, Code, JobId, RunId, RunSource, Timestamp};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
+    QuerySelect as _,
+};
 
 use super::attempt::{Answer, Event, Finished};
 use super::book::{self, Step};
 use super::verdict::{Came, Counts, Next, next};
 use crate::App;
 use crate::db::columns::{Col, unsigned};
-use crate::db::entities::{job_outputs, jobs};
+use crate::db::entities::{job_outputs, jobs, runs};
 use crate::db::loops;
 use crate::leader::{self, Office};
 use crate::settlement;
@@ -38,7 +42,8 @@ pub(super) async fn record(app: &App, epoch: i64, events: Vec<Event>) -> Result<
     if !leader::holds(&tx, Office::Jobs, epoch).await? {
         return Err(RecordError::NotLeading);
     }
-    let seen: Vec<Observation> = events.iter().filter_map(observation).collect();
+    let mut seen: Vec<Observation> = events.iter().filter_map(observation).collect();
+    seen.extend(void(app, &tx, &events).await?);
     if !seen.is_empty() {
         settlement::observe(&app.history, &tx, &seen).await?;
     }
@@ -76,6 +81,29 @@ fn observation(event: &Event) -> Option<Observation> {
     }
 }
 
+/// Our half of tries that nodes have refused, as far as they claim them all the same. What is claimed later is void as well:
+/// see [`book::refused`].
+async fn void(app: &App, tx: &DatabaseTransaction, events: &[Event]) -> Result<Vec<Observation>, DbErr> {
+    let refused = |event: &Event| match event {
+        Event::Finished(finished) if matches!(finished.came, Came::NotTaken(_)) => Some((finished.run, finished.job)),
+        _ => None,
+    };
+    let refused: HashMap<RunId, JobId> = events.iter().filter_map(refused).collect();
+    if refused.is_empty() {
+        return Ok(Vec::new());
+    }
+    let claimed = runs::Column::RunId.is_in(refused.keys().map(|run| Col(*run)));
+    let claimed: Vec<Col<RunId>> =
+        runs::Entity::find().select_only().column(runs::Column::RunId).filter(claimed).into_tuple().all(tx).await?;
+    let mut seen = Vec::new();
+    for run in claimed {
+        let Some(job) = refused.get(&run.0) else { continue };
+        let row = book::locked(tx, *job).await?.filter(|row| is(row, run.0));
+        seen.extend(row.and_then(|row| lost(app, &row, Timestamp::now())));
+    }
+    Ok(seen)
+}
+
 fn on_a_node(row: &jobs::Model) -> bool {
     matches!(row.state.0, JobState::Placed | JobState::Running)
 }
@@ -100,7 +128,10 @@ async fn finish(
     finished: Finished,
     revision: i64,
 ) -> Result<(), DbErr> {
-    let Finished { run, node, at, came, answer, seen, .. } = finished;
+    let Finished { run, node, at, mut came, answer, seen, .. } = finished;
+    if let Came::Cancelled { begun } = &mut came {
+        *begun |= row.state.0 == JobState::Running;
+    }
     let mut counts = Counts {
         attempts: count(row.attempts),
         losses: count(row.losses),
@@ -121,7 +152,7 @@ async fn finish(
             row.code = code.map(Col);
         }
         Came::Lost(code, _) => (row.status, row.code) = (None, Some(Col(*code))),
-        Came::NotTaken(_) | Came::Cancelled => (row.status, row.code) = (None, None),
+        Came::NotTaken(_) | Came::Cancelled { .. } => (row.status, row.code) = (None, None),
     }
     match outcome {
         Next::Again(pause, reason) => {
@@ -174,7 +205,10 @@ pub(super) async fn abandon(app: &App, epoch: i64) -> Result<u64, RecordError> {
         for mut row in rows {
             let (node, run) = (row.node_id.map(|id| id.0), row.run_id.map(|id| id.0));
             let (state, reason) = match row.cancelling {
-                true => (JobState::Cancelled, "cancelled"),
+                true => {
+                    row.attempts += i32::from(row.state.0 == JobState::Running);
+                    (JobState::Cancelled, "cancelled")
+                }
                 false => (JobState::Queued, "its dispatcher went away; it is tried again"),
             };
             row.due = Col(now);

@@ -3,6 +3,8 @@
 mod asked;
 mod ends;
 mod pauses;
+mod refused;
+mod summary;
 mod told;
 
 use std::time::Duration;
@@ -34,6 +36,8 @@ use asked::{
 };
 use ends::{ends, f27_a_function_s_own_problem, only_the_leader, retries_and_death};
 use pauses::f25_times_of_a_pause_are_never_made_up;
+use refused::a_refused_try_is_never_billed;
+use summary::counts_are_those_of_the_lists;
 use told::{watched, webhooks_are_signed_and_retried};
 
 suite!(
@@ -43,6 +47,7 @@ suite!(
     f24_a_deferred_call_keeps_what_a_direct_one_keeps,
     f25_times_of_a_pause_are_never_made_up,
     f38_open_jobs_are_counted,
+    counts_are_those_of_the_lists,
     life,
     bad_input,
     once,
@@ -50,6 +55,7 @@ suite!(
     ends,
     f27_a_function_s_own_problem,
     retries_and_death,
+    a_refused_try_is_never_billed,
     only_the_leader,
     in_order,
     large_bodies,

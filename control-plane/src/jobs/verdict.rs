@@ -26,8 +26,8 @@ pub(super) enum Came {
     Lost(Code, String),
     /// The function succeeded or failed, or took too long.
     Done { outcome: Outcome, status: Option<u16>, code: Option<Code>, why: String },
-    /// Somebody has cancelled it.
-    Cancelled,
+    /// Somebody has cancelled it, before a node had begun it or after.
+    Cancelled { begun: bool },
 }
 
 impl Came {
@@ -42,7 +42,7 @@ impl Came {
             Fate::NotTaken(NotTaken::ShareExceeded) => Self::NotTaken(format!("{}: {why}", Code::ShareExceeded)),
             Fate::NotTaken(_) => Self::NotTaken(why),
             Fate::Lost => Self::Lost(code.unwrap_or(Code::NodeFailed), why),
-            Fate::Cancelled => Self::Cancelled,
+            Fate::Cancelled => Self::Cancelled { begun: false },
         }
     }
 }
@@ -76,7 +76,10 @@ fn doubled(first: Duration, times: u32, max: Duration) -> Duration {
 /// Counts the try, and says what comes next.
 pub(super) fn next(counts: &mut Counts, came: &Came) -> Next {
     match came {
-        Came::Cancelled => Next::End(JobState::Cancelled, "cancelled".to_owned()),
+        Came::Cancelled { begun } => {
+            counts.attempts = counts.attempts.saturating_add(u32::from(*begun));
+            Next::End(JobState::Cancelled, "cancelled".to_owned())
+        }
         Came::NotTaken(why) => {
             let pause = doubled(TURN_PAUSE_MIN, counts.turns, TURN_PAUSE_MAX);
             counts.turns = counts.turns.saturating_add(1);
@@ -146,7 +149,7 @@ mod tests {
         assert_eq!(Came::of(Verdict::failed(Code::Trap, ""), 200), trapped());
         let lost = Verdict::lost(Code::NodeLost, "gone");
         assert_eq!(Came::of(lost, 0), Came::Lost(Code::NodeLost, "gone".to_owned()));
-        assert_eq!(Came::of(Verdict::CANCELLED, 200), Came::Cancelled);
+        assert_eq!(Came::of(Verdict::CANCELLED, 200), Came::Cancelled { begun: false });
         let late = Came::of(Verdict::of_code(Code::TimedOut), 0);
         assert!(matches!(late, Came::Done { outcome: Outcome::TimedOut, code: Some(Code::TimedOut), .. }));
         let busy = |why: &str| Came::of(Verdict::of_error(&fabric::CallError::Busy(why.to_owned())), 0);
@@ -159,6 +162,15 @@ mod tests {
         assert!(matches!(next(&mut counts(5), &answered(404)), Next::End(JobState::Succeeded, _)));
         assert!(matches!(next(&mut counts(0), &answered(500)), Next::End(JobState::Failed, _)));
         assert!(matches!(next(&mut counts(0), &trapped()), Next::End(JobState::Failed, _)));
+    }
+
+    #[test]
+    fn a_cancelled_try_counts_where_it_had_begun() {
+        for begun in [false, true] {
+            let mut counts = counts(2);
+            assert!(matches!(next(&mut counts, &Came::Cancelled { begun }), Next::End(JobState::Cancelled, _)));
+            assert_eq!(counts.attempts, u32::from(begun));
+        }
     }
 
     #[test]

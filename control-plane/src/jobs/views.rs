@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use protocol::api::Page;
+use protocol::api::{LogPage, Page};
 use protocol::job::{Job, JobState, JobWhy, Transition, Webhook};
-use protocol::node::LogLine;
 use protocol::placement::Placement;
 use protocol::route::Scope;
-use protocol::{Code, JobId, Millis, Name, NodeId, PlacementClass, RunId};
+use protocol::{Code, JobId, Millis, Name, NodeId, PlacementClass, RunId, Timestamp};
 use scheduler::RunRequest;
 use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
     ColumnTrait as _, DbBackend, EntityTrait as _, ExprTrait as _, PaginatorTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::book;
 use crate::App;
@@ -42,15 +41,31 @@ pub(crate) struct JobFilter {
     /// Only of this function.
     #[serde(default)]
     function: Option<String>,
-    /// Only in this state.
+    /// Only of versions with this number.
     #[serde(default)]
-    state: Option<JobState>,
+    version: Option<u32>,
+    /// Only in this state, or in one of several, with commas in between.
+    #[serde(default, deserialize_with = "states")]
+    #[param(value_type = Option<String>)]
+    state: Option<Vec<JobState>>,
+    /// Only those that ended at this time or later (RFC 3339).
+    #[serde(default)]
+    ended_from: Option<Timestamp>,
+    /// Only those that ended before this time (RFC 3339).
+    #[serde(default)]
+    ended_to: Option<Timestamp>,
     /// Only with this label: `NAME=VALUE`.
     #[serde(default)]
     label: Option<String>,
     /// Only of this array.
     #[serde(default)]
     array: Option<JobId>,
+}
+
+fn states<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Vec<JobState>>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let states = text.split(',').map(str::parse).collect::<std::result::Result<_, String>>();
+    states.map(Some).map_err(de::Error::custom)
 }
 
 /// How one job is shown.
@@ -155,8 +170,17 @@ pub(crate) async fn list(app: &App, caller: &Caller, filter: &JobFilter, paging:
         }
         None => query.filter(jobs::Column::AccountId.eq(Col(caller.require(Scope::Read)?))),
     };
-    if let Some(state) = filter.state {
-        query = query.filter(jobs::Column::State.eq(Col(state)));
+    if let Some(states) = &filter.state {
+        query = query.filter(jobs::Column::State.is_in(states.iter().map(|state| Col(*state))));
+    }
+    if let Some(version) = filter.version {
+        query = query.filter(jobs::Column::VersionNumber.eq(i32::try_from(version).unwrap_or(i32::MAX)));
+    }
+    if let Some(from) = filter.ended_from {
+        query = query.filter(jobs::Column::Ended.gte(Col(from)));
+    }
+    if let Some(to) = filter.ended_to {
+        query = query.filter(jobs::Column::Ended.lt(Col(to)));
     }
     if let Some(label) = &filter.label {
         let (name, value) = label
@@ -230,11 +254,11 @@ async fn wait_for_end(app: &App, mut row: jobs::Model, wait: Duration, turn: &Tu
 }
 
 /// `GET /jobs/{id}/logs`: what all of its runs wrote.
-pub(crate) async fn logs(app: &App, caller: &Caller, id: JobId) -> Result<Vec<LogLine>> {
+pub(crate) async fn logs(app: &App, caller: &Caller, id: JobId) -> Result<LogPage> {
     let row = find(app, caller, id, &[Scope::Read]).await?;
     let runs: std::collections::BTreeSet<RunId> =
         book::steps(app, row.id.0).await?.into_iter().filter_map(|step| Some(step.run_id?.0)).collect();
-    crate::logs::of_runs(app, runs).await
+    crate::logs::of_runs(app, caller, runs).await
 }
 
 /// `GET /jobs/{id}/why`

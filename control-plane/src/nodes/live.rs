@@ -123,6 +123,29 @@ impl Nodes {
         Ok(known.collect())
     }
 
+    /// What live nodes lend: an account's own, and the operator's.
+    pub(crate) async fn totals(&self, app: &App, account: AccountId) -> Result<(api::NodesNow, api::NodesNow)> {
+        let own = nodes::Column::AccountId.eq(Col(account));
+        let seen = own.or(nodes::Column::Class.eq(Col(PlacementClass::Operator)));
+        let rows = nodes::Entity::find().filter(seen).all(app.db.read()).await?;
+        let fresh = self.fresh(app.config.silence_max.duration(), |report| api::NodesNow {
+            nodes: 1,
+            cores: report.cores.into(),
+            busy_cores: f64::from(report.load) * f64::from(report.cores),
+            memory: report.memory_total,
+            reserved_memory: ByteSize(report.memory_total.0.saturating_sub(report.memory_free.0)),
+            slots: report.slots.into(),
+            running: report.running.into(),
+        });
+        let (mut own, mut operator) = (api::NodesNow::default(), api::NodesNow::default());
+        for row in rows {
+            let Some(node) = fresh.get(&row.id.0) else { continue };
+            let total = if row.account_id == Some(Col(account)) { &mut own } else { &mut operator };
+            *total = add(*total, node);
+        }
+        Ok((own, operator))
+    }
+
     /// `GET /nodes`: the account's own nodes and those that the operator answers for.
     pub(crate) async fn list(&self, app: &App, caller: &Caller, paging: &Paging) -> Result<api::Page<api::Node>> {
         let account = caller.require(protocol::route::Scope::Read)?;
@@ -143,6 +166,18 @@ impl Nodes {
         };
         let view = |row: nodes::Model| view(&row, fresh.get(&row.id.0), seen.get(&row.id.0).copied());
         Ok(api::Page { items: rows.items.into_iter().map(view).collect(), next: rows.next })
+    }
+}
+
+fn add(total: api::NodesNow, node: &api::NodesNow) -> api::NodesNow {
+    api::NodesNow {
+        nodes: total.nodes + node.nodes,
+        cores: total.cores + node.cores,
+        busy_cores: total.busy_cores + node.busy_cores,
+        memory: total.memory.saturating_add(node.memory),
+        reserved_memory: total.reserved_memory.saturating_add(node.reserved_memory),
+        slots: total.slots + node.slots,
+        running: total.running + node.running,
     }
 }
 

@@ -2,14 +2,12 @@
 //! read is void, but has its place in the chain: it holds up nothing that comes after it.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
 use ed25519_dalek::VerifyingKey;
-use fabric::metric_names;
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt};
 use protocol::ticket::{Purpose, Ticket, TicketError, TicketRoot};
 use protocol::wire::{self, WireError, Written};
-use protocol::{AccountId, Code, Digest, NodeId, Problem, RunId, Timestamp, VersionId};
+use protocol::{Code, Digest, NodeId, Problem, Timestamp, VersionId};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
     QuerySelect as _,
@@ -17,13 +15,12 @@ use sea_orm::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::join::{self, Claim};
-use super::ledger::{Batch, lock, settling, unless_paused};
+use super::cut;
+use super::ledger::{ROWS_MAX, unless_paused};
 use crate::App;
-use crate::db::Db;
-use crate::db::columns::{Col, signed, unsigned};
+use crate::db::columns::{Col, signed};
 use crate::db::entities::{checkpoints, nodes, versions};
-use crate::error::{Error, Result, invalid, refuse, refuse_field};
+use crate::error::{Error, Result, invalid, refuse};
 use crate::nodes::hello::parse_key;
 
 /// A checkpoint as it comes: its receipts are not read yet, so that what is wrong with them does not hide which it is.
@@ -80,14 +77,26 @@ pub(crate) async fn checkpoint(app: &App, node: NodeId, sent: Sent) -> Result<Ch
         return Err(invalid("v", "The checkpoint is of an unknown form"));
     }
     let checked = check(app.tickets.keys().clone(), key, node, sent).await?;
-    commit(app, node, checked).await
+    let ack = cut::take(app, cut::Sent::Checkpoint(checked)).await?;
+    Ok(CheckpointAck { sequence: ack.committed })
+}
+
+/// Which checkpoint it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) node: NodeId,
+    pub(super) sequence: u64,
+    previous: Digest,
+    pub(super) digest: Digest,
+    /// How many it has, with those that are void.
+    pub(super) receipts: usize,
 }
 
 /// A checkpoint whose signature is right, and those of its claims whose permission is.
-struct Checked {
-    checkpoint: Checkpoint,
-    claims: Vec<(NodeReceipt, Ticket)>,
-    void: u64,
+pub(super) struct Checked {
+    pub(super) head: Head,
+    pub(super) claims: Vec<(NodeReceipt, Ticket)>,
+    pub(super) void: u64,
 }
 
 /// Checked off the async threads, before the transaction. A receipt whose ticket is none, or of a form that is no longer
@@ -107,7 +116,9 @@ async fn check(keys: TicketRoot, key: VerifyingKey, node: NodeId, sent: Sent) ->
             }
         });
         let claims = claims.collect();
-        Ok(Checked { checkpoint, claims, void })
+        let Checkpoint { sequence, previous, digest, .. } = checkpoint;
+        let head = Head { node, sequence, previous, digest, receipts: checkpoint.receipts.len() };
+        Ok(Checked { head, claims, void })
     };
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))?
 }
@@ -119,96 +130,67 @@ fn permission(keys: &TicketRoot, node: NodeId, receipt: &NodeReceipt) -> Result<
     if ticket.run == receipt.run { Ok(ticket) } else { Err(TicketError::WrongPurpose) }
 }
 
-async fn commit(app: &App, node: NodeId, checked: Checked) -> Result<CheckpointAck> {
-    let Checked { checkpoint, claims, void } = checked;
-    let begun = Instant::now();
-    let tx = app.db.begin().await?;
-    lock(&tx).await?;
-    let row = nodes::Entity::find_by_id(Col(node)).one(&tx).await?;
-    let row = row.ok_or_else(|| refuse(Code::NotFound, "The platform does not know this node."))?;
-    let committed = unsigned(row.checkpoint);
-    if checkpoint.sequence <= committed {
-        return repeated(&tx, node, &checkpoint, committed).await;
+/// Where a checkpoint stands in its node's chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    /// It follows the last one.
+    Next,
+    /// It is committed already.
+    Repeated,
+    /// Others come before it.
+    Early,
+    /// It would be the next, but follows another one than the last.
+    Broken,
+    /// Another one is committed under its number, with this digest.
+    Conflict(Digest),
+}
+
+/// Decides it by the last one: its number, and its digest.
+pub(super) async fn link(tx: &DatabaseTransaction, last: (u64, Digest), head: &Head) -> Result<Link, DbErr> {
+    let (sequence, digest) = last;
+    if head.sequence <= sequence {
+        let row = checkpoints::Entity::find_by_id((Col(head.node), signed(head.sequence))).one(tx).await?;
+        let other = row.map(|row| row.digest.0).filter(|other| *other != head.digest);
+        return Ok(other.map_or(Link::Repeated, Link::Conflict));
     }
-    if checkpoint.sequence != committed + 1 || checkpoint.previous != row.checkpoint_digest.0 {
-        return Err(refuse_field(
-            Code::PreconditionFailed,
-            "sequence",
-            format!("The last committed checkpoint is {committed} ({}); send its successor.", row.checkpoint_digest.0),
-        ));
-    }
-    let numbers = version_numbers(&tx, claims.iter().map(|(_, ticket)| ticket.version)).await?;
-    let halves: Vec<(RunId, AccountId)> =
-        claims.iter().map(|(receipt, ticket)| (receipt.run, ticket.account)).collect();
-    let now = Timestamp::now();
-    let mut rows = Batch::read(&app.history, &tx, &halves).await?;
-    let receipts = checkpoint.receipts.len();
-    for (receipt, ticket) in claims {
-        let version_number = numbers.get(&ticket.version).copied().unwrap_or(0);
-        let claim = Claim { ticket, receipt, version_number };
-        if rows.is_over(claim.receipt.run, claim.ticket.account, None) {
-            continue;
-        }
-        if let Some(row) = join::with_claim(rows.row(claim.receipt.run), node, &claim, now) {
-            rows.set(row);
-        }
-    }
-    rows.write(&tx).await?;
-    checkpoints::Entity::insert(checkpoints::ActiveModel {
-        node_id: Set(node.into()),
-        sequence: Set(signed(checkpoint.sequence)),
-        digest: Set(checkpoint.digest.into()),
-        receipts: Set(i32::try_from(receipts).unwrap_or(i32::MAX)),
-        created: Set(now.into()),
+    Ok(match head.sequence == sequence + 1 {
+        true if head.previous == digest => Link::Next,
+        true => Link::Broken,
+        false => Link::Early,
     })
-    .exec_without_returning(&tx)
-    .await?;
+}
+
+pub(super) fn conflict(sequence: u64, digest: Digest) -> Error {
+    refuse(Code::BatchConflict, format!("Checkpoint {sequence} is committed, with the digest {digest}."))
+}
+
+/// These checkpoints of a node are committed, when the transaction is.
+pub(super) async fn advance(tx: &DatabaseTransaction, heads: &[&Head], now: Timestamp) -> Result<(), DbErr> {
+    let Some(last) = heads.last() else { return Ok(()) };
+    let row = |head: &&Head| checkpoints::ActiveModel {
+        node_id: Set(head.node.into()),
+        sequence: Set(signed(head.sequence)),
+        digest: Set(head.digest.into()),
+        receipts: Set(i32::try_from(head.receipts).unwrap_or(i32::MAX)),
+        created: Set(now.into()),
+    };
+    for heads in heads.chunks(ROWS_MAX) {
+        checkpoints::Entity::insert_many(heads.iter().map(row)).exec_without_returning(tx).await?;
+    }
     nodes::Entity::update_many()
         .set(nodes::ActiveModel {
-            checkpoint: Set(signed(checkpoint.sequence)),
-            checkpoint_digest: Set(checkpoint.digest.into()),
+            checkpoint: Set(signed(last.sequence)),
+            checkpoint_digest: Set(last.digest.into()),
             ..Default::default()
         })
-        .filter(nodes::Column::Id.eq(row.id))
-        .exec(&tx)
-        .await?;
-    if let Err(error) = tx.commit().await
-        && !holds(&app.db, node, &checkpoint).await?
-    {
-        return Err(error.into());
-    }
-    settling("receipts", begun);
-    fabric::fault::point("checkpoint.committed");
-    metrics::counter!(metric_names::HALVES_VOID, "halves" => "receipts").increment(void);
-    metrics::counter!(metric_names::RECEIPTS).increment(u64::try_from(receipts).unwrap_or(0));
-    Ok(CheckpointAck { sequence: checkpoint.sequence })
+        .filter(nodes::Column::Id.eq(Col(last.node)))
+        .exec(tx)
+        .await
+        .map(drop)
 }
 
-/// It has been committed before: acknowledged again, where it is the same.
-async fn repeated(
-    tx: &DatabaseTransaction,
-    node: NodeId,
-    checkpoint: &Checkpoint,
-    committed: u64,
-) -> Result<CheckpointAck> {
-    let row = checkpoints::Entity::find_by_id((Col(node), signed(checkpoint.sequence))).one(tx).await?;
-    match row.filter(|row| row.digest.0 != checkpoint.digest) {
-        None => Ok(CheckpointAck { sequence: committed }),
-        Some(row) => Err(refuse(
-            Code::BatchConflict,
-            format!("Checkpoint {} is committed, with the digest {}.", checkpoint.sequence, row.digest.0),
-        )),
-    }
-}
-
-/// Whether this very checkpoint is the last one that is committed: what a commit did that failed, only the database knows.
-async fn holds(db: &Db, node: NodeId, checkpoint: &Checkpoint) -> Result<bool, DbErr> {
-    let row = nodes::Entity::find_by_id(Col(node)).one(db.write()).await?;
-    let last = row.map(|row| (unsigned(row.checkpoint), row.checkpoint_digest.0));
-    Ok(last == Some((checkpoint.sequence, checkpoint.digest)))
-}
-
-async fn version_numbers(
+/// The numbers of versions.
+pub(super) async fn version_numbers(
     tx: &DatabaseTransaction,
     ids: impl Iterator<Item = VersionId>,
 ) -> Result<HashMap<VersionId, u32>, DbErr> {

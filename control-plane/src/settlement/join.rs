@@ -274,6 +274,13 @@ pub(crate) fn give_up(mut row: runs::Model) -> runs::Model {
     row
 }
 
+/// A node claims the try of a job, although it refused it, as the dispatcher has recorded: nothing is billed.
+pub(crate) fn refused(row: runs::Model) -> runs::Model {
+    let (billed, flag) = (Usage::default().into(), Some(Flag::Contradicted.into()));
+    let outcome = Outcome::PlatformFailed.into();
+    runs::Model { billed, flag, outcome, settled: true, ended: None, rivals: None, ..row }
+}
+
 /// What this run can have used at most, as far as is known.
 fn bounds(row: &runs::Model) -> Bounds {
     let bounds = bounds_of(row.limits.map(|limits| limits.0));

@@ -8,17 +8,16 @@ use fabric::metric_names;
 use protocol::batch::{BatchAck, BatchHead};
 use protocol::receipt::Observation;
 use protocol::{AccountId, Code, Digest, Field, RunId, Timestamp};
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, Iterable as _, QueryFilter as _};
+use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _};
 
 use super::blocks::{History, packed_among};
-use super::join;
-use super::sources::{self, Content, Place};
+use super::sources::Content;
 use super::windows::{self, Windows};
+use super::{cut, join};
 use crate::App;
 use crate::db::columns::Col;
-use crate::db::count;
 use crate::db::entities::runs;
+use crate::db::{bulk, count};
 use crate::error::{Result, invalid, refuse, refuse_field};
 use crate::usage::Sums;
 
@@ -101,17 +100,15 @@ impl Batch {
         for row in &rows {
             sums.changed(self.before.get(&row.run_id.0), row);
         }
-        let columns = runs::Column::iter().filter(|column| !matches!(column, runs::Column::RunId));
-        let replace = OnConflict::column(runs::Column::RunId).update_columns(columns).to_owned();
-        for chunk in rows.chunks(ROWS_MAX) {
-            runs::Entity::insert_many(chunk.iter().cloned().map(runs::ActiveModel::from))
-                .on_conflict(replace.clone())
-                .exec_without_returning(tx)
-                .await?;
-        }
+        bulk::replace(tx, &rows, &[runs::Column::RunId]).await?;
         windows::written(tx, &self.before, &rows, Timestamp::now()).await?;
         sums.write(tx).await
     }
+}
+
+/// When a run ended, as its gateway says.
+pub(super) fn seen_ended(seen: &Observation) -> Timestamp {
+    seen.received.plus(Duration::from_micros(seen.wall_us))
 }
 
 /// How long a batch of halves took.
@@ -151,27 +148,8 @@ pub(crate) async fn observed_batch(app: &App, head: BatchHead, body: Option<Byte
         Some(body) => Content::read(&head, body)?,
         None => Content::void(),
     };
-    let begun = Instant::now();
-    let tx = app.db.begin().await?;
-    lock(&tx).await?;
-    match sources::place(sources::find(&tx, head.epoch).await?, &head) {
-        Place::Next => {}
-        Place::Committed(committed) | Place::Early(committed) => return Ok(BatchAck { committed, void: 0 }),
-        Place::Conflict => {
-            let detail = format!("Batch {} of {} is committed, with another digest.", head.number, head.epoch);
-            return Err(refuse(Code::BatchConflict, detail));
-        }
-    }
-    add(&app.history, &tx, &content.seen).await?;
-    sources::advance(&tx, &head, Timestamp::now()).await?;
-    if let Err(error) = tx.commit().await
-        && !sources::holds(&app.db, &head).await?
-    {
-        return Err(error.into());
-    }
-    metrics::counter!(metric_names::HALVES_VOID, "halves" => "observations").increment(content.void);
-    taken(begun, content.seen.len());
-    Ok(BatchAck { committed: head.number, void: content.void })
+    let ack = cut::take(app, cut::Sent::Batch { head, content }).await?;
+    Ok(BatchAck { committed: ack.committed, void: ack.void })
 }
 
 /// After the commit.
@@ -193,8 +171,7 @@ async fn add(history: &History, tx: &DatabaseTransaction, batch: &[Observation])
     let now = Timestamp::now();
     let mut rows = Batch::read(history, tx, &halves).await?;
     for seen in batch {
-        let ended = seen.received.plus(Duration::from_micros(seen.wall_us));
-        if rows.is_over(seen.run, seen.account, Some(ended)) {
+        if rows.is_over(seen.run, seen.account, Some(seen_ended(seen))) {
             continue;
         }
         if let Some(row) = join::with_observation(rows.row(seen.run), seen, now) {

@@ -15,11 +15,12 @@
 //! because a block has it or it is forgotten. Settled runs go from rows into [`blocks`], which are the history.
 //! Halves come in numbered batches, the receipts in checkpoints and the observations in those of [`sources`]: each number is
 //! committed once, in order, and what cannot be read is void but has its number.
-//! Everything of one batch happens in one transaction, under one lock: what was read cannot change before the
-//! commit, and the answer comes after it.
+//! They wait in memory for each other, and are committed in cuts ([`cut`]). Everything of a cut happens in one transaction,
+//! under one lock: what was read cannot change before the commit, and the answers come after it.
 
 mod blocks;
 mod checkpoints;
+mod cut;
 mod filter;
 mod join;
 mod ledger;
@@ -31,7 +32,9 @@ mod windows;
 
 pub(crate) use blocks::{History, ReceiptsQuery, Sample, download as receipts};
 pub(crate) use checkpoints::{Sent as SentCheckpoint, checkpoint};
+pub(crate) use cut::Cuts;
 pub(crate) use ledger::{observe, observed, observed_batch};
+pub(crate) use retention::erase;
 pub(crate) use sweep::run as sweep;
 pub(crate) use windows::first_id_at;
 

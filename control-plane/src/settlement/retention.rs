@@ -8,18 +8,23 @@
 use std::collections::{BTreeMap, BinaryHeap};
 
 use protocol::{AccountId, RunId, Timestamp};
-use sea_orm::{ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+};
 
 use super::ledger::lock;
 use super::windows::{self, Change, PRUNED, began, first_id_at};
 use crate::config::Config;
-use crate::db::columns::unsigned;
+use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{blocks, counters, runs};
 use crate::db::{Db, loops};
 use crate::error::Result;
 
 /// Blocks that one transaction forgets.
 const BLOCKS_MAX: u64 = 8;
+/// Rows of an erased account that one transaction deletes.
+const ROWS_AT_ONCE: u64 = 500;
 /// Headers that one statement deletes.
 const HEADERS_MAX: u64 = 2_000;
 /// Headers are kept for 13 months, in milliseconds, so that a month's statement can be proven.
@@ -101,6 +106,61 @@ async fn forget_oldest(db: &Db, account: AccountId, now: Timestamp) -> Result<Op
     forget_bodies(&tx, std::slice::from_ref(&oldest), Some(now)).await?;
     tx.commit().await?;
     Ok(Some(oldest))
+}
+
+/// Forgets all settled runs of an account that was deleted. Of the headers of its blocks the digests stay, by which the chain
+/// can be followed; the salts, without which nobody can guess what was in a body, go with them.
+pub(crate) async fn erase(db: &Db, account: AccountId, now: Timestamp) -> Result<()> {
+    while erase_blocks(db, account, now).await? {}
+    while erase_rows(db, account, now).await? {}
+    Ok(())
+}
+
+async fn erase_blocks(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
+    let tx = db.begin().await?;
+    lock(&tx).await?;
+    let some = blocks::Entity::find()
+        .filter(blocks::Column::AccountId.eq(Col(account)))
+        .filter(blocks::Column::Header.starts_with("{"))
+        .order_by_asc(blocks::Column::Number)
+        .limit(BLOCKS_MAX)
+        .all(&tx)
+        .await?;
+    let there: Vec<blocks::Model> = some.iter().filter(|block| block.root.is_some()).cloned().collect();
+    forget_bodies(&tx, &there, Some(now)).await?;
+    for block in &some {
+        let digest = books::Header::digest_of(&block.header).to_string();
+        blocks::Entity::update_many()
+            .col_expr(blocks::Column::Header, digest.into())
+            .filter(blocks::Column::AccountId.eq(block.account_id))
+            .filter(blocks::Column::Number.eq(block.number))
+            .exec(&tx)
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(!some.is_empty())
+}
+
+async fn erase_rows(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
+    let tx = db.begin().await?;
+    lock(&tx).await?;
+    let ids: Vec<Col<RunId>> = runs::Entity::find()
+        .select_only()
+        .column(runs::Column::RunId)
+        .filter(runs::Column::AccountId.eq(Col(account)))
+        .filter(runs::Column::Settled.eq(true))
+        .limit(ROWS_AT_ONCE)
+        .into_tuple()
+        .all(&tx)
+        .await?;
+    let gone = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+    let Some(last) = ids.iter().max() else { return Ok(false) };
+    let forgotten = windows::after(last.0);
+    runs::Entity::delete_many().filter(runs::Column::RunId.is_in(ids)).exec(&tx).await?;
+    let change = Change { runs: -gone, unpacked: -gone, forgotten, trimmed: now, ..Change::default() };
+    windows::change(&tx, BTreeMap::from([(account, change)]), now).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Forgets these blocks' bodies and rows. `trimmed`: because there are too many, now; the account's window remembers how far.

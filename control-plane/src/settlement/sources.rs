@@ -130,12 +130,6 @@ pub(super) async fn advance(tx: &DatabaseTransaction, head: &BatchHead, now: Tim
     .map(drop)
 }
 
-/// Whether this very batch is the last one that is committed: what a commit did that failed, only the database knows.
-pub(super) async fn holds(db: &Db, head: &BatchHead) -> Result<bool, DbErr> {
-    let mark = Mark { number: head.number, digest: head.digest };
-    Ok(find(db.write(), head.epoch).await? == Some(mark))
-}
-
 /// Forgets some of the sources that were silent for long.
 pub(crate) async fn prune(db: &Db, now: Timestamp) -> Result<(), DbErr> {
     let by_age = Timestamp(now.0 - KEPT_MS);

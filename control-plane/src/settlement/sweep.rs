@@ -56,8 +56,10 @@ async fn settle_overdue(app: &App, now: Timestamp) -> Result<usize> {
     let ids: Vec<RunId> = rows.iter().map(|row| row.run_id.0).collect();
     let mut batch = Batch::of_rows(&tx, &ids).await?;
     let count = rows.len();
+    let claimed: Vec<RunId> = rows.iter().filter(|row| row.observed.is_none()).map(|row| row.run_id.0).collect();
+    let refused = crate::jobs::refused(&tx, &claimed).await?;
     for row in rows {
-        batch.set(join::give_up(row));
+        batch.set(if refused.contains(&row.run_id.0) { join::refused(row) } else { join::give_up(row) });
     }
     batch.write(&tx).await?;
     tx.commit().await?;
@@ -70,7 +72,7 @@ async fn housekeeping(app: &App) -> Result<()> {
     crate::keep::trim(app).await?;
     crate::keep::prune_checkpoints(app).await?;
     crate::usage::prune(&app.db, Timestamp::now()).await?;
-    crate::logs::prune(app).await?;
+    crate::functions::purge::purge(&app.db, &app.config, Timestamp::now()).await?;
     crate::jobs::prune(app).await?;
     crate::queues::prune(app).await?;
     crate::idempotency::prune(app).await?;

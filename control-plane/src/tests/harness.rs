@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use protocol::api::{CreateVersion, Version};
 use protocol::node::Prepared;
-use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, Kind, NodeId, PlacementClass, VersionId};
+use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, Kind, Millis, NodeId, PlacementClass, VersionId};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -56,6 +56,9 @@ pub(crate) fn config(folder: &std::path::Path, database: String, node: NodeId) -
         local_nodes: vec![LocalNode { id: node, name: "local".to_owned(), class: PlacementClass::Operator }],
         password_memory_kib: 8,
         password_passes: 1,
+        // What a test posts is committed when it is answered; those of cuts let halves wait.
+        settle_hold: Millis(0),
+        settle_every: Millis(0),
         ..Config::default()
     }
 }

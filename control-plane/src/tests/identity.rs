@@ -1,5 +1,6 @@
 //! Users, sessions, accounts, members, invitations, keys.
 
+mod erased;
 mod guesses;
 mod typed;
 
@@ -12,6 +13,7 @@ use serde_json::json;
 use super::harness::{Ground, suite};
 use crate::db::columns::Col;
 use crate::db::entities::{invitations, outbox};
+use erased::{a_deleted_account_is_gone, a_name_is_free_again, only_owners_delete_an_account, what_broke_off_goes_on};
 use guesses::{
     a02_long_addresses, a07_changes_of_a_password, a07_guesses_at_an_address, a07_guesses_of_a_client,
     a07_sign_ups_of_a_client, a13_known_addresses_take_as_long, guessing_is_slow,
@@ -42,6 +44,10 @@ suite!(
     a27_what_a_lowered_member_made,
     a27_an_owner_made_an_admin_keeps_no_way_back,
     a14_a_user_has_so_many_sessions,
+    a_deleted_account_is_gone,
+    a_name_is_free_again,
+    only_owners_delete_an_account,
+    what_broke_off_goes_on,
     foreign_sites,
     verify
 );

@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use http::{Method, StatusCode};
-use protocol::api::Page;
+use protocol::api::LogPage;
 use protocol::node::{LogLine, LogStream, RunLog};
 use protocol::{AccountId, Code, NodeId, RunId, Timestamp};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use super::harness::{Client, Ground, suite};
 use super::settlement::Runs;
+use crate::db::columns::Col;
+use crate::db::entities::run_logs;
 
 suite!(kept_once, followed, tails, a06_what_one_writes_does_not_push_out_anothers);
 
@@ -44,7 +47,7 @@ async fn kept_once(ground: Ground) {
     }
     // Another node cannot write to it.
     keep(&ground, NodeId::new(), RunLog { lines: lines(run, &["", "", "forged"], Timestamp::now()), ..first }).await;
-    let read: Page<LogLine> = runs.client.get(&format!("/invocations/{run}/logs")).await.read();
+    let read: LogPage = runs.client.get(&format!("/invocations/{run}/logs")).await.read();
     assert_eq!(read.items.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), ["one", "tw\u{fffd}o"]);
     let eve = ground.user("eve@example.org", "eve").await;
     assert_eq!(eve.get(&format!("/invocations/{run}/logs")).await.code(), Code::NotFound);
@@ -53,23 +56,31 @@ async fn kept_once(ground: Ground) {
     let big = log(&ground, &runs, &[&long, &long, &long, &long]);
     let run = big.run;
     keep(&ground, ground.node, big).await;
-    let read: Page<LogLine> = runs.client.get(&format!("/invocations/{run}/logs")).await.read();
+    let read: LogPage = runs.client.get(&format!("/invocations/{run}/logs")).await.read();
     assert_eq!(read.items.len(), 2, "256 KiB are kept of a run");
 }
 
 async fn a06_what_one_writes_does_not_push_out_anothers(ground: Ground) {
+    // No line has waited long enough to be packed.
     let ground = Ground::on(ground.app.config.database.clone(), |config| config.log_lines_max = 10).await;
     let runs = Runs::start(&ground).await;
     let first = log(&ground, &runs, &["1", "2", "3"]);
-    let others = RunLog { ticket: runs.ticket_of(&ground, first.run, AccountId::new()), ..first.clone() };
+    let quiet = AccountId::new();
+    let others = RunLog { ticket: runs.ticket_of(&ground, first.run, quiet), ..first.clone() };
     keep(&ground, ground.node, others).await;
     let many: Vec<String> = (0..30).map(|number| number.to_string()).collect();
     let flood = log(&ground, &runs, &many.iter().map(String::as_str).collect::<Vec<_>>());
     keep(&ground, ground.node, flood.clone()).await;
-    crate::keep::trim(&ground.app).await.unwrap();
-    let read: Page<LogLine> = runs.client.get(&format!("/invocations/{}/logs", flood.run)).await.read();
+    crate::logs::sweep(&ground.app, Timestamp::now()).await.unwrap();
+    let read: LogPage = runs.client.get(&format!("/invocations/{}/logs", flood.run)).await.read();
     assert_eq!(read.items.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), many[23..]);
-    assert_eq!(crate::logs::of_runs(&ground.app, [first.run]).await.unwrap().len(), 3);
+    assert!(read.since.unwrap() > flood.lines[0].at, "it says so");
+    assert_eq!(rows_of(&ground, quiet).await, 3);
+}
+
+async fn rows_of(ground: &Ground, account: AccountId) -> usize {
+    let rows = run_logs::Entity::find().filter(run_logs::Column::AccountId.eq(Col(account)));
+    rows.all(ground.app.db.read()).await.unwrap().len()
 }
 
 async fn followed(ground: Ground) {

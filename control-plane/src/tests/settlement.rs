@@ -1,6 +1,7 @@
 //! Receipts and observations: joined in either order, replayed, late, forged; sums, blocks, usage.
 
 mod blocks;
+mod cuts;
 mod downloads;
 mod history;
 mod kept;

@@ -103,6 +103,12 @@ impl Figures {
         self.latency.add(&other.latency);
     }
 
+    /// How many runs they are of.
+    pub(super) const fn runs(&self) -> u64 {
+        // The first of the names.
+        self.sums[0]
+    }
+
     /// As the API shows them.
     pub(crate) fn view(&self) -> UsageSums {
         let [

@@ -6,16 +6,23 @@ use protocol::api::{Statuses, UsageBy};
 use protocol::{FunctionId, KeyId, Lane, RunPrincipal, RunSource, Timestamp, UserId};
 use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QueryResult};
 
+use super::every::Every;
 use super::figures::Figures;
 use crate::App;
 use crate::db::columns::Col;
-use crate::db::entities::{api_keys, functions};
+use crate::db::entities::functions;
 use crate::error::Result;
+use crate::identity::keys::{self, KnownKey};
 use crate::identity::members::emails;
 
+/// Sums, by the beginning of a time, where they are told by one, and by what else the runs have in common.
+pub(super) type Groups = BTreeMap<(Option<Timestamp>, Group), Figures>;
+
 /// What the runs of a group have in common.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Group {
+    /// Nothing but the time.
+    All,
     /// Rare values, or rare values of a function.
     Other(Option<FunctionId>),
     /// It is not known, or not of this function.
@@ -25,10 +32,8 @@ pub(super) enum Group {
     Lane(Lane),
     Principal(RunPrincipal),
     Source(RunSource),
-    /// The first digit of the status.
+    /// The first digit of the status, 1 to 5; 0 where there was none.
     Status(i32),
-    Day(Timestamp),
-    Hour(Timestamp),
 }
 
 impl Group {
@@ -41,17 +46,15 @@ impl Group {
             UsageBy::Principal | UsageBy::Member => &["principal", "folded"],
             UsageBy::Source => &["source", "folded"],
             UsageBy::Status => &["status", "folded"],
-            UsageBy::Day | UsageBy::Hour => &["began"],
+            UsageBy::Minute | UsageBy::Hour | UsageBy::Day | UsageBy::Month => &[],
         }
     }
 
     /// What these columns of a row say.
     pub(super) fn read(by: UsageBy, row: &QueryResult) -> Result<Self, DbErr> {
         let function = || Ok::<_, DbErr>(row.try_get::<Option<Col<FunctionId>>>("", "function_id")?.map(|id| id.0));
-        let began = || Ok::<_, DbErr>(row.try_get::<Col<Timestamp>>("", "began")?.0);
         let known = match by {
-            UsageBy::Day => return Ok(Self::Day(began()?)),
-            UsageBy::Hour => return Ok(Self::Hour(began()?)),
+            UsageBy::Minute | UsageBy::Hour | UsageBy::Day | UsageBy::Month => return Ok(Self::All),
             UsageBy::Function => return Ok(function()?.map_or(Self::Other(None), Self::Function)),
             UsageBy::Version => {
                 let number: Option<i32> = row.try_get("", "version_number")?;
@@ -65,7 +68,10 @@ impl Group {
             UsageBy::Source => {
                 row.try_get::<Option<Col<RunSource>>>("", "source")?.map(|source| Self::Source(source.0))
             }
-            UsageBy::Status => row.try_get::<Option<i32>>("", "status")?.map(Self::Status),
+            UsageBy::Status => {
+                let class: Option<i32> = row.try_get("", "status")?;
+                class.map(|class| if (0..=9).contains(&class) { Self::Status(class) } else { Self::Other(None) })
+            }
         };
         if let Some(known) = known {
             return Ok(known);
@@ -84,59 +90,49 @@ impl Group {
     }
 }
 
-/// Groups of principals as groups of members: what ran for a key is its user's. Keys that are deleted stay keys.
-pub(super) async fn by_member(app: &App, groups: Vec<(Group, Figures)>) -> Result<Vec<(Group, Figures)>> {
-    let rows = keys_of(app, &groups).await?;
-    let owner = |row: api_keys::Model| Some((row.id.0, row.user_id?.0));
-    let owners: HashMap<KeyId, UserId> = rows.into_iter().filter_map(owner).collect();
-    let (mut members, mut others) = (BTreeMap::<UserId, Figures>::new(), Vec::new());
-    for (group, figures) in groups {
+/// Groups of principals as groups of members: what ran for a key is its user's.
+pub(super) async fn by_member(app: &App, groups: Groups) -> Result<Groups> {
+    let owners = keys_of(app, &groups).await?;
+    let mut members = Groups::new();
+    for ((at, group), figures) in groups {
         let member = match &group {
-            Group::Principal(RunPrincipal::User(user)) => Some(*user),
-            Group::Principal(RunPrincipal::Key(key)) => owners.get(key).copied(),
+            Group::Principal(RunPrincipal::Key(key)) => owners.get(key).and_then(|known| known.user),
             _ => None,
         };
-        match member {
-            Some(user) => members.entry(user).or_default().add(&figures),
-            None => others.push((group, figures)),
-        }
+        let group = member.map_or(group, |user| Group::Principal(RunPrincipal::User(user)));
+        members.entry((at, group)).or_default().add(&figures);
     }
-    let member = |(user, figures)| (Group::Principal(RunPrincipal::User(user)), figures);
-    others.extend(members.into_iter().map(member));
-    Ok(others)
+    Ok(members)
 }
 
-/// The keys that these groups are of, as far as they are not deleted.
-async fn keys_of(app: &App, groups: &[(Group, Figures)]) -> Result<Vec<api_keys::Model>> {
-    let key = |(group, _): &(Group, Figures)| match group {
-        Group::Principal(RunPrincipal::Key(key)) => Some(Col(*key)),
+/// The keys that these groups are of, as far as they are known.
+async fn keys_of(app: &App, groups: &Groups) -> Result<HashMap<KeyId, KnownKey>> {
+    let key = |(_, group): &(Option<Timestamp>, Group)| match group {
+        Group::Principal(RunPrincipal::Key(key)) => Some(*key),
         _ => None,
     };
-    let keys: Vec<Col<KeyId>> = groups.iter().filter_map(key).collect();
-    if keys.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(api_keys::Entity::find().filter(api_keys::Column::Id.is_in(keys)).all(app.db.read()).await?)
+    keys::known(&app.db, groups.keys().filter_map(key).collect()).await
 }
 
 /// How a group is shown, in the order of all groups: by time, or by name, and what is not known after the rest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Shown {
+    /// Its beginning, where time tells the groups apart.
+    pub(super) at: Option<Timestamp>,
     last: u8,
-    at: Timestamp,
     /// The name without the version's number.
     title: String,
     number: i32,
     /// For people.
     pub(super) name: String,
-    /// For programs: no other group has it.
+    /// For programs: no other group of that time has it.
     pub(super) key: String,
 }
 
 impl Shown {
     fn new(key: impl ToString, name: impl ToString) -> Self {
         let (key, name) = (key.to_string(), name.to_string());
-        Self { last: 0, at: Timestamp(0), title: name.clone(), number: 0, name, key }
+        Self { at: None, last: 0, title: name.clone(), number: 0, name, key }
     }
 
     /// A word for what has no name; such ones come after the rest.
@@ -147,30 +143,35 @@ impl Shown {
         };
         Self { last, ..shown }
     }
+
+    /// Its place among all groups of a report.
+    pub(super) fn place(&self) -> String {
+        format!("{}/{}", self.at.map_or(0, |at| at.0), self.key)
+    }
 }
 
 /// What groups point at.
 #[derive(Default)]
 pub(super) struct Names {
     functions: HashMap<FunctionId, String>,
-    keys: HashMap<KeyId, String>,
+    keys: HashMap<KeyId, KnownKey>,
     users: BTreeMap<Col<UserId>, String>,
 }
 
 impl Names {
-    pub(super) async fn of(app: &App, groups: &[(Group, Figures)]) -> Result<Self> {
-        let (mut functions, mut users) = (BTreeSet::new(), Vec::new());
-        for (group, _) in groups {
+    pub(super) async fn of(app: &App, groups: &Groups) -> Result<Self> {
+        let (mut functions, mut users) = (BTreeSet::new(), BTreeSet::new());
+        for (_, group) in groups.keys() {
             functions.extend(group.function().map(Col));
             if let Group::Principal(RunPrincipal::User(user)) = group {
-                users.push(Col(*user));
+                users.insert(Col(*user));
             }
         }
         let mut names = Self::default();
         if !functions.is_empty() {
             names.functions = names_of(app, functions).await?;
         }
-        names.keys = keys_of(app, groups).await?.into_iter().map(|row| (row.id.0, row.name)).collect();
+        names.keys = keys_of(app, groups).await?;
         if !users.is_empty() {
             names.users = emails(app, users.into_iter()).await?;
         }
@@ -183,17 +184,29 @@ impl Names {
 
     fn principal(&self, principal: &RunPrincipal) -> String {
         let named = match principal {
-            RunPrincipal::Key(key) => self.keys.get(key).cloned(),
+            RunPrincipal::Key(key) => self.keys.get(key).map(|known| match known.revoked {
+                true => format!("{} (revoked)", known.name),
+                false => known.name.clone(),
+            }),
             RunPrincipal::User(user) => self.users.get(&Col(*user)).cloned(),
             RunPrincipal::Public | RunPrincipal::Trigger(_) => None,
         };
         named.unwrap_or_else(|| principal.to_string())
     }
 
-    /// A group as it is shown.
-    pub(super) fn show(&self, group: &Group) -> Shown {
+    /// A group of a time as it is shown.
+    pub(super) fn show_at(&self, every: Option<Every>, at: Option<Timestamp>, group: &Group) -> Shown {
+        let shown = match (group, every.zip(at)) {
+            (Group::All, Some((every, at))) => Shown::new(every.key(at), every.key(at)),
+            _ => self.show(group),
+        };
+        Shown { at, ..shown }
+    }
+
+    fn show(&self, group: &Group) -> Shown {
         let named = |function: &Option<FunctionId>| function.map(|function| (function, self.function(function)));
         match group {
+            Group::All => Shown::new("all", "all"),
             Group::Unknown(function) => Shown::word("unknown", 1, named(function)),
             Group::Other(function) => Shown::word("other", 2, named(function)),
             Group::Function(function) => Shown::new(function, self.function(*function)),
@@ -210,12 +223,6 @@ impl Names {
                 let class = Statuses::class(u16::try_from(*digit).unwrap_or(0));
                 Shown::new(class, class)
             }
-            Group::Day(began) => {
-                let text = began.to_string();
-                let day = text.split('T').next().unwrap_or_default();
-                Shown { at: *began, ..Shown::new(day, day) }
-            }
-            Group::Hour(began) => Shown { at: *began, ..Shown::new(began, began) },
         }
     }
 }

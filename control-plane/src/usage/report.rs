@@ -1,17 +1,21 @@
-//! The one query behind every figure of usage: the sums of a period, by one of the things that runs are told apart by.
+//! The one query behind every figure of usage: the sums of a period, by one of the things that runs are told apart by, by
+//! time, or by both.
 
 use http::{HeaderMap, header};
 use protocol::api::{UsageBy, UsageGroup, UsageReport, UsageSums};
 use protocol::route::Scope;
-use protocol::{AccountId, Code, FunctionId, Timestamp};
+use protocol::{Code, Lane, RunSource, Timestamp};
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, QueryResult, Statement, Value};
 use serde::Deserialize;
 
-use super::figures::{FIGURES, Figures, NAMES};
-use super::names::{Group, Names, Shown, by_member};
+use super::every::Every;
+use super::figures::{Figures, NAMES};
+use super::names::{Group, Groups, Names, Shown, by_member};
 use super::period::{DAY_MS, Period, Span};
+use super::selection::Selection;
 use super::sketch::Sketch;
 use crate::App;
+use crate::db::Db;
 use crate::db::columns::{Col, unsigned};
 use crate::error::{Result, refuse_field};
 use crate::identity::caller::Caller;
@@ -21,6 +25,8 @@ use crate::paging::{Paging, page, whole};
 const DAYS_DEFAULT: i64 = 30;
 /// A sum is read as multiples of this, and the rest.
 const HALF: u64 = 1 << 32;
+/// Groups of one report: a bound on its memory.
+const GROUPS_MAX: usize = 20_000;
 
 /// JSON or CSV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -34,11 +40,13 @@ pub(crate) enum Format {
 #[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct UsageQuery {
-    /// What it is told by; by function where it is left out.
+    /// What it is told by: `function`, `version`, `lane`, `principal`, `member`, `source`, `status`; or a time: `minute`,
+    /// `hour`, `day`, `month`; or a time and one of the others with a comma in between, such as `day,function`. By function
+    /// where it is left out.
     #[serde(default)]
-    by: Option<UsageBy>,
-    /// Since then: a time in RFC 3339, or a date, which begins in UTC. Left out: 30 days before the end, or one day where it
-    /// is told by hour.
+    by: Option<String>,
+    /// Since then: a time in RFC 3339, or a date, which begins in UTC. Left out: 30 days before the end; where it is told by
+    /// minute an hour, by hour a day, by month a year.
     #[serde(default)]
     from: Option<String>,
     /// Until then: a time in RFC 3339, which does not belong to the period any more, or a date, which does. Left out: until
@@ -47,8 +55,24 @@ pub(crate) struct UsageQuery {
     to: Option<String>,
     /// Only of this function.
     #[serde(default)]
-    function: Option<String>,
-    /// `json` or `csv`; where it is left out, what `Accept` asks for. Without `limit`, CSV is one page of everything.
+    pub(super) function: Option<String>,
+    /// Only of versions with this number.
+    #[serde(default)]
+    pub(super) version: Option<u32>,
+    /// Only in this lane.
+    #[serde(default)]
+    pub(super) lane: Option<Lane>,
+    /// Only what was made so: `call`, `test`, `job`, `schedule`, `queue`.
+    #[serde(default)]
+    pub(super) source: Option<RunSource>,
+    /// Only on behalf of this one: `public`, a key (`key_...`), a user (`user_...`), a trigger (`trigger:NAME`), or the name
+    /// of a key, or a member's address.
+    #[serde(default)]
+    pub(super) principal: Option<String>,
+    /// Only on behalf of this member and their keys: a user (`user_...`), or an address.
+    #[serde(default)]
+    pub(super) member: Option<String>,
+    /// `json` or `csv`; where it is left out, what `Accept` asks for. CSV is one page of everything, and has no `limit`.
     #[serde(default)]
     #[param(value_type = Option<String>)]
     format: Option<Format>,
@@ -78,30 +102,55 @@ pub(crate) fn moment(text: &str, field: &'static str, next: bool) -> Result<Time
     day.map_err(|_| refuse_field(Code::InvalidRequest, field, wrong))
 }
 
+/// What the groups are told apart by: a time, something else, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Told {
+    every: Option<Every>,
+    by: UsageBy,
+}
+
+impl Told {
+    fn read(text: &str) -> Result<Self> {
+        let wrong = || {
+            let detail = "`by` is one of function, version, lane, principal, member, source, status; or a time: minute, \
+                          hour, day, month; or a time and one of the others, such as `day,function`.";
+            refuse_field(Code::InvalidRequest, "by", detail)
+        };
+        let word = |text: &str| serde_json::from_value::<UsageBy>(text.into()).map_err(|_| wrong());
+        match text.split_once(',') {
+            None => {
+                let by = word(text)?;
+                Ok(Self { every: Every::of(by), by })
+            }
+            Some((one, other)) => {
+                let (one, other) = (word(one)?, word(other)?);
+                let (time, by) = if one.is_time() { (one, other) } else { (other, one) };
+                match Every::of(time) {
+                    Some(every) if !by.is_time() => Ok(Self { every: Some(every), by }),
+                    _ => Err(wrong()),
+                }
+            }
+        }
+    }
+}
+
 impl UsageQuery {
     /// The period that is asked for.
-    fn period(&self, by: UsageBy, now: Timestamp) -> Result<Period> {
+    fn period(&self, every: Option<Every>, now: Timestamp) -> Result<Period> {
         let to = match &self.to {
             Some(text) => moment(text, "to", true)?,
             None => now,
         };
-        let from = match (&self.from, by) {
+        let from = match (&self.from, every) {
             (Some(text), _) => moment(text, "from", false)?,
-            (None, UsageBy::Hour) => Span::Hour.floor(Timestamp(to.0 - DAY_MS)),
-            (None, _) => Span::Day.floor(Timestamp(to.0 - DAYS_DEFAULT * DAY_MS)),
+            (None, Some(every)) => every.from_default(to),
+            (None, None) => Span::Day.floor(Timestamp(to.0 - DAYS_DEFAULT * DAY_MS)),
         };
         if self.from.is_some() && from >= to {
             return Err(refuse_field(Code::InvalidRequest, "from", "`from` must be before `to`."));
         }
         Ok(Period { from, to })
     }
-}
-
-/// Whose runs: of all functions, or of one.
-#[derive(Debug, Clone, Copy)]
-struct Of {
-    account: AccountId,
-    function: Option<FunctionId>,
 }
 
 /// `GET /usage`
@@ -112,49 +161,66 @@ pub(crate) async fn report(
     paging: &Paging,
     csv: bool,
 ) -> Result<UsageReport> {
+    if let (true, Some(field)) = (csv, paging.set()) {
+        let detail = format!("CSV is one page of everything: leave `{field}` out, or ask for JSON.");
+        return Err(refuse_field(Code::InvalidRequest, field, detail));
+    }
+    let told = query.by.as_deref().map_or(Ok(Told { every: None, by: UsageBy::default() }), Told::read)?;
+    let Told { every, by } = told;
     let of = match &query.function {
         Some(name) => {
             let function = caller.function(app, name, Scope::Read).await.map_err(|error| error.at("function"))?;
-            Of { account: function.account_id.0, function: Some(function.id.0) }
+            Selection::new(function.account_id.0, Some(function.id.0))
         }
         None => {
             caller.grants(Scope::Read)?;
             // A key that is for one function sees what that one used.
-            Of { account: caller.account()?.id.0, function: caller.function }
+            Selection::new(caller.account()?.id.0, caller.function)
         }
     };
-    let (now, by) = (Timestamp::now(), query.by.unwrap_or_default());
-    let asked = query.period(by, now)?;
-    let (period, spans): (Period, &[Span]) = match by {
-        UsageBy::Hour => (asked.rounded(Span::Hour, now).kept(Span::Hour, now), &[Span::Hour]),
-        UsageBy::Day => (asked.rounded(Span::Day, now), &[Span::Day]),
-        _ => (asked.rounded(Span::Minute, now), &[Span::Day, Span::Hour, Span::Minute]),
+    let selection = of.narrowed(&app.db, query).await?;
+    let now = Timestamp::now();
+    let asked = query.period(every, now)?;
+    let (period, pieces) = match every {
+        Some(every) => {
+            let period = every.rounded(asked, now);
+            (period, period.pieces(&[every.span()]))
+        }
+        None => {
+            let period = asked.rounded(Span::Minute, now);
+            (period, period.pieces(&[Span::Day, Span::Hour, Span::Minute]))
+        }
     };
-    let mut groups = groups(app, of, by, &period.pieces(spans)).await?;
+    let mut groups = groups(&app.db, &selection, told, &pieces).await?;
     if by == UsageBy::Member {
         groups = by_member(app, groups).await?;
     }
     let mut total = Figures::default();
-    groups.iter().for_each(|(_, figures)| total.add(figures));
+    groups.values().for_each(|figures| total.add(figures));
     let names = Names::of(app, &groups).await?;
-    let mut shown: Vec<(Shown, Figures)> =
-        groups.into_iter().map(|(group, figures)| (names.show(&group), figures)).collect();
+    let show = |((at, group), figures)| (names.show_at(every, at, &group), figures);
+    let mut shown: Vec<(Shown, Figures)> = groups.into_iter().map(show).collect();
     shown.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     if let Some(last) = paging.after::<String>()? {
-        let place = shown.iter().position(|(shown, _)| shown.key == last);
+        let place = shown.iter().position(|(shown, _)| shown.place() == last);
         let place = place.ok_or_else(|| {
             refuse_field(Code::InvalidRequest, "cursor", "`cursor` is not one that this list has given.")
         })?;
         shown.drain(..=place);
     }
-    let rows = match csv && !paging.is_limited() {
+    let rows = match csv {
         true => whole(shown),
-        false => page(shown, paging, |(shown, _)| shown.key.clone()),
+        false => page(shown, paging, |(shown, _)| shown.place()),
     };
-    let view =
-        |(shown, figures): (Shown, Figures)| UsageGroup { key: shown.key, name: shown.name, usage: figures.view() };
+    let view = |(shown, figures): (Shown, Figures)| UsageGroup {
+        key: shown.key,
+        name: shown.name,
+        at: shown.at,
+        usage: figures.view(),
+    };
     Ok(UsageReport {
         by,
+        every: every.map(Every::word),
         from: period.from,
         to: period.to,
         items: rows.items.into_iter().map(view).collect(),
@@ -166,41 +232,59 @@ pub(crate) async fn report(
 /// `GET /functions/{name}/usage`: all that a function has used.
 pub(crate) async fn of_function(app: &App, caller: &Caller, name: &str) -> Result<UsageSums> {
     let function = caller.function(app, name, Scope::Read).await?;
-    let of = Of { account: function.account_id.0, function: Some(function.id.0) };
+    let selection = Selection::new(function.account_id.0, Some(function.id.0));
     // A gateway's clock may be a little ahead: a run of tomorrow counts as well.
-    let pieces = Period::all(Timestamp(Timestamp::now().0 + DAY_MS)).pieces(&[Span::Day]);
-    let groups = groups(app, of, UsageBy::Function, &pieces).await?;
+    let all = Period::all(Timestamp(Timestamp::now().0 + DAY_MS));
+    Ok(sums(&app.db, &selection, &all.pieces(&[Span::Day])).await?.view())
+}
+
+/// The sums of these pieces of time, of all that is selected.
+pub(super) async fn sums(db: &Db, selection: &Selection, pieces: &[(Span, Period)]) -> Result<Figures> {
+    let told = Told { every: None, by: UsageBy::Function };
     let mut total = Figures::default();
-    groups.iter().for_each(|(_, figures)| total.add(figures));
-    Ok(total.view())
+    groups(db, selection, told, pieces).await?.values().for_each(|figures| total.add(figures));
+    Ok(total)
 }
 
 /// The sums of these pieces of time, by group.
-async fn groups(app: &App, of: Of, by: UsageBy, pieces: &[(Span, Period)]) -> Result<Vec<(Group, Figures)>> {
+async fn groups(db: &Db, selection: &Selection, told: Told, pieces: &[(Span, Period)]) -> Result<Groups> {
+    let mut groups = Groups::new();
     if pieces.is_empty() {
-        return Ok(Vec::new());
+        return Ok(groups);
     }
-    let backend = app.db.read().get_database_backend();
-    let statement = statement(backend, of, by, pieces);
-    let mut groups = Vec::new();
-    for row in app.db.read().query_all_raw(statement).await? {
+    let backend = db.read().get_database_backend();
+    let rows = db.read().query_all_raw(statement(backend, selection, told, pieces)).await?;
+    if rows.len() > GROUPS_MAX {
+        let detail = format!(
+            "That are more than {GROUPS_MAX} groups. Ask for a shorter period, by a longer time, or for fewer runs."
+        );
+        return Err(refuse_field(Code::InvalidRequest, "from", detail));
+    }
+    for row in rows {
         let figures = figures(&row)?;
         // A correction may have left a row of nothing behind.
-        if figures.sums != [0; FIGURES] {
-            groups.push((Group::read(by, &row)?, figures));
+        if figures.runs() == 0 {
+            continue;
         }
+        let at = match told.every {
+            Some(_) => Some(row.try_get::<Col<Timestamp>>("", BEGINNING)?.0),
+            None => None,
+        };
+        groups.entry((at, Group::read(told.by, &row)?)).or_default().add(&figures);
     }
     Ok(groups)
 }
 
-fn statement(backend: DbBackend, of: Of, by: UsageBy, pieces: &[(Span, Period)]) -> Statement {
+/// What the beginning of a group's time is called in the query.
+const BEGINNING: &str = "beginning";
+
+fn statement(backend: DbBackend, selection: &Selection, told: Told, pieces: &[(Span, Period)]) -> Statement {
     let mut values: Vec<Value> = Vec::new();
     let mut bind = |value: Value| {
         values.push(value);
         format!("${}", values.len())
     };
-    let account = bind(Col(of.account).into());
-    let function = of.function.map(|id| format!(" AND function_id = {}", bind(Col(id).into()))).unwrap_or_default();
+    let selected = selection.condition(&mut bind);
     let times: Vec<String> = pieces
         .iter()
         .map(|(span, piece)| {
@@ -219,11 +303,19 @@ fn statement(backend: DbBackend, of: Of, by: UsageBy, pieces: &[(Span, Period)])
         DbBackend::Sqlite => "group_concat",
         _ => "string_agg",
     };
-    let columns = Group::columns(by).join(", ");
+    let mut columns: Vec<String> = Group::columns(told.by).iter().map(|column| (*column).to_owned()).collect();
+    let mut grouped = columns.clone();
+    if let Some(every) = told.every {
+        columns.push(format!("{} AS {BEGINNING}", every.sql(backend)));
+        grouped.push(BEGINNING.to_owned());
+    }
     let sql = format!(
-        "SELECT {columns}, {sums}, {joined}(latency, ' ') AS latencies FROM usage_sums \
-         WHERE account_id = {account}{function} AND ({}) GROUP BY {columns}",
-        times.join(" OR ")
+        "SELECT {}, {sums}, {joined}(latency, ' ') AS latencies FROM usage_sums \
+         WHERE {selected} AND ({}) GROUP BY {} LIMIT {}",
+        columns.join(", "),
+        times.join(" OR "),
+        grouped.join(", "),
+        GROUPS_MAX + 1
     );
     Statement::from_sql_and_values(backend, sql, values)
 }
@@ -259,6 +351,19 @@ mod tests {
     }
 
     #[test]
+    fn it_is_told_by_a_time_and_one_thing_at_most() {
+        let told = |text| Told::read(text).ok();
+        let of = |every, by| Some(Told { every, by });
+        assert_eq!(told("status"), of(None, UsageBy::Status));
+        assert_eq!(told("month"), of(Some(Every::Month), UsageBy::Month));
+        assert_eq!(told("minute,member"), of(Some(Every::Minute), UsageBy::Member));
+        assert_eq!(told("member,minute"), told("minute,member"));
+        for wrong in ["", ",", "day,", "day,hour", "day,day", "lane,status", "day,lane,status", "Day", "day, lane"] {
+            assert_eq!(told(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn periods_are_times_or_dates() {
         let now: Timestamp = "2026-11-30T12:34:56Z".parse().unwrap();
         let period = |from: Option<&str>, to: Option<&str>, by| {
@@ -267,9 +372,16 @@ mod tests {
             Some((period.from.to_string(), period.to.to_string()))
         };
         let of = |from: &str, to: &str| Some((from.to_owned(), to.to_owned()));
-        let by = UsageBy::Lane;
+        let by = None;
         assert_eq!(period(None, None, by), of("2026-10-31T00:00:00Z", "2026-11-30T12:34:56Z"));
-        assert_eq!(period(None, None, UsageBy::Hour), of("2026-11-29T12:00:00Z", "2026-11-30T12:34:56Z"));
+        for (every, from) in [
+            (Every::Minute, "2026-11-30T11:34:00Z"),
+            (Every::Hour, "2026-11-29T12:00:00Z"),
+            (Every::Day, "2026-10-31T00:00:00Z"),
+            (Every::Month, "2025-11-01T00:00:00Z"),
+        ] {
+            assert_eq!(period(None, None, Some(every)), of(from, "2026-11-30T12:34:56Z"));
+        }
         assert_eq!(
             period(Some("2026-11-01"), Some("2026-11-01"), by),
             of("2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z")

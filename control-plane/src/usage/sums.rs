@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use protocol::receipt::Outcome;
 use protocol::{AccountId, Timestamp, Total};
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, Iterable as _};
+use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 
 use super::dimensions::{Dimensions, DimensionsId};
 use super::figures::{FIGURES, Share, put, read};
 use super::period::Span;
 use super::sketch::Sketch;
-use crate::db::Db;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{runs, usage_sums};
 use crate::db::loops;
+use crate::db::{Db, bulk};
 
 /// Combinations of an account that are kept of a period. Of further ones each function has one, until there are as many
 /// again; then they are all one.
@@ -227,15 +226,7 @@ impl Table {
         use usage_sums::Column;
         let rows: Vec<usage_sums::Model> = self.changed.iter().filter_map(|key| self.rows.remove(key)).collect();
         let key = [Column::AccountId, Column::Span, Column::Began, Column::Id];
-        let figures = Column::iter().skip_while(|column| !matches!(column, Column::Runs));
-        let replace = OnConflict::columns(key).update_columns(figures).to_owned();
-        for chunk in rows.chunks(ROWS_MAX) {
-            usage_sums::Entity::insert_many(chunk.iter().cloned().map(usage_sums::ActiveModel::from))
-                .on_conflict(replace.clone())
-                .exec_without_returning(tx)
-                .await?;
-        }
-        Ok(())
+        bulk::replace(tx, &rows, &key).await
     }
 }
 

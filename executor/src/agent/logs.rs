@@ -1,9 +1,11 @@
-//! Logs on their way to the control plane: in batches, again after a failure, in a bounded queue.
+//! Logs on their way to the control plane: in batches, one after the other, each again until it is taken. A line counts once
+//! by its run and its number there, so that nothing else need tell a batch that comes twice. What waits is bounded.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fabric::{CallOptions, Fabric, NodeService, Target};
+use http::StatusCode;
 use protocol::RunId;
 use protocol::node::RunLog;
 use tokio::sync::mpsc::Receiver;
@@ -17,8 +19,24 @@ const LINES_MAX: usize = 2048;
 /// large that has others' lines, too.
 const BATCH_BYTES_MAX: usize = 768 << 10;
 const WITHIN: Duration = Duration::from_secs(5);
-/// Attempts for one batch; after that it is lost.
-const ATTEMPTS: u32 = 6;
+
+/// How long a batch is tried.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// In all.
+    tried_for: Duration,
+    /// The pause before the second try; each further one is twice as long.
+    pause: Duration,
+    /// The longest pause.
+    pause_max: Duration,
+}
+
+/// The control plane takes lines no later than some minutes after their run.
+const PATIENCE: Patience = Patience {
+    tried_for: Duration::from_secs(300),
+    pause: Duration::from_millis(100),
+    pause_max: Duration::from_secs(5),
+};
 
 /// Sends what comes until no run can write any more.
 pub(super) async fn ship(fabric: Fabric, mut lines: Receiver<TicketedLine>) {
@@ -33,17 +51,40 @@ pub(super) async fn ship(fabric: Fabric, mut lines: Receiver<TicketedLine>) {
         let logs = by_run(batch.lines);
         let Ok(json) = serde_json::to_vec(&logs) else { continue };
         let json = bytes::Bytes::from(json);
-        let mut wait = Duration::from_millis(100);
-        for attempt in 1..=ATTEMPTS {
-            match send(&fabric, json.clone()).await {
-                Ok(()) => break,
-                Err(error) if attempt == ATTEMPTS => tracing::warn!(error, "logs are lost"),
-                Err(error) => tracing::debug!(error, "logs are sent again"),
-            }
-            tokio::time::sleep(wait).await;
-            wait *= 2;
-        }
+        deliver(PATIENCE, || send(&fabric, json.clone())).await;
     }
+}
+
+/// Sends a batch until it is taken, or refused for good, or nobody has taken it for too long.
+async fn deliver<F>(patience: Patience, mut send: impl FnMut() -> F)
+where
+    F: Future<Output = Result<(), Failed>>,
+{
+    let (begun, mut pause) = (Instant::now(), patience.pause);
+    loop {
+        match send().await {
+            Ok(()) => return,
+            Err(Failed::Refused(status)) => {
+                tracing::warn!(%status, "logs are lost: refused");
+                return;
+            }
+            Err(Failed::Again(error)) if begun.elapsed() >= patience.tried_for => {
+                tracing::warn!(error, "logs are lost: not taken for too long");
+                return;
+            }
+            Err(Failed::Again(error)) => tracing::debug!(error, "logs are sent again"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(patience.pause_max);
+    }
+}
+
+/// Why a batch was not taken.
+enum Failed {
+    /// It may be taken later.
+    Again(String),
+    /// It never will be.
+    Refused(StatusCode),
 }
 
 /// Lines that go together.
@@ -85,15 +126,58 @@ fn by_run(lines: Vec<TicketedLine>) -> Vec<RunLog> {
     logs
 }
 
-async fn send(fabric: &Fabric, json: bytes::Bytes) -> Result<(), String> {
+async fn send(fabric: &Fabric, json: bytes::Bytes) -> Result<(), Failed> {
     let request = http::Request::post("/logs")
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(fabric::full(json))
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| Failed::Again(error.to_string()))?;
     let options = CallOptions { deadline: WITHIN, accept_within: Duration::from_secs(1) };
     let target = Target::FromNode(NodeService::Log);
-    let reply = fabric.call(target, request, options).await.map_err(|error| error.to_string())?;
-    let status = reply.response.status();
-    // A refusal stays a refusal; only what may pass later is tried again.
-    if status.is_server_error() { Err(status.to_string()) } else { Ok(()) }
+    let reply = fabric.call(target, request, options).await.map_err(|error| Failed::Again(error.to_string()))?;
+    match reply.response.status() {
+        status if status.is_success() => Ok(()),
+        status if status.is_server_error() || may_pass(status) => Err(Failed::Again(status.to_string())),
+        status => Err(Failed::Refused(status)),
+    }
+}
+
+/// Refusals that are about the moment, and not about the lines.
+fn may_pass(status: StatusCode) -> bool {
+    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Patience = Patience {
+        tried_for: Duration::from_millis(50),
+        pause: Duration::from_millis(1),
+        pause_max: Duration::from_millis(2),
+    };
+
+    /// How often a batch is sent that is answered so, and then taken.
+    async fn tries(answers: Vec<Failed>) -> usize {
+        let (mut answers, mut count) = (answers.into_iter(), 0);
+        let send = || {
+            count += 1;
+            let answer = answers.next().map_or(Ok(()), Err);
+            async move { answer }
+        };
+        deliver(SHORT, send).await;
+        count
+    }
+
+    fn again(count: usize) -> Vec<Failed> {
+        (0..count).map(|_| Failed::Again("503".to_owned())).collect()
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_sent_until_it_is_taken() {
+        assert_eq!(tries(again(0)).await, 1);
+        assert_eq!(tries(again(10)).await, 11, "however often, while it may still be taken");
+        assert_eq!(tries(vec![Failed::Refused(StatusCode::UNPROCESSABLE_ENTITY)]).await, 1, "it would be so again");
+        let lost = tries(again(10_000)).await;
+        assert!((2..10_000).contains(&lost), "not for ever: {lost}");
+    }
 }

@@ -67,8 +67,9 @@ pub async fn serve(
     let opened = journal::open(&journal, reply.checkpoint, config.receipt_queue, config.journal_max);
     let opened = opened.map_err(Error::Folder)?;
     let chain = Chain { node: config.node, key: keys.signing, previous: reply.checkpoint_digest };
-    let to = receipts::OverFabric(fabric.clone());
-    let delivering = tokio::spawn(journal::deliver(opened.folder, opened.sealed, chain, to, opened.on_disk));
+    let to = receipts::OverFabric { fabric: fabric.clone(), hello: hello.clone() };
+    let kept = (opened.on_disk, opened.numbering);
+    let delivering = tokio::spawn(journal::deliver(opened.folder, opened.sealed, chain, to, kept));
     let (log_sink, lines) = mpsc::channel(config.log_queue.max(1));
     let shipping = tokio::spawn(logs::ship(fabric.clone(), lines));
     let unknown_key = Arc::new(Notify::new());

@@ -7,7 +7,12 @@
 //! the same checkpoint is sent again, so nothing is lost or counted twice. The newest segments are signed from memory, and
 //! read again only where too many wait, or after a new start. Files and their order are a thread's
 //! work, the network a task's; neither is on the run path.
+//!
+//! Where the control plane stands elsewhere than this node thought, as after its database was restored from a backup, the
+//! segments that are left go on from where it stands ([`numbering`]). What it had committed after that backup is gone with
+//! it; nothing counts twice, because a run is settled once, whichever checkpoint brings it.
 
+mod numbering;
 mod segment;
 mod sender;
 mod writer;
@@ -22,7 +27,8 @@ use protocol::receipt::NodeReceipt;
 use protocol::wire::Written;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-pub(crate) use self::sender::{Chain, Deliver, deliver};
+pub(crate) use self::numbering::Numbering;
+pub(crate) use self::sender::{Chain, Deliver, Stand, Undelivered, deliver};
 
 /// Sealed segments that stay in memory until they are sent.
 const IN_MEMORY_MAX: usize = 4;
@@ -58,6 +64,8 @@ impl OnDisk {
 
 /// A segment that is whole.
 pub(crate) struct Sealed {
+    /// Its place among the segments of this start of the node: its checkpoint has this number, unless the numbering was
+    /// changed.
     pub(crate) sequence: u64,
     /// What is in it; none where it has to be read.
     kept: Option<Kept>,
@@ -75,6 +83,7 @@ pub(crate) struct Opened {
     pub(crate) sealed: mpsc::UnboundedReceiver<Sealed>,
     pub(crate) folder: PathBuf,
     pub(crate) on_disk: OnDisk,
+    pub(crate) numbering: Numbering,
 }
 
 /// Opens the journal; `committed` is the last checkpoint that the control plane has. What was committed is removed,
@@ -91,10 +100,12 @@ pub(crate) fn open(folder: &Path, committed: u64, waiting_max: usize, disk_max: 
     }
     let (queue, receipts) = std::sync::mpsc::channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let writer = writer::Writer::new(folder.to_owned(), next, sealed_in, Arc::clone(&waiting), on_disk.clone());
+    let numbering = Numbering::default();
+    let place = writer::Place { folder: folder.to_owned(), numbering: numbering.clone(), next };
+    let writer = writer::Writer::new(place, sealed_in, Arc::clone(&waiting), on_disk.clone());
     std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(&receipts))?;
     let journal = Journal { queue, waiting, waiting_max, on_disk: on_disk.clone(), disk_max: disk_max.0 };
-    Ok(Opened { journal, sealed, folder: folder.to_owned(), on_disk })
+    Ok(Opened { journal, sealed, folder: folder.to_owned(), on_disk, numbering })
 }
 
 /// Brings the folder in line with what is committed; the number of the next segment.

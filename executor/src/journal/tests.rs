@@ -11,7 +11,7 @@ use protocol::ticket::SignedTicket;
 use protocol::wire::Written;
 use protocol::{ByteSize, Digest, NodeId, RunId, Timestamp};
 
-use super::{Chain, Deliver, deliver, open, segment};
+use super::{Chain, Deliver, Stand, Undelivered, deliver, open, segment};
 
 pub(super) fn receipt() -> NodeReceipt {
     let end = RunEnd {
@@ -36,6 +36,8 @@ struct Committed {
     checkpoints: Vec<Checkpoint>,
     refusals: usize,
     lost_answers: usize,
+    /// It may stand elsewhere than a node thinks.
+    restored: bool,
 }
 
 #[derive(Clone, Default)]
@@ -53,27 +55,41 @@ impl Plane {
 }
 
 impl Deliver for Plane {
-    async fn deliver(&mut self, checkpoint: &Checkpoint) -> Result<u64, String> {
+    async fn deliver(&self, checkpoint: &Checkpoint) -> Result<u64, Undelivered> {
         let (last, digest) = self.last();
         let mut committed = self.0.lock();
         if committed.refusals > 0 {
             committed.refusals -= 1;
-            return Err("refused".to_owned());
+            return Err(Undelivered::Failed("refused".to_owned()));
+        }
+        if committed.restored {
+            let same = committed.checkpoints.iter().find(|one| one.sequence == checkpoint.sequence);
+            let fits = checkpoint.sequence == last + 1 && checkpoint.previous == digest;
+            if !fits && same != Some(checkpoint) {
+                return Err(Undelivered::OutOfPlace("send the successor".to_owned()));
+            }
         }
         assert!(checkpoint.verify(&key().verifying_key()));
         if checkpoint.sequence == last + 1 {
             assert_eq!(checkpoint.previous, digest, "the chain holds");
             assert!(!checkpoint.receipts.is_empty() && checkpoint.receipts.len() <= Checkpoint::RECEIPTS_MAX);
             committed.checkpoints.push(checkpoint.clone());
+        } else if checkpoint.sequence > last {
+            // Its predecessor was refused a moment ago.
+            return Err(Undelivered::Failed("others come before it".to_owned()));
         } else {
-            assert!(checkpoint.sequence <= last, "no gap");
             assert_eq!(&committed.checkpoints[usize::try_from(checkpoint.sequence).unwrap() - 1], checkpoint);
         }
         if committed.lost_answers > 0 {
             committed.lost_answers -= 1;
-            return Err("the answer was lost".to_owned());
+            return Err(Undelivered::Failed("the answer was lost".to_owned()));
         }
         Ok(last.max(checkpoint.sequence))
+    }
+
+    async fn stand(&self) -> Result<Stand, String> {
+        let (sequence, digest) = self.last();
+        Ok(Stand { sequence, digest })
     }
 }
 
@@ -90,7 +106,8 @@ fn start(folder: &Path, plane: &Plane, node: NodeId) -> Agent {
     let (sequence, previous) = plane.last();
     let opened = open(folder, sequence, 1000, ByteSize::mib(64)).unwrap();
     let chain = Chain { node, key: key(), previous };
-    let task = tokio::spawn(deliver(opened.folder, opened.sealed, chain, plane.clone(), opened.on_disk));
+    let kept = (opened.on_disk, opened.numbering);
+    let task = tokio::spawn(deliver(opened.folder, opened.sealed, chain, plane.clone(), kept));
     Agent { journal: Some(opened.journal), task }
 }
 
@@ -201,6 +218,74 @@ async fn segments_go_on_where_the_control_plane_stands() {
     start(folder.path(), &plane, NodeId::new()).stop().await;
     assert_eq!(plane.runs(), [receipts[0].run, receipts[1].run]);
     assert_eq!(plane.last().0, 2);
+}
+
+/// Its database was restored from a backup, while the node goes on: no new start is needed.
+#[tokio::test]
+async fn receipts_go_on_where_a_restored_control_plane_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plane, node) = (Plane::default(), NodeId::new());
+    plane.0.lock().restored = true;
+    let agent = start(folder.path(), &plane, node);
+    let before = agent.add(Checkpoint::RECEIPTS_MAX * 4);
+    until(|| plane.runs().len() == before.len()).await;
+
+    // Earlier: what came after the backup is gone with it.
+    let later = plane.0.lock().checkpoints.split_off(1);
+    let kept = plane.runs();
+    plane.0.lock().refusals = 2;
+    let more = agent.add(Checkpoint::RECEIPTS_MAX * 2 + 10);
+    until(|| plane.runs().len() == kept.len() + more.len()).await;
+    assert_eq!(plane.runs(), [kept.as_slice(), &more].concat(), "each once, in order");
+
+    // And later again: checkpoints of the same numbers are others.
+    let others = std::mem::take(&mut plane.0.lock().checkpoints);
+    plane.0.lock().checkpoints.extend([others[..1].to_vec(), later.clone()].concat());
+    let stand = plane.runs();
+    plane.0.lock().lost_answers = 1;
+    let last = agent.add(Checkpoint::RECEIPTS_MAX + 1);
+    until(|| plane.runs().len() == stand.len() + last.len()).await;
+    assert_eq!(plane.runs(), [stand.as_slice(), &last].concat());
+
+    // A new start finds nothing to send again.
+    agent.stop().await;
+    assert!(segment::list(folder.path()).unwrap().is_empty());
+    let committed = plane.runs().len();
+    let agent = start(folder.path(), &plane, node);
+    let one = agent.add(1);
+    agent.stop().await;
+    assert_eq!(plane.runs()[committed..], one);
+}
+
+/// A node that ends after it was renumbered sends the rest once.
+#[tokio::test]
+async fn a_crash_after_a_restore_doubles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plane, node) = (Plane::default(), NodeId::new());
+    plane.0.lock().restored = true;
+    let agent = start(folder.path(), &plane, node);
+    let before = agent.add(Checkpoint::RECEIPTS_MAX * 3);
+    until(|| plane.runs().len() == before.len()).await;
+    plane.0.lock().checkpoints.truncate(1);
+    let kept = plane.runs();
+    let more = agent.add(Checkpoint::RECEIPTS_MAX * 4);
+    until(|| plane.runs().len() > kept.len()).await;
+    agent.task.abort();
+    drop(agent);
+    // The writer's thread ends on its own.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    start(folder.path(), &plane, node).stop().await;
+    assert_eq!(plane.runs(), [kept.as_slice(), &more].concat());
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within 10 s");
 }
 
 #[tokio::test]

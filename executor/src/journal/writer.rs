@@ -11,7 +11,7 @@ use protocol::wire::Written;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{IN_MEMORY_MAX, Kept, OnDisk, Sealed, segment};
+use super::{IN_MEMORY_MAX, Kept, Numbering, OnDisk, Sealed, segment};
 
 /// A segment is sealed when it is this old, or full.
 const SEAL_AFTER: Duration = Duration::from_secs(1);
@@ -21,9 +21,16 @@ const GATHER: Duration = Duration::from_millis(2);
 /// After a failure of the disk.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// Where segments go.
+pub(super) struct Place {
+    pub(super) folder: PathBuf,
+    pub(super) numbering: Numbering,
+    /// The next segment's number.
+    pub(super) next: u64,
+}
+
 pub(super) struct Writer {
-    folder: PathBuf,
-    next: u64,
+    place: Place,
     open: Option<(segment::Writer, Instant)>,
     /// What is in the open segment.
     written: Vec<Written<NodeReceipt>>,
@@ -36,14 +43,13 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(
-        folder: PathBuf,
-        next: u64,
+        place: Place,
         sealed: UnboundedSender<Sealed>,
         waiting: Arc<AtomicUsize>,
         on_disk: OnDisk,
     ) -> Self {
         let room = Arc::new(Semaphore::new(IN_MEMORY_MAX));
-        Self { folder, next, open: None, written: Vec::new(), room, sealed, waiting, on_disk }
+        Self { place, open: None, written: Vec::new(), room, sealed, waiting, on_disk }
     }
 
     /// Until no run can leave a receipt any more.
@@ -84,8 +90,9 @@ impl Writer {
 
     fn try_write(&mut self, batch: &[Written<NodeReceipt>]) -> std::io::Result<()> {
         if self.open.is_none() {
-            self.open = Some((segment::Writer::create(&self.folder, self.next)?, Instant::now()));
-            self.next += 1;
+            let Place { folder, numbering, next } = &mut self.place;
+            self.open = Some((numbering.create(folder, *next)?, Instant::now()));
+            *next += 1;
         }
         match &mut self.open {
             Some((segment, _)) => segment.append(batch).map(|bytes| self.on_disk.add(bytes)),
@@ -102,7 +109,7 @@ impl Writer {
             let room = Arc::clone(&self.room).try_acquire_owned().ok();
             let kept = room.filter(|_| !receipts.is_empty()).map(|room| Kept { receipts, _room: room });
             // Without a sender the segment waits for the next start.
-            self.sealed.send(Sealed { sequence: self.next - 1, kept }).ok();
+            self.sealed.send(Sealed { sequence: self.place.next - 1, kept }).ok();
         }
     }
 }

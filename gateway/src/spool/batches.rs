@@ -2,7 +2,7 @@
 //! appending until it is sealed; from then on neither its name nor its lines change, also over a new start: what was sent
 //! once is sent again as it was.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const SUFFIX: &str = ".ndjson";
 const REFUSED: &str = "refused-";
 
 /// A batch's name: which start of the process has made it, and its number there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Name {
     pub(super) epoch: EpochId,
     pub(super) number: u64,
@@ -136,10 +136,11 @@ impl Batches {
         None
     }
 
-    /// The oldest sealed batch.
-    pub(super) fn oldest(&self) -> io::Result<Option<Batch>> {
+    /// The oldest sealed batch that is none of these.
+    pub(super) fn oldest_but(&self, others: &HashSet<Name>) -> io::Result<Option<Batch>> {
         loop {
-            let Some(name) = self.state.lock().sealed.front().copied() else { return Ok(None) };
+            let oldest = self.state.lock().sealed.iter().find(|name| !others.contains(name)).copied();
+            let Some(name) = oldest else { return Ok(None) };
             match fs::read(self.path(name)) {
                 Ok(content) => {
                     let content = Bytes::from(content);
@@ -152,6 +153,19 @@ impl Batches {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The oldest sealed batch.
+    #[cfg(test)]
+    pub(super) fn oldest(&self) -> io::Result<Option<Batch>> {
+        self.oldest_but(&HashSet::new())
+    }
+
+    /// Nothing of an epoch is left up to this number.
+    pub(super) fn acknowledged(&self, epoch: EpochId) -> u64 {
+        let state = self.state.lock();
+        let first = state.sealed.iter().find(|name| name.epoch == epoch).map_or(state.next, |name| name.number);
+        first.saturating_sub(1)
     }
 
     /// It has been acknowledged. Says how large the spool is now.

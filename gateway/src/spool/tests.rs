@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use parking_lot::Mutex;
-use protocol::{ByteSize, EpochId, RunId};
+use protocol::{ByteSize, Digest, EpochId, RunId};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -80,7 +80,7 @@ impl Plane {
     }
 
     async fn send(&self, batches: &Arc<Batches>) -> anyhow::Result<()> {
-        send_all(self, batches, &Meters::new()).await
+        Flight::new(self, batches, &Meters::new()).all().await
     }
 }
 
@@ -162,10 +162,37 @@ async fn what_an_earlier_start_has_left_comes_first_with_its_numbers() {
     let heads = plane.0.lock().heads.clone();
     let (old, new) = (heads[0].epoch, heads[3].epoch);
     let names: Vec<_> = heads.iter().map(|head| (head.epoch, head.number, head.acknowledged)).collect();
-    assert_eq!(names, [(old, 1, 0), (old, 2, 1), (old, 3, 2), (new, 1, 0)]);
+    assert_eq!(names, [(old, 1, 0), (old, 2, 0), (old, 3, 0), (new, 1, 0)]);
     assert_ne!(old, new);
     plane.send(&killed).await.unwrap();
     assert_eq!(plane.numbers(), [0, 1, 2, 3, 4, 5], "both have sent some, and they count once");
+}
+
+/// A control plane that acknowledges nothing before it has four.
+#[derive(Clone)]
+struct Patient(Arc<tokio::sync::Barrier>);
+
+impl Core for Patient {
+    async fn post(&self, head: &BatchHead, _: Bytes) -> Result<Option<BatchAck>, CoreError> {
+        self.0.wait().await;
+        Ok(Some(BatchAck { committed: head.number, void: 0 }))
+    }
+}
+
+#[tokio::test]
+async fn several_are_on_their_way_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let batches = start(folder.path());
+    for number in 0..8 {
+        add(&batches, number..number + 1);
+        batches.seal_after(Duration::ZERO);
+    }
+    let patient = Patient(Arc::new(tokio::sync::Barrier::new(4)));
+    let meters = Meters::new();
+    let all =
+        tokio::time::timeout(Duration::from_secs(10), async { Flight::new(&patient, &batches, &meters).all().await });
+    all.await.unwrap().unwrap();
+    assert_eq!(left(folder.path()), 0);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::flag::Flag;
 use crate::ids::{JobId, NodeId, RunId};
 use crate::manifest::{Lane, Limits, PlacementClass};
 use crate::names::{Name, Reference};
-use crate::node::VmLane;
+use crate::node::{LogLine, VmLane};
 use crate::placement::{Explanation, LaneReason};
 use crate::receipt::{Outcome, Usage};
 use crate::source::{RunPrincipal, RunSource};
@@ -84,6 +84,17 @@ api_types! {
         /// missing.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub damaged: Vec<u64>,
+    }
+
+    /// What runs wrote.
+    pub struct LogPage {
+        /// The lines. Where some cannot be read, a line of the platform's says which, and the others are there.
+        pub items: Vec<LogLine>,
+        /// The cursor of the next page: there is none.
+        pub next: Option<String>,
+        /// The time from which the account's lines are complete: earlier ones may be gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub since: Option<Timestamp>,
     }
 
     /// `POST /functions/{name}/test`: one call from the portal, answered as data, never as a page.

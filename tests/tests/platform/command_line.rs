@@ -64,6 +64,11 @@ fn what_scripts_rely_on() {
     let key = ada.token();
     let nobody = Cli::at(&platform.url);
     assert_eq!(nobody.run("whoami").status, 3);
+    // Nobody waits for a build of which nothing can come.
+    let manifest = "name = \"x\"\nartifact = \"x.wasm\"\nbuild = \"touch x.wasm\"\n";
+    std::fs::write(nobody.work().join("crowdcloud.toml"), manifest).unwrap();
+    assert_eq!(nobody.run("deploy").status, 3);
+    assert!(!nobody.work().join("x.wasm").exists());
     assert_eq!(nobody.shell(&format!("CROWDCLOUD_KEY={key} crowdcloud whoami")).status, 0);
     let nowhere = "http://127.0.0.1:1";
     let done = ada.shell(&format!("CROWDCLOUD_URL={nowhere} crowdcloud functions"));

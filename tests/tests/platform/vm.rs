@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tests::{Cli, DoneExt as _, Platform, examples, wait_until};
+use tests::{Cli, Platform, examples, wait_until};
 
 use self::archive::oci_archive;
 use crate::run_path::{get, plain, send};
@@ -60,9 +60,7 @@ fn has_vm_lane(user: &Cli) -> bool {
 
 /// A static program from one file of Rust.
 fn program(user: &Cli, name: &str, source: &str) {
-    std::fs::write(user.work().join(format!("{name}.rs")), source).unwrap();
-    let flags = "--edition 2024 -C opt-level=1 -C target-feature=+crt-static -C strip=symbols";
-    user.shell(&format!("rustc {flags} -o {name} {name}.rs")).ok();
+    std::fs::copy(tests::compiled(source), user.work().join(name)).unwrap();
 }
 
 /// The settled record of a function's run of this path.

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fantoccini::actions::{InputSource as _, MouseActions, PointerAction};
 use fantoccini::elements::Element;
 use fantoccini::error::{CmdError, ErrorStatus};
 use fantoccini::{Client, ClientBuilder, Locator};
@@ -100,7 +101,11 @@ impl Browser {
         let profile = tempfile::tempdir().unwrap();
         let mut arguments: Vec<String> = ARGUMENTS.iter().map(|argument| (*argument).to_owned()).collect();
         arguments.push(format!("--user-data-dir={}", profile.path().display()));
-        let wanted = json!({ "browserName": "chrome", "goog:chromeOptions": { "args": arguments } });
+        let wanted = json!({
+            "browserName": "chrome",
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
         let Value::Object(wanted) = wanted else { unreachable!("an object stands above") };
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(wanted)
@@ -183,6 +188,29 @@ impl Browser {
         self.clicks_what(Locator::XPath(&path)).await;
     }
 
+    /// Moves the pointer over the element.
+    pub(crate) async fn points_at(&self, css: &str) {
+        let element = self.element(css).await;
+        let over = PointerAction::MoveToElement { element, duration: None, x: 0.0, y: 0.0 };
+        self.client.perform_actions(MouseActions::new("mouse".to_owned()).then(over)).await.unwrap();
+    }
+
+    /// Waits until so many elements are there.
+    pub(crate) async fn counts(&self, css: &str, count: usize) {
+        let script = format!("return document.querySelectorAll({}).length", json!(css));
+        let deadline = Instant::now() + APPEARS_WITHIN;
+        while self.script(&script).await != count {
+            let found = self.script(&script).await;
+            assert!(Instant::now() < deadline, "{found} of {css:?}, not {count}:\n{}", self.text().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Clicks the element of this XPath, when it is there.
+    pub(crate) async fn clicks_path(&self, path: &str) {
+        self.clicks_what(Locator::XPath(path)).await;
+    }
+
     /// Clicks the element, when it is there.
     pub(crate) async fn clicks(&self, css: &str) {
         self.clicks_what(Locator::Css(css)).await;
@@ -234,10 +262,33 @@ impl Browser {
         self.devtools(media).await;
     }
 
+    /// What the console was told since it was asked last: errors, refused content, everything.
+    pub(crate) async fn console(&self) -> Vec<String> {
+        let told = self.driver_says("se/log", json!({ "type": "browser" })).await;
+        let entries = told["value"].as_array().cloned().unwrap_or_default();
+        entries.iter().map(|entry| format!("{}: {}", entry["level"], entry["message"])).collect()
+    }
+
+    /// Clicks at a place of the window, in CSS pixels.
+    pub(crate) async fn clicks_at(&self, x: f64, y: f64) {
+        for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
+            let button = if kind == "mouseMoved" { "none" } else { "left" };
+            let event = json!({ "type": kind, "x": x, "y": y, "button": button, "clickCount": 1 });
+            self.devtools(json!({ "cmd": "Input.dispatchMouseEvent", "params": event })).await;
+        }
+    }
+
     async fn devtools(&self, command: Value) {
-        let url = format!("http://{}/session/{}/goog/cdp/execute", self.driver.address, self.session);
+        self.driver_says("goog/cdp/execute", command).await;
+    }
+
+    /// Asks the driver what WebDriver itself has no word for.
+    async fn driver_says(&self, what: &str, command: Value) -> Value {
+        let url = format!("http://{}/session/{}/{what}", self.driver.address, self.session);
         let answer = reqwest::Client::new().post(url).body(command.to_string()).send().await.unwrap();
-        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap_or_default());
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str(&text).unwrap()
     }
 }
 

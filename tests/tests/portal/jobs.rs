@@ -8,9 +8,14 @@ use crate::browser::Browser;
 
 /// Opens the part of the form that is folded, and asks for this path.
 async fn asks_for_path(user: &Browser, path: &str) {
-    user.clicks("details.more summary").await;
+    user.clicks("details.request summary").await;
     user.fills("path", path).await;
 }
+
+/// The first boxes of the list.
+const BOXES: &str = ".rows.lines tbody .choose input";
+/// Rows of the list.
+const ROWS: &str = ".jobs .rows.lines tbody tr";
 
 /// Submits what the form says; the place of the job.
 async fn submits(user: &Browser) -> String {
@@ -49,13 +54,19 @@ async fn a_job_is_submitted_watched_explained_and_another_cancelled() {
     ada.sees("Deployed as v1").await;
     asks_for_path(&ada, "/echo").await;
     ada.fills("input", "hello from the form").await;
+    ada.clicks("details.end summary").await;
     ada.fills("labels", "kind=journey").await;
     ada.fills("cpus", "65").await;
     ada.sees("crowdcloud jobs submit probe /echo -d 'hello from the form' --cpus 65 --label kind=journey").await;
     ada.presses("Submit the job").await;
     ada.sees("Cpus is 65; allowed: 1 to 64").await;
     ada.element("input[name=cpus][aria-invalid=true]").await;
+    ada.fills("cpus", "64").await;
+    ada.sees("No node could take it.").await;
     ada.fills("cpus", "1").await;
+    ada.sees("1 node could take it now.").await;
+    ada.sees("A live node lends up to").await;
+    ada.sees("No job of this function has run yet.").await;
 
     // Its page tells its life by itself, its answer, and why that node.
     let job = submits(&ada).await;
@@ -68,18 +79,25 @@ async fn a_job_is_submitted_watched_explained_and_another_cancelled() {
     ada.sees("local-1").await;
     ada.sees("chosen").await;
     ada.presses("kind=journey").await;
-    ada.arrives("/a/ada/jobs?label=kind%3Djourney").await;
+    ada.arrives("/a/ada/jobs/list?label=kind%3Djourney").await;
     ada.element(&format!("td.job-cell a[href='{job}']")).await;
 
-    // The list follows what others do.
+    // The list follows what others do, but nothing moves under the pointer.
     ada.visit("/a/ada/jobs").await;
+    ada.presses("Job list").await;
+    ada.arrives("/a/ada/jobs/list").await;
     ada.element(&format!("td.job-cell a[href='{job}']")).await;
     ada.script("window.same = true").await;
+    ada.points_at(&format!("td.job-cell a[href='{job}']")).await;
     assert_eq!(ada.script(SUBMITTED_ELSEWHERE).await, 202);
+    ada.sees("1 new").await;
+    ada.counts(ROWS, 1).await;
+    ada.presses("1 new").await;
     ada.sees("from=elsewhere").await;
+    ada.points_at("h1").await;
     ada.element("td .badge.bad").await;
     ada.selects("state", "succeeded").await;
-    ada.arrives("/a/ada/jobs?state=succeeded").await;
+    ada.arrives("/a/ada/jobs/list?state=succeeded").await;
     ada.element(&format!("td.job-cell a[href='{job}']")).await;
     let deadline = Instant::now() + Duration::from_secs(10);
     while ada.text().await.contains("from=elsewhere") {
@@ -87,6 +105,15 @@ async fn a_job_is_submitted_watched_explained_and_another_cancelled() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     ada.sees("kind=journey").await;
+    ada.sees("of 128 MiB").await;
+    ada.selects("state", "").await;
+    ada.fills("label", "nonsense").await;
+    ada.script("document.querySelector('form.search').requestSubmit()").await;
+    ada.sees("Nonsense is neither a label nor a job's id.").await;
+    ada.fills("label", "from=elsewhere").await;
+    ada.script("document.querySelector('form.search').requestSubmit()").await;
+    ada.arrives("/a/ada/jobs/list?label=from%3Delsewhere").await;
+    ada.counts(ROWS, 1).await;
     assert_eq!(ada.script("return window.same").await, true, "the page was never loaded again");
 
     // One that runs is cancelled, and tried again.
@@ -108,6 +135,65 @@ async fn a_job_is_submitted_watched_explained_and_another_cancelled() {
     assert!(ada.script("return document.querySelector('.broken')").await.is_null());
 }
 
+/// Three that run until they are cancelled, and one that dies.
+const SUBMITTED: &str = "const send = job => fetch('/api/v1/jobs', { method: 'POST', body: JSON.stringify(job), \
+    headers: { 'content-type': 'application/json', 'x-crowdcloud-account': 'ada' } }).then(answer => answer.status); \
+    const long = { function: 'probe', path: '/sleep?ms=60000', timeout: '2m' }; \
+    const dying = { function: 'probe', path: '/status/503', retries: 1, backoff: '50ms', labels: { fate: 'dead' } }; \
+    return Promise.all([long, long, long, dying].map(send)).then(all => all.join())";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_are_cancelled_at_once_and_each_figure_leads_to_its_rows() {
+    let platform = Platform::start();
+    let ada = Browser::open(&platform.url).await;
+    ada.signs_up("ada", "personal").await;
+    ada.deploys("ada", "probe", &tests::guest("probe"), "private").await;
+    assert_eq!(ada.script(SUBMITTED).await, "202,202,202,202");
+
+    // The overview names what needs attention, and shows what goes on.
+    ada.visit("/a/ada/jobs").await;
+    ada.sees("1 job used up every try in the last 24 hours").await;
+    ada.sees("Waiting and running now").await;
+    ada.sees("Dead jobs").await;
+    ada.sees("1 (100 %)").await;
+    ada.presses("1 job used up every try in the last 24 hours").await;
+    ada.counts(ROWS, 1).await;
+    ada.sees("fate=dead").await;
+
+    // Those that are chosen are cancelled together.
+    ada.visit("/a/ada/jobs/list").await;
+    ada.selects("state", "queued,placed,running").await;
+    ada.arrives("/a/ada/jobs/list?state=queued%2Cplaced%2Crunning").await;
+    ada.counts(ROWS, 3).await;
+    ada.clicks(BOXES).await;
+    ada.sees("1 chosen").await;
+    ada.presses("Choose all shown").await;
+    ada.sees("3 chosen").await;
+    ada.presses("Cancel the chosen").await;
+    ada.sees("Cancel the chosen jobs?").await;
+    ada.clicks("dialog[open] button[type=submit]").await;
+    ada.sees("No job is like that.").await;
+
+    // Each count leads to as many rows.
+    ada.visit("/a/ada/jobs?period=1h").await;
+    ada.presses("3 cancelled").await;
+    ada.counts(ROWS, 3).await;
+    assert!(ada.place().await.starts_with("/a/ada/jobs/list?state=cancelled&ended_from="));
+    ada.goes_back().await;
+    ada.arrives("/a/ada/jobs?period=1h").await;
+
+    // A dead one is tried again from here, and dies again.
+    ada.clicks(".tile[href*='state=failed']").await;
+    ada.counts(ROWS, 1).await;
+    ada.presses("Choose all shown").await;
+    ada.presses("Try 1 job again").await;
+    ada.sees("None chosen").await;
+    ada.visit("/a/ada/jobs").await;
+    ada.presses("Try again").await;
+    ada.sees("1 dead").await;
+    assert!(ada.script("return document.querySelector('.broken')").await.is_null());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_jobs_are_an_array_and_a_trigger_makes_more() {
     let platform = Platform::start();
@@ -123,7 +209,7 @@ async fn many_jobs_are_an_array_and_a_trigger_makes_more() {
     asks_for_path(&ada, "/echo").await;
     ada.presses("Submit the jobs").await;
     ada.sees("probe v1 #2").await;
-    assert!(ada.place().await.starts_with("/a/ada/jobs?array=job_"));
+    assert!(ada.place().await.starts_with("/a/ada/jobs/list?array=job_"));
 
     // A file is an input, too.
     let folder = tempfile::tempdir().unwrap();
@@ -172,7 +258,7 @@ async fn many_jobs_are_an_array_and_a_trigger_makes_more() {
                { messages: [{ body: { text: 'a message from the queue' } }] }), headers: \
                { 'content-type': 'application/json', 'x-crowdcloud-account': 'ada' } }).then(answer => answer.status)";
     assert_eq!(ada.script(put).await, 201);
-    ada.visit("/a/ada/jobs?label=trigger%3Dorders-in").await;
+    ada.visit("/a/ada/jobs/list?label=trigger%3Dorders-in").await;
     ada.clicks("td a[href*='/jobs/job_']").await;
     ada.sees("a message from the queue").await;
     assert!(ada.script("return document.querySelector('.broken')").await.is_null());

@@ -17,6 +17,9 @@ async fn a_personal_user_signs_up_deploys_a_file_and_calls_it() {
     ada.arrives("/login?next=%2Fa%2Fada%2Ffunctions").await;
     ada.fills("email", "ada@example.org").await;
     ada.fills("password", "not the password").await;
+    ada.presses("Show password").await;
+    ada.element("input[name=password][type=text]").await;
+    ada.presses("Hide password").await;
     ada.presses("Log in").await;
     ada.sees("invalid_login").await;
     ada.fills("password", crate::browser::PASSWORD).await;
@@ -34,6 +37,8 @@ async fn a_personal_user_signs_up_deploys_a_file_and_calls_it() {
     ada.sees("line 2 eeeeeee").await;
 
     // A body, another method, and what a trap looks like.
+    ada.sees("GET and HEAD send no body.").await;
+    assert!(ada.script("return document.querySelector('[name=body]')").await.is_null());
     ada.selects("method", "POST").await;
     ada.fills("path", "/echo").await;
     ada.fills("body", "it's a body").await;
@@ -61,7 +66,7 @@ async fn a_company_invites_a_member_who_sees_what_a_member_may() {
     owner.signs_up("engines", "company").await;
     owner.visit("/a/engines/settings/team").await;
     owner.chooses("role", "member").await;
-    owner.presses("Make a link").await;
+    owner.presses("Create a link").await;
     owner.sees("The link is shown only now.").await;
     let link = owner.element(".once code").await.text().await.unwrap();
     assert!(link.starts_with(&format!("{}/invite/", platform.url)), "{link}");
@@ -110,6 +115,15 @@ async fn what_cannot_be_deployed_is_explained_and_versions_roll_back() {
     ada.gives_file("artifact", &tests::guest("probe")).await;
     ada.presses("Deploy").await;
     ada.sees("v2").await;
+    ada.sees("v2 100%").await;
+    ada.element("select[name=canary]").await;
+    ada.fills("alias", "canary").await;
+    ada.selects("target", "2").await;
+    ada.selects("canary", "1").await;
+    ada.fills("percent", "20").await;
+    ada.sees("crowdcloud aliases set greet canary v2=80 v1=20 --account ada").await;
+    ada.presses("Set the alias").await;
+    ada.sees("v2 80% · v1 20%").await;
     ada.presses("Test").await;
     ada.presses("Send").await;
     ada.sees("200 OK").await;
@@ -127,7 +141,7 @@ async fn what_cannot_be_deployed_is_explained_and_versions_roll_back() {
     ada.visit("/a/ada/settings/keys").await;
     ada.chooses("scope", "invoke").await;
     ada.fills("name", "ci").await;
-    ada.presses("Make the key").await;
+    ada.presses("Create the key").await;
     ada.sees("is shown only now").await;
     let key = ada.element(".once .line code").await.text().await.unwrap();
     let request = format!(

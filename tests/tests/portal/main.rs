@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod analytics;
 mod browser;
+mod dashboard;
 mod isolation;
 mod jobs;
 mod journeys;

@@ -1,7 +1,6 @@
 //! From a native program to its figures, click by click: the VM lane as the portal shows it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tests::Platform;
@@ -29,13 +28,10 @@ async fn sees_a_vm_lane(user: &Browser, account: &str) {
 
 /// A static program that answers with its request's line.
 fn program(folder: &Path) -> PathBuf {
-    let (source, built) = (folder.join("native.rs"), folder.join("native"));
+    let built = folder.join("native");
     let text = "fn main() { let of = |name| std::env::var(name).unwrap(); \
                 print!(\"native {} {}\", of(\"REQUEST_METHOD\"), of(\"PATH_INFO\")); }";
-    std::fs::write(&source, text).unwrap();
-    let flags = ["--edition", "2024", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"];
-    let done = Command::new("rustc").args(flags).arg(&built).arg(&source).status().unwrap();
-    assert!(done.success(), "{done}");
+    std::fs::copy(tests::compiled(text), &built).unwrap();
     built
 }
 
@@ -95,7 +91,7 @@ async fn an_executable_is_deployed_to_a_vm_and_every_page_shows_its_lane() {
     ada.sees("on 2 CPUs").await;
     ada.visit("/a/ada/functions").await;
     ada.element("td .badge.vm").await;
-    ada.sees("2 CPUs · 128 MiB · 60s").await;
+    ada.sees("2 CPUs · 128 MiB · 60 s").await;
 
     // A further version: dropped, and as the one before where nothing else is said.
     ada.visit("/a/ada/functions/native").await;

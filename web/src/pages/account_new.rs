@@ -4,10 +4,12 @@ use protocol::api::CreateAccount;
 use sycamore::prelude::*;
 
 use crate::calls;
+use crate::format::shell;
 use crate::load::Action;
 use crate::nav;
 use crate::pages::auth::{KINDS, kind_of, name_hint};
 use crate::session::Session;
+use crate::ui::code::code_block;
 use crate::ui::form::{self, Text};
 use crate::ui::page;
 
@@ -29,9 +31,18 @@ pub(crate) fn account_new() -> View {
     };
     let wrong = Some(action.is_about(&["name"]));
     let how = Text { name: "account", placeholder: "analytical-engines", code: true, wrong, ..Text::default() };
-    view! {
-        (page::head("New account", "Functions, nodes and keys belong to an account. You will be its owner.", view! {}))
-        form(class="form narrow", on:submit=submit) {
+    let command = View::from_dynamic(move || {
+        let account = name.with(|name| shell(if name.is_empty() { "NAME" } else { name }));
+        let company = if kind.with(|kind| kind == "company") { " --company" } else { "" };
+        code_block(format!("crowdcloud accounts create {account}{company}"), "command")
+    });
+    let panel = view! {
+        section { h2 { "The same, elsewhere" } p(class="soft as") { "As CLI" } (command) }
+    };
+    let head =
+        page::head("New account", "Functions, nodes and keys belong to an account. You will be its owner.", view! {});
+    let form = view! {
+        form(class="form", on:submit=submit) {
             (form::choices("Kind", "kind", kind, KINDS))
             div(class="field-part") {
                 label(class="field") {
@@ -44,5 +55,7 @@ pub(crate) fn account_new() -> View {
             (action.elsewhere(&["name"]))
             (form::submit("Create the account", "Creating…", action))
         }
-    }
+    };
+    let body = page::beside(form, panel);
+    view! { (head) (body) }
 }

@@ -20,6 +20,7 @@ use self::dropped::Dropped;
 use self::field::{NO_FILE, field_of};
 use crate::api::{Result, Trouble};
 use crate::calls;
+use crate::format;
 use crate::load::{Action, Resource, sleep};
 use crate::ui::trouble::field_trouble_view;
 use crate::ui::upload::{Upload, upload};
@@ -145,7 +146,8 @@ impl Deploy {
         let most = untrack(|| self.limits.ready()).map(|limits| limits.artifact);
         match most.filter(|most| form::size(file) > most.0) {
             Some(most) => {
-                let cause = format!("The file has {}; at most {most}.", protocol::ByteSize(form::size(file)));
+                let cause =
+                    format!("The file has {}; at most {}.", format::bytes(form::size(file)), format::bytes(most.0));
                 Err(Trouble::here(Code::ArtifactTooLarge.as_str(), cause, "Leave out what is not needed.")
                     .at("artifact"))
             }

@@ -6,9 +6,10 @@ use sycamore::prelude::*;
 
 use crate::api::{Result, Trouble};
 use crate::calls;
+use crate::format::shell;
 use crate::load::{Action, Load, Resource};
 use crate::pages::function::Subject;
-use crate::ui::code::code_line;
+use crate::ui::code::{code_block, code_line};
 use crate::ui::dialog::{Confirm, confirm};
 use crate::ui::form::{self, Text};
 use crate::ui::page;
@@ -44,7 +45,7 @@ fn list(subject: &Subject, aliases: Vec<Alias>, versions: Resource<Page<Version>
             thead {
                 tr {
                     th(scope="col") { "Alias" }
-                    th(scope="col") { "Leads to" }
+                    th(scope="col") { "Target" }
                     th(scope="col") { "URL" }
                     th(scope="col", class="number") { "Moved" }
                     th(scope="col") { span(class="unseen") { "Actions" } }
@@ -84,7 +85,7 @@ fn row(subject: &Subject, alias: Alias, versions: Resource<Page<Version>>) -> Vi
     view! {
         tr {
             td(data-label="Alias") { b { (name) } }
-            td(data-label="Leads to") { (shares) }
+            td(data-label="Target") { (shares) }
             td(data-label="URL") { (url) }
             td(data-label="Moved", class="number soft") { (time(alias.updated)) }
             td(class="number") { (remove) }
@@ -92,93 +93,149 @@ fn row(subject: &Subject, alias: Alias, versions: Resource<Page<Version>>) -> Vi
     }
 }
 
+/// What is written in the form.
+#[derive(Clone, Copy)]
+struct Fields {
+    alias: Signal<String>,
+    /// A version's number.
+    target: Signal<String>,
+    /// Another version's number; empty where there is none.
+    canary: Signal<String>,
+    /// The canary's share of the calls, in percent.
+    percent: Signal<String>,
+}
+
 fn set_form(subject: Subject, versions: Resource<Page<Version>>) -> View {
-    let name = create_signal(String::new());
-    let shares = create_signal(String::new());
+    let fields = Fields {
+        alias: create_signal(String::new()),
+        target: create_signal(String::new()),
+        canary: create_signal(String::new()),
+        percent: create_signal("10".to_owned()),
+    };
     let action = Action::new();
+    let of_command = subject.clone();
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let subject = subject.clone();
         action.run(async move {
-            set(&subject, name.get_clone_untracked().trim(), &shares.get_clone_untracked()).await?;
-            name.set(String::new());
-            shares.set(String::new());
+            set(&subject, fields).await?;
+            fields.alias.set(String::new());
             subject.data.reload();
             versions.reload();
             Ok(())
         });
     };
-    let example = move || {
-        let ready = versions.ready().map(|page| {
-            page.items.iter().filter(|v| v.state == VersionState::Ready).map(|v| v.number).take(2).collect::<Vec<_>>()
-        });
-        match ready.as_deref() {
-            Some([new, old]) => format!("Versions and shares, such as v{old}=90 v{new}=10"),
-            Some([only]) => format!("A version, such as v{only}"),
-            _ => "A version, such as v1".to_owned(),
-        }
-    };
+    let ready = create_selector(move || {
+        let page = versions.ready().map(|page| page.items).unwrap_or_default();
+        page.iter()
+            .filter(|version| version.state == VersionState::Ready)
+            .map(|version| version.number)
+            .collect::<Vec<u32>>()
+    });
+    let target = View::from_dynamic(move || target_menu(fields, &ready.get_clone()));
+    let canary = View::from_dynamic(move || canary_menu(fields, &ready.get_clone()));
+    let has_canary = create_selector(move || fields.canary.with(|canary| !canary.is_empty()));
+    let share = View::from_dynamic(move || {
+        let how = Text { name: "percent", kind: "number", inputmode: "numeric", ..Text::default() };
+        has_canary.get().then(|| form::field("Its share, in percent", "", form::text(fields.percent, how)))
+    });
+    let command = View::from_dynamic(move || {
+        let alias = fields.alias.with(|alias| shell(if alias.is_empty() { "ALIAS" } else { alias.trim() }));
+        let words = shares(fields).map_or_else(|_| "v1".to_owned(), |shares| words(&shares));
+        let (function, account) = (&of_command.name, of_command.account());
+        code_block(format!("crowdcloud aliases set {function} {alias} {words} --account {account}"), "command")
+    });
     let alias = Text { name: "alias", placeholder: "canary", code: true, ..Text::default() };
-    let wrong = Some(action.is_about(&["shares"]));
-    let leads = Text { name: "shares", placeholder: "v1", code: true, wrong, ..Text::default() };
     view! {
         form(class="inline-form", on:submit=submit) {
-            (form::line(action, &["alias"], "Alias", "", name, alias))
-            div(class="field-part grow") {
-                label(class="field") {
-                    span(class="field-label") { "Leads to" }
-                    (form::text(shares, leads))
-                    span(class="hint") { (example()) }
-                }
-                (action.beside(&["shares"]))
-            }
+            (form::line(action, &["alias"], "Alias", "", fields.alias, alias))
+            (target)
+            (canary)
+            (share)
             button(class="secondary", r#type="submit", disabled=action.busy.get()) { "Set the alias" }
         }
+        (action.beside(&["shares"]))
         (action.elsewhere(&["alias", "shares"]))
+        p(class="soft as") { "As CLI" }
+        (command)
     }
 }
 
-async fn set(subject: &Subject, alias: &str, shares: &str) -> Result<Alias> {
-    let shares = parse_shares(shares).map_err(|cause| {
-        Trouble::of_input("shares", cause, "Write v1, or shares that sum up to 100 such as v1=90 v2=10.")
-    })?;
+/// A version as menus show it.
+fn option(number: u32) -> (String, String) {
+    (number.to_string(), format!("v{number}"))
+}
+
+fn target_menu(fields: Fields, ready: &[u32]) -> View {
+    let options: Vec<(String, String)> = ready.iter().copied().map(option).collect();
+    // What is chosen is there to be chosen.
+    if fields.target.with_untracked(|now| options.iter().all(|(value, _)| value != now)) {
+        fields.target.set(options.first().map(|(value, _)| value.clone()).unwrap_or_default());
+    }
+    form::field("Target", "", form::select("target", fields.target, options))
+}
+
+/// The versions that may get a part of the calls; none where there is but one version.
+fn canary_menu(fields: Fields, ready: &[u32]) -> View {
+    let target = fields.target.get_clone();
+    let mut options = vec![(String::new(), "none".to_owned())];
+    options.extend(ready.iter().copied().map(option).filter(|(value, _)| *value != target));
+    if fields.canary.with_untracked(|now| options.iter().all(|(value, _)| value != now)) {
+        fields.canary.set(String::new());
+    }
+    if options.len() < 2 {
+        return view! {};
+    }
+    form::field("Canary", "", form::select("canary", fields.canary, options))
+}
+
+async fn set(subject: &Subject, fields: Fields) -> Result<Alias> {
+    let shares = untrack(|| shares(fields))
+        .map_err(|cause| Trouble::of_input("shares", cause, "Choose versions, and a share from 1 to 99."))?;
+    let alias = fields.alias.get_clone_untracked();
+    let alias = alias.trim();
     let function = calls::function(subject.account(), &subject.name).await?;
     let etag = function.aliases.iter().find(|known| known.name.as_str() == alias).map(|known| known.etag.clone());
     calls::set_alias(subject.account(), &subject.name, alias, etag.as_deref(), &SetAlias { shares }).await
 }
 
+/// The shares that the form asks for; tracked.
+fn shares(fields: Fields) -> std::result::Result<Vec<Share>, String> {
+    read_shares(&fields.target.get_clone(), &fields.canary.get_clone(), &fields.percent.get_clone())
+}
+
+fn read_shares(target: &str, canary: &str, percent: &str) -> std::result::Result<Vec<Share>, String> {
+    let version = |text: &str| text.parse::<u32>().map_err(|_| "No version is chosen.".to_owned());
+    let target = version(target)?;
+    if canary.is_empty() {
+        return Ok(vec![Share { version: target, weight: 100 }]);
+    }
+    let weight = percent.trim().parse::<u8>().ok().filter(|weight| (1..100).contains(weight));
+    let weight = weight.ok_or_else(|| format!("{percent} is not a share."))?;
+    Ok(vec![Share { version: target, weight: 100 - weight }, Share { version: version(canary)?, weight }])
+}
+
 /// `v3`, or `v3=90 v4=10`, as on the command line.
-fn parse_shares(text: &str) -> std::result::Result<Vec<Share>, String> {
-    let words: Vec<&str> = text.split([' ', ',']).filter(|word| !word.is_empty()).collect();
-    let version = |word: &str| word.trim_start_matches('v').parse().map_err(|_| format!("{word} is not a version."));
-    let shares = match words.as_slice() {
-        [] => return Err("No version is named.".to_owned()),
-        [only] if !only.contains('=') => vec![Share { version: version(only)?, weight: 100 }],
-        words => words
-            .iter()
-            .map(|word| {
-                let (number, weight) = word.split_once('=').ok_or_else(|| format!("{word} has no share."))?;
-                let weight = weight.trim_end_matches('%').parse().map_err(|_| format!("{weight} is not a share."))?;
-                Ok(Share { version: version(number)?, weight })
-            })
-            .collect::<std::result::Result<Vec<_>, String>>()?,
-    };
-    let sum: u32 = shares.iter().map(|share| u32::from(share.weight)).sum();
-    if sum == 100 { Ok(shares) } else { Err(format!("The shares sum up to {sum}, not 100.")) }
+fn words(shares: &[Share]) -> String {
+    match shares {
+        [only] => format!("v{}", only.version),
+        shares => shares.iter().map(|one| format!("v{}={}", one.version, one.weight)).collect::<Vec<_>>().join(" "),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse_shares;
-    use protocol::route::Share;
+    use super::{read_shares, words};
 
     #[test]
-    fn shares_are_read_as_on_the_command_line() {
-        assert_eq!(parse_shares("v3"), Ok(vec![Share { version: 3, weight: 100 }]));
-        let split = vec![Share { version: 3, weight: 90 }, Share { version: 4, weight: 10 }];
-        assert_eq!(parse_shares(" v3=90, 4=10% "), Ok(split));
-        for wrong in ["", "v", "v3 v4", "v3=90 v4=20", "v3=900"] {
-            assert!(parse_shares(wrong).is_err(), "{wrong}");
+    fn shares_sum_up_to_a_hundred() {
+        let told = |target: &str, canary: &str, percent: &str| {
+            read_shares(target, canary, percent).map(|shares| words(&shares)).map_err(drop)
+        };
+        assert_eq!(told("3", "", "10"), Ok("v3".to_owned()));
+        assert_eq!(told("3", "4", " 10 "), Ok("v3=90 v4=10".to_owned()));
+        for (target, canary, percent) in [("", "", "10"), ("3", "4", "0"), ("3", "4", "100"), ("3", "4", "x")] {
+            assert_eq!(told(target, canary, percent), Err(()), "{target} {canary} {percent}");
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::ui::log::log;
 use crate::ui::meter::meter;
 use crate::ui::page::{self, badge};
 use crate::ui::run_bar::{Phases, legend, run_bar};
-use crate::ui::runs::{outcome_words, runs_table};
+use crate::ui::runs::{outcome_words, runs_of_function};
 use crate::ui::time::time;
 use crate::ui::trouble::trouble_view;
 use crate::ui::why::{explanation_view, node_name};
@@ -47,6 +47,7 @@ fn all(subject: &Subject) -> View {
         Load::Failed(trouble) => Load::Failed(trouble),
     });
     let test = subject.tab("test");
+    let all = subject.here.path(&format!("runs?function={}", subject.name));
     let table = View::from_dynamic(move || match stage.get_clone() {
         Load::Waiting => placeholder(3),
         Load::Failed(trouble) => trouble_view(trouble),
@@ -54,13 +55,13 @@ fn all(subject: &Subject) -> View {
             let test = test.clone();
             view! { p(class="nothing") { "No runs yet. " a(href=test) { "Call it from here" } "." } }
         }
-        Load::Ready(false) => runs_table(&here, runs, false),
+        Load::Ready(false) => runs_of_function(&here, runs),
     });
     let command = code_block(format!("crowdcloud logs {} -f --account {}", subject.name, subject.account()), "command");
     let output =
         page::section("Output", "What the runs wrote to stdout and stderr, newest last.", output(subject, None));
     view! {
-        section(class="section") { div(class="section-head") { h2 { "Runs" } (legend()) } (table) }
+        section(class="section") { div(class="section-head") { h2 { "Runs" } (legend()) a(href=all) { "All runs" } } (table) }
         (output)
         p(class="soft as") { "As CLI" }
         (command)
@@ -129,7 +130,7 @@ fn facts(here: &Here, run: Invocation, names: &BTreeMap<NodeId, String>) -> View
     let total = format::micros(run.wall_us);
     let (cpu, memory) = (used(cpu_used(&run)), used(memory_used(&run)));
     let time_limit =
-        run.limits.map(|limits| view! { " " span(class="soft") { "of at most " (limits.timeout.to_string()) } });
+        run.limits.map(|limits| view! { " " span(class="soft") { "of at most " (format::spaced(limits.timeout)) } });
     let traffic = format!("{} in · {} out", format::bytes(run.usage.bytes_in.0), format::bytes(run.usage.bytes_out.0));
     let egress = used(bytes_used(run.usage.egress_bytes, run.limits.map(|limits| limits.egress_bytes)));
     let node = run.node.map(|node| node_name(node, names));
@@ -149,7 +150,7 @@ fn facts(here: &Here, run: Invocation, names: &BTreeMap<NodeId, String>) -> View
             div { dt { "Bill" } dd { (settled) } }
         }
         dl(class="facts") {
-            dt { "Answer" } dd { (answer) }
+            dt { "Response" } dd { (answer) }
             dt { "Request" } dd(class="mono") { (request) }
             dt { "Version" } dd { (version) }
             dt { "Received" } dd { (time(run.received)) }

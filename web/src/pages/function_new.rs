@@ -17,7 +17,8 @@ pub(crate) fn function_new() -> View {
     let name = create_signal(String::new());
     let public = create_signal("private".to_owned());
     let account = here.account.clone();
-    let command = same(deploy, account.clone(), move || name.get_clone(), None);
+    let commands = format!("crowdcloud new thumbs --template thumbnail\ncrowdcloud deploy thumbs --account {account}");
+    let command = same(deploy, account.clone(), move || name.get_clone(), Some(commands));
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let (here, function) = (here.clone(), name.get_clone());
@@ -32,9 +33,8 @@ pub(crate) fn function_new() -> View {
     let how = Text { name: "name", placeholder: "thumbs", code: true, wrong, ..Text::default() };
     let url = move || name_hint(&name.get_clone(), format!("{}/f/{account}/{}/", nav::origin(), name.get_clone()));
     let about = "From WebAssembly, an image archive, a Linux executable or a script.";
-    view! {
-        (page::head("New function", about, view! {}))
-        form(class="form narrow", on:submit=submit) {
+    let form = view! {
+        form(class="form", on:submit=submit) {
             (drop_zone(deploy, name))
             div(class="field-part") {
                 label(class="field") {
@@ -49,8 +49,21 @@ pub(crate) fn function_new() -> View {
             (progress(deploy))
             (form::submit("Deploy", "Deploying…", deploy.action))
         }
-        div(class="narrow-part") { (command) }
-    }
+    };
+    let panel = view! {
+        section { h2 { "From the command line" } (command) }
+        section {
+            h2 { "What can be deployed" }
+            ul(class="panel-list") {
+                li { b { "WebAssembly" } " a component, or a command of WASI: in the wasm lane, or in a VM" }
+                li { b { "An image" } " of docker save or an OCI layout, as .tar or .tar.gz" }
+                li { b { "A Linux executable" } " that reads its request on stdin, or serves on $PORT" }
+                li { b { "A script" } " whose first line names its interpreter" }
+            }
+        }
+    };
+    let (head, body) = (page::head("New function", about, view! {}), page::beside(form, panel));
+    view! { (head) (body) }
 }
 
 /// Who may call a function, as a choice.

@@ -30,6 +30,11 @@ fn visibility(subject: Subject, function: &Function) -> View {
     let choice = create_signal(if function.public { "public" } else { "private" }.to_owned());
     let done = create_signal(false);
     let action = Action::new();
+    let (name, account) = (subject.name.clone(), subject.account().to_owned());
+    let command = View::from_dynamic(move || {
+        let flag = choice.get_clone();
+        code_block(format!("crowdcloud functions set {name} --{flag} --account {account}"), "command")
+    });
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let subject = subject.clone();
@@ -42,8 +47,8 @@ fn visibility(subject: Subject, function: &Function) -> View {
             Ok(())
         });
     };
-    view! {
-        form(class="form narrow", on:submit=submit) {
+    let form = view! {
+        form(class="form", on:submit=submit) {
             (form::choices("Who may call it", "public", choice, VISIBILITY))
             (action.view())
             div(class="row") {
@@ -51,7 +56,8 @@ fn visibility(subject: Subject, function: &Function) -> View {
                 span(role="status", class="good-text") { (if done.get() { "Saved" } else { "" }) }
             }
         }
-    }
+    };
+    page::beside(form, view! { section { h2 { "The same, elsewhere" } p(class="soft as") { "As CLI" } (command) } })
 }
 
 fn about(function: &Function) -> View {
@@ -60,7 +66,7 @@ fn about(function: &Function) -> View {
     view! {
         dl(class="facts") {
             dt { "Id" } dd { (id) }
-            dt { "Made" } dd { (created) }
+            dt { "Created" } dd { (created) }
         }
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn test(subject: Subject) -> View {
     let shown = subject.clone();
     let answer = View::from_dynamic(move || match answer.get_clone() {
         Some(answer) => answer_view(&shown, answer),
-        None => view! { p(class="nothing") { "The answer appears here: status, headers, body, duration, logs." } },
+        None => view! { p(class="nothing") { "The response appears here: status, headers, body, duration, logs." } },
     });
     let form = request_form(request, subject.data, send, action);
     let same = same(request, subject);
@@ -66,7 +66,7 @@ pub(crate) fn test(subject: Subject) -> View {
     view! {
         div(class="test") {
             (form)
-            section(class="section answer-part", aria-live="polite") { div(class="section-head") { h2 { "Answer" } } (answer) }
+            section(class="section answer-part", aria-live="polite") { div(class="section-head") { h2 { "Response" } } (answer) }
         }
         (elsewhere)
     }
@@ -85,11 +85,11 @@ fn request_form(
         Load::Ready(function) => references(&function),
         _ => Vec::new(),
     };
-    let chosen = move |event: web_sys::Event| {
-        let input = event.target().and_then(|target| target.dyn_into::<web_sys::HtmlInputElement>().ok());
-        request.file.set(input.and_then(|input| input.files()).and_then(|files| files.get(0)));
-    };
-    let body_less = create_selector(move || matches!(request.method.get_clone().as_str(), "GET" | "HEAD"));
+    let has_body = create_selector(move || request.method.with(|method| sends_body(method)));
+    let body = View::from_dynamic(move || match has_body.get() {
+        true => body_part(request),
+        false => view! { p(class="hint") { "GET and HEAD send no body. Choose POST or PUT to send one." } },
+    });
     let methods = form::select("method", request.method, methods);
     let references = form::select("reference", request.reference, references);
     let path = form::text(request.path, path);
@@ -108,19 +108,36 @@ fn request_form(
                 span(class="hint") { "One on each line, name: value" }
             }
             (action.beside(&["headers"]))
-            fieldset(class="body-part", prop:disabled=body_less.get()) {
-                label(class="field") {
-                    span(class="field-label") { "Body" }
-                    textarea(class="input mono", name="body", rows="4", "spellcheck"="false", bind:value=request.text) {}
-                }
-                label(class="field") {
-                    span(class="field-label") { "or a file" }
-                    input(class="input", r#type="file", name="file", on:change=chosen)
-                }
-            }
+            (body)
             (action.beside(&["body"]))
             (action.elsewhere(&["method", "path", "reference", "headers", "body"]))
             (form::submit("Send", "Sending…", action))
+        }
+    }
+}
+
+/// Whether a request by this method has a body.
+fn sends_body(method: &str) -> bool {
+    !matches!(method, "GET" | "HEAD")
+}
+
+fn body_part(request: Request) -> View {
+    // A new file field holds no file.
+    request.file.set(None);
+    let chosen = move |event: web_sys::Event| {
+        let input = event.target().and_then(|target| target.dyn_into::<web_sys::HtmlInputElement>().ok());
+        request.file.set(input.and_then(|input| input.files()).and_then(|files| files.get(0)));
+    };
+    view! {
+        div(class="body-part") {
+            label(class="field") {
+                span(class="field-label") { "Body" }
+                textarea(class="input mono", name="body", rows="4", "spellcheck"="false", bind:value=request.text) {}
+            }
+            label(class="field") {
+                span(class="field-label") { "or a file" }
+                input(class="input", r#type="file", name="file", on:change=chosen)
+            }
         }
     }
 }
@@ -139,7 +156,7 @@ pub(crate) fn references(function: &protocol::api::Function) -> Vec<(String, Str
 impl Request {
     async fn call(self) -> Result<TestCall> {
         let method = self.method.get_clone_untracked();
-        let has_body = !matches!(method.as_str(), "GET" | "HEAD");
+        let has_body = sends_body(&method);
         let body = match self.file.get_clone_untracked() {
             Some(file) if has_body => read(&file).await?,
             _ if has_body => self.text.get_clone_untracked().into_bytes(),

@@ -38,7 +38,7 @@ pub(crate) fn triggers(subject: Subject) -> View {
     });
     let (here, name) = (subject.here.clone(), subject.name.clone());
     let table = list.view(2, move |page| table(&here, &name, page, list));
-    let jobs = subject.here.path(&format!("jobs?function={}", subject.name));
+    let jobs = subject.here.path(&format!("jobs/list?function={}", subject.name));
     let form = form::form(&subject, list);
     view! {
         section(class="section") {
@@ -128,7 +128,7 @@ fn row(here: &Here, trigger: Trigger, list: Resource<Page<Trigger>>) -> View {
         (None, _) => view! { span(class="soft") { "never" } },
     };
     let error = trigger.error.clone().map(|error| view! { span(class="bad-text") { (error) } });
-    let label = format!("jobs?label={}", crate::nav::encode(&format!("trigger={name}")));
+    let label = format!("jobs/list?label={}", crate::nav::encode(&format!("trigger={name}")));
     let jobs = here.path(&label);
     let actions = actions(here, trigger, list);
     view! {

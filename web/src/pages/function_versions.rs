@@ -82,7 +82,7 @@ fn table(subject: &Subject, page: Page<Version>, list: Resource<Page<Version>>) 
                     th(scope="col") { "State" }
                     th(scope="col") { "What" }
                     th(scope="col") { "Lane" }
-                    th(scope="col", class="spare") { "May use" }
+                    th(scope="col", class="spare") { "Limits" }
                     th(scope="col") { "Deployed" }
                     th(scope="col") { span(class="unseen") { "Actions" } }
                 }
@@ -207,7 +207,7 @@ fn row(subject: &Subject, version: Version, live: Option<u32>, list: Resource<Pa
             td(data-label="State") { (state) }
             td(data-label="What", class="wrap", title=digest) { (what) " " span(class="soft whole") { (kind_and_size) } (command) }
             td(data-label="Lane", class="wrap") { (lane) }
-            td(data-label="May use", class="soft wrap spare") { (limits) }
+            td(data-label="Limits", class="soft wrap spare") { (limits) }
             td(data-label="Deployed", class="wrap") { (time(version.created)) " " span(class="soft") { "by " (by) } }
             td(class="number") { (act) }
         }
@@ -243,13 +243,13 @@ fn deploy(subject: Subject, list: Resource<Page<Version>>) -> View {
         });
     };
     let chosen = create_selector(move || deploy.file.with(Option::is_some));
-    view! {
-        form(class="form narrow", on:submit=submit) {
+    let form = view! {
+        form(class="form", on:submit=submit) {
             (drop_zone(deploy, name))
             (asked(deploy))
             (progress(deploy))
             (if chosen.get() { form::submit("Deploy", "Deploying…", deploy.action) } else { view! {} })
         }
-        div(class="narrow-part") { (command) }
-    }
+    };
+    page::beside(form, view! { section { h2 { "The same, elsewhere" } (command) } })
 }

@@ -6,7 +6,7 @@ use sycamore::prelude::*;
 use crate::calls;
 use crate::load::Resource;
 use crate::nav;
-use crate::pages::overview::first_steps;
+use crate::pages::dashboard::first_steps;
 use crate::session::Here;
 use crate::ui::copy::copy_button;
 use crate::ui::form::{self, Text};
@@ -72,7 +72,7 @@ pub(crate) fn function_list(here: &Here, functions: Vec<Function>) -> View {
                     th(scope="col") { "Name" }
                     th(scope="col") { "Live" }
                     th(scope="col") { "Lane" }
-                    th(scope="col", class="spare") { "May use" }
+                    th(scope="col", class="spare") { "Limits" }
                     th(scope="col") { "Who may call" }
                     th(scope="col") { "URL" }
                     th(scope="col", class="number") { "Changed" }
@@ -117,7 +117,7 @@ fn row(here: &Here, function: Function) -> View {
             td(data-label="Name") { a(class="strong", href=href) { (name) } }
             td(data-label="Live", class=live_class) { (live) }
             td(data-label="Lane") { (lane) }
-            td(data-label="May use", class="soft spare") { (limits) }
+            td(data-label="Limits", class="soft spare") { (limits) }
             td(data-label="Who may call") { (who) }
             td(data-label="URL") { span(class="line") { code { (path) } (copy) } }
             td(data-label="Changed", class="number soft") { (updated) }

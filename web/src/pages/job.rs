@@ -196,9 +196,9 @@ fn phases(job: &Job, now_ms: i64) -> View {
         false => "–".to_owned(),
     };
     let (waited, placed) = (told(&[Part::Waited]), told(&[Part::Placed]));
-    let ran = told(&[Part::Ran, Part::Failed]);
-    let all = told(&[Part::Waited, Part::Placed, Part::Ran, Part::Failed]);
-    let (tries, limit) = (tries(job), job.limits.timeout.to_string());
+    let ran = told(&[Part::Ran, Part::Failed, Part::Cancelled]);
+    let all = told(&Part::ALL);
+    let (tries, limit) = (tries(job), format::spaced(job.limits.timeout));
     let lost = (job.losses > 0).then(|| view! { " " span(class="soft") { "+ " (job.losses) " lost by the platform" } });
     view! {
         dl(class="phases") {
@@ -237,14 +237,14 @@ fn facts(here: &Here, job: &Job, names: &BTreeMap<NodeId, String>) -> View {
         view! { a(href=href) { "Run and bill" } " " (chip) }
     });
     let array = job.array.map(|array| {
-        let href = here.path(&format!("jobs?array={array}"));
+        let href = here.path(&format!("jobs/list?array={array}"));
         let place = job.index.map_or(String::new(), |index| format!("#{index} of "));
         view! { (place) a(href=href) { "an array" } }
     });
     let labels = (!job.labels.is_empty()).then(|| {
         let links = job.labels.iter().map(|(name, value)| {
             let label = format!("{name}={value}");
-            let href = here.path(&format!("jobs?label={}", nav::encode(&label)));
+            let href = here.path(&format!("jobs/list?label={}", nav::encode(&label)));
             view! { a(class="badge", href=href) { (label) } " " }
         });
         View::from(links.collect::<Vec<View>>())

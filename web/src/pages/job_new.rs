@@ -7,10 +7,10 @@ use crate::api::Result;
 use crate::calls;
 use crate::load::{Load, placeholder};
 use crate::nav;
-use crate::pages::jobs::draft::Draft;
+use crate::pages::dashboard::first_steps;
 use crate::pages::jobs::form::{self, INPUTS, Known};
-use crate::pages::jobs::same::same;
-use crate::pages::overview::first_steps;
+use crate::pages::jobs::panel::{self, panel};
+use crate::pages::jobs::{self, draft::Draft};
 use crate::session::Here;
 use crate::ui::form::submit;
 use crate::ui::page;
@@ -34,7 +34,8 @@ pub(crate) fn job_new() -> View {
         Load::Ready(page) => Load::Ready(page.items.is_empty()),
         Load::Failed(trouble) => Load::Failed(trouble),
     });
-    let head = page::head("New job", "It is kept once it is accepted; this page may be left at once.", view! {});
+    let about = "It is kept once it is accepted; this page may be left at once.";
+    let head = jobs::head(&here, "New job", about);
     let body = View::from_dynamic(move || match stage.get_clone() {
         Load::Waiting => placeholder(6),
         Load::Failed(trouble) => trouble_view(trouble),
@@ -65,21 +66,28 @@ fn whole(here: &Here, draft: Draft, known: Known) -> View {
         false => submit("Submit the job", "Submitting…", draft.action),
         true => submit("Submit the jobs", "Submitting…", draft.action),
     });
-    let same = page::section("The same, elsewhere", "", same(draft, here.account.clone()));
-    view! {
+    let nodes = panel::live_nodes(here);
+    let panel = panel(here, draft, known, nodes);
+    let base = here.path("functions");
+    let triggers = move || match draft.function.get_clone() {
+        function if function.is_empty() => base.clone(),
+        function => format!("{base}/{function}/triggers"),
+    };
+    let time = form::time_part(draft, triggers);
+    let form = view! {
         form(class="form section", on:submit=send) {
             (form::function_part(draft, known))
             (form::input_part(draft, INPUTS))
-            (form::room_part(draft, known))
+            (form::room_part(draft, known, move || panel::most(nodes)))
             (form::again_part(draft, known))
-            (form::time_part(draft))
+            (time)
             (form::end_part(draft))
             (form::request_part(draft))
             (draft.other_trouble())
             (button)
         }
-        (same)
-    }
+    };
+    page::beside(form, panel)
 }
 
 /// Submits it. Gives the place that shows it.
@@ -90,7 +98,7 @@ async fn submitted(here: &Here, draft: Draft, once: Signal<Option<(String, Strin
         let array = SubmitArray { job, inputs };
         let key = key_of(&array, once);
         let made = calls::jobs::submit_array(&here.account, &key, &array).await?;
-        return Ok(here.path(&format!("jobs?array={}", made.id)));
+        return Ok(here.path(&format!("jobs/list?array={}", made.id)));
     }
     let job = SubmitJob { input: draft.input(&here.account).await?, ..job };
     let key = key_of(&job, once);

@@ -58,7 +58,7 @@ fn general(here: &Here) -> View {
             dt { "Kind" } dd { (kind) }
             dt { "Your role" } dd { (role) }
             dt { "Id" } dd { (id) }
-            dt { "Made" } dd { (made) }
+            dt { "Created" } dd { (made) }
         }
     };
     page::section("Account", "", body)

@@ -5,6 +5,7 @@ use protocol::route::Scope;
 use sycamore::prelude::*;
 
 use crate::calls;
+use crate::format::shell;
 use crate::load::{Action, Resource};
 use crate::nav;
 use crate::session::Here;
@@ -93,14 +94,32 @@ fn new_key(here: &Here, list: Resource<Page<Key>>) -> View {
     let ends = [("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"), ("", "never")];
     let ends = ends.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned())).collect();
     let how = Text { name: "name", placeholder: "ci", ..Text::default() };
-    let name = form::line(action, &["name"], "Name", "For you to know it by", name, how);
-    let ends = form::field("Ends", "", form::select("days", days, ends));
-    let scopes = form::choices("It may", "scope", scope, SCOPES);
-    let body = view! {
+    let name_line = form::line(action, &["name"], "Name", "For you to know it by", name, how);
+    let ends = form::field("Expires", "", form::select("days", days, ends));
+    let scopes = form::choices("Scopes", "scope", scope, SCOPES);
+    let account = here.account.clone();
+    let command = create_memo(move || {
+        let asked = Asked {
+            name: name.get_clone(),
+            scope: scope.get_clone(),
+            function: function.get_clone(),
+            days: days.get_clone(),
+        };
+        asked.cli(&account)
+    });
+    let command = View::from_dynamic(move || code_block(command.get_clone(), "command"));
+    let panel = view! {
+        section { h2 { "The same, elsewhere" } p(class="soft as") { "As CLI" } (command) }
+        section {
+            h2 { "How programs use it" }
+            p(class="hint") { "As a header: " code { "Authorization: Bearer cck_…" } ". The command line takes it from " code { "CROWDCLOUD_KEY" } "." }
+        }
+    };
+    let form = view! {
         form(class="form", on:submit=submit) {
             div(class="field-part") { (scopes) (action.beside(&["scopes"])) }
             div(class="inline-form") {
-                (name)
+                (name_line)
                 div(class="field-part") {
                     label(class="field") { span(class="field-label") { "For" } (function_menu) }
                     (action.beside(&["function"]))
@@ -108,11 +127,34 @@ fn new_key(here: &Here, list: Resource<Page<Key>>) -> View {
                 div(class="field-part") { (ends) (action.beside(&["expires_days"])) }
             }
             (action.elsewhere(&["name", "scopes", "function", "expires_days"]))
-            (form::submit("Make the key", "Making…", action))
+            (form::submit("Create the key", "Creating…", action))
         }
         (once)
     };
-    page::section("New key", "", body)
+    page::section("New key", "", page::beside(form, panel))
+}
+
+/// A key as the form asks for it.
+struct Asked {
+    name: String,
+    scope: String,
+    function: String,
+    days: String,
+}
+
+impl Asked {
+    fn cli(&self, account: &str) -> String {
+        let name = if self.name.trim().is_empty() { "NAME" } else { self.name.trim() };
+        let mut words = vec![format!("crowdcloud keys create {} --scope {}", shell(name), self.scope)];
+        if !self.function.is_empty() {
+            words.push(format!("--function {}", self.function));
+        }
+        if !self.days.is_empty() {
+            words.push(format!("--expires-days {}", self.days));
+        }
+        words.push(format!("--account {account}"));
+        words.join(" ")
+    }
 }
 
 /// Names of the account's functions, when they have come.
@@ -152,10 +194,10 @@ fn table(here: &Here, page: Page<Key>, list: Resource<Page<Key>>) -> View {
             thead {
                 tr {
                     th(scope="col") { "Name" }
-                    th(scope="col") { "May" }
+                    th(scope="col") { "Scopes" }
                     th(scope="col") { "For" }
                     th(scope="col") { "Last used" }
-                    th(scope="col") { "Ends" }
+                    th(scope="col") { "Expires" }
                     th(scope="col") { span(class="unseen") { "Actions" } }
                 }
             }
@@ -200,11 +242,27 @@ fn row(here: &Here, key: Key, list: Resource<Page<Key>>) -> View {
     view! {
         tr {
             td(data-label="Name", title=title) { b { (name) } }
-            td(data-label="May") { (scopes) }
+            td(data-label="Scopes") { (scopes) }
             td(data-label="For") { (function) }
             td(data-label="Last used", class="soft") { (used) }
-            td(data-label="Ends", class="soft") { (ends) }
+            td(data-label="Expires", class="soft") { (ends) }
             td(class="number") { (revoke) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Asked;
+
+    #[test]
+    fn the_command_says_what_the_form_asks() {
+        let [name, scope, function, days] = ["my ci", "deploy", "thumbs", "90"].map(str::to_owned);
+        let asked = Asked { name, scope, function, days };
+        let command = "crowdcloud keys create 'my ci' --scope deploy --function thumbs --expires-days 90 --account ada";
+        assert_eq!(asked.cli("ada"), command);
+        let [name, scope] = ["", "invoke"].map(str::to_owned);
+        let asked = Asked { name, scope, function: String::new(), days: String::new() };
+        assert_eq!(asked.cli("ada"), "crowdcloud keys create NAME --scope invoke --account ada");
     }
 }

@@ -4,11 +4,11 @@ use protocol::api::{ChangeRole, CreateInvitation, Invitation, KeysLeft, Made, Me
 use sycamore::prelude::*;
 
 use crate::calls;
-use crate::format::count;
+use crate::format::{count, shell};
 use crate::load::{Action, Resource};
 use crate::nav;
 use crate::session::{Here, Session, State};
-use crate::ui::code::code_line;
+use crate::ui::code::{code_block, code_line};
 use crate::ui::dialog::{Confirm, confirm, confirm_about};
 use crate::ui::form::{self, Text};
 use crate::ui::page::{self, badge};
@@ -228,15 +228,26 @@ fn invitations(here: Here) -> View {
         });
     };
     let how = Text { name: "email", kind: "text", placeholder: "grace@example.org", optional: true, ..Text::default() };
-    let table = list.view(1, move |page| invitation_table(&here, page, list));
+    let of_table = here.clone();
+    let table = list.view(1, move |page| invitation_table(&of_table, page, list));
     let whom = form::line(action, &["email"], "For whom", "A note for you; nothing is sent", email, how);
     let roles = form::choices("They will be", "role", role, ROLES);
-    view! {
+    let account = here.account.clone();
+    let command = View::from_dynamic(move || {
+        let role = role.get_clone();
+        let whom = email.with(|email| match email.trim() {
+            "" => String::new(),
+            email => format!("{} ", shell(email)),
+        });
+        code_block(format!("crowdcloud accounts invite {whom}--role {role} --account {account}"), "command")
+    });
+    let panel = view! { section { h2 { "The same, elsewhere" } p(class="soft as") { "As CLI" } (command) } };
+    let form = view! {
         form(class="form", on:submit=submit) {
             div(class="field-part") { (roles) (action.beside(&["role"])) }
             div(class="inline-form") {
                 (whom)
-                button(class="secondary", r#type="submit", disabled=action.busy.get()) { "Make a link" }
+                button(class="secondary", r#type="submit", disabled=action.busy.get()) { "Create a link" }
             }
             (action.elsewhere(&["email", "role"]))
             (match made.get_clone() {
@@ -247,8 +258,9 @@ fn invitations(here: Here) -> View {
                 None => view! {},
             })
         }
-        (table)
-    }
+    };
+    let form = page::beside(form, panel);
+    view! { (form) (table) }
 }
 
 fn invitation_table(here: &Here, page: Page<Invitation>, list: Resource<Page<Invitation>>) -> View {
@@ -258,7 +270,7 @@ fn invitation_table(here: &Here, page: Page<Invitation>, list: Resource<Page<Inv
     let rows: Vec<View> = page.items.into_iter().map(|invitation| invitation_row(here, invitation, list)).collect();
     view! {
         table(class="rows") {
-            thead { tr { th(scope="col") { "For" } th(scope="col") { "Role" } th(scope="col", class="number") { "Ends" } th(scope="col") { span(class="unseen") { "Actions" } } } }
+            thead { tr { th(scope="col") { "For" } th(scope="col") { "Role" } th(scope="col", class="number") { "Expires" } th(scope="col") { span(class="unseen") { "Actions" } } } }
             tbody { (rows) }
         }
     }
@@ -289,7 +301,7 @@ fn invitation_row(here: &Here, invitation: Invitation, list: Resource<Page<Invit
         tr {
             td(data-label="For") { (email) }
             td(data-label="Role") { (role) }
-            td(data-label="Ends", class="number soft") { (time(invitation.expires)) }
+            td(data-label="Expires", class="number soft") { (time(invitation.expires)) }
             td(class="number") { (withdraw) }
         }
     }

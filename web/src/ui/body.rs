@@ -64,7 +64,7 @@ pub(crate) fn body_view(media_type: &str, body: &[u8]) -> View {
         Shown::Bytes => view! { p(class="nothing") { "The body is not text." } },
         Shown::Picture => {
             let url = object_url(media_type, body);
-            view! { img(class="answer-picture", src=url, alt="The answer's body") }
+            view! { img(class="answer-picture", src=url, alt="The response's body") }
         }
         Shown::Text(text) => {
             let copy = copy_button(text.clone(), "body");
@@ -77,7 +77,7 @@ pub(crate) fn body_view(media_type: &str, body: &[u8]) -> View {
 fn download(media_type: &str, body: &[u8]) -> View {
     // As bytes, whatever it says it is: a page of the function's must not open within the portal's origin.
     let url = object_url("application/octet-stream", body);
-    let name = format!("answer.{}", extension(media_type));
+    let name = format!("response.{}", extension(media_type));
     view! { p { a(class="secondary small", href=url, download=name) { (icon::icon(icon::DOWNLOAD)) "Download" } } }
 }
 

@@ -55,12 +55,29 @@ pub(crate) fn text(value: Signal<String>, how: Text) -> View {
     let invalid = move || how.wrong.is_some_and(|wrong| wrong.get()).then_some("true");
     let Text { name, placeholder, optional, .. } = how;
     let required = !optional;
-    view! {
+    let shown = create_signal(false);
+    let secret = kind == "password";
+    let kind = move || if secret && shown.get() { "text" } else { kind };
+    let input = view! {
         input(
-            class=class, name=name, r#type=kind, autocomplete=autocomplete, placeholder=placeholder,
+            class=class, name=name, r#type=kind(), autocomplete=autocomplete, placeholder=placeholder,
             required=required, autocapitalize="none", "spellcheck"="false",
             inputmode=inputmode, aria-invalid=invalid(), bind:value=value,
         )
+    };
+    if secret { with_eye(input, shown) } else { input }
+}
+
+/// A password's field with the button that shows what was typed.
+fn with_eye(input: View, shown: Signal<bool>) -> View {
+    let turn = move |_| shown.set(!shown.get());
+    view! {
+        span(class="secret") {
+            (input)
+            button(class="quiet small", r#type="button", on:click=turn) {
+                (if shown.get() { "Hide" } else { "Show" }) span(class="unseen") { " password" }
+            }
+        }
     }
 }
 

@@ -18,9 +18,14 @@ pub(crate) enum Part {
     Ran,
     /// A node ran it, and that came to nothing.
     Failed,
+    /// A node ran it until it was cancelled.
+    Cancelled,
 }
 
 impl Part {
+    /// In the order in which they are told.
+    pub(crate) const ALL: [Self; 5] = [Self::Waited, Self::Placed, Self::Ran, Self::Failed, Self::Cancelled];
+
     /// As people say it.
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -28,6 +33,7 @@ impl Part {
             Self::Placed => "placed",
             Self::Ran => "ran",
             Self::Failed => "failed",
+            Self::Cancelled => "ran until cancelled",
         }
     }
 
@@ -39,6 +45,7 @@ impl Part {
             (Self::Ran, Some(Lane::Wasm)) => "bar-wasm",
             (Self::Ran, Some(Lane::Vm)) => "bar-vm",
             (Self::Failed, _) => "bar-bad",
+            (Self::Cancelled, _) => "bar-cancelled",
         }
     }
 }
@@ -88,6 +95,7 @@ fn stepped(job: &Job, now_ms: i64) -> Vec<Span> {
             (JobState::Queued, _) => Part::Waited,
             (JobState::Placed, _) => Part::Placed,
             (JobState::Running, None | Some(JobState::Succeeded)) => Part::Ran,
+            (JobState::Running, Some(JobState::Cancelled)) => Part::Cancelled,
             (JobState::Running, Some(_)) => Part::Failed,
             // From an end to another try nothing happens.
             _ => return None,
@@ -109,8 +117,12 @@ fn told(job: &Job, now_ms: i64) -> Vec<Span> {
     };
     if tried_us > 0 {
         spans.push(Span { part: Part::Placed, us: tried_us - ran_us });
-        let good = matches!(job.state, JobState::Running | JobState::Succeeded);
-        spans.push(Span { part: if good { Part::Ran } else { Part::Failed }, us: ran_us });
+        let part = match job.state {
+            JobState::Running | JobState::Succeeded => Part::Ran,
+            JobState::Cancelled => Part::Cancelled,
+            _ => Part::Failed,
+        };
+        spans.push(Span { part, us: ran_us });
     }
     spans
 }
@@ -131,8 +143,7 @@ fn widths(spans: &[Span]) -> Vec<u64> {
 
 /// `waited 1.20 s · placed 3 ms · ran 4.00 s`
 fn words(spans: &[Span], state: JobState) -> String {
-    let parts = [Part::Waited, Part::Placed, Part::Ran, Part::Failed];
-    let there = parts.into_iter().filter(|part| spans.iter().any(|span| span.part == *part));
+    let there = Part::ALL.into_iter().filter(|part| spans.iter().any(|span| span.part == *part));
     let told = there.map(|part| format!("{} {}", part.word(), format::micros(sum_us(spans, &[part]))));
     let state = state_words(state);
     told.chain([state.to_owned()]).collect::<Vec<_>>().join(" · ")
@@ -164,12 +175,13 @@ pub(crate) fn job_bar(spans: &[Span], state: JobState, lane: Option<Lane>) -> Vi
     let end_class = match state {
         JobState::Succeeded => "bar-settled",
         JobState::Failed | JobState::TimedOut | JobState::Dead => "bar-bad",
+        JobState::Cancelled => "bar-cancelled",
         _ => "bar-open",
     };
     let end = percent(x + 8);
     view! {
         svg(class="run-bar", "role"="img", aria-label=label) {
-            title { (title) }
+            svg_title { (title) }
             rect(class="bar-track", x="0", y="7", width="100%", height="2") {}
             (parts)
             rect(class=end_class, x=end, y="4", width="3", height="8") {}
@@ -190,6 +202,7 @@ pub(crate) fn job_legend(lane: Option<Lane>) -> View {
             span { "placed" }
             (ran)
             span(class="key-bad") { "failed" }
+            span(class="key-cancelled") { "cancelled" }
             span(class="key-settled") { "done" }
         }
     }

@@ -28,9 +28,9 @@ pub(crate) fn lane_why(lane: Lane, reason: Option<LaneReason>) -> View {
     view! { span(class="lane-why", title=title) { (badge) (reason) } }
 }
 
-/// `2 CPUs · 512 MiB · 60s`
+/// `2 CPUs · 512 MiB · 60 s`
 pub(crate) fn limits_words(limits: &Limits) -> String {
-    format!("{} · {} · {}", cpus(limits), format::bytes(limits.memory.0), limits.timeout)
+    format!("{} · {} · {}", cpus(limits), format::bytes(limits.memory.0), format::spaced(limits.timeout))
 }
 
 /// `1 CPU`, `2 CPUs`
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn what_is_allowed_is_one_line() {
         let limits = Limits { cpus: 2, memory: ByteSize::mib(1536), timeout: Millis::seconds(60), ..Limits::default() };
-        assert_eq!(limits_words(&limits), "2 CPUs · 1.5 GiB · 60s");
+        assert_eq!(limits_words(&limits), "2 CPUs · 1.5 GiB · 60 s");
     }
 
     #[test]

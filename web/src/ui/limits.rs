@@ -6,6 +6,12 @@ use sycamore::prelude::*;
 
 use super::form::{self, Text};
 use crate::api::{Result, Trouble};
+use crate::format::spaced;
+
+/// What a limit may be: `1 MiB to 64 GiB`.
+pub(crate) fn range(limit: Limit, min: &Limits, max: &Limits) -> String {
+    format!("{} to {}", spaced(limit.of(min)), spaced(limit.of(max)))
+}
 
 const COUNT: usize = Limits::ALL.len();
 
@@ -111,7 +117,7 @@ impl LimitTexts {
 
 #[cfg(test)]
 mod tests {
-    use super::LimitTexts;
+    use super::{LimitTexts, range};
     use protocol::{ByteSize, Limits};
 
     #[test]
@@ -121,6 +127,12 @@ mod tests {
         assert_eq!(shown.read(kept).unwrap(), kept);
         let changed = shown.with("memory", " 1.5GiB ").read(kept).unwrap();
         assert_eq!(changed, Limits { memory: ByteSize::mib(1536), ..kept });
+    }
+
+    #[test]
+    fn ranges_have_spaces_before_their_units() {
+        let memory = Limits::ALL.into_iter().find(|limit| limit.name == "memory").unwrap();
+        assert_eq!(range(memory, &Limits::MIN, &Limits::MAX), "1 MiB to 64 GiB");
     }
 
     #[test]

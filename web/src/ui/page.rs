@@ -19,6 +19,11 @@ pub(crate) fn section(title: &'static str, about: &'static str, body: View) -> V
     view! { section(class="section") { div(class="section-head") { h2 { (title) } (about) } (body) } }
 }
 
+/// A form, and what goes with it: beside it where there is room, else below.
+pub(crate) fn beside(form: View, panel: View) -> View {
+    view! { div(class="beside") { div { (form) } div(class="panel") { (panel) } } }
+}
+
 /// What stands where nothing is yet.
 pub(crate) fn empty(title: &'static str, about: impl Into<String>, body: View) -> View {
     let about = about.into();

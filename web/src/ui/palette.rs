@@ -7,6 +7,7 @@ use web_sys::{HtmlDialogElement, HtmlElement, KeyboardEvent};
 
 use crate::calls;
 use crate::nav;
+use crate::places::{PLACES, TABS};
 use crate::session::Session;
 
 /// Where an entry leads.
@@ -39,20 +40,11 @@ fn matching(entries: &[Entry], typed: &str) -> Vec<Entry> {
 
 /// The places of the user's accounts; those of `account` first.
 fn places(account: &str, others: &[String]) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = [
-        ("Overview", ""),
-        ("Functions", "/functions"),
-        ("New function", "/functions/new"),
-        ("Jobs", "/jobs"),
-        ("New job", "/jobs/new"),
-        ("Nodes", "/nodes"),
-        ("Settings", "/settings"),
-        ("Team and invitations", "/settings/team"),
-        ("API keys", "/settings/keys"),
-    ]
-    .into_iter()
-    .map(|(name, path)| Entry::new(name, account, format!("/a/{account}{path}")))
-    .collect();
+    let about = |words: &str| if words.is_empty() { account.to_owned() } else { format!("{account} · {words}") };
+    let pages =
+        PLACES.iter().filter_map(|place| Some(Entry::new(place.title, about(place.palette?), place.href(account))));
+    let tabs = TABS.iter().map(|(path, title, words)| Entry::new(*title, about(words), format!("/a/{account}/{path}")));
+    let mut entries: Vec<Entry> = pages.chain(tabs).collect();
     entries.push(Entry::new("Password and sessions", "you", "/me/security".to_owned()));
     entries.push(Entry::new("New account", "you", "/accounts/new".to_owned()));
     entries.extend(others.iter().map(|name| Entry::new(name, "switch account", format!("/a/{name}"))));

@@ -6,6 +6,9 @@ use sycamore::prelude::*;
 
 use crate::format;
 
+/// Lists draw no bar of what took less: it would be nearly all "placed".
+pub(crate) const LISTED_US_MIN: u64 = 50_000;
+
 /// What the bar shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Phases {
@@ -59,11 +62,11 @@ pub(crate) fn run_bar(phases: Phases) -> View {
         format::micros(phases.ran_us),
         phases.lane,
     );
-    let failed = !matches!(phases.outcome, Outcome::Succeeded);
-    let ran_class = match (failed, phases.lane) {
-        (true, _) => "bar-bad",
-        (false, Lane::Wasm) => "bar-wasm",
-        (false, Lane::Vm) => "bar-vm",
+    let ran_class = match (phases.outcome, phases.lane) {
+        (Outcome::Succeeded, Lane::Wasm) => "bar-wasm",
+        (Outcome::Succeeded, Lane::Vm) => "bar-vm",
+        (Outcome::Cancelled, _) => "bar-cancelled",
+        (Outcome::Failed | Outcome::TimedOut | Outcome::PlatformFailed, _) => "bar-bad",
     };
     let tick_class = if phases.settled { "bar-settled" } else { "bar-open" };
     let (placed_width, ran_x, ran_width) = (percent(placed), percent(placed), percent(ran));
@@ -71,7 +74,7 @@ pub(crate) fn run_bar(phases: Phases) -> View {
     let label = title.clone();
     view! {
         svg(class="run-bar", "role"="img", aria-label=label) {
-            title { (title) }
+            svg_title { (title) }
             rect(class="bar-track", x="0", y="7", width="100%", height="2") {}
             rect(class="bar-placed", x="0", y="4", width=placed_width, height="8") {}
             rect(class=ran_class, x=ran_x, y="2", width=ran_width, height="12") {}

@@ -64,7 +64,7 @@ static HOUSES: [House; 2] = [
     House {
         folder: "control-plane/src/",
         floors: &[
-            &["api", "openapi"],
+            &["api", "erasure", "openapi"],
             &["app"],
             &[
                 "functions",
@@ -94,7 +94,7 @@ static HOUSES: [House; 2] = [
             ("identity", "app", 8),
             ("jobs", "app", 14),
             ("keep", "app", 1),
-            ("logs", "app", 1),
+            ("logs", "app", 3),
             ("nodes", "app", 2),
             ("queues", "app", 2),
             ("routes_outbox", "app", 2),

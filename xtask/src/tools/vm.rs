@@ -128,18 +128,46 @@ fn turn(folder: &Path) -> anyhow::Result<Preparing> {
 /// What is fetched comes beside what is built. The agent is put in its place last: a node that finds it finds all.
 fn parts(workspace: &Workspace, progress: &Progress, program: impl FnOnce() -> PathBuf + Send) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
-        let fetching = scope.spawn(|| {
-            let mut setup = Command::new(program());
-            succeed(setup.arg("vm-setup").stdin(Stdio::null()).stdout(Stdio::null()))
+        let last = Mutex::new(Last::default());
+        let last = &last;
+        let fetching = scope.spawn(move || {
+            let program = program();
+            Last::change(last, progress, |last| last.platform_built = true);
+            succeed(Command::new(program).arg("vm-setup").stdin(Stdio::null()).stdout(Stdio::null()))
         });
         let programs = [&RUNNER, &AGENT].map(|guest| programs(workspace, guest, "--bins", &|step| progress.step(step)));
-        progress.step("fetching the guests' kernel and the bases");
+        Last::change(last, progress, |last| last.guests_built = true);
         fetching.join().map_err(|_| anyhow::anyhow!("fetching panicked"))??;
         for (guest, folder) in [&RUNNER, &AGENT].into_iter().zip(programs) {
             put(guest, &folder?)?;
         }
         Ok(())
     })
+}
+
+/// What the last step is, once the guests' programs are built: the platform's program fetches, and must be built before.
+#[derive(Debug, Default)]
+struct Last {
+    platform_built: bool,
+    guests_built: bool,
+}
+
+impl Last {
+    fn change(last: &Mutex<Self>, progress: &Progress, change: impl FnOnce(&mut Self)) {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut last);
+        if let Some(step) = last.step() {
+            progress.step(step);
+        }
+    }
+
+    fn step(&self) -> Option<&'static str> {
+        match (self.guests_built, self.platform_built) {
+            (false, _) => None,
+            (true, false) => Some("waiting for the platform's build"),
+            (true, true) => Some("fetching the guests' kernel and the bases"),
+        }
+    }
 }
 
 /// How far it is, for nodes and for who waits.
@@ -239,3 +267,16 @@ fn end_with_parent() {
 
 #[cfg(not(unix))]
 fn end_with_parent() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_fetched_before_the_platform_is_built() {
+        let step = |guests_built, platform_built| Last { platform_built, guests_built }.step();
+        assert_eq!((step(false, false), step(false, true)), (None, None));
+        assert_eq!(step(true, false), Some("waiting for the platform's build"));
+        assert!(step(true, true).unwrap().starts_with("fetching"));
+    }
+}

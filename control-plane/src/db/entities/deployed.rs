@@ -12,7 +12,8 @@ use protocol::{
 use crate::db::columns::Col;
 
 table! {
-    /// Named things that can be invoked. A deleted one stays as a row, for its runs and its route; its name is free.
+    /// Named things that can be invoked. A deleted one stays as a row, for its runs and its route; its name is free. A
+    /// `purged` one has no versions any more: it is a name for its usage.
     functions = "functions" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: Col<FunctionId>,
@@ -24,6 +25,7 @@ table! {
         created: Col<Timestamp>,
         updated: Col<Timestamp>,
         deleted: Option<Col<Timestamp>>,
+        purged: Option<Col<Timestamp>>,
     }
 }
 

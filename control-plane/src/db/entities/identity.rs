@@ -19,13 +19,16 @@ table! {
 }
 
 table! {
-    /// What owns everything else.
+    /// What owns everything else. A deleted one stays as a row, for sums of usage and its name; `erased` is when all that it
+    /// had was gone.
     accounts = "accounts" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: Col<AccountId>,
         name: Col<Name>,
         kind: Col<AccountKind>,
         created: Col<Timestamp>,
+        deleted: Option<Col<Timestamp>>,
+        erased: Option<Col<Timestamp>>,
     }
 }
 
@@ -85,5 +88,18 @@ table! {
         created: Col<Timestamp>,
         expires: Option<Col<Timestamp>>,
         last_used: Option<Col<Timestamp>>,
+    }
+}
+
+table! {
+    /// Keys that were revoked, for usage of theirs: what they were called, and whose they were last. The newest of each
+    /// account.
+    revoked_keys = "revoked_keys" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Col<KeyId>,
+        account_id: Col<AccountId>,
+        name: String,
+        user_id: Option<Col<UserId>>,
+        revoked: Col<Timestamp>,
     }
 }

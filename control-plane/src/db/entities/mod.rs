@@ -24,13 +24,15 @@ macro_rules! table {
 
 mod deployed;
 mod identity;
+mod logged;
 mod platform;
 mod queued;
 mod ran;
 mod submitted;
 
 pub(crate) use deployed::{aliases, artifacts, functions, upload_quotas, versions};
-pub(crate) use identity::{accounts, api_keys, invitations, members, sessions, users};
+pub(crate) use identity::{accounts, api_keys, invitations, members, revoked_keys, sessions, users};
+pub(crate) use logged::{log_accounts, log_blocks, log_runs};
 pub(crate) use platform::{audit, checkpoints, counters, idempotency, leader, nodes, outbox, sources};
 pub(crate) use queued::{messages, queues};
 pub(crate) use ran::{Rival, blocks, run_logs, run_windows, runs, samples, usage_sums};

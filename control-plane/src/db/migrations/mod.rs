@@ -14,6 +14,10 @@ mod m0010_usage;
 mod m0011_windows;
 mod m0012_sources;
 mod m0013_blocks;
+mod m0014_revoked_keys;
+mod m0015_logs;
+mod m0016_job_states;
+mod m0017_erasure;
 
 use sea_orm_migration::prelude::*;
 
@@ -37,6 +41,10 @@ impl MigratorTrait for Migrator {
             Box::new(m0011_windows::Migration),
             Box::new(m0012_sources::Migration),
             Box::new(m0013_blocks::Migration),
+            Box::new(m0014_revoked_keys::Migration),
+            Box::new(m0015_logs::Migration),
+            Box::new(m0016_job_states::Migration),
+            Box::new(m0017_erasure::Migration),
         ]
     }
 }

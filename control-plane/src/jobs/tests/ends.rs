@@ -108,9 +108,25 @@ pub(super) async fn retries_and_death(ground: Ground) {
     let run = place(app, epoch, job, ground.node).await;
     let asked: Job = ada.post(&format!("/jobs/{job}/cancel"), json!({})).await.read();
     assert!(asked.cancelling && asked.state == JobState::Placed);
-    record(app, epoch, vec![finished(app, job, run, ground.node, Came::Cancelled, None).await]).await.unwrap();
+    let end = |job, run| finished(app, job, run, ground.node, Came::Cancelled { begun: false }, None);
+    record(app, epoch, vec![end(job, run).await]).await.unwrap();
     let cancelled = show(&ada, job).await;
-    assert_eq!((cancelled.state, cancelled.cancelling), (JobState::Cancelled, false));
+    assert_eq!((cancelled.state, cancelled.cancelling, cancelled.attempts), (JobState::Cancelled, false, 0));
+
+    // A try counts from when its node has begun it, whoever says how it ended.
+    for forgotten in [false, true] {
+        let job = submit(&ada, json!({})).await.id;
+        let run = place(app, epoch, job, ground.node).await;
+        let running = Event::Running { job, run, node: ground.node, at: Timestamp::now() };
+        record(app, epoch, vec![running]).await.unwrap();
+        assert!(ada.post(&format!("/jobs/{job}/cancel"), json!({})).await.status.is_success());
+        match forgotten {
+            true => assert_eq!(abandon(app, epoch).await.unwrap(), 1),
+            false => record(app, epoch, vec![end(job, run).await]).await.unwrap(),
+        }
+        let cancelled = show(&ada, job).await;
+        assert_eq!((cancelled.state, cancelled.attempts), (JobState::Cancelled, 1));
+    }
 }
 
 pub(super) async fn only_the_leader(ground: Ground) {

@@ -25,7 +25,7 @@ mod summary;
 use std::time::Duration;
 
 use protocol::{AccountId, Digest, RunId};
-use sea_orm::{DbErr, FromQueryResult};
+use sea_orm::FromQueryResult;
 use store::Store;
 
 use crate::config::Config;
@@ -36,7 +36,6 @@ use crate::error::Error;
 use cache::Cache;
 pub(crate) use download::{ReceiptsQuery, download};
 pub(super) use late::packed_among;
-pub(super) use line::run_of;
 pub(super) use pack::{evict, pack_due};
 pub(super) use read::{Found, Known, find, list};
 pub(crate) use samples::Sample;

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use protocol::node::{Hello, HelloReply, LogLine, RunLog, VersionSpec};
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt, RunEnd};
 use protocol::ticket::{Purpose, SignedTicket, Ticket, TicketRoot};
-use protocol::{ByteSize, Digest, InstanceId, LaneChoice, Millis, NodeId, Timestamp, headers};
+use protocol::{ByteSize, Code, Digest, InstanceId, LaneChoice, Millis, NodeId, Problem, Timestamp, headers};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -262,6 +262,10 @@ async fn answer(core: &Mutex<Core>, request: http::Request<Body>) -> http::Respo
                 URL_SAFE_NO_PAD.decode(&core.hello.as_ref().unwrap().public_key).unwrap().try_into().unwrap();
             assert!(checkpoint.verify(&VerifyingKey::from_bytes(&public).unwrap()));
             let sequence = core.checkpoints.last().map_or(0, |last| last.sequence);
+            if checkpoint.sequence > sequence + 1 {
+                let problem = Problem::new(Code::PreconditionFailed, "Send the successor of the last one.");
+                return reply(412, serde_json::to_vec(&problem).unwrap().into());
+            }
             if checkpoint.sequence == sequence + 1 {
                 core.checkpoints.push(checkpoint);
             }

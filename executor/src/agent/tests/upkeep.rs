@@ -83,6 +83,27 @@ async fn receipts_of_an_agent_that_vanished_are_sent_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn receipts_reach_a_platform_that_was_restored_from_a_backup() {
+    let ground = Ground::start().await;
+    let ticket = ground.deploy(wat_guest("cat"));
+    let agent = ground.agent(ground.config()).await;
+    for count in 1..=3 {
+        read(ground.run(&ticket, "/", "x").await.unwrap()).await;
+        ground.until("a checkpoint", |core| core.checkpoints.len() == count).await;
+    }
+    ground.core.lock().checkpoints.truncate(1);
+    let (_, _, end) = read(ground.run(&ticket, "/", "x").await.unwrap()).await;
+    ground.until("the next receipt", |core| core.checkpoints.len() == 2).await;
+    {
+        let core = ground.core.lock();
+        let (first, second) = (&core.checkpoints[0], &core.checkpoints[1]);
+        assert_eq!((second.sequence, second.previous), (first.sequence + 1, first.digest), "the chain goes on");
+        assert_eq!(second.receipts[0].end.usage, end.usage);
+    }
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_draining_node_finishes_what_runs() {
     let ground = Ground::start().await;
     let agent = ground.agent(ground.config()).await;

@@ -14,7 +14,7 @@ use crate::ui::code::code_block;
 use crate::ui::form::{self, Text};
 use crate::ui::icon;
 use crate::ui::lane::lane_why;
-use crate::ui::limits::in_order;
+use crate::ui::limits::{in_order, range};
 
 /// What the file dialog offers; other files can be dropped, and chosen by "all files".
 const ACCEPT: &str = ".wasm,.tar,.tar.gz,.tgz,.py,.sh,application/wasm,application/x-tar,application/gzip,*/*";
@@ -133,7 +133,7 @@ fn fields(deploy: Deploy) -> View {
 fn room(deploy: Deploy) -> View {
     let line = |limit: Limit| {
         let wrong = Some(deploy.is_wrong([Field::Limit(limit)]));
-        let hint = limit.range(&Limits::MIN, &Limits::MAX);
+        let hint = range(limit, &Limits::MIN, &Limits::MAX);
         deploy.options.limits.line(limit, hint, Text { wrong, ..Text::default() })
     };
     let lines: Vec<View> = in_order().map(line).collect();

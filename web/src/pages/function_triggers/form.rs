@@ -99,7 +99,7 @@ pub(super) fn form(subject: &Subject, list: Resource<Page<Trigger>>) -> View {
         true => view! {},
         false => parts::input_part(draft, TRIGGER_INPUTS),
     });
-    let body = view! {
+    let fields = view! {
         form(class="form", on:submit=send) {
             (form::choices("When", "by", fields.by, BY))
             (when)
@@ -108,16 +108,16 @@ pub(super) fn form(subject: &Subject, list: Resource<Page<Trigger>>) -> View {
                 (draft.wrong([Field::Function]))
             }
             (input)
-            (parts::room_part(draft, known))
+            (parts::room_part(draft, known, || None))
             (parts::again_part(draft, known))
             (parts::end_part(draft))
             (parts::request_part(draft))
             (draft.other_trouble())
             (form::submit("Set the trigger", "Setting…", draft.action))
         }
-        p(class="soft as") { "As CLI" }
-        (command)
     };
+    let panel = view! { section { h2 { "The same, elsewhere" } p(class="soft as") { "As CLI" } (command) } };
+    let body = page::beside(fields, panel);
     page::section("New trigger", "With the name of one that is there, it changes that one.", body)
 }
 

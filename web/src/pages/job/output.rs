@@ -41,7 +41,7 @@ pub(super) fn output(here: &Here, job: ReadSignal<Job>) -> View {
     });
     let here = here.clone();
     let body = View::from_dynamic(move || match stage.get_clone() {
-        Stage::Open => view! { p(class="nothing") { "The answer appears here: status, headers, body." } },
+        Stage::Open => view! { p(class="nothing") { "The response appears here: status, headers, body." } },
         Stage::Cancelled => view! { p(class="nothing") { "It was cancelled before it answered." } },
         Stage::There(bytes, _) if bytes <= AT_ONCE_MAX => fetched(&here, job),
         Stage::There(bytes, _) => asked_for(&here, job, bytes),

@@ -15,6 +15,7 @@ use crate::load::Resource;
 use crate::pages::function_test::references;
 use crate::ui::form::{self, Text};
 use crate::ui::lane::limits_words;
+use crate::ui::limits::range;
 use crate::ui::upload::upload_bar;
 
 const METHODS: [&str; 6] = ["POST", "GET", "PUT", "PATCH", "DELETE", "HEAD"];
@@ -53,7 +54,7 @@ impl Known {
     }
 
     /// The draft's function; tracked.
-    fn function(self, draft: Draft) -> Option<Function> {
+    pub(super) fn function(self, draft: Draft) -> Option<Function> {
         let page = self.functions.ready()?;
         page.items.into_iter().find(|function| draft.function.with(|name| name == function.name.as_str()))
     }
@@ -145,8 +146,8 @@ fn file_field(draft: Draft) -> View {
     }
 }
 
-/// The limits of one try.
-pub(crate) fn room_part(draft: Draft, known: Known) -> View {
+/// The limits of one try; `lent` says what live nodes have.
+pub(crate) fn room_part(draft: Draft, known: Known, lent: impl Fn() -> Option<String> + 'static) -> View {
     let line = |limit: Limit| {
         let wrong = Some(draft.is_wrong([Field::Limit(limit)]));
         let how = Text { placeholder: "deployed", optional: true, wrong, ..Text::default() };
@@ -159,14 +160,15 @@ pub(crate) fn room_part(draft: Draft, known: Known) -> View {
     });
     let allowed = create_selector(move || {
         let Some(JobLimits { minima, maxima, .. }) = known.limits.ready() else { return String::new() };
-        let ranges = Limits::of_jobs().map(|limit| format!("{} {}", limit.label, limit.range(&minima, &maxima)));
+        let ranges = Limits::of_jobs().map(|limit| format!("{} {}", limit.label, range(limit, &minima, &maxima)));
         format!("Allowed: {}.", ranges.collect::<Vec<_>>().join(", "))
     });
+    let lent = create_selector(move || lent().map_or(String::new(), |most| format!("Live nodes lend {most}. ")));
     view! {
         fieldset(class="field-part") {
             legend(class="field-label") { "What one try may use" }
             div(class="three") { (lines) }
-            p(class="hint") { (deployed.get_clone()) (allowed.get_clone()) }
+            p(class="hint") { (deployed.get_clone()) (lent.get_clone()) (allowed.get_clone()) }
             (draft.wrong(Limits::of_jobs().map(Field::Limit).collect::<Vec<_>>()))
         }
     }
@@ -202,8 +204,8 @@ pub(crate) fn again_part(draft: Draft, known: Known) -> View {
     }
 }
 
-/// When it may begin.
-pub(crate) fn time_part(draft: Draft) -> View {
+/// When it may begin; `triggers` is the place for what shall run again and again.
+pub(crate) fn time_part(draft: Draft, triggers: impl Fn() -> String + 'static) -> View {
     let how = Text {
         name: "not-before",
         kind: "datetime-local",
@@ -213,7 +215,13 @@ pub(crate) fn time_part(draft: Draft) -> View {
     };
     let not_before =
         form::field("Not before", "In this browser's time zone. Empty: at once.", form::text(draft.not_before, how));
-    view! { div(class="field-part") { (not_before) (draft.wrong([Field::NotBefore])) } }
+    view! {
+        div(class="field-part") {
+            (not_before)
+            (draft.wrong([Field::NotBefore]))
+            p(class="hint") { "Again and again, or for each message of a queue? " a(href=triggers()) { "Set a trigger" } "." }
+        }
+    }
 }
 
 /// Labels, and where its end is told.
@@ -231,7 +239,12 @@ pub(crate) fn end_part(draft: Draft) -> View {
     };
     let hint = "Gets a signed POST when the job has ended, and again until it takes it.";
     let webhook = form::field("Webhook", hint, form::text(draft.webhook, how));
-    view! {
+    // What is refused must be seen.
+    let refused = draft.is_wrong([Field::Labels, Field::Webhook]);
+    let filled =
+        move || !draft.labels.with_untracked(String::is_empty) || !draft.webhook.with_untracked(String::is_empty);
+    let open = move || refused.get() || filled();
+    let parts = view! {
         div(class="field-part") {
             label(class="field") {
                 span(class="field-label") { "Labels" }
@@ -244,6 +257,12 @@ pub(crate) fn end_part(draft: Draft) -> View {
             (draft.wrong([Field::Labels]))
         }
         div(class="field-part") { (webhook) (draft.wrong([Field::Webhook])) }
+    };
+    view! {
+        details(class="more end", prop:open=open()) {
+            summary { "Labels and webhook" }
+            div(class="more-part") { (parts) }
+        }
     }
 }
 
@@ -257,7 +276,7 @@ pub(crate) fn request_part(draft: Draft) -> View {
     let wrong = draft.is_wrong(REQUEST);
     let open = move || wrong.get() || draft.path.with_untracked(|path| path != "/");
     view! {
-        details(class="more", prop:open=open()) {
+        details(class="more request", prop:open=open()) {
             summary { "Request: method, path, headers" }
             div(class="more-part") {
                 div(class="request-line") {

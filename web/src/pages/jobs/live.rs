@@ -34,7 +34,7 @@ pub(crate) fn list(account: String, filter: ReadSignal<Filter>) -> Resource<Page
 /// One stream, until it breaks off. Gives how long to wait before the next.
 async fn follow(account: &str, filter: &Filter, list: Resource<Page<Job>>) -> i32 {
     // First the stream, then the list: nothing falls between.
-    let changes = calls::jobs::changes(account).await;
+    let changes = crate::live::changes(account).await;
     let mut page = match calls::jobs::list(account, &filter.query()).await {
         Ok(page) => page,
         Err(trouble) => {

@@ -1,19 +1,25 @@
 //! The table of jobs, wherever jobs are listed.
 
-use protocol::Timestamp;
+use std::collections::BTreeMap;
+
 use protocol::api::Page;
 use protocol::job::{Job, JobState};
+use protocol::{ByteSize, NodeId, Timestamp};
 use sycamore::prelude::*;
 
+use super::select::Selected;
+use super::used;
+use crate::calls;
 use crate::format;
 use crate::load::{Resource, sleep};
 use crate::session::Here;
 use crate::ui::copy::short_id;
-use crate::ui::job_bar::{job_bar, life, state_words};
-use crate::ui::lane::{job_cpu, job_memory};
-use crate::ui::live::Held;
+use crate::ui::job_bar::{Part, job_bar, life, state_words, sum_us};
 use crate::ui::page::badge;
+use crate::ui::run_bar::LISTED_US_MIN;
+use crate::ui::table::{Column, Table};
 use crate::ui::time::{now_ms, time};
+use crate::ui::why::node_name;
 
 /// Bars of what goes on grow so often.
 const GROWS_EVERY_MS: i32 = 1_000;
@@ -54,53 +60,118 @@ pub(crate) fn ticking(moves: impl Fn() -> bool + 'static) -> ReadSignal<i64> {
     *now
 }
 
-/// The live table. `whole` shows all columns.
-pub(crate) fn jobs_table(here: &Here, list: Resource<Page<Job>>, whole: bool) -> View {
-    let held = Held::follow(list, |page: Page<Job>| page.items, |one: &Job, other: &Job| one.id == other.id);
-    let now = ticking(move || held.rows.with_untracked(|rows| rows.iter().any(|job| !job.state.ended())));
-    let here = here.clone();
-    let heads = whole.then(|| {
-        view! {
-            th(scope="col", class="used-cell") { "CPU" }
-            th(scope="col", class="used-cell") { "Memory" }
-            th(scope="col", class="number spare") { "Tries" }
-        }
-    });
-    let table = view! {
-        table(class="rows jobs") {
-            thead {
-                tr {
-                    th(scope="col") { "State" }
-                    th(scope="col") { "Job" }
-                    th(scope="col", class="wide-bar") { "Life" }
-                    (heads)
-                    th(scope="col", class="number") { "Ran" }
-                    th(scope="col", class="number") { "Submitted" }
-                }
-            }
-            tbody {
-                Keyed(
-                    list=held.rows,
-                    key=|job| (job.id, job.revision),
-                    view=move |job| row(&here, job, now, whole),
-                )
-            }
-        }
-    };
-    held.view(table)
+/// A job's row is drawn anew when it has changed.
+type Key = (protocol::JobId, u64);
+
+/// The present, while one of these goes on.
+fn clock_of(list: Resource<Page<Job>>) -> ReadSignal<i64> {
+    ticking(move || untrack(|| list.ready()).is_some_and(|page| page.items.iter().any(|job| !job.state.ended())))
 }
 
-/// How long the function ran, the last time.
-fn ran(job: &Job, now_ms: i64) -> String {
-    match (job.state, job.usage) {
-        (JobState::Running, _) => {
-            let since = job.started.unwrap_or(job.created);
-            let ms = Timestamp(now_ms).since(since).as_millis();
-            format!("{} s", ms / 1_000)
-        }
-        (_, Some(usage)) => format::micros(usage.wall_us),
-        _ => "–".to_owned(),
-    }
+/// What every table of jobs begins with; before it, the boxes to choose by.
+fn columns(here: &Here, now: ReadSignal<i64>, choose: Option<Column<Job>>) -> Table<Job, Key> {
+    let here = here.clone();
+    let name = move |job: &Job| name_cell(&here, job);
+    let table = Table::new("jobs", |job: &Job| (job.id, job.revision));
+    let table = choose.into_iter().fold(table, Table::column);
+    table
+        .column(Column::new("State", state_badge).csv(|job| job.state.to_string()).mark())
+        .column(Column::new("Job", name).class("job-cell").csv(|job| job.id.to_string()).lead())
+        .column(Column::new("Life", move |job: &Job| bar_cell(job, now)).class("wide-bar"))
+}
+
+/// With the times, which end every table of jobs.
+fn with_times(table: Table<Job, Key>, now: ReadSignal<i64>) -> Table<Job, Key> {
+    table
+        .column(
+            Column::new("Ran", move |job: &Job| ran_cell(job, now))
+                .number()
+                .csv(ran_us)
+                .figure()
+                .sorted("ran", |a, b| ran(b).cmp(&ran(a))),
+        )
+        .column(
+            Column::new("Submitted", |job: &Job| time(job.created))
+                .class("soft")
+                .number()
+                .csv(submitted)
+                .note()
+                .sorted("submitted", |one, other| one.created.cmp(&other.created)),
+        )
+}
+
+fn submitted(job: &Job) -> String {
+    job.created.to_string()
+}
+
+/// How long its last try ran, in microseconds; one that has none is less than all.
+fn ran(job: &Job) -> Option<u64> {
+    job.usage.map(|usage| usage.wall_us)
+}
+
+fn ran_us(job: &Job) -> String {
+    job.usage.map_or_else(String::new, |usage| usage.wall_us.to_string())
+}
+
+/// CPU time of its last try.
+fn cpu_us(job: &Job) -> Option<u64> {
+    job.usage.map(|usage| usage.cpu_us)
+}
+
+/// The most memory that its last try held.
+fn peak(job: &Job) -> Option<ByteSize> {
+    job.usage.map(|usage| usage.memory_peak)
+}
+
+/// The whole table of the list's page, with boxes to choose by.
+pub(crate) fn whole_table(here: &Here, list: Resource<Page<Job>>, selected: Selected) -> Table<Job, Key> {
+    let now = clock_of(list);
+    let names = node_names(here);
+    let node = move |job: &Job| match job.node {
+        Some(node) => View::from_dynamic(move || node_name(node, &names.get_clone())),
+        None => view! { span(class="soft") { "–" } },
+    };
+    let choose = Column::new("Choose", move |job: &Job| selected.check_box(job)).class("choose");
+    let table = columns(here, now, Some(choose))
+        .column(
+            Column::new("CPU", |job: &Job| used::cell(used::cpu(job)))
+                .csv(|job| used::words(used::cpu(job)))
+                .sorted("cpu", |a, b| cpu_us(b).cmp(&cpu_us(a))),
+        )
+        .column(
+            Column::new("RAM", |job: &Job| used::cell(used::memory(job)))
+                .csv(|job| used::words(used::memory(job)))
+                .sorted("ram", |a, b| peak(b).cmp(&peak(a))),
+        )
+        .column(Column::new("Tries", |job: &Job| tries(job).into()).number().spare().csv(tries))
+        .column(
+            Column::new("Node", node).spare().csv(|job| job.node.map_or_else(String::new, |node| node.to_string())),
+        );
+    with_times(table, now)
+}
+
+/// A short live table among other parts of a page.
+pub(crate) fn short_table(here: &Here, list: Resource<Page<Job>>) -> Table<Job, Key> {
+    let now = clock_of(list);
+    with_times(columns(here, now, None), now).plain()
+}
+
+/// A table that follows its list.
+pub(crate) fn live(table: Table<Job, Key>, list: Resource<Page<Job>>) -> View {
+    table.live(list, |page: Page<Job>| page.items, |one: &Job, other: &Job| one.id == other.id)
+}
+
+/// Names of the nodes, as far as they are known.
+fn node_names(here: &Here) -> ReadSignal<BTreeMap<NodeId, String>> {
+    let account = here.account.clone();
+    let nodes = Resource::new(move || {
+        let account = account.clone();
+        async move { calls::nodes(&account).await }
+    });
+    create_selector(move || {
+        let nodes = nodes.ready().map(|page| page.items).unwrap_or_default();
+        nodes.into_iter().map(|node| (node.id, node.name)).collect()
+    })
 }
 
 /// A label; an id as its value is shortened.
@@ -110,7 +181,7 @@ fn label_words(name: &str, value: &str) -> String {
     if is_id { format!("{name}={}", short_id(value)) } else { format!("{name}={value}") }
 }
 
-fn row(here: &Here, job: Job, now: ReadSignal<i64>, whole: bool) -> View {
+fn name_cell(here: &Here, job: &Job) -> View {
     let href = here.path(&format!("jobs/{}", job.id));
     let title = format!("{}: {}", job.id, job.reason);
     let name = job.function.to_string();
@@ -120,31 +191,32 @@ fn row(here: &Here, job: Job, now: ReadSignal<i64>, whole: bool) -> View {
     };
     let labels: Vec<String> = job.labels.iter().map(|(name, value)| label_words(name, value)).collect();
     let labels = (!labels.is_empty()).then(|| view! { span(class="soft job-labels") { (labels.join(" ")) } });
-    let state = state_badge(&job);
-    let used = whole.then(|| {
-        let (cpu, memory, tries) = (job_cpu(&job).view(), job_memory(&job).view(), tries(&job));
-        view! {
-            td(data-label="CPU", class="used-cell") { (cpu) }
-            td(data-label="Memory", class="used-cell") { (memory) }
-            td(data-label="Tries", class="number spare") { (tries) }
-        }
-    });
-    let when = time(job.created);
-    // What has ended moves no more.
-    let moment = move |ended: bool| if ended { now.get_untracked() } else { now.get() };
-    let (of_bar, ended) = (job.clone(), job.state.ended());
-    let bar = View::from_dynamic(move || job_bar(&life(&of_bar, moment(ended)), of_bar.state, None));
-    let duration = move || ran(&job, moment(ended));
     view! {
-        tr {
-            td(data-label="State") { (state) }
-            td(data-label="Job", title=title, class="job-cell") {
-                a(class="strong", href=href) { (name) } " " span(class="soft") { (about) } (labels)
-            }
-            td(class="wide-bar", data-label="Life") { div(class="bar-cell") { (bar) } }
-            (used)
-            td(class="number", data-label="Ran") { (duration()) }
-            td(class="number soft", data-label="Submitted") { (when) }
-        }
+        span(class="job-name", title=title) { a(class="strong", href=href) { (name) } " " span(class="soft") { (about) } (labels) }
     }
+}
+
+/// The bar, where it says anything: what was done at once has none.
+fn bar_cell(job: &Job, now: ReadSignal<i64>) -> View {
+    let job = job.clone();
+    if !job.state.ended() {
+        return View::from_dynamic(move || job_bar(&life(&job, now.get()), job.state, None));
+    }
+    // What has ended moves no more.
+    let spans = life(&job, now.get_untracked());
+    if sum_us(&spans, &Part::ALL) < LISTED_US_MIN {
+        view! {}
+    } else {
+        job_bar(&spans, job.state, None)
+    }
+}
+
+/// How long the function ran, the last time.
+fn ran_cell(job: &Job, now: ReadSignal<i64>) -> View {
+    if job.state != JobState::Running {
+        return job.usage.map_or_else(|| "–".to_owned(), |usage| format::micros(usage.wall_us)).into();
+    }
+    let since = job.started.unwrap_or(job.created);
+    let words = move || format!("{} s", Timestamp(now.get()).since(since).as_secs());
+    view! { (words()) }
 }
