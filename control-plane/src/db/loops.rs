@@ -25,8 +25,6 @@ use super::entities::{
 pub(crate) enum Plan {
     /// By the table's primary key.
     Key,
-    /// The first or last rows by the key.
-    End,
     /// By one of these indices.
     Index(&'static [&'static str]),
     /// All rows are wanted, and there are few.

@@ -100,7 +100,7 @@ static HOUSES: [House; 2] = [
             ("routes_outbox", "app", 2),
             ("routes_outbox", "functions", 1),
             ("routes_outbox", "nodes", 1),
-            ("settlement", "app", 5),
+            ("settlement", "app", 7),
             ("training", "app", 3),
             ("triggers", "app", 2),
             ("usage", "app", 2),
