@@ -87,6 +87,7 @@ fn function_table(here: &Here) -> Table<Function, (FunctionId, Timestamp)> {
                 let copy = copy_button(url, "URL");
                 view! { span(class="line") { code { (path) } (copy) } }
             })
+            .spare()
             .csv(|function| format!("{}{}", nav::origin(), function.path)),
         )
         .column(
