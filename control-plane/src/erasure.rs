@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{
-    accounts, artifacts, functions, invitations, job_counts, jobs, members, messages, queues, triggers, upload_quotas,
+    accounts, artifacts, functions, invitations, job_counts, jobs, members, messages, queues, revoked_keys, triggers,
+    upload_quotas,
 };
 use crate::db::{Actor, Mutation, loops};
 use crate::error::{Error, Result, refuse};
@@ -149,6 +150,8 @@ async fn erase(app: &App, account: AccountId, now: Timestamp) -> Result<()> {
     queues::Entity::delete_many().filter(queues::Column::AccountId.eq(Col(account))).exec(app.db.write()).await?;
     crate::logs::erase(&app.db, account).await?;
     crate::settlement::erase(&app.db, account, now).await?;
+    let revoked = revoked_keys::Entity::delete_many().filter(revoked_keys::Column::AccountId.eq(Col(account)));
+    revoked.exec(app.db.write()).await?;
     artifacts::Entity::delete_many().filter(artifacts::Column::AccountId.eq(Col(account))).exec(app.db.write()).await?;
     upload_quotas::Entity::delete_by_id(Col(account)).exec(app.db.write()).await?;
     accounts::Entity::update_many()

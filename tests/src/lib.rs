@@ -24,7 +24,7 @@ pub use tcp::{Answer, http};
 pub fn program() -> PathBuf {
     let named = std::env::var_os("CROWDCLOUD_BIN").map(PathBuf::from);
     let program = named.unwrap_or_else(|| target().join("crowdcloud"));
-    assert!(program.is_file(), "{} is missing: build it with `cargo build --release -p cli`", program.display());
+    assert!(program.is_file(), "{} is missing: `cargo xtask test` builds it", program.display());
     program
 }
 

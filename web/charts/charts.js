@@ -18,6 +18,8 @@ const LEGEND_ROW = 24;
 const PLOT_HEIGHT = 240;
 /** Labels of more deployments would lie on each other: the tips name them. */
 const MARKS_LABELLED = 3;
+/** No pattern. */
+const PLAIN = { symbol: "none" };
 /** Points closer than this are a line alone. */
 const POINT_ROOM = 14;
 
@@ -109,7 +111,7 @@ class Chart {
     const axis = { axisLabel: { ...text, hideOverlap: true }, axisLine: { lineStyle: { color: look.line } }, axisTick: { show: false } };
     return {
       ...shared,
-      grid: { left: 4, right: 12, top: model.marks.length ? 28 : 12, bottom: legend + 28, containLabel: true },
+      grid: { left: 4, right: 12, top: model.marks.length ? 28 : 12, bottom: legend + 8, containLabel: true },
       xAxis: {
         type: "category", data: model.places.map((place) => place.short), boundaryGap: model.kind === "bars", ...axis,
         axisLabel: { ...axis.axisLabel, hideOverlap: true },
@@ -124,11 +126,11 @@ class Chart {
 
   series(series, look) {
     const colour = look.of(series.colour);
-    const common = { name: series.name, data: series.values, itemStyle: { color: colour }, emphasis: { focus: "series" } };
+    const common = { name: series.name, data: series.values, itemStyle: { color: colour }, emphasis: { disabled: true } };
     if (isLine(this.model, series)) {
       const room = this.width / Math.max(series.values.length, 1);
       return {
-        ...common, type: "line", symbolSize: 6, showSymbol: room >= POINT_ROOM || lonely(series.values), connectNulls: false,
+        ...common, itemStyle: { color: colour, decal: PLAIN }, type: "line", symbolSize: 6, showSymbol: room >= POINT_ROOM || lonely(series.values), connectNulls: false,
         lineStyle: { color: colour, width: 1.75, type: series.dashed ? "dashed" : "solid" }, cursor: series.linked ? "pointer" : "default",
       };
     }
@@ -142,7 +144,7 @@ class Chart {
   ring(look, legend) {
     const { series, name } = this.model;
     return {
-      type: "pie", name, radius: ["52%", "82%"], center: ["50%", PLOT_HEIGHT / 2], height: PLOT_HEIGHT, bottom: legend, label: { show: false },
+      type: "pie", name, emphasis: { scale: false }, radius: ["52%", "82%"], center: ["50%", PLOT_HEIGHT / 2], height: PLOT_HEIGHT, bottom: legend, label: { show: false },
       data: series.map((part) => ({
         name: part.name, value: part.values[0],
         itemStyle: { color: look.of(part.colour), borderColor: look.sheet, borderWidth: 1 },
@@ -156,7 +158,7 @@ class Chart {
     if (!marks.length) return [];
     const labelled = marks.length <= MARKS_LABELLED && this.width > 500;
     return [{
-      type: "line", name: "Deployments", data: [], itemStyle: { color: look.ink }, lineStyle: { color: look.ink, type: "dotted", width: 1.5 }, symbol: "none",
+      type: "line", name: "Deployments", data: [], itemStyle: { color: look.ink, decal: PLAIN }, lineStyle: { color: look.ink, type: "dotted", width: 1.5 }, symbol: "none",
       markLine: {
         silent: true, symbol: "none", lineStyle: { color: look.ink, type: "dotted", width: 1.5 },
         label: { show: labelled, formatter: "{b}", color: look.soft, fontSize: FONT_SIZE, distance: 4, fontFamily: look.font },

@@ -38,6 +38,12 @@ pub(crate) fn thousands(number: u64) -> String {
     parts.join("\u{202f}")
 }
 
+/// A number of things: `1 run`, `22 985 runs`.
+pub(crate) fn many(number: u64, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", thousands(number))
+}
+
 /// A large number in few figures: `7`, `412`, `41.2k`, `1.05M`.
 pub(crate) fn compact(number: u64) -> String {
     match number {
@@ -222,8 +228,8 @@ pub(crate) fn shell(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        bytes, change, compact, count, cpu_hours, memory_hours, micros, percent, relative, sentence, shell, spaced,
-        thousands,
+        bytes, change, compact, count, cpu_hours, many, memory_hours, micros, percent, relative, sentence, shell,
+        spaced, thousands,
     };
 
     #[test]
@@ -302,6 +308,7 @@ mod tests {
     #[test]
     fn nouns_agree() {
         assert_eq!([count(1, "run"), count(0, "run")], ["1 run", "0 runs"]);
+        assert_eq!([many(1, "run"), many(22_985, "run")], ["1 run", "22\u{202f}985 runs"]);
     }
 
     #[test]

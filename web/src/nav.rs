@@ -133,21 +133,6 @@ pub(crate) fn query(name: &str) -> Option<String> {
     web_sys::UrlSearchParams::new_with_str(&search).ok()?.get(name).filter(|value| !value.is_empty())
 }
 
-/// Sets a value of the present URL's query, without a new entry in the history.
-pub(crate) fn set_query(name: &str, value: Option<&str>) {
-    let search = window().location().search().unwrap_or_default();
-    let Ok(params) = web_sys::UrlSearchParams::new_with_str(&search) else { return };
-    match value {
-        Some(value) => params.set(name, value),
-        None => params.delete(name),
-    }
-    let query = String::from(params.to_string());
-    let url = if query.is_empty() { pathname() } else { format!("{}?{query}", pathname()) };
-    if let Ok(history) = window().history() {
-        drop(history.replace_state_with_url(&JsValue::UNDEFINED, "", Some(&url)));
-    }
-}
-
 /// Where to go after a log-in: the `next` of the query, where it is a path of ours.
 pub(crate) fn next_or(fallback: &str) -> String {
     query("next")

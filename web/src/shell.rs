@@ -117,9 +117,9 @@ fn account_links(place: ReadSignal<Place>, membership: &Membership) -> View {
     let account = membership.account.name.as_str();
     let spare: Vec<usize> = lines.iter().skip(LINES_ON_PHONES).map(|(index, _)| *index).collect();
     let beyond = create_selector(move || line.get().is_some_and(|line| spare.contains(&line)));
-    let links: Vec<View> = lines.iter().map(|(index, entry)| account_link(account, *index, *entry, line)).collect();
+    let links: Vec<View> = lines.iter().map(|(index, entry)| account_link(account, *index, entry, line)).collect();
     let more: Vec<View> =
-        lines.iter().skip(LINES_ON_PHONES).map(|(index, entry)| account_link(account, *index, *entry, line)).collect();
+        lines.iter().skip(LINES_ON_PHONES).map(|(index, entry)| account_link(account, *index, entry, line)).collect();
     let class = move || if beyond.get() { "more-places current" } else { "more-places" };
     view! {
         nav(class="places", aria-label="Account") {

@@ -65,7 +65,8 @@ async fn insert(tx: &DatabaseTransaction, logs: Vec<(Ticket, Vec<LogLine>)>, con
     let now = Timestamp::now();
     for (ticket, lines) in logs {
         for line in lines {
-            let text = block::cut(line.text);
+            // PostgreSQL's text takes no zero bytes.
+            let text = block::cut(line.text.replace('\0', "\u{fffd}"));
             if !written.take(&ticket, line.sequence, text.len(), config) {
                 continue;
             }
@@ -82,8 +83,7 @@ async fn insert(tx: &DatabaseTransaction, logs: Vec<(Ticket, Vec<LogLine>)>, con
                 // A lender's clock decides nothing: at most where between its ticket's issue and now a line stands.
                 at: Set(line.at.max(ticket.issued).min(now).into()),
                 stream: Set(line.stream.into()),
-                // PostgreSQL's text takes no zero bytes.
-                text: Set(text.replace('\0', "\u{fffd}")),
+                text: Set(text),
             });
         }
     }

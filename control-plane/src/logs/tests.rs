@@ -159,12 +159,12 @@ async fn agrees(ground: &Ground, writer: &Writer, model: &Model, seed: u64) {
     for run in model.runs.keys() {
         assert_eq!(writer.run(*run).await, model.of_run(*run), "seed {seed}, {run}");
     }
-    for function in 0..NAMES.len() {
+    for (function, name) in NAMES.iter().enumerate() {
         let all = texts(&writer.function(function, "?since=1h").await);
-        assert_eq!(all, model.of_function(function), "seed {seed}, {}", NAMES[function]);
+        assert_eq!(all, model.of_function(function), "seed {seed}, {name}");
         let tail = texts(&writer.function(function, "").await);
         let wanted = model.of_function(function);
-        assert_eq!(tail, wanted[wanted.len().saturating_sub(200)..], "seed {seed}, the tail of {}", NAMES[function]);
+        assert_eq!(tail, wanted[wanted.len().saturating_sub(200)..], "seed {seed}, the tail of {name}");
     }
     let blocks = writer.blocks(&ground.app).await;
     let numbers: Vec<i64> = blocks.iter().map(|block| block.number).collect();

@@ -19,7 +19,7 @@ use crate::db::loops;
 use crate::error::{Result, refuse_field};
 use crate::identity::principals;
 
-/// Which runs. A page that searches (by anything but `function`, `from` and `to`) may be short, with `next` set.
+/// Which runs. A page that searches (by anything but `from` and `to`) may be short, with `next` set.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct RunFilter {

@@ -68,7 +68,7 @@ impl Every {
     }
 
     /// Where a period begins of which only the end is asked for: an hour, a day, 30 days and a year before.
-    pub(super) fn from_default(self, to: Timestamp) -> Timestamp {
+    pub(super) fn default_from(self, to: Timestamp) -> Timestamp {
         let length_ms = match self {
             Self::Minute => HOUR_MS,
             Self::Hour => DAY_MS,

@@ -143,7 +143,7 @@ impl UsageQuery {
         };
         let from = match (&self.from, every) {
             (Some(text), _) => moment(text, "from", false)?,
-            (None, Some(every)) => every.from_default(to),
+            (None, Some(every)) => every.default_from(to),
             (None, None) => Span::Day.floor(Timestamp(to.0 - DAYS_DEFAULT * DAY_MS)),
         };
         if self.from.is_some() && from >= to {

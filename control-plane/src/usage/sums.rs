@@ -18,8 +18,6 @@ use crate::db::{Db, bulk};
 /// Combinations of an account that are kept of a period. Of further ones each function has one, until there are as many
 /// again; then they are all one.
 pub(crate) const KEYS_MAX: u64 = 200;
-/// Rows in one statement: a bound on its parameters.
-const ROWS_MAX: usize = 500;
 /// Periods that one query asks for: a bound on its depth.
 const PERIODS_MAX: usize = 100;
 /// Rows that one statement deletes: others write in between.

@@ -240,7 +240,7 @@ async fn receipts_go_on_where_a_restored_control_plane_is() {
 
     // And later again: checkpoints of the same numbers are others.
     let others = std::mem::take(&mut plane.0.lock().checkpoints);
-    plane.0.lock().checkpoints.extend([others[..1].to_vec(), later.clone()].concat());
+    plane.0.lock().checkpoints.extend([others[..1].to_vec(), later].concat());
     let stand = plane.runs();
     plane.0.lock().lost_answers = 1;
     let last = agent.add(Checkpoint::RECEIPTS_MAX + 1);

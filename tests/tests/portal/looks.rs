@@ -94,10 +94,13 @@ async fn is_for_everybody(user: &Browser, axe: &str, place: &str) {
     if user.script("return typeof axe").await != "object" {
         user.script(axe).await;
     }
-    // What moves or fades in has no colour to be judged by.
-    let found = "document.getAnimations().forEach(one => one.effect && one.effect.getComputedTiming().endTime \
-        !== Infinity && one.finish()); \
-        return axe.run(document, { preload: false, resultTypes: ['violations'] }).then(({ violations }) => violations \
+    // Charts are drawn anew in other colours within some frames; what moves or fades in has no colour to be judged by.
+    let found = "const frame = () => new Promise(done => requestAnimationFrame(done)); \
+        return frame().then(frame).then(frame).then(() => { \
+            document.getAnimations().forEach(one => one.effect && one.effect.getComputedTiming().endTime \
+                !== Infinity && one.finish()); \
+            return axe.run(document, { preload: false, resultTypes: ['violations'] }); \
+        }).then(({ violations }) => violations \
             .filter(({ impact }) => impact !== 'minor') \
             .map(({ id, impact, nodes }) => `${id} (${impact}): ${nodes.map(node => node.html).join(' ')}`))";
     for scheme in SCHEMES {

@@ -107,7 +107,9 @@ pub(crate) fn large(shown: ReadSignal<Model>, format: Format, chosen: Chosen) ->
     let label = move || shown.with(|model| model.text.clone());
     let there = move || matches!(stage.get_clone(), Stage::There(_)).to_string();
     let view = view! {
-        div(class="chart-place", "role"="img", aria-label=label(), data-drawn=there(), r#ref=node) {}
+        div(class="chart-frame") {
+            div(class="chart-place", "role"="img", aria-label=label(), data-drawn=there(), r#ref=node) {}
+        }
     };
     (view, *stage)
 }

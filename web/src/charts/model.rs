@@ -55,12 +55,6 @@ impl Series {
         self.linked = true;
         self
     }
-
-    /// Of the period before.
-    pub(crate) fn compared(mut self) -> Self {
-        (self.line, self.dashed) = (true, true);
-        self
-    }
 }
 
 /// What happened at a place.

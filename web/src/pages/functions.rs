@@ -1,6 +1,7 @@
 //! The account's functions.
 
-use protocol::api::Function;
+use protocol::api::{Function, Page};
+use protocol::{FunctionId, Timestamp};
 use sycamore::prelude::*;
 
 use crate::calls;
@@ -9,13 +10,10 @@ use crate::nav;
 use crate::pages::dashboard::first_steps;
 use crate::session::Here;
 use crate::ui::copy::copy_button;
-use crate::ui::form::{self, Text};
 use crate::ui::lane::{lane_why, limits_words};
 use crate::ui::page::{self, badge};
+use crate::ui::table::{Column, Filter, Table};
 use crate::ui::time::time;
-
-/// From so many functions on there is a filter.
-const FILTER_FROM: usize = 8;
 
 /// The page.
 pub(crate) fn functions() -> View {
@@ -27,60 +25,79 @@ pub(crate) fn functions() -> View {
     });
     let new = here.path("functions/new");
     let actions = view! { a(class="primary", href=new) { "New function" } };
-    let body =
-        list.view(
-            6,
-            move |page| {
-                if page.items.is_empty() { first_steps(&here) } else { filtered(here.clone(), page.items) }
-            },
-        );
+    let empty = create_selector(move || list.ready().is_some_and(|page| page.items.is_empty()));
+    let body = View::from_dynamic(move || match empty.get() {
+        true => first_steps(&here),
+        false => function_table(&here).live(list, |page: Page<Function>| page.items, |one, other| one.id == other.id),
+    });
     let head = page::head("Functions", "", actions);
     view! { (head) (body) }
 }
 
-fn filtered(here: Here, all: Vec<Function>) -> View {
-    let wanted = create_signal(nav::query("q").unwrap_or_default());
-    create_effect(move || {
-        let wanted = wanted.get_clone();
-        nav::set_query("q", (!wanted.is_empty()).then_some(wanted.as_str()));
-    });
-    let filter = (all.len() >= FILTER_FROM).then(|| {
-        let how =
-            Text { name: "filter", kind: "search", placeholder: "Filter by name", optional: true, ..Text::default() };
-        let input = form::text(wanted, how);
-        view! { label(class="filter") { span(class="unseen") { "Filter by name" } (input) } }
-    });
-    let list = View::from_dynamic(move || {
-        let found: Vec<Function> =
-            all.iter().filter(|f| wanted.with(|wanted| f.name.as_str().contains(wanted.trim()))).cloned().collect();
-        if found.is_empty() {
-            view! { p(class="nothing") { "No function has this in its name." } }
-        } else {
-            function_list(&here, found)
-        }
-    });
-    view! { (filter) (list) }
-}
-
 /// The table of functions.
-pub(crate) fn function_list(here: &Here, functions: Vec<Function>) -> View {
-    let rows: Vec<View> = functions.into_iter().map(|function| row(here, function)).collect();
-    view! {
-        table(class="rows") {
-            thead {
-                tr {
-                    th(scope="col") { "Name" }
-                    th(scope="col") { "Live" }
-                    th(scope="col") { "Lane" }
-                    th(scope="col", class="spare") { "Limits" }
-                    th(scope="col") { "Who may call" }
-                    th(scope="col") { "URL" }
-                    th(scope="col", class="number") { "Changed" }
-                }
-            }
-            tbody { (rows) }
-        }
-    }
+fn function_table(here: &Here) -> Table<Function, (FunctionId, Timestamp)> {
+    let here = here.clone();
+    let visibilities = ["private", "public"].map(|word| (word.to_owned(), word.to_owned())).to_vec();
+    Table::new("functions", |function: &Function| (function.id, function.updated))
+        .filter(Filter::search("q", "Name", |function: &Function, typed| function.name.as_str().contains(typed.trim())))
+        .filter(Filter::choice("access", "Who may call", *create_signal(visibilities), |function: &Function, word| {
+            function.public == (word == "public")
+        }))
+        .column(
+            Column::new("Name", move |function: &Function| {
+                let (href, name) = (here.path(&format!("functions/{}", function.name)), function.name.to_string());
+                view! { a(class="strong", href=href) { (name) } }
+            })
+            .lead()
+            .csv(|function| function.name.to_string())
+            .sorted("name", |one, other| one.name.as_str().cmp(other.name.as_str())),
+        )
+        .column(
+            Column::new("Live", |function: &Function| match live_words(function) {
+                Some(live) => view! { (live) },
+                None => view! { span(class="soft") { "nothing yet" } },
+            })
+            .note()
+            .csv(|function| live_words(function).unwrap_or_default()),
+        )
+        .column(
+            Column::new("Lane", |function: &Function| {
+                let lane = function.live.as_ref().map(|live| lane_why(live.lane, None));
+                view! { (lane) }
+            })
+            .note()
+            .csv(|function| function.live.as_ref().map(|live| live.lane.to_string()).unwrap_or_default()),
+        )
+        .column(
+            Column::new("Limits", |function: &Function| {
+                let limits = function.live.as_ref().map_or(String::new(), |live| limits_words(&live.limits));
+                view! { (limits) }
+            })
+            .class("soft")
+            .spare(),
+        )
+        .column(
+            Column::new("Who may call", |function: &Function| visibility(function.public))
+                .mark()
+                .csv(|function| if function.public { "public" } else { "private" }.to_owned()),
+        )
+        .column(
+            Column::new("URL", |function: &Function| {
+                let (url, path) = (format!("{}{}", nav::origin(), function.path), function.path.clone());
+                let copy = copy_button(url, "URL");
+                view! { span(class="line") { code { (path) } (copy) } }
+            })
+            .spare()
+            .csv(|function| format!("{}{}", nav::origin(), function.path)),
+        )
+        .column(
+            Column::new("Changed", |function: &Function| time(function.updated))
+                .number()
+                .class("soft")
+                .figure()
+                .csv(|function| function.updated.to_string())
+                .sorted("changed", |one, other| other.updated.cmp(&one.updated)),
+        )
 }
 
 /// Whether anybody may call it, as a badge.
@@ -95,32 +112,4 @@ pub(crate) fn live_words(function: &Function) -> Option<String> {
         [only] => format!("v{}", only.version),
         shares => shares.iter().map(|s| format!("v{} {}%", s.version, s.weight)).collect::<Vec<_>>().join(" · "),
     })
-}
-
-fn row(here: &Here, function: Function) -> View {
-    let href = here.path(&format!("functions/{}", function.name));
-    let name = function.name.to_string();
-    let live = live_words(&function);
-    let (live_class, live) = match live {
-        Some(live) => ("", live),
-        None => ("soft", "nothing yet".to_owned()),
-    };
-    let lane = function.live.map(|live| lane_why(live.lane, None));
-    let limits = function.live.map_or(String::new(), |live| limits_words(&live.limits));
-    let url = format!("{}{}", nav::origin(), function.path);
-    let path = function.path.clone();
-    let copy = copy_button(url, "URL");
-    let updated = time(function.updated);
-    let who = visibility(function.public);
-    view! {
-        tr {
-            td(data-label="Name") { a(class="strong", href=href) { (name) } }
-            td(data-label="Live", class=live_class) { (live) }
-            td(data-label="Lane") { (lane) }
-            td(data-label="Limits", class="soft spare") { (limits) }
-            td(data-label="Who may call") { (who) }
-            td(data-label="URL") { span(class="line") { code { (path) } (copy) } }
-            td(data-label="Changed", class="number soft") { (updated) }
-        }
-    }
 }

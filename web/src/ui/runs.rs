@@ -149,9 +149,9 @@ fn bar_column(longest_us: ReadSignal<u64>) -> Column<Invocation> {
         let long = run.wall_us >= LISTED_US_MIN;
         let bar = long.then(|| View::from_dynamic(move || run_bar(Phases { full_us: longest_us.get(), ..phases })));
         let lane = lane_badge(run.lane);
-        view! { div(class="bar-cell") { (bar) (lane) } }
+        view! { div(class="bar-cell") { (lane) (bar) } }
     })
-    .class("wide-bar")
+    .class("wide-bar run-cell")
 }
 
 /// Two rows are of the same run.

@@ -17,7 +17,7 @@ use std::hash::Hash;
 
 use sycamore::prelude::*;
 
-pub(crate) use self::column::{Column, Phone};
+pub(crate) use self::column::Column;
 pub(crate) use self::filter::Filter;
 pub(crate) use self::parts::{csv_line, save_text};
 use super::live::Held;

@@ -111,6 +111,10 @@ fn clippy(rustc: &OsStr, arguments: &[OsString], scratch: &Path) -> Command {
 fn rustdoc(rustc: &OsStr, arguments: &[OsString], scratch: &Path) -> Command {
     let mut rustdoc = Command::new(beside(rustc, "rustdoc"));
     rustdoc.args(for_rustdoc(arguments)).args(["--deny", "warnings", "--out-dir"]).arg(scratch.join("doc"));
+    // Of a program all is private.
+    if value_of(arguments, "--crate-type").is_some_and(|kind| kind == "bin") {
+        rustdoc.arg("--document-private-items");
+    }
     rustdoc
 }
 

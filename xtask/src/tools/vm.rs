@@ -127,16 +127,15 @@ fn turn(folder: &Path) -> anyhow::Result<Preparing> {
 
 /// What is fetched comes beside what is built. The agent is put in its place last: a node that finds it finds all.
 fn parts(workspace: &Workspace, progress: &Progress, program: impl FnOnce() -> PathBuf + Send) -> anyhow::Result<()> {
+    let last = Mutex::new(Last::default());
     std::thread::scope(|scope| {
-        let last = Mutex::new(Last::default());
-        let last = &last;
-        let fetching = scope.spawn(move || {
+        let fetching = scope.spawn(|| {
             let program = program();
-            Last::change(last, progress, |last| last.platform_built = true);
+            Last::change(&last, progress, |last| last.platform_built = true);
             succeed(Command::new(program).arg("vm-setup").stdin(Stdio::null()).stdout(Stdio::null()))
         });
         let programs = [&RUNNER, &AGENT].map(|guest| programs(workspace, guest, "--bins", &|step| progress.step(step)));
-        Last::change(last, progress, |last| last.guests_built = true);
+        Last::change(&last, progress, |last| last.guests_built = true);
         fetching.join().map_err(|_| anyhow::anyhow!("fetching panicked"))??;
         for (guest, folder) in [&RUNNER, &AGENT].into_iter().zip(programs) {
             put(guest, &folder?)?;

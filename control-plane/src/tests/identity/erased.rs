@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::join;
 use crate::db::columns::Col;
-use crate::db::entities::{accounts, api_keys, artifacts, functions, jobs, messages, queues, triggers};
+use crate::db::entities::{accounts, api_keys, artifacts, functions, jobs, messages, queues, revoked_keys, triggers};
 use crate::erasure;
 use crate::tests::harness::{Client, Ground};
 
@@ -63,6 +63,9 @@ pub(super) async fn a_deleted_account_is_gone(ground: Ground) {
         bob.get("/me").await.read::<Me>().accounts.iter().map(|one| one.account.name.to_string()).collect();
     assert!(!names.contains(&"ada".to_owned()), "{names:?}");
     assert_eq!(ada.delete("/accounts/ada").await.code(), Code::NotFound);
+    let of_account = || revoked_keys::Entity::find().filter(revoked_keys::Column::AccountId.eq(Col(account)));
+    let revoked = async || of_account().count(ground.app.db.read()).await.unwrap();
+    assert_eq!(revoked().await, 1);
     // Nothing can be called; the job that waited has ended.
     assert_eq!(left(&ground, account).await[..4], [0, 0, 0, 1]);
     let job = jobs::Entity::find().one(ground.app.db.read()).await.unwrap().unwrap();
@@ -73,6 +76,7 @@ pub(super) async fn a_deleted_account_is_gone(ground: Ground) {
     assert_eq!(left(&ground, account).await[3..], [1, 1, 1, 1]);
     erasure::go_on(&ground.app, in_an_hour()).await.unwrap();
     assert_eq!(left(&ground, account).await, [0; 7]);
+    assert_eq!(revoked().await, 0, "nor is anything left of its keys");
     let row = accounts::Entity::find_by_id(Col(account)).one(ground.app.db.read()).await.unwrap().unwrap();
     assert!(row.deleted.is_some() && row.erased.is_some(), "{row:?}");
     let to_do = crate::db::loops::accounts_to_erase(1).one(ground.app.db.read()).await.unwrap();

@@ -92,7 +92,7 @@ fn of_functions(groups: &[UsageGroup], span: &str, words: &str) -> Vec<Line> {
 fn of_jobs(jobs: &JobSummary, from: Timestamp, now_ms: i64) -> Vec<Line> {
     let mut lines = Vec::new();
     if jobs.counts.dead > 0 {
-        let count = format::count(jobs.counts.dead, "job");
+        let count = format::many(jobs.counts.dead, "job");
         lines.push(Line {
             bad: true,
             text: format!("{count} used up every try"),

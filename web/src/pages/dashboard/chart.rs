@@ -75,7 +75,7 @@ fn sources(told: &Told) -> View {
         items.map(|group| group.usage.runs).fold(0, u64::saturating_add)
     };
     let (requests, jobs) = (sum(&["call", "test"]), sum(&["job", "schedule", "queue"]));
-    let text = format!("{} · {} of jobs", format::count(requests, "request"), format::count(jobs, "run"));
+    let text = format!("{} · {} of jobs", format::many(requests, "request"), format::many(jobs, "run"));
     view! { p(class="about") { (text) } }
 }
 

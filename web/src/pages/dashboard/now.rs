@@ -45,7 +45,7 @@ fn shown(here: &Here, now: &UsageNow) -> View {
     );
     let jobs = format!(
         "{} running on {} and {} · {} queued",
-        format::count(now.jobs.running, "job"),
+        format::many(now.jobs.running, "job"),
         format::count(now.jobs.reserved_cpus, "CPU"),
         format::bytes(now.jobs.reserved_memory.0),
         format::thousands(now.jobs.queued),

@@ -81,7 +81,7 @@ fn failures(here: &Here, bins: Option<(Vec<Bin>, Told)>, before: Option<UsageSum
     Tile {
         title: TITLE,
         figure: format::percent(failed(&total), of),
-        note: format!("of {} · platform {}", format::count(of, "run"), format::percent(total.platform_failed, of)),
+        note: format!("of {} · platform {}", format::many(of, "run"), format::percent(total.platform_failed, of)),
         delta: delta.map(|(now, before)| Delta::points(now, before, against)),
         moved: bins.iter().map(|bin| rate(&bin.sums).unwrap_or(0.0)).collect(),
         parts: Vec::new(),

@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn what_the_filter_lets_go_goes() {
         let mut page = Page { items: vec![sample::job(5)], next: None };
-        let queued = Filter { state: Some(JobState::Queued), ..Filter::default() };
+        let queued = Filter::of_states(&[JobState::Queued]);
         merge(&mut page, Job { state: JobState::Running, revision: 9, ..sample::job(5) }, &queued);
         assert_eq!(ids(&page), [0; 0]);
         let older = Filter { cursor: Some("c".to_owned()), ..Filter::default() };

@@ -7,7 +7,7 @@ use sycamore::prelude::*;
 
 /// Where a cell stands in a row of two lines, as phones show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phone {
+pub(super) enum Phone {
     /// First line, left: what the row is.
     Lead,
     /// First line, right: its state.
@@ -20,15 +20,18 @@ pub(crate) enum Phone {
     Hidden,
 }
 
+/// A row as text.
+pub(super) type Text<T> = fn(&T) -> String;
+
 /// An order of rows, by the name that the URL has for it.
-pub(crate) type Sort<T> = (&'static str, fn(&T, &T) -> Ordering);
+pub(super) type Sort<T> = (&'static str, fn(&T, &T) -> Ordering);
 
 /// One column.
 pub(crate) struct Column<T: 'static> {
     pub(super) title: &'static str,
     pub(super) cell: Rc<dyn Fn(&T) -> View>,
     pub(super) sort: Option<Sort<T>>,
-    pub(super) csv: Option<fn(&T) -> String>,
+    pub(super) csv: Option<Text<T>>,
     pub(super) phone: Phone,
     classes: Vec<&'static str>,
 }
@@ -52,7 +55,7 @@ impl<T: 'static> Column<T> {
     }
 
     /// Is a column of the CSV, as this text.
-    pub(crate) fn csv(mut self, text: fn(&T) -> String) -> Self {
+    pub(crate) fn csv(mut self, text: Text<T>) -> Self {
         self.csv = Some(text);
         self
     }

@@ -7,13 +7,16 @@ use sycamore::prelude::*;
 use super::Table;
 use crate::ui::form::{self, Text};
 
+/// Whether a row is of a value.
+type Holds<T> = Rc<dyn Fn(&T, &str) -> bool>;
+
 /// A filter above the rows.
 pub(crate) struct Filter<T: 'static> {
     pub(super) name: &'static str,
     label: &'static str,
     /// (value, label); none is a field to type into.
     options: Option<ReadSignal<Vec<(String, String)>>>,
-    pub(super) holds: Option<Rc<dyn Fn(&T, &str) -> bool>>,
+    pub(super) holds: Option<Holds<T>>,
 }
 
 impl<T: 'static> Filter<T> {

@@ -4,6 +4,7 @@ use sycamore::prelude::*;
 use wasm_bindgen::prelude::*;
 use web_sys::{Blob, BlobPropertyBag, HtmlAnchorElement, Url};
 
+use super::column::Text;
 use super::{Column, Table, page_number};
 use crate::format;
 use crate::nav;
@@ -65,7 +66,7 @@ impl<T: Clone + PartialEq + 'static, K: 'static> Table<T, K> {
 
     fn csv_button(&self, sorted: ReadSignal<Vec<T>>) -> View {
         let name = self.name;
-        let columns: Vec<(&'static str, fn(&T) -> String)> =
+        let columns: Vec<(&'static str, Text<T>)> =
             self.columns.iter().filter_map(|Column { title, csv, .. }| Some((*title, (*csv)?))).collect();
         let save = move |_| {
             let text = sorted.with_untracked(|rows| csv(&columns, rows));
@@ -96,7 +97,7 @@ fn server_pages(next: ReadSignal<Option<String>>) -> View {
 }
 
 /// The rows as RFC 4180 has them.
-fn csv<T>(columns: &[(&'static str, fn(&T) -> String)], rows: &[T]) -> String {
+fn csv<T>(columns: &[(&'static str, Text<T>)], rows: &[T]) -> String {
     let head = csv_line(columns.iter().map(|(title, _)| *title));
     rows.iter().fold(head, |text, row| text + &csv_line(columns.iter().map(|(_, cell)| cell(row))))
 }
