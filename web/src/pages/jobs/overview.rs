@@ -119,8 +119,8 @@ fn attention(figures: &Figures, now_ms: i64) -> Vec<Line> {
         lines.push((format!("{jobs} used up every try in {}", figures.period.words()), &[JobState::Dead]));
     }
     if let Some(since) = figures.now.waiting_since.filter(|since| now_ms - since.0 >= WAITS_LONG_MS) {
-        let waits = format::micros(Timestamp(now_ms).since(since).as_secs().saturating_mul(1_000_000));
-        lines.push((format!("A job has waited for a node for {waits}"), &[JobState::Queued]));
+        let minutes = (now_ms - since.0) / 60_000;
+        lines.push((format!("A job has waited for a node for {minutes} min"), &[JobState::Queued]));
     }
     lines
 }
@@ -356,7 +356,7 @@ mod tests {
         let loud = figures(JobCounts { queued: 3, dead: 2, ..JobCounts::default() }, Some(Timestamp(0)));
         let lines = attention(&loud, WAITS_LONG_MS + 5_000);
         let words: Vec<&str> = lines.iter().map(|(words, _)| words.as_str()).collect();
-        let expected = ["2 jobs used up every try in the last 24 hours", "A job has waited for a node for 10 m 05 s"];
+        let expected = ["2 jobs used up every try in the last 24 hours", "A job has waited for a node for 10 min"];
         assert_eq!(words, expected);
     }
 
