@@ -296,30 +296,19 @@ fn retry_button(here: &Here, job: JobId) -> View {
 /// Failing and slow functions, of the newest jobs.
 fn functions_part(here: &Here, newest: Resource<Page<Job>>) -> View {
     let rows = create_selector(move || newest.ready().map(|page| by_function(&page.items)).unwrap_or_default());
-    let here = here.clone();
     let list = here.path("jobs/list");
     let name = move |one: &OfFunction| {
-        let (href, name) = (here.path(&format!("functions/{}", one.name)), one.name.to_string());
+        let name = one.name.to_string();
+        let href = Filter { function: Some(name.clone()), ..Filter::default() }.href(&list);
         view! { a(class="strong", href=href) { (name) } }
     };
-    let of = |one: &OfFunction, states: &[JobState], list: &str| {
-        Filter { function: Some(one.name.to_string()), ..Filter::of_states(states) }.href(list)
-    };
-    let (of_jobs, of_wrong) = (list.clone(), list);
-    let jobs = move |one: &OfFunction| {
-        let (href, jobs) = (of(one, ENDED, &of_jobs), one.jobs);
-        view! { a(href=href) { (jobs) } }
-    };
-    let wrong = move |one: &OfFunction| {
-        let href = of(one, WENT_WRONG, &of_wrong);
-        let words = format!("{} ({})", one.wrong, format::percent(one.wrong, one.jobs));
-        view! { a(href=href) { (words) } }
-    };
+    // Not links: they count the newest only, and no list is of just these.
+    let wrong = |one: &OfFunction| format!("{} ({})", one.wrong, format::percent(one.wrong, one.jobs)).into();
     let told = |us: Option<u64>| us.map_or_else(|| "–".to_owned(), format::micros);
     let key = |one: &OfFunction| (one.name.clone(), one.jobs, one.wrong, one.wait_us, one.run_us);
     let table = Table::new("functions", key)
         .column(Column::new("Function", name).lead())
-        .column(Column::new("Jobs", jobs).number())
+        .column(Column::new("Jobs", |one: &OfFunction| one.jobs.into()).number())
         .column(Column::new("Went wrong", wrong).number().mark())
         .column(Column::new("Waited", move |one: &OfFunction| told(one.wait_us).into()).number().note())
         .column(Column::new("Ran", move |one: &OfFunction| told(one.run_us).into()).number().figure())
