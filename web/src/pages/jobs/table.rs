@@ -217,6 +217,9 @@ fn ran_cell(job: &Job, now: ReadSignal<i64>) -> View {
         return job.usage.map_or_else(|| "–".to_owned(), |usage| format::micros(usage.wall_us)).into();
     }
     let since = job.started.unwrap_or(job.created);
-    let words = move || format!("{} s", Timestamp(now.get()).since(since).as_secs());
+    let words = move || match Timestamp(now.get()).since(since).as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => format::micros(seconds.saturating_mul(1_000_000)),
+    };
     view! { (words()) }
 }
