@@ -291,10 +291,14 @@ impl Timestamp {
     }
 }
 
+/// The first and the last millisecond that RFC 3339 has, whose years have four digits.
+const WRITABLE: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+
+/// A time beyond the years 0 to 9999 is written as the nearest one within.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time =
-            time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).map_err(|_| fmt::Error)?;
+        let at = i128::from(self.0.clamp(*WRITABLE.start(), *WRITABLE.end()));
+        let time = time::OffsetDateTime::from_unix_timestamp_nanos(at * 1_000_000).map_err(|_| fmt::Error)?;
         let text = time.format(&time::format_description::well_known::Rfc3339).map_err(|_| fmt::Error)?;
         f.write_str(&text)
     }
@@ -307,7 +311,9 @@ impl FromStr for Timestamp {
         let wrong = || parse_error(text, "a time in RFC 3339");
         let time =
             time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).map_err(|_| wrong())?;
-        i64::try_from(time.unix_timestamp_nanos() / 1_000_000).map(Self).map_err(|_| wrong())
+        // With an offset a time of the year 9999 can be one of the year 10000.
+        let at = i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok().filter(|at| WRITABLE.contains(at));
+        at.map(Self).ok_or_else(wrong)
     }
 }
 

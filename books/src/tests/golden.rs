@@ -55,11 +55,3 @@ fn a_block_is_written_as_committed() {
     assert_eq!(body(&blocks[1]).text(), Body::open(BODY).unwrap().text());
     assert_eq!(String::from_utf8(download(&blocks)).unwrap(), String::from_utf8_lossy(DOWNLOAD));
 }
-
-#[test]
-fn zz_make() {
-    let blocks = sealed();
-    std::fs::write("/tmp/books/block_v1_header.json", format!("{}\n", blocks[1].text)).unwrap();
-    std::fs::write("/tmp/books/block_v1_body.bin", &blocks[1].body).unwrap();
-    std::fs::write("/tmp/books/download_v1.ndjson", download(&blocks)).unwrap();
-}

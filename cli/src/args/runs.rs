@@ -83,10 +83,10 @@ fn outcome(text: &str) -> Result<String, String> {
     let expected = "succeeded, failed, timed_out, cancelled, platform_failed, or a code such as trap";
     let code = |text: &str| Code::ALL.iter().any(|code| code.as_str() == text);
     // Codes are written as they are.
-    match [typed.as_str(), text].into_iter().find(|word| code(word)) {
-        Some(code) => Ok(code.to_owned()),
-        None => word::<Outcome>(&typed, expected).map(|_| typed),
+    if let Some(code) = [typed.as_str(), text].into_iter().find(|word| code(word)) {
+        return Ok(code.to_owned());
     }
+    word::<Outcome>(&typed, expected).map(|_| typed)
 }
 
 fn lane(text: &str) -> Result<Lane, String> {

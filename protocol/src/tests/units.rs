@@ -110,3 +110,16 @@ proptest! {
         prop_assert!(Timestamp(at).since(later).is_zero());
     }
 }
+
+#[test]
+fn every_time_can_be_written() {
+    for at in [i64::MIN, -62_167_219_200_001, -1, 0, 253_402_300_799_999, 253_402_300_800_000, i64::MAX] {
+        let text = Timestamp(at).to_string();
+        assert_eq!(serde_json::to_string(&Timestamp(at)).unwrap(), format!("\"{text}\""));
+        let read: Timestamp = text.parse().unwrap();
+        assert_eq!(read.0, at.clamp(-62_167_219_200_000, 253_402_300_799_999));
+    }
+    for text in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00", "10000-01-01T00:00:00Z"] {
+        text.parse::<Timestamp>().unwrap_err();
+    }
+}

@@ -55,10 +55,10 @@ pub(crate) fn function_new() -> View {
         section {
             h2 { "What can be deployed" }
             ul(class="panel-list") {
-                li { b { "WebAssembly" } " a component, or a command of WASI: in the wasm lane, or in a VM" }
-                li { b { "An image" } " of docker save or an OCI layout, as .tar or .tar.gz" }
-                li { b { "A Linux executable" } " that reads its request on stdin, or serves on $PORT" }
-                li { b { "A script" } " whose first line names its interpreter" }
+                li { b { "WebAssembly" } ": a component, or a command of WASI: in the wasm lane, or in a VM" }
+                li { b { "An image" } ": of docker save or an OCI layout, as .tar or .tar.gz" }
+                li { b { "A Linux executable" } ": it reads its request on stdin, or serves on $PORT" }
+                li { b { "A script" } ": its first line names its interpreter" }
             }
         }
     };

@@ -24,15 +24,32 @@ pub(crate) fn code_line(text: impl Into<String>, what: &str) -> View {
     view! { span(class="line") { code(title=title) { (text) } (copy) } }
 }
 
+/// What fits on a phone's line of code.
+const LINE_CHARS: usize = 28;
+
 fn command_view(text: &str) -> View {
     let parts: Vec<View> = parts(text)
         .into_iter()
         .map(|part| match part {
-            Part::Words(words) => view! { span(class="words") { (words) } },
+            Part::Words(words) => words_view(words),
             Part::Space(space) => view! { (space) },
         })
         .collect();
     parts.into()
+}
+
+/// On one line where that is short enough for phones; else a flag by itself, and its value broken where it must be.
+fn words_view(words: String) -> View {
+    if words.chars().count() <= LINE_CHARS {
+        return view! { span(class="words") { (words) } };
+    }
+    match words.split_once(' ').filter(|(flag, _)| is_flag(flag)) {
+        Some((flag, value)) => {
+            let (flag, value) = (flag.to_owned(), format!(" {value}"));
+            view! { span(class="words") { (flag) } (value) }
+        }
+        None => view! { (words) },
+    }
 }
 
 /// A piece of a command.

@@ -92,7 +92,7 @@ static HOUSES: [House; 2] = [
             ("idempotency", "app", 2),
             ("idempotency", "identity", 3),
             ("identity", "app", 8),
-            ("jobs", "app", 14),
+            ("jobs", "app", 15),
             ("keep", "app", 1),
             ("logs", "app", 3),
             ("nodes", "app", 2),

@@ -22,7 +22,7 @@ async fn full(ground: &Ground) -> (Client, Client) {
     assert_eq!(ada.post("/jobs", job.clone()).await.status, StatusCode::ACCEPTED);
     let queue = ada.put("/queues/orders", json!({})).await;
     assert!(queue.status.is_success(), "{queue:?}");
-    let message = ada.post("/queues/orders/messages", json!({"messages": [{"body": "one"}]})).await;
+    let message = ada.post("/queues/orders/messages", json!({"messages": [{"body": {"text": "one"}}]})).await;
     assert!(message.status.is_success(), "{message:?}");
     let trigger = ada.put("/triggers/nightly", json!({"cron": "0 3 * * *", "job": job})).await;
     assert!(trigger.status.is_success(), "{trigger:?}");

@@ -119,8 +119,8 @@ fn attention(figures: &Figures, now_ms: i64) -> Vec<Line> {
         lines.push((format!("{jobs} used up every try in {}", figures.period.words()), &[JobState::Dead]));
     }
     if let Some(since) = figures.now.waiting_since.filter(|since| now_ms - since.0 >= WAITS_LONG_MS) {
-        let waits = format::micros(Timestamp(now_ms).since(since).as_secs().saturating_mul(1_000_000));
-        lines.push((format!("A job has waited for a node for {waits}"), &[JobState::Queued]));
+        let minutes = (now_ms - since.0) / 60_000;
+        lines.push((format!("A job has waited for a node for {minutes} min"), &[JobState::Queued]));
     }
     lines
 }
@@ -296,30 +296,19 @@ fn retry_button(here: &Here, job: JobId) -> View {
 /// Failing and slow functions, of the newest jobs.
 fn functions_part(here: &Here, newest: Resource<Page<Job>>) -> View {
     let rows = create_selector(move || newest.ready().map(|page| by_function(&page.items)).unwrap_or_default());
-    let here = here.clone();
     let list = here.path("jobs/list");
     let name = move |one: &OfFunction| {
-        let (href, name) = (here.path(&format!("functions/{}", one.name)), one.name.to_string());
+        let name = one.name.to_string();
+        let href = Filter { function: Some(name.clone()), ..Filter::default() }.href(&list);
         view! { a(class="strong", href=href) { (name) } }
     };
-    let of = |one: &OfFunction, states: &[JobState], list: &str| {
-        Filter { function: Some(one.name.to_string()), ..Filter::of_states(states) }.href(list)
-    };
-    let (of_jobs, of_wrong) = (list.clone(), list);
-    let jobs = move |one: &OfFunction| {
-        let (href, jobs) = (of(one, ENDED, &of_jobs), one.jobs);
-        view! { a(href=href) { (jobs) } }
-    };
-    let wrong = move |one: &OfFunction| {
-        let href = of(one, WENT_WRONG, &of_wrong);
-        let words = format!("{} ({})", one.wrong, format::percent(one.wrong, one.jobs));
-        view! { a(href=href) { (words) } }
-    };
+    // Not links: they count the newest only, and no list is of just these.
+    let wrong = |one: &OfFunction| format!("{} ({})", one.wrong, format::percent(one.wrong, one.jobs)).into();
     let told = |us: Option<u64>| us.map_or_else(|| "–".to_owned(), format::micros);
     let key = |one: &OfFunction| (one.name.clone(), one.jobs, one.wrong, one.wait_us, one.run_us);
     let table = Table::new("functions", key)
         .column(Column::new("Function", name).lead())
-        .column(Column::new("Jobs", jobs).number())
+        .column(Column::new("Jobs", |one: &OfFunction| one.jobs.into()).number())
         .column(Column::new("Went wrong", wrong).number().mark())
         .column(Column::new("Waited", move |one: &OfFunction| told(one.wait_us).into()).number().note())
         .column(Column::new("Ran", move |one: &OfFunction| told(one.run_us).into()).number().figure())
@@ -356,7 +345,7 @@ mod tests {
         let loud = figures(JobCounts { queued: 3, dead: 2, ..JobCounts::default() }, Some(Timestamp(0)));
         let lines = attention(&loud, WAITS_LONG_MS + 5_000);
         let words: Vec<&str> = lines.iter().map(|(words, _)| words.as_str()).collect();
-        let expected = ["2 jobs used up every try in the last 24 hours", "A job has waited for a node for 10 m 05 s"];
+        let expected = ["2 jobs used up every try in the last 24 hours", "A job has waited for a node for 10 min"];
         assert_eq!(words, expected);
     }
 

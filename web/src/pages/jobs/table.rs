@@ -190,7 +190,7 @@ fn name_cell(here: &Here, job: &Job) -> View {
         None => format!("v{}", job.version),
     };
     let labels: Vec<String> = job.labels.iter().map(|(name, value)| label_words(name, value)).collect();
-    let labels = (!labels.is_empty()).then(|| view! { span(class="soft job-labels") { (labels.join(" ")) } });
+    let labels = (!labels.is_empty()).then(|| view! { " " span(class="soft job-labels") { (labels.join(" ")) } });
     view! {
         span(class="job-name", title=title) { a(class="strong", href=href) { (name) } " " span(class="soft") { (about) } (labels) }
     }
@@ -217,6 +217,9 @@ fn ran_cell(job: &Job, now: ReadSignal<i64>) -> View {
         return job.usage.map_or_else(|| "–".to_owned(), |usage| format::micros(usage.wall_us)).into();
     }
     let since = job.started.unwrap_or(job.created);
-    let words = move || format!("{} s", Timestamp(now.get()).since(since).as_secs());
+    let words = move || match Timestamp(now.get()).since(since).as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => format::micros(seconds.saturating_mul(1_000_000)),
+    };
     view! { (words()) }
 }
