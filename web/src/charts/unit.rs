@@ -64,6 +64,11 @@ impl Unit {
         Self::Bytes(BytesIn::ALL.into_iter().rev().find(fits).unwrap_or(BytesIn::Bytes))
     }
 
+    /// Of a number of which nothing is known: a count where it is whole.
+    pub(crate) fn of_amount(value: f64) -> Self {
+        if value.fract() == 0.0 { Self::Count } else { Self::Cpus }
+    }
+
     /// How much of what is measured one of it is.
     pub(crate) const fn size(self) -> f64 {
         match self {
@@ -77,10 +82,10 @@ impl Unit {
         match self {
             Self::Count => format::compact(whole(value)),
             Self::Micros => format::micros(whole(value)),
-            Self::CpuHours => format!("{} CPU-h", format::figures(value)),
-            Self::GibHours => format!("{} GiB-h", format::figures(value)),
-            Self::Cpus => format::figures(value),
-            Self::Bytes(unit) => format!("{} {}", format::figures(value), unit.name()),
+            Self::CpuHours => format!("{} CPU-h", short(value)),
+            Self::GibHours => format!("{} GiB-h", short(value)),
+            Self::Cpus => short(value),
+            Self::Bytes(unit) => format!("{} {}", short(value), unit.name()),
         }
     }
 
@@ -98,6 +103,12 @@ impl Unit {
     }
 }
 
+/// Without noughts that say nothing: axes have round figures.
+fn short(value: f64) -> String {
+    let text = format::figures(value);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
 /// The nearest whole number; what is no number, or below nothing, is nothing.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float stops at the ends")]
 fn whole(value: f64) -> u64 {
@@ -111,7 +122,7 @@ mod tests {
     #[test]
     fn values_are_written_with_their_unit() {
         let texts = [(Unit::Count, 41_250.0), (Unit::Micros, 12_449.0), (Unit::CpuHours, 1.5), (Unit::GIB, 2.0)];
-        assert_eq!(texts.map(|(unit, value)| unit.write(value)), ["41.2k", "12.4 ms", "1.50 CPU-h", "2.00 GiB"]);
+        assert_eq!(texts.map(|(unit, value)| unit.write(value)), ["41.2k", "12.4 ms", "1.5 CPU-h", "2 GiB"]);
         assert_eq!(Unit::Count.write_whole(41_250.0), "41\u{202f}250");
         assert_eq!(Unit::Count.write(f64::NAN), "0");
     }
