@@ -150,7 +150,7 @@ pub(crate) fn period_choice(word: Signal<String>) -> View {
             let pressed = move || word.with(|word| Period::parse(word) == period).to_string();
             view! {
                 button(
-                    r#type="button", aria-pressed=pressed(), aria-label=period.words(),
+                    r#type="button", aria-pressed=pressed(), title=period.words(),
                     on:click=move |_| word.set(period.word().to_owned()),
                 ) { (period.label()) }
             }

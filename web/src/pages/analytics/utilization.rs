@@ -97,7 +97,7 @@ fn draw(subject: &Subject, told: &Told, resource: Resource) -> Chart {
         columns: &columns,
         marks: subject.marks(&spans),
     };
-    grid.chart(vec![line("used", "accent", used), line("reserved", "placed", reserved)], false)
+    grid.chart(vec![line("used", "accent", used), line("reserved", "chart-other", reserved)], false)
 }
 
 /// Used and reserved in each column; none in those that lie ahead.
