@@ -3,6 +3,7 @@
 use sycamore::prelude::*;
 
 use crate::format;
+use crate::nav;
 
 /// One column.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,9 +58,9 @@ fn column(place: usize, bar: Bar, top: u64) -> View {
         })
         .collect();
     let all = (place * STEP).to_string();
-    // The table behind the drawing is for the keyboard.
+    // The drawing is a picture to those who do not see it; the table behind it has the links.
     view! {
-        svg_a("href"=href, class="column", tabindex="-1") {
+        g(class="column", on:click=move |_| nav::go(&href)) {
             svg_title { (title) }
             rect(class="column-ground", x=all, y="0", width=STEP.to_string(), height=HIGH.to_string()) {}
             (rects)

@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn cells_survive_a_spreadsheet() {
-        let columns: [(&str, fn(&(&str, i32)) -> String); 2] =
+        let columns: [(&str, super::Text<(&'static str, i32)>); 2] =
             [("Name", |row| row.0.to_owned()), ("Figure", |row| row.1.to_string())];
         let text = csv(&columns, &[("a,b", -3), ("say \"hi\"", 0), ("=1+1", 7)]);
         assert_eq!(text, "Name,Figure\r\n\"a,b\",-3\r\n\"say \"\"hi\"\"\",0\r\n'=1+1,7\r\n");
