@@ -17,9 +17,6 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{fields, micros, unwritten};
 
-/// No line of a download is longer.
-const LINE_MAX: usize = 1 << 20;
-
 /// `receipts`
 pub(crate) async fn receipts(context: &Context, verb: Receipts) -> Result<(), Failure> {
     let Receipts::Download { from, to, output } = verb;
@@ -71,43 +68,15 @@ fn part_of(file: &Path) -> PathBuf {
 async fn save(client: &Client, response: Response, path: &Path, period: Period) -> Result<Report, Failure> {
     let unwritten = |error| unwritten(&path.display().to_string(), error);
     let mut file = BufWriter::new(File::create(path).map_err(unwritten)?);
-    let mut lines = Lines { reader: Reader::new(period), begun: Vec::new() };
+    let mut reader = Reader::new(period);
     let mut pieces = response.bytes_stream();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| client.lost(&error))?;
         file.write_all(&piece).map_err(unwritten)?;
-        lines.read(&piece)?;
+        reader.feed(&piece, drop);
     }
     file.flush().map_err(unwritten)?;
-    Ok(lines.end())
-}
-
-/// Pieces as lines.
-struct Lines {
-    reader: Reader,
-    begun: Vec<u8>,
-}
-
-impl Lines {
-    fn read(&mut self, piece: &[u8]) -> Result<(), Failure> {
-        for part in piece.split_inclusive(|byte| *byte == b'\n') {
-            self.begun.extend_from_slice(part);
-            if self.begun.ends_with(b"\n") {
-                self.reader.line(&self.begun);
-                self.begun.clear();
-            } else if self.begun.len() > LINE_MAX {
-                return Err(Failure::new(Exit::Platform, "unexpected_answer", "A line is too long"));
-            }
-        }
-        Ok(())
-    }
-
-    fn end(mut self) -> Report {
-        if !self.begun.is_empty() {
-            self.reader.line(&self.begun);
-        }
-        self.reader.end()
-    }
+    Ok(reader.end())
 }
 
 fn as_json(report: &Report, file: &Path) -> serde_json::Value {
