@@ -16,8 +16,6 @@ use([
 const FONT_SIZE = 13;
 const LEGEND_ROW = 24;
 const PLOT_HEIGHT = 240;
-/** Labels of more deployments would lie on each other: the tips name them. */
-const MARKS_LABELLED = 3;
 /** No pattern. */
 const PLAIN = { symbol: "none" };
 /** Points closer than this are a line alone. */
@@ -114,7 +112,8 @@ class Chart {
       grid: { left: 4, right: 12, top: model.marks.length ? 28 : 12, bottom: legend + 8, containLabel: true },
       xAxis: {
         type: "category", data: model.places.map((place) => place.short), boundaryGap: model.kind === "bars", ...axis,
-        axisLabel: { ...axis.axisLabel, hideOverlap: true },
+        // Every label that fits: some have none, and which they are is not for the axis to choose.
+        axisLabel: { ...axis.axisLabel, interval: 0 },
       },
       yAxis: {
         type: "value", splitNumber: 3, minInterval: model.whole ? 1 : 0, ...axis, axisLine: { show: false },
@@ -156,7 +155,7 @@ class Chart {
   marks(look) {
     const { marks } = this.model;
     if (!marks.length) return [];
-    const labelled = marks.length <= MARKS_LABELLED && this.width > 500;
+    const labelled = marksFit(marks, this.model.places.length, this.width);
     return [{
       type: "line", name: "Deployments", data: [], itemStyle: { color: look.ink, decal: PLAIN }, lineStyle: { color: look.ink, type: "dotted", width: 1.5 }, symbol: "none",
       markLine: {
@@ -204,14 +203,31 @@ function element(tag, className, text = "") {
   return made;
 }
 
+/** Whether all names of marks can stand above them without lying on each other; else the tips name them. */
+function marksFit(marks, places, width) {
+  let free = 0;
+  return marks.every(({ place, name }) => {
+    const middle = ((place + 0.5) / places) * width;
+    const half = textWidth(name) / 2 + 8;
+    const fits = middle - half >= free && middle + half <= width;
+    free = middle + half;
+    return fits;
+  });
+}
+
+const pen = document.createElement("canvas").getContext("2d");
+
+function textWidth(text) {
+  pen.font = `${FONT_SIZE}px system-ui, sans-serif`;
+  return pen.measureText(text).width;
+}
+
 /** How many lines the names take below the chart. */
 function legendRows(names, width) {
-  const pen = document.createElement("canvas").getContext("2d");
-  pen.font = `${FONT_SIZE}px system-ui, sans-serif`;
   let rows = 1;
   let used = 0;
   for (const name of names) {
-    const wide = pen.measureText(name).width + 14 + 5 + 14;
+    const wide = textWidth(name) + 14 + 5 + 14;
     if (used > 0 && used + wide > width - 10) {
       rows += 1;
       used = 0;

@@ -125,14 +125,18 @@ fn filled(id: &'static str, title: &'static str, chart: ReadSignal<Chart>) -> Vi
     view! {
         div(hidden=absent()) { (picture) }
         (excuse)
-        details(class="chart-table", open=absent()) {
-            summary { "Figures" }
-            (table)
-        }
-        div(class="chart-files") {
-            button(class="secondary small", r#type="button", on:click=save_csv) { (icon::icon(icon::DOWNLOAD)) "CSV" }
-            button(class="secondary small", r#type="button", disabled=coming(), on:click=save_svg) {
-                (icon::icon(icon::DOWNLOAD)) "SVG"
+        div(class="chart-end") {
+            details(class="chart-table", open=absent()) {
+                summary { "Figures" }
+                (table)
+            }
+            div(class="chart-files") {
+                button(class="secondary small", r#type="button", on:click=save_csv) {
+                    (icon::icon(icon::DOWNLOAD)) "CSV"
+                }
+                button(class="secondary small", r#type="button", disabled=coming(), on:click=save_svg) {
+                    (icon::icon(icon::DOWNLOAD)) "SVG"
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use sycamore::prelude::*;
 
+use super::unit::Unit;
 use crate::format;
 
 /// The sparkline's own units: it is stretched to its place.
@@ -30,7 +31,7 @@ pub(crate) struct Segment {
 /// A line without axes: how a figure moved. `label` says what it is; the range is added.
 pub(crate) fn sparkline(values: Vec<f64>, label: &str) -> View {
     let about = match range(&values) {
-        Some((least, most)) => format!("{label}: {} to {}", format::figures(least), format::figures(most)),
+        Some((least, most)) => format!("{label}: {} to {}", amount(least), amount(most)),
         None => format!("{label}: nothing yet"),
     };
     let (line, area) = paths(&values);
@@ -42,6 +43,11 @@ pub(crate) fn sparkline(values: Vec<f64>, label: &str) -> View {
             path(class="sparkline-line", d=line) {}
         }
     }
+}
+
+/// An amount as people read it: what is whole has no point.
+fn amount(value: f64) -> String {
+    Unit::of_amount(value).write_whole(value)
 }
 
 /// Least and most of what is a number.
@@ -75,7 +81,7 @@ fn paths(values: &[f64]) -> (String, String) {
 
 /// Shares of one whole, side by side. A segment with rows leads to them.
 pub(crate) fn stacked_bar(segments: Vec<Segment>) -> View {
-    let about = |part: &Segment| format!("{} {}", format::figures(part.value), part.name);
+    let about = |part: &Segment| format!("{} {}", amount(part.value), part.name);
     let all = segments.iter().filter(|part| part.value > 0.0).map(about).collect::<Vec<_>>().join(", ");
     let label = if all.is_empty() { "Nothing".to_owned() } else { all };
     let values: Vec<f64> = segments.iter().map(|part| part.value).collect();
@@ -136,7 +142,7 @@ pub(crate) fn legend(segments: &[Segment]) -> View {
         .iter()
         .map(|part| {
             let class = format!("swatch part-{}", part.class);
-            let (name, value) = (part.name.clone(), format::figures(part.value));
+            let (name, value) = (part.name.clone(), amount(part.value));
             let words = view! { (name) " " b { (value) } };
             let words = match part.href.clone() {
                 Some(href) => view! { a(href=href) { (words) } },

@@ -64,6 +64,11 @@ impl Unit {
         Self::Bytes(BytesIn::ALL.into_iter().rev().find(fits).unwrap_or(BytesIn::Bytes))
     }
 
+    /// Of a number of which nothing is known: a count where it is whole.
+    pub(crate) fn of_amount(value: f64) -> Self {
+        if value.fract() == 0.0 { Self::Count } else { Self::Cpus }
+    }
+
     /// How much of what is measured one of it is.
     pub(crate) const fn size(self) -> f64 {
         match self {
@@ -72,16 +77,17 @@ impl Unit {
         }
     }
 
-    /// A value as people read it.
+    /// A value as people read it. Axes have round figures, of which noughts after the point say nothing.
     pub(crate) fn write(self, value: f64) -> String {
-        match self {
+        let text = match self {
             Self::Count => format::compact(whole(value)),
             Self::Micros => format::micros(whole(value)),
             Self::CpuHours => format!("{} CPU-h", format::figures(value)),
             Self::GibHours => format!("{} GiB-h", format::figures(value)),
             Self::Cpus => format::figures(value),
             Self::Bytes(unit) => format!("{} {}", format::figures(value), unit.name()),
-        }
+        };
+        short(&text)
     }
 
     /// A value in a table: nothing is left out of what is counted.
@@ -98,6 +104,16 @@ impl Unit {
     }
 }
 
+/// A number, perhaps with a unit, without noughts at the end of its fraction.
+fn short(text: &str) -> String {
+    let end = text.rfind(|c: char| c.is_ascii_digit()).map_or(0, |last| last + 1);
+    let (number, unit) = text.split_at(end);
+    if !number.contains('.') {
+        return text.to_owned();
+    }
+    format!("{}{unit}", number.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// The nearest whole number; what is no number, or below nothing, is nothing.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float stops at the ends")]
 fn whole(value: f64) -> u64 {
@@ -110,8 +126,8 @@ mod tests {
 
     #[test]
     fn values_are_written_with_their_unit() {
-        let texts = [(Unit::Count, 41_250.0), (Unit::Micros, 12_449.0), (Unit::CpuHours, 1.5), (Unit::GIB, 2.0)];
-        assert_eq!(texts.map(|(unit, value)| unit.write(value)), ["41.2k", "12.4 ms", "1.50 CPU-h", "2.00 GiB"]);
+        let texts = [(Unit::Count, 40_000.0), (Unit::Micros, 90_000.0), (Unit::CpuHours, 1.5), (Unit::GIB, 2.0)];
+        assert_eq!(texts.map(|(unit, value)| unit.write(value)), ["40k", "90 ms", "1.5 CPU-h", "2 GiB"]);
         assert_eq!(Unit::Count.write_whole(41_250.0), "41\u{202f}250");
         assert_eq!(Unit::Count.write(f64::NAN), "0");
     }

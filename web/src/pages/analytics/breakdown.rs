@@ -84,7 +84,7 @@ impl By {
             (Self::Status, "3xx") => "accent",
             (Self::Status, "4xx") => "warn",
             (Self::Status, "5xx") => "bad",
-            (Self::Status, "none") => "placed",
+            (Self::Status, "none") => "chart-8",
             (Self::Lane, "wasm") => "wasm",
             (Self::Lane, "vm") => "vm",
             _ => return model::colour(number),

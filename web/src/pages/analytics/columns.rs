@@ -111,6 +111,18 @@ pub(super) fn parts(groups: &[UsageGroup], spans: &[Span]) -> Vec<Part> {
     parts
 }
 
+/// All of them as one: what was used in each column.
+pub(super) fn whole(groups: &[UsageGroup], spans: &[Span], counts: impl Fn(&UsageGroup) -> bool) -> Vec<UsageSums> {
+    let mut sums = vec![UsageSums::default(); spans.len()];
+    for group in groups.iter().filter(|group| counts(group)) {
+        let column = group.at.and_then(|at| column_of(at, spans));
+        if let Some(sum) = column.and_then(|column| sums.get_mut(column)) {
+            add(sum, &group.usage);
+        }
+    }
+    sums
+}
+
 /// The column of this time.
 pub(super) fn column_of(at: Timestamp, spans: &[Span]) -> Option<usize> {
     let after = spans.partition_point(|span| span.from <= at);
@@ -174,7 +186,7 @@ mod tests {
     use protocol::Timestamp;
     use protocol::api::{Latency, UsageGroup, UsageSums};
 
-    use super::{OTHER, Part, column_of, parts, spans, top, utc_day, utc_month};
+    use super::{OTHER, Part, column_of, parts, spans, top, utc_day, utc_month, whole};
     use crate::ui::period::Span;
 
     fn group(key: &str, at: i64, runs: u64) -> UsageGroup {
@@ -201,6 +213,9 @@ mod tests {
         let groups = [group("a", 0, 1), group("b", 0, 5), group("a", 5, 2), group("a", 24, 4), group("a", 25, 100)];
         let parts = parts(&groups, &spans);
         assert_eq!(runs(&parts), [("a", vec![3, 0, 4]), ("b", vec![5, 0, 0])]);
+        let all = |key: &str| whole(&groups, &spans, |group| key.is_empty() || group.key == key);
+        assert_eq!(all("").iter().map(|sums| sums.runs).collect::<Vec<_>>(), [8, 0, 4]);
+        assert_eq!(all("b").iter().map(|sums| sums.runs).collect::<Vec<_>>(), [5, 0, 0]);
         let latencies: Vec<bool> = parts[0].sums.iter().map(|sums| sums.latency.is_some()).collect();
         assert_eq!(latencies, [false, false, true], "two quantiles have no sum");
     }

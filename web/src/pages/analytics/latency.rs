@@ -5,7 +5,7 @@ use sycamore::prelude::*;
 use protocol::api::{Latency, UsageSums};
 
 use super::asked::Asked;
-use super::columns::{Part, columns, parts, spans, top};
+use super::columns::{Part, columns, parts, spans, whole};
 use super::data::{Subject, Told};
 use super::grid::{Grid, Line, count};
 use crate::charts::model::{self, Kind};
@@ -148,11 +148,10 @@ fn draw_starts(subject: &Subject, told: &Told) -> Chart {
     let Told { asked, span, report } = told;
     let spans = spans(*span, asked.period.column_ms());
     let columns = columns(asked.period, &spans);
-    // All of them as one.
-    let all = top(parts(&report.items, &spans), 0, "").into_iter().next();
+    let sums = whole(&report.items, &spans, |_| true);
     let line = |name: &str, colour: &str, figure: super::grid::Figure| {
-        let part = all.clone().unwrap_or(Part { key: String::new(), name: String::new(), sums: Vec::new() });
-        Line { name: name.to_owned(), ..Line::of(&part, colour.to_owned(), figure) }
+        let part = Part { key: name.to_owned(), name: name.to_owned(), sums: sums.clone() };
+        Line::of(&part, colour.to_owned(), figure)
     };
     let lines = vec![
         line("warm", "chart-1", |sums| count(sums.warm)),

@@ -3,7 +3,7 @@
 use protocol::api::UsageSums;
 use sycamore::prelude::*;
 
-use super::columns::{add, column_of, spans};
+use super::columns::{add, spans, whole};
 use super::data::{Subject, Told};
 use crate::format::{self, wide};
 use crate::state;
@@ -40,15 +40,7 @@ fn made(told: &Told, sources: &[&str]) -> UsageSums {
 /// A figure in each column, of all runs or of those that were made so.
 fn moves(told: &Told, sources: &[&str], figure: fn(&UsageSums) -> f64) -> Vec<f64> {
     let spans = spans(told.span, told.asked.period.column_ms());
-    let mut sums = vec![UsageSums::default(); spans.len()];
-    for group in &told.report.items {
-        let place = group.at.and_then(|at| column_of(at, &spans));
-        if let (Some(sum), true) =
-            (place.and_then(|place| sums.get_mut(place)), sources.is_empty() || sources.contains(&group.key.as_str()))
-        {
-            add(sum, &group.usage);
-        }
-    }
+    let sums = whole(&told.report.items, &spans, |group| sources.is_empty() || sources.contains(&group.key.as_str()));
     sums.iter().map(figure).collect()
 }
 
@@ -117,7 +109,7 @@ fn figures(subject: &Subject, told: Option<&Told>, moved: Option<&Told>, before:
         counts("Requests", &REQUESTS),
         counts("Jobs, by tries", &JOBS),
         Tile {
-            note: format!("of {}", format::count(counted(&total), "run")),
+            note: format!("of {} runs", format::thousands(counted(&total))),
             delta: then.map(|then| Delta::points(rate(&total), rate(&then), against())),
             moved: over_time(rate),
             ..new(

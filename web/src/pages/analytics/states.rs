@@ -57,7 +57,7 @@ const fn colour(state: JobState) -> &'static str {
         JobState::Failed => "bad",
         JobState::TimedOut => "warn",
         JobState::Dead => "chart-7",
-        JobState::Cancelled | JobState::Queued | JobState::Placed => "placed",
+        JobState::Cancelled | JobState::Queued | JobState::Placed => "chart-other",
         JobState::Running => "accent",
     }
 }

@@ -3,7 +3,7 @@
 use protocol::api::UsageSums;
 use sycamore::prelude::*;
 
-use super::columns::{Part, columns, parts, spans};
+use super::columns::{columns, spans, whole};
 use super::data::{Subject, Told};
 use super::grid::{Grid, Line};
 use crate::charts::model::Kind;
@@ -70,7 +70,7 @@ fn draw(subject: &Subject, told: &Told, resource: Resource) -> Chart {
     let spans = spans(*span, asked.period.column_ms());
     let columns = columns(asked.period, &spans);
     let now = now_ms();
-    let mut values = averages(parts(&report.items, &spans).first(), &spans, resource, now);
+    let mut values = averages(&whole(&report.items, &spans, |_| true), &spans, resource, now);
     let most = values.iter().flatten().flatten().copied().fold(0.0, f64::max);
     let unit = match resource {
         Resource::Cpu => Unit::Cpus,
@@ -97,15 +97,13 @@ fn draw(subject: &Subject, told: &Told, resource: Resource) -> Chart {
         columns: &columns,
         marks: subject.marks(&spans),
     };
-    grid.chart(vec![line("used", "accent", used), line("reserved", "placed", reserved)], false)
+    grid.chart(vec![line("used", "accent", used), line("reserved", "chart-other", reserved)], false)
 }
 
 /// Used and reserved in each column; none in those that lie ahead.
-fn averages(all: Option<&Part>, spans: &[Span], resource: Resource, now_ms: i64) -> [Vec<Option<f64>>; 2] {
+fn averages(all: &[UsageSums], spans: &[Span], resource: Resource, now_ms: i64) -> [Vec<Option<f64>>; 2] {
     let mut values = [Vec::new(), Vec::new()];
-    let nothing = UsageSums::default();
-    for (place, span) in spans.iter().enumerate() {
-        let sums = all.and_then(|part| part.sums.get(place)).unwrap_or(&nothing);
+    for (span, sums) in spans.iter().zip(all) {
         let passed_ms = span.to.0.min(now_ms) - span.from.0;
         for (values, sum) in values.iter_mut().zip(resource.sums(sums)) {
             values.push((passed_ms > 0).then(|| resource.average(sum, passed_ms)));
@@ -119,7 +117,7 @@ mod tests {
     use protocol::Timestamp;
     use protocol::api::UsageSums;
 
-    use super::{Part, Resource, averages};
+    use super::{Resource, averages};
     use crate::pages::analytics::columns::spans;
     use crate::ui::period::Span;
 
@@ -127,11 +125,10 @@ mod tests {
     fn averages_are_over_what_has_passed() {
         let spans = spans(Span { from: Timestamp(0), to: Timestamp(180_000) }, 60_000);
         let sums = UsageSums { cpu_us: 30_000_000, reserved_cpu_us: 60_000_000, ..UsageSums::default() };
-        let part = Part { key: String::new(), name: String::new(), sums: vec![sums, sums, sums] };
-        let [used, reserved] = averages(Some(&part), &spans, Resource::Cpu, 90_000);
+        let [used, reserved] = averages(&[sums; 3], &spans, Resource::Cpu, 90_000);
         assert_eq!(used, [Some(0.5), Some(1.0), None]);
         assert_eq!(reserved, [Some(1.0), Some(2.0), None]);
-        let [used, _] = averages(None, &spans, Resource::Memory, 90_000);
+        let [used, _] = averages(&[UsageSums::default(); 3], &spans, Resource::Memory, 90_000);
         assert_eq!(used, [Some(0.0), Some(0.0), None]);
         assert_eq!(Resource::Memory.average(1_024 * 60_000, 60_000), 1_048_576.0);
     }
