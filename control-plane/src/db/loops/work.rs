@@ -25,7 +25,7 @@ loop_queries! {
     }
 
     /// Jobs that are on nodes, by the rows.
-    jobs_on_nodes(most: u64 = 10) -> Select<jobs::Entity>, Plan::Index(&["jobs_placed"]), {
+    jobs_on_nodes(most: u64 = 10) -> Select<jobs::Entity>, Plan::Index(&["jobs_placed", "jobs_running"]), {
         jobs::Entity::find().filter(Expr::cust("state IN ('placed', 'running')")).limit(most)
     }
 
@@ -120,7 +120,7 @@ loop_queries! {
     }
 
     /// A function's lines after one.
-    log_lines_after(account: AccountId = sample(AccountId::from_uuid), function: FunctionId = sample(FunctionId::from_uuid), after: i64 = 10, most: u64 = 10) -> Select<run_logs::Entity>, Plan::Index(&["run_logs_function"]), {
+    log_lines_after(account: AccountId = sample(AccountId::from_uuid), function: FunctionId = sample(FunctionId::from_uuid), after: i64 = 10, most: u64 = 10) -> Select<run_logs::Entity>, Plan::Index(&["run_logs_function", "run_logs_account"]), {
         run_logs::Entity::find()
             .filter(run_logs::Column::AccountId.eq(Col(account)))
             .filter(run_logs::Column::FunctionId.eq(Col(function)))

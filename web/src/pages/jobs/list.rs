@@ -188,7 +188,11 @@ fn words(at: protocol::Timestamp) -> String {
 
 fn narrow(words: String, without: String) -> View {
     let label = format!("Show more than {words}");
-    view! { a(class="secondary small narrowed", href=without, aria-label=label) { (words) " " span(aria-hidden="true") { "×" } } }
+    view! {
+        a(class="secondary small narrowed", href=without, aria-label=label) {
+            (words) " " span(aria-hidden="true") { "×" }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -192,7 +192,9 @@ fn name_cell(here: &Here, job: &Job) -> View {
     let labels: Vec<String> = job.labels.iter().map(|(name, value)| label_words(name, value)).collect();
     let labels = (!labels.is_empty()).then(|| view! { " " span(class="soft job-labels") { (labels.join(" ")) } });
     view! {
-        span(class="job-name", title=title) { a(class="strong", href=href) { (name) } " " span(class="soft") { (about) } (labels) }
+        span(class="job-name", title=title) {
+            a(class="strong", href=href) { (name) } " " span(class="soft") { (about) } (labels)
+        }
     }
 }
 
