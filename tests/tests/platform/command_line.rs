@@ -65,7 +65,7 @@ fn what_scripts_rely_on() {
     let nobody = Cli::at(&platform.url);
     assert_eq!(nobody.run("whoami").status, 3);
     // Nobody waits for a build of which nothing can come.
-    let manifest = "name = \"x\"\nartifact = \"x.wasm\"\nbuild = \"touch x.wasm\"\n";
+    let manifest = "name = \"thing\"\nartifact = \"x.wasm\"\nbuild = \"touch x.wasm\"\n";
     std::fs::write(nobody.work().join("crowdcloud.toml"), manifest).unwrap();
     assert_eq!(nobody.run("deploy").status, 3);
     assert!(!nobody.work().join("x.wasm").exists());
