@@ -124,7 +124,7 @@ fn every_command_of_the_first_day_works() {
     assert!(listed.stderr.lines().last().unwrap().starts_with("kept since "), "{listed:?}");
     assert!(ada.json("invocations list")["since"].as_str().is_some());
     assert_eq!(ada.run("invocations list probe --status 10xx").status, 2);
-    let none = ada.run("invocations list probe --outcome out_of_memory --flagged --principal ada@example.org");
+    let none = ada.run("invocations list probe --outcome out_of_memory --flagged --principal ada@example.com");
     assert!(none.stderr.starts_with("no run fits"), "{none:?}");
     assert_eq!(
         ada.json("invocations list --from 2020-01-01 --to 2020-01-31")["items"].as_array().map(Vec::len),
