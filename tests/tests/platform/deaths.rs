@@ -9,9 +9,11 @@ use tests::{Platform, wait_until};
 use crate::run_path::{get, plain};
 
 const CALLS: usize = 150;
+/// As many as one page lists.
+const CALLS_MAX: usize = 200;
 /// Each process dies a few times at each of its points, a while after it was started again.
 const POINTS: &str = "observations.committed=4*off->1*return;checkpoint.committed=3*off->1*return;\
-                      outbox.published=4*off->1*return;spool.sent=2*off->1*return;journal.delivered=1*off->1*return";
+                      outbox.published=4*off->1*return;spool.sent=2*off->1*return;journal.delivered=2*off->1*return";
 
 #[test]
 fn a_death_before_the_acknowledgement_loses_and_doubles_nothing() {
@@ -23,7 +25,14 @@ fn a_death_before_the_acknowledgement_loses_and_doubles_nothing() {
     let born = names.map(|name| platform.pid_of(name));
     let url = format!("{}/f/ada/hello", platform.url);
     let mut answered = BTreeSet::new();
-    for _ in 0..CALLS {
+    let have_died = || names.iter().zip(born).all(|(name, before)| platform.pid_of(name) != before);
+    let mut calls = 0;
+    // What is sent again waits longer each time: on a busy machine a process may take a while to come to its point.
+    while calls < CALLS || (calls < CALLS_MAX && !have_died()) {
+        calls += 1;
+        if calls > CALLS {
+            std::thread::sleep(Duration::from_millis(400));
+        }
         let answer = std::panic::catch_unwind(|| get(&url, Some(&key)));
         if let Ok(answer) = answer
             && answer.status == 200
@@ -32,7 +41,7 @@ fn a_death_before_the_acknowledgement_loses_and_doubles_nothing() {
         }
         std::thread::sleep(Duration::from_millis(60));
     }
-    assert!(answered.len() > CALLS / 2, "only {} of {CALLS} calls were answered", answered.len());
+    assert!(answered.len() > calls / 2, "only {} of {calls} calls were answered", answered.len());
     for (name, before) in names.iter().zip(born) {
         assert_ne!(platform.pid_of(name), before, "{name} has not died");
     }
@@ -56,7 +65,7 @@ fn a_death_before_the_acknowledgement_loses_and_doubles_nothing() {
     });
     let distinct: BTreeSet<&str> = listed.iter().filter_map(|run| run["run"].as_str()).collect();
     assert_eq!(distinct.len(), listed.len(), "a run is listed twice");
-    assert!(listed.len() <= CALLS, "more runs than calls");
+    assert!(listed.len() <= calls, "more runs than calls");
     let succeeded = listed.iter().filter(|run| run["settled"] == true && run["outcome"] == "succeeded").count();
     assert_eq!(sums["succeeded"].as_u64(), Some(succeeded as u64), "{sums}");
 }

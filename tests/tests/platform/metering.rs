@@ -81,8 +81,7 @@ fn f41_each_process_serves_its_health_and_its_figures() {
     wait_until("a control plane counts its cuts", Duration::from_secs(20), || {
         platform.services.iter().filter(|(name, _)| name.starts_with("control-plane")).any(|(_, url)| {
             let answer = get(&format!("{url}/metrics"), None);
-            String::from_utf8_lossy(&plain(&answer))
-                .contains("control_plane_settlement_seconds_count{halves=\"cut\"}")
+            String::from_utf8_lossy(&plain(&answer)).contains("control_plane_settlement_seconds_count{halves=\"cut\"}")
         })
     });
 }
