@@ -193,7 +193,7 @@ async fn several_are_cancelled_at_once_and_each_figure_leads_to_its_rows() {
     ada.sees("No job is like that.").await;
     ada.visit("/a/ada/jobs").await;
     ada.presses("Try again").await;
-    ada.sees("1 dead").await;
+    ada.sees("1\ndead").await;
     assert!(ada.script("return document.querySelector('.broken')").await.is_null());
 }
 
