@@ -97,6 +97,12 @@ impl Report {
     }
 }
 
+/// What so many percent of the sorted values are below; none of no values.
+pub(crate) fn quantile(sorted: &[f64], percent: usize) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((sorted.len() * percent / 100).min(last)).copied().unwrap_or(f64::NAN)
+}
+
 /// Three digits that matter.
 pub(crate) fn round(value: f64) -> String {
     match value.abs() {
@@ -119,6 +125,13 @@ mod tests {
         assert_eq!(Figure::new("c", "x", None, Vec::new()).median, 0.0);
         let ratio = odd.over(&Figure::new("d", "x", None, vec![1.0, 1.0, 4.0]), "ratio");
         assert_eq!((ratio.of.as_str(), ratio.rounds), ("a / d", vec![3.0, 1.0, 0.5]));
+    }
+
+    #[test]
+    fn quantiles() {
+        let hundred: Vec<f64> = (0..100).map(f64::from).collect();
+        assert_eq!((quantile(&hundred, 50), quantile(&hundred, 99), quantile(&hundred, 100)), (50.0, 99.0, 99.0));
+        assert!(quantile(&[], 50).is_nan());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use fabric::{Authority, subjects};
+use fabric::{Authority, UserKey, subjects};
 use futures::future::join_all;
 use protocol::{NodeId, Timestamp};
 use rand::distr::{Alphanumeric, SampleString as _};
@@ -202,7 +202,7 @@ async fn slow(address: SocketAddr, number: u32, until: Instant) -> u64 {
 /// A node with good credentials, and nothing but garbage to say.
 async fn node(url: &str, authority: &Authority, until: Instant) -> anyhow::Result<u64> {
     let id = NodeId::new();
-    let client = nats::connect_as(url, &authority.node_user(id)?).await?;
+    let client = nats::connect_as(url, &UserKey::generate().of_node(authority.registrar(), id)?).await?;
     let mut sent = 0;
     while Instant::now() < until {
         for payload in [&b"garbage"[..], br#"{"v":1,"load":1e39}"#, &[0xff; 1024]] {

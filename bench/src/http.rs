@@ -19,14 +19,15 @@ pub(crate) struct Target {
     pub(crate) path: String,
     /// The bearer's key.
     pub(crate) key: Option<String>,
-    /// What is posted; without it, it is a GET.
+    /// None: a POST where there is a body, else a GET.
+    method: Option<Method>,
     body: Option<Bytes>,
     content_type: &'static str,
 }
 
 impl Target {
     pub(crate) fn new(address: SocketAddr, path: impl Into<String>) -> Self {
-        Self { address, path: path.into(), key: None, body: None, content_type: "application/json" }
+        Self { address, path: path.into(), key: None, method: None, body: None, content_type: "application/json" }
     }
 
     pub(crate) fn with_key(mut self, key: &str) -> Self {
@@ -57,6 +58,11 @@ impl Target {
         Ok(self)
     }
 
+    /// Puts this document.
+    pub(crate) fn putting(self, document: &impl Serialize) -> anyhow::Result<Self> {
+        Ok(Self { method: Some(Method::PUT), ..self.with_json(document)? })
+    }
+
     /// Posts these bytes.
     pub(crate) fn with_bytes(mut self, bytes: Bytes) -> Self {
         (self.body, self.content_type) = (Some(bytes), "application/octet-stream");
@@ -64,7 +70,8 @@ impl Target {
     }
 
     fn request(&self) -> hyper::http::Result<Request<Full<Bytes>>> {
-        let method = if self.body.is_some() { Method::POST } else { Method::GET };
+        let usual = if self.body.is_some() { Method::POST } else { Method::GET };
+        let method = self.method.clone().unwrap_or(usual);
         let mut request = Request::builder().method(method).uri(&self.path).header("host", self.address.to_string());
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use crate::figures::quantile;
 use crate::http::{Connection, Target};
 
 /// Latencies are taken after so long.
@@ -89,10 +90,7 @@ impl Window {
             all.first_failure = all.first_failure.or(lane.first_failure);
         }
         all.latencies_us.sort_by(f64::total_cmp);
-        let quantile = |percent: usize| {
-            let last = all.latencies_us.len().saturating_sub(1);
-            all.latencies_us.get((all.latencies_us.len() * percent / 100).min(last)).copied().unwrap_or(f64::NAN)
-        };
+        let quantile = |percent| quantile(&all.latencies_us, percent);
         Sample {
             throughput_per_second: all.latencies_us.len() as f64 / self.seconds(),
             p50_us: quantile(50),

@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod books;
 mod checks;
 mod evaluation;
 mod figures;
@@ -13,6 +14,7 @@ mod image_set;
 mod instances;
 mod invoke;
 mod jobs;
+mod lend;
 mod levers;
 mod load;
 mod machine;
@@ -20,6 +22,7 @@ mod memory;
 mod nats;
 mod placement;
 mod platform;
+mod portal;
 mod process;
 mod profile;
 mod scheduling;
@@ -34,8 +37,14 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
+use crate::books::BooksOptions;
 use crate::evaluation::Section;
+
+/// The exit status after Ctrl-C.
+const INTERRUPTED: i32 = 130;
 
 /// Measures the platform.
 #[derive(Debug, Parser)]
@@ -63,6 +72,13 @@ enum What {
     Jobs(jobs::JobOptions),
     /// What stays in memory after floods of strangers and of nodes
     Floods(Options),
+    /// Lenders' machines: join to online, pause to nothing running, revoke to cut; what supervisor, confinement and a far way
+    /// cost a call, beside the same worker without them and the network's own
+    Lend(Options),
+    /// The run history: halves settled in a second on both databases, and what is asked of a million runs
+    Books(BooksOptions),
+    /// The portal in Chromium: bytes, first content, figures, page changes; beside a page of as many bytes
+    Portal(Options),
     /// Every policy in the simulator, on a trace or a generated workload; and what a placement takes
     Scheduler(scheduling::Options),
     /// All of these; writes EVALUATION.md
@@ -130,15 +146,18 @@ fn main() -> ExitCode {
 fn run(what: &What) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (options, report) = match what {
-        What::Invoke(InvokeOptions { general, profile: false }) => (general, runtime.block_on(invoke::run(general))?),
-        What::Invoke(InvokeOptions { general, profile: true }) => (general, runtime.block_on(profile::run(general))?),
+        What::Invoke(InvokeOptions { general, profile: false }) => (general, finish(&runtime, invoke::run(general))?),
+        What::Invoke(InvokeOptions { general, profile: true }) => (general, finish(&runtime, profile::run(general))?),
         What::Executor(options) => (options, instances::run(options)?),
-        What::Fabric(options) => (options, runtime.block_on(streaming::run(options))?),
-        What::Levers(options) => (&options.general, runtime.block_on(levers::run(options))?),
-        What::Vm(options) => (options, runtime.block_on(vm::run(options))?),
-        What::Images(options) => (options, runtime.block_on(image_set::run(options))?),
-        What::Jobs(options) => (&options.general, runtime.block_on(jobs::run(options))?),
-        What::Floods(options) => (options, runtime.block_on(floods::run(options))?),
+        What::Fabric(options) => (options, finish(&runtime, streaming::run(options))?),
+        What::Levers(options) => (&options.general, finish(&runtime, levers::run(options))?),
+        What::Vm(options) => (options, finish(&runtime, vm::run(options))?),
+        What::Images(options) => (options, finish(&runtime, image_set::run(options))?),
+        What::Jobs(options) => (&options.general, finish(&runtime, jobs::run(options))?),
+        What::Floods(options) => (options, finish(&runtime, floods::run(options))?),
+        What::Lend(options) => (options, finish(&runtime, lend::run(options))?),
+        What::Books(options) => (&options.general, finish(&runtime, books::run(options))?),
+        What::Portal(options) => (options, finish(&runtime, portal::run(options))?),
         What::Scheduler(options) => return scheduling::run(options),
         What::All(options) => return all(&runtime, options),
     };
@@ -152,25 +171,58 @@ fn run(what: &What) -> anyhow::Result<bool> {
     Ok(report.checks.iter().all(|check| check.held))
 }
 
+/// What a measurement finds. Ctrl-C and SIGTERM end it, and with it whatever it has started.
+fn finish<T>(runtime: &Runtime, measurement: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let found = runtime.block_on(async {
+        tokio::select! {
+            found = measurement => Some(found),
+            () = interrupted() => None,
+        }
+    });
+    found.unwrap_or_else(|| std::process::exit(INTERRUPTED))
+}
+
+async fn interrupted() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => _ = signals.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
 /// Everything, one after the other.
-fn all(runtime: &tokio::runtime::Runtime, options: &AllOptions) -> anyhow::Result<bool> {
+fn all(runtime: &Runtime, options: &AllOptions) -> anyhow::Result<bool> {
     let general = &options.jobs.general;
     let mut reports = vec![
-        runtime.block_on(invoke::run(general))?,
-        runtime.block_on(profile::run(general))?,
+        finish(runtime, invoke::run(general))?,
+        finish(runtime, profile::run(general))?,
         instances::run(general)?,
-        runtime.block_on(streaming::run(general))?,
+        finish(runtime, streaming::run(general))?,
     ];
-    match runtime.block_on(vm::run(general)) {
+    match finish(runtime, vm::run(general)) {
         Ok(report) => reports.push(report),
         Err(error) => say(&format!("no figures of microVMs: {error:#}")),
     }
-    match runtime.block_on(image_set::run(general)) {
+    match finish(runtime, image_set::run(general)) {
         Ok(report) => reports.push(report),
         Err(error) => say(&format!("no figures of images: {error:#}")),
     }
-    reports.push(runtime.block_on(jobs::run(&options.jobs))?);
-    reports.push(runtime.block_on(floods::run(general))?);
+    reports.push(finish(runtime, jobs::run(&options.jobs))?);
+    reports.push(finish(runtime, floods::run(general))?);
+    match finish(runtime, lend::run(general)) {
+        Ok(report) => reports.push(report),
+        Err(error) => say(&format!("no figures of lenders' machines: {error:#}")),
+    }
+    reports.push(finish(runtime, books::run(&BooksOptions::usual(general.clone())))?);
+    match finish(runtime, portal::run(general)) {
+        Ok(report) => reports.push(report),
+        Err(error) => say(&format!("no figures of the portal: {error:#}")),
+    }
     let mut simulations = Vec::new();
     for trace in options.trace.clone().map(Some).into_iter().chain([None]) {
         let whole = scheduling::measure(&scheduling::Options::usual(trace))?;

@@ -98,13 +98,19 @@ impl Counter {
     }
 }
 
-/// Connects as this user.
-pub(crate) async fn connect_as(url: &str, user: &fabric::Credentials) -> anyhow::Result<async_nats::Client> {
-    let credentials = format!(
+/// A user as it stands in a `.creds` file.
+pub(crate) fn credentials_file(user: &fabric::Credentials) -> String {
+    format!(
         "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
          -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
-        user.jwt, user.seed
-    );
+        user.jwt,
+        user.seed().unwrap_or_default()
+    )
+}
+
+/// Connects as this user.
+pub(crate) async fn connect_as(url: &str, user: &fabric::Credentials) -> anyhow::Result<async_nats::Client> {
+    let credentials = credentials_file(user);
     async_nats::ConnectOptions::with_credentials(&credentials)?;
     connect(url, || async_nats::ConnectOptions::with_credentials(&credentials).unwrap_or_default()).await
 }
@@ -126,15 +132,17 @@ async fn connect(url: &str, options: impl Fn() -> async_nats::ConnectOptions) ->
     }
 }
 
+/// The server that xtask has fetched.
+#[cfg(test)]
+pub(crate) fn binary() -> std::path::PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
+    let cache = cache.or_else(|| Some(std::env::home_dir()?.join(".cache"))).unwrap();
+    std::env::var_os("CROWDCLOUD_NATS_SERVER").map_or(cache.join("crowdcloud/bin/nats-server"), Into::into)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn binary() -> std::path::PathBuf {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
-        let cache = cache.or_else(|| Some(std::env::home_dir()?.join(".cache"))).unwrap();
-        std::env::var_os("CROWDCLOUD_NATS_SERVER").map_or(cache.join("crowdcloud/bin/nats-server"), Into::into)
-    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_echo_answers_every_request() {

@@ -44,6 +44,7 @@ pub(crate) fn measure() -> anyhow::Result<(Vec<Figure>, Vec<Goal>)> {
         input: ByteSize(1_000),
         waited: Duration::ZERO,
         wait_max: Duration::MAX,
+        slots_share: 100,
     };
     let requests: Vec<RunRequest> = versions.iter().map(|version| request(*version)).collect();
     let runs = history(&nodes, &versions);
@@ -102,6 +103,8 @@ fn fill(table: &mut NodeTable) -> (Vec<NodeId>, Vec<VersionId>) {
             class: PlacementClass::Any,
             arch: "x86_64".to_owned(),
             protocol: 1,
+            trust: None,
+            key: None,
         });
         table.heard(report(node, nth), now);
     }
@@ -129,6 +132,9 @@ fn report(node: NodeId, nth: usize) -> NodeReport {
         draining: false,
         vm: None,
         boot: None,
+        lending: None,
+        confinement: None,
+        lists: None,
     }
 }
 

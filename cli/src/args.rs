@@ -1,22 +1,31 @@
 //! The command line's grammar: what CONTRACT calls nouns, verbs and short cuts, and the flags that work everywhere.
 
+mod audit;
+mod filter;
 pub(crate) mod flag;
 mod functions;
 mod jobs;
+mod lend;
 mod limits;
+mod nodes;
 mod queues;
 mod runs;
 mod usage;
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::api::{AccountKind, Role};
 use protocol::route::{Scope, Share};
 use protocol::{Base, Kind, LaneChoice, PlacementClass};
 
+pub(crate) use audit::{Audit, AuditList};
+pub(crate) use filter::{Period, Selection};
 pub(crate) use functions::{Aliases, Build, Deploy, Functions, Invoke, Logs, Rollback, Versions};
 pub(crate) use jobs::{Jobs, SubmitJob, Triggers};
+pub(crate) use lend::{Caps, LENT, Lend, LendStart, LendVerb, LentFlags, LocalNode};
+pub(crate) use nodes::{AsOperator, NodeTokens, Nodes};
 pub(crate) use queues::{Held, Queues};
 pub(crate) use runs::{Invocations, Receipts, RunFilter};
 pub(crate) use usage::Usage;
@@ -167,12 +176,19 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: Option<Accounts>,
     },
+    /// Who changed what in the account
+    Audit {
+        #[command(subcommand)]
+        verb: Audit,
+    },
     /// Lenders' machines
     #[command(visible_alias = "node")]
     Nodes {
         #[command(subcommand)]
         verb: Option<Nodes>,
     },
+    /// Lend this machine to a platform; and what its owner keeps of it
+    Lend(Box<Lend>),
     /// Fetch QEMU, the guests' kernel and the bases for the VM lane; `doctor` says what is missing
     VmSetup {
         /// Only this base; again for more
@@ -225,6 +241,9 @@ pub(crate) struct Signup {
     /// The one-time token (or link) that makes the operator
     #[arg(long, value_name = "LINK", env = "CROWDCLOUD_OPERATOR_TOKEN", hide_env_values = true)]
     pub(crate) operator_token: Option<String>,
+    /// The code that was sent to your address, where the platform asks for one
+    #[arg(long)]
+    pub(crate) code: Option<String>,
 }
 
 /// Where a password comes from: never from an argument, which others on the machine could read.
@@ -238,16 +257,26 @@ pub(crate) struct Password {
     pub(crate) password_file: Option<PathBuf>,
 }
 
-/// `login`
+/// Who logs in.
 #[derive(Debug, Args)]
-pub(crate) struct Login {
+pub(crate) struct Credentials {
     /// Your e-mail address
     #[arg(long)]
     pub(crate) email: Option<String>,
     #[command(flatten)]
     pub(crate) password: Password,
+    /// The code of your second factor, where you have one: of the app, or a recovery code
+    #[arg(long)]
+    pub(crate) code: Option<String>,
+}
+
+/// `login`
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    #[command(flatten)]
+    pub(crate) credentials: Credentials,
     /// Read an API key from standard input, instead of an address and a password
-    #[arg(long, conflicts_with_all = ["email", "password_stdin", "password_file"])]
+    #[arg(long, conflicts_with_all = ["email", "password_stdin", "password_file", "code"])]
     pub(crate) key_stdin: bool,
 }
 
@@ -299,20 +328,14 @@ pub(crate) enum Accounts {
         /// A company's account, with members
         #[arg(long)]
         company: bool,
-        /// Your e-mail address
-        #[arg(long)]
-        email: Option<String>,
         #[command(flatten)]
-        password: Password,
+        credentials: Credentials,
     },
     /// Delete one, with all that it has; needs a log-in
     Delete {
         name: String,
-        /// Your e-mail address
-        #[arg(long)]
-        email: Option<String>,
         #[command(flatten)]
-        password: Password,
+        credentials: Credentials,
     },
     /// List the members
     Members,
@@ -332,13 +355,6 @@ pub(crate) enum Accounts {
         #[arg(long)]
         take_over_keys: bool,
     },
-}
-
-/// `nodes`
-#[derive(Debug, Subcommand)]
-pub(crate) enum Nodes {
-    /// List them
-    List(List),
 }
 
 /// Pages of a list.
@@ -377,8 +393,10 @@ fn kind(text: &str) -> Result<Kind, String> {
     word(text, "http, command, server")
 }
 
-fn placement(text: &str) -> Result<PlacementClass, String> {
-    word(text, "own, operator, verified, any")
+/// Each with who could read the work.
+fn placement() -> impl TypedValueParser<Value = PlacementClass> {
+    let values = PlacementClass::ALL.map(|class| PossibleValue::new(class.as_str()).help(class.readers()));
+    PossibleValuesParser::new(values).try_map(|text| word::<PlacementClass>(&text, "own, operator, verified, any"))
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
@@ -429,8 +447,6 @@ mod tests {
             }
         }
         assert!(commands > 3);
-        // There is nothing that does this.
-        assert!(!protocol::Code::InvalidLogin.help().contains("reset the password"));
     }
 
     #[test]
@@ -438,6 +454,67 @@ mod tests {
         let cli = Cli::try_parse_from(["crowdcloud", "versions", "thumbs", "--json"]).unwrap();
         assert!(cli.global.json);
         assert!(matches!(cli.command, Command::Versions { function: Some(name), verb: None } if name == "thumbs"));
+    }
+
+    #[test]
+    fn lend_joins_and_its_verbs_speak_to_a_node() {
+        let lend = |line: &str| match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+            Command::Lend(lend) => lend,
+            other => panic!("{other:?}"),
+        };
+        let join = lend("crowdcloud lend --token ccl1_x --yes --cores 1 --data /d --no-vm");
+        assert!(
+            join.is_node() && join.start.no_vm == Some(true) && join.start.token.is_some() && join.which.data.is_some()
+        );
+        assert!(lend("crowdcloud lend").is_node() && lend("crowdcloud lend leave --data /d").is_node());
+        for verb in ["status --watch", "pause --for 2h", "resume", "drain", "caps", "caps set --cores 1"] {
+            let spoken = lend(&format!("crowdcloud lend {verb} --data /d --node local-1"));
+            assert!(!spoken.is_node() && spoken.which.data.is_some(), "{verb}");
+        }
+    }
+
+    #[test]
+    fn caps_that_no_machine_has_are_refused_with_their_flag_and_range() {
+        let said = |line: String| Cli::try_parse_from(line.split_whitespace()).err().unwrap().to_string();
+        for (flag, range) in [
+            ("--cores 0", "1 to"),
+            ("--cores 5000", "1 to"),
+            ("--memory 0", "16MiB to"),
+            ("--memory 9000TiB", "16MiB to"),
+            ("--disk 0", "64MiB or more"),
+        ] {
+            for verb in ["", "caps set"] {
+                let said = said(format!("crowdcloud lend {verb} {flag}"));
+                let (name, _) = flag.split_once(' ').unwrap();
+                assert!(said.contains(name) && said.contains(range), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_lasts() {
+        for line in ["crowdcloud lend pause --for", "crowdcloud nodes pause attic --for"] {
+            let parse = |lasts: &str| Cli::try_parse_from(format!("{line} {lasts}").split_whitespace());
+            assert!(parse("1ms").is_ok());
+            let said = parse("0s").err().unwrap().to_string();
+            assert!(said.contains("--for") && said.contains("more than 0s"), "{said}");
+        }
+    }
+
+    #[test]
+    fn egress_is_lent_where_it_is_said_and_local_nodes_have_it() {
+        let command = |line: &str| Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command);
+        let lend = |line: &str| match command(line).unwrap() {
+            Command::Lend(lend) => lend.start.egress == Some(true),
+            other => panic!("{other:?}"),
+        };
+        assert!(!lend("crowdcloud lend") && lend("crowdcloud lend --egress"));
+        let up = |line: &str| match command(line).unwrap() {
+            Command::Up(up) => up.no_egress,
+            other => panic!("{other:?}"),
+        };
+        assert!(!up("crowdcloud up") && up("crowdcloud up --no-egress"));
+        assert!(command("crowdcloud lend --no-egress").is_err() && command("crowdcloud up --egress").is_err());
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use fabric::FirstHop;
 use protocol::{Problem, headers};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -39,7 +41,21 @@ pub(crate) struct Client {
 impl Client {
     /// No connection is made yet.
     pub(crate) fn new(url: &str, credential: Credential) -> Result<Self, Failure> {
-        let mut builder = reqwest::Client::builder()
+        Self::of(reqwest::Client::builder(), url, credential)
+    }
+
+    /// The same with these settings of TLS, and by this first hop, or as the environment says.
+    pub(crate) fn trusting(url: &str, tls: rustls::ClientConfig, hop: Option<&FirstHop>) -> Result<Self, Failure> {
+        let builder = reqwest::Client::builder().use_preconfigured_tls(tls);
+        let builder = match hop {
+            Some(hop) => by(builder, hop)?,
+            None => builder,
+        };
+        Self::of(builder, url, Credential::None)
+    }
+
+    fn of(builder: reqwest::ClientBuilder, url: &str, credential: Credential) -> Result<Self, Failure> {
+        let mut builder = builder
             .connect_timeout(CONNECT_WITHIN)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("crowdcloud/", env!("CARGO_PKG_VERSION")));
@@ -49,9 +65,7 @@ impl Client {
         if host == "localhost" || host.ends_with(".localhost") || address.is_some_and(|address| address.is_loopback()) {
             builder = builder.no_proxy();
         }
-        let http = builder
-            .build()
-            .map_err(|error| Failure::new(Exit::Platform, "connection", "No HTTP client can be made").why(error))?;
+        let http = builder.build().map_err(|why| unusable(&why))?;
         Ok(Self { http, url: url.to_owned(), credential })
     }
 
@@ -156,6 +170,27 @@ impl Client {
                 .help("start the platform with `crowdcloud up`, or name another one with --url")
         }
     }
+}
+
+/// By this first hop, whatever the environment says.
+fn by(builder: reqwest::ClientBuilder, hop: &FirstHop) -> Result<reqwest::ClientBuilder, Failure> {
+    let Some(proxy) = &hop.proxy else {
+        let builder = builder.no_proxy();
+        return Ok(match hop.addresses.as_slice() {
+            [] => builder,
+            known => builder.resolve_to_addrs(&hop.host, known),
+        });
+    };
+    let mut through = reqwest::Proxy::all(format!("http://{}", hop.authority())).map_err(|why| unusable(&why))?;
+    if let Some(authorization) = &proxy.authorization {
+        let authorization = HeaderValue::try_from(authorization.as_str()).map_err(|why| unusable(&why))?;
+        through = through.custom_http_auth(authorization);
+    }
+    Ok(builder.proxy(through))
+}
+
+fn unusable(why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Exit::Platform, "connection", "No HTTP client can be made").why(why)
 }
 
 /// The failure that a refusal's body tells.

@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod audit;
 mod build;
 mod curl;
 mod deploy;
@@ -9,9 +10,11 @@ mod doctor;
 mod functions;
 mod invoke;
 mod jobs;
+pub(crate) mod lend;
 mod login;
 mod logs;
 mod new;
+mod nodes;
 mod queues;
 mod receipts;
 mod runs;
@@ -27,7 +30,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::args::{Cli, Command, Global, List};
-use crate::client::Client;
+use crate::client::{Client, segment};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::manifest::Project;
@@ -66,7 +69,9 @@ pub(crate) async fn run(command: Command, global: &Global) -> Result<(), Failure
         Command::Queues { verb } => queues::queues(&context()?, verb).await,
         Command::Triggers { verb } => triggers::triggers(&context()?, verb).await,
         Command::Accounts { verb } => accounts::accounts(&context()?, verb).await,
-        Command::Nodes { verb } => runs::nodes(&context()?, verb).await,
+        Command::Audit { verb } => audit::audit(&context()?, verb).await,
+        Command::Nodes { verb } => nodes::nodes(&context()?, verb).await,
+        Command::Lend(args) => lend::lend(&context()?, *args).await,
         Command::VmSetup { base, into } => doctor::vm_setup(&Context::new(global, None)?, &base, into),
         Command::Open { function } => doctor::open(&context()?, function.as_deref()).await,
         Command::Doctor { data } => doctor::doctor(&context()?, &data).await,
@@ -102,10 +107,16 @@ fn needed(function: Option<String>) -> Result<String, Failure> {
     })
 }
 
+/// A path with what is asked for.
+fn queried(path: &str, query: &[(&str, String)]) -> String {
+    let pairs: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", segment(value))).collect();
+    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+}
+
 /// The path of one page of a list.
 fn paged(path: &str, list: &List) -> String {
     let separator = if path.contains('?') { '&' } else { '?' };
-    let cursor = list.cursor.as_deref().map(|cursor| format!("&cursor={}", crate::client::segment(cursor)));
+    let cursor = list.cursor.as_deref().map(|cursor| format!("&cursor={}", segment(cursor)));
     format!("{path}{separator}limit={}{}", list.limit, cursor.unwrap_or_default())
 }
 

@@ -122,6 +122,11 @@ impl Failure {
         failure
     }
 
+    /// Its stable code.
+    pub(crate) fn code(&self) -> &str {
+        &self.0.code
+    }
+
     /// The exit status.
     pub(crate) fn exit(&self) -> Exit {
         self.0.exit

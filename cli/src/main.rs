@@ -50,6 +50,7 @@ fn main() -> ExitCode {
     let output = output::Output::new(&cli.global);
     let result = match cli.command {
         Command::Up(args) => platform::up(&args, &cli.global),
+        Command::Lend(args) if args.is_node() => platform::lend(*args, &cli.global),
         Command::Service(platform::ServiceCommand::CompileArtifact { .. }) => return executor::compile::child_main(),
         Command::Service(service) => platform::service(service, &cli.global),
         command => client_command(command, &cli.global),

@@ -203,6 +203,14 @@ pub(crate) fn time(at: protocol::Timestamp) -> String {
     protocol::Timestamp(at.0 / 1000 * 1000).to_string().replace('T', " ")
 }
 
+/// Why a node takes no runs, and until when.
+pub(crate) fn paused(paused: protocol::node::Paused) -> String {
+    match paused.until {
+        Some(until) => format!("{} until {}", paused.reason, time(until)),
+        None => paused.reason.to_string(),
+    }
+}
+
 /// A duration of microseconds, for people.
 pub(crate) fn micros(us: u64) -> String {
     match us {

@@ -5,6 +5,9 @@ mod child;
 mod data;
 mod embedded;
 mod hello;
+mod https;
+mod join;
+mod lend;
 mod log;
 mod nats;
 mod parts;
@@ -16,10 +19,11 @@ mod service;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::args::Global;
+use crate::args::{Global, LENT, LentFlags};
 use crate::failure::Failure;
 
 pub(crate) use data::pids;
+pub(crate) use lend::{Joined, joined, lend, own_node_folder};
 pub(crate) use nats::binary as nats_binary;
 pub(crate) use service::ServiceCommand;
 
@@ -53,6 +57,15 @@ pub(crate) struct UpArgs {
     /// A host that it answers at, beside localhost and the listening address; again for more, `*` for any
     #[arg(long = "host", value_name = "HOST", env = "CROWDCLOUD_HOSTS", value_delimiter = ',')]
     pub(crate) hosts: Vec<String>,
+    /// The certificate chain of HTTPS on the public port, as PEM; without one it speaks plain HTTP
+    #[arg(long, value_name = "FILE", env = "CROWDCLOUD_TLS_CERTIFICATE", requires = "tls_key")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, as PEM
+    #[arg(long, value_name = "FILE", env = "CROWDCLOUD_TLS_KEY", requires = "tls_certificate")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// HTTPS with a certificate that is made at each start
+    #[arg(long, env = "CROWDCLOUD_TLS_SELF_SIGNED", conflicts_with = "tls_certificate")]
+    pub(crate) tls_self_signed: bool,
     /// The first address for figures and health, with --separate: each process has the next port (free ones)
     #[arg(long, value_name = "ADDR", env = "CROWDCLOUD_METRICS_LISTEN")]
     pub(crate) metrics_listen: Option<SocketAddr>,
@@ -65,6 +78,11 @@ pub(crate) struct UpArgs {
     /// The port of the nats-server child (a free one)
     #[arg(long, value_name = "ADDR", env = "CROWDCLOUD_NATS_LISTEN")]
     pub(crate) nats_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) lent: LentFlags,
+    /// No connections of functions to other hosts
+    #[arg(long, help_heading = LENT)]
+    pub(crate) no_egress: bool,
 }
 
 /// Where the VM lane's parts are, unless somebody says otherwise.
@@ -104,6 +122,9 @@ async fn run(args: &UpArgs, global: &Global) -> Result<(), Failure> {
         // Nobody knows where it is: it would run unseen.
         running.stop().await;
         return Err(failure);
+    }
+    if let Some(text) = Box::pin(https::text(running.settings())).await {
+        output.note(text);
     }
     if let Some(why) = running.settings().vm_missing()? {
         output.note(match why {

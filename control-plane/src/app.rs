@@ -6,21 +6,25 @@ use std::time::Instant;
 use fabric::Fabric;
 use fabric::metric_names::LearningNames;
 use placing::{Learning, Placing};
-use protocol::InstanceId;
+use protocol::{InstanceId, NodeId, Problem};
 use store::Store;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::db::{Committed, Db};
 use crate::error::StartError;
 use crate::finite::Bounds;
 use crate::functions::prepare::Prepares;
+use crate::identity::codes::Codes;
 use crate::identity::devices::Devices;
 use crate::identity::passwords::Passwords;
+use crate::identity::resets::Resets;
 use crate::identity::standing::Standings;
 use crate::identity::tries::Tries;
 use crate::jobs::Jobs;
 use crate::logs::Logs;
-use crate::nodes::Nodes;
+use crate::nodes::calibration::Means;
+use crate::nodes::{Calibration, Joining, Nodes, standing};
 use crate::operator::Operator;
 use crate::routes_outbox::Routes;
 use crate::settlement::{Cuts, History};
@@ -68,10 +72,18 @@ pub struct State {
     pub(crate) tries: Tries,
     /// Devices that have logged in before.
     pub(crate) devices: Devices,
+    /// Codes of second factors.
+    pub(crate) codes: Codes,
+    /// Links for new passwords, and codes for signing up.
+    pub(crate) resets: Resets,
     /// The one-time token.
     pub(crate) operator: Operator,
+    /// How machines join.
+    pub(crate) joining: Joining,
     /// Latest node reports.
     pub(crate) nodes: Nodes,
+    /// What nodes are checked with.
+    pub(crate) calibration: Calibration,
     /// What is finite, and who has how much of it.
     pub(crate) bounds: Bounds,
     /// Who may go on with streams and waits.
@@ -100,8 +112,9 @@ impl App {
         let db = Db::open(&config.database, config.database_connections_max).await?;
         let operator = Operator::open(&config.operator_token, &db).await?;
         let lost = |error: crate::error::Error| StartError::Lost(error.to_string());
-        crate::nodes::records::ensure_local(&db, &config.local_nodes).await.map_err(lost)?;
         let tickets = Arc::new(Tickets::open(&config.ticket_key)?);
+        let joining = Joining::new(&config, &tickets)?;
+        crate::nodes::records::ensure_local(&db, &joining, &config.local_nodes).await.map_err(lost)?;
         let learning = Learning::new(&LearningNames::CONTROL_PLANE);
         let placing = Placing::new(config.placing(), instance, learning, Arc::<Tickets>::clone(&tickets));
         Ok(Self(Arc::new(State {
@@ -111,10 +124,14 @@ impl App {
             store,
             fabrics,
             devices: Devices::new(tickets.secret("devices")),
+            resets: Resets::new(&config, tickets.secret("codes by mail"))?,
+            codes: Codes::new(tickets.secret("second factors")),
+            calibration: Calibration::new(&tickets),
             tickets,
             passwords: Passwords::new(&config).map_err(lost)?,
             tries: Tries::new(&config),
             operator,
+            joining,
             nodes: Nodes::default(),
             bounds: Bounds::new(&config),
             standings: Standings::default(),
@@ -126,6 +143,47 @@ impl App {
             placing,
             config,
         })))
+    }
+
+    /// Checks nodes until it is stopped.
+    pub(crate) async fn check_nodes(&self, stop: &CancellationToken) {
+        let Some(fabrics) = &self.fabrics else { return stop.cancelled().await };
+        let means = Means {
+            instance: self.instance,
+            config: &self.config,
+            db: &self.db,
+            nodes: &self.nodes,
+            placing: &self.placing,
+            routes: &self.routes,
+            fabric: &fabrics.nodes,
+        };
+        Box::pin(self.calibration.run(means, stop)).await;
+    }
+
+    /// The platform speaks with a node no more: it is told why, and this process forgets it. Others hear of it by the outbox.
+    pub(crate) async fn cut_off(&self, node: NodeId, why: &Problem) {
+        self.nodes.forget(node);
+        self.jobs.forget(node);
+        if let Some(fabrics) = &self.fabrics {
+            standing::tell(&fabrics.nodes, node, why).await;
+        }
+        self.shut_out(node);
+    }
+
+    /// A node has left, or was shut out: this process gives up what it has there, and hears nothing more of it.
+    pub(crate) fn shut_out(&self, node: NodeId) {
+        self.nodes.forget(node);
+        self.jobs.forget(node);
+        if let Some(fabrics) = &self.fabrics {
+            fabrics.nodes.shut_out(node);
+        }
+    }
+
+    /// A node is on record, whatever was before.
+    pub(crate) fn let_in(&self, node: NodeId) {
+        if let Some(fabrics) = &self.fabrics {
+            fabrics.nodes.let_in(node);
+        }
     }
 
     /// After a commit: the outbox is published, and a change of routes is waited for until all live gateways have

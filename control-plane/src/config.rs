@@ -1,9 +1,16 @@
 //! The control plane's configuration: every bound of its queues, bodies, retries and caches is here.
 
+mod mail;
+
 use std::path::PathBuf;
 
 use fabric::shares::TenantShare;
+use protocol::api::RegisterNode;
+use protocol::node::PublicKey;
 use protocol::{ByteSize, Millis, NodeId, PlacementClass};
+use serde::{Deserialize, Serialize};
+
+pub use mail::{MailOptions, SmtpUrl};
 
 /// A node that the operator starts beside the control plane (embedded mode).
 #[derive(Debug, Clone)]
@@ -14,6 +21,17 @@ pub struct LocalNode {
     pub name: String,
     /// The placement class that it serves.
     pub class: PlacementClass,
+    /// With what it joins; none where its keys are noted at its first hello.
+    pub join: Option<LocalJoin>,
+}
+
+/// How a local node joins: as any other, with a token that is made where it is started.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LocalJoin {
+    /// The public half of the token's key.
+    pub token_key: PublicKey,
+    /// What it asks for.
+    pub register: RegisterNode,
 }
 
 /// By what jobs are ordered and placed.
@@ -56,12 +74,21 @@ pub struct Config {
     /// Where the one-time token that makes the operator is written while there is no operator.
     #[arg(long, default_value = "operator.token")]
     pub operator_token: PathBuf,
+    /// The file with the key of the lenders' NATS account, which signs nodes' users; without it no machine joins here.
+    #[arg(long, env = "CROWDCLOUD_LENDERS_KEY", value_name = "FILE")]
+    pub lenders_key: Option<PathBuf>,
+    /// The public key that releases are signed with (32 bytes, base64url): nodes are told it.
+    #[arg(long, env = "CROWDCLOUD_RELEASE_KEY", value_name = "KEY")]
+    pub release_key: Option<PublicKey>,
     /// Nodes that belong to the operator from the start.
     #[arg(skip)]
     pub local_nodes: Vec<LocalNode>,
     /// The domain under which browsers find functions.
     #[arg(long, env = "CROWDCLOUD_FUNCTIONS_DOMAIN", default_value = "localhost:8080")]
     pub functions_domain: String,
+    /// Mails and links for new passwords.
+    #[command(flatten)]
+    pub mail: MailOptions,
     /// Replicas of the JetStream buckets: 1 embedded, 3 in a cluster.
     #[arg(long, default_value_t = 1)]
     pub replicas: usize,
@@ -170,6 +197,27 @@ pub struct Config {
     /// Open invitations of an account.
     #[arg(long, default_value_t = 100)]
     pub invitations_max: u32,
+    /// Unused tokens of an account, with which machines join.
+    #[arg(long, default_value_t = 100)]
+    pub node_tokens_max: u32,
+    /// How long a token is good.
+    #[arg(long, default_value = "1h")]
+    pub node_token_lasts: Millis,
+    /// Nodes of an account.
+    #[arg(long, default_value_t = 1000)]
+    pub nodes_max: u32,
+    /// How often a new node is sent a run whose result is known; one that is proven a sixth as often; never where this is 0.
+    #[arg(long, env = "CROWDCLOUD_NODE_CHECKS_EVERY", default_value = "1h")]
+    pub node_checks_every: Millis,
+    /// How long a lender's machine may be connected before it renews its NATS user, which it does in time.
+    #[arg(long, default_value = "24h")]
+    pub node_jwt_lasts: Millis,
+    /// Requests of machines that join, renew or leave, from one client at once, and in each `joins_window`; then 429.
+    #[arg(long, default_value_t = 60)]
+    pub joins_max: u32,
+    /// See `joins_max`.
+    #[arg(long, default_value = "1m")]
+    pub joins_window: Millis,
     /// Environment variables of a version.
     #[arg(long, default_value_t = 100)]
     pub env_count_max: u32,
@@ -201,15 +249,17 @@ pub struct Config {
     /// A node or gateway that has not spoken for so long is not live.
     #[arg(long, default_value = "3s")]
     pub silence_max: Millis,
-    /// How long the leader's lease lasts without renewal.
-    #[arg(long, default_value = "5s")]
+    /// How long a leader's lease lasts without renewal: after its death nobody publishes routes, dispatches jobs or settles
+    /// runs for so long.
+    #[arg(long, env = "CROWDCLOUD_LEASE", default_value = "5s")]
     pub lease: Millis,
 
     /// How long a half of a run waits in memory for the other one, before it becomes a row; its batch is acknowledged as
     /// much later.
     #[arg(long, default_value = "1s")]
     pub settle_hold: Millis,
-    /// The pause between two transactions of settlement: what has come meanwhile is settled together.
+    /// The pause between two transactions of settlement: what has come meanwhile is settled together. It is up to one and a
+    /// half times as long where they take long.
     #[arg(long, default_value_t = Millis(200))]
     pub settle_every: Millis,
     /// Halves that wait in memory at most; with more of them, none waits.
@@ -234,6 +284,9 @@ pub struct Config {
     /// Days that runs and their logs are kept.
     #[arg(long, default_value_t = 7)]
     pub runs_days: u32,
+    /// Days that the audit is kept: who changed what.
+    #[arg(long, env = "CROWDCLOUD_AUDIT_DAYS", default_value_t = 400)]
+    pub audit_days: u32,
     /// Days that deleted functions and their versions are kept; longer where runs or jobs tell of them.
     #[arg(long, default_value_t = 30)]
     pub deleted_days: u32,
@@ -250,6 +303,9 @@ pub struct Config {
     /// A download packs what is in no block yet, for one account at most so often; others wait for their turn.
     #[arg(long, default_value = "5s")]
     pub receipts_pause: Millis,
+    /// Downloads of receipts at once.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub receipt_downloads_max: u32,
     /// Days that nodes' checkpoints are kept.
     #[arg(long, default_value_t = 90)]
     pub checkpoints_days: u32,

@@ -2,15 +2,19 @@
 //!
 //! ```text
 //! there --owner deletes it--> deleted ------------> idle ------------------> erased
-//!                             nobody gets in        its functions are gone,  what it had is gone; sums of
-//!                             and keys have ended   its jobs have ended      usage stay, under its id alone
+//!                             nobody gets in,       its functions are gone,  what it had is gone; sums of
+//!                             keys have ended,      its jobs have ended      usage stay, under its id alone
+//!                             its nodes have left
 //! ```
+//! Halves of runs that come after that are void (`settlement`), and so are lines that runs wrote (`logs`).
 
 use std::time::Duration;
 
 use protocol::api::Role;
+use protocol::node::NodeState;
 use protocol::{AccountId, Code, JobId, MessageId, Name, Timestamp};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::App;
@@ -25,6 +29,7 @@ use crate::functions::route;
 use crate::identity::caller::Caller;
 use crate::identity::keys;
 use crate::jobs::cancel_in;
+use crate::nodes::{records, standing};
 
 /// Pause between two looks for accounts of which something is left.
 const EVERY: Duration = Duration::from_secs(60);
@@ -56,11 +61,25 @@ pub(crate) async fn delete(app: &App, caller: &Caller, name: &str) -> Result<()>
     invitations::Entity::delete_many().filter(invitations::Column::AccountId.eq(row.id)).exec(mutation.tx()).await?;
     triggers::Entity::delete_many().filter(triggers::Column::AccountId.eq(row.id)).exec(mutation.tx()).await?;
     members::Entity::delete_many().filter(members::Column::AccountId.eq(row.id)).exec(mutation.tx()).await?;
+    let left = records::end_with_account(&mut mutation, row.id.0).await?;
     let committed = mutation.commit(&caller.actor, Some(row.id.0), "account.delete", &row.name.0).await?;
+    let mut told = JoinSet::new();
+    for node in left {
+        let app = app.clone();
+        told.spawn(async move {
+            if let Some(why) = standing::refusal(NodeState::Left, Some(records::ACCOUNT_DELETED)) {
+                app.cut_off(node, &why).await;
+            }
+        });
+    }
     app.announce(committed).await;
     // The caller is no member any more: the platform goes on by itself, also when nobody waits for it.
     let (app, account) = (app.clone(), row.id.0);
-    let idle = tokio::spawn(async move { make_idle(&app, account).await.map(drop) });
+    let idle = tokio::spawn(async move {
+        let ended = make_idle(&app, account).await.map(drop);
+        while told.join_next().await.is_some() {}
+        ended
+    });
     idle.await.map_err(|error| Error::Internal(format!("deleting an account: {error}")))?
 }
 
@@ -149,17 +168,16 @@ async fn erase(app: &App, account: AccountId, now: Timestamp) -> Result<()> {
     while forget_messages(app, account).await? {}
     queues::Entity::delete_many().filter(queues::Column::AccountId.eq(Col(account))).exec(app.db.write()).await?;
     crate::logs::erase(&app.db, account).await?;
-    crate::settlement::erase(&app.db, account, now).await?;
     let revoked = revoked_keys::Entity::delete_many().filter(revoked_keys::Column::AccountId.eq(Col(account)));
     revoked.exec(app.db.write()).await?;
     artifacts::Entity::delete_many().filter(artifacts::Column::AccountId.eq(Col(account))).exec(app.db.write()).await?;
     upload_quotas::Entity::delete_by_id(Col(account)).exec(app.db.write()).await?;
-    accounts::Entity::update_many()
-        .set(accounts::ActiveModel { erased: Set(Some(now.into())), ..Default::default() })
-        .filter(accounts::Column::Id.eq(Col(account)))
-        .exec(app.db.write())
-        .await?;
-    tracing::info!(%account, "account erased");
+    // At the end: it notes that nothing is left.
+    if crate::settlement::erase(&app.db, account, now).await? {
+        // Lines that came before that note.
+        crate::logs::erase(&app.db, account).await?;
+        tracing::info!(%account, "account erased");
+    }
     Ok(())
 }
 

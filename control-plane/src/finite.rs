@@ -41,6 +41,11 @@ fn job_streams(config: &Config) -> Finite {
     line(config, "streams of job events", "--job-streams-max", count(config.job_streams_max), REFUSED)
 }
 
+fn receipt_downloads(config: &Config) -> Finite {
+    let total = config.receipt_downloads_max.into();
+    line(config, "downloads of receipts", "--receipt-downloads-max", total, REFUSED)
+}
+
 fn prepares(config: &Config) -> Finite {
     line(config, "deploys that are prepared at once", "--prepares-max", count(config.prepares_max), ITS_TURN)
 }
@@ -86,7 +91,7 @@ fn count(total: usize) -> u64 {
 /// All of it. The slots of nodes are counted in `jobs::queue`.
 #[must_use]
 pub fn all(config: &Config) -> Vec<Finite> {
-    let streams = [waits, log_streams, job_streams];
+    let streams = [waits, log_streams, job_streams, receipt_downloads];
     let lines = [requests, requests_waiting].into_iter().chain(streams);
     let lines = lines.chain([prepares, prepares_waiting, arrays, webhooks, job_slots, hashes, hashes_waiting]);
     lines.map(|line| line(config)).collect()
@@ -108,6 +113,7 @@ pub(crate) struct Bounds {
     waits: Shares<AccountId>,
     pub(crate) log_streams: Shares<AccountId>,
     pub(crate) job_streams: Shares<AccountId>,
+    pub(crate) receipt_downloads: Shares<AccountId>,
     pub(crate) prepares: Shares<AccountId>,
     deploys: Shares<AccountId>,
     arrays: Shares<AccountId>,
@@ -122,6 +128,7 @@ impl Bounds {
             waits: waits(config).shares(),
             log_streams: log_streams(config).shares(),
             job_streams: job_streams(config).shares(),
+            receipt_downloads: receipt_downloads(config).shares(),
             // Whoever may wait there has a place in `deploys` already.
             prepares: prepares(config).shares_with_lines(prepares_waiting(config).total.saturating_mul(2)),
             deploys: prepares_waiting(config).shares(),
@@ -161,10 +168,16 @@ impl Bounds {
         Self::pace(&self.waits, account)
     }
 
-    /// A turn for one look at the database by whoever watches or waits for an account; none where too many wait for
-    /// theirs.
-    pub(crate) async fn look(&self, account: AccountId) -> Option<Held<Tenant>> {
-        self.requests.take(Tenant::Account(account)).await.ok()
+    /// A turn for one look at the database by whoever watches or waits for an account. Where too many of the account
+    /// wait for theirs, it is asked for again later.
+    pub(crate) async fn look(&self, account: AccountId) -> Held<Tenant> {
+        const LATER: Duration = Duration::from_millis(250);
+        loop {
+            match self.requests.take(Tenant::Account(account)).await {
+                Ok(held) => return held,
+                Err(_) => tokio::time::sleep(LATER).await,
+            }
+        }
     }
 
     /// A place among the versions that are not ready.
@@ -239,6 +252,20 @@ mod tests {
         assert!(futures::poll!(again.as_mut()).is_pending());
         drop(held);
         again.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a06_nobody_looks_without_a_turn() {
+        let config = Config { requests_max: Some(1), requests_waiting_max: 1, ..Config::default() };
+        let (bounds, account) = (Bounds::new(&config), AccountId::new());
+        let turn = bounds.request(Tenant::Account(account)).await.unwrap();
+        let mut waits = std::pin::pin!(bounds.look(account));
+        let mut finds_no_place = std::pin::pin!(bounds.look(account));
+        assert!(futures::poll!(waits.as_mut()).is_pending());
+        assert!(futures::poll!(finds_no_place.as_mut()).is_pending());
+        turn.end();
+        drop(waits.await);
+        drop(finds_no_place.await);
     }
 
     #[test]

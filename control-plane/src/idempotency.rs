@@ -97,10 +97,11 @@ struct Asker {
 }
 
 impl Asker {
-    fn fingerprint(&self, parts: &Parts, body: &[u8]) -> Fingerprint {
+    fn fingerprint(&self, app: &App, parts: &Parts, body: &[u8]) -> Fingerprint {
+        let secret = app.tickets.secret("fingerprints of requests");
         match self.caller {
-            Some(_) => Fingerprint::of_api(parts, body),
-            None => Fingerprint::of_deferred(parts, body),
+            Some(_) => Fingerprint::of_api(&secret, parts, body),
+            None => Fingerprint::of_deferred(&secret, parts, body),
         }
     }
 }
@@ -164,7 +165,7 @@ async fn once(app: &App, key: &IdempotencyKey, asker: Asker, request: Request, n
     authority::check(app.db.read()).await?;
     let account = parts.headers.get(protocol::headers::ACCOUNT).map(HeaderValue::as_bytes).unwrap_or_default();
     let id = sha256_hex(&[asker.owner.as_bytes(), account, key.as_bytes()].join(&b'\n'));
-    let fingerprint = asker.fingerprint(&parts, &bytes);
+    let fingerprint = asker.fingerprint(app, &parts, &bytes);
 
     if let Some(earlier) = claim(app, &id, fingerprint.as_str()).await? {
         return replay(app, key, &fingerprint, asker.caller.as_ref(), earlier).await;

@@ -4,6 +4,7 @@
 
 mod api;
 mod app;
+mod audit;
 mod config;
 mod db;
 mod erasure;
@@ -28,6 +29,7 @@ mod tickets;
 mod training;
 mod triggers;
 mod usage;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -37,7 +39,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use fabric::{CoreService, Mount, NodeService, ServeOptions, Serving};
+use fabric::{CoreService, Fabric, FabricError, Mount, NodeService, ServeOptions, Serving};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use store::Store;
 use tokio::sync::oneshot;
@@ -45,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 pub use app::{App, ControlFabrics};
-pub use config::{Config, JobsPolicy, LocalNode};
+pub use config::{Config, JobsPolicy, LocalJoin, LocalNode, MailOptions, SmtpUrl};
 pub use error::StartError as Error;
 
 /// How long requests may finish after the stop.
@@ -79,17 +83,27 @@ async fn run(
 ) -> Result<(), Error> {
     // Tasks stop after the last request has been answered: it may wait for them.
     let stop = CancellationToken::new();
+    let (tried, first_try) = oneshot::channel();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(routes_outbox::run(app.clone(), stop.clone()));
     tasks.spawn(routes_outbox::beat(app.clone(), stop.clone()));
     tasks.spawn(routes_outbox::listen(app.clone(), stop.clone()));
-    tasks.spawn(nodes::live::listen(app.clone(), stop.clone()));
+    tasks.spawn(nodes::registry::listen(app.clone(), stop.clone()));
     tasks.spawn(placing::hear_boots(fabric.nodes.clone(), stop.clone()));
     tasks.spawn(functions::prepare::retry(app.clone(), stop.clone()));
     tasks.spawn(jobs::dispatch(app.clone(), stop.clone()));
     tasks.spawn(jobs::tell_ends(app.clone(), stop.clone()));
     tasks.spawn(triggers::run(app.clone(), stop.clone()));
     tasks.spawn(erasure::run(app.clone(), stop.clone()));
+    tasks.spawn(settlement::lead(app.clone(), settling(app.clone(), fabric.clone()), tried, shutdown.clone()));
+    tasks.spawn({
+        let (app, stop) = (app.clone(), stop.clone());
+        async move { app.resets.run(&app.db, &stop).await }
+    });
+    tasks.spawn({
+        let (app, stop) = (app.clone(), stop.clone());
+        async move { app.check_nodes(&stop).await }
+    });
     tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
     tasks.spawn(logs::run(app.clone(), stop.clone()));
     tasks.spawn(training::run(app.clone(), stop.clone()));
@@ -98,9 +112,12 @@ async fn run(
     let _stop_tasks = stop.clone().drop_guard();
 
     let served = mount(&app, fabric).await?;
+    // Where nobody leads settlement, this one does by now. The sender is dropped, and sends nothing.
+    drop(first_try.await);
     // Nobody waits for it: the caller is not interested.
     let _ = ready.send(());
     tokio::select! {
+        biased;
         () = shutdown.cancelled() => {}
         Some(ended) = tasks.join_next() => {
             return Err(Error::Lost(format!("a task of the control plane ended: {ended:?}")));
@@ -114,17 +131,33 @@ async fn run(
 }
 
 async fn mount(app: &App, fabric: &ControlFabrics) -> Result<Vec<Serving>, Error> {
-    let at = |fabric: &fabric::Fabric, mount, router: Router| {
-        let (fabric, options) = (fabric.clone(), ServeOptions::default());
-        async move { fabric.serve(mount, over_fabric(router), options).await }
-    };
     Ok(vec![
         at(&fabric.core, Mount::Core(CoreService::ControlPlane), api::router(app.clone())).await?,
         at(&fabric.nodes, Mount::ForNodes(NodeService::Api), api::nodes::api(app.clone())).await?,
         at(&fabric.nodes, Mount::ForNodes(NodeService::Blob), api::nodes::blob(app.clone())).await?,
         at(&fabric.nodes, Mount::ForNodes(NodeService::Log), api::nodes::log(app.clone())).await?,
-        at(&fabric.nodes, Mount::ForNodes(NodeService::Receipt), api::nodes::receipt(app.clone())).await?,
     ])
+}
+
+/// Mounts what the leader of settlement takes.
+fn settling(
+    app: App,
+    fabric: ControlFabrics,
+) -> impl Fn() -> BoxFuture<'static, Result<Vec<Serving>, FabricError>> + Send + Sync {
+    move || {
+        let (app, fabric) = (app.clone(), fabric.clone());
+        let mounted = async move {
+            Ok::<_, FabricError>(vec![
+                at(&fabric.core, Mount::Core(CoreService::Settlement), api::settlement(app.clone())).await?,
+                at(&fabric.nodes, Mount::ForNodes(NodeService::Receipt), api::nodes::receipt(app)).await?,
+            ])
+        };
+        mounted.boxed()
+    }
+}
+
+async fn at(fabric: &Fabric, mount: Mount, router: Router) -> Result<Serving, FabricError> {
+    fabric.serve(mount, over_fabric(router), ServeOptions::default()).await
 }
 
 type Answer = Result<http::Response<fabric::Body>, std::convert::Infallible>;

@@ -1,10 +1,12 @@
 //! Whether one more run fits: slots, memory by the run's own limit, of both no more than its account's share, and nothing
-//! while the node drains. What was given is given back when the run has gone, however it went.
+//! while the node drains or its owner keeps the machine. What was given is given back when the run has gone, however it went.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
 use fabric::shares::{Held as Shared, Over, Shares, TenantShare};
+use protocol::node::Paused;
 use protocol::{AccountId, ByteSize};
 
 use crate::finite::BUSY_SHARE;
@@ -14,6 +16,8 @@ use crate::finite::BUSY_SHARE;
 pub(crate) enum Refusal {
     #[error("the node is draining")]
     Draining,
+    #[error("the node is {0}")]
+    Paused(Paused),
     #[error("no slot is free")]
     Slots,
     #[error("too little memory is free")]
@@ -30,7 +34,12 @@ pub(crate) enum Refusal {
 #[derive(Debug)]
 pub(crate) struct Admission {
     slots: u32,
-    memory: u64,
+    /// What is lent now.
+    memory: AtomicU64,
+    /// Whether guests may connect to other hosts.
+    egress: Arc<AtomicBool>,
+    /// Why nothing is lent now.
+    paused: ArcSwapOption<Paused>,
     /// Of both, what each account has.
     by_slots: Shares<AccountId>,
     by_memory: Shares<AccountId>,
@@ -53,7 +62,9 @@ impl Admission {
     pub(crate) fn new(slots: u32, memory: ByteSize, share: TenantShare) -> Arc<Self> {
         Arc::new(Self {
             slots,
-            memory: memory.0,
+            memory: AtomicU64::new(memory.0),
+            egress: Arc::new(AtomicBool::new(true)),
+            paused: ArcSwapOption::empty(),
             by_slots: Shares::new(slots.into(), share),
             by_memory: Shares::new(memory.0, share),
             running: AtomicU32::new(0),
@@ -67,6 +78,9 @@ impl Admission {
     pub(crate) fn admit(self: &Arc<Self>, account: AccountId, memory: ByteSize) -> Result<Share, Refusal> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Refusal::Draining);
+        }
+        if let Some(paused) = self.paused() {
+            return Err(Refusal::Paused(paused));
         }
         let over = |over: Over, what: &'static str, all: Refusal| match over {
             Over::Share => Refusal::Share(what),
@@ -86,13 +100,14 @@ impl Admission {
     }
 
     fn promise(&self, memory: ByteSize) -> bool {
-        let room = |promised: u64| promised.checked_add(memory.0).filter(|sum| *sum <= self.memory);
+        let lent = self.memory.load(Ordering::Relaxed);
+        let room = |promised: u64| promised.checked_add(memory.0).filter(|sum| *sum <= lent);
         self.promised.fetch_update(Ordering::AcqRel, Ordering::Relaxed, room).is_ok()
     }
 
     /// Keeps memory for a machine in which nothing runs, or a template that only saves time. It counts as free: it can be had again at any time.
     pub(crate) fn hold(self: &Arc<Self>, memory: ByteSize) -> Option<Held> {
-        if self.is_draining() || !self.promise(memory) {
+        if self.is_draining() || self.paused().is_some() || !self.promise(memory) {
             return None;
         }
         self.held.fetch_add(memory.0, Ordering::AcqRel);
@@ -108,13 +123,34 @@ impl Admission {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Takes nothing new for this reason; none: takes runs again.
+    pub(crate) fn pause(&self, why: Option<Paused>) {
+        self.paused.store(why.map(Arc::new));
+    }
+
+    /// Why nothing new is taken, beside that it drains.
+    pub(crate) fn paused(&self) -> Option<Paused> {
+        self.paused.load().as_deref().copied()
+    }
+
+    /// Lends so much from now on. What is promised beyond it comes back as runs end.
+    pub(crate) fn lend(&self, memory: ByteSize, egress: bool) {
+        self.memory.store(memory.0, Ordering::Relaxed);
+        self.egress.store(egress, Ordering::Relaxed);
+    }
+
+    /// Whether guests may connect to other hosts, now and later.
+    pub(crate) fn egress(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.egress)
+    }
+
     pub(crate) fn running(&self) -> u32 {
         self.running.load(Ordering::Relaxed)
     }
 
     pub(crate) fn memory_free(&self) -> ByteSize {
         let promised = self.promised.load(Ordering::Relaxed).saturating_sub(self.held.load(Ordering::Relaxed));
-        ByteSize(self.memory.saturating_sub(promised))
+        ByteSize(self.memory.load(Ordering::Relaxed).saturating_sub(promised))
     }
 }
 
@@ -165,6 +201,26 @@ mod tests {
         assert_eq!((admission.running(), admission.memory_free()), (0, ByteSize::mib(100)));
         admission.drain();
         assert_eq!(admission.admit(ada, ByteSize(0)).unwrap_err(), Refusal::Draining);
+    }
+
+    #[test]
+    fn what_its_owner_keeps_is_not_lent() {
+        let ada = AccountId::new();
+        let admission = Admission::new(4, ByteSize::mib(100), TenantShare::WHOLE);
+        let running = admission.admit(ada, ByteSize::mib(60)).unwrap();
+        let paused = Paused::open(protocol::node::PauseReason::OwnerActive);
+        admission.pause(Some(paused));
+        let refused = admission.admit(ada, ByteSize(0)).unwrap_err();
+        assert_eq!(refused, Refusal::Paused(paused));
+        assert_eq!(refused.to_string(), "the node is paused while its owner uses it");
+        assert!(admission.hold(ByteSize(0)).is_none());
+        admission.pause(None);
+        admission.lend(ByteSize::mib(50), true);
+        assert_eq!(admission.memory_free(), ByteSize(0), "what was promised stays so");
+        assert_eq!(admission.admit(ada, ByteSize::mib(1)).unwrap_err(), Refusal::Memory);
+        drop(running);
+        assert_eq!(admission.memory_free(), ByteSize::mib(50));
+        assert!(admission.admit(ada, ByteSize::mib(50)).is_ok());
     }
 
     #[test]

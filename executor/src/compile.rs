@@ -1,37 +1,41 @@
 //! Compiling happens in a child process with limits of its own: an artifact that makes the compiler eat memory or
 //! time ends the child and not the node.
 //!
-//! The child reads one `Job` from stdin, writes the machine code to a file, and its `Report` beside it.
+//! The child gets one `Job` on stdin and a folder of its own, the `workplace`, into which it writes its result and its
+//! report. It is confined before it looks at a stranger's bytes (`child`).
 
 mod bounds;
+mod child;
+mod workplace;
 
 use std::ffi::OsString;
-use std::io::Read as _;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
 
 use fabric::shares::{Held, Shares};
-use protocol::{AccountId, ByteSize, Code, Problem};
+use images::RootFs;
+use protocol::{AccountId, ByteSize, Code, Digest, Problem};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 pub(crate) use self::bounds::ChildBounds;
 use self::bounds::{Bound, Ended, Exceeded};
-use crate::sys;
+pub use self::child::{child_main, confinement_missing};
+pub(crate) use self::workplace::EXTENSION as WORK;
+use self::workplace::{CODE, Workplace};
+use crate::artifacts::blocking;
 use crate::vm::convert::{Conversion, Converted};
 use crate::wasm::Format;
-use crate::wasm::engine::compiling_engine;
-use crate::wasm::inspect::inspect;
 
 /// The first argument of the hidden subcommand.
 pub const SUBCOMMAND: &str = "compile-artifact";
 /// Threads that compile.
 const THREADS_MAX: &str = "4";
-/// Work that takes no more CPU than this is done beside the node's own; after that it yields to guests, too.
-const SHORT_CPU: Duration = Duration::from_millis(250);
-const LONG_NICE: i32 = 10;
+/// Our allocator's threads run before a child can confine itself, and threads that run already are restricted only in
+/// part.
+const ALLOCATOR: (&str, &str) = ("_RJEM_MALLOC_CONF", "background_thread:false");
 /// Of what the child says on stderr, so much is kept for the node's own log.
 const STDERR_BYTES_MAX: u64 = 4 << 10;
 
@@ -39,16 +43,22 @@ const STDERR_BYTES_MAX: u64 = 4 << 10;
 #[derive(Debug, Serialize, Deserialize)]
 enum Work {
     /// WebAssembly to machine code.
-    Compile { artifact: PathBuf, code: PathBuf },
+    Compile { artifact: PathBuf },
     /// Anything else to an image.
     Convert(Conversion),
+    /// Nothing, but to try what a child that was taken over would.
+    #[cfg(test)]
+    Try(PathBuf),
 }
 
 /// A piece of work and its bounds.
 #[derive(Debug, Serialize, Deserialize)]
 struct Job {
     work: Work,
-    report: PathBuf,
+    /// Where everything goes.
+    folder: PathBuf,
+    /// Whom that folder belongs to, where this is root.
+    uid: Option<u32>,
     memory: ByteSize,
     cpu_seconds: u64,
 }
@@ -85,32 +95,44 @@ impl Compiler {
     /// # Errors
     /// The problem that the deployer must mend, or `compile_failed` where the child did not end well.
     pub(crate) async fn compile(&self, artifact: &Path, code: &Path) -> Result<Report, Problem> {
-        let work = Work::Compile { artifact: artifact.to_owned(), code: code.to_owned() };
         let bound = self.bounds.of_artifact(artifact)?;
-        self.child(work, &code.with_extension("report"), bound, Code::CompileFailed).await
+        let workplace = Workplace::beside(artifact).map_err(node_failed)?;
+        let work = Work::Compile { artifact: artifact.to_owned() };
+        let report = self.child(work, &workplace, bound, Code::CompileFailed).await?;
+        workplace.take(CODE, code).map_err(node_failed)?;
+        Ok(report)
     }
 
-    /// Converts an artifact of the VM lane.
+    /// Converts an artifact of the VM lane to an image in `folder`.
     ///
     /// # Errors
     /// The problem that the deployer must mend, or `image_invalid` where the child did not end well.
-    pub(crate) async fn convert(&self, conversion: Conversion, report: &Path) -> Result<Converted, Problem> {
+    pub(crate) async fn convert(&self, conversion: Conversion, folder: &Path) -> Result<Converted, Problem> {
         let bound = self.bounds.of_artifact(&conversion.artifact)?;
-        self.child(Work::Convert(conversion), report, bound, Code::ImageInvalid).await
+        let workplace = Workplace::beside(&conversion.artifact).map_err(node_failed)?;
+        let scratch = conversion.artifact.with_extension("image");
+        let work = Work::Convert(conversion);
+        let mut converted: Converted = self.child(work, &workplace, bound, Code::ImageInvalid).await?;
+        let folder = folder.to_owned();
+        blocking(move || {
+            let rootfs = &mut converted.image.rootfs;
+            rootfs.path = keep_image(&workplace, rootfs, &scratch, &folder).map_err(node_failed)?;
+            Ok(converted)
+        })
+        .await?
     }
 
     /// Lets a child work, and reads what it reports.
     async fn child<T: DeserializeOwned>(
         &self,
         work: Work,
-        report: &Path,
+        workplace: &Workplace,
         bound: Bound,
         code: Code,
     ) -> Result<T, Problem> {
-        let job = Job { work, report: report.to_owned(), memory: bound.memory, cpu_seconds: bound.cpu.as_secs() };
+        let (folder, uid) = (workplace.path().to_owned(), workplace.uid());
+        let job = Job { work, folder, uid, memory: bound.memory, cpu_seconds: bound.cpu.as_secs() };
         let ended = tokio::time::timeout(bound.wall, self.run(&job)).await;
-        let text = tokio::fs::read(report).await;
-        drop(tokio::fs::remove_file(report).await);
         let ended = match ended {
             Err(_) => return Err(bound.exceeded(Exceeded::Wall)),
             Ok(Err(error)) => {
@@ -119,7 +141,7 @@ impl Compiler {
             }
             Ok(Ok(ended)) => ended,
         };
-        match text.ok().and_then(|text| serde_json::from_slice::<Result<T, Problem>>(&text).ok()) {
+        match workplace.report().and_then(|text| serde_json::from_slice::<Result<T, Problem>>(&text).ok()) {
             Some(Err(problem)) if problem.code == Code::CompileFailed && bounds::is_out_of_memory(&problem.detail) => {
                 Err(bound.exceeded(Exceeded::Memory))
             }
@@ -141,9 +163,12 @@ impl Compiler {
             // Each thread costs address space, which is bounded.
             .env("RAYON_NUM_THREADS", THREADS_MAX)
             .env("MALLOC_ARENA_MAX", THREADS_MAX)
+            .env(ALLOCATOR.0, ALLOCATOR.1)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
+            // It lowers its priority as a whole.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
@@ -163,57 +188,103 @@ impl Compiler {
     }
 }
 
-/// What the hidden subcommand does. Never returns a panic or an error of its own: all is in the report.
-#[must_use]
-pub fn child_main() -> ExitCode {
-    let mut text = Vec::new();
-    let job: Job = match std::io::stdin().take(64 << 10).read_to_end(&mut text).map(|_| serde_json::from_slice(&text)) {
-        Ok(Ok(job)) => job,
-        _ => {
-            eprintln!("this command is for the node agent, which says on stdin what is to be compiled");
-            return ExitCode::FAILURE;
-        }
-    };
-    if let Err(error) = sys::limit_this_process(job.memory.0, job.cpu_seconds) {
-        eprintln!("limits cannot be set: {error}");
-        return ExitCode::FAILURE;
+/// Takes an image out of a child's folder, into one where an image's name is its digest: which the child's word does
+/// not make true, and another account's image may have.
+fn keep_image(workplace: &Workplace, rootfs: &RootFs, scratch: &Path, folder: &Path) -> std::io::Result<PathBuf> {
+    let name = format!("{}.squashfs", rootfs.digest);
+    workplace.take(&name, scratch)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(scratch)?)?;
+    if Digest(*hasher.finalize().as_bytes()) != rootfs.digest || fs::metadata(scratch)?.len() != rootfs.size.0 {
+        fs::remove_file(scratch)?;
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "a child left another image than it says"));
     }
-    sys::lower_this_process_after(SHORT_CPU, LONG_NICE);
-    let result = match &job.work {
-        Work::Compile { artifact, code } => serde_json::to_vec(&compile_file(artifact, code)),
-        Work::Convert(conversion) => serde_json::to_vec(&conversion.run()),
-    };
-    match result.map(|json| std::fs::write(&job.report, json)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
+    let path = folder.join(name);
+    fs::rename(scratch, &path)?;
+    Ok(path)
 }
 
-fn compile_file(artifact: &Path, code: &Path) -> Result<Report, Problem> {
-    let failed = |error: &dyn std::fmt::Display| Problem::new(Code::CompileFailed, error.to_string());
-    let bytes = std::fs::read(artifact).map_err(|error| match error.kind() {
-        std::io::ErrorKind::OutOfMemory => failed(&error),
-        _ => Problem::new(Code::NodeFailed, error.to_string()),
-    })?;
-    let format = inspect(&bytes)?;
-    let engine = compiling_engine().map_err(|error| failed(&format!("{error:#}")))?;
-    let started = Instant::now();
-    let machine_code = match format {
-        Format::Module => engine.precompile_module(&bytes),
-        Format::HttpComponent | Format::CommandComponent => engine.precompile_component(&bytes),
-    }
-    .map_err(|error| failed(&format!("{error:#}")))?;
-    std::fs::write(code, machine_code).map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))?;
-    let compile_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(Report { format, compile_ms })
+fn node_failed(error: std::io::Error) -> Problem {
+    Problem::new(Code::NodeFailed, error.to_string())
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::process::ExitCode;
     use std::time::Duration;
 
     use super::*;
     use crate::testing::wat_guest;
+
+    /// What a child reaches that was taken over.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    pub(super) struct Reach {
+        reads: bool,
+        lists_root: bool,
+        writes: bool,
+        connects: bool,
+        starts_programs: bool,
+        uid: u32,
+        environment: Vec<String>,
+    }
+
+    impl Reach {
+        pub(super) fn of(secret: &Path) -> Self {
+            let mut environment: Vec<String> =
+                std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+            environment.sort();
+            Self {
+                reads: fs::read(secret).is_ok(),
+                lists_root: fs::read_dir("/").is_ok(),
+                writes: fs::write(secret.with_extension("new"), "x").is_ok(),
+                connects: std::net::UdpSocket::bind("127.0.0.1:0").is_ok()
+                    || std::os::unix::net::UnixStream::pair().is_ok(),
+                starts_programs: std::process::Command::new("/bin/true").status().is_ok(),
+                uid: rustix::process::geteuid().as_raw(),
+                environment,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn needs_landlock_a_child_that_was_taken_over_reaches_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        fs::write(&secret, "x").unwrap();
+        let compiler = compiler();
+        let workplace = Workplace::beside(&secret).unwrap();
+        let bound = compiler.bounds.of_artifact(&secret).unwrap();
+        let reach: Reach = compiler.child(Work::Try(secret), &workplace, bound, Code::CompileFailed).await.unwrap();
+        let own = rustix::process::geteuid();
+        assert_eq!(reach.uid == own.as_raw(), !own.is_root(), "{}", reach.uid);
+        let environment = ["MALLOC_ARENA_MAX", "RAYON_NUM_THREADS", "_RJEM_MALLOC_CONF"].map(str::to_owned).to_vec();
+        let nothing = Reach {
+            reads: false,
+            lists_root: false,
+            writes: false,
+            connects: false,
+            starts_programs: false,
+            uid: reach.uid,
+            environment,
+        };
+        assert_eq!(reach, nothing);
+    }
+
+    #[test]
+    fn an_image_is_kept_under_the_name_that_its_bytes_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let workplace = Workplace::beside(&folder.path().join("a.partial")).unwrap();
+        let (scratch, others) = (folder.path().join("a.image"), Digest::of(b"another account's"));
+        let left = |digest: Digest| {
+            let path = workplace.path().join(format!("{digest}.squashfs"));
+            fs::write(&path, b"image").unwrap();
+            RootFs { path, size: ByteSize(5), digest }
+        };
+        let kept = keep_image(&workplace, &left(Digest::of(b"image")), &scratch, folder.path()).unwrap();
+        assert_eq!(fs::read(kept).unwrap(), b"image");
+        assert!(keep_image(&workplace, &left(others), &scratch, folder.path()).is_err());
+        assert!(!scratch.exists() && !folder.path().join(format!("{others}.squashfs")).exists());
+    }
 
     /// Not a test of its own: the child, when this test binary is started as one.
     #[test]

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use fabric::shares::TenantShare;
+use lending::QuietHours;
+use protocol::node::PublicKey;
 use protocol::{ByteSize, Millis, NodeId};
 
 use crate::sys;
@@ -17,15 +19,40 @@ pub struct Config {
     /// The node's id.
     #[arg(long = "node-id", env = "CROWDCLOUD_NODE_ID", value_name = "ID")]
     pub node: NodeId,
+    /// The root key of the platform that this machine has joined, with which what tells machines apart is hashed. None: it
+    /// says nothing of its machine.
+    #[arg(skip)]
+    pub platform: Option<PublicKey>,
     /// A name for people.
     #[arg(long = "node-name", env = "CROWDCLOUD_NODE_NAME", default_value = "node", value_name = "NAME")]
     pub name: String,
     /// Cores lent.
-    #[arg(long = "node-cores", env = "CROWDCLOUD_NODE_CORES", default_value_t = default_cores(), value_name = "N")]
+    #[arg(long = "node-cores", visible_alias = "cores", env = "CROWDCLOUD_NODE_CORES", default_value_t = machine_cores(), value_name = "N")]
     pub cores: u32,
     /// Memory lent: the sum of the limits of all runs at once. Default: half of the machine's.
-    #[arg(long = "node-memory", env = "CROWDCLOUD_NODE_MEMORY", default_value_t = default_memory(), value_name = "SIZE")]
+    #[arg(long = "node-memory", visible_alias = "memory", env = "CROWDCLOUD_NODE_MEMORY", default_value_t = default_memory(), value_name = "SIZE")]
     pub memory: ByteSize,
+    /// Disk space lent, for compiled artifacts and images. Default: what both may have.
+    #[arg(long = "node-disk", visible_alias = "disk", env = "CROWDCLOUD_NODE_DISK", value_name = "SIZE")]
+    pub disk: Option<ByteSize>,
+    /// Traffic of runs that is lent in a calendar month; then the node pauses until the month's end.
+    #[arg(long = "node-traffic", visible_alias = "traffic", env = "CROWDCLOUD_NODE_TRAFFIC", value_name = "SIZE")]
+    pub traffic: Option<ByteSize>,
+    /// No connections of guests to other hosts.
+    #[arg(long = "no-egress", env = "CROWDCLOUD_NO_EGRESS")]
+    pub no_egress: bool,
+    /// When nothing is lent: `Mon-Fri 22:00-07:00; Sat,Sun 00:00-24:00 Europe/Berlin`.
+    #[arg(long = "quiet-hours", env = "CROWDCLOUD_QUIET_HOURS", value_name = "HOURS")]
+    pub quiet_hours: Option<QuietHours>,
+    /// Pause while the machine is busy with something else, or short of memory.
+    #[arg(long = "pause-when-owner-active", env = "CROWDCLOUD_PAUSE_WHEN_OWNER_ACTIVE")]
+    pub pause_when_owner_active: bool,
+    /// Pause while the machine runs on its battery.
+    #[arg(long = "pause-on-battery", env = "CROWDCLOUD_PAUSE_ON_BATTERY")]
+    pub pause_on_battery: bool,
+    /// The folder with the machine's `proc` and `sys`.
+    #[arg(long = "machine-root", hide = true, default_value = "/", value_name = "DIR")]
+    pub machine_root: PathBuf,
     /// Runs at once.
     #[arg(long = "node-slots", env = "CROWDCLOUD_NODE_SLOTS", default_value_t = 128, value_name = "N")]
     pub slots: u32,
@@ -72,7 +99,7 @@ pub struct Config {
     /// Bytes of a run's log that are kept.
     #[arg(long = "node-log-max", default_value_t = ByteSize::kib(64), value_name = "SIZE")]
     pub log_max: ByteSize,
-    /// Lines of logs that wait to be sent; more are lost.
+    /// Lines of logs that wait to be sent; more are lost. Each takes at least its part of `node-log-bytes`.
     #[arg(long = "node-log-queue", default_value_t = 16_384, value_name = "N")]
     pub log_queue: usize,
     /// Bytes of logs that wait to be sent; more are lost.
@@ -102,6 +129,9 @@ pub struct Config {
     /// QEMU's program. Default: `qemu-system-x86_64` in the PATH, or what `cargo xtask up` fetched.
     #[arg(long = "vm-qemu", env = "CROWDCLOUD_QEMU", value_name = "FILE")]
     pub vm_qemu: Option<PathBuf>,
+    /// The tree that QEMU was unpacked into, where its path does not tell.
+    #[arg(long = "vm-qemu-tree", hide = true, value_name = "DIR")]
+    pub vm_qemu_tree: Option<PathBuf>,
     /// Another kernel for guests: an unpacked kernel package.
     #[arg(long = "vm-kernel", env = "CROWDCLOUD_VM_KERNEL", value_name = "DIR")]
     pub vm_kernel: Option<PathBuf>,
@@ -121,9 +151,17 @@ impl Config {
         Self {
             data,
             node,
+            platform: None,
             name: name.into(),
-            cores: default_cores(),
+            cores: machine_cores(),
             memory: default_memory(),
+            disk: None,
+            traffic: None,
+            no_egress: false,
+            quiet_hours: None,
+            pause_when_owner_active: false,
+            pause_on_battery: false,
+            machine_root: PathBuf::from("/"),
             slots: 128,
             tenant_share: TenantShare::DEFAULT,
             compiles_waiting_max: 256,
@@ -149,6 +187,7 @@ impl Config {
             no_vm: false,
             vm_tools: None,
             vm_qemu: None,
+            vm_qemu_tree: None,
             vm_kernel: None,
             images: ByteSize::mib(8192),
             compile_command: None,
@@ -156,13 +195,21 @@ impl Config {
     }
 }
 
-fn default_cores() -> u32 {
+/// The cores of this machine.
+#[must_use]
+pub fn machine_cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))
+}
+
+/// The memory of this machine.
+#[must_use]
+pub fn machine_memory() -> ByteSize {
+    ByteSize(sys::memory_total())
 }
 
 fn default_memory() -> ByteSize {
     // Whole units: the default's text must be one that can be read again.
-    let half = sys::memory_total() / 2;
+    let half = machine_memory().0 / 2;
     let unit = if half >= 1 << 30 { 1 << 30 } else { 1 << 20 };
     ByteSize(half / unit * unit)
 }

@@ -9,6 +9,9 @@ pub enum Error {
     /// The sandbox cannot be had.
     #[error("the sandbox cannot be had: {0}")]
     Sandbox(String),
+    /// The platform does not take this node, or no more: it will not, however often it is asked.
+    #[error("{}", .0.detail)]
+    Refused(Box<protocol::Problem>),
     /// The fabric failed.
     #[error(transparent)]
     Fabric(#[from] fabric::FabricError),

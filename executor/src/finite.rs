@@ -1,6 +1,6 @@
 //! What a node has of everything that is finite, and what one tenant may have of it: the account in a run's ticket.
 
-use fabric::shares::{Finite, Unit};
+use fabric::shares::{Finite, TenantShare, Unit};
 use protocol::ByteSize;
 
 use crate::config::Config;
@@ -29,6 +29,13 @@ pub(crate) fn memory(config: &Config) -> Finite {
     Finite { unit: Unit::Lent, ..bytes(config, "memory of runs", "--node-memory", config.memory, NEXT_NODE) }
 }
 
+/// All of them are for whoever is alone: a turn is short.
+pub(crate) fn threads(config: &Config) -> Finite {
+    let (total, share) = (config.cores.max(1).into(), TenantShare::WHOLE);
+    let line = line(config, "threads of guests that compute", "--node-cores", total, ITS_TURN);
+    Finite { unit: Unit::Cores, share, ..line }
+}
+
 pub(crate) fn compiles(config: &Config) -> Finite {
     let what = "compiles and conversions at once";
     line(config, what, "--node-compile-slots", config.compile_slots.max(1).into(), ITS_TURN)
@@ -37,6 +44,11 @@ pub(crate) fn compiles(config: &Config) -> Finite {
 pub(crate) fn log_bytes(config: &Config) -> Finite {
     let over = "lines are lost; the gap in their numbers shows it";
     bytes(config, "bytes of logs on their way", "--node-log-bytes", config.log_bytes, over)
+}
+
+/// What a line takes of these bytes at least: its place among the lines that wait is shared with them.
+pub(crate) fn log_line_bytes_min(config: &Config) -> u64 {
+    config.log_bytes.0 / u64::try_from(config.log_queue.max(1)).unwrap_or(u64::MAX)
 }
 
 /// Of each lane.
@@ -65,10 +77,10 @@ fn images(config: &Config) -> Finite {
 /// All of it.
 #[must_use]
 pub fn all(config: &Config) -> Vec<Finite> {
-    let lines = [runs, memory, compiles, connections, lookups, log_bytes];
+    let lines = [runs, memory, threads, compiles, connections, lookups, log_bytes];
     // Of caches one alone may fill all: what others need makes room by itself.
     let caches = [code, cache, images];
-    let whole = |line: Finite| Finite { share: fabric::shares::TenantShare::WHOLE, ..line };
+    let whole = |line: Finite| Finite { share: TenantShare::WHOLE, ..line };
     let lines = lines.iter().map(|line| line(config));
     lines.chain(caches.iter().map(|line| whole(line(config)))).collect()
 }
@@ -86,6 +98,16 @@ mod tests {
         for named in rows.iter().flat_map(|row| row.split('`')).filter_map(|word| word.strip_prefix("--")) {
             assert!(options.contains(&named), "docs/bounds.md names --{named}");
         }
+    }
+
+    #[test]
+    fn a06_one_accounts_short_lines_leave_places_for_others() {
+        let config = Config::new(std::path::PathBuf::new(), protocol::NodeId::new(), "n");
+        let (shares, least) = (log_bytes(&config).shares(), log_line_bytes_min(&config));
+        let (ada, bob) = (protocol::AccountId::new(), protocol::AccountId::new());
+        let lines: Vec<_> = std::iter::from_fn(|| shares.try_take(ada, least).ok()).collect();
+        assert_eq!(lines.len(), config.log_queue * 3 / 4);
+        assert!(shares.try_take(bob, least).is_ok());
     }
 
     #[test]

@@ -1,33 +1,66 @@
-//! The node's own secrets, made at its first start: the key that signs checkpoints, and the one that marks code.
+//! The node's own secrets, made at its first start and never sent (`protocol/src/node/keys.rs` lists them).
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signer as _, SigningKey};
+use fabric::UserKey;
+use protocol::Digest;
+use protocol::node::{PublicKey, PublicKeys};
 use rand::TryRngCore as _;
 
-/// Both keys.
-pub(crate) struct NodeKeys {
+/// All keys of a node.
+pub struct NodeKeys {
+    nats: UserKey,
     pub(crate) signing: SigningKey,
-    pub(crate) code: [u8; 32],
+    /// Its scalar is the X25519 secret.
+    ticket: SigningKey,
+    code: [u8; 32],
 }
 
 impl NodeKeys {
-    /// Reads the folder's keys, or makes them.
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+    /// Reads the keys of the node with this folder, or makes them.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, or a key is damaged.
+    pub fn open(node_data: &Path) -> io::Result<Self> {
+        let folder = node_data.join("keys");
+        fs::create_dir_all(&folder)?;
         Ok(Self {
+            nats: UserKey::open(&folder.join("nats.nk")).map_err(io::Error::other)?,
             signing: SigningKey::from_bytes(&secret(&folder.join("signing.key"))?),
+            ticket: SigningKey::from_bytes(&secret(&folder.join("ticket.key"))?),
             code: secret(&folder.join("code.key"))?,
         })
     }
 
-    /// For the hello.
-    pub(crate) fn public(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.signing.verifying_key().as_bytes())
+    /// The key that the node connects with.
+    #[must_use]
+    pub fn nats(&self) -> &UserKey {
+        &self.nats
+    }
+
+    /// With it, machine code that the node has compiled itself is told from all else.
+    #[must_use]
+    pub fn code(&self) -> [u8; 32] {
+        self.code
+    }
+
+    /// Signs a checkpoint's digest.
+    #[must_use]
+    pub fn sign_checkpoint(&self, digest: &Digest) -> [u8; 64] {
+        self.signing.sign(&digest.0).to_bytes()
+    }
+
+    /// The public halves, which the platform registers and each hello names.
+    #[must_use]
+    pub fn public(&self) -> PublicKeys {
+        PublicKeys {
+            nats: self.nats.public(),
+            receipt: PublicKey(self.signing.verifying_key().to_bytes()),
+            ticket: PublicKey(self.ticket.verifying_key().to_montgomery().to_bytes()),
+        }
     }
 }
 
@@ -63,13 +96,20 @@ mod tests {
         let first = NodeKeys::open(folder.path()).unwrap();
         let second = NodeKeys::open(folder.path()).unwrap();
         assert_eq!((first.public(), first.code), (second.public(), second.code));
+        let keys = first.public();
+        assert!(fabric::UserKey::is_public(&keys.nats) && keys.receipt != keys.ticket);
         #[cfg(unix)]
-        {
+        for file in ["nats.nk", "signing.key", "ticket.key", "code.key"] {
             use std::os::unix::fs::PermissionsExt as _;
-            let mode = std::fs::metadata(folder.path().join("code.key")).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
+            let mode = std::fs::metadata(folder.path().join("keys").join(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
         }
-        std::fs::write(folder.path().join("code.key"), b"short").unwrap();
-        assert!(NodeKeys::open(folder.path()).is_err());
+        for file in ["nats.nk", "code.key"] {
+            let path = folder.path().join("keys").join(file);
+            let whole = std::fs::read(&path).unwrap();
+            std::fs::write(&path, b"short").unwrap();
+            assert!(NodeKeys::open(folder.path()).is_err(), "{file}");
+            std::fs::write(&path, whole).unwrap();
+        }
     }
 }

@@ -77,9 +77,10 @@ impl MachineLateness {
     }
 }
 
-/// A lane with one program.
+/// A lane with one program, of an account of its own.
 pub(crate) struct Bench {
     place: Place,
+    account: AccountId,
     pub(crate) limits: Limits,
 }
 
@@ -115,7 +116,8 @@ pub(crate) struct Answered {
 impl Bench {
     pub(crate) fn new(wasm: &[u8]) -> Self {
         let pool = PoolConfig { slots: 64, keep_resident: ByteSize::mib(2), warm: 8 };
-        Self::on(&Arc::new(Lane::new(pool, 2).unwrap()), wasm)
+        let turns = Shares::with_lines(2, TenantShare::WHOLE, 64);
+        Self::on(&Arc::new(Lane::new(pool, 2, turns).unwrap()), wasm)
     }
 
     /// Another program on the same lane.
@@ -134,12 +136,14 @@ impl Bench {
         #[allow(unsafe_code, reason = "compiled two lines above")]
         let program = unsafe { lane.host.load(format, &code).unwrap() };
         let limits = Limits { timeout: Millis::seconds(10), ..Limits::default() };
-        Self { place: Place::Wasm { lane: Arc::clone(lane), program, surroundings: Arc::default() }, limits }
+        let place = Place::Wasm { lane: Arc::clone(lane), program, surroundings: Arc::default() };
+        Self { place, account: AccountId::new(), limits }
     }
 
     /// A version of the VM lane.
     pub(crate) fn in_machine(version: vm::Version, limits: Limits, ground: impl Any + Send + Sync) -> Self {
-        Self { place: Place::Machine(Arc::new(version), Arc::new(ground)), limits }
+        let place = Place::Machine(Arc::new(version), Arc::new(ground));
+        Self { place, account: AccountId::new(), limits }
     }
 
     pub(crate) fn with_timeout(mut self, millis: u64) -> Self {
@@ -163,13 +167,15 @@ impl Bench {
         let (sink, lines) = mpsc::channel(1000);
         let started = Instant::now();
         let shares = Shares::new(1 << 20, TenantShare::WHOLE);
-        let sink = Sink { lines: sink, shares, account: AccountId::new() };
+        let sink = Sink { lines: sink, shares, account: self.account, line_bytes_min: 0 };
         let log = log::book(RunId::new(), Arc::new(SignedTicket(String::new())), sink, 1000);
         let settle = Box::new(move |verdict, usage| drop(sender.send((verdict, usage, started.elapsed()))));
         let deadline = started + self.limits.timeout.duration();
         let record = Arc::new(Record::new(self.limits, deadline, stop, log, settle));
         let response = match &self.place {
-            Place::Wasm { lane, program, surroundings } => run::run(lane, program, surroundings, request, record).await,
+            Place::Wasm { lane, program, surroundings } => {
+                run::run(lane, program, surroundings, self.account, request, record).await
+            }
             Place::Machine(version, _) => {
                 let started = vm::start(version, run::guest_request(request, &record), &record);
                 run::drive(started, None, record).await

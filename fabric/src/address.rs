@@ -15,6 +15,8 @@ pub enum Identity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CoreService {
     ControlPlane,
+    /// The control plane that leads settlement.
+    Settlement,
 }
 
 /// What nodes may ask of the core: `cc.node.<id>.<name>`.

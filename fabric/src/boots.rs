@@ -33,19 +33,14 @@ impl Boots {
         match boots.get_mut(&node) {
             Some(boot) if boot.is_live(now) && boot.key.as_ref() != key => return false,
             Some(boot) => *boot = Boot { key: key.cloned(), heard: now, leaving },
-            None => {
-                if boots.len() >= NODES_MAX {
-                    boots.retain(|_, boot| boot.is_live(now));
-                }
-                boots.insert(node, Boot { key: key.cloned(), heard: now, leaving });
-            }
+            None => remember(&mut boots, node, Boot { key: key.cloned(), heard: now, leaving }, NODES_MAX),
         }
         true
     }
 
     /// Who decides which start is the node has decided for this one.
     pub(crate) fn set(&self, node: NodeId, key: Option<&BootKey>, now: Instant) {
-        self.0.write().insert(node, Boot { key: key.cloned(), heard: now, leaving: false });
+        remember(&mut self.0.write(), node, Boot { key: key.cloned(), heard: now, leaving: false }, NODES_MAX);
     }
 
     /// The key of the node's current start, or of its last.
@@ -58,6 +53,18 @@ impl Boots {
         let boots = self.0.read();
         boots.get(&node).is_none_or(|boot| !boot.is_live(now) || boot.key.as_ref() == key)
     }
+}
+
+/// Those that have gone make room; with so many that are there, further ones are not remembered.
+fn remember(boots: &mut HashMap<NodeId, Boot>, node: NodeId, boot: Boot, nodes_max: usize) {
+    if boots.len() >= nodes_max && !boots.contains_key(&node) {
+        let now = boot.heard;
+        boots.retain(|_, boot| boot.is_live(now));
+        if boots.len() >= nodes_max {
+            return;
+        }
+    }
+    boots.insert(node, boot);
 }
 
 impl Boot {
@@ -90,5 +97,19 @@ mod tests {
         boots.set(node, Some(&second), later(5000));
         assert!(!boots.heard(node, Some(&first), false, later(5100)));
         assert_eq!(boots.key(node), Some(second));
+    }
+
+    #[test]
+    fn a02_nodes_that_are_remembered_are_bounded() {
+        let (mut boots, now) = (HashMap::new(), Instant::now());
+        let boot = |heard| Boot { key: None, heard, leaving: false };
+        let first = NodeId::new();
+        remember(&mut boots, first, boot(now), 2);
+        remember(&mut boots, NodeId::new(), boot(now), 2);
+        remember(&mut boots, NodeId::new(), boot(now), 2);
+        assert_eq!(boots.len(), 2, "both are there");
+        remember(&mut boots, first, boot(now + SILENT_AFTER), 2);
+        remember(&mut boots, NodeId::new(), boot(now + SILENT_AFTER), 2);
+        assert!(boots.len() == 2 && boots.contains_key(&first), "the silent one has made room");
     }
 }

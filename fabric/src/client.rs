@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use protocol::node::BootKey;
-use protocol::{InstanceId, NodeId};
+use protocol::{InstanceId, NodeId, Problem};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -25,10 +25,13 @@ use crate::exchange::table::{Key, Table};
 use crate::exchange::ticker;
 use crate::exchange::window::Failure;
 use crate::frame::{self, Frame, FrameError, Message};
+use crate::lists::Lists;
 use crate::profile::{self, Part};
 use crate::seal;
 use crate::serve::{ServeOptions, Serving};
+use crate::shut_out::{self, ShutOut};
 use crate::subjects::{self, inbox};
+use crate::uplink::Uplink;
 use crate::wire::{Handler, Inbound, Subscription, Wire};
 
 /// Everything that a connection needs.
@@ -67,13 +70,24 @@ impl Drop for Inner {
 impl Fabric {
     /// Connects; keeps reconnecting for ever after the first success.
     pub async fn connect(config: FabricConfig) -> Result<Self, FabricError> {
-        let wire = Wire::connect(&config).await?;
+        Self::connect_by(config, None).await
+    }
+
+    /// The same through a gateway; `config.url` is only shown.
+    pub async fn connect_through(uplink: Uplink, config: FabricConfig) -> Result<Self, FabricError> {
+        Self::connect_by(config, Some(uplink)).await
+    }
+
+    async fn connect_by(config: FabricConfig, uplink: Option<Uplink>) -> Result<Self, FabricError> {
+        let wire = Wire::connect(&config, uplink).await?;
         let shared = Arc::new(Shared {
             wire,
             table: Table::default(),
             started: Instant::now(),
             drops: DropLog::default(),
             boots: Boots::default(),
+            lists: Lists::default(),
+            shut_out: ShutOut::default(),
             boot: BootKey(rand::random()),
         });
         let ticker = tokio::spawn(ticker::run(Arc::downgrade(&shared))).abort_handle();
@@ -97,6 +111,16 @@ impl Fabric {
     /// subscribe with it to what nodes publish: see [`Fabric::events`].
     pub fn nats(&self) -> &async_nats::Client {
         self.inner.nats.get_or_init(|| jetstream_client(&self.inner.config))
+    }
+
+    /// Whether it is connected now.
+    pub fn is_up(&self) -> bool {
+        self.wire().is_up()
+    }
+
+    /// Why the gateway does not let this node in; none where it does, or cannot be reached.
+    pub fn refusal(&self) -> Option<Box<Problem>> {
+        self.wire().refusal()
     }
 
     pub(crate) fn wire(&self) -> &Wire {
@@ -223,10 +247,10 @@ impl Fabric {
 
 /// Connects in the background; what is asked of it meanwhile waits.
 fn jetstream_client(config: &FabricConfig) -> async_nats::Client {
-    let seed = config.credentials.seed.clone();
+    let key = config.credentials.key.clone();
     let options = async_nats::ConnectOptions::with_jwt(config.credentials.jwt.clone(), move |nonce| {
-        let signed = nkeys::KeyPair::from_seed(&seed).and_then(|pair| pair.sign(&nonce));
-        async move { signed.map_err(async_nats::AuthError::new) }
+        let key = key.clone();
+        async move { key.sign(&nonce).await.map_err(async_nats::AuthError::new) }
     })
     .name(format!("{} (JetStream)", config.name))
     .ping_interval(Duration::from_secs(2))
@@ -251,6 +275,9 @@ fn on_inbox(shared: &Arc<Shared>, identity: &Identity, from_nodes: bool, inbound
     };
     if from_nodes && peer.is_none() {
         return;
+    }
+    if peer.is_some_and(|node| shared.shut_out.has(node)) {
+        return dropped(Dropped::Frame, &shut_out::WHY);
     }
     let Some(id) = inbox::exchange_of(inbound.subject) else {
         return dropped(Dropped::Frame, &"its subject names no exchange");

@@ -50,6 +50,9 @@ impl CallError {
 pub enum FabricError {
     #[error("cannot connect to NATS at {url}: {reason}")]
     Connect { url: String, reason: String },
+    /// The gateway lets this node not in.
+    #[error("{0}")]
+    Refused(Box<protocol::Problem>),
     #[error("cannot subscribe: {0}")]
     Subscribe(String),
     #[error("bad credentials: {0}")]

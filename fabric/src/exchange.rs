@@ -30,7 +30,9 @@ use crate::boots::Boots;
 use crate::call::{End, EndKind};
 use crate::dropped::{DropLog, Dropped};
 use crate::frame::{self, Encoded, Frame, How, Message};
+use crate::lists::Lists;
 use crate::seal;
+use crate::shut_out::ShutOut;
 use crate::wire::{Down, Wire};
 use table::{Key, Table};
 use window::{Failure, Inflow, Next, Outflow, Violation};
@@ -46,6 +48,8 @@ pub(crate) struct Shared {
     /// What nodes sent in vain.
     pub(crate) drops: DropLog,
     pub(crate) boots: Boots,
+    pub(crate) lists: Lists,
+    pub(crate) shut_out: ShutOut,
     /// This process's own, where it is a node.
     pub(crate) boot: BootKey,
 }

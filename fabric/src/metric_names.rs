@@ -47,6 +47,7 @@ metric_names! {
     GATEWAY_REQUESTS_IN_FLIGHT = Gauge "gateway_requests_in_flight", "Requests whose response's head has not been sent.";
     GATEWAY_CONNECTIONS = Gauge "gateway_connections", "Open connections.";
     GATEWAY_CONNECTIONS_REFUSED = Counter "gateway_connections_refused_total", "Connections that were refused because their client had too many.";
+    GATEWAY_NODE_CONNECTIONS = Gauge "gateway_node_connections", "Nodes that are connected through this gateway.";
     GATEWAY_KEY_CACHE = Counter "gateway_key_cache_total", "Look-ups of keys in the authentication cache, by result.";
     GATEWAY_ROUTES = Counter "gateway_routes_total", "Look-ups of functions' routes in memory, by result.";
     GATEWAY_OBSERVATIONS = Counter "gateway_observations_total", "Observations of runs, by what became of them at the spool.";

@@ -7,7 +7,7 @@ mod orphan;
 mod process;
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,9 +42,17 @@ pub struct NatsServerConfig {
 
 /// A supervised nats-server: restarted when it dies or hangs; dies with this process, also after `kill -9`.
 pub struct NatsServer {
-    address: SocketAddr,
+    at: Addresses,
     control: Arc<Control>,
     ended: Option<oneshot::Receiver<()>>,
+}
+
+/// Where it listens. The same after a restart.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    clients: SocketAddr,
+    /// On loopback alone, without TLS: gateways bring nodes there.
+    websockets: SocketAddr,
 }
 
 #[derive(Default)]
@@ -61,7 +69,7 @@ impl NatsServer {
         // Absolute, so that a later start from elsewhere knows an orphan by its command line.
         config.folder = std::path::absolute(&config.folder)
             .map_err(|e| FabricError::Server(format!("{}: {e}", config.folder.display())))?;
-        let trust = authority.server_config()?;
+        let trust = authority.server_config().to_owned();
         let control = Arc::new(Control::default());
         let (ready_sender, ready) = oneshot::channel();
         let (ended_sender, ended) = oneshot::channel();
@@ -73,15 +81,20 @@ impl NatsServer {
                 let _ = ended_sender.send(());
             })
             .map_err(|e| FabricError::Server(format!("cannot start a thread for nats-server: {e}")))?;
-        let address = ready
+        let at = ready
             .await
             .map_err(|_| FabricError::Server("the thread that watches nats-server has ended".to_owned()))??;
-        Ok(Self { address, control, ended: Some(ended) })
+        Ok(Self { at, control, ended: Some(ended) })
     }
 
     /// Where clients connect. The same after a restart.
     pub fn url(&self) -> String {
-        format!("nats://{}", self.address)
+        format!("nats://{}", self.at.clients)
+    }
+
+    /// Where it takes WebSockets: gateways bring nodes there.
+    pub fn websocket(&self) -> SocketAddr {
+        self.at.websockets
     }
 
     /// The child's pid now.
@@ -114,9 +127,9 @@ fn supervise(
     config: &NatsServerConfig,
     trust: &str,
     control: &Control,
-    ready: oneshot::Sender<Result<SocketAddr, FabricError>>,
+    ready: oneshot::Sender<Result<Addresses, FabricError>>,
 ) {
-    let (mut child, address) = match first_start(config, trust) {
+    let (mut child, at) = match first_start(config, trust) {
         Ok(started) => started,
         Err(error) => {
             drop(ready.send(Err(error)));
@@ -124,12 +137,12 @@ fn supervise(
         }
     };
     control.pid.store(child.pid(), Ordering::Release);
-    if ready.send(Ok(address)).is_err() {
+    if ready.send(Ok(at)).is_err() {
         child.stop(STOP_WITHIN);
         return;
     }
     loop {
-        let why = watch(&mut child, address, control);
+        let why = watch(&mut child, at.clients, control);
         control.pid.store(0, Ordering::Release);
         let Some(why) = why else {
             child.stop(STOP_WITHIN);
@@ -143,7 +156,7 @@ fn supervise(
             if control.stop.load(Ordering::Acquire) {
                 return;
             }
-            match start_at(config, trust, address) {
+            match start_at(config, trust, at) {
                 Ok(child) => break child,
                 Err(error) => tracing::error!(%error, "nats-server cannot be started again"),
             }
@@ -181,7 +194,7 @@ fn watch(child: &mut Child, address: SocketAddr, control: &Control) -> Option<St
     }
 }
 
-fn first_start(config: &NatsServerConfig, trust: &str) -> Result<(Child, SocketAddr), FabricError> {
+fn first_start(config: &NatsServerConfig, trust: &str) -> Result<(Child, Addresses), FabricError> {
     if !config.binary.is_file() {
         return Err(FabricError::Server(format!(
             "nats-server is missing: there is no file {}. The fabric runs over NATS, and no NATS server can be built \
@@ -195,24 +208,32 @@ fn first_start(config: &NatsServerConfig, trust: &str) -> Result<(Child, SocketA
         .create(&config.folder)
         .map_err(|e| FabricError::Server(format!("cannot make the folder {}: {e}", config.folder.display())))?;
     orphan::end(&pid_file(&config.folder), &config_file(&config.folder))?;
-    let address = free_address(config.listen)?;
-    let child = start_at(config, trust, address)?;
-    Ok((child, address))
+    let at = free_addresses(config.listen)?;
+    let child = start_at(config, trust, at)?;
+    Ok((child, at))
 }
 
-/// The address that the server will have; with port 0 a free one. Says clearly when the port is taken.
-fn free_address(listen: SocketAddr) -> Result<SocketAddr, FabricError> {
-    let probe = TcpListener::bind(listen).map_err(|e| {
-        FabricError::Server(format!(
-            "nats-server cannot listen on {listen}: {e}. Another program has the port; stop it, or choose another port"
-        ))
-    })?;
-    probe.local_addr().map_err(|e| FabricError::Server(format!("no address for nats-server: {e}")))
+/// The addresses that the server will have; with port 0 a free one. Says clearly when the port is taken.
+fn free_addresses(listen: SocketAddr) -> Result<Addresses, FabricError> {
+    let probe = |listen: SocketAddr| {
+        TcpListener::bind(listen).map_err(|e| {
+            FabricError::Server(format!(
+                "nats-server cannot listen on {listen}: {e}. Another program has the port; stop it, or choose another \
+                 port"
+            ))
+        })
+    };
+    // Both are held until both are known.
+    let (clients, websockets) = (probe(listen)?, probe(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?);
+    let of = |probe: &TcpListener| {
+        probe.local_addr().map_err(|e| FabricError::Server(format!("no address for nats-server: {e}")))
+    };
+    Ok(Addresses { clients: of(&clients)?, websockets: of(&websockets)? })
 }
 
-fn start_at(config: &NatsServerConfig, trust: &str, address: SocketAddr) -> Result<Child, FabricError> {
+fn start_at(config: &NatsServerConfig, trust: &str, at: Addresses) -> Result<Child, FabricError> {
     let path = config_file(&config.folder);
-    write_private(&path, server_config(&config.folder, trust, address).as_bytes())
+    write_private(&path, server_config(&config.folder, trust, at).as_bytes())
         .map_err(|e| FabricError::Server(format!("cannot write {}: {e}", path.display())))?;
     let mut child = Child::spawn(&config.binary, &path, &log_file(&config.folder))?;
     let begun = Instant::now();
@@ -222,7 +243,7 @@ fn start_at(config: &NatsServerConfig, trust: &str, address: SocketAddr) -> Resu
             let last: Vec<&str> = log.lines().rev().filter(|line| line.contains("[FTL]")).take(1).collect();
             return Err(FabricError::Server(format!("nats-server ended at once ({status}): {}", last.join(""))));
         }
-        if answers(address, CHECK_EVERY) {
+        if answers(at.clients, CHECK_EVERY) {
             return Ok(child);
         }
         if begun.elapsed() > READY_WITHIN {
@@ -248,11 +269,11 @@ fn log_file(folder: &Path) -> PathBuf {
     folder.join("nats-server.log")
 }
 
-fn server_config(folder: &Path, trust: &str, address: SocketAddr) -> String {
+fn server_config(folder: &Path, trust: &str, at: Addresses) -> String {
     let quoted = |path: PathBuf| serde_json::Value::from(path.to_string_lossy().into_owned()).to_string();
     format!(
         "# Written at each start: changes are lost.\n\
-         listen: \"{address}\"\n\
+         listen: \"{clients}\"\n\
          server_name: crowdcloud\n\
          max_payload: 1MB\n\
          max_pending: 64MB\n\
@@ -262,8 +283,11 @@ fn server_config(folder: &Path, trust: &str, address: SocketAddr) -> String {
          lame_duck_grace_period: \"1s\"\n\
          pid_file: {pid}\n\
          log_size_limit: 4MB\n\
+         websocket {{\n  listen: \"{websockets}\"\n  no_tls: true\n  compression: false\n}}\n\
          jetstream {{\n  store_dir: {store}\n  sync_interval: always\n}}\n\
          {trust}",
+        clients = at.clients,
+        websockets = at.websockets,
         pid = quoted(pid_file(folder)),
         store = quoted(folder.join("jetstream")),
     )

@@ -25,11 +25,14 @@ struct Chosen {
 }
 
 impl Fabric {
-    /// The report in an event of [`subjects::REPORTS`]; none where it is not to be believed.
+    /// The report in an event of [`subjects::REPORTS`], with what it leaves out; none where it is not to be believed.
     pub fn report(&self, event: &Event) -> Option<NodeReport> {
         let node = subjects::node_of(&event.subject)?;
+        if self.drops(node, Dropped::Report) {
+            return None;
+        }
         let now = Instant::now();
-        let report = match NodeReport::parse(&event.payload) {
+        let mut report = match NodeReport::parse(&event.payload) {
             Ok(report) => report,
             Err(malformed) => {
                 self.shared().drops.note(node, Dropped::Report, malformed, now);
@@ -46,7 +49,19 @@ impl Fabric {
             self.shared().drops.note(node, Dropped::Report, why, now);
             return None;
         }
+        if self.shared().lists.complete(&mut report, now) {
+            tokio::spawn(self.clone().ask_for_lists(node));
+        }
         Some(report)
+    }
+
+    /// Asks a node for a report that leaves nothing out. Where it does not hear it, its next one comes within seconds.
+    async fn ask_for_lists(self, node: NodeId) {
+        let Ok(request) = http::Request::post("/report").body(crate::empty()) else { return };
+        let options = CallOptions { deadline: ASKED_WITHIN, accept_within: ASKED_WITHIN };
+        if let Err(error) = self.call(Target::Node(node, NodeEndpoint::Control), request, options).await {
+            tracing::debug!(%node, %error, "a node was not asked for a whole report");
+        }
     }
 
     /// Takes this start of a node for the node, where no other one lives: one that cannot be found is asked. All of the
@@ -58,6 +73,7 @@ impl Fabric {
             return false;
         }
         let Some(boot) = boot else { return true };
+        self.let_in(node);
         self.shared().boots.set(node, Some(boot), Instant::now());
         let chosen = Chosen { node, boot: boot.clone() };
         if let Ok(json) = serde_json::to_vec(&chosen)
@@ -80,7 +96,11 @@ impl Fabric {
     /// Learns from an event of [`subjects::NODE_BOOTS`].
     pub fn learn_boot(&self, event: &Event) {
         match serde_json::from_slice::<Chosen>(&event.payload) {
-            Ok(Chosen { node, boot }) => self.shared().boots.set(node, Some(&boot), Instant::now()),
+            Ok(Chosen { node, boot }) => {
+                // Nobody who is shut out is chosen.
+                self.let_in(node);
+                self.shared().boots.set(node, Some(&boot), Instant::now());
+            }
             Err(error) => tracing::error!(%error, "which process is a node is not understood"),
         }
     }

@@ -131,6 +131,7 @@ impl CoreService {
     fn name(self) -> &'static str {
         match self {
             Self::ControlPlane => "control-plane",
+            Self::Settlement => "settlement",
         }
     }
 }

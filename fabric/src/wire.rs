@@ -13,12 +13,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use ::protocol::Problem;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::uplink::Uplink;
 use crate::{FabricConfig, FabricError};
+
+pub(crate) use connection::Attempt;
 
 /// Bytes that wait for the socket; publishers wait beyond it.
 const OUT_MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -58,6 +62,8 @@ struct Core {
     listeners: Mutex<HashMap<u64, Listener>>,
     next_id: AtomicU64,
     closed: CancellationToken,
+    /// Why the gateway does not let it in; none where it does, and where there is none.
+    refusal: Mutex<Option<Box<Problem>>>,
 }
 
 /// What waits for the socket.
@@ -101,8 +107,8 @@ impl Drop for Subscription {
 }
 
 impl Wire {
-    /// Connects once; an error is final. After that it reconnects by itself.
-    pub(crate) async fn connect(config: &FabricConfig) -> Result<Self, FabricError> {
+    /// Connects once; an error is final. After that it reconnects by itself. Through a gateway where there is an uplink.
+    pub(crate) async fn connect(config: &FabricConfig, uplink: Option<Uplink>) -> Result<Self, FabricError> {
         let closed = CancellationToken::new();
         let core = Arc::new(Core {
             up: AtomicBool::new(false),
@@ -113,13 +119,19 @@ impl Wire {
             listeners: Mutex::default(),
             next_id: AtomicU64::new(1),
             closed: closed.clone(),
+            refusal: Mutex::default(),
         });
-        connection::start(core.clone(), config.clone()).await?;
+        connection::start(core.clone(), config.clone(), uplink).await?;
         Ok(Self { core, _guard: Arc::new(closed.drop_guard()) })
     }
 
     pub(crate) fn is_up(&self) -> bool {
         self.core.up.load(Ordering::Acquire)
+    }
+
+    /// Why it is not let in.
+    pub(crate) fn refusal(&self) -> Option<Box<Problem>> {
+        self.core.refusal.lock().clone()
     }
 
     /// Waits until the connection is up.

@@ -1,4 +1,5 @@
-//! Connections: accepted up to a limit, served by hyper with limits on heads and time, drained at the end.
+//! Connections: accepted up to a limit, secured where there is a certificate, served by hyper with limits on heads and
+//! time, drained at the end.
 //!
 //! ```text
 //! accept --shutdown--> unready --> no accept, finish --grace over--> cut: 503 --> closed
@@ -14,21 +15,23 @@ use fabric::profile::{self, Part};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use protocol::{Code, Problem};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use protocol::{Code, Digest, Problem};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clients::Held;
 use crate::config::Config;
-use crate::half_close::Watched;
+use crate::half_close::{Watch, Watched};
 use crate::handle::{Ends, handle};
 use crate::proxies::is_trusted;
 use crate::response::last_words;
 use crate::stall::StallGuard;
 use crate::state::Gateway;
+use crate::tls;
 use crate::unreadable::{FirstWords, HeadLimits, Served};
 
 /// Answers to what was cut get so long to leave.
@@ -89,12 +92,17 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown
     }
 }
 
-/// Says why to a client that has too many connections, and closes. It gets a moment to read that.
-async fn turn_away(mut stream: TcpStream, most: usize, place: OwnedSemaphorePermit) {
+/// Says why to a client that has too many connections.
+async fn turn_away(stream: TcpStream, most: usize, place: OwnedSemaphorePermit) {
     let connections = protocol::words::count(most, "connection");
-    let problem = Problem::new(Code::RateLimited, format!("this client has {connections} already"));
+    farewell(stream, &Problem::new(Code::RateLimited, format!("this client has {connections} already"))).await;
+    drop(place);
+}
+
+/// Says why, and closes. The client gets a moment to read that.
+async fn farewell(mut stream: TcpStream, problem: &Problem) {
     let farewell = async {
-        stream.write_all(&last_words(&problem)).await?;
+        stream.write_all(&last_words(problem)).await?;
         stream.shutdown().await?;
         // Unread bytes would make the close a reset, and the answer would be lost.
         let mut rest = [0; 1024];
@@ -104,7 +112,6 @@ async fn turn_away(mut stream: TcpStream, most: usize, place: OwnedSemaphorePerm
     if !matches!(tokio::time::timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
         tracing::debug!("a client that was turned away did not wait for the reason");
     }
-    drop(place);
 }
 
 fn server(config: &Config) -> http1::Builder {
@@ -134,10 +141,74 @@ async fn connection(
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     gateway.meters.connections.increment(1.0);
-    let of = Arc::clone(&gateway);
     // A listener on all addresses does not know which one this is.
     let local = stream.local_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |local| local.ip());
-    let ends = Ends { peer, local };
+    let ends = Ends { peer, local, certificate: None };
+    match secured(&gateway, stream, ends).await {
+        Secured::Plain(stream) => {
+            let (stream, watch) = Watched::new(stream);
+            Box::pin(serve_http(&gateway, http, stream, watch, ends, finish)).await;
+        }
+        Secured::Tls(stream, watch, key) => {
+            let ends = Ends { certificate: Some(key), ..ends };
+            Box::pin(serve_http(&gateway, http, stream, watch, ends, finish)).await;
+        }
+        Secured::No => {}
+    }
+    gateway.meters.connections.decrement(1.0);
+}
+
+/// How a connection goes on.
+enum Secured {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<Watched>>, Watch, Digest),
+    /// It is over.
+    No,
+}
+
+/// Where there is a certificate: a handshake. This machine and trusted proxies may go without.
+async fn secured(gateway: &Gateway, stream: TcpStream, ends: Ends) -> Secured {
+    let Some(tls) = &gateway.tls else { return Secured::Plain(stream) };
+    let within = gateway.config.handshake_within.duration();
+    let mut first = [0];
+    if !matches!(tokio::time::timeout(within, stream.peek(&mut first)).await, Ok(Ok(1..))) {
+        return Secured::No;
+    }
+    if first != [tls::HANDSHAKE] {
+        let near = ends.peer.is_loopback() || ends.peer == ends.local.to_canonical();
+        if near || is_trusted(ends.peer, &gateway.config.trusted_proxies) {
+            return Secured::Plain(stream);
+        }
+        farewell(stream, &Problem::new(Code::InvalidRequest, "This port speaks HTTPS: begin the URL with https://."))
+            .await;
+        return Secured::No;
+    }
+    let handshake = async {
+        let _turn = gateway.bounds.handshake(ends.peer).await.ok()?;
+        let key = tls.key();
+        let (stream, watch) = Watched::new(stream);
+        match tls.acceptor().accept(stream).await {
+            Ok(stream) => Some(Secured::Tls(Box::new(stream), watch, key)),
+            Err(error) => {
+                tracing::debug!(peer = %ends.peer, %error, "a TLS handshake failed");
+                None
+            }
+        }
+    };
+    tokio::time::timeout(within, handshake).await.ok().flatten().unwrap_or(Secured::No)
+}
+
+async fn serve_http<S>(
+    gateway: &Arc<Gateway>,
+    http: http1::Builder,
+    stream: S,
+    watch: Watch,
+    ends: Ends,
+    finish: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let of = Arc::clone(gateway);
     let served = Served::default();
     let noted = served.clone();
     let service = service_fn(move |request| {
@@ -145,14 +216,14 @@ async fn connection(
         let gateway = Arc::clone(&of);
         async move { Ok::<_, Infallible>(handle(gateway, ends, request).await) }
     });
-    let (stream, watch) = Watched::new(stream);
     let gone = watch.gone(gateway.config.half_closed.duration());
     let mut gone = std::pin::pin!(gone);
     let stream = StallGuard::new(stream, gateway.config.write_idle.duration());
     let limits = HeadLimits { headers_max: gateway.config.headers_max, size_max: gateway.config.head_max };
-    let counting = Arc::clone(&gateway);
+    let counting = Arc::clone(gateway);
     let stream = FirstWords::new(stream, served, limits, move |code| counting.meters.answered(Some(code)));
-    let connection = http.serve_connection(TokioIo::new(stream), service);
+    // Nodes alone get what they ask for (`connect_node.rs`).
+    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let cut = gateway.cut.clone();
     let ended = tokio::select! {
@@ -171,7 +242,6 @@ async fn connection(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection ended early");
+        tracing::debug!(peer = %ends.peer, %error, "a connection ended early");
     }
-    gateway.meters.connections.decrement(1.0);
 }

@@ -23,6 +23,12 @@ pub(crate) enum Destination {
     Ready,
     /// `/metrics`
     Metrics,
+    /// `/fabric`: nodes connect.
+    Fabric,
+    /// `/install.sh`
+    InstallScript,
+    /// `/install/crowdcloud`: this program.
+    Program,
     /// The portal's pages and files.
     Portal,
 }
@@ -93,6 +99,9 @@ pub(crate) fn destination(host: &str, path: &str, functions_domain: &str) -> Res
         "/healthz" => return Ok(Destination::Health),
         "/readyz" => return Ok(Destination::Ready),
         "/metrics" => return Ok(Destination::Metrics),
+        "/fabric" => return Ok(Destination::Fabric),
+        "/install.sh" => return Ok(Destination::InstallScript),
+        "/install/crowdcloud" => return Ok(Destination::Program),
         "/f" => return Err(Code::FunctionNotFound),
         "/api/v1/artifacts" => return Ok(Destination::Artifacts),
         "/api/v1/uploads" => return Ok(Destination::Uploads),
@@ -250,6 +259,8 @@ mod tests {
         let name: Name = "thumbs".parse().unwrap();
         assert_eq!(go("localhost", "/api/v1/functions/thumbs/test"), Ok(Destination::Test(name)));
         assert_eq!(go("[::1]:8080", "/healthz"), Ok(Destination::Health));
+        assert_eq!(go("localhost", "/install.sh"), Ok(Destination::InstallScript));
+        assert_eq!(go("localhost", "/install/crowdcloud"), Ok(Destination::Program));
         assert_eq!(go("evil-localhost", "/"), Ok(Destination::Portal));
         assert_eq!(go("localhost", "/functions/thumbs"), Ok(Destination::Portal));
         for path in ["/internal", "/internal/routes/a/b", "/api", "/api/v2/x"] {

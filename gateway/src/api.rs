@@ -8,10 +8,11 @@ use http::request::Parts;
 use http::{Method, Request};
 use http_body::Body as _;
 use protocol::route::{Grant, Scope};
-use protocol::{ByteSize, Code, Field, Name, Problem, headers};
+use protocol::{ByteSize, Code, Digest, Field, Name, Problem, headers};
 
 use crate::headers::{Forward, bearer_key, cookie, set_forwarded, strip_ours};
 use crate::pieces::{Whole, take_whole};
+use crate::portal;
 use crate::quiet::Quiet;
 use crate::response::{Response, ResponseBody};
 use crate::state::Gateway;
@@ -27,6 +28,7 @@ pub(crate) async fn proxy(
     mut head: Parts,
     body: Source,
     forward: &Forward<'_>,
+    certificate: Option<Digest>,
 ) -> Result<Response, Problem> {
     check_origin(&head, forward.host)?;
     let size_max = gateway.config.api_body_max;
@@ -41,6 +43,9 @@ pub(crate) async fn proxy(
     head.headers.remove(header::EXPECT);
     if let Some(account) = account {
         head.headers.insert(headers::ACCOUNT, account);
+    }
+    if let Some(key) = certificate.and_then(|key| HeaderValue::try_from(key.to_string()).ok()) {
+        head.headers.insert(headers::CERTIFICATE, key);
     }
     let upload = (!body.is_end_stream()).then(|| Upload::new(body, gateway.config.upload_limits(size_max)));
     let body = upload.as_ref().and_then(Upload::body);
@@ -71,6 +76,7 @@ pub(crate) async fn proxy(
     let (mut head, mut body) = reply.response.into_parts();
     fabric::strip_hop_by_hop(&mut head.headers);
     secure(&mut head.headers);
+    head.headers.extend(portal::release().map(|release| (HeaderName::from_static(headers::PORTAL), release)));
     let body = match take_whole(&mut body) {
         Whole::Yes(bytes) => ResponseBody::Full(bytes),
         Whole::Not(ahead) => ResponseBody::Core(ahead, body),

@@ -49,7 +49,8 @@ impl Drop for Held {
     }
 }
 
-fn customer(address: IpAddr) -> IpAddr {
+/// Whom an address stands for: itself, or of IPv6 its network.
+pub(crate) fn customer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) & CUSTOMER_V6).into(),
         v4 => v4,

@@ -39,6 +39,48 @@ pub struct Config {
     #[arg(long = "trusted-proxy", env = "CROWDCLOUD_TRUSTED_PROXIES", value_name = "NET", value_delimiter = ',')]
     pub trusted_proxies: Vec<TrustedProxy>,
 
+    /// The certificate chain of HTTPS on the public port, as PEM; read again when it changes. Without one the port speaks
+    /// plain HTTP; with one it does so only with this machine and with trusted proxies.
+    #[arg(long, env = "CROWDCLOUD_TLS_CERTIFICATE", value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// The certificate's private key, as PEM.
+    #[arg(long, env = "CROWDCLOUD_TLS_KEY", value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+
+    /// HTTPS with a certificate that is made at each start. Browsers warn of it; machines that join know it by the
+    /// platform's signature.
+    #[arg(long, env = "CROWDCLOUD_TLS_SELF_SIGNED", conflicts_with = "tls_certificate")]
+    pub tls_self_signed: bool,
+
+    /// How long the beginning of a connection may take where there is a certificate: its first byte, and the handshake.
+    #[arg(long, default_value_t = Millis::seconds(10))]
+    pub handshake_within: Millis,
+
+    /// TLS handshakes at once; more wait, and whose clients have none go first.
+    #[arg(long, default_value_t = 64)]
+    pub handshakes_max: usize,
+
+    /// Where NATS takes WebSockets, as HOST:PORT; without it no nodes connect through this gateway (`/fabric`).
+    #[arg(long, env = "CROWDCLOUD_NATS_WEBSOCKET", value_name = "ADDR")]
+    pub nats_websocket: Option<String>,
+
+    /// Nodes that are connected at once.
+    #[arg(long, default_value_t = 4096)]
+    pub node_connections_max: usize,
+
+    /// What a node may send in a second, in bytes; more waits.
+    #[arg(long, default_value_t = ByteSize::mib(64))]
+    pub node_bytes_max: ByteSize,
+
+    /// What a node may send in a second, in WebSocket frames; more waits.
+    #[arg(long, default_value_t = 20_000)]
+    pub node_frames_max: u64,
+
+    /// A node that sends nothing for so long is cut: it says something each second.
+    #[arg(long, default_value_t = Millis::seconds(10))]
+    pub node_idle: Millis,
+
     /// Connections at once; more wait in the listener's queue.
     #[arg(long, default_value_t = 4096)]
     pub connections_max: usize,
@@ -254,6 +296,12 @@ impl Config {
             if value < least { Err(format!("--{name} is {value}; allowed: {least} and more")) } else { Ok(()) }
         };
         least("connections-max", self.connections_max as u64, 1)?;
+        least("handshake-within", self.handshake_within.0, 100)?;
+        least("handshakes-max", self.handshakes_max as u64, 1)?;
+        least("node-connections-max", self.node_connections_max as u64, 1)?;
+        least("node-bytes-max", self.node_bytes_max.0, 1024)?;
+        least("node-frames-max", self.node_frames_max, 1)?;
+        least("node-idle", self.node_idle.0, 100)?;
         least("headers-max", self.headers_max as u64, 8)?;
         least("head-max", self.head_max.0, 4096)?;
         least("head-timeout", self.head_timeout.0, 100)?;
@@ -295,5 +343,18 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f36_the_largest_head_is_what_the_api_says() {
+        let command = <Config as clap::Args>::augment_args(clap::Command::new("gateway"));
+        let option = command.get_arguments().find(|argument| argument.get_long() == Some("head-max")).unwrap();
+        assert_eq!(option.get_default_values(), [HEAD_SIZE_MAX.to_string().as_str()]);
+        assert_eq!(Config::new("spool".into()).head_max, HEAD_SIZE_MAX);
     }
 }

@@ -31,11 +31,17 @@ pub(crate) enum CoreError {
 #[derive(Clone)]
 pub(crate) struct CoreClient {
     fabric: Fabric,
+    service: CoreService,
 }
 
 impl CoreClient {
     pub(crate) fn new(fabric: Fabric) -> Self {
-        Self { fabric }
+        Self { fabric, service: CoreService::ControlPlane }
+    }
+
+    /// The one that leads settlement, which alone takes observations; at times nobody does.
+    pub(crate) fn settlement(&self) -> Self {
+        Self { fabric: self.fabric.clone(), service: CoreService::Settlement }
     }
 
     /// Whether it answers.
@@ -116,7 +122,7 @@ impl CoreClient {
             .map_err(|error| unavailable(&error))?;
         request.headers_mut().extend(headers);
         let options = CallOptions { deadline: within, accept_within: within };
-        let to = Target::Core(CoreService::ControlPlane);
+        let to = Target::Core(self.service);
         let reply = self.fabric.call(to, request, options).await.map_err(|error| unavailable(&error))?;
         let status = reply.response.status();
         let body = Limited::new(reply.response.into_body(), ANSWER_MAX.as_usize())

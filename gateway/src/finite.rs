@@ -1,8 +1,11 @@
 //! What a gateway has of everything that is finite, and what one tenant may have of it: the account of the function.
 
+use std::net::IpAddr;
+
 use fabric::shares::{Finite, Held, Over, Shares, Unit};
 use protocol::{AccountId, ByteSize};
 
+use crate::clients::customer;
 use crate::config::Config;
 
 /// Who connects is not known yet: a client's address stands for it. Counted in `clients`.
@@ -12,6 +15,13 @@ fn connections(config: &Config) -> Finite {
     let (unit, share) = (Unit::Each(count(config.client_connections_max)), config.tenant_share);
     let (service, total) = ("gateway", count(config.connections_max));
     Finite { service, what, option: "--connections-max", total, unit, share, over }
+}
+
+fn handshakes(config: &Config) -> Finite {
+    let (what, over) = ("TLS handshakes, by client", "waits for its turn; a client that has none goes first");
+    let total = u64::try_from(config.handshakes_max).unwrap_or(u64::MAX);
+    let (service, option, share) = ("gateway", "--handshakes-max", config.tenant_share);
+    Finite { service, what, option, total, unit: Unit::Count, share, over }
 }
 
 fn waiting(config: &Config) -> Finite {
@@ -30,11 +40,12 @@ fn kept(config: &Config) -> Finite {
 /// All of it.
 #[must_use]
 pub fn all(config: &Config) -> Vec<Finite> {
-    vec![connections(config), waiting(config), kept(config)]
+    vec![connections(config), handshakes(config), waiting(config), kept(config)]
 }
 
 /// What this process shares out.
 pub(crate) struct Bounds {
+    handshakes: Shares<IpAddr>,
     waiting: Shares<AccountId>,
     kept: Shares<AccountId>,
     replay_max: ByteSize,
@@ -42,7 +53,18 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { waiting: waiting(config).shares(), kept: kept(config).shares(), replay_max: config.replay_max }
+        Self {
+            // Whoever waits there has a connection already.
+            handshakes: handshakes(config).shares_with_lines(connections(config).total.saturating_mul(2)),
+            waiting: waiting(config).shares(),
+            kept: kept(config).shares(),
+            replay_max: config.replay_max,
+        }
+    }
+
+    /// A turn at a TLS handshake.
+    pub(crate) async fn handshake(&self, client: IpAddr) -> Result<Held<IpAddr>, Over> {
+        self.handshakes.take(customer(client)).await
     }
 
     /// A place among the runs that wait until a node has room.

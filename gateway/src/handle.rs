@@ -11,7 +11,7 @@ use http::{Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use protocol::route::Scope;
-use protocol::{Code, Problem};
+use protocol::{Code, Digest, Problem};
 
 use crate::address::{Destination, destination};
 use crate::headers::{Forward, head_size, is_framed_plainly, wants_upgrade};
@@ -23,7 +23,7 @@ use crate::run::{self, Call, Caller};
 use crate::state::Gateway;
 use crate::test_call::Origin;
 use crate::upload::Source;
-use crate::{api, artifacts, meters, portal, relief, test_call};
+use crate::{api, artifacts, connect_node, meters, portal, relief, test_call};
 
 /// No method that anybody uses is longer; it is kept with each run.
 pub(crate) const METHOD_LENGTH_MAX: usize = 32;
@@ -33,6 +33,8 @@ pub(crate) const METHOD_LENGTH_MAX: usize = 32;
 pub(crate) struct Ends {
     pub(crate) peer: IpAddr,
     pub(crate) local: IpAddr,
+    /// The key in the certificate that the gateway has shown; none where the connection is plain HTTP.
+    pub(crate) certificate: Option<Digest>,
 }
 
 /// Answers one request of a connection.
@@ -75,7 +77,7 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, ends: Ends, request: http::Req
         }
         Destination::Api => {
             let forward = Forward { client, host: &host, proto, prefix: "" };
-            Box::pin(api::proxy(&gateway, head, body, &forward)).await
+            Box::pin(api::proxy(&gateway, head, body, &forward, ends.certificate)).await
         }
         Destination::Artifacts => Box::pin(artifacts::upload(&gateway, &head, body, &host, Scope::Deploy)).await,
         Destination::Uploads => Box::pin(artifacts::upload(&gateway, &head, body, &host, Scope::Invoke)).await,
@@ -83,9 +85,12 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, ends: Ends, request: http::Req
             let from = Origin { client, host: &host, proto };
             Box::pin(test_call::call(&gateway, function, &head, body, &from)).await
         }
+        Destination::Fabric => Box::pin(connect_node::connect_node(&gateway, head)).await,
         Destination::Health => Ok(full(StatusCode::OK, "text/plain", "ok\n")),
         Destination::Ready => Ok(readiness(&gateway)),
         Destination::Metrics => Ok(figures()),
+        Destination::InstallScript => Box::pin(gateway.installer.script(&head, proto, &host)).await,
+        Destination::Program => Box::pin(gateway.installer.program(&head, client)).await,
         Destination::Portal => portal::answer(&head),
     };
     gateway.meters.answered(answered.as_ref().err().map(|problem| problem.code));
@@ -104,10 +109,12 @@ fn check(gateway: &Gateway, head: &Parts, ends: Ends) -> Result<(CameFrom, Desti
         let method = method.get(..METHOD_LENGTH_MAX).unwrap_or(method);
         return Err(Problem::new(Code::MethodNotAllowed, format!("{method} is not supported")));
     }
-    if wants_upgrade(&head.headers) {
+    let upgrade = wants_upgrade(&head.headers);
+    if upgrade && head.uri.path() != connect_node::PATH {
         return Err(Code::UpgradeNotSupported.into());
     }
-    let from = came_from(&head.headers, ends.peer, host_of(head)?, &config.trusted_proxies);
+    let proto = if ends.certificate.is_some() { "https" } else { "http" };
+    let from = came_from(&head.headers, ends.peer, (proto, host_of(head)?), &config.trusted_proxies);
     if !from.host.is_empty() && !is_host(&from.host) {
         return Err(Problem::of(Code::InvalidRequest, "Host", "the Host header is not a host"));
     }
@@ -118,6 +125,10 @@ fn check(gateway: &Gateway, head: &Parts, ends: Ends) -> Result<(CameFrom, Desti
         return Err(hosts::refusal(&from.host));
     }
     let destination = destination(&from.host, path, &config.functions_domain)?;
+    // A function may have such a path, too.
+    if upgrade && destination != Destination::Fabric {
+        return Err(Code::UpgradeNotSupported.into());
+    }
     Ok((from, destination))
 }
 

@@ -1,10 +1,12 @@
-//! The one public door: functions, the API proxy, and the portal's files, over HTTP/1.1.
+//! The one public door: functions, the API proxy, the portal's files, and nodes, over HTTP/1.1 or HTTPS.
 //!
 //! ```text
 //! accept -> handle -> address -+-> run        (functions: the run path, a story)
 //!                              +-> api        (proxied to the control plane)
 //!                              +-> artifacts, test_call
 //!                              +-> portal     (embedded files)
+//!                              +-> install    (this program, and the script that fetches it)
+//!                              +-> connect_node -> splice    (nodes, to NATS)
 //! beside it: mirror (routes, nodes, models), issuer (keys of tickets), learning, pulse, spool
 //! ```
 //!
@@ -20,6 +22,7 @@ mod artifacts;
 mod clients;
 mod concurrency;
 mod config;
+mod connect_node;
 mod core_client;
 mod encoding;
 mod error;
@@ -28,12 +31,14 @@ mod half_close;
 mod handle;
 mod headers;
 mod hosts;
+mod install;
 mod issuer;
 mod keys;
 mod linger;
 mod meters;
 mod mirror;
 mod models;
+mod node_connections;
 mod nodes;
 mod pieces;
 mod portal;
@@ -48,11 +53,13 @@ mod routes;
 mod run;
 mod serve;
 mod single_flight;
+mod splice;
 mod spool;
 mod stall;
 mod state;
 mod stranger;
 mod test_call;
+mod tls;
 mod unreadable;
 mod upload;
 

@@ -1,18 +1,24 @@
-//! The nodes' records, as the `cc-nodes` bucket has them.
+//! The nodes' records, as the `cc-nodes` bucket has them. A node whose record goes was shut out, or has left: runs that it
+//! has are lost at once, what was learned of it goes, and its connection is cut.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use fabric::Fabric;
 use parking_lot::Mutex;
-use placing::Nodes;
+use placing::Placing;
 use protocol::node::NodeRecord;
 use protocol::{NodeId, wire};
 
 use crate::mirror::Sink;
+use crate::node_connections::NodeConnections;
 
 /// Passes records on to where placements look.
 pub(crate) struct NodeRecords {
-    nodes: Arc<Nodes>,
+    placing: Arc<Placing>,
+    /// Where nodes are.
+    fabric: Fabric,
+    connections: Arc<NodeConnections>,
     known: Mutex<Known>,
 }
 
@@ -24,8 +30,14 @@ struct Known {
 }
 
 impl NodeRecords {
-    pub(crate) fn new(nodes: Arc<Nodes>) -> Self {
-        Self { nodes, known: Mutex::default() }
+    pub(crate) fn new(placing: Arc<Placing>, fabric: Fabric, connections: Arc<NodeConnections>) -> Self {
+        Self { placing, fabric, connections, known: Mutex::default() }
+    }
+
+    fn gone(&self, node: NodeId) {
+        self.placing.left(node);
+        self.fabric.shut_out(node);
+        self.connections.gone(node);
     }
 }
 
@@ -42,7 +54,9 @@ impl Sink for NodeRecords {
                 if let Some(seen) = &mut known.seen {
                     seen.insert(record.node);
                 }
-                self.nodes.upsert(record);
+                self.fabric.let_in(record.node);
+                self.connections.known(record.node, record.key);
+                self.placing.nodes.upsert(record);
             }
             Err(error) => tracing::error!(key, %error, "a node's record is not understood"),
         }
@@ -51,7 +65,7 @@ impl Sink for NodeRecords {
     fn remove(&self, key: &str) {
         if let Ok(node) = key.parse() {
             self.known.lock().records.remove(&node);
-            self.nodes.remove(node);
+            self.gone(node);
         }
     }
 
@@ -59,7 +73,7 @@ impl Sink for NodeRecords {
         let mut known = self.known.lock();
         let Some(seen) = known.seen.take() else { return };
         for gone in known.records.difference(&seen) {
-            self.nodes.remove(*gone);
+            self.gone(*gone);
         }
         known.records = seen;
     }

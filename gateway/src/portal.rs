@@ -74,6 +74,15 @@ pub(crate) fn answer(head: &Parts) -> Result<Response, Problem> {
     Ok(secured(of_file(file, &head.headers)))
 }
 
+/// Which release of the portal is here: the digest of its page, which names every other file by its content's hash.
+pub(crate) fn release() -> Option<HeaderValue> {
+    release_of(files::FILES)
+}
+
+fn release_of(files: &'static [File]) -> Option<HeaderValue> {
+    find(files, "/").map(|page| HeaderValue::from_static(page.etag))
+}
+
 fn of_file(file: &File, asked: &HeaderMap) -> Response {
     let Representation { coding, bytes } = file.representation(asked);
     // Each coding is a representation of its own, with a tag of its own (RFC 9110, 8.8.3.3).
@@ -119,11 +128,10 @@ fn is_page(path: &str) -> bool {
     !path.rsplit('/').next().unwrap_or_default().contains('.')
 }
 
-/// A file whose name holds its hash never changes; everything else is asked for again.
+/// A file whose path holds a hash never changes; everything else is asked for again.
 fn cache_control(path: &str) -> &'static str {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    let hashed =
-        name.split(['.', '-', '_']).any(|part| part.len() >= 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let mut parts = path.split(['/', '.', '-', '_']);
+    let hashed = parts.any(|part| part.len() >= 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit()));
     if hashed { "public, max-age=31536000, immutable" } else { "no-cache" }
 }
 
@@ -195,8 +203,15 @@ mod tests {
     }
 
     #[test]
-    fn only_names_with_a_hash_are_kept_for_ever() {
+    fn a_release_is_known_by_its_page() {
+        assert_eq!(release_of(FILES).unwrap(), PAGE.etag);
+        assert!(release_of(&[]).is_none());
+    }
+
+    #[test]
+    fn only_paths_with_a_hash_are_kept_for_ever() {
         assert!(cache_control("/app-0123456789abcdef0.js").contains("immutable"));
+        assert!(cache_control("/portal-0123456789abcdef/portal_bg.wasm").contains("immutable"));
         assert_eq!(cache_control("/index.html"), "no-cache");
     }
 }

@@ -33,9 +33,14 @@ pub(crate) fn is_trusted(address: IpAddr, trusted: &[TrustedProxy]) -> bool {
 }
 
 /// The caller's address, host and scheme: what the peer says where it is trusted, and else the connection's.
-pub(crate) fn came_from(headers: &HeaderMap, peer: IpAddr, host: String, trusted: &[TrustedProxy]) -> CameFrom {
+pub(crate) fn came_from(
+    headers: &HeaderMap,
+    peer: IpAddr,
+    (proto, host): (&'static str, String),
+    trusted: &[TrustedProxy],
+) -> CameFrom {
     if !is_trusted(peer, trusted) {
-        return CameFrom { client: peer, host, proto: "http" };
+        return CameFrom { client: peer, host, proto };
     }
     let last = |name: &str| {
         let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
@@ -54,10 +59,10 @@ pub(crate) fn came_from(headers: &HeaderMap, peer: IpAddr, host: String, trusted
     CameFrom {
         client,
         host: last("x-forwarded-host").map_or(host, str::to_owned),
-        proto: if last("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https")) {
-            "https"
-        } else {
-            "http"
+        proto: match last("x-forwarded-proto") {
+            Some(told) if told.eq_ignore_ascii_case("https") => "https",
+            Some(_) => "http",
+            None => proto,
         },
     }
 }
@@ -75,12 +80,20 @@ mod tests {
     use super::*;
 
     fn from(peer: &str, pairs: &[(&'static str, &'static str)]) -> (String, String, &'static str) {
+        from_by("http", peer, pairs)
+    }
+
+    fn from_by(
+        proto: &'static str,
+        peer: &str,
+        pairs: &[(&'static str, &'static str)],
+    ) -> (String, String, &'static str) {
         let trusted = ["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()];
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let came = came_from(&headers, peer.parse().unwrap(), "here".to_owned(), &trusted);
+        let came = came_from(&headers, peer.parse().unwrap(), (proto, "here".to_owned()), &trusted);
         (came.client.to_string(), came.host, came.proto)
     }
 
@@ -92,6 +105,8 @@ mod tests {
         assert_eq!(from("10.1.2.3", &told), seen("1.2.3.4", "there", "https"));
         assert_eq!(from("::ffff:10.1.2.3", &told), seen("1.2.3.4", "there", "https"));
         assert_eq!(from("::1", &[]), seen("::1", "here", "http"));
+        assert_eq!(from_by("https", "::1", &[]), seen("::1", "here", "https"));
+        assert_eq!(from_by("https", "192.0.2.1", &[("x-forwarded-proto", "http")]), seen("192.0.2.1", "here", "https"));
         // What the caller wrote there itself stands further left.
         let chain = [("x-forwarded-for", "9.9.9.9, 192.0.2.9:1234"), ("x-forwarded-for", "10.0.0.7")];
         assert_eq!(from("10.1.2.3", &chain), seen("192.0.2.9", "here", "http"));

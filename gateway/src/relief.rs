@@ -41,7 +41,12 @@ pub(crate) fn relieve(
         | Destination::Test(_) => {
             answer.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cookies\""));
         }
-        Destination::Health | Destination::Ready | Destination::Metrics => {}
+        Destination::Health
+        | Destination::Ready
+        | Destination::Metrics
+        | Destination::Fabric
+        | Destination::InstallScript
+        | Destination::Program => {}
     }
 }
 

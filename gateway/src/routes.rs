@@ -123,6 +123,12 @@ impl Routes {
         }
     }
 
+    /// What is known of a function at the name that it had before it was renamed.
+    pub(crate) fn renamed(&self, account: &Name, function: &Name) -> Option<Arc<Route>> {
+        let known = self.get(&Route::key(account, function))?;
+        Some(known.route).filter(|route| route.deleted && route.renamed.is_some())
+    }
+
     /// The name of an account that has functions.
     pub(crate) fn account_name(&self, account: AccountId) -> Option<Name> {
         self.accounts.read().get(&account).cloned()

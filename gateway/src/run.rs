@@ -229,7 +229,7 @@ async fn permitted(
         }
         (Caller::Headers, None, Err(problem)) => return Err(problem.clone()),
     };
-    let known = found?;
+    let known = found.map_err(|problem| renamed(gateway, address, &grant).unwrap_or(problem))?;
     if grant.account != known.route.account {
         return Err(Code::FunctionNotFound.into());
     }
@@ -241,6 +241,16 @@ async fn permitted(
     }
     let principal = RunPrincipal::from(&grant.principal);
     Ok((known, principal))
+}
+
+/// A function is not found at the name that it had; who may call it is told what it is called now.
+fn renamed(gateway: &Gateway, address: &FunctionAddress, grant: &Grant) -> Option<Problem> {
+    let FunctionAddress { account, function, .. } = address;
+    let left = gateway.routes.renamed(account, function)?;
+    let of_caller = grant.account == left.account && grant.function.is_none_or(|only| only == left.function);
+    let now = left.renamed.as_ref().filter(|_| of_caller && grant.allows(Scope::Invoke))?;
+    let why = format!("{account}/{function} was renamed to `{now}`");
+    Some(Problem::new(Code::FunctionNotFound, why).with_help(format!("Call /f/{account}/{now}/ instead.")))
 }
 
 fn no_version(address: &FunctionAddress, known: &Known) -> Problem {

@@ -20,15 +20,18 @@ use crate::core_client::CoreClient;
 use crate::error::Error;
 use crate::finite::Bounds;
 use crate::hosts::Hosts;
+use crate::install::Installer;
 use crate::issuer::{self, Issuer};
 use crate::keys::Keys;
 use crate::meters::{self, Meters};
 use crate::mirror::{Sink, mirror};
 use crate::models::Models;
+use crate::node_connections::NodeConnections;
 use crate::nodes::NodeRecords;
 use crate::routes::Routes;
 use crate::spool::Spool;
 use crate::state::{Fabrics, Gateway};
+use crate::tls::Tls;
 use crate::{accept, pulse};
 
 /// Histograms are folded so often.
@@ -45,7 +48,7 @@ const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
 /// find their functions in memory, and the control plane has answered: with the keys of tickets, and that it is ready.
 ///
 /// # Errors
-/// When a setting is out of range, or the spool's folder cannot be used.
+/// When a setting is out of range, or the certificate or the spool's folder cannot be used.
 pub async fn serve(
     config: Config,
     listener: TcpListener,
@@ -62,6 +65,8 @@ pub async fn serve(
     let placing =
         Placing::new(config.placing(), instance, Learning::new(&LearningNames::GATEWAY), Arc::<Issuer>::clone(&issuer));
     let core = CoreClient::new(fabrics.core.clone());
+    let tls = Tls::open(&config).map_err(Error::Config)?.map(Arc::new);
+    let node_connections = Arc::new(NodeConnections::new(&config));
     let gateway = Arc::new(Gateway {
         instance,
         keys: Arc::new(Keys::new(&config, core.clone(), Arc::clone(&meters))),
@@ -83,6 +88,9 @@ pub async fn serve(
         connections: Arc::default(),
         strangers: Arc::default(),
         bounds: Bounds::new(&config),
+        tls: tls.clone(),
+        node_connections: Arc::clone(&node_connections),
+        installer: Installer::new(),
         config,
     });
 
@@ -95,7 +103,7 @@ pub async fn serve(
     let routes = Arc::new(Warming { routes: Arc::clone(&gateway.routes), warm: parking_lot::Mutex::new(Some(warm)) });
     tasks.spawn(mirror(nats.clone(), subjects::ROUTES_BUCKET, routes, Arc::clone(&behind), stop.clone()));
     let Placing { nodes, learning, .. } = &*placing;
-    let records = Arc::new(NodeRecords::new(Arc::clone(nodes)));
+    let records = Arc::new(NodeRecords::new(Arc::clone(&placing), fabrics.nodes.clone(), node_connections));
     tasks.spawn(mirror(nats.clone(), subjects::NODES_BUCKET, records, Arc::default(), stop.clone()));
     let models = Arc::new(Models(Arc::clone(learning)));
     tasks.spawn(mirror(nats, subjects::MODELS_BUCKET, models, Arc::default(), stop.clone()));
@@ -112,7 +120,10 @@ pub async fn serve(
     tasks.spawn(pulse::hear_control(fabrics.core.clone(), keys, routes, behind, behind_max, stop.clone()));
     let (routes, draining) = (Arc::clone(&gateway.routes), Arc::clone(&gateway.draining));
     tasks.spawn(pulse::pulse(fabrics.core, gateway.instance, routes, draining, stop.clone()));
-    tasks.spawn(profile::around(Part::Bookkeeping, spool_tasks.run(core, stop.clone())));
+    tasks.spawn(profile::around(Part::Bookkeeping, spool_tasks.run(core.settlement(), stop.clone())));
+    if let Some(tls) = tls {
+        tasks.spawn(tls.follow(stop.clone()));
+    }
     if let Some(recorder) = recorder {
         tasks.spawn(upkeep(recorder, stop.clone()));
     }
@@ -134,6 +145,8 @@ pub async fn serve(
         gateway.leaving.cancel();
         gateway.concluding.wait().await;
     }
+    // Nodes may have had the last runs of this gateway through this gateway.
+    gateway.node_connections.close().await;
     stop.cancel();
     tasks.close();
     if tokio::time::timeout(TASKS_END_WITHIN, tasks.wait()).await.is_err() {

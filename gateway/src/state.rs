@@ -15,11 +15,14 @@ use crate::config::Config;
 use crate::core_client::CoreClient;
 use crate::finite::Bounds;
 use crate::hosts::Hosts;
+use crate::install::Installer;
 use crate::issuer::Issuer;
 use crate::keys::Keys;
 use crate::meters::Meters;
+use crate::node_connections::NodeConnections;
 use crate::routes::Routes;
 use crate::spool::Spool;
+use crate::tls::Tls;
 
 /// The gateway's two connections: node traffic has one of its own.
 #[derive(Clone)]
@@ -41,6 +44,10 @@ pub(crate) struct Gateway {
     pub(crate) connections: Arc<ClientCounts>,
     pub(crate) strangers: Arc<ClientCounts>,
     pub(crate) bounds: Bounds,
+    /// None: plain HTTP alone.
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) node_connections: Arc<NodeConnections>,
+    pub(crate) installer: Installer,
     pub(crate) instance: InstanceId,
     pub(crate) fabrics: Fabrics,
     pub(crate) store: Store,

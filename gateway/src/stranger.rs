@@ -14,7 +14,17 @@ use crate::state::Gateway;
 use crate::upload::Source;
 
 /// What nobody needs to be known for; a credential that comes along proves nothing there.
-const OPEN: [&str; 2] = ["/api/v1/signup", "/api/v1/sessions"];
+const OPEN: [&str; 9] = [
+    "/api/v1/signup",
+    "/api/v1/sessions",
+    "/api/v1/sessions/code",
+    "/api/v1/password-resets",
+    "/api/v1/password-resets/use",
+    "/api/v1/nodes/tokens/look",
+    "/api/v1/nodes/register",
+    "/api/v1/nodes/renew",
+    "/api/v1/nodes/leave",
+];
 
 /// The body that the control plane may read.
 pub(crate) async fn vet(gateway: &Arc<Gateway>, head: &Parts, body: Source, client: IpAddr) -> Result<Source, Problem> {

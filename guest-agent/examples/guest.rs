@@ -402,7 +402,7 @@ fn cut(count: u64, target: &str) {
 /// As much as goes to the proxy until it takes nothing for three seconds.
 fn pour() {
     let Ok(mut connection) = proxy() else { return };
-    let _ = connection.set_write_timeout(Some(Duration::from_secs(3)));
+    let _ = connection.set_write_timeout(Some(Duration::from_secs(1)));
     let (block, mut written) = (vec![7_u8; 32 << 10], 0);
     while let Ok(count @ 1..) = connection.write(&block) {
         written += count;

@@ -67,7 +67,11 @@ async fn probe(host: &Arc<Inner>) -> Result<Speed, Error> {
     if Path::new("/dev/kvm").exists() {
         match Template::boot(host, SMALL, Accelerator::Kvm, PROBE_WITHIN, Preparation::Plain).await {
             Ok(template) => return Ok(template.speed()),
-            Err(error) => tracing::warn!(%error, "KVM is there but runs no guest: guests are translated instead"),
+            Err(error) => {
+                let why = error.to_string();
+                let why = why.lines().next().unwrap_or_default();
+                tracing::info!(why, "KVM is there but runs no guest: guests are translated, which is slower");
+            }
         }
     }
     Template::boot(host, SMALL, Accelerator::Tcg, BOOT_WITHIN, Preparation::Plain)

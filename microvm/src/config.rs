@@ -27,6 +27,8 @@ pub(crate) const CONSOLE_BYTES: usize = 8 << 10;
 pub struct Config {
     /// The program `qemu-system-x86_64`.
     pub qemu: PathBuf,
+    /// The tree that it was unpacked into, where that cannot be told by its path.
+    pub qemu_tree: Option<PathBuf>,
     /// An unpacked kernel package: `boot/vmlinuz-*` and `lib/modules/*`.
     pub kernel: PathBuf,
     /// The guest agent, built statically.

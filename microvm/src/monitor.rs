@@ -2,12 +2,16 @@
 //! end the connection. Events come as a stream. The connection may end (by an event that `qapi` does not know) while
 //! the machine lives on: what must be noticed is noticed by the process's end and the agent's socket, too.
 
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use qapi::futures::{QapiService, QmpStreamTokio};
 use qapi::qmp::{self, Event, QmpCommand};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::WriteHalf;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -31,6 +35,8 @@ pub enum MachineEvent {
 /// Sends commands.
 pub(crate) struct Monitor {
     service: Arc<QapiService<QmpStreamTokio<WriteHalf<UnixStream>>>>,
+    /// The same connection, for files.
+    beside: OwnedFd,
     /// Until somebody takes it.
     pub(crate) events: Option<mpsc::Receiver<MachineEvent>>,
 }
@@ -38,6 +44,7 @@ pub(crate) struct Monitor {
 impl Monitor {
     /// Waits until QEMU greets.
     pub(crate) async fn open(socket: UnixStream) -> Result<Self, Error> {
+        let beside = socket.as_fd().try_clone_to_owned().map_err(Error::io("QEMU's monitor"))?;
         let negotiate = async { QmpStreamTokio::open(socket).await?.negotiate().await };
         let stream = tokio::time::timeout(COMMAND_WITHIN, negotiate)
             .await
@@ -53,7 +60,7 @@ impl Monitor {
                 }
             }
         });
-        Ok(Self { service: Arc::new(service), events: Some(events) })
+        Ok(Self { service: Arc::new(service), beside, events: Some(events) })
     }
 
     /// Runs a command.
@@ -67,6 +74,23 @@ impl Monitor {
         let answer = tokio::time::timeout(COMMAND_WITHIN, task).await.map_err(|_| Error::Slow(C::NAME))?;
         let answer = answer.map_err(|error| Error::Qemu(format!("{}: {error}", C::NAME)))?;
         answer.map_err(|error| Error::Qemu(format!("{}: {error}", C::NAME)))
+    }
+
+    /// Hands an open file over, which QEMU knows by this name from then on. No command may be on its way.
+    pub(crate) async fn give(&self, file: OwnedFd, name: &str) -> Result<(), Error> {
+        self.send(&file).map_err(Error::io("a file for QEMU"))?;
+        self.execute(qmp::getfd { fdname: name.to_owned() }).await?;
+        Ok(())
+    }
+
+    /// It comes with a byte that means nothing, and stays with the connection until the command that names it.
+    fn send(&self, file: &OwnedFd) -> std::io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut files = SendAncillaryBuffer::new(&mut space);
+        let file = [file.as_fd()];
+        files.push(SendAncillaryMessage::ScmRights(&file));
+        sendmsg(&self.beside, &[IoSlice::new(b"\n")], &mut files, SendFlags::NOSIGNAL)?;
+        Ok(())
     }
 
     /// Leaves memory that is shared out of what is saved and restored.

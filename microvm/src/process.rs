@@ -33,7 +33,8 @@ pub(crate) struct Process {
     child: Child,
     pub(crate) pid: u32,
     pub(crate) console: Console,
-    pub(crate) folder: Folder,
+    /// Goes with it.
+    _folder: Folder,
 }
 
 /// A machine's own folder; it goes with the machine.
@@ -105,7 +106,7 @@ impl Spawner {
         let (agent, agent_theirs) = pair()?;
         let own =
             [(monitor_theirs, super::command_line::fds::MONITOR), (agent_theirs, super::command_line::fds::AGENT)];
-        let Qemu { mut command, tree } = Qemu::find(&config.qemu)?;
+        let Qemu { mut command, tree } = Qemu::find(&config.qemu, config.qemu_tree.as_deref())?;
         command.args(spec.arguments).current_dir(&folder.0).kill_on_drop(true);
         // Its start is short, and much of it goes to the first touch of each page of its heap.
         command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
@@ -123,7 +124,7 @@ impl Spawner {
         let console = Console::default();
         keep(&console, child.stdout.take());
         keep(&console, child.stderr.take());
-        Ok((Process { child, pid, console, folder }, monitor, agent))
+        Ok((Process { child, pid, console, _folder: folder }, monitor, agent))
     }
 }
 
@@ -149,7 +150,8 @@ impl Process {
     }
 }
 
-fn pair() -> Result<(UnixStream, OwnedFd), Error> {
+/// A pair of connected sockets: ours, and one to be handed over.
+pub(crate) fn pair() -> Result<(UnixStream, OwnedFd), Error> {
     let make = || {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;

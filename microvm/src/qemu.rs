@@ -21,8 +21,8 @@ pub(crate) struct Qemu {
 }
 
 impl Qemu {
-    pub(crate) fn find(program: &Path) -> Result<Self, Error> {
-        let Some(tree) = Tree::of(program) else {
+    pub(crate) fn find(program: &Path, tree: Option<&Path>) -> Result<Self, Error> {
+        let Some(tree) = tree.map(Tree::at).or_else(|| Tree::of(program)) else {
             let mut command = Command::new(program);
             command.env_clear();
             return Ok(Self { command, tree: None });

@@ -28,7 +28,7 @@ use futures::FutureExt as _;
 use http::{Request, Response};
 use protocol::placement::Explanation;
 use protocol::receipt::{Observation, RunEnd};
-use protocol::{ByteSize, Code, Digest, Limits, Timestamp};
+use protocol::{ByteSize, Code, Digest, Limits, Timestamp, VersionId};
 use scheduler::LastWord;
 
 use crate::Placing;
@@ -44,6 +44,8 @@ pub struct Attempt {
     artifact: Digest,
     limits: Limits,
     received: Instant,
+    /// When the node that has it was asked.
+    asked: Option<Instant>,
     /// When the response's head came.
     head: Option<Instant>,
     /// When all was over here.
@@ -74,6 +76,7 @@ impl Attempt {
             artifact,
             limits: facts.limits,
             received,
+            asked: None,
             head: None,
             left: None,
             on_node: None,
@@ -87,6 +90,11 @@ impl Attempt {
     #[must_use]
     pub fn so_far(&self) -> &Observation {
         self.draft.so_far()
+    }
+
+    /// What is learned of it is this version's, of which it is one of many that do the same.
+    pub fn learned_as(&mut self, version: VersionId) {
+        self.draft.learned_as(version);
     }
 
     /// Why it goes where it goes.
@@ -151,6 +159,7 @@ impl Attempt {
     fn sent(&mut self, to: Reservation, end: EndFuture) {
         self.draft.on_node(Some(to.node()), to.lane());
         (self.on_node, self.end, self.head) = (Some(to), Some(end), None);
+        self.asked = Some(Instant::now());
     }
 
     /// Others are asked before a node that loses runs.
@@ -241,7 +250,8 @@ impl Attempt {
             if verdict.suspect() {
                 self.placing.nodes.suspect(on.node(), Instant::now());
             }
-            on.release(LastWord::of(&seen));
+            let called = self.left.zip(self.asked).map(|(left, asked)| left.saturating_duration_since(asked));
+            on.release(LastWord::of(&seen, called.unwrap_or(whole)));
         }
         self.placing.learning.ended(&seen);
         Concluded { seen, verdict }

@@ -4,6 +4,7 @@
 //! newest record --> store --> Snapshot --+
 //!                                        v               each second
 //! runs that ended --> queue (bounded) --> Learned (one task) --> Knowledge --> placements, which take no lock
+//! nodes that left ------^
 //! ```
 //!
 //! Whatever fails here, placements go on: with the last good model, and without one as they were before there were
@@ -18,7 +19,7 @@ use fabric::metric_names::LearningNames;
 use metrics::{Counter, Gauge, counter, gauge};
 use protocol::model::ModelRecord;
 use protocol::receipt::Observation;
-use protocol::{ByteSize, Timestamp};
+use protocol::{ByteSize, NodeId, Timestamp};
 use scheduler::{Finished, Knowledge, Learned, Memo, Policy as _, Snapshot, Standing};
 use store::Store;
 use tokio::sync::{mpsc, watch};
@@ -43,12 +44,19 @@ thread_local! {
     static MEMO: RefCell<Memo> = RefCell::default();
 }
 
+/// What is learned from.
+#[derive(Debug, Clone, Copy)]
+enum Lesson {
+    Ended(Finished),
+    Left(NodeId),
+}
+
 /// What is known now.
 pub struct Learning {
     knowledge: ArcSwap<Knowledge>,
-    finished: mpsc::Sender<Finished>,
+    lessons: mpsc::Sender<Lesson>,
     /// Whoever learns holds it.
-    queue: tokio::sync::Mutex<mpsc::Receiver<Finished>>,
+    queue: tokio::sync::Mutex<mpsc::Receiver<Lesson>>,
     newest: watch::Sender<Option<ModelRecord>>,
     unlearned: Counter,
     trusted: Gauge,
@@ -59,10 +67,10 @@ impl Learning {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(names: &LearningNames) -> Arc<Self> {
-        let (finished, queue) = mpsc::channel(QUEUE_MAX);
+        let (lessons, queue) = mpsc::channel(QUEUE_MAX);
         Arc::new(Self {
             knowledge: ArcSwap::default(),
-            finished,
+            lessons,
             queue: queue.into(),
             newest: watch::channel(None).0,
             unlearned: counter!(names.runs_unlearned),
@@ -97,10 +105,15 @@ impl Learning {
             return;
         }
         if let Some(finished) = Finished::of(seen)
-            && self.finished.try_send(finished).is_err()
+            && self.lessons.try_send(Lesson::Ended(finished)).is_err()
         {
             self.unlearned.increment(1);
         }
+    }
+
+    /// A node has left. Never waits: where the queue is full, the next model knows nothing of it either.
+    pub fn left(&self, node: NodeId) {
+        self.lessons.try_send(Lesson::Left(node)).ok();
     }
 }
 
@@ -108,18 +121,14 @@ impl Learning {
 pub async fn run(learning: Arc<Learning>, store: Store, stop: CancellationToken) {
     let (models, adopted) = mpsc::channel(1);
     let work = async {
-        let mut finished = learning.queue.lock().await;
-        tokio::join!(learn(&learning, &mut finished, adopted), fetch(&learning, &store, models));
+        let mut lessons = learning.queue.lock().await;
+        tokio::join!(learn(&learning, &mut lessons, adopted), fetch(&learning, &store, models));
     };
     stop.run_until_cancelled(Box::pin(work)).await;
 }
 
 /// Takes what comes into a policy of its own, and publishes what that knows.
-async fn learn(
-    learning: &Learning,
-    finished: &mut mpsc::Receiver<Finished>,
-    mut models: mpsc::Receiver<Arc<Snapshot>>,
-) {
+async fn learn(learning: &Learning, lessons: &mut mpsc::Receiver<Lesson>, mut models: mpsc::Receiver<Arc<Snapshot>>) {
     let mut policy = Learned::default();
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut publish = tokio::time::interval(PUBLISH_EVERY);
@@ -137,9 +146,12 @@ async fn learn(
                 policy.pass(since_epoch());
                 learning.publish(&policy);
             }
-            count = finished.recv_many(&mut batch, BATCH_MAX) => {
-                for finished in batch.drain(..) {
-                    policy.observe(&finished);
+            count = lessons.recv_many(&mut batch, BATCH_MAX) => {
+                for lesson in batch.drain(..) {
+                    match lesson {
+                        Lesson::Ended(finished) => policy.observe(&finished),
+                        Lesson::Left(node) => policy.forget_node(node),
+                    }
                 }
                 if count < BATCH_MAX {
                     tokio::time::sleep(GATHER).await;
@@ -205,4 +217,45 @@ async fn read(store: &Store, record: &ModelRecord) -> anyhow::Result<Arc<Snapsho
 /// Trainers and placements share the wall clock, as far as clocks agree: models live for a day.
 fn since_epoch() -> Duration {
     Duration::from_millis(u64::try_from(Timestamp::now().0).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use fabric::metric_names::LearningNames;
+    use protocol::placement::Warmth;
+    use protocol::{Lane, VersionId};
+
+    use super::*;
+
+    /// Waits for what is published each second.
+    #[tokio::test]
+    async fn what_was_learned_of_a_node_goes_when_it_leaves() {
+        let (learning, node) = (Learning::new(&LearningNames::GATEWAY), NodeId::new());
+        let finished = Finished {
+            version: VersionId::new(),
+            input: ByteSize(1),
+            node,
+            lane: Lane::Wasm,
+            warmth: Warmth::Warm,
+            wall: Duration::from_millis(5),
+            failed: false,
+        };
+        let known = async |wanted: bool| {
+            while learning.knowledge().history().knows_node(node) != wanted {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let (_models, adopted) = mpsc::channel(1);
+        let mut lessons = learning.queue.lock().await;
+        learning.lessons.try_send(Lesson::Ended(finished)).unwrap();
+        let leaves = async {
+            known(true).await;
+            learning.left(node);
+            known(false).await;
+        };
+        tokio::select! {
+            () = learn(&learning, &mut lessons, adopted) => panic!("it learns for ever"),
+            done = tokio::time::timeout(Duration::from_secs(20), leaves) => done.unwrap(),
+        }
+    }
 }

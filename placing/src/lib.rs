@@ -78,6 +78,12 @@ impl Placing {
         profile::within(Part::Placement, rank)
     }
 
+    /// A node has left, or was shut out.
+    pub fn left(&self, node: NodeId) {
+        self.nodes.remove(node);
+        self.learning.left(node);
+    }
+
     /// Room on a node for a run with these limits.
     pub fn reserve(&self, node: NodeId, lane: Lane, limits: &Limits) -> Reservation {
         self.nodes.reserve(node, lane, limits.memory_in(lane))

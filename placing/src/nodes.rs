@@ -74,7 +74,7 @@ impl Nodes {
     pub fn lanes(&self) -> Vec<Lane> {
         self.look(|nodes| {
             let live = nodes.iter().filter(|node| node.age < SILENT_AFTER);
-            let reports: Vec<_> = live.filter_map(|node| node.report.as_ref()).filter(|it| !it.draining).collect();
+            let reports: Vec<_> = live.filter_map(|node| node.report.as_ref()).filter(|it| it.takes_runs()).collect();
             [Lane::Wasm, Lane::Vm].into_iter().filter(|lane| reports.iter().any(|it| it.lanes.contains(lane))).collect()
         })
     }

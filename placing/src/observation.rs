@@ -114,6 +114,11 @@ impl ObservationDraft {
         &self.seen
     }
 
+    /// What is learned of it is this version's.
+    pub fn learned_as(&mut self, version: VersionId) {
+        self.seen.version = version;
+    }
+
     /// Why it goes where it goes.
     pub fn placed(&mut self, why: Explanation) {
         self.seen.placement = Some(why);

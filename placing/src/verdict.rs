@@ -170,10 +170,11 @@ impl Verdict {
     }
 
     /// Whether others should be asked before this node for a while. It is well where the request broke off on its way to
-    /// it: whoever calls could make any node suspect.
+    /// it: whoever calls could make any node suspect; and where its owner has taken it back, which it reports itself.
     #[must_use]
     pub fn suspect(&self) -> bool {
-        matches!(self.fate, Fate::Lost | Fate::NotTaken(NotTaken::Absent)) && self.code != Some(Code::BodyIncomplete)
+        matches!(self.fate, Fate::Lost | Fate::NotTaken(NotTaken::Absent))
+            && !matches!(self.code, Some(Code::BodyIncomplete | Code::NodePaused))
     }
 
     /// As the observation has it.

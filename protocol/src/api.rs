@@ -11,13 +11,21 @@ macro_rules! api_types {
 }
 
 mod accounts;
+mod audit;
 mod functions;
+mod nodes;
 mod runs;
+mod second_factor;
+mod trust;
 mod usage;
 
 pub use accounts::*;
+pub use audit::*;
 pub use functions::*;
+pub use nodes::*;
 pub use runs::*;
+pub use second_factor::*;
+pub use trust::*;
 pub use usage::*;
 
 /// A page of a list.

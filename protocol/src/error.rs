@@ -74,7 +74,9 @@ codes! {
     // Who asks.
     Unauthenticated = "unauthenticated", 401, false, "A key or a log-in is needed", "Send `Authorization: Bearer cck_...`, or log in.";
     InvalidKey = "invalid_key", 401, false, "This key is unknown, expired or revoked", "Make a new key with `crowdcloud keys create`.";
-    InvalidLogin = "invalid_login", 401, false, "The e-mail address or the password is wrong", "Check both. A forgotten password cannot be reset: an owner of the account can invite another address.";
+    InvalidLogin = "invalid_login", 401, false, "The e-mail address or the password is wrong", "Check both. The log-in page of the portal sends a link for a new password.";
+    CodeNeeded = "code_needed", 401, false, "The log-in needs a code of the second factor", "Send the code that the app shows, or a recovery code, to /api/v1/sessions/code within 5 minutes, with the cookie of this answer.";
+    InvalidCode = "invalid_code", 401, false, "The code of the second factor is wrong, or was used", "Type the code that the app shows now: each is good once, and for a minute at most. Check the clock of its device, or use a recovery code.";
     Forbidden = "forbidden", 403, false, "This key or role may not do that", "Use a key with the needed scope, or ask an owner of the account.";
     CrossSite = "cross_site", 403, false, "The request comes from another site", "Make the request from the portal itself, or use an API key.";
     RateLimited = "rate_limited", 429, true, "Too many requests", "Wait as long as Retry-After says.";
@@ -85,8 +87,11 @@ codes! {
     FunctionNotFound = "function_not_found", 404, false, "There is no such function", "Check the account's and the function's name; a private function needs a key of its account.";
     VersionNotFound = "version_not_found", 404, false, "The function has no such version or alias", "List them with `crowdcloud versions FUNCTION`.";
     InvitationInvalid = "invitation_invalid", 404, false, "This invitation is unknown, used or expired", "Ask for a new one.";
+    ResetInvalid = "reset_invalid", 404, false, "This link for a new password is unknown, used or expired", "Ask for a new one on the log-in page.";
     NameTaken = "name_taken", 409, false, "This name is taken", "Choose another name.";
     EmailTaken = "email_taken", 409, false, "There is a user with this e-mail address", "Log in instead.";
+    EmailCodeNeeded = "email_code_needed", 422, false, "A code has to show that the e-mail address is yours", "Sign up again with the code that was sent to the address.";
+    SecondFactorOn = "second_factor_on", 409, false, "The user has a second factor", "Turn it off first.";
     LastOwner = "last_owner", 409, false, "An account needs an owner", "Make another member an owner first.";
     NotReady = "not_ready", 409, true, "This version is not ready", "Wait until it is `ready`, or deploy again if it has failed.";
     JobEnded = "job_ended", 409, false, "The job has ended", "There is nothing left to cancel; `crowdcloud jobs show JOB` says how it ended.";
@@ -128,8 +133,19 @@ codes! {
     ConcurrencyLimit = "concurrency_limit", 429, true, "The function runs as often at once as it may", "Try again, or raise `limits.concurrency`.";
     NodeLost = "node_lost", 502, true, "The node was lost during the run", "Try again if the call may be repeated.";
     NodeCopied = "node_copied", 409, true, "Another process is connected as this node", "End the other process; a machine of its own needs credentials of its own.";
+    NodeKeysDiffer = "node_keys_differ", 409, false, "The node's keys are not the registered ones", "Restore the node's own keys, which stand in its folder; a machine that is new, or a copy of one, joins with a token of its own.";
+    NodeMachineDiffers = "node_machine_differs", 409, false, "This is not the machine that has joined", "A copy of a machine joins by itself: in a new folder, with a new token. Nothing is held against it.";
+    NodeRestored = "node_restored", 409, false, "The node's folder is a copy, or of an earlier time", "Go on with the newest copy of the folder; any other one joins anew, in a new folder, with a new token.";
+    NodeTokenInvalid = "node_token_invalid", 401, false, "This token is not one of this platform's", "Make a new token in the portal or with `crowdcloud nodes tokens create`, and paste its line whole.";
+    NodeTokenUsed = "node_token_used", 410, false, "This token was used by another machine", "Each token is for one machine, once. Make a new one with `crowdcloud nodes tokens create`.";
+    NodeTokenExpired = "node_token_expired", 410, false, "This token has expired", "Make a new one with `crowdcloud nodes tokens create`.";
+    NodeKeysTaken = "node_keys_taken", 409, false, "Another node has these keys", "A copy of a machine needs keys of its own: delete the folder `keys` in its data folder, and join with a new token.";
+    NodeSuspended = "node_suspended", 403, false, "This node, or its machine, is shut out", "Ask the operator; the details say why.";
+    NodeState = "node_state", 409, false, "The node's state does not allow this", "Look at its state: `crowdcloud nodes list`.";
+    NodeLeft = "node_left", 410, false, "This node has left, or was revoked", "To come back, join again with a token of its own: `crowdcloud nodes tokens create`.";
     BatchConflict = "batch_conflict", 409, false, "Another batch was committed under this number", "No request of yours: a gateway or a node sends batches. Its disk was changed, or two processes share it.";
     NodeFailed = "node_failed", 502, true, "The node could not do the run", "Try again; another node will be used.";
+    NodePaused = "node_paused", 502, true, "The node's owner took it back during the run", "Try again if the call may be repeated; another node will be used.";
     ControlPlaneUnavailable = "control_plane_unavailable", 503, true, "The control plane cannot be reached", "Try again in a moment.";
     Draining = "draining", 503, true, "This process is shutting down", "Try again; another one will answer.";
     StorageUnavailable = "storage_unavailable", 503, true, "The store cannot be reached", "Try again in a moment.";
@@ -147,6 +163,7 @@ impl Code {
                 | Self::InvalidName
                 | Self::NameTaken
                 | Self::EmailTaken
+                | Self::EmailCodeNeeded
                 | Self::ArtifactNotFound
                 | Self::ExceedsNodes
         )

@@ -40,6 +40,20 @@ impl Flag {
             Self::NoEnd => "no_end",
         }
     }
+
+    /// What it says, for people.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::NoObservation => "the gateway has not told what it saw of the run",
+            Self::NoReceipt => "the node has not sent its receipt",
+            Self::OverClaimed => "the node claimed more than the gateway saw, or than is possible; the lesser counts",
+            Self::Contradicted => {
+                "the node's receipt says something else than it said at the run's end; the lesser counts"
+            }
+            Self::NoEnd => "the node said nothing at the run's end; its receipt is its only word",
+        }
+    }
 }
 
 impl fmt::Display for Flag {

@@ -29,12 +29,24 @@ pub const TICKET: &str = "x-crowdcloud-ticket";
 pub const NODE_PROBLEM: &str = "x-crowdcloud-problem";
 /// On a stream of logs: the time from which the account's lines are complete. Earlier ones may be gone.
 pub const LOGS_SINCE: &str = "x-crowdcloud-logs-since";
+/// On every response of the API: which release of the portal goes with it. A page of another one says so.
+pub const PORTAL: &str = "x-crowdcloud-portal";
+/// From gateway to control plane, of what is asked by HTTPS: the digest of the key in the gateway's certificate.
+pub const CERTIFICATE: &str = "x-crowdcloud-certificate";
+/// From gateway to node, before it connects: what it is to sign.
+pub const CHALLENGE: &str = "x-crowdcloud-challenge";
+/// From node to gateway: the connection that it asks for, as JSON text.
+pub const CONNECTION: &str = "x-crowdcloud-connection";
+/// From node to gateway: the signature of that text.
+pub const SIGNATURE: &str = "x-crowdcloud-signature";
 /// Every header of ours begins so; a function neither sees nor sets them.
 pub const OURS: &str = "x-crowdcloud-*";
 /// The portal's session cookie.
 pub const SESSION_COOKIE: &str = "cc_session";
 /// The cookie by which a device that has logged in before is known.
 pub const DEVICE_COOKIE: &str = "cc_device";
+/// The cookie of a log-in that waits for a code of the second factor.
+pub const CHALLENGE_COOKIE: &str = "cc_challenge";
 /// What every API key begins with.
 pub const KEY_PREFIX: &str = "cck_";
 

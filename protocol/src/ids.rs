@@ -112,6 +112,8 @@ typed_id! {
     InvitationId = "inv";
     /// A lender's machine.
     NodeId = "node";
+    /// What a machine joins with.
+    TokenId = "token";
     /// One execution.
     RunId = "run";
     /// One durable, asynchronous run.

@@ -17,6 +17,7 @@
 //! ```
 
 mod header;
+mod sort;
 mod start;
 mod state;
 mod submit;
@@ -35,6 +36,7 @@ use crate::receipt::Usage;
 use crate::units::{ByteSize, Digest, Millis, Timestamp};
 
 pub use header::HeaderBytes;
+pub use sort::JobSort;
 pub use start::NotBefore;
 pub use state::JobState;
 pub use submit::{Asked, JobInput, SubmitArray, SubmitJob};
@@ -144,7 +146,7 @@ pub struct Job {
     /// Where its end is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
-    /// Tries that the function had.
+    /// Tries that the function had, the one that runs included.
     pub attempts: u32,
     /// Tries that the platform lost; they cost no retry.
     pub losses: u32,

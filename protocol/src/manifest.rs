@@ -111,15 +111,42 @@ impl std::fmt::Display for Lane {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PlacementClass {
-    /// Nodes of the same account.
+    /// Nodes of the same account that its owner has confirmed.
     Own,
     /// The operator's nodes.
     Operator,
-    /// Nodes that the operator has verified, and the operator's.
+    /// Nodes that have been proven for long and whose owners the operator vouches for, the operator's, and `own` ones.
     Verified,
-    /// Any node.
+    /// Any proven node, and all of the same account.
     #[default]
     Any,
+}
+
+impl PlacementClass {
+    /// All of them, the fewest nodes first.
+    pub const ALL: [Self; 4] = [Self::Own, Self::Operator, Self::Verified, Self::Any];
+
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Operator => "operator",
+            Self::Verified => "verified",
+            Self::Any => "any",
+        }
+    }
+
+    /// Who could read the work, in one sentence.
+    #[must_use]
+    pub const fn readers(self) -> &'static str {
+        match self {
+            Self::Own => "Only whoever runs this account's own nodes could read the work.",
+            Self::Operator => "The platform's operator could read the work.",
+            Self::Verified => "The operator, and lenders for whom the operator vouches, could read the work.",
+            Self::Any => "Anybody who lends a proven node could read the work that runs there.",
+        }
+    }
 }
 
 /// `crowdcloud.toml`. An unknown key is an error.

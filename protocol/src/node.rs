@@ -1,14 +1,38 @@
 //! What a node says of itself, and what it is told: hello, reports, the spec of a version, logs.
 
 mod boot;
+mod caps;
 mod check;
+mod confinement;
+mod join;
+mod keys;
+mod lending;
+mod state;
+mod token;
+mod trust;
+mod wish;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::boot::BootKey;
+pub use self::caps::{Above, Caps, CapsWish};
 pub use self::check::{CACHED_MAX, Malformed, REPORT_BYTES_MAX, TEXT_BYTES_MAX, WARM_MAX, printable};
+pub use self::confinement::Confinement;
+pub use self::join::{
+    Admission, Connection, Fingerprint, NodeRequest, NodeWant, PlatformStatement, Probe, Registration, TokenQuery,
+    TokenTerms,
+};
+pub use self::keys::{Nonce, ParseKeyError, PublicKey, PublicKeys, Signature};
+pub use self::lending::{CapUse, Lending, PauseReason, Paused};
+pub use self::state::{NodeEvent, NodeState};
+pub use self::token::{JoinToken, ParseTokenError, TokenSeed, is_of_this_machine};
+pub use self::trust::{
+    CHECKS_NEEDED, CheckOutcome, Missing, NEW_FOR, NodeTrust, OPERATOR_CHECKS_NEEDED, PROVEN_FOR, TrustLevel,
+    TrustRecord,
+};
+pub use self::wish::{HeldPause, NodeStatus, NodeToday, NodeWish, PauseSource, RevisedWish, WishedPause};
 use crate::ids::{AccountId, FunctionId, NodeId, RunId, VersionId};
 use crate::manifest::{ArtifactForm, Base, Kind, Lane, LaneChoice, Limits, PlacementClass};
 use crate::ticket::{NodeKey, TwoDays};
@@ -46,9 +70,22 @@ pub struct Hello {
     pub slots: u32,
     /// Ed25519 public key for its checkpoints, base64url.
     pub public_key: String,
+    /// All of its public keys, which are compared with those that are registered; an earlier release names only the one
+    /// above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<PublicKeys>,
     /// Which start of the node this is; none where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<BootKey>,
+    /// The caps that were agreed when it was started; none where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::optional")]
+    pub agreed: Option<Caps>,
+    /// What tells its machine from a copy of its disk; none where it says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// How far it is confined; none where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::optional")]
+    pub confinement: Option<Confinement>,
 }
 
 /// The answer to a hello.
@@ -64,6 +101,9 @@ pub struct HelloReply {
     pub checkpoint_digest: Digest,
     /// The platform's time.
     pub now: Timestamp,
+    /// What the owner wants of it from afar; none where they never wanted anything.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::optional")]
+    pub wish: Option<RevisedWish>,
 }
 
 /// What a node publishes each second.
@@ -105,6 +145,16 @@ pub struct NodeReport {
     /// Which start of the node this is; none where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<BootKey>,
+    /// What its owner keeps of the machine; none where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::optional")]
+    pub lending: Option<Lending>,
+    /// How far it is confined; none where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::optional")]
+    pub confinement: Option<Confinement>,
+    /// Where `warm` and `cached` are left out: the sequence of the report that listed the same. None: what is not listed is
+    /// not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lists: Option<u64>,
 }
 
 /// How a node's VM lane is.
@@ -151,6 +201,21 @@ impl std::fmt::Display for Accelerator {
 impl NodeReport {
     /// The form that this code writes.
     pub const VERSION: u8 = 1;
+
+    /// Why it takes no runs; none where it does.
+    #[must_use]
+    pub fn paused(&self) -> Option<Paused> {
+        if self.draining {
+            return Some(Paused::open(PauseReason::Draining));
+        }
+        self.lending.as_ref().and_then(|lending| lending.paused)
+    }
+
+    /// Whether it takes new runs, if they fit.
+    #[must_use]
+    pub fn takes_runs(&self) -> bool {
+        self.paused().is_none()
+    }
 }
 
 /// What trusted parts know of a node beside its report. The value of its key in the `nodes` bucket.
@@ -168,6 +233,20 @@ pub struct NodeRecord {
     pub arch: String,
     /// The negotiated protocol version.
     pub protocol: u16,
+    /// How far it is trusted; none where an earlier release wrote the record.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::optional")]
+    pub trust: Option<NodeTrust>,
+    /// The key that signs its receipts and its connections; none before it has joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PublicKey>,
+}
+
+impl NodeRecord {
+    /// How far it is trusted.
+    #[must_use]
+    pub fn trust(&self) -> NodeTrust {
+        self.trust.unwrap_or_else(|| NodeTrust::of_class(self.class))
+    }
 }
 
 /// The immutable description of a version, as a node needs it (`GET /versions/{id}` at its `blob` subject,

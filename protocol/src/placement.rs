@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::NodeId;
 use crate::manifest::{ArtifactForm, Kind, Lane, LaneChoice, Limits};
-use crate::words;
+use crate::node::{CHECKS_NEEDED, PauseReason};
+use crate::{wire, words};
 
 /// Why this lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -159,12 +160,30 @@ pub struct Candidate {
 pub enum Refusal {
     /// The version does not trust nodes of this class.
     PlacementClass,
+    /// Too few of its results were checked yet.
+    New,
+    /// It has returned a wrong result.
+    Lied,
+    /// It is of the version's account, whose owner has not confirmed which machine it is.
+    Unconfirmed,
     /// Another architecture.
     Architecture,
     /// It has not reported lately.
     Silent,
     /// It takes no new runs.
     Draining,
+    /// Its owner has paused it.
+    PausedByOwner,
+    /// It is paused while its owner uses it.
+    OwnerActive,
+    /// It is paused while it runs on its battery.
+    OnBattery,
+    /// The traffic that it lends in a month is used up.
+    TrafficUsed,
+    /// It is one of the hours in which it is not lent.
+    QuietHours,
+    /// It is paused for a reason of a later release.
+    Paused,
     /// It does not have the lane.
     LaneMissing,
     /// Not enough memory, even when idle.
@@ -185,15 +204,38 @@ impl Refusal {
     pub const fn passes(self) -> bool {
         matches!(self, Self::NoMemory | Self::NoSlot | Self::KeptForShorter | Self::WarmElsewhere)
     }
+
+    /// Whether its owner keeps it for now: for minutes or hours, and not for a moment.
+    #[must_use]
+    pub const fn is_pause(self) -> bool {
+        matches!(
+            self,
+            Self::PausedByOwner
+                | Self::OwnerActive
+                | Self::OnBattery
+                | Self::TrafficUsed
+                | Self::QuietHours
+                | Self::Paused
+        )
+    }
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::PlacementClass => "not of the placement class that the version trusts",
+            Self::New => "new",
+            Self::Lied => "caught with a wrong result",
+            Self::Unconfirmed => "not confirmed by its owner",
             Self::Architecture => "of another architecture",
             Self::Silent => "silent",
             Self::Draining => "draining",
+            Self::PausedByOwner => "paused by its owner",
+            Self::OwnerActive => "paused while its owner uses it",
+            Self::OnBattery => "paused on battery",
+            Self::TrafficUsed => "paused, as its monthly traffic is used up",
+            Self::QuietHours => "paused in its quiet hours",
+            Self::Paused => "paused",
             Self::LaneMissing => "without the lane",
             Self::TooSmall => "too small for the limits",
             Self::NoMemory => "without free memory",
@@ -201,6 +243,20 @@ impl std::fmt::Display for Refusal {
             Self::KeptForShorter => "kept free for shorter runs",
             Self::WarmElsewhere => "cold, while a warm one is only full",
         })
+    }
+}
+
+impl From<PauseReason> for Refusal {
+    fn from(reason: PauseReason) -> Self {
+        match reason {
+            PauseReason::Leaving | PauseReason::Draining => Self::Draining,
+            PauseReason::ByOwner => Self::PausedByOwner,
+            PauseReason::OwnerActive => Self::OwnerActive,
+            PauseReason::OnBattery => Self::OnBattery,
+            PauseReason::TrafficUsed => Self::TrafficUsed,
+            PauseReason::QuietHours => Self::QuietHours,
+            PauseReason::Other => Self::Paused,
+        }
     }
 }
 
@@ -212,6 +268,27 @@ pub struct Refused {
     pub node: NodeId,
     /// Why.
     pub why: Refusal,
+    /// Of one that is new: its agreed checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<u32>,
+}
+
+impl Refused {
+    /// Refused for a reason that says all.
+    #[must_use]
+    pub const fn of(node: NodeId, why: Refusal) -> Self {
+        Self { node, why, agreed: None }
+    }
+}
+
+impl std::fmt::Display for Refused {
+    /// Why, without which node.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.agreed {
+            Some(agreed) => write!(f, "{}: {agreed} of {CHECKS_NEEDED} checks agreed", self.why),
+            None => std::fmt::Display::fmt(&self.why, f),
+        }
+    }
 }
 
 /// Where a run may go, and why.
@@ -234,37 +311,48 @@ impl Placement {
         self.ranked.is_empty() && self.refused.iter().any(|refused| refused.why.passes())
     }
 
+    /// Whether those that could do the run are kept by their owners, so that a moment's wait brings none.
+    #[must_use]
+    pub fn only_paused(&self) -> bool {
+        let may_come = |why: Refusal| why.passes() || matches!(why, Refusal::Silent | Refusal::Draining);
+        self.ranked.is_empty()
+            && self.refused.iter().any(|refused| refused.why.is_pause())
+            && !self.refused.iter().any(|refused| may_come(refused.why))
+    }
+
     /// Why there is no candidate, for people: `2 nodes: 1 draining, 1 without a free slot`.
     #[must_use]
     pub fn summary(&self) -> String {
-        let counts = self.counts();
-        if counts.is_empty() {
-            return "no nodes".to_owned();
-        }
-        let parts: Vec<String> = counts.iter().map(|(why, count)| format!("{count} {why}")).collect();
-        format!("{}: {}", words::count(self.refused.len(), "node"), parts.join(", "))
+        summary(&self.refused)
     }
 
     /// What is kept of it with the run, which waited so long for it.
     #[must_use]
     pub fn explain(&self, waited: Duration) -> Explanation {
         let candidates = self.ranked.iter().take(Explanation::CANDIDATES_MAX).map(Considered::from).collect();
-        let refused = self.counts().into_iter();
-        Explanation {
-            policy: self.policy.clone(),
-            candidates,
-            refused: refused.map(|(why, nodes)| RefusedNodes { why, nodes: saturated(nodes) }).collect(),
-            waited_ms: saturated(waited.as_millis()),
-        }
+        let refused = counts(&self.refused);
+        Explanation { policy: self.policy.clone(), candidates, refused, waited_ms: saturated(waited.as_millis()) }
     }
+}
 
-    fn counts(&self) -> BTreeMap<Refusal, usize> {
-        let mut counts = BTreeMap::<Refusal, usize>::new();
-        for refused in &self.refused {
-            *counts.entry(refused.why).or_default() += 1;
-        }
-        counts
+/// Why nodes were refused, for people: `2 nodes: 1 draining, 1 new: 3 of 20 checks agreed`.
+#[must_use]
+pub fn summary(refused: &[Refused]) -> String {
+    if refused.is_empty() {
+        return "no nodes".to_owned();
     }
+    let parts: Vec<String> = counts(refused).iter().map(|of| format!("{} {of}", of.nodes)).collect();
+    format!("{}: {}", words::count(refused.len(), "node"), parts.join(", "))
+}
+
+fn counts(refused: &[Refused]) -> Vec<RefusedNodes> {
+    let mut counts = BTreeMap::<Refusal, RefusedNodes>::new();
+    for one in refused {
+        let of = counts.entry(one.why).or_insert(RefusedNodes { why: one.why, nodes: 0, agreed: None });
+        of.nodes = of.nodes.saturating_add(1);
+        of.agreed = of.agreed.max(one.agreed);
+    }
+    counts.into_values().collect()
 }
 
 /// What is kept of a placement with its run: short, for there are thousands each second.
@@ -277,7 +365,7 @@ pub struct Explanation {
     /// The best nodes, best first. The run went to the first that took it.
     pub candidates: Vec<Considered>,
     /// How many nodes might not do it, by reason.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "wire::known")]
     pub refused: Vec<RefusedNodes>,
     /// How long it had waited for a node.
     pub waited_ms: u32,
@@ -329,6 +417,22 @@ pub struct RefusedNodes {
     pub why: Refusal,
     /// How many.
     pub nodes: u32,
+    /// Of new ones: the most agreed checks that one of them has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<u32>,
+}
+
+impl std::fmt::Display for RefusedNodes {
+    /// Why, without how many.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.agreed {
+            Some(agreed) if self.nodes > 1 => {
+                write!(f, "{}: at most {agreed} of {CHECKS_NEEDED} checks agreed", self.why)
+            }
+            Some(agreed) => write!(f, "{}: {agreed} of {CHECKS_NEEDED} checks agreed", self.why),
+            None => std::fmt::Display::fmt(&self.why, f),
+        }
+    }
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]

@@ -27,7 +27,7 @@ pub fn is_ours(value: &str) -> bool {
 fn error_type(code: Code) -> &'static str {
     match code {
         Code::TimedOut => "http_response_timeout",
-        Code::NodeLost => "connection_terminated",
+        Code::NodeLost | Code::NodePaused => "connection_terminated",
         Code::NodeFailed | Code::Internal => "proxy_internal_error",
         Code::NoNode | Code::Overloaded | Code::Draining | Code::ControlPlaneUnavailable | Code::StorageUnavailable => {
             "destination_unavailable"

@@ -9,6 +9,8 @@
 //!          | +---- a trigger takes it: it is a job from then on, in the same transaction
 //!          |
 //!          +-redrive-- dead <-- leased as often as the queue allows, and never acknowledged
+//!                        |
+//!                        +-discard--> gone
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +57,9 @@ pub struct Queue {
     pub hidden: u64,
     /// Messages that nobody acknowledged.
     pub dead: u64,
+    /// When the oldest message that is not dead was put; none where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Timestamp>,
     /// When it was made.
     pub created: Timestamp,
 }
@@ -123,7 +128,7 @@ pub struct Message {
     /// What it is acknowledged or given back with, while it is leased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseId>,
-    /// From then on others may lease it.
+    /// From then on others may lease it; none where they may at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
@@ -174,6 +179,14 @@ pub struct LeasesEnded {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Redriven {
+    /// So many.
+    pub messages: u64,
+}
+
+/// How many dead messages are gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Discarded {
     /// So many.
     pub messages: u64,
 }

@@ -285,9 +285,25 @@ mod signing {
             receipts: Vec<Written<NodeReceipt>>,
             key: &SigningKey,
         ) -> Self {
+            let signed = |digest: &Digest| Ok::<_, std::convert::Infallible>(key.sign(&digest.0).to_bytes());
+            let Ok(checkpoint) = Self::signed_by(node, sequence, previous, receipts, signed);
+            checkpoint
+        }
+
+        /// The same, where the key is elsewhere: `sign` has the digest signed.
+        ///
+        /// # Errors
+        /// What `sign` says.
+        pub fn signed_by<E>(
+            node: NodeId,
+            sequence: u64,
+            previous: Digest,
+            receipts: Vec<Written<NodeReceipt>>,
+            sign: impl FnOnce(&Digest) -> Result<[u8; Signature::BYTE_SIZE], E>,
+        ) -> Result<Self, E> {
             let digest = Self::digest_of(node, sequence, previous, &receipts);
-            let signature = URL_SAFE_NO_PAD.encode(key.sign(&digest.0).to_bytes());
-            Self { v: Self::VERSION, node, sequence, previous, digest, signature, receipts }
+            let signature = URL_SAFE_NO_PAD.encode(sign(&digest)?);
+            Ok(Self { v: Self::VERSION, node, sequence, previous, digest, signature, receipts })
         }
 
         /// Whether digest and signature are right.

@@ -61,6 +61,9 @@ pub struct Route {
     pub function_name: Name,
     /// It is gone.
     pub deleted: bool,
+    /// It is gone from this name because it was renamed to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed: Option<Name>,
     /// Whether anybody may call it.
     pub public: bool,
     /// Its ready versions, by number.

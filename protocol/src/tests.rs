@@ -13,6 +13,8 @@ mod purity;
 mod route;
 mod sample;
 mod signatures;
+mod states;
 mod tickets;
+mod trust_page;
 mod units;
 mod wire;

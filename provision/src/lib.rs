@@ -7,6 +7,7 @@
 pub mod apt;
 mod fetch;
 mod find;
+mod postgres;
 mod preparing;
 mod programs;
 mod tree;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 pub use self::apt::{Apt, Package};
 pub use self::fetch::fetch;
 pub use self::find::{command, find, in_path};
+pub use self::postgres::Postgres;
 pub use self::preparing::{Preparing, preparing};
 pub use self::programs::{PROGRAMS, Program, Purpose, Source, program};
 pub use self::tree::Tree;

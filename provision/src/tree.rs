@@ -24,6 +24,12 @@ impl Tree {
         program.ancestors().find(is_tree).map(|root| Self { root: root.to_owned() })
     }
 
+    /// The tree in this folder, whatever stands beside it.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
     /// Its folder.
     #[must_use]
     pub fn root(&self) -> &Path {

@@ -23,14 +23,13 @@ impl Distance {
         self.lately = Some(self.lately.map_or(beside_the_run, |least| least.min(beside_the_run)));
     }
 
-    /// The node has reported. Where nothing was seen since, what was known stays.
+    /// The node has reported. Where nothing was seen for a while, half of what was known stays: nobody calls a node that
+    /// seems far away, and one slow call would keep a near one idle for ever.
     pub(crate) fn pass(&mut self) {
         self.reports += 1;
         if self.reports >= REPORTS {
             self.reports = 0;
-            if let Some(lately) = self.lately.take() {
-                self.before = Some(lately);
-            }
+            self.before = self.lately.take().or(self.before.map(|before| before / 2));
         }
     }
 
@@ -58,11 +57,20 @@ mod tests {
             distance.saw(ms(seen));
         }
         assert_eq!(distance.get(), ms(30));
-        // It moved away; or nobody called it.
-        for _ in 0..2 * REPORTS {
+        // Nobody calls it: perhaps it only seemed far away.
+        for _ in 0..REPORTS {
             distance.pass();
         }
-        assert_eq!(distance.get(), ms(30), "nothing else was seen");
+        assert_eq!(distance.get(), ms(30), "lately");
+        for _ in 0..REPORTS {
+            distance.pass();
+        }
+        assert_eq!(distance.get(), ms(15));
+        for _ in 0..4 * REPORTS {
+            distance.pass();
+        }
+        assert_eq!(distance.get(), ms(0), "it will be tried again");
+        // It moved away.
         for _ in 0..2 * REPORTS {
             distance.saw(ms(80));
             distance.pass();

@@ -111,6 +111,22 @@ impl History {
         Arc::make_mut(&mut self.all).observe(work_s, finished.input, class, finished.lane);
     }
 
+    /// A node has left.
+    pub fn forget_node(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+    }
+
+    /// All nodes but these have left.
+    pub(crate) fn keep_nodes(&mut self, is_there: impl Fn(NodeId) -> bool) {
+        self.nodes.retain(|node, _| is_there(*node));
+    }
+
+    /// Whether a node is remembered.
+    #[must_use]
+    pub fn knows_node(&self, node: NodeId) -> bool {
+        self.nodes.contains_key(&node)
+    }
+
     fn version_mut(&mut self, version: VersionId) -> &mut VersionHistory {
         if self.versions.len() >= VERSIONS_MAX && !self.knows(version) {
             self.forget_one(version);

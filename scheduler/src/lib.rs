@@ -36,7 +36,7 @@ mod view;
 mod tests;
 
 pub use distance::Distance;
-pub use filter::{SILENT_AFTER, lacks, refuse, trusts};
+pub use filter::{SILENT_AFTER, distrusts, lacks, part_of_slots, refuse};
 pub use finished::Finished;
 pub use history::{History, NodeClass, NodeSpeed, VersionHistory};
 pub use lane::lane_of;

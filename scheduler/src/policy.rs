@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Lane;
-use protocol::placement::{Candidate, LaneReason, Placement, Refused, Warmth};
+use protocol::placement::{Candidate, LaneReason, Placement, Refusal, Refused, Warmth};
 use rand::RngCore;
 
 use crate::filter::refuse;
@@ -109,7 +109,8 @@ fn rank_in(
     for (place, node) in nodes.iter().enumerate() {
         let (lane, lane_reason) = lane_on(node);
         if let Some(why) = refuse(request, lane, node) {
-            refused.push(Refused { node: node.record.node, why });
+            let agreed = (why == Refusal::New).then(|| node.record.trust().agreed);
+            refused.push(Refused { node: node.record.node, why, agreed });
             continue;
         }
         let warmth = node.warmth(&request.artifact);

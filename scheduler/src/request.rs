@@ -32,6 +32,8 @@ pub struct RunRequest {
     pub waited: Duration,
     /// How long it may be held back for a better node than there is now: a job for ever, a call for a moment.
     pub wait_max: Duration,
+    /// What all that this process places may take of a node's slots, in percent; the rest stays for others.
+    pub slots_share: u32,
 }
 
 impl RunRequest {
@@ -51,6 +53,7 @@ impl RunRequest {
             input: ByteSize(0),
             waited: Duration::ZERO,
             wait_max: Duration::MAX,
+            slots_share: 100,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{ByteSize, Lane, VersionId};
+use protocol::{ByteSize, Lane, NodeId, VersionId};
 use serde::{Deserialize, Serialize};
 
 use crate::Finished;
@@ -170,6 +170,19 @@ impl Snapshot {
             history,
         };
         Ok(snapshot)
+    }
+
+    /// Of nodes that have left nothing is kept, though their runs were learned from.
+    #[must_use]
+    pub fn with_nodes(mut self, is_there: impl Fn(NodeId) -> bool) -> Self {
+        self.history.keep_nodes(is_there);
+        self
+    }
+
+    /// Whether a node is known in it.
+    #[must_use]
+    pub fn knows_node(&self, node: NodeId) -> bool {
+        self.history.knows_node(node)
     }
 
     /// What a run will take on a node of each class, by the history that the caller keeps up to date.

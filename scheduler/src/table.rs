@@ -29,12 +29,13 @@ pub struct LastWord {
 }
 
 impl LastWord {
-    /// Of a run that was seen from its request's arrival to its end.
+    /// Of a run for which the node was called for so long. What came before that, as other nodes' failures or the wait
+    /// for a free one, says nothing of this one.
     #[must_use]
-    pub fn of(seen: &Observation) -> Option<Self> {
+    pub fn of(seen: &Observation, called: Duration) -> Option<Self> {
         let end = seen.end.as_ref()?;
         // A node that says that it worked longer than the call took is not near, but slow.
-        let beside_the_run = Duration::from_micros(seen.wall_us.saturating_sub(end.usage.wall_us));
+        let beside_the_run = called.saturating_sub(Duration::from_micros(end.usage.wall_us));
         Some(Self { running: end.running, beside_the_run })
     }
 }

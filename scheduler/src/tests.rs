@@ -51,6 +51,7 @@ pub(super) fn request() -> RunRequest {
         input: ByteSize(0),
         waited: Duration::ZERO,
         wait_max: Duration::MAX,
+        slots_share: 100,
     }
 }
 
@@ -100,6 +101,8 @@ pub(super) fn record(number: usize) -> NodeRecord {
         class: PlacementClass::Operator,
         arch: "x86_64".to_owned(),
         protocol: 1,
+        trust: None,
+        key: None,
     }
 }
 
@@ -121,6 +124,9 @@ pub(super) fn report(number: usize) -> NodeReport {
         draining: false,
         vm: None,
         boot: None,
+        lending: None,
+        confinement: None,
+        lists: None,
     }
 }
 
@@ -156,6 +162,7 @@ pub(super) fn any_request() -> impl Strategy<Value = RunRequest> {
             input: ByteSize(0),
             waited: Duration::ZERO,
             wait_max: Duration::MAX,
+            slots_share: 100,
         },
     )
 }

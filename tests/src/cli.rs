@@ -59,10 +59,12 @@ impl Cli {
     /// The same, with input.
     ///
     /// # Panics
-    /// When there is no shell.
+    /// When there is no shell, or the line calls a program that a new machine may lack.
     #[must_use]
     pub fn shell_with(&self, line: &str, input: &[u8]) -> Done {
         use std::io::Write as _;
+        let unknown = unknown_program(line);
+        assert_eq!(unknown, None, "not in the table of programs (provision/src/programs.rs): {line}");
         let home = self.folder.path().join("home");
         let program = crate::program();
         let mut path = vec![program.parent().map(Path::to_path_buf).unwrap_or_default()];
@@ -140,7 +142,7 @@ impl Cli {
     /// When that fails.
     pub fn signup(&self, account: &str) {
         let line = format!("crowdcloud signup --email {account}@example.com --password-stdin --account-name {account}");
-        self.shell_with(&line, b"correct horse battery\n").ok();
+        self.shell_with(&line, crate::browser::PASSWORD.as_bytes()).ok();
     }
 
     /// Deploys a built example under its own name.
@@ -156,6 +158,35 @@ impl Cli {
     pub fn token(&self) -> String {
         self.ok("token")
     }
+}
+
+/// What a shell has without any program, and ours.
+const BUILT_IN: [&str; 5] = ["crowdcloud", "cd", "echo", "printf", "test"];
+
+/// The first program that a shell line calls and the table of programs has not.
+#[must_use]
+pub fn unknown_program(line: &str) -> Option<&str> {
+    programs_of(line).find(|program| !BUILT_IN.contains(program) && provision::program(program).is_none())
+}
+
+/// The first word of each command of a line, without the variables that are set for it.
+fn programs_of(line: &str) -> impl Iterator<Item = &str> {
+    let (mut quote, mut escaped) = (None, false);
+    let commands = line.split(move |char: char| {
+        match (quote, char) {
+            _ if escaped => escaped = false,
+            (None | Some('"'), '\\') => escaped = true,
+            (None, '"' | '\'') => quote = Some(char),
+            (Some(open), _) if open == char => quote = None,
+            (None, ';' | '|' | '&' | '\n') => return true,
+            _ => {}
+        }
+        false
+    });
+    let sets = |word: &&str| {
+        word.split_once('=').is_some_and(|(name, _)| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'))
+    };
+    commands.filter_map(move |command| command.split_whitespace().find(|word| !sets(word)))
 }
 
 impl Done {
@@ -176,5 +207,20 @@ impl DoneExt for Done {
     fn ok(self) -> String {
         assert_eq!(self.status, 0, "{}\n{}", self.text(), self.stderr);
         self.text()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::programs_of;
+
+    #[test]
+    fn programs_of_a_line() {
+        let of = |line| programs_of(line).collect::<Vec<_>>();
+        assert_eq!(
+            of("A_B=1 crowdcloud invoke 'x; y | z' \"a \\\" && b\" && cat f | sed -n '1p' > g; echo"),
+            ["crowdcloud", "cat", "sed", "echo"]
+        );
+        assert_eq!(of("mkdir odd && echo 'colour = 1' > odd/f || test $? = 4"), ["mkdir", "echo", "test"]);
     }
 }

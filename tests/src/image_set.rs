@@ -1,6 +1,7 @@
 //! The set of images: what people have of containers, as data. `recipes` says of each image what it is made of, how it is
 //! called, and what the right response is. `make` makes it of packages from Debian, npm and PyPI, without a container
-//! tool, once for this machine. The platform's tests run the whole set; `cargo xtask bench images` measures it.
+//! tool, once for this machine. The platform's tests run each kind once, and in `cargo xtask bench faults` the whole set;
+//! `cargo xtask bench images` measures it.
 
 mod archive;
 mod make;
@@ -10,7 +11,7 @@ mod sources;
 use serde_json::Value;
 
 pub use self::archive::{Layout, Packed, Packing};
-pub use self::recipes::all;
+pub use self::recipes::{all, each_kind};
 
 /// Limits of every image, as flags of `deploy`: with the same ones, all share the template of one size of machine.
 pub const LIMITS: [&str; 4] = ["--memory", "256MiB", "--timeout", "60s"];

@@ -1,19 +1,26 @@
 //! The vocabulary of the platform's tests: start, stop and kill a real platform, run the literal commands of a user,
-//! find what was built before, and the set of images that people have.
+//! use it in a browser, find what was built before, and the set of images that people have.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's harness fails loudly")]
 
+pub mod browser;
 mod cli;
 mod compiled;
 pub mod image_set;
+mod network;
 mod platform;
+pub mod proxy;
+mod shared;
 mod tcp;
 
 use std::path::{Path, PathBuf};
 
-pub use cli::{Cli, Done, DoneExt};
+pub use cli::{Cli, Done, DoneExt, unknown_program};
 pub use compiled::compiled;
+pub use network::{End, Host};
 pub use platform::{Platform, alive, children_of, signal, wait_until};
+pub use proxy::Proxy;
+pub use shared::{Step, run_steps};
 pub use tcp::{Answer, http};
 
 /// The `crowdcloud` program: `CROWDCLOUD_BIN`, or the one beside this test.

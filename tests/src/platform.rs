@@ -86,8 +86,10 @@ impl Platform {
     fn launch(data: Folder, flags: &[&str], variables: &[(&str, &OsStr)]) -> Self {
         remind(data.path());
         let started = Instant::now();
+        let listen: &[&str] = if flags.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
         let mut process = command(data.path())
-            .args(["--listen", "127.0.0.1:0", "--json"])
+            .args(listen)
+            .arg("--json")
             .args(flags)
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())

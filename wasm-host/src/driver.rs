@@ -15,6 +15,18 @@ use crate::record::Record;
 use crate::sys::thread_cpu;
 use crate::verdict::Verdict;
 
+/// A turn on the guests' own threads, waited for; it lasts until what comes is dropped.
+pub type Turn = Pin<Box<dyn Future<Output = Box<dyn Send>> + Send>>;
+
+/// Where a guest that computes goes on.
+#[derive(Clone)]
+pub struct Apart {
+    /// The guests' own threads.
+    pub threads: tokio::runtime::Handle,
+    /// The next turn there, for guests of this one's tenant.
+    pub turns: Arc<dyn Fn() -> Turn + Send + Sync>,
+}
+
 /// Where the head goes.
 type HeadSender = oneshot::Sender<http::Response<WasiBody>>;
 
@@ -41,28 +53,24 @@ impl Started {
 }
 
 /// Runs what has been made ready, of whichever lane, until its head is there; none where it was stopped before.
-pub async fn drive(
-    started: Started,
-    guests: Option<&tokio::runtime::Handle>,
-    record: &Arc<Record>,
-) -> Option<http::Response<WasiBody>> {
+pub async fn drive(started: Started, apart: Option<&Apart>, record: &Arc<Record>) -> Option<http::Response<WasiBody>> {
     let mut driver = Driver::new(started, Arc::clone(record));
-    if let Some(guests) = guests.filter(|_| driver.starts_apart()) {
+    if let Some(apart) = apart.filter(|_| driver.starts_apart()) {
         let (sender, receiver) = oneshot::channel();
-        guests.spawn(work(driver, Some(sender), false));
+        driver.spawn_apart(Some(sender), apart);
         return wait(receiver, record).await;
     }
     let first = std::future::poll_fn(|cx| Poll::Ready(driver.turn(cx))).await;
     if first.is_ready() {
         return driver.head.take_ended();
     }
-    let guests = guests.cloned();
+    let apart = apart.cloned();
     if let Some(head) = driver.head.take_early() {
-        driver.spawn(None, guests);
+        driver.spawn(None, apart);
         return Some(head);
     }
     let (sender, receiver) = oneshot::channel();
-    driver.spawn(Some(sender), guests);
+    driver.spawn(Some(sender), apart);
     wait(receiver, record).await
 }
 
@@ -134,15 +142,20 @@ impl Driver {
     }
 
     /// Goes on in a task of its own.
-    fn spawn(self, head: Option<HeadSender>, guests: Option<tokio::runtime::Handle>) {
+    fn spawn(self, head: Option<HeadSender>, apart: Option<Apart>) {
         tokio::spawn(async move {
-            let moves = guests.is_some();
-            if let Some((driver, head)) = work(self, head, moves).await
-                && let Some(guests) = guests
+            let threads = if apart.is_some() { Threads::UntilHeavy } else { Threads::Shared };
+            if let Some((driver, head)) = work(self, head, threads).await
+                && let Some(apart) = apart
             {
-                guests.spawn(work(driver, head, false));
+                driver.spawn_apart(head, &apart);
             }
         });
+    }
+
+    /// Goes on on the guests' own threads.
+    fn spawn_apart(self, head: Option<HeadSender>, apart: &Apart) {
+        apart.threads.spawn(work(self, head, Threads::Own(Arc::clone(&apart.turns))));
     }
 }
 
@@ -163,18 +176,47 @@ enum Step {
     Move,
 }
 
-/// Until the guest has ended or was stopped; or, where it `moves`, until it proves to be heavy.
-async fn work(mut driver: Driver, mut head: Option<HeadSender>, moves: bool) -> Option<(Driver, Option<HeadSender>)> {
+/// On whose threads a guest works.
+enum Threads {
+    /// Everybody's, to its end.
+    Shared,
+    /// Everybody's, until it proves to be heavy.
+    UntilHeavy,
+    /// The guests' own, where tenants take turns.
+    Own(Arc<dyn Fn() -> Turn + Send + Sync>),
+}
+
+/// Until the guest has ended or was stopped, or moves.
+async fn work(
+    mut driver: Driver,
+    mut head: Option<HeadSender>,
+    threads: Threads,
+) -> Option<(Driver, Option<HeadSender>)> {
     let record = Arc::clone(&driver.record);
     let mut deadline = pin!(tokio::time::sleep_until(record.deadline.into()));
     let mut stopped = pin!(record.stop.cancelled());
     let mut head_due: Option<Pin<Box<tokio::time::Sleep>>> = None;
+    let mut next_turn: Option<Turn> = None;
     let step = std::future::poll_fn(|cx| {
         if stopped.as_mut().poll(cx).is_ready() || deadline.as_mut().poll(cx).is_ready() {
             record.interrupt();
             return Poll::Ready(Step::Ended);
         }
-        if driver.turn(cx).is_ready() {
+        let held = match &threads {
+            Threads::Own(turns) => {
+                let next = match &mut next_turn {
+                    Some(next) => next,
+                    none => none.insert(turns()),
+                };
+                let held = std::task::ready!(next.as_mut().poll(cx));
+                next_turn = None;
+                Some(held)
+            }
+            Threads::Shared | Threads::UntilHeavy => None,
+        };
+        let turn = driver.turn(cx);
+        drop(held);
+        if turn.is_ready() {
             return Poll::Ready(Step::Ended);
         }
         while head.is_some() {
@@ -191,7 +233,11 @@ async fn work(mut driver: Driver, mut head: Option<HeadSender>, moves: bool) -> 
             }
             head_due = None;
         }
-        if moves && record.is_heavy() { Poll::Ready(Step::Move) } else { Poll::Pending }
+        if matches!(threads, Threads::UntilHeavy) && record.is_heavy() {
+            Poll::Ready(Step::Move)
+        } else {
+            Poll::Pending
+        }
     })
     .await;
     match step {

@@ -37,7 +37,7 @@ mod sys;
 mod verdict;
 
 pub use body::{Broken, Outgoing, presentable};
-pub use driver::{Started, drive};
+pub use driver::{Apart, Started, Turn, drive};
 pub use egress::{Connect, Counted, Egress, Meter, NOT_NAMED, NoConnection, NoWay, Through};
 pub use foreign::{is_about_a_guest, remark};
 pub use format::Format;

@@ -80,6 +80,12 @@ impl Record {
         self.stop.cancel();
     }
 
+    /// The node takes its room back: the run may be done elsewhere.
+    pub fn give_back(&self, why: &dyn std::fmt::Display) {
+        self.conclude(Verdict::given_back(why));
+        self.stop.cancel();
+    }
+
     /// The function did something that its answer cannot survive.
     pub fn fail(&self, code: Code, detail: impl Into<String>) {
         self.conclude(Verdict::failed(code, detail));

@@ -40,6 +40,12 @@ impl Verdict {
         Self { outcome: Outcome::PlatformFailed, code: Some(Code::NodeFailed), detail: detail.into() }
     }
 
+    /// The node's owner needs the machine.
+    pub fn given_back(why: &dyn std::fmt::Display) -> Self {
+        let detail = format!("the run was given back: the node is {why}");
+        Self { outcome: Outcome::PlatformFailed, code: Some(Code::NodePaused), detail }
+    }
+
     /// All that worked on the run went away before it ended: only a bug of ours does that.
     pub fn abandoned() -> Self {
         Self::node_failed("the run was abandoned")

@@ -4,9 +4,13 @@ use gloo_net::http::{Method, RequestBuilder, Response};
 use protocol::{Code, Field, Invalid, Problem, headers, proxy_status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use web_sys::AbortSignal;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::js_sys::Promise;
+use web_sys::{AbortController, AbortSignal};
 
-use crate::{connection, session};
+use crate::ui::time::now_ms;
+use crate::{connection, kept, session};
 
 /// The code of what no answer came to.
 const UNREACHABLE: &str = "unreachable";
@@ -105,14 +109,24 @@ impl From<Problem> for Trouble {
 /// What a call gives.
 pub(crate) type Result<T> = std::result::Result<T, Trouble>;
 
+#[wasm_bindgen]
+extern "C" {
+    /// The promised response to what `boot.js` asked for at this path, before the portal had come; once.
+    #[wasm_bindgen(js_name = takeAsked)]
+    fn take_asked(path: &str) -> JsValue;
+}
+
 /// A call that is being put together.
 pub(crate) struct Call {
-    builder: RequestBuilder,
+    method: Method,
+    path: String,
+    account: Option<String>,
+    headers: Vec<(String, String)>,
 }
 
 impl Call {
     fn new(method: Method, path: &str) -> Self {
-        Self { builder: RequestBuilder::new(&format!("{BASE}{path}")).method(method) }
+        Self { method, path: format!("{BASE}{path}"), account: None, headers: Vec::new() }
     }
 
     /// `GET`
@@ -142,27 +156,41 @@ impl Call {
 
     /// For this account.
     pub(crate) fn of(mut self, account: &str) -> Self {
-        self.builder = self.builder.header(headers::ACCOUNT, account);
+        self.account = Some(account.to_owned());
         self
     }
 
     /// Only if the thing still has this ETag.
-    pub(crate) fn if_match(mut self, etag: &str) -> Self {
+    pub(crate) fn if_match(self, etag: &str) -> Self {
         let quoted =
             if etag.starts_with('"') || etag.starts_with("W/") { etag.to_owned() } else { format!("\"{etag}\"") };
-        self.builder = self.builder.header("if-match", &quoted);
-        self
+        self.header("if-match", &quoted)
     }
 
     /// With this header.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        self.builder = self.builder.header(name, value);
+        self.headers.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// What is asked, as it is kept with the response.
+    fn question(&self) -> String {
+        format!("{} {}", self.account.as_deref().unwrap_or_default(), self.path)
+    }
+
+    async fn builder(&self) -> RequestBuilder {
+        if kept::is_glancing() {
+            std::future::pending::<()>().await;
+        }
+        let account = self.account.as_deref().map(|account| (headers::ACCOUNT, account));
+        let others = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let builder = RequestBuilder::new(&self.path).method(self.method.clone());
+        account.into_iter().chain(others).fold(builder, |builder, (name, value)| builder.header(name, value))
     }
 
     /// Sends it; the answer is read while it comes, until `abort`.
     pub(crate) async fn open(self, abort: &AbortSignal) -> Result<Response> {
-        let sent = self.builder.abort_signal(Some(abort)).send().await;
+        let sent = self.builder().await.abort_signal(Some(abort)).send().await;
         let answer = answered(sent)?;
         if !answer.ok() {
             text(answer).await?;
@@ -173,7 +201,7 @@ impl Call {
 
     /// Sends it; whatever is answered is the answer, but for what the platform says in its place.
     pub(crate) async fn whole(self) -> Result<Whole> {
-        let answer = answered(self.builder.send().await)?;
+        let answer = answered(self.builder().await.send().await)?;
         let status = answer.status();
         let headers: Vec<(String, String)> = answer.headers().entries().collect();
         let body = answer.binary().await.map_err(|_| Trouble::unreachable())?;
@@ -186,23 +214,92 @@ impl Call {
 
     /// Sends it, without a body.
     pub(crate) async fn send<T: DeserializeOwned>(self) -> Result<T> {
-        let answer = answered(self.builder.send().await)?;
-        read(answer).await
+        if self.method == Method::GET && self.headers.is_empty() {
+            return parsed(&self.kept().await?);
+        }
+        let _change = Change::begin();
+        let answer = answered(self.builder().await.send().await)?;
+        parsed(&text(answer).await?)
     }
 
-    /// Sends it, without a body; the answer is one JSON value on each line.
-    pub(crate) async fn lines<T: DeserializeOwned>(self) -> Result<Vec<T>> {
-        let answer = answered(self.builder.send().await)?;
+    /// The body of the response: one that is kept, where only such are asked for; else one that is kept from now on.
+    async fn kept(self) -> Result<String> {
+        let question = self.question();
+        if kept::is_glancing() {
+            return match kept::response(&question, now_ms()) {
+                Some(body) => Ok(body),
+                None => std::future::pending().await,
+            };
+        }
+        let sent = kept::Sent::new(question);
+        // Who leaves the page waits for it no more, and browsers have few connections.
+        let abort = Abort::new()?;
+        let body = text(self.asked(&abort.signal()).await?).await?;
+        sent.keep(&body, now_ms());
+        Ok(body)
+    }
+
+    async fn asked(self, abort: &AbortSignal) -> Result<Response> {
+        if self.account.is_none()
+            && let Ok(asked) = take_asked(&self.path).dyn_into::<Promise>()
+        {
+            let came = JsFuture::from(asked).await;
+            return answered(came.and_then(JsCast::dyn_into::<web_sys::Response>).map(Response::from));
+        }
+        answered(self.builder().await.abort_signal(Some(abort)).send().await)
+    }
+
+    /// Sends it, without a body; the answer is one JSON value on each line, and this header, where it has it.
+    pub(crate) async fn lines<T: DeserializeOwned>(self, header: &str) -> Result<(Option<String>, Vec<T>)> {
+        let answer = answered(self.builder().await.send().await)?;
+        let header = answer.headers().get(header);
         let body = text(answer).await?;
         let lines = body.lines().filter(|line| !line.trim().is_empty());
-        lines.map(|line| serde_json::from_str(line).map_err(|error| unreadable(&error.to_string()))).collect()
+        let lines = lines.map(|line| serde_json::from_str(line).map_err(|error| unreadable(&error.to_string())));
+        Ok((header, lines.collect::<Result<_>>()?))
     }
 
     /// Sends it with this body.
     pub(crate) async fn json<T: DeserializeOwned>(self, body: &impl Serialize) -> Result<T> {
-        let request = self.builder.json(body).map_err(|error| unreadable(&error.to_string()))?;
+        let _change = Change::begin();
+        let request = self.builder().await.json(body).map_err(|error| unreadable(&error.to_string()))?;
         let answer = answered(request.send().await)?;
-        read(answer).await
+        parsed(&text(answer).await?)
+    }
+}
+
+/// Something that changes what the API tells: what was kept before it ended is forgotten, however it ended.
+struct Change;
+
+impl Change {
+    fn begin() -> Self {
+        kept::forget();
+        Self
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        kept::forget();
+    }
+}
+
+/// Ends a call when it is dropped.
+pub(crate) struct Abort(AbortController);
+
+impl Abort {
+    pub(crate) fn new() -> Result<Self> {
+        AbortController::new().map(Self).map_err(|_| Trouble::unreachable())
+    }
+
+    pub(crate) fn signal(&self) -> AbortSignal {
+        self.0.signal()
+    }
+}
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -238,12 +335,15 @@ pub(crate) fn media_type(headers: &[(String, String)]) -> &str {
 /// The answer, where there is one.
 fn answered<E>(sent: std::result::Result<Response, E>) -> Result<Response> {
     connection::told(sent.is_ok());
-    sent.map_err(|_| Trouble::unreachable())
+    let answer = sent.map_err(|_| Trouble::unreachable())?;
+    if let Some(release) = answer.headers().get(headers::PORTAL) {
+        connection::told_release(release);
+    }
+    Ok(answer)
 }
 
-async fn read<T: DeserializeOwned>(answer: Response) -> Result<T> {
-    let body = text(answer).await?;
-    let body = if body.is_empty() { "null" } else { &body };
+fn parsed<T: DeserializeOwned>(body: &str) -> Result<T> {
+    let body = if body.is_empty() { "null" } else { body };
     serde_json::from_str(body).map_err(|error| unreadable(&error.to_string()))
 }
 

@@ -7,6 +7,7 @@ use sycamore_router::Router;
 use crate::connection;
 use crate::nav::{self, History};
 use crate::pages;
+use crate::part::later;
 use crate::route::Place;
 use crate::session::{self, Session, State};
 use crate::shell::Shell;
@@ -34,7 +35,7 @@ pub(crate) fn App() -> View {
 fn doors(place: ReadSignal<Place>) -> View {
     let door = create_selector(move || {
         place.with(|place| match place {
-            Place::Signup | Place::Login | Place::Invite { .. } => Door::Open,
+            Place::Signup | Place::Login | Place::Forgot | Place::Reset { .. } | Place::Invite { .. } => Door::Open,
             _ => Door::Inside,
         })
     });
@@ -46,9 +47,11 @@ fn doors(place: ReadSignal<Place>) -> View {
 
 fn outside(place: ReadSignal<Place>) -> View {
     View::from_dynamic(move || match place.get_clone() {
-        Place::Signup => pages::auth::signup(),
-        Place::Login => pages::auth::login(),
-        Place::Invite { token } => pages::invite::invite(token),
+        Place::Signup => later!(door, signup(_: ()) => pages::auth::signup())(()),
+        Place::Login => later!(door, login(_: ()) => pages::auth::login())(()),
+        Place::Forgot => later!(door, forgot(_: ()) => pages::reset::forgot())(()),
+        Place::Reset { token } => later!(door, reset(token: String) => pages::reset::reset(token))(token),
+        Place::Invite { token } => later!(door, invite(token: String) => pages::invite::invite(token))(token),
         _ => view! {},
     })
 }

@@ -1,21 +1,27 @@
 //! Every call that the portal makes, with its path and types: one place to compare with the API document.
 
 pub(crate) mod jobs;
+pub(crate) mod nodes;
+pub(crate) mod queues;
+pub(crate) mod second_factor;
 pub(crate) mod usage;
 
 use protocol::api::{
-    AcceptInvitation, Alias, ChangeFunction, ChangePassword, ChangeRole, CreateAccount, CreateInvitation, CreateKey,
-    CreateVersion, Function, Invitation, InvitationPreview, Invocation, InvocationPage, Key, KeysLeft, Login, Made, Me,
-    Member, Membership, Node, Page, PlatformLimits, Rollback, Session, SetAlias, Signup, TestAnswer, TestCall, Version,
+    AcceptInvitation, Alias, AskPasswordReset, AuditEntry, ChangeFunction, ChangePassword, ChangeRole, CreateAccount,
+    CreateInvitation, CreateKey, CreateVersion, Function, Invitation, InvitationPreview, Invocation, InvocationPage,
+    Key, KeysLeft, LogPage, Login, LoginCode, Made, Me, Member, Membership, Page, PlatformLimits, Rollback, Session,
+    SetAlias, Signup, TestAnswer, TestCall, UsePasswordReset, Version,
 };
-use protocol::node::LogLine;
-use protocol::{InvitationId, KeyId, RunId, SessionId, UserId};
+use protocol::{InvitationId, KeyId, RunId, SessionId, UserId, headers};
 
 use crate::api::{Call, Result};
 use crate::nav::encode;
 
 /// Rows that a list asks for at once.
 pub(crate) const ROWS_MAX: u32 = 100;
+/// Functions on a page, the most that there may be; and pages that are asked for: 10 000 functions.
+const FUNCTION_ROWS: u32 = 200;
+pub(crate) const FUNCTION_PAGES_MAX: usize = 50;
 /// Rows of a list of the newest, beside which all are a link away.
 pub(crate) const NEWEST_ROWS: u32 = 10;
 /// Rows of a live list.
@@ -35,6 +41,18 @@ pub(crate) async fn signup(body: &Signup) -> Result<Me> {
 
 pub(crate) async fn login(body: &Login) -> Result<Me> {
     Call::post("/sessions").json(body).await
+}
+
+pub(crate) async fn login_with_code(body: &LoginCode) -> Result<Me> {
+    Call::post("/sessions/code").json(body).await
+}
+
+pub(crate) async fn ask_password_reset(body: &AskPasswordReset) -> Result<()> {
+    Call::post("/password-resets").json(body).await
+}
+
+pub(crate) async fn use_password_reset(body: &UsePasswordReset) -> Result<()> {
+    Call::post("/password-resets/use").json(body).await
 }
 
 pub(crate) async fn logout() -> Result<()> {
@@ -109,8 +127,38 @@ pub(crate) async fn revoke_key(account: &str, id: KeyId) -> Result<()> {
     Call::delete(&format!("/keys/{id}")).of(account).send().await
 }
 
+/// A page of who changed what. `query` is what of it is asked for, such as `&action=function`.
+pub(crate) async fn audit(account: &str, query: &str) -> Result<Page<AuditEntry>> {
+    Call::get(&format!("/audit?limit={ROWS_MAX}{query}")).of(account).send().await
+}
+
+/// All functions, as far as pages go.
 pub(crate) async fn functions(account: &str) -> Result<Page<Function>> {
-    Call::get(&format!("/functions?limit={ROWS_MAX}")).of(account).send().await
+    let mut whole = functions_page(account, "").await?;
+    for _ in 1..FUNCTION_PAGES_MAX {
+        let Some(cursor) = whole.next.take() else { break };
+        let page = functions_page(account, &cursor).await?;
+        whole.items.extend(page.items);
+        whole.next = page.next;
+    }
+    Ok(whole)
+}
+
+/// One page of them; `cursor` is the page's, empty for the first.
+pub(crate) async fn functions_page(account: &str, cursor: &str) -> Result<Page<Function>> {
+    let cursor = if cursor.is_empty() { String::new() } else { format!("&cursor={}", encode(cursor)) };
+    Call::get(&format!("/functions?limit={FUNCTION_ROWS}{cursor}")).of(account).send().await
+}
+
+/// Those that were deleted and are still kept, the newest.
+pub(crate) async fn deleted_functions(account: &str) -> Result<Page<Function>> {
+    Call::get(&format!("/functions?deleted=true&limit={ROWS_MAX}")).of(account).send().await
+}
+
+/// Whether there is a function.
+pub(crate) async fn any_function(account: &str) -> Result<bool> {
+    let page: Page<Function> = Call::get("/functions?limit=1").of(account).send().await?;
+    Ok(!page.items.is_empty())
 }
 
 pub(crate) async fn function(account: &str, name: &str) -> Result<Function> {
@@ -123,6 +171,10 @@ pub(crate) async fn change_function(account: &str, name: &str, body: &ChangeFunc
 
 pub(crate) async fn delete_function(account: &str, name: &str) -> Result<()> {
     Call::delete(&format!("/functions/{name}")).of(account).send().await
+}
+
+pub(crate) async fn restore_function(account: &str, name: &str) -> Result<Function> {
+    Call::post(&format!("/functions/{}/restore", encode(name))).of(account).send().await
 }
 
 pub(crate) async fn versions(account: &str, function: &str) -> Result<Page<Version>> {
@@ -174,18 +226,16 @@ pub(crate) async fn invocation(account: &str, run: RunId) -> Result<Invocation> 
 }
 
 /// The newest lines that a function's runs wrote.
-pub(crate) async fn logs(account: &str, function: &str) -> Result<Vec<LogLine>> {
-    Call::get(&format!("/functions/{function}/logs")).of(account).lines().await
+pub(crate) async fn logs(account: &str, function: &str) -> Result<LogPage> {
+    let call = Call::get(&format!("/functions/{function}/logs")).of(account);
+    let (since, items) = call.lines(headers::LOGS_SINCE).await?;
+    Ok(LogPage { items, next: None, since: since.and_then(|since| since.parse().ok()) })
 }
 
 /// What one run wrote: nothing, before the run itself is known.
-pub(crate) async fn run_logs(account: &str, run: RunId) -> Result<Vec<LogLine>> {
-    match Call::get(&format!("/invocations/{run}/logs")).of(account).send::<Page<LogLine>>().await {
-        Err(trouble) if trouble.status == 404 => Ok(Vec::new()),
-        answer => answer.map(|page| page.items),
+pub(crate) async fn run_logs(account: &str, run: RunId) -> Result<LogPage> {
+    match Call::get(&format!("/invocations/{run}/logs")).of(account).send().await {
+        Err(trouble) if trouble.status == 404 => Ok(LogPage { items: Vec::new(), next: None, since: None }),
+        answer => answer,
     }
-}
-
-pub(crate) async fn nodes(account: &str) -> Result<Page<Node>> {
-    Call::get(&format!("/nodes?limit={ROWS_MAX}")).of(account).send().await
 }

@@ -6,10 +6,10 @@ use serde::de::DeserializeOwned;
 use sycamore::prelude::document;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+use web_sys::ReadableStreamDefaultReader;
 use web_sys::js_sys::{Array, Promise, Reflect, Uint8Array};
-use web_sys::{AbortController, ReadableStreamDefaultReader};
 
-use crate::api::{Call, Result, Trouble};
+use crate::api::{Abort, Call, Result, Trouble};
 use crate::load::pause;
 
 /// How often it is looked whether anybody still sees the page.
@@ -27,19 +27,11 @@ pub(crate) struct Events<T> {
     of: PhantomData<T>,
 }
 
-struct Abort(AbortController);
-
-impl Drop for Abort {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl<T: DeserializeOwned> Events<T> {
     /// Begins to listen.
     pub(crate) async fn open(call: Call) -> Result<Self> {
-        let abort = Abort(AbortController::new().map_err(|_| Trouble::unreachable())?);
-        let answer = call.open(&abort.0.signal()).await?;
+        let abort = Abort::new()?;
+        let answer = call.open(&abort.signal()).await?;
         let body = answer.body().ok_or_else(Trouble::unreachable)?;
         let reader = body.get_reader().unchecked_into();
         Ok(Self { reader, read: None, lines: Lines::default(), _abort: abort, of: PhantomData })

@@ -94,9 +94,12 @@ pub(crate) fn change(now: f64, before: f64) -> Option<String> {
     })
 }
 
-/// CPU time as hours: `0.004 CPU-h`, `1.25 CPU-h`, `41 CPU-h`.
+/// CPU time as hours: `0.004 CPU-h`, `1.25 CPU-h`, `41 CPU-h`; less than a thousandth of one as seconds: `1.25 CPU-s`.
 pub(crate) fn cpu_hours(us: u64) -> String {
-    format!("{} CPU-h", figures(wide(us) / 3.6e9))
+    match us {
+        1..3_600_000 => format!("{} CPU-s", figures(wide(us) / 1e6)),
+        _ => format!("{} CPU-h", figures(wide(us) / 3.6e9)),
+    }
 }
 
 /// Memory over time, from KiB times milliseconds, as GiB-hours.
@@ -259,6 +262,16 @@ mod tests {
     }
 
     #[test]
+    fn counts_beyond_what_a_float_holds_are_exact() {
+        let beyond = (1_u64 << 53) + 1;
+        assert_eq!(thousands(beyond), "9\u{202f}007\u{202f}199\u{202f}254\u{202f}740\u{202f}993");
+        assert_eq!(percent(beyond - 1, beyond), "99.9 %");
+        let sums = r#"{"runs": 9007199254740993, "failed": 18446744073709551615}"#;
+        let read: std::collections::BTreeMap<String, u64> = serde_json::from_str(sums).unwrap();
+        assert_eq!((read["runs"], read["failed"]), (beyond, u64::MAX));
+    }
+
+    #[test]
     fn large_counts_are_short() {
         assert_eq!([7, 9_999, 41_250, 1_059_000].map(compact), ["7", "9\u{202f}999", "41.2k", "1.05M"]);
         assert_eq!(compact(u64::MAX), "18\u{202f}446\u{202f}744\u{202f}073G");
@@ -283,7 +296,8 @@ mod tests {
 
     #[test]
     fn hours_of_use_keep_three_figures() {
-        assert_eq!([0, 14_400_000, 4_500_000_000].map(cpu_hours), ["0 CPU-h", "0.004 CPU-h", "1.25 CPU-h"]);
+        let texts = [0, 1_250_000, 3_600_000, 14_400_000, 4_500_000_000].map(cpu_hours);
+        assert_eq!(texts, ["0 CPU-h", "1.25 CPU-s", "0.001 CPU-h", "0.004 CPU-h", "1.25 CPU-h"]);
         assert_eq!(memory_hours(1_048_576 * 3_600_000), "1.00 GiB-h");
     }
 

@@ -1,12 +1,16 @@
 //! Data that arrives: loaded once, live, or as the outcome of something that the user did.
 
+use std::cell::Cell;
 use std::future::Future;
 
+use protocol::api::Page;
 use sycamore::futures::spawn_local_scoped;
 use sycamore::prelude::*;
 use wasm_bindgen::prelude::*;
+use web_sys::js_sys::{Array, Promise};
 
 use crate::api::{Result, Trouble};
+use crate::kept;
 use crate::ui::trouble::{field_trouble_view, trouble_view};
 
 /// How often a live list asks.
@@ -41,6 +45,7 @@ impl<T: Clone + PartialEq + 'static> Resource<T> {
         let resource = Self::fed();
         create_effect(move || {
             resource.ask.track();
+            resource.show_kept(fetch());
             let asked = fetch();
             spawn_local_scoped(async move {
                 let answer = asked.await;
@@ -53,6 +58,7 @@ impl<T: Clone + PartialEq + 'static> Resource<T> {
     /// Loads now and then every 2 s, while the page is visible.
     pub(crate) fn live<F: Future<Output = Result<T>> + 'static>(fetch: impl Fn() -> F + 'static) -> Self {
         let resource = Self::fed();
+        resource.show_kept(untrack(&fetch));
         spawn_local_scoped(async move {
             loop {
                 let answer = fetch().await;
@@ -76,6 +82,7 @@ impl<T: Clone + PartialEq + 'static> Resource<T> {
         create_effect(move || {
             resource.ask.track();
             let (pause, fetch) = (every_ms(), fetch.clone());
+            resource.show_kept(fetch());
             let mut asked = fetch();
             spawn_local_scoped(async move {
                 loop {
@@ -89,6 +96,13 @@ impl<T: Clone + PartialEq + 'static> Resource<T> {
             });
         });
         resource
+    }
+
+    /// Shows what `asked` came to before, where that is kept, until its answer comes.
+    pub(crate) fn show_kept(self, asked: impl Future<Output = Result<T>>) {
+        if let Some(data) = untrack(|| kept::glance(asked)) {
+            self.put(Ok(data));
+        }
     }
 
     /// Nothing yet: `put` brings it.
@@ -135,10 +149,48 @@ impl<T: Clone + PartialEq + 'static> Resource<T> {
     }
 }
 
+impl<T: Clone + PartialEq + 'static> Resource<Page<T>> {
+    /// Loads page after page, of so many at most, by their cursors: the first is shown while the others are on their way.
+    pub(crate) fn pages<F: Future<Output = Result<Page<T>>> + 'static>(
+        pages_max: usize,
+        fetch: impl Fn(String) -> F + 'static,
+    ) -> Self {
+        let resource = Self::fed();
+        let fetch = std::rc::Rc::new(fetch);
+        create_effect(move || {
+            resource.ask.track();
+            let fetch = fetch.clone();
+            if resource.data.with_untracked(|data| *data == Load::Waiting) {
+                resource.show_kept(fetch(String::new()));
+            }
+            let mut asked = fetch(String::new());
+            spawn_local_scoped(async move {
+                let mut items = Vec::new();
+                for left in (0..pages_max).rev() {
+                    let page = match asked.await {
+                        Ok(page) => page,
+                        Err(trouble) => return resource.put(Err(trouble)),
+                    };
+                    items.extend(page.items);
+                    let Some(next) = page.next.clone().filter(|_| left > 0) else {
+                        return resource.put(Ok(Page { items, next: page.next }));
+                    };
+                    // A list that is there already is not made shorter meanwhile.
+                    if resource.data.with_untracked(|data| *data == Load::Waiting) {
+                        resource.put(Ok(Page { items: items.clone(), next: page.next }));
+                    }
+                    asked = fetch(next);
+                }
+            });
+        });
+        resource
+    }
+}
+
 /// Grey rows, so that nothing jumps when the data comes.
 pub(crate) fn placeholder(rows: u8) -> View {
     let rows: Vec<View> = (0..rows).map(|_| view! { div(class="placeholder") {} }).collect();
-    view! { div(class="placeholders", aria-busy="true", aria-label="Loading") { (rows) } }
+    view! { div(class="placeholders", role="status", aria-busy="true", aria-label="Loading") { (rows) } }
 }
 
 /// Something that the user does: once at a time, with its trouble shown beside it.
@@ -204,11 +256,77 @@ impl Action {
 
 /// Leads to the input that was refused: in a long form it may be far above the button.
 fn show_refused() {
-    let input = document().query_selector("form [aria-invalid='true']").ok().flatten();
+    let input = document().query_selector("form [aria-invalid='true']:enabled").ok().flatten();
     if let Some(input) = input.and_then(|input| input.dyn_into::<web_sys::HtmlElement>().ok()) {
         drop(input.focus());
     }
 }
+
+thread_local! {
+    static FRAME_PAINTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Notes when the portal's frame, which is being made, has been painted.
+pub(crate) fn watch_frame() {
+    wasm_bindgen_futures::spawn_local(async {
+        painted().await;
+        FRAME_PAINTED.set(true);
+    });
+}
+
+/// The view; grey rows in its place until the portal's frame has been painted for the first time. So frame and head of the
+/// first page are seen while the rest is being made.
+pub(crate) fn after_frame(rows: u8, show: impl Fn() -> View + 'static) -> View {
+    let ready = create_signal(FRAME_PAINTED.get());
+    if !ready.get_untracked() {
+        spawn_local_scoped(async move {
+            painted().await;
+            ready.set(true);
+        });
+    }
+    View::from_dynamic(move || if ready.get() { show() } else { placeholder(rows) })
+}
+
+/// The view, once nothing else of the page is on its way: for what is folded away at first.
+pub(crate) fn after_page(show: impl Fn() -> View + 'static) -> View {
+    let ready = create_signal(false);
+    spawn_local_scoped(async move {
+        settled().await;
+        ready.set(true);
+    });
+    View::from_dynamic(move || ready.get().then(&show))
+}
+
+/// Waits until nothing that the page shows is on its way any more, or for some seconds: then may begin what is heavy, or what
+/// nobody sees yet. Who takes kept responses alone does not wait.
+pub(crate) async fn settled() {
+    const LOOKS: u32 = 60;
+    const LOOK_MS: i32 = 50;
+    if kept::is_glancing() {
+        return;
+    }
+    for _ in 0..LOOKS {
+        painted().await;
+        if !matches!(document().query_selector("main [aria-busy=true]"), Ok(Some(_))) {
+            return;
+        }
+        sleep(LOOK_MS).await;
+    }
+}
+
+/// Waits until what is on the page now has been painted.
+pub(crate) async fn painted() {
+    let frame = Promise::new(&mut |resolve, _| {
+        drop(window().request_animation_frame(&resolve));
+    });
+    // A page that nobody sees has no frames: then a moment is enough.
+    let either = Promise::race(&Array::of2(&frame, &pause(UNSEEN_MS)));
+    let _: std::result::Result<JsValue, JsValue> = wasm_bindgen_futures::JsFuture::from(either).await;
+    sleep(0).await;
+}
+
+/// How long a frame is waited for.
+const UNSEEN_MS: i32 = 500;
 
 /// Waits.
 pub(crate) async fn sleep(ms: i32) {
@@ -216,8 +334,8 @@ pub(crate) async fn sleep(ms: i32) {
 }
 
 /// A promise that is kept after so long.
-pub(crate) fn pause(ms: i32) -> web_sys::js_sys::Promise {
-    web_sys::js_sys::Promise::new(&mut |resolve, _| {
+pub(crate) fn pause(ms: i32) -> Promise {
+    Promise::new(&mut |resolve, _| {
         drop(window().set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, ms));
     })
 }
@@ -225,6 +343,14 @@ pub(crate) fn pause(ms: i32) -> web_sys::js_sys::Promise {
 /// Waits until somebody can see the page.
 pub(crate) async fn seen() {
     while document().hidden() {
+        sleep(500).await;
+    }
+}
+
+/// Waits until somebody can see the page and no question is asked on it: what is drawn anew would take it away.
+pub(crate) async fn undisturbed() {
+    seen().await;
+    while matches!(document().query_selector("dialog[open]"), Ok(Some(_))) {
         sleep(500).await;
     }
 }

@@ -5,6 +5,7 @@ use protocol::api::Role;
 use sycamore::prelude::*;
 
 use crate::pages;
+use crate::part::{Bringing, bring, later};
 use crate::ui::icon;
 
 /// One page of an account.
@@ -21,7 +22,7 @@ pub(crate) struct Entry {
     pub(crate) palette: Option<&'static str>,
     /// The least role that may see it.
     pub(crate) role: Role,
-    /// Makes the page.
+    /// Makes the page. Only the dashboard is in the first module; the others come [`later!`].
     pub(crate) show: fn(Visit) -> View,
 }
 
@@ -60,24 +61,58 @@ impl Entry {
 /// The pages. Those with an icon make the sidebar, in this order.
 pub(crate) static PLACES: &[Entry] = &[
     page("", "Dashboard", |_| pages::dashboard::dashboard()).icon(icon::OVERVIEW).palette("overview home"),
-    page("functions", "Functions", |_| pages::functions::functions()).icon(icon::FUNCTION).palette(""),
-    page("functions/new", "New function", |_| pages::function_new::function_new()).palette("deploy upload"),
-    page("functions/:function/:tab?", "Function", |visit| pages::function::function(visit.first(), visit.tab)),
-    page("runs", "Runs", |_| pages::runs::runs()).icon(icon::RUN).palette("requests invocations calls"),
-    page("jobs", "Jobs", |_| pages::jobs::overview()).icon(icon::JOB).palette("overview"),
-    page("jobs/new", "New job", |_| pages::job_new::job_new()).palette("create submit"),
-    page("jobs/list", "Job list", |_| pages::jobs::jobs()).palette("active completed"),
-    page("jobs/:job", "Job", |visit| pages::job::job(&visit.first())),
-    page("analytics", "Analytics", |_| pages::analytics::analytics()).icon(icon::CHART).palette("usage latency cost"),
-    page("nodes", "Nodes", |_| pages::nodes::nodes()).icon(icon::NODE).palette("machines"),
-    page("settings/:tab?", "Settings", |visit| pages::settings::settings(visit.tab))
+    page("functions", "Functions", later!(functions, functions(_: Visit) => pages::functions::functions()))
+        .icon(icon::FUNCTION)
+        .palette(""),
+    page(
+        "functions/new",
+        "New function",
+        later!(functions, function_new(_: Visit) => pages::function_new::function_new()),
+    )
+    .palette("deploy upload"),
+    page(
+        "functions/:function/:tab?",
+        "Function",
+        later!(functions, function(visit: Visit) => pages::function::function(visit.first(), visit.tab)),
+    ),
+    page("runs", "Runs", later!(work, runs(_: Visit) => pages::runs::runs()))
+        .icon(icon::RUN)
+        .palette("requests invocations calls"),
+    page("runs/:run", "Run", later!(work, run(visit: Visit) => pages::run::run(&visit.first()))),
+    page("jobs", "Jobs", later!(work, jobs(_: Visit) => pages::jobs::overview())).icon(icon::JOB).palette("overview"),
+    page("jobs/new", "New job", later!(work, job_new(_: Visit) => pages::job_new::job_new())).palette("create submit"),
+    page("jobs/list", "Job list", later!(work, job_list(_: Visit) => pages::jobs::jobs())).palette("active completed"),
+    page("jobs/:job", "Job", later!(work, job(visit: Visit) => pages::job::job(&visit.first()))),
+    page("queues", "Queues", later!(work, queues(_: Visit) => pages::queues::queues()))
+        .icon(icon::QUEUE)
+        .palette("messages dead letters"),
+    page(
+        "queues/:queue/:tab?",
+        "Queue",
+        later!(work, queue(visit: Visit) => pages::queue::queue(visit.first(), visit.tab)),
+    ),
+    page("analytics", "Analytics", later!(work, analytics(_: Visit) => pages::analytics::analytics()))
+        .icon(icon::CHART)
+        .palette("usage latency cost"),
+    page("nodes", "Nodes", later!(work, nodes(_: Visit) => pages::nodes::nodes()))
+        .icon(icon::NODE)
+        .palette("machines lend"),
+    page("nodes/:node", "Node", later!(work, node(visit: Visit) => pages::node::node(&visit.first()))),
+    page("settings/:tab?", "Settings", later!(own, settings(visit: Visit) => pages::settings::settings(visit.tab)))
         .icon(icon::SETTINGS)
         .palette("general"),
 ];
 
-/// Tabs that the palette finds too: path, title, words.
-pub(crate) const TABS: &[(&str, &str, &str)] =
-    &[("settings/team", "Team and invitations", "members"), ("settings/keys", "API keys", "")];
+/// The parts that pages come in, the most visited first.
+pub(crate) static PARTS: &[fn() -> Bringing] =
+    &[bring!(work, bring_work), bring!(functions, bring_functions), bring!(own, bring_own), bring!(door, bring_door)];
+
+/// Tabs that the palette finds too: path, title, words, least role.
+pub(crate) const TABS: &[(&str, &str, &str, Role)] = &[
+    ("settings/team", "Team and invitations", "members", Role::Member),
+    ("settings/keys", "API keys", "", Role::Member),
+    ("settings/audit", "Audit", "log changes who", Role::Admin),
+];
 
 /// A page as the URL names it: what stays mounted while only its tab changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +192,11 @@ mod tests {
         assert_eq!(at("jobs/new"), expected("New job", &[], ""));
         assert_eq!(at("jobs/list"), expected("Job list", &[], ""));
         assert_eq!(at("jobs/job_1"), expected("Job", &["job_1"], ""));
+        assert_eq!(at("runs/run_1"), expected("Run", &["run_1"], ""));
+        assert_eq!(at("nodes"), expected("Nodes", &[], ""));
+        assert_eq!(at("nodes/node_1"), expected("Node", &["node_1"], ""));
+        assert_eq!(at("queues"), expected("Queues", &[], ""));
+        assert_eq!(at("queues/orders/dead"), expected("Queue", &["orders"], "dead"));
         assert_eq!(at("settings"), expected("Settings", &[], ""));
         assert_eq!(at("settings/keys"), expected("Settings", &[], "keys"));
         assert_eq!(at("no/such/place"), expected("", &[], ""));

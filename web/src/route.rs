@@ -13,6 +13,10 @@ pub(crate) enum Place {
     Signup,
     #[to("/login")]
     Login,
+    #[to("/forgot")]
+    Forgot,
+    #[to("/reset/<token>")]
+    Reset { token: String },
     #[to("/invite/<token>")]
     Invite { token: String },
     #[to("/me/security")]
@@ -59,6 +63,7 @@ mod tests {
         assert_eq!(place("/a/ada/functions/thumbs/logs?run=run_1").found().tab, "logs");
         assert_eq!(place("/a/ada/no/such/place/at/all").found().place, None);
         assert_eq!(place("/invite/abc"), Place::Invite { token: "abc".into() });
+        assert_eq!(place("/reset/abc"), Place::Reset { token: "abc".into() });
         assert_eq!(place("/no/such/place"), Place::NotFound);
     }
 }

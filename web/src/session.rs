@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 
+use protocol::UserId;
 use protocol::api::{Me, Membership, Role};
 use sycamore::prelude::*;
 
 use crate::api::Trouble;
-use crate::calls;
+use crate::{calls, kept, load};
 
 /// What is known of the user.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,8 +63,22 @@ impl Session {
         })
     }
 
+    /// Whether the user runs the platform.
+    pub(crate) fn is_operator(self) -> bool {
+        self.with(|state| matches!(state, State::In(me) if me.user.as_ref().is_some_and(|user| user.operator)))
+    }
+
+    /// The user's address.
+    pub(crate) fn email(self) -> Option<String> {
+        self.with(|state| match state {
+            State::In(me) => me.user.as_ref().map(|user| user.email.clone()),
+            _ => None,
+        })
+    }
+
     /// Somebody logged in.
     pub(crate) fn enter(self, me: Me) {
+        kept::forget();
         self.0.set(State::In(me));
     }
 
@@ -93,6 +108,7 @@ impl Session {
             Err(trouble) if trouble.status != 401 => Err(trouble),
             _ => {
                 self.0.set(State::Out);
+                crate::ui::form::forget();
                 Ok(())
             }
         }
@@ -101,11 +117,30 @@ impl Session {
 
 /// The server says that nobody is logged in any more.
 pub(crate) fn lost() {
-    if let Some(Session(signal)) = SESSION.get()
-        && signal.with_untracked(|state| matches!(state, State::In(_)))
-    {
-        signal.set(State::Out);
-    }
+    let Some(Session(signal)) = SESSION.get() else { return };
+    let is_in = move || signal.with_untracked(|state| matches!(state, State::In(_)));
+    // The page goes with its session: whoever has just got this answer comes to its end before.
+    wasm_bindgen_futures::spawn_local(async move {
+        load::sleep(0).await;
+        if is_in() {
+            kept::forget();
+            signal.set(State::Out);
+        }
+    });
+}
+
+/// Who is logged in.
+pub(crate) fn user() -> Option<UserId> {
+    let Session(state) = SESSION.get()?;
+    state.with_untracked(|state| match state {
+        State::In(me) => me.user.as_ref().map(|user| user.id),
+        _ => None,
+    })
+}
+
+/// Whether nobody is logged in any more.
+pub(crate) fn is_over() -> bool {
+    SESSION.get().is_some_and(|Session(state)| state.with_untracked(|state| *state == State::Out))
 }
 
 /// Where one goes after a log-in: the first account.

@@ -4,11 +4,13 @@ use protocol::api::{AccountKind, Membership, Role};
 use sycamore::prelude::*;
 
 use crate::connection;
+use crate::load;
 use crate::nav;
 use crate::pages;
+use crate::part::{self, later};
 use crate::places::{self, Entry, PLACES, Visit};
 use crate::route::Place;
-use crate::session::{Here, Session, State};
+use crate::session::{Here, Session};
 use crate::ui::icon;
 use crate::ui::palette::palette;
 use crate::ui::theme::theme_toggle;
@@ -16,6 +18,8 @@ use crate::ui::theme::theme_toggle;
 /// The frame.
 #[component(inline_props)]
 pub(crate) fn Shell(place: ReadSignal<Place>) -> View {
+    load::watch_frame();
+    part::bring_ahead(places::PARTS);
     let session = Session::get();
     // The account of the page; where a page has none, the first, so that the way back is there.
     let account = create_selector(move || {
@@ -29,8 +33,8 @@ pub(crate) fn Shell(place: ReadSignal<Place>) -> View {
     });
     let content = View::from_dynamic(move || match (place_kind(place), membership.get_clone()) {
         (Kind::Own, _) => View::from_dynamic(move || match place.get_clone() {
-            Place::Security => pages::security::security(),
-            Place::NewAccount => pages::account_new::account_new(),
+            Place::Security => later!(own, security(_: ()) => pages::security::security())(()),
+            Place::NewAccount => later!(own, account_new(_: ()) => pages::account_new::account_new())(()),
             _ => pages::not_found::not_found(),
         }),
         (Kind::Account, Some(membership)) => account_pages(place, membership),
@@ -194,10 +198,7 @@ fn switcher(membership: Option<Membership>) -> View {
 
 fn user_menu() -> View {
     let session = Session::get();
-    let email = session.with(|state| match state {
-        State::In(me) => me.user.as_ref().map(|user| user.email.clone()).unwrap_or_default(),
-        _ => String::new(),
-    });
+    let email = session.email().unwrap_or_default();
     let letter = initial(&email);
     let title = email.clone();
     let leave = move |_| async move {
@@ -211,7 +212,7 @@ fn user_menu() -> View {
             span(class="email") { (email) }
         }
         nav(class="menu user-menu", id="user-menu", "popover"="auto", aria-label="You") {
-            a(href="/me/security", on:click=hide_popovers) { (icon::icon(icon::SHIELD)) "Password and sessions" }
+            a(href="/me/security", on:click=hide_popovers) { (icon::icon(icon::SHIELD)) "Security" }
             button(class="menu-item", r#type="button", id="logout", on:click=leave) { (icon::icon(icon::LOGOUT)) "Log out" }
         }
     }

@@ -17,6 +17,8 @@ pub(crate) mod meter;
 pub(crate) mod page;
 pub(crate) mod palette;
 pub(crate) mod period;
+pub(crate) mod placement;
+pub(crate) mod qr;
 pub(crate) mod run_bar;
 pub(crate) mod runs;
 pub(crate) mod table;

@@ -43,9 +43,12 @@ fn all_together(cargo: &mut Command) {
 pub(crate) enum Parts {
     /// What a user runs, and nothing else: on a new machine somebody waits for it.
     Platform,
-    /// And what measures it.
+    /// The platform and what fills it with work.
+    Demo,
+    /// The platform and what measures it.
     Programs,
-    /// And the tests, with what makes their images; in CI all that there is, because that is linted by being built.
+    /// The platform and the tests, with what makes their images; in CI all that there is, because that is linted by being
+    /// built.
     WithTests,
 }
 
@@ -54,6 +57,7 @@ impl Parts {
         let mut cargo = together(workspace, &["build"]);
         match self {
             Self::Platform => cargo.args(["--bin", "crowdcloud"]),
+            Self::Demo => cargo.args(["--bin", "crowdcloud", "--bin", "demo"]),
             Self::Programs => cargo.args(["--bin", "crowdcloud", "--bin", "bench", "--bin", "image-set"]),
             Self::WithTests if workspace.linter.is_some() => cargo.arg("--all-targets"),
             Self::WithTests => cargo.args(["--bin", "crowdcloud", "--bin", "image-set", "--tests"]),
@@ -64,6 +68,7 @@ impl Parts {
     fn describe(self) -> &'static str {
         match self {
             Self::Platform => "building crowdcloud",
+            Self::Demo => "building crowdcloud and the demo",
             Self::Programs => "building crowdcloud and the benchmarks",
             Self::WithTests => "building crowdcloud and the tests",
         }
@@ -84,7 +89,7 @@ pub(crate) fn all(workspace: &Workspace, steps: &mut Steps, toolchain: &Toolchai
             let portal = scope.spawn(move || {
                 let built = portal::build(workspace, toolchain);
                 drop(lock);
-                built
+                built.and_then(|_| portal::weigh(workspace))
             });
             let built = succeed(&mut parts.cargo(workspace));
             portal.join().map_err(|_| anyhow::anyhow!("building the portal panicked"))??;
@@ -100,7 +105,9 @@ pub(crate) fn only(workspace: &Workspace, steps: &mut Steps, parts: Parts) -> an
 
 /// The portal's files.
 pub(crate) fn portal(workspace: &Workspace, steps: &mut Steps, toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
-    steps.run("building the portal", || portal::build(workspace, toolchain))
+    let dist = steps.run("building the portal", || portal::build(workspace, toolchain))?;
+    portal::weigh(workspace)?;
+    Ok(dist)
 }
 
 /// An example with this script is made of Debian's packages.

@@ -4,6 +4,7 @@
 
 mod bench;
 mod build;
+mod demo;
 mod doc;
 mod lint;
 mod parts;
@@ -54,12 +55,19 @@ enum Task {
     },
     /// Format, clippy with warnings as errors, and the house's invariants
     Lint,
-    /// Measure: `bench invoke [--profile]|executor|fabric|vm|images|jobs|floods --json FILE`; `bench scheduler
-    /// [--trace DIR]` compares the policies in the simulator; `bench all` writes EVALUATION.md; `bench faults` kills for
-    /// ten minutes
+    /// Measure: `bench invoke [--profile]|executor|fabric|vm|images|jobs|floods|books|portal --json FILE`; `bench
+    /// scheduler [--trace DIR]` compares the policies in the simulator; `bench all` writes EVALUATION.md; `bench faults`
+    /// kills for half an hour
     Bench {
         /// Arguments of the benchmark, its name first
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        args: Vec<String>,
+    },
+    /// Start the platform and fill it with two minutes of work, to look at in its portal (`--help` after `--` for its own
+    /// options)
+    Demo {
+        /// Arguments of the demo, for example `--once`, `--seconds 300`, `--url URL` or `--screenshots`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
     /// Write docs/errors.md from the catalogue, and build the crates' documentation
@@ -80,6 +88,9 @@ enum Task {
     VmLane {
         /// Where the platform's program will be when standard input ends
         program: PathBuf,
+        /// As CI builds the programs of guests
+        #[arg(long)]
+        ci: bool,
     },
 }
 
@@ -108,6 +119,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         }
         Task::Lint => lint::run(&workspace, &mut steps)?,
         Task::Bench { args } => return bench::run(&workspace, &mut steps, &args),
+        Task::Demo { args } => demo::run(&workspace, &mut steps, &args)?,
         Task::Doc => doc::run(&workspace, &mut steps)?,
         Task::BuildGuests => {
             build::only(&workspace, &mut steps, Parts::Platform)?;
@@ -132,7 +144,12 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             build::only(&workspace, &mut steps, Parts::Programs)?;
             tools::images::prepare(&workspace, &mut steps, into.as_deref())?;
         }
-        Task::VmLane { program } => tools::vm::task(&workspace, &mut steps, program)?,
+        Task::VmLane { program, ci } => {
+            if ci {
+                workspace.profile = Profile::Ci;
+            }
+            tools::vm::task(&workspace, &mut steps, program)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

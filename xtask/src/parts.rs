@@ -1,6 +1,6 @@
 //! What tests need of the machine beside compilers. What a machine lacks is said before the first test; the tests that
-//! need it are left out and counted as skipped. In CI (`CI` is set) a part that every new machine can have must be
-//! there, so that nothing passes for not having run.
+//! need it are left out and counted as skipped. In CI (`CI` is set, as `.ci/run` does) a missing part ends the run, but
+//! for those that its machines cannot have, so that nothing passes for not having run.
 
 use std::path::Path;
 use std::process::Command;
@@ -25,14 +25,31 @@ pub(crate) enum Part {
     Axe,
     /// The portal's large charts, of packages from npm.
     Charts,
-    /// A root and a network of one's own, for tests that are several hosts.
+    /// Networks of their own and slow links between them, for tests that are several hosts; root makes them.
     Namespaces,
+    /// A kernel that lets a process confine itself.
+    Landlock,
     /// Writes archives as other tools than ours do.
     Skopeo,
     /// Hardware that runs guests.
     Kvm,
     /// Delegated control groups, version 2.
     Cgroups,
+}
+
+/// Asks the kernel for its version of Landlock, by the number that the call has on every processor.
+const LANDLOCK: &str = "import ctypes, sys; sys.exit(ctypes.CDLL(None).syscall(444, None, 0, 1) < 1)";
+
+/// A link between two hosts, and a slow one.
+const LINKS: &str =
+    "ip link add name one type veth peer name two && tc qdisc add dev one root tbf rate 1mbit burst 16kb latency 1s";
+
+/// What CI may lack: its machines are guests themselves. Whatever else is missing there ends the run.
+const CI_MAY_LACK: [Part; 2] = [Part::Kvm, Part::Cgroups];
+
+/// Whether this is CI, as CI's machines and `.ci/run` say by `CI`.
+pub(crate) fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty())
 }
 
 /// A part that is not there, and why.
@@ -52,6 +69,7 @@ impl Part {
             Self::Axe => "axe-core",
             Self::Charts => "the portal's large charts",
             Self::Namespaces => "namespaces",
+            Self::Landlock => "Landlock",
             Self::Skopeo => "skopeo",
             Self::Kvm => "KVM",
             Self::Cgroups => "cgroups v2",
@@ -71,15 +89,11 @@ impl Part {
             Self::Axe => "package(tests) & test(/axe/)",
             Self::Charts => "package(tests) & test(/large_charts/)",
             Self::Namespaces => "test(/needs_namespaces/)",
+            Self::Landlock => "test(/needs_landlock/)",
             Self::Skopeo => "test(/needs_skopeo/)",
             Self::Kvm => "test(/needs_kvm/)",
             Self::Cgroups => "test(/needs_cgroups/)",
         }
-    }
-
-    /// Whether every new machine can have it: then CI is no CI without.
-    fn everywhere(self) -> bool {
-        !matches!(self, Self::Kvm | Self::Cgroups)
     }
 
     fn look(self) -> Result<(), String> {
@@ -90,10 +104,15 @@ impl Part {
             Self::Postgres => program("initdb"),
             Self::Browser => program("chromium").and_then(|()| program("chromedriver")),
             Self::Namespaces => {
-                // Root needs none of users, and in a changed root may make none.
-                let own_root: &[&str] = if apt::is_root() { &[] } else { &["--user", "--map-root-user"] };
-                let made = quiet(Command::new("unshare").args(own_root).args(["--net", "true"]));
+                if !apt::is_root() {
+                    return Err("only root can make them".to_owned());
+                }
+                let made = quiet(Command::new("unshare").args(["--net", "sh", "-c", LINKS]));
                 made.map(drop).map_err(|error| format!("{error:#}"))
+            }
+            Self::Landlock => {
+                let asked = quiet(Command::new("python3").args(["-c", LANDLOCK]));
+                asked.map(drop).map_err(|_| "the kernel has none, or it is not enabled".to_owned())
             }
             Self::Skopeo => program("skopeo"),
             // The generic module alone may be a host's own that runs no ordinary guest.
@@ -111,19 +130,23 @@ impl Part {
 
 /// What is not there, as far as that can be told without their set-up.
 pub(crate) fn missing() -> Vec<Missing> {
-    use Part::{Browser, Cgroups, Kvm, Namespaces, Postgres, Skopeo, Vm};
-    let all = [Vm, Postgres, Browser, Namespaces, Skopeo, Kvm, Cgroups];
+    use Part::{Browser, Cgroups, Kvm, Landlock, Namespaces, Postgres, Skopeo, Vm};
+    let all = [Vm, Postgres, Browser, Namespaces, Landlock, Skopeo, Kvm, Cgroups];
     all.into_iter().filter_map(|part| part.look().err().map(|why| Missing { part, why })).collect()
 }
 
-/// Says what is missing. In CI what every machine can have ends the run.
+/// Says what is missing. In CI it ends the run, but for what CI may lack.
 pub(crate) fn tell(missing: &[Missing]) -> anyhow::Result<()> {
+    tell_in(is_ci(), missing)
+}
+
+fn tell_in(ci: bool, missing: &[Missing]) -> anyhow::Result<()> {
     for Missing { part, why } in missing {
         say(&format!("{} is missing, and its tests are skipped: {why}", part.name()));
     }
-    let needed: Vec<&str> =
-        missing.iter().map(|missing| missing.part).filter(|part| part.everywhere()).map(Part::name).collect();
-    if std::env::var_os("CI").is_some_and(|value| !value.is_empty()) && !needed.is_empty() {
+    let parts = missing.iter().map(|missing| missing.part);
+    let needed: Vec<&str> = parts.filter(|part| !CI_MAY_LACK.contains(part)).map(Part::name).collect();
+    if ci && !needed.is_empty() {
         bail!("in CI nothing is skipped that a new machine can have: {} missing", needed.join(", "));
     }
     Ok(())
@@ -144,5 +167,21 @@ mod tests {
         assert_eq!(left_out(&[]), None);
         let missing = [Part::Kvm, Part::Skopeo].map(|part| Missing { part, why: "as the test wants".to_owned() });
         assert_eq!(left_out(&missing).unwrap(), "(test(/needs_kvm/)) | (test(/needs_skopeo/))");
+    }
+
+    #[test]
+    fn in_ci_a_missing_part_ends_the_run_and_elsewhere_it_is_skipped() {
+        let missing = |part| [Missing { part, why: "as the test wants".to_owned() }];
+        for part in
+            [Part::Vm, Part::Postgres, Part::Browser, Part::Namespaces, Part::Landlock, Part::Images, Part::Skopeo]
+        {
+            let error = tell_in(true, &missing(part)).unwrap_err().to_string();
+            assert!(error.contains(part.name()), "{error}");
+            tell_in(false, &missing(part)).unwrap();
+        }
+        for part in CI_MAY_LACK {
+            tell_in(true, &missing(part)).unwrap();
+        }
+        assert!(include_str!("../../.ci/run").contains("\nexport CI="), "it says that it is CI");
     }
 }

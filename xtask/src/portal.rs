@@ -1,10 +1,12 @@
-//! Builds the portal: the Sycamore app for wasm, its JavaScript glue, its styles, the script of its large charts, one page
-//! that loads them.
-//! Every file but the page has its content's hash in its name, so that browsers may keep it for ever.
+//! Builds the portal: the Sycamore app for wasm in its parts, their JavaScript glue, its styles, the script of its large
+//! charts, one page that loads them.
+//! Every file but the page has a hash of its content in its path, so that browsers may keep it for ever.
 
 mod charts;
+mod module;
+mod weight;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -12,18 +14,19 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use componentize::{TARGET, Toolchain};
-use wasm_bindgen_cli_support::Bindgen;
 
+use self::module::Module;
+use crate::parts;
 use crate::steps::say;
 use crate::workspace::Workspace;
 
-/// What the glue is called before its hash is known.
-const NAME: &str = "portal";
+/// The one page.
+const PAGE: &str = "index.html";
 
 /// What the script of the large charts is called.
 const CHARTS: &str = "charts";
 
-/// Files by name.
+/// Files by their paths.
 type Files = BTreeMap<String, Vec<u8>>;
 
 /// Builds it; the folder that holds its files.
@@ -33,10 +36,16 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Res
     cargo.args(["--profile", "portal"]);
     crate::steps::succeed(&mut cargo)?;
     let module = toolchain.target_dir().join(TARGET).join("portal").join("web.wasm");
-    let glue = bind(&module, &workspace.target.join("portal").join("glue"))?;
+    let module = module::make(&module, &workspace.target.join("portal").join("module"))?;
     let dist = folder(workspace);
-    place(&dist, &assemble(&web, glue, large_charts(&web)?)?)?;
+    place(&dist, &assemble(&web, module, large_charts(&web)?)?)?;
     Ok(dist)
+}
+
+/// Says what the files that were built weigh; the first load has a bound. It takes a while: nobody waits for it who needs
+/// the files alone.
+pub(crate) fn weigh(workspace: &Workspace) -> anyhow::Result<()> {
+    weight::check(&folder(workspace))
 }
 
 /// The script of the large charts; none where it cannot be had: each of them has a table behind it, which is then all
@@ -44,9 +53,7 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain) -> anyhow::Res
 fn large_charts(web: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     match charts::bundle(web) {
         Ok(script) => Ok(Some(script)),
-        Err(error) if std::env::var_os("CI").is_some_and(|value| !value.is_empty()) => {
-            bail!("the portal's large charts: {error:#}")
-        }
+        Err(error) if parts::is_ci() => bail!("the portal's large charts: {error:#}"),
         Err(error) => {
             say(&format!("the portal is built without its large charts: {error:#}"));
             Ok(None)
@@ -62,7 +69,7 @@ pub(crate) fn has_charts(workspace: &Workspace) -> bool {
 
 /// Whether there are files to embed.
 pub(crate) fn is_built(workspace: &Workspace) -> bool {
-    folder(workspace).join("index.html").is_file()
+    folder(workspace).join(PAGE).is_file()
 }
 
 /// Held while it is built beside the gateway, whose build script waits for it, and runs again for it: it may have run
@@ -88,37 +95,21 @@ pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("portal").join("dist")
 }
 
-/// The module as the glue wants it, and the glue.
-struct Glue {
-    script: Vec<u8>,
-    module: Vec<u8>,
-}
-
-fn bind(module: &Path, out: &Path) -> anyhow::Result<Glue> {
-    let mut bindgen = Bindgen::new();
-    bindgen.input_path(module).out_name(NAME).typescript(false).remove_name_section(true);
-    bindgen.web(true)?.generate(out).context("the JavaScript glue cannot be made")?;
-    // As it is: Debian's binaryen (108) confuses the two tables of such a module, and no browser then starts it.
-    let module = out.join(format!("{NAME}_bg.wasm"));
-    Ok(Glue { script: std::fs::read(out.join(format!("{NAME}.js")))?, module: std::fs::read(module)? })
-}
-
 /// All files of the portal, with names that point at each other.
-fn assemble(web: &Path, glue: Glue, charts: Option<Vec<u8>>) -> anyhow::Result<Files> {
+fn assemble(web: &Path, module: Module, charts: Option<Vec<u8>>) -> anyhow::Result<Files> {
     let source = |name: &str| {
         let path = web.join(name);
         std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
     };
-    let mut files = Files::new();
-    let module = add(&mut files, NAME, "wasm", glue.module);
-    let script = add(&mut files, NAME, "js", glue.script);
-    let style = add(&mut files, NAME, "css", styles(&web.join("style"))?.into_bytes());
+    let Module { mut files, glue, parts, wasm } = module;
+    let style = add(&mut files, "portal", "css", styles(&web.join("style"))?.into_bytes());
     let icon = add(&mut files, "icon", "svg", source("icon.svg")?.into_bytes());
     let charts = charts.map(|script| add(&mut files, CHARTS, "js", script)).unwrap_or_default();
-    let boot = fill(&source("boot.js")?, &[("glue", &script), ("wasm", &module), ("charts", &charts)]);
+    let boot = fill(&source("boot.js")?, &[("glue", &glue), ("wasm", &wasm), ("charts", &charts)]);
     let boot = add(&mut files, "boot", "js", boot.into_bytes());
-    let names = [("boot", &boot), ("glue", &script), ("wasm", &module), ("style", &style), ("icon", &icon)];
-    files.insert("index.html".to_owned(), fill(&source("index.html")?, &names).into_bytes());
+    let names =
+        [("boot", &boot), ("glue", &glue), ("parts", &parts), ("wasm", &wasm), ("style", &style), ("icon", &icon)];
+    files.insert(PAGE.to_owned(), fill(&source(PAGE)?, &names).into_bytes());
     Ok(files)
 }
 
@@ -147,16 +138,24 @@ fn fill(template: &str, values: &[(&str, &String)]) -> String {
 /// then not built again.
 fn place(dist: &Path, files: &Files) -> anyhow::Result<()> {
     std::fs::create_dir_all(dist).with_context(|| format!("{} cannot be made", dist.display()))?;
+    // A folder's name holds the hash of all in it: it is kept as a whole.
+    let kept: BTreeSet<&str> = files.keys().filter_map(|path| path.split('/').next()).collect();
     for entry in std::fs::read_dir(dist)? {
         let entry = entry?;
-        if !entry.file_name().to_str().is_some_and(|name| files.contains_key(name)) {
-            std::fs::remove_file(entry.path())?;
+        if entry.file_name().to_str().is_some_and(|name| kept.contains(name)) {
+            continue;
+        }
+        match entry.file_type()?.is_dir() {
+            true => std::fs::remove_dir_all(entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
         }
     }
     for (name, content) in files {
         let path = dist.join(name);
         if std::fs::read(&path).ok().as_ref() != Some(content) {
-            std::fs::write(&path, content).with_context(|| format!("{} cannot be written", path.display()))?;
+            let written = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+            let written = written.and_then(|()| std::fs::write(&path, content));
+            written.with_context(|| format!("{} cannot be written", path.display()))?;
         }
     }
     Ok(())
@@ -185,9 +184,12 @@ mod tests {
         let dist = std::env::temp_dir().join(format!("crowdcloud-portal-{}", std::process::id()));
         let files = |name: &str| Files::from([(name.to_owned(), b"x".to_vec())]);
         place(&dist, &files("old.js")).unwrap();
-        place(&dist, &files("new.js")).unwrap();
+        place(&dist, &files("old/portal.js")).unwrap();
+        place(&dist, &files("new/portal.js")).unwrap();
         let names: Vec<_> = std::fs::read_dir(&dist).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let written = std::fs::read(dist.join("new/portal.js"));
         std::fs::remove_dir_all(&dist).unwrap();
-        assert_eq!(names, ["new.js"]);
+        assert_eq!(names, ["new"]);
+        assert_eq!(written.unwrap(), b"x");
     }
 }

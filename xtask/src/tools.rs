@@ -20,6 +20,9 @@ use crate::steps::{Steps, say};
 
 pub(crate) use nats::VARIABLE as NATS_VARIABLE;
 
+/// What looks at the portal as users do.
+const BROWSER: [&str; 2] = ["chromium", "chromedriver"];
+
 /// nats-server's program.
 pub(crate) fn nats(steps: &mut Steps) -> anyhow::Result<PathBuf> {
     steps.run("nats-server", nats::find)
@@ -50,6 +53,12 @@ pub(crate) fn for_tests(steps: &mut Steps) -> anyhow::Result<()> {
         }
         apt::need(programs())
     })
+}
+
+/// Chromium and its driver.
+pub(crate) fn browser(steps: &mut Steps) -> anyhow::Result<()> {
+    let programs = PROGRAMS.iter().filter(|program| BROWSER.contains(&program.name));
+    steps.run("a browser", || apt::need(programs))
 }
 
 /// What looks at the portal's pages in tests.

@@ -37,14 +37,15 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> 
     tools::vm::wait(lane?)
 }
 
+/// This process goes on as that program; returns only when it cannot.
 #[cfg(unix)]
-fn become_it(mut command: Command) -> anyhow::Result<()> {
+pub(crate) fn become_it(mut command: Command) -> anyhow::Result<()> {
     use std::os::unix::process::CommandExt;
     let error = command.exec();
     anyhow::bail!("{} cannot be run: {error}", command.get_program().display())
 }
 
 #[cfg(not(unix))]
-fn become_it(mut command: Command) -> anyhow::Result<()> {
+pub(crate) fn become_it(mut command: Command) -> anyhow::Result<()> {
     crate::steps::succeed(&mut command)
 }

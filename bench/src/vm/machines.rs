@@ -52,6 +52,7 @@ impl Machines {
             kernel: tools.folder.join("kernel"),
             agent: tools.folder.join("guest-agent"),
             work: folder.path().join("machines"),
+            qemu_tree: None,
             first_uid: Config::FIRST_UID,
         };
         let host = Host::open(config).await?;

@@ -101,7 +101,9 @@ fn lines_of_a_later_release_are_read() {
         .replace("\"schedule\"", "\"source_of_a_later_release\"")
         .replace(",\"version\"", ",\"gpus\":{\"count\":1},\"version\"");
     let body = written(&[(run.clone(), later.clone())]);
-    let read = Run { code: Some(Code::NodeFailed), placement: None, source: None, ..run.clone() };
+    let mut placement = run.placement.clone().unwrap();
+    placement.refused.clear();
+    let read = Run { code: Some(Code::NodeFailed), placement: Some(placement), source: None, ..run.clone() };
     assert_eq!(body.frame(0), Ok(vec![read]));
     assert_eq!(body.text().unwrap(), format!("{later}\n").into_bytes(), "the text is as it was written");
 

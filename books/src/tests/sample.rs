@@ -75,7 +75,7 @@ pub(super) fn full(number: u64) -> Run {
         placement: Some(Explanation {
             policy: "learned".into(),
             candidates: vec![considered(2, Warmth::Warm, Some(12_500)), considered(9, Warmth::Cold, None)],
-            refused: vec![RefusedNodes { why: Refusal::NoSlot, nodes: 2 }],
+            refused: vec![RefusedNodes { why: Refusal::NoSlot, nodes: 2, agreed: None }],
             waited_ms: 40,
         }),
         job: Some(JobId::from_uuid(uuid(11))),

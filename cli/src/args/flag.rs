@@ -48,6 +48,7 @@ mod tests {
         assert_eq!(flag("crowdcloud jobs submit f", "function").as_deref(), Some("FUNCTION"));
         assert_eq!(flag("crowdcloud jobs list", "cursor").as_deref(), Some("--cursor"));
         assert_eq!(flag("crowdcloud functions create f", "name").as_deref(), Some("FUNCTION"));
+        assert_eq!(flag("crowdcloud functions rename f g", "name").as_deref(), Some("NAME"));
         assert_eq!(flag("crowdcloud whoami", "limits.cpus"), None);
     }
 }

@@ -55,8 +55,8 @@ pub(crate) struct Deploy {
     /// What to start in the VM lane, in words as a shell reads them, such as "/app/run --name 'two words'"
     #[arg(long, value_name = "COMMAND")]
     pub(crate) command: Option<String>,
-    /// Whose nodes to trust: own, operator, verified, any
-    #[arg(long, value_parser = placement)]
+    /// Whose nodes to trust
+    #[arg(long, value_parser = placement())]
     pub(crate) placement: Option<PlacementClass>,
     /// A host that it may call; again for more
     #[arg(long, value_name = "HOST")]
@@ -125,7 +125,13 @@ pub(crate) struct Rollback {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Functions {
     /// List them
-    List(List),
+    List {
+        /// Those that were deleted and can be brought back
+        #[arg(long)]
+        deleted: bool,
+        #[command(flatten)]
+        list: List,
+    },
     /// Show one
     Show { function: String },
     /// Make one, without a version yet
@@ -139,14 +145,26 @@ pub(crate) enum Functions {
     Set {
         function: String,
         /// Anybody may call it
-        #[arg(long, conflicts_with = "private", required_unless_present = "private")]
+        #[arg(long, conflicts_with = "private", required_unless_present_any = ["private", "placement"])]
         public: bool,
         /// Only with a key
         #[arg(long)]
         private: bool,
+        /// A version's, and not set here
+        #[arg(long, hide = true)]
+        placement: Option<String>,
+    },
+    /// Give one another name; its versions, aliases, keys, triggers, jobs and usage stay its own
+    Rename {
+        function: String,
+        /// What it is called from now on
+        #[arg(value_name = "NEW")]
+        name: String,
     },
     /// Delete one, with its versions
     Delete { function: String },
+    /// Bring back the one of this name that was deleted last
+    Restore { function: String },
 }
 
 /// `versions`

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use protocol::JobId;
-use protocol::job::JobState;
+use protocol::job::{JobSort, JobState};
 use protocol::trigger::Missed;
 
 use super::limits::JobLimits;
@@ -28,6 +28,9 @@ pub(crate) enum Jobs {
         /// Only of this array
         #[arg(long, value_name = "JOB")]
         array: Option<JobId>,
+        /// In this order: -submitted (the newest first), submitted; or -ended, ended: only those that have ended
+        #[arg(long, value_name = "ORDER", allow_hyphen_values = true)]
+        sort: Option<JobSort>,
         #[command(flatten)]
         list: List,
     },

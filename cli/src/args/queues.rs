@@ -63,14 +63,34 @@ pub(crate) enum Queues {
         #[arg(long)]
         delay: Option<Millis>,
     },
+    /// List the messages that wait or are leased, the oldest first; nobody takes them by that
+    Messages {
+        queue: String,
+        #[command(flatten)]
+        list: List,
+    },
     /// List the messages that nobody acknowledged
     Dead {
         queue: String,
         #[command(flatten)]
         list: List,
     },
-    /// All dead messages wait again
-    Redrive { queue: String },
+    /// Dead messages wait again: all of them, or one
+    Redrive {
+        queue: String,
+        /// Only this one
+        message: Option<MessageId>,
+    },
+    /// Delete a dead message, or all of them
+    Discard {
+        queue: String,
+        /// This one
+        #[arg(required_unless_present = "all")]
+        message: Option<MessageId>,
+        /// All that are dead
+        #[arg(long, conflicts_with = "message")]
+        all: bool,
+    },
 }
 
 /// A leased message, as `queues lease` tells it.

@@ -2,9 +2,8 @@
 
 use clap::Args;
 use protocol::api::UsageBy;
-use protocol::{Lane, RunSource, Timestamp};
 
-use super::{List, version, word};
+use super::{List, Selection, word};
 
 const EXAMPLES: &str = "Examples:
   crowdcloud usage                                          the last 30 days, by function
@@ -13,7 +12,9 @@ const EXAMPLES: &str = "Examples:
   crowdcloud usage --by minute --from 1h --source call      each minute of the last hour
   crowdcloud usage --by principal --function thumbs         who had thumbs run
   crowdcloud usage --by hour --csv > usage.csv              the last day, for a spreadsheet
-  crowdcloud usage --now                                    what waits and runs, and what nodes lend";
+  crowdcloud usage --now                                    what waits and runs, and what nodes lend
+
+Without --from it begins 30 days before its end; told by minute an hour, by hour a day, by month a year.";
 
 const WORDS: &str = "function, version, lane, principal, member, source, status, minute, hour, day, month";
 
@@ -25,31 +26,11 @@ pub(crate) struct Usage {
     /// and one of the others, such as day,function
     #[arg(long, value_name = "WHAT", value_parser = by, default_value = "function")]
     pub(crate) by: String,
-    /// Since then: a date, a time (RFC 3339), or how long ago, such as 1h or 7d; 30 days ago where it is left out, by
-    /// minute an hour, by hour a day, by month a year
-    #[arg(long, value_name = "TIME", value_parser = crate::times::from)]
-    pub(crate) from: Option<Timestamp>,
-    /// Until then: a time, how long ago, or a date, which belongs to the period; now where it is left out
-    #[arg(long, value_name = "TIME", value_parser = crate::times::to)]
-    pub(crate) to: Option<Timestamp>,
     /// Only of this function
     #[arg(long)]
     pub(crate) function: Option<String>,
-    /// Only of versions with this number, such as v3
-    #[arg(long, value_name = "VERSION", value_parser = version)]
-    pub(crate) version: Option<u32>,
-    /// Only in this lane: wasm, vm
-    #[arg(long, value_name = "LANE", value_parser = lane)]
-    pub(crate) lane: Option<Lane>,
-    /// Only what was made so: call, test, job, schedule, queue
-    #[arg(long, value_name = "SOURCE", value_parser = source)]
-    pub(crate) source: Option<RunSource>,
-    /// Only on behalf of this one: public, a key or a user (by id, name or address), a trigger (trigger:NAME)
-    #[arg(long, value_name = "PRINCIPAL")]
-    pub(crate) principal: Option<String>,
-    /// Only on behalf of this member and their keys: an address, or an id
-    #[arg(long, value_name = "MEMBER")]
-    pub(crate) member: Option<String>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
     /// What waits and runs now, what the last full minute used, and what live nodes lend
     #[arg(long, conflicts_with_all = [
         "by", "from", "to", "function", "version", "lane", "source", "principal", "member", "csv", "limit", "cursor",
@@ -70,14 +51,6 @@ fn by(text: &str) -> Result<String, String> {
         [one, other] if one.is_time() != other.is_time() => Ok(text.to_owned()),
         _ => Err("expected one word, or a time and one of the others, such as day,function".to_owned()),
     }
-}
-
-fn lane(text: &str) -> Result<Lane, String> {
-    word(text, "wasm, vm")
-}
-
-fn source(text: &str) -> Result<RunSource, String> {
-    word(text, "call, test, job, schedule, queue")
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Accounts, their members, and invitations.
 
-use protocol::api::{CreateAccount, CreateInvitation, Invitation, KeysLeft, Login, Made, Me, Member, Membership, Page};
+use protocol::api::{CreateAccount, CreateInvitation, Invitation, KeysLeft, Made, Me, Member, Membership, Page};
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::args::{Accounts, List, Password, account_kind};
+use super::login::log_in;
+use crate::args::{Accounts, List, account_kind};
 use crate::client::{Client, segment};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -27,9 +28,9 @@ pub(crate) async fn accounts(context: &Context, verb: Option<Accounts>) -> Resul
             })?;
             Ok(())
         }
-        Accounts::Create { name, company, email, password } => {
+        Accounts::Create { name, company, credentials } => {
             // A key acts for one account, so it cannot make another: the user has to.
-            let session = session(context, email, &password).await?;
+            let (_, session) = log_in(context, credentials).await?;
             let made: Result<Membership, Failure> =
                 session.post("/accounts", &CreateAccount { name, kind: account_kind(company) }).await;
             drop(session.delete("/sessions/current").await);
@@ -39,13 +40,14 @@ pub(crate) async fn accounts(context: &Context, verb: Option<Accounts>) -> Resul
             output.note(format!("next: crowdcloud login --account {}", account.name));
             Ok(())
         }
-        Accounts::Delete { name, email, password } => {
+        Accounts::Delete { name, credentials } => {
             output.note(format!(
-                "{name}: its functions answer no more, its keys and triggers end, its jobs are cancelled;"
+                "{name}: its functions answer no more, its keys and triggers end, its jobs are cancelled, \
+                its nodes leave;"
             ));
             output.note("code, queues, logs and history are erased within a day. There is no way back.");
             prompt::confirm(output, &format!("Delete the account {name}"))?;
-            let session = session(context, email, &password).await?;
+            let (_, session) = log_in(context, credentials).await?;
             let deleted = session.delete(&format!("/accounts/{}", segment(&name))).await;
             drop(session.delete("/sessions/current").await);
             deleted?;
@@ -74,16 +76,6 @@ pub(crate) async fn accounts(context: &Context, verb: Option<Accounts>) -> Resul
         }
         Accounts::Remove { member, take_over_keys } => remove(context, &member, take_over_keys).await,
     }
-}
-
-/// A log-in of the user, for what no key may do.
-async fn session(context: &Context, email: Option<String>, password: &Password) -> Result<Client, Failure> {
-    let output = &context.output;
-    let email = prompt::value(output, email, "E-mail address", "--email ADDRESS")?;
-    let password = prompt::password(output, password, false)?;
-    let login = Login { email, password };
-    let (_, session) = super::login::start_session(&context.anonymous()?, "/sessions", &login).await?;
-    Ok(session)
 }
 
 /// Says what a member leaves behind, asks, and removes them.

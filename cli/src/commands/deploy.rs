@@ -205,9 +205,10 @@ async fn existing(client: &Client, plan: &Plan) -> Result<Option<Function>, Fail
         Err(failure) => return Err(failure),
     };
     match plan.public {
-        Some(public) if public != function.public => {
-            client.change(Method::PATCH, &at, &ChangeFunction { public: Some(public) }).await.map(Some)
-        }
+        Some(public) if public != function.public => client
+            .change(Method::PATCH, &at, &ChangeFunction { public: Some(public), ..ChangeFunction::default() })
+            .await
+            .map(Some),
         _ => Ok(Some(function)),
     }
 }

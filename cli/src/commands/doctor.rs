@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use protocol::api::{Node, NodeDetails, Page};
+use protocol::node::TrustLevel;
 use reqwest::Method;
 use serde::Serialize;
 
@@ -20,6 +22,15 @@ const KVM_HELP: &str = "nothing must be done: the wasm lane is as fast as ever. 
                         virtualisation, switched on in its firmware (a rented one: with nested virtualisation, or bare \
                         metal); the module, `sudo modprobe kvm_intel` or `kvm_amd`; and the right to open /dev/kvm, \
                         `sudo usermod -aG kvm $USER` and a new log-in. Then restart the node";
+
+/// What a kernel lacks to confine processes.
+const CONFINEMENT_HELP: &str = "functions run as ever; artifacts of strangers are compiled with fewer bounds. A newer \
+                                kernel has it; where it is new enough, add `landlock` to the list of `lsm=` on its \
+                                command line, and let containers make the calls of Landlock and seccomp";
+
+/// What own nodes wait for.
+const NODES_HELP: &str = "they get their own account's runs meanwhile. `crowdcloud nodes show NODE` says what each lacks; \
+                          `crowdcloud nodes confirm NODE` lets `own` placement use one";
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -75,6 +86,7 @@ pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure
         Check::new("user's configuration", configuration(), "chmod 600 the file, or log in again"),
         Check::new("platform", platform(context).await, "start one with `crowdcloud up`, or name one with --url"),
         Check::new("key", key(context).await, "`crowdcloud signup` or `crowdcloud login`"),
+        Check::new("own nodes", own_nodes(context).await, NODES_HELP).optional(),
         Check::new(
             "nats-server",
             crate::platform::nats_binary().map(|path| path.display().to_string()).map_err(|failure| failure.what()),
@@ -82,6 +94,7 @@ pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure
         )
         .optional(),
         Check::new("VM lane", vm_lane(), VM_LANE_HELP).optional(),
+        Check::new("confinement", confinement(executor::compile::confinement_missing()), CONFINEMENT_HELP).optional(),
         Check::new("cargo", tool("cargo"), "needed for Rust templates: install Rust").optional(),
     ];
     if vm_lane().is_ok() {
@@ -119,6 +132,14 @@ fn vm_lane() -> Result<String, String> {
     let bases = executor::vm_bases_missing(&folder);
     found.extend(bases.iter().map(|base| format!("no base {}: `crowdcloud vm-setup` makes it", base.as_str())));
     Ok(found.join("; "))
+}
+
+/// How far the kernel confines what handles the artifacts of strangers.
+fn confinement(missing: Option<String>) -> Result<String, String> {
+    match missing {
+        None => Ok("Landlock and seccomp confine what compiles and converts artifacts".to_owned()),
+        Some(missing) => Err(format!("not restricted by this kernel: {missing}")),
+    }
 }
 
 fn open_kvm() -> std::io::Result<()> {
@@ -160,6 +181,30 @@ async fn key(context: &Context) -> Result<String, String> {
     let client = context.client().map_err(|failure| failure.what())?;
     let account = context.account(&client).await.map_err(|failure| failure.what())?;
     Ok(format!("account {account}"))
+}
+
+/// Which of the account's nodes others do not trust yet, or `own` placement does not use.
+async fn own_nodes(context: &Context) -> Result<String, String> {
+    let told = |failure: Failure| failure.what();
+    // Whoever has no key is told so already.
+    let Ok(client) = context.client() else { return Ok("none".to_owned()) };
+    let page: Page<Node> = client.get("/nodes?limit=200").await.map_err(told)?;
+    let (mut waiting, mut nodes) = (Vec::new(), 0);
+    for node in page.items.iter().filter(|node| node.level.is_some_and(|level| level < TrustLevel::Operator)) {
+        nodes += 1;
+        let details: NodeDetails = client.get(&format!("/nodes/{}", node.id)).await.map_err(told)?;
+        let new = (node.level == Some(TrustLevel::New)).then(|| details.missing.first()).flatten();
+        let unconfirmed = details.confirmed.is_none().then(|| "not confirmed by its owner".to_owned());
+        let why: Vec<String> = new.map(|missing| format!("new: {missing}")).into_iter().chain(unconfirmed).collect();
+        if !why.is_empty() {
+            waiting.push(format!("{}: {}", node.name, why.join(", ")));
+        }
+    }
+    match (nodes, waiting.is_empty()) {
+        (0, _) => Ok("none".to_owned()),
+        (_, true) => Ok(protocol::words::count(nodes, "node")),
+        (_, false) => Err(waiting.join("; ")),
+    }
 }
 
 fn tool(name: &str) -> Result<String, String> {
@@ -207,6 +252,15 @@ mod tests {
     use std::io::{Error, ErrorKind};
 
     use super::*;
+
+    #[test]
+    fn what_the_kernel_does_not_restrict_is_told() {
+        assert!(confinement(None).is_ok());
+        let part = confinement(Some("TCP ports (Linux 6.7)".to_owned()));
+        assert!(part.as_ref().unwrap_err().contains("TCP ports"), "{part:?}");
+        let check = Check::new("confinement", part, CONFINEMENT_HELP).optional();
+        assert!(!check.ok && check.optional && check.help.contains("landlock"));
+    }
 
     #[test]
     fn slow_virtual_machines_are_told_with_what_to_do() {

@@ -1,4 +1,4 @@
-//! Functions: list, show, create, who may call them, delete.
+//! Functions: list, show, create, who may call them, rename, delete, restore.
 
 use protocol::api::{ChangeFunction, CreateFunction, Function};
 use reqwest::Method;
@@ -14,9 +14,10 @@ use crate::prompt;
 pub(crate) async fn functions(context: &Context, verb: Option<Functions>) -> Result<(), Failure> {
     let client = context.client()?;
     let output = &context.output;
-    match verb.unwrap_or_else(|| Functions::List(List::first())) {
-        Functions::List(list) => {
-            super::show_page::<Function>(context, &client, "/functions", &list, |functions| {
+    match verb.unwrap_or_else(|| Functions::List { deleted: false, list: List::first() }) {
+        Functions::List { deleted, list } => {
+            let path = if deleted { "/functions?deleted=true" } else { "/functions" };
+            super::show_page::<Function>(context, &client, path, &list, |functions| {
                 let rows = functions.iter().map(|function| {
                     [
                         function.name.to_string(),
@@ -41,9 +42,21 @@ pub(crate) async fn functions(context: &Context, verb: Option<Functions>) -> Res
             output.result(&function, || show(context, &function))?;
             Ok(())
         }
-        Functions::Set { function, public, private: _ } => {
-            let body = ChangeFunction { public: Some(public) };
+        Functions::Set { placement: Some(placement), .. } => {
+            Err(Failure::usage("Placement is a version's: it is set when that is deployed")
+                .help(format!("crowdcloud deploy --placement {placement}")))
+        }
+        Functions::Set { function, public, private: _, placement: None } => {
+            let body = ChangeFunction { public: Some(public), ..ChangeFunction::default() };
             let function: Function = client.change(Method::PATCH, &path(&function), &body).await?;
+            output.result(&function, || show(context, &function))?;
+            Ok(())
+        }
+        Functions::Rename { function: former, name } => {
+            let body = ChangeFunction { name: Some(name), ..ChangeFunction::default() };
+            let function: Function = client.change(Method::PATCH, &path(&former), &body).await?;
+            output
+                .note(format!("{former} is not found any more; a crowdcloud.toml that names it makes a new function"));
             output.result(&function, || show(context, &function))?;
             Ok(())
         }
@@ -51,6 +64,12 @@ pub(crate) async fn functions(context: &Context, verb: Option<Functions>) -> Res
             prompt::confirm(output, &format!("Delete the function {function} and its versions"))?;
             client.delete(&path(&function)).await?;
             output.result(&serde_json::json!({ "deleted": function }), || format!("deleted {function}"))?;
+            Ok(())
+        }
+        Functions::Restore { function } => {
+            let place = format!("{}/restore", path(&function));
+            let function: Function = client.post(&place, &serde_json::json!({})).await?;
+            output.result(&function, || show(context, &function))?;
             Ok(())
         }
     }

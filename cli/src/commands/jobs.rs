@@ -27,15 +27,16 @@ const INPUT_MAX: usize = 128 * 1024 * 1024;
 /// `jobs`
 pub(crate) async fn jobs(context: &Context, verb: Option<Jobs>) -> Result<(), Failure> {
     let client = context.client()?;
-    let list = Jobs::List { function: None, state: None, label: None, array: None, list: List::first() };
+    let list = Jobs::List { function: None, state: None, label: None, array: None, sort: None, list: List::first() };
     match verb.unwrap_or(list) {
         Jobs::Submit(asked) => submit(context, &client, *asked).await,
-        Jobs::List { function, state, label, array, list } => {
+        Jobs::List { function, state, label, array, sort, list } => {
             let mut query = Vec::new();
             query.extend(function.map(|name| format!("function={}", segment(&name))));
             query.extend(state.map(|state| format!("state={state}")));
             query.extend(label.map(|(name, value)| format!("label={}", segment(&format!("{name}={value}")))));
             query.extend(array.map(|array| format!("array={array}")));
+            query.extend(sort.map(|sort| format!("sort={sort}")));
             let path = if query.is_empty() { "/jobs".to_owned() } else { format!("/jobs?{}", query.join("&")) };
             super::show_page::<Job>(context, &client, &path, &list, show::list).await
         }

@@ -2,13 +2,14 @@
 
 use std::io::Read as _;
 
-use protocol::api::{CreateKey, Key, Login as LoginBody, Me, Signup as SignupBody};
+use protocol::Code;
+use protocol::api::{CreateKey, Key, Login as LoginBody, LoginCode, Me, Role, Signup as SignupBody};
 use protocol::headers;
 use protocol::route::Scope;
-use reqwest::Method;
+use reqwest::{Method, Response};
 
-use crate::args::{Login, Signup, account_kind};
-use crate::client::{Client, Credential, segment};
+use crate::args::{Credentials, Login, Signup, account_kind};
+use crate::client::{Client, Credential, refused, segment};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::fields;
@@ -29,15 +30,25 @@ pub(crate) async fn signup(context: &Context, args: Signup) -> Result<(), Failur
             "--account-name NAME",
         )?),
     };
-    let body = SignupBody {
+    let mut body = SignupBody {
         email,
         password,
         kind: account.is_some().then(|| account_kind(args.company)),
         account: account.clone(),
         invitation,
         operator_token: args.operator_token.map(|link| last_part(&link)),
+        code: args.code,
     };
-    let (me, session) = start_session(&context.anonymous()?, "/signup", &body).await?;
+    let nobody = context.anonymous()?;
+    let answered = start_session(&nobody, &body).await;
+    let (me, session) = match answered {
+        Err(refused) if refused.is(Code::EmailCodeNeeded) && body.code.is_none() => {
+            output.note(format!("a code was sent to {}", body.email));
+            body.code = Some(prompt::value(output, None, "Code", "--code CODE")?);
+            start_session(&nobody, &body).await?
+        }
+        answered => answered?,
+    };
     let stored = store_key(context, &me, session, account.as_deref()).await?;
     output.result(&me, || format!("signed up as {}, account {stored}", body.email))?;
     output.note(format!(
@@ -61,13 +72,31 @@ pub(crate) async fn login(context: &Context, args: Login) -> Result<(), Failure>
             .result(&serde_json::json!({ "account": account }), || format!("logged in, account {account}"))?;
         return Ok(());
     }
-    let email = prompt::value(&context.output, args.email, "E-mail address", "--email ADDRESS")?;
-    let password = prompt::password(&context.output, &args.password, false)?;
-    let (me, session) =
-        start_session(&context.anonymous()?, "/sessions", &LoginBody { email: email.clone(), password }).await?;
+    let (me, session) = log_in(context, args.credentials).await?;
     let account = store_key(context, &me, session, context.wanted_account()).await?;
+    let email = me.user.as_ref().map(|user| user.email.as_str()).unwrap_or_default();
     context.output.result(&me, || format!("logged in as {email}, account {account}"))?;
     Ok(())
+}
+
+/// A log-in of the user, with a code where the platform asks for one.
+pub(super) async fn log_in(context: &Context, given: Credentials) -> Result<(Me, Client), Failure> {
+    let (output, client) = (&context.output, context.anonymous()?);
+    let email = prompt::value(output, given.email, "E-mail address", "--email ADDRESS")?;
+    let password = prompt::password(output, &given.password, false)?;
+    let request = client.api(Method::POST, "/sessions")?.json(&LoginBody { email, password });
+    let response = request.send().await.map_err(|error| client.lost(&error))?;
+    let response = match cookie(&response, headers::CHALLENGE_COOKIE) {
+        Some(challenge) if !response.status().is_success() => {
+            let code = prompt::value(output, given.code, "Code of your second factor", "--code CODE")?;
+            let cookie = format!("{}={challenge}", headers::CHALLENGE_COOKIE);
+            let request = client.api(Method::POST, "/sessions/code")?.header("cookie", cookie);
+            client.send(request.json(&LoginCode { code })).await?
+        }
+        _ if response.status().is_success() => response,
+        _ => return Err(refused(response).await),
+    };
+    session_of(&client, response).await
 }
 
 /// Revokes the stored key, and forgets it.
@@ -114,20 +143,15 @@ pub(crate) fn token(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Signs up or logs in; the answer sets the session's cookie.
-pub(crate) async fn start_session(
-    client: &Client,
-    path: &str,
-    body: &impl serde::Serialize,
-) -> Result<(Me, Client), Failure> {
-    let response = client.send(client.api(Method::POST, path)?.json(body)).await?;
-    let prefix = format!("{}=", headers::SESSION_COOKIE);
-    let cookie = response
-        .headers()
-        .get_all("set-cookie")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .find_map(|value| value.strip_prefix(&prefix)?.split(';').next().map(str::to_owned));
+/// Signs up; the answer sets the session's cookie.
+pub(crate) async fn start_session(client: &Client, body: &SignupBody) -> Result<(Me, Client), Failure> {
+    let response = client.send(client.api(Method::POST, "/signup")?.json(body)).await?;
+    session_of(client, response).await
+}
+
+/// What a response says of the session that it begins.
+async fn session_of(client: &Client, response: Response) -> Result<(Me, Client), Failure> {
+    let cookie = cookie(&response, headers::SESSION_COOKIE);
     let me: Me = response.json().await.map_err(|error| client.lost(&error))?;
     let cookie = cookie.ok_or_else(|| {
         Failure::new(Exit::Platform, "unexpected_answer", "The answer carries no session")
@@ -136,32 +160,36 @@ pub(crate) async fn start_session(
     Ok((me, client.with(Credential::Session { cookie, account: None })))
 }
 
-/// Makes an admin key through the session, stores it, and ends the session.
+/// The cookie of this name that a response sets.
+fn cookie(response: &Response, name: &str) -> Option<String> {
+    let lines = response.headers().get_all("set-cookie").iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = lines.filter_map(|line| line.split(';').next()?.split_once('='));
+    pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
+}
+
+/// Makes a key that may do what the user may, through the session; stores it, and ends the session.
 async fn store_key(context: &Context, me: &Me, session: Client, wanted: Option<&str>) -> Result<String, Failure> {
-    let names = || me.accounts.iter().map(|membership| membership.account.name.to_string());
-    let account = match wanted {
-        Some(wanted) => names().find(|name| name == wanted).ok_or_else(|| {
-            let yours: Vec<String> = names().collect();
+    let mut memberships = me.accounts.iter();
+    let found = match wanted {
+        Some(wanted) => memberships.find(|membership| membership.account.name.as_str() == wanted).ok_or_else(|| {
+            let yours: Vec<&str> = me.accounts.iter().map(|membership| membership.account.name.as_str()).collect();
             Failure::new(Exit::NotFound, "account_not_found", format!("You are not a member of {wanted}"))
                 .help(format!("add --account with one of: {}", yours.join(", ")))
         })?,
-        None => names().next().ok_or_else(|| {
+        None => memberships.next().ok_or_else(|| {
             Failure::new(Exit::NotFound, "account_not_found", "You are a member of no account")
                 .help("ask for an invitation, or make an account with `crowdcloud accounts create NAME`")
         })?,
     };
-    let acting = session.acting_for(&account);
+    let account = found.account.name.to_string();
+    let scope = match found.role {
+        Role::Owner | Role::Admin => Scope::Admin,
+        Role::Member => Scope::Deploy,
+    };
     let host = rustix::system::uname();
     let name = format!("command line on {}", host.nodename().to_string_lossy());
-    let mut body = CreateKey { name, scopes: vec![Scope::Admin], function: None, expires_days: None };
-    let key: Key = match acting.post("/keys", &body).await {
-        // A member may not hold an admin key.
-        Err(failure) if failure.is(protocol::Code::Forbidden) => {
-            body.scopes = vec![Scope::Deploy];
-            acting.post("/keys", &body).await?
-        }
-        other => other?,
-    };
+    let body = CreateKey { name, scopes: vec![scope], function: None, expires_days: None };
+    let key: Key = session.acting_for(&account).post("/keys", &body).await?;
     let secret = key.secret.ok_or_else(|| {
         Failure::new(Exit::Platform, "unexpected_answer", "The platform made a key, but did not show it")
     })?;

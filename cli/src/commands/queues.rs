@@ -3,8 +3,8 @@
 use protocol::ByteSize;
 use protocol::job::JobInput;
 use protocol::queue::{
-    EndLeases, Held, LeaseMessages, LeasesEnded, Message, MessagesLeased, MessagesPut, NewMessage, PutMessages, Queue,
-    Redriven, SetQueue,
+    Discarded, EndLeases, Held, LeaseMessages, LeasesEnded, Message, MessagesLeased, MessagesPut, NewMessage,
+    PutMessages, Queue, Redriven, SetQueue,
 };
 use protocol::words::count;
 use reqwest::Method;
@@ -71,13 +71,26 @@ pub(crate) async fn queues(context: &Context, verb: Option<Queues>) -> Result<()
         Queues::Dead { queue, list: page } => {
             super::show_page::<Message>(context, &client, &path(&queue, "/dead"), &page, list).await
         }
-        Queues::Redrive { queue } => {
-            let moved: Redriven = client.post(&path(&queue, "/redrive"), &serde_json::json!({})).await?;
+        Queues::Messages { queue, list: page } => {
+            super::show_page::<Message>(context, &client, &path(&queue, "/messages"), &page, present).await
+        }
+        Queues::Redrive { queue, message } => {
+            let rest = message.map_or_else(|| "/redrive".to_owned(), |id| format!("/dead/{id}/redrive"));
+            let moved: Redriven = client.post(&path(&queue, &rest), &serde_json::json!({})).await?;
             context
                 .output
                 .result(&moved, || format!("{} put back into the queue", count(moved.messages, "message")))?;
             Ok(())
         }
+        Queues::Discard { queue, message, all } => match message.filter(|_| !all) {
+            Some(message) => client.delete(&path(&queue, &format!("/dead/{message}"))).await,
+            None => {
+                let request = client.api(Method::DELETE, &path(&queue, "/dead"))?;
+                let gone: Discarded = client.read(request).await?;
+                context.output.result(&gone, || format!("{} deleted", count(gone.messages, "dead message")))?;
+                Ok(())
+            }
+        },
     }
 }
 
@@ -111,6 +124,7 @@ fn show(one: &Queue) -> String {
         ("waiting", one.waiting.to_string()),
         ("leased", one.hidden.to_string()),
         ("dead", one.dead.to_string()),
+        ("oldest", one.oldest.map_or_else(|| "-".to_owned(), time)),
         ("lease", one.lease.to_string()),
         ("deliveries", one.deliveries.to_string()),
         ("kept", count(one.days, "day")),
@@ -124,6 +138,15 @@ fn list(messages: &[Message]) -> String {
         [one.id.to_string(), lease, one.deliveries.to_string(), time(one.put), short(&one.body)]
     });
     table(["message", "lease", "deliveries", "put", "body"], rows)
+}
+
+/// Messages as they are, leased by nobody here.
+fn present(messages: &[Message]) -> String {
+    let rows = messages.iter().map(|one| {
+        let until = one.until.map_or_else(|| "now".to_owned(), time);
+        [one.id.to_string(), until, one.deliveries.to_string(), time(one.put), short(&one.body)]
+    });
+    table(["message", "can be leased", "deliveries", "put", "body"], rows)
 }
 
 fn short(body: &JobInput) -> String {

@@ -11,29 +11,27 @@ use reqwest::{Method, Response};
 use serde_json::json;
 
 use super::usage::{cpu_time, memory_time};
-use crate::args::Receipts;
-use crate::client::{Client, segment};
+use crate::args::{self, Receipts};
+use crate::client::Client;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{fields, micros, unwritten};
 
 /// `receipts`
 pub(crate) async fn receipts(context: &Context, verb: Receipts) -> Result<(), Failure> {
-    let Receipts::Download { from, to, output } = verb;
-    download(context, Period { from, to }, &output).await
+    let Receipts::Download { period, output } = verb;
+    download(context, period, &output).await
 }
 
-async fn download(context: &Context, period: Period, file: &Path) -> Result<(), Failure> {
+async fn download(context: &Context, asked: args::Period, file: &Path) -> Result<(), Failure> {
     let client = context.client()?;
-    let times = [("from", period.from), ("to", period.to)];
-    let query = times.iter().filter_map(|(name, at)| Some(format!("{name}={}", segment(&(*at)?.to_string()))));
-    let query = query.collect::<Vec<_>>().join("&");
     // However long it takes: it is as long as the history.
-    let request = client.request(Method::GET, &format!("/api/v1/receipts?{query}"))?;
+    let request = client.request(Method::GET, &super::queried("/api/v1/receipts", &asked.query()))?;
     let response = client.send(request).await?;
     let announced = response.headers().get(headers::BLOCKS).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let part = part_of(file);
     let spinner = context.output.spinner("downloading");
+    let period = Period { from: asked.from, to: asked.to };
     let report = save(&client, response, &part, period).await;
     spinner.finish_and_clear();
     let report = report?;

@@ -1,13 +1,11 @@
-//! What ran, and where: invocations and nodes.
+//! What ran, and where: invocations.
 
-use protocol::Flag;
-use protocol::api::{Invocation, InvocationPage, Node};
-use protocol::node::VmLane;
+use protocol::api::{Invocation, InvocationPage};
 use protocol::placement::{Considered, Explanation};
 use protocol::words::count;
 
 use super::accounts::lower;
-use crate::args::{Invocations, List, Nodes, RunFilter};
+use crate::args::{Invocations, List, RunFilter};
 use crate::client::{Client, segment};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -57,20 +55,14 @@ fn is_filtered(filter: &RunFilter) -> bool {
 
 /// What is asked for.
 fn path(filter: &RunFilter) -> String {
-    let RunFilter { function, version, outcome, status, lane, source, principal, flagged, from, to } = filter;
-    let sources: Vec<&str> = source.iter().map(|source| source.as_str()).collect();
+    let RunFilter { function, outcome, status, flagged, selection } = filter;
     let mut query = Vec::new();
-    query.extend(function.as_ref().map(|name| format!("function={}", segment(name))));
-    query.extend(version.map(|version| format!("version={version}")));
-    query.extend((!outcome.is_empty()).then(|| format!("outcome={}", outcome.join(","))));
-    query.extend(status.map(|status| format!("status={status}")));
-    query.extend(lane.map(|lane| format!("lane={lane}")));
-    query.extend((!sources.is_empty()).then(|| format!("source={}", sources.join(","))));
-    query.extend(principal.as_ref().map(|who| format!("principal={}", segment(who))));
-    query.extend(flagged.then(|| "flagged=true".to_owned()));
-    query.extend(from.map(|from| format!("from={}", segment(&from.to_string()))));
-    query.extend(to.map(|to| format!("to={}", segment(&to.to_string()))));
-    if query.is_empty() { "/invocations".to_owned() } else { format!("/invocations?{}", query.join("&")) }
+    query.extend(function.clone().map(|name| ("function", name)));
+    query.extend((!outcome.is_empty()).then(|| ("outcome", outcome.join(","))));
+    query.extend(status.map(|status| ("status", status.to_string())));
+    query.extend(flagged.then(|| ("flagged", "true".to_owned())));
+    query.extend(selection.query());
+    super::queried("/invocations", &query)
 }
 
 fn table_of(runs: &[Invocation]) -> String {
@@ -113,7 +105,7 @@ fn show(run: &Invocation) -> String {
         ("node", run.node.map_or_else(|| "-".to_owned(), |node| node.to_string())),
         ("settled", if run.settled { "yes" } else { "not yet" }.to_owned()),
     ];
-    rows.extend(run.flag.map(|flag| ("flag", format!("{flag}: {}", means(flag)))));
+    rows.extend(run.flag.map(|flag| ("flag", format!("{flag}: {}", flag.meaning()))));
     rows.extend(run.source.map(|source| ("source", source.to_string())));
     rows.extend(run.principal.as_ref().map(|principal| ("principal", principal.to_string())));
     rows.extend(run.job.map(|job| ("job", job.to_string())));
@@ -125,17 +117,6 @@ fn show(run: &Invocation) -> String {
         rows.push(("help", code.help().to_owned()));
     }
     fields(&rows)
-}
-
-/// What a flag says, for people.
-fn means(flag: Flag) -> &'static str {
-    match flag {
-        Flag::NoObservation => "the gateway has not told what it saw of the run",
-        Flag::NoReceipt => "the node has not sent its receipt",
-        Flag::OverClaimed => "the node claimed more than the gateway saw, or than is possible; the lesser counts",
-        Flag::Contradicted => "the node's receipt says something else than it said at the run's end; the lesser counts",
-        Flag::NoEnd => "the node said nothing at the run's end; its receipt is its only word",
-    }
 }
 
 /// Why it went where it went: the policy, the candidates with their predicted times, and why others were refused.
@@ -150,7 +131,7 @@ fn why(placement: &Explanation) -> Vec<(&'static str, String)> {
     };
     rows.extend(placement.candidates.iter().map(candidate));
     let refused = placement.refused.iter();
-    rows.extend(refused.map(|refused| ("refused", format!("{} {}", count(refused.nodes, "node"), refused.why))));
+    rows.extend(refused.map(|refused| ("refused", format!("{} {refused}", count(refused.nodes, "node")))));
     rows
 }
 
@@ -180,69 +161,33 @@ fn egress(run: &Invocation) -> String {
     run.limits.map_or_else(|| used.to_string(), |limits| format!("{used}/{}", limits.egress_bytes))
 }
 
-/// How a node's VM lane is: its accelerator and the measured speed of a guest.
-fn vm(lane: Option<&VmLane>) -> String {
-    match lane {
-        None => "-".to_owned(),
-        Some(VmLane::Starting) => "starting".to_owned(),
-        Some(VmLane::Ready { accelerator, turns_per_ms }) => format!("{accelerator}, {turns_per_ms} turns/ms"),
-        Some(VmLane::Missing { why }) => format!("no: {why}"),
-    }
-}
-
-/// `nodes`
-pub(crate) async fn nodes(context: &Context, verb: Option<Nodes>) -> Result<(), Failure> {
-    let client = context.client()?;
-    let Nodes::List(list) = verb.unwrap_or_else(|| Nodes::List(List::first()));
-    super::show_page::<Node>(context, &client, "/nodes", &list, |nodes| {
-        let rows = nodes.iter().map(|node| {
-            [
-                node.name.clone(),
-                node.id.to_string(),
-                match (node.online, node.draining) {
-                    (false, _) => "offline",
-                    (true, true) => "draining",
-                    (true, false) => "online",
-                }
-                .to_owned(),
-                lower(&node.class),
-                node.arch.clone(),
-                node.lanes.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-                vm(node.vm.as_ref()),
-                format!("{}/{}", node.running, node.slots),
-                format!("{}/{}", node.memory_free, node.memory),
-                format!("{:.0}%", node.load * 100.0),
-            ]
-        });
-        table(["name", "id", "state", "class", "arch", "lanes", "vm", "runs", "memory free", "load"], rows)
-    })
-    .await
-}
-
 #[cfg(test)]
 mod tests {
     use protocol::NodeId;
     use protocol::placement::{Refusal, RefusedNodes, Warmth};
 
     use super::*;
+    use crate::args::{Period, Selection};
 
     #[test]
     fn a_filter_is_a_query() {
         assert_eq!(path(&RunFilter::default()), "/invocations");
         let filter = RunFilter {
             function: Some("hello".to_owned()),
-            version: Some(3),
             outcome: vec!["failed".to_owned(), "trap".to_owned()],
             status: "5xx".parse().ok(),
-            lane: Some(protocol::Lane::Vm),
-            source: vec![protocol::RunSource::Schedule, protocol::RunSource::Queue],
-            principal: Some("trigger:nightly".to_owned()),
             flagged: true,
-            from: Some(protocol::Timestamp(0)),
-            to: None,
+            selection: Selection {
+                version: Some(3),
+                lane: Some(protocol::Lane::Vm),
+                source: vec![protocol::RunSource::Schedule, protocol::RunSource::Queue],
+                principal: Some("trigger:nightly".to_owned()),
+                member: Some("ada@example.org".to_owned()),
+                period: Period { from: Some(protocol::Timestamp(0)), to: None },
+            },
         };
-        let wanted = "/invocations?function=hello&version=3&outcome=failed,trap&status=5xx&lane=vm\
-             &source=schedule,queue&principal=trigger%3Anightly&flagged=true&from=";
+        let wanted = "/invocations?function=hello&outcome=failed%2Ctrap&status=5xx&flagged=true&version=3&lane=vm\
+             &source=schedule%2Cqueue&principal=trigger%3Anightly&member=ada%40example%2Eorg&from=";
         assert_eq!(path(&filter), format!("{wanted}{}", segment("1970-01-01T00:00:00Z")));
         assert!(is_filtered(&filter) && !is_filtered(&RunFilter::default()));
     }
@@ -261,8 +206,8 @@ mod tests {
             policy: "learned".into(),
             candidates: vec![considered(Warmth::Warm, Some(20_000), Some(4)), considered(Warmth::Cached, None, None)],
             refused: vec![
-                RefusedNodes { why: Refusal::NoMemory, nodes: 1 },
-                RefusedNodes { why: Refusal::KeptForShorter, nodes: 3 },
+                RefusedNodes { why: Refusal::NoMemory, nodes: 1, agreed: None },
+                RefusedNodes { why: Refusal::New, nodes: 3, agreed: Some(7) },
             ],
             waited_ms: 0,
         });
@@ -272,7 +217,7 @@ mod tests {
             ("candidate", first),
             ("candidate", format!("{node}: cached, 2 running")),
             ("refused", "1 node without free memory".to_owned()),
-            ("refused", "3 nodes kept free for shorter runs".to_owned()),
+            ("refused", "3 nodes new: at most 7 of 20 checks agreed".to_owned()),
         ];
         assert_eq!(told, wanted);
     }

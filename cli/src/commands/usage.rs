@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::args::Usage;
-use crate::client::{Client, segment};
+use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{fields, micros, table, time, write_out};
@@ -35,33 +35,16 @@ pub(crate) async fn usage(context: &Context, args: &Usage) -> Result<(), Failure
     Ok(())
 }
 
-/// The last moment that can be written.
-const LAST: Timestamp = Timestamp(253_402_300_799_000);
-
 /// Where it is asked for.
 fn path(args: &Usage) -> String {
-    let mut path = format!("/usage?by={}", segment(&args.by));
-    let mut add = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", segment(&value)));
-        }
-    };
-    add("from", args.from.map(|at| at.min(LAST).to_string()));
-    add("to", args.to.map(|at| at.min(LAST).to_string()));
-    add("function", args.function.clone());
-    add("version", args.version.map(|version| version.to_string()));
-    add("lane", args.lane.map(|lane| lane.to_string()));
-    add("source", args.source.map(|source| source.to_string()));
-    add("principal", args.principal.clone());
-    add("member", args.member.clone());
-    match args.csv {
-        true => add("format", Some("csv".to_owned())),
-        false => {
-            add("limit", Some(args.list.limit.to_string()));
-            add("cursor", args.list.cursor.clone());
-        }
+    let mut query = vec![("by", args.by.clone())];
+    query.extend(args.function.clone().map(|name| ("function", name)));
+    query.extend(args.selection.query());
+    if args.csv {
+        query.push(("format", "csv".to_owned()));
+        return super::queried("/usage", &query);
     }
-    path
+    super::paged(&super::queried("/usage", &query), &args.list)
 }
 
 fn word(by: UsageBy) -> String {
@@ -208,10 +191,10 @@ mod tests {
     fn times_are_dates_times_or_ages() {
         let line = "crowdcloud usage --by day,lane --from 2026-11-29 --to 2026-11-29 --version v3 --lane vm --csv";
         let period = "from=2026-11-29T00%3A00%3A00Z&to=2026-11-30T00%3A00%3A00Z";
-        let wanted = format!("/usage?by=day%2Clane&{period}&version=3&lane=vm&format=csv");
+        let wanted = format!("/usage?by=day%2Clane&version=3&lane=vm&{period}&format=csv");
         assert_eq!(asked(line), wanted, "the last day belongs to it");
-        let line = "crowdcloud usage --from 2026-11-01T00:00:00+01:00 --source job --principal ci --limit 7";
-        let wanted = "/usage?by=function&from=2026-10-31T23%3A00%3A00Z&source=job&principal=ci&limit=7";
+        let line = "crowdcloud usage --from 2026-11-01T00:00:00+01:00 --source job,queue --principal ci --limit 7";
+        let wanted = "/usage?by=function&source=job%2Cqueue&principal=ci&from=2026-10-31T23%3A00%3A00Z&limit=7";
         assert_eq!(asked(line), wanted);
         let ago = asked("crowdcloud usage --from 7d --to 9999-12-31");
         assert!(ago.ends_with("&to=9999-12-31T23%3A59%3A59Z&limit=50"), "{ago}");

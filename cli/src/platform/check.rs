@@ -59,9 +59,10 @@ async fn deploy_and_call(url: &str, output: &Output) -> Result<(String, String),
         kind: Some(protocol::api::AccountKind::Personal),
         invitation: None,
         operator_token: None,
+        code: None,
     };
     let nobody = Client::new(url, Credential::None)?;
-    let (_, session): (Me, Client) = crate::commands::start_session(&nobody, "/signup", &signup).await?;
+    let (_, session): (Me, Client) = crate::commands::start_session(&nobody, &signup).await?;
     let session = session.acting_for(&account);
     output.note(format!("signed up {account}"));
     let function: Function =

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fabric::Identity;
+use executor::NodeKeys;
+use fabric::{Fabric, Identity};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -13,10 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::nats::{Nats, connect};
 use super::parts::{Settings, parse};
 use super::runtime::{Beside, Threads};
+use super::service::{credentials, node_keys};
 use crate::failure::{Exit, Failure};
 
 /// How long all parts may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// A local node that is refused asks again after this.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// How long each part may take to stop: together less than the five seconds that Ctrl-C has.
 pub(super) const GATEWAY_STOPS_WITHIN: Duration = Duration::from_millis(2000);
 pub(super) const NODE_STOPS_WITHIN: Duration = Duration::from_millis(1200);
@@ -104,29 +108,29 @@ impl Embedded {
 
         let mut config: control_plane::Config = parse("control-plane", settings.control_plane())?;
         let node = settings.data.node(1)?;
-        config.local_nodes = vec![super::service::local_node(node, "local-1")];
+        let node_config: executor::Config = parse("executor", settings.executor(1)?)?;
+        let keys = node_keys(&node_config.data)?;
+        let join = super::join::local(&node_config, &keys)?;
+        config.local_nodes = vec![super::service::local_node(node, "local-1", Some(join))];
         // What comes over them is handled where they were opened.
         let fabrics = control_plane::ControlFabrics {
             core: beside.within(nats.core("control-plane")).await?,
-            nodes: beside.within(nats.core("control-plane for nodes")).await?,
+            nodes: beside.within(nats.among_nodes("control-plane for nodes")).await?,
         };
         let stop = CancellationToken::new();
         let service = control_plane::serve(config, fabrics, store.clone(), ready(), stop.clone());
         let control_plane = Part::start("control plane", beside.handle(), stop, broken.clone(), service);
 
-        let config: executor::Config = parse("executor", settings.executor(1)?)?;
-        let credentials = nats
-            .authority
-            .node_user(node)
-            .map_err(|error| Failure::new(Exit::Platform, "nats", "The local node has no credentials").why(error))?;
+        let credentials = credentials(&keys, nats.node_jwt(node, keys.nats())?)?;
         let fabric = connect(&nats.url, credentials, Identity::Node(node), "node local-1").await?;
         let stop = CancellationToken::new();
-        let service = executor::serve(config, fabric, ready(), stop.clone());
+        let service = local_node(node_config, fabric, ready(), stop.clone());
         let executor = Part::start("local node", &run_path, stop, broken.clone(), service);
 
-        let config: gateway::Config = parse("gateway", settings.gateway(1))?;
+        let mut config: gateway::Config = parse("gateway", settings.gateway(1))?;
+        config.nats_websocket = config.nats_websocket.or_else(|| nats.websocket());
         let fabrics =
-            gateway::Fabrics { core: nats.core("gateway").await?, nodes: nats.core("gateway for nodes").await? };
+            gateway::Fabrics { core: nats.core("gateway").await?, nodes: nats.among_nodes("gateway for nodes").await? };
         let stop = CancellationToken::new();
         let service = gateway::serve(config, listener, fabrics, store, ready(), stop.clone());
         let gateway = Part::start("gateway", &run_path, stop, broken.clone(), service);
@@ -189,6 +193,42 @@ impl Embedded {
         self.control_plane.stop(CONTROL_PLANE_STOPS_WITHIN).await;
         drop(tokio::time::timeout(NATS_STOPS_WITHIN, self.nats.stop()).await);
         drop(self.settings);
+    }
+}
+
+/// The local node. While the platform refuses it, which its operator can do, all else goes on without it.
+async fn local_node(
+    config: executor::Config,
+    fabric: Fabric,
+    ready: oneshot::Sender<()>,
+    stop: CancellationToken,
+) -> Result<(), executor::Error> {
+    let mut ready = Some(ready);
+    loop {
+        let (sender, is_ready) = oneshot::channel();
+        let keys = NodeKeys::open(&config.data).map_err(executor::Error::Folder)?;
+        let serving = Box::pin(executor::serve(config.clone(), keys.into(), fabric.clone(), sender, stop.clone()));
+        let told = async {
+            if is_ready.await.is_ok()
+                && let Some(ready) = ready.take()
+            {
+                ready.send(()).ok();
+            }
+            std::future::pending().await
+        };
+        let served = tokio::select! {
+            served = serving => served,
+            never = told => never,
+        };
+        let Err(executor::Error::Refused(problem)) = served else { return served };
+        tracing::error!(%problem, "the platform refuses the local node");
+        if let Some(ready) = ready.take() {
+            ready.send(()).ok();
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REFUSED_FOR) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
     }
 }
 

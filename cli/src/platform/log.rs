@@ -16,16 +16,18 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::args::Global;
 
+/// Warnings, and what whoever lends a machine wants to know: that guests are slow, that the node pauses and goes on.
+const DEFAULT: &str = "warn,microvm::accelerator=info,executor::keeper=info";
 /// One place in the code writes so many lines...
 const LINES_MAX: u32 = 100;
 /// ...in so long; what was left out is counted.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Logs to standard error: `RUST_LOG`, else warnings, else more with `-v`.
+/// Logs to standard error: `RUST_LOG`, else warnings and a few facts, else more with `-v`.
 pub(crate) fn start(global: &Global) {
     let default = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (_, 0) => "warn",
+        (_, 0) => DEFAULT,
         (_, 1) => "info",
         _ => "debug",
     };

@@ -1,9 +1,10 @@
 //! NATS for `up`: the nats-server child, or a server of the user's own.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use fabric::{Authority, Credentials, Fabric, FabricConfig, Identity, NatsServer, NatsServerConfig};
+use fabric::{Authority, Credentials, Fabric, FabricConfig, Identity, NatsServer, NatsServerConfig, NonceKey, UserKey};
+use protocol::NodeId;
 
 use super::parts::Settings;
 use crate::failure::{Exit, Failure};
@@ -18,8 +19,7 @@ pub(crate) struct Nats {
 impl Nats {
     /// Starts the child, or takes the server that is given.
     pub(crate) async fn start(settings: &Settings) -> Result<Self, Failure> {
-        let keys = settings.args.nats_keys.clone().unwrap_or_else(|| settings.data.join("keys"));
-        let authority = Authority::open(&keys).map_err(|error| failed(&error))?;
+        let authority = Authority::open(&settings.nats_keys()).map_err(|error| failed(&error))?;
         if let Some(url) = &settings.nats_url {
             return Ok(Self { url: url.clone(), authority, server: None });
         }
@@ -36,10 +36,26 @@ impl Nats {
         Ok(Self { url: server.url(), authority, server: Some(server) })
     }
 
-    /// A connection of the core.
+    /// Where the child takes WebSockets, which gateways bring nodes to; a server of the user's own is named to them.
+    pub(crate) fn websocket(&self) -> Option<String> {
+        self.server.as_ref().map(|server| server.websocket().to_string())
+    }
+
+    /// A connection of the core, for its own traffic.
     pub(crate) async fn core(&self, name: &str) -> Result<Fabric, Failure> {
         let credentials = self.authority.core_user(name).map_err(|error| failed(&error))?;
         connect(&self.url, credentials, Identity::Core(protocol::InstanceId::new()), name).await
+    }
+
+    /// A connection of the core in the lenders' account.
+    pub(crate) async fn among_nodes(&self, name: &str) -> Result<Fabric, Failure> {
+        let credentials = self.authority.lenders_user(name).map_err(|error| failed(&error))?;
+        connect(&self.url, credentials, Identity::Core(protocol::InstanceId::new()), name).await
+    }
+
+    /// The JWT of a local node with this key.
+    pub(crate) fn node_jwt(&self, node: NodeId, key: &UserKey) -> Result<String, Failure> {
+        self.authority.registrar().node_jwt(node, &key.public()).map_err(|error| failed(&error))
     }
 
     /// The child's process, if there is one.
@@ -96,29 +112,47 @@ pub(crate) fn binary() -> Result<PathBuf, Failure> {
         .ok_or_else(|| missing(format!("it is neither at {} nor in the PATH", cached.display())))
 }
 
+/// A NATS user's JWT as a `.creds` file has it.
+pub(crate) fn write_jwt(jwt: &str) -> String {
+    format!("-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n")
+}
+
 /// A NATS user as a `.creds` file.
 pub(crate) fn write_credentials(credentials: &Credentials) -> String {
-    format!(
-        "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
-         -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
-        credentials.jwt, credentials.seed
-    )
+    let seed = credentials.seed().unwrap_or_default();
+    let jwt = write_jwt(&credentials.jwt);
+    format!("{jwt}\n-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n")
 }
 
 /// A NATS user from a `.creds` file.
-pub(crate) fn read_credentials(path: &std::path::Path) -> Result<Credentials, Failure> {
-    let refused = |why: String| {
-        Failure::new(Exit::Usage, "credentials", format!("{} holds no NATS user", path.display())).why(why)
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
-    let after = |mark: &str| {
-        let lines = text.lines().skip_while(|line| !line.contains(mark)).skip(1);
-        lines.map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
-    };
-    match (after("BEGIN NATS USER JWT"), after("BEGIN USER NKEY SEED")) {
-        (Some(jwt), Some(seed)) => Ok(Credentials { jwt, seed }),
-        _ => Err(refused("a JWT and a seed were expected".to_owned())),
+pub(crate) fn read_credentials(path: &Path) -> Result<Credentials, Failure> {
+    let text = read(path)?;
+    match (after(&text, JWT), after(&text, SEED)) {
+        (Some(jwt), Some(seed)) => Ok(Credentials { jwt, key: NonceKey::Seed(seed) }),
+        _ => Err(no_user(path, "a JWT and a seed were expected")),
     }
+}
+
+/// A NATS user's JWT from a `.creds` file, which may have no seed in it.
+pub(crate) fn read_jwt(path: &Path) -> Result<String, Failure> {
+    after(&read(path)?, JWT).ok_or_else(|| no_user(path, "a JWT was expected"))
+}
+
+const JWT: &str = "BEGIN NATS USER JWT";
+const SEED: &str = "BEGIN USER NKEY SEED";
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| no_user(path, error))
+}
+
+/// The line after this mark.
+fn after(text: &str, mark: &str) -> Option<String> {
+    let lines = text.lines().skip_while(|line| !line.contains(mark)).skip(1);
+    lines.map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+}
+
+fn no_user(path: &Path, why: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Usage, "credentials", format!("{} holds no NATS user", path.display())).why(why)
 }
 
 #[cfg(test)]
@@ -129,11 +163,15 @@ mod tests {
     fn credentials_survive_their_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.creds");
-        let credentials = Credentials { jwt: "e.y.J".to_owned(), seed: "SUA".to_owned() };
+        let credentials = Credentials { jwt: "e.y.J".to_owned(), key: NonceKey::Seed("SUA".to_owned()) };
         std::fs::write(&path, write_credentials(&credentials)).unwrap();
         let read = read_credentials(&path).unwrap();
-        assert_eq!((read.jwt, read.seed), (credentials.jwt, credentials.seed));
-        std::fs::write(&path, "nothing").unwrap();
+        assert_eq!(read_jwt(&path).unwrap(), credentials.jwt);
+        assert_eq!((&read.jwt, read.seed()), (&credentials.jwt, credentials.seed()));
+        std::fs::write(&path, write_jwt(&credentials.jwt)).unwrap();
+        assert_eq!(read_jwt(&path).unwrap(), credentials.jwt);
         assert!(read_credentials(&path).is_err());
+        std::fs::write(&path, "nothing").unwrap();
+        assert!(read_credentials(&path).is_err() && read_jwt(&path).is_err());
     }
 }

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -87,10 +87,35 @@ impl Settings {
         set.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
     }
 
+    /// The folder with NATS's keys.
+    pub(crate) fn nats_keys(&self) -> PathBuf {
+        self.args.nats_keys.clone().unwrap_or_else(|| self.data.join("keys"))
+    }
+
     /// The portal's address.
     pub(crate) fn url(&self) -> String {
         let ip = if self.listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { self.listen.ip() };
         format!("http://{}", SocketAddr::new(ip, self.listen.port()))
+    }
+
+    /// Whether the public port speaks HTTPS, too.
+    pub(crate) fn has_certificate(&self) -> bool {
+        let args = &self.args;
+        let by_file = |name: &str| self.file.gateway.get(name).is_some_and(|value| value.as_bool() != Some(false));
+        args.tls_self_signed
+            || args.tls_certificate.is_some()
+            || by_file("tls-certificate")
+            || by_file("tls-self-signed")
+    }
+
+    /// The portal's address for other machines: at the first host that is named.
+    pub(crate) fn https_url(&self) -> String {
+        let hosts = if self.args.hosts.is_empty() { &self.file.hosts } else { &self.args.hosts };
+        match hosts.iter().find(|host| !host.is_empty() && !host.contains('*')) {
+            Some(host) if host.contains(':') || self.listen.port() == 443 => format!("https://{host}"),
+            Some(host) => format!("https://{host}:{}", self.listen.port()),
+            None => self.url().replacen("http://", "https://", 1),
+        }
     }
 
     /// The link that makes the operator, while there is none.
@@ -105,6 +130,7 @@ impl Settings {
         let domain = format!("{}:{}", self.functions_domain, self.listen.port());
         let mut flags = Flags::default();
         flags.add("database", database).add("ticket-key", self.data.join("ticket.key"));
+        flags.add("lenders-key", self.nats_keys().join("nats-lenders.nk"));
         flags.add("operator-token", self.data.join("operator.token")).add("functions-domain", domain);
         flags.table(&self.file.control_plane)
     }
@@ -118,7 +144,14 @@ impl Settings {
         if !hosts.is_empty() {
             flags.add("host", hosts.join(","));
         }
-        flags.table(&self.file.gateway)
+        if let (Some(certificate), Some(key)) = (&self.args.tls_certificate, &self.args.tls_key) {
+            flags.add("tls-certificate", certificate).add("tls-key", key);
+        }
+        let mut line = flags.table(&self.file.gateway);
+        if self.args.tls_self_signed && !line.iter().any(|flag| flag == "--tls-self-signed") {
+            line.push("--tls-self-signed".into());
+        }
+        line
     }
 
     /// A local node's command line.
@@ -127,7 +160,20 @@ impl Settings {
         flags.add("node-data", self.data.node_folder(number)).add("node-id", self.data.node(number)?.to_string());
         flags.add("node-name", format!("local-{number}")).add("node-grace", "500ms");
         flags.add("vm-tools", super::vm_tools());
-        Ok(flags.table(&self.file.executor))
+        let mut line = flags.table(&self.file.executor);
+        let (valued, plain) = self.args.lent.of_node();
+        for (name, value) in valued {
+            match line.iter().position(|flag| *flag == *name) {
+                Some(at) if at + 1 < line.len() => line[at + 1] = value.into(),
+                _ => line.extend([OsString::from(name), OsString::from(value)]),
+            }
+        }
+        for name in plain.into_iter().chain(self.args.no_egress.then_some("--no-egress")) {
+            if !line.iter().any(|flag| *flag == *name) {
+                line.push(OsString::from(name));
+            }
+        }
+        Ok(line)
     }
 
     /// Why local nodes have no VM lane; none where they have.
@@ -239,5 +285,18 @@ mod tests {
         assert!(pairs.contains("--spool /b ") && !pairs.contains("/a"), "{pairs}");
         assert!(pairs.contains("--connections-max 7 ") && pairs.contains("--webhook-private "), "{pairs}");
         assert!(!pairs.contains("other"), "{pairs}");
+    }
+
+    #[test]
+    fn other_machines_are_told_the_https_address_at_the_host_that_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().to_str().unwrap();
+        let line = ["crowdcloud", "up", "--tls-self-signed", "--host", "cloud.example.org", "--listen", "0.0.0.0:8443"];
+        let line = line.into_iter().chain(["--data", data]);
+        let command = <crate::args::Cli as clap::Parser>::try_parse_from(line).unwrap().command;
+        let crate::args::Command::Up(up) = command else { panic!("it is up") };
+        let settings = Settings::read(&up, None).unwrap();
+        assert!(settings.has_certificate());
+        assert_eq!(settings.https_url(), "https://cloud.example.org:8443");
     }
 }

@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fabric::Credentials;
 use tokio::task::AbortHandle;
 
 use super::child::{Child, Spec};
 use super::data::write_private;
 use super::embedded::{CONTROL_PLANE_STOPS_WITHIN, GATEWAY_STOPS_WITHIN, NATS_STOPS_WITHIN, NODE_STOPS_WITHIN};
-use super::nats::{Nats, write_credentials};
-use super::parts::Settings;
+use super::nats::{Nats, write_credentials, write_jwt};
+use super::parts::{Settings, parse};
+use super::service::node_keys;
 use crate::failure::{Exit, Failure};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -44,25 +44,28 @@ impl Separate {
             .map(|number| Ok((number, settings.data.node(number)?)))
             .collect::<Result<_, Failure>>()?;
 
+        let mut joins: Vec<OsString> = Vec::new();
+        for (number, node) in &nodes {
+            let file = join_file(&settings, *number)?;
+            joins.push("--local-node".into());
+            joins.push(format!("{node}=local-{number}={}", file.display()).into());
+        }
         for number in 1..=settings.args.control_planes {
             let name = if number == 1 { "control-plane".to_owned() } else { format!("control-plane-{number}") };
             let mut line = core_line(&settings, &nats, "control-plane", &name)?;
             line.extend(settings.control_plane());
             line.extend(probes.flag(&name)?);
-            for (number, node) in &nodes {
-                line.push("--local-node".into());
-                line.push(format!("{node}=local-{number}").into());
-            }
+            line.extend(joins.iter().cloned());
             children.push(Child::start(Spec { name, arguments: line, listener: None })?);
         }
 
         for (number, node) in &nodes {
             let name = format!("executor-{number}");
-            let credentials = nats.authority.node_user(*node).map_err(|error| {
-                Failure::new(Exit::Platform, "nats", "The local node has no credentials").why(error)
-            })?;
+            let config: executor::Config = parse("executor", settings.executor(*number)?)?;
+            let keys = node_keys(&config.data)?;
+            let jwt = write_jwt(&nats.node_jwt(*node, keys.nats())?);
             let mut line: Vec<OsString> = vec!["executor".into()];
-            line.extend(connection(&settings, &nats, &name, &credentials)?);
+            line.extend(connection(&settings, &nats, &name, &jwt)?);
             line.extend(settings.executor(*number)?);
             line.extend(probes.flag(&name)?);
             children.push(Child::start(Spec { name, arguments: line, listener: None })?);
@@ -72,6 +75,9 @@ impl Separate {
             let mut line = core_line(&settings, &nats, "gateway", &name)?;
             line.push("--listen-stdin".into());
             line.extend(settings.gateway(number));
+            if let Some(websocket) = nats.websocket().filter(|_| !line.iter().any(|flag| flag == "--nats-websocket")) {
+                line.extend(["--nats-websocket".into(), OsString::from(websocket)]);
+            }
             line.extend(probes.flag(&name)?);
             children.push(Child::start(Spec { name, arguments: line, listener: Some(listener.clone()) })?);
         }
@@ -111,12 +117,15 @@ impl Separate {
 
 /// The command line of a process of the core.
 fn core_line(settings: &Settings, nats: &Nats, command: &str, name: &str) -> Result<Vec<OsString>, Failure> {
-    let credentials = nats
-        .authority
-        .core_user(name)
-        .map_err(|error| Failure::new(Exit::Platform, "nats", format!("{name} has no credentials")).why(error))?;
+    let failed = |error: fabric::FabricError| {
+        Failure::new(Exit::Platform, "nats", format!("{name} has no credentials")).why(error)
+    };
+    let credentials = nats.authority.core_user(name).map_err(failed)?;
+    let lenders = nats.authority.lenders_user(name).map_err(failed)?;
     let mut line: Vec<OsString> = vec![command.into()];
-    line.extend(connection(settings, nats, name, &credentials)?);
+    line.extend(connection(settings, nats, name, &write_credentials(&credentials))?);
+    line.push("--lenders-credentials".into());
+    line.push(credentials_file(settings, &format!("{name}-lenders"), &write_credentials(&lenders))?.into());
     line.push("--chunks".into());
     line.push(settings.data.join("chunks").into());
     Ok(line)
@@ -147,14 +156,8 @@ impl Probes {
 }
 
 /// How a process reaches NATS; its credentials are in a file of its own.
-fn connection(
-    settings: &Settings,
-    nats: &Nats,
-    name: &str,
-    credentials: &Credentials,
-) -> Result<[OsString; 6], Failure> {
-    let file = settings.data.join("run").join(format!("{name}.creds"));
-    write_private(&file, write_credentials(credentials).as_bytes())?;
+fn connection(settings: &Settings, nats: &Nats, name: &str, credentials: &str) -> Result<[OsString; 6], Failure> {
+    let file = credentials_file(settings, name, credentials)?;
     let nats_url = nats.url.clone();
     Ok([
         "--connect".into(),
@@ -164,6 +167,24 @@ fn connection(
         "--instance-name".into(),
         name.to_owned().into(),
     ])
+}
+
+/// With what a local node joins: nothing in it is secret.
+fn join_file(settings: &Settings, number: u16) -> Result<PathBuf, Failure> {
+    let config: executor::Config = parse("executor", settings.executor(number)?)?;
+    let join = super::join::local(&config, &node_keys(&config.data)?)?;
+    let file = settings.data.join("run").join(format!("local-{number}.join"));
+    let text = serde_json::to_vec(&join).map_err(|why| {
+        Failure::new(Exit::Platform, "data", format!("{} cannot be written", file.display())).why(why)
+    })?;
+    write_private(&file, &text)?;
+    Ok(file)
+}
+
+fn credentials_file(settings: &Settings, name: &str, credentials: &str) -> Result<PathBuf, Failure> {
+    let file = settings.data.join("run").join(format!("{name}.creds"));
+    write_private(&file, credentials.as_bytes())?;
+    Ok(file)
 }
 
 /// Writes `pids.json` whenever a process is another one.

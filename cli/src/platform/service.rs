@@ -4,15 +4,17 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use control_plane::{LocalJoin, LocalNode};
+use executor::NodeKeys;
 use fabric::{Credentials, Fabric, Identity};
-use protocol::{NodeId, PlacementClass};
+use protocol::{InstanceId, NodeId, PlacementClass};
 use store::Store;
 use tokio::sync::{oneshot, watch};
 
 use super::child::{PULSE_EVERY, PULSE_LINE, READY_LINE};
-use super::nats::{connect, read_credentials};
+use super::nats::{connect, read_credentials, read_jwt};
 use super::{log, probes, runtime};
 use crate::args::Global;
 use crate::failure::{Exit, Failure};
@@ -29,6 +31,9 @@ pub(crate) enum ServiceCommand {
     /// A node
     #[command(hide = true)]
     Executor(ExecutorArgs),
+    /// Works for a platform, confined; called by `lend`
+    #[command(hide = true)]
+    LentWorker(super::lend::WorkerArgs),
     /// Compiles an artifact, with bounds on time and memory; called by the executor
     #[command(hide = true)]
     CompileArtifact {
@@ -43,7 +48,7 @@ pub(crate) struct ProcessArgs {
     /// NATS
     #[arg(long, value_name = "URL", env = "CROWDCLOUD_NATS_URL")]
     connect: String,
-    /// The file with the NATS user's JWT and seed
+    /// The file with the NATS user's JWT and seed; of a node the JWT alone: its seed is in its folder
     #[arg(long, value_name = "FILE", env = "CROWDCLOUD_NATS_CREDENTIALS")]
     credentials: PathBuf,
     /// The connection's name
@@ -55,6 +60,16 @@ pub(crate) struct ProcessArgs {
     /// An address for /healthz, /readyz and /metrics of this process
     #[arg(long, value_name = "ADDR", env = "CROWDCLOUD_METRICS_LISTEN")]
     metrics_listen: Option<SocketAddr>,
+}
+
+/// How a process of the core reaches NATS: its own account, and the one where lenders' nodes are.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CoreArgs {
+    #[command(flatten)]
+    process: ProcessArgs,
+    /// The file with the JWT and seed of a NATS user in the lenders' account
+    #[arg(long, value_name = "FILE", env = "CROWDCLOUD_NATS_LENDERS_CREDENTIALS")]
+    lenders_credentials: PathBuf,
 }
 
 /// Where chunks are.
@@ -71,7 +86,7 @@ pub(crate) struct StoreArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct GatewayArgs {
     #[command(flatten)]
-    process: ProcessArgs,
+    core: CoreArgs,
     #[command(flatten)]
     store: StoreArgs,
     /// The public address
@@ -87,12 +102,12 @@ pub(crate) struct GatewayArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ControlPlaneArgs {
     #[command(flatten)]
-    process: ProcessArgs,
+    core: CoreArgs,
     #[command(flatten)]
     store: StoreArgs,
-    /// A node of the operator's own; again for more
-    #[arg(long, value_name = "ID=NAME", value_parser = parse_local_node)]
-    local_node: Vec<control_plane::LocalNode>,
+    /// A node of the operator's own, and the file with what it joins with; again for more
+    #[arg(long, value_name = "ID=NAME[=FILE]", value_parser = parse_local_node)]
+    local_node: Vec<LocalNode>,
     #[command(flatten)]
     config: Box<control_plane::Config>,
 }
@@ -105,18 +120,40 @@ pub(crate) struct ExecutorArgs {
     config: Box<executor::Config>,
 }
 
-/// A node of the operator's own.
-pub(crate) fn local_node(id: NodeId, name: &str) -> control_plane::LocalNode {
-    control_plane::LocalNode { id, name: name.to_owned(), class: PlacementClass::Operator }
+/// The keys of the node with this folder; made where it has none.
+pub(crate) fn node_keys(node_data: &Path) -> Result<NodeKeys, Failure> {
+    NodeKeys::open(node_data)
+        .map_err(|why| Failure::new(Exit::Platform, "node_keys", "The node's keys cannot be used").why(why))
 }
 
-fn parse_local_node(text: &str) -> Result<control_plane::LocalNode, String> {
+/// The node's NATS user: what the platform has signed, with the key that never leaves the node.
+pub(crate) fn credentials(keys: &NodeKeys, jwt: String) -> Result<Credentials, Failure> {
+    keys.nats()
+        .credentials(jwt)
+        .map_err(|why| Failure::new(Exit::Platform, "node_keys", "The node's keys cannot be used").why(why))
+}
+
+/// A node of the operator's own.
+pub(crate) fn local_node(id: NodeId, name: &str, join: Option<LocalJoin>) -> LocalNode {
+    LocalNode { id, name: name.to_owned(), class: PlacementClass::Operator, join }
+}
+
+fn parse_local_node(text: &str) -> Result<LocalNode, String> {
     let (id, name) = text.split_once('=').ok_or("expected ID=NAME")?;
-    Ok(local_node(id.parse().map_err(|_| "expected a node's id")?, name))
+    let (name, file) = name.split_once('=').map_or((name, None), |(name, file)| (name, Some(file)));
+    let join = file.map(|file| -> Result<LocalJoin, String> {
+        let text = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
+        serde_json::from_slice(&text).map_err(|error| format!("{file}: {error}"))
+    });
+    Ok(local_node(id.parse().map_err(|_| "expected a node's id")?, name, join.transpose()?))
 }
 
 /// Runs one until a signal.
 pub(crate) fn run(command: ServiceCommand, global: &Global) -> Result<(), Failure> {
+    let command = match command {
+        ServiceCommand::LentWorker(args) => return super::lend::work(args, global),
+        command => command,
+    };
     log::start(global);
     if let Some(pid) = process(&command).and_then(|process| process.supervisor) {
         die_with(pid)?;
@@ -153,37 +190,46 @@ async fn serve(command: ServiceCommand) -> Result<(), Failure> {
     match command {
         ServiceCommand::Gateway(args) => {
             let listener = args.listener()?;
-            let fabrics =
-                gateway::Fabrics { core: args.process.core("").await?, nodes: args.process.core(" for nodes").await? };
+            let fabrics = gateway::Fabrics { core: args.core.own().await?, nodes: args.core.among_nodes().await? };
             let store = args.store.open(&fabrics.core).await?;
             gateway::serve(*args.config, listener, fabrics, store, sender, stop).await.map_err(|error| failed(&error))
         }
         ServiceCommand::ControlPlane(args) => {
-            let fabrics = control_plane::ControlFabrics {
-                core: args.process.core("").await?,
-                nodes: args.process.core(" for nodes").await?,
-            };
+            let fabrics =
+                control_plane::ControlFabrics { core: args.core.own().await?, nodes: args.core.among_nodes().await? };
             let store = args.store.open(&fabrics.core).await?;
             let config = control_plane::Config { local_nodes: args.local_node, ..*args.config };
             control_plane::serve(config, fabrics, store, sender, stop).await.map_err(|error| failed(&error))
         }
         ServiceCommand::Executor(args) => {
-            let fabric = args.process.open(Identity::Node(args.config.node), "").await?;
             let mut config = *args.config;
+            let jwt = read_jwt(&args.process.credentials)?;
+            let keys = node_keys(&config.data)?;
+            let credentials = credentials(&keys, jwt)?;
+            let fabric = args.process.connect(credentials, Identity::Node(config.node), "").await?;
             config.vm_tools.get_or_insert_with(super::vm_tools);
-            executor::serve(config, fabric, sender, stop).await.map_err(|error| failed(&error))
+            executor::serve(config, keys.into(), fabric, sender, stop).await.map_err(|error| failed(&error))
         }
-        ServiceCommand::CompileArtifact { .. } => Ok(()),
+        ServiceCommand::LentWorker(_) | ServiceCommand::CompileArtifact { .. } => Ok(()),
+    }
+}
+
+impl CoreArgs {
+    async fn own(&self) -> Result<Fabric, Failure> {
+        self.connect(&self.process.credentials, "").await
+    }
+
+    async fn among_nodes(&self) -> Result<Fabric, Failure> {
+        self.connect(&self.lenders_credentials, " for nodes").await
+    }
+
+    async fn connect(&self, file: &Path, suffix: &str) -> Result<Fabric, Failure> {
+        self.process.connect(read_credentials(file)?, Identity::Core(InstanceId::new()), suffix).await
     }
 }
 
 impl ProcessArgs {
-    async fn core(&self, suffix: &str) -> Result<Fabric, Failure> {
-        self.open(Identity::Core(protocol::InstanceId::new()), suffix).await
-    }
-
-    async fn open(&self, identity: Identity, suffix: &str) -> Result<Fabric, Failure> {
-        let credentials: Credentials = read_credentials(&self.credentials)?;
+    async fn connect(&self, credentials: Credentials, identity: Identity, suffix: &str) -> Result<Fabric, Failure> {
         connect(&self.connect, credentials, identity, &format!("{}{suffix}", self.instance_name)).await
     }
 }
@@ -213,15 +259,15 @@ impl GatewayArgs {
 
 fn process(command: &ServiceCommand) -> Option<&ProcessArgs> {
     match command {
-        ServiceCommand::Gateway(args) => Some(&args.process),
-        ServiceCommand::ControlPlane(args) => Some(&args.process),
+        ServiceCommand::Gateway(args) => Some(&args.core.process),
+        ServiceCommand::ControlPlane(args) => Some(&args.core.process),
         ServiceCommand::Executor(args) => Some(&args.process),
-        ServiceCommand::CompileArtifact { .. } => None,
+        ServiceCommand::LentWorker(_) | ServiceCommand::CompileArtifact { .. } => None,
     }
 }
 
 /// Asks the kernel to kill this process with its parent; the parent may be gone already.
-fn die_with(parent: u32) -> Result<(), Failure> {
+pub(crate) fn die_with(parent: u32) -> Result<(), Failure> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(std::io::Error::from)?;
     let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());

@@ -13,6 +13,7 @@ use super::extract::{Json, Path, Query, created, tagged};
 use crate::App;
 use crate::error::Result;
 use crate::etag::IfMatch;
+use crate::functions::functions::FunctionFilter;
 use crate::functions::{aliases, functions, prepare, versions};
 use crate::identity::caller::Caller;
 use crate::paging::{Paging, whole};
@@ -21,6 +22,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(create_function, list_functions))
         .routes(routes!(show_function, change_function, delete_function))
+        .routes(routes!(restore_function))
         .routes(routes!(create_version, list_versions))
         .routes(routes!(show_version))
         .routes(routes!(list_aliases))
@@ -38,14 +40,15 @@ async fn create_function(
     Ok(created(functions::create(&app, &caller, asked).await?))
 }
 
-/// The account's functions.
-#[utoipa::path(get, path = "/functions", tag = "functions", params(Paging), responses((status = 200, body = Page<Function>)))]
+/// The account's functions, by name.
+#[utoipa::path(get, path = "/functions", tag = "functions", params(FunctionFilter, Paging), responses((status = 200, body = Page<Function>)))]
 async fn list_functions(
     State(app): State<App>,
     caller: Caller,
+    Query(filter): Query<FunctionFilter>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Function>>> {
-    Ok(Json(functions::list(&app, &caller, &paging).await?))
+    Ok(Json(functions::list(&app, &caller, filter, &paging).await?))
 }
 
 /// A function and its aliases.
@@ -78,6 +81,13 @@ async fn delete_function(
 ) -> Result<StatusCode> {
     functions::delete(&app, &caller, &name, &if_match).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Brings back the function of this name that was deleted last, with its versions and aliases. Its keys stay revoked.
+#[utoipa::path(post, path = "/functions/{name}/restore", tag = "functions", params(("name" = String, Path)), responses((status = 200, body = Function)))]
+async fn restore_function(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Response> {
+    let (function, etag) = functions::restore(&app, &caller, &name).await?;
+    Ok(tagged(function, &etag))
 }
 
 /// Deploys: makes a version and waits until a node has prepared it (201), or for a while (202).

@@ -5,8 +5,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use protocol::api::{
     AcceptInvitation, ChangePassword, ChangeRole, CreateAccount, CreateInvitation, CreateKey, Invitation,
-    InvitationPreview, Key, KeysLeft, Login, Made, Me, Member, Membership, Page, Session, Signup,
+    InvitationPreview, Key, KeysLeft, Login, LoginCode, Made, Me, Member, Membership, Page, Session, Signup,
 };
+use protocol::headers::CHALLENGE_COOKIE;
 use protocol::route::Principal;
 use protocol::{Code, InvitationId, KeyId, SessionId, UserId};
 use serde::Deserialize;
@@ -18,8 +19,9 @@ use crate::App;
 use crate::erasure;
 use crate::error::{Result, refuse};
 use crate::identity::caller::Caller;
-use crate::identity::credentials::{clear_cookie, cross_site, set_cookie};
-use crate::identity::signup::{LoggedIn, Visitor};
+use crate::identity::codes::clear_challenge;
+use crate::identity::credentials::{clear_cookie, cookie_named, cross_site, set_cookie};
+use crate::identity::signup::{FirstStep, LoggedIn, Visitor};
 use crate::identity::tries::Client;
 use crate::identity::{accounts, devices, invitations, keys, members, sessions, signup};
 use crate::paging::{Paging, whole};
@@ -28,6 +30,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(sign_up))
         .routes(routes!(log_in, list_sessions))
+        .routes(routes!(log_in_with_code))
         .routes(routes!(end_current_session))
         .routes(routes!(end_session))
         .routes(routes!(me))
@@ -56,6 +59,7 @@ fn visitor(headers: &HeaderMap) -> Visitor<'_> {
     Visitor {
         client: Client::of(headers),
         device: devices::cookie(headers),
+        challenge: cookie_named(headers.get_all(header::COOKIE), CHALLENGE_COOKIE),
         user_agent: user_agent(headers),
         secure: text(headers, &HeaderName::from_static("x-forwarded-proto")) == Some("https"),
     }
@@ -83,13 +87,32 @@ async fn sign_up(State(app): State<App>, headers: HeaderMap, Json(asked): Json<S
     Ok(logged_in(&app, &visitor, who))
 }
 
-/// Logs in: sets the session's cookie.
+/// Logs in: sets the session's cookie. Where the user has a second factor it is refused with `code_needed`, and sets a
+/// cookie for the second step.
 #[utoipa::path(post, path = "/sessions", tag = "users", request_body = Login, responses((status = 201, body = Me)))]
 async fn log_in(State(app): State<App>, headers: HeaderMap, Json(asked): Json<Login>) -> Result<Response> {
     check_site(&headers)?;
     let visitor = visitor(&headers);
-    let who = signup::log_in(&app, asked, &visitor).await?;
-    Ok(logged_in(&app, &visitor, who))
+    Ok(match signup::log_in(&app, asked, &visitor).await? {
+        FirstStep::LoggedIn(who) => logged_in(&app, &visitor, who),
+        FirstStep::CodeNeeded(challenge) => {
+            let refused = refuse(Code::CodeNeeded, "The password is right; a code of the second factor is needed.");
+            with_cookies(refused, [challenge])
+        }
+    })
+}
+
+/// The second step of a log-in: with a code that the app shows, or a recovery code.
+#[utoipa::path(post, path = "/sessions/code", tag = "users", request_body = LoginCode, responses((status = 201, body = Me)))]
+async fn log_in_with_code(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Json(asked): Json<LoginCode>,
+) -> Result<Response> {
+    check_site(&headers)?;
+    let visitor = visitor(&headers);
+    let who = signup::log_in_with_code(&app, asked, &visitor).await?;
+    Ok(with_cookies(logged_in(&app, &visitor, who), [clear_challenge()]))
 }
 
 fn session_of(caller: &Caller) -> Option<SessionId> {
@@ -107,7 +130,7 @@ async fn list_sessions(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Session>>> {
     let user = caller.user()?.id.0;
-    Ok(Json(sessions::list(&app, user, session_of(&caller), &paging).await?))
+    Ok(Json(sessions::list(&app.db, user, session_of(&caller), &paging).await?))
 }
 
 async fn end(app: &App, caller: &Caller, session: SessionId) -> Result<()> {
@@ -176,8 +199,8 @@ async fn show_account(State(app): State<App>, caller: Caller, Path(name): Path<S
 }
 
 /// Deletes an account, with all that it has: for its owners, logged in. Its functions answer no more, its keys and triggers
-/// end, its jobs are cancelled; functions, jobs, queues, logs and history are erased within a day. Sums of usage stay, under
-/// an id that leads to nobody. The name is free again after 30 days.
+/// end, its jobs are cancelled, its nodes leave; functions, jobs, queues, logs and history are erased within a day. Sums of
+/// usage stay, under an id that leads to nobody. The name is free again after 30 days.
 #[utoipa::path(delete, path = "/accounts/{name}", tag = "accounts", params(("name" = String, Path)), responses((status = 204)))]
 async fn delete_account(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<StatusCode> {
     erasure::delete(&app, &caller, &name).await?;

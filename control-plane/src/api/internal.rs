@@ -8,10 +8,11 @@ use bytes::Bytes;
 use http::StatusCode;
 use protocol::batch::BatchHead;
 use protocol::job::{DeferredCall, Job};
+use protocol::node::NodeRecord;
 use protocol::receipt::Observation;
 use protocol::route::{Grant, Route, VerifyCredential};
 use protocol::ticket::{DayRoot, IssuerKeys, TwoDays};
-use protocol::{Code, Field, JobId, Name, Timestamp};
+use protocol::{Code, Field, JobId, Name, NodeId, Timestamp};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use super::extract::{BodyMax, Json, Path, Query};
@@ -25,7 +26,7 @@ use crate::functions::upload_quota::Granted;
 use crate::functions::{route, upload_quota};
 use crate::identity::caller::authenticate;
 use crate::jobs::{self, ShowQuery};
-use crate::settlement;
+use crate::{nodes, settlement};
 
 pub(crate) fn router(app: &App) -> Router<App> {
     Router::new()
@@ -33,14 +34,25 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .route("/ticket-keys", get(days).post(begin_epoch))
         .route("/credentials/verify", post(verify))
         .route("/routes/{account}/{function}", get(show_route))
+        .route("/nodes/{id}", get(show_node))
         .route("/artifacts", post(uploaded))
         .route("/uploads", post(begin_upload))
         .route("/uploads/settle", post(settle_upload))
-        .route("/observations", post(observations))
+        .merge(seen())
         .route("/jobs/{id}", get(deferred))
         .route("/jobs/{id}/output", get(deferred_output))
         .merge(deferring(app))
         .layer(BodyMax::layer(app.config.batch_max))
+}
+
+/// What the leader of settlement mounts apart.
+pub(crate) fn settlement(app: &App) -> Router<App> {
+    seen().layer(BodyMax::layer(app.config.batch_max))
+}
+
+/// Gateways of the release before ask whichever control plane there is: who does not lead refuses, and they ask again.
+fn seen() -> Router<App> {
+    Router::new().route("/observations", post(observations))
 }
 
 /// A function's caller may say `Idempotency-Key` too.
@@ -102,6 +114,11 @@ async fn show_route(State(app): State<App>, Path((account, function)): Path<(Str
         .one(app.db.read())
         .await?;
     Ok(Json(route::build(app.db.read(), row.ok_or_else(missing)?).await?))
+}
+
+/// From the database: what a gateway asks to which a node connects that it has not heard of.
+async fn show_node(State(app): State<App>, Path(id): Path<NodeId>) -> Result<Json<NodeRecord>> {
+    Ok(Json(nodes::records::one(&app.db, id).await?))
 }
 
 async fn uploaded(State(app): State<App>, Json(artifact): Json<Uploaded>) -> Result<StatusCode> {

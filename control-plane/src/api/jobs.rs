@@ -56,7 +56,7 @@ async fn submit_array(
     Ok((StatusCode::ACCEPTED, Json(array)))
 }
 
-/// The account's jobs, the newest first.
+/// The account's jobs, in the order that is asked for.
 #[utoipa::path(get, path = "/jobs", tag = "jobs", params(JobFilter, Paging), responses((status = 200, body = Page<Job>)))]
 async fn list_jobs(
     State(app): State<App>,

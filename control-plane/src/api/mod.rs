@@ -5,12 +5,16 @@ mod functions;
 mod identity;
 mod internal;
 mod jobs;
+mod joining;
 pub(crate) mod nodes;
 mod parameters;
 mod platform;
 mod queues;
+mod resets;
 mod runs;
+mod second_factor;
 mod triggers;
+mod trust;
 
 use std::sync::Arc;
 
@@ -38,13 +42,20 @@ const COMPRESSED_FROM: u64 = 1024;
 /// The public API and `/internal`, for `Mount::Core(ControlPlane)`.
 pub(crate) fn router(app: App) -> Router {
     let routes = OpenApiRouter::with_openapi(Document::openapi())
-        .merge(identity::router().layer(BodyMax::layer(app.config.identity_body_max)))
+        .merge(
+            identity::router()
+                .merge(second_factor::router())
+                .merge(resets::router())
+                .merge(joining::router())
+                .layer(BodyMax::layer(app.config.identity_body_max)),
+        )
         .merge(functions::router())
         .merge(runs::router())
         .merge(jobs::router())
         .merge(triggers::router())
         .merge(queues::router())
-        .merge(platform::router());
+        .merge(platform::router())
+        .merge(trust::router());
     let (public, document) = OpenApiRouter::new().nest("/api/v1", routes).split_for_parts();
     let queries = Queries::of(&document);
     let document: Arc<str> = openapi::finish(document).into();
@@ -59,6 +70,15 @@ pub(crate) fn router(app: App) -> Router {
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_FROM).and(is_worth_it)))
         .layer(axum::middleware::map_request(plain_will_do))
         .nest("/internal", internal::router(&app))
+        .fallback(unknown)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(app)
+}
+
+/// What gateways have seen, for `Mount::Core(Settlement)`.
+pub(crate) fn settlement(app: App) -> Router {
+    Router::new()
+        .nest("/internal", internal::settlement(&app))
         .fallback(unknown)
         .method_not_allowed_fallback(no_such_method)
         .with_state(app)

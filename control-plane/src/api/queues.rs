@@ -2,9 +2,11 @@
 
 use axum::extract::State;
 use http::StatusCode;
+use protocol::MessageId;
 use protocol::api::Page;
 use protocol::queue::{
-    EndLeases, LeaseMessages, LeasesEnded, Message, MessagesLeased, MessagesPut, PutMessages, Queue, Redriven, SetQueue,
+    Discarded, EndLeases, LeaseMessages, LeasesEnded, Message, MessagesLeased, MessagesPut, PutMessages, Queue,
+    Redriven, SetQueue,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,11 +22,13 @@ pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_queues))
         .routes(routes!(set_queue, show_queue, delete_queue))
-        .routes(routes!(put_messages))
+        .routes(routes!(put_messages, list_messages))
         .routes(routes!(lease_messages))
         .routes(routes!(ack_messages))
         .routes(routes!(release_messages))
-        .routes(routes!(dead_messages))
+        .routes(routes!(dead_messages, discard_messages))
+        .routes(routes!(discard_message))
+        .routes(routes!(redrive_message))
         .routes(routes!(redrive_queue))
 }
 
@@ -73,6 +77,17 @@ async fn put_messages(
     Ok(created(queues::put(&app, &caller, &name, asked).await?))
 }
 
+/// Messages that wait or are leased, the oldest first. Nobody takes them by looking.
+#[utoipa::path(get, path = "/queues/{name}/messages", tag = "queues", params(("name" = String, Path), Paging), responses((status = 200, body = Page<Message>)))]
+async fn list_messages(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Message>>> {
+    Ok(Json(queues::messages(&app, &caller, &name, &paging).await?))
+}
+
 /// Leases the oldest messages that wait: nobody else sees them until the lease is over.
 #[utoipa::path(post, path = "/queues/{name}/lease", tag = "queues", params(("name" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = LeaseMessages, responses((status = 200, body = MessagesLeased)))]
 async fn lease_messages(
@@ -117,8 +132,35 @@ async fn dead_messages(
     Ok(Json(queues::dead(&app, &caller, &name, &paging).await?))
 }
 
+/// Deletes all dead messages.
+#[utoipa::path(delete, path = "/queues/{name}/dead", tag = "queues", params(("name" = String, Path)), responses((status = 200, body = Discarded)))]
+async fn discard_messages(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<Discarded>> {
+    Ok(Json(queues::discard(&app, &caller, &name, None).await?))
+}
+
+/// Deletes one dead message.
+#[utoipa::path(delete, path = "/queues/{name}/dead/{message}", tag = "queues", params(("name" = String, Path), ("message" = MessageId, Path)), responses((status = 204)))]
+async fn discard_message(
+    State(app): State<App>,
+    caller: Caller,
+    Path((name, message)): Path<(String, MessageId)>,
+) -> Result<StatusCode> {
+    queues::discard(&app, &caller, &name, Some(message)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// One dead message waits again.
+#[utoipa::path(post, path = "/queues/{name}/dead/{message}/redrive", tag = "queues", params(("name" = String, Path), ("message" = MessageId, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Redriven)))]
+async fn redrive_message(
+    State(app): State<App>,
+    caller: Caller,
+    Path((name, message)): Path<(String, MessageId)>,
+) -> Result<Json<Redriven>> {
+    Ok(Json(queues::redrive(&app, &caller, &name, Some(message)).await?))
+}
+
 /// All dead messages wait again.
 #[utoipa::path(post, path = "/queues/{name}/redrive", tag = "queues", params(("name" = String, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Redriven)))]
 async fn redrive_queue(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<Redriven>> {
-    Ok(Json(queues::redrive(&app, &caller, &name).await?))
+    Ok(Json(queues::redrive(&app, &caller, &name, None).await?))
 }

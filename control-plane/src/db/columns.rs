@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use protocol::api::{AccountKind, Role, VersionState};
 use protocol::job::{HeaderBytes, JobInput, JobState, SubmitJob};
-use protocol::node::LogStream;
+use protocol::node::{Caps, CheckOutcome, LogStream, NodeState, RevisedWish, TrustLevel};
 use protocol::placement::{Explanation, Placement};
 use protocol::receipt::{Outcome, RunEnd, Usage};
 use protocol::route::{Scope, Share};
+use protocol::signed::Signed;
 use protocol::trigger::Missed;
 use protocol::{
     AccountId, ArtifactForm, Base, ByteSize, Code, Digest, EpochId, Flag, FunctionId, InstanceId, InvitationId, JobId,
     KeyId, Kind, Lane, LaneChoice, LeaseId, Limits, MessageId, Name, NodeId, PlacementClass, Problem, RunId,
-    RunPrincipal, RunSource, SessionId, Timestamp, UserId, VersionId,
+    RunPrincipal, RunSource, SessionId, Timestamp, TokenId, UserId, VersionId,
 };
 use sea_orm::sea_query::{self, ArrayType, ColumnType, Nullable, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
@@ -116,7 +117,7 @@ macro_rules! ids {
     )*};
 }
 ids!(UserId AccountId FunctionId VersionId KeyId SessionId InvitationId NodeId RunId InstanceId JobId MessageId LeaseId);
-ids!(EpochId);
+ids!(EpochId TokenId);
 
 macro_rules! texts {
     ($($name:ident)*) => {$(
@@ -155,7 +156,7 @@ macro_rules! words {
     )*};
 }
 words!(AccountKind, Role, VersionState, LogStream, Outcome, Code, Kind, Lane, LaneChoice, PlacementClass);
-words!(ArtifactForm, Base, Flag, JobState, Missed, RunSource);
+words!(ArtifactForm, Base, CheckOutcome, Flag, JobState, Missed, NodeState, RunSource, TrustLevel);
 
 macro_rules! documents {
     ($($name:ty),*) => {$(
@@ -171,7 +172,7 @@ macro_rules! documents {
     )*};
 }
 documents!(Explanation, Limits, Problem, RunEnd, Usage, Vec<Scope>, Vec<Share>, Vec<String>, Vec<Lane>, BTreeMap<String, String>);
-documents!(JobInput, Placement, SubmitJob, Vec<FunctionId>, Vec<(String, HeaderBytes)>);
+documents!(Caps, JobInput, Placement, RevisedWish, Signed, SubmitJob, Vec<FunctionId>, Vec<(String, HeaderBytes)>);
 
 impl Stored for Timestamp {
     type Raw = i64;

@@ -1,6 +1,7 @@
-//! The queries that loops ask again and again, whether or not there is something to do: every one is here, with the index
-//! that answers it. A test asks the planners of both databases about each that is written with [`loop_queries`], so a new
-//! one belongs here and nowhere else. (Look-ups by a whole primary key need no entry.)
+//! The queries that loops ask again and again, whether or not there is something to do, and lists whose order an
+//! index must have: every one is here, with the index that answers it. A test asks the planners of both databases
+//! about each that is written with [`loop_queries`], so a new one belongs here and nowhere else. (Look-ups by a
+//! whole primary key need no entry.)
 //!
 //! A partial index serves a query only where the planner sees that its condition holds: it stands in the query word for
 //! word, and not as a parameter.
@@ -14,9 +15,9 @@ use sea_orm::{
 
 use super::columns::{Col, signed};
 use super::entities::{
-    accounts, blocks, checkpoints, functions, idempotency, invitations, job_steps, jobs, log_accounts, log_blocks,
-    log_runs, messages, nodes, outbox, queues, run_logs, run_windows, runs, samples, sessions, sources, triggers,
-    usage_sums, versions,
+    accounts, audit, blocks, checkpoints, functions, idempotency, invitations, job_steps, jobs, log_accounts,
+    log_blocks, log_runs, messages, node_checks, node_tokens, nodes, outbox, queues, run_logs, run_windows, runs,
+    samples, sessions, sources, triggers, usage_sums, versions,
 };
 
 /// How the planner should answer a query.
@@ -27,6 +28,8 @@ pub(crate) enum Plan {
     Key,
     /// By one of these indices.
     Index(&'static [&'static str]),
+    /// By one of these indices, which has the rows in their order: nothing is sorted.
+    Order(&'static [&'static str]),
     /// All rows are wanted, and there are few.
     Whole,
 }
@@ -122,10 +125,12 @@ const LOG_BLOCK: [log_blocks::Column; 9] = [
 const USAGE_KEYS: &[&str] = &["sqlite_autoindex_usage_sums_1", "usage_sums_pkey", "usage_sums_began"];
 
 mod kept;
+mod listed;
 mod ran;
 mod work;
 
 pub(crate) use kept::*;
+pub(crate) use listed::*;
 pub(crate) use ran::*;
 pub(crate) use work::*;
 
@@ -133,7 +138,7 @@ pub(crate) use work::*;
 #[cfg(test)]
 pub(crate) fn all(backend: DbBackend) -> Vec<(&'static str, Plan, Statement)> {
     let jobs = ("job_accounts", Plan::Index(&["jobs_due", "jobs_fresh"]), job_accounts(THEN).statement(backend));
-    [ran::all(backend), kept::all(backend), work::all(backend), vec![jobs]].concat()
+    [ran::all(backend), kept::all(backend), listed::all(backend), work::all(backend), vec![jobs]].concat()
 }
 
 #[cfg(test)]

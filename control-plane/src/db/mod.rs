@@ -24,6 +24,21 @@ pub(crate) use mutation::{Actor, Committed, Mutation, ROUTE};
 
 use crate::error::StartError;
 
+/// Connections for leases alone: a renewal waits for nobody's work.
+const LEASE_CONNECTIONS: u32 = 2;
+/// PostgreSQL ends a session that has been silent for so long within a transaction: a process that was stopped in the middle
+/// of one must not keep its locks from the next leader.
+const SILENT_TRANSACTION_MAX: &str = "30s";
+/// Memory of SQLite's writer for pages, in KiB: those that a cut of thousands of runs changes should fit, or they are written
+/// twice. It is taken as it is needed.
+const WRITER_CACHE_KIB: u32 = 16_384;
+/// The same of each reader: SQLite's own default.
+const READER_CACHE_KIB: u32 = 2_000;
+/// Pages in SQLite's log before they are copied into its file: pages that cut after cut changes are copied once then.
+const LOG_PAGES: u32 = 4_096;
+/// A connection that was used so short a while ago is used again without a look whether it is still there, which would be one
+/// more turn to the database for each statement.
+const SURELY_THERE: Duration = Duration::from_secs(1);
 const LOCKED_PAUSE: Duration = Duration::from_millis(50);
 const LOCKED_TRIES_MAX: u32 = 100;
 
@@ -39,6 +54,7 @@ fn is_locked(error: &DbErr) -> bool {
 pub(crate) struct Db {
     read: DatabaseConnection,
     write: DatabaseConnection,
+    leases: DatabaseConnection,
 }
 
 impl Db {
@@ -47,11 +63,20 @@ impl Db {
     /// # Errors
     /// When the database cannot be reached, or its schema is newer than this program.
     pub(crate) async fn open(url: &str, connections_max: u32) -> Result<Self, StartError> {
-        let connect = async |max: u32| {
+        let connect = async |max: u32, lazy: bool| {
+            // One connection: the writer of SQLite.
+            let cache_kib = if max == 1 { WRITER_CACHE_KIB } else { READER_CACHE_KIB };
             let mut options = ConnectOptions::new(url);
-            options.max_connections(max).sqlx_logging(false).acquire_timeout(Duration::from_secs(10));
-            options.map_sqlx_sqlite_opts(|sqlite| {
+            options.max_connections(max).connect_lazy(lazy);
+            options.sqlx_logging(false).acquire_timeout(Duration::from_secs(10));
+            options.test_before_acquire_if_idle_for(SURELY_THERE);
+            options.map_sqlx_postgres_opts(|postgres| {
+                postgres.options([("idle_in_transaction_session_timeout", SILENT_TRANSACTION_MAX)])
+            });
+            options.map_sqlx_sqlite_opts(move |sqlite| {
                 sqlite
+                    .pragma("cache_size", format!("-{cache_kib}"))
+                    .pragma("wal_autocheckpoint", LOG_PAGES.to_string())
                     .create_if_missing(true)
                     .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
                     .synchronous(sqlx::sqlite::SqliteSynchronous::Full)
@@ -65,7 +90,7 @@ impl Db {
             // time-out says.
             let mut tries = 0;
             let write = loop {
-                match connect(1).await {
+                match connect(1, false).await {
                     Err(StartError::Connect(error)) if is_locked(&error) && tries < LOCKED_TRIES_MAX => {
                         tries += 1;
                         tokio::time::sleep(LOCKED_PAUSE).await;
@@ -73,10 +98,10 @@ impl Db {
                     connected => break connected?,
                 }
             };
-            Self { read: connect(connections_max).await?, write }
+            Self { read: connect(connections_max, false).await?, leases: write.clone(), write }
         } else {
-            let both = connect(connections_max).await?;
-            Self { read: both.clone(), write: both }
+            let both = connect(connections_max, false).await?;
+            Self { read: both.clone(), write: both, leases: connect(LEASE_CONNECTIONS, true).await? }
         };
         db.migrate().await?;
         Ok(db)
@@ -111,11 +136,20 @@ impl Db {
         &self.write
     }
 
+    /// For leases. On SQLite they are written by its one writer, whose turns are in the order in which they are asked for.
+    pub(crate) fn leases(&self) -> &DatabaseConnection {
+        &self.leases
+    }
+
+    /// Whether all of this process's writing is one after the other: a lease that waits for it is lost to nobody meanwhile.
+    pub(crate) fn has_one_writer(&self) -> bool {
+        self.write.get_database_backend() == DbBackend::Sqlite
+    }
+
     /// A transaction that will write; on SQLite it has the write lock from its first moment.
     pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         let options = TransactionOptions {
-            sqlite_transaction_mode: (self.write.get_database_backend() == DbBackend::Sqlite)
-                .then_some(SqliteTransactionMode::Immediate),
+            sqlite_transaction_mode: self.has_one_writer().then_some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
         self.write.begin_with_options(options).await
@@ -123,7 +157,7 @@ impl Db {
 
     /// Ends all connections.
     pub(crate) async fn close(&self) {
-        for connection in [&self.write, &self.read] {
+        for connection in [&self.write, &self.read, &self.leases] {
             if let Err(error) = connection.clone().close().await {
                 tracing::warn!(%error, "closing the database failed");
             }
@@ -139,12 +173,39 @@ pub(crate) async fn count(tx: &DatabaseTransaction, counter: &str, by: i64) -> R
     row.ok_or_else(|| DbErr::RecordNotFound(counter.to_owned()))?.try_get_by_index(0)
 }
 
+/// What the database's clock says, in milliseconds since 1970, as an expression of its SQL.
+pub(crate) fn clock(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Sqlite => "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+        _ => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+    }
+}
+
 /// The database's clock: leases must not depend on whose process asks.
 pub(crate) async fn now<C: ConnectionTrait>(connection: &C) -> Result<Timestamp, DbErr> {
-    let sql = match connection.get_database_backend() {
-        DbBackend::Sqlite => "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
-        _ => "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
-    };
-    let row = connection.query_one_raw(Statement::from_string(connection.get_database_backend(), sql)).await?;
+    let backend = connection.get_database_backend();
+    let sql = format!("SELECT {}", clock(backend));
+    let row = connection.query_one_raw(Statement::from_string(backend, sql)).await?;
     row.ok_or_else(|| DbErr::RecordNotFound("time".to_owned()))?.try_get_by_index(0).map(Timestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_writer_of_sqlite_has_memory_for_a_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&format!("sqlite://{}", folder.path().join("some.db").display()), 2).await.unwrap();
+        for (connection, pragma, wanted) in [
+            (db.write(), "cache_size", -i64::from(WRITER_CACHE_KIB)),
+            (db.read(), "cache_size", -i64::from(READER_CACHE_KIB)),
+            (db.write(), "wal_autocheckpoint", i64::from(LOG_PAGES)),
+        ] {
+            let asked = Statement::from_string(DbBackend::Sqlite, format!("PRAGMA {pragma}"));
+            let row = connection.query_one_raw(asked).await.unwrap().unwrap();
+            assert_eq!(row.try_get_by_index::<i64>(0).unwrap(), wanted, "{pragma}");
+        }
+        db.close().await;
+    }
 }

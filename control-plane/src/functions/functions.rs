@@ -1,15 +1,17 @@
-//! Functions: made, listed, changed, deleted.
+//! Functions: made, listed, changed, renamed, deleted, restored.
 
 use protocol::api::{self, ChangeFunction, CreateFunction, NewFunction};
 use protocol::route::Scope;
 use protocol::words;
-use protocol::{AccountId, Code, FunctionId, Name, Reference};
+use protocol::{AccountId, Code, FunctionId, Name, Reference, Timestamp};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
 };
+use serde::Deserialize;
 
 use super::aliases::alias_view;
+use super::rename;
 use super::route::{self, number};
 use crate::App;
 use crate::db::Mutation;
@@ -20,6 +22,8 @@ use crate::etag::{self, IfMatch};
 use crate::identity::caller::Caller;
 use crate::identity::{accounts::parse_name, keys};
 use crate::paging::{Paging, page};
+
+const DAY_MS: i64 = 86_400_000;
 
 /// `POST /functions`
 pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateFunction) -> Result<api::Function> {
@@ -51,6 +55,7 @@ async fn make(
         updated: mutation.at().into(),
         deleted: None,
         purged: None,
+        former: None,
     };
     functions::Entity::insert(functions::ActiveModel::from(row.clone())).exec_without_returning(mutation.tx()).await?;
     route::changed(mutation, row.id.0).await?;
@@ -102,7 +107,7 @@ impl Subject {
 }
 
 /// The function that has this name now.
-fn alive(account: AccountId, name: &Name) -> Select<functions::Entity> {
+pub(crate) fn alive(account: AccountId, name: &Name) -> Select<functions::Entity> {
     functions::Entity::find()
         .filter(functions::Column::AccountId.eq(Col(account)))
         .filter(functions::Column::Deleted.is_null())
@@ -120,10 +125,15 @@ async fn check_free(app: &App, mutation: &Mutation, account: AccountId, name: &N
         let count = words::count(count, "function");
         return Err(refuse(Code::LimitReached, format!("The account has {count}, the most that it may have.")));
     }
-    if alive(account, name).one(mutation.tx()).await?.is_some() {
-        return Err(refuse_field(Code::NameTaken, "name", format!("There is a function `{name}`.")));
+    check_unused(mutation, account, name).await
+}
+
+/// Whether no function of the account has this name now.
+pub(super) async fn check_unused(mutation: &Mutation, account: AccountId, name: &Name) -> Result<()> {
+    match alive(account, name).one(mutation.tx()).await? {
+        Some(_) => Err(refuse_field(Code::NameTaken, "name", format!("There is a function `{name}`."))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn view(
@@ -147,6 +157,7 @@ fn view(
         aliases: aliases.into_iter().map(alias_view).collect(),
         created: row.created.0,
         updated: row.updated.0,
+        deleted: row.deleted.map(|at| at.0),
     }
 }
 
@@ -180,22 +191,44 @@ pub(crate) fn etag(row: &functions::Model) -> String {
     etag::of(row.revision)
 }
 
-/// The account's functions, by name.
-pub(crate) async fn list(app: &App, caller: &Caller, paging: &Paging) -> Result<api::Page<api::Function>> {
+/// Which functions.
+#[derive(Debug, Clone, Copy, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FunctionFilter {
+    /// Those that were deleted and are still kept, the newest first, in place of those that are there. Of one name the one
+    /// that was deleted last can be restored.
+    #[serde(default)]
+    deleted: bool,
+}
+
+/// The account's functions, by name; deleted ones by age, because a name may be there several times.
+pub(crate) async fn list(
+    app: &App,
+    caller: &Caller,
+    filter: FunctionFilter,
+    paging: &Paging,
+) -> Result<api::Page<api::Function>> {
     let account = caller.account()?;
     caller.grants(Scope::Read)?;
-    let mut query = functions::Entity::find()
-        .filter(functions::Column::AccountId.eq(account.id))
-        .filter(functions::Column::Deleted.is_null())
-        .order_by_asc(functions::Column::Name)
-        .limit(paging.fetch());
+    let mut query = functions::Entity::find().filter(functions::Column::AccountId.eq(account.id)).limit(paging.fetch());
     if let Some(only) = caller.function {
         query = query.filter(functions::Column::Id.eq(Col(only)));
     }
-    if let Some(after) = paging.after::<Name>()? {
-        query = query.filter(functions::Column::Name.gt(Col(after)));
+    if filter.deleted {
+        query = query.filter(restorable(app, Timestamp::now())).order_by_desc(functions::Column::Id);
+        if let Some(before) = paging.after::<FunctionId>()? {
+            query = query.filter(functions::Column::Id.lt(Col(before)));
+        }
+    } else {
+        query = query.filter(functions::Column::Deleted.is_null()).order_by_asc(functions::Column::Name);
+        if let Some(after) = paging.after::<Name>()? {
+            query = query.filter(functions::Column::Name.gt(Col(after)));
+        }
     }
-    let rows = page(query.all(app.db.read()).await?, paging, |row| row.name.to_string());
+    let rows = page(query.all(app.db.read()).await?, paging, |row| match filter.deleted {
+        true => row.id.to_string(),
+        false => row.name.to_string(),
+    });
     let ids: Vec<_> = rows.items.iter().map(|row| row.id).collect();
     let all = aliases::Entity::find()
         .filter(aliases::Column::FunctionId.is_in(ids))
@@ -206,6 +239,13 @@ pub(crate) async fn list(app: &App, caller: &Caller, paging: &Paging) -> Result<
     let of = |id| all.iter().filter(|alias| alias.function_id == id).cloned().collect();
     let items = rows.items.into_iter().map(|row| view(app, account, row.clone(), of(row.id), &live)).collect();
     Ok(api::Page { items, next: rows.next })
+}
+
+/// Deleted, and still kept.
+fn restorable(app: &App, now: Timestamp) -> Condition {
+    let kept_ms = i64::from(app.config.deleted_days).saturating_mul(DAY_MS);
+    let since = Timestamp(now.0.saturating_sub(kept_ms));
+    Condition::all().add(functions::Column::Deleted.gte(Col(since))).add(functions::Column::Purged.is_null())
 }
 
 /// One function and its ETag.
@@ -232,6 +272,14 @@ pub(crate) async fn change(
     asked: ChangeFunction,
 ) -> Result<(api::Function, String)> {
     let found = caller.function(app, name, Scope::Deploy).await?;
+    let wanted = match &asked.name {
+        Some(name) => {
+            // Names are the whole account's.
+            caller.require(Scope::Deploy)?;
+            Some(parse_name(name, "name")?)
+        }
+        None => None,
+    };
     let mut mutation = app.db.mutation().await?;
     let row = locked(&mutation, found.id.0).await?;
     if_match.check(Some(&etag(&row)))?;
@@ -242,10 +290,20 @@ pub(crate) async fn change(
             .exec(mutation.tx())
             .await?;
     }
-    route::changed(&mut mutation, row.id.0).await?;
-    let committed = mutation.commit(&caller.actor, Some(row.account_id.0), "function.change", row.id.0).await?;
+    let wanted = wanted.filter(|wanted| *wanted != row.name.0);
+    let action = match &wanted {
+        Some(wanted) => {
+            rename::rename(&mut mutation, &row, wanted).await?;
+            "function.rename"
+        }
+        None => {
+            route::changed(&mut mutation, row.id.0).await?;
+            "function.change"
+        }
+    };
+    let committed = mutation.commit(&caller.actor, Some(row.account_id.0), action, row.id.0).await?;
     app.announce(committed).await;
-    show(app, caller, name).await
+    show(app, caller, wanted.as_ref().unwrap_or(&row.name.0).as_str()).await
 }
 
 /// `DELETE /functions/{name}`: its routes go, its keys are revoked, its name is free.
@@ -264,4 +322,36 @@ pub(crate) async fn delete(app: &App, caller: &Caller, name: &str, if_match: &If
     let committed = mutation.commit(&caller.actor, Some(row.account_id.0), "function.delete", row.id.0).await?;
     app.announce(committed).await;
     Ok(())
+}
+
+/// `POST /functions/{name}/restore`: the function of this name that was deleted last is there again, with its versions and
+/// aliases. Its keys stay revoked: whoever holds one may be the reason why it was deleted.
+pub(crate) async fn restore(app: &App, caller: &Caller, name: &str) -> Result<(api::Function, String)> {
+    let account = caller.require(Scope::Deploy)?;
+    let days = app.config.deleted_days;
+    let missing = || {
+        let days = words::count(days, "day");
+        refuse(Code::FunctionNotFound, format!("No function `{}` was deleted within {days}.", name.escape_debug()))
+    };
+    let wanted: Name = name.parse().map_err(|_| missing())?;
+    let mut mutation = app.db.mutation().await?;
+    let row = functions::Entity::find()
+        .filter(functions::Column::AccountId.eq(Col(account)))
+        .filter(functions::Column::Name.eq(Col(wanted.clone())))
+        .filter(restorable(app, mutation.at()))
+        .order_by_desc(functions::Column::Deleted)
+        .order_by_desc(functions::Column::Id)
+        .one(mutation.tx())
+        .await?
+        .ok_or_else(missing)?;
+    check_free(app, &mutation, account, &wanted).await?;
+    functions::Entity::update_many()
+        .set(functions::ActiveModel { deleted: Set(None), ..Default::default() })
+        .filter(functions::Column::Id.eq(row.id))
+        .exec(mutation.tx())
+        .await?;
+    route::changed(&mut mutation, row.id.0).await?;
+    let committed = mutation.commit(&caller.actor, Some(account), "function.restore", row.id.0).await?;
+    app.announce(committed).await;
+    show(app, caller, name).await
 }

@@ -102,7 +102,7 @@ async fn attempt(app: &App, id: VersionId, account: AccountId) -> Result<()> {
             }
             Answer::Refused(problem) if wanted.lane == Lane::Wasm && is_image(&row, &problem) => {
                 // It is no WebAssembly: what else it is, the other lane knows.
-                if let Err(missing) = super::room::find(app, &Wanted { lane: Lane::Vm, ..wanted }).await? {
+                if let Err(missing) = super::capacity::find(app, &Wanted { lane: Lane::Vm, ..wanted }).await? {
                     let detail = format!("{}. {}", problem.detail.trim_end_matches('.'), missing.detail);
                     let problem = Problem::again(problem.code, problem.field, detail);
                     return versions::finish(app, id, Err(problem)).await;

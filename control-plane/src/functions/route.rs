@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol::api::VersionState;
 use protocol::route::{Route, VersionRoute};
-use protocol::{ArtifactForm, FunctionId, Kind};
+use protocol::{ArtifactForm, FunctionId, Kind, Name};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _};
 
 use crate::db::Mutation;
@@ -27,7 +27,12 @@ pub(crate) async fn changed(mutation: &mut Mutation, function: FunctionId) -> Re
     let row = functions::Entity::find_by_id(Col(function)).one(mutation.tx()).await?;
     let row = row.ok_or_else(|| Error::Internal(format!("{function} has no row")))?;
     let route = build(mutation.tx(), row).await?;
-    let payload = serde_json::to_string(&route).map_err(|error| Error::Internal(error.to_string()))?;
+    tell(mutation, &route)
+}
+
+/// Puts a route into the outbox.
+pub(super) fn tell(mutation: &mut Mutation, route: &Route) -> Result<()> {
+    let payload = serde_json::to_string(route).map_err(|error| Error::Internal(error.to_string()))?;
     mutation.tell(Some(route.account), ROUTE, Route::key(&route.account_name, &route.function_name), payload);
     Ok(())
 }
@@ -44,6 +49,7 @@ pub(crate) async fn build<C: ConnectionTrait>(connection: &C, row: functions::Mo
         function: row.id.0,
         function_name: row.name.0.clone(),
         deleted: row.deleted.is_some(),
+        renamed: None,
         public: row.public,
         versions: BTreeMap::new(),
         aliases: BTreeMap::new(),
@@ -60,6 +66,17 @@ pub(crate) async fn build<C: ConnectionTrait>(connection: &C, row: functions::Mo
     let aliases = super::aliases::of(connection, row.id.0).await?;
     route.aliases = aliases.into_iter().map(|alias| (alias.name.0, alias.shares.0)).collect();
     Ok(route)
+}
+
+/// The route at the name that a function had before it was renamed: gone, and where to.
+pub(crate) async fn at_former_name<C: ConnectionTrait>(
+    connection: &C,
+    row: functions::Model,
+    former: Name,
+) -> Result<Route> {
+    let now = row.name.0.clone();
+    let left = functions::Model { name: former.into(), deleted: Some(row.updated), ..row };
+    Ok(Route { renamed: Some(now), ..build(connection, left).await? })
 }
 
 /// A version's number as the API has it.

@@ -18,7 +18,7 @@ use sea_orm::{
 
 use super::functions::Subject;
 use super::route::{self, number};
-use super::{aliases, artifacts, fields, room};
+use super::{aliases, artifacts, capacity, fields};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{functions, versions};
@@ -38,7 +38,7 @@ pub(crate) const ARTIFACT: &str = "artifact";
 pub(crate) async fn insert(app: &App, caller: &Caller, function: &str, asked: CreateVersion) -> Result<VersionId> {
     let subject = Subject::find(app, caller, function, asked.create).await?;
     fields::check(&asked, &app.config)?;
-    room::check(app, subject.account(), &asked).await?;
+    capacity::check(app, subject.account(), &asked).await?;
     let alias = match &asked.alias {
         Some(alias) => aliases::parse_alias(alias.as_str())?,
         None => aliases::live(),

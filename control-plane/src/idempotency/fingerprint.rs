@@ -2,6 +2,8 @@
 //! path, the query, the body and what describes it. What tracers, proxies and clients that try again add to a head may
 //! differ, and so may the version that an alias means, the account's credential, and the notation of JSON. A function
 //! without a reference and its alias `live` are one choice of a version, `f@v3` and `f` with the reference `v3` another.
+//!
+//! It has a key that is not in the database: a body may have a password, which a plain hash would let be guessed.
 
 use http::request::Parts;
 use protocol::job::{DeferredCall, HeaderBytes, SubmitArray, SubmitJob};
@@ -11,18 +13,20 @@ use serde_json::Value;
 
 use crate::identity::credentials::sha256_hex;
 
-/// The fingerprint of a request.
-#[derive(Debug, PartialEq, Eq)]
+/// What fingerprints are made with: every control plane has the same, and no database.
+pub(super) type Secret = [u8; 32];
+
+/// The fingerprint of a request. No `Debug` shows what it was made of.
 pub(super) struct Fingerprint {
     /// What is kept with the key.
     kept: String,
-    /// What an earlier release has kept.
-    earlier: String,
+    /// What counts of the request.
+    counts: String,
 }
 
 impl Fingerprint {
     /// Of a request to the public API.
-    pub(super) fn of_api(parts: &Parts, body: &[u8]) -> Self {
+    pub(super) fn of_api(secret: &Secret, parts: &Parts, body: &[u8]) -> Self {
         let path = parts.uri.path();
         let asked = match path {
             _ if path.ends_with("/jobs") => wire::read(body).ok().and_then(|job| json(&asked_job(job))),
@@ -31,17 +35,17 @@ impl Fingerprint {
                 .and_then(|array: SubmitArray| json(&SubmitArray { job: asked_job(array.job), inputs: array.inputs })),
             _ => None,
         };
-        Self::of(parts, body, asked)
+        Self::of(secret, parts, body, asked)
     }
 
     /// Of a function's call that is answered later, as a gateway hands it on.
-    pub(super) fn of_deferred(parts: &Parts, body: &[u8]) -> Self {
+    pub(super) fn of_deferred(secret: &Secret, parts: &Parts, body: &[u8]) -> Self {
         let asked = wire::read(body).ok().and_then(|call: DeferredCall| json(&AskedCall::of(&call)));
-        Self::of(parts, body, asked)
+        Self::of(secret, parts, body, asked)
     }
 
     /// `asked` is what counts of the body, where that is not all of it.
-    fn of(parts: &Parts, body: &[u8], asked: Option<Value>) -> Self {
+    fn of(secret: &Secret, parts: &Parts, body: &[u8], asked: Option<Value>) -> Self {
         let (method, path, query) = (parts.method.as_str(), parts.uri.path(), parts.uri.query());
         // As a value JSON has one notation: blanks and the order of names are gone.
         let asked = asked.or_else(|| serde_json::from_slice(body).ok());
@@ -49,10 +53,8 @@ impl Fingerprint {
             Some(asked) => json(&(method, path, query, asked)),
             None => json(&(method, path, query, Digest::of(body))),
         };
-        Self {
-            kept: sha256_hex(counts.unwrap_or_default().to_string().as_bytes()),
-            earlier: sha256_hex(&[path.as_bytes(), body].join(&b'\n')),
-        }
+        let counts = counts.unwrap_or_default().to_string();
+        Self { kept: blake3::keyed_hash(secret, counts.as_bytes()).to_hex().to_string(), counts }
     }
 
     /// What is kept with the key.
@@ -60,9 +62,9 @@ impl Fingerprint {
         &self.kept
     }
 
-    /// Whether the request that was kept is this one.
+    /// Whether the request that was kept is this one. The release before has kept it without a secret.
     pub(super) fn is(&self, kept: &str) -> bool {
-        kept == self.kept || kept == self.earlier
+        kept == self.kept || kept == sha256_hex(self.counts.as_bytes())
     }
 }
 
@@ -128,9 +130,11 @@ mod tests {
 
     use super::*;
 
+    const SECRET: Secret = [7; 32];
+
     fn api(uri: &str, body: &str) -> String {
         let (parts, ()) = Request::post(uri).body(()).unwrap().into_parts();
-        Fingerprint::of_api(&parts, body.as_bytes()).kept
+        Fingerprint::of_api(&SECRET, &parts, body.as_bytes()).kept
     }
 
     #[test]
@@ -178,7 +182,17 @@ mod tests {
     #[test]
     fn f21_an_earlier_releases_row_is_known() {
         let (parts, ()) = Request::post("/keys").body(()).unwrap().into_parts();
-        let now = Fingerprint::of_api(&parts, b"{}");
-        assert!(now.is(&sha256_hex(b"/keys\n{}")) && now.is(now.as_str()) && !now.is(&sha256_hex(b"/keys\n")));
+        let now = Fingerprint::of_api(&SECRET, &parts, b"{}");
+        let earlier = sha256_hex(br#"["POST","/keys",null,{}]"#);
+        assert!(now.is(&earlier) && now.is(now.as_str()) && !now.is(&sha256_hex(b"{}")));
+    }
+
+    #[test]
+    fn without_the_secret_nobody_can_make_it() {
+        let (parts, ()) = Request::post("/me/password").body(()).unwrap().into_parts();
+        let body = br#"{"new":"a password"}"#;
+        let (one, other) = (Fingerprint::of_api(&SECRET, &parts, body), Fingerprint::of_api(&[8; 32], &parts, body));
+        assert_ne!(one.as_str(), other.as_str());
+        assert!(!one.is(other.as_str()) && one.as_str() != sha256_hex(one.counts.as_bytes()));
     }
 }

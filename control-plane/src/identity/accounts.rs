@@ -1,8 +1,13 @@
 //! Accounts: made by users, seen by their members.
 
+use std::collections::{BTreeSet, HashSet};
+
 use protocol::api::{self, AccountKind, CreateAccount, Role};
 use protocol::{AccountId, Code, Name, Timestamp, UserId};
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QuerySelect as _,
+};
 
 use super::caller::Caller;
 use crate::App;
@@ -15,6 +20,28 @@ use crate::error::{Error, Result, refuse, refuse_field};
 pub(crate) fn parse_name(text: &str, field: &str) -> Result<Name> {
     let detail = |error| format!("`{}`: {error}.", text.escape_debug());
     text.parse::<Name>().map_err(|error| refuse_field(Code::InvalidName, field, detail(error)))
+}
+
+/// Ids in one statement: a bound on its parameters.
+const IDS_MAX: usize = 500;
+
+/// Those of these accounts that are erased: what comes late for them is void.
+pub(crate) async fn erased_among<C: ConnectionTrait>(
+    connection: &C,
+    ids: impl Iterator<Item = AccountId>,
+) -> std::result::Result<HashSet<AccountId>, DbErr> {
+    let ids: Vec<Col<AccountId>> = ids.collect::<BTreeSet<_>>().into_iter().map(Col).collect();
+    let mut erased = HashSet::new();
+    for some in ids.chunks(IDS_MAX) {
+        let among = accounts::Entity::find()
+            .select_only()
+            .column(accounts::Column::Id)
+            .filter(accounts::Column::Id.is_in(some.iter().copied()))
+            .filter(accounts::Column::Erased.is_not_null());
+        let found: Vec<Col<AccountId>> = among.into_tuple().all(connection).await?;
+        erased.extend(found.into_iter().map(|id| id.0));
+    }
+    Ok(erased)
 }
 
 /// Makes an account, whose name stands in this field, and its first owner.
@@ -37,6 +64,7 @@ pub(crate) async fn create_in(
         created: mutation.at().into(),
         deleted: None,
         erased: None,
+        vouched: None,
     };
     accounts::Entity::insert(accounts::ActiveModel::from(row.clone())).exec_without_returning(mutation.tx()).await?;
     super::members::add(mutation, row.id.0, owner, Role::Owner).await?;

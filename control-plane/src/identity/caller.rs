@@ -16,6 +16,7 @@ use crate::db::columns::Col;
 use crate::db::entities::{accounts, api_keys, functions, members, sessions, users};
 use crate::error::{Error, Result, refuse, refuse_field};
 use crate::finite::{Tenant, Turn};
+use crate::functions::rename;
 use crate::idempotency;
 
 /// Who asks.
@@ -106,7 +107,10 @@ impl Caller {
         };
         let visible = found.filter(|row| self.function.is_none_or(|only| only == row.id.0));
         self.grants(scope)?;
-        visible.ok_or_else(|| refuse(Code::FunctionNotFound, format!("The account has no function `{name}`.")))
+        match visible {
+            Some(row) => Ok(row),
+            None => Err(rename::missing(&app.db, account.0, name, self.function).await),
+        }
     }
 
     /// Who is counted for what this request takes.
@@ -183,18 +187,19 @@ async fn with_session(app: &App, session: sessions::Model, account: Option<&str>
     if *session.expires <= now {
         return Err(refuse(Code::InvalidKey, "The log-in has expired."));
     }
-    let user = users::Entity::find_by_id(session.user_id).one(app.db.read()).await?;
+    let read = app.db.read();
+    let named = async {
+        let Some(Ok(name)) = account.map(str::parse::<Name>) else { return Ok(None) };
+        accounts::Entity::find().filter(accounts::Column::Name.eq(Col(name))).one(read).await
+    };
+    let (user, mut memberships, named) = tokio::try_join!(
+        users::Entity::find_by_id(session.user_id).one(read),
+        members::Entity::find().filter(members::Column::UserId.eq(session.user_id)).all(read),
+        named,
+    )?;
     let user = user.ok_or_else(|| Error::Internal("a session without its user".to_owned()))?;
-    let mut memberships =
-        members::Entity::find().filter(members::Column::UserId.eq(user.id)).all(app.db.read()).await?;
     let account = match account {
         Some(name) => {
-            let named = match name.parse::<Name>() {
-                Ok(name) => {
-                    accounts::Entity::find().filter(accounts::Column::Name.eq(Col(name))).one(app.db.read()).await?
-                }
-                Err(_) => None,
-            };
             let member = named.and_then(|row| {
                 let role = memberships.iter().find(|member| member.account_id == row.id)?.role.0;
                 Some((row, role))
@@ -209,7 +214,7 @@ async fn with_session(app: &App, session: sessions::Model, account: Option<&str>
         }
         None => None,
     };
-    let expires = super::sessions::touch(app, &session, now).await?;
+    let expires = super::sessions::touch(&app.db, &app.config, &session, now).await?;
     Ok(Caller {
         principal: Principal::Session { session: session.id.0, user: user.id.0 },
         sha256: session.sha256,

@@ -6,14 +6,19 @@ use protocol::headers::{KEY_PREFIX, SESSION_COOKIE};
 use rand::TryRngCore as _;
 use sha2::{Digest as _, Sha256};
 
-/// A fresh secret of 256 bits, base64url.
-pub(crate) fn secret() -> String {
-    use base64::Engine as _;
-    let mut bytes = [0_u8; 32];
+/// Bytes that nobody can guess.
+pub(crate) fn random<const SIZE: usize>() -> [u8; SIZE] {
+    let mut bytes = [0; SIZE];
     // Without the system's randomness nothing here may go on.
     #[allow(clippy::expect_used, reason = "a machine without randomness cannot make credentials")]
     rand::rngs::OsRng.try_fill_bytes(&mut bytes).expect("the system's random numbers");
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+    bytes
+}
+
+/// A fresh secret of 256 bits, base64url.
+pub(crate) fn secret() -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random::<32>())
 }
 
 /// SHA-256 in hex.

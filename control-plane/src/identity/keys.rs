@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use protocol::api::{self, CreateKey, KeysLeft, Role};
-use protocol::route::Scope;
+use protocol::route::{Principal, Scope};
 use protocol::words;
 use protocol::{AccountId, Code, Field, KeyId, Timestamp, UserId, text};
 use sea_orm::{
@@ -29,9 +29,13 @@ pub(crate) const REVOKED_KEPT_MAX: u64 = 1_000;
 /// Ids in one statement: a bound on its parameters.
 const IDS_MAX: usize = 1_000;
 
-/// Makes a key; the answer is the only place where its secret is ever seen.
+/// Makes a key; the answer is the only place where its secret is ever seen. A member gives a key no more than the member
+/// may do; a key makes others only where it may do everything.
 pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateKey) -> Result<api::Key> {
-    let account = caller.require(Scope::Admin)?;
+    let account = match caller.user {
+        Some(_) => caller.account()?.id.0,
+        None => caller.require(Scope::Admin)?,
+    };
     let name = asked.name.trim();
     if name.is_empty() || name.chars().count() > NAME_LENGTH_MAX {
         return Err(invalid("name", format!("`name` has 1 to {NAME_LENGTH_MAX} characters")));
@@ -44,6 +48,9 @@ pub(crate) async fn create(app: &App, caller: &Caller, asked: CreateKey) -> Resu
     if let Some(index) = twice {
         let field = Field::from("scopes").index(index);
         return Err(invalid(field, "`scopes` names a scope twice"));
+    }
+    for scope in &asked.scopes {
+        caller.require(*scope)?;
     }
     if asked.expires_days.is_some_and(|days| days == 0 || days > EXPIRES_DAYS_MAX) {
         return Err(invalid("expires_days", format!("`expires_days`: allowed are 1 to {EXPIRES_DAYS_MAX} days")));
@@ -102,7 +109,7 @@ pub(crate) fn again(key: &api::Key) -> api::Key {
 async fn views(app: &App, rows: Vec<api_keys::Model>) -> Result<Vec<api::Key>> {
     let ids: Vec<_> = rows.iter().filter_map(|row| row.function_id).collect();
     let functions = functions::Entity::find().filter(functions::Column::Id.is_in(ids)).all(app.db.read()).await?;
-    let emails = super::members::emails(app, rows.iter().filter_map(|row| row.user_id)).await?;
+    let emails = super::members::emails(&app.db, rows.iter().filter_map(|row| row.user_id)).await?;
     let view = |row: api_keys::Model| api::Key {
         id: row.id.0,
         name: row.name,
@@ -132,17 +139,28 @@ pub(crate) async fn list(app: &App, caller: &Caller, paging: &Paging) -> Result<
     Ok(api::Page { items: views(app, rows.items).await?, next: rows.next })
 }
 
-/// Revokes a key: at every gateway within a second.
+/// Revokes a key: at every gateway within a second. Whoever made it may, and the key itself; any other needs an admin.
 pub(crate) async fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<()> {
-    let account = caller.require(Scope::Admin)?;
+    let account = caller.account()?.id.0;
     let mut mutation = app.db.mutation().await?;
     let row = api_keys::Entity::find_by_id(Col(id)).one(mutation.tx()).await?;
     let row = row.filter(|row| row.account_id.0 == account);
+    if !row.as_ref().is_some_and(|row| is_own(caller, row)) {
+        caller.require(Scope::Admin)?;
+    }
     let row = row.ok_or_else(|| refuse(Code::NotFound, "The account has no such key."))?;
     revoke_all(&mut mutation, account, vec![row]).await?;
     let committed = mutation.commit(&caller.actor, Some(account), "key.revoke", id).await?;
     app.announce(committed).await;
     Ok(())
+}
+
+/// Whether the key is the caller itself, or the user who asks made it.
+fn is_own(caller: &Caller, row: &api_keys::Model) -> bool {
+    match &caller.principal {
+        Principal::Key { key } => row.id.0 == *key,
+        Principal::Session { user, .. } => row.user_id.is_some_and(|made_by| made_by.0 == *user),
+    }
 }
 
 /// Revokes all keys for a function that is deleted.

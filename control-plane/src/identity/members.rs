@@ -97,20 +97,20 @@ fn held_role(caller: &Caller) -> Result<Role> {
 }
 
 /// The addresses of users.
-pub(crate) async fn emails(
-    app: &App,
-    users: impl Iterator<Item = Col<UserId>>,
-) -> Result<BTreeMap<Col<UserId>, String>> {
-    let rows = users::Entity::find().filter(users::Column::Id.is_in(users)).all(app.db.read()).await?;
+pub(crate) async fn emails(db: &Db, users: impl Iterator<Item = Col<UserId>>) -> Result<BTreeMap<Col<UserId>, String>> {
+    let rows = users::Entity::find().filter(users::Column::Id.is_in(users)).all(db.read()).await?;
     Ok(rows.into_iter().map(|row| (row.id, row.email)).collect())
 }
 
-/// The member of the account with this address.
-pub(crate) async fn called(db: &Db, account: AccountId, email: &str) -> Result<Option<UserId>> {
-    let usual = users::Column::Email.eq(super::normal::address(email));
-    let Some(user) = users::Entity::find().filter(usual).one(db.read()).await? else { return Ok(None) };
-    let member = members::Entity::find_by_id((Col(account), user.id)).one(db.read()).await?;
-    Ok(member.map(|member| member.user_id.0))
+/// The members of the account with this address: one, unless earlier releases kept it in several forms.
+pub(crate) async fn called(db: &Db, account: AccountId, email: &str) -> Result<Vec<UserId>> {
+    let of_address = users::Column::Email.is_in(super::normal::kept_addresses(email.trim()));
+    let mut called = Vec::new();
+    for user in users::Entity::find().filter(of_address).all(db.read()).await? {
+        let member = members::Entity::find_by_id((Col(account), user.id)).one(db.read()).await?;
+        called.extend(member.map(|member| member.user_id.0));
+    }
+    Ok(called)
 }
 
 /// `GET /members/{user}/made`: for admins, and the member.

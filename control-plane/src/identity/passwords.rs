@@ -37,8 +37,9 @@ pub(crate) enum Verdict {
     Wrong,
     /// It is the password.
     Right,
-    /// It is the password, which an earlier release has hashed as it was typed: it should be hashed anew.
-    RightAsTyped,
+    /// It is the password, and should be hashed anew: it was hashed as it was typed, by an earlier release, or with other
+    /// costs than those of now.
+    RightToRenew,
 }
 
 /// Hashes and checks.
@@ -104,9 +105,9 @@ impl Passwords {
             let is = |password: &str| hasher.is(&parsed, password);
             let normal = normal::password(&typed);
             if is(&normal) {
-                Verdict::Right
+                if hasher.is_current(&parsed) { Verdict::Right } else { Verdict::RightToRenew }
             } else if *normal != *typed && is(&typed) {
-                Verdict::RightAsTyped
+                Verdict::RightToRenew
             } else {
                 Verdict::Wrong
             }
@@ -165,11 +166,22 @@ mod tests {
         }
         assert_eq!(verify(&new, "grune Wiese").await, Verdict::Wrong);
         let old = passwords.hasher.hash(decomposed).unwrap();
-        assert_eq!(verify(&old, decomposed).await, Verdict::RightAsTyped);
+        assert_eq!(verify(&old, decomposed).await, Verdict::RightToRenew);
         assert_eq!(verify(&old, composed).await, Verdict::Wrong);
         let anew = passwords.hash_anew(who, decomposed).await.unwrap();
         assert_eq!(verify(&anew, composed).await, Verdict::Right);
         assert_eq!(passwords.verify(who, None, decomposed).await.unwrap(), Verdict::Wrong);
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_other_costs_is_to_be_renewed() {
+        let of = |passes| Config { password_memory_kib: 8, password_passes: passes, ..Config::default() };
+        let (before, now) = (Passwords::new(&of(2)).unwrap(), Passwords::new(&of(1)).unwrap());
+        let who = Key::of(b"ada");
+        let old = before.hash_anew(who, "correct horse").await.unwrap();
+        assert_eq!(before.verify(who, Some(&old), "correct horse").await.unwrap(), Verdict::Right);
+        assert_eq!(now.verify(who, Some(&old), "correct horse").await.unwrap(), Verdict::RightToRenew);
+        assert_eq!(now.verify(who, Some(&old), "wrong horse").await.unwrap(), Verdict::Wrong);
     }
 
     #[test]

@@ -7,11 +7,10 @@ use sea_orm::{
 };
 
 use super::credentials::{secret, sha256_hex};
-use crate::App;
-use crate::db::Mutation;
+use crate::config::Config;
 use crate::db::columns::Col;
 use crate::db::entities::sessions;
-use crate::db::loops;
+use crate::db::{Db, Mutation, loops};
 use crate::error::{Result, refuse};
 use crate::paging::{Paging, page};
 use crate::routes_outbox::REVOKED;
@@ -24,10 +23,10 @@ pub(crate) const TOUCH_EVERY_MS: i64 = 60_000;
 
 /// Makes a session in this mutation; returns its token, which is kept nowhere. Beyond what a user may have, those that
 /// were unused for longest end.
-pub(crate) async fn create(app: &App, mutation: &mut Mutation, user: UserId, user_agent: &str) -> Result<String> {
+pub(crate) async fn create(config: &Config, mutation: &mut Mutation, user: UserId, user_agent: &str) -> Result<String> {
     let rows = sessions::Entity::find().filter(sessions::Column::UserId.eq(Col(user)));
     let oldest = rows.order_by_desc(sessions::Column::LastUsed).order_by_desc(sessions::Column::Id);
-    let others = u64::from(app.config.sessions_max).saturating_sub(1);
+    let others = u64::from(config.sessions_max).saturating_sub(1);
     for row in oldest.offset(others).limit(ENDED_AT_ONCE).all(mutation.tx()).await? {
         drop_row(mutation, row).await?;
     }
@@ -39,7 +38,7 @@ pub(crate) async fn create(app: &App, mutation: &mut Mutation, user: UserId, use
         user_agent: Set(user_agent.chars().take(USER_AGENT_LENGTH_MAX).collect()),
         created: Set(mutation.at().into()),
         last_used: Set(mutation.at().into()),
-        expires: Set(mutation.at().plus(app.config.session_age_max.duration()).into()),
+        expires: Set(mutation.at().plus(config.session_age_max.duration()).into()),
     })
     .exec_without_returning(mutation.tx())
     .await?;
@@ -47,23 +46,28 @@ pub(crate) async fn create(app: &App, mutation: &mut Mutation, user: UserId, use
 }
 
 /// Prolongs a session that is used.
-pub(crate) async fn touch(app: &App, session: &sessions::Model, now: Timestamp) -> Result<Timestamp, DbErr> {
+pub(crate) async fn touch(
+    db: &Db,
+    config: &Config,
+    session: &sessions::Model,
+    now: Timestamp,
+) -> Result<Timestamp, DbErr> {
     if now.0 - session.last_used.0.0 < TOUCH_EVERY_MS {
         return Ok(*session.expires);
     }
-    let expires = now.plus(app.config.session_age_max.duration());
+    let expires = now.plus(config.session_age_max.duration());
     sessions::Entity::update_many()
         .col_expr(sessions::Column::LastUsed, now.0.into())
         .col_expr(sessions::Column::Expires, expires.0.into())
         .filter(sessions::Column::Id.eq(session.id))
-        .exec(app.db.write())
+        .exec(db.write())
         .await?;
     Ok(expires)
 }
 
 /// A user's sessions, the newest first.
 pub(crate) async fn list(
-    app: &App,
+    db: &Db,
     user: UserId,
     current: Option<SessionId>,
     paging: &Paging,
@@ -76,7 +80,7 @@ pub(crate) async fn list(
     if let Some(before) = paging.after::<SessionId>()? {
         query = query.filter(sessions::Column::Id.lt(Col(before)));
     }
-    let rows = page(query.all(app.db.read()).await?, paging, |row| row.id.to_string());
+    let rows = page(query.all(db.read()).await?, paging, |row| row.id.to_string());
     let view = |row: sessions::Model| api::Session {
         id: row.id.0,
         user_agent: row.user_agent,
@@ -114,6 +118,6 @@ pub(crate) async fn end_others(mutation: &mut Mutation, user: UserId, keep: Opti
 }
 
 /// Deletes what has expired.
-pub(crate) async fn prune(app: &App) -> Result<(), DbErr> {
-    loops::sessions_expired(Timestamp::now()).exec(app.db.write()).await.map(drop)
+pub(crate) async fn prune(db: &Db) -> Result<(), DbErr> {
+    loops::sessions_expired(Timestamp::now()).exec(db.write()).await.map(drop)
 }

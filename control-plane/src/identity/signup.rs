@@ -1,22 +1,24 @@
 //! Users: sign-up (with an account, by invitation, as the operator), log-in, password.
 
-use protocol::api::{self, AccountKind, ChangePassword, Login, Signup};
+use protocol::api::{self, AccountKind, ChangePassword, Login, LoginCode, Signup};
 use protocol::route::Principal;
-use protocol::{Code, UserId};
+use protocol::{Code, Timestamp, UserId};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _};
 
 use super::caller::Caller;
+use super::codes::{self, Challenge, Proof};
 use super::devices::Device;
 use super::limiter::Key;
 use super::normal;
 use super::passwords::{Passwords, Verdict};
+use super::second_factor::wrong_code;
 use super::tries::Client;
-use super::{accounts, invitations, sessions};
+use super::{accounts, invitations, resets, sessions};
 use crate::App;
-use crate::db::Actor;
 use crate::db::columns::Col;
-use crate::db::entities::users;
-use crate::error::{Result, invalid, refuse, refuse_field};
+use crate::db::entities::{second_factors, users};
+use crate::db::{Actor, Mutation};
+use crate::error::{Error, Result, invalid, refuse, refuse_field};
 
 /// The longest e-mail address, in bytes (RFC 5321).
 const EMAIL_LENGTH_MAX: usize = 254;
@@ -29,6 +31,14 @@ pub(crate) struct LoggedIn {
     pub token: String,
     /// The cookie by which the device is known from now on.
     pub device: String,
+}
+
+/// What came of the first step of a log-in.
+pub(crate) enum FirstStep {
+    /// A session.
+    LoggedIn(LoggedIn),
+    /// The second factor is asked for: the cookie that the second step needs.
+    CodeNeeded(String),
 }
 
 /// As the API shows it.
@@ -53,7 +63,7 @@ pub(crate) fn parse_email(text: &str) -> Result<String> {
 }
 
 /// The user with this address, in whichever form it is kept.
-async fn by_address<C: ConnectionTrait>(connection: &C, typed: &str) -> Result<Option<users::Model>> {
+pub(super) async fn by_address<C: ConnectionTrait>(connection: &C, typed: &str) -> Result<Option<users::Model>> {
     let forms = normal::kept_addresses(typed.trim());
     let mut found = users::Entity::find().filter(users::Column::Email.is_in(&forms)).all(connection).await?;
     found.sort_by_key(|user| forms.iter().position(|form| *form == user.email));
@@ -62,12 +72,15 @@ async fn by_address<C: ConnectionTrait>(connection: &C, typed: &str) -> Result<O
 
 /// The field that names the account of a user who signs up.
 const ACCOUNT: &str = "account";
+
 /// Who tries to log in or sign up, as far as the request's head says.
 pub(crate) struct Visitor<'a> {
     /// Where it comes from.
     pub client: Client,
     /// The cookie of a device that has logged in before.
     pub device: Option<&'a str>,
+    /// The cookie of a log-in that waits for its second step.
+    pub challenge: Option<&'a str>,
     /// What it calls itself.
     pub user_agent: &'a str,
     /// Whether it came over HTTPS.
@@ -83,13 +96,32 @@ pub(crate) async fn sign_up(app: &App, asked: Signup, visitor: &Visitor<'_>) -> 
         (None, Some(_)) => None,
         (None, None) => return Err(invalid(ACCOUNT, "`account` is needed where there is no invitation")),
     };
-    app.tries.sign_up(visitor.client)?;
+    let needs_code = app.resets.asks_for_codes() && asked.operator_token.is_none();
+    match asked.code.as_deref().filter(|_| needs_code) {
+        Some(code) => {
+            let counted = app.tries.email_code(visitor.client)?;
+            if !app.resets.is_code(&email, code) {
+                return Err(refuse_field(
+                    Code::EmailCodeNeeded,
+                    "code",
+                    "This is no code of this address, or it is too old.",
+                ));
+            }
+            counted.give_back();
+        }
+        None => app.tries.sign_up(visitor.client)?,
+    }
     if let Some(token) = &asked.operator_token {
         app.operator.check(token).map_err(|error| error.at("operator_token"))?;
     }
     // Before anything is looked up: how long the response takes does not say whether the address is known.
     let own = [email.as_str(), asked.account.as_deref().unwrap_or_default()];
     let password = app.passwords.hash(visitor.client.key(), &asked.password, "password", &own).await?;
+    if needs_code && asked.code.is_none() {
+        app.resets.ask_code(&app.tries, &asked.email)?;
+        let sent = "A code was sent to the address: sign up again with it.";
+        return Err(refuse_field(Code::EmailCodeNeeded, "code", sent));
+    }
 
     let mut mutation = app.db.mutation().await?;
     if by_address(mutation.tx(), &asked.email).await?.is_some() {
@@ -115,7 +147,7 @@ pub(crate) async fn sign_up(app: &App, asked: Signup, visitor: &Visitor<'_>) -> 
         }
         memberships.push(accounts::membership(account, protocol::api::Role::Owner));
     }
-    let token = sessions::create(app, &mut mutation, row.id.0, visitor.user_agent).await?;
+    let token = sessions::create(&app.config, &mut mutation, row.id.0, visitor.user_agent).await?;
     let account = memberships.first().map(|membership| membership.account.id);
     let committed = mutation.commit(&Actor(row.id.to_string()), account, "user.signup", row.id.0).await?;
     if operator {
@@ -128,7 +160,7 @@ pub(crate) async fn sign_up(app: &App, asked: Signup, visitor: &Visitor<'_>) -> 
 }
 
 /// `POST /sessions`
-pub(crate) async fn log_in(app: &App, asked: Login, visitor: &Visitor<'_>) -> Result<LoggedIn> {
+pub(crate) async fn log_in(app: &App, asked: Login, visitor: &Visitor<'_>) -> Result<FirstStep> {
     let wrong = || refuse(Code::InvalidLogin, "The e-mail address or the password is wrong.");
     // No user has such: nothing is done with them, and nothing is kept.
     let email = parse_email(&asked.email).map_err(|_| wrong())?;
@@ -149,35 +181,110 @@ pub(crate) async fn log_in(app: &App, asked: Login, visitor: &Visitor<'_>) -> Re
     }
     let verdict = right?;
     let mut user = user.filter(|_| verdict != Verdict::Wrong).ok_or_else(wrong)?;
-    let anew = match verdict {
-        // It can wait for the next log-in.
-        Verdict::RightAsTyped => app.passwords.hash_anew(who, &asked.password).await.ok(),
-        Verdict::Right | Verdict::Wrong => None,
-    };
-    let mut mutation = app.db.mutation().await?;
+    // Now, because a second factor comes with another request, which has no password. Where it fails it can wait for the
+    // next log-in.
+    if verdict == Verdict::RightToRenew
+        && let Ok(anew) = app.passwords.hash_anew(who, &asked.password).await
+        && renew_hash(app, &user, &anew).await?
+    {
+        user.password = anew;
+    }
+    let mutation = app.db.mutation().await?;
     // It may have been changed since it was compared.
     let now = users::Entity::find_by_id(user.id).one(mutation.tx()).await?;
     if now.is_none_or(|now| now.password != user.password) {
         return Err(wrong());
     }
-    if let Some(anew) = anew {
-        users::Entity::update_many()
-            .set(users::ActiveModel { password: Set(anew.clone()), ..Default::default() })
-            .filter(users::Column::Id.eq(user.id))
-            .exec(mutation.tx())
-            .await?;
-        user.password = anew;
+    if let Some(factor) = codes::confirmed(mutation.tx(), user.id.0).await? {
+        let cookie = app.codes.challenge_cookie(&user, &factor, mutation.at(), visitor.secure);
+        return Ok(FirstStep::CodeNeeded(cookie));
     }
-    let token = sessions::create(app, &mut mutation, user.id.0, visitor.user_agent).await?;
-    let committed = mutation.commit(&Actor(user.id.to_string()), None, "session.create", user.id.0).await?;
+    enter(app, mutation, (&user, device), visitor, "session.create").await.map(FirstStep::LoggedIn)
+}
+
+/// Keeps another hash of the same password; false where that has been changed meanwhile.
+async fn renew_hash(app: &App, user: &users::Model, anew: &str) -> Result<bool> {
+    let renewed = users::Entity::update_many()
+        .set(users::ActiveModel { password: Set(anew.to_owned()), ..Default::default() })
+        .filter(users::Column::Id.eq(user.id))
+        .filter(users::Column::Password.eq(user.password.as_str()))
+        .exec(app.db.write())
+        .await?;
+    Ok(renewed.rows_affected == 1)
+}
+
+/// `POST /sessions/code`: the second step of a log-in.
+pub(crate) async fn log_in_with_code(app: &App, asked: LoginCode, visitor: &Visitor<'_>) -> Result<LoggedIn> {
+    let over = || refuse(Code::InvalidLogin, "This log-in has taken too long, or is over: begin with the password.");
+    let challenge = visitor.challenge.and_then(Challenge::read).ok_or_else(over)?;
+    let (user, _) = challenged(app, app.db.read(), &challenge).await?.ok_or_else(over)?;
+    let device = app.devices.known(visitor.device, &user);
+    let counted = app.tries.code(user.id.0, device.as_ref())?;
+    let mutation = app.db.mutation().await?;
+    let (user, factor) = challenged(app, mutation.tx(), &challenge).await?.ok_or_else(over)?;
+    let proof = app.codes.spend(&mutation, &factor, &asked.code).await?.ok_or_else(wrong_code)?;
+    counted.give_back();
+    let action = match proof {
+        Proof::App => "session.create",
+        Proof::Recovery => "session.create_by_recovery_code",
+    };
+    enter(app, mutation, (&user, device), visitor, action).await
+}
+
+/// Whose log-in waits for a code, where password and second factor are still those of its first step.
+async fn challenged<C: ConnectionTrait>(
+    app: &App,
+    connection: &C,
+    challenge: &Challenge<'_>,
+) -> Result<Option<(users::Model, second_factors::Model)>> {
+    let Some(user) = users::Entity::find_by_id(Col(challenge.user)).one(connection).await? else { return Ok(None) };
+    let factor = codes::confirmed(connection, challenge.user).await?;
+    let now = Timestamp::now();
+    Ok(factor.filter(|factor| app.codes.is_challenge(challenge, &user, factor, now)).map(|factor| (user, factor)))
+}
+
+/// Makes the session, in the mutation in which it is sure who the user is.
+async fn enter(
+    app: &App,
+    mut mutation: Mutation,
+    (user, device): (&users::Model, Option<Device>),
+    visitor: &Visitor<'_>,
+    action: &'static str,
+) -> Result<LoggedIn> {
+    let token = sessions::create(&app.config, &mut mutation, user.id.0, visitor.user_agent).await?;
+    let committed = mutation.commit(&Actor(user.id.to_string()), None, action, user.id.0).await?;
     app.announce(committed).await;
     let accounts = accounts::of_user(app, user.id.0).await?;
     let device = device.unwrap_or_else(Device::new);
     let device = app.devices.cookie(&device, user.id.0, &user.password, visitor.secure);
-    Ok(LoggedIn { me: api::Me { user: Some(user_view(&user)), accounts, scopes: None }, token, device })
+    Ok(LoggedIn { me: api::Me { user: Some(user_view(user)), accounts, scopes: None }, token, device })
 }
 
-/// `PUT /me/password`: all other sessions end. Returns the cookie of the device, which is known again.
+/// Refuses what is not the password of this user, who is logged in; wrong ones are counted.
+pub(crate) async fn check_password(app: &App, user: &users::Model, typed: &str, field: &'static str) -> Result<()> {
+    let counted = app.tries.password(user.id.0)?;
+    let right = match Passwords::may_be_one(typed) {
+        true => app.passwords.verify(Key::of_user(user.id.0), Some(&user.password), typed).await,
+        false => Ok(Verdict::Wrong),
+    };
+    if !matches!(right, Ok(Verdict::Wrong)) {
+        counted.give_back();
+    }
+    match right? {
+        Verdict::Wrong => Err(wrong_password(field)),
+        Verdict::Right | Verdict::RightToRenew => Ok(()),
+    }
+}
+
+fn wrong_password(field: &'static str) -> Error {
+    refuse_field(Code::InvalidLogin, field, format!("`{field}` is not your password."))
+}
+
+/// The field that has the password of before.
+const CURRENT: &str = "current";
+
+/// `PUT /me/password`: all other sessions end, and so does a link for a new password. Returns the cookie of the device, which
+/// is known again.
 pub(crate) async fn change_password(
     app: &App,
     caller: &Caller,
@@ -185,24 +292,12 @@ pub(crate) async fn change_password(
     visitor: &Visitor<'_>,
 ) -> Result<String> {
     let user = caller.user()?;
-    let wrong = || refuse_field(Code::InvalidLogin, "current", "`current` is not your password.");
     Passwords::check(&asked.new, "new")?;
-    let counted = app.tries.password(user.id.0)?;
-    let who = Key::of_user(user.id.0);
-    let right = match Passwords::may_be_one(&asked.current) {
-        true => app.passwords.verify(who, Some(&user.password), &asked.current).await,
-        false => Ok(Verdict::Wrong),
-    };
-    if !matches!(right, Ok(Verdict::Wrong)) {
-        counted.give_back();
-    }
-    if right? == Verdict::Wrong {
-        return Err(wrong());
-    }
+    check_password(app, user, &asked.current, CURRENT).await?;
     let accounts = accounts::of_user(app, user.id.0).await?;
     let names = accounts.iter().map(|membership| membership.account.name.as_str());
     let own: Vec<&str> = names.chain([user.email.as_str()]).collect();
-    let password = app.passwords.hash(who, &asked.new, "new", &own).await?;
+    let password = app.passwords.hash(Key::of_user(user.id.0), &asked.new, "new", &own).await?;
     let device = app.devices.known(visitor.device, user).unwrap_or_else(Device::new);
     let device = app.devices.cookie(&device, user.id.0, &password, visitor.secure);
     let keep = match &caller.principal {
@@ -218,8 +313,9 @@ pub(crate) async fn change_password(
         .exec(mutation.tx())
         .await?;
     if changed.rows_affected != 1 {
-        return Err(wrong());
+        return Err(wrong_password(CURRENT));
     }
+    resets::forget(&mutation, user.id.0).await?;
     sessions::end_others(&mut mutation, user.id.0, keep).await?;
     let committed = mutation.commit(&caller.actor, None, "user.password", user.id.0).await?;
     app.announce(committed).await;

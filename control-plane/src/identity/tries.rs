@@ -1,5 +1,5 @@
 //! Whose tries are counted against what: guesses at an address, all log-ins of a client, those of a device that has
-//! logged in before, changes of a password, sign-ups of a client; and refusals that are kept for an account. See `limiter`.
+//! logged in before, wrong passwords and codes of a user, sign-ups of a client; and refusals that are kept for an account. See `limiter`.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -41,7 +41,10 @@ pub(crate) struct Tries {
     clients: Limiter,
     devices: Limiter,
     passwords: Limiter,
+    codes: Limiter,
     sign_ups: Limiter,
+    mails: Limiter,
+    joins: Limiter,
     refusals: Limiter,
 }
 
@@ -73,7 +76,10 @@ impl Tries {
             clients: limiter(config.login_client_failures_max, config.login_client_window),
             devices: limiter(config.login_failures_max, config.login_window),
             passwords: limiter(config.login_failures_max, config.login_window),
+            codes: limiter(config.login_failures_max, config.login_window),
             sign_ups: limiter(config.signups_max, config.signups_window),
+            mails: limiter(config.mail.resets_max, config.mail.resets_window),
+            joins: limiter(config.joins_max, config.joins_window),
             refusals: limiter(config.idempotency_refusals_max, config.idempotency_age_max),
         }
     }
@@ -96,16 +102,46 @@ impl Tries {
         Ok(Counted(vec![(&self.clients, from), (&self.addresses, at)]))
     }
 
-    /// A change of a user's password, from within a log-in.
+    /// A code of a user's second factor, whose password is known: of a known device by itself, else of the user.
+    pub(crate) fn code(&self, user: UserId, device: Option<&Device>) -> Result<Counted<'_>> {
+        let key = device.map_or_else(|| Key::of_user(user), |device| Key::of(device.as_bytes()));
+        self.codes.take(key).map_err(refused("wrong codes"))?;
+        Ok(Counted(vec![(&self.codes, key)]))
+    }
+
+    /// A user's password, from within a log-in.
     pub(crate) fn password(&self, user: UserId) -> Result<Counted<'_>> {
         let key = Key::of_user(user);
         self.passwords.take(key).map_err(refused("wrong passwords"))?;
         Ok(Counted(vec![(&self.passwords, key)]))
     }
 
+    /// A machine that joins, renews or leaves; it counts whatever comes of it.
+    pub(crate) fn join(&self, client: Client) -> Result<()> {
+        self.joins.take(client.key()).map_err(refused("requests of machines from your network"))
+    }
+
     /// A sign-up; it counts whatever comes of it.
     pub(crate) fn sign_up(&self, client: Client) -> Result<()> {
         self.sign_ups.take(client.key()).map_err(refused("sign-ups from your network"))
+    }
+
+    /// A code that shows that an address is the client's own.
+    pub(crate) fn email_code(&self, client: Client) -> Result<Counted<'_>> {
+        let key = client.key();
+        self.clients.take(key).map_err(refused("wrong codes"))?;
+        Ok(Counted(vec![(&self.clients, key)]))
+    }
+
+    /// A link that a client asks for; it counts for both, whether or not somebody has the address.
+    pub(crate) fn reset(&self, email: &str, client: Client) -> Result<()> {
+        self.mails.take(client.key()).map_err(refused("links for new passwords"))?;
+        self.mail_to(email)
+    }
+
+    /// A mail to an address.
+    pub(crate) fn mail_to(&self, email: &str) -> Result<()> {
+        self.mails.take(Key::of(email.as_bytes())).map_err(refused("mails to this address"))
     }
 
     /// Whether one more refusal of this account is kept for its `Idempotency-Key`.

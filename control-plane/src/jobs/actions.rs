@@ -4,7 +4,7 @@ use protocol::job::{Job, JobState};
 use protocol::route::Scope;
 use protocol::{Code, JobId, Problem};
 
-use super::book::{self, Step};
+use super::rows::{self, Step};
 use super::views;
 use crate::App;
 use crate::db::Mutation;
@@ -21,8 +21,8 @@ fn gone() -> Error {
 pub(crate) async fn cancel(app: &App, caller: &Caller, id: JobId) -> Result<Job> {
     let found = views::find(app, caller, id, &[Scope::Invoke, Scope::Deploy]).await?;
     let mutation = app.db.mutation().await?;
-    let revision = book::revisions(mutation.tx(), 1).await?;
-    let mut row = book::locked(mutation.tx(), id).await?.ok_or_else(gone)?;
+    let revision = rows::revisions(mutation.tx(), 1).await?;
+    let mut row = rows::locked(mutation.tx(), id).await?.ok_or_else(gone)?;
     if row.state.ended() {
         return Err(refuse(Code::JobEnded, format!("The job ended as `{}` at {}.", row.state.0, ended(&row))));
     }
@@ -37,20 +37,20 @@ pub(crate) async fn cancel(app: &App, caller: &Caller, id: JobId) -> Result<Job>
 async fn end(mutation: &Mutation, row: &mut jobs::Model, reason: String, revision: i64) -> Result<()> {
     if row.state.0 == JobState::Queued {
         let step = Step { state: JobState::Cancelled, node: None, run: None, reason, at: mutation.at() };
-        book::step(mutation.tx(), row, step, revision).await?;
+        rows::step(mutation.tx(), row, step, revision).await?;
     } else {
         row.cancelling = true;
         row.revision = revision;
     }
-    book::write(mutation.tx(), row).await?;
+    rows::write(mutation.tx(), row).await?;
     Ok(())
 }
 
 /// Cancels these jobs, as far as they have not ended, in a mutation of the platform's own; its last revision.
 pub(crate) async fn cancel_in(mutation: &Mutation, ids: Vec<Col<JobId>>, reason: &str) -> Result<i64> {
-    let mut revision = book::revisions(mutation.tx(), ids.len()).await?;
+    let mut revision = rows::revisions(mutation.tx(), ids.len()).await?;
     for id in ids {
-        if let Some(mut row) = book::locked(mutation.tx(), id.0).await?.filter(|row| !row.state.ended()) {
+        if let Some(mut row) = rows::locked(mutation.tx(), id.0).await?.filter(|row| !row.state.ended()) {
             end(mutation, &mut row, reason.to_owned(), revision).await?;
         }
         revision += 1;
@@ -66,8 +66,8 @@ fn ended(row: &jobs::Model) -> String {
 pub(crate) async fn retry(app: &App, caller: &Caller, id: JobId) -> Result<Job> {
     let found = views::find(app, caller, id, &[Scope::Invoke, Scope::Deploy]).await?;
     let mutation = app.db.mutation().await?;
-    let revision = book::revisions(mutation.tx(), 1).await?;
-    let mut row = book::locked(mutation.tx(), id).await?.ok_or_else(gone)?;
+    let revision = rows::revisions(mutation.tx(), 1).await?;
+    let mut row = rows::locked(mutation.tx(), id).await?.ok_or_else(gone)?;
     if !row.state.ended() {
         return Err(refuse(Code::JobNotEnded, format!("The job is `{}`.", row.state.0)));
     }
@@ -85,8 +85,8 @@ pub(crate) async fn retry(app: &App, caller: &Caller, id: JobId) -> Result<Job> 
     row.output_size = Col(protocol::ByteSize(0));
     let reason = format!("tried again by {}", caller.label);
     let step = Step { state: JobState::Queued, node: None, run: None, reason, at };
-    book::step(mutation.tx(), &mut row, step, revision).await?;
-    book::write(mutation.tx(), &row).await?;
+    rows::step(mutation.tx(), &mut row, step, revision).await?;
+    rows::write(mutation.tx(), &row).await?;
     let committed = mutation.commit(&caller.actor, Some(found.account_id.0), "job.retry", id).await?;
     app.announce(committed).await;
     app.jobs.committed(revision);

@@ -17,15 +17,16 @@ use protocol::placement::{Candidate, Placement};
 use protocol::route::VersionRoute;
 use protocol::words::count;
 use protocol::{AccountId, FunctionId, JobId, Name, RunId, RunSource, Timestamp, VersionId};
+use scheduler::part_of_slots;
 use sea_orm::DbErr;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{self, Event, Try};
-use super::book::{self, Step};
 use super::queue::{self, OnNodes};
 use super::recorder::{RecordError, abandon, record};
+use super::rows::{self, Step};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::jobs;
@@ -109,7 +110,8 @@ struct Session<'a> {
     events: mpsc::Receiver<Event>,
     versions: HashMap<VersionId, Option<VersionRoute>>,
     accounts: HashMap<AccountId, Name>,
-    /// Accounts that hold their share of a node, by their calls perhaps.
+    /// Accounts that hold their share of a node, by their calls perhaps, and until when they rest. For as long again one
+    /// of their jobs is tried in each round: most would only be refused, and written down.
     resting: HashMap<AccountId, Instant>,
     /// Slots that nodes have for jobs.
     slots: u64,
@@ -226,14 +228,15 @@ impl<'a> Session<'a> {
             self.app.jobs.know(crate::nodes::records::all(&self.app.db).await?);
             self.known = Some(Instant::now());
         }
-        let (mut room, mut slots) = (false, 0);
+        let (mut room, mut slots, share) = (false, 0, self.app.config.jobs_slots_share);
         let nodes = &self.app.placing.nodes;
         nodes.pass(Instant::now());
         nodes.look(|nodes| {
             for node in nodes.iter().filter(|node| node.age < scheduler::SILENT_AFTER) {
                 let Some(report) = &node.report else { continue };
-                room |= node.running() < report.slots;
-                slots += u64::from(report.slots);
+                let for_jobs = part_of_slots(report.slots, share);
+                room |= node.running() < report.slots && node.own_running < for_jobs;
+                slots += u64::from(for_jobs);
             }
         });
         self.slots = slots;
@@ -241,9 +244,10 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let now = now(self.app.db.read()).await?;
-        self.resting.retain(|_, until| Instant::now() < *until);
+        let at = Instant::now();
+        self.resting.retain(|_, until| at < *until + REST_FOR);
         let mut accounts = queue::accounts(self.app, now, &self.on_nodes, ACCOUNTS_AT_ONCE).await?;
-        accounts.retain(|account| !self.resting.contains_key(account));
+        accounts.retain(|account| self.resting.get(account).is_none_or(|until| *until <= at));
         if accounts.is_empty() {
             return Ok(());
         }
@@ -264,12 +268,12 @@ impl<'a> Session<'a> {
         if !leader::holds(&tx, Office::Jobs, self.epoch).await? {
             return Err(RecordError::NotLeading.into());
         }
-        let mut revision = book::revisions(&tx, chosen.len() + dead.len()).await?;
+        let mut revision = rows::revisions(&tx, chosen.len() + dead.len()).await?;
         let at = Timestamp::now();
         let mut placed = Vec::with_capacity(chosen.len());
         for one in chosen {
             // Somebody may have cancelled it meanwhile.
-            let row = book::locked(&tx, one.row.id.0).await?.filter(|row| row.state.0 == JobState::Queued);
+            let row = rows::locked(&tx, one.row.id.0).await?.filter(|row| row.state.0 == JobState::Queued);
             let Some(mut row) = row else {
                 self.on_nodes.remove(one.row.account_id.0, one.row.function_id.0);
                 continue;
@@ -280,17 +284,17 @@ impl<'a> Session<'a> {
             row.placement = Some(Col(one.placement.clone()));
             let reason = reason(&one.placement, &one.to);
             let step = Step { state: JobState::Placed, node: Some(one.to.node), run: Some(run), reason, at };
-            book::step(&tx, &mut row, step, revision).await?;
-            book::write(&tx, &row).await?;
+            rows::step(&tx, &mut row, step, revision).await?;
+            rows::write(&tx, &row).await?;
             revision += 1;
             placed.push((one, run));
         }
         for row in dead {
-            if let Some(mut row) = book::locked(&tx, row.id.0).await?.filter(|row| row.state.0 == JobState::Queued) {
+            if let Some(mut row) = rows::locked(&tx, row.id.0).await?.filter(|row| row.state.0 == JobState::Queued) {
                 let reason = "the function or its version was deleted".to_owned();
                 let step = Step { state: JobState::Dead, node: None, run: None, reason, at };
-                book::step(&tx, &mut row, step, revision).await?;
-                book::write(&tx, &row).await?;
+                rows::step(&tx, &mut row, step, revision).await?;
+                rows::write(&tx, &row).await?;
             }
             revision += 1;
         }

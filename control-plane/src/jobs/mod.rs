@@ -13,12 +13,12 @@
 mod actions;
 mod answer;
 mod attempt;
-mod book;
 mod dispatcher;
 mod events;
 mod fields;
 mod queue;
 mod recorder;
+mod rows;
 mod submit;
 mod summary;
 mod verdict;
@@ -28,10 +28,12 @@ mod webhooks;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use placing::Placing;
+use protocol::NodeId;
 use protocol::node::{NodeRecord, NodeReport};
 use protocol::placement::Placement;
 use scheduler::{LeastLoaded, Policy as _, RunRequest};
@@ -41,10 +43,10 @@ use crate::config::{Config, JobsPolicy};
 
 pub(crate) use actions::{cancel, cancel_in, retry};
 pub(crate) use answer::{deferred_output, output};
-pub(crate) use book::{forget, prune, refused};
 pub(crate) use dispatcher::run as dispatch;
 pub(crate) use events::{of_account as events_of_account, of_job as events_of_job};
 pub(crate) use fields::inline as inline_input;
+pub(crate) use rows::{forget, prune, refused};
 pub(crate) use submit::{check, defer, insert_in, limits, prepare, submit, submit_array};
 pub(crate) use summary::{SummaryQuery, summary};
 pub(crate) use views::{JobFilter, POLL, ShowQuery, deferred, list, logs, show, why};
@@ -56,8 +58,8 @@ pub(crate) struct Jobs {
     wake: Notify,
     /// The newest change that this process has committed.
     changed: watch::Sender<i64>,
-    /// Its nodes have the share of their slots that jobs may take.
     placing: Arc<Placing>,
+    /// What jobs may take of a node's slots, in percent.
     share: u32,
     policy: JobsPolicy,
 }
@@ -75,26 +77,34 @@ impl Jobs {
     }
 
     /// A node has reported.
-    pub(crate) fn heard(&self, mut report: NodeReport, now: Instant) {
-        report.slots = slots_for_jobs(report.slots, self.share);
+    pub(crate) fn heard(&self, report: NodeReport, now: Instant) {
         self.placing.nodes.heard(report, now);
     }
 
-    /// Who is on record.
+    /// Who is on record: all of them.
     fn know(&self, records: Vec<NodeRecord>) {
-        for record in records {
-            self.placing.nodes.upsert(record);
-        }
+        let there: HashSet<NodeId> = records.iter().map(|record| record.node).collect();
+        let nodes = &self.placing.nodes;
+        let gone = |node: &NodeId| !there.contains(node);
+        let gone: Vec<NodeId> = nodes.look(|all| all.iter().map(|view| view.record.node).filter(gone).collect());
+        gone.into_iter().for_each(|node| self.placing.left(node));
+        records.into_iter().for_each(|record| nodes.upsert(record));
+    }
+
+    /// A node has left, or was shut out.
+    pub(crate) fn forget(&self, node: NodeId) {
+        self.placing.left(node);
     }
 
     /// Where a run would go, as this process sees the nodes now.
-    fn rank(&self, wanted: &RunRequest) -> Placement {
+    fn rank(&self, mut wanted: RunRequest) -> Placement {
         let now = Instant::now();
+        wanted.slots_share = self.share;
         self.placing.nodes.pass(now);
         match self.policy {
-            JobsPolicy::Learned => self.placing.rank(wanted, now),
+            JobsPolicy::Learned => self.placing.rank(&wanted, now),
             JobsPolicy::LeastLoaded => {
-                self.placing.nodes.rank(now, |nodes| LeastLoaded.rank(wanted, nodes, &mut rand::rng()))
+                self.placing.nodes.rank(now, |nodes| LeastLoaded.rank(&wanted, nodes, &mut rand::rng()))
             }
         }
     }
@@ -114,10 +124,4 @@ impl Jobs {
 pub(crate) fn inserted(app: &crate::App) {
     app.jobs.changed.send_modify(|_| {});
     app.jobs.wake.notify_one();
-}
-
-/// What jobs may take of a node's slots; always one.
-fn slots_for_jobs(slots: u32, share: u32) -> u32 {
-    let part = u64::from(slots) * u64::from(share) / 100;
-    u32::try_from(part).unwrap_or(slots).max(1).min(slots)
 }

@@ -14,7 +14,7 @@ use sea_orm::{
 };
 
 use super::attempt::{Answer, Event, Finished};
-use super::book::{self, Step};
+use super::rows::{self, Step};
 use super::verdict::{Came, Counts, Next, next};
 use crate::App;
 use crate::db::columns::{Col, unsigned};
@@ -47,20 +47,20 @@ pub(super) async fn record(app: &App, epoch: i64, events: Vec<Event>) -> Result<
     if !seen.is_empty() {
         settlement::observe(&app.history, &tx, &seen).await?;
     }
-    let mut revision = book::revisions(&tx, events.len()).await?;
+    let mut revision = rows::revisions(&tx, events.len()).await?;
     for event in events {
         match event {
             Event::Running { job, run, node, at } => {
-                let row = book::locked(&tx, job).await?;
+                let row = rows::locked(&tx, job).await?;
                 if let Some(mut row) = row.filter(|row| row.state.0 == JobState::Placed && is(row, run)) {
                     let reason = "the node has taken it".to_owned();
                     let step = Step { state: JobState::Running, node: Some(node), run: Some(run), reason, at };
-                    book::step(&tx, &mut row, step, revision).await?;
-                    book::write(&tx, &row).await?;
+                    rows::step(&tx, &mut row, step, revision).await?;
+                    rows::write(&tx, &row).await?;
                 }
             }
             Event::Finished(finished) => {
-                let row = book::locked(&tx, finished.job).await?;
+                let row = rows::locked(&tx, finished.job).await?;
                 if let Some(row) = row.filter(|row| on_a_node(row) && is(row, finished.run)) {
                     finish(app, &tx, row, *finished, revision).await?;
                 }
@@ -82,7 +82,7 @@ fn observation(event: &Event) -> Option<Observation> {
 }
 
 /// Our half of tries that nodes have refused, as far as they claim them all the same. What is claimed later is void as well:
-/// see [`book::refused`].
+/// see [`rows::refused`].
 async fn void(app: &App, tx: &DatabaseTransaction, events: &[Event]) -> Result<Vec<Observation>, DbErr> {
     let refused = |event: &Event| match event {
         Event::Finished(finished) if matches!(finished.came, Came::NotTaken(_)) => Some((finished.run, finished.job)),
@@ -98,7 +98,7 @@ async fn void(app: &App, tx: &DatabaseTransaction, events: &[Event]) -> Result<V
     let mut seen = Vec::new();
     for run in claimed {
         let Some(job) = refused.get(&run.0) else { continue };
-        let row = book::locked(tx, *job).await?.filter(|row| is(row, run.0));
+        let row = rows::locked(tx, *job).await?.filter(|row| is(row, run.0));
         seen.extend(row.and_then(|row| lost(app, &row, Timestamp::now())));
     }
     Ok(seen)
@@ -158,15 +158,15 @@ async fn finish(
         Next::Again(pause, reason) => {
             row.due = Col(at.plus(pause.mul_f64(1.0 + rand::random_range(0.0..JITTER))));
             let step = Step { state: JobState::Queued, node: Some(node), run: Some(run), reason, at };
-            book::step(tx, &mut row, step, revision).await?;
+            rows::step(tx, &mut row, step, revision).await?;
         }
         Next::End(state, reason) => {
             keep(tx, &mut row, answer).await?;
             let step = Step { state, node: Some(node), run: Some(run), reason, at };
-            book::step(tx, &mut row, step, revision).await?;
+            rows::step(tx, &mut row, step, revision).await?;
         }
     }
-    book::write(tx, &row).await
+    rows::write(tx, &row).await
 }
 
 /// The output of the last try, in place of an earlier one's.
@@ -201,7 +201,7 @@ pub(super) async fn abandon(app: &App, epoch: i64) -> Result<u64, RecordError> {
         let now = Timestamp::now();
         let seen: Vec<Observation> = rows.iter().filter_map(|row| lost(app, row, now)).collect();
         settlement::observe(&app.history, &tx, &seen).await?;
-        let mut revision = book::revisions(&tx, rows.len()).await?;
+        let mut revision = rows::revisions(&tx, rows.len()).await?;
         for mut row in rows {
             let (node, run) = (row.node_id.map(|id| id.0), row.run_id.map(|id| id.0));
             let (state, reason) = match row.cancelling {
@@ -213,8 +213,8 @@ pub(super) async fn abandon(app: &App, epoch: i64) -> Result<u64, RecordError> {
             };
             row.due = Col(now);
             let step = Step { state, node, run, reason: reason.to_owned(), at: now };
-            book::step(&tx, &mut row, step, revision).await?;
-            book::write(&tx, &row).await?;
+            rows::step(&tx, &mut row, step, revision).await?;
+            rows::write(&tx, &row).await?;
             (revision, all) = (revision + 1, all + 1);
         }
         tx.commit().await?;

@@ -12,7 +12,7 @@ use protocol::words::count;
 use protocol::{
     AccountId, ByteSize, Code, Digest, Field, FunctionId, JobId, Kind, Limits, Name, RunPrincipal, RunSource, Timestamp,
 };
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use sea_orm::EntityTrait as _;
 
 use super::fields::{self, Request, Terms};
 use crate::App;
@@ -20,7 +20,8 @@ use crate::db::columns::Col;
 use crate::db::entities::functions;
 use crate::db::{Actor, Mutation};
 use crate::error::{Error, Result, invalid, refuse, refuse_field};
-use crate::functions::{artifacts, route, upload_quota};
+use crate::functions::functions::alive;
+use crate::functions::{artifacts, rename, route, upload_quota};
 use crate::identity::caller::Caller;
 use crate::nodes::Wanted;
 
@@ -151,23 +152,18 @@ pub(crate) type OfTrigger<'a> = Option<(&'a Name, RunSource)>;
 /// What a trigger of this account asks for, as far as it can be done before its transaction.
 pub(crate) async fn prepare(app: &App, account: AccountId, asked: &SubmitJob, by: OfTrigger<'_>) -> Result<Prepared> {
     let (name, _) = fields::target(asked)?;
-    let missing = || {
-        let name = name.escape_debug();
-        refuse_field(Code::FunctionNotFound, FUNCTION, format!("The account has no function `{name}`."))
+    let row = match name.parse::<Name>() {
+        Ok(name) => alive(account, &name).one(app.db.read()).await?,
+        Err(_) => None,
     };
-    let row = functions::Entity::find()
-        .filter(functions::Column::AccountId.eq(Col(account)))
-        .filter(functions::Column::Name.eq(Col(name.parse::<Name>().map_err(|_| missing())?)))
-        .filter(functions::Column::Deleted.is_null())
-        .one(app.db.read())
-        .await?;
+    let Some(row) = row else { return Err(rename::missing(&app.db, account, name, None).await.at(FUNCTION)) };
     let by = Submitter {
         actor: Actor::platform(),
         created_by: by.map(|(trigger, _)| format!("the trigger {trigger}")).unwrap_or_default(),
         source: by.map_or(RunSource::Job, |(_, source)| source),
         principal: by.map(|(trigger, _)| RunPrincipal::Trigger(trigger.clone())),
     };
-    let draft = draft_of(app, row.ok_or_else(missing)?, asked, by).await?;
+    let draft = draft_of(app, row, asked, by).await?;
     // Counted by whoever makes many jobs of inputs that differ; a time's trigger stores the same again, which is kept once.
     let input = input(app, &draft, asked.input.as_ref(), &Field::from(INPUT), None).await?;
     room(app, &draft).await?;
@@ -299,7 +295,7 @@ async fn room(app: &App, draft: &Draft) -> Result<()> {
     let (account, limits) = (draft.account, draft.terms.limits);
     let wanted = Wanted { account, placement: draft.version.placement, lane: lane(&draft.version, limits), limits };
     // A job's limits stand in the body itself, and no lane.
-    Ok(crate::functions::room::find(app, &wanted).await?.map_err(|problem| {
+    Ok(crate::functions::capacity::find(app, &wanted).await?.map_err(|problem| {
         let field = problem.field.as_ref().map(|field| field.below("limits"));
         Problem { field: field.filter(|field| field.as_str() != "lane"), ..problem }
     })?)

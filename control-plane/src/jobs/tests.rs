@@ -2,6 +2,7 @@
 
 mod asked;
 mod ends;
+mod listed;
 mod pauses;
 mod refused;
 mod summary;
@@ -19,10 +20,9 @@ use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use serde_json::{Value, json};
 
 use super::attempt::{Answer, Event, Finished};
-use super::book::{self, Step};
 use super::queue::{self, OnNodes};
 use super::recorder::record;
-use super::slots_for_jobs;
+use super::rows::{self, Step};
 use super::verdict::Came;
 use crate::App;
 use crate::db::columns::Col;
@@ -35,6 +35,7 @@ use asked::{
     f24_a_deferred_call_keeps_what_a_direct_one_keeps,
 };
 use ends::{ends, f27_a_function_s_own_problem, only_the_leader, retries_and_death};
+use listed::lists_are_sorted_over_all_pages;
 use pauses::f25_times_of_a_pause_are_never_made_up;
 use refused::a_refused_try_is_never_billed;
 use summary::counts_are_those_of_the_lists;
@@ -48,6 +49,7 @@ suite!(
     f25_times_of_a_pause_are_never_made_up,
     f38_open_jobs_are_counted,
     counts_are_those_of_the_lists,
+    lists_are_sorted_over_all_pages,
     life,
     bad_input,
     once,
@@ -65,14 +67,6 @@ suite!(
     watched,
     webhooks_are_signed_and_retried
 );
-
-#[test]
-fn some_slots_stay_for_calls() {
-    assert_eq!(slots_for_jobs(128, 75), 96);
-    assert_eq!(slots_for_jobs(2, 75), 1);
-    assert_eq!(slots_for_jobs(1, 75), 1);
-    assert_eq!(slots_for_jobs(0, 75), 0);
-}
 
 async fn ada(ground: &Ground) -> Client {
     let ada = ground.user("ada@example.org", "ada").await;
@@ -102,14 +96,14 @@ async fn lead(app: &App, lease: Duration) -> i64 {
 async fn place(app: &App, epoch: i64, id: JobId, node: NodeId) -> RunId {
     let tx = app.db.begin().await.unwrap();
     assert!(leader::holds(&tx, Office::Jobs, epoch).await.unwrap());
-    let revision = book::revisions(&tx, 1).await.unwrap();
-    let mut row = book::locked(&tx, id).await.unwrap().unwrap();
+    let revision = rows::revisions(&tx, 1).await.unwrap();
+    let mut row = rows::locked(&tx, id).await.unwrap().unwrap();
     let (run, at) = (RunId::new(), Timestamp::now());
     (row.run_id, row.node_id, row.lane) = (Some(Col(run)), Some(Col(node)), Some(Col(Lane::Wasm)));
     (row.epoch, row.started) = (epoch, Some(Col(at)));
     let step = Step { state: JobState::Placed, node: Some(node), run: Some(run), reason: "test".to_owned(), at };
-    book::step(&tx, &mut row, step, revision).await.unwrap();
-    book::write(&tx, &row).await.unwrap();
+    rows::step(&tx, &mut row, step, revision).await.unwrap();
+    rows::write(&tx, &row).await.unwrap();
     tx.commit().await.unwrap();
     run
 }
@@ -281,7 +275,7 @@ async fn f38_open_jobs_are_counted(ground: Ground) {
     let (app, account) = (&ground.app, ada.account().await);
     let count = async || {
         let tx = app.db.begin().await.unwrap();
-        let counted = book::open(&tx, account).await.unwrap();
+        let counted = rows::open(&tx, account).await.unwrap();
         let open = [JobState::Queued, JobState::Placed, JobState::Running].map(Col);
         let rows = jobs::Entity::find().filter(jobs::Column::State.is_in(open)).all(&tx).await.unwrap();
         assert_eq!(counted, rows.len() as u64);

@@ -85,6 +85,12 @@ pub(super) fn next(counts: &mut Counts, came: &Came) -> Next {
             counts.turns = counts.turns.saturating_add(1);
             Next::Again(pause, format!("not taken: {why}"))
         }
+        // Its owner has the machine back: nothing went wrong, and the job may meet that as often as it likes.
+        Came::Lost(Code::NodePaused, why) => {
+            let pause = doubled(TURN_PAUSE_MIN, counts.turns, TURN_PAUSE_MAX);
+            counts.turns = counts.turns.saturating_add(1);
+            Next::Again(pause, format!("given back: {why}"))
+        }
         Came::Lost(code, why) => {
             let pause = doubled(LOSS_PAUSE_MIN, counts.losses, LOSS_PAUSE_MAX);
             counts.losses = counts.losses.saturating_add(1);
@@ -185,6 +191,16 @@ mod tests {
         assert!(
             matches!(next(&mut counts, &trapped()), Next::End(JobState::Dead, why) if why.contains("given up after 2 retries"))
         );
+    }
+
+    #[test]
+    fn what_a_paused_node_gives_back_costs_nothing() {
+        let mut counts = counts(0);
+        let given_back = Came::Lost(Code::NodePaused, "paused by its owner".to_owned());
+        for _ in 0..50 {
+            assert!(matches!(next(&mut counts, &given_back), Next::Again(..)));
+        }
+        assert_eq!((counts.attempts, counts.losses), (0, 0));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use protocol::api::{LogPage, Page};
-use protocol::job::{Job, JobState, JobWhy, Transition, Webhook};
+use protocol::job::{Job, JobSort, JobState, JobWhy, Transition, Webhook};
 use protocol::placement::Placement;
 use protocol::route::Scope;
 use protocol::{Code, JobId, Millis, Name, NodeId, PlacementClass, RunId, Timestamp};
@@ -12,15 +12,15 @@ use scheduler::RunRequest;
 use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
     ColumnTrait as _, DbBackend, EntityTrait as _, ExprTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    QuerySelect as _,
 };
 use serde::{Deserialize, Deserializer, de};
 
-use super::book;
+use super::rows;
 use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{job_steps, jobs, nodes, versions};
-use crate::db::now;
+use crate::db::{loops, now};
 use crate::error::{Error, Result, refuse, refuse_field};
 use crate::finite::Turn;
 use crate::functions::route::version_route;
@@ -60,12 +60,21 @@ pub(crate) struct JobFilter {
     /// Only of this array.
     #[serde(default)]
     array: Option<JobId>,
+    /// `-submitted`, which is the newest first and the order where it is left out, or `submitted`; `-ended` or `ended`: only
+    /// those that have ended, by when.
+    #[serde(default, deserialize_with = "sort")]
+    #[param(value_type = Option<String>)]
+    sort: JobSort,
 }
 
 fn states<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Vec<JobState>>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let states = text.split(',').map(str::parse).collect::<std::result::Result<_, String>>();
     states.map(Some).map_err(de::Error::custom)
+}
+
+fn sort<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<JobSort, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
 }
 
 /// How one job is shown.
@@ -106,7 +115,8 @@ pub(super) fn view(row: jobs::Model, function: Name, transitions: Vec<Transition
             delivered: row.webhook_delivered.map(|at| at.0),
             error: row.webhook_error,
         }),
-        attempts: count(row.attempts),
+        // The row counts a try at its end.
+        attempts: count(row.attempts).saturating_add(u32::from(state == JobState::Running)),
         losses: count(row.losses),
         run: row.run_id.map(|id| id.0),
         node: row.node_id.map(|id| id.0),
@@ -136,7 +146,7 @@ fn transition(row: job_steps::Model) -> Transition {
 
 /// The job with its steps.
 pub(super) async fn whole(app: &App, row: jobs::Model) -> Result<Job> {
-    let steps = book::steps(app, row.id.0).await?;
+    let steps = rows::steps(app, row.id.0).await?;
     let name = names(app, [row.function_id.0].into_iter()).await?.remove(&row.function_id.0);
     let name = name.ok_or_else(|| Error::Internal("a job without its function".to_owned()))?;
     Ok(view(row, name, steps.into_iter().map(transition).collect()))
@@ -158,18 +168,48 @@ pub(super) async fn find(app: &App, caller: &Caller, id: JobId, scopes: &[Scope]
 /// Who may submit a job may see what came of it.
 pub(super) const SEES: [Scope; 2] = [Scope::Read, Scope::Invoke];
 
-/// `GET /jobs`, the newest first.
+/// Where a page of jobs by their ends stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct AtEnd {
+    ended: Timestamp,
+    id: JobId,
+}
+
+impl std::fmt::Display for AtEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.ended.0, self.id)
+    }
+}
+
+impl std::str::FromStr for AtEnd {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        let (ended, id) = text.split_once(' ').ok_or(())?;
+        Ok(Self { ended: Timestamp(ended.parse().map_err(|_| ())?), id: id.parse().map_err(|_| ())? })
+    }
+}
+
+/// `GET /jobs`
 pub(crate) async fn list(app: &App, caller: &Caller, filter: &JobFilter, paging: &Paging) -> Result<Page<Job>> {
-    let mut query = jobs::Entity::find().order_by_desc(jobs::Column::Id).limit(paging.fetch());
-    query = match &filter.function {
+    let (account, function) = match &filter.function {
         Some(name) => {
             let function = caller.function(app, name, Scope::Read).await.map_err(|error| error.at("function"))?;
-            query
-                .filter(jobs::Column::AccountId.eq(function.account_id))
-                .filter(jobs::Column::FunctionId.eq(function.id))
+            (function.account_id.0, Some(function.id))
         }
-        None => query.filter(jobs::Column::AccountId.eq(Col(caller.require(Scope::Read)?))),
+        None => (caller.require(Scope::Read)?, None),
     };
+    let sort = filter.sort;
+    let query = if sort.by_end() {
+        let after = paging.after::<AtEnd>()?.map(|last| (last.ended, last.id));
+        loops::jobs_by_end(account, sort.descending(), after)
+    } else {
+        loops::jobs_by_submission(account, sort.descending(), paging.after()?)
+    };
+    let mut query = query.limit(paging.fetch());
+    if let Some(function) = function {
+        query = query.filter(jobs::Column::FunctionId.eq(function));
+    }
     if let Some(states) = &filter.state {
         query = query.filter(jobs::Column::State.is_in(states.iter().map(|state| Col(*state))));
     }
@@ -196,10 +236,10 @@ pub(crate) async fn list(app: &App, caller: &Caller, filter: &JobFilter, paging:
     if let Some(array) = filter.array {
         query = query.filter(jobs::Column::ArrayId.eq(Col(array)));
     }
-    if let Some(before) = paging.after::<JobId>()? {
-        query = query.filter(jobs::Column::Id.lt(Col(before)));
-    }
-    let rows = page(query.all(app.db.read()).await?, paging, |row| row.id.to_string());
+    let rows = page(query.all(app.db.read()).await?, paging, |row| match row.ended.filter(|_| sort.by_end()) {
+        Some(ended) => AtEnd { ended: ended.0, id: row.id.0 }.to_string(),
+        None => row.id.to_string(),
+    });
     Ok(Page { items: named(app, rows.items).await?, next: rows.next })
 }
 
@@ -257,7 +297,7 @@ async fn wait_for_end(app: &App, mut row: jobs::Model, wait: Duration, turn: &Tu
 pub(crate) async fn logs(app: &App, caller: &Caller, id: JobId) -> Result<LogPage> {
     let row = find(app, caller, id, &[Scope::Read]).await?;
     let runs: std::collections::BTreeSet<RunId> =
-        book::steps(app, row.id.0).await?.into_iter().filter_map(|step| Some(step.run_id?.0)).collect();
+        rows::steps(app, row.id.0).await?.into_iter().filter_map(|step| Some(step.run_id?.0)).collect();
     crate::logs::of_runs(app, caller, runs).await
 }
 
@@ -299,7 +339,7 @@ async fn placement_now(app: &App, row: &jobs::Model) -> Result<Option<Placement>
     version.limits = row.limits.0;
     app.jobs.know(crate::nodes::records::all(&app.db).await?);
     let wanted = RunRequest { input: row.input_size.0, ..RunRequest::of(&version, row.account_id.0) };
-    Ok(Some(app.jobs.rank(&wanted)))
+    Ok(Some(app.jobs.rank(wanted)))
 }
 
 /// Names of nodes that the account may see: its own, and the operator's.

@@ -14,7 +14,7 @@ use ring::hmac;
 use sea_orm::{ColumnTrait as _, QueryFilter as _};
 use tokio_util::sync::CancellationToken;
 
-use super::{book, views};
+use super::{rows, views};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::jobs;
@@ -78,7 +78,7 @@ async fn claim(app: &App) -> Result<Vec<(jobs::Model, Held<AccountId>)>> {
     }
     let tx = app.db.begin().await?;
     // The lock of all jobs: two processes never claim the same.
-    book::revisions(&tx, 0).await?;
+    rows::revisions(&tx, 0).await?;
     let now = now(&tx).await?;
     let rows = due(now, most).all(&tx).await?;
     let later = now.plus(app.config.webhook_timeout.duration() * 3);
@@ -87,7 +87,7 @@ async fn claim(app: &App) -> Result<Vec<(jobs::Model, Held<AccountId>)>> {
         let Ok(share) = shares.try_take(row.account_id.0, 1) else { continue };
         row.webhook_tries += 1;
         row.webhook_due = Some(Col(later));
-        book::write(&tx, &row).await?;
+        rows::write(&tx, &row).await?;
         claimed.push((row, share));
     }
     tx.commit().await?;
@@ -110,21 +110,21 @@ async fn tell(app: &App, row: jobs::Model) -> Result<()> {
 /// Notes how the delivery went, unless the job has gone on since.
 async fn note(app: &App, id: JobId, (steps, tries): (i32, i32), told: Result<(), String>) -> Result<()> {
     let tx = app.db.begin().await?;
-    let revision = book::revisions(&tx, 1).await?;
-    let row = book::locked(&tx, id).await?;
+    let revision = rows::revisions(&tx, 1).await?;
+    let row = rows::locked(&tx, id).await?;
     let Some(mut row) = row.filter(|row| row.steps == steps && row.webhook_tries == tries) else { return Ok(()) };
     let tries = u32::try_from(tries).unwrap_or(0);
     let now = now(&tx).await?;
     (row.webhook_due, row.webhook_delivered, row.webhook_error) = match told {
         Ok(()) => (None, Some(Col(now)), None),
-        Err(why) if tries >= app.config.webhook_tries_max => (None, None, Some(book::short(&why))),
+        Err(why) if tries >= app.config.webhook_tries_max => (None, None, Some(rows::short(&why))),
         Err(why) => {
             let pause = app.config.webhook_backoff.duration() * 3_u32.saturating_pow(tries.saturating_sub(1));
-            (Some(Col(now.plus(pause))), None, Some(book::short(&why)))
+            (Some(Col(now.plus(pause))), None, Some(rows::short(&why)))
         }
     };
     row.revision = revision;
-    book::write(&tx, &row).await?;
+    rows::write(&tx, &row).await?;
     tx.commit().await?;
     app.jobs.committed(revision);
     Ok(())

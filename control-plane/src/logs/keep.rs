@@ -20,6 +20,7 @@ use crate::db::columns::{Col, signed, unsigned};
 use crate::db::count;
 use crate::db::entities::{log_runs, run_logs};
 use crate::error::{Result, invalid};
+use crate::identity::accounts::erased_among;
 
 const LINES_PER_BATCH_MAX: usize = 20_000;
 const ROWS_MAX: usize = 500;
@@ -38,6 +39,7 @@ pub(crate) async fn keep(app: &App, node: NodeId, batch: Vec<RunLog>) -> Result<
         if ticket.is_none() {
             tracing::warn!(%node, run = %log.run, "a log without a valid ticket is dropped");
         }
+        let ticket = ticket.filter(|ticket| !app.calibration.is_check(ticket));
         ticket.map(|ticket| (ticket, log.lines))
     });
     let valid: Vec<(Ticket, Vec<LogLine>)> = valid.collect();
@@ -59,11 +61,12 @@ async fn insert(tx: &DatabaseTransaction, logs: Vec<(Ticket, Vec<LogLine>)>, con
     let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
     let last = count(tx, "log", wanted).await?;
     let mut id = last - wanted;
+    let erased = erased_among(tx, logs.iter().map(|(ticket, _)| ticket.account)).await?;
     let mut written = Written::read(tx, logs.iter().map(|(ticket, _)| ticket.run)).await?;
     let mut arrived: BTreeMap<AccountId, (i64, i64)> = BTreeMap::new();
     let mut rows = Vec::new();
     let now = Timestamp::now();
-    for (ticket, lines) in logs {
+    for (ticket, lines) in logs.into_iter().filter(|(ticket, _)| !erased.contains(&ticket.account)) {
         for line in lines {
             // PostgreSQL's text takes no zero bytes.
             let text = block::cut(line.text.replace('\0', "\u{fffd}"));

@@ -13,7 +13,7 @@ use sea_orm::{
 use crate::config::Config;
 use crate::db::columns::{Col, signed, unsigned};
 use crate::db::entities::{log_accounts, log_blocks, log_runs, run_logs};
-use crate::db::{Db, loops};
+use crate::db::{Db, count, loops};
 use crate::error::Result;
 use crate::keep::over;
 
@@ -133,6 +133,10 @@ async fn drop_oldest(db: &Db, account: AccountId, kept: u64) -> Result<bool> {
 
 /// Forgets all lines of an account that was deleted.
 pub(crate) async fn erase(db: &Db, account: AccountId) -> Result<()> {
+    // Whoever keeps lines at this moment holds the counter: they are waited for.
+    let tx = db.begin().await?;
+    count(&tx, "log", 0).await?;
+    tx.commit().await?;
     loop {
         let ids = loops::log_lines_of_account(account, 0, ROWS_AT_ONCE).select_only().column(run_logs::Column::Id);
         let ids: Vec<i64> = ids.into_tuple().all(db.read()).await?;

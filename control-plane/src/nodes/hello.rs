@@ -1,18 +1,23 @@
 //! Hello: a node says what it is; the platform says which protocol they speak, what it checks tickets with, and how far
-//! its receipts are committed.
+//! its receipts are committed. The node's keys are compared with the registered ones, which no hello changes.
+
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::VerifyingKey;
-use protocol::node::{Hello, HelloReply, PROTOCOL_MAX, PROTOCOL_MIN};
+use fabric::UserKey;
+use protocol::node::{Hello, HelloReply, NodeEvent, NodeState, PROTOCOL_MAX, PROTOCOL_MIN, PublicKeys};
 use protocol::{Code, Field, NodeId, Timestamp};
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _};
 
+use super::{calibration, copies, standing, trust};
 use crate::App;
-use crate::db::Actor;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::nodes;
+use crate::db::{Actor, Db};
 use crate::error::{Result, invalid, refuse};
+use crate::routes_outbox::NODE;
 
 const TEXT_LENGTH_MAX: usize = 60;
 
@@ -32,7 +37,150 @@ pub(crate) fn parse_key(text: &str) -> Option<VerifyingKey> {
     VerifyingKey::from_bytes(&bytes).ok()
 }
 
-/// `POST /hello`
+/// Whether the keys are keys.
+fn check_keys(hello: &Hello) -> Result<()> {
+    if parse_key(&hello.public_key).is_none() {
+        return Err(invalid("public_key", "`public_key` is not an Ed25519 key in base64url"));
+    }
+    let Some(keys) = &hello.keys else { return Ok(()) };
+    if keys.receipt.to_string() != hello.public_key {
+        return Err(invalid("keys.receipt", "`keys.receipt` is not `public_key`"));
+    }
+    if !UserKey::is_public(&keys.nats) {
+        return Err(invalid("keys.nats", "`keys.nats` is no public key of a NATS user"));
+    }
+    Ok(())
+}
+
+fn differing(row: &nodes::Model, hello: &Hello) -> Option<&'static str> {
+    differing_of(row, hello.keys.as_ref(), &hello.public_key)
+}
+
+/// The first key that is registered, and that the node does not have.
+pub(super) fn differing_of(row: &nodes::Model, keys: Option<&PublicKeys>, receipt: &str) -> Option<&'static str> {
+    let nats = keys.map(|keys| keys.nats.clone());
+    let ticket = keys.map(|keys| keys.ticket.to_string());
+    let keys = [
+        ("NATS", &row.nats_key, nats),
+        ("receipt", &row.public_key, Some(receipt.to_owned())),
+        ("ticket", &row.ticket_key, ticket),
+    ];
+    keys.into_iter().find(|(_, registered, said)| registered.is_some() && **registered != *said).map(|(name, ..)| name)
+}
+
+/// The node's row, where the keys are those of the node.
+async fn registered<C: ConnectionTrait>(connection: &C, node: NodeId, hello: &Hello) -> Result<nodes::Model> {
+    let row = nodes::Entity::find_by_id(Col(node)).one(connection).await?;
+    let row = row.ok_or_else(|| refuse(Code::NotFound, "The platform does not know this node."))?;
+    standing::check(&row)?;
+    match differing(&row, hello) {
+        None => {
+            copies::check(&row, hello)?;
+            Ok(row)
+        }
+        Some(key) => {
+            let detail = format!("The node's {key} key is not the one that is registered.");
+            Err(refuse(Code::NodeKeysDiffer, detail))
+        }
+    }
+}
+
+/// The row as this hello has it, but for its time. What an earlier release has not noted is noted once.
+fn told(row: &nodes::Model, hello: &Hello, protocol: u16, checks_every: Duration) -> Result<nodes::Model> {
+    let (nats_key, ticket_key) = match &hello.keys {
+        Some(keys) => (Some(keys.nats.clone()), Some(keys.ticket.to_string())),
+        None => (None, None),
+    };
+    let clip = |text: &str| text.chars().take(TEXT_LENGTH_MAX).collect::<String>();
+    let small = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
+    Ok(nodes::Model {
+        // One that has joined keeps the name that its owner knows; the operator names their own.
+        name: match trust::fixed(row.class.0) {
+            Some(_) if !hello.name.is_empty() => clip(&hello.name),
+            _ => row.name.clone(),
+        },
+        public_key: row.public_key.clone().or_else(|| Some(hello.public_key.clone())),
+        nats_key: row.nats_key.clone().or(nats_key),
+        ticket_key: row.ticket_key.clone().or(ticket_key),
+        arch: clip(&hello.arch),
+        os: clip(&hello.os),
+        software: clip(&hello.software),
+        protocol: i32::from(protocol),
+        cores: small(hello.cores),
+        memory: hello.memory.into(),
+        lanes: hello.lanes.clone().into(),
+        slots: small(hello.slots),
+        state: greeted(row, checks_every)?.into(),
+        caps: hello.agreed.map(Col),
+        starts: copies::starts(hello),
+        start: copies::start(hello).map(Col),
+        machine_boot: hello.fingerprint.and_then(|said| said.boot).map(Col),
+        ..row.clone()
+    })
+}
+
+/// The state after a hello. A node that was measured before, or never is, is online at once.
+fn greeted(row: &nodes::Model, checks_every: Duration) -> Result<NodeState> {
+    let state = row.state.after(NodeEvent::Hello);
+    let state = state.ok_or_else(|| refuse(Code::NodeLeft, "It is no node any more."))?;
+    let measured = state.after(NodeEvent::Calibrated).filter(|_| calibration::is_done(row, checks_every));
+    Ok(measured.unwrap_or(state))
+}
+
+/// Notes that a node is there still, where its hello says nothing new: no change, and no matter for the audit. False where
+/// another hello came between.
+async fn heard(db: &Db, known: &nodes::Model, now: Timestamp) -> Result<bool> {
+    let heard = nodes::Entity::update_many()
+        .set(nodes::ActiveModel { hello: Set(Some(now.into())), ..Default::default() })
+        .filter(nodes::Column::Id.eq(known.id))
+        .filter(nodes::Column::State.eq(known.state))
+        .filter(nodes::Column::Starts.eq(known.starts))
+        .exec(db.write())
+        .await?;
+    Ok(heard.rows_affected == 1)
+}
+
+/// Notes what a hello says that is new.
+async fn note(app: &App, node: NodeId, hello: &Hello, protocol: u16) -> Result<nodes::Model> {
+    let mut mutation = app.db.mutation().await?;
+    let row = registered(mutation.tx(), node, hello).await?;
+    let next = told(&row, hello, protocol, app.config.node_checks_every.duration())?;
+    let since = if next.state == row.state { row.state_since.0 } else { mutation.at() };
+    let noted = next.clone();
+    nodes::Entity::update_many()
+        .set(nodes::ActiveModel {
+            name: Set(noted.name),
+            public_key: Set(noted.public_key),
+            nats_key: Set(noted.nats_key),
+            ticket_key: Set(noted.ticket_key),
+            arch: Set(noted.arch),
+            os: Set(noted.os),
+            software: Set(noted.software),
+            protocol: Set(noted.protocol),
+            cores: Set(noted.cores),
+            memory: Set(noted.memory),
+            lanes: Set(noted.lanes),
+            slots: Set(noted.slots),
+            hello: Set(Some(mutation.at().into())),
+            state: Set(noted.state),
+            state_since: Set(since.into()),
+            caps: Set(noted.caps),
+            starts: Set(noted.starts),
+            start: Set(noted.start),
+            machine_boot: Set(noted.machine_boot),
+            ..Default::default()
+        })
+        .filter(nodes::Column::Id.eq(row.id))
+        .exec(mutation.tx())
+        .await?;
+    let account = row.account_id.map(|account| account.0);
+    mutation.tell(account, NODE, node.to_string(), String::new());
+    let committed = mutation.commit(&Actor(node.to_string()), account, "node.hello", node).await?;
+    app.announce(committed).await;
+    Ok(next)
+}
+
+/// `POST /hello`: each node says it each minute, and it is noted as a change where it says something new.
 pub(crate) async fn hello(app: &App, node: NodeId, hello: Hello) -> Result<HelloReply> {
     let protocol = negotiate(hello.protocol_min, hello.protocol_max)?;
     hello.check().map_err(|malformed| invalid(malformed.field.unwrap_or(Field::BODY), malformed.why))?;
@@ -42,49 +190,27 @@ pub(crate) async fn hello(app: &App, node: NodeId, hello: Hello) -> Result<Hello
             "`boot` is missing: the answer has keys, and is sealed for this start of the node",
         ));
     }
+    check_keys(&hello)?;
+    // Before another start of the node gives way to this one.
+    let known = registered(app.db.read(), node, &hello).await?;
     if let Some(fabrics) = &app.fabrics
         && !fabrics.nodes.admit_boot(node, hello.boot.as_ref()).await
     {
-        let detail = "Another process with this node's credentials is connected. One of them is a copy.";
+        let whose = copies::whose(&known, hello.fingerprint);
+        let detail = format!("This node is connected already, as {whose}. One of them is a copy.");
         return Err(refuse(Code::NodeCopied, detail));
     }
-    if parse_key(&hello.public_key).is_none() {
-        return Err(invalid("public_key", "`public_key` is not an Ed25519 key in base64url"));
-    }
-    let mutation = app.db.mutation().await?;
-    let row = nodes::Entity::find_by_id(Col(node)).one(mutation.tx()).await?;
-    let row = row.ok_or_else(|| refuse(Code::NotFound, "The platform does not know this node."))?;
-    let clip = |text: &str| text.chars().take(TEXT_LENGTH_MAX).collect::<String>();
-    let small = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
-    nodes::Entity::update_many()
-        .set(nodes::ActiveModel {
-            name: Set(if hello.name.is_empty() { row.name.clone() } else { clip(&hello.name) }),
-            public_key: Set(Some(hello.public_key)),
-            arch: Set(clip(&hello.arch)),
-            os: Set(clip(&hello.os)),
-            software: Set(clip(&hello.software)),
-            protocol: Set(i32::from(protocol)),
-            cores: Set(small(hello.cores)),
-            memory: Set(hello.memory.into()),
-            lanes: Set(hello.lanes.into()),
-            slots: Set(small(hello.slots)),
-            hello: Set(Some(mutation.at().into())),
-            ..Default::default()
-        })
-        .filter(nodes::Column::Id.eq(row.id))
-        .exec(mutation.tx())
-        .await?;
-    let committed =
-        mutation.commit(&Actor(node.to_string()), row.account_id.map(|account| account.0), "node.hello", node).await?;
-    app.announce(committed).await;
-    app.nodes.records_changed();
     let now = Timestamp::now();
+    let same = told(&known, &hello, protocol, app.config.node_checks_every.duration())? == known;
+    let row =
+        if same && heard(&app.db, &known, now).await? { known } else { note(app, node, &hello, protocol).await? };
     Ok(HelloReply {
         protocol,
         node_keys: app.tickets.node_keys(node, now),
         checkpoint: unsigned(row.checkpoint),
         checkpoint_digest: row.checkpoint_digest.0,
         now,
+        wish: row.wish.map(|wish| wish.0),
     })
 }
 

@@ -4,9 +4,7 @@ use std::time::Instant;
 
 use protocol::api::Page;
 use protocol::job::JobInput;
-use protocol::queue::{
-    EndLeases, Held, LeaseMessages, LeasesEnded, Message, MessagesLeased, MessagesPut, PutMessages, Redriven,
-};
+use protocol::queue::{EndLeases, Held, LeaseMessages, LeasesEnded, Message, MessagesLeased, MessagesPut, PutMessages};
 use protocol::route::Scope;
 use protocol::words::count;
 use protocol::{AccountId, Code, Field, LeaseId, MessageId, Millis, Name, Problem, Timestamp};
@@ -223,35 +221,27 @@ fn tell(ends: &mut LeasesEnded, held: Held, rows: u64) {
     list.push(held.id);
 }
 
-/// `GET /queues/{name}/dead`: those that nobody acknowledged.
-pub(crate) async fn dead(app: &App, caller: &Caller, name: &str, paging: &Paging) -> Result<Page<Message>> {
+/// `GET /queues/{name}/messages`: those that are not dead. Looking leases nothing, and tells no lease.
+pub(crate) async fn list(app: &App, caller: &Caller, name: &str, paging: &Paging) -> Result<Page<Message>> {
     let account = caller.require(Scope::Read)?;
     let queue = find(app, account, name).await?;
+    listed(app, &queue, false, paging).await
+}
+
+/// A page of the dead ones, or of the others, the oldest first.
+pub(super) async fn listed(app: &App, queue: &queues::Model, dead: bool, paging: &Paging) -> Result<Page<Message>> {
     let mut query =
-        of(&queue).filter(messages::Column::Dead.eq(true)).order_by_asc(messages::Column::Id).limit(paging.fetch());
+        of(queue).filter(messages::Column::Dead.eq(dead)).order_by_asc(messages::Column::Id).limit(paging.fetch());
     if let Some(after) = paging.after::<MessageId>()? {
         query = query.filter(messages::Column::Id.gt(Col(after)));
     }
     let found = page(query.all(app.db.read()).await?, paging, |row| row.id.to_string());
-    Ok(Page { items: found.items.into_iter().map(view).collect(), next: found.next })
-}
-
-/// `POST /queues/{name}/redrive`: all dead ones wait again, as if they were new.
-pub(crate) async fn redrive(app: &App, caller: &Caller, name: &str) -> Result<Redriven> {
-    let account = caller.require(Scope::Invoke)?;
-    let queue = find(app, account, name).await?;
-    let tx = app.db.begin_asked().await?;
-    let moved = messages::Entity::update_many()
-        .col_expr(messages::Column::Dead, false.into())
-        .col_expr(messages::Column::Deliveries, 0.into())
-        .col_expr(messages::Column::Visible, Expr::value(Col(Timestamp::now())))
-        .filter(is_in(&queue))
-        .filter(messages::Column::Dead.eq(true))
-        .exec(&tx)
-        .await?;
-    mark_effect(&tx).await?;
-    tx.commit().await?;
-    Ok(Redriven { messages: moved.rows_affected })
+    let now = Timestamp::now();
+    let shown = |row: messages::Model| {
+        let visible = row.visible.0;
+        Message { until: (!dead && visible > now).then_some(visible), ..view(row) }
+    };
+    Ok(Page { items: found.items.into_iter().map(shown).collect(), next: found.next })
 }
 
 /// The oldest that wait, for a trigger.
@@ -268,6 +258,7 @@ pub(crate) async fn waiting(
 pub(crate) async fn bury_in(tx: &DatabaseTransaction, seen: &messages::Model) -> Result<()> {
     messages::Entity::update_many()
         .col_expr(messages::Column::Dead, true.into())
+        .col_expr(messages::Column::Lease, Expr::value(None::<Col<LeaseId>>))
         .filter(messages::Column::Id.eq(seen.id))
         .filter(messages::Column::Visible.eq(seen.visible))
         .exec(tx)

@@ -1,5 +1,6 @@
 //! Queues of accounts: what they are, and what is in them. `protocol::queue` draws a message's life.
 
+mod dead;
 mod messages;
 
 #[cfg(test)]
@@ -21,7 +22,8 @@ use crate::identity::accounts::parse_name;
 use crate::identity::caller::Caller;
 use crate::paging::{Paging, page};
 
-pub(crate) use messages::{ack, dead, lease, prune, put, redrive, release};
+pub(crate) use dead::{dead, discard, redrive};
+pub(crate) use messages::{ack, lease, list as messages, prune, put, release};
 pub(crate) use messages::{bury_in, remove_in, waiting};
 
 /// Queues of an account.
@@ -71,6 +73,8 @@ async fn view(app: &App, row: queues::Model) -> Result<Queue> {
     let waiting = alive().filter(rows::Column::Visible.lte(now)).count(db).await?;
     let hidden = alive().filter(rows::Column::Visible.gt(now)).count(db).await?;
     let dead = of(&row).filter(rows::Column::Dead.eq(true)).count(db).await?;
+    let put = alive().order_by_asc(rows::Column::Id).select_only().column(rows::Column::Put);
+    let oldest: Option<Col<Timestamp>> = put.into_tuple().one(db).await?;
     let count = |column: i32| u32::try_from(column).unwrap_or(0);
     Ok(Queue {
         lease: Millis(unsigned(row.lease)),
@@ -79,6 +83,7 @@ async fn view(app: &App, row: queues::Model) -> Result<Queue> {
         waiting,
         hidden,
         dead,
+        oldest: oldest.map(|put| put.0),
         created: row.created.0,
         name: row.name.0,
     })

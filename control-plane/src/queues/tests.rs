@@ -3,16 +3,19 @@
 use http::StatusCode;
 use protocol::api::Page;
 use protocol::job::Job;
-use protocol::queue::{LeasesEnded, Message, MessagesLeased, MessagesPut, Queue, Redriven};
+use protocol::queue::{Discarded, LeasesEnded, Message, MessagesLeased, MessagesPut, Queue, Redriven};
 use protocol::trigger::Trigger;
 use protocol::{Code, Timestamp};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
 use serde_json::{Value, json};
 
+use crate::db::entities::audit;
 use crate::tests::harness::{Client, Ground, suite};
 
 suite!(
     a_message_has_one_holder,
     nobody_acknowledges_then_it_is_dead,
+    people_look_and_settle_what_is_dead,
     bad_input,
     others_see_nothing,
     messages_become_jobs
@@ -96,6 +99,47 @@ async fn nobody_acknowledges_then_it_is_dead(ground: Ground) {
     assert_eq!(lease(&ada, json!({})).await[0].deliveries, 1);
 }
 
+async fn people_look_and_settle_what_is_dead(ground: Ground) {
+    let ada = ada(&ground).await;
+    let ids = put(&ada, json!([{"text": "a"}, {"text": "b"}, {"text": "c"}])).await.ids;
+    let first: Page<Message> = ada.get("/queues/orders/messages?limit=2").await.read();
+    let rest = format!("/queues/orders/messages?limit=2&cursor={}", first.next.unwrap());
+    let rest: Page<Message> = ada.get(&rest).await.read();
+    assert_eq!(first.items.iter().chain(&rest.items).map(|one| one.id).collect::<Vec<_>>(), ids);
+    let oldest = async || ada.get("/queues/orders").await.read::<Queue>().oldest;
+    assert_eq!(oldest().await, Some(first.items[0].put));
+
+    // What is leased is seen, but not the lease.
+    ada.put("/queues/orders", json!({"deliveries": 1})).await;
+    let leased = lease(&ada, json!({"count": 3, "lease": "1h"})).await;
+    let seen: Page<Message> = ada.get("/queues/orders/messages").await.read();
+    assert!(seen.items.iter().all(|one| one.until == leased[0].until && one.lease.is_none()), "{seen:?}");
+
+    // All of them have used up their one delivery.
+    assert_eq!(end(&ada, "release", &leased).await.ended.len(), 3);
+    assert!(lease(&ada, json!({})).await.is_empty());
+    assert_eq!((counts(&ada).await, oldest().await), ((0, 0, 3), None));
+    let dead = |id| format!("/queues/orders/dead/{id}");
+    assert_eq!(ada.delete(&dead(ids[0])).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(ada.delete(&dead(ids[0])).await.code(), Code::NotFound);
+    let again = format!("{}/redrive", dead(ids[1]));
+    assert_eq!(ada.post(&again, json!({})).await.read::<Redriven>().messages, 1);
+    assert_eq!(ada.post(&again, json!({})).await.code(), Code::NotFound, "it is not dead any more");
+    assert_eq!(counts(&ada).await, (1, 0, 1));
+    assert_eq!(ada.delete("/queues/orders/dead").await.read::<Discarded>().messages, 1);
+    assert_eq!(counts(&ada).await, (1, 0, 0));
+    let acts =
+        audit::Entity::find().filter(audit::Column::Target.starts_with("orders")).order_by_asc(audit::Column::Revision);
+    let acts = acts.all(ground.app.db.read()).await.unwrap();
+    let acts: Vec<String> = acts.into_iter().map(|row| format!("{} {}", row.action, row.target)).collect();
+    let of_dead = [
+        format!("queue.discard orders/{}", ids[0]),
+        format!("queue.redrive orders/{}", ids[1]),
+        "queue.discard orders".to_owned(),
+    ];
+    assert!(acts.ends_with(&of_dead), "{acts:?}");
+}
+
 async fn bad_input(ground: Ground) {
     let ada = ada(&ground).await;
     for (path, asked) in [
@@ -137,7 +181,9 @@ async fn others_see_nothing(ground: Ground) {
     let ada = ada(&ground).await;
     let bob = ground.user("bob@example.org", "bob").await;
     put(&ada, json!([{"text": "secret"}])).await;
-    assert_eq!(bob.get("/queues/orders").await.code(), Code::NotFound);
+    for path in ["/queues/orders", "/queues/orders/messages", "/queues/orders/dead"] {
+        assert_eq!(bob.get(path).await.code(), Code::NotFound, "{path}");
+    }
     bob.put("/queues/orders", json!({})).await;
     assert!(lease(&bob, json!({})).await.is_empty(), "a queue of the same name is another one");
     let held = lease(&ada, json!({})).await;

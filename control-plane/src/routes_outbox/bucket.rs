@@ -1,10 +1,11 @@
 //! KV buckets: opened, made where they are surely missing, written without ever going back.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_nats::jetstream::context::{ContextBuilder, KeyValueErrorKind};
-use async_nats::jetstream::kv::{Config, Store, UpdateErrorKind};
-use async_nats::jetstream::stream::StorageType;
+use async_nats::jetstream::kv::{Config, Operation, Store, UpdateErrorKind};
+use async_nats::jetstream::stream::{DeleteMessageErrorKind, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -113,15 +114,66 @@ pub(super) async fn life(store: &Store) -> Result<Life, BucketError> {
     Ok(Life { created: info.created.unix_timestamp_nanos(), last_sequence: info.state.last_sequence })
 }
 
-/// All keys and the revision of the route at each.
-pub(super) async fn revisions(store: &Store) -> Result<std::collections::HashMap<String, u64>, BucketError> {
-    let mut found = std::collections::HashMap::new();
+/// All keys.
+pub(super) async fn keys(store: &Store) -> Result<Vec<String>, BucketError> {
+    let mut found = Vec::new();
     let mut keys = store.keys().await.map_err(BucketError::of)?;
     while let Some(key) = keys.next().await {
-        let key = key.map_err(BucketError::of)?;
-        if let Some(value) = store.get(&key).await.map_err(BucketError::of)? {
-            found.insert(key, serde_json::from_slice::<Route>(&value).map_or(0, |route| route.revision));
+        found.push(key.map_err(BucketError::of)?);
+    }
+    Ok(found)
+}
+
+/// Takes a key away.
+pub(super) async fn delete(store: &Store, key: &str) -> Result<(), BucketError> {
+    store.delete(key).await.map_err(BucketError::of)
+}
+
+/// A route in the bucket.
+pub(super) struct There {
+    /// The route's revision.
+    pub(super) revision: u64,
+    /// Where the bucket has it.
+    sequence: u64,
+    /// It is the end of a route.
+    ended: bool,
+}
+
+/// All keys, and the route at each.
+pub(super) async fn routes(store: &Store) -> Result<HashMap<String, There>, BucketError> {
+    let mut found = HashMap::new();
+    for key in keys(store).await? {
+        let entry = store.entry(&key).await.map_err(BucketError::of)?;
+        if let Some(entry) = entry.filter(|entry| entry.operation == Operation::Put) {
+            let (revision, ended) = serde_json::from_slice::<Route>(&entry.value)
+                .map_or((0, false), |route| (route.revision, route.deleted));
+            found.insert(key, There { revision, sequence: entry.revision, ended });
         }
     }
     Ok(found)
+}
+
+impl There {
+    /// Forgets it, where it is an end.
+    pub(super) async fn forget_end(&self, store: &Store) -> Result<(), BucketError> {
+        if self.ended { forget(store, self.sequence).await } else { Ok(()) }
+    }
+}
+
+/// Forgets the end of a route that stands at this key.
+pub(super) async fn forget_end(store: &Store, key: &str) -> Result<(), BucketError> {
+    let Some(entry) = store.entry(key).await.map_err(BucketError::of)? else { return Ok(()) };
+    let ended = serde_json::from_slice::<Route>(&entry.value).is_ok_and(|route| route.deleted);
+    if ended { forget(store, entry.revision).await } else { Ok(()) }
+}
+
+/// Leaves nothing of it, unlike a deletion, which would leave a mark at the key. What was put there since stays.
+async fn forget(store: &Store, sequence: u64) -> Result<(), BucketError> {
+    match store.stream.delete_message(sequence).await {
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind() {
+            DeleteMessageErrorKind::JetStream(gone) if gone.error_code() == ErrorCode::NO_MESSAGE_FOUND => Ok(()),
+            _ => Err(BucketError::of(error)),
+        },
+    }
 }

@@ -19,6 +19,9 @@ pub(crate) use pulse::{Revoked, beat, listen};
 /// An outbox row with the SHA-256 of a credential that is no more.
 pub(crate) const REVOKED: &str = "revoked";
 
+/// An outbox row that says that a node's record has changed, or must go.
+pub(crate) const NODE: &str = "node";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Gateway {
     revision: u64,

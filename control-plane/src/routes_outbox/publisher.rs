@@ -6,13 +6,14 @@
 //!    +------- lease lost ------------------------------------------------------------------ +
 //! ```
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::kv::Store;
 use fabric::subjects::{NODES_BUCKET, ROUTES_BUCKET};
-use protocol::Timestamp;
 use protocol::route::Route;
+use protocol::{AccountId, Name, Timestamp};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _,
@@ -20,20 +21,21 @@ use sea_orm::{
 use tokio_util::sync::CancellationToken;
 
 use super::bucket::{self, BucketError};
-use super::{REVOKED, ROUTE};
+use super::{NODE, REVOKED, ROUTE};
 use crate::App;
-use crate::db::columns::{Col, signed, unsigned};
+use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{counters, functions, outbox};
 use crate::db::loops;
 use crate::error::Error;
+use crate::functions::{ends, route};
 use crate::leader::{self, Office};
 
 const BATCH: u64 = 256;
 /// The outbox is looked at so often even where nobody wakes the publisher: another process may have written.
 const POLL: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// Deleted functions' routes are put into a rebuilt bucket for so long: a gateway may still know them.
-const TOMBSTONES_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Ends of routes that have become old are looked for so often.
+const SWEPT_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, thiserror::Error)]
 enum PublishError {
@@ -102,6 +104,7 @@ async fn try_lead(
     *backoff = Duration::from_millis(50);
     tracing::info!(epoch, "route publisher is leader");
 
+    let mut swept = Instant::now();
     let mut renewal = tokio::time::interval(app.config.lease.duration() / 4);
     renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -119,6 +122,10 @@ async fn try_lead(
                     return Err(BucketError::lost().into());
                 }
                 life = now;
+                if swept.elapsed() > SWEPT_EVERY {
+                    forget_old_ends(app, &routes).await?;
+                    swept = Instant::now();
+                }
             }
         }
     }
@@ -168,6 +175,8 @@ async fn publish_batch(app: &App, routes: &Store, epoch: i64) -> Result<bool, Pu
                 app.routes.revoked.add(row.key);
                 app.routes.pulse_now.notify_one();
             }
+            // This process leads: its loop puts the records.
+            NODE => app.nodes.records_changed(),
             kind => tracing::warn!(kind, "an unknown kind of outbox row is skipped"),
         }
     }
@@ -206,32 +215,74 @@ async fn mark(app: &App, epoch: i64, revision: i64) -> Result<(), PublishError> 
 
 /// Brings the whole bucket up to date: it may be new, or may have lost what was acknowledged.
 async fn reconcile(app: &App, routes: &Store, epoch: i64) -> Result<(), PublishError> {
-    let there = bucket::revisions(routes).await?;
-    let old = Timestamp(Timestamp::now().0 - signed(u64::try_from(TOMBSTONES_KEPT.as_millis()).unwrap_or(0)));
+    let there = bucket::routes(routes).await?;
+    let old = ends::old(&app.config, Timestamp::now());
     let kept = functions::Column::Deleted.is_null().or(functions::Column::Deleted.gt(Col(old)));
     let rows =
         functions::Entity::find().filter(kept).order_by_asc(functions::Column::Revision).all(app.db.read()).await?;
-    let mut renewed = std::time::Instant::now();
+    let names: HashSet<(AccountId, Name)> = rows.iter().map(|row| (row.account_id.0, row.name.0.clone())).collect();
+    let mut told = HashSet::new();
+    let mut renewed = Instant::now();
     for row in rows {
-        let route = crate::functions::route::build(app.db.read(), row).await?;
-        let key = Route::key(&route.account_name, &route.function_name);
-        if there.get(&key).is_none_or(|revision| *revision < route.revision) {
-            let payload = serde_json::to_vec(&route).map_err(|error| Error::Internal(error.to_string()))?;
-            bucket::put_route(routes, &key, route.revision, payload.into()).await?;
-        }
-        app.routes.newest.send_if_modified(|known| raise(known, route.revision));
-        if renewed.elapsed() > app.config.lease.duration() / 4 {
-            if renew(app).await? != epoch {
-                return Err(PublishError::NotLeading);
+        // A gateway may still know a function by the name that it had, unless that is another's now.
+        let left = row.former.clone().filter(|former| !names.contains(&(row.account_id.0, former.0.clone())));
+        let left = match left.filter(|_| row.updated.0 > old) {
+            Some(former) => Some(route::at_former_name(app.db.read(), row.clone(), former.0).await?),
+            None => None,
+        };
+        let now = route::build(app.db.read(), row).await?;
+        let newest = now.revision;
+        for route in left.into_iter().chain([now]) {
+            let key = Route::key(&route.account_name, &route.function_name);
+            if there.get(&key).is_none_or(|at| at.revision < route.revision) {
+                let payload = serde_json::to_vec(&route).map_err(|error| Error::Internal(error.to_string()))?;
+                bucket::put_route(routes, &key, route.revision, payload.into()).await?;
             }
-            renewed = std::time::Instant::now();
+            told.insert(key);
         }
+        app.routes.newest.send_if_modified(|known| raise(known, newest));
+        renew_when_due(app, epoch, &mut renewed).await?;
+    }
+    for (_, at) in there.iter().filter(|(key, _)| !told.contains(*key)) {
+        at.forget_end(routes).await?;
+        renew_when_due(app, epoch, &mut renewed).await?;
     }
     Ok(())
 }
 
+/// Forgets the ends that have become old lately.
+async fn forget_old_ends(app: &App, routes: &Store) -> Result<(), PublishError> {
+    for key in ends::lately(&app.db, ends::old(&app.config, Timestamp::now())).await? {
+        bucket::forget_end(routes, &key).await?;
+    }
+    Ok(())
+}
+
+async fn renew_when_due(app: &App, epoch: i64, renewed: &mut Instant) -> Result<(), PublishError> {
+    if renewed.elapsed() > app.config.lease.duration() / 4 {
+        if renew(app).await? != epoch {
+            return Err(PublishError::NotLeading);
+        }
+        *renewed = Instant::now();
+    }
+    Ok(())
+}
+
+/// Brings the records up to date. Those of nodes that have left go first: each moment sends them runs.
 async fn put_records(app: &App, records: &Store) -> Result<(), PublishError> {
-    for record in crate::nodes::records::all(&app.db).await? {
+    let all = crate::nodes::records::all(&app.db).await?;
+    let there: HashSet<String> = all.iter().map(|record| record.node.to_string()).collect();
+    for key in bucket::keys(records).await? {
+        if !there.contains(&key) {
+            // Here, too, where runs may be on their way.
+            if let Ok(node) = key.parse() {
+                app.shut_out(node);
+            }
+            bucket::delete(records, &key).await?;
+        }
+    }
+    for record in all {
+        app.let_in(record.node);
         let payload = serde_json::to_vec(&record).map_err(|error| Error::Internal(error.to_string()))?;
         bucket::put_same(records, &record.node.to_string(), payload.into()).await?;
     }

@@ -15,12 +15,13 @@ use sea_orm::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::batch::{ROWS_MAX, unless_paused};
 use super::cut;
-use super::ledger::{ROWS_MAX, unless_paused};
 use crate::App;
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{checkpoints, nodes, versions};
 use crate::error::{Error, Result, invalid, refuse};
+use crate::nodes::Calibration;
 use crate::nodes::hello::parse_key;
 
 /// A checkpoint as it comes: its receipts are not read yet, so that what is wrong with them does not hide which it is.
@@ -76,7 +77,7 @@ pub(crate) async fn checkpoint(app: &App, node: NodeId, sent: Sent) -> Result<Ch
     if sent.v != Checkpoint::VERSION {
         return Err(invalid("v", "The checkpoint is of an unknown form"));
     }
-    let checked = check(app.tickets.keys().clone(), key, node, sent).await?;
+    let checked = check(app.tickets.keys().clone(), key, (node, app.calibration.clone()), sent).await?;
     let ack = cut::take(app, cut::Sent::Checkpoint(checked)).await?;
     Ok(CheckpointAck { sequence: ack.committed })
 }
@@ -100,8 +101,13 @@ pub(super) struct Checked {
 }
 
 /// Checked off the async threads, before the transaction. A receipt whose ticket is none, or of a form that is no longer
-/// taken, is void: the checkpoint stands, and what comes after it.
-async fn check(keys: TicketRoot, key: VerifyingKey, node: NodeId, sent: Sent) -> Result<Checked> {
+/// taken, is void: the checkpoint stands, and what comes after it. Checks of nodes are nobody's to pay.
+async fn check(
+    keys: TicketRoot,
+    key: VerifyingKey,
+    (node, calibration): (NodeId, Calibration),
+    sent: Sent,
+) -> Result<Checked> {
     let work = move || -> Result<Checked> {
         let (checkpoint, void) = sent.open()?;
         let authentic = if void > 0 { checkpoint.is_signed(&key) } else { checkpoint.verify(&key) };
@@ -109,6 +115,7 @@ async fn check(keys: TicketRoot, key: VerifyingKey, node: NodeId, sent: Sent) ->
             return Err(invalid("signature", "The checkpoint's digest or signature is wrong"));
         }
         let claims = checkpoint.receipts.iter().filter_map(|receipt| match permission(&keys, node, receipt) {
+            Ok(ticket) if calibration.is_check(&ticket) => None,
             Ok(ticket) => Some((NodeReceipt::clone(receipt), ticket)),
             Err(error) => {
                 tracing::warn!(%node, run = %receipt.run, %error, "a receipt without a valid ticket is void");

@@ -7,9 +7,7 @@ use protocol::api::Statuses;
 use protocol::receipt::Outcome;
 use protocol::{AccountId, Code, FunctionId, Lane, RunId, RunPrincipal, RunSource, Timestamp};
 use sea_orm::{ColumnTrait as _, Condition, QueryFilter as _, QuerySelect as _, Select};
-use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeOwned};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de};
 
 use super::windows::first_id_at;
 use crate::db::Db;
@@ -18,6 +16,7 @@ use crate::db::entities::runs;
 use crate::db::loops;
 use crate::error::{Result, refuse_field};
 use crate::identity::principals;
+use crate::words::words;
 
 /// Which runs. A page that searches (by anything but `from` and `to`) may be short, with `next` set.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
@@ -51,6 +50,9 @@ pub(crate) struct RunFilter {
     /// address) or a trigger (`trigger:NAME`).
     #[serde(default)]
     principal: Option<String>,
+    /// Only those on behalf of this member and their keys: a user (`user_...`), or an e-mail address.
+    #[serde(default)]
+    member: Option<String>,
     /// Only those whose figures are not what both halves say (`true`), or only the others (`false`).
     #[serde(default)]
     flagged: Option<bool>,
@@ -88,17 +90,6 @@ impl Ended {
     }
 }
 
-/// Words of an enum with commas in between.
-fn words<'de, D, T>(deserializer: D) -> std::result::Result<Option<Vec<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned,
-{
-    let text = String::deserialize(deserializer)?;
-    let word = |word| T::deserialize(StrDeserializer::<D::Error>::new(word));
-    text.split(',').map(word).collect::<std::result::Result<Vec<_>, _>>().map(Some)
-}
-
 fn statuses<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Statuses>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(de::Error::custom)
@@ -116,10 +107,7 @@ impl RunFilter {
         if self.from.zip(self.to).is_some_and(|(from, to)| to < from) {
             return Err(refuse_field(Code::InvalidRequest, "to", "`to` is before `from`."));
         }
-        let principals = match &self.principal {
-            Some(text) => Some(principals::named(db, account, text).await?),
-            None => None,
-        };
+        let principals = principals::asked(db, account, self.principal.as_deref(), self.member.as_deref()).await?;
         let first = |at| RunId::from_uuid(first_id_at(at));
         let until = self.to.map(first);
         Ok(Wanted {

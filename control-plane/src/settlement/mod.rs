@@ -15,27 +15,30 @@
 //! because a block has it or it is forgotten. Settled runs go from rows into [`blocks`], which are the history.
 //! Halves come in numbered batches, the receipts in checkpoints and the observations in those of [`sources`]: each number is
 //! committed once, in order, and what cannot be read is void but has its number.
-//! They wait in memory for each other, and are committed in cuts ([`cut`]). Everything of a cut happens in one transaction,
-//! under one lock: what was read cannot change before the commit, and the answers come after it.
+//! One control plane takes them ([`term`]); they wait in its memory for each other, and are committed in cuts ([`cut`]).
+//! Everything of a cut happens in one transaction, under one lock: what was read cannot change before the commit, and the
+//! answers come after it.
 
+mod batch;
 mod blocks;
 mod checkpoints;
 mod cut;
 mod filter;
 mod join;
-mod ledger;
 mod retention;
 pub(crate) mod runs;
 mod sources;
 mod sweep;
+mod term;
 mod windows;
 
+pub(crate) use batch::{observe, observed, observed_batch};
 pub(crate) use blocks::{History, ReceiptsQuery, Sample, download as receipts};
 pub(crate) use checkpoints::{Sent as SentCheckpoint, checkpoint};
 pub(crate) use cut::Cuts;
-pub(crate) use ledger::{observe, observed, observed_batch};
 pub(crate) use retention::erase;
 pub(crate) use sweep::run as sweep;
+pub(crate) use term::run as lead;
 pub(crate) use windows::first_id_at;
 
 #[cfg(test)]
@@ -44,3 +47,5 @@ pub(crate) use retention::{forget, prune};
 pub(crate) use sources::prune as prune_sources;
 #[cfg(test)]
 pub(crate) use sweep::once as sweep_once;
+#[cfg(test)]
+pub(crate) use term::{begin_anew, usurp};

@@ -9,15 +9,15 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use protocol::{AccountId, RunId, Timestamp};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
 };
 
-use super::ledger::lock;
+use super::batch::lock;
 use super::windows::{self, Change, PRUNED, began, first_id_at};
 use crate::config::Config;
 use crate::db::columns::{Col, unsigned};
-use crate::db::entities::{blocks, counters, runs};
+use crate::db::entities::{accounts, blocks, counters, runs};
 use crate::db::{Db, loops};
 use crate::error::Result;
 
@@ -108,24 +108,44 @@ async fn forget_oldest(db: &Db, account: AccountId, now: Timestamp) -> Result<Op
     Ok(Some(oldest))
 }
 
-/// Forgets all settled runs of an account that was deleted. Of the headers of its blocks the digests stay, by which the chain
-/// can be followed; the salts, without which nobody can guess what was in a body, go with them.
-pub(crate) async fn erase(db: &Db, account: AccountId, now: Timestamp) -> Result<()> {
+/// Forgets all settled runs of an account that was deleted, and then notes that it is erased: from then on halves of its runs
+/// are void. Of the headers of its blocks the digests stay, by which the chain can be followed; the salts, without which
+/// nobody can guess what was in a body, go with them. Whether it is erased: not while a run of it is open.
+pub(crate) async fn erase(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
     while erase_blocks(db, account, now).await? {}
     while erase_rows(db, account, now).await? {}
-    Ok(())
+    close(db, account, now).await
+}
+
+/// Blocks of an account whose headers say more than a digest.
+fn blocks_to_erase(account: AccountId) -> Select<blocks::Entity> {
+    blocks::Entity::find()
+        .filter(blocks::Column::AccountId.eq(Col(account)))
+        .filter(blocks::Column::Header.starts_with("{"))
+}
+
+/// Notes that an account is erased, where it has no run any more, be it a row or in a block that was packed meanwhile.
+async fn close(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
+    let tx = db.begin().await?;
+    // Whoever adds a half holds it, and looks whether the account is erased.
+    lock(&tx).await?;
+    let row = runs::Entity::find().filter(runs::Column::AccountId.eq(Col(account))).one(&tx).await?;
+    if row.is_some() || blocks_to_erase(account).one(&tx).await?.is_some() {
+        return Ok(false);
+    }
+    accounts::Entity::update_many()
+        .set(accounts::ActiveModel { erased: Set(Some(now.into())), ..Default::default() })
+        .filter(accounts::Column::Id.eq(Col(account)))
+        .exec(&tx)
+        .await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 async fn erase_blocks(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
     let tx = db.begin().await?;
     lock(&tx).await?;
-    let some = blocks::Entity::find()
-        .filter(blocks::Column::AccountId.eq(Col(account)))
-        .filter(blocks::Column::Header.starts_with("{"))
-        .order_by_asc(blocks::Column::Number)
-        .limit(BLOCKS_MAX)
-        .all(&tx)
-        .await?;
+    let some = blocks_to_erase(account).order_by_asc(blocks::Column::Number).limit(BLOCKS_MAX).all(&tx).await?;
     let there: Vec<blocks::Model> = some.iter().filter(|block| block.root.is_some()).cloned().collect();
     forget_bodies(&tx, &there, Some(now)).await?;
     for block in &some {
@@ -141,7 +161,8 @@ async fn erase_blocks(db: &Db, account: AccountId, now: Timestamp) -> Result<boo
     Ok(!some.is_empty())
 }
 
-async fn erase_rows(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
+/// Deletes some settled rows of an account that is being erased; whether there were any.
+pub(super) async fn erase_rows(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
     let tx = db.begin().await?;
     lock(&tx).await?;
     let ids: Vec<Col<RunId>> = runs::Entity::find()

@@ -95,12 +95,11 @@ struct Things {
 
 impl Things {
     async fn of<'a>(app: &App, runs: impl Iterator<Item = &'a Run> + Clone) -> Result<Self> {
-        let names = names(app, runs.clone().map(|run| run.function)).await?;
+        let names = names(app, runs.clone().map(|run| run.function));
         let ids: BTreeSet<VersionId> = runs.map(|run| run.version).collect();
-        let versions = versions::Entity::find()
-            .filter(versions::Column::Id.is_in(ids.into_iter().map(Col)))
-            .all(app.db.read())
-            .await?;
+        let versions = versions::Entity::find().filter(versions::Column::Id.is_in(ids.into_iter().map(Col)));
+        let versions = async { Ok::<_, Error>(versions.all(app.db.read()).await?) };
+        let (names, versions) = tokio::try_join!(names, versions)?;
         Ok(Self { names, versions: versions.into_iter().map(|row| (row.id.0, row)).collect() })
     }
 }

@@ -11,14 +11,14 @@
 
 use protocol::batch::BatchHead;
 use protocol::receipt::Observation;
-use protocol::{Code, Digest, EpochId, Problem, Timestamp};
+use protocol::{Code, Digest, EpochId, Problem, Timestamp, body, wire};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
 };
 use serde_json::value::RawValue;
 
-use super::ledger::OBSERVATIONS_MAX;
+use super::batch::OBSERVATIONS_MAX;
 use crate::db::columns::{Col, signed, unsigned};
 use crate::db::entities::sources;
 use crate::db::{Db, loops};
@@ -44,8 +44,8 @@ pub(super) enum Place {
     Next,
     /// All up to this number are committed, and it is among them.
     Committed(u64),
-    /// All up to this number are committed; others come before it.
-    Early(u64),
+    /// Others come before it.
+    Early,
     /// Something else was committed under its number.
     Conflict,
 }
@@ -59,7 +59,7 @@ pub(super) fn place(mark: Option<Mark>, head: &BatchHead) -> Place {
     match head.number {
         number if number <= committed => Place::Committed(committed),
         number if number == committed + 1 => Place::Next,
-        _ => Place::Early(committed),
+        _ => Place::Early,
     }
 }
 
@@ -95,7 +95,7 @@ impl Content {
         };
         let mut content = Self::default();
         for one in all {
-            match protocol::body::read::<Observation>(one.get().as_bytes()) {
+            match read(one.get()) {
                 Ok(seen) => content.seen.push(seen),
                 Err(problem) if problem.code == Code::NotUnderstood => return Err(problem),
                 Err(problem) => {
@@ -106,6 +106,12 @@ impl Content {
         }
         Ok(content)
     }
+}
+
+/// Reads an observation. What says where a mistake stands reads it twice, and notes each field: that is for the few that
+/// have one.
+fn read(text: &str) -> Result<Observation, Problem> {
+    wire::read(text.as_bytes()).or_else(|_| body::read(text.as_bytes()))
 }
 
 /// How far a source's batches are committed.

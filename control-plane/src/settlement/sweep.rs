@@ -6,7 +6,7 @@ use protocol::{RunId, Timestamp};
 use sea_orm::QuerySelect as _;
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::{Batch, ROWS_MAX, lock};
+use super::batch::{Batch, ROWS_MAX, lock};
 use super::{blocks, join, retention, sources};
 use crate::App;
 use crate::db::columns::signed;
@@ -76,7 +76,10 @@ async fn housekeeping(app: &App) -> Result<()> {
     crate::jobs::prune(app).await?;
     crate::queues::prune(app).await?;
     crate::idempotency::prune(app).await?;
-    crate::identity::sessions::prune(app).await?;
+    crate::identity::sessions::prune(&app.db).await?;
     crate::identity::invitations::prune(app).await?;
+    crate::nodes::tokens::prune(&app.db).await?;
+    crate::nodes::trust::prune(&app.db).await?;
+    crate::audit::prune(&app.db, &app.config, Timestamp::now()).await?;
     Ok(())
 }

@@ -15,7 +15,8 @@ use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _, Statement, Value,
 };
 
-use super::ledger::ROWS_MAX;
+use super::batch::ROWS_MAX;
+use crate::db::bulk;
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{counters, run_windows, runs};
 
@@ -150,20 +151,16 @@ pub(super) async fn change(
             .to_owned()])
         .collect();
     let changes: Vec<(AccountId, Change)> = changes.into_iter().collect();
+    let backend = tx.get_database_backend();
     for chunk in changes.chunks(ROWS_MAX) {
-        let place = |row: usize| {
-            let numbers: Vec<String> = (1..=COLUMNS.len()).map(|at| format!("${}", row * COLUMNS.len() + at)).collect();
-            format!("({})", numbers.join(", "))
-        };
-        let places: Vec<String> = (0..chunk.len()).map(place).collect();
         let sql = format!(
             "INSERT INTO run_windows ({}) VALUES {} ON CONFLICT (account_id) DO UPDATE SET {}",
             COLUMNS.join(", "),
-            places.join(", "),
+            bulk::places(backend, chunk.len(), COLUMNS.len()),
             sets.join(", ")
         );
         let values: Vec<Value> = chunk.iter().flat_map(|(account, change)| values(*account, change, now)).collect();
-        tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await?;
+        tx.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
     }
     Ok(())
 }

@@ -86,14 +86,16 @@ impl Acme {
         owner.put("/queues/mail", json!({})).await;
         let message = json!({"messages": [{"body": {"text": "one"}}]});
         owner.post("/queues/mail/messages", message).await;
-        let leased = owner.post("/queues/mail/lease", json!({})).await.read();
+        let leased: MessagesLeased = owner.post("/queues/mail/lease", json!({})).await.read();
         let job: Value = owner.post("/jobs", json!({"function": "probe"})).await.read();
         let user = owner.get("/me").await.read::<Me>().user.unwrap().id;
         let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
-        let names = vec![("/jobs/{id}", format!("/jobs/{}", id(&job))), ("{user}", user.to_string())];
+        let node = ("/nodes/{id}", format!("/nodes/{}", ground.node));
+        let names = vec![("/jobs/{id}", format!("/jobs/{}", id(&job))), node, ("{user}", user.to_string())];
+        let names = names.into_iter().chain([("{message}", leased.messages[0].id.to_string())]);
         let others = [("/queues/{name}", "/queues/mail"), ("/triggers/{name}", "/triggers/daily"), ("{name}", "probe")];
         let others = others.into_iter().chain([("{alias}", "canary")]).map(|(from, to)| (from, to.to_owned()));
-        let names = names.into_iter().chain(others).collect();
+        let names = names.chain(others).collect();
         Self { ground, owner, mal, mal_id, names, leased }
     }
 
@@ -123,15 +125,27 @@ impl Acme {
             ("POST", "/jobs") => json!({"function": "probe"}),
             ("POST", "/jobs/arrays") => json!({"job": {"function": "probe"}, "inputs": [{"text": "one"}]}),
             ("POST", "/keys") => json!({"name": "late", "scopes": ["admin"]}),
+            ("POST", "/nodes/tokens") => json!({"name": "attic"}),
+            ("PUT", "/nodes/{id}/wish") => json!({"caps": {"cores": 1}}),
+            ("POST", "/nodes/{id}/suspend") => json!({"reason": "it returns garbage"}),
             ("PATCH", "/members/{user}") => json!({"role": "owner"}),
             ("PUT", "/me/password") => json!({"current": "correct horse", "new": "battery staple"}),
+            ("PUT", "/me/second-factor") => json!({"password": "correct horse"}),
+            ("PUT", "/me/second-factor/confirmed") => json!({"code": "000000"}),
+            ("PUT", "/me/second-factor/recovery-codes" | "/me/second-factor/off") => {
+                json!({"password": "correct horse", "code": "000000"})
+            }
             ("PUT", "/queues/{name}") => json!({"days": 3}),
             ("POST", "/queues/{name}/messages") => json!({"messages": [{"body": {"text": "late"}}]}),
             ("POST", "/queues/{name}/lease") => json!({"count": 1}),
             ("POST", "/queues/{name}/ack" | "/queues/{name}/release") => held,
             ("PUT", "/triggers/{name}") => json!({"cron": "0 0 * * *", "job": {"function": "probe"}}),
             // These read no body.
-            ("POST", "/jobs/{id}/cancel" | "/jobs/{id}/retry" | "/queues/{name}/redrive") | ("DELETE", _) => json!({}),
+            ("POST", "/queues/{name}/redrive" | "/queues/{name}/dead/{message}/redrive") | ("DELETE", _) => json!({}),
+            ("POST", "/functions/{name}/restore" | "/jobs/{id}/cancel" | "/jobs/{id}/retry") => json!({}),
+            ("POST", "/nodes/{id}/confirm") => json!({"name": "local", "fingerprint": "none"}),
+            ("POST", "/nodes/vouch") => json!({"account": "acme"}),
+            ("POST", "/nodes/{id}/revoke" | "/nodes/{id}/resume") => json!({}),
             (method, path) => panic!("{method} {path}: say what it takes"),
         }
     }
@@ -165,7 +179,20 @@ async fn invite(owner: &Client) -> String {
 /// The routes that change something for whoever has a credential, as the API's document has them.
 async fn routes(ground: &Ground) -> Vec<(Method, String)> {
     // Without a credential; and the gateway's own.
-    const LEFT_OUT: [&str; 5] = ["/signup", "/sessions", "/artifacts", "/uploads", "/functions/{name}/test"];
+    const LEFT_OUT: [&str; 12] = [
+        "/signup",
+        "/sessions",
+        "/sessions/code",
+        "/password-resets",
+        "/password-resets/use",
+        "/nodes/tokens/look",
+        "/nodes/register",
+        "/nodes/renew",
+        "/nodes/leave",
+        "/artifacts",
+        "/uploads",
+        "/functions/{name}/test",
+    ];
     let document: Value = ground.anonymous().get("/openapi.json").await.read();
     let mut routes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {

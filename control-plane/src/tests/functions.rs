@@ -10,11 +10,12 @@ use sea_orm::{EntityTrait as _, QueryOrder as _};
 use serde_json::json;
 
 use super::harness::{Answer, Ground, suite, version_of};
-use crate::db::entities::{audit, outbox, upload_quotas};
+use crate::db::entities::{audit, functions, outbox, upload_quotas};
 
 suite!(
     life,
     f30_a_freed_name_is_free,
+    a_deleted_function_is_restored,
     versions,
     failed_versions,
     a_first_deploy_makes_its_function_or_leaves_nothing,
@@ -80,6 +81,56 @@ async fn f30_a_freed_name_is_free(ground: Ground) {
     assert!(last.function == new.id && !last.deleted && last.versions.len() == 1, "{last:?}");
     let eve = ground.user("eve@example.org", "eve").await;
     ground.function(&eve, "hello").await;
+}
+
+async fn a_deleted_function_is_restored(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    let restore = async || ada.raw(Method::POST, "/api/v1/functions/hello/restore", Vec::new()).await;
+    ground.function(&ada, "hello").await;
+    assert_eq!(restore().await.code(), Code::FunctionNotFound, "it was not deleted");
+    ground.deployed(&ada, "hello").await;
+    let old: Function = ada.get("/functions/hello").await.read();
+    let scoped = json!({"name": "k", "scopes": ["invoke"], "function": "hello"});
+    let key: protocol::api::Key = ada.post("/keys", scoped).await.read();
+    ada.delete("/functions/hello").await;
+    let eve = ground.user("eve@example.org", "eve").await;
+    let of_eve = eve.raw(Method::POST, "/api/v1/functions/hello/restore", Vec::new()).await;
+    assert_eq!(of_eve.code(), Code::FunctionNotFound, "it is another account's");
+    let reader = ada.key(&["read"]).await;
+    let by_reader = reader.raw(Method::POST, "/api/v1/functions/hello/restore", Vec::new()).await;
+    assert_eq!(by_reader.code(), Code::Forbidden);
+
+    let back: Function = restore().await.read();
+    assert_eq!((back.id, back.latest, back.public), (old.id, old.latest, old.public));
+    assert_eq!(back.aliases[0].shares, old.aliases[0].shares);
+    let route = ground.anonymous().send(Method::GET, "/internal/routes/ada/hello", None).await.read::<Route>();
+    assert!(!route.deleted && route.resolve(None, 0).is_some(), "{route:?}");
+    let old_key = ground.anonymous().with_key(&key.secret.unwrap());
+    assert_eq!(old_key.get("/me").await.code(), Code::InvalidKey, "its keys stay revoked");
+
+    // A name that is taken again is not taken away, and of several the last comes back.
+    let deleted =
+        async |query: &str| ada.get(&format!("/functions?deleted=true{query}")).await.read::<Page<Function>>();
+    assert!(deleted("").await.items.is_empty());
+    ada.delete("/functions/hello").await;
+    ada.post("/functions", json!({"name": "hello"})).await;
+    assert_eq!(restore().await.code(), Code::NameTaken);
+    ada.delete("/functions/hello").await;
+    assert!(ada.get("/functions").await.read::<Page<Function>>().items.is_empty());
+    assert!(eve.get("/functions?deleted=true").await.read::<Page<Function>>().items.is_empty(), "another account's");
+    let first = deleted("&limit=1").await;
+    let second = deleted(&format!("&limit=1&cursor={}", first.next.as_ref().unwrap())).await;
+    assert!(first.items[0].id != old.id && first.items[0].deleted.is_some(), "{first:?}");
+    assert!(second.items[0].id == old.id && second.next.is_none(), "{second:?}");
+    let newest: Function = restore().await.read();
+    assert!(newest.id != old.id && newest.latest.is_none(), "{newest:?}");
+    // Past the days for which it is kept, it is gone.
+    ada.delete("/functions/hello").await;
+    let long_ago = Timestamp(Timestamp::now().0 - i64::from(ground.app.config.deleted_days + 1) * 86_400_000);
+    let aged = functions::ActiveModel { deleted: Set(Some(long_ago.into())), ..Default::default() };
+    functions::Entity::update_many().set(aged).exec(ground.app.db.write()).await.unwrap();
+    assert_eq!(restore().await.code(), Code::FunctionNotFound);
+    assert!(deleted("").await.items.is_empty());
 }
 
 async fn versions(ground: Ground) {

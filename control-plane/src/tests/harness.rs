@@ -5,11 +5,13 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use parking_lot::Mutex;
 use protocol::api::{CreateVersion, Version};
 use protocol::node::Prepared;
 use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, Kind, Millis, NodeId, PlacementClass, VersionId};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use crate::{App, Config, LocalNode};
@@ -21,7 +23,7 @@ macro_rules! suite {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    super::$case(crate::tests::harness::Ground::sqlite().await).await;
+                    Box::pin(super::$case(crate::tests::harness::Ground::sqlite().await)).await;
                 }
             )*
         }
@@ -32,19 +34,23 @@ macro_rules! suite {
             $(
                 eprintln!("postgres: {}", stringify!($case));
                 let url = server.database(stringify!($case)).await;
-                $case(crate::tests::harness::Ground::on(url, |_| {}).await).await;
+                let ground = Box::pin(crate::tests::harness::Ground::on(url, |_| {})).await;
+                // All of them together would be too large for the stack.
+                Box::pin($case(ground)).await;
             )*
         }
     };
 }
 pub(crate) use suite;
 
-/// A control plane without a fabric, on a database of its own.
+/// A control plane without a fabric, on a database of its own or that of others; the newest leads settlement.
 pub(crate) struct Ground {
     pub(crate) app: App,
     pub(crate) router: Router,
     pub(crate) node: NodeId,
     pub(crate) folder: tempfile::TempDir,
+    /// Its term as the leader of settlement.
+    pub(crate) term: Mutex<JoinSet<()>>,
 }
 
 /// A configuration in this folder, with cheap passwords.
@@ -53,7 +59,13 @@ pub(crate) fn config(folder: &std::path::Path, database: String, node: NodeId) -
         database,
         ticket_key: folder.join("ticket.key"),
         operator_token: folder.join("operator.token"),
-        local_nodes: vec![LocalNode { id: node, name: "local".to_owned(), class: PlacementClass::Operator }],
+        lenders_key: Some(folder.join("lenders.nk")),
+        local_nodes: vec![LocalNode {
+            id: node,
+            name: "local".to_owned(),
+            class: PlacementClass::Operator,
+            join: None,
+        }],
         password_memory_kib: 8,
         password_passes: 1,
         // What a test posts is committed when it is answered; those of cuts let halves wait.
@@ -67,6 +79,13 @@ pub(crate) fn sqlite_url(folder: &std::path::Path) -> String {
     format!("sqlite://{}", folder.join("test.db").display())
 }
 
+/// In memory where that is to be had: what flushes would cost there is no matter of these tests.
+fn folder() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.unwrap()
+}
+
 impl Ground {
     pub(crate) async fn sqlite() -> Self {
         Self::start(None, |_| {}).await
@@ -77,13 +96,26 @@ impl Ground {
     }
 
     pub(crate) async fn start(database: Option<String>, change: impl FnOnce(&mut Config)) -> Self {
-        let (folder, node) = (tempfile::tempdir().unwrap(), NodeId::new());
+        let (folder, node) = (folder(), NodeId::new());
         let database = database.unwrap_or_else(|| sqlite_url(folder.path()));
         let mut config = config(folder.path(), database, node);
         change(&mut config);
         let store = store::Store::disk(folder.path().join("store")).unwrap();
         let app = App::open(config, store, None).await.unwrap();
-        Self { router: crate::router(app.clone()), app, node, folder }
+        let ground = Self { router: crate::router(app.clone()), app, node, folder, term: Mutex::default() };
+        ground.lead().await;
+        ground
+    }
+
+    /// Leads settlement from now on, where another one did.
+    pub(crate) async fn lead(&self) {
+        self.lead_until("").await;
+    }
+
+    /// The same, until it dies at this point.
+    pub(crate) async fn lead_until(&self, point: &'static str) {
+        let term = crate::settlement::begin_anew(&self.app, point).await;
+        *self.term.lock() = term;
     }
 
     /// Nobody.

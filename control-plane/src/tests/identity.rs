@@ -2,6 +2,8 @@
 
 mod erased;
 mod guesses;
+mod resets;
+mod second_factor;
 mod typed;
 
 use http::StatusCode;
@@ -13,10 +15,21 @@ use serde_json::json;
 use super::harness::{Ground, suite};
 use crate::db::columns::Col;
 use crate::db::entities::{invitations, outbox};
-use erased::{a_deleted_account_is_gone, a_name_is_free_again, only_owners_delete_an_account, what_broke_off_goes_on};
+use erased::{
+    a_deleted_account_is_gone, a_name_is_free_again, nodes_leave_with_their_account, only_owners_delete_an_account,
+    what_broke_off_goes_on, what_comes_after_the_end_is_void,
+};
 use guesses::{
     a02_long_addresses, a07_changes_of_a_password, a07_guesses_at_an_address, a07_guesses_of_a_client,
-    a07_sign_ups_of_a_client, a13_known_addresses_take_as_long, guessing_is_slow,
+    a07_sign_ups_of_a_client, a13_known_addresses_take_as_long, a13_with_mail_a_code_is_asked_for, guessing_is_slow,
+};
+use resets::{
+    a_changed_password_ends_a_link, a_link_sets_a_password_once, a_reset_keeps_the_second_factor,
+    a13_a_reset_says_nothing_of_an_address,
+};
+use second_factor::{
+    a_code_counts_once, a_hash_is_renewed_before_the_code, a_second_factor_asks_for_codes, codes_are_guessed_slowly,
+    recovery_codes_log_in_once, what_a_second_factor_needs, what_was_there_before_stays,
 };
 use typed::{f31_the_same_characters_are_the_same, f31_what_an_earlier_release_kept_still_logs_in};
 
@@ -33,6 +46,7 @@ suite!(
     a07_sign_ups_of_a_client,
     a02_long_addresses,
     a13_known_addresses_take_as_long,
+    a13_with_mail_a_code_is_asked_for,
     a25_weak_passwords,
     operator,
     accounts_are_apart,
@@ -40,14 +54,28 @@ suite!(
     invitations,
     last_owner,
     keys,
+    keys_of_members,
     a27_what_a_removed_member_made,
     a27_what_a_lowered_member_made,
     a27_an_owner_made_an_admin_keeps_no_way_back,
     a14_a_user_has_so_many_sessions,
     a_deleted_account_is_gone,
     a_name_is_free_again,
+    nodes_leave_with_their_account,
     only_owners_delete_an_account,
     what_broke_off_goes_on,
+    what_comes_after_the_end_is_void,
+    a13_a_reset_says_nothing_of_an_address,
+    a_link_sets_a_password_once,
+    a_changed_password_ends_a_link,
+    a_reset_keeps_the_second_factor,
+    a_second_factor_asks_for_codes,
+    a_code_counts_once,
+    a_hash_is_renewed_before_the_code,
+    recovery_codes_log_in_once,
+    codes_are_guessed_slowly,
+    what_a_second_factor_needs,
+    what_was_there_before_stays,
     foreign_sites,
     verify
 );
@@ -234,7 +262,7 @@ async fn roles(ground: Ground) {
 
     ground.function(&member, "hello").await;
     for refused in [
-        member.post("/keys", json!({"name": "k", "scopes": ["invoke"]})).await,
+        member.post("/keys", json!({"name": "k", "scopes": ["admin"]})).await,
         member.post("/invitations", json!({"role": "member"})).await,
         member.get("/invitations").await,
         member.delete(&format!("/members/{admin_id}")).await,
@@ -338,6 +366,35 @@ async fn keys(ground: Ground) {
     ] {
         assert_eq!(ada.post("/keys", wrong.clone()).await.code(), Code::InvalidField, "{wrong}");
     }
+}
+
+/// A member's command line works with a key that may do what the member may; it ends with a log-out.
+async fn keys_of_members(ground: Ground) {
+    let owner = ground.user("owner@example.org", "acme").await;
+    ground.function(&owner, "hello").await;
+    let member = join(&ground, &owner, "member@example.org", "member").await;
+    let of_owner: Key = owner.post("/keys", json!({"name": "ci", "scopes": ["invoke"]})).await.read();
+    let made = member.post("/keys", json!({"name": "laptop", "scopes": ["deploy"]})).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let (first, second): (Key, Key) =
+        (made.read(), member.post("/keys", json!({"name": "phone", "scopes": ["read", "invoke"]})).await.read());
+    let client = member.with_key(first.secret.as_ref().unwrap());
+    assert_eq!(client.get("/functions/hello").await.status, StatusCode::OK);
+
+    let path = |key: &Key| format!("/keys/{}", key.id);
+    for refused in [
+        member.post("/keys", json!({"name": "k", "scopes": ["read", "admin"]})).await,
+        // Only people hand on what they may.
+        client.post("/keys", json!({"name": "k", "scopes": ["read"]})).await,
+        member.delete(&path(&of_owner)).await,
+        client.delete(&path(&second)).await,
+        client.delete(&path(&of_owner)).await,
+    ] {
+        assert_eq!(refused.code(), Code::Forbidden, "{refused:?}");
+    }
+    assert_eq!(client.delete(&path(&first)).await.status, StatusCode::NO_CONTENT, "a key ends itself");
+    assert_eq!(client.get("/functions").await.code(), Code::InvalidKey);
+    assert_eq!(member.delete(&path(&second)).await.status, StatusCode::NO_CONTENT, "one's own");
 }
 
 async fn a27_what_a_removed_member_made(ground: Ground) {

@@ -1,6 +1,8 @@
 //! On a real nats-server: deploys through a node, and (in `outbox`) routes while the server is killed.
 
+mod calibration;
 mod outbox;
+mod settlement;
 mod training;
 
 use std::path::PathBuf;
@@ -11,14 +13,14 @@ use axum::extract::State;
 use axum::routing::post;
 use ed25519_dalek::SigningKey;
 use fabric::{
-    Authority, CallOptions, Fabric, FabricConfig, Identity, Mount, NatsServer, NatsServerConfig, NodeEndpoint,
-    NodeService, ServeOptions, Serving, Target, subjects,
+    Authority, CallOptions, Credentials, Fabric, FabricConfig, Identity, Mount, NatsServer, NatsServerConfig,
+    NodeEndpoint, NodeService, ServeOptions, Serving, Target, UserKey, subjects,
 };
 use futures::StreamExt as _;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use protocol::api::{Page, Version, VersionState};
-use protocol::node::{HelloReply, NodeReport, Prepared, VersionSpec};
+use protocol::node::{HelloReply, NodeReport, NodeState, Prepared, VersionSpec};
 use protocol::ticket::SignedTicket;
 use protocol::{ArtifactForm, ByteSize, Code, InstanceId, Kind, Lane, NodeId, Problem, headers};
 use serde_json::json;
@@ -26,6 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::harness::{Ground, config, sqlite_url, version_of};
+use super::joining::{self, Machine};
 use super::settlement::hello_of;
 use crate::{App, ControlFabrics};
 
@@ -52,8 +55,12 @@ struct Platform {
 async fn connect(server: &NatsServer, authority: &Authority, identity: Identity) -> Fabric {
     let credentials = match &identity {
         Identity::Core(_) => authority.core_user("core").unwrap(),
-        Identity::Node(node) => authority.node_user(*node).unwrap(),
+        Identity::Node(node) => UserKey::generate().of_node(authority.registrar(), *node).unwrap(),
     };
+    connect_as(server, credentials, identity).await
+}
+
+async fn connect_as(server: &NatsServer, credentials: Credentials, identity: Identity) -> Fabric {
     let config = FabricConfig { url: server.url(), credentials, identity, name: "test".to_owned() };
     Fabric::connect(config).await.unwrap()
 }
@@ -67,7 +74,8 @@ impl Platform {
         let server = NatsServer::start(nats, &authority).await.unwrap();
         let database = database.unwrap_or_else(|| sqlite_url(folder.path()));
         let (app, stop, task) = control_plane(&server, &authority, folder.path(), database, node).await;
-        let ground = Ground { router: crate::router(app.clone()), app, node, folder };
+        let term = parking_lot::Mutex::default();
+        let ground = Ground { router: crate::router(app.clone()), app, node, folder, term };
         Self { ground, server, authority, stop, task }
     }
 
@@ -95,11 +103,14 @@ async fn control_plane(
     node: NodeId,
 ) -> (App, CancellationToken, JoinHandle<Result<(), crate::Error>>) {
     let core = connect(server, authority, Identity::Core(InstanceId::new())).await;
-    let nodes = connect(server, authority, Identity::Core(InstanceId::new())).await;
+    let lenders = authority.lenders_user("core").unwrap();
+    let nodes = connect_as(server, lenders, Identity::Core(InstanceId::new())).await;
     let fabrics = ControlFabrics { core, nodes };
     let store = store::Store::disk(folder.join("store")).unwrap();
     let mut config = config(folder, database, node);
+    config.lenders_key = Some(folder.join("keys/nats-lenders.nk"));
     config.lease = "2s".parse().unwrap();
+    config.node_checks_every = "50ms".parse().unwrap();
     let app = App::open(config, store, Some(fabrics.clone())).await.unwrap();
     let (ready, is_ready) = tokio::sync::oneshot::channel();
     let stop = CancellationToken::new();
@@ -174,6 +185,9 @@ fn report(of: &Fabric, node: NodeId, sequence: u64) -> NodeReport {
         draining: false,
         vm: None,
         boot: Some(of.boot().clone()),
+        lending: None,
+        confinement: None,
+        lists: None,
     }
 }
 
@@ -262,7 +276,8 @@ async fn deploys_through_a_node() {
     assert_eq!(states, [VersionState::Failed, VersionState::Ready, VersionState::Failed]);
 
     let nodes: Page<protocol::api::Node> = ada.get("/nodes").await.read();
-    assert!(nodes.items[0].online && nodes.items[0].slots == 8 && nodes.items[0].name == "local");
+    let seen = &nodes.items[0];
+    assert_eq!((seen.state, seen.slots, seen.name.as_str()), (NodeState::Online, 8, "local"));
     blobs_need_tickets(&platform, &node, &version).await;
     drop(node);
     platform.end().await;
@@ -315,6 +330,68 @@ async fn a15_what_a_node_cannot_be_is_neither_listed_nor_kept() {
     let reply = node.fabric.call(Target::FromNode(NodeService::Api), request, CallOptions::default()).await.unwrap();
     assert_eq!(reply.response.status(), StatusCode::UNPROCESSABLE_ENTITY);
     drop(node);
+    platform.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_joins_and_is_cut_off_when_it_is_revoked() {
+    let platform = Platform::start(None).await;
+    let ground = &platform.ground;
+    let ada = ground.user("ada@example.org", "ada").await;
+    let (machine, token) = (Machine::new(30), joining::token(&ada).await);
+    let answer = joining::register(ground, &machine.asks(&token)).await;
+    let admission = joining::admitted(ground, &token, &answer).await;
+    let node = admission.node;
+    // Its own JWT is good for WebSockets alone, which only gateways bring.
+    let credentials = machine.nats.of_node(platform.authority.registrar(), node).unwrap();
+    let fabric = connect_as(&platform.server, credentials, Identity::Node(node)).await;
+    let hello = async || {
+        let mut hello = machine.hello();
+        hello.boot = Some(fabric.boot().clone());
+        let request = Request::post("/hello").header("content-type", "application/json");
+        let request = request.body(fabric::full(serde_json::to_vec(&hello).unwrap())).unwrap();
+        let reply = fabric.call(Target::FromNode(NodeService::Api), request, CallOptions::default()).await.unwrap();
+        reply.response.status()
+    };
+    assert_eq!(hello().await, StatusCode::OK);
+    let core = platform.fabric(Identity::Core(InstanceId::new())).await;
+    let context = async_nats::jetstream::new(core.nats().clone());
+    let bucket = context.get_key_value(subjects::NODES_BUCKET).await.unwrap();
+    let until = async |there: bool, within: Duration| {
+        let begun = Instant::now();
+        while bucket.get(node.to_string()).await.unwrap().is_some() != there {
+            assert!(begun.elapsed() < within, "its record is there: {}", !there);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    until(true, Duration::from_secs(10)).await;
+    // A call that it does not answer; and where it is told that it ends.
+    let (told, mut is_told) = tokio::sync::mpsc::unbounded_channel();
+    let (arrived, mut has_arrived) = tokio::sync::mpsc::unbounded_channel();
+    let hanging = move || {
+        arrived.send(()).ok();
+        std::future::pending::<StatusCode>()
+    };
+    let end = move |axum::Json(problem): axum::Json<Problem>| {
+        drop(told.send(problem));
+        std::future::ready(StatusCode::NO_CONTENT)
+    };
+    let router = Router::new().route("/prepare", post(hanging)).route("/end", post(end));
+    let at = Mount::OnNode(NodeEndpoint::Control);
+    let _serving = fabric.serve(at, crate::over_fabric(router), ServeOptions::default()).await.unwrap();
+    let nodes = ground.app.fabrics.as_ref().unwrap().nodes.clone();
+    let call = tokio::spawn(async move {
+        let request = Request::post("/prepare").body(fabric::empty()).unwrap();
+        nodes.call(Target::Node(node, NodeEndpoint::Control), request, CallOptions::default()).await.map(drop)
+    });
+    has_arrived.recv().await.unwrap();
+    assert_eq!(ada.post(&format!("/nodes/{node}/revoke"), json!({})).await.status, StatusCode::NO_CONTENT);
+    let cut = tokio::time::timeout(Duration::from_secs(1), call).await.expect("what was on its way is cut").unwrap();
+    assert!(cut.is_err(), "{cut:?}");
+    let why = tokio::time::timeout(Duration::from_secs(1), is_told.recv()).await.unwrap().unwrap();
+    assert_eq!((why.code, why.detail.contains("revoked")), (Code::NodeLeft, true), "{why}");
+    until(false, Duration::from_secs(1)).await;
+    assert_eq!(hello().await, StatusCode::GONE);
     platform.end().await;
 }
 

@@ -1,87 +1,89 @@
-//! A PostgreSQL server of the test's own, in a temporary folder, as an unprivileged user.
+//! A PostgreSQL server of the test's own, in a temporary folder, with a database for each case. What a server begins as,
+//! with the schema in it, is made once for a build: that takes longer than most cases.
 
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::UNIX_EPOCH;
 
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
 
+use crate::db::Db;
+
 /// The server; it dies with this.
 pub(crate) struct Postgres {
-    child: Child,
-    port: u16,
+    server: provision::Postgres,
     admin: DatabaseConnection,
     _folder: tempfile::TempDir,
 }
 
-/// Debian keeps the programs in a folder of the version.
-fn programs() -> PathBuf {
-    let found = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let newest = found.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists()).max();
-    newest.unwrap_or_else(|| panic!("PostgreSQL is missing: apt-get install postgresql (`cargo xtask test` does it)"))
-}
-
-fn id_of_postgres(what: &str) -> u32 {
-    let id = Command::new("id").args([what, "postgres"]).output().unwrap();
-    String::from_utf8(id.stdout).unwrap().trim().parse().expect("there is no user `postgres`")
-}
-
-/// PostgreSQL refuses to run as root.
-fn unprivileged(program: &Path, folder: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null());
-    if rustix_is_root() {
-        command.uid(id_of_postgres("-u")).gid(id_of_postgres("-g"));
-    }
-    command
-}
-
-fn rustix_is_root() -> bool {
-    std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0
-}
+/// What all databases of tests begin as.
+const SCHEMA: &str = "schema_of_all";
+/// Nothing of it outlives its test.
+const SETTINGS: [&str; 5] =
+    ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_connections=200"];
+/// What servers begin as lies beside the programs of a build, by this name and the time of the build.
+const CLUSTER: &str = "postgres-of-tests-";
 
 impl Postgres {
     pub(crate) async fn start() -> Self {
-        let (programs, folder) = (programs(), tempfile::tempdir().unwrap());
-        if rustix_is_root() {
-            std::os::unix::fs::chown(folder.path(), Some(id_of_postgres("-u")), None).unwrap();
-        }
-        let data = folder.path().join("data");
-        let mut initdb = unprivileged(&programs.join("initdb"), folder.path());
-        let made = initdb.args(["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "-D"]).arg(&data).status();
-        assert!(made.unwrap().success(), "initdb failed");
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = unprivileged(&programs.join("postgres"), folder.path());
-        server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-k"]).arg(folder.path());
-        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200"]);
-        let child = server.spawn().unwrap();
-        let until = Instant::now() + Duration::from_secs(20);
-        let admin = loop {
-            match Box::pin(Database::connect(url(port, "postgres"))).await {
-                Ok(admin) => break admin,
-                Err(error) => assert!(Instant::now() < until, "PostgreSQL does not start: {error}"),
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        };
-        Self { child, port, admin, _folder: folder }
+        let folder = tempfile::tempdir().unwrap();
+        copy(&cluster().await, &folder.path().join("data"));
+        let server = serve(folder.path());
+        let admin = connect(&server).await;
+        Self { server, admin, _folder: folder }
     }
 
-    /// The URL of a new, empty database.
+    /// The URL of a new database without any rows, a copy of the one that has the schema.
     pub(crate) async fn database(&self, name: &str) -> String {
-        self.admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-        url(self.port, name)
+        self.admin.execute_unprepared(&format!("CREATE DATABASE {name} TEMPLATE {SCHEMA}")).await.unwrap();
+        self.server.url(name)
     }
 }
 
-fn url(port: u16, name: &str) -> String {
-    format!("postgres://postgres@127.0.0.1:{port}/{name}")
+fn serve(folder: &Path) -> provision::Postgres {
+    provision::Postgres::start(folder, &SETTINGS).unwrap_or_else(|error| panic!("{error}"))
 }
 
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+async fn connect(server: &provision::Postgres) -> DatabaseConnection {
+    Box::pin(Database::connect(server.url("postgres"))).await.unwrap()
+}
+
+/// What servers of this build begin as, made by whichever test comes first.
+async fn cluster() -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    let beside = program.parent().unwrap();
+    let built = std::fs::metadata(&program).unwrap().modified().unwrap().duration_since(UNIX_EPOCH).unwrap();
+    let cluster = beside.join(format!("{CLUSTER}{}", built.as_millis()));
+    let turn = File::create(beside.join("postgres-of-tests.lock")).unwrap();
+    turn.lock().unwrap();
+    if !cluster.exists() {
+        for old in std::fs::read_dir(beside).unwrap().flatten() {
+            if old.file_name().to_string_lossy().starts_with(CLUSTER) {
+                std::fs::remove_dir_all(old.path()).unwrap();
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        Box::pin(make_schema(serve(folder.path()))).await;
+        let partial = beside.join(format!("{CLUSTER}partial"));
+        copy(&folder.path().join("data"), &partial);
+        std::fs::rename(partial, &cluster).unwrap();
     }
+    cluster
+}
+
+async fn make_schema(server: provision::Postgres) {
+    let admin = connect(&server).await;
+    admin.execute_unprepared(&format!("CREATE DATABASE {SCHEMA}")).await.unwrap();
+    let db = Db::open(&server.url(SCHEMA), 2).await.unwrap();
+    // Only what nobody is connected to can be copied.
+    db.close().await;
+    admin.close().await.unwrap();
+    server.stop().unwrap();
+}
+
+/// With owners, because a server's files are its own user's.
+fn copy(from: &Path, to: &Path) {
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(done.success(), "{}: {done}", from.display());
 }

@@ -3,6 +3,7 @@
 
 use http::Method;
 use protocol::api::Me;
+use protocol::node::Signature;
 use protocol::{Code, Field, LeaseId, MessageId, Problem};
 use serde_json::{Value, json};
 
@@ -16,14 +17,35 @@ fn bodies(ada: &str) -> Vec<(&'static str, String, Value)> {
     let artifact = "0".repeat(64);
     let held = json!({"messages": [{"id": MessageId::new(), "lease": LeaseId::new()}]});
     let job = json!({"function": "hello"});
+    let signature = Signature([0; 64]).to_string();
+    let register = json!({
+        "registration": "{}", "token_signature": signature, "receipt_signature": signature, "nats_signature": signature
+    });
+    let as_node = json!({"request": "{}", "signature": signature});
     vec![
         ("post", "/signup".into(), json!({"email": "e@example.org", "password": "correct horse", "account": "eve"})),
         ("post", "/sessions".into(), json!({"email": "e@example.org", "password": "correct horse"})),
+        ("post", "/sessions/code".into(), json!({"code": "000000"})),
+        ("post", "/password-resets".into(), json!({"email": "e@example.org"})),
+        ("post", "/password-resets/use".into(), json!({"token": "guess", "password": "correct horse"})),
+        ("put", "/me/second-factor".into(), json!({"password": "correct horse"})),
+        ("put", "/me/second-factor/confirmed".into(), json!({"code": "000000"})),
+        ("put", "/me/second-factor/recovery-codes".into(), json!({"password": "correct horse", "code": "000000"})),
+        ("put", "/me/second-factor/off".into(), json!({"password": "correct horse", "code": "000000"})),
         ("put", "/me/password".into(), json!({"current": "correct horse", "new": "correct horses"})),
         ("post", "/accounts".into(), json!({"name": "other", "kind": "company"})),
         ("patch", format!("/members/{ada}"), json!({"role": "owner"})),
         ("post", "/invitations".into(), json!({"role": "member"})),
         ("post", "/invitations/accept".into(), json!({"token": "guess"})),
+        ("post", "/nodes/tokens".into(), json!({"name": "attic"})),
+        ("put", format!("/nodes/{NODE}/wish"), json!({})),
+        ("post", format!("/nodes/{NODE}/confirm"), json!({"name": "attic", "fingerprint": "3f2a"})),
+        ("post", "/nodes/vouch".into(), json!({"account": "ada"})),
+        ("post", format!("/nodes/{NODE}/suspend"), json!({"reason": "it returns garbage"})),
+        ("post", "/nodes/tokens/look".into(), json!({"query": "{}", "signature": signature})),
+        ("post", "/nodes/register".into(), register),
+        ("post", "/nodes/renew".into(), as_node.clone()),
+        ("post", "/nodes/leave".into(), as_node),
         ("post", "/keys".into(), json!({"name": "ci", "scopes": ["read"]})),
         ("post", "/functions".into(), json!({"name": "another"})),
         ("patch", "/functions/hello".into(), json!({"public": true})),
@@ -41,10 +63,14 @@ fn bodies(ada: &str) -> Vec<(&'static str, String, Value)> {
     ]
 }
 
+/// A node that is nobody's.
+const NODE: &str = "node_01930000000070008000000000000002";
+
 /// Names in a path of the document, as these tests call things.
 fn place(path: &str, ada: &str) -> String {
     let name = if path.contains("/queues/") { "orders" } else { "hello" };
     let name = if path.contains("/triggers/") { "each" } else { name };
+    let path = path.replace("/nodes/{id}", &format!("/nodes/{NODE}"));
     path.trim_start_matches("/api/v1").replace("{name}", name).replace("{alias}", "canary").replace("{user}", ada)
 }
 
@@ -145,6 +171,7 @@ async fn every_refused_value_is_named() {
     let ada = ground.user("ada@example.org", "ada").await;
     ground.function(&ada, "hello").await;
     ground.compiling(&ada, "hello").await;
+    ground.function(&ada, "other").await;
     assert!(ada.put("/queues/orders", json!({})).await.status.is_success());
     let bodies = bodies("");
     let of = |wanted: &str| bodies.iter().find(|(_, path, _)| path == wanted).unwrap();
@@ -162,15 +189,26 @@ async fn every_refused_value_is_named() {
         ("/signup", "invitation", json!("guess"), Code::InvitationInvalid, "invitation"),
         ("/me/password", "new", json!("short"), invalid, "new"),
         ("/me/password", "current", json!("wrong horse"), Code::InvalidLogin, "current"),
+        ("/password-resets", "email", json!("nobody"), invalid, "email"),
+        ("/password-resets/use", "password", json!("short"), invalid, "password"),
+        ("/password-resets/use", "token", json!("other"), Code::ResetInvalid, "token"),
+        ("/me/second-factor", "password", json!("wrong horse"), Code::InvalidLogin, "password"),
         ("/accounts", "name", json!("-"), Code::InvalidName, "name"),
         ("/accounts", "name", json!("ada"), Code::NameTaken, "name"),
         ("/invitations", "email", json!("x".repeat(300)), invalid, "email"),
+        ("/nodes/tokens", "name", json!(""), invalid, "name"),
+        ("/nodes/tokens/look", "query", json!("no JSON"), Code::InvalidRequest, "query"),
+        ("/nodes/register", "registration", json!("no JSON"), Code::InvalidRequest, "registration"),
+        ("/nodes/register", "registration", json!("{}"), invalid, "registration"),
+        ("/nodes/renew", "request", json!("{}"), invalid, "request"),
         ("/keys", "name", json!(""), invalid, "name"),
         ("/keys", "scopes", json!([]), invalid, "scopes"),
         ("/keys", "expires_days", json!(0), invalid, "expires_days"),
         ("/keys", "function", json!("none"), Code::FunctionNotFound, "function"),
         ("/functions", "name", json!("--"), Code::InvalidName, "name"),
         ("/functions", "name", json!("hello"), Code::NameTaken, "name"),
+        ("/functions/hello", "name", json!("--"), Code::InvalidName, "name"),
+        ("/functions/hello", "name", json!("other"), Code::NameTaken, "name"),
         ("/functions/hello/versions", "artifact", json!(nothing), Code::ArtifactNotFound, "artifact"),
         ("/functions/hello/versions", "limits", json!({"cpus": 0}), invalid, "limits.cpus"),
         ("/functions/hello/versions", "limits", json!({"memory": "9TiB"}), invalid, "limits.memory"),
@@ -273,6 +311,9 @@ async fn every_wrong_parameter_and_header_is_named() {
         ("/jobs?state=lost", "state"),
         ("/jobs?state=dead,lost", "state"),
         ("/jobs?array=x", "array"),
+        ("/jobs?sort=name", "sort"),
+        // A place in another order.
+        ("/jobs?sort=ended&cursor=am9iXzE", "cursor"),
         ("/jobs?ended_from=yesterday", "ended_from"),
         ("/jobs/summary?from=yesterday", "from"),
         ("/jobs/summary?from=2026-11-02T00:00:00Z&to=2026-11-01T00:00:00Z", "to"),
@@ -286,6 +327,9 @@ async fn every_wrong_parameter_and_header_is_named() {
         ("/usage?from=2026-11-02&to=2026-11-01", "from"),
         ("/usage?format=xml", "format"),
         ("/usage?cursor=bm90aGluZw", "cursor"),
+        ("/audit?actor=nobody", "actor"),
+        ("/audit?from=yesterday", "from"),
+        ("/audit?cursor=bm90aGluZw", "cursor"),
     ] {
         let problem = problem(&ada.get(path).await);
         assert_eq!((problem.code, self::field(&problem)), (Code::InvalidRequest, field), "{path}: {problem:?}");

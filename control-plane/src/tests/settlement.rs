@@ -3,11 +3,13 @@
 mod blocks;
 mod cuts;
 mod downloads;
+mod faults;
 mod history;
 mod kept;
 mod once;
 mod paused;
 mod sources;
+mod terms;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -99,7 +101,11 @@ pub(crate) fn hello_of(key: &SigningKey) -> Hello {
         lanes: vec![Lane::Wasm],
         slots: 8,
         public_key: URL_SAFE_NO_PAD.encode(key.verifying_key().to_bytes()),
+        keys: None,
         boot: Some(BootKey([7; 32])),
+        agreed: None,
+        confinement: None,
+        fingerprint: None,
     }
 }
 
@@ -468,7 +474,9 @@ async fn f35_receipts_of_a_later_release(ground: Ground) {
     json[0].as_object_mut().unwrap().remove("!later");
     assert_eq!(post(&json).await.status, StatusCode::NO_CONTENT);
     let run = runs.run(seen.run).await;
-    assert!(run.settled && run.placement.is_none() && runs.usage().await.flagged == 0, "{run:?}");
+    let placement = run.placement.as_ref().unwrap();
+    assert!(placement.policy == "later" && placement.refused.is_empty(), "{placement:?}");
+    assert!(run.settled && runs.usage().await.flagged == 0, "{run:?}");
 
     // What users write stays strict.
     let asked = json!({"artifact": runs.version.artifact, "limits": {"memory": "64MiB", "gpus": 1}});

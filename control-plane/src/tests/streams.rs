@@ -51,7 +51,8 @@ async fn streams(client: &Client, job: &Job) -> Vec<Body> {
 }
 
 async fn ends(bodies: Vec<Body>, what: &str) {
-    let until = tokio::time::Instant::now() + WITHIN;
+    // What else the machine does is not ours: a platform's test holds them to the second.
+    let until = tokio::time::Instant::now() + 5 * WITHIN;
     for body in bodies {
         let mut pieces = body.into_data_stream();
         let end = async { while pieces.next().await.is_some() {} };
@@ -74,6 +75,7 @@ async fn a04_streams_end_with_their_callers(ground: Ground) {
         log_in(&ground, "owner@example.org").await,
         join(&ground, &owner, "removed@example.org").await,
     );
+    assert!(2 * ground.app.config.standing_check.duration() < WITHIN, "two checks come in time");
     let stays = streams(&owner, &job).await;
     let of_key = streams(&key, &job).await;
     let of_out = streams(&out, &job).await;
@@ -100,7 +102,7 @@ async fn a04_streams_end_with_their_callers(ground: Ground) {
     // The rest goes on: here is what comes.
     let mut events = stays.into_iter().map(Body::into_data_stream).collect::<Vec<_>>();
     let submitted: Job = owner.post("/jobs", json!({"function": "hello"})).await.read();
-    let piece = tokio::time::timeout(2 * WITHIN, events[0].next()).await.unwrap().unwrap().unwrap();
+    let piece = tokio::time::timeout(10 * WITHIN, events[0].next()).await.unwrap().unwrap().unwrap();
     assert!(String::from_utf8_lossy(&piece).contains(&submitted.id.to_string()), "{piece:?}");
     // Until the account is no more.
     accounts::Entity::delete_by_id(Col(owner.account().await)).exec(ground.app.db.write()).await.unwrap();

@@ -222,6 +222,9 @@ fn node_report(ground: &Ground) -> NodeReport {
         draining: false,
         vm: None,
         boot: None,
+        lending: None,
+        confinement: None,
+        lists: None,
     }
 }
 

@@ -15,18 +15,20 @@ mod receipts;
 #[cfg(test)]
 pub(crate) use receipts::newest;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_nats::jetstream::kv::Store;
 use fabric::metric_names;
 use fabric::subjects::MODELS_BUCKET;
-use protocol::Timestamp;
 use protocol::model::ModelRecord;
+use protocol::{NodeId, Timestamp};
 use scheduler::{Snapshot, TrainError};
 use sea_orm::DbErr;
 use tokio_util::sync::CancellationToken;
 
 use crate::App;
+use crate::db::loops;
 use crate::routes_outbox::bucket::{self, BucketError};
 
 /// So many turns come between two trainings, so that of several control planes one that stops is soon replaced.
@@ -131,7 +133,10 @@ pub(crate) async fn once(app: &App, models: &Store, now: Timestamp) -> Result<Tu
     }
     let runs = receipts::newest(app, app.config.train_runs_max).await?;
     let at = Duration::from_millis(u64::try_from(now.0).unwrap_or(0));
-    let snapshot = match apart(move || Snapshot::train(&runs, at)).await? {
+    let rows = loops::nodes_all().all(app.db.read()).await?;
+    let there: HashSet<NodeId> = rows.into_iter().filter(|row| row.state.is_member()).map(|row| row.id.0).collect();
+    let train = move || Snapshot::train(&runs, at).map(|model| model.with_nodes(|node| there.contains(&node)));
+    let snapshot = match apart(train).await? {
         Err(TrainError::TooFew { .. }) => return Ok(Turn::Rested),
         trained => trained?,
     };

@@ -41,7 +41,7 @@ const ZONE: &str = "UTC";
 const LABEL: &str = "trigger";
 
 async fn views(app: &App, rows: Vec<triggers::Model>) -> Result<Vec<Trigger>> {
-    let emails = emails(app, rows.iter().filter_map(|row| row.user_id)).await?;
+    let emails = emails(&app.db, rows.iter().filter_map(|row| row.user_id)).await?;
     let view = |row: triggers::Model| Trigger {
         name: row.name.0,
         cron: row.cron,
@@ -88,6 +88,23 @@ pub(crate) async fn taken_over(
         .filter(triggers::Column::UserId.eq(Col(user)))
         .exec(mutation.tx())
         .await?;
+    Ok(())
+}
+
+/// Triggers name the function of their jobs: those of one that is renamed follow it.
+pub(crate) async fn follow_rename(mutation: &Mutation, account: AccountId, from: &Name, to: &Name) -> Result<()> {
+    let rows = triggers::Entity::find().filter(triggers::Column::AccountId.eq(Col(account))).all(mutation.tx()).await?;
+    for mut row in rows {
+        let job = &mut row.job.0;
+        let (name, reference) = match job.function.split_once('@') {
+            Some((name, reference)) => (name, format!("@{reference}")),
+            None => (job.function.as_str(), String::new()),
+        };
+        if name == from.as_str() {
+            job.function = format!("{to}{reference}");
+            write(mutation, &row).await?;
+        }
+    }
     Ok(())
 }
 

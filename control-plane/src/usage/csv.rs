@@ -2,6 +2,7 @@
 
 use protocol::Timestamp;
 use protocol::api::UsageReport;
+use protocol::csv::line;
 use serde_json::Value;
 
 use super::every::Every;
@@ -15,12 +16,12 @@ const QUANTILE_COLUMNS: [&str; 3] = ["ended_p50_us", "ended_p95_us", "ended_p99_
 /// `at`, which is empty else, is the beginning of the minute, hour, day or month.
 pub(crate) fn to_csv(report: &UsageReport) -> String {
     let header = ["key", "name", "at", "from", "to"].into_iter().chain(NAMES).chain(QUANTILE_COLUMNS);
-    let mut text = line(header.map(str::to_owned));
+    let mut text = line(header);
     for group in &report.items {
         let usage = serde_json::to_value(group.usage).unwrap_or_default();
         let (from, to) = period(report, group.at);
         let at = group.at.map(|at| at.to_string()).unwrap_or_default();
-        let what = [field(&group.key), field(&group.name), at, from.to_string(), to.to_string()];
+        let what = [group.key.clone(), group.name.clone(), at, from.to_string(), to.to_string()];
         let sums = NAMES.iter().map(|name| plain(&usage[*name]));
         let quantiles = QUANTILES.iter().map(|name| plain(&usage["latency"][*name]));
         text.push_str(&line(what.into_iter().chain(sums).chain(quantiles)));
@@ -36,39 +37,11 @@ fn period(report: &UsageReport, at: Option<Timestamp>) -> (Timestamp, Timestamp)
     }
 }
 
-fn line(fields: impl Iterator<Item = String>) -> String {
-    let mut line = fields.collect::<Vec<_>>().join(",");
-    line.push_str("\r\n");
-    line
-}
-
 /// A figure, without the quotes that JSON has around large ones; nothing where there is none.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
         number => number.to_string(),
-    }
-}
-
-/// A text that somebody has chosen. Spreadsheets take what begins like a formula for one: it is made a text.
-fn field(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if formula { format!("'{text}") } else { text.to_owned() };
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_stay_texts() {
-        assert_eq!(field("hello@v3"), "hello@v3");
-        assert_eq!(field("the \"first\", or so"), "\"the \"\"first\"\", or so\"");
-        assert_eq!(field("=HYPERLINK(\"http://example.org\")"), "\"'=HYPERLINK(\"\"http://example.org\"\")\"");
     }
 }

@@ -1,15 +1,16 @@
 //! The summed figures: what a settled run adds to each, and how they stand in a row and in a report.
 
+use books::Totals;
 use protocol::api::UsageSums;
 use protocol::placement::Warmth;
-use protocol::receipt::Outcome;
-use protocol::{ByteSize, Total};
+use protocol::{AccountId, ByteSize, Timestamp, Total};
 
 use super::sketch::Sketch;
+use crate::db::columns::Col;
 use crate::db::entities::{runs, usage_sums};
 
 /// Makes what all figures have in common of one list of their names, which are also the table's columns.
-macro_rules! figures {
+macro_rules! all {
     ($($name:ident)*) => {
         /// How many figures there are.
         pub(crate) const FIGURES: usize = [$(stringify!($name)),*].len();
@@ -28,6 +29,25 @@ macro_rules! figures {
             }
         }
 
+        /// A row of no runs, of which nothing is known yet.
+        pub(crate) fn empty(account_id: Col<AccountId>, span: i32, began: Col<Timestamp>) -> usage_sums::Model {
+            usage_sums::Model {
+                account_id,
+                span,
+                began,
+                id: Vec::new(),
+                function_id: None,
+                version_number: None,
+                lane: None,
+                source: None,
+                principal: None,
+                status: None,
+                folded: false,
+                $($name: 0,)*
+                latency: String::new(),
+            }
+        }
+
         /// A row's figures.
         pub(crate) fn read(row: &usage_sums::Model) -> [i64; FIGURES] {
             [$(row.$name),*]
@@ -37,12 +57,48 @@ macro_rules! figures {
         pub(crate) fn put(row: &mut usage_sums::Model, figures: [i64; FIGURES]) {
             [$(row.$name),*] = figures;
         }
+
+        impl Figures {
+            /// As the API shows them.
+            pub(crate) fn view(&self) -> UsageSums {
+                let [$($name),*] = self.sums;
+                UsageSums { $($name: Shown::shown($name),)* latency: self.latency.quantiles() }
+            }
+        }
     };
 }
 
-figures! {
-    runs succeeded failed timed_out cancelled platform_failed flagged warm cached cold wall_us cpu_us memory_kib_ms
-    reserved_cpu_us reserved_memory_kib_ms bytes_in bytes_out egress_bytes
+/// The figures that receipts have too, and between them how warm nodes were, which no receipt says.
+macro_rules! figures {
+    ($($(#[$of_end:meta])* $ended:ident,)* ; $($(#[$of_use:meta])* $used:ident,)*) => {
+        all! { $($ended)* warm cached cold $($used)* }
+
+        impl Share {
+            /// As much as a run adds to the sums of receipts.
+            fn of_totals(totals: &Totals) -> Self {
+                Self { $($ended: totals.$ended.into(),)* $($used: totals.$used.into(),)* ..Self::default() }
+            }
+        }
+    };
+}
+
+books::totals!(figures);
+
+/// A sum as the API has it.
+trait Shown {
+    fn shown(sum: u64) -> Self;
+}
+
+impl Shown for u64 {
+    fn shown(sum: u64) -> Self {
+        sum
+    }
+}
+
+impl Shown for ByteSize {
+    fn shown(sum: u64) -> Self {
+        Self(sum)
+    }
 }
 
 impl Share {
@@ -51,32 +107,15 @@ impl Share {
         if !row.settled {
             return Self::default();
         }
-        let is = |outcome| Total(i64::from(*row.outcome == outcome));
         let warmth = row.warm.map(|warm| Warmth::of(warm, row.cached.unwrap_or(false)));
         let had = |wanted| Total(i64::from(warmth == Some(wanted)));
-        let usage = row.billed.0;
-        let over_wall = |size: ByteSize| Total::from((size.0 / 1024).saturating_mul(usage.wall_us / 1000));
         let limits = row.limits.map(|limits| limits.0);
+        let totals = Totals::of_billed(*row.outcome, row.flag.is_some(), &row.billed.0, limits.as_ref());
         Self {
-            runs: Total(1),
-            succeeded: is(Outcome::Succeeded),
-            failed: is(Outcome::Failed),
-            timed_out: is(Outcome::TimedOut),
-            cancelled: is(Outcome::Cancelled),
-            platform_failed: is(Outcome::PlatformFailed),
-            flagged: Total(i64::from(row.flag.is_some())),
             warm: had(Warmth::Warm),
             cached: had(Warmth::Cached),
             cold: had(Warmth::Cold),
-            wall_us: usage.wall_us.into(),
-            cpu_us: usage.cpu_us.into(),
-            memory_kib_ms: over_wall(usage.memory_peak),
-            reserved_cpu_us: limits
-                .map_or(Total(0), |limits| usage.wall_us.saturating_mul(u64::from(limits.cpus)).into()),
-            reserved_memory_kib_ms: limits.map_or(Total(0), |limits| over_wall(limits.memory)),
-            bytes_in: usage.bytes_in.0.into(),
-            bytes_out: usage.bytes_out.0.into(),
-            egress_bytes: usage.egress_bytes.0.into(),
+            ..Self::of_totals(&totals)
         }
     }
 }
@@ -107,50 +146,5 @@ impl Figures {
     pub(super) const fn runs(&self) -> u64 {
         // The first of the names.
         self.sums[0]
-    }
-
-    /// As the API shows them.
-    pub(crate) fn view(&self) -> UsageSums {
-        let [
-            runs,
-            succeeded,
-            failed,
-            timed_out,
-            cancelled,
-            platform_failed,
-            flagged,
-            warm,
-            cached,
-            cold,
-            wall_us,
-            cpu_us,
-            memory_kib_ms,
-            reserved_cpu_us,
-            reserved_memory_kib_ms,
-            bytes_in,
-            bytes_out,
-            egress_bytes,
-        ] = self.sums;
-        UsageSums {
-            runs,
-            succeeded,
-            failed,
-            timed_out,
-            cancelled,
-            platform_failed,
-            flagged,
-            warm,
-            cached,
-            cold,
-            wall_us,
-            cpu_us,
-            memory_kib_ms,
-            reserved_cpu_us,
-            reserved_memory_kib_ms,
-            bytes_in: ByteSize(bytes_in),
-            bytes_out: ByteSize(bytes_out),
-            egress_bytes: ByteSize(egress_bytes),
-            latency: self.latency.quantiles(),
-        }
     }
 }

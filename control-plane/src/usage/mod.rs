@@ -26,7 +26,7 @@ mod sums;
 pub(crate) use csv::to_csv;
 pub(crate) use now::now;
 pub(crate) use report::{UsageQuery, moment, of_function, report, wants_csv};
-pub(crate) use sums::{Sums, prune};
+pub(crate) use sums::{Recent, Sums, Table, prune};
 
 #[cfg(test)]
 pub(crate) use figures::Share;

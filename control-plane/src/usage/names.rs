@@ -173,7 +173,7 @@ impl Names {
         }
         names.keys = keys_of(app, groups).await?;
         if !users.is_empty() {
-            names.users = emails(app, users.into_iter()).await?;
+            names.users = emails(&app.db, users.into_iter()).await?;
         }
         Ok(names)
     }

@@ -20,6 +20,7 @@ use crate::db::columns::{Col, unsigned};
 use crate::error::{Result, refuse_field};
 use crate::identity::caller::Caller;
 use crate::paging::{Paging, page, whole};
+use crate::words::words;
 
 /// The period where none is asked for.
 const DAYS_DEFAULT: i64 = 30;
@@ -62,9 +63,10 @@ pub(crate) struct UsageQuery {
     /// Only in this lane.
     #[serde(default)]
     pub(super) lane: Option<Lane>,
-    /// Only what was made so: `call`, `test`, `job`, `schedule`, `queue`.
-    #[serde(default)]
-    pub(super) source: Option<RunSource>,
+    /// Only what was made so: `call`, `test`, `job`, `schedule`, `queue`; or several of them, with commas in between.
+    #[serde(default, deserialize_with = "words")]
+    #[param(value_type = Option<String>)]
+    pub(super) source: Option<Vec<RunSource>>,
     /// Only on behalf of this one: `public`, a key (`key_...`), a user (`user_...`), a trigger (`trigger:NAME`), or the name
     /// of a key, or a member's address.
     #[serde(default)]

@@ -7,7 +7,7 @@ use protocol::{AccountId, Timestamp, Total};
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
 
 use super::dimensions::{Dimensions, DimensionsId};
-use super::figures::{FIGURES, Share, put, read};
+use super::figures::{self, FIGURES, Share, put, read};
 use super::period::Span;
 use super::sketch::Sketch;
 use crate::db::columns::{Col, unsigned};
@@ -20,6 +20,8 @@ use crate::db::{Db, bulk};
 pub(crate) const KEYS_MAX: u64 = 200;
 /// Periods that one query asks for: a bound on its depth.
 const PERIODS_MAX: usize = 100;
+/// Rows that are known from one transaction to the next; of more, none are.
+const RECENT_MAX: usize = 4_096;
 /// Rows that one statement deletes: others write in between.
 const PRUNE_ROWS_MAX: u64 = 2_000;
 
@@ -100,8 +102,8 @@ impl Sums {
         }
     }
 
-    /// Adds them to the table: to minute, hour and day, as far as these are kept.
-    pub(crate) async fn write(self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
+    /// Adds them to the table, of which something may be known: to minute, hour and day, as far as these are kept.
+    pub(crate) async fn write(self, tx: &DatabaseTransaction, table: &mut Table) -> Result<(), DbErr> {
         let now = Timestamp::now();
         let mut changes = Changes::new();
         for ((account, minute, dimensions), change) in self.0 {
@@ -114,7 +116,6 @@ impl Sums {
                 add_to(of_period, id, dimensions.clone(), &change);
             }
         }
-        let mut table = Table::default();
         table.load(tx, &changes).await?;
         table.count(tx, &changes).await?;
         table.load(tx, &table.folded(&changes)).await?;
@@ -129,9 +130,37 @@ impl Sums {
     }
 }
 
+/// Sums as the last transaction has left them, so that the next one need not read those of periods that go on. Every
+/// transaction that changes sums has a turn, which is a number: one that is not the next has had others before it, and then
+/// nothing is known.
+#[derive(Default)]
+pub(crate) struct Recent {
+    turn: i64,
+    rows: HashMap<RowKey, usage_sums::Model>,
+}
+
+impl Recent {
+    /// What the transaction of this turn knows. It is forgotten here: only what is committed is kept.
+    pub(crate) fn take(&mut self, turn: i64) -> Table {
+        let rows = std::mem::take(&mut self.rows);
+        let is_next = self.turn.checked_add(1) == Some(turn);
+        Table { rows: if is_next { rows } else { HashMap::new() }, ..Table::default() }
+    }
+
+    /// The transaction of this turn is committed, and has left these. Of periods that are over there is little to come.
+    pub(crate) fn keep(&mut self, turn: i64, table: Table, now: Timestamp) {
+        let mut rows = table.rows;
+        rows.retain(|((_, span, began), _), _| span.floor(now) <= *began);
+        if rows.len() > RECENT_MAX {
+            rows = HashMap::new();
+        }
+        (self.turn, self.rows) = (turn, rows);
+    }
+}
+
 /// The rows of the table that a batch changes.
 #[derive(Default)]
-struct Table {
+pub(crate) struct Table {
     rows: HashMap<RowKey, usage_sums::Model>,
     changed: BTreeSet<RowKey>,
     /// How many rows those periods have that would get new ones.
@@ -193,15 +222,17 @@ impl Table {
 
     /// The changes, each with a combination for which its period has room.
     fn placed(&mut self, changes: Changes) -> Changes {
-        let mut known: HashSet<RowKey> = self.rows.keys().copied().collect();
-        let mut placed = Changes::new();
+        let (mut new, mut placed): (HashSet<RowKey>, Changes) = (HashSet::new(), Changes::new());
         for (place, of_period) in changes {
             let count = self.counts.entry(place).or_default();
             let to = placed.entry(place).or_default();
             for (id, (dimensions, change)) in of_period {
-                let is_there = |id: DimensionsId| known.contains(&(place, id));
+                let is_there = |id: DimensionsId| {
+                    let key = (place, id);
+                    self.rows.contains_key(&key) || new.contains(&key)
+                };
                 let (id, dimensions) = room_for((id, dimensions), &change, *count, is_there);
-                if known.insert((place, id)) {
+                if !self.rows.contains_key(&(place, id)) && new.insert((place, id)) {
                     *count += 1;
                 }
                 add_to(to, id, dimensions, &change);
@@ -220,11 +251,14 @@ impl Table {
         self.changed.insert(key);
     }
 
-    async fn write(mut self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
+    async fn write(&mut self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
         use usage_sums::Column;
-        let rows: Vec<usage_sums::Model> = self.changed.iter().filter_map(|key| self.rows.remove(key)).collect();
-        let key = [Column::AccountId, Column::Span, Column::Began, Column::Id];
-        bulk::replace(tx, &rows, &key).await
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let (keys, rows): (Vec<RowKey>, Vec<usage_sums::Model>) =
+            changed.filter_map(|key| Some((key, self.rows.remove(&key)?))).unzip();
+        bulk::replace(tx, &rows, &[Column::AccountId, Column::Span, Column::Began, Column::Id]).await?;
+        self.rows.extend(keys.into_iter().zip(rows));
+        Ok(())
     }
 }
 
@@ -255,38 +289,7 @@ fn room_for(
 
 /// A row of which nothing is known yet.
 fn empty(((account, span, began), id): RowKey, dimensions: Dimensions) -> usage_sums::Model {
-    let mut row = usage_sums::Model {
-        account_id: account.into(),
-        span: span.seconds(),
-        began: began.into(),
-        id: Vec::new(),
-        function_id: None,
-        version_number: None,
-        lane: None,
-        source: None,
-        principal: None,
-        status: None,
-        folded: false,
-        runs: 0,
-        succeeded: 0,
-        failed: 0,
-        timed_out: 0,
-        cancelled: 0,
-        platform_failed: 0,
-        flagged: 0,
-        warm: 0,
-        cached: 0,
-        cold: 0,
-        wall_us: 0,
-        cpu_us: 0,
-        memory_kib_ms: 0,
-        reserved_cpu_us: 0,
-        reserved_memory_kib_ms: 0,
-        bytes_in: 0,
-        bytes_out: 0,
-        egress_bytes: 0,
-        latency: String::new(),
-    };
+    let mut row = figures::empty(account.into(), span.seconds(), began.into());
     dimensions.put(id, &mut row);
     row
 }

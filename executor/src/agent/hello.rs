@@ -1,15 +1,17 @@
 //! The hello: which protocol is spoken, what tickets are checked with, and where the receipts stand. Repeated for ever
-//! until it is answered, and each minute after that: a node's keys are of two days, and its clock may drift.
+//! until it is answered or refused for good, and each minute after that: a node's keys are of two days, and its clock may
+//! drift.
 
 use std::time::Duration;
 
 use fabric::{CallOptions, Fabric, NodeService, Target};
 use http_body_util::BodyExt as _;
-use protocol::Lane;
 use protocol::node::{BootKey, Hello, HelloReply, PROTOCOL_MAX, PROTOCOL_MIN, printable};
+use protocol::{Code, Lane, Problem};
 
 use crate::config::Config;
-use crate::keys::NodeKeys;
+use crate::given::Told;
+use crate::keeper;
 
 const REPLY_BYTES_MAX: usize = 64 << 10;
 const WITHIN: Duration = Duration::from_secs(5);
@@ -17,7 +19,8 @@ const WITHIN: Duration = Duration::from_secs(5);
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// What this node says of itself.
-pub(super) fn hello(config: &Config, keys: &NodeKeys, boot: &BootKey, vm: bool) -> Hello {
+pub(super) fn hello(config: &Config, told: Told, boot: &BootKey, vm: bool) -> Hello {
+    let Told { public, fingerprint, confinement } = told;
     Hello {
         protocol_min: PROTOCOL_MIN,
         protocol_max: PROTOCOL_MAX,
@@ -29,8 +32,12 @@ pub(super) fn hello(config: &Config, keys: &NodeKeys, boot: &BootKey, vm: bool) 
         memory: config.memory,
         lanes: lanes(vm),
         slots: config.slots,
-        public_key: keys.public(),
+        public_key: public.receipt.to_string(),
+        keys: Some(public),
         boot: Some(boot.clone()),
+        agreed: Some(keeper::agreed(config)),
+        fingerprint,
+        confinement,
     }
 }
 
@@ -39,13 +46,35 @@ pub(super) fn lanes(vm: bool) -> Vec<Lane> {
     if vm { vec![Lane::Wasm, Lane::Vm] } else { vec![Lane::Wasm] }
 }
 
+/// Why a hello has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswered {
+    /// The next may have one.
+    #[error("{0}")]
+    Yet(String),
+    /// None will have.
+    #[error("{}", .0.detail)]
+    Refused(Box<Problem>),
+}
+
+impl From<String> for Unanswered {
+    fn from(why: String) -> Self {
+        Self::Yet(why)
+    }
+}
+
+/// Codes with which the platform says that this node is none, whenever it asks.
+const FOR_GOOD: [Code; 5] =
+    [Code::NodeLeft, Code::NodeSuspended, Code::NodeKeysDiffer, Code::NodeMachineDiffers, Code::NodeRestored];
+
 /// Says hello until somebody answers.
-pub(super) async fn greet(fabric: &Fabric, hello: &Hello) -> HelloReply {
+pub(super) async fn greet(fabric: &Fabric, hello: &Hello) -> Result<HelloReply, Box<Problem>> {
     let mut wait = RETRY.0;
     loop {
         match attempt(fabric, hello).await {
-            Ok(reply) => return reply,
-            Err(reason) => tracing::info!(reason, "no answer to the hello yet"),
+            Ok(reply) => return Ok(reply),
+            Err(Unanswered::Refused(problem)) => return Err(problem),
+            Err(Unanswered::Yet(reason)) => tracing::info!(reason, "no answer to the hello yet"),
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(RETRY.1);
@@ -53,7 +82,7 @@ pub(super) async fn greet(fabric: &Fabric, hello: &Hello) -> HelloReply {
 }
 
 /// Says hello once.
-pub(super) async fn attempt(fabric: &Fabric, hello: &Hello) -> Result<HelloReply, String> {
+pub(super) async fn attempt(fabric: &Fabric, hello: &Hello) -> Result<HelloReply, Unanswered> {
     let body = serde_json::to_vec(hello).map_err(|error| error.to_string())?;
     let request = http::Request::post("/hello")
         .header(http::header::CONTENT_TYPE, "application/json")
@@ -66,11 +95,16 @@ pub(super) async fn attempt(fabric: &Fabric, hello: &Hello) -> Result<HelloReply
     let limited = http_body_util::Limited::new(reply.response.into_body(), REPLY_BYTES_MAX);
     let bytes = limited.collect().await.map_err(|error| error.to_string())?.to_bytes();
     if !status.is_success() {
-        return Err(format!("{status}: {}", String::from_utf8_lossy(&bytes)));
+        let problem = serde_json::from_slice::<Problem>(&bytes).ok();
+        return Err(match problem.filter(|problem| FOR_GOOD.contains(&problem.code)) {
+            Some(problem) => Unanswered::Refused(Box::new(problem)),
+            None => Unanswered::Yet(format!("{status}: {}", String::from_utf8_lossy(&bytes))),
+        });
     }
     let reply: HelloReply = protocol::wire::read(&bytes).map_err(|error| error.to_string())?;
     if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&reply.protocol) {
-        return Err(format!("the platform chose protocol {}, which this node does not speak", reply.protocol));
+        let chosen = reply.protocol;
+        return Err(format!("the platform chose protocol {chosen}, which this node does not speak").into());
     }
     Ok(reply)
 }

@@ -1,13 +1,15 @@
 //! Logs on their way to the control plane: in batches, one after the other, each again until it is taken. A line counts once
-//! by its run and its number there, so that nothing else need tell a batch that comes twice. What waits is bounded.
+//! by its run and its number there, so that nothing else need tell a batch that comes twice. What waits is bounded, and
+//! accounts take turns: whoever writes little waits for a batch or two, however much others write.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use fabric::{CallOptions, Fabric, NodeService, Target};
 use http::StatusCode;
-use protocol::RunId;
 use protocol::node::RunLog;
+use protocol::{AccountId, RunId};
 use tokio::sync::mpsc::Receiver;
 
 use crate::run::log::TicketedLine;
@@ -40,13 +42,17 @@ const PATIENCE: Patience = Patience {
 
 /// Sends what comes until no run can write any more.
 pub(super) async fn ship(fabric: Fabric, mut lines: Receiver<TicketedLine>) {
-    while let Some(first) = lines.recv().await {
+    let mut waiting = Waiting::default();
+    loop {
+        if waiting.turns.is_empty() {
+            let Some(first) = lines.recv().await else { return };
+            waiting.push(first);
+        }
         let mut batch = Batch::default();
-        batch.push(first);
-        fill(&mut batch, &mut lines);
+        fill(&mut batch, &mut waiting, &mut lines);
         if !batch.is_full() {
             tokio::time::sleep(GATHER).await;
-            fill(&mut batch, &mut lines);
+            fill(&mut batch, &mut waiting, &mut lines);
         }
         let logs = by_run(batch.lines);
         let Ok(json) = serde_json::to_vec(&logs) else { continue };
@@ -105,9 +111,44 @@ impl Batch {
     }
 }
 
-fn fill(batch: &mut Batch, lines: &mut Receiver<TicketedLine>) {
+/// Lines that wait, by account. Those that wait are as many as there is room for.
+#[derive(Default)]
+struct Waiting {
+    lines: HashMap<AccountId, VecDeque<TicketedLine>>,
+    /// The accounts that have lines here; the next one is first.
+    turns: VecDeque<AccountId>,
+}
+
+impl Waiting {
+    fn push(&mut self, line: TicketedLine) {
+        let account = line.account;
+        let own = self.lines.entry(account).or_default();
+        if own.is_empty() {
+            self.turns.push_back(account);
+        }
+        own.push_back(line);
+    }
+
+    /// The next account's next line.
+    fn pop(&mut self) -> Option<TicketedLine> {
+        let account = self.turns.pop_front()?;
+        let Entry::Occupied(mut own) = self.lines.entry(account) else { return None };
+        let line = own.get_mut().pop_front();
+        if own.get().is_empty() {
+            own.remove();
+        } else {
+            self.turns.push_back(account);
+        }
+        line
+    }
+}
+
+fn fill(batch: &mut Batch, waiting: &mut Waiting, lines: &mut Receiver<TicketedLine>) {
+    while let Ok(line) = lines.try_recv() {
+        waiting.push(line);
+    }
     while !batch.is_full()
-        && let Ok(line) = lines.try_recv()
+        && let Some(line) = waiting.pop()
     {
         batch.push(line);
     }
@@ -116,7 +157,7 @@ fn fill(batch: &mut Batch, lines: &mut Receiver<TicketedLine>) {
 fn by_run(lines: Vec<TicketedLine>) -> Vec<RunLog> {
     let mut logs: Vec<RunLog> = Vec::new();
     let mut places: HashMap<RunId, usize> = HashMap::new();
-    for TicketedLine { ticket, line, _room } in lines {
+    for TicketedLine { ticket, line, .. } in lines {
         let place = *places.entry(line.run).or_insert_with(|| {
             logs.push(RunLog { run: line.run, ticket: (*ticket).clone(), lines: Vec::new() });
             logs.len() - 1
@@ -148,6 +189,13 @@ fn may_pass(status: StatusCode) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use fabric::shares::{Shares, TenantShare};
+    use protocol::Timestamp;
+    use protocol::node::{LogLine, LogStream};
+    use protocol::ticket::SignedTicket;
+
     use super::*;
 
     const SHORT: Patience = Patience {
@@ -170,6 +218,32 @@ mod tests {
 
     fn again(count: usize) -> Vec<Failed> {
         (0..count).map(|_| Failed::Again("503".to_owned())).collect()
+    }
+
+    fn line(account: AccountId, sequence: u32, shares: &Shares<AccountId>) -> TicketedLine {
+        let (run, at, stream) = (RunId::new(), Timestamp::now(), LogStream::Stdout);
+        let line = LogLine { run, sequence, at, stream, text: "x".to_owned() };
+        let ticket = Arc::new(SignedTicket(String::new()));
+        TicketedLine { ticket, line, account, _room: shares.try_take(account, 1).unwrap() }
+    }
+
+    #[test]
+    fn a06_an_account_that_writes_little_is_in_the_next_batch() {
+        let (ada, bob) = (AccountId::new(), AccountId::new());
+        let shares = Shares::new(1 << 20, TenantShare::WHOLE);
+        let (sender, mut lines) = tokio::sync::mpsc::channel(3 * LINES_MAX);
+        for (account, count) in [(ada, 2 * LINES_MAX), (bob, 2)] {
+            for sequence in 0..u32::try_from(count).unwrap() {
+                sender.try_send(line(account, sequence, &shares)).unwrap();
+            }
+        }
+        let (mut batch, mut waiting) = (Batch::default(), Waiting::default());
+        fill(&mut batch, &mut waiting, &mut lines);
+        let of = |account: AccountId| -> Vec<u32> {
+            batch.lines.iter().filter(|line| line.account == account).map(|line| line.line.sequence).collect()
+        };
+        assert!(of(ada).into_iter().eq(0..u32::try_from(LINES_MAX - 2).unwrap()), "in their order");
+        assert_eq!(of(bob), [0, 1], "not after all of the other account's");
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fabric::{CallOptions, Fabric, NodeService, Target};
+use fabric::{CallError, CallOptions, Fabric, NodeService, Target};
 use http_body_util::BodyExt as _;
 use protocol::node::Hello;
 use protocol::receipt::{Checkpoint, CheckpointAck};
@@ -31,7 +31,12 @@ impl Deliver for OverFabric {
             .map_err(|error| failed(&error))?;
         let options = CallOptions { deadline: WITHIN, accept_within: Duration::from_secs(1) };
         let target = Target::FromNode(NodeService::Receipt);
-        let reply = self.fabric.call(target, request, options).await.map_err(|error| failed(&error))?;
+        let reply = self.fabric.call(target, request, options).await.map_err(|error| match error {
+            CallError::NoResponder | CallError::Busy(_) | CallError::Disconnected(_) | CallError::Lost => {
+                Undelivered::Absent(error.to_string())
+            }
+            error => failed(&error),
+        })?;
         let status = reply.response.status();
         let limited = http_body_util::Limited::new(reply.response.into_body(), ACK_BYTES_MAX);
         let bytes = limited.collect().await.map_err(|error| failed(&error))?.to_bytes();
@@ -43,7 +48,7 @@ impl Deliver for OverFabric {
     }
 
     async fn stand(&self) -> Result<Stand, String> {
-        let reply = hello::attempt(&self.fabric, &self.hello).await?;
+        let reply = hello::attempt(&self.fabric, &self.hello).await.map_err(|error| error.to_string())?;
         Ok(Stand { sequence: reply.checkpoint, digest: reply.checkpoint_digest })
     }
 }
@@ -54,6 +59,7 @@ fn refused(status: http::StatusCode, body: &[u8]) -> Undelivered {
     let code = serde_json::from_slice::<Problem>(body).map(|problem| problem.code);
     match code {
         Ok(Code::PreconditionFailed | Code::BatchConflict) => Undelivered::OutOfPlace(why),
+        Ok(Code::ControlPlaneUnavailable) => Undelivered::Absent(why),
         _ => Undelivered::Failed(why),
     }
 }
@@ -72,6 +78,8 @@ mod tests {
         };
         assert!(said(Code::PreconditionFailed) && said(Code::BatchConflict));
         assert!(!said(Code::ControlPlaneUnavailable) && !said(Code::NotFound));
+        let paused = serde_json::to_vec(&Problem::new(Code::ControlPlaneUnavailable, "why")).unwrap();
+        assert!(matches!(refused(StatusCode::SERVICE_UNAVAILABLE, &paused), Undelivered::Absent(_)));
         assert!(matches!(refused(StatusCode::CONFLICT, b"a proxy"), Undelivered::Failed(_)));
     }
 }

@@ -10,34 +10,49 @@ use fabric::profile::{self, Part};
 use fabric::shares::Shares;
 use fabric::{Body, Busy, Exchange, Peer, Permit, metric_names};
 use futures::future::BoxFuture;
+use http_body_util::BodyExt as _;
+use lending::control::RunShown;
 use metrics::{Counter, Histogram};
+use protocol::node::RevisedWish;
 use protocol::receipt::{NodeReceipt, Outcome, RunEnd, Usage};
 use protocol::ticket::{Purpose, SignedTicket, Ticket};
 use protocol::{AccountId, Code, Lane, Problem, Timestamp};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::admission::{Admission, Refusal, Share};
 use crate::artifacts::Library;
 use crate::journal::Journal;
+use crate::keeper::{Lent, Place, Saying, Told};
 use crate::run::log::{self, Sink, TicketedLine};
 use crate::run::{self, Record, RunLogBook, Verdict, guest_request};
 use crate::tickets::{Spent, TicketBook};
-use crate::vm::{self, Door};
+use crate::vm::{self, LaneProbe};
 use crate::wasm::Lane as WasmLane;
+
+/// Bytes of what a node is told: why it ends, what its owner wants.
+const TOLD_BYTES_MAX: usize = 64 << 10;
 
 /// All that runs share.
 pub(super) struct Node {
     pub(super) lane: Arc<WasmLane>,
-    pub(super) vm: Arc<Door>,
+    pub(super) vm: Arc<LaneProbe>,
     pub(super) library: Arc<Library>,
     pub(super) admission: Arc<Admission>,
+    pub(super) lent: Arc<Lent>,
     pub(super) tickets: Arc<TicketBook>,
     pub(super) journal: Journal,
     pub(super) log_sink: mpsc::Sender<TicketedLine>,
     pub(super) log_bytes_max: usize,
     pub(super) log_shares: Shares<AccountId>,
+    pub(super) log_line_bytes_min: u64,
     /// A ticket came that is not valid by the keys and the clock that are known: perhaps they have changed.
     pub(super) unknown_key: Arc<tokio::sync::Notify>,
+    /// Somebody has not heard what this node listed.
+    pub(super) report_whole: Arc<tokio::sync::Notify>,
+    /// The platform says that this is no node of its any more.
+    pub(super) ended: mpsc::Sender<Box<Problem>>,
+    /// To the keeper.
+    pub(super) tell: mpsc::Sender<Told>,
 }
 
 /// What admission has found out and taken: the run's share of the node.
@@ -112,7 +127,9 @@ impl Node {
         let ticket = &admitted.ticket;
         let latest = Instant::now() + ticket.limits.timeout.duration();
         let deadline = exchange.deadline.map_or(latest, |deadline| deadline.min(latest));
-        let sink = Sink { lines: self.log_sink.clone(), shares: self.log_shares.clone(), account: ticket.account };
+        let account = ticket.account;
+        let (lines, shares) = (self.log_sink.clone(), self.log_shares.clone());
+        let sink = Sink { lines, shares, account, line_bytes_min: self.log_line_bytes_min };
         let log = log::book(ticket.run, Arc::clone(&admitted.signed), sink, self.log_bytes_max);
         if ticket.lane == Lane::Vm {
             // Apart: its size is no burden to the other lane's runs.
@@ -121,9 +138,10 @@ impl Node {
         let begun = Instant::now();
         let found = self.library.warm(ticket);
         let warm = found.is_some() || self.library.is_loaded(ticket);
-        let settle = self.settle(Arc::clone(&admitted), &exchange, warm);
+        let (place, settle) = self.settle(&admitted, &exchange, warm);
         let stop = exchange.cancelled.clone();
         let record = Arc::new(Record::new(ticket.limits, deadline, stop.child_token(), log, settle));
+        self.lent.work.begin(place, &record);
         let (program, surroundings) = match found {
             Some((program, surroundings)) => (program, surroundings),
             None => match bring(self.library.get(ticket, &admitted.signed), &record).await {
@@ -137,7 +155,7 @@ impl Node {
         // The record has the run's share from here on.
         drop(admitted);
         PARTS.start.record(begun.elapsed());
-        run::run(&self.lane, &program.program, &surroundings, request, record).await
+        run::run(&self.lane, &program.program, &surroundings, account, request, record).await
     }
 
     /// The same in a machine of its own.
@@ -155,9 +173,10 @@ impl Node {
         let ticket = &admitted.ticket;
         let begun = Instant::now();
         let found = lane.warm(ticket);
-        let settle = self.settle(Arc::clone(&admitted), exchange, found.is_some() || lane.is_prepared(ticket));
+        let (place, settle) = self.settle(&admitted, exchange, found.is_some() || lane.is_prepared(ticket));
         let stop = exchange.cancelled.child_token();
         let record = Arc::new(Record::new(ticket.limits, deadline, stop, log, settle));
+        self.lent.work.begin(place, &record);
         let version = match found {
             Some(found) => found,
             None => match bring(lane.get(ticket, &admitted.signed), &record).await {
@@ -175,10 +194,15 @@ impl Node {
         run::drive(started, None, record).await
     }
 
-    /// What becomes of a run at its end: the share is given back, the caller is told, the receipt is kept.
-    fn settle(self: &Arc<Self>, admitted: Arc<Admitted>, exchange: &Exchange, warm: bool) -> run::Settle {
-        let (node, end) = (Arc::clone(self), exchange.claim_end());
+    /// What becomes of a run at its end: the share is given back, the caller is told, the receipt is kept. And the run's
+    /// place among those that are here, which it has until then.
+    fn settle(self: &Arc<Self>, admitted: &Arc<Admitted>, exchange: &Exchange, warm: bool) -> (u64, run::Settle) {
+        let (node, end, admitted) = (Arc::clone(self), exchange.claim_end(), Arc::clone(admitted));
+        let place = self.enter(&admitted);
+        let id = place.id();
         let conclude = move |verdict: Verdict, usage: Usage| {
+            drop(place);
+            node.lent.ended(&verdict, &usage);
             let (signed, run, started) = (Arc::clone(&admitted.signed), admitted.ticket.run, admitted.at);
             let cached = !warm && !admitted.fetched.load(Ordering::Relaxed);
             drop(admitted);
@@ -197,22 +221,68 @@ impl Node {
             }
             node.journal.add(NodeReceipt { run, ticket: (*signed).clone(), started, end: run_end });
         };
-        Box::new(move |verdict, usage| profile::within(Part::Bookkeeping, || conclude(verdict, usage)))
+        (id, Box::new(move |verdict, usage| profile::within(Part::Bookkeeping, || conclude(verdict, usage))))
+    }
+
+    fn enter(&self, admitted: &Admitted) -> Place {
+        let (lane, limits) = (admitted.ticket.lane, &admitted.ticket.limits);
+        self.lent.work.enter(RunShown { lane, since: admitted.at, memory: limits.memory_in(lane) })
     }
 
     async fn control(self: Arc<Self>, request: http::Request<Body>) -> http::Response<Body> {
-        let (head, _) = request.into_parts();
+        let (head, body) = request.into_parts();
         match (head.method.as_str(), head.uri.path()) {
+            ("POST", "/end") => self.end(body).await,
+            ("POST", "/report") => {
+                self.report_whole.notify_one();
+                json(http::StatusCode::OK, &serde_json::json!({}))
+            }
+            ("GET", "/status") => self.tell_keeper(Saying::Status).await,
+            ("POST", "/wish") => self.wish(body).await,
             ("POST", "/prepare") => self.prepare(&head).await,
             ("POST", "/drain") => {
                 self.admission.drain();
                 json(http::StatusCode::OK, &serde_json::json!({ "running": self.admission.running() }))
             }
-            _ => run::problem(&Problem::new(Code::NotFound, "a node has /prepare and /drain")),
+            _ => run::problem(&Problem::new(
+                Code::NotFound,
+                "a node has /prepare, /drain, /report, /status, /wish and /end",
+            )),
+        }
+    }
+
+    /// The core alone can ask for this: nobody else may publish where a node listens.
+    async fn end(&self, body: Body) -> http::Response<Body> {
+        let Some(problem) = read_told::<Problem>(body).await else {
+            return run::problem(&Problem::new(Code::InvalidRequest, "the body says why, as a problem"));
+        };
+        // Once is enough.
+        self.ended.try_send(Box::new(problem)).ok();
+        json(http::StatusCode::OK, &serde_json::json!({ "running": self.admission.running() }))
+    }
+
+    /// What the owner wants from afar; what it comes to is the response.
+    async fn wish(&self, body: Body) -> http::Response<Body> {
+        match read_told::<RevisedWish>(body).await {
+            Some(wish) => self.tell_keeper(Saying::Wish(wish)).await,
+            None => run::problem(&Problem::new(Code::InvalidRequest, "the body is no wish")),
+        }
+    }
+
+    async fn tell_keeper(&self, what: Saying) -> http::Response<Body> {
+        let (reply, status) = oneshot::channel();
+        // What it does not hear it does not reply to.
+        self.tell.send(Told { what, reply }).await.ok();
+        match status.await {
+            Ok(status) => json(http::StatusCode::OK, &status),
+            Err(_) => run::problem(&Problem::from(Code::Draining)),
         }
     }
 
     async fn prepare(self: &Arc<Self>, head: &http::request::Parts) -> http::Response<Body> {
+        if let Some(paused) = self.admission.paused() {
+            return run::problem(&Problem::new(Code::Overloaded, Refusal::Paused(paused).to_string()));
+        }
         let checked = self.tickets.check(&head.headers, Purpose::Prepare, Timestamp::now());
         let (signed, ticket) = match checked {
             Ok(checked) => checked,
@@ -231,6 +301,12 @@ impl Node {
             Err(problem) => run::problem(&problem),
         }
     }
+}
+
+/// What the platform tells a node.
+async fn read_told<T: serde::de::DeserializeOwned>(body: Body) -> Option<T> {
+    let told = http_body_util::Limited::new(body, TOLD_BYTES_MAX).collect().await.ok()?;
+    protocol::wire::read(&told.to_bytes()).ok()
 }
 
 /// The node's own figures of a run that is over.
@@ -280,7 +356,7 @@ static PARTS: LazyLock<Parts> = LazyLock::new(|| {
 /// Waits for what a run needs; none where that failed or took too long, which the record then says.
 async fn bring<T>(needed: impl Future<Output = Result<T, Problem>>, record: &Record) -> Option<T> {
     tokio::select! {
-        found = needed => found.map_err(|problem| record.conclude(Verdict::node_failed(problem.detail))).ok(),
+        found = needed => found.map_err(|problem| record.conclude(not_had(problem))).ok(),
         () = tokio::time::sleep_until(record.deadline.into()) => {
             record.interrupt();
             None
@@ -290,6 +366,12 @@ async fn bring<T>(needed: impl Future<Output = Result<T, Problem>>, record: &Rec
             None
         }
     }
+}
+
+/// What a run needs and this node does not have. Where it is only busy, the run surely has not begun.
+fn not_had(problem: Problem) -> Verdict {
+    let code = if problem.code == Code::Overloaded { Code::Overloaded } else { Code::NodeFailed };
+    Verdict { code: Some(code), ..Verdict::node_failed(problem.detail) }
 }
 
 fn json(status: http::StatusCode, value: &impl serde::Serialize) -> http::Response<Body> {

@@ -2,5 +2,6 @@
 
 mod days;
 mod ground;
+mod keeper;
 mod runs;
 mod upkeep;

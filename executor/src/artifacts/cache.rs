@@ -7,6 +7,8 @@
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use protocol::{AccountId, ByteSize, Digest};
@@ -47,14 +49,14 @@ pub(crate) struct DiskCache {
     folder: PathBuf,
     key: [u8; blake3::KEY_LEN],
     engine: String,
-    limit: ByteSize,
+    limit: Arc<AtomicU64>,
 }
 
 impl DiskCache {
     /// Opens the folder, or makes it.
     pub(crate) fn open(folder: &Path, key: [u8; blake3::KEY_LEN], engine: String, limit: ByteSize) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let cache = Self { folder: folder.to_owned(), key, engine, limit };
+        let cache = Self { folder: folder.to_owned(), key, engine, limit: Arc::new(AtomicU64::new(limit.0)) };
         cache.forget_unfinished()?;
         Ok(cache)
     }
@@ -123,14 +125,34 @@ impl DiskCache {
         Ok(files.iter().rev().filter_map(|(_, _, path)| digest(path)).take(count_max).collect())
     }
 
+    fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it is less than before: then [`Self::shrink`] makes room.
+    pub(crate) fn set_limit(&self, limit: ByteSize) -> bool {
+        self.limit.swap(limit.0, Ordering::Relaxed) > limit.0
+    }
+
+    /// What is beyond the limit goes.
+    pub(crate) fn shrink(&self) {
+        if let Err(error) = self.make_room(0, None) {
+            tracing::warn!(%error, "compiled artifacts stay on disk beyond what is lent");
+        }
+    }
+
+    pub(crate) fn used(&self) -> ByteSize {
+        ByteSize(self.files().map_or(0, |files| files.iter().map(|(_, size, _)| size).sum()))
+    }
+
     fn make_room(&self, needed: u64, owner: Option<AccountId>) -> io::Result<()> {
         let files = self.files()?;
-        if files.iter().map(|(_, size, _)| size).sum::<u64>().saturating_add(needed) <= self.limit.0 {
+        if files.iter().map(|(_, size, _)| size).sum::<u64>().saturating_add(needed) <= self.limit() {
             return Ok(());
         }
         let kept = files.into_iter().map(|(_, weight, path)| Item { owner: owner_of(&path), weight, name: Some(path) });
         let newest = Item { owner, weight: needed, name: None };
-        for path in victims(kept.chain([newest]), self.limit.0) {
+        for path in victims(kept.chain([newest]), self.limit()) {
             fs::remove_file(&path)?;
         }
         Ok(())
@@ -153,7 +175,9 @@ impl DiskCache {
     fn forget_unfinished(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            if path.extension().is_none_or(|extension| extension != EXTENSION) {
+            if path.is_dir() {
+                fs::remove_dir_all(path)?;
+            } else if path.extension().is_none_or(|extension| extension != EXTENSION) {
                 fs::remove_file(path)?;
             }
         }
@@ -188,8 +212,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let digest = Digest::of(b"a");
         cache(folder.path(), 1 << 20).put(digest, &compiled(1000), None).unwrap();
+        let unfinished = folder.path().join("b.work");
+        fs::create_dir(&unfinished).unwrap();
         assert_eq!(cache(folder.path(), 1 << 20).get(digest), Some(compiled(1000)));
         assert_eq!(cache(folder.path(), 1 << 20).get(Digest::of(b"b")), None);
+        assert!(!unfinished.exists());
     }
 
     #[test]

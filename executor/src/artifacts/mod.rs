@@ -5,11 +5,12 @@
 pub(crate) mod cache;
 pub(crate) mod evict;
 pub(crate) mod fetch;
-mod shelf;
+mod lru;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use fabric::Fabric;
 use futures::FutureExt as _;
@@ -21,7 +22,7 @@ use protocol::{AccountId, ArtifactForm, ByteSize, Code, Digest, Problem, Version
 use wasm_host::Through;
 
 use self::cache::{Compiled, DiskCache};
-pub(crate) use self::shelf::Shelf;
+pub(crate) use self::lru::Lru;
 use crate::compile::Compiler;
 use crate::config::Config;
 use crate::egress::{EgressRules, Ways};
@@ -51,8 +52,8 @@ pub(crate) struct Library {
     compiler: Compiler,
     artifact_max: ByteSize,
     ways: Ways,
-    programs: Shelf<Digest, Loaded>,
-    versions: Shelf<VersionId, Surroundings>,
+    programs: Lru<Digest, Loaded>,
+    versions: Lru<VersionId, Surroundings>,
     program_flights: Mutex<HashMap<Digest, Flight<Loaded>>>,
     version_flights: Mutex<HashMap<VersionId, Flight<Surroundings>>>,
 }
@@ -65,6 +66,7 @@ impl Library {
         fabric: Fabric,
         lane: Arc<Lane>,
         compiler: Compiler,
+        egress: Arc<AtomicBool>,
     ) -> std::io::Result<Arc<Self>> {
         let mut hasher = DefaultHasher::new();
         lane.host.engine().precompile_compatibility_hash().hash(&mut hasher);
@@ -76,9 +78,9 @@ impl Library {
             disk,
             compiler,
             artifact_max: config.artifact_max,
-            ways: Ways::new(config),
-            programs: Shelf::new(config.code.0),
-            versions: Shelf::new(VERSIONS_MAX),
+            ways: Ways::new(config, egress),
+            programs: Lru::new(config.code.0),
+            versions: Lru::new(VERSIONS_MAX),
             program_flights: Mutex::default(),
             version_flights: Mutex::default(),
         }))
@@ -130,6 +132,19 @@ impl Library {
         listed(move || disk.recent(count_max)).await
     }
 
+    /// Disk space that machine code has.
+    pub(crate) fn disk_used(&self) -> ByteSize {
+        self.disk.used()
+    }
+
+    /// Machine code has so much disk space at most from now on.
+    pub(crate) fn lend_disk(&self, limit: ByteSize) {
+        let disk = self.disk.clone();
+        if disk.set_limit(limit) {
+            tokio::task::spawn_blocking(move || disk.shrink());
+        }
+    }
+
     async fn version(self: &Arc<Self>, ticket: &Ticket, signed: &SignedTicket) -> Result<Arc<Surroundings>, Problem> {
         let id = ticket.version;
         if let Some(found) = self.versions.get(&id) {
@@ -142,6 +157,7 @@ impl Library {
             if spec.artifact != artifact || spec.version != id {
                 return Err(Problem::new(Code::NodeFailed, "the version's spec is not the ticket's"));
             }
+            library.ways.allow(&spec.egress)?;
             let egress = Arc::new(Through::new(EgressRules::parse(&spec.egress).of(account, &library.ways)));
             let surroundings = Arc::new(Surroundings { env: spec.env.into_iter().collect(), egress });
             library.versions.put(id, Arc::clone(&surroundings), 1, Some(account));

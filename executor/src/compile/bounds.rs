@@ -140,5 +140,6 @@ mod tests {
         assert_eq!(seconds(ByteSize::mib(4)), 32);
         assert_eq!(seconds(ByteSize::mib(18)), 74);
         assert_eq!(seconds(ByteSize::mib(256)), 120);
+        assert_eq!(ChildBounds::of(&config).compile_memory, ByteSize::mib(2048));
     }
 }

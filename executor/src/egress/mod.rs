@@ -4,11 +4,13 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use fabric::shares::{Held, Shares};
-use protocol::AccountId;
+use protocol::{AccountId, Code, Problem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use wasm_host::NOT_NAMED;
@@ -29,12 +31,21 @@ pub(crate) struct Ways {
     connections: Shares<AccountId>,
     /// Names looked up at one time: each takes a thread, also when nobody waits for it any more.
     lookups: Shares<AccountId>,
+    lent: Arc<AtomicBool>,
 }
 
 impl Ways {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, lent: Arc<AtomicBool>) -> Self {
         let lookups = finite::lookups(config).shares_with_lines(LOOKUPS_WAITING_MAX);
-        Self { connections: finite::connections(config).shares(), lookups }
+        Self { connections: finite::connections(config).shares(), lookups, lent }
+    }
+
+    /// Whether runs of a version with this egress may begin: another node may let them.
+    pub(crate) fn allow(&self, egress: &[String]) -> Result<(), Problem> {
+        if egress.is_empty() || self.lent.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Overloaded, Refused::NotLent.to_string()))
     }
 }
 
@@ -43,6 +54,8 @@ impl Ways {
 pub(crate) enum Refused {
     #[error("{NOT_NAMED}")]
     NotNamed,
+    #[error("this node lends no connections to other hosts")]
+    NotLent,
     #[error("that name is not known: {0}")]
     Unknown(io::Error),
     #[error("that host has no public address")]
@@ -108,6 +121,9 @@ pub(crate) async fn connect(rules: &EgressRules, host: &str, port: u16) -> Resul
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if !rules.allow(host, port) {
         return Err(Refused::NotNamed);
+    }
+    if rules.of.as_ref().is_some_and(|(_, ways)| !ways.lent.load(Ordering::Relaxed)) {
+        return Err(Refused::NotLent);
     }
     let share = match &rules.of {
         Some((account, ways)) => Some(ways.connections.try_take(*account, 1).map_err(|_| Refused::TooMany)?),

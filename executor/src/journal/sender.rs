@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ed25519_dalek::SigningKey;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 use protocol::receipt::Checkpoint;
+use protocol::wire::Written;
 use protocol::{Digest, NodeId};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Kept, Numbering, OnDisk, Sealed, segment};
+use crate::given::ReceiptKey;
 
 /// Between two attempts.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -21,10 +22,10 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// acknowledgement may take.
 const IN_FLIGHT_MAX: usize = 32;
 
-/// Where the hash chain stands, and the key that signs it.
+/// Where the hash chain stands, and what signs it.
 pub(crate) struct Chain {
     pub(crate) node: NodeId,
-    pub(crate) key: SigningKey,
+    pub(crate) key: ReceiptKey,
     /// The digest of the last committed checkpoint.
     pub(crate) previous: Digest,
 }
@@ -38,6 +39,9 @@ pub(crate) enum Undelivered {
     /// It may be tried again as it is.
     #[error("{0}")]
     Failed(String),
+    /// The same: nobody takes any just now, as when another control plane is about to lead.
+    #[error("{0}")]
+    Absent(String),
 }
 
 /// The last checkpoint that the control plane has committed.
@@ -93,15 +97,17 @@ pub(crate) async fn deliver(
                     Ok(())
                 } else {
                     answers = FuturesOrdered::new();
-                    sender.insist(first, answer).await.map(|()| {
-                        line.iter_mut().for_each(|sent| sender.follow(sent));
-                        answers.extend(line.iter().map(|sent| self::answer(&to, Arc::clone(&sent.checkpoint))));
-                    })
+                    match sender.insist(first, answer).await {
+                        Ok(()) => sender.follow_all(&mut line).await.map(|()| {
+                            answers.extend(line.iter().map(|sent| self::answer(&to, Arc::clone(&sent.checkpoint))));
+                        }),
+                        failed => failed,
+                    }
                 }
             }
         };
         if let Err(error) = done {
-            tracing::error!(%error, "the journal cannot be read or renumbered; receipts stay on disk");
+            tracing::error!(%error, "the journal cannot be read, renumbered or signed; receipts stay on disk");
             return;
         }
     }
@@ -131,15 +137,24 @@ impl<D: Deliver> Sender<'_, D> {
         Ok(Sent { segment, checkpoint })
     }
 
+    async fn follow_all(&mut self, line: &mut VecDeque<Sent>) -> io::Result<()> {
+        for sent in line {
+            self.follow(sent).await?;
+        }
+        Ok(())
+    }
+
     /// The same receipts, after what is the newest now.
-    fn follow(&mut self, sent: &mut Sent) {
+    async fn follow(&mut self, sent: &mut Sent) -> io::Result<()> {
         let sequence = self.numbering.of(sent.segment);
         if (sent.checkpoint.sequence, sent.checkpoint.previous) != (sequence, self.newest) {
             let receipts = sent.checkpoint.receipts.clone();
-            let (node, key) = (self.chain.node, &self.chain.key);
-            sent.checkpoint = Arc::new(Checkpoint::sign_written(node, sequence, self.newest, receipts, key));
+            let (node, previous, key) = (self.chain.node, self.newest, self.chain.key.clone());
+            let sign = move || Checkpoint::signed_by(node, sequence, previous, receipts, |digest| key.sign(digest));
+            sent.checkpoint = Arc::new(tokio::task::spawn_blocking(sign).await.map_err(io::Error::other)??);
         }
         self.newest = sent.checkpoint.digest;
+        Ok(())
     }
 
     /// It is committed, and its file goes.
@@ -165,6 +180,9 @@ impl<D: Deliver> Sender<'_, D> {
                 Ok(committed) => tracing::warn!(sequence, committed, "a checkpoint is not committed yet"),
                 Err(error @ Undelivered::Failed(_)) => {
                     tracing::warn!(%error, sequence, "a checkpoint cannot be delivered");
+                }
+                Err(error @ Undelivered::Absent(_)) => {
+                    tracing::debug!(%error, sequence, "a checkpoint waits for the control plane");
                 }
                 Err(error @ Undelivered::OutOfPlace(_)) => {
                     tracing::warn!(%error, sequence, "a checkpoint cannot be delivered; the node asks how far it is");
@@ -193,7 +211,7 @@ impl<D: Deliver> Sender<'_, D> {
                 let put = move || numbering.put(&folder, segment, stand.sequence + 1);
                 tokio::task::spawn_blocking(put).await.map_err(io::Error::other)??;
                 self.newest = stand.digest;
-                self.follow(sent);
+                self.follow(sent).await?;
                 let now = sent.checkpoint.sequence;
                 tracing::info!(sequence, now, "receipts go on where the control plane is");
             }
@@ -211,9 +229,12 @@ async fn load(
     chain: &Chain,
 ) -> io::Result<Checkpoint> {
     let (folder, node, key) = (folder.to_owned(), chain.node, chain.key.clone());
-    let work = move || match kept {
-        Some(Kept { receipts, .. }) => Ok(Checkpoint::sign_written(node, sequence, previous, receipts, &key)),
-        None => Ok(Checkpoint::sign(node, sequence, previous, segment::read(&folder, sequence)?, &key)),
+    let work = move || {
+        let receipts = match kept {
+            Some(Kept { receipts, .. }) => receipts,
+            None => segment::read(&folder, sequence)?.into_iter().filter_map(|one| Written::new(one).ok()).collect(),
+        };
+        Checkpoint::signed_by(node, sequence, previous, receipts, |digest| key.sign(digest))
     };
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

@@ -14,6 +14,7 @@ use wasm_host::RunLogBook;
 pub(crate) struct TicketedLine {
     pub(crate) ticket: Arc<SignedTicket>,
     pub(crate) line: LogLine,
+    pub(crate) account: AccountId,
     /// What it takes of the room for lines on their way, until it is gone.
     pub(crate) _room: Held<AccountId>,
 }
@@ -26,6 +27,8 @@ pub(crate) struct Sink {
     pub(crate) lines: mpsc::Sender<TicketedLine>,
     pub(crate) shares: Shares<AccountId>,
     pub(crate) account: AccountId,
+    /// What a line takes of the room at least: so the queue never has more lines than it has places for.
+    pub(crate) line_bytes_min: u64,
 }
 
 /// A log that keeps at most so many bytes and goes to `sink`.
@@ -34,7 +37,8 @@ pub(crate) fn book(run: RunId, ticket: Arc<SignedTicket>, sink: Sink, bytes_max:
         let line = LogLine { run, sequence: line.sequence, at: Timestamp::now(), stream: line.stream, text: line.text };
         // A full queue loses lines rather than holds up runs; the gap in the sequence shows it.
         let bytes = LINE_BYTES + u64::try_from(line.text.len()).unwrap_or(u64::MAX / 2);
-        let Ok(room) = sink.shares.try_take(sink.account, bytes) else { return };
-        drop(sink.lines.try_send(TicketedLine { ticket: Arc::clone(&ticket), line, _room: room }));
+        let Ok(room) = sink.shares.try_take(sink.account, bytes.max(sink.line_bytes_min)) else { return };
+        let (ticket, account) = (Arc::clone(&ticket), sink.account);
+        drop(sink.lines.try_send(TicketedLine { ticket, line, account, _room: room }));
     })
 }

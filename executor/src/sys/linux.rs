@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, getpriority_process, setpriority_process, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, getpgrp, getpid, getpriority_process, setpriority_pgrp, setpriority_process, setrlimit,
+};
 use rustix::time::{ClockId, clock_gettime};
 
 /// The lowest priority that there is.
@@ -52,7 +54,8 @@ pub(crate) fn lower_this_process_after(cpu: Duration, by: i32) {
             std::thread::sleep(left.max(Duration::from_millis(1)));
         }
         // Priorities are the threads' own; those that are started later have the one of whoever starts them.
-        for thread in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return lower_own_group(by) };
+        for thread in threads.flatten() {
             if let Some(id) = thread.file_name().to_str().and_then(|id| Pid::from_raw(id.parse().ok()?)) {
                 lower(Some(id), by);
             }
@@ -61,6 +64,16 @@ pub(crate) fn lower_this_process_after(cpu: Duration, by: i32) {
     // A small stack: address space may be bounded.
     if let Err(error) = std::thread::Builder::new().stack_size(128 << 10).spawn(wait_and_lower) {
         tracing::debug!(%error, "priority stays as it is");
+    }
+}
+
+/// A process that may not list its threads, where it is a group of its own.
+fn lower_own_group(by: i32) {
+    if getpgrp() == getpid() {
+        let lowered = getpriority_process(None).and_then(|nice| setpriority_pgrp(None, (nice + by).min(NICE_MAX)));
+        if let Err(error) = lowered {
+            tracing::debug!(%error, "cannot lower a process's priority");
+        }
     }
 }
 

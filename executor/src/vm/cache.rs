@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::convert::Converted;
 use crate::artifacts::evict::{Item, victims};
+use crate::compile::WORK;
 
 const DESCRIPTION: &str = "json";
 const IMAGE: &str = "squashfs";
@@ -38,7 +40,7 @@ impl Description {
 #[derive(Debug)]
 pub(super) struct ImageCache {
     folder: PathBuf,
-    limit: ByteSize,
+    limit: AtomicU64,
     changing: Mutex<()>,
 }
 
@@ -46,14 +48,16 @@ impl ImageCache {
     /// Opens the folder, or makes it; what was not finished goes.
     pub(super) fn open(folder: &Path, limit: ByteSize) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let cache = Self { folder: folder.to_owned(), limit, changing: Mutex::default() };
+        let cache = Self { folder: folder.to_owned(), limit: AtomicU64::new(limit.0), changing: Mutex::default() };
         let known: Vec<PathBuf> = cache.descriptions()?.into_iter().map(|(_, _, path)| cache.image(&path)).collect();
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             // One that cannot be read is of another build.
             let described = path.extension().is_some_and(|extension| extension == DESCRIPTION)
                 && Description::read(&path).is_some();
-            if !described && !known.contains(&path) && path.is_file() {
+            if path.extension().is_some_and(|extension| extension == WORK) {
+                fs::remove_dir_all(path)?;
+            } else if !described && !known.contains(&path) && path.is_file() {
                 fs::remove_file(path)?;
             }
         }
@@ -91,7 +95,7 @@ impl ImageCache {
         let description = Description { artifact: Some(artifact), owner, converted };
         fs::write(&scratch, serde_json::to_vec(&description)?)?;
         fs::rename(scratch, self.path(key))?;
-        self.make_room(key)
+        self.make_room(Some(key))
     }
 
     /// What the images that are here were made from, the most recently used first.
@@ -125,14 +129,31 @@ impl ImageCache {
         Ok(found)
     }
 
-    fn make_room(&self, newest: Digest) -> io::Result<()> {
+    /// Says whether it is less than before: then [`Self::shrink`] makes room.
+    pub(super) fn set_limit(&self, limit: ByteSize) -> bool {
+        self.limit.swap(limit.0, Ordering::Relaxed) > limit.0
+    }
+
+    /// What is beyond the limit goes.
+    pub(super) fn shrink(&self) {
+        let _changing = self.changing.lock();
+        if let Err(error) = self.make_room(None) {
+            tracing::warn!(%error, "images stay on disk beyond what is lent");
+        }
+    }
+
+    pub(super) fn used(&self) -> ByteSize {
+        ByteSize(self.descriptions().map_or(0, |found| found.iter().map(|(_, size, _)| size).sum()))
+    }
+
+    fn make_room(&self, newest: Option<Digest>) -> io::Result<()> {
         let descriptions = self.descriptions()?;
-        let kept = self.path(newest);
+        let kept = newest.map(|newest| self.path(newest));
         let items = descriptions.iter().map(|(_, weight, path)| {
             let owner = Description::read(path).and_then(|read| read.owner);
-            Item { owner, weight: *weight, name: (*path != kept).then_some(path) }
+            Item { owner, weight: *weight, name: (Some(path) != kept.as_ref()).then_some(path) }
         });
-        for path in victims(items, self.limit.0) {
+        for path in victims(items, self.limit.load(Ordering::Relaxed)) {
             let image = self.image(path);
             fs::remove_file(path)?;
             // Two artifacts may have become one image.
@@ -195,8 +216,10 @@ mod tests {
         assert_eq!(listed, left);
 
         fs::write(folder.path().join("half.squashfs"), "x").unwrap();
+        let half = folder.path().join("half").with_extension(WORK);
+        fs::create_dir(&half).unwrap();
         let again = ImageCache::open(folder.path(), ByteSize(250)).unwrap();
-        assert!(!there("half") && there("a") && again.get(keys[0]).is_some());
+        assert!(!half.exists() && !there("half") && there("a") && again.get(keys[0]).is_some());
         fs::remove_file(folder.path().join("a.squashfs")).unwrap();
         assert!(again.get(keys[0]).is_none(), "a description without its image is nothing");
     }

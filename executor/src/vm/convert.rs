@@ -1,10 +1,12 @@
 //! From an artifact to an image: in the child process that also compiles, with its bounds.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read as _, Seek as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use confine::Folder;
 use images::bases::{BaseId, Shelf};
 use images::{Architecture, Blame, Error, Image, InputKind, Limits, Options, Stop};
 use protocol::{Base, Code, Problem};
@@ -26,8 +28,37 @@ pub(crate) struct Conversion {
     pub(crate) runner: Option<PathBuf>,
     /// Where bases are.
     pub(crate) bases: PathBuf,
-    /// Where the image goes.
-    pub(crate) folder: PathBuf,
+}
+
+/// What it reads, opened: the child gives up the ways there before it looks at any of it.
+pub(crate) struct Inputs {
+    artifact: File,
+    runner: Option<File>,
+    /// None where there are no bases.
+    bases: Option<Folder>,
+}
+
+impl Inputs {
+    pub(crate) fn open(conversion: &Conversion) -> std::io::Result<Self> {
+        let artifact = File::open(&conversion.artifact)?;
+        let runner = conversion.runner.as_ref().and_then(|path| File::open(path).ok());
+        Ok(Self { artifact, runner, bases: Folder::open(&conversion.bases).ok() })
+    }
+
+    /// Folders in which more will be opened.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        self.bases.iter().map(|bases| bases.path().to_owned()).collect()
+    }
+
+    /// Whether any user may read the bases.
+    pub(crate) fn bases_are_for_all(&self) -> bool {
+        let Some(bases) = &self.bases else { return true };
+        let may = |path: &Path, bits| fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & bits == bits);
+        let is_description = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+        let Ok(entries) = fs::read_dir(bases.path()) else { return false };
+        may(bases.path(), 0o5)
+            && entries.flatten().map(|entry| entry.path()).filter(is_description).all(|path| may(&path, 0o4))
+    }
 }
 
 /// What came out.
@@ -41,30 +72,29 @@ pub(crate) struct Converted {
 }
 
 impl Conversion {
-    /// Does it. Blocks.
-    pub(crate) fn run(&self) -> Result<Converted, Problem> {
+    /// Does it, into this folder. Blocks.
+    pub(crate) fn run(&self, inputs: Inputs, folder: &Path) -> Result<Converted, Problem> {
         let started = Instant::now();
-        let failed = |error: std::io::Error| Problem::new(Code::NodeFailed, error.to_string());
-        let mut input = File::open(&self.artifact).map_err(failed)?;
+        let Inputs { artifact: mut input, runner, bases } = inputs;
         let mut head = Vec::new();
         (&mut input).take(4).read_to_end(&mut head).map_err(failed)?;
         input.rewind().map_err(failed)?;
         let mut hosted = None;
         let mut command = self.command.clone();
         if wasm::is_wasm(&head) {
-            let archive = self.artifact.with_extension("tar");
-            hosted = Some(self.pack(&archive)?);
+            let archive = folder.join("runner.tar");
+            hosted = Some(self.pack(input, runner, &archive)?);
             input = File::open(&archive).map_err(failed)?;
-            std::fs::remove_file(&archive).map_err(failed)?;
+            fs::remove_file(&archive).map_err(failed)?;
             command = vec![wasm::RUNNER.to_owned()];
         }
-        let shelf = Shelf::new(&self.bases);
+        let shelf = Shelf::new(bases.as_ref().map_or(self.bases.as_path(), Folder::path));
         let options = Options {
             architecture: Architecture::HOST,
             command,
             base: self.base.map(base_id),
             bases: &shelf,
-            folder: &self.folder,
+            folder,
             limits: Limits::default(),
             stop: Stop::default(),
         };
@@ -74,19 +104,24 @@ impl Conversion {
     }
 
     /// The runner and the code, in an archive of files.
-    fn pack(&self, archive: &Path) -> Result<Hosted, Problem> {
+    fn pack(&self, mut artifact: File, runner: Option<File>, archive: &Path) -> Result<Hosted, Problem> {
         if self.base.is_some() || !self.command.is_empty() {
             let detail = "`base` and `command` are for images and scripts; this is WebAssembly";
             let field = if self.base.is_some() { "base" } else { "command" };
             return Err(Problem::of(Code::InvalidField, field, detail));
         }
-        let Some(runner) = &self.runner else {
+        let Some(mut runner) = runner else {
             return Err(Problem::new(Code::NodeFailed, "this node's VM lane has no runner for WebAssembly"));
         };
-        let artifact =
-            std::fs::read(&self.artifact).map_err(|error| Problem::new(Code::NodeFailed, error.to_string()))?;
-        wasm::pack(&artifact, runner, archive)
+        let (mut wasm, mut program) = (Vec::new(), Vec::new());
+        artifact.read_to_end(&mut wasm).map_err(failed)?;
+        runner.read_to_end(&mut program).map_err(failed)?;
+        wasm::pack(&wasm, &program, archive)
     }
+}
+
+fn failed(error: std::io::Error) -> Problem {
+    Problem::new(Code::NodeFailed, error.to_string())
 }
 
 pub(super) fn base_id(base: Base) -> BaseId {

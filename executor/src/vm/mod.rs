@@ -10,8 +10,8 @@ mod cache;
 mod command;
 mod connection;
 pub(crate) mod convert;
-mod door;
 mod egress;
+mod lane_probe;
 mod notes;
 mod ports;
 mod server;
@@ -24,9 +24,9 @@ mod version;
 mod versions;
 mod wasm;
 
-pub(crate) use self::door::Door;
+pub(crate) use self::lane_probe::LaneProbe;
 pub(crate) use self::start::start;
-pub use self::tools::{Missing, fetch, missing, missing_bases, missing_in, runs_wasm};
+pub use self::tools::{Missing, fetch, find_qemu, missing, missing_bases, missing_in, runs_wasm, unpacked_in};
 #[cfg(test)]
 pub(crate) use self::version::Version;
 pub(crate) use self::wasm::is_wasm;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use microvm::{Disk, Host};
+use microvm::{Disk, Host, Template};
 use protocol::{ByteSize, Code, Digest, Limits, Millis, Problem, VersionId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::convert::{Conversion, Converted};
+use super::convert::{Conversion, Converted, Inputs};
 use super::ports::Ports;
 use super::tools::{Missing, Tools};
 use super::version::{About, Kept, MACHINES_BEFORE_OWN, OWN_KEPT_MAX, Version};
@@ -22,6 +22,10 @@ use crate::admission::Admission;
 use crate::egress::EgressRules;
 use crate::run::Verdict;
 use crate::testing::{Bench, http_guest, wat_guest};
+
+#[path = "../../../microvm/tests/support/step.rs"]
+mod step;
+use self::step::steps;
 
 /// What machines are made of here.
 fn tools() -> Tools {
@@ -40,7 +44,9 @@ fn limits() -> Limits {
 /// One host, on which several programs get their machines.
 struct Ground {
     tools: Tools,
-    host: Host,
+    _host: Host,
+    /// All limits here are of one size.
+    template: Arc<Template>,
     folder: tempfile::TempDir,
 }
 
@@ -53,10 +59,12 @@ impl Ground {
             kernel: tools.kernel.clone(),
             agent: tools.agent.clone(),
             work: folder.path().join("machines"),
+            qemu_tree: None,
             first_uid: microvm::Config::FIRST_UID,
         };
         let host = Host::open(config).await.unwrap();
-        Arc::new(Self { tools, host, folder })
+        let template = Arc::new(host.template(shape_of(&limits())).await.unwrap());
+        Arc::new(Self { tools, _host: host, template, folder })
     }
 
     fn convert(&self, artifact: &[u8], runner: bool, command: &[&str]) -> Result<Converted, Problem> {
@@ -68,9 +76,8 @@ impl Ground {
             command: command.iter().map(|word| (*word).to_owned()).collect(),
             runner: self.tools.runner.clone().filter(|_| runner),
             bases: self.tools.bases.clone(),
-            folder: self.folder.path().to_owned(),
         };
-        conversion.run()
+        conversion.run(Inputs::open(&conversion).unwrap(), self.folder.path())
     }
 
     async fn bench(self: &Arc<Self>, artifact: &[u8], limits: Limits, env: &[(&str, &str)]) -> Bench {
@@ -100,7 +107,8 @@ impl Ground {
         let format = hosted.unwrap().format;
         let env: BTreeMap<_, _> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let workload = wasm::workload(&image.config, format, &limits, env, &egress).unwrap();
-        let template = Arc::new(self.host.template(shape_of(&limits)).await.unwrap());
+        assert_eq!(shape_of(&limits), shape_of(&self::limits()));
+        let template = Arc::clone(&self.template);
         let disk = Disk::open(&image.rootfs.path).unwrap();
         let about = About {
             artifact: Digest::of(artifact),
@@ -152,8 +160,22 @@ async fn seen(bench: &Bench, target: &str, body: &'static str) -> Seen {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_answers_and_fails_as_in_the_other_lane() {
-    let ground = Ground::open().await;
+async fn webassembly_in_a_machine_is_as_in_the_other_lane() {
+    let ground = &Ground::open().await;
+    steps!(
+        ground;
+        a_handler_answers_and_fails_as_in_the_other_lane,
+        a_handler_calls_what_its_version_names_and_nothing_else_as_in_the_other_lane,
+        a_run_carries_as_much_as_it_may_and_fails_with_more_as_in_the_other_lane,
+        commands_read_stdin_and_the_environment_and_end_as_in_the_other_lane,
+        a_loop_ends_with_its_machine_and_the_next_run_has_another,
+        each_run_in_a_kept_machine_has_its_own_time,
+        what_cannot_be_packed_is_told,
+        a_version_that_is_called_again_gets_a_template_of_its_own_while_there_is_room,
+    );
+}
+
+async fn a_handler_answers_and_fails_as_in_the_other_lane(ground: &Arc<Ground>) {
     let (guest, env) = (http_guest(), [("COLOUR", "green")]);
     let machine = ground.bench(&guest, limits(), &env).await;
     let mut lane = Bench::new(&guest).with_surroundings(&env, EgressRules::default());
@@ -221,9 +243,7 @@ async fn upstream() -> String {
     authority
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_calls_what_its_version_names_and_nothing_else_as_in_the_other_lane() {
-    let ground = Ground::open().await;
+async fn a_handler_calls_what_its_version_names_and_nothing_else_as_in_the_other_lane(ground: &Arc<Ground>) {
     let (guest, named) = (http_guest(), upstream().await);
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let hosts = [named.clone(), closed.clone(), "unknown.invalid".to_owned()];
@@ -263,9 +283,7 @@ async fn a_handler_calls_what_its_version_names_and_nothing_else_as_in_the_other
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_carries_as_much_as_it_may_and_fails_with_more_as_in_the_other_lane() {
-    let ground = Ground::open().await;
+async fn a_run_carries_as_much_as_it_may_and_fails_with_more_as_in_the_other_lane(ground: &Arc<Ground>) {
     let (guest, named) = (http_guest(), upstream().await);
     let rules = || {
         let mut rules = EgressRules::parse(std::slice::from_ref(&named));
@@ -297,9 +315,7 @@ async fn a_run_carries_as_much_as_it_may_and_fails_with_more_as_in_the_other_lan
     assert!(carried[0].0 > 80 && carried[0] == carried[1], "the same in both lanes: {carried:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commands_read_stdin_and_the_environment_and_end_as_in_the_other_lane() {
-    let ground = Ground::open().await;
+async fn commands_read_stdin_and_the_environment_and_end_as_in_the_other_lane(ground: &Arc<Ground>) {
     for (name, body) in [("cat", "some text\n"), ("exit3", "x"), ("env", "x"), ("cat", "")] {
         let guest = wat_guest(name);
         let (machine, mut lane) = (ground.bench(&guest, limits(), &[]).await, Bench::new(&guest));
@@ -309,15 +325,13 @@ async fn commands_read_stdin_and_the_environment_and_end_as_in_the_other_lane() 
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_loop_ends_with_its_machine_and_the_next_run_has_another() {
-    let ground = Ground::open().await;
-    let short = Limits { timeout: Millis::seconds(10), ..limits() };
+async fn a_loop_ends_with_its_machine_and_the_next_run_has_another(ground: &Arc<Ground>) {
+    let short = Limits { timeout: Millis::seconds(8), ..limits() };
     let machine = ground.bench(&http_guest(), short, &[]).await;
     let answered = machine.get("/loop").await;
     assert_eq!(answered.header(protocol::headers::NODE_PROBLEM), Code::TimedOut.as_str());
     let (_, ended) = answered.read().await;
-    assert!(ended.after >= Duration::from_secs(10), "{:?}", ended.after);
+    assert!(ended.after >= Duration::from_secs(8), "{:?}", ended.after);
     assert!(ended.usage.cpu_us > 500_000, "{:?}", ended.usage);
     assert_eq!(machine.get("/count").await.text().await, "1");
 }
@@ -344,9 +358,7 @@ fn machines_are_kept_by_their_version_and_the_limits_that_make_them() {
     assert_ne!(Kept::of(VersionId::new(), &usual), kept(usual));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_run_in_a_kept_machine_has_its_own_time() {
-    let ground = Ground::open().await;
+async fn each_run_in_a_kept_machine_has_its_own_time(ground: &Arc<Ground>) {
     let short = Limits { timeout: Millis(500), ..limits() };
     let mut machine = ground.bench(&http_guest(), short, &[]).await;
     machine.limits.timeout = Millis::seconds(60);
@@ -356,9 +368,7 @@ async fn each_run_in_a_kept_machine_has_its_own_time() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_packed_is_told() {
-    let ground = Ground::open().await;
+async fn what_cannot_be_packed_is_told(ground: &Arc<Ground>) {
     let code = |artifact: &[u8], runner, command: &[&str]| ground.convert(artifact, runner, command).unwrap_err().code;
     assert_eq!(code(b"\0asm\x01\0\0\0\xff\xff", true, &[]), Code::InvalidWasm);
     let import = wat::parse_str(r#"(module (import "env" "abort" (func)) (func (export "_start")))"#).unwrap();
@@ -367,9 +377,7 @@ async fn what_cannot_be_packed_is_told() {
     assert_eq!(code(&wat_guest("cat"), false, &[]), Code::NodeFailed, "a node without the runner");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_version_that_is_called_again_gets_a_template_of_its_own_while_there_is_room() {
-    let ground = Ground::open().await;
+async fn a_version_that_is_called_again_gets_a_template_of_its_own_while_there_is_room(ground: &Arc<Ground>) {
     let room = Arc::new(Semaphore::new(512));
     let version = ground.version(&wat_guest("cat"), limits(), &[], EgressRules::default(), &room).await;
     let version = Arc::new(version);

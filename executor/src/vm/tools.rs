@@ -81,6 +81,7 @@ pub fn fetch(folder: &Path, bases: &[Base], say: &dyn Fn(&str)) -> Result<Option
 #[derive(Debug, Clone)]
 pub(super) struct Tools {
     pub(super) qemu: PathBuf,
+    pub(super) qemu_tree: Option<PathBuf>,
     pub(super) kernel: PathBuf,
     pub(super) agent: PathBuf,
     /// What runs WebAssembly in a machine. Images need none.
@@ -96,19 +97,43 @@ impl Tools {
 
     /// Looks for all of it; says what is missing first.
     pub(super) fn find(config: &Config) -> Result<Self, Missing> {
-        Self::find_in(folder(config)?, config.vm_qemu.as_ref(), config.vm_kernel.as_ref())
+        let found = Self::find_in(folder(config)?, config.vm_qemu.as_ref(), config.vm_kernel.as_ref())?;
+        Ok(Self { qemu_tree: config.vm_qemu_tree.clone(), ..found })
     }
 
     pub(super) fn find_in(folder: &Path, qemu: Option<&PathBuf>, kernel: Option<&PathBuf>) -> Result<Self, Missing> {
         let (kernel, agent) = files(folder, kernel)?;
         // Last, because it is started to see that it works.
-        let qemu = match qemu {
-            Some(named) => Some(named.clone()).filter(|path| path.is_file()),
-            None => provision::find(QEMU),
-        };
+        let qemu = qemu_of(qemu);
         let missing = || Missing::Yet(format!("{QEMU} is not there: {FETCHED}"));
         let runner = Some(folder.join(RUNNER)).filter(|path| path.is_file());
-        Ok(Self { qemu: qemu.ok_or_else(missing)?, kernel, agent, runner, bases: folder.join("bases") })
+        Ok(Self {
+            qemu: qemu.ok_or_else(missing)?,
+            qemu_tree: None,
+            kernel,
+            agent,
+            runner,
+            bases: folder.join("bases"),
+        })
+    }
+}
+
+/// QEMU's program as a node with these settings would start it; none where it is not there, or starts no machines.
+#[must_use]
+pub fn find_qemu(config: &Config) -> Option<PathBuf> {
+    folder(config).ok().and_then(|_| qemu_of(config.vm_qemu.as_ref()))
+}
+
+/// The tree of a QEMU that was unpacked and not installed; none where it is the system's.
+#[must_use]
+pub fn unpacked_in(qemu: &Path) -> Option<PathBuf> {
+    provision::Tree::of(qemu).map(|tree| tree.root().to_owned())
+}
+
+fn qemu_of(named: Option<&PathBuf>) -> Option<PathBuf> {
+    match named {
+        Some(named) => Some(named.clone()).filter(|path| path.is_file()),
+        None => provision::find(QEMU),
     }
 }
 

@@ -23,7 +23,7 @@ use super::version::{About, Kept, OWN_KEPT_MAX, Version, WAITS_MAX};
 use super::wasm::{self, Hosted};
 use super::{notes, start};
 use crate::admission::Admission;
-use crate::artifacts::{Flight, Shelf, blocking, fetch, fly, listed};
+use crate::artifacts::{Flight, Lru, blocking, fetch, fly, listed};
 use crate::compile::Compiler;
 use crate::config::Config;
 use crate::egress::{EgressRules, Ways};
@@ -71,8 +71,8 @@ pub(crate) struct Lane {
     artifact_max: ByteSize,
     images: ImageCache,
     conversions: AtomicU64,
-    versions: Shelf<Kept, Version>,
-    templates: Shelf<Fit, Template>,
+    versions: Lru<Kept, Version>,
+    templates: Lru<Fit, Template>,
     own_templates: Arc<Semaphore>,
     ways: Ways,
     /// By version and size, and whether it is for runs or only prepared.
@@ -91,6 +91,7 @@ impl Lane {
     ) -> Result<Arc<Self>, String> {
         let machines = microvm::Config {
             qemu: tools.qemu,
+            qemu_tree: tools.qemu_tree,
             kernel: tools.kernel,
             agent: tools.agent,
             work: config.data.join("machines"),
@@ -119,6 +120,7 @@ impl Lane {
             orphans_killed = limits.orphans_killed,
             "this node has the VM lane"
         );
+        let lent = admission.egress();
         let lane = Arc::new(Self {
             host,
             bases: tools.bases,
@@ -129,9 +131,9 @@ impl Lane {
             artifact_max: config.artifact_max,
             images,
             conversions: AtomicU64::new(0),
-            versions: Shelf::new(VERSIONS_MAX),
-            templates: Shelf::new(TEMPLATES_MIB_MAX),
-            ways: Ways::new(config),
+            versions: Lru::new(VERSIONS_MAX),
+            templates: Lru::new(TEMPLATES_MIB_MAX),
+            ways: Ways::new(config, lent),
             own_templates: Arc::new(Semaphore::new(OWN_TEMPLATES_MIB_MAX)),
             version_flights: Mutex::default(),
             template_flights: Mutex::default(),
@@ -166,6 +168,19 @@ impl Lane {
     pub(crate) async fn cached_digests(self: &Arc<Self>, count_max: usize) -> Vec<Digest> {
         let lane = Arc::clone(self);
         listed(move || lane.images.recent(count_max)).await
+    }
+
+    /// Disk space that images have.
+    pub(crate) fn disk_used(&self) -> ByteSize {
+        self.images.used()
+    }
+
+    /// Images have so much disk space at most from now on.
+    pub(crate) fn lend_disk(self: &Arc<Self>, limit: ByteSize) {
+        if self.images.set_limit(limit) {
+            let lane = Arc::clone(self);
+            tokio::task::spawn_blocking(move || lane.images.shrink());
+        }
     }
 
     /// Fetches and converts, so that a version becomes ready.
@@ -250,6 +265,7 @@ impl Lane {
         if spec.artifact != ticket.artifact || spec.version != ticket.version {
             return Err(Problem::new(Code::NodeFailed, "the version's spec is not the ticket's"));
         }
+        self.ways.allow(&spec.egress)?;
         let limits = ticket.limits;
         let template = self.template(shape_of(&limits), None);
         let ((converted, fetched), template) =
@@ -306,9 +322,8 @@ impl Lane {
                 command: spec.command.clone(),
                 runner: self.runner.as_ref().map(|runner| runner.path.clone()),
                 bases: self.bases.clone(),
-                folder: folder.to_owned(),
             };
-            self.compiler.convert(conversion, &artifact.with_extension("report")).await
+            self.compiler.convert(conversion, folder).await
         }
         .await;
         drop(tokio::fs::remove_file(&artifact).await);

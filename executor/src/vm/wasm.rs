@@ -48,7 +48,7 @@ pub(crate) fn is_wasm(head: &[u8]) -> bool {
 }
 
 /// Compiles an artifact for any machine, and packs it with the runner in one archive.
-pub(super) fn pack(artifact: &[u8], runner: &Path, archive: &Path) -> Result<Hosted, Problem> {
+pub(super) fn pack(artifact: &[u8], runner: &[u8], archive: &Path) -> Result<Hosted, Problem> {
     let node = |error: std::io::Error| Problem::new(Code::NodeFailed, error.to_string());
     let wrong = |code: Code| move |error: wasmtime::Error| Problem::new(code, format!("{error:#}"));
     let format = inspect(artifact)?;
@@ -65,9 +65,8 @@ pub(super) fn pack(artifact: &[u8], runner: &Path, archive: &Path) -> Result<Hos
     let linked = unsafe { host.load(format, &code) };
     linked.map_err(wrong(Code::UnknownImport))?;
 
-    let runner = std::fs::read(runner).map_err(node)?;
     let mut tar = tar::Builder::new(File::create(archive).map_err(node)?);
-    for (path, bytes, mode) in [(RUNNER, &runner, 0o755), (CODE, &code, 0o444)] {
+    for (path, bytes, mode) in [(RUNNER, runner, 0o755), (CODE, code.as_slice(), 0o444)] {
         let mut header = tar::Header::new_gnu();
         header.set_size(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         header.set_mode(mode);
@@ -75,10 +74,10 @@ pub(super) fn pack(artifact: &[u8], runner: &Path, archive: &Path) -> Result<Hos
         header.set_uid(0);
         header.set_gid(0);
         header.set_mtime(0);
-        tar.append_data(&mut header, path.trim_start_matches('/'), bytes.as_slice()).map_err(node)?;
+        tar.append_data(&mut header, path.trim_start_matches('/'), bytes).map_err(node)?;
     }
     tar.into_inner().map_err(node)?;
-    Ok(Hosted { format, runner: Digest::of(&runner) })
+    Ok(Hosted { format, runner: Digest::of(runner) })
 }
 
 /// What is started for the runs of a version. The environment is the function's alone.

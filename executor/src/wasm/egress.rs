@@ -12,7 +12,7 @@ impl Connect for EgressRules {
         egress::connect(self, host, port).await.map_err(|refused| {
             let why = refused.to_string();
             let error = match refused {
-                Refused::NotNamed => Error::HttpRequestDenied,
+                Refused::NotNamed | Refused::NotLent => Error::HttpRequestDenied,
                 Refused::Unknown(_) => Error::DnsError { rcode: None, info_code: None },
                 Refused::NotPublic => Error::DestinationIpProhibited,
                 Refused::Unreachable(error) => Error::Connect(error),

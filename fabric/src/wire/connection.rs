@@ -14,13 +14,21 @@ use tokio::time::MissedTickBehavior;
 use super::protocol::{self, Operation, parse};
 use super::{Core, Inbound, OUT_KEEP_BYTES, tls};
 use crate::profile::{self, Part};
+use crate::uplink::{Refused, Uplink};
 use crate::{FabricConfig, FabricError};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// Through proxy, TLS and gateway, over whatever line there is.
+const CONNECT_FAR_WITHIN: Duration = Duration::from_secs(10);
 /// Silence of two of these ends the connection.
 const PING_EVERY: Duration = Duration::from_secs(1);
 const RECONNECT_FIRST: Duration = Duration::from_millis(20);
 const RECONNECT_MAX: Duration = Duration::from_secs(1);
+/// Through a gateway: many nodes may do the same, and each handshake costs it something.
+const RECONNECT_FAR_MAX: Duration = Duration::from_secs(5);
+/// After a refusal.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(300);
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// A buffer that has grown larger than this is given back.
 const READ_KEEP_BYTES: usize = 256 * 1024;
@@ -29,7 +37,7 @@ const MAX_PAYLOAD_MIN_BYTES: usize = 512 * 1024;
 const PORT_DEFAULT: u16 = 4222;
 
 /// Errors of an attempt to connect are only ever shown.
-pub(super) type Attempt<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(crate) type Attempt<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
@@ -53,41 +61,61 @@ struct Info {
 }
 
 /// Makes the first connection and starts the tasks that keep it.
-pub(super) async fn start(core: Arc<Core>, config: FabricConfig) -> Result<(), FabricError> {
-    let first = connect_any(&config).await?;
+pub(super) async fn start(core: Arc<Core>, config: FabricConfig, uplink: Option<Uplink>) -> Result<(), FabricError> {
+    let first = connect_any(&config, uplink.as_ref()).await?;
     core.went_up();
     tokio::spawn(profile::around(Part::Fabric, async move {
         let closed = core.closed.clone();
         tokio::select! {
             () = closed.cancelled() => {}
-            () = keep(&core, &config, first) => {}
+            () = keep(&core, &config, uplink.as_ref(), first) => {}
         }
         core.went_down();
     }));
     Ok(())
 }
 
-async fn keep(core: &Arc<Core>, config: &FabricConfig, mut connected: Connected) {
+async fn keep(core: &Arc<Core>, config: &FabricConfig, uplink: Option<&Uplink>, mut connected: Connected) {
     loop {
         let why = run(core, connected).await;
         core.went_down();
         tracing::warn!(name = config.name, why, "the connection to NATS is lost");
         let mut pause = RECONNECT_FIRST;
         connected = loop {
-            match connect_any(config).await {
+            let most = match connect_any(config, uplink).await {
                 Ok(connected) => break connected,
-                Err(error) => tracing::debug!(%error, "not connected yet"),
-            }
+                Err(FabricError::Refused(problem)) => {
+                    tracing::warn!(%problem, "the gateway refuses the connection");
+                    *core.refusal.lock() = Some(problem);
+                    pause = pause.max(REFUSED_PAUSE);
+                    REFUSED_PAUSE_MAX
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "not connected yet");
+                    if uplink.is_some() { RECONNECT_FAR_MAX } else { RECONNECT_MAX }
+                }
+            };
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RECONNECT_MAX);
+            pause = (pause * 2).min(most);
         };
+        *core.refusal.lock() = None;
         core.went_up();
         tracing::info!(name = config.name, "connected to NATS again");
     }
 }
 
-/// Tries each server once.
-async fn connect_any(config: &FabricConfig) -> Result<Connected, FabricError> {
+/// Tries the gateway, or each server, once.
+async fn connect_any(config: &FabricConfig, uplink: Option<&Uplink>) -> Result<Connected, FabricError> {
+    if let Some(uplink) = uplink {
+        let failed = |reason: String| FabricError::Connect { url: config.url.clone(), reason };
+        let connected = tokio::time::timeout(CONNECT_FAR_WITHIN, through(uplink, config)).await;
+        return connected.map_err(|_| failed("no answer in time".to_owned()))?.map_err(|error| {
+            match error.downcast::<Refused>() {
+                Ok(refused) => FabricError::Refused(refused.0),
+                Err(error) => failed(error.to_string()),
+            }
+        });
+    }
     let mut last = FabricError::Connect { url: config.url.clone(), reason: "no server is named".to_owned() };
     for url in config.url.split(',').map(str::trim).filter(|url| !url.is_empty()) {
         let refused = |reason: String| FabricError::Connect { url: url.to_owned(), reason };
@@ -98,6 +126,15 @@ async fn connect_any(config: &FabricConfig) -> Result<Connected, FabricError> {
         };
     }
     Err(last)
+}
+
+/// Through a gateway, which has secured the connection already.
+async fn through(uplink: &Uplink, config: &FabricConfig) -> Attempt<Connected> {
+    let mut stream = uplink.dial().await?;
+    let mut buffer = BytesMut::with_capacity(READ_BUFFER_BYTES);
+    let info = greeting(&mut stream, &mut buffer).await?;
+    let (reader, writer) = tokio::io::split(stream);
+    log_in(&info, config, Connected { reader: Box::new(reader), writer: Box::new(writer), buffer }).await
 }
 
 async fn connect(url: &str, config: &FabricConfig) -> Attempt<Connected> {
@@ -115,9 +152,6 @@ async fn connect(url: &str, config: &FabricConfig) -> Attempt<Connected> {
     stream.set_nodelay(true)?;
     let mut buffer = BytesMut::with_capacity(READ_BUFFER_BYTES);
     let info = greeting(&mut stream, &mut buffer).await?;
-    if !info.headers || info.max_payload < MAX_PAYLOAD_MIN_BYTES {
-        return Err(format!("the server must have headers and a max_payload of {MAX_PAYLOAD_MIN_BYTES}").into());
-    }
     let (reader, writer): (Reader, Writer) = if secure || info.tls_required {
         let (reader, writer) = tokio::io::split(tls::secure(stream, host).await?);
         (Box::new(reader), Box::new(writer))
@@ -125,8 +159,15 @@ async fn connect(url: &str, config: &FabricConfig) -> Attempt<Connected> {
         let (reader, writer) = stream.into_split();
         (Box::new(reader), Box::new(writer))
     };
-    let mut connected = Connected { reader, writer, buffer };
-    connected.writer.write_all(introduction(&info, config)?.as_bytes()).await?;
+    log_in(&info, config, Connected { reader, writer, buffer }).await
+}
+
+/// Says who we are, and waits until we are welcome.
+async fn log_in(info: &Info, config: &FabricConfig, mut connected: Connected) -> Attempt<Connected> {
+    if !info.headers || info.max_payload < MAX_PAYLOAD_MIN_BYTES {
+        return Err(format!("the server must have headers and a max_payload of {MAX_PAYLOAD_MIN_BYTES}").into());
+    }
+    connected.writer.write_all(introduction(info, config).await?.as_bytes()).await?;
     connected.writer.flush().await?;
     welcome(&mut connected.reader, &mut connected.buffer).await?;
     Ok(connected)
@@ -148,9 +189,8 @@ async fn greeting<R: AsyncRead + Unpin>(reader: &mut R, buffer: &mut BytesMut) -
 }
 
 /// CONNECT and PING: the PONG says that we are welcome.
-fn introduction(info: &Info, config: &FabricConfig) -> Attempt<String> {
-    let pair = nkeys::KeyPair::from_seed(&config.credentials.seed)?;
-    let signature = URL_SAFE_NO_PAD.encode(pair.sign(info.nonce.as_bytes())?);
+async fn introduction(info: &Info, config: &FabricConfig) -> Attempt<String> {
+    let signature = URL_SAFE_NO_PAD.encode(config.credentials.key.sign(info.nonce.as_bytes()).await?);
     let connect = serde_json::json!({
         "verbose": false, "pedantic": false, "tls_required": false, "lang": "rust", "protocol": 1, "echo": true,
         "version": env!("CARGO_PKG_VERSION"), "name": config.name, "headers": true, "no_responders": true,

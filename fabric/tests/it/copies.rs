@@ -34,6 +34,9 @@ fn report(node: NodeId, of: &Fabric) -> Vec<u8> {
         draining: false,
         vm: None,
         boot: Some(of.boot().clone()),
+        lending: None,
+        confinement: None,
+        lists: None,
     })
     .unwrap()
 }
@@ -50,7 +53,7 @@ async fn a10_a_copy_of_a_node_is_refused_and_reads_no_call() {
     let ground = Ground::start().await;
     let core = ground.core().await;
     let node = NodeId::new();
-    let credentials = ground.authority.node_user(node).unwrap();
+    let credentials = ground.node_user(node);
     let first = process(&ground, node, &credentials).await;
     let _runs = serve(&first, Mount::OnNode(NodeEndpoint::Run), ServeOptions::default(), echo).await;
     let _control = serve(&first, Mount::OnNode(NodeEndpoint::Control), ServeOptions::default(), echo).await;
@@ -84,7 +87,7 @@ async fn a10_a_copy_cannot_answer_for_the_node() {
     let ground = Ground::start().await;
     let core = ground.core().await;
     let node = NodeId::new();
-    let credentials = ground.authority.node_user(node).unwrap();
+    let credentials = ground.node_user(node);
     let first = process(&ground, node, &credentials).await;
     let slow = async |request| {
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
@@ -115,7 +118,7 @@ async fn a10_a_node_that_starts_again_takes_its_place_at_once() {
     let (core, gateway) = (ground.core().await, ground.core().await);
     let mut boots = gateway.events(subjects::NODE_BOOTS).await.unwrap();
     let node = NodeId::new();
-    let credentials = ground.authority.node_user(node).unwrap();
+    let credentials = ground.node_user(node);
     let first = process(&ground, node, &credentials).await;
     let control = serve(&first, Mount::OnNode(NodeEndpoint::Control), ServeOptions::default(), echo).await;
     assert!(core.admit_boot(node, Some(first.boot())).await);
@@ -138,7 +141,7 @@ async fn the_answer_to_a_first_hello_is_sealed() {
     let ground = Ground::start().await;
     let core = ground.core().await;
     let node = NodeId::new();
-    let credentials = ground.authority.node_user(node).unwrap();
+    let credentials = ground.node_user(node);
     let first = process(&ground, node, &credentials).await;
     let boot = first.boot().clone();
     // With a pause, after which the call is accepted before it is answered; and an answer that streams.

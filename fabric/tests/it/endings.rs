@@ -9,6 +9,7 @@ use fabric::{BodyError, Busy, CallError, CallOptions, EndKind, Exchange, Mount, 
 use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, StreamBody};
 use protocol::NodeId;
+use tokio::sync::Notify;
 
 use crate::harness::{Ground, bytes, echo, idle, options, post, run_on, serve};
 
@@ -43,7 +44,7 @@ async fn nobody_there_is_known_at_once() {
     let begun = Instant::now();
     let error = pair.core.call(run_on(NodeId::new()), post("/", ""), options()).await.err().unwrap();
     assert_eq!(error, CallError::NoResponder);
-    assert!(begun.elapsed() < Duration::from_millis(150), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < options().accept_within, "{:?}", begun.elapsed());
     assert!(error.surely_not_started());
     idle(&pair.core, Duration::from_millis(10)).await;
 }
@@ -79,16 +80,23 @@ async fn admission_says_busy_and_its_permit_is_given_back() {
 async fn more_than_the_limit_is_busy() {
     let pair = pair().await;
     let serve_options = ServeOptions { admit: None, concurrency: Some(1) };
-    let _serving = serve(&pair.node, RUN, serve_options, |_| async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        http::Response::new(fabric::empty())
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begins, goes) = (Arc::clone(&begun), Arc::clone(&go));
+    let _serving = serve(&pair.node, RUN, serve_options, move |_| {
+        let (begins, goes) = (Arc::clone(&begins), Arc::clone(&goes));
+        async move {
+            begins.notify_one();
+            goes.notified().await;
+            http::Response::new(fabric::empty())
+        }
     })
     .await;
     let first = pair.core.start(run_on(pair.id), post("/", ""), options()).0;
     let first = tokio::spawn(first);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    begun.notified().await;
     let error = pair.core.call(run_on(pair.id), post("/", ""), options()).await.err().unwrap();
     assert!(matches!(error, CallError::Busy(_)), "{error}");
+    go.notify_one();
     assert!(first.await.unwrap().is_ok());
 }
 
@@ -129,7 +137,7 @@ async fn the_deadline_ends_it_on_both_sides() {
     let begun = Instant::now();
     let (call, end) = pair.core.start(run_on(pair.id), post("/", ""), options.clone());
     assert_eq!(call.await.err().unwrap(), CallError::Deadline);
-    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     let end = end.await;
     assert_eq!((end.how, end.payload), (EndKind::Deadline, Some(Bytes::from_static(b"killed"))));
     assert!(told.recv().await.unwrap().is_some());
@@ -138,7 +146,7 @@ async fn the_deadline_ends_it_on_both_sides() {
     let reply = pair.core.call(run_on(pair.id), post("/body", ""), options).await.unwrap();
     let error = reply.response.into_body().collect().await.err().unwrap();
     assert!(matches!(error, BodyError::Deadline), "{error}");
-    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert_eq!(reply.end.await.how, EndKind::Deadline);
     idle(&pair.core, Duration::from_secs(1)).await;
     idle(&pair.node, Duration::from_secs(1)).await;
@@ -212,7 +220,7 @@ async fn an_end_that_goes_with_the_body_is_not_waited_for() {
         assert_eq!(reply.response.into_body().collect().await.unwrap().to_bytes(), "xx");
         let end = reply.end.await;
         assert_eq!((end.how, end.payload), (EndKind::Completed, Some(Bytes::from_static(b"used"))));
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_millis(1_900), "it is not given up: {:?}", begun.elapsed());
     }
 }
 
@@ -228,9 +236,9 @@ async fn an_end_that_never_comes_is_waited_for_two_seconds() {
     let begun = Instant::now();
     let reply = pair.core.call(run_on(pair.id), post("/", ""), options()).await.unwrap();
     assert_eq!(reply.response.into_body().collect().await.unwrap().to_bytes(), "x");
-    assert!(begun.elapsed() < Duration::from_millis(500), "the body does not wait for the end");
+    assert!(begun.elapsed() < Duration::from_millis(1_800), "the body does not wait for the end");
     assert_eq!(reply.end.await.how, EndKind::Completed);
-    assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     idle(&pair.node, Duration::from_secs(1)).await;
 }
 
@@ -283,9 +291,9 @@ async fn a_lost_peer_is_noticed() {
     // The node's connection ends without a word; its exchanges go on there until they notice.
     pair.node.close().await;
     assert_eq!(call.await.unwrap().err().unwrap(), CallError::Lost);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     told.recv().await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     drop(serving);
     drop(pair.ground);
 }
@@ -293,17 +301,53 @@ async fn a_lost_peer_is_noticed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn draining_finishes_what_runs_and_refuses_the_rest() {
     let pair = pair().await;
-    let serving = serve(&pair.node, RUN, ServeOptions::default(), |_| async {
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        http::Response::new(fabric::full("done"))
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begins, goes) = (Arc::clone(&begun), Arc::clone(&go));
+    let serving = serve(&pair.node, RUN, ServeOptions::default(), move |_| {
+        let (begins, goes) = (Arc::clone(&begins), Arc::clone(&goes));
+        async move {
+            begins.notify_one();
+            goes.notified().await;
+            http::Response::new(fabric::full("done"))
+        }
     })
     .await;
     let running = tokio::spawn(pair.core.start(run_on(pair.id), post("/", ""), options()).0);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let drained = tokio::spawn(serving.drain(Duration::from_secs(5)));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    begun.notified().await;
+    let drained = tokio::spawn(serving.drain(Duration::from_secs(20)));
+    tokio::time::sleep(Duration::from_millis(300)).await;
     let error = pair.core.call(run_on(pair.id), post("/", ""), options()).await.err().unwrap();
     assert!(error.surely_not_started(), "{error}");
+    go.notify_one();
     assert!(running.await.unwrap().is_ok());
     drained.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_shut_out_is_lost_at_once_and_heard_no_more() {
+    let Pair { core, node, id, .. } = &pair().await;
+    let id = *id;
+    let slow = async |_| {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        http::Response::new(fabric::empty())
+    };
+    let runs = serve(node, RUN, ServeOptions::default(), slow).await;
+    let call = {
+        let core = core.clone();
+        tokio::spawn(async move { core.call(run_on(id), post("/", ""), options()).await.map(drop) })
+    };
+    while node.live_exchanges() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    core.shut_out(id);
+    let lost = tokio::time::timeout(Duration::from_millis(500), call).await.expect("at once").unwrap();
+    assert!(lost.is_err());
+    drop(runs);
+    let _echo = serve(node, RUN, ServeOptions::default(), echo).await;
+    let short = CallOptions { deadline: Duration::from_millis(300), accept_within: Duration::from_millis(300) };
+    assert!(core.call(run_on(id), post("/", "x"), short).await.is_err(), "what it says is dropped");
+    // Others are heard, and so is it where it is let in again.
+    core.let_in(id);
+    let reply = core.call(run_on(id), post("/", "again"), options()).await.unwrap();
+    assert_eq!(bytes(reply).await, "again");
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fabric::{
-    Authority, Body, CallOptions, CoreService, Fabric, FabricConfig, Identity, Mount, NatsServer, NatsServerConfig,
-    NodeEndpoint, Reply, ServeOptions, Serving, Target,
+    Authority, Body, CallOptions, CoreService, Credentials, Fabric, FabricConfig, Identity, Mount, NatsServer,
+    NatsServerConfig, NodeEndpoint, Reply, ServeOptions, Serving, Target, UserKey,
 };
 use http_body_util::BodyExt as _;
 use protocol::{InstanceId, NodeId};
@@ -41,10 +41,11 @@ impl Ground {
         NatsServerConfig { binary: binary(), folder: folder.join("nats"), listen: "127.0.0.1:0".parse().unwrap() }
     }
 
+    /// A part of the core where nodes are.
     pub(crate) async fn core(&self) -> Fabric {
         Fabric::connect(FabricConfig {
             url: self.server.url(),
-            credentials: self.authority.core_user("core").unwrap(),
+            credentials: self.authority.lenders_user("core").unwrap(),
             identity: Identity::Core(InstanceId::new()),
             name: "core".to_owned(),
         })
@@ -52,10 +53,15 @@ impl Ground {
         .unwrap()
     }
 
+    /// A node's user with a new key.
+    pub(crate) fn node_user(&self, node: NodeId) -> Credentials {
+        UserKey::generate().of_node(self.authority.registrar(), node).unwrap()
+    }
+
     pub(crate) async fn node(&self, node: NodeId) -> Fabric {
         Fabric::connect(FabricConfig {
             url: self.server.url(),
-            credentials: self.authority.node_user(node).unwrap(),
+            credentials: self.node_user(node),
             identity: Identity::Node(node),
             name: node.to_string(),
         })
@@ -92,8 +98,9 @@ pub(crate) fn post(path: &str, body: impl Into<Bytes>) -> http::Request<Body> {
     http::Request::post(path).body(fabric::full(body)).unwrap()
 }
 
+/// A busy machine may take its time.
 pub(crate) fn options() -> CallOptions {
-    CallOptions::default()
+    CallOptions { accept_within: Duration::from_secs(2), ..CallOptions::default() }
 }
 
 pub(crate) async fn bytes(reply: Reply) -> Bytes {
@@ -124,13 +131,13 @@ pub(crate) enum Heard {
 }
 
 impl Raw {
-    pub(crate) async fn connect(url: &str, credentials: &fabric::Credentials) -> Self {
+    pub(crate) async fn connect(url: &str, credentials: &Credentials) -> Self {
         use base64::Engine as _;
         let stream = tokio::net::TcpStream::connect(url.strip_prefix("nats://").unwrap()).await.unwrap();
         let mut raw = Self { stream: tokio::io::BufReader::new(stream), last_reply: String::new() };
         let line = raw.line().await;
         let info: serde_json::Value = serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap();
-        let pair = nkeys::KeyPair::from_seed(&credentials.seed).unwrap();
+        let pair = nkeys::KeyPair::from_seed(credentials.seed().unwrap()).unwrap();
         let signature = pair.sign(info["nonce"].as_str().unwrap().as_bytes()).unwrap();
         let connect = serde_json::json!({
             "verbose": false, "pedantic": false, "headers": true, "protocol": 1, "jwt": credentials.jwt,

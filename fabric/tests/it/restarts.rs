@@ -20,7 +20,7 @@ fn signal(ground: &Ground, signal: Signal) {
 async fn works_again(core: &fabric::Fabric, node: NodeId, within: Duration) {
     let begun = Instant::now();
     loop {
-        match core.call(run_on(node), post("/", "again"), options()).await {
+        match core.call(run_on(node), post("/", "again"), CallOptions::default()).await {
             Ok(reply) => return assert_eq!(bytes(reply).await, "again"),
             Err(error) => assert!(begun.elapsed() < within, "{error} after {:?}", begun.elapsed()),
         }
@@ -76,7 +76,7 @@ async fn a_hanging_server_is_replaced() {
     let begun = Instant::now();
     let short = CallOptions { deadline: Duration::from_secs(1), ..options() };
     let error = core.call(run_on(id), post("/", ""), short).await.err().unwrap();
-    assert!(begun.elapsed() < Duration::from_millis(1_200), "{error} after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(3), "{error} after {:?}", begun.elapsed());
     works_again(&core, id, Duration::from_secs(8)).await;
     assert_ne!(ground.server.pid(), first);
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fabric::{Authority, Fabric, FabricConfig, FabricError, Identity, NatsServer, NatsServerConfig};
+use fabric::{Authority, Fabric, FabricConfig, FabricError, Identity, NatsServer, NatsServerConfig, UserKey, subjects};
 use protocol::{InstanceId, NodeId};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -45,7 +45,10 @@ async fn it_stops_cleanly_and_starts_on_the_same_folder() {
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert!(test_kill_process(pid).is_err());
 
-    // The keys are read again, not made again: the old account's data is there.
+    // A folder of the release that had one account: its key is the core's, whose data are there.
+    for new in ["nats-lenders.nk", "nats-account.jwt", "nats-lenders.jwt", "nats-system.jwt", "nats-operator.jwt"] {
+        std::fs::remove_file(folder.path().join("keys").join(new)).unwrap();
+    }
     let authority = Authority::open(&folder.path().join("keys")).unwrap();
     let server = NatsServer::start(config, &authority).await.unwrap();
     let core = self::core(&server.url(), &authority).await;
@@ -57,6 +60,45 @@ async fn it_stops_cleanly_and_starts_on_the_same_folder() {
         assert_eq!(mode & 0o777, 0o600);
     }
     server.stop().await;
+}
+
+#[test]
+fn accounts_are_signed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    Authority::open(folder.path()).unwrap();
+    let names = ["nats-operator.jwt", "nats-account.jwt", "nats-lenders.jwt", "nats-system.jwt", "nats-accounts.conf"];
+    let first = names.map(read);
+    Authority::open(folder.path()).unwrap();
+    assert_eq!(names.map(read), first);
+    // Another key, or half a file: signed anew.
+    std::fs::remove_file(folder.path().join("nats-lenders.nk")).unwrap();
+    std::fs::write(folder.path().join("nats-system.jwt"), "e.y").unwrap();
+    Authority::open(folder.path()).unwrap();
+    let second = names.map(read);
+    let same = [0, 1, 2, 3, 4].map(|at| first[at] == second[at]);
+    assert_eq!(same, [true, true, false, false, false]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_apart() {
+    let ground = Ground::start().await;
+    let core = core(&ground.server.url(), &ground.authority).await;
+    let among_nodes = ground.core().await;
+    let mut heard = core.events("cc.>").await.unwrap();
+    among_nodes.publish(subjects::CONTROL_PULSE, b"of lenders").await.unwrap();
+    // Answered after what was sent before it.
+    let mut heard_there = among_nodes.events("cc.>").await.unwrap();
+    core.publish(subjects::CONTROL_PULSE, b"of the core").await.unwrap();
+    assert_eq!(heard.next().await.unwrap().payload, "of the core");
+    among_nodes.publish(subjects::CONTROL_PULSE, b"of lenders").await.unwrap();
+    assert_eq!(heard_there.next().await.unwrap().payload, "of lenders");
+
+    // JetStream is the core's alone.
+    let bucket = || async_nats::jetstream::kv::Config { bucket: "cc-test".to_owned(), ..Default::default() };
+    async_nats::jetstream::new(core.nats().clone()).create_key_value(bucket()).await.unwrap();
+    let refused = async_nats::jetstream::new(among_nodes.nats().clone()).create_key_value(bucket()).await;
+    assert!(refused.is_err());
 }
 
 async fn core(url: &str, authority: &Authority) -> Fabric {
@@ -88,7 +130,7 @@ async fn wrong_keys_are_refused() {
     let node = NodeId::new();
     let config = FabricConfig {
         url: ground.server.url(),
-        credentials: stranger.node_user(node).unwrap(),
+        credentials: UserKey::generate().of_node(stranger.registrar(), node).unwrap(),
         identity: Identity::Node(node),
         name: "stranger".to_owned(),
     };

@@ -22,9 +22,13 @@ pub(crate) fn after(verdict: &Verdict, method: &Method, replayable: bool) -> Nex
         Fate::NotTaken(NotTaken::Unsendable) => Next::Fail(Code::HeadersTooLarge),
         Fate::NotTaken(NotTaken::Disconnected | NotTaken::NoTicket) if replayable => Next::Wait,
         Fate::NotTaken(_) if replayable => Next::Node,
-        Fate::NotTaken(NotTaken::Declined) => Next::Fail(code),
+        Fate::NotTaken(NotTaken::Declined | NotTaken::ShareExceeded) => Next::Fail(code),
         Fate::NotTaken(_) => Next::Fail(Code::Overloaded),
-        Fate::Lost if matches!(code, Code::NodeLost | Code::NodeFailed) && replayable && is_idempotent(method) => {
+        Fate::Lost
+            if matches!(code, Code::NodeLost | Code::NodeFailed | Code::NodePaused)
+                && replayable
+                && is_idempotent(method) =>
+        {
             Next::Node
         }
         _ => Next::Fail(code),
@@ -64,13 +68,15 @@ mod tests {
 
     #[test]
     fn what_has_surely_not_started_goes_to_the_next_node() {
-        let share = CallError::Busy(format!("{}: of slots", Code::ShareExceeded));
         let not_taken =
-            [CallError::NoResponder, CallError::Busy(String::new()), share, CallError::NotAccepted { revoked: true }];
+            [CallError::NoResponder, CallError::Busy(String::new()), CallError::NotAccepted { revoked: true }];
         for error in not_taken {
             assert_eq!(after_error(&error, &Method::POST, true), Next::Node);
             assert_eq!(after_error(&error, &Method::POST, false), Next::Fail(Code::Overloaded));
         }
+        let share = CallError::Busy(format!("{}: of slots", Code::ShareExceeded));
+        assert_eq!(after_error(&share, &Method::POST, true), Next::Node);
+        assert_eq!(after_error(&share, &Method::POST, false), Next::Fail(Code::ShareExceeded));
         let away = CallError::Disconnected(String::new());
         assert_eq!(after_error(&away, &Method::POST, true), Next::Wait);
         assert_eq!(after_error(&away, &Method::POST, false), Next::Fail(Code::Overloaded));
@@ -85,6 +91,8 @@ mod tests {
         assert_eq!(after_problem(Code::Draining, &Method::POST, false), Next::Fail(Code::Draining));
         assert_eq!(after_problem(Code::NodeFailed, &Method::POST, true), Next::Fail(Code::NodeFailed));
         assert_eq!(after_problem(Code::NodeFailed, &Method::GET, true), Next::Node);
+        assert_eq!(after_problem(Code::NodePaused, &Method::GET, true), Next::Node);
+        assert_eq!(after_problem(Code::NodePaused, &Method::POST, true), Next::Fail(Code::NodePaused));
         // Another node would have the same store.
         let store = Code::StorageUnavailable;
         assert_eq!(after_problem(store, &Method::GET, true), Next::Fail(store));

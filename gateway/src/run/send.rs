@@ -69,7 +69,9 @@ pub(crate) async fn send(
         if tries_left < tries_before {
             // A node was lost, perhaps after seconds: others may have come meanwhile.
             give_up = now + gateway.config.place_within.duration();
-            failure = Some(full.clone()).filter(|problem| problem.code == Code::NodeFailed).or(failure);
+            failure = Some(full.clone())
+                .filter(|problem| matches!(problem.code, Code::NodeFailed | Code::NodePaused))
+                .or(failure);
         }
         if now + pause >= out.deadline {
             return Err(failure.unwrap_or_else(|| Code::TimedOut.into()));
@@ -107,9 +109,10 @@ async fn pass(
     attempt.placed(placement.explain(wanted.waited));
     if placement.ranked.is_empty() {
         let why = placement.summary();
-        return match placement.only_full() {
-            true => Pass::Full(Problem::new(Code::Overloaded, why)),
-            false => Pass::Full(Problem::new(Code::NoNode, why)),
+        return match (placement.only_full(), placement.only_paused()) {
+            (true, _) => Pass::Full(Problem::new(Code::Overloaded, why)),
+            (false, true) => Pass::Failed(Problem::new(Code::NoNode, why)),
+            (false, false) => Pass::Full(Problem::new(Code::NoNode, why)),
         };
     }
     let mut last = Problem::from(Code::Overloaded);
@@ -134,7 +137,7 @@ async fn pass(
         match after(&verdict, &out.head.method, replayable) {
             Next::Node => {
                 attempt.next_node();
-                if verdict.suspect() {
+                if verdict.suspect() || verdict.fate == Fate::Lost {
                     *tries_left -= 1;
                 }
                 last = problem_of(verdict);

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use protocol::route::Scope;
+use protocol::route::{Route, Scope};
 use protocol::{AccountId, FunctionId, Millis, RunPrincipal, RunSource};
 
 use crate::client::{Client, request};
@@ -56,6 +56,37 @@ async fn a19_private_functions_need_a_key_of_their_account() {
     assert_eq!(call("/f/ada/secret/", &only_this).await.status, 200);
     let only_other = platform.key_of(platform.account, &[Scope::Invoke], Some(FunctionId::new()));
     assert_eq!(call("/f/ada/secret/", &only_other).await.code(), "forbidden");
+}
+
+#[tokio::test]
+async fn a_renamed_function_tells_its_callers_where_it_is() {
+    let platform = Platform::start().await;
+    let route = platform.deploy("old", |route| route.public = false).await;
+    let _node = platform.node(echo).await;
+    let next = platform.route("young");
+    platform.publish(&Route { function: route.function, public: false, ..next }).await;
+    let left = platform.route("old");
+    let renamed = Some("young".parse().unwrap());
+    platform.publish(&Route { function: route.function, deleted: true, renamed, public: false, ..left }).await;
+
+    let call =
+        async |target: &str, key: &str| platform.fetch("GET", target, &[("authorization", &bearer(key))], b"").await;
+    let good = platform.key(&[Scope::Invoke]);
+    assert_eq!(call("/f/ada/young/", &good).await.status, 200);
+    let answer = call("/f/ada/old/", &good).await;
+    assert_eq!((answer.status, answer.code().as_str()), (404, "function_not_found"));
+    assert_eq!(answer.json()["detail"], "ada/old was renamed to `young`");
+    let only_this = platform.key_of(platform.account, &[Scope::Invoke], Some(route.function));
+    assert_eq!(call("/f/ada/old/", &only_this).await.json()["detail"], answer.json()["detail"]);
+
+    // Nobody else learns that it was ever there.
+    let others = platform.key_of(AccountId::new(), &[Scope::Admin], None);
+    let only_other = platform.key_of(platform.account, &[Scope::Invoke], Some(FunctionId::new()));
+    for key in [others, only_other, platform.key(&[Scope::Read])] {
+        let (there, nowhere) = (call("/f/ada/old/", &key).await, call("/f/ada/nothing/", &key).await);
+        assert_eq!((there.status, &there.json()["detail"]), (404, &nowhere.json()["detail"]));
+    }
+    assert_eq!(platform.get("/f/ada/old/").await.status, 401);
 }
 
 #[tokio::test]

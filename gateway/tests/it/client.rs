@@ -176,6 +176,11 @@ impl Client {
         self.read.is_empty() && !self.more().await
     }
 
+    /// Waits until the other side closes, whatever it says before.
+    pub(crate) async fn ended(&mut self) {
+        while self.more().await {}
+    }
+
     async fn more(&mut self) -> bool {
         self.read.reserve(64 << 10);
         let read = self.stream.read_buf(&mut self.read);

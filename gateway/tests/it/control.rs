@@ -9,10 +9,11 @@ use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use protocol::batch::BatchAck;
 use protocol::job::DeferredCall;
+use protocol::node::NodeRecord;
 use protocol::receipt::Observation;
 use protocol::route::{Grant, Route, VerifyCredential};
 use protocol::ticket::TicketRoot;
-use protocol::{ByteSize, Code, EpochId, Timestamp};
+use protocol::{ByteSize, Code, EpochId, NodeId, Timestamp};
 
 use crate::node::{problem, text};
 use crate::platform::bytes;
@@ -36,6 +37,8 @@ pub(crate) struct Control {
     pub(crate) upload_room: Mutex<Option<u64>>,
     pub(crate) settled: Mutex<Vec<serde_json::Value>>,
     pub(crate) heads: Mutex<Vec<http::request::Parts>>,
+    /// What it says of nodes by their ids; of others that it does not know them.
+    pub(crate) nodes: Mutex<HashMap<NodeId, Result<NodeRecord, Code>>>,
     /// Calls to be answered later. None becomes a job.
     pub(crate) deferred: Mutex<Vec<DeferredCall>>,
 }
@@ -96,6 +99,14 @@ impl Control {
                 Ok(_) => empty(StatusCode::ACCEPTED),
                 Err(_) => problem(Code::InvalidRequest),
             },
+            path if path.starts_with("/internal/nodes/") => {
+                let node = path.rsplit('/').next().and_then(|id| id.parse().ok());
+                match node.and_then(|node: NodeId| self.nodes.lock().get(&node).cloned()) {
+                    Some(Ok(record)) => json(&record),
+                    Some(Err(code)) => problem(code),
+                    None => problem(Code::NotFound),
+                }
+            }
             path => match path.strip_prefix("/internal/routes/") {
                 Some(names) => {
                     self.looked_up.fetch_add(1, Ordering::Relaxed);

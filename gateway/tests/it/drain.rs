@@ -12,7 +12,7 @@ use crate::platform::Platform;
 async fn running_requests_finish_and_the_rest_is_told() {
     let mut platform = Platform::start_with(|config| {
         config.unready = Millis(400);
-        config.grace = Millis(1500);
+        config.grace = Millis(4000);
     })
     .await;
     platform.deploy("sleep", |_| {}).await;
@@ -43,19 +43,19 @@ async fn running_requests_finish_and_the_rest_is_told() {
     let long = long.await.unwrap();
     assert_eq!((long.status, long.code().as_str()), (503, "draining"));
     platform.stop_gateway().await;
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
 }
 
 #[tokio::test]
 async fn an_idle_gateway_stops_at_once() {
-    let mut platform = Platform::start().await;
+    let mut platform = Platform::start_with(|config| config.grace = Millis::seconds(8)).await;
     let mut idle = Client::connect(platform.port).await;
     idle.send(request("GET", "/healthz", &[], b"")).await;
     assert_eq!(idle.answer(false).await.status, 200);
     let begun = Instant::now();
     platform.stop_gateway().await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(6), "it does not wait out its grace: {:?}", begun.elapsed());
     assert!(idle.closed().await);
 }
 
@@ -77,7 +77,10 @@ async fn observations_survive_a_crash_and_an_absent_control_plane() {
     for answer in &answers {
         platform.observation(answer).await;
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let left = std::fs::read_dir(platform.folder.path().join("spool")).unwrap().count();
-    assert_eq!(left, 0, "what is acknowledged is removed");
+    let left = || std::fs::read_dir(platform.folder.path().join("spool")).unwrap().count();
+    let seen = Instant::now();
+    while left() > 0 {
+        assert!(seen.elapsed() < Duration::from_secs(10), "what is acknowledged is removed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -110,7 +110,7 @@ async fn a26_what_nodes_send_in_vain_is_counted_by_node() {
     let node = platform.node(echo).await;
     let id = node.id;
     // Where this gateway listens, a node learns with the first call.
-    let mut answers = platform.core.events("cc.node.*.out.x.>").await.unwrap();
+    let mut answers = platform.among_nodes().await.events("cc.node.*.out.x.>").await.unwrap();
     let key = bearer(&platform.key(&[Scope::Invoke]));
     assert_eq!(platform.fetch("GET", "/f/ada/echo/", &[("authorization", &key)], b"").await.status, 200);
     let subject = answers.next().await.unwrap().subject;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use bytes::Bytes;
-use fabric::{Body, Exchange, Fabric, FabricConfig, Identity, Mount, NodeEndpoint, ServeOptions, Serving, subjects};
+use fabric::{
+    Body, Exchange, Fabric, FabricConfig, Identity, Mount, NodeEndpoint, ServeOptions, Serving, UserKey, subjects,
+};
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use protocol::node::{NodeRecord, NodeReport};
@@ -33,7 +35,7 @@ impl Platform {
         let id = NodeId::new();
         let fabric = Fabric::connect(FabricConfig {
             url: self.server.url(),
-            credentials: self.authority.node_user(id).unwrap(),
+            credentials: UserKey::generate().of_node(self.authority.registrar(), id).unwrap(),
             identity: Identity::Node(id),
             name: id.to_string(),
         })
@@ -54,6 +56,8 @@ impl Platform {
             class: PlacementClass::Operator,
             arch: "x86_64".to_owned(),
             protocol: 1,
+            trust: None,
+            key: None,
         };
         let bucket = jetstream::new(self.core.nats().clone()).get_key_value(subjects::NODES_BUCKET).await.unwrap();
         bucket.put(id.to_string(), serde_json::to_vec(&record).unwrap().into()).await.unwrap();
@@ -110,6 +114,9 @@ fn report(node: NodeId, sequence: u64) -> NodeReport {
         draining: false,
         vm: None,
         boot: None,
+        lending: None,
+        confinement: None,
+        lists: None,
     }
 }
 

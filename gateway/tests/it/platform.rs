@@ -42,7 +42,7 @@ pub(crate) struct Platform {
     pub(crate) account: AccountId,
     pub(crate) port: u16,
     pub(crate) store: Store,
-    control_serving: Option<Serving>,
+    control_serving: Vec<Serving>,
     gateway: Option<Running>,
 }
 
@@ -70,7 +70,7 @@ impl Platform {
         )
         .await
         .unwrap();
-        let core = connect(&server, &authority).await;
+        let core = connect(&server, authority.core_user("core").unwrap()).await;
         for bucket in [subjects::ROUTES_BUCKET, subjects::NODES_BUCKET, subjects::MODELS_BUCKET] {
             let config = jetstream::kv::Config { bucket: bucket.to_owned(), num_replicas: 1, ..Default::default() };
             jetstream::new(core.nats().clone()).create_key_value(config).await.unwrap();
@@ -86,7 +86,7 @@ impl Platform {
             account: AccountId::new(),
             port: 0,
             store,
-            control_serving: None,
+            control_serving: Vec::new(),
             gateway: None,
         };
         platform.mount_control().await;
@@ -105,12 +105,15 @@ impl Platform {
         let mut config = Config::new(self.folder.path().join("spool"));
         config.grace = Millis::seconds(2);
         config.spool_post = Millis(20);
+        // A busy machine may take its time.
+        config.accept_within = Millis::seconds(2);
+        config.nats_websocket = Some(self.server.websocket().to_string());
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.port = listener.local_addr().unwrap().port();
         let fabrics = Fabrics {
-            core: connect(&self.server, &self.authority).await,
-            nodes: connect(&self.server, &self.authority).await,
+            core: connect(&self.server, self.authority.core_user("gateway").unwrap()).await,
+            nodes: self.among_nodes().await,
         };
         let (sender, ready) = oneshot::channel();
         let shutdown = CancellationToken::new();
@@ -120,9 +123,14 @@ impl Platform {
         ready
     }
 
+    /// A connection of the core where nodes are.
+    pub(crate) async fn among_nodes(&self) -> Fabric {
+        connect(&self.server, self.authority.lenders_user("core").unwrap()).await
+    }
+
     /// The control plane goes away without a word.
     pub(crate) fn stop_control(&mut self) {
-        self.control_serving = None;
+        self.control_serving = Vec::new();
     }
 
     /// Tells the gateway to stop, without waiting.
@@ -196,6 +204,7 @@ impl Platform {
             function: FunctionId::new(),
             function_name: name.parse().unwrap(),
             deleted: false,
+            renamed: None,
             public: true,
             versions: BTreeMap::from([(1, version)]),
             aliases: BTreeMap::from([(live, vec![Share { version: 1, weight: 100 }])]),
@@ -248,8 +257,10 @@ impl Platform {
             let control = Arc::clone(&control);
             async move { Ok::<_, Infallible>(control.answer(request).await) }
         });
-        let at = Mount::Core(CoreService::ControlPlane);
-        self.control_serving = Some(self.core.serve(at, service, ServeOptions::default()).await.unwrap());
+        for service_of in [CoreService::ControlPlane, CoreService::Settlement] {
+            let serving = self.core.serve(Mount::Core(service_of), service.clone(), ServeOptions::default()).await;
+            self.control_serving.push(serving.unwrap());
+        }
         let (control, fabric, instance) = (Arc::clone(&self.control), self.core.clone(), InstanceId::new());
         tokio::spawn(async move {
             loop {
@@ -280,10 +291,10 @@ pub(crate) fn bearer(key: &str) -> String {
     format!("Bearer {key}")
 }
 
-async fn connect(server: &NatsServer, authority: &Authority) -> Fabric {
+async fn connect(server: &NatsServer, credentials: fabric::Credentials) -> Fabric {
     Fabric::connect(FabricConfig {
         url: server.url(),
-        credentials: authority.core_user("core").unwrap(),
+        credentials,
         identity: Identity::Core(InstanceId::new()),
         name: "core".to_owned(),
     })

@@ -5,6 +5,6 @@ mod linux;
 
 pub(crate) use cgroup::{Cgroup, Cgroups};
 pub(crate) use linux::{
-    allow_all, confine, counter_khz, cpu_time, held, is_root, kill, memory_copy, memory_file, private_folder,
-    private_memory, reopen, seal, start_time,
+    confine, counter_khz, cpu_time, held, is_root, kill, memory_copy, memory_file, private_folder, private_memory,
+    reopen, seal, start_time,
 };

@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::host::Inner;
 use crate::life::Step;
 use crate::machine::{Files, Machine};
-use crate::process::inherit;
+use crate::process::{inherit, pair};
 use crate::run::{Run, Workload};
 use crate::sys;
 
@@ -245,18 +245,16 @@ async fn mounted(machine: &mut Machine, within: Duration) -> Result<(), Error> {
 
 /// Stops a machine and takes the state of its devices. Its memory is in the file already.
 async fn save(machine: &mut Machine) -> Result<File, Error> {
-    const SOCKET: &str = "state.sock";
+    const STATE: &str = "state";
     machine.step(Step::Save)?;
     machine.monitor.execute(qmp::stop {}).await?;
     machine.monitor.ignore_shared_memory().await?;
-    let path = machine.process.folder.0.join(SOCKET);
-    let listener = tokio::net::UnixListener::bind(&path).map_err(Error::io("a socket in a machine's folder"))?;
-    sys::allow_all(&path).map_err(Error::io("a socket in a machine's folder"))?;
-    // QEMU stands in its folder: it needs no right to any other.
-    let uri = Some(format!("unix:{SOCKET}"));
+    // QEMU opens and connects to nothing: it may be forbidden to.
+    let (stream, theirs) = pair()?;
+    machine.monitor.give(theirs, STATE).await?;
+    let uri = Some(format!("fd:{STATE}"));
     machine.monitor.execute(qmp::migrate { channels: None, detach: None, resume: None, uri }).await?;
     let receive = async {
-        let (stream, _) = listener.accept().await?;
         let mut state = Vec::new();
         let limit = u64::try_from(STATE_BYTES_MAX).unwrap_or(u64::MAX);
         stream.take(limit).read_to_end(&mut state).await?;

@@ -5,12 +5,24 @@ use std::time::{Duration, Instant};
 use microvm::{Contract, End, Error, MachineEvent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{LONG, SHAPE, bench, command, finish, image, run};
+use crate::step::{self, steps};
+use crate::support::{Ground, LONG, SHAPE, bench, command, finish, ground, image, run};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_gets_its_request_and_answers() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn commands_take_requests_and_end() {
+    let ground = &ground().await;
+    steps!(
+        ground;
+        a_command_gets_its_request_and_answers,
+        f05_standard_streams_have_names_for_every_user,
+        every_end_has_its_name,
+        a_slow_reader_bounds_memory_and_loses_nothing,
+        programs_find_what_a_processor_of_today_can_do,
+    );
+}
+
+async fn a_command_gets_its_request_and_answers(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let restore = || async { template.restore(Some(&bench.disk)).await.unwrap() };
 
     let (output, log, ended) = run(restore().await, command(&["hello"])).await;
@@ -44,10 +56,8 @@ async fn a_command_gets_its_request_and_answers() {
 }
 
 /// `echo >/dev/stdout` and the like open the pipe anew, and so need a right to it.
-#[tokio::test(flavor = "multi_thread")]
-async fn f05_standard_streams_have_names_for_every_user() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn f05_standard_streams_have_names_for_every_user(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let expected = "to /dev/stdout\nto /proc/self/fd/1\nto /dev/fd/1\n/dev/stdin: first\n/proc/self/fd/0: other\n";
     for (uid, gid) in [(1000, 1000), (2001, 0), (33, 44), (0, 0)] {
         let mut workload = command(&["streams"]);
@@ -59,10 +69,8 @@ async fn f05_standard_streams_have_names_for_every_user() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_end_has_its_name() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn every_end_has_its_name(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let restore = || async { template.restore(Some(&bench.disk)).await.unwrap() };
     let end = |workload| async { run(restore().await, workload).await.2.end };
 
@@ -124,17 +132,15 @@ async fn every_end_has_its_name() {
     assert_eq!(told.recv().await, Some(MachineEvent::Resumed));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_reader_bounds_memory_and_loses_nothing() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn a_slow_reader_bounds_memory_and_loses_nothing(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let paused = template.restore(Some(&bench.disk)).await.unwrap();
     let mut run = paused.start(command(&["cat"]), LONG).await.unwrap();
     let (mut reader, mut writer) = tokio::io::split(run.stdio.take().unwrap());
     // Nobody reads: the writer must come to a stand after what pipes and windows hold.
     let block = vec![3; 64 << 10];
     let mut written = 0;
-    while let Ok(result) = tokio::time::timeout(Duration::from_secs(3), writer.write_all(&block)).await {
+    while let Ok(result) = tokio::time::timeout(Duration::from_secs(1), writer.write_all(&block)).await {
         result.unwrap();
         written += block.len();
         assert!(written < 4 << 20, "a workload that is not read took {written} bytes");
@@ -156,10 +162,8 @@ async fn a_slow_reader_bounds_memory_and_loses_nothing() {
     assert_eq!(run.ended().await.end, End::Exited(0));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn programs_find_what_a_processor_of_today_can_do() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn programs_find_what_a_processor_of_today_can_do(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let (output, ..) = run(template.restore(Some(&bench.disk)).await.unwrap(), command(&["features"])).await;
     let found: Vec<&str> = output.split_ascii_whitespace().collect();
     // What compiled libraries choose their code by.
@@ -174,7 +178,7 @@ async fn programs_find_what_a_processor_of_today_can_do() {
 async fn a_memory_hog_ends_soon_each_time() {
     let bench = bench().await;
     let template = bench.host.template(SHAPE).await.unwrap();
-    let rounds = std::env::var("CROWDCLOUD_HOG_ROUNDS").ok().map_or(24, |rounds| rounds.parse().unwrap());
+    let rounds = std::env::var("CROWDCLOUD_HOG_ROUNDS").ok().map_or(8, |rounds| rounds.parse().unwrap());
     for round in 0..rounds {
         let machine = template.restore(Some(&bench.disk)).await.unwrap();
         let mut workload = command(&["memory", "400"]);

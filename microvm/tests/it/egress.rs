@@ -5,7 +5,8 @@ use std::time::Duration;
 use microvm::{Egress, End, GuestStream, Workload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{LONG, SHAPE, bench, command, finish, run};
+use crate::step::{self, steps};
+use crate::support::{Ground, LONG, command, finish, ground, run};
 
 fn with_a_way_out(arguments: &[&str]) -> Workload {
     Workload { egress: Egress::Proxy, ..command(arguments) }
@@ -22,9 +23,18 @@ async fn shout(mut stream: GuestStream) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_way_out_is_there_for_those_alone_who_have_it() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn ways_out_are_bounded_and_leave_nothing() {
+    let ground = &ground().await;
+    steps!(
+        ground;
+        a_way_out_is_there_for_those_alone_who_have_it,
+        a_proxy_that_does_not_read_stops_the_workload,
+        nothing_is_left_of_many_connections_that_were_cut,
+    );
+}
+
+async fn a_way_out_is_there_for_those_alone_who_have_it(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let restore = || async { template.restore(Some(&bench.disk)).await.unwrap() };
 
     let mut out = restore().await.start(with_a_way_out(&["dial", "hello world"]), LONG).await.unwrap();
@@ -52,10 +62,8 @@ async fn a_way_out_is_there_for_those_alone_who_have_it() {
     assert_eq!(output, "PATH=/bin\n");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_does_not_read_stops_the_workload() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn a_proxy_that_does_not_read_stops_the_workload(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let paused = template.restore(Some(&bench.disk)).await.unwrap();
     let mut run = paused.start(with_a_way_out(&["pour"]), LONG).await.unwrap();
     let mut streams = run.egress.take().unwrap();
@@ -70,10 +78,8 @@ async fn a_proxy_that_does_not_read_stops_the_workload() {
     assert!(held.len() <= 128 << 10, "the host held {} bytes", held.len());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_left_of_many_connections_that_were_cut() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn nothing_is_left_of_many_connections_that_were_cut(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let paused = template.restore(Some(&bench.disk)).await.unwrap();
     let mut run = paused.start(with_a_way_out(&["cut", "300", "nowhere:1"]), LONG).await.unwrap();
     let mut streams = run.egress.take().unwrap();

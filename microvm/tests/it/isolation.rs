@@ -7,12 +7,26 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use microvm::{Contract, Disk, End, Error};
 
-use crate::support::{SHAPE, bench, command, image, run};
+use crate::step::{self, steps};
+use crate::support::{Ground, bench, command, ground, image, run};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clones_never_share_random_numbers_and_know_the_time() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn workloads_are_alone_and_nothing_of_them_remains() {
+    let ground = &ground().await;
+    steps!(
+        ground;
+        clones_never_share_random_numbers_and_know_the_time,
+        a_workload_is_nobody_in_particular,
+        f06_a_machine_has_what_a_container_runtime_supplies,
+        f08_root_is_root_of_its_image_alone,
+        a_prepared_template_serves_its_image_alone,
+        bombs_stay_inside,
+        nothing_of_one_run_is_seen_by_the_next,
+    );
+}
+
+async fn clones_never_share_random_numbers_and_know_the_time(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let prepared = template.prepared(&bench.disk, 32 << 20, &["bin/guest".to_owned()]).await.unwrap();
     let mut seen = BTreeSet::new();
     let mut count = 0;
@@ -35,7 +49,7 @@ async fn clones_never_share_random_numbers_and_know_the_time() {
     assert_eq!(seen.len(), count, "two clones share a random number");
 
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let before = now();
     let (output, ..) = run(template.restore(Some(&bench.disk)).await.unwrap(), command(&["clock"])).await;
     let told: u128 = output.trim().parse().unwrap();
@@ -43,10 +57,8 @@ async fn clones_never_share_random_numbers_and_know_the_time() {
     assert!(told >= before && told <= now() + 1000, "{told} is not between {before} and {}", now());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_workload_is_nobody_in_particular() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn a_workload_is_nobody_in_particular(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let (output, ..) = run(template.restore(Some(&bench.disk)).await.unwrap(), command(&["identity"])).await;
     let field = |name: &str| {
         let line = output.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -81,10 +93,8 @@ async fn a_workload_is_nobody_in_particular() {
 }
 
 /// An image that has none of it finds it, as in a container; one that has its own is told the guest's truth.
-#[tokio::test(flavor = "multi_thread")]
-async fn f06_a_machine_has_what_a_container_runtime_supplies() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn f06_a_machine_has_what_a_container_runtime_supplies(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let own = image(bench.folder.path(), "own", |root| {
         std::fs::create_dir(root.join("etc")).unwrap();
         std::fs::write(root.join("etc/hosts"), "").unwrap();
@@ -108,10 +118,8 @@ async fn f06_a_machine_has_what_a_container_runtime_supplies() {
 
 /// An image that names no user is run by root, as its author expects: one that owns what the image says it owns, and
 /// nothing of the guest.
-#[tokio::test(flavor = "multi_thread")]
-async fn f08_root_is_root_of_its_image_alone() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn f08_root_is_root_of_its_image_alone(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let image = image(bench.folder.path(), "work", |root| std::fs::create_dir(root.join("work")).unwrap());
     let disk = Disk::open(&image).unwrap();
     let as_root = |behaviour: &str| {
@@ -133,10 +141,8 @@ async fn f08_root_is_root_of_its_image_alone() {
     assert_eq!(output, "open [] processes 2\n");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_prepared_template_serves_its_image_alone() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn a_prepared_template_serves_its_image_alone(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let prepared = template.prepared(&bench.disk, 32 << 20, &["bin/guest".to_owned()]).await.unwrap();
     // Opened anew it is the same image.
     let again = Disk::open(&bench.folder.path().join("image.squashfs")).unwrap();
@@ -161,10 +167,8 @@ async fn a_prepared_template_serves_its_image_alone() {
     assert!(matches!(template.prepared(&broken, 32 << 20, &[]).await, Err(Error::Guest(_))));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bombs_stay_inside() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn bombs_stay_inside(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let (output, _, ended) = run(template.restore(Some(&bench.disk)).await.unwrap(), command(&["fork-bomb"])).await;
     assert_eq!((output.as_str(), ended.end), ("stopped at 63\n", End::Exited(0)));
     assert!(ended.usage.unwrap().pids_refused > 0);
@@ -174,10 +178,8 @@ async fn bombs_stay_inside() {
     assert_eq!(ended.end, End::Exited(0));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_one_run_is_seen_by_the_next() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn nothing_of_one_run_is_seen_by_the_next(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let prepared = template.prepared(&bench.disk, 32 << 20, &[]).await.unwrap();
     for number in 0..8 {
         let paused = match number % 2 {

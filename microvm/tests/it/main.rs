@@ -9,5 +9,7 @@ mod egress;
 mod hosts;
 mod isolation;
 mod servers;
+#[path = "../support/step.rs"]
+mod step;
 #[path = "../support/mod.rs"]
 mod support;

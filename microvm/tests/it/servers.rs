@@ -1,5 +1,6 @@
 //! Servers in real guests, spoken to with a real HTTP client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,8 @@ use hyper_util::rt::TokioIo;
 use microvm::{Contract, End, GuestStream, Pool, PoolConfig};
 use tokio::io::AsyncReadExt;
 
-use crate::support::{LONG, SHAPE, bench, server};
+use crate::step::{self, steps};
+use crate::support::{Ground, LONG, SHAPE, ground, server};
 
 async fn client(stream: GuestStream) -> SendRequest<Full<Bytes>> {
     let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
@@ -26,9 +28,19 @@ async fn get(client: &mut SendRequest<Full<Bytes>>, path: &str, body: Vec<u8>) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_is_kept_warm_and_serves_several_at_a_time() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn servers_serve_or_say_why_not() {
+    let ground = &ground().await;
+    steps!(
+        ground;
+        a_server_is_kept_warm_and_serves_several_at_a_time,
+        servers_that_do_not_serve_are_told_apart,
+        a_pool_keeps_to_its_budget_and_its_clones_serve,
+        a_server_that_answers_in_pieces_does_not_wait_for_acknowledgements,
+    );
+}
+
+async fn a_server_is_kept_warm_and_serves_several_at_a_time(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let paused = template.restore(Some(&bench.disk)).await.unwrap();
     let mut run = paused.start(server(&["serve"], LONG), LONG).await.unwrap();
     assert!(run.connect_now().is_none());
@@ -58,10 +70,8 @@ async fn a_server_is_kept_warm_and_serves_several_at_a_time() {
     assert!(ended.usage.unwrap().cpu_us >= usage.cpu_us);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn servers_that_do_not_serve_are_told_apart() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
+async fn servers_that_do_not_serve_are_told_apart(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let end = |workload| async {
         let paused = template.restore(Some(&bench.disk)).await.unwrap();
         let mut run = paused.start(workload, LONG).await.unwrap();
@@ -80,14 +90,12 @@ async fn servers_that_do_not_serve_are_told_apart() {
     assert_eq!(run.ended().await.end, End::Exited(5));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pool_keeps_to_its_budget_and_its_clones_serve() {
-    let bench = bench().await;
-    let template = std::sync::Arc::new(bench.host.template(SHAPE).await.unwrap());
+async fn a_pool_keeps_to_its_budget_and_its_clones_serve(ground: &Ground) {
+    let Ground { bench, template } = ground;
     let contract = Contract::Server { port: 8080, listen_within_ms: 60_000 };
     // Three are wanted, two fit.
     let config = PoolConfig { ready: 3, memory_bytes: SHAPE.memory_bytes() * 2 + 1 };
-    let pool = Pool::new(template, Some(bench.disk.clone()), contract, 32 << 20, Vec::new(), config);
+    let pool = Pool::new(Arc::clone(template), Some(bench.disk.clone()), contract, 32 << 20, Vec::new(), config);
     assert_eq!(pool.capacity(), 2);
     pool.fill().await.unwrap();
     assert_eq!(pool.ready(), 2);
@@ -128,12 +136,10 @@ async fn middle_time(template: &microvm::Template, disk: &microvm::Disk, behavio
     times[times.len() / 2]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_answers_in_pieces_does_not_wait_for_acknowledgements() {
-    let bench = bench().await;
-    let template = bench.host.template(SHAPE).await.unwrap();
-    let at_once = middle_time(&template, &bench.disk, "serve").await;
-    let in_pieces = middle_time(&template, &bench.disk, "serve-in-pieces").await;
+async fn a_server_that_answers_in_pieces_does_not_wait_for_acknowledgements(ground: &Ground) {
+    let Ground { bench, template } = ground;
+    let at_once = middle_time(template, &bench.disk, "serve").await;
+    let in_pieces = middle_time(template, &bench.disk, "serve-in-pieces").await;
     // The kernel's timer is 40 ms.
     assert!(in_pieces < at_once + Duration::from_millis(30), "{in_pieces:?} in pieces, {at_once:?} at once");
 }

@@ -6,10 +6,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use microvm::{Config, Contract, Disk, Egress, Ended, Host, Paused, Run, Shape, Workload};
+use microvm::{Config, Contract, Disk, Egress, Ended, Host, Paused, Run, Shape, Template, Workload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub const SHAPE: Shape = Shape { memory_mib: 128, cpus: 1 };
@@ -60,6 +60,7 @@ pub fn config(work: &Path) -> Config {
         kernel: parts.kernel.clone(),
         agent: parts.agent.clone(),
         work: work.to_owned(),
+        qemu_tree: None,
         first_uid: Config::FIRST_UID,
     }
 }
@@ -90,6 +91,18 @@ pub async fn bench() -> Bench {
     let _ = std::fs::copy(work.join("accelerator.json"), shared_probe());
     let disk = Disk::open(&image(folder.path(), "image", |_| ())).unwrap();
     Bench { host, disk, folder }
+}
+
+/// A bench and one template, for tests that leave both as they were: each boot of a guest takes seconds.
+pub struct Ground {
+    pub bench: Bench,
+    pub template: Arc<Template>,
+}
+
+pub async fn ground() -> Ground {
+    let bench = bench().await;
+    let template = Arc::new(bench.host.template(SHAPE).await.unwrap());
+    Ground { bench, template }
 }
 
 /// A squashfs image of the test program and what `more` adds.

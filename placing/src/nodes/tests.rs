@@ -30,6 +30,9 @@ fn report(node: NodeId) -> NodeReport {
         draining: false,
         vm: None,
         boot: None,
+        lending: None,
+        confinement: None,
+        lists: None,
     }
 }
 
@@ -39,7 +42,7 @@ fn with(count: usize) -> (Arc<Nodes>, Vec<NodeId>) {
     for &node in &ids {
         let (account, class) = (AccountId::new(), PlacementClass::Operator);
         let (name, arch) = ("node".to_owned(), "x86_64".to_owned());
-        nodes.upsert(NodeRecord { node, account, name, class, arch, protocol: 1 });
+        nodes.upsert(NodeRecord { node, account, name, class, arch, protocol: 1, trust: None, key: None });
         nodes.heard(report(node), Instant::now());
     }
     (nodes, ids)

@@ -49,6 +49,20 @@ async fn a_small_run_is_sent_answered_and_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_waited_for_before_does_not_make_its_node_seem_far_away() {
+    let ground = Ground::start().await;
+    let node = ground.node(echo).await;
+    let waited = Duration::from_secs(20);
+    let mut attempt = ground.attempt_since(Instant::now().checked_sub(waited).unwrap());
+    let response = ground.send(&mut attempt, node.id).await.unwrap();
+    let (attempt, read) = pour(response, attempt).await;
+    assert_eq!(read.unwrap(), "hello");
+    let seen = conclude(attempt).await.seen;
+    assert!(seen.wall_us > 20_000_000, "{seen:?}");
+    assert!(ground.distance(node.id) < waited);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn both_bodies_stream_at_once() {
     let ground = Ground::start().await;
     let node = ground.node(echo).await;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fabric::{
     Admit, Authority, Body, Busy, Exchange, Fabric, FabricConfig, Identity, Mount, NatsServer, NatsServerConfig,
-    NodeEndpoint, ServeOptions, Serving,
+    NodeEndpoint, ServeOptions, Serving, UserKey,
 };
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -79,13 +79,14 @@ impl Ground {
         let instance = InstanceId::new();
         let core = Fabric::connect(FabricConfig {
             url: server.url(),
-            credentials: authority.core_user("core").unwrap(),
+            credentials: authority.lenders_user("core").unwrap(),
             identity: Identity::Core(instance),
             name: "core".to_owned(),
         })
         .await
         .unwrap();
-        let mut settings = Settings::default();
+        // A busy machine may take its time.
+        let mut settings = Settings { accept_within: Duration::from_secs(2), ..Settings::default() };
         change(&mut settings);
         let issuer = Arc::<Issuer>::default();
         let placing = Placing::new(
@@ -112,7 +113,7 @@ impl Ground {
         let id = NodeId::new();
         let config = FabricConfig {
             url: self.server.url(),
-            credentials: self.authority.node_user(id).unwrap(),
+            credentials: UserKey::generate().of_node(self.authority.registrar(), id).unwrap(),
             identity: Identity::Node(id),
             name: id.to_string(),
         };
@@ -128,19 +129,24 @@ impl Ground {
     pub(crate) fn know(&self, node: NodeId) {
         let (account, class) = (AccountId::new(), PlacementClass::Operator);
         let (name, arch) = ("node".to_owned(), "x86_64".to_owned());
-        self.placing.nodes.upsert(NodeRecord { node, account, name, class, arch, protocol: 1 });
+        self.placing.nodes.upsert(NodeRecord { node, account, name, class, arch, protocol: 1, trust: None, key: None });
         self.placing.nodes.heard(report(node), Instant::now());
     }
 
     /// A call's run that looks for a node.
     pub(crate) fn attempt(&self) -> Attempt {
+        self.attempt_since(Instant::now())
+    }
+
+    /// The same, of a request that came at this time.
+    pub(crate) fn attempt_since(&self, received: Instant) -> Attempt {
         let version = version();
         let facts = RunFacts {
             method: "POST",
             path: "/thumbs?size=9",
             ..RunFacts::of(RunId::new(), AccountId::new(), FunctionId::new(), &version)
         };
-        self.placing.begin(&facts, version.artifact, Instant::now())
+        self.placing.begin(&facts, version.artifact, received)
     }
 
     /// Sends a small request to this node.
@@ -163,6 +169,11 @@ impl Ground {
     /// Runs there, as this process counts them.
     pub(crate) fn running(&self, node: NodeId) -> u32 {
         self.placing.nodes.look(|nodes| nodes.iter().find(|view| view.record.node == node).unwrap().running())
+    }
+
+    /// How far away it seems to be.
+    pub(crate) fn distance(&self, node: NodeId) -> Duration {
+        self.placing.nodes.look(|nodes| nodes.iter().find(|view| view.record.node == node).unwrap().distance.get())
     }
 
     /// Whether others are asked before this node.
@@ -246,6 +257,9 @@ fn report(node: NodeId) -> NodeReport {
         draining: false,
         vm: None,
         boot: None,
+        lending: None,
+        confinement: None,
+        lists: None,
     }
 }
 

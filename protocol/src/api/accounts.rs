@@ -49,6 +49,9 @@ api_types! {
         /// The one-time token that makes the operator.
         #[serde(default)]
         pub operator_token: Option<String>,
+        /// What was sent to the address, where the sign-up was refused with `email_code_needed`.
+        #[serde(default)]
+        pub code: Option<String>,
     }
 
     /// `POST /sessions`
@@ -118,6 +121,22 @@ api_types! {
         pub current: String,
         /// The new one; other sessions end.
         pub new: String,
+    }
+
+    /// `POST /password-resets`
+    #[serde(deny_unknown_fields)]
+    pub struct AskPasswordReset {
+        /// The log-in name.
+        pub email: String,
+    }
+
+    /// `POST /password-resets/use`
+    #[serde(deny_unknown_fields)]
+    pub struct UsePasswordReset {
+        /// The link's last part.
+        pub token: String,
+        /// The new password; all log-ins end.
+        pub password: String,
     }
 
     /// A log-in.

@@ -30,6 +30,9 @@ api_types! {
         /// Whether anybody may call it.
         #[serde(default)]
         pub public: Option<bool>,
+        /// Renames it. Versions, aliases, keys, triggers, jobs, usage and logs stay its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub name: Option<String>,
     }
 
     /// A named thing of an account that can be invoked.
@@ -55,6 +58,9 @@ api_types! {
         pub created: Timestamp,
         /// When it last changed.
         pub updated: Timestamp,
+        /// When it was deleted, where it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub deleted: Option<Timestamp>,
     }
 
     /// What the alias `live` leads to, by its largest share.

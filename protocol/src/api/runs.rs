@@ -10,7 +10,7 @@ use crate::flag::Flag;
 use crate::ids::{JobId, NodeId, RunId};
 use crate::manifest::{Lane, Limits, PlacementClass};
 use crate::names::{Name, Reference};
-use crate::node::{LogLine, VmLane};
+use crate::node::{Confinement, LogLine, NodeState, Paused, TrustLevel, VmLane};
 use crate::placement::{Explanation, LaneReason};
 use crate::receipt::{Outcome, Usage};
 use crate::source::{RunPrincipal, RunSource};
@@ -139,10 +139,25 @@ api_types! {
         pub id: NodeId,
         /// For people.
         pub name: String,
-        /// It has reported within 3 s.
-        pub online: bool,
-        /// The placement class that it serves.
+        /// Where it is: what is kept, with what its last report says. It is offline where it has not reported for 3 s.
+        pub state: NodeState,
+        /// Why it was suspended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub state_reason: Option<String>,
+        /// Why it is paused or drains, and until when.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub paused: Option<Paused>,
+        /// The widest placement class that it serves for others.
         pub class: PlacementClass,
+        /// Whether it is one of this account's own.
+        #[serde(default)]
+        pub own: bool,
+        /// Whose it is: the operator alone sees it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub owner: Option<String>,
+        /// How far it is trusted; none of one that was suspended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub level: Option<TrustLevel>,
         /// The architecture.
         pub arch: String,
         /// The lanes.
@@ -159,13 +174,14 @@ api_types! {
         pub slots: u32,
         /// Runs now.
         pub running: u32,
-        /// It takes no new runs.
-        pub draining: bool,
         /// The last report.
         pub last_seen: Option<Timestamp>,
         /// How its VM lane is, by its last report.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub vm: Option<VmLane>,
+        /// How far it is confined, by its last report.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub confinement: Option<Confinement>,
     }
 
     /// `GET /limits`
@@ -192,6 +208,8 @@ api_types! {
         pub env_bytes: ByteSize,
         /// How long runs and logs are kept, in days.
         pub runs_days: u32,
+        /// For how long a deleted function can be restored, in days.
+        pub deleted_days: u32,
     }
 }
 

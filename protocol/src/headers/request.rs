@@ -2,10 +2,10 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::{About, DEVICE_COOKIE, KEY_PREFIX, SESSION_COOKIE, ToFunction, is_common_name, row};
+use super::{About, CHALLENGE_COOKIE, DEVICE_COOKIE, KEY_PREFIX, SESSION_COOKIE, ToFunction, is_common_name, row};
 
 /// Cookies that a function neither gets nor sets.
-const OUR_COOKIES: [&str; 2] = [SESSION_COOKIE, DEVICE_COOKIE];
+const OUR_COOKIES: [&str; 3] = [SESSION_COOKIE, DEVICE_COOKIE, CHALLENGE_COOKIE];
 
 /// Where a head comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

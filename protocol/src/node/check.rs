@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Hello, NodeReport, VmLane};
+use super::{Caps, Confinement, Hello, NodeReport, NodeStatus, Probe, VmLane};
 use crate::manifest::Lane;
 use crate::text::is_hidden;
 use crate::units::ByteSize;
@@ -18,6 +18,10 @@ pub const CACHED_MAX: usize = 256;
 pub const TEXT_BYTES_MAX: usize = 500;
 /// Bytes of a name, of an architecture for example.
 const NAME_BYTES_MAX: usize = 60;
+/// Reasons for a pause that hold at once.
+const REASONS_MAX: usize = 16;
+/// Texts of quiet hours.
+const HOURS_MAX: usize = 16;
 /// Cores of one machine.
 const CORES_MAX: u32 = 4096;
 /// Runs at once on one machine.
@@ -95,6 +99,10 @@ impl NodeReport {
         if self.cached.len() > CACHED_MAX {
             return Err(Malformed::of("cached", "lists too many artifacts"));
         }
+        if self.lists.is_some() && !(self.warm.is_empty() && self.cached.is_empty()) {
+            return Err(Malformed::of("lists", "stands beside lists"));
+        }
+        confinement(self.confinement.as_ref())?;
         match &self.vm {
             Some(VmLane::Missing { why }) => text("vm.why", why, TEXT_BYTES_MAX),
             Some(VmLane::Starting | VmLane::Ready { .. }) | None => Ok(()),
@@ -112,8 +120,45 @@ impl Hello {
         name("arch", &self.arch)?;
         name("os", &self.os)?;
         name("software", &self.software)?;
-        text("name", &self.name, TEXT_BYTES_MAX)
+        confinement(self.confinement.as_ref())?;
+        text("name", &self.name, TEXT_BYTES_MAX)?;
+        self.agreed.as_ref().map_or(Ok(()), |agreed| caps("agreed", agreed))
     }
+}
+
+impl NodeStatus {
+    /// Whether each field can be true.
+    ///
+    /// # Errors
+    /// The first that cannot.
+    pub fn check(&self) -> Result<(), Malformed> {
+        caps("caps", &self.caps)?;
+        if self.paused.len() > REASONS_MAX {
+            return Err(Malformed::of("paused", "lists too many reasons"));
+        }
+        if self.quiet_hours.len() > HOURS_MAX {
+            return Err(Malformed::of("quiet_hours", "lists too many"));
+        }
+        self.quiet_hours.iter().try_for_each(|hours| text("quiet_hours", hours, TEXT_BYTES_MAX))?;
+        text("today.day", &self.today.day, NAME_BYTES_MAX)
+    }
+}
+
+fn confinement(told: Option<&Confinement>) -> Result<(), Malformed> {
+    match told {
+        Some(Confinement::Partial { missing } | Confinement::None { missing }) => {
+            text("confinement.missing", missing, TEXT_BYTES_MAX)
+        }
+        Some(Confinement::Full) | None => Ok(()),
+    }
+}
+
+pub(super) fn probe(probe: &Probe) -> Result<(), Malformed> {
+    machine(probe.cores, probe.slots, probe.memory, &probe.lanes)?;
+    name("arch", &probe.arch)?;
+    name("os", &probe.os)?;
+    name("software", &probe.software)?;
+    text("name", &probe.name, TEXT_BYTES_MAX)
 }
 
 /// A text for people as it may stand in a report: one line, short, without control characters.
@@ -139,6 +184,13 @@ fn machine(cores: u32, slots: u32, memory: ByteSize, lanes: &[Lane]) -> Result<(
     }
     if lanes.iter().enumerate().any(|(at, lane)| lanes[..at].contains(lane)) {
         return Err(Malformed::of("lanes", "names a lane twice"));
+    }
+    Ok(())
+}
+
+fn caps(field: &'static str, caps: &Caps) -> Result<(), Malformed> {
+    if caps.cores == 0 || caps.cores > CORES_MAX || caps.memory > MEMORY_MAX {
+        return Err(Malformed::of(field, "is more than a machine has"));
     }
     Ok(())
 }

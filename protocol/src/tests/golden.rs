@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::sample;
 use crate::batch::{BatchAck, BatchHead};
-use crate::node::NodeReport;
+use crate::node::{Hello, NodeReport};
 use crate::placement::{Explanation, Placement, Warmth};
 use crate::receipt::{Checkpoint, CheckpointAck, Observation, RunEnd, Usage};
 use crate::{ByteSize, Digest, EpochId, NodeId};
@@ -63,7 +63,19 @@ golden! { check_open;
     observation_v1: sample::observation();
     node_report_v1: sample::report();
     node_record_v1: sample::record();
+    node_record_v2: sample::trusted_record();
     hello_v1: sample::hello();
+    hello_v2: Hello { keys: Some(sample::keys()), ..sample::hello() };
+    hello_v3: Hello { keys: Some(sample::keys()), fingerprint: Some(sample::fingerprint()), ..sample::hello() };
+    hello_confined_v1: Hello { confinement: Some(sample::confinement()), ..sample::hello() };
+    node_report_lists_v1: NodeReport { warm: Vec::new(), lists: Some(3), ..sample::report() };
+    node_report_confined_v1: NodeReport { confinement: Some(sample::confinement()), ..sample::report() };
+    platform_statement_v1: sample::platform_statement();
+    registration_v1: sample::registration();
+    node_request_v1: sample::node_request();
+    token_query_v1: sample::token_query();
+    token_terms_v1: sample::token_terms();
+    admission_v1: sample::admission();
     hello_reply_v2: sample::hello_reply();
     issuer_keys_v1: sample::issuer_keys();
     grant_v1: sample::grant();
@@ -78,6 +90,7 @@ golden! { check_open;
     checkpoint_ack_v1: CheckpointAck { sequence: 12 };
     batch_ack_v1: BatchAck { committed: 12, void: 1 };
     node_report_full_v1: sample::full_report();
+    node_report_paused_v1: sample::paused_report();
     prepared_v1: sample::prepared();
     run_log_v1: sample::run_log();
 }
@@ -101,6 +114,15 @@ fn what_a_node_has_on_disk() {
     assert_eq!(serde_json::from_value::<RunEnd>(serde_json::to_value(&end).unwrap()).unwrap().warmth(), Warmth::Cached);
     let report = NodeReport { cached: vec![Digest::of(b"on disk")], ..sample::report() };
     assert_eq!(serde_json::from_value::<NodeReport>(serde_json::to_value(&report).unwrap()).unwrap(), report);
+}
+
+/// A pause for a reason of a later release is a pause all the same.
+#[test]
+fn reasons_of_a_later_release_still_pause() {
+    let mut json = serde_json::to_value(sample::paused_report()).unwrap();
+    json["lending"]["paused"]["reason"] = "moon_phase".into();
+    let report = serde_json::from_value::<NodeReport>(json).unwrap();
+    assert_eq!(report.paused().unwrap().reason, crate::node::PauseReason::Other);
 }
 
 /// What nodes sign: over these bytes older checkpoints in the log were made.

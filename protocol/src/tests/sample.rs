@@ -7,7 +7,9 @@ use uuid::Uuid;
 use crate::manifest::{ArtifactForm, Kind, Lane, LaneChoice, Limits, PlacementClass};
 use crate::model::ModelRecord;
 use crate::node::{
-    Accelerator, Hello, HelloReply, LogLine, LogStream, NodeRecord, NodeReport, Prepared, RunLog, VersionSpec, VmLane,
+    Accelerator, Admission, CapUse, Confinement, Fingerprint, Hello, HelloReply, Lending, LogLine, LogStream,
+    NodeRecord, NodeReport, NodeRequest, NodeTrust, NodeWant, Nonce, PauseReason, Paused, PlatformStatement, Prepared,
+    Probe, PublicKey, PublicKeys, Registration, RunLog, TokenQuery, TokenTerms, TrustLevel, VersionSpec, VmLane,
 };
 use crate::placement::{
     Candidate, Considered, Explanation, LaneReason, Placement, Refusal, Refused, RefusedNodes, Warmth,
@@ -18,7 +20,7 @@ use crate::ticket::{Day, DayRoot, IssuerKeys, NodeKey, PayKey, Purpose, SignedTi
 use crate::wire::Written;
 use crate::{
     AccountId, ByteSize, Code, Digest, EpochId, FunctionId, InstanceId, JobId, KeyId, Name, NodeId, RunId,
-    RunPrincipal, RunSource, Timestamp, VersionId,
+    RunPrincipal, RunSource, Timestamp, TokenId, VersionId,
 };
 
 /// A UUIDv7 of a fixed time.
@@ -119,7 +121,7 @@ pub(super) fn explained() -> Observation {
     let explanation = Explanation {
         policy: "learned".into(),
         candidates: vec![considered(2, Warmth::Warm, Some(12_500)), considered(9, Warmth::Cold, None)],
-        refused: vec![RefusedNodes { why: Refusal::NoSlot, nodes: 2 }],
+        refused: vec![RefusedNodes { why: Refusal::NoSlot, nodes: 2, agreed: None }],
         waited_ms: 40,
     };
     Observation { placement: Some(explanation), ..observation() }
@@ -205,6 +207,7 @@ pub(super) fn route() -> Route {
         function: FunctionId::from_uuid(uuid(4)),
         function_name: name("thumbs"),
         deleted: false,
+        renamed: None,
         public: false,
         versions: [(2, version_route(2)), (3, version_route(3))].into(),
         aliases: [(name("canary"), vec![Share { version: 3, weight: 100 }]), (name("live"), split)].into(),
@@ -229,7 +232,21 @@ pub(super) fn report() -> NodeReport {
         draining: false,
         vm: None,
         boot: None,
+        lending: None,
+        confinement: None,
+        lists: None,
     }
+}
+
+pub(super) fn paused_report() -> NodeReport {
+    let until = "2027-01-31T06:00:00Z".parse().unwrap();
+    let lending = Lending {
+        paused: Some(Paused { reason: PauseReason::QuietHours, until: Some(until) }),
+        egress: false,
+        disk: Some(CapUse { max: Some(ByteSize::mib(10)), used: ByteSize::mib(4) }),
+        traffic: Some(CapUse { max: None, used: ByteSize::mib(7) }),
+    };
+    NodeReport { lending: Some(lending), ..report() }
 }
 
 pub(super) fn record() -> NodeRecord {
@@ -240,7 +257,18 @@ pub(super) fn record() -> NodeRecord {
         class: PlacementClass::Operator,
         arch: "x86_64".to_owned(),
         protocol: 1,
+        trust: None,
+        key: None,
     }
+}
+
+pub(super) fn trusted_record() -> NodeRecord {
+    let trust = NodeTrust { level: TrustLevel::New, confirmed: true, lied: false, agreed: 3 };
+    NodeRecord { class: PlacementClass::Any, trust: Some(trust), key: Some(keys().receipt), ..record() }
+}
+
+pub(super) fn confinement() -> Confinement {
+    Confinement::Partial { missing: "TCP ports (Linux 6.7)".to_owned() }
 }
 
 pub(super) fn hello() -> Hello {
@@ -256,7 +284,90 @@ pub(super) fn hello() -> Hello {
         lanes: vec![Lane::Wasm],
         slots: 64,
         public_key: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned(),
+        keys: None,
         boot: None,
+        agreed: None,
+        fingerprint: None,
+        confinement: None,
+    }
+}
+
+pub(super) fn keys() -> PublicKeys {
+    PublicKeys {
+        nats: "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4".to_owned(),
+        receipt: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".parse().unwrap(),
+        ticket: PublicKey([2; 32]),
+    }
+}
+
+pub(super) fn fingerprint() -> Fingerprint {
+    Fingerprint { machine: Some(Digest([0xab; 32])), boot: Some(Digest([0xcd; 32])), starts: 12 }
+}
+
+pub(super) fn platform_statement() -> PlatformStatement {
+    PlatformStatement {
+        root: PublicKey([1; 32]),
+        registrar: PublicKey([2; 32]),
+        tickets: PublicKey([3; 32]),
+        releases: Some(PublicKey([4; 32])),
+        protocol_min: 2,
+        protocol_max: 2,
+        now: NOW,
+        certificate: None,
+    }
+}
+
+pub(super) fn registration() -> Registration {
+    Registration {
+        token: TokenId::from_uuid(uuid(9)),
+        nonce: Nonce([5; 32]),
+        keys: keys(),
+        machine: Some(Digest::of(b"checkpoint")),
+        protocol_min: 2,
+        protocol_max: 2,
+        probe: Probe {
+            name: "basement".to_owned(),
+            software: "0.1.0".to_owned(),
+            arch: "x86_64".to_owned(),
+            os: "linux".to_owned(),
+            cores: 2,
+            memory: ByteSize::mib(4096),
+            slots: 64,
+            disk: Some(ByteSize::mib(1024)),
+            turns_per_ms: Some(5000),
+            lanes: vec![Lane::Wasm, Lane::Vm],
+            accelerator: Some(Accelerator::Kvm),
+        },
+    }
+}
+
+pub(super) fn node_request() -> NodeRequest {
+    NodeRequest { node: NodeId::from_uuid(uuid(2)), wants: NodeWant::Renewal, nonce: Nonce([5; 32]) }
+}
+
+pub(super) fn token_query() -> TokenQuery {
+    TokenQuery { token: TokenId::from_uuid(uuid(9)), keys: keys(), nonce: Nonce([5; 32]) }
+}
+
+pub(super) fn token_terms() -> TokenTerms {
+    TokenTerms {
+        nonce: Nonce([5; 32]),
+        node: NodeId::from_uuid(uuid(2)),
+        name: Some("basement".to_owned()),
+        account: Some("ada".to_owned()),
+        class: PlacementClass::Any,
+        expires: NOW,
+    }
+}
+
+pub(super) fn admission() -> Admission {
+    Admission {
+        node: NodeId::from_uuid(uuid(2)),
+        nats: keys().nats,
+        jwt: "e.y.J".to_owned(),
+        expires: NOW,
+        protocol: 2,
+        account: Some("ada".to_owned()),
     }
 }
 
@@ -267,6 +378,7 @@ pub(super) fn hello_reply() -> HelloReply {
         checkpoint: 12,
         checkpoint_digest: Digest::of(b"checkpoint"),
         now: NOW,
+        wish: None,
     }
 }
 
@@ -323,6 +435,6 @@ pub(super) fn placement() -> Placement {
         distance_s: None,
         score: 2.25,
     };
-    let refused = Refused { node: NodeId::from_uuid(uuid(9)), why: Refusal::NoSlot };
+    let refused = Refused::of(NodeId::from_uuid(uuid(9)), Refusal::NoSlot);
     Placement { ranked: vec![candidate], refused: vec![refused], policy: "warm_first".into() }
 }

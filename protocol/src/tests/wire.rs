@@ -5,7 +5,10 @@ use std::fmt::Debug;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::node::{Hello, HelloReply, NodeRecord, NodeReport, Prepared, RunLog, VersionSpec};
+use crate::node::{
+    Admission, Hello, HelloReply, NodeRecord, NodeReport, NodeRequest, PlatformStatement, Prepared, Registration,
+    RunLog, TokenQuery, TokenTerms, VersionSpec,
+};
 use crate::receipt::{Checkpoint, CheckpointAck, NodeReceipt, Observation, RunEnd};
 use crate::route::{ControlPulse, GatewayPulse, Grant, Route, VersionRoute};
 use crate::ticket::IssuerKeys;
@@ -85,7 +88,15 @@ later! {
     "node_report_full_v1": NodeReport;
     "node_record_v1": NodeRecord;
     "hello_v1": Hello;
+    "hello_v2": Hello;
+    "hello_v3": Hello;
     "hello_reply_v2": HelloReply;
+    "platform_statement_v1": PlatformStatement;
+    "registration_v1": Registration;
+    "node_request_v1": NodeRequest;
+    "token_query_v1": TokenQuery;
+    "token_terms_v1": TokenTerms;
+    "admission_v1": Admission;
     "issuer_keys_v1": IssuerKeys;
     "version_spec_v1": VersionSpec;
     "version_spec_v2": VersionSpec;

@@ -170,7 +170,7 @@ impl Knowledge {
         let usual = by_class[usize::from(NodeClass::of(1.0).number())];
         let (length_s, mean_s) = (usual.median_s().max(1e-4), usual.mean_s);
         if self.holds(request, f64::from(mean_s), nodes) {
-            let refused = nodes.iter().map(|node| Refused { node: node.record.node, why: Refusal::KeptForShorter });
+            let refused = nodes.iter().map(|node| Refused::of(node.record.node, Refusal::KeptForShorter));
             return Placement { ranked: Vec::new(), refused: refused.collect(), policy: "learned".into() };
         }
         let start_s = |on: Lane, warmth: Warmth| {
@@ -231,7 +231,7 @@ impl Knowledge {
             };
             if nodes.iter().any(warm_soon) {
                 let cold = placement.ranked.drain(..);
-                placement.refused.extend(cold.map(|it| Refused { node: it.node, why: Refusal::WarmElsewhere }));
+                placement.refused.extend(cold.map(|it| Refused::of(it.node, Refusal::WarmElsewhere)));
             }
         }
         placement
@@ -285,7 +285,7 @@ fn fall_back(request: &RunRequest, nodes: &[NodeView], rng: &mut dyn RngCore) ->
 fn free_share(nodes: &[NodeView]) -> f64 {
     let (mut free, mut all) = (0_u32, 0_u32);
     for node in nodes.iter().filter(|node| node.age < SILENT_AFTER) {
-        if let Some(report) = node.report.as_ref().filter(|report| !report.draining) {
+        if let Some(report) = node.report.as_ref().filter(|report| report.takes_runs()) {
             let cores = report.slots.min(report.cores.max(1));
             all = all.saturating_add(cores);
             free = free.saturating_add(cores.saturating_sub(node.running()));

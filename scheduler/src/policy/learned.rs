@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::placement::{Placement, Warmth};
-use protocol::{ByteSize, Lane, VersionId};
+use protocol::{ByteSize, Lane, NodeId, VersionId};
 use rand::RngCore;
 
 use super::knowledge::{Knowledge, Memo, Standing};
@@ -49,6 +49,12 @@ impl Learned {
     #[must_use]
     pub fn knowledge(&self) -> &Knowledge {
         &self.knowledge
+    }
+
+    /// A node has left: what was learned of it goes.
+    pub fn forget_node(&mut self, node: NodeId) {
+        self.knowledge.history.forget_node(node);
+        self.knowledge.epoch = self.knowledge.epoch.wrapping_add(1);
     }
 
     /// The mean live error of predictions (of the logarithm of time).

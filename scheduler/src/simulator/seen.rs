@@ -19,6 +19,8 @@ pub(super) fn view(node: &NodeSpec, late: bool) -> NodeView {
         class: PlacementClass::Any,
         arch: String::new(),
         protocol: 1,
+        trust: None,
+        key: None,
     };
     let report = NodeReport {
         v: NodeReport::VERSION,
@@ -37,6 +39,9 @@ pub(super) fn view(node: &NodeSpec, late: bool) -> NodeView {
         draining: false,
         vm: None,
         boot: None,
+        lending: None,
+        confinement: None,
+        lists: None,
     };
     NodeView { report: Some(report), age: Duration::ZERO, ..NodeView::new(record) }
 }
@@ -59,5 +64,6 @@ pub(super) fn request(function: &FunctionSpec) -> RunRequest {
         input: ByteSize(0),
         waited: Duration::ZERO,
         wait_max: Duration::MAX,
+        slots_share: 100,
     }
 }

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
+use protocol::node::{Lending, NodeTrust, PauseReason, Paused, TrustLevel};
 use protocol::{ArtifactForm, ByteSize, Kind, Lane, LaneChoice, Limits, PlacementClass};
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
 
 use super::{account, node, request};
-use crate::{LaneReason, NodeView, Refusal, RunRequest, SILENT_AFTER, lane_of, refuse};
+use crate::{
+    LaneReason, LeastLoaded, NodeView, Policy as _, Refusal, RunRequest, SILENT_AFTER, lane_of, part_of_slots, refuse,
+};
 
-/// Who trusts whom: the version's class against the node's, for a node of another account and one of the same.
+/// Who trusts whom: the version's class against the node's, for a node of another account and one of the same, by records of
+/// releases that know no levels.
 #[test]
 fn the_placement_class_is_kept() {
     use PlacementClass::{Any, Operator, Own, Verified};
@@ -19,7 +25,7 @@ fn the_placement_class_is_kept() {
         (Operator, Any, false, false),
         (Operator, Verified, false, false),
         (Operator, Operator, true, true),
-        (Verified, Any, false, false),
+        (Verified, Any, false, true),
         (Verified, Verified, true, true),
         (Verified, Operator, true, true),
         (Any, Any, true, true),
@@ -36,6 +42,20 @@ fn the_placement_class_is_kept() {
             assert_eq!(refuse(&request, Lane::Wasm, &node), expected, "{wanted:?} on {class:?} of {lender}");
         }
     }
+}
+
+#[test]
+fn a_new_node_is_refused_with_its_checks() {
+    let mut new = node(1);
+    new.record.trust = Some(NodeTrust { level: TrustLevel::New, confirmed: false, lied: false, agreed: 3 });
+    let placement = LeastLoaded.rank(&request(), &[new.clone()], &mut SmallRng::seed_from_u64(1));
+    assert_eq!(placement.summary(), "1 node: 1 new: 3 of 20 checks agreed");
+    assert!(!placement.only_full() && !placement.only_paused(), "a moment's wait does not help");
+    assert_eq!(placement.explain(Duration::ZERO).refused[0].agreed, Some(3));
+    new.record.account = account(1);
+    assert_eq!(refuse(&request(), Lane::Wasm, &new), None, "its own account's");
+    let own = RunRequest { placement: PlacementClass::Own, ..request() };
+    assert_eq!(refuse(&own, Lane::Wasm, &new), Some(Refusal::Unconfirmed));
 }
 
 /// Why a node that could do everything may not, once it is changed.
@@ -56,6 +76,16 @@ fn each_reason_is_named() {
     assert_eq!(why(&run, |node| node.age = SILENT_AFTER), Some(Refusal::Silent));
     assert_eq!(why(&run, |node| node.age = SILENT_AFTER - Duration::from_millis(1)), None);
     assert_eq!(why(&run, |node| node.report.as_mut().unwrap().draining = true), Some(Refusal::Draining));
+    let paused = |reason| {
+        why(&run, |node| {
+            let paused = Some(Paused::open(reason));
+            let lending = Lending { paused, egress: true, disk: None, traffic: None };
+            node.report.as_mut().unwrap().lending = Some(lending);
+        })
+    };
+    assert_eq!(paused(PauseReason::QuietHours), Some(Refusal::QuietHours));
+    assert_eq!(paused(PauseReason::ByOwner), Some(Refusal::PausedByOwner));
+    assert_eq!(paused(PauseReason::Leaving), Some(Refusal::Draining));
     assert_eq!(why(&run, |node| node.report.as_mut().unwrap().lanes.clear()), Some(Refusal::LaneMissing));
     assert_eq!(
         why(&run, |node| node.report.as_mut().unwrap().memory_total = ByteSize::mib(127)),
@@ -69,6 +99,25 @@ fn each_reason_is_named() {
     assert_eq!(why(&run, |node| node.running_known = 63), None);
     assert_eq!(why(&run, |node| (node.running_known, node.started_since) = (60, 4)), Some(Refusal::NoSlot));
     assert_eq!(why(&run, |node| node.own_running = 64), Some(Refusal::NoSlot));
+}
+
+/// One account's calls may hold three quarters of a node; others' jobs go on.
+#[test]
+fn a06_what_one_process_may_place_is_counted_apart_from_what_others_place() {
+    let job = RunRequest { slots_share: 75, ..request() };
+    let with = |own: u32, all: u32| why(&job, |node| (node.own_running, node.running_known) = (own, all));
+    assert_eq!(with(0, 63), None);
+    assert_eq!(with(47, 47), None);
+    assert_eq!(with(48, 48), Some(Refusal::NoSlot));
+    assert_eq!(with(0, 64), Some(Refusal::NoSlot));
+}
+
+#[test]
+fn a_part_of_the_slots_is_always_one() {
+    assert_eq!(part_of_slots(128, 75), 96);
+    assert_eq!(part_of_slots(2, 75), 1);
+    assert_eq!(part_of_slots(1, 75), 1);
+    assert_eq!(part_of_slots(0, 75), 0);
 }
 
 #[test]

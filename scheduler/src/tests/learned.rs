@@ -68,6 +68,17 @@ fn a_model_that_is_wrong_is_not_used() {
 }
 
 #[test]
+fn a_node_that_left_is_forgotten() {
+    let mut policy = taught();
+    let knows = |policy: &Learned| policy.knowledge().history().knows_node(node_id(1));
+    assert!(knows(&policy));
+    policy.forget_node(node_id(1));
+    assert!(!knows(&policy));
+    let usual = policy.knowledge().history().speed(node_id(99));
+    assert_eq!(policy.knowledge().history().speed(node_id(1)), usual);
+}
+
+#[test]
 fn it_goes_on_learning_between_models() {
     let mut policy = taught();
     let predicted = |policy: &mut Learned| policy.predict(version(40), ByteSize(0), Lane::Wasm).unwrap()[3].median_s();

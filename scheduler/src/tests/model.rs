@@ -63,6 +63,15 @@ fn quantiles_are_in_order_and_an_unknown_version_has_some() {
 }
 
 #[test]
+fn of_a_node_that_left_nothing_is_kept() {
+    let (whole, kept) = (small(), small().with_nodes(|node| node != node_id(1)));
+    assert!(whole.knows_node(node_id(1)) && !kept.knows_node(node_id(1)) && kept.knows_node(node_id(2)));
+    assert_eq!(kept.history.speed(node_id(1)), whole.history.speed(node_id(99)), "as of one that never worked");
+    assert_eq!(median(&kept, 4, 50_000), median(&whole, 4, 50_000), "what its runs taught stays");
+    assert!(!Snapshot::decode(&kept.encode().unwrap()).unwrap().knows_node(node_id(1)));
+}
+
+#[test]
 fn too_little_is_not_learned_from() {
     let few = Snapshot::train(&[finished(1, 10)], Duration::ZERO);
     assert!(matches!(few, Err(TrainError::TooFew { runs: 1 })));

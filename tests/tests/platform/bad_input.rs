@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Cli, Platform, http};
+use tests::{Cli, Platform, http, run_steps, steps};
 
 use crate::run_path::{get, plain, send};
 
@@ -33,8 +33,17 @@ fn importing(module: &str, name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_cannot_run_is_refused_with_its_reason() {
+fn what_is_wrong_is_told() {
     let platform = Platform::start();
+    let steps = steps![
+        what_cannot_run_is_refused_with_its_reason,
+        what_a_run_does_wrong_is_told,
+        what_http_says_wrong_is_told,
+    ];
+    run_steps(&platform, &steps);
+}
+
+fn what_cannot_run_is_refused_with_its_reason(platform: &Platform) {
     let ada = platform.user("ada");
     deploy_bytes(&ada, b"#!/bin/sh\necho hello\n", "not_wasm");
     deploy_bytes(&ada, b"", "not_wasm");
@@ -54,13 +63,11 @@ fn what_cannot_run_is_refused_with_its_reason() {
     assert_eq!(ada.run("invoke bad").status, 4);
 }
 
-#[test]
-fn what_a_run_does_wrong_is_told() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    ada.deploy("probe", "--timeout 2s --memory 64MiB --body 1MiB");
-    let key = ada.token();
-    let base = format!("{}/f/ada/probe", platform.url);
+fn what_a_run_does_wrong_is_told(platform: &Platform) {
+    let bea = platform.user("bea");
+    bea.deploy("probe", "--timeout 2s --memory 64MiB --body 1MiB");
+    let key = bea.token();
+    let base = format!("{}/f/bea/probe", platform.url);
     let expected = [
         ("/loop", 504, "timed_out"),
         ("/alloc?mib=200", 502, "out_of_memory"),
@@ -82,33 +89,31 @@ fn what_a_run_does_wrong_is_told() {
     // The platform is as well as before.
     assert_eq!(get(&base, Some(&key)).status, 200);
     // A trap after the head: the answer breaks off, and the command says so.
-    let cut = ada.run("invoke probe '/late-trap?bytes=200000'");
+    let cut = bea.run("invoke probe '/late-trap?bytes=200000'");
     assert_eq!(cut.status, 1, "{}", cut.stderr);
     // The command's exit statuses.
-    assert_eq!(ada.run("invoke probe /trap").status, 1);
-    assert_eq!(ada.run("invoke probe /loop").status, 8);
-    std::fs::write(ada.work().join("big"), vec![0; 2 * 1024 * 1024]).unwrap();
+    assert_eq!(bea.run("invoke probe /trap").status, 1);
+    assert_eq!(bea.run("invoke probe /loop").status, 8);
+    std::fs::write(bea.work().join("big"), vec![0; 2 * 1024 * 1024]).unwrap();
     // Said while the caller still sends; closing then must not lose the answer.
     for _ in 0..20 {
-        let refused = ada.run("invoke probe /count -d @big");
+        let refused = bea.run("invoke probe /count -d @big");
         assert_eq!(refused.status, 6, "{}", refused.stderr);
     }
-    assert_eq!(ada.run("invoke nothing").status, 4);
+    assert_eq!(bea.run("invoke nothing").status, 4);
 }
 
-#[test]
-fn what_http_says_wrong_is_told() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    ada.deploy("probe", "--timeout 2s");
-    let key = ada.token();
-    let base = format!("{}/f/ada/probe", platform.url);
+fn what_http_says_wrong_is_told(platform: &Platform) {
+    let cleo = platform.user("cleo");
+    cleo.deploy("probe", "--timeout 2s");
+    let key = cleo.token();
+    let base = format!("{}/f/cleo/probe", platform.url);
     let upgrade = send("GET", &base, Some(&key), "upgrade: websocket\r\n", b"");
     assert_eq!(upgrade.status, 501, "{upgrade:?}");
     let long = format!("x-long: {}\r\n", "x".repeat(70_000));
     assert_eq!(send("GET", &base, Some(&key), &long, b"").status, 431);
     for path in
-        ["/f/", "/f/ada", "/f/ada/", "/f/ada/nothing", "/f/nobody/probe", "/f/%00/x", "/f/ada/probe@", "/api/v1/x"]
+        ["/f/", "/f/cleo", "/f/cleo/", "/f/cleo/nothing", "/f/nobody/probe", "/f/%00/x", "/f/cleo/probe@", "/api/v1/x"]
     {
         let answer = get(&format!("{}{path}", platform.url), Some(&key));
         assert!((400..500).contains(&answer.status), "{path}: {answer:?}");

@@ -220,6 +220,17 @@ fn f30_a_freed_name_is_deployed_to_at_once() {
         ada.ok("functions delete hello --yes");
         ada.fails("invoke hello", 4, "function_not_found");
     }
+    // What was deleted last comes back.
+    ada.ok("functions restore hello");
+    ada.ok("invoke hello");
+    ada.fails("functions restore hello", 5, "name_taken");
+    // With another name it is the same.
+    ada.ok("functions rename hello greet");
+    ada.ok("invoke greet");
+    let said = ada.fails("invoke hello", 4, "function_not_found");
+    assert!(said.contains("was renamed to `greet`"), "{said}");
+    ada.deploy("hello", "");
+    ada.fails("functions rename hello greet", 5, "name_taken");
 }
 
 #[test]

@@ -9,14 +9,10 @@ use tests::{Platform, guest, signal, wait_until};
 
 use crate::run_path::{get, plain, send};
 
-/// Deploys, each followed by an invocation, at most.
-const DEPLOYS: u32 = 1000;
-/// And no longer than this: the machine may be slow.
-const TIME_MAX: Duration = Duration::from_secs(90);
-/// Fewer would prove nothing.
-const DEPLOYS_MIN: u32 = 150;
+/// Deploys, each followed by an invocation; `CROWDCLOUD_DEPLOYS` says more.
+const DEPLOYS: u32 = 60;
 /// NATS is killed each time after so many.
-const NATS_KILLED_EVERY: u32 = 100;
+const NATS_KILLED_EVERY: u32 = 25;
 /// A new function each time after so many: nobody has heard of it.
 const FUNCTION_NEW_EVERY: u32 = 10;
 
@@ -35,6 +31,8 @@ impl Gateway {
             .args(["gateway", "--connect", &format!("nats://{nats}"), "--listen", &address])
             .arg("--credentials")
             .arg(data.join("run/gateway-1.creds"))
+            .arg("--lenders-credentials")
+            .arg(data.join("run/gateway-1-lenders.creds"))
             .arg("--chunks")
             .arg(data.join("chunks"))
             .arg("--spool")
@@ -79,8 +77,9 @@ fn what_one_gateway_deploys_the_other_runs_at_once() {
     let artifact: Value = serde_json::from_slice(&plain(&artifact)).unwrap();
 
     let began = Instant::now();
-    let (mut done, mut refused, mut kills) = (0, 0, 0);
-    while done < DEPLOYS && began.elapsed() < TIME_MAX {
+    let deploys = std::env::var("CROWDCLOUD_DEPLOYS").ok().and_then(|text| text.parse().ok()).unwrap_or(DEPLOYS);
+    let (mut refused, mut kills) = (0, 0);
+    for done in 0..deploys {
         let function = format!("f{}", done / FUNCTION_NEW_EVERY);
         let urls = [platform.url.as_str(), second.url.as_str()];
         let (here, there) = if done % 2 == 0 { (urls[0], urls[1]) } else { (urls[1], urls[0]) };
@@ -100,17 +99,15 @@ fn what_one_gateway_deploys_the_other_runs_at_once() {
                 answer.status == 200 && String::from_utf8_lossy(&plain(&answer)).trim() == wanted
             }),
         }
-        done += 1;
-        if done % NATS_KILLED_EVERY == 0 {
+        if done % NATS_KILLED_EVERY == NATS_KILLED_EVERY - 1 {
             signal(platform.pid_of("nats-server"), Signal::KILL);
             kills += 1;
         }
     }
     eprintln!(
-        "{done} deploys in {:?}, {kills} kills of NATS, {refused} refusals that were tried again",
+        "{deploys} deploys in {:?}, {kills} kills of NATS, {refused} refusals that were tried again",
         began.elapsed()
     );
-    assert!(done >= DEPLOYS_MIN, "only {done} deploys in {:?}", began.elapsed());
 }
 
 /// What was said to a request that was taken.

@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use protocol::api::{Page, UsageSums};
 use protocol::job::{Job, JobState, SubmitJob};
 use reqwest::{Client, Method, StatusCode};
 use rustix::process::Signal;
 use tests::{Platform, signal, wait_until};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 const JOBS: usize = 300;
 /// One of each kind of process, killed and stopped.
@@ -24,23 +27,30 @@ const SLACK: Duration = Duration::from_secs(2);
 const ALL_WITHIN: Duration = Duration::from_secs(180);
 /// Runs whose other half died with a process are settled without it after so long: long enough for any half that is only
 /// late, and shorter than the usual minute, which the sums are waited for.
-const CONFIG: &str = "[control-plane]\nsettle-wait-max = \"20s\"\n";
+const CONFIG: &str = "[control-plane]\nsettle-wait-max = \"12s\"\n";
+/// Jobs that are asked for at once.
+const ASKED_AT_ONCE: usize = 8;
 /// After a fault, until the next one.
 const BETWEEN: Duration = Duration::from_millis(500);
 
-fn number(name: &str, default: usize) -> usize {
+pub(crate) fn number(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// A client that does not give up.
 #[derive(Clone)]
-struct Patient {
+pub(crate) struct Patient {
     http: Client,
     url: String,
     key: String,
 }
 
 impl Patient {
+    pub(crate) fn new(url: &str, key: &str) -> Self {
+        let http = Client::builder().no_proxy().build().unwrap();
+        Self { http, url: url.to_owned(), key: key.to_owned() }
+    }
+
     async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         method: Method,
@@ -80,7 +90,7 @@ impl Patient {
     }
 
     /// Submits; the label says which it is, should the answer be lost.
-    async fn submit(&self, number: usize) {
+    pub(crate) async fn submit(&self, number: usize) {
         let mut job = SubmitJob::of("probe");
         job.path = Some(format!("/sleep?ms={}", 100 + number % 7 * 50));
         job.labels.insert("number".to_owned(), number.to_string());
@@ -101,6 +111,12 @@ impl Patient {
         }
     }
 
+    /// These jobs with all that they went through.
+    async fn whole(&self, jobs: &[Job]) -> Vec<Job> {
+        let paths: Vec<String> = jobs.iter().map(|job| format!("/jobs/{}", job.id)).collect();
+        join_all(paths.iter().map(|path| self.ask(Method::GET, path, None, None))).await
+    }
+
     async fn all(&self) -> Vec<Job> {
         let (mut jobs, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -114,6 +130,52 @@ impl Patient {
     }
 }
 
+/// Jobs that are submitted one after the other while there are faults, and so many at least.
+pub(crate) struct Submitting {
+    submitters: Vec<JoinHandle<()>>,
+    faulty: Arc<AtomicBool>,
+    submitted: Arc<Mutex<usize>>,
+}
+
+impl Submitting {
+    pub(crate) fn start(runtime: &Runtime, client: &Patient, jobs: usize) -> Self {
+        let (faulty, submitted) = (Arc::new(AtomicBool::new(true)), Arc::new(Mutex::new(0_usize)));
+        let submitters = (0..4)
+            .map(|_| {
+                let (client, faulty, submitted) = (client.clone(), faulty.clone(), submitted.clone());
+                runtime.spawn(async move {
+                    loop {
+                        let number = {
+                            let mut next = submitted.lock().unwrap();
+                            if *next >= jobs && !faulty.load(Ordering::Relaxed) {
+                                return;
+                            }
+                            *next += 1;
+                            *next
+                        };
+                        client.submit(number).await;
+                        // Enough for all the time that the faults take.
+                        tokio::time::sleep(Duration::from_millis(if number < jobs { 60 } else { 400 })).await;
+                    }
+                })
+            })
+            .collect();
+        Self { submitters, faulty, submitted }
+    }
+
+    /// There are no more faults: how many jobs there are.
+    pub(crate) fn end(self, runtime: &Runtime) -> usize {
+        let Self { submitters, faulty, submitted } = self;
+        faulty.store(false, Ordering::Relaxed);
+        runtime.block_on(async {
+            for submitter in submitters {
+                submitter.await.unwrap();
+            }
+        });
+        *submitted.lock().unwrap()
+    }
+}
+
 #[test]
 fn no_job_is_lost_and_none_ends_twice() {
     let (jobs, faults) = (number("CROWDCLOUD_JOB_COUNT", JOBS), number("CROWDCLOUD_JOB_FAULTS", FAULTS));
@@ -121,30 +183,9 @@ fn no_job_is_lost_and_none_ends_twice() {
     let platform = Platform::start_set(CONFIG, &flags);
     let ada = platform.user("ada");
     ada.deploy("probe", "--timeout 20s");
-    let http = Client::builder().no_proxy().build().unwrap();
-    let client = Patient { http, url: platform.url.clone(), key: ada.token() };
+    let client = Patient::new(&platform.url, &ada.token());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (faulty, submitted) = (Arc::new(AtomicBool::new(true)), Arc::new(Mutex::new(0_usize)));
-    let submitters: Vec<_> = (0..4)
-        .map(|_| {
-            let (client, faulty, submitted) = (client.clone(), faulty.clone(), submitted.clone());
-            runtime.spawn(async move {
-                loop {
-                    let number = {
-                        let mut next = submitted.lock().unwrap();
-                        if *next >= jobs && !faulty.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        *next += 1;
-                        *next
-                    };
-                    client.submit(number).await;
-                    // Enough for all the time that the faults take.
-                    tokio::time::sleep(Duration::from_millis(if number < jobs { 60 } else { 400 })).await;
-                }
-            })
-        })
-        .collect();
+    let submitting = Submitting::start(&runtime, &client, jobs);
     std::thread::sleep(Duration::from_secs(1));
 
     for fault in 0..faults {
@@ -175,14 +216,7 @@ fn no_job_is_lost_and_none_ends_twice() {
         wait_until(&format!("{name} is started again"), GOES_ON_WITHIN, || platform.pid_of(&name) != pid);
         std::thread::sleep(BETWEEN);
     }
-    faulty.store(false, Ordering::Relaxed);
-    runtime.block_on(async {
-        for submitter in submitters {
-            submitter.await.unwrap();
-        }
-    });
-
-    let wanted = *submitted.lock().unwrap();
+    let wanted = submitting.end(&runtime);
     each_ended_once(&runtime, &client, wanted);
 }
 
@@ -198,8 +232,7 @@ fn a_death_after_a_commit_loses_no_job() {
     let platform = Platform::start_mortal_set(CONFIG, &variables);
     let ada = platform.user("ada");
     ada.deploy("probe", "--timeout 20s");
-    let http = Client::builder().no_proxy().build().unwrap();
-    let client = Patient { http, url: platform.url.clone(), key: ada.token() };
+    let client = Patient::new(&platform.url, &ada.token());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let submitted = runtime.block_on(async {
         let half = async |first: usize| {
@@ -221,7 +254,7 @@ fn a_death_after_a_commit_loses_no_job() {
 }
 
 /// Each accepted job is there, has succeeded, ended once, and is billed once.
-fn each_ended_once(runtime: &tokio::runtime::Runtime, client: &Patient, wanted: usize) {
+pub(crate) fn each_ended_once(runtime: &Runtime, client: &Patient, wanted: usize) {
     let until = Instant::now() + ALL_WITHIN;
     let ended = loop {
         let all = runtime.block_on(client.all());
@@ -238,9 +271,12 @@ fn each_ended_once(runtime: &tokio::runtime::Runtime, client: &Patient, wanted: 
     for job in &ended {
         *labels.entry(&job.labels).or_insert(0) += 1;
         assert_eq!(job.state, JobState::Succeeded, "{job:?}");
-        let whole: Job = runtime.block_on(client.ask(Method::GET, &format!("/jobs/{}", job.id), None, None));
-        let ends = whole.transitions.iter().filter(|step| step.state.ended()).count();
-        assert_eq!(ends, 1, "{whole:?}");
+    }
+    for some in ended.chunks(ASKED_AT_ONCE) {
+        for whole in runtime.block_on(client.whole(some)) {
+            let ends = whole.transitions.iter().filter(|step| step.state.ended()).count();
+            assert_eq!(ends, 1, "{whole:?}");
+        }
     }
     let twice = labels.iter().find(|(labels, count)| **count > 1 && labels.contains_key("number"));
     assert_eq!(twice, None, "a job was submitted twice");

@@ -119,6 +119,9 @@ fn every_command_of_the_first_day_works() {
     });
     let teapots = ada.json("invocations list probe --status 418 --outcome succeeded,failed --version v2");
     assert_eq!(teapots["items"].as_array().map(Vec::len), Some(1), "{teapots}");
+    let of_member = ada.json("invocations list probe --status 418 --member ada@example.com");
+    assert_eq!(of_member["items"][0]["run"], teapots["items"][0]["run"], "their own, and their keys'");
+    assert_eq!(ada.run("invocations list --member eve@example.com").status, 2);
     assert_eq!(ada.json("invocations list --to 1h")["items"].as_array().map(Vec::len), Some(0), "none is so old");
     let listed = ada.run("invocations list probe --outcome timed-out");
     assert!(listed.stderr.lines().last().unwrap().starts_with("kept since "), "{listed:?}");
@@ -133,8 +136,8 @@ fn every_command_of_the_first_day_works() {
     ada.fails("invocations list nope --status 5xx", 4, "function_not_found");
 
     // receipts: all that is settled is in them, and sums up to the usage
-    tests::wait_until("all runs are settled", std::time::Duration::from_secs(10), || {
-        ada.json("invocations list --limit 200")["items"].as_array().unwrap().iter().all(|run| run["settled"] == true)
+    tests::wait_until("all ten runs are settled", std::time::Duration::from_secs(10), || {
+        ada.json("usage --from 1d")["total"]["runs"] == 10
     });
     let receipts = ada.json("receipts download --from 1d -o receipts.ndjson");
     let usage = ada.json("usage --from 1d")["total"].clone();
@@ -166,11 +169,19 @@ fn every_command_of_the_first_day_works() {
     assert_eq!(get(&format!("{}/f/ada/probe/status/204", platform.url), None).status, 204);
     ada.ok("functions delete probe --yes");
     assert_eq!(ada.run("invoke probe").status, 4);
+    assert_eq!(ada.json("functions list --deleted")["items"][0]["name"], "probe");
 
     // nodes, accounts, doctor
-    assert_eq!(ada.json("nodes list")["items"][0]["online"], true);
+    assert_eq!(ada.json("nodes list")["items"][0]["state"], "online");
     assert_eq!(ada.json("accounts list")["items"][0]["account"]["name"], "ada");
-    let invitation = ada.json("accounts invite bob@example.com --role admin");
+    let deleted = &ada.json("audit list --action function --actor ada@example.com --limit 1")["items"];
+    assert_eq!(deleted.as_array().unwrap().len(), 0, "{deleted}: the command line works with a key");
+    let deleted = &ada.json("audit list --action function --from 1h --limit 1")["items"];
+    assert_eq!(deleted[0]["action"], "function.delete", "{deleted}");
+    let csv = ada.ok("audit list --action function.delete --csv");
+    assert!(csv.starts_with("revision,at,actor,actor_name,action,subject\r\n"), "{csv}");
+    assert!(csv.lines().count() > 1, "{csv}");
+    let invitation = ada.json("accounts invite bob@example.com --role member");
     let link = invitation["link"].as_str().unwrap();
     let bob = platform.cli();
     bob.shell_with(
@@ -179,6 +190,11 @@ fn every_command_of_the_first_day_works() {
     )
     .ok();
     assert_eq!(ada.json("accounts members")["items"].as_array().unwrap().len(), 2);
+    // A member's command line has a key of its own, and revokes it.
+    assert_eq!(bob.json("whoami")["scopes"], serde_json::json!(["deploy"]));
+    bob.ok("functions list");
+    bob.ok("logout");
+    assert_eq!(bob.run("whoami").status, 3);
     ada.ok("doctor");
 
     // log out, and in again

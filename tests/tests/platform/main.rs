@@ -11,6 +11,7 @@ mod identity;
 mod job_faults;
 mod jobs;
 mod journeys;
+mod lending;
 mod lifecycle;
 mod metering;
 mod privacy;

@@ -1,12 +1,22 @@
 //! Who may call, and what a function may see.
 
-use tests::Platform;
+use tests::{Platform, run_steps, steps};
 
 use crate::run_path::{get, plain, send};
 
 #[test]
-fn functions_are_private_by_default() {
+fn functions_are_private_and_hear_what_we_vouch_for() {
     let platform = Platform::start();
+    let steps = steps![
+        functions_are_private_by_default,
+        keys_and_cookies_of_ours_never_reach_a_function,
+        a_function_cannot_act_for_the_portal,
+        a18_a22_f16_a_function_hears_only_what_we_vouch_for,
+    ];
+    run_steps(&platform, &steps);
+}
+
+fn functions_are_private_by_default(platform: &Platform) {
     let (ada, eve) = (platform.user("ada"), platform.user("eve"));
     ada.deploy("hello", "");
     let url = format!("{}/f/ada/hello", platform.url);
@@ -30,15 +40,13 @@ fn functions_are_private_by_default() {
     assert_eq!(get(&url, None).status, 401);
 }
 
-#[test]
-fn keys_and_cookies_of_ours_never_reach_a_function() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    ada.deploy("probe", "--public");
-    let key = ada.token();
-    let url = format!("{}/f/ada/probe/headers", platform.url);
+fn keys_and_cookies_of_ours_never_reach_a_function(platform: &Platform) {
+    let bea = platform.user("bea");
+    bea.deploy("probe", "--public");
+    let key = bea.token();
+    let url = format!("{}/f/bea/probe/headers", platform.url);
     let sent = "cookie: cc_session=secret-session; theirs=1\r\nx-crowdcloud-ticket: forged\r\n\
-                x-crowdcloud-account: ada\r\nx-mine: yes\r\n";
+                x-crowdcloud-account: bea\r\nx-mine: yes\r\n";
     let seen = String::from_utf8_lossy(&plain(&send("GET", &url, Some(&key), sent, b""))).to_lowercase();
     assert!(seen.contains("x-mine: yes"), "{seen}");
     for secret in ["cck_", "secret-session", "forged", "x-crowdcloud-ticket", "x-crowdcloud-account"] {
@@ -53,14 +61,12 @@ fn keys_and_cookies_of_ours_never_reach_a_function() {
     assert!(seen.contains("authorization: basic dxnlcjpwyxnz"), "{seen}");
 }
 
-#[test]
-fn a_function_cannot_act_for_the_portal() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    ada.deploy("probe", "--public");
+fn a_function_cannot_act_for_the_portal(platform: &Platform) {
+    let cleo = platform.user("cleo");
+    cleo.deploy("probe", "--public");
     let answer = get(
         &format!(
-            "{}/f/ada/probe/answer?set-cookie=cc_session=evil&clear-site-data=*&service-worker-allowed=/\
+            "{}/f/cleo/probe/answer?set-cookie=cc_session=evil&clear-site-data=*&service-worker-allowed=/\
              &strict-transport-security=max-age=1&x-own=1",
             platform.url
         ),
@@ -73,18 +79,16 @@ fn a_function_cannot_act_for_the_portal() {
     }
     assert!(!answer.head.contains("cc_session"), "{answer:?}");
     // The core's own paths are closed to the world.
-    for path in ["/internal/routes/ada/probe", "/api/v1/../../internal/routes/ada/probe"] {
-        let answer = get(&format!("{}{path}", platform.url), Some(&ada.token()));
+    for path in ["/internal/routes/cleo/probe", "/api/v1/../../internal/routes/cleo/probe"] {
+        let answer = get(&format!("{}{path}", platform.url), Some(&cleo.token()));
         assert!(!String::from_utf8_lossy(&answer.body).contains("revision"), "{answer:?}");
     }
 }
 
-#[test]
-fn a18_a22_f16_a_function_hears_only_what_we_vouch_for() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    ada.deploy("probe", "");
-    let (key, url) = (ada.token(), format!("{}/f/ada/probe/headers", platform.url));
+fn a18_a22_f16_a_function_hears_only_what_we_vouch_for(platform: &Platform) {
+    let dora = platform.user("dora");
+    dora.deploy("probe", "");
+    let (key, url) = (dora.token(), format!("{}/f/dora/probe/headers", platform.url));
     let lies = "forwarded: for=6.6.6.6\r\nx-forwarded-for: 6.6.6.6\r\nX_Forwarded_Host: 6.6.6.6\r\nx-real-ip: 6.6.6.6\r\n\
                 cf-connecting-ip: 6.6.6.6\r\nx-original-url: /6.6.6.6\r\nx-client-ip: 6.6.6.6\r\n\
                 true-client-ip: 6.6.6.6\r\nx-forwarded-ssl: 6.6.6.6\r\nx-forwarded-scheme: 6.6.6.6\r\n\
@@ -102,8 +106,8 @@ fn a18_a22_f16_a_function_hears_only_what_we_vouch_for() {
     let made = send("POST", &jobs, Some(&key), "content-type: application/json\r\n", job.to_string().as_bytes());
     assert_eq!(made.status, 202, "{made:?}");
     let id = made.header("location").unwrap().rsplit('/').next().unwrap().to_owned();
-    ada.ok(&format!("jobs wait {id}"));
-    let seen = ada.ok(&format!("jobs output {id}"));
+    dora.ok(&format!("jobs wait {id}"));
+    let seen = dora.ok(&format!("jobs output {id}"));
     assert!(seen.contains("x-mine: yes") && !seen.contains("6.6.6.6"), "{seen}");
 
     // A host that nobody has configured is nobody's here, whoever asks; where a job is, no header says.
@@ -111,14 +115,14 @@ fn a18_a22_f16_a_function_hears_only_what_we_vouch_for() {
         let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\n{more}");
         tests::http(platform.address(), format!("{head}connection: close\r\n\r\n").as_bytes())
     };
-    for path in ["/", "/api/v1/me", "/f/ada/probe/headers"] {
+    for path in ["/", "/api/v1/me", "/f/dora/probe/headers"] {
         let refused = ask("evil.example", path, "");
         assert_eq!(refused.status, 421, "{path}: {refused:?}");
         assert!(String::from_utf8_lossy(&plain(&refused)).contains("--host evil.example"), "{refused:?}");
     }
     assert_eq!(ask("evil.example", "/healthz", "").status, 200);
     let port = platform.address().rsplit(':').next().unwrap();
-    let accepted = ask("probe--ada.localhost:6666", "/headers", "prefer: respond-async\r\n");
+    let accepted = ask("probe--dora.localhost:6666", "/headers", "prefer: respond-async\r\n");
     let place = accepted.header("location").unwrap_or_default();
     assert!(place.starts_with(&format!("http://localhost:{port}/api/v1/jobs/job_")), "{accepted:?}");
 }

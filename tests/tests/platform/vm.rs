@@ -8,6 +8,7 @@ mod faults;
 mod image_set;
 mod isolation;
 mod late;
+mod lent;
 mod metering;
 mod servers;
 
@@ -15,10 +16,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tests::{Cli, Platform, examples, wait_until};
+use tests::{Cli, Platform, examples, run_steps, steps, wait_until};
 
 use self::archive::oci_archive;
 use crate::run_path::{get, plain, send};
+use crate::vm_wasm;
 
 /// The code of a problem document, and where `Proxy-Status` says the same.
 fn code_of(answer: &tests::Answer) -> String {
@@ -109,9 +111,50 @@ fn main() {
 }
 "#;
 
+/// Machines of one size, which share its template.
 #[test]
-fn an_executable_a_script_and_a_handler_answer_at_urls_like_any_other() {
+fn executables_answer_or_fail_and_harm_nobody() {
     let platform = Platform::start();
+    let steps = steps![
+        an_executable_answers_at_its_url_like_any_other,
+        a_server_stays_warm_between_requests_and_says_when_it_never_listens,
+        what_goes_wrong_in_a_machine_is_said_and_stays_there,
+        faults::each_misdeed_has_its_status_and_harms_nobody,
+        isolation::a_warm_server_serves_one_account_alone,
+        servers::a_job_with_its_own_memory_gets_a_machine_of_that_size,
+        servers::f12_f13_a_server_may_close_its_connections_and_speak_http_1_0,
+    ];
+    run_steps(&platform, &steps);
+}
+
+/// All with 256 MiB, so that each base has one template.
+#[test]
+fn images_and_programs_on_bases_run_or_are_refused() {
+    let platform = Platform::start();
+    let steps = steps![
+        bad_images::a_bad_image_is_refused_and_nothing_of_it_stays,
+        bad_images::f14_devices_are_left_out_which_is_said_and_links_stay_inside,
+        a_script_and_a_handler_run_on_their_bases,
+        later_runs_on_a_base_find_its_files_in_memory,
+        examples::a_tool_of_debians_packages_draws_a_sound,
+    ];
+    run_steps(&platform, &steps);
+}
+
+#[test]
+fn two_cpus_and_webassembly_in_machines() {
+    let platform = Platform::start();
+    let steps = steps![
+        an_oci_archive_runs_and_a_broken_one_is_refused_at_the_deploy,
+        examples::a_function_keeps_two_cpus_busy,
+        metering::a_run_is_recorded_within_ten_percent,
+        vm_wasm::what_the_wasm_lane_cannot_grant_runs_in_a_machine_and_says_why,
+        vm_wasm::a_component_answers_logs_and_fails_alike_in_both_lanes,
+    ];
+    run_steps(&platform, &steps);
+}
+
+fn an_executable_answers_at_its_url_like_any_other(platform: &Platform) {
     let ada = platform.user("ada");
     needs_vm_lane(&ada);
     // A static executable: recognised by its content.
@@ -139,34 +182,36 @@ fn an_executable_a_script_and_a_handler_answer_at_urls_like_any_other() {
     let number = |name: &str| usage[name].as_u64().or_else(|| usage[name].as_str()?.parse().ok()).unwrap();
     assert!((800_000..3_000_000).contains(&number("cpu_us")), "{usage}");
     assert!((50 << 20..64 << 20).contains(&number("memory_peak")), "{usage}");
+}
 
+fn a_script_and_a_handler_run_on_their_bases(platform: &Platform) {
+    let ada = platform.user("ada");
+    needs_vm_lane(&ada);
     // A script of the shell, and one of Python with numpy.
     let script = "#!/bin/sh\necho \"$REQUEST_METHOD from $(id -u)\"; tr a-z A-Z\n";
     std::fs::write(ada.work().join("script"), script).unwrap();
-    ada.ok("deploy script --name script --timeout 30s");
+    ada.ok("deploy script --name script --memory 256MiB --timeout 30s");
     assert_eq!(ada.ok("invoke script -d loud"), "POST from 1000\nLOUD");
     assert_eq!(ada.json("versions show script v1")["format"], "script on shell");
     ada.ok(&format!("deploy {} --timeout 60s", examples().join("matrix").display()));
-    let picture = get(&format!("{}/f/ada/matrix?size=40", platform.url), Some(&key));
+    let picture = get(&format!("{}/f/ada/matrix?size=40", platform.url), Some(&ada.token()));
     assert_eq!((picture.status, picture.header("content-type")), (200, Some("image/png")), "{picture:?}");
     assert!(plain(&picture).starts_with(b"\x89PNG"));
     // A handler without a first line needs `--base`.
     std::fs::write(ada.work().join("sum.py"), "import sys, numpy\nprint(numpy.sum([int(n) for n in sys.stdin]))\n")
         .unwrap();
-    ada.ok("deploy sum.py --name sum --base python --timeout 60s");
+    ada.ok("deploy sum.py --name sum --base python --memory 256MiB --timeout 60s");
     assert_eq!(ada.ok("invoke sum -d '40\n2'"), "42");
 }
 
-#[test]
-fn an_oci_archive_runs_and_a_broken_one_is_refused_at_the_deploy() {
-    let platform = Platform::start();
+fn an_oci_archive_runs_and_a_broken_one_is_refused_at_the_deploy(platform: &Platform) {
     let ada = platform.user("ada");
     needs_vm_lane(&ada);
     program(&ada, "echo", ECHO);
     let folder = ada.work().join("oci");
     std::fs::create_dir_all(&folder).unwrap();
     let image = oci_archive(&folder, "[\"/bin/echo\"]", &[("bin/echo", &ada.work().join("echo"))]);
-    let flags = "--cpus 2 --memory 128MiB --timeout 60s --lane vm";
+    let flags = "--cpus 2 --memory 256MiB --timeout 60s --lane vm";
     ada.ok(&format!("deploy {image} --name thumbs {flags}"));
     assert_eq!(ada.ok("invoke thumbs /x -d body"), "POST /x COLOUR= body");
     let version = ada.json("versions show thumbs v1");
@@ -177,7 +222,7 @@ fn an_oci_archive_runs_and_a_broken_one_is_refused_at_the_deploy() {
     Command::new("tar").arg("-C").arg(folder.join("root")).arg("-cf").arg(&files).arg(".").status().unwrap();
     let refused = ada.fails(&format!("deploy {} --name files", files.display()), 2, "no_entry_point");
     assert!(refused.contains("neither an entrypoint nor a command"), "{refused}");
-    ada.ok(&format!("deploy {} --name files --command /bin/echo", files.display()));
+    ada.ok(&format!("deploy {} --name files --command /bin/echo {flags}", files.display()));
     assert_eq!(ada.ok("invoke files /y"), "GET /y COLOUR= ");
 
     // What cannot run is refused by name.
@@ -196,29 +241,27 @@ fn an_oci_archive_runs_and_a_broken_one_is_refused_at_the_deploy() {
     assert!(greedy.contains("at most"), "{greedy}");
 }
 
-#[test]
-fn a_server_stays_warm_between_requests_and_says_when_it_never_listens() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    needs_vm_lane(&ada);
-    ada.ok(&format!("deploy {}", examples().join("native-server").display()));
+fn a_server_stays_warm_between_requests_and_says_when_it_never_listens(platform: &Platform) {
+    let bea = platform.user("bea");
+    needs_vm_lane(&bea);
+    bea.ok(&format!("deploy {}", examples().join("native-server").display()));
     for count in 1..=3 {
-        let answer = ada.ok("invoke native-server /hi -d four");
+        let answer = bea.ok("invoke native-server /hi -d four");
         assert_eq!(answer, format!("request {count} of this server: POST /hi HTTP/1.1 with 4 bytes"));
     }
-    let record = settled(&ada, "native-server", "/hi");
+    let record = settled(&bea, "native-server", "/hi");
     assert_eq!((&record["lane"], &record["outcome"]), (&"vm".into(), &"succeeded".into()), "{record}");
-    wait_until("its log has come", Duration::from_secs(10), || ada.ok("logs native-server").contains("listening on"));
-    let version = ada.json("versions show native-server v1");
+    wait_until("its log has come", Duration::from_secs(10), || bea.ok("logs native-server").contains("listening on"));
+    let version = bea.json("versions show native-server v1");
     assert_eq!((&version["kind"], &version["lane_reason"]), (&"server".into(), &"server".into()), "{version}");
 
-    program(&ada, "deaf", "fn main() { std::thread::sleep(std::time::Duration::from_secs(60)) }");
-    ada.ok("deploy deaf --name deaf --kind server --timeout 8s");
-    let said = ada.fails("invoke deaf", 1, "never_listened");
+    program(&bea, "deaf", "fn main() { std::thread::sleep(std::time::Duration::from_secs(60)) }");
+    bea.ok("deploy deaf --name deaf --kind server --memory 64MiB --timeout 8s");
+    let said = bea.fails("invoke deaf", 1, "never_listened");
     assert!(said.contains("nothing listened on port 8080"), "{said}");
-    program(&ada, "gone", "fn main() { eprintln!(\"no configuration\"); std::process::exit(3) }");
-    ada.ok("deploy gone --name gone --kind server --timeout 20s");
-    let said = ada.fails("invoke gone", 1, "never_listened");
+    program(&bea, "gone", "fn main() { eprintln!(\"no configuration\"); std::process::exit(3) }");
+    bea.ok("deploy gone --name gone --kind server --memory 64MiB --timeout 20s");
+    let said = bea.fails("invoke gone", 1, "never_listened");
     assert!(said.contains("status 3 before it listened on port 8080"), "{said}");
 }
 
@@ -263,74 +306,40 @@ fn main() {
 }
 "#;
 
-#[test]
-fn what_goes_wrong_in_a_machine_is_said_and_stays_there() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    needs_vm_lane(&ada);
-    program(&ada, "misdeeds", MISDEEDS);
-    ada.ok("deploy misdeeds --name misdeeds --memory 64MiB --timeout 60s --body 1MiB");
-    assert_eq!(ada.ok("invoke misdeeds"), "fine");
-    assert!(ada.fails("invoke misdeeds /exit", 1, "function_exit").contains("exit status 7"));
-    assert!(ada.fails("invoke misdeeds /abort", 1, "function_exit").contains("signal 6"));
-    ada.fails("invoke misdeeds /hog", 1, "out_of_memory");
-    let memory = settled(&ada, "misdeeds", "/hog");
+fn what_goes_wrong_in_a_machine_is_said_and_stays_there(platform: &Platform) {
+    let cleo = platform.user("cleo");
+    needs_vm_lane(&cleo);
+    program(&cleo, "misdeeds", MISDEEDS);
+    cleo.ok("deploy misdeeds --name misdeeds --memory 64MiB --timeout 60s --body 1MiB");
+    assert_eq!(cleo.ok("invoke misdeeds"), "fine");
+    assert!(cleo.fails("invoke misdeeds /exit", 1, "function_exit").contains("exit status 7"));
+    assert!(cleo.fails("invoke misdeeds /abort", 1, "function_exit").contains("signal 6"));
+    cleo.fails("invoke misdeeds /hog", 1, "out_of_memory");
+    let memory = settled(&cleo, "misdeeds", "/hog");
     assert_eq!((&memory["code"], &memory["lane"]), (&"out_of_memory".into(), &"vm".into()), "{memory}");
     // It streams, so that it is cut after it has begun.
-    assert_eq!(ada.run("invoke misdeeds /endless").status, 1);
-    assert_eq!(settled(&ada, "misdeeds", "/endless")["code"], "response_too_large");
-    assert_eq!(ada.ok("invoke misdeeds /forks"), "stopped");
-    let disk = ada.run("invoke misdeeds /disk");
+    assert_eq!(cleo.run("invoke misdeeds /endless").status, 1);
+    assert_eq!(settled(&cleo, "misdeeds", "/endless")["code"], "response_too_large");
+    assert_eq!(cleo.ok("invoke misdeeds /forks"), "stopped");
+    let disk = cleo.run("invoke misdeeds /disk");
     let full = disk.text().contains("No space left") || disk.stderr.contains("out_of_memory");
     assert!(full, "{disk:?}");
-    let network = ada.ok("invoke misdeeds /net");
+    let network = cleo.ok("invoke misdeeds /net");
     assert!(network.starts_with("Err("), "{network}");
 
     // Nothing of one run is visible to the next.
-    let runs: Vec<String> = (0..5).map(|_| ada.ok("invoke misdeeds /mark")).collect();
+    let runs: Vec<String> = (0..5).map(|_| cleo.ok("invoke misdeeds /mark")).collect();
     assert!(runs.iter().all(|run| run.starts_with("nothing ")), "{runs:?}");
     let distinct: std::collections::BTreeSet<&String> = runs.iter().collect();
     assert_eq!(distinct.len(), runs.len(), "two clones had the same random numbers: {runs:?}");
 
     // A deadline kills, and no machine stays.
-    ada.ok("deploy misdeeds --name late --memory 64MiB --timeout 2s");
+    cleo.ok("deploy misdeeds --name late --memory 64MiB --timeout 2s");
     let started = Instant::now();
-    ada.fails("invoke late /sleep", 8, "timed_out");
+    cleo.fails("invoke late /sleep", 8, "timed_out");
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    let late = settled(&ada, "late", "/sleep");
+    let late = settled(&cleo, "late", "/sleep");
     assert_eq!((&late["outcome"], &late["status"]), (&"timed_out".into(), &504.into()), "{late}");
-}
-
-#[test]
-fn a_killed_platform_leaves_no_machine() {
-    let mut platform = Platform::start();
-    let ada = platform.user("ada");
-    needs_vm_lane(&ada);
-    program(&ada, "misdeeds", MISDEEDS);
-    ada.ok("deploy misdeeds --name misdeeds --memory 64MiB --timeout 60s");
-    let (url, key) = (format!("{}/f/ada/misdeeds/sleep", platform.url), ada.token());
-    let caller = std::thread::spawn(move || drop(std::panic::catch_unwind(|| get(&url, Some(&key)))));
-    wait_until("a machine runs", Duration::from_secs(30), || !machines(platform.data()).is_empty());
-    let running = machines(platform.data());
-    platform.kill();
-    wait_until("no machine is left", Duration::from_secs(5), || !running.iter().any(|pid| tests::alive(*pid)));
-    drop(caller.join());
-}
-
-#[test]
-fn a_node_without_the_lane_says_so_and_runs_wasm() {
-    let data = tempfile::tempdir().unwrap();
-    std::fs::write(data.path().join("config.toml"), "[executor]\nno-vm = true\n").unwrap();
-    let platform = Platform::start_in(data.path(), &[]);
-    let ada = platform.user("ada");
-    assert!(!has_vm_lane(&ada));
-    ada.deploy("hello", "");
-    assert!(ada.ok("invoke hello").contains("ello"));
-    std::fs::write(ada.work().join("script"), "#!/bin/sh\necho hello\n").unwrap();
-    let asked = ada.fails("deploy script --name script --lane vm", 7, "no_node");
-    assert!(asked.contains("--no-vm"), "{asked}");
-    let found = ada.fails("deploy script --name script", 2, "not_wasm");
-    assert!(found.contains("No node has the vm lane"), "{found}");
 }
 
 const COLD: &str = r#"
@@ -341,15 +350,13 @@ import numpy
 print(read() - before)
 "#;
 
-#[test]
-fn later_runs_on_a_base_find_its_files_in_memory() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    needs_vm_lane(&ada);
-    std::fs::write(ada.work().join("cold.py"), COLD).unwrap();
-    ada.ok("deploy cold.py --name cold --base python --timeout 120s");
+fn later_runs_on_a_base_find_its_files_in_memory(platform: &Platform) {
+    let bea = platform.user("bea");
+    needs_vm_lane(&bea);
+    std::fs::write(bea.work().join("cold.py"), COLD).unwrap();
+    bea.ok("deploy cold.py --name cold --base python --memory 256MiB --timeout 120s");
     // The first ones may come before the base's template.
     wait_until("numpy is in memory", Duration::from_secs(180), || {
-        ada.ok("invoke cold").trim().parse::<u64>().unwrap() < 1 << 20
+        bea.ok("invoke cold").trim().parse::<u64>().unwrap() < 1 << 20
     });
 }

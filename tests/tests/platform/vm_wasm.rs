@@ -10,16 +10,14 @@ use tests::{Platform, guest, wait_until};
 use crate::run_path::{get, plain};
 use crate::vm::{needs_vm_lane, settled};
 
-#[test]
-fn a_component_answers_logs_and_fails_alike_in_both_lanes() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    needs_vm_lane(&ada);
+pub(crate) fn a_component_answers_logs_and_fails_alike_in_both_lanes(platform: &Platform) {
+    let eve = platform.user("eve");
+    needs_vm_lane(&eve);
     let probe = guest("probe").display().to_string();
-    ada.ok(&format!("deploy {probe} --name light --timeout 60s --env COLOUR=green"));
-    ada.ok(&format!("deploy {probe} --name heavy --timeout 60s --env COLOUR=green --lane vm"));
-    let key = ada.token();
-    let answer = |function: &str, path: &str| get(&format!("{}/f/ada/{function}{path}", platform.url), Some(&key));
+    eve.ok(&format!("deploy {probe} --name light --timeout 60s --env COLOUR=green"));
+    eve.ok(&format!("deploy {probe} --name heavy --timeout 60s --env COLOUR=green --lane vm"));
+    let key = eve.token();
+    let answer = |function: &str, path: &str| get(&format!("{}/f/eve/{function}{path}", platform.url), Some(&key));
     for path in ["/", "/", "/env", "/status/418", "/answer?x-own=kept", "/bytes?n=300000", "/log?lines=3&bytes=8"] {
         let (light, heavy) = (answer("light", path), answer("heavy", path));
         assert_eq!((heavy.status, plain(&heavy)), (light.status, plain(&light)), "{path}: {heavy:?}");
@@ -28,46 +26,44 @@ fn a_component_answers_logs_and_fails_alike_in_both_lanes() {
         }
     }
     for (path, code) in [("/trap", "trap"), ("/recurse", "stack_overflow"), ("/alloc?mib=200", "out_of_memory")] {
-        ada.fails(&format!("invoke heavy '{path}'"), 1, code);
-        let said = settled(&ada, "heavy", path.split('?').next().unwrap());
+        eve.fails(&format!("invoke heavy '{path}'"), 1, code);
+        let said = settled(&eve, "heavy", path.split('?').next().unwrap());
         assert_eq!((&said["lane"], &said["code"]), (&"vm".into(), &code.into()), "{said}");
     }
-    let record = settled(&ada, "heavy", "/env");
+    let record = settled(&eve, "heavy", "/env");
     assert_eq!((&record["lane"], &record["outcome"]), (&"vm".into(), &"succeeded".into()), "{record}");
-    assert_eq!(settled(&ada, "light", "/env")["lane"], "wasm");
+    assert_eq!(settled(&eve, "light", "/env")["lane"], "wasm");
     for function in ["light", "heavy"] {
         let said = ["line 1 oooooooo", "line 2 eeeeeeee", "line 3 oooooooo"];
         wait_until(&format!("the log of {function} has come"), Duration::from_secs(15), || {
-            let log = ada.ok(&format!("logs {function}"));
+            let log = eve.ok(&format!("logs {function}"));
             said.iter().all(|line| log.contains(line))
         });
     }
-    let version = ada.json("versions show heavy v1");
+    let version = eve.json("versions show heavy v1");
     assert_eq!((&version["runs_in"], &version["lane_reason"]), (&"vm".into(), &"asked".into()), "{version}");
     assert_eq!((&version["format"], &version["kind"]), (&"component (wasi:http@0.2)".into(), &"http".into()));
 }
 
-#[test]
-fn what_the_wasm_lane_cannot_grant_runs_in_a_machine_and_says_why() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    needs_vm_lane(&ada);
-    ada.deploy("hello", "--cpus 2 --timeout 60s");
+pub(crate) fn what_the_wasm_lane_cannot_grant_runs_in_a_machine_and_says_why(platform: &Platform) {
+    let dora = platform.user("dora");
+    needs_vm_lane(&dora);
+    dora.deploy("hello", "--cpus 2 --memory 256MiB --timeout 60s");
     for _ in 0..2 {
-        let said = ada.ok("invoke hello /x");
+        let said = dora.ok("invoke hello /x");
         assert_eq!(said, "Hello from CrowdCloud: GET /x, request 1 of this instance");
     }
-    let version = ada.json("versions show hello v1");
+    let version = dora.json("versions show hello v1");
     assert_eq!((&version["runs_in"], &version["lane_reason"]), (&"vm".into(), &"cpus".into()), "{version}");
-    assert!(ada.ok("versions show hello v1").contains("vm (it asks for more than one CPU)"));
-    assert_eq!(settled(&ada, "hello", "/x")["lane"], "vm");
-    ada.fails(&format!("deploy {} --name hello --cpus 2 --lane wasm", guest("hello").display()), 2, "invalid_field");
+    assert!(dora.ok("versions show hello v1").contains("vm (it asks for more than one CPU)"));
+    assert_eq!(settled(&dora, "hello", "/x")["lane"], "vm");
+    dora.fails(&format!("deploy {} --name hello --cpus 2 --lane wasm", guest("hello").display()), 2, "invalid_field");
 
     // A WASI command is one there too.
-    ada.deploy("shout", "--cpus 2 --timeout 60s");
-    assert_eq!(ada.ok("invoke shout -d hello"), "HELLO");
-    assert!(ada.fails("invoke shout", 1, "function_exit").contains("exit status 2"));
-    wait_until("its log has come", Duration::from_secs(10), || ada.ok("logs shout").contains("nothing to shout"));
+    dora.deploy("shout", "--cpus 2 --memory 256MiB --timeout 60s");
+    assert_eq!(dora.ok("invoke shout -d hello"), "HELLO");
+    assert!(dora.fails("invoke shout", 1, "function_exit").contains("exit status 2"));
+    wait_until("its log has come", Duration::from_secs(10), || dora.ok("logs shout").contains("nothing to shout"));
 }
 
 /// A machine runs code that its node compiled.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tests::Platform;
 
 use crate::browser::Browser;
+use crate::windows::Journey;
 
 /// Eight calls of which two fail, and two jobs.
 const WORK: &str = "const send = (path, body) => fetch('/api/v1' + path, { method: 'POST', body: JSON.stringify(body), \
@@ -29,6 +30,26 @@ const OF_PAGE: &str = "const told = (all, name, figure) => Object.fromEntries([.
     return { tiles: told('a.tile', t => t.querySelector('.tile-title').textContent, t => t.querySelector('b').textContent), \
         keys: told('a.key', k => k.firstChild.textContent.trim(), k => k.querySelector('b').textContent) }";
 
+/// How many parts of the portal came since it was loaded: all of them once, after the first click.
+const PARTS: &str =
+    "return performance.getEntriesByType('resource').filter(one => one.name.includes('/split_')).length";
+
+/// How often the page has asked for what it asks for once; and for all else before anything is due again.
+const ASKED: &str = "const asked = performance.getEntriesByType('resource').filter(one => one.name.includes('/api/v1/')); \
+    const once = ['/me', '/functions?', '/keys?'].map(part => asked.filter(one => one.name.includes('v1' + part)).length); \
+    const soon = asked.filter(one => one.startTime < asked[0].startTime + 2500); \
+    return { once, soon: soon.length, of: soon.map(one => one.name) }";
+/// The user, functions, keys, five reports of usage, two summaries of jobs, usage now, runs; and the codes of those that fail.
+const ASKED_MAX: u64 = 14;
+
+/// From now on the API's responses tell of another release of the portal.
+const NEWER: &str = "const real = window.fetch; \
+    window.fetch = (...asked) => real(...asked).then(answer => { \
+        const headers = new Headers(answer.headers); \
+        if (!headers.has('x-crowdcloud-portal')) return answer; \
+        headers.set('x-crowdcloud-portal', 'newer'); \
+        return new Response(answer.body, { status: answer.status, headers }); })";
+
 /// Waits until `script` gives what `fits`.
 async fn until(user: &Browser, script: &str, fits: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -45,7 +66,7 @@ async fn until(user: &Browser, script: &str, fits: impl Fn(&Value) -> bool) -> V
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn figures_of_the_dashboard_are_the_api_s_and_lead_to_as_many_rows() {
     let platform = Platform::start();
-    let ada = Browser::open(&platform.url).await;
+    let ada = Journey::Dashboard.open(&platform.url).await;
     ada.signs_up("ada", "personal").await;
     ada.sees("From nothing to a call").await;
     ada.deploys("ada", "probe", &tests::guest("probe"), "private").await;
@@ -53,7 +74,10 @@ async fn figures_of_the_dashboard_are_the_api_s_and_lead_to_as_many_rows() {
 
     ada.visit("/a/ada?period=1h").await;
     ada.sees("Requests and jobs").await;
+    assert_eq!(ada.script(PARTS).await, 0, "what the dashboard needs is in the first module");
     until(&ada, "return document.querySelectorAll('a.tile[href*=from]').length", |count| *count == 3).await;
+    let asked = until(&ada, ASKED, |asked| asked["once"] == serde_json::json!([1, 1, 1])).await;
+    assert!(asked["soon"].as_u64().unwrap() <= ASKED_MAX, "{asked}");
     let api = until(&ada, OF_API, |api| api["usage"]["runs"] == 10 && api["jobs"]["succeeded"] == 2).await;
     assert_eq!(api["usage"]["failed"], 2);
     // The page follows by itself.
@@ -63,6 +87,8 @@ async fn figures_of_the_dashboard_are_the_api_s_and_lead_to_as_many_rows() {
     until(&ada, OF_PAGE, |page| page["tiles"]["Job summary"] == "2").await;
     assert_eq!(page["tiles"]["Failure rate"], "20 %");
     ada.sees("8 requests · 2 runs of jobs").await;
+    let asked = ada.script(ASKED).await;
+    assert_eq!(asked["once"], serde_json::json!([1, 1, 1]), "{asked}");
 
     // A figure leads to the rows that it counts.
     let rows = "return document.querySelectorAll('table.rows tbody tr').length";
@@ -76,6 +102,7 @@ async fn figures_of_the_dashboard_are_the_api_s_and_lead_to_as_many_rows() {
         ada.goes_back().await;
         ada.sees("Requests and jobs").await;
     }
+    until(&ada, PARTS, |count| *count == 4).await;
     ada.clicks("a.tile:nth-child(1)").await;
     until(&ada, rows, |count| *count == 2).await;
     ada.goes_back().await;
@@ -87,6 +114,12 @@ async fn figures_of_the_dashboard_are_the_api_s_and_lead_to_as_many_rows() {
     ada.presses("7 d").await;
     ada.arrives("/a/ada?period=7d").await;
     until(&ada, OF_PAGE, |page| page["tiles"]["Traffic"] == "10").await;
+    // A release that is newer than the page is told of; the page stays as it is.
+    assert!(!ada.text().await.contains("newer version"));
+    ada.script(NEWER).await;
+    ada.presses("30 d").await;
+    ada.sees("The platform has a newer version of this page.").await;
+    ada.arrives("/a/ada?period=30d").await;
     assert!(ada.script("return document.querySelector('.broken')").await.is_null());
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tests::Platform;
 
 use crate::browser::Browser;
+use crate::windows::Journey;
 
 /// Opens the part of the form that is folded, and asks for this path.
 async fn asks_for_path(user: &Browser, path: &str) {
@@ -16,6 +17,9 @@ async fn asks_for_path(user: &Browser, path: &str) {
 const BOXES: &str = ".rows.lines tbody .choose input";
 /// Rows of the list.
 const ROWS: &str = ".jobs .rows.lines tbody tr";
+
+/// The state of the list's first row.
+const FIRST_STATE: &str = "return (document.querySelector('.jobs .rows.lines tbody .badge') || {}).textContent";
 
 /// Submits what the form says; the place of the job.
 async fn submits(user: &Browser) -> String {
@@ -39,7 +43,7 @@ const SUBMITTED_ELSEWHERE: &str = "return fetch('/api/v1/jobs', { method: 'POST'
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_is_submitted_watched_explained_and_another_cancelled() {
     let platform = Platform::start();
-    let ada = Browser::open(&platform.url).await;
+    let ada = Journey::Job.open(&platform.url).await;
     ada.signs_up("ada", "personal").await;
     ada.deploys("ada", "probe", &tests::guest("probe"), "private").await;
 
@@ -148,7 +152,7 @@ const SUBMITTED: &str = "const send = job => fetch('/api/v1/jobs', { method: 'PO
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_are_cancelled_at_once_and_each_figure_leads_to_its_rows() {
     let platform = Platform::start();
-    let ada = Browser::open(&platform.url).await;
+    let ada = Journey::SeveralJobs.open(&platform.url).await;
     ada.signs_up("ada", "personal").await;
     ada.deploys("ada", "probe", &tests::guest("probe"), "private").await;
     assert_eq!(ada.script(SUBMITTED).await, "202,202,202,202");
@@ -177,6 +181,21 @@ async fn several_are_cancelled_at_once_and_each_figure_leads_to_its_rows() {
     ada.clicks("dialog[open] button[type=submit]").await;
     ada.sees("No job is like that.").await;
 
+    // The API sorts, by what it has an index for; the head of the column knows the same order.
+    ada.visit("/a/ada/jobs/list").await;
+    ada.counts(ROWS, 4).await;
+    for (sort, first) in [("ended", "dead"), ("-ended", "cancelled")] {
+        ada.selects("sort", sort).await;
+        ada.arrives(&format!("/a/ada/jobs/list?sort={sort}")).await;
+        ada.tells(FIRST_STATE, first).await;
+        ada.sees("ended jobs").await;
+    }
+    ada.clicks("th button.sort").await;
+    ada.arrives("/a/ada/jobs/list").await;
+    ada.clicks("th button.sort").await;
+    ada.arrives("/a/ada/jobs/list?sort=submitted").await;
+    ada.counts("th[aria-sort=ascending]", 1).await;
+
     // Each count leads to as many rows.
     ada.visit("/a/ada/jobs?period=1h").await;
     ada.presses("3 cancelled").await;
@@ -197,16 +216,35 @@ async fn several_are_cancelled_at_once_and_each_figure_leads_to_its_rows() {
     assert!(ada.script("return document.querySelector('.broken')").await.is_null());
 }
 
+/// How many kinds of input stand in each row.
+const KINDS_BY_ROW: &str = "const rows = new Map(); \
+    for (const kind of document.querySelectorAll('input[name=kind]')) { \
+        const top = kind.closest('.choice').offsetTop; \
+        rows.set(top, (rows.get(top) ?? 0) + 1); \
+    } \
+    return [...rows.values()].join()";
+
+/// A file, dropped beside the fields.
+const DROPPED: &str = "const files = new DataTransfer(); files.items.add(new File(['import sys'], 'probe.py')); \
+    const on = document.querySelector('main form.form'); \
+    for (const type of ['dragover', 'drop']) \
+        on.dispatchEvent(new DragEvent(type, { dataTransfer: files, bubbles: true, cancelable: true }))";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_jobs_are_an_array_and_a_trigger_makes_more() {
     let platform = Platform::start();
-    let ada = Browser::open(&platform.url).await;
+    let ada = Journey::JobsOfALine.open(&platform.url).await;
     ada.signs_up("ada", "personal").await;
     ada.deploys("ada", "probe", &tests::guest("probe"), "private").await;
 
-    // A job for each line.
+    // A job for each line. None of the four kinds of input stands alone, however wide the page is.
     ada.visit("/a/ada/jobs/new").await;
     ada.sees("Deployed as v1").await;
+    for (width, rows) in [(360, "2,2"), (500, "2,2"), (1280, "2,2"), (1600, "4")] {
+        ada.is_wide(width).await;
+        ada.tells(KINDS_BY_ROW, rows).await;
+    }
+    ada.is_wide(Journey::JobsOfALine.window().0).await;
     ada.chooses("kind", "lines").await;
     ada.fills("input", "one\ntwo\nthree").await;
     asks_for_path(&ada, "/echo").await;
@@ -225,6 +263,28 @@ async fn many_jobs_are_an_array_and_a_trigger_makes_more() {
     asks_for_path(&ada, "/count").await;
     submits(&ada).await;
     ada.sees(&(600 << 10).to_string()).await;
+
+    // So is a program that is no function yet: dropped anywhere on the form, or chosen.
+    ada.visit("/a/ada/jobs/new").await;
+    ada.sees("Deployed as v1").await;
+    ada.script(DROPPED).await;
+    ada.sees("A Python handler.").await;
+    ada.sees("What was found").await;
+    ada.sees("crowdcloud deploy probe.py --name probe-2 --account ada --base python").await;
+    ada.gives_file("artifact", &tests::guest("probe")).await;
+    ada.sees("Its runs take").await;
+    ada.sees("A WebAssembly").await;
+    ada.fills("name", "probe").await;
+    ada.fills("input", "given to a file").await;
+    asks_for_path(&ada, "/echo").await;
+    ada.presses("Submit the job").await;
+    ada.sees("name_taken").await;
+    ada.element("input[name=name][aria-invalid=true]").await;
+    ada.fills("name", "fresh").await;
+    ada.sees("crowdcloud jobs submit fresh /echo").await;
+    submits(&ada).await;
+    ada.sees("fresh v1").await;
+    ada.sees("200 OK").await;
 
     // A trigger says when it is due before it is set, and can be deleted.
     ada.visit("/a/ada/functions/probe/triggers").await;
@@ -249,11 +309,11 @@ async fn many_jobs_are_an_array_and_a_trigger_makes_more() {
     // One of a queue that is made with it takes each message as a job's input.
     ada.chooses("by", "queue").await;
     ada.fills("name", "orders-in").await;
+    ada.sees("crowdcloud queues put orders 'a message'").await;
     ada.fills("queue", "Orders!").await;
     ada.presses("Set the trigger").await;
     ada.element("input[name=queue][aria-invalid=true]").await;
     ada.fills("queue", "orders").await;
-    ada.sees("crowdcloud queues put orders 'a message'").await;
     asks_for_path(&ada, "/echo").await;
     ada.presses("Set the trigger").await;
     ada.sees("at each message").await;

@@ -3,10 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod analytics;
-mod browser;
 mod dashboard;
 mod isolation;
 mod jobs;
 mod journeys;
+mod lending;
 mod looks;
 mod native;
+mod open_pages;
+mod passwords;
+mod speed;
+mod strange_data;
+mod windows;
+
+use tests::browser;

@@ -44,6 +44,12 @@ const DROP: &str = r##"
         on.dispatchEvent(new DragEvent(type, { dataTransfer: files, bubbles: true, cancelable: true }));
     }"##;
 
+/// Versions are not told from now on, until `window.told()`.
+const HELD_VERSIONS: &str = "const real = window.fetch, held = new Promise(done => { window.told = done; }); \
+    window.fetch = (...asked) => { \
+        const { pathname } = new URL(asked[0].url || asked[0], location.href); \
+        return pathname.endsWith('/versions') ? held.then(() => real(...asked)) : real(...asked); }";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_executable_is_deployed_to_a_vm_and_every_page_shows_its_lane() {
     let platform = Platform::start();
@@ -93,11 +99,14 @@ async fn an_executable_is_deployed_to_a_vm_and_every_page_shows_its_lane() {
     ada.element("td .badge.vm").await;
     ada.sees("2 CPUs · 128 MiB · 60 s").await;
 
-    // A further version: dropped, and as the one before where nothing else is said.
-    ada.visit("/a/ada/functions/native").await;
-    ada.sees("executable").await;
+    // A further version: dropped, even before the page knows the one before, and as that where nothing else is said.
+    ada.script(HELD_VERSIONS).await;
+    ada.clicks_path("//a[text()='native']").await;
+    ada.element("label.drop").await;
     ada.script(DROP).await;
     ada.sees("A script for sh.").await;
+    assert!(!ada.text().await.contains("Lane\nAuto"), "the form asks before it knows the version before");
+    ada.script("window.told()").await;
     ada.sees("As v1 has it").await;
     ada.presses("Deploy").await;
     ada.sees("script on shell").await;

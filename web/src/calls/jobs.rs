@@ -1,9 +1,8 @@
 //! Calls about jobs and triggers.
 
 use protocol::JobId;
-use protocol::api::Page;
+use protocol::api::{LogPage, Page};
 use protocol::job::{Job, JobArray, JobLimits, JobWhy, SubmitArray, SubmitJob};
-use protocol::node::LogLine;
 use protocol::queue::{Queue, SetQueue};
 use protocol::trigger::{SetTrigger, Trigger};
 
@@ -53,9 +52,8 @@ pub(crate) async fn output(account: &str, job: JobId) -> Result<Whole> {
     Call::get(&format!("/jobs/{job}/output")).of(account).whole().await
 }
 
-pub(crate) async fn logs(account: &str, job: JobId) -> Result<Vec<LogLine>> {
-    let page: Page<LogLine> = Call::get(&format!("/jobs/{job}/logs")).of(account).send().await?;
-    Ok(page.items)
+pub(crate) async fn logs(account: &str, job: JobId) -> Result<LogPage> {
+    Call::get(&format!("/jobs/{job}/logs")).of(account).send().await
 }
 
 pub(crate) async fn why(account: &str, job: JobId) -> Result<JobWhy> {

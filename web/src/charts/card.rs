@@ -9,7 +9,7 @@ use super::model::Model;
 use super::sheet::Sheet;
 use super::unit::Unit;
 use crate::api::Trouble;
-use crate::load::{Load, placeholder};
+use crate::load::{Load, after_page, placeholder};
 use crate::nav;
 use crate::ui::icon;
 use crate::ui::table::save_text;
@@ -110,7 +110,7 @@ fn filled(id: &'static str, title: &'static str, chart: ReadSignal<Chart>) -> Vi
     });
     let (picture, stage) = large(model, format, chosen);
     let sheet = create_selector(move || chart.with(|chart| chart.sheet.clone()));
-    let table = View::from_dynamic(move || sheet.with(|sheet| sheet.view(title)));
+    let table = after_page(move || View::from_dynamic(move || sheet.with(|sheet| sheet.view(title))));
     let absent = move || stage.with(|stage| *stage == Stage::Absent);
     let excuse = View::from_dynamic(move || {
         absent().then(|| view! { p(class="soft") { "The picture could not be loaded; its figures are here." } })

@@ -6,10 +6,9 @@ use std::rc::Rc;
 use sycamore::futures::spawn_local_scoped;
 use sycamore::prelude::*;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 
 use super::model::Model;
-use crate::load::sleep;
+use crate::load::{painted, settled};
 
 #[wasm_bindgen]
 extern "C" {
@@ -79,6 +78,8 @@ pub(crate) fn large(shown: ReadSignal<Model>, format: Format, chosen: Chosen) ->
     let node = create_node_ref();
     // It ends with the page that it is on.
     spawn_local_scoped(async move {
+        // Reading the script holds up whatever else the page waits for.
+        settled().await;
         painted().await;
         let drawn = import_charts().await.and_then(|script| {
             let element: web_sys::Element = node.try_get().ok_or(JsValue::NULL)?.dyn_into()?;
@@ -112,17 +113,4 @@ pub(crate) fn large(shown: ReadSignal<Model>, format: Format, chosen: Chosen) ->
         }
     };
     (view, *stage)
-}
-
-/// Waits until what is on the page now has been painted.
-async fn painted() {
-    let frame = web_sys::js_sys::Promise::new(&mut |resolve, _| {
-        drop(window().request_animation_frame(&resolve));
-    });
-    // A page that nobody sees has no frames: then a moment is enough.
-    let _: Result<JsValue, JsValue> = JsFuture::from(web_sys::js_sys::Promise::race(
-        &[JsValue::from(frame), JsValue::from(crate::load::pause(500))].into_iter().collect::<web_sys::js_sys::Array>(),
-    ))
-    .await;
-    sleep(0).await;
 }

@@ -1,8 +1,7 @@
 //! The table behind a chart: its figures, each with the rows that it counts, and the same as CSV.
 
+use protocol::csv::line as csv_line;
 use sycamore::prelude::*;
-
-use crate::ui::table::csv_line;
 
 /// One figure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! A further account of the same user.
 
+use std::rc::Rc;
+
 use protocol::api::CreateAccount;
 use sycamore::prelude::*;
 
@@ -10,7 +12,7 @@ use crate::nav;
 use crate::pages::auth::{KINDS, kind_of, name_hint};
 use crate::session::Session;
 use crate::ui::code::code_block;
-use crate::ui::form::{self, Text};
+use crate::ui::form::{Control, Field, Form, Part, Text, sending};
 use crate::ui::page;
 
 /// The page.
@@ -18,19 +20,13 @@ pub(crate) fn account_new() -> View {
     let session = Session::get();
     let name = create_signal(String::new());
     let kind = create_signal("company".to_owned());
-    let action = Action::new();
-    let submit = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
-        let body = CreateAccount { name: name.get_clone(), kind: kind_of(&kind.get_clone()) };
-        action.run(async move {
-            let made = calls::create_account(&body).await?;
-            session.refresh().await;
-            nav::go(&format!("/a/{}", made.account.name));
-            Ok(())
-        });
-    };
-    let wrong = Some(action.is_about(&["name"]));
-    let how = Text { name: "account", placeholder: "analytical-engines", code: true, wrong, ..Text::default() };
+    let send = sending(move || async move {
+        let body = CreateAccount { name: name.get_clone_untracked(), kind: kind_of(&kind.get_clone_untracked()) };
+        let made = calls::create_account(&body).await?;
+        session.refresh().await;
+        nav::go(&format!("/a/{}", made.account.name));
+        Ok(())
+    });
     let command = View::from_dynamic(move || {
         let account = name.with(|name| shell(if name.is_empty() { "NAME" } else { name }));
         let company = if kind.with(|kind| kind == "company") { " --company" } else { "" };
@@ -41,21 +37,23 @@ pub(crate) fn account_new() -> View {
     };
     let head =
         page::head("New account", "Functions, nodes and keys belong to an account. You will be its owner.", view! {});
-    let form = view! {
-        form(class="form", on:submit=submit) {
-            (form::choices("Kind", "kind", kind, KINDS))
-            div(class="field-part") {
-                label(class="field") {
-                    span(class="field-label") { "Account name" }
-                    (form::text(name, how))
-                    span(class="hint") { (name_hint(&name.get_clone(), format!("Functions will be at /f/{}/…", name.get_clone()))) }
-                }
-                (action.beside(&["name"]))
-            }
-            (action.elsewhere(&["name"]))
-            (form::submit("Create the account", "Creating…", action))
-        }
+    let how = Text { name: "account", placeholder: "analytical-engines", code: true, ..Text::default() };
+    let hint = move || {
+        let name = name.get_clone();
+        name_hint(&name, format!("Functions will be at /f/{name}/…"))
     };
+    let form = Form {
+        parts: vec![
+            Part::Field(Field::new("kind", "Kind", Control::Choices("kind", KINDS), kind)),
+            Part::Field(Field::new("name", "Account name", Control::Line(how), name).told(Rc::new(hint))),
+        ],
+        action: Action::new(),
+        submit: "Create the account",
+        busy: "Creating…",
+        beside: view! {},
+        send,
+    };
+    let form = form.view();
     let body = page::beside(form, panel);
     view! { (head) (body) }
 }

@@ -10,13 +10,17 @@ mod grid;
 mod latency;
 mod metrics;
 mod months;
+mod of_function;
+mod outcomes;
 mod states;
 mod utilization;
+mod versions;
 
 use sycamore::prelude::*;
 
 use self::asked::Controls;
 use self::data::Subject;
+pub(crate) use self::of_function::of_function;
 use crate::session::Here;
 use crate::ui::page;
 use crate::ui::period;

@@ -1,6 +1,9 @@
 //! Signing up and logging in.
 
-use protocol::api::{AccountKind, Login, Me, Signup};
+use std::rc::Rc;
+
+use protocol::Code;
+use protocol::api::{AccountKind, Login, LoginCode, Me, Signup};
 use protocol::names::NameError;
 use sycamore::prelude::*;
 
@@ -10,7 +13,7 @@ use crate::load::Action;
 use crate::nav;
 use crate::session::{self, Session};
 use crate::shell::brand_mark;
-use crate::ui::form::{self, Text};
+use crate::ui::form::{Choice, Control, Field, Form, Part, Sending, Text, sending};
 use crate::ui::run_bar::legend;
 use crate::ui::theme::theme_toggle;
 
@@ -18,7 +21,7 @@ use crate::ui::theme::theme_toggle;
 const PASSWORD_MIN: usize = 10;
 
 /// Personal or company, as a choice.
-pub(crate) const KINDS: &[(&str, &str, &str)] = &[
+pub(crate) const KINDS: &[Choice] = &[
     ("personal", "Personal", "For yourself."),
     ("company", "Company", "For a team: invite members, each with a role."),
 ];
@@ -90,27 +93,69 @@ pub(crate) fn login() -> View {
     let session = Session::get();
     let email = create_signal(String::new());
     let password = create_signal(String::new());
-    let action = Action::new();
-    let submit = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
-        let body = Login { email: email.get_clone().trim().to_owned(), password: password.get_clone() };
-        action.run(async move { enter(session, crate::calls::login(&body).await) });
-    };
+    let code_needed = create_signal(false);
+    let send = sending(move || {
+        let body =
+            Login { email: email.get_clone_untracked().trim().to_owned(), password: password.get_clone_untracked() };
+        async move {
+            match crate::calls::login(&body).await {
+                Err(trouble) if trouble.code == Code::CodeNeeded.as_str() => {
+                    password.set(String::new());
+                    code_needed.set(true);
+                    Ok(())
+                }
+                answer => enter(session, answer),
+            }
+        }
+    });
     let signup = with_next("/signup");
     let about = view! { "New here? " a(href=signup) { "Sign up" } "." };
-    let how = Text { name: "email", kind: "email", autocomplete: "username", ..Text::default() };
-    let email = form::line(action, &["email"], "E-mail", "", email, how);
-    let how = Text { name: "password", kind: "password", autocomplete: "current-password", ..Text::default() };
-    let password = form::line(action, &["password"], "Password", "", password, how);
-    let body = view! {
-        form(class="form", on:submit=submit) {
-            (email)
-            (password)
-            (action.elsewhere(CREDENTIALS))
-            (form::submit("Log in", "Logging in…", action))
+    let name = Text { name: "email", kind: "email", autocomplete: "username", ..Text::default() };
+    let secret = Text { name: "password", kind: "password", autocomplete: "current-password", ..Text::default() };
+    let form = Form {
+        parts: vec![
+            Part::Field(Field::new("email", "E-mail", Control::Line(name), email)),
+            Part::Field(Field::new("password", "Password", Control::Line(secret), password)),
+        ],
+        action: Action::new(),
+        submit: "Log in",
+        busy: "Logging in…",
+        beside: view! { p(class="soft") { a(href="/forgot") { "Forgot your password?" } } },
+        send,
+    };
+    let form = form.view();
+    let second_step = View::from_dynamic(move || {
+        if code_needed.get() {
+            code_form(session, code_needed)
+        } else {
+            view! {}
         }
+    });
+    let body = view! {
+        div(hidden=code_needed.get()) { (form) }
+        (second_step)
     };
     gate("Log in", about, body)
+}
+
+/// The second step of a log-in.
+fn code_form(session: Session, code_needed: Signal<bool>) -> View {
+    let code = create_signal(String::new());
+    let send = sending(move || {
+        let body = LoginCode { code: code.get_clone_untracked() };
+        async move { enter(session, crate::calls::login_with_code(&body).await) }
+    });
+    let how = Text { name: "code", autocomplete: "one-time-code", code: true, ..Text::default() };
+    let field = Field::new("code", "Code", Control::Line(how), code);
+    let form = Form {
+        parts: vec![Part::Field(field.hint("The code that your app shows, or a recovery code"))],
+        action: Action::new(),
+        submit: "Log in with the code",
+        busy: "Logging in…",
+        beside: view! { button(class="quiet", r#type="button", on:click=move |_| code_needed.set(false)) { "Begin anew" } },
+        send,
+    };
+    form.view()
 }
 
 /// The sign-up page; `?operator=` carries the one-time token that makes the operator.
@@ -121,57 +166,114 @@ pub(crate) fn signup() -> View {
     let account = create_signal(String::new());
     let kind = create_signal("personal".to_owned());
     let operator = nav::query("operator");
-    let action = Action::new();
     let token = operator.clone();
-    let submit = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
-        let body = Signup {
-            email: email.get_clone().trim().to_owned(),
-            password: password.get_clone(),
-            account: Some(account.get_clone()),
-            kind: Some(kind_of(&kind.get_clone())),
-            invitation: None,
-            operator_token: token.clone(),
-        };
-        action.run(async move { enter(session, crate::calls::signup(&body).await) });
+    let body = move |code| Signup {
+        email: email.get_clone_untracked().trim().to_owned(),
+        password: password.get_clone_untracked(),
+        account: Some(account.get_clone_untracked()),
+        kind: Some(kind_of(&kind.get_clone_untracked())),
+        invitation: None,
+        operator_token: token.clone(),
+        code,
     };
+    let steps = SignupSteps::new(body, move |me| enter(session, Ok(me)));
+    let send = steps.first();
     let login = with_next("/login");
     let about = view! { "Have a log-in? " a(href=login) { "Log in" } "." };
     let operator = operator.map(|_| {
         view! { p(class="note") { "This link makes you the " b { "operator" } " of this platform. It works once." } }
     });
     let how = Text { name: "account", autocomplete: "organization", placeholder: "ada", code: true, ..Text::default() };
-    let how = Text { wrong: Some(action.is_about(&["account"])), ..how };
-    let name = view! {
-        div(class="field-part") {
-            label(class="field") {
-                span(class="field-label") { "Account name" }
-                (form::text(account, how))
-                span(class="hint") {
-                    (name_hint(&account.get_clone(), format!("Your functions will be at /f/{}/…", account.get_clone())))
-                }
-            }
-            (action.beside(&["account"]))
-        }
+    let name_told =
+        move || account.with(|account| name_hint(account, format!("Your functions will be at /f/{account}/…")));
+    let name = Field::new("account", "Account name", Control::Line(how), account).told(Rc::new(name_told));
+    let kind = Field::new("kind", "Account", Control::Choices("kind", KINDS), kind);
+    let form = Form {
+        parts: [kind, name].into_iter().chain(credentials(email, password)).map(Part::Field).collect(),
+        action: Action::new(),
+        submit: "Sign up",
+        busy: "Signing up…",
+        beside: view! {},
+        send,
     };
-    let body = view! {
-        form(class="form", on:submit=submit) {
-            (operator)
-            (form::choices("Account", "kind", kind, KINDS))
-            (name)
-            (credentials(action, email, password))
-            (action.elsewhere(&["account", "email", "password"]))
-            (form::submit("Sign up", "Signing up…", action))
-        }
-    };
+    let form = steps.view(form);
+    let body = view! { (operator) (form) };
     gate("Sign up", about, body)
 }
 
-/// The inputs of `credentials`.
-pub(crate) const CREDENTIALS: &[&str] = &["email", "password"];
+/// A sign-up, with a second step where the platform sends a code to the address.
+#[derive(Clone)]
+pub(crate) struct SignupSteps {
+    body: Rc<dyn Fn(Option<String>) -> Signup>,
+    done: Rc<dyn Fn(Me) -> Result<()>>,
+    code_needed: Signal<bool>,
+}
+
+impl SignupSteps {
+    /// Sends this body, with the code in the second step; `done` takes the log-in.
+    pub(crate) fn new(
+        body: impl Fn(Option<String>) -> Signup + 'static,
+        done: impl Fn(Me) -> Result<()> + 'static,
+    ) -> Self {
+        Self { body: Rc::new(body), done: Rc::new(done), code_needed: create_signal(false) }
+    }
+
+    /// What the form of the first step does.
+    pub(crate) fn first(&self) -> Rc<dyn Fn() -> Sending> {
+        let steps = self.clone();
+        sending(move || {
+            let steps = steps.clone();
+            async move {
+                match crate::calls::signup(&(steps.body)(None)).await {
+                    Err(trouble) if trouble.code == Code::EmailCodeNeeded.as_str() => {
+                        steps.code_needed.set(true);
+                        Ok(())
+                    }
+                    answer => (steps.done)(answer?),
+                }
+            }
+        })
+    }
+
+    /// The form of the first step, and that of the second in its place.
+    pub(crate) fn view(&self, first: Form) -> View {
+        let (steps, needed, first) = (self.clone(), self.code_needed, first.view());
+        let second = View::from_dynamic(move || {
+            if needed.get() {
+                steps.second()
+            } else {
+                view! {}
+            }
+        });
+        view! {
+            div(hidden=needed.get()) { (first) }
+            (second)
+        }
+    }
+
+    fn second(&self) -> View {
+        let code = create_signal(String::new());
+        let (steps, needed) = (self.clone(), self.code_needed);
+        let send = sending(move || {
+            let (steps, code) = (steps.clone(), code.get_clone_untracked());
+            async move { (steps.done)(crate::calls::signup(&(steps.body)(Some(code))).await?) }
+        });
+        let how = Text { name: "code", autocomplete: "one-time-code", code: true, ..Text::default() };
+        let field = Field::new("code", "Code", Control::Line(how), code);
+        let form = Form {
+            parts: vec![Part::Field(field.hint("It was sent to your e-mail address, and is good for half an hour"))],
+            action: Action::new(),
+            submit: "Sign up with the code",
+            busy: "Signing up…",
+            beside: view! { button(class="quiet", r#type="button", on:click=move |_| needed.set(false)) { "Begin anew" } },
+            send,
+        };
+        form.view()
+    }
+}
 
 /// E-mail address and new password.
-pub(crate) fn credentials(action: Action, email: Signal<String>, password: Signal<String>) -> View {
+pub(crate) fn credentials(email: Signal<String>, password: Signal<String>) -> [Field; 2] {
     let mail = Text {
         name: "email",
         kind: "email",
@@ -180,7 +282,7 @@ pub(crate) fn credentials(action: Action, email: Signal<String>, password: Signa
         ..Text::default()
     };
     let secret = Text { name: "password", kind: "password", autocomplete: "new-password", ..Text::default() };
-    let hint = move || {
+    let told = move || {
         let missing = PASSWORD_MIN.saturating_sub(password.with(|text| text.chars().count()));
         if missing == 0 || missing == PASSWORD_MIN {
             format!("At least {PASSWORD_MIN} characters")
@@ -188,19 +290,10 @@ pub(crate) fn credentials(action: Action, email: Signal<String>, password: Signa
             crate::format::count(missing, "more character")
         }
     };
-    let email = form::line(action, &["email"], "E-mail", "", email, mail);
-    let secret = form::text(password, Text { wrong: Some(action.is_about(&["password"])), ..secret });
-    view! {
-        (email)
-        div(class="field-part") {
-            label(class="field") {
-                span(class="field-label") { "Password" }
-                (secret)
-                span(class="hint") { (hint()) }
-            }
-            (action.beside(&["password"]))
-        }
-    }
+    [
+        Field::new("email", "E-mail", Control::Line(mail), email),
+        Field::new("password", "Password", Control::Line(secret), password).told(Rc::new(told)),
+    ]
 }
 
 /// Takes the log-in's answer: the session, and the way on.

@@ -16,10 +16,13 @@ use sycamore::prelude::*;
 
 pub(crate) use self::first_steps::first_steps;
 use crate::calls;
-use crate::load::Resource;
+use crate::load::{Resource, after_frame};
 use crate::session::Here;
 use crate::ui::page;
 use crate::ui::period::{self, Period, Span};
+
+/// Grey rows in place of the page's parts.
+const ROWS: u8 = 8;
 
 /// Usage of a period, and what was asked for: the choice may be another one by the time of the answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,15 +64,15 @@ pub(crate) fn dashboard() -> View {
     let actions = view! { (choice) a(class="primary", href=new) { "New function" } };
     let head = page::head("Dashboard", "", actions);
     let account = here.account.clone();
-    let functions = Resource::new(move || {
+    let any = Resource::new(move || {
         let account = account.clone();
-        async move { calls::functions(&account).await }
+        async move { calls::any_function(&account).await }
     });
-    let empty = create_selector(move || functions.ready().map(|page| page.items.is_empty()));
+    // What is shown waits for itself: it is asked for while that is still on its way, and only once.
+    let empty = create_selector(move || any.ready() == Some(false));
     let body = View::from_dynamic(move || match empty.get() {
-        Some(true) => first_steps(&here),
-        // What is shown waits for itself.
-        _ => filled(&here, word),
+        true => first_steps(&here),
+        false => filled(&here, word),
     });
     view! { (head) (body) }
 }
@@ -77,6 +80,11 @@ pub(crate) fn dashboard() -> View {
 fn filled(here: &Here, word: Signal<String>) -> View {
     let period = create_selector(move || word.with(|word| Period::parse(word)));
     let data = Data::of(here, period);
+    let here = here.clone();
+    after_frame(ROWS, move || parts(&here, data))
+}
+
+fn parts(here: &Here, data: Data) -> View {
     let attention = attention::attention(here, data);
     let tiles = tiles::tiles(here, data);
     let chart = chart::chart(here, data);
@@ -114,8 +122,9 @@ impl Data {
             move || {
                 let (account, span, before) = (account.clone(), period.get().span(), period.get().before());
                 async move {
-                    let now = calls::usage::jobs(&account, span).await?;
-                    Ok(Jobs { span, now, before: calls::usage::jobs(&account, before).await? })
+                    let asked = (calls::usage::jobs(&account, span), calls::usage::jobs(&account, before));
+                    let (now, before) = futures::future::try_join(asked.0, asked.1).await?;
+                    Ok(Jobs { span, now, before })
                 }
             },
         );

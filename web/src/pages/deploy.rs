@@ -1,7 +1,6 @@
 //! A deployment from the page: a file, what is asked for it, and how far it has come.
 
 mod dropped;
-mod field;
 mod form;
 mod options;
 mod progress;
@@ -11,19 +10,19 @@ use protocol::{Code, Name, Problem};
 use sycamore::prelude::*;
 use web_sys::File;
 
-pub(crate) use self::field::Field;
-pub(crate) use self::form::{asked, drop_zone, same};
+pub(crate) use self::dropped::Dropped;
+pub(crate) use self::form::{asked, command, file_field, image_fields, of_image, same};
 pub(crate) use self::options::Options;
 pub(crate) use self::progress::progress;
 
-use self::dropped::Dropped;
-use self::field::{NO_FILE, field_of};
 use crate::api::{Result, Trouble};
 use crate::calls;
 use crate::format;
 use crate::load::{Action, Resource, sleep};
-use crate::ui::trouble::field_trouble_view;
 use crate::ui::upload::{Upload, upload};
+
+/// Nothing was chosen.
+const NO_FILE: &str = "no_file";
 
 /// How often a compiling version is looked at.
 const COMPILE_POLL_MS: i32 = 1_000;
@@ -58,17 +57,22 @@ pub(crate) struct Deploy {
 }
 
 impl Deploy {
-    /// Nothing chosen.
-    pub(crate) fn new() -> Self {
+    /// Nothing chosen; `action` is of the form that it is a part of.
+    pub(crate) fn new(action: Action) -> Self {
         Self {
             file: create_signal(None),
             dropped: create_signal(None),
             options: Options::new(),
             step: create_signal(Step::Choose),
             upload: Upload::new(),
-            action: Action::new(),
+            action,
             limits: Resource::new(calls::limits),
         }
+    }
+
+    /// Takes the file that was dropped.
+    pub(crate) fn take(self, event: &web_sys::DragEvent, name: Signal<String>) {
+        self.choose(event.data_transfer().and_then(|data| data.files()), name);
     }
 
     fn choose(self, files: Option<web_sys::FileList>, name: Signal<String>) {
@@ -88,15 +92,31 @@ impl Deploy {
             if !self.dropped.is_alive() || self.file.get_clone_untracked().as_ref() != Some(&file) {
                 return;
             }
-            if let Some(base) = dropped.base() {
-                self.options.base.set(base.as_str().to_owned());
-            }
             self.dropped.set(Some(dropped));
+            self.take_base();
         });
     }
 
+    /// The base that the file asks for, where it asks for one.
+    fn take_base(self) {
+        if let Some(base) = self.dropped.with_untracked(|dropped| dropped.as_ref().and_then(Dropped::base)) {
+            self.options.base.set(base.as_str().to_owned());
+        }
+    }
+
+    /// Starts from what this version has.
+    pub(crate) fn follow(self, version: &Version) {
+        self.options.follow(version);
+        self.take_base();
+    }
+
+    /// Whether a file is chosen.
+    pub(crate) fn chosen(self) -> ReadSignal<bool> {
+        create_selector(move || self.file.with(Option::is_some))
+    }
+
     /// What the file is, where one is chosen and was looked at; tracked.
-    fn known(self) -> Option<Dropped> {
+    pub(crate) fn known(self) -> Option<Dropped> {
         self.dropped.get_clone()
     }
 
@@ -129,14 +149,8 @@ impl Deploy {
         }
         self.step.set(Step::Prepare);
         let body = CreateVersion { create, ..written.version(artifact.digest, &dropped)? };
-        let mut version = calls::create_version(account, function, &body).await?;
-        while version.state == VersionState::Compiling {
-            sleep(COMPILE_POLL_MS).await;
-            version = calls::version(account, function, version.number).await?;
-        }
-        if let Some(problem) = version.problem {
-            return Err(problem.into());
-        }
+        let made = make_version(account, function, &body).await;
+        let version = made.map_err(|trouble| of_archive(trouble, &dropped))?;
         self.step.set(Step::Live);
         Ok(version)
     }
@@ -154,26 +168,24 @@ impl Deploy {
             None => Ok(()),
         }
     }
+}
 
-    /// The trouble's field; tracked.
-    fn field(self) -> Option<Field> {
-        let dropped = self.known();
-        self.action.trouble.with(|trouble| field_of(trouble.as_ref()?, dropped.as_ref()))
+/// An archive of files is told what to start.
+fn of_archive(trouble: Trouble, dropped: &Dropped) -> Trouble {
+    let starts_nothing = trouble.code == Code::NoEntryPoint.as_str() && *dropped == Dropped::Archive;
+    if starts_nothing { trouble.at("command") } else { trouble }
+}
+
+/// Makes a version, and waits until it is ready.
+pub(crate) async fn make_version(account: &str, function: &str, body: &CreateVersion) -> Result<Version> {
+    let mut version = calls::create_version(account, function, body).await?;
+    while version.state == VersionState::Compiling {
+        sleep(COMPILE_POLL_MS).await;
+        version = calls::version(account, function, version.number).await?;
     }
-
-    /// Whether the trouble is about one of these.
-    pub(crate) fn is_wrong(self, fields: impl Into<Vec<Field>>) -> ReadSignal<bool> {
-        let fields = fields.into();
-        create_selector(move || self.field().is_some_and(|field| fields.contains(&field)))
-    }
-
-    /// The trouble, where it is about one of these fields.
-    pub(crate) fn wrong(self, fields: impl Into<Vec<Field>>) -> View {
-        let here = self.is_wrong(fields);
-        View::from_dynamic(move || match self.action.trouble.get_clone().filter(|_| here.get()) {
-            Some(trouble) => field_trouble_view(trouble),
-            None => view! {},
-        })
+    match version.problem {
+        Some(problem) => Err(problem.into()),
+        None => Ok(version),
     }
 }
 
@@ -192,7 +204,7 @@ async fn answers(account: &str, function: &str) -> Result<bool> {
 }
 
 /// A function's name from a file's: `My_Thumbs-v2.wasm` gives `my-thumbs-v2`.
-fn name_from(file: &str) -> String {
+pub(crate) fn name_from(file: &str) -> String {
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let stem = stem.strip_suffix(".tar").unwrap_or(stem);
     let mut name = String::new();
@@ -210,7 +222,16 @@ fn name_from(file: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::name_from;
+    use super::{Dropped, name_from, of_archive};
+    use crate::api::Trouble;
+    use protocol::{Code, Problem};
+
+    #[test]
+    fn an_archive_of_files_is_told_what_to_start() {
+        let trouble = || Trouble::from(Problem::of(Code::NoEntryPoint, "artifact", "no `_start`"));
+        assert!(of_archive(trouble(), &Dropped::Archive).is_about(&["command"]));
+        assert!(of_archive(trouble(), &Dropped::Module).is_about(&["artifact"]));
+    }
 
     #[test]
     fn names_come_from_files() {

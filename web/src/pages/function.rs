@@ -7,7 +7,7 @@ use crate::calls;
 use crate::load::{Load, Resource, placeholder};
 use crate::nav;
 use crate::pages::functions::visibility;
-use crate::pages::{function_logs, function_settings, function_test, function_triggers, function_versions};
+use crate::pages::{analytics, function_logs, function_settings, function_test, function_triggers, function_versions};
 use crate::session::Here;
 use crate::ui::code::code_line;
 use crate::ui::copy::copy_button;
@@ -71,8 +71,8 @@ pub(crate) fn function(name: String, tab: ReadSignal<String>) -> View {
 
 fn present(subject: Subject, tab: ReadSignal<String>) -> View {
     nav::title(&subject.name);
-    let tabs = ["versions", "test", "logs", "triggers", "settings"];
-    let labels = ["Versions", "Test", "Logs", "Triggers", "Settings"];
+    let tabs = ["versions", "metrics", "test", "logs", "triggers", "settings"];
+    let labels = ["Versions", "Metrics", "Test", "Logs", "Triggers", "Settings"];
     let links = tabs.iter().zip(labels).map(|(tab, label)| (subject.tab(tab), label)).collect();
     let first = subject.clone();
     let root = create_memo(move || {
@@ -85,6 +85,7 @@ fn present(subject: Subject, tab: ReadSignal<String>) -> View {
         let subject = subject.clone();
         match tab.get_clone().as_str() {
             "" | "versions" => function_versions::versions(subject),
+            "metrics" => analytics::of_function(&subject.here, &subject.name),
             "test" => function_test::test(subject),
             "logs" => function_logs::logs(subject),
             "triggers" => function_triggers::triggers(subject),

@@ -7,23 +7,25 @@ use sycamore::prelude::*;
 use crate::api::{Result, Trouble};
 use crate::calls;
 use crate::format::shell;
-use crate::load::{Action, Load, Resource};
+use crate::load::{Action, Resource};
 use crate::pages::function::Subject;
 use crate::ui::code::{code_block, code_line};
 use crate::ui::dialog::{Confirm, confirm};
-use crate::ui::form::{self, Text};
+use crate::ui::form::{Control, Field, Form, Part, Text, sending};
 use crate::ui::page;
 use crate::ui::time::time;
 
 /// The part of the page.
 pub(crate) fn aliases(subject: Subject, versions: Resource<Page<Version>>) -> View {
     let data = subject.data;
-    let body = View::from_dynamic(move || {
-        let Load::Ready(function) = data.data.get_clone() else { return view! {} };
-        if function.latest.is_none() {
+    let deployed = create_selector(move || data.ready().is_some_and(|function| function.latest.is_some()));
+    View::from_dynamic(move || {
+        if !deployed.get() {
             return view! {};
         }
-        let list = list(&subject, function.aliases, versions);
+        // The list alone follows the function: what is being written in the form stays.
+        let of_list = subject.clone();
+        let list = View::from_dynamic(move || data.ready().map(|function| list(&of_list, function.aliases, versions)));
         let form = set_form(subject.clone(), versions);
         let body = view! { (list) (form) };
         page::section(
@@ -31,8 +33,7 @@ pub(crate) fn aliases(subject: Subject, versions: Resource<Page<Version>>) -> Vi
             "live answers calls without @. Others are called as @name, for instance a canary.",
             body,
         )
-    });
-    view! { (body) }
+    })
 }
 
 fn list(subject: &Subject, aliases: Vec<Alias>, versions: Resource<Page<Version>>) -> View {
@@ -112,52 +113,104 @@ fn set_form(subject: Subject, versions: Resource<Page<Version>>) -> View {
         canary: create_signal(String::new()),
         percent: create_signal("10".to_owned()),
     };
-    let action = Action::new();
     let of_command = subject.clone();
-    let submit = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
+    let send = sending(move || {
         let subject = subject.clone();
-        action.run(async move {
+        async move {
             set(&subject, fields).await?;
             fields.alias.set(String::new());
             subject.data.reload();
             versions.reload();
             Ok(())
-        });
+        }
+    });
+    let action = Action::new();
+    let form = Form {
+        parts: fields.parts(versions),
+        action,
+        submit: "Set the alias",
+        busy: "Setting…",
+        beside: view! {},
+        send,
     };
-    let ready = create_selector(move || {
-        let page = versions.ready().map(|page| page.items).unwrap_or_default();
-        page.iter()
-            .filter(|version| version.state == VersionState::Ready)
-            .map(|version| version.number)
-            .collect::<Vec<u32>>()
-    });
-    let target = View::from_dynamic(move || target_menu(fields, &ready.get_clone()));
-    let canary = View::from_dynamic(move || canary_menu(fields, &ready.get_clone()));
-    let has_canary = create_selector(move || fields.canary.with(|canary| !canary.is_empty()));
-    let share = View::from_dynamic(move || {
-        let how = Text { name: "percent", kind: "number", inputmode: "numeric", ..Text::default() };
-        has_canary.get().then(|| form::field("Its share, in percent", "", form::text(fields.percent, how)))
-    });
+    let label = form.submit;
+    let button = view! { button(class="secondary", r#type="submit", disabled=action.busy.get()) { (label) } };
+    let form = form.with_button(|| button);
     let command = View::from_dynamic(move || {
         let alias = fields.alias.with(|alias| shell(if alias.is_empty() { "ALIAS" } else { alias.trim() }));
         let words = shares(fields).map_or_else(|_| "v1".to_owned(), |shares| words(&shares));
         let (function, account) = (&of_command.name, of_command.account());
         code_block(format!("crowdcloud aliases set {function} {alias} {words} --account {account}"), "command")
     });
-    let alias = Text { name: "alias", placeholder: "canary", code: true, ..Text::default() };
     view! {
-        form(class="inline-form", on:submit=submit) {
-            (form::line(action, &["alias"], "Alias", "", fields.alias, alias))
-            (target)
-            (canary)
-            (share)
-            button(class="secondary", r#type="submit", disabled=action.busy.get()) { "Set the alias" }
-        }
-        (action.beside(&["shares"]))
-        (action.elsewhere(&["alias", "shares"]))
+        div(class="narrow-part") { (form) }
         p(class="soft as") { "As CLI" }
         (command)
+    }
+}
+
+impl Fields {
+    fn parts(self, versions: Resource<Page<Version>>) -> Vec<Part> {
+        let Self { alias, target, canary, percent } = self;
+        let ready = create_selector(move || {
+            let page = versions.ready().map(|page| page.items).unwrap_or_default();
+            page.iter()
+                .filter(|version| version.state == VersionState::Ready)
+                .map(|version| version.number)
+                .collect::<Vec<u32>>()
+        });
+        let targets =
+            create_selector(move || ready.with(|ready| ready.iter().copied().map(option).collect::<Vec<_>>()));
+        // The versions that may get a part of the calls.
+        let canaries = create_selector(move || {
+            let mut options = vec![(String::new(), "none".to_owned())];
+            options.extend(targets.get_clone().into_iter().filter(|(value, _)| target.with(|target| target != value)));
+            options
+        });
+        // The newest, until another one is chosen that is there.
+        let mut offered = String::new();
+        create_effect(move || {
+            let (targets, chosen) = (targets.get_clone(), target.get_clone_untracked());
+            let Some((newest, _)) = targets.first() else { return };
+            if chosen == offered || !is_among(&targets, &chosen) {
+                target.set(newest.clone());
+            }
+            offered.clone_from(newest);
+        });
+        create_effect(move || {
+            let (canaries, chosen) = (canaries.get_clone(), canary.get_clone_untracked());
+            if targets.with(|targets| !targets.is_empty()) && !is_among(&canaries, &chosen) {
+                canary.set(String::new());
+            }
+        });
+        let several = create_selector(move || canaries.with(|canaries| canaries.len() > 1));
+        let has_canary = create_selector(move || canary.with(|canary| !canary.is_empty()));
+        let name = Text { name: "alias", placeholder: "canary", code: true, ..Text::default() };
+        let share = Text { name: "percent", kind: "number", inputmode: "numeric", ..Text::default() };
+        vec![
+            Part::Row(
+                "Set an alias",
+                vec![
+                    Field::new("alias", "Alias", Control::Line(name), alias),
+                    Field::new("shares", "Target", Control::Menu("target", targets), target),
+                ],
+            ),
+            Part::While(
+                several,
+                vec![
+                    Part::Field(Field::new("canary", "Canary", Control::Menu("canary", canaries), canary)),
+                    Part::While(
+                        has_canary,
+                        vec![Part::Field(Field::new(
+                            "percent",
+                            "Its share, in percent",
+                            Control::Line(share),
+                            percent,
+                        ))],
+                    ),
+                ],
+            ),
+        ]
     }
 }
 
@@ -166,32 +219,8 @@ fn option(number: u32) -> (String, String) {
     (number.to_string(), format!("v{number}"))
 }
 
-fn target_menu(fields: Fields, ready: &[u32]) -> View {
-    let options: Vec<(String, String)> = ready.iter().copied().map(option).collect();
-    // What is chosen is there to be chosen.
-    if fields.target.with_untracked(|now| options.iter().all(|(value, _)| value != now)) {
-        fields.target.set(options.first().map(|(value, _)| value.clone()).unwrap_or_default());
-    }
-    form::field("Target", "", form::select("target", fields.target, options))
-}
-
-/// The versions that may get a part of the calls; none where there is but one version.
-fn canary_menu(fields: Fields, ready: &[u32]) -> View {
-    let target = fields.target.get_clone();
-    let mut options = vec![(String::new(), "none".to_owned())];
-    options.extend(ready.iter().copied().map(option).filter(|(value, _)| *value != target));
-    if fields.canary.with_untracked(|now| options.iter().all(|(value, _)| value != now)) {
-        fields.canary.set(String::new());
-    }
-    if options.len() < 2 {
-        return view! {};
-    }
-    form::field("Canary", "", form::select("canary", fields.canary, options))
-}
-
 async fn set(subject: &Subject, fields: Fields) -> Result<Alias> {
-    let shares = untrack(|| shares(fields))
-        .map_err(|cause| Trouble::of_input("shares", cause, "Choose versions, and a share from 1 to 99."))?;
+    let shares = untrack(|| shares(fields))?;
     let alias = fields.alias.get_clone_untracked();
     let alias = alias.trim();
     let function = calls::function(subject.account(), &subject.name).await?;
@@ -200,19 +229,24 @@ async fn set(subject: &Subject, fields: Fields) -> Result<Alias> {
 }
 
 /// The shares that the form asks for; tracked.
-fn shares(fields: Fields) -> std::result::Result<Vec<Share>, String> {
+fn shares(fields: Fields) -> Result<Vec<Share>> {
     read_shares(&fields.target.get_clone(), &fields.canary.get_clone(), &fields.percent.get_clone())
 }
 
-fn read_shares(target: &str, canary: &str, percent: &str) -> std::result::Result<Vec<Share>, String> {
-    let version = |text: &str| text.parse::<u32>().map_err(|_| "No version is chosen.".to_owned());
-    let target = version(target)?;
+fn read_shares(target: &str, canary: &str, percent: &str) -> Result<Vec<Share>> {
+    let version = |field: &str, text: &str| {
+        let none = |_| Trouble::of_input(field, "No version is chosen.", "Choose one that is ready.");
+        text.parse::<u32>().map_err(none)
+    };
+    let target = version("shares", target)?;
     if canary.is_empty() {
         return Ok(vec![Share { version: target, weight: 100 }]);
     }
     let weight = percent.trim().parse::<u8>().ok().filter(|weight| (1..100).contains(weight));
-    let weight = weight.ok_or_else(|| format!("{percent} is not a share."))?;
-    Ok(vec![Share { version: target, weight: 100 - weight }, Share { version: version(canary)?, weight }])
+    let weight = weight.ok_or_else(|| {
+        Trouble::of_input("percent", format!("{percent} is not a share."), "Write a number from 1 to 99.")
+    })?;
+    Ok(vec![Share { version: target, weight: 100 - weight }, Share { version: version("canary", canary)?, weight }])
 }
 
 /// `v3`, or `v3=90 v4=10`, as on the command line.
@@ -223,19 +257,28 @@ fn words(shares: &[Share]) -> String {
     }
 }
 
+/// Whether this value is one of these options. No memo may be read while another one is borrowed: it may have to be computed
+/// first, which needs all of them.
+fn is_among(options: &[(String, String)], value: &str) -> bool {
+    options.iter().any(|(option, _)| option == value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{read_shares, words};
+    use crate::api::Trouble;
 
     #[test]
     fn shares_sum_up_to_a_hundred() {
         let told = |target: &str, canary: &str, percent: &str| {
-            read_shares(target, canary, percent).map(|shares| words(&shares)).map_err(drop)
+            let field = |trouble: Trouble| trouble.field.map_or_else(String::new, |field| field.as_str().to_owned());
+            read_shares(target, canary, percent).map(|shares| words(&shares)).map_err(field)
         };
         assert_eq!(told("3", "", "10"), Ok("v3".to_owned()));
         assert_eq!(told("3", "4", " 10 "), Ok("v3=90 v4=10".to_owned()));
-        for (target, canary, percent) in [("", "", "10"), ("3", "4", "0"), ("3", "4", "100"), ("3", "4", "x")] {
-            assert_eq!(told(target, canary, percent), Err(()), "{target} {canary} {percent}");
+        assert_eq!(told("", "", "10"), Err("shares".to_owned()));
+        for percent in ["0", "100", "x", ""] {
+            assert_eq!(told("3", "4", percent), Err("percent".to_owned()), "{percent}");
         }
     }
 }

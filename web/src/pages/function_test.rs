@@ -1,19 +1,18 @@
 //! Calling a function from the page: the request, the answer, and the same as curl and as CLI.
 
-use protocol::api::{TestAnswer, TestCall};
+use protocol::api::{Function, TestAnswer, TestCall};
 use protocol::names::Reference;
 use sycamore::prelude::*;
-use wasm_bindgen::JsCast as _;
 
 use crate::api::{Result, Trouble};
 use crate::base64;
 use crate::calls;
 use crate::format::shell;
-use crate::load::{Action, Load, Resource};
+use crate::load::{Action, Resource};
 use crate::pages::function::Subject;
 use crate::pages::test_answer::answer_view;
 use crate::ui::code::code_block;
-use crate::ui::form::{self, Text};
+use crate::ui::form::{Control, Field, Form, Part, Text, sending};
 use crate::ui::page;
 
 /// The largest body that is sent from the page: it travels inside JSON.
@@ -42,77 +41,39 @@ pub(crate) fn test(subject: Subject) -> View {
         file: create_signal(None),
     };
     let answer = create_signal(None::<TestAnswer>);
-    let action = Action::new();
     let called = subject.clone();
-    let send = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
+    let send = sending(move || {
         let subject = called.clone();
-        action.run(async move {
+        async move {
             let call = request.call().await?;
             let got = calls::test(subject.account(), &subject.name, &call).await?;
             answer.set(Some(got));
             Ok(())
-        });
+        }
+    });
+    let form = Form {
+        parts: request.parts(subject.data),
+        action: Action::new(),
+        submit: "Send",
+        busy: "Sending…",
+        beside: view! {},
+        send,
     };
     let shown = subject.clone();
     let answer = View::from_dynamic(move || match answer.get_clone() {
         Some(answer) => answer_view(&shown, answer),
         None => view! { p(class="nothing") { "The response appears here: status, headers, body, duration, logs." } },
     });
-    let form = request_form(request, subject.data, send, action);
+    let form = form.view();
     let same = same(request, subject);
     let about = "A private function's call carries a key: crowdcloud token prints one.";
     let elsewhere = page::section("The same, elsewhere", about, same);
     view! {
         div(class="test") {
-            (form)
+            section(class="section request-part") { div(class="section-head") { h2 { "Request" } } (form) }
             section(class="section answer-part", aria-live="polite") { div(class="section-head") { h2 { "Response" } } (answer) }
         }
         (elsewhere)
-    }
-}
-
-fn request_form(
-    request: Request,
-    data: Resource<protocol::api::Function>,
-    send: impl FnMut(web_sys::SubmitEvent) + 'static,
-    action: Action,
-) -> View {
-    let methods = METHODS.iter().map(|method| ((*method).to_owned(), (*method).to_owned())).collect();
-    let wrong = Some(action.is_about(&["path"]));
-    let path = Text { name: "path", placeholder: "/?width=320", code: true, wrong, ..Text::default() };
-    let references = match data.data.get_clone_untracked() {
-        Load::Ready(function) => references(&function),
-        _ => Vec::new(),
-    };
-    let has_body = create_selector(move || request.method.with(|method| sends_body(method)));
-    let body = View::from_dynamic(move || match has_body.get() {
-        true => body_part(request),
-        false => view! { p(class="hint") { "GET and HEAD send no body. Choose POST or PUT to send one." } },
-    });
-    let methods = form::select("method", request.method, methods);
-    let references = form::select("reference", request.reference, references);
-    let path = form::text(request.path, path);
-    view! {
-        form(class="form section request-part", on:submit=send) {
-            div(class="section-head") { h2 { "Request" } }
-            div(class="request-line") {
-                label { span(class="unseen") { "Method" } (methods) }
-                label(class="grow") { span(class="unseen") { "Path and query" } (path) }
-                label { span(class="unseen") { "Version or alias" } (references) }
-            }
-            (action.beside(&["method", "path", "reference"]))
-            label(class="field") {
-                span(class="field-label") { "Headers" }
-                textarea(class="input mono", name="headers", rows="2", placeholder="accept: image/jpeg", "spellcheck"="false", bind:value=request.headers) {}
-                span(class="hint") { "One on each line, name: value" }
-            }
-            (action.beside(&["headers"]))
-            (body)
-            (action.beside(&["body"]))
-            (action.elsewhere(&["method", "path", "reference", "headers", "body"]))
-            (form::submit("Send", "Sending…", action))
-        }
     }
 }
 
@@ -121,30 +82,14 @@ fn sends_body(method: &str) -> bool {
     !matches!(method, "GET" | "HEAD")
 }
 
-fn body_part(request: Request) -> View {
-    // A new file field holds no file.
-    request.file.set(None);
-    let chosen = move |event: web_sys::Event| {
-        let input = event.target().and_then(|target| target.dyn_into::<web_sys::HtmlInputElement>().ok());
-        request.file.set(input.and_then(|input| input.files()).and_then(|files| files.get(0)));
-    };
-    view! {
-        div(class="body-part") {
-            label(class="field") {
-                span(class="field-label") { "Body" }
-                textarea(class="input mono", name="body", rows="4", "spellcheck"="false", bind:value=request.text) {}
-            }
-            label(class="field") {
-                span(class="field-label") { "or a file" }
-                input(class="input", r#type="file", name="file", on:change=chosen)
-            }
-        }
-    }
+/// What may be meant where no function is known.
+pub(crate) fn live() -> Vec<(String, String)> {
+    vec![(String::new(), "live".to_owned())]
 }
 
 /// The versions and aliases that may be meant, `live` first.
-pub(crate) fn references(function: &protocol::api::Function) -> Vec<(String, String)> {
-    let mut list = vec![(String::new(), "live".to_owned())];
+pub(crate) fn references(function: &Function) -> Vec<(String, String)> {
+    let mut list = live();
     let others = function.aliases.iter().filter(|alias| alias.name.as_str() != Reference::LIVE);
     list.extend(others.map(|alias| (alias.name.to_string(), alias.name.to_string())));
     list.extend(
@@ -154,6 +99,35 @@ pub(crate) fn references(function: &protocol::api::Function) -> Vec<(String, Str
 }
 
 impl Request {
+    fn parts(self, function: Resource<Function>) -> Vec<Part> {
+        let methods = *create_signal(METHODS.map(|method| (method.to_owned(), method.to_owned())).to_vec());
+        let references = create_selector(move || function.ready().as_ref().map_or_else(live, references));
+        let has_body = create_selector(move || self.method.with(|method| sends_body(method)));
+        let bodiless = create_selector(move || !has_body.get());
+        let path = Text { name: "path", placeholder: "/?width=320", code: true, ..Text::default() };
+        let headers = Control::Lines("headers", "accept: image/jpeg");
+        let none = view! { p(class="hint") { "GET and HEAD send no body. Choose POST or PUT to send one." } };
+        vec![
+            Part::Row(
+                "Method, path and version",
+                vec![
+                    Field::new("method", "Method", Control::Menu("method", methods), self.method),
+                    Field::new("path", "Path and query", Control::Line(path), self.path),
+                    Field::new("reference", "Version", Control::Menu("reference", references), self.reference),
+                ],
+            ),
+            Part::Field(Field::new("headers", "Headers", headers, self.headers).hint("One on each line, name: value")),
+            Part::While(
+                has_body,
+                vec![
+                    Part::Field(Field::new("body", "Body", Control::Lines("body", ""), self.text)),
+                    Part::Field(Field::file("file", "or a file", "file", self.file)),
+                ],
+            ),
+            Part::While(bodiless, vec![Part::About(none)]),
+        ]
+    }
+
     async fn call(self) -> Result<TestCall> {
         let method = self.method.get_clone_untracked();
         let has_body = sends_body(&method);
@@ -181,10 +155,10 @@ async fn read(file: &web_sys::File) -> Result<Vec<u8>> {
             "This file is too large to be sent from the page.",
             "Send it with the curl command below, which streams it.",
         )
-        .at("body"));
+        .at("file"));
     }
     let buffer = wasm_bindgen_futures::JsFuture::from(file.array_buffer()).await.map_err(|_| {
-        Trouble::here("unreadable_file", "The browser could not read the file.", "Choose it again.").at("body")
+        Trouble::here("unreadable_file", "The browser could not read the file.", "Choose it again.").at("file")
     })?;
     Ok(web_sys::js_sys::Uint8Array::new(&buffer).to_vec())
 }
@@ -221,7 +195,7 @@ fn same(request: Request, subject: Subject) -> View {
     });
     let of_cli = subject.clone();
     let curl =
-        View::from_dynamic(move || code_block(words.with(|w| w.curl(&subject.url(), public.get())), "curl command"));
+        View::from_dynamic(move || code_block(words.get_clone().curl(&subject.url(), public.get()), "curl command"));
     let cli = View::from_dynamic(move || code_block(words.with(|w| w.cli(&of_cli.name, of_cli.account())), "command"));
     view! { p(class="soft as") { "As curl" } (curl) p(class="soft as") { "As CLI" } (cli) }
 }

@@ -9,7 +9,7 @@ use sycamore::prelude::*;
 
 use self::when::{following, wall_clock};
 use crate::calls;
-use crate::load::{Action, Resource, seen, sleep};
+use crate::load::{Action, Resource, sleep, undisturbed};
 use crate::pages::function::Subject;
 use crate::session::Here;
 use crate::ui::dialog::{Confirm, confirm};
@@ -29,11 +29,8 @@ pub(crate) fn triggers(subject: Subject) -> View {
     sycamore::futures::spawn_local_scoped(async move {
         loop {
             sleep(LOOKS_EVERY_MS).await;
-            seen().await;
-            // A question that is being asked stays.
-            if matches!(document().query_selector("dialog[open]"), Ok(None)) {
-                list.reload();
-            }
+            undisturbed().await;
+            list.reload();
         }
     });
     let (here, name) = (subject.here.clone(), subject.name.clone());

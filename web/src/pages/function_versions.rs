@@ -6,14 +6,14 @@ use sycamore::prelude::*;
 
 use crate::calls;
 use crate::format;
-use crate::load::{Load, Resource, sleep};
+use crate::load::{Action, Load, Resource, sleep, undisturbed};
 use crate::nav;
-use crate::pages::deploy::{Deploy, asked, drop_zone, progress, same};
+use crate::pages::deploy::{Deploy, asked, file_field, progress, same};
 use crate::pages::function::Subject;
 use crate::pages::function_aliases;
 use crate::ui::code::code_block;
 use crate::ui::dialog::{Confirm, confirm};
-use crate::ui::form;
+use crate::ui::form::{self, Form, Part, sending};
 use crate::ui::lane::{lane_why, limits_words};
 use crate::ui::page::{self, badge};
 use crate::ui::time::time;
@@ -34,6 +34,7 @@ pub(crate) fn versions(subject: Subject) -> View {
         if compiling {
             sycamore::futures::spawn_local_scoped(async move {
                 sleep(COMPILING_POLL_MS).await;
+                undisturbed().await;
                 list.reload();
             });
         }
@@ -216,23 +217,27 @@ fn row(subject: &Subject, version: Version, live: Option<u32>, list: Resource<Pa
 }
 
 fn deploy(subject: Subject, list: Resource<Page<Version>>) -> View {
-    let deploy = Deploy::new();
+    let deploy = Deploy::new(Action::new());
     let name = create_signal(subject.name.clone());
     let data = subject.data;
     let function = subject.name.clone();
     let folder = format!("crowdcloud deploy . --account {} --url {}", subject.account(), nav::origin());
     let command = same(deploy, subject.account().to_owned(), move || function.clone(), Some(folder));
-    // What the newest version has is where the next one starts, unless a file was chosen before that was known.
+    let chosen = deploy.chosen();
+    // What the newest version has is where the next one starts: nothing is asked before that is known, and what was filled
+    // in since stays as long as its file does.
     create_effect(move || {
+        let no_file = !chosen.get();
         let Some(newest) = list.ready().and_then(|page| page.items.into_iter().next()) else { return };
-        if deploy.file.with_untracked(Option::is_none) {
-            untrack(|| deploy.options.follow(&newest));
+        if no_file || deploy.options.kept.with_untracked(|kept| kept.number.is_none()) {
+            untrack(|| deploy.follow(&newest));
         }
     });
-    let submit = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
+    let known = create_selector(move || list.data.with(|data| matches!(data, Load::Ready(_))));
+    let asking = create_selector(move || known.get() && chosen.get());
+    let send = sending(move || {
         let subject = subject.clone();
-        deploy.action.run(async move {
+        async move {
             let deployed = deploy.run(subject.account(), None, &subject.name).await;
             list.reload();
             data.reload();
@@ -240,16 +245,17 @@ fn deploy(subject: Subject, list: Resource<Page<Version>>) -> View {
             // The next one starts from what is there now.
             deploy.file.set(None);
             Ok(())
-        });
-    };
-    let chosen = create_selector(move || deploy.file.with(Option::is_some));
-    let form = view! {
-        form(class="form", on:submit=submit) {
-            (drop_zone(deploy, name))
-            (asked(deploy))
-            (progress(deploy))
-            (if chosen.get() { form::submit("Deploy", "Deploying…", deploy.action) } else { view! {} })
         }
+    });
+    let button = View::from_dynamic(move || asking.get().then(|| form::submit("Deploy", "Deploying…", deploy.action)));
+    let form = Form {
+        parts: vec![Part::Field(file_field(deploy, name)), asked(deploy, asking), Part::Progress(progress(deploy))],
+        action: deploy.action,
+        submit: "Deploy",
+        busy: "Deploying…",
+        beside: view! {},
+        send,
     };
+    let form = form.with_button(|| button);
     page::beside(form, view! { section { h2 { "The same, elsewhere" } (command) } })
 }

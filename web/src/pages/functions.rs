@@ -5,10 +5,11 @@ use protocol::{FunctionId, Timestamp};
 use sycamore::prelude::*;
 
 use crate::calls;
-use crate::load::Resource;
+use crate::load::{Action, Resource};
 use crate::nav;
 use crate::pages::dashboard::first_steps;
 use crate::session::Here;
+use crate::state;
 use crate::ui::copy::copy_button;
 use crate::ui::lane::{lane_why, limits_words};
 use crate::ui::page::{self, badge};
@@ -19,19 +20,104 @@ use crate::ui::time::time;
 pub(crate) fn functions() -> View {
     let here = Here::get();
     let account = here.account.clone();
-    let list = Resource::new(move || {
+    let list = Resource::pages(calls::FUNCTION_PAGES_MAX, move |cursor| {
         let account = account.clone();
-        async move { calls::functions(&account).await }
+        async move { calls::functions_page(&account, &cursor).await }
     });
     let new = here.path("functions/new");
     let actions = view! { a(class="primary", href=new) { "New function" } };
+    let restore = Restore { noted: state::param("deleted", ""), action: Action::new(), list };
+    let (undo, deleted) = (undo(&here, restore), deleted(&here, restore));
     let empty = create_selector(move || list.ready().is_some_and(|page| page.items.is_empty()));
     let body = View::from_dynamic(move || match empty.get() {
         true => first_steps(&here),
-        false => function_table(&here).live(list, |page: Page<Function>| page.items, |one, other| one.id == other.id),
+        false => function_table(&here).list(list, |page: Page<Function>| page.items),
     });
     let head = page::head("Functions", "", actions);
-    view! { (head) (body) }
+    let trouble = restore.action.view();
+    view! { (head) (undo) (trouble) (body) (deleted) }
+}
+
+/// The way back of what was deleted.
+#[derive(Clone, Copy)]
+struct Restore {
+    /// What was deleted just now, in the URL.
+    noted: Signal<String>,
+    action: Action,
+    list: Resource<Page<Function>>,
+}
+
+impl Restore {
+    fn button(self, here: &Here, word: &'static str, name: String) -> View {
+        let Self { noted, action, list } = self;
+        let account = here.account.clone();
+        let press = move |_| {
+            let (account, name) = (account.clone(), name.clone());
+            action.run(async move {
+                calls::restore_function(&account, &name).await?;
+                list.reload();
+                noted.set(String::new());
+                Ok(())
+            });
+        };
+        view! { button(class="secondary small", r#type="button", disabled=action.busy.get(), on:click=press) { (word) } }
+    }
+}
+
+/// What was deleted just now, and the way back.
+fn undo(here: &Here, restore: Restore) -> View {
+    let here = here.clone();
+    View::from_dynamic(move || {
+        let name = restore.noted.get_clone();
+        if name.is_empty() {
+            return view! {};
+        }
+        let button = restore.button(&here, "Undo", name.clone());
+        view! { div(class="note row", role="status") { span { b { (name) } " is deleted. " } (button) } }
+    })
+}
+
+/// What was deleted before, as long as it is kept.
+fn deleted(here: &Here, restore: Restore) -> View {
+    let here = here.clone();
+    let account = here.account.clone();
+    let gone = Resource::new(move || {
+        // After the list, and again when that has changed.
+        let there = restore.list.ready().is_some();
+        let account = account.clone();
+        async move {
+            if there { calls::deleted_functions(&account).await } else { Ok(Page { items: Vec::new(), next: None }) }
+        }
+    });
+    View::from_dynamic(move || {
+        let rows = last_of_each(gone.ready()?.items);
+        if rows.is_empty() {
+            return None;
+        }
+        let row = |function: Function| {
+            let button = restore.button(&here, "Restore", function.name.to_string());
+            let (name, when) = (function.name.to_string(), function.deleted.map(time));
+            view! {
+                tr {
+                    td(data-label="Name") { b { (name) } }
+                    td(data-label="Deleted", class="soft") { (when) }
+                    td(class="number") { (button) }
+                }
+            }
+        };
+        let rows: Vec<View> = rows.into_iter().map(row).collect();
+        Some(view! {
+            details(class="more deleted") { summary { "Deleted functions" } table(class="rows") { tbody { (rows) } } }
+        })
+    })
+}
+
+/// Of each name the one that was deleted last, which alone can be restored.
+fn last_of_each(mut deleted: Vec<Function>) -> Vec<Function> {
+    deleted.sort_by_key(|function| std::cmp::Reverse(function.deleted));
+    let mut names = std::collections::BTreeSet::new();
+    deleted.retain(|function| names.insert(function.name.clone()));
+    deleted
 }
 
 /// The table of functions.

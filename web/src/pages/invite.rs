@@ -3,13 +3,12 @@
 use protocol::api::{AcceptInvitation, InvitationPreview, Role, Signup};
 use sycamore::prelude::*;
 
-use crate::api::Result;
 use crate::calls;
 use crate::load::{Action, Resource};
 use crate::nav;
-use crate::pages::auth::{CREDENTIALS, credentials, gate};
-use crate::session::{Session, State};
-use crate::ui::form;
+use crate::pages::auth::{SignupSteps, credentials, gate};
+use crate::session::Session;
+use crate::ui::form::{Form, Part};
 
 fn role_word(role: Role) -> &'static str {
     match role {
@@ -36,12 +35,7 @@ fn joining(preview: InvitationPreview, token: String) -> View {
     let what = view! {
         p(class="note") { "You will be " b { (role_word(preview.role)) } " of " b { (account.clone()) } "." }
     };
-    let user = create_selector(move || {
-        session.with(|state| match state {
-            State::In(me) => me.user.as_ref().map(|user| user.email.clone()),
-            _ => None,
-        })
-    });
+    let user = create_selector(move || session.email());
     let account = preview.account.to_string();
     let choice = View::from_dynamic(move || match user.get_clone() {
         Some(email) => accept(session, email, account.clone(), token.clone()),
@@ -72,34 +66,28 @@ fn accept(session: Session, email: String, account: String, token: String) -> Vi
 fn sign_up(session: Session, account: String, token: String) -> View {
     let email = create_signal(String::new());
     let password = create_signal(String::new());
-    let action = Action::new();
     let login = format!("/login?next={}", nav::encode(&nav::pathname()));
-    let submit = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
-        let body = Signup {
-            email: email.get_clone().trim().to_owned(),
-            password: password.get_clone(),
-            account: None,
-            kind: None,
-            invitation: Some(token.clone()),
-            operator_token: None,
-        };
-        let account = account.clone();
-        action.run(async move { joined(session, &account, &body).await });
+    let body = move |code| Signup {
+        email: email.get_clone_untracked().trim().to_owned(),
+        password: password.get_clone_untracked(),
+        account: None,
+        kind: None,
+        invitation: Some(token.clone()),
+        operator_token: None,
+        code,
     };
-    view! {
-        form(class="form", on:submit=submit) {
-            (credentials(action, email, password))
-            (action.elsewhere(CREDENTIALS))
-            (form::submit("Sign up and join", "Joining…", action))
-            p(class="soft") { "Have a log-in? " a(href=login) { "Log in first" } "." }
-        }
-    }
-}
-
-async fn joined(session: Session, account: &str, body: &Signup) -> Result<()> {
-    let me = calls::signup(body).await?;
-    session.enter(me);
-    nav::go(&format!("/a/{account}"));
-    Ok(())
+    let steps = SignupSteps::new(body, move |me| {
+        session.enter(me);
+        nav::go(&format!("/a/{account}"));
+        Ok(())
+    });
+    let form = Form {
+        parts: credentials(email, password).map(Part::Field).into(),
+        action: Action::new(),
+        submit: "Sign up and join",
+        busy: "Joining…",
+        beside: view! { p(class="soft") { "Have a log-in? " a(href=login) { "Log in first" } "." } },
+        send: steps.first(),
+    };
+    steps.view(form)
 }

@@ -20,10 +20,9 @@ use crate::pages::jobs::table::{state_badge, ticking, tries};
 use crate::session::Here;
 use crate::ui::code::code_block;
 use crate::ui::copy::{copy_button, id_chip, short_id};
-use crate::ui::dialog::{Confirm, confirm};
+use crate::ui::dialog::{Confirm, confirm_while};
 use crate::ui::job_bar::{Part, job_bar, job_legend, life, sum_us};
-use crate::ui::lane::{Used, job_cpu, job_memory};
-use crate::ui::meter::meter;
+use crate::ui::lane::{job_cpu, job_memory};
 use crate::ui::page;
 use crate::ui::time::time;
 use crate::ui::trouble::trouble_view;
@@ -39,11 +38,6 @@ pub(crate) fn job(text: &str) -> View {
         return view! { (head) (trouble) };
     };
     let job = live::one(here.account.clone(), id);
-    let stage = create_selector(move || match job.data.get_clone() {
-        Load::Waiting => Load::Waiting,
-        Load::Ready(_) => Load::Ready(()),
-        Load::Failed(trouble) => Load::Failed(trouble),
-    });
     // What was shown stays where the platform is away for a moment.
     let last = create_signal(None::<Job>);
     create_effect(move || {
@@ -51,14 +45,19 @@ pub(crate) fn job(text: &str) -> View {
             last.set(Some(now));
         }
     });
-    let known = create_selector(move || last.with(Option::is_some));
-    View::from_dynamic(move || match (known.get(), stage.get_clone()) {
-        (false, Load::Failed(trouble)) => {
+    // Once it is shown, nothing draws the page anew: a question that is being asked stays.
+    let stage = create_selector(move || match (last.with(Option::is_some), job.data.get_clone()) {
+        (true, _) => Load::Ready(()),
+        (false, Load::Failed(trouble)) => Load::Failed(trouble),
+        (false, _) => Load::Waiting,
+    });
+    View::from_dynamic(move || match stage.get_clone() {
+        Load::Failed(trouble) => {
             let (head, trouble) = (page::head("Job", "", view! {}), trouble_view(trouble));
             view! { (head) (trouble) }
         }
-        (false, _) => placeholder(6),
-        (true, _) => match last.get_clone_untracked() {
+        Load::Waiting => placeholder(6),
+        Load::Ready(()) => match last.get_clone_untracked() {
             Some(first) => whole(&here, &first, job, last),
             None => view! {},
         },
@@ -88,7 +87,7 @@ fn whole(here: &Here, first: &Job, job: Resource<Job>, last: Signal<Option<Job>>
     let names = why::names(why);
     let of_facts = here.clone();
     let facts = View::from_dynamic(move || facts(&of_facts, &now.get_clone(), &names.get_clone()));
-    let steps = steps::steps(now, names);
+    let steps = steps::steps(here, now, names);
     let output = output::output(here, now);
     let logs = output::logs(here, now);
     let why = why::part(why, now);
@@ -141,37 +140,48 @@ fn head(here: &Here, first: &Job, job: Resource<Job>, now: ReadSignal<Job>) -> V
 
 /// Cancel, or another try.
 fn actions(here: &Here, job: Resource<Job>, now: ReadSignal<Job>) -> View {
+    let id = now.with_untracked(|job| job.id);
+    let open = create_selector(move || now.with(|job| !job.state.ended() && !job.cancelling));
+    let ask = Confirm {
+        trigger: "Cancel the job",
+        class: "danger-quiet",
+        title: "Cancel this job?".to_owned(),
+        effects: vec![
+            "One that waits ends at once; one that runs is stopped on its node, half done.".to_owned(),
+            "It can be tried again later.".to_owned(),
+        ],
+        confirm: "Cancel it",
+        typed: None,
+    };
+    let account = here.account.clone();
+    let cancel = confirm_while(open, ask, move || {
+        let account = account.clone();
+        async move {
+            let changed = calls::jobs::cancel(&account, id).await?;
+            live::put_newer(job, changed);
+            Ok(())
+        }
+    });
+    let others = others(here, job, now);
+    view! { (cancel) (others) }
+}
+
+/// What can be done beside cancelling it.
+fn others(here: &Here, job: Resource<Job>, now: ReadSignal<Job>) -> View {
     let may = create_selector(move || now.with(|job| (job.state, job.cancelling)));
-    let (account, of_again) = (here.account.clone(), here.clone());
+    let (account, here) = (here.account.clone(), here.clone());
     let retry = Action::new();
     View::from_dynamic(move || {
         let (state, cancelling) = may.get();
-        let (account, id) = (account.clone(), now.with_untracked(|job| job.id));
+        let id = now.with_untracked(|job| job.id);
         if !state.ended() {
-            if cancelling {
-                return view! { button(class="secondary", r#type="button", disabled=true) { "Cancelling…" } };
-            }
-            let ask = Confirm {
-                trigger: "Cancel the job",
-                class: "danger-quiet",
-                title: "Cancel this job?".to_owned(),
-                effects: vec![
-                    "One that waits ends at once; one that runs is stopped on its node, half done.".to_owned(),
-                    "It can be tried again later.".to_owned(),
-                ],
-                confirm: "Cancel it",
-                typed: None,
+            return match cancelling {
+                true => view! { button(class="secondary", r#type="button", disabled=true) { "Cancelling…" } },
+                false => view! {},
             };
-            return confirm(ask, move || {
-                let account = account.clone();
-                async move {
-                    let changed = calls::jobs::cancel(&account, id).await?;
-                    live::put_newer(job, changed);
-                    Ok(())
-                }
-            });
         }
-        let again = of_again.path(&format!("jobs/new?function={}", now.with_untracked(|job| job.function.to_string())));
+        let again = here.path(&format!("jobs/new?function={}", now.with_untracked(|job| job.function.to_string())));
+        let account = account.clone();
         let try_again = state.may_become(protocol::job::JobState::Queued).then(|| {
             let press = move |_| {
                 let account = account.clone();
@@ -211,12 +221,6 @@ fn phases(job: &Job, now_ms: i64) -> View {
     }
 }
 
-fn used(used: Used) -> View {
-    let share = used.percent.map(|percent| meter(*create_signal(percent)));
-    let words = used.view();
-    view! { span(class="used") { (words) (share) } }
-}
-
 fn fact(name: &'static str, value: Option<View>) -> Option<View> {
     value.map(|value| view! { dt { (name) } dd { (value) } })
 }
@@ -225,14 +229,14 @@ fn facts(here: &Here, job: &Job, names: &BTreeMap<NodeId, String>) -> View {
     let function = here.path(&format!("functions/{}", job.function));
     let (name, version) = (job.function.to_string(), format!(" v{}", job.version));
     let request = format!("{} {}", job.method, job.path);
-    let (cpu, memory) = (used(job_cpu(job)), used(job_memory(job)));
+    let (cpu, memory) = (job_cpu(job).with_share(), job_memory(job).with_share());
     let nodes = here.path("nodes");
     let node = job.node.map(|node| {
         let name = node_name(node, names);
         view! { a(href=nodes) { (name) } }
     });
     let run = job.run.map(|run| {
-        let href = here.path(&format!("functions/{}/logs?run={run}", job.function));
+        let href = here.path(&format!("runs/{run}"));
         let chip = id_chip(&run.to_string());
         view! { a(href=href) { "Run and bill" } " " (chip) }
     });

@@ -7,12 +7,13 @@ use crate::api::Result;
 use crate::calls;
 use crate::load::{Load, placeholder};
 use crate::nav;
-use crate::pages::dashboard::first_steps;
+use crate::pages::jobs;
+use crate::pages::jobs::draft::{Draft, of_job};
 use crate::pages::jobs::form::{self, INPUTS, Known};
 use crate::pages::jobs::panel::{self, panel};
-use crate::pages::jobs::{self, draft::Draft};
+use crate::pages::jobs::program::Program;
 use crate::session::Here;
-use crate::ui::form::submit;
+use crate::ui::form::{Form, sending, submit};
 use crate::ui::page;
 use crate::ui::trouble::trouble_view;
 
@@ -20,7 +21,24 @@ use crate::ui::trouble::trouble_view;
 pub(crate) fn job_new() -> View {
     let here = Here::get();
     let known = Known::of(here.account.clone());
+    let stage = create_selector(move || match known.functions.data.get_clone() {
+        Load::Waiting => Load::Waiting,
+        Load::Ready(_) => Load::Ready(()),
+        Load::Failed(trouble) => Load::Failed(trouble),
+    });
+    let about = "It is kept once it is accepted; this page may be left at once.";
+    let head = jobs::head(&here, "New job", about);
+    let body = View::from_dynamic(move || match stage.get_clone() {
+        Load::Waiting => placeholder(6),
+        Load::Failed(trouble) => trouble_view(trouble),
+        Load::Ready(()) => whole(&here, known),
+    });
+    view! { (head) (body) }
+}
+
+fn whole(here: &Here, known: Known) -> View {
     let draft = Draft::new(nav::query("function").unwrap_or_default());
+    let program = Program::of(draft, known);
     // The first that answers is as good a guess as any.
     create_effect(move || {
         let Some(page) = known.functions.ready() else { return };
@@ -29,78 +47,80 @@ pub(crate) fn job_new() -> View {
             draft.function.set(first.map(|function| function.name.to_string()).unwrap_or_default());
         }
     });
-    let stage = create_selector(move || match known.functions.data.get_clone() {
-        Load::Waiting => Load::Waiting,
-        Load::Ready(page) => Load::Ready(page.items.is_empty()),
-        Load::Failed(trouble) => Load::Failed(trouble),
-    });
-    let about = "It is kept once it is accepted; this page may be left at once.";
-    let head = jobs::head(&here, "New job", about);
-    let body = View::from_dynamic(move || match stage.get_clone() {
-        Load::Waiting => placeholder(6),
-        Load::Failed(trouble) => trouble_view(trouble),
-        Load::Ready(true) => first_steps(&here),
-        Load::Ready(false) => whole(&here, draft, known),
-    });
-    view! { (head) (body) }
-}
-
-fn whole(here: &Here, draft: Draft, known: Known) -> View {
     let once = create_signal(None::<(String, String)>);
     let of_submit = here.clone();
-    let send = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
+    let send = sending(move || {
         let here = of_submit.clone();
-        draft.action.run(async move {
-            let place = submitted(&here, draft, once).await;
+        async move {
+            let place = submitted(&here, draft, program, once).await;
             // Only where no answer came is it the same wish when it is sent again.
             if place.as_ref().err().is_none_or(|trouble| trouble.status != 0) {
                 once.set(None);
             }
             nav::go(&place?);
             Ok(())
-        });
-    };
-    let many = create_selector(move || draft.kind.with(|kind| kind == "lines"));
-    let button = View::from_dynamic(move || match many.get() {
-        false => submit("Submit the job", "Submitting…", draft.action),
-        true => submit("Submit the jobs", "Submitting…", draft.action),
+        }
     });
+    let many = create_selector(move || draft.kind.with(|kind| kind == "lines"));
+    let button = move || {
+        View::from_dynamic(move || match many.get() {
+            false => submit("Submit the job", "Submitting…", draft.action),
+            true => submit("Submit the jobs", "Submitting…", draft.action),
+        })
+    };
     let nodes = panel::live_nodes(here);
-    let panel = panel(here, draft, known, nodes);
     let base = here.path("functions");
     let triggers = move || match draft.function.get_clone() {
         function if function.is_empty() => base.clone(),
         function => format!("{base}/{function}/triggers"),
     };
-    let time = form::time_part(draft, triggers);
-    let form = view! {
-        form(class="form section", on:submit=send) {
-            (form::function_part(draft, known))
-            (form::input_part(draft, INPUTS))
-            (form::room_part(draft, known, move || panel::most(nodes)))
-            (form::again_part(draft, known))
-            (time)
-            (form::end_part(draft))
-            (form::request_part(draft))
-            (draft.other_trouble())
-            (button)
+    let mut parts = program.parts();
+    parts.extend(form::input_parts(draft, INPUTS));
+    parts.push(form::room_part(draft, known, move || panel::most(nodes)));
+    parts.push(form::again_part(draft, known));
+    parts.extend(form::time_parts(draft, triggers));
+    parts.extend([form::end_part(draft), form::request_part(draft), form::progress_part(draft)]);
+    let form =
+        Form { parts, action: draft.action, submit: "Submit the job", busy: "Submitting…", beside: view! {}, send };
+    let form = takes_files(program, form.with_button(button));
+    page::beside(form, panel(here, draft, program, known, nodes))
+}
+
+/// A file that is dropped anywhere on the form is what is to be run.
+fn takes_files(program: Program, form: View) -> View {
+    let dragged = move |event: web_sys::DragEvent| {
+        if Program::would_take(&event) {
+            event.prevent_default();
         }
     };
-    page::beside(form, panel)
+    let dropped = move |event: web_sys::DragEvent| {
+        if Program::would_take(&event) {
+            event.prevent_default();
+            program.take(&event);
+        }
+    };
+    view! { div(on:dragover=dragged, on:drop=dropped) { (form) } }
 }
 
 /// Submits it. Gives the place that shows it.
-async fn submitted(here: &Here, draft: Draft, once: Signal<Option<(String, String)>>) -> Result<String> {
-    let written = untrack(|| draft.written());
+async fn submitted(
+    here: &Here,
+    draft: Draft,
+    program: Program,
+    once: Signal<Option<(String, String)>>,
+) -> Result<String> {
+    let written = untrack(|| program.written());
     let job = written.job()?;
+    // What the page itself cannot send is told before anything is deployed.
+    let input = draft.input(&here.account).await?;
+    program.deployed(&here.account).await?;
     if let Some(inputs) = written.inputs() {
         let array = SubmitArray { job, inputs };
         let key = key_of(&array, once);
-        let made = calls::jobs::submit_array(&here.account, &key, &array).await?;
+        let made = calls::jobs::submit_array(&here.account, &key, &array).await.map_err(of_job)?;
         return Ok(here.path(&format!("jobs/list?array={}", made.id)));
     }
-    let job = SubmitJob { input: draft.input(&here.account).await?, ..job };
+    let job = SubmitJob { input, ..job };
     let key = key_of(&job, once);
     let made = calls::jobs::submit(&here.account, &key, &job).await?;
     Ok(here.path(&format!("jobs/{}", made.id)))

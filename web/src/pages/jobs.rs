@@ -2,7 +2,6 @@
 
 mod by_function;
 pub(crate) mod draft;
-pub(crate) mod field;
 pub(crate) mod filter;
 mod fit;
 pub(crate) mod form;
@@ -11,6 +10,7 @@ mod list;
 pub(crate) mod live;
 mod overview;
 pub(crate) mod panel;
+pub(crate) mod program;
 pub(crate) mod same;
 #[cfg(test)]
 pub(crate) mod sample;

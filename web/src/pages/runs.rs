@@ -23,7 +23,8 @@ const NEWEST_REFRESH_MS: i32 = 3_000;
 const OLDER_REFRESH_MS: i32 = 30_000;
 
 /// The filters of `GET /invocations`.
-const FILTERS: [&str; 8] = ["function", "version", "outcome", "status", "lane", "source", "principal", "from"];
+const FILTERS: [&str; 9] =
+    ["function", "version", "outcome", "status", "lane", "source", "principal", "member", "from"];
 
 const OUTCOMES: [(&str, &str); 6] = [
     ("succeeded", "succeeded"),
@@ -38,22 +39,19 @@ const OUTCOMES: [(&str, &str); 6] = [
 pub(crate) fn runs() -> View {
     let here = Here::get();
     let values: Vec<(&'static str, Signal<String>)> =
-        FILTERS.into_iter().chain(["to", state::CURSOR]).map(|name| (name, state::param(name, ""))).collect();
+        FILTERS.into_iter().chain(["to"]).map(|name| (name, state::param(name, ""))).collect();
     let value = |name: &str| values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-    let cursor = value(state::CURSOR);
+    let cursor = state::param(state::CURSOR, "");
     let account = here.account.clone();
     let asked = values.clone();
     let list: Resource<InvocationPage> = Resource::every(
-        move || match cursor.is_some_and(|cursor| cursor.with(|cursor| !cursor.is_empty())) {
-            true => OLDER_REFRESH_MS,
-            false => NEWEST_REFRESH_MS,
-        },
+        move || if cursor.with(String::is_empty) { NEWEST_REFRESH_MS } else { OLDER_REFRESH_MS },
         move || {
             let given = asked.iter().map(|(name, value)| (*name, value.get_clone()));
             let given = given.filter(|(_, value)| !value.is_empty());
             let query: String = given.map(|(name, value)| format!("&{name}={}", encode(&value))).collect();
-            let account = account.clone();
-            async move { calls::usage::runs(&account, &query, ROWS).await }
+            let (account, cursor) = (account.clone(), cursor.get_clone());
+            async move { calls::usage::runs(&account, &query, &cursor, ROWS).await }
         },
     );
     let next = create_selector(move || list.ready().and_then(|page| page.next));
@@ -64,7 +62,7 @@ pub(crate) fn runs() -> View {
         .filter(Filter::asked("source", "Made by", words(&SOURCES.map(|source| source.as_str().to_owned()))))
         .older(next)
         .live(list, |page: InvocationPage| page.items, same);
-    let narrowed: Vec<View> = ["version", "status", "principal", "from", "to"]
+    let narrowed: Vec<View> = ["version", "status", "principal", "member", "from", "to"]
         .into_iter()
         .filter_map(|name| Some(narrow(name, value(name)?)))
         .collect();

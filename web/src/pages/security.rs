@@ -1,12 +1,13 @@
-//! The user's own password and sessions.
+//! The user's own password, second factor and sessions.
 
 use protocol::api::{ChangePassword, Page, Session as LogIn};
 use sycamore::prelude::*;
 
 use crate::calls;
 use crate::load::{Action, Resource};
+use crate::pages::second_factor::second_factor;
 use crate::ui::dialog::{Confirm, confirm};
-use crate::ui::form::{self, Text};
+use crate::ui::form::{Control, Field, Form, Part, Text, sending};
 use crate::ui::page::{self, badge};
 use crate::ui::time::time;
 
@@ -14,12 +15,15 @@ use crate::ui::time::time;
 pub(crate) fn security() -> View {
     let sessions = Resource::new(calls::sessions);
     let list = sessions.view(2, move |page| list(page, sessions));
-    let head = page::head("Password and sessions", "These are yours, in all accounts.", view! {});
+    let head = page::head("Security", "These are yours, in all accounts.", view! {});
     let password = page::section("Password", "A new password ends your other sessions.", password(sessions));
     let list = page::section("Sessions", "Browsers that are logged in as you.", list);
+    let about = "Beside the password, a code of an app on your phone.";
+    let factor = page::section("Second factor", about, second_factor());
     view! {
         (head)
         (password)
+        (factor)
         (list)
     }
 }
@@ -28,36 +32,34 @@ fn password(sessions: Resource<Page<LogIn>>) -> View {
     let current = create_signal(String::new());
     let new = create_signal(String::new());
     let done = create_signal(false);
-    let action = Action::new();
-    let submit = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
+    let send = sending(move || {
         done.set(false);
-        let body = ChangePassword { current: current.get_clone(), new: new.get_clone() };
-        action.run(async move {
+        let body = ChangePassword { current: current.get_clone_untracked(), new: new.get_clone_untracked() };
+        async move {
             calls::change_password(&body).await?;
             current.set(String::new());
             new.set(String::new());
             done.set(true);
             sessions.reload();
             Ok(())
-        });
-    };
+        }
+    });
     let old = Text { name: "current", kind: "password", autocomplete: "current-password", ..Text::default() };
     let fresh = Text { name: "new", kind: "password", autocomplete: "new-password", ..Text::default() };
-    let current_field = form::line(action, &["current"], "Current password", "", current, old);
-    let hint = "10 to 128 characters, not easily guessed";
-    let new_field = form::line(action, &["new"], "New password", hint, new, fresh);
-    view! {
-        form(class="form narrow", on:submit=submit) {
-            (current_field)
-            (new_field)
-            (action.elsewhere(&["current", "new"]))
-            div(class="row") {
-                (form::submit("Change the password", "Changing…", action))
-                span(role="status", class="good-text") { (if done.get() { "Changed" } else { "" }) }
-            }
-        }
-    }
+    let fresh = Field::new("new", "New password", Control::Line(fresh), new);
+    let form = Form {
+        parts: vec![
+            Part::Field(Field::new("current", "Current password", Control::Line(old), current)),
+            Part::Field(fresh.hint("10 to 128 characters, not easily guessed")),
+        ],
+        action: Action::new(),
+        submit: "Change the password",
+        busy: "Changing…",
+        beside: view! { span(role="status", class="good-text") { (if done.get() { "Changed" } else { "" }) } },
+        send,
+    };
+    let form = form.view();
+    view! { div(class="narrow") { (form) } }
 }
 
 fn list(page: Page<LogIn>, sessions: Resource<Page<LogIn>>) -> View {

@@ -1,10 +1,10 @@
-//! An account's settings: what it is, who is in it, its keys.
+//! An account's settings: what it is, who is in it, its keys, and who changed what.
 
 use sycamore::prelude::*;
 
 use protocol::api::AccountKind;
 
-use crate::pages::{not_found, settings_keys, settings_team};
+use crate::pages::{not_found, settings_audit, settings_keys, settings_team};
 use crate::session::{Here, Session};
 use crate::ui::copy::id_chip;
 use crate::ui::page;
@@ -13,11 +13,14 @@ use crate::ui::time::time;
 /// The page.
 pub(crate) fn settings(tab: ReadSignal<String>) -> View {
     let here = Here::get();
-    let links = vec![
+    let mut links = vec![
         (here.path("settings/general"), "General"),
         (here.path("settings/team"), "Team"),
         (here.path("settings/keys"), "Keys"),
     ];
+    if here.administers() {
+        links.push((here.path("settings/audit"), "Audit"));
+    }
     let base = here.path("settings");
     let present = create_memo(move || {
         let tab = tab.get_clone();
@@ -28,6 +31,7 @@ pub(crate) fn settings(tab: ReadSignal<String>) -> View {
         "" | "general" => general(&here),
         "team" => settings_team::team(here.clone()),
         "keys" => settings_keys::keys(here.clone()),
+        "audit" => settings_audit::audit(&here),
         _ => not_found::not_found(),
     });
     let head = page::head("Settings", "", view! {});

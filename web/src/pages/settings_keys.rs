@@ -8,19 +8,21 @@ use crate::calls;
 use crate::format::shell;
 use crate::load::{Action, Resource};
 use crate::nav;
-use crate::session::Here;
+use crate::session::{Here, Session};
 use crate::ui::code::{code_block, code_line};
 use crate::ui::dialog::{Confirm, confirm};
-use crate::ui::form::{self, Text};
+use crate::ui::form::{Choice, Control, Field, Form, Part, Text, sending};
 use crate::ui::page::{self, badge};
 use crate::ui::time::time;
 
-const SCOPES: &[(&str, &str, &str)] = &[
+/// What a member may do, and so a member's key.
+const SCOPES_OF_MEMBERS: &[Choice] = &[
     ("invoke", "Invoke", "Calls functions."),
     ("read", "Read", "Sees everything of the account."),
     ("deploy", "Deploy", "Deploys, reads and calls."),
-    ("admin", "Admin", "Everything."),
 ];
+const SCOPES: &[Choice] =
+    &[SCOPES_OF_MEMBERS[0], SCOPES_OF_MEMBERS[1], SCOPES_OF_MEMBERS[2], ("admin", "Admin", "Everything.")];
 
 fn scope_of(choice: &str) -> Scope {
     match choice {
@@ -49,7 +51,7 @@ pub(crate) fn keys(here: Here) -> View {
     });
     let of_table = here.clone();
     let table = list.view(2, move |page| table(&of_table, page, list));
-    let form = here.administers().then(|| new_key(&here, list));
+    let form = new_key(&here, list);
     let table =
         page::section("Keys", "Programs call functions and the API with a key. It is stored as a digest only.", table);
     view! {
@@ -64,39 +66,35 @@ fn new_key(here: &Here, list: Resource<Page<Key>>) -> View {
     let scope = create_signal("invoke".to_owned());
     let function = create_signal(String::new());
     let days = create_signal("90".to_owned());
-    let action = Action::new();
     let account = here.account.clone();
-    let submit = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
+    let send = sending(move || {
         let account = account.clone();
         let body = CreateKey {
-            name: name.get_clone().trim().to_owned(),
-            scopes: vec![scope_of(&scope.get_clone())],
-            function: function.get_clone().parse().ok(),
-            expires_days: days.get_clone().parse().ok(),
+            name: name.get_clone_untracked().trim().to_owned(),
+            scopes: vec![scope_of(&scope.get_clone_untracked())],
+            function: function.get_clone_untracked().parse().ok(),
+            expires_days: days.get_clone_untracked().parse().ok(),
         };
-        action.run(async move {
+        async move {
             let key = calls::create_key(&account, &body).await?;
             made.set(Some(key));
             name.set(String::new());
             list.reload();
             Ok(())
-        });
-    };
+        }
+    });
     // Beneath the button that made it, where the eye is.
     let once = View::from_dynamic(move || made.get_clone().map(|key| shown_once(&key)));
     let functions = functions(here);
-    let function_menu = View::from_dynamic(move || {
+    let functions = create_selector(move || {
         let mut options = vec![(String::new(), "all functions".to_owned())];
         options.extend(functions.get_clone().into_iter().map(|name| (name.clone(), name)));
-        form::select("function", function, options)
+        options
     });
     let ends = [("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"), ("", "never")];
-    let ends = ends.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned())).collect();
+    let ends = *create_signal(ends.map(|(value, label)| (value.to_owned(), label.to_owned())).to_vec());
     let how = Text { name: "name", placeholder: "ci", ..Text::default() };
-    let name_line = form::line(action, &["name"], "Name", "For you to know it by", name, how);
-    let ends = form::field("Expires", "", form::select("days", days, ends));
-    let scopes = form::choices("Scopes", "scope", scope, SCOPES);
+    let scopes = if here.administers() { SCOPES } else { SCOPES_OF_MEMBERS };
     let account = here.account.clone();
     let command = create_memo(move || {
         let asked = Asked {
@@ -115,22 +113,26 @@ fn new_key(here: &Here, list: Resource<Page<Key>>) -> View {
             p(class="hint") { "As a header: " code { "Authorization: Bearer cck_…" } ". The command line takes it from " code { "CROWDCLOUD_KEY" } "." }
         }
     };
-    let form = view! {
-        form(class="form", on:submit=submit) {
-            div(class="field-part") { (scopes) (action.beside(&["scopes"])) }
-            div(class="inline-form") {
-                (name_line)
-                div(class="field-part") {
-                    label(class="field") { span(class="field-label") { "For" } (function_menu) }
-                    (action.beside(&["function"]))
-                }
-                div(class="field-part") { (ends) (action.beside(&["expires_days"])) }
-            }
-            (action.elsewhere(&["name", "scopes", "function", "expires_days"]))
-            (form::submit("Create the key", "Creating…", action))
-        }
-        (once)
+    let form = Form {
+        parts: vec![
+            Part::Field(Field::new("scopes", "Scopes", Control::Choices("scope", scopes), scope)),
+            Part::Row(
+                "Whose, for what, and until when",
+                vec![
+                    Field::new("name", "Name", Control::Line(how), name).hint("For you to know it by"),
+                    Field::new("function", "For", Control::Menu("function", functions), function),
+                    Field::new("expires_days", "Expires", Control::Menu("days", ends), days),
+                ],
+            ),
+        ],
+        action: Action::new(),
+        submit: "Create the key",
+        busy: "Creating…",
+        beside: view! {},
+        send,
     };
+    let form = form.view();
+    let form = view! { (form) (once) };
     page::section("New key", "", page::beside(form, panel))
 }
 
@@ -220,7 +222,8 @@ fn row(here: &Here, key: Key, list: Resource<Page<Key>>) -> View {
         Some(at) => time(at),
         None => view! { "never" },
     };
-    let revoke = here.administers().then(|| {
+    let own = key.created_by.is_some() && key.created_by == Session::get().email();
+    let revoke = (own || here.administers()).then(|| {
         let ask = Confirm {
             trigger: "Revoke",
             class: "quiet small",

@@ -10,7 +10,7 @@ use crate::nav;
 use crate::session::{Here, Session, State};
 use crate::ui::code::{code_block, code_line};
 use crate::ui::dialog::{Confirm, confirm, confirm_about};
-use crate::ui::form::{self, Text};
+use crate::ui::form::{self, Control, Field, Form, Part, Text, sending};
 use crate::ui::page::{self, badge};
 use crate::ui::time::time;
 use crate::ui::trouble::trouble_view;
@@ -212,26 +212,24 @@ fn invitations(here: Here) -> View {
     let email = create_signal(String::new());
     let role = create_signal("member".to_owned());
     let made = create_signal(None::<String>);
-    let action = Action::new();
     let account = here.account.clone();
-    let submit = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
+    let send = sending(move || {
         let account = account.clone();
-        let to = email.get_clone().trim().to_owned();
-        let body = CreateInvitation { role: role_of(&role.get_clone()), email: (!to.is_empty()).then_some(to) };
-        action.run(async move {
+        let to = email.get_clone_untracked().trim().to_owned();
+        let role = role_of(&role.get_clone_untracked());
+        let body = CreateInvitation { role, email: (!to.is_empty()).then_some(to) };
+        async move {
             let invitation = calls::invite(&account, &body).await?;
             made.set(invitation.path.map(|path| format!("{}{path}", nav::origin())));
             email.set(String::new());
             list.reload();
             Ok(())
-        });
-    };
-    let how = Text { name: "email", kind: "text", placeholder: "grace@example.org", optional: true, ..Text::default() };
+        }
+    });
+    let how = Text { name: "email", placeholder: "grace@example.org", optional: true, ..Text::default() };
+    let whom = Field::new("email", "For whom", Control::Line(how), email).hint("A note for you; nothing is sent");
     let of_table = here.clone();
     let table = list.view(1, move |page| invitation_table(&of_table, page, list));
-    let whom = form::line(action, &["email"], "For whom", "A note for you; nothing is sent", email, how);
-    let roles = form::choices("They will be", "role", role, ROLES);
     let account = here.account.clone();
     let command = View::from_dynamic(move || {
         let role = role.get_clone();
@@ -242,23 +240,25 @@ fn invitations(here: Here) -> View {
         code_block(format!("crowdcloud accounts invite {whom}--role {role} --account {account}"), "command")
     });
     let panel = view! { section { h2 { "The same, elsewhere" } p(class="soft as") { "As CLI" } (command) } };
-    let form = view! {
-        form(class="form", on:submit=submit) {
-            div(class="field-part") { (roles) (action.beside(&["role"])) }
-            div(class="inline-form") {
-                (whom)
-                button(class="secondary", r#type="submit", disabled=action.busy.get()) { "Create a link" }
-            }
-            (action.elsewhere(&["email", "role"]))
-            (match made.get_clone() {
-                Some(link) => {
-                    let line = code_line(link, "invitation link");
-                    view! { div(class="once", role="status") { p { b { "The link is shown only now. " } "It works once." } (line) } }
-                }
-                None => view! {},
-            })
-        }
+    let form = Form {
+        parts: vec![
+            Part::Field(Field::new("role", "They will be", Control::Choices("role", ROLES), role)),
+            Part::Field(whom),
+        ],
+        action: Action::new(),
+        submit: "Create a link",
+        busy: "Creating…",
+        beside: view! {},
+        send,
     };
+    let once = View::from_dynamic(move || {
+        let line = code_line(made.get_clone()?, "invitation link");
+        Some(
+            view! { div(class="once", role="status") { p { b { "The link is shown only now. " } "It works once." } (line) } },
+        )
+    });
+    let form = form.view();
+    let form = view! { (form) (once) };
     let form = page::beside(form, panel);
     view! { (form) (table) }
 }

@@ -10,7 +10,7 @@ use crate::calls;
 use crate::format;
 use crate::load::sleep;
 use crate::pages::function::Subject;
-use crate::pages::function_logs::output;
+use crate::pages::run::output;
 use crate::ui::body::{body_view, headers_view, status_badge};
 use crate::ui::copy::id_chip;
 use crate::ui::lane::{cpu_used, lane_why, memory_used};
@@ -23,7 +23,7 @@ pub(crate) fn answer_view(subject: &Subject, answer: TestAnswer) -> View {
     let duration = format::micros(answer.wall_us);
     let size = format::bytes(body.len() as u64);
     let run = answer.run.to_string();
-    let logs = subject.tab(&format!("logs?run={run}"));
+    let page = subject.here.path(&format!("runs/{run}"));
     let code = answer.code.map(|code| {
         let (name, help) = (code.as_str(), code.help());
         view! { p(class="note") { "The platform answered: " code { (name) } ". " (help) } }
@@ -31,14 +31,14 @@ pub(crate) fn answer_view(subject: &Subject, answer: TestAnswer) -> View {
     let headers = headers_view(answer.headers);
     let chip = id_chip(&run);
     let used = used(subject, answer.run);
-    let written = output(subject, Some(answer.run));
+    let written = output(&subject.here, answer.run);
     view! {
         div(class="answer") {
             p(class="answer-line") {
                 (status)
                 span(class="figure-inline") { (duration) }
                 span(class="soft") { (size) }
-                a(href=logs) { "Run" } (chip)
+                a(href=page) { "Run" } (chip)
             }
             (used)
             (code)

@@ -1,8 +1,10 @@
 //! Commands and text that one copies.
 
+use protocol::headers;
 use sycamore::prelude::*;
 
 use super::copy::copy_button;
+use crate::{api, nav};
 
 /// A block of text with a copy button. A command breaks between its words only, and never between a flag and its value.
 pub(crate) fn code_block(text: impl Into<String>, what: &str) -> View {
@@ -14,6 +16,16 @@ pub(crate) fn code_block(text: impl Into<String>, what: &str) -> View {
         view! { (text) }
     };
     view! { div(class="code") { pre(tabindex="0") { code { (shown) } } (copy) } }
+}
+
+/// A request of the API for this account, as `curl` makes it. `how` is the method's flag, such as `-X POST`; empty for
+/// `GET`.
+pub(crate) fn api_curl(account: &str, how: &str, path: &str) -> String {
+    let how = if how.is_empty() { String::new() } else { format!(" {how}") };
+    let (origin, base, header) = (nav::origin(), api::BASE, headers::ACCOUNT);
+    format!(
+        "curl{how} -H \"Authorization: Bearer $(crowdcloud token)\" \\\n  -H '{header}: {account}' {origin}{base}{path}"
+    )
 }
 
 /// A text on one line with a copy button, cut where it is too long.

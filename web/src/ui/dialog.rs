@@ -32,8 +32,28 @@ pub(crate) fn confirm<F: Future<Output = Result<()>> + 'static>(
     confirm_about(ask, View::new(), || (), act)
 }
 
+/// The same, with a button that is there only while `offered`. A question that is being asked stays: this is not to be
+/// drawn anew when `offered` changes.
+pub(crate) fn confirm_while<F: Future<Output = Result<()>> + 'static>(
+    offered: ReadSignal<bool>,
+    ask: Confirm,
+    act: impl Fn() -> F + Clone + 'static,
+) -> View {
+    whole(offered, ask, View::new(), || (), act)
+}
+
 /// The same, with more to see and to choose; `opened` may load it.
 pub(crate) fn confirm_about<F: Future<Output = Result<()>> + 'static>(
+    ask: Confirm,
+    about: View,
+    opened: impl Fn() + 'static,
+    act: impl Fn() -> F + Clone + 'static,
+) -> View {
+    whole(*create_signal(true), ask, about, opened, act)
+}
+
+fn whole<F: Future<Output = Result<()>> + 'static>(
+    offered: ReadSignal<bool>,
     ask: Confirm,
     about: View,
     opened: impl Fn() + 'static,
@@ -84,7 +104,7 @@ pub(crate) fn confirm_about<F: Future<Output = Result<()>> + 'static>(
     let trouble = action.view();
     let label = title.clone();
     view! {
-        button(class=class, r#type="button", on:click=open) { (trigger) }
+        button(class=class, r#type="button", hidden=!offered.get(), on:click=open) { (trigger) }
         dialog(class="dialog", aria-label=label, r#ref=dialog) {
             form(on:submit=submit) {
                 h2 { (title) }

@@ -1,5 +1,10 @@
 //! Fields and buttons. A label always encloses its control.
 
+mod kept;
+mod model;
+
+pub(crate) use kept::forget;
+pub(crate) use model::{Choice, Control, Field, Folded, Form, Part, Sending, sending};
 use sycamore::prelude::*;
 
 use crate::load::Action;
@@ -42,6 +47,8 @@ pub(crate) struct Text {
     pub(crate) code: bool,
     /// `inputmode`; text where it is empty.
     pub(crate) inputmode: &'static str,
+    /// The id of its suggestions; none where it is empty.
+    pub(crate) list: &'static str,
     /// What it says was refused.
     pub(crate) wrong: Option<ReadSignal<bool>>,
 }
@@ -55,6 +62,7 @@ pub(crate) fn text(value: Signal<String>, how: Text) -> View {
     let invalid = move || how.wrong.is_some_and(|wrong| wrong.get()).then_some("true");
     let Text { name, placeholder, optional, .. } = how;
     let required = !optional;
+    let list = move || (!how.list.is_empty()).then_some(how.list);
     let shown = create_signal(false);
     let secret = kind == "password";
     let kind = move || if secret && shown.get() { "text" } else { kind };
@@ -62,7 +70,7 @@ pub(crate) fn text(value: Signal<String>, how: Text) -> View {
         input(
             class=class, name=name, r#type=kind(), autocomplete=autocomplete, placeholder=placeholder,
             required=required, autocapitalize="none", "spellcheck"="false",
-            inputmode=inputmode, aria-invalid=invalid(), bind:value=value,
+            inputmode=inputmode, list=list(), aria-invalid=invalid(), bind:value=value,
         )
     };
     if secret { with_eye(input, shown) } else { input }
@@ -106,7 +114,7 @@ pub(crate) fn choices(
     legend: &'static str,
     name: &'static str,
     value: Signal<String>,
-    options: &'static [(&'static str, &'static str, &'static str)],
+    options: &'static [Choice],
 ) -> View {
     let options: Vec<View> = options
         .iter()

@@ -14,6 +14,7 @@ pub(crate) const FUNCTION: &str = "M9.5 2 4 9h4l-1.5 5L12 7H8z";
 pub(crate) const RUN: &str = "M2.500 4h3M2.500 8h7M2.500 12h4M8 4h5.500M12 8h1.500M9 12h4.500";
 pub(crate) const MORE: &str = "M3.500 8h.01M8 8h.01M12.500 8h.01";
 pub(crate) const JOB: &str = "M2.500 2.500h7v2.500h-7zM4.500 6.750h9v2.500h-9zM8.500 11h5v2.500h-5z";
+pub(crate) const QUEUE: &str = "M2.500 3.500h2v9h-2zM6.500 3.500h2v9h-2zM11 8h3M12.500 6.500 14 8l-1.500 1.500";
 pub(crate) const CHART: &str = "M2.500 2.500v11h11M5.500 11V8M8.500 11V4.500M11.500 11V6.500";
 pub(crate) const NODE: &str = "M2.5 3h11v4h-11zM2.5 9h11v4h-11zM5 5h.01M5 11h.01";
 pub(crate) const SETTINGS: &str = "M2 5h6M12 5h2M2 11h2M8 11h6M10 3.2a1.8 1.8 0 1 1 0 3.6 1.8 1.8 0 0 1 0-3.6zM6 9.2a1.8 1.8 0 1 1 0 3.6 1.8 1.8 0 0 1 0-3.6z";

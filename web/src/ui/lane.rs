@@ -6,6 +6,7 @@ use protocol::placement::LaneReason;
 use protocol::{ByteSize, Lane, Limits};
 use sycamore::prelude::*;
 
+use super::meter::meter;
 use super::page::badge;
 use crate::format;
 
@@ -54,6 +55,13 @@ impl Used {
     pub(crate) fn view(self) -> View {
         let Self { used, of, .. } = self;
         view! { (used) " " span(class="soft") { (of) } }
+    }
+
+    /// With its share as a meter.
+    pub(crate) fn with_share(self) -> View {
+        let share = self.percent.map(|percent| meter(*create_signal(percent)));
+        let words = self.view();
+        view! { span(class="used") { (words) (share) } }
     }
 }
 

@@ -4,7 +4,7 @@ use protocol::Limits;
 use protocol::limits::{Limit, Unit};
 use sycamore::prelude::*;
 
-use super::form::{self, Text};
+use super::form::{Control, Field, Text};
 use crate::api::{Result, Trouble};
 use crate::format::spaced;
 
@@ -50,13 +50,35 @@ impl LimitFields {
         LimitTexts(self.0.map(|field| field.get_clone()))
     }
 
-    /// The field of one.
-    pub(crate) fn line(self, limit: Limit, hint: impl Into<String>, how: Text) -> View {
-        let inputmode = if limit.unit == Unit::Count { "numeric" } else { "" };
-        let line = |field: Signal<String>| form::text(field, Text { name: limit.name, inputmode, ..how });
-        let field = self.0.into_iter().zip(Limits::ALL).find(|(_, of)| *of == limit);
-        field.map_or(view! {}, |(field, _)| form::field(limit.label, hint, line(field)))
+    /// What is written for one.
+    pub(crate) fn value(self, limit: Limit) -> Signal<String> {
+        let place = Limits::ALL.iter().position(|of| *of == limit).unwrap_or_default();
+        self.0[place]
     }
+
+    /// Those of a job, each of which may stay as it is deployed.
+    pub(crate) fn of_job(self) -> Vec<Field> {
+        let field = |limit: Limit| {
+            let (name, inputmode) = (limit.name, inputmode(limit));
+            let how = Text { name, inputmode, placeholder: "deployed", optional: true, ..Text::default() };
+            Field::new(limit.name, limit.label, Control::Line(how), self.value(limit))
+        };
+        Limits::of_jobs().map(field).collect()
+    }
+
+    /// All of them as fields of a version, each with its range.
+    pub(crate) fn fields(self) -> Vec<Field> {
+        let field = |limit: Limit| {
+            let how = Text { name: limit.name, inputmode: inputmode(limit), ..Text::default() };
+            let hint = range(limit, &Limits::MIN, &Limits::MAX);
+            Field::new(&limit.field(), limit.label, Control::Line(how), self.value(limit)).hint(&hint)
+        };
+        in_order().map(field).collect()
+    }
+}
+
+fn inputmode(limit: Limit) -> &'static str {
+    if limit.unit == Unit::Count { "numeric" } else { "" }
 }
 
 /// What is written at one moment, by limit.
@@ -90,7 +112,11 @@ impl LimitTexts {
 
     /// As values, as far as they can be read; the defaults else.
     pub(crate) fn guess(&self) -> Limits {
-        let mut limits = Limits::default();
+        self.over(Limits::default())
+    }
+
+    /// The same, over these.
+    pub(crate) fn over(&self, mut limits: Limits) -> Limits {
         for (limit, text) in self.each() {
             if let Ok(amount) = limit.read(text) {
                 limit.set(&mut limits, amount);

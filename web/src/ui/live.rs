@@ -1,6 +1,8 @@
-//! Live rows that never move under the pointer: while it is over them, new ones wait behind "3 new".
+//! Live rows that never move under the pointer: while it is over them, new ones wait behind "3 new". Other rows that are
+//! asked for, such as the next page, come at once.
 
 use sycamore::prelude::*;
+use sycamore_router::use_search_queries;
 
 use crate::load::{Load, Resource};
 
@@ -11,6 +13,8 @@ pub(crate) struct Held<T: 'static> {
     latest: Signal<Vec<T>>,
     waiting: Signal<usize>,
     held: Signal<bool>,
+    /// Other rows were asked for: what comes next is shown, wherever the pointer is.
+    asked: Signal<bool>,
 }
 
 impl<T> Clone for Held<T> {
@@ -21,27 +25,43 @@ impl<T> Clone for Held<T> {
 impl<T> Copy for Held<T> {}
 
 impl<T: Clone + PartialEq + 'static> Held<T> {
-    /// Follows a live list. `rows` takes them out of its page; `same` says that two rows are the same thing.
+    /// Follows a live list. `rows` takes them out of its page; `same` says that two rows are the same thing; `sorted_before`
+    /// that the list comes in the order that the URL asks for.
     pub(crate) fn follow<P: Clone + PartialEq + 'static>(
         list: Resource<P>,
         rows: fn(P) -> Vec<T>,
         same: fn(&T, &T) -> bool,
+        sorted_before: bool,
     ) -> Self {
         let this = Self {
             rows: create_signal(Vec::new()),
             latest: create_signal(Vec::new()),
             waiting: create_signal(0),
             held: create_signal(false),
+            asked: create_signal(false),
         };
+        let query = use_search_queries();
+        let wanted = create_selector(move || {
+            let mut values = query.get_clone();
+            // These show the rows that are there in another way.
+            values.retain(|name, _| name != "page" && (sorted_before || name != "sort"));
+            values
+        });
+        create_effect(on(wanted, move || {
+            this.asked.set(true);
+            this.release();
+        }));
         create_effect(move || {
             let Load::Ready(page) = list.data.get_clone() else { return };
             let latest = rows(page);
-            if this.held.get_untracked() && !this.rows.with_untracked(Vec::is_empty) {
+            let asked = this.asked.replace(false);
+            if this.held.get_untracked() && !asked && !this.rows.with_untracked(Vec::is_empty) {
                 let (rows, waiting) = this.rows.with_untracked(|shown| merge(shown, &latest, same));
                 this.rows.set(rows);
                 this.waiting.set(waiting);
                 this.latest.set(latest);
             } else {
+                this.waiting.set(0);
                 this.latest.set(latest.clone());
                 this.rows.set(latest);
             }

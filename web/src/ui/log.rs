@@ -1,13 +1,25 @@
 //! Lines that runs wrote.
 
+use protocol::api::LogPage;
 use protocol::node::{LogLine, LogStream};
 use sycamore::prelude::*;
 
 use super::copy::short_id;
+use super::time::time;
 use crate::format;
 
-/// The lines in their order. With `runs`, each names its run: the place of a run's page, without its id.
-pub(crate) fn log(mut lines: Vec<LogLine>, runs: Option<&str>) -> View {
+/// The lines in their order, and how far back they are complete. With `runs`, each names its run: the place of a run's
+/// page, without its id.
+pub(crate) fn log(page: LogPage, runs: Option<&str>) -> View {
+    let since = page.since.map(|since| {
+        let since = time(since);
+        view! { p(class="hint table-foot") { "Lines are kept since " (since) "." } }
+    });
+    let lines = lines(page.items, runs);
+    view! { (lines) (since) }
+}
+
+fn lines(mut lines: Vec<LogLine>, runs: Option<&str>) -> View {
     if lines.is_empty() {
         return view! { p(class="nothing") { "Nothing was written." } };
     }

@@ -1,5 +1,6 @@
 //! The command palette: Ctrl/Cmd-K anywhere, then a few letters, then Enter. `/` goes to the page's search.
 
+use protocol::api::Role;
 use sycamore::futures::spawn_local_scoped;
 use sycamore::prelude::*;
 use wasm_bindgen::prelude::*;
@@ -38,14 +39,15 @@ fn matching(entries: &[Entry], typed: &str) -> Vec<Entry> {
     found.into_iter().take(SHOWN_MAX).cloned().collect()
 }
 
-/// The places of the user's accounts; those of `account` first.
-fn places(account: &str, others: &[String]) -> Vec<Entry> {
+/// The places of the user's accounts; those of `account` first, as far as the role there may see them.
+fn places(account: &str, role: Role, others: &[String]) -> Vec<Entry> {
     let about = |words: &str| if words.is_empty() { account.to_owned() } else { format!("{account} · {words}") };
-    let pages =
-        PLACES.iter().filter_map(|place| Some(Entry::new(place.title, about(place.palette?), place.href(account))));
-    let tabs = TABS.iter().map(|(path, title, words)| Entry::new(*title, about(words), format!("/a/{account}/{path}")));
+    let pages = PLACES.iter().filter(|place| role >= place.role);
+    let pages = pages.filter_map(|place| Some(Entry::new(place.title, about(place.palette?), place.href(account))));
+    let tabs = TABS.iter().filter(|(.., least)| role >= *least);
+    let tabs = tabs.map(|(path, title, words, _)| Entry::new(*title, about(words), format!("/a/{account}/{path}")));
     let mut entries: Vec<Entry> = pages.chain(tabs).collect();
-    entries.push(Entry::new("Password and sessions", "you", "/me/security".to_owned()));
+    entries.push(Entry::new("Security", "you · password sessions second factor", "/me/security".to_owned()));
     entries.push(Entry::new("New account", "you", "/accounts/new".to_owned()));
     entries.extend(others.iter().map(|name| Entry::new(name, "switch account", format!("/a/{name}"))));
     entries
@@ -63,11 +65,14 @@ pub(crate) fn palette(account: ReadSignal<Option<String>>) -> View {
 
     let open = move || {
         let Some(present) = account.get_clone_untracked() else { return };
-        let others = session.accounts().into_iter().map(|m| m.account.name.to_string());
+        let accounts = session.accounts();
+        let here = accounts.iter().find(|membership| membership.account.name.as_str() == present);
+        let role = here.map_or(Role::Member, |membership| membership.role);
+        let others = accounts.iter().map(|membership| membership.account.name.to_string());
         let others: Vec<String> = others.filter(|name| *name != present).collect();
         typed.set(String::new());
         chosen.set(0);
-        entries.set(places(&present, &others));
+        entries.set(places(&present, role, &others));
         element().map(|dialog| dialog.show_modal());
         spawn_local_scoped(async move {
             if let Ok(page) = calls::functions(&present).await {
@@ -172,16 +177,21 @@ fn search_field() -> Option<HtmlElement> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::api::Role;
+
     use super::{matching, places};
 
     #[test]
     fn a_few_letters_find_a_place() {
-        let places = places("ada", &["engines".to_owned()]);
-        let first = |typed: &str| matching(&places, typed).first().map(|entry| entry.href.clone());
+        let of = |role| places("ada", role, &["engines".to_owned()]);
+        let found = |role, typed: &str| matching(&of(role), typed).first().map(|entry| entry.href.clone());
+        let first = |typed: &str| found(Role::Owner, typed);
         assert_eq!(first("").as_deref(), Some("/a/ada"));
         assert_eq!(first("key").as_deref(), Some("/a/ada/settings/keys"));
         assert_eq!(first("func").as_deref(), Some("/a/ada/functions"), "what begins so comes first");
         assert_eq!(first("engines switch").as_deref(), Some("/a/engines"));
         assert_eq!(first("zzz"), None);
+        assert_eq!(first("audit").as_deref(), Some("/a/ada/settings/audit"));
+        assert_eq!(found(Role::Member, "audit"), None, "members do not see it");
     }
 }

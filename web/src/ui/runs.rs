@@ -88,6 +88,7 @@ pub(crate) fn runs_columns(here: &Here, list: Resource<InvocationPage>, shown: S
                 let word = run.source.map_or("–", RunSource::as_str);
                 view! { span(class="soft") { (word) } }
             })
+            .class("source-cell")
             .spare()
             .csv(|run| run.source.map_or("", RunSource::as_str).to_owned()),
         );
@@ -119,6 +120,7 @@ fn function_column(here: &Here) -> Column<Invocation> {
         let (name, version) = (run.function.to_string(), format!("v{}", run.version));
         view! { a(href=href) { (name) } " " span(class="soft") { (version) } }
     })
+    .class("function-cell")
     .note()
     .csv(|run| format!("{}@v{}", run.function, run.version))
 }
@@ -126,7 +128,7 @@ fn function_column(here: &Here) -> Column<Invocation> {
 fn request_column(here: &Here) -> Column<Invocation> {
     let here = here.clone();
     Column::new("Request", move |run: &Invocation| {
-        let href = here.path(&format!("functions/{}/logs?run={}", run.function, run.run));
+        let href = here.path(&format!("runs/{}", run.run));
         let title = format!("{} {}", run.method, run.path);
         let (method, path) = (run.method.clone(), run.path.clone());
         view! { a(href=href, title=title) { b { (method) } " " (path) } }
@@ -173,11 +175,17 @@ pub(crate) fn runs_of_function(here: &Here, list: Resource<InvocationPage>) -> V
     view! { (table) (kept_since(list)) }
 }
 
-/// The time from which the list is complete.
+/// The time from which the list is complete, and what of it cannot be read.
 pub(crate) fn kept_since(list: Resource<InvocationPage>) -> View {
-    let since = create_selector(move || list.ready().and_then(|page| page.since));
+    let told = create_selector(move || list.ready().map(|page| (page.since, page.damaged)));
     View::from_dynamic(move || {
-        let since = time(since.get()?);
-        Some(view! { p(class="hint table-foot") { "Kept since " (since) "." } })
+        let (since, damaged) = told.get_clone()?;
+        let since = since.map(time).map(|since| view! { p(class="hint table-foot") { "Kept since " (since) "." } });
+        let damaged = (!damaged.is_empty()).then(|| {
+            let blocks = damaged.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let words = format!("Runs are missing: they are in damaged blocks of the history, {blocks}.");
+            view! { p(class="hint table-foot warn-text") { (words) } }
+        });
+        Some(view! { (since) (damaged) })
     })
 }

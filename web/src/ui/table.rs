@@ -19,7 +19,7 @@ use sycamore::prelude::*;
 
 pub(crate) use self::column::Column;
 pub(crate) use self::filter::Filter;
-pub(crate) use self::parts::{csv_line, save_text};
+pub(crate) use self::parts::save_text;
 use super::live::Held;
 use crate::load::{Load, Resource, placeholder};
 use crate::state;
@@ -28,6 +28,17 @@ use crate::ui::trouble::trouble_view;
 /// Rows on one page of a table that has its rows in hand.
 const PAGE_ROWS: usize = 50;
 
+/// Pages that the server cuts.
+#[derive(Clone, Copy)]
+struct ServerPages {
+    /// The cursor of the next; none on the last.
+    next: ReadSignal<Option<String>>,
+    /// What leads to the first page.
+    first: &'static str,
+    /// What leads on.
+    further: &'static str,
+}
+
 /// How rows of `T` are shown.
 pub(crate) struct Table<T: 'static, K: 'static> {
     name: &'static str,
@@ -35,7 +46,7 @@ pub(crate) struct Table<T: 'static, K: 'static> {
     columns: Vec<Column<T>>,
     filters: Vec<Filter<T>>,
     empty: Option<Box<dyn Fn() -> View>>,
-    older: Option<ReadSignal<Option<String>>>,
+    pages: Option<ServerPages>,
     held_in_url: bool,
     csv: bool,
     page_rows: usize,
@@ -51,7 +62,7 @@ impl<T: Clone + PartialEq + 'static, K: Hash + Eq + 'static> Table<T, K> {
             columns: Vec::new(),
             filters: Vec::new(),
             empty: None,
-            older: None,
+            pages: None,
             held_in_url: true,
             csv: false,
             page_rows: PAGE_ROWS,
@@ -79,7 +90,13 @@ impl<T: Clone + PartialEq + 'static, K: Hash + Eq + 'static> Table<T, K> {
 
     /// The server pages: `next` is the cursor of the older rows. The page reads its own from `state::CURSOR`.
     pub(crate) fn older(mut self, next: ReadSignal<Option<String>>) -> Self {
-        self.older = Some(next);
+        self.pages = Some(ServerPages { next, first: "The newest", further: "Older" });
+        self
+    }
+
+    /// The same, of rows whose first are the oldest.
+    pub(crate) fn further(mut self, next: ReadSignal<Option<String>>) -> Self {
+        self.pages = Some(ServerPages { next, first: "The first", further: "Next page" });
         self
     }
 
@@ -98,18 +115,27 @@ impl<T: Clone + PartialEq + 'static, K: Hash + Eq + 'static> Table<T, K> {
         rows: fn(P) -> Vec<T>,
         same: fn(&T, &T) -> bool,
     ) -> View {
-        let held = Held::follow(list, rows, same);
-        // Only what kind of view is shown; the rows follow the data by themselves.
+        let held = Held::follow(list, rows, same, self.is_sorted_by_server());
+        self.staged(list, move |table| held.view(table.view(*held.rows)))
+    }
+
+    /// Rows of a list that only its viewer's own acts change.
+    pub(crate) fn list<P: Clone + PartialEq + 'static>(self, list: Resource<P>, rows: fn(P) -> Vec<T>) -> View {
+        let rows = create_memo(move || list.ready().map(rows).unwrap_or_default());
+        self.staged(list, move |table| table.view(rows))
+    }
+
+    /// The table once its list is there. Only what kind of view is shown; the rows follow the data by themselves.
+    fn staged<P: Clone + PartialEq + 'static>(self, list: Resource<P>, show: impl Fn(&Self) -> View + 'static) -> View {
         let stage = create_selector(move || match list.data.get_clone() {
             Load::Waiting => Load::Waiting,
             Load::Ready(_) => Load::Ready(()),
             Load::Failed(trouble) => Load::Failed(trouble),
         });
-        let table = std::rc::Rc::new(self);
         View::from_dynamic(move || match stage.get_clone() {
             Load::Waiting => placeholder(6),
             Load::Failed(trouble) => trouble_view(trouble),
-            Load::Ready(()) => held.view(table.view(*held.rows)),
+            Load::Ready(()) => show(&self),
         })
     }
 
@@ -130,7 +156,8 @@ impl<T: Clone + PartialEq + 'static, K: Hash + Eq + 'static> Table<T, K> {
             };
             rows.with(|rows| rows.iter().filter(|row| fits(row)).cloned().collect::<Vec<T>>())
         });
-        let orders: Vec<_> = self.columns.iter().filter_map(|column| column.sort).collect();
+        let orders = self.columns.iter().filter_map(|column| column.sort);
+        let orders: Vec<_> = orders.filter_map(|(name, order)| Some((name, order?))).collect();
         let sorted = create_memo(move || {
             let mut rows = filtered.get_clone();
             let word = sort.get_clone();
@@ -142,8 +169,13 @@ impl<T: Clone + PartialEq + 'static, K: Hash + Eq + 'static> Table<T, K> {
         });
         let rows_of_page = self.page_rows;
         let shown = create_memo(move || {
-            let skipped = page_number(&page.get_clone()).saturating_sub(1).saturating_mul(rows_of_page);
-            sorted.with(|rows| rows.iter().skip(skipped).take(rows_of_page).cloned().collect::<Vec<T>>())
+            let number = page_number(&page.get_clone());
+            sorted.with(|rows| {
+                // A filter may leave fewer pages than the one that the URL names: then the last is shown.
+                let number = number.min(rows.len().div_ceil(rows_of_page).max(1));
+                let skipped = number.saturating_sub(1).saturating_mul(rows_of_page);
+                rows.iter().skip(skipped).take(rows_of_page).cloned().collect::<Vec<T>>()
+            })
         });
         let total = create_selector(move || filtered.with(Vec::len));
         let any = create_selector(move || rows.with(|rows| !rows.is_empty()));
@@ -154,9 +186,12 @@ impl<T: Clone + PartialEq + 'static, K: Hash + Eq + 'static> Table<T, K> {
         let filters = self.filter_view(&values);
         let table = self.rows_view(shown, sort);
         let foot = self.foot(sorted, total, page);
-        let nothing = parts::nothing(self.name, narrowed);
-        let empty = self.empty.as_ref().map_or_else(|| parts::nothing(self.name, narrowed), |empty| empty());
-        let none = move || total.get() == 0;
+        let nothing = || parts::nothing(self.name, narrowed, self.pages);
+        let empty = self.empty.as_ref().map_or_else(nothing, |empty| empty());
+        let nothing = nothing();
+        // A later page that has emptied keeps the way back.
+        let cursor = self.pages.map(|_| state::param(state::CURSOR, ""));
+        let none = move || total.get() == 0 && cursor.is_none_or(|cursor| cursor.with(String::is_empty));
         let asked_for = move || any.get() || narrowed.get();
         view! {
             (filters)
@@ -164,6 +199,10 @@ impl<T: Clone + PartialEq + 'static, K: Hash + Eq + 'static> Table<T, K> {
             div(hidden=!none() || asked_for()) { (empty) }
             div(hidden=!none() || !asked_for()) { (nothing) }
         }
+    }
+
+    fn is_sorted_by_server(&self) -> bool {
+        self.columns.iter().any(|column| matches!(column.sort, Some((_, None))))
     }
 
     /// A value of this table's state.

@@ -129,7 +129,7 @@ fn refused(refused: &[Refused], names: &BTreeMap<NodeId, String>) -> View {
         return view! {};
     }
     let shown = refused.iter().take(REFUSED_SHOWN).map(|one| {
-        let (name, why) = (node_name(one.node, names), one.why.to_string());
+        let (name, why) = (node_name(one.node, names), one.to_string());
         view! { li { (name) " " span(class="soft") { (why) } } }
     });
     let shown: Vec<View> = shown.collect();
@@ -162,7 +162,7 @@ pub(crate) fn explanation_view(kept: &Explanation, names: &BTreeMap<NodeId, Stri
             }
         })
         .collect();
-    let others = kept.refused.iter().map(|one| format!("{} {}", format::count(one.nodes, "node"), one.why));
+    let others = kept.refused.iter().map(|one| format!("{} {one}", format::count(one.nodes, "node")));
     let others: Vec<String> = others.collect();
     let others = (!others.is_empty()).then(|| {
         let words = format!("Not thought of: {}. ", others.join(", "));

@@ -19,8 +19,8 @@ const RUN_ENDPOINT: &str = concat!("NodeEndpoint", "::Run");
 const RUNS: [&str; 3] = ["placing/", "executor/", "fabric/"];
 
 /// Problems of these codes are about one input, so that they are made with its field (`Problem::of`, `invalid`).
-const OF_AN_INPUT: [&str; 6] =
-    ["InvalidField", "InvalidName", "NameTaken", "EmailTaken", "ArtifactNotFound", "ExceedsNodes"];
+const OF_AN_INPUT: [&str; 7] =
+    ["InvalidField", "InvalidName", "NameTaken", "EmailTaken", "EmailCodeNeeded", "ArtifactNotFound", "ExceedsNodes"];
 /// What makes a problem without a field.
 const WITHOUT_FIELD: [&str; 4] = ["refuse(", "Problem::new(", "Problem::from(", "Trouble::here("];
 
@@ -34,9 +34,10 @@ const LOOKS: [&str; 6] = [".contains(", ".starts_with(", ".ends_with(", ".strip_
 const NAMED_METRICS: [&str; 3] = [concat!("counter", "!(\""), concat!("gauge", "!(\""), concat!("histogram", "!(\"")];
 
 /// Which of our crates a crate may need. A new arrow is a commit of its own, with its reason.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("protocol", &[]),
     ("provision", &[]),
+    ("confine", &[]),
     ("componentize", &["provision"]),
     ("fabric", &["protocol"]),
     ("images", &["protocol", "provision"]),
@@ -50,14 +51,26 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("microvm", &["guest-agent", "provision"]),
     ("wasm-host", &["protocol"]),
     ("wasm-guest", &["protocol", "wasm-host"]),
-    ("executor", &["protocol", "fabric", "store", "images", "microvm", "wasm-host", "provision"]),
+    ("lending", &["protocol"]),
+    ("executor", &["protocol", "confine", "fabric", "store", "lending", "images", "microvm", "wasm-host", "provision"]),
     (
         "cli",
-        &["protocol", "fabric", "scheduler", "store", "books", "gateway", "control-plane", "executor", "componentize"],
+        &[
+            "protocol",
+            "fabric",
+            "scheduler",
+            "store",
+            "books",
+            "gateway",
+            "control-plane",
+            "executor",
+            "lending",
+            "componentize",
+        ],
     ),
     ("web", &["protocol"]),
     ("tests", &["protocol", "fabric", "store", "provision"]),
-    // The set of images is the tests'; the benchmark measures the same one.
+    // The set of images and the browser are the tests'; the benchmarks measure the same ones.
     ("bench", &["protocol", "fabric", "store", "scheduler", "images", "microvm", "provision", "wasm-host", "tests"]),
     ("xtask", &["componentize", "provision"]),
 ];

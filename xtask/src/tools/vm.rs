@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use provision::Preparing;
 
 use crate::steps::{Steps, say, seconds, succeed};
-use crate::workspace::Workspace;
+use crate::workspace::{Profile, Workspace};
 
 /// The hidden task that prepares the lane beside a platform.
 pub(crate) const TASK: &str = "vm-lane";
@@ -28,12 +28,23 @@ const SAY_EVERY: Duration = Duration::from_secs(30);
 struct Guest {
     package: &'static str,
     profile: &'static str,
+    /// The profile in CI.
+    ci: &'static str,
 }
 
-/// The first program of every guest.
-const AGENT: Guest = Guest { package: "guest-agent", profile: "agent" };
+/// The first program of every guest: soon built, and in CI as anywhere.
+const AGENT: Guest = Guest { package: "guest-agent", profile: "agent", ci: "agent" };
 /// Runs WebAssembly in a guest.
-const RUNNER: Guest = Guest { package: "wasm-guest", profile: "runner" };
+const RUNNER: Guest = Guest { package: "wasm-guest", profile: "runner", ci: "runner-ci" };
+
+impl Guest {
+    fn profile(&self, workspace: &Workspace) -> &'static str {
+        match workspace.profile {
+            Profile::Release => self.profile,
+            Profile::Ci => self.ci,
+        }
+    }
+}
 
 /// Fetches and builds what is missing.
 pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
@@ -58,6 +69,7 @@ fn prepare_with(
 pub(crate) fn beside(workspace: &Workspace) -> anyhow::Result<Child> {
     let mut task = Command::new("nice");
     task.arg(std::env::current_exe()?).arg(TASK).arg(workspace.program("crowdcloud"));
+    task.args((workspace.profile == Profile::Ci).then_some("--ci"));
     task.stdin(Stdio::piped()).stdout(Stdio::null());
     own_group(&mut task);
     let mut child = task.spawn().context("the VM lane's preparation cannot be started")?;
@@ -205,8 +217,8 @@ fn with_progress<T>(progress: &Progress, work: impl FnOnce() -> anyhow::Result<T
 
 /// Programs for the inside of guests, static and small; the folder that they are in. `step` hears what is compiled.
 fn programs(workspace: &Workspace, guest: &Guest, which: &str, step: &dyn Fn(&str)) -> anyhow::Result<PathBuf> {
-    let mut cargo = workspace.cargo();
-    cargo.args(["build", "--package", guest.package, "--profile", guest.profile, "--target", TARGET, which]);
+    let (mut cargo, profile) = (workspace.cargo(), guest.profile(workspace));
+    cargo.args(["build", "--package", guest.package, "--profile", profile, "--target", TARGET, which]);
     cargo.env(RUSTFLAGS.0, RUSTFLAGS.1).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = cargo.spawn().context("cargo cannot be run")?;
     let (mut count, mut said) = (0_usize, String::new());
@@ -224,7 +236,7 @@ fn programs(workspace: &Workspace, guest: &Guest, which: &str, step: &dyn Fn(&st
     }
     let status = child.wait()?;
     ensure!(status.success(), "building {} failed ({status}):\n{said}", guest.package);
-    Ok(workspace.target.join(TARGET).join(guest.profile))
+    Ok(workspace.target.join(TARGET).join(profile))
 }
 
 /// Puts a program for guests where the local node looks for it.

@@ -114,7 +114,7 @@ pub(super) fn why(why: &JobWhy) -> String {
         ));
     }
     for one in &placement.refused {
-        text.push_str(&format!("\n-  {}: {}", name(one.node), one.why));
+        text.push_str(&format!("\n-  {}: {one}", name(one.node)));
     }
     text
 }

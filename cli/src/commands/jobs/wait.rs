@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use indicatif::ProgressBar;
-use protocol::job::Job;
+use protocol::job::{Job, JobState};
 use protocol::{ByteSize, JobId, Timestamp};
 use reqwest::Method;
 use tokio::time::Instant;
@@ -86,6 +86,7 @@ async fn stream(client: &Client, id: JobId, bar: &ProgressBar, heard: &mut Insta
 fn progress(job: &Job) -> String {
     let since = job.transitions.last().map_or(job.created, |step| step.at);
     let time = Timestamp::now().since(since).as_secs();
-    let tries = if job.attempts > 0 { format!(", try {}", job.attempts + 1) } else { String::new() };
+    let current = job.attempts + u32::from(job.state != JobState::Running);
+    let tries = if current > 1 { format!(", try {current}") } else { String::new() };
     format!("{} {} since {time}s{tries}: {}", job.id, job.state, visible::line(&job.reason))
 }

@@ -13,7 +13,8 @@ use crate::db::columns::Col;
 
 table! {
     /// Named things that can be invoked. A deleted one stays as a row, for its runs and its route; its name is free. A
-    /// `purged` one has no versions any more: it is a name for its usage.
+    /// `purged` one has no versions any more: it is a name for its usage. `former` is what it was called before it was
+    /// renamed last; of those that had a name only the last has it there.
     functions = "functions" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: Col<FunctionId>,
@@ -26,6 +27,7 @@ table! {
         updated: Col<Timestamp>,
         deleted: Option<Col<Timestamp>>,
         purged: Option<Col<Timestamp>>,
+        former: Option<Col<Name>>,
     }
 }
 

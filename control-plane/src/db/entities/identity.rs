@@ -29,6 +29,7 @@ table! {
         created: Col<Timestamp>,
         deleted: Option<Col<Timestamp>>,
         erased: Option<Col<Timestamp>>,
+        vouched: Option<Col<Timestamp>>,
     }
 }
 
@@ -101,5 +102,29 @@ table! {
         name: String,
         user_id: Option<Col<UserId>>,
         revoked: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// Users' second factors. The app's secret follows from the nonce and the platform's root secret; of recovery codes the
+    /// keyed hashes are kept. It is asked for once it is confirmed; codes of `last_step` and before were used.
+    second_factors = "second_factors" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        user_id: Col<UserId>,
+        nonce: String,
+        confirmed: Option<Col<Timestamp>>,
+        last_step: i64,
+        recovery: Col<Vec<String>>,
+        created: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// Links with which a user sets a new password, the last one of each user.
+    password_resets = "password_resets" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        user_id: Col<UserId>,
+        sha256: String,
+        expires: Col<Timestamp>,
     }
 }

@@ -31,9 +31,13 @@ mod ran;
 mod submitted;
 
 pub(crate) use deployed::{aliases, artifacts, functions, upload_quotas, versions};
-pub(crate) use identity::{accounts, api_keys, invitations, members, revoked_keys, sessions, users};
+pub(crate) use identity::{
+    accounts, api_keys, invitations, members, password_resets, revoked_keys, second_factors, sessions, users,
+};
 pub(crate) use logged::{log_accounts, log_blocks, log_runs};
-pub(crate) use platform::{audit, checkpoints, counters, idempotency, leader, nodes, outbox, sources};
+pub(crate) use platform::{
+    audit, checkpoints, counters, idempotency, leader, node_checks, node_tokens, nodes, outbox, sources,
+};
 pub(crate) use queued::{messages, queues};
 pub(crate) use ran::{Rival, blocks, run_logs, run_windows, runs, samples, usage_sums};
 pub(crate) use submitted::{job_counts, job_inputs, job_outputs, job_steps, jobs, triggers};

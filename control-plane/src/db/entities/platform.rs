@@ -1,11 +1,17 @@
 //! The platform's own: nodes, audit, outbox, counters, the leader, remembered answers.
 
-use protocol::{AccountId, ByteSize, Digest, EpochId, InstanceId, Lane, NodeId, PlacementClass, Timestamp};
+use protocol::node::{Caps, CheckOutcome, NodeState, RevisedWish, TrustLevel};
+use protocol::signed::Signed;
+use protocol::{
+    AccountId, ByteSize, Digest, EpochId, InstanceId, Lane, NodeId, PlacementClass, RunId, Timestamp, TokenId,
+};
 
 use crate::db::columns::Col;
 
 table! {
-    /// Lenders' machines, and how far each one's checkpoints are committed.
+    /// Lenders' machines, how far each one's checkpoints are committed, and how far it is trusted. `class` is what is
+    /// configured, `level` what it has earned; `speed` was measured, in turns of a fixed loop in a millisecond. `barred`
+    /// says why its account joins with this machine no more.
     nodes = "nodes" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: Col<NodeId>,
@@ -13,6 +19,8 @@ table! {
         name: String,
         class: Col<PlacementClass>,
         public_key: Option<String>,
+        nats_key: Option<String>,
+        ticket_key: Option<String>,
         arch: String,
         os: String,
         software: String,
@@ -25,6 +33,59 @@ table! {
         checkpoint_digest: Col<Digest>,
         created: Col<Timestamp>,
         hello: Option<Col<Timestamp>>,
+        state: Col<NodeState>,
+        state_reason: Option<String>,
+        state_since: Col<Timestamp>,
+        machine: Option<Col<Digest>>,
+        caps: Option<Col<Caps>>,
+        wish: Option<Col<RevisedWish>>,
+        machine_boot: Option<Col<Digest>>,
+        starts: i64,
+        start: Option<Col<Digest>>,
+        level: Col<TrustLevel>,
+        agreed: i32,
+        agreed_operator: i32,
+        asked: i32,
+        answered: i32,
+        speed: Option<i32>,
+        check_due: Col<Timestamp>,
+        lied: Option<Col<Timestamp>>,
+        proven: Option<Col<Timestamp>>,
+        vouched: Option<Col<Timestamp>>,
+        confirmed: Option<Col<Timestamp>>,
+        barred: Option<String>,
+    }
+}
+
+table! {
+    /// Checks of nodes: runs whose results are known.
+    node_checks = "node_checks" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        run_id: Col<RunId>,
+        node_id: Col<NodeId>,
+        at: Col<Timestamp>,
+        outcome: Col<CheckOutcome>,
+        with_operator: bool,
+        wall_us: Option<i64>,
+        detail: Option<String>,
+    }
+}
+
+table! {
+    /// Tokens with which machines join, each once. `used_by` is a digest of the keys, `response` what they were told.
+    node_tokens = "node_tokens" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Col<TokenId>,
+        account_id: Option<Col<AccountId>>,
+        node_id: Col<NodeId>,
+        public_key: String,
+        class: Col<PlacementClass>,
+        name: Option<String>,
+        created: Col<Timestamp>,
+        expires: Col<Timestamp>,
+        used: Option<Col<Timestamp>>,
+        used_by: Option<Col<Digest>>,
+        response: Option<Col<Signed>>,
     }
 }
 

@@ -92,6 +92,11 @@ loop_queries! {
         checkpoints::Entity::delete_many().filter(checkpoints::Column::Created.lt(Col(before)))
     }
 
+    /// Old checks of nodes.
+    node_checks_too_old(before: Timestamp = THEN) -> DeleteMany<node_checks::Entity>, Plan::Index(&["node_checks_at"]), {
+        node_checks::Entity::delete_many().filter(node_checks::Column::At.lt(Col(before)))
+    }
+
     /// The ids of jobs that ended long ago, and whose end was told.
     jobs_to_forget(before: Timestamp = THEN, most: u64 = 10) -> Select<jobs::Entity>, Plan::Index(&["jobs_old"]), {
         jobs::Entity::find()
@@ -104,7 +109,7 @@ loop_queries! {
     }
 
     /// Jobs that have ended.
-    jobs_ended() -> Select<jobs::Entity>, Plan::Index(&["jobs_old"]), {
+    jobs_ended() -> Select<jobs::Entity>, Plan::Index(&["jobs_old", "jobs_by_end"]), {
         jobs::Entity::find().filter(jobs::Column::Ended.is_not_null())
     }
 
@@ -138,9 +143,42 @@ loop_queries! {
             .limit(most)
     }
 
+    /// The revisions of changes that are kept no longer.
+    audit_too_old(before: Timestamp = THEN, most: u64 = 10) -> Select<audit::Entity>, Plan::Index(&["audit_at"]), {
+        audit::Entity::find()
+            .select_only()
+            .column(audit::Column::Revision)
+            .filter(audit::Column::At.lt(Col(before)))
+            .order_by_asc(audit::Column::At)
+            .limit(most)
+    }
+
+    /// An account's changes in a period, the newest first, after one of them: its time and revision.
+    audit_page(account: AccountId = sample(AccountId::from_uuid), period: (Timestamp, Timestamp) = (THEN, THEN), after: Option<(Timestamp, i64)> = Some((THEN, 7)), most: u64 = 10) -> Select<audit::Entity>, Plan::Index(&["audit_account"]), {
+        let (from, to) = period;
+        let mut query = audit::Entity::find()
+            .filter(audit::Column::AccountId.eq(Col(account)))
+            .filter(audit::Column::At.gte(Col(from)))
+            .filter(audit::Column::At.lt(Col(to)))
+            .order_by_desc(audit::Column::At)
+            .order_by_desc(audit::Column::Revision)
+            .limit(most);
+        if let Some((at, revision)) = after {
+            // Of one millisecond there may be several.
+            let earlier = audit::Column::At.lt(Col(at)).or(audit::Column::Revision.lt(revision));
+            query = query.filter(audit::Column::At.lte(Col(at))).filter(earlier);
+        }
+        query
+    }
+
     /// Invitations that ended long ago.
     invitations_too_old(before: Timestamp = THEN) -> DeleteMany<invitations::Entity>, Plan::Index(&["invitations_expires"]), {
         invitations::Entity::delete_many().filter(invitations::Column::Expires.lt(Col(before)))
+    }
+
+    /// Tokens of machines that ended long ago.
+    node_tokens_too_old(before: Timestamp = THEN) -> DeleteMany<node_tokens::Entity>, Plan::Index(&["node_tokens_expires"]), {
+        node_tokens::Entity::delete_many().filter(node_tokens::Column::Expires.lt(Col(before)))
     }
 
     /// Log-ins that are over. Each user has a bounded number of them.

@@ -24,6 +24,11 @@ fn reads_all(line: &str) -> bool {
     scan || line.contains("Seq Scan")
 }
 
+/// Whether a line puts rows into an order.
+fn sorts(line: &str) -> bool {
+    line.contains("TEMP B-TREE") || line.contains("Sort")
+}
+
 /// Whether a line names the index.
 fn names(line: &str, index: &str) -> bool {
     line.split([' ', '(', ')', ',']).any(|word| word == index)
@@ -60,7 +65,8 @@ fn judge(plan: Plan, lines: &[String]) -> Result<(), String> {
         Plan::Whole => Ok(()),
         _ if any(&reads_all) => Err("reads a whole table".to_owned()),
         Plan::Key => check(any(&key), "not by its key".to_owned()),
-        Plan::Index(indices) => {
+        Plan::Order(_) if any(&sorts) => Err("sorts".to_owned()),
+        Plan::Index(indices) | Plan::Order(indices) => {
             let named = any(&|line| indices.iter().any(|index| names(line, index)));
             check(named, format!("not by {indices:?}"))
         }
@@ -71,6 +77,9 @@ fn judge(plan: Plan, lines: &[String]) -> Result<(), String> {
 fn f38_a_plan_without_an_index_is_seen() {
     for line in ["SCAN runs", "  ->  Seq Scan on runs  (cost=0.00..1.00)", "SCAN jobs AS j"] {
         assert!(reads_all(line), "{line}");
+    }
+    for line in ["USE TEMP B-TREE FOR LAST TERM OF ORDER BY", "->  Incremental Sort  (cost=0.15..0.20)"] {
+        assert!(sorts(line), "{line}");
     }
     for line in ["SEARCH runs USING INDEX runs_open (arrived<?)", "Index Scan using runs_open on runs", "SCAN line"] {
         assert!(!reads_all(line), "{line}");

@@ -98,6 +98,14 @@ loop_queries! {
             .limit(most)
     }
 
+    /// Accounts that the operator vouches for.
+    accounts_vouched() -> Select<accounts::Entity>, Plan::Index(&["accounts_vouched"]), {
+        accounts::Entity::find()
+            .select_only()
+            .column(accounts::Column::Id)
+            .filter(accounts::Column::Vouched.is_not_null())
+    }
+
     // Versions, routes, logs.
 
     /// Versions that are to be prepared.

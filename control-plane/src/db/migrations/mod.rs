@@ -18,6 +18,16 @@ mod m0014_revoked_keys;
 mod m0015_logs;
 mod m0016_job_states;
 mod m0017_erasure;
+mod m0018_second_factors;
+mod m0019_audit;
+mod m0020_password_resets;
+mod m0021_renamed_functions;
+mod m0022_jobs_by_end;
+mod m0030_node_keys;
+mod m0031_joining;
+mod m0032_trust;
+mod m0034_wishes;
+mod m0035_barred_machines;
 
 use sea_orm_migration::prelude::*;
 
@@ -45,6 +55,16 @@ impl MigratorTrait for Migrator {
             Box::new(m0015_logs::Migration),
             Box::new(m0016_job_states::Migration),
             Box::new(m0017_erasure::Migration),
+            Box::new(m0018_second_factors::Migration),
+            Box::new(m0019_audit::Migration),
+            Box::new(m0020_password_resets::Migration),
+            Box::new(m0021_renamed_functions::Migration),
+            Box::new(m0022_jobs_by_end::Migration),
+            Box::new(m0030_node_keys::Migration),
+            Box::new(m0031_joining::Migration),
+            Box::new(m0032_trust::Migration),
+            Box::new(m0034_wishes::Migration),
+            Box::new(m0035_barred_machines::Migration),
         ]
     }
 }

@@ -60,6 +60,13 @@ impl Hasher {
         derived.is_ok() && Output::new(&output).is_ok_and(|output| output == *expected)
     }
 
+    /// Whether a hash has the costs of new ones.
+    pub(super) fn is_current(&self, stored: &PasswordHash) -> bool {
+        let costs = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+        let is_newest = stored.algorithm == Algorithm::Argon2id.ident();
+        is_newest && Params::try_from(stored).is_ok_and(|params| costs(&params) == costs(&self.params))
+    }
+
     fn derive(&self, argon2: &Argon2<'_>, password: &str, salt: &[u8], output: &mut [u8]) -> argon2::Result<()> {
         let mut memory = self.memories.lock().pop().unwrap_or_default();
         let blocks = argon2.params().block_count();

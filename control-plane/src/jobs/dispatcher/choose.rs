@@ -53,7 +53,7 @@ impl Session<'_> {
             }
             let waited = now.since(row.due.0);
             let wanted = RunRequest { input: row.input_size.0, waited, ..RunRequest::of(&version, account) };
-            let mut placement = self.app.jobs.rank(&wanted);
+            let mut placement = self.app.jobs.rank(wanted);
             let Some(to) = placement.ranked.first().copied() else {
                 full.push(row.version_id.0);
                 // Others may fit where these do not.
@@ -68,6 +68,9 @@ impl Session<'_> {
             let reserved = self.app.placing.reserve(to.node, to.lane, &version.limits);
             self.on_nodes.add(account, function);
             chosen.push(Chosen { row, version, host, to, reserved, placement });
+            if self.resting.contains_key(&account) {
+                lines[line].waiting.clear();
+            }
         }
         Ok((chosen, dead))
     }

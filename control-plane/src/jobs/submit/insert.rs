@@ -14,7 +14,7 @@ use crate::db::Mutation;
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{job_inputs, jobs};
 use crate::error::Result;
-use crate::jobs::book::{self, Step};
+use crate::jobs::rows::{self, Step};
 use crate::jobs::views;
 
 /// A job is overtaken by others that came later, but not by those that came later than this.
@@ -49,8 +49,8 @@ pub(super) async fn insert_rows(
 ) -> Result<Vec<jobs::Model>> {
     let account = draft.account;
     // The lock of all jobs comes first: until the commit none begins or ends.
-    let mut revision = book::revisions(mutation.tx(), inputs.len()).await?;
-    let open = book::open(mutation.tx(), account).await?;
+    let mut revision = rows::revisions(mutation.tx(), inputs.len()).await?;
+    let open = rows::open(mutation.tx(), account).await?;
     if open.saturating_add(inputs.len() as u64) > app.config.jobs_open_max {
         let most = app.config.jobs_open_max;
         let open = count(open, "open job");
@@ -68,7 +68,7 @@ pub(super) async fn insert_rows(
         let due = row.due.0;
         let reason = if due > now { format!("waits for {due}") } else { "submitted".to_owned() };
         let first = Step { state: JobState::Queued, node: None, run: None, reason, at: now };
-        book::step(mutation.tx(), &mut row, first, revision).await?;
+        rows::step(mutation.tx(), &mut row, first, revision).await?;
         jobs::Entity::insert(jobs::ActiveModel::from(row.clone())).exec_without_returning(mutation.tx()).await?;
         job_inputs::Entity::insert(job_inputs::ActiveModel {
             job_id: Set(Col(*id)),

@@ -89,9 +89,13 @@ pub(super) async fn retries_and_death(ground: Ground) {
     assert_eq!((waits.state, waits.attempts, waits.code), (JobState::Queued, 1, Some(Code::Trap)));
     assert!(waits.due.unwrap().since(Timestamp::now()) > Duration::from_secs(3000), "{waits:?}");
     let run = place(app, epoch, job, ground.node).await;
+    let running = Event::Running { job, run, node: ground.node, at: Timestamp::now() };
+    record(app, epoch, vec![running]).await.unwrap();
+    let runs = show(&ada, job).await;
+    assert_eq!((runs.state, runs.attempts), (JobState::Running, 2), "the try that runs counts");
     record(app, epoch, vec![finished(app, job, run, ground.node, trapped(), None).await]).await.unwrap();
     let dead = show(&ada, job).await;
-    assert_eq!(dead.state, JobState::Dead);
+    assert_eq!((dead.state, dead.attempts), (JobState::Dead, 2));
     assert!(dead.reason.contains("given up after 1 retry"), "{dead:?}");
     let output = ada.get(&format!("/jobs/{job}/output")).await;
     assert_eq!(output.code(), Code::Trap);

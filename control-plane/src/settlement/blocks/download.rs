@@ -68,8 +68,8 @@ pub(crate) async fn download(
 ) -> Result<(Option<(u64, u64)>, impl Stream<Item = Result<Bytes>> + use<>)> {
     let account = caller.require(Scope::Read)?;
     let period = query.period()?;
-    let share = app.bounds.log_streams.try_take(account, 1);
-    let share = share.map_err(|over| over.problem("streams of logs and receipts"))?;
+    let share = app.bounds.receipt_downloads.try_take(account, 1);
+    let share = share.map_err(|over| over.problem("downloads of receipts"))?;
     let standing = Standing::of(app, caller, &[Scope::Read])?;
     // It takes its own turns from now on.
     caller.turn.end();

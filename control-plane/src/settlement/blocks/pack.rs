@@ -17,7 +17,8 @@ use crate::db::columns::{Col, signed};
 use crate::db::entities::{blocks, run_windows, runs};
 use crate::db::loops;
 use crate::error::{Error, Result};
-use crate::settlement::ledger::{ROWS_MAX, lock};
+use crate::settlement::batch::{ROWS_MAX, lock};
+use crate::settlement::retention::erase_rows;
 use crate::settlement::windows::{self, Change, first_id_at};
 
 /// Accounts that one sweep packs for.
@@ -98,13 +99,13 @@ async fn waits_anew(history: &History, account: AccountId, now: Timestamp) -> Re
     tx.commit().await
 }
 
-/// Packs one block. Whether there was something to pack.
+/// Packs one block, or deletes what is left of an erased account. Whether there was something to do.
 async fn step(history: &History, account: AccountId, what: What, now: Timestamp) -> Result<bool> {
     let connection = history.db.read();
     let last = loops::blocks_last(account).one(connection).await?;
     // The account was erased, and with it what the next block would go on from: its rows go the same way.
     if last.as_ref().is_some_and(|last| !last.header.starts_with('{')) {
-        return Ok(false);
+        return erase_rows(&history.db, account, now).await;
     }
     let rows = choose(history, account, what, now).await?;
     if rows.is_empty() {

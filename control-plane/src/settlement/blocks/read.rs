@@ -5,7 +5,10 @@ use std::iter::Peekable;
 
 use books::Run;
 use protocol::{AccountId, RunId, Timestamp};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, IdenStatic as _, Iterable as _, QueryFilter as _, QuerySelect as _, Select,
+};
 
 use super::line::run_of;
 use super::merge::{Merged, places};
@@ -51,20 +54,20 @@ pub(in crate::settlement) async fn list(history: &History, wanted: &Wanted, limi
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let (rows, looked_to) = rows(history, wanted, limit).await?;
     // Asked after the rows: a row that has been evicted since was read.
-    let rows_from = Windows::read(connection, [wanted.account]).await?.rows_from(wanted.account);
+    let windows = Windows::read(connection, [wanted.account]).await?;
+    let rows_from = windows.rows_from(wanted.account);
     let begin = wanted.before.unwrap_or(LAST).min(rows_from);
     // What is on this page for certain has rows: nobody needs the blocks.
     let last_row = rows.get(limit).map(|known| known.run.run);
-    let mut page = if last_row.max(looked_to).is_some_and(|last| last >= rows_from) {
+    if last_row.max(looked_to).is_some_and(|last| last >= rows_from) {
         let full = rows.len() > limit;
         let mut runs = rows;
         runs.truncate(limit);
         let next = if full { runs.last().map(|known| known.run.run) } else { looked_to };
-        Listed { runs, next, damaged: BTreeSet::new(), since: Timestamp(0) }
-    } else {
-        let blocks = Merged::open(history, connection, wanted, begin).await?;
-        merged(history, wanted, rows, looked_to, blocks, limit).await?
-    };
+        return Ok(Listed { runs, next, damaged: BTreeSet::new(), since: windows.since(wanted.account) });
+    }
+    let blocks = Merged::open(history, connection, wanted, begin).await?;
+    let mut page = merged(history, wanted, rows, looked_to, blocks, limit).await?;
     // Asked last: what was forgotten meanwhile was forgotten before the time that is told.
     page.since = Windows::read(connection, [wanted.account]).await?.since(wanted.account);
     Ok(page)
@@ -84,8 +87,15 @@ async fn rows(history: &History, wanted: &Wanted, limit: usize) -> Result<(Vec<K
     if let Some(last) = last {
         query = query.filter(runs::Column::RunId.gte(last));
     }
-    let rows = query.all(connection).await?;
+    let rows = brief(query).all(connection).await?;
     Ok((rows.iter().map(Known::from).collect(), last.map(|last| last.0)))
+}
+
+/// Without why the runs went where they went: no list shows it, and it is the largest of all columns.
+fn brief(query: Select<runs::Entity>) -> Select<runs::Entity> {
+    let left_out = runs::Column::Placement;
+    let others = runs::Column::iter().filter(|column| column.as_str() != left_out.as_str());
+    query.select_only().columns(others).expr_as(Expr::cust("NULL"), left_out.as_str())
 }
 
 /// Rows and blocks, by descending ids; of a run that has a row, the row.

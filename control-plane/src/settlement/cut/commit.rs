@@ -1,7 +1,7 @@
 //! One cut: which parts are next, what of them is ripe, and the transaction.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fabric::metric_names;
 use protocol::{AccountId, Code, Digest, EpochId, NodeId, RunId, Timestamp, VersionId};
@@ -9,15 +9,20 @@ use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilt
 
 use super::waiting::{Halves, Key, Part, Place, Source, Waiting};
 use super::{Ack, Sent};
-use crate::App;
+use crate::db::Db;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::nodes;
 use crate::error::{Error, Result, refuse, refuse_field};
+use crate::leader::Lease;
+use crate::settlement::batch::{Batch, lock, seen_ended, settling};
 use crate::settlement::blocks::History;
 use crate::settlement::checkpoints::{self, Link};
 use crate::settlement::join::{self, Claim};
-use crate::settlement::ledger::{Batch, lock, seen_ended, settling};
 use crate::settlement::sources::{self, Mark};
+use crate::usage::{Recent, Table};
+
+/// Runs that are joined before others have their turn on the thread: requests of the API are answered beside a cut.
+const JOINED_AT_ONCE: usize = 256;
 
 /// What is said to a part; it is gone then.
 type Answer = Box<dyn Fn() -> Result<Ack> + Send>;
@@ -32,27 +37,55 @@ struct Order {
     answers: Vec<(Key, Answer)>,
 }
 
-/// Commits what is ripe, and answers what is whole or out of its order.
+/// What was committed at once.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    pub(super) runs: usize,
+    /// Without the wait for others who write.
+    pub(super) took: Duration,
+}
+
+/// Commits what is ripe of so many runs at most, and answers what is whole or out of its order.
+///
+/// None: this epoch leads no more, and nothing has changed. `recent` is what the last cut has left of the sums of usage.
 ///
 /// # Errors
 /// Where it is not known what is committed: everything that waits is to come again.
-pub(super) async fn cut(app: &App, waiting: &mut Waiting, now: Instant) -> Result<()> {
-    if !waiting.is_due(now) {
-        return Ok(());
-    }
+pub(super) async fn cut(
+    db: &Db,
+    history: &History,
+    lease: &Lease,
+    waiting: &mut Waiting,
+    recent: &mut Recent,
+    runs_max: usize,
+) -> Result<Option<Done>> {
     let begun = Instant::now();
-    let tx = app.db.begin().await?;
-    lock(&tx).await?;
-    let order = order(&tx, waiting, now).await?;
-    let ripe = waiting.ripe(&order.next, now);
+    if !waiting.is_due(begun) {
+        return Ok(Some(Done::default()));
+    }
+    let tx = db.begin().await?;
+    let writing = Instant::now();
+    if !lease.stands(&tx).await? {
+        return Ok(None);
+    }
+    let turn = lock(&tx).await?;
+    let mut sums = recent.take(turn);
+    let order = order(&tx, waiting, begun).await?;
+    let ripe = waiting.ripe(&order.next, begun, runs_max);
     let places: HashSet<Place> =
         ripe.iter().flat_map(|(_, halves)| halves.seen.iter().chain(&halves.claims)).copied().collect();
-    settle(&app.history, &tx, waiting, &ripe).await?;
+    settle(history, &tx, waiting, &ripe, &mut sums).await?;
     let whole: Vec<Vec<Key>> = order.lines.iter().map(|line| whole(waiting, line, &places)).collect();
     for line in &whole {
         advance(&tx, waiting, line).await?;
     }
+    fabric::fault::point("cut.written");
+    let Some(sealed) = lease.seal(&tx).await? else { return Ok(None) };
     tx.commit().await?;
+    lease.renewed(sealed);
+    recent.keep(turn, sums, Timestamp::now());
+    let took = writing.elapsed();
+    fabric::fault::point("cut.committed");
     settling("cut", begun);
     waiting.committed(&ripe);
     for (key, answer) in order.answers {
@@ -63,7 +96,7 @@ pub(super) async fn cut(app: &App, waiting: &mut Waiting, now: Instant) -> Resul
         let (Some(void), (_, committed)) = (waiting.part(&key).map(void_of), key) else { continue };
         waiting.answer(key, move || Ok(Ack { committed, void }));
     }
-    Ok(())
+    Ok(Some(Done { runs: ripe.len(), took }))
 }
 
 fn void_of(part: &Part) -> u64 {
@@ -99,6 +132,8 @@ async fn order(tx: &DatabaseTransaction, waiting: &Waiting, now: Instant) -> Res
         match source {
             Source::Gateway(epoch) => {
                 let mut mark = sources::find(tx, epoch).await?;
+                // The mark goes on over parts that wait; what is said does not.
+                let so_far = mark.map_or(0, |mark| mark.number);
                 for (key, part) in parts {
                     let Sent::Batch { head, .. } = &part.sent else { continue };
                     match sources::place(mark, head) {
@@ -110,8 +145,9 @@ async fn order(tx: &DatabaseTransaction, waiting: &Waiting, now: Instant) -> Res
                             order.answers.push((key, Box::new(move || Ok(Ack { committed, void: 0 }))));
                         }
                         // Those before it may be on their way.
-                        sources::Place::Early(committed) => {
+                        sources::Place::Early => {
                             if waiting.is_overdue(part, now) {
+                                let committed = so_far.max(head.acknowledged);
                                 order.answers.push((key, Box::new(move || Ok(Ack { committed, void: 0 }))));
                             }
                         }
@@ -123,24 +159,27 @@ async fn order(tx: &DatabaseTransaction, waiting: &Waiting, now: Instant) -> Res
                 }
             }
             Source::Node(node) => {
-                let mut last = nodes.get(&node).map(|row| (unsigned(row.checkpoint), row.checkpoint_digest.0));
+                let found = nodes.get(&node).map(|row| (unsigned(row.checkpoint), row.checkpoint_digest.0));
+                let Some((committed, digest)) = found else {
+                    for (key, _) in parts {
+                        order.answers.push((key, Box::new(|| Err(unknown_node()))));
+                    }
+                    continue;
+                };
+                let mut last = (committed, digest);
                 for (key, part) in parts {
                     let Sent::Checkpoint(checked) = &part.sent else { continue };
-                    let Some((sequence, digest)) = last else {
-                        order.answers.push((key, Box::new(|| Err(unknown_node()))));
-                        continue;
-                    };
-                    match checkpoints::link(tx, (sequence, digest), &checked.head).await? {
+                    match checkpoints::link(tx, last, &checked.head).await? {
                         Link::Next => {
-                            last = Some((checked.head.sequence, checked.head.digest));
+                            last = (checked.head.sequence, checked.head.digest);
                             line.push(key);
                         }
                         Link::Repeated => {
-                            order.answers.push((key, Box::new(move || Ok(Ack { committed: sequence, void: 0 }))));
+                            order.answers.push((key, Box::new(move || Ok(Ack { committed, void: 0 }))));
                         }
                         Link::Early if !waiting.is_overdue(part, now) => {}
                         Link::Early | Link::Broken => {
-                            order.answers.push((key, Box::new(move || Err(not_next(sequence, digest)))));
+                            order.answers.push((key, Box::new(move || Err(not_next(committed, digest)))));
                         }
                         Link::Conflict(other) => {
                             let number = checked.head.sequence;
@@ -175,6 +214,7 @@ async fn settle(
     tx: &DatabaseTransaction,
     waiting: &Waiting,
     ripe: &[(RunId, Halves)],
+    sums: &mut Table,
 ) -> Result<()> {
     if ripe.is_empty() {
         return Ok(());
@@ -200,7 +240,10 @@ async fn settle(
     let owned: Vec<(RunId, AccountId)> = owned.into_iter().collect();
     let mut rows = Batch::read(history, tx, &owned).await?;
     let at = Timestamp::now();
-    for (run, halves) in ripe {
+    for (place, (run, halves)) in ripe.iter().enumerate() {
+        if place % JOINED_AT_ONCE == JOINED_AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
         for seen in halves.seen.iter().filter_map(seen) {
             if rows.is_over(*run, seen.account, Some(seen_ended(seen))) {
                 continue;
@@ -220,7 +263,7 @@ async fn settle(
             }
         }
     }
-    rows.write(tx).await?;
+    rows.write_with(tx, sums).await?;
     Ok(())
 }
 

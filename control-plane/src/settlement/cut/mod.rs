@@ -9,27 +9,34 @@
 //! unless the other half is late. Where a cut fails, everything that waits is refused and comes again: a run that was
 //! settled meanwhile is found settled.
 //!
-//! One task makes the cuts of this process, as long as something waits. Other control planes make their own: where one has
-//! the gateway's half and another one the node's, each waits in vain, and they meet as rows.
+//! One task makes the cuts of a term ([`super::term`]). Where the term ends, so does the task, and what waits is forgotten.
 
 mod commit;
+mod pace;
 mod waiting;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use protocol::Code;
 use protocol::batch::BatchHead;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoints::Checked;
 use super::sources::Content;
 use crate::App;
 use crate::error::{Error, Result, refuse};
+use crate::leader::Lease;
+use crate::usage::Recent;
+use commit::Done;
+use pace::Pace;
 use waiting::{Part, Waiting};
 
 /// Between two looks of a cut that has nothing to do yet.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
+/// Where a cut has left some of what was ripe, others have their turn for this part of the time that it took.
+const REST: u32 = 4;
 /// After a cut has failed, each part is committed by itself for so long: what made it fail holds up nobody else.
 const ALONE_FOR: Duration = Duration::from_secs(10);
 
@@ -50,27 +57,23 @@ pub(super) struct Ack {
     pub(super) void: u64,
 }
 
-/// What has come and is not looked at yet, and whether there is a task that will.
+/// The way to the task that makes cuts, where this control plane leads.
 #[derive(Default)]
-pub(crate) struct Cuts(Mutex<Inbox>);
+pub(crate) struct Cuts(Mutex<Option<mpsc::UnboundedSender<Part>>>);
 
-#[derive(Default)]
-struct Inbox {
-    parts: Vec<Part>,
-    has_task: bool,
+impl Cuts {
+    /// Where nobody makes cuts, the part is dropped, and its sender hears that.
+    fn put(&self, part: Part) {
+        if let Some(inbox) = self.0.lock().as_ref() {
+            drop(inbox.send(part));
+        }
+    }
 }
 
 /// Takes what a source has sent; the answer comes once it is committed.
 pub(super) async fn take(app: &App, sent: Sent) -> Result<Ack> {
     let (reply, answer) = oneshot::channel();
-    let is_first = {
-        let mut inbox = app.cuts.0.lock();
-        inbox.parts.push(Part::new(sent, Instant::now(), reply));
-        !std::mem::replace(&mut inbox.has_task, true)
-    };
-    if is_first {
-        tokio::spawn(cuts(app.clone()));
-    }
+    app.cuts.put(Part::new(sent, Instant::now(), reply));
     answer.await.map_err(|_| again())?
 }
 
@@ -79,64 +82,77 @@ fn again() -> Error {
     refuse(Code::ControlPlaneUnavailable, "It could not be committed; send it again.")
 }
 
-/// Should the task end before its time, the next part begins another one.
-struct Ended {
-    app: App,
-    in_time: bool,
+/// Makes cuts for as long as this epoch leads. What came in the term before is forgotten.
+pub(super) fn begin(app: &App, lease: Arc<Lease>) -> impl Future<Output = ()> + Send + use<> {
+    // No more parts than exchanges of what is mounted: each has its caller, who waits for the answer.
+    let (sender, inbox) = mpsc::unbounded_channel();
+    *app.cuts.0.lock() = Some(sender);
+    cuts(app.clone(), lease, inbox)
 }
 
-impl Drop for Ended {
-    fn drop(&mut self) {
-        if !self.in_time {
-            let mut inbox = self.app.cuts.0.lock();
-            inbox.has_task = false;
-            // Nobody looks at them any more: their senders hear that, and come again.
-            inbox.parts.clear();
-        }
-    }
-}
-
-/// Makes cuts until nothing waits.
-async fn cuts(app: App) {
-    let mut ended = Ended { app: app.clone(), in_time: false };
+async fn cuts(app: App, lease: Arc<Lease>, mut inbox: mpsc::UnboundedReceiver<Part>) {
     let (hold, every) = (app.config.settle_hold.duration(), app.config.settle_every.duration());
     let mut waiting = Waiting::new(hold, app.config.settle_waiting_max);
-    let mut alone_until = Instant::now();
+    let mut pace = Pace::new(app.config.lease.duration());
+    let (mut recent, mut alone_until) = (Recent::default(), Instant::now());
+    let mut parts = Vec::new();
     loop {
-        let parts = {
-            let mut inbox = app.cuts.0.lock();
-            if inbox.parts.is_empty() && waiting.is_empty() {
-                // Under the lock: whoever comes from now on begins another task.
-                inbox.has_task = false;
-                ended.in_time = true;
-                return;
-            }
-            std::mem::take(&mut inbox.parts)
-        };
-        if Instant::now() < alone_until {
-            for part in parts {
-                let mut alone = Waiting::new(Duration::ZERO, usize::MAX);
-                alone.add(part);
-                make(&app, &mut alone).await;
-            }
-        } else {
-            parts.into_iter().for_each(|part| waiting.add(part));
-            if !make(&app, &mut waiting).await {
-                alone_until = Instant::now() + ALONE_FOR;
+        if waiting.is_empty() {
+            match inbox.recv().await {
+                Some(part) => parts.push(part),
+                // Another term has begun.
+                None => return,
             }
         }
-        tokio::time::sleep(every.max(PAUSE_MIN)).await;
+        while let Ok(part) = inbox.try_recv() {
+            parts.push(part);
+        }
+        let mut pause = every;
+        if Instant::now() < alone_until {
+            for part in parts.drain(..) {
+                let mut alone = Waiting::new(Duration::ZERO, usize::MAX);
+                alone.add(part);
+                // A part is a bound by itself.
+                if matches!(make(&app, &lease, &mut alone, &mut recent, usize::MAX).await, Made::NotLeading) {
+                    return;
+                }
+            }
+        } else {
+            parts.drain(..).for_each(|part| waiting.add(part));
+            match make(&app, &lease, &mut waiting, &mut recent, pace.runs_max()).await {
+                Made::Committed(Done { runs, took }) => {
+                    pause = match pace.took(runs, took) {
+                        true => every.min(took / REST),
+                        false => pace::pause(every, took),
+                    };
+                }
+                Made::Failed => {
+                    pace.failed();
+                    alone_until = Instant::now() + ALONE_FOR;
+                }
+                Made::NotLeading => return,
+            }
+        }
+        tokio::time::sleep(pause.max(PAUSE_MIN)).await;
     }
 }
 
-/// Makes a cut; whether that could be done.
-async fn make(app: &App, waiting: &mut Waiting) -> bool {
-    match commit::cut(app, waiting, Instant::now()).await {
-        Ok(()) => true,
+/// What became of a cut.
+#[derive(Debug)]
+enum Made {
+    Committed(Done),
+    Failed,
+    NotLeading,
+}
+
+async fn make(app: &App, lease: &Lease, waiting: &mut Waiting, recent: &mut Recent, runs_max: usize) -> Made {
+    match commit::cut(&app.db, &app.history, lease, waiting, recent, runs_max).await {
+        Ok(Some(done)) => Made::Committed(done),
+        Ok(None) => Made::NotLeading,
         Err(error) => {
             tracing::warn!(%error, waiting = waiting.halves(), "halves could not be settled; they come again");
             waiting.refuse_all();
-            false
+            Made::Failed
         }
     }
 }

@@ -181,8 +181,9 @@ impl Waiting {
     }
 
     /// What a cut commits of the parts that are next in the order of their sources: the halves of runs that are whole with
-    /// them alone, and of those whose time is over; with each observation before the claims of its run.
-    pub(super) fn ripe(&self, next: &HashSet<Key>, now: Instant) -> Vec<(RunId, Halves)> {
+    /// them alone, and of those whose time is over; with each observation before the claims of its run. It is of so many
+    /// runs at most; what is left comes with the next one.
+    pub(super) fn ripe(&self, next: &HashSet<Key>, now: Instant, runs_max: usize) -> Vec<(RunId, Halves)> {
         let mut wanted: BTreeSet<RunId> = self.whole.clone();
         let mut overdue: HashSet<RunId> = HashSet::new();
         for part in next.iter().filter_map(|key| self.parts.get(key)).filter(|part| self.is_overdue(part, now)) {
@@ -198,7 +199,7 @@ impl Waiting {
             let is_some = !ripe.seen.is_empty() || !ripe.claims.is_empty();
             (is_some && (is_all || overdue.contains(&run))).then_some((run, ripe))
         };
-        wanted.into_iter().filter_map(of).collect()
+        wanted.into_iter().filter_map(of).take(runs_max).collect()
     }
 
     /// These halves are committed.

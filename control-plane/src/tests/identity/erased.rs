@@ -2,15 +2,23 @@
 
 use http::StatusCode;
 use protocol::api::Me;
-use protocol::{AccountId, Code, Timestamp};
+use protocol::node::NodeState;
+use protocol::{AccountId, Code, NodeId, Timestamp};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
 use serde_json::json;
 
 use super::join;
 use crate::db::columns::Col;
-use crate::db::entities::{accounts, api_keys, artifacts, functions, jobs, messages, queues, revoked_keys, triggers};
+use crate::db::entities::{
+    accounts, api_keys, artifacts, functions, jobs, messages, node_tokens, nodes, outbox, queues, revoked_keys,
+    run_logs, runs, triggers,
+};
 use crate::erasure;
+use crate::nodes::records;
 use crate::tests::harness::{Client, Ground};
+use crate::tests::joining::{self, Machine};
+use crate::tests::logs;
+use crate::tests::settlement::{Runs, Signer, later, observe};
 
 /// An account with something of everything.
 async fn full(ground: &Ground) -> (Client, Client) {
@@ -83,6 +91,39 @@ pub(super) async fn a_deleted_account_is_gone(ground: Ground) {
     assert_eq!(to_do, None);
 }
 
+pub(super) async fn nodes_leave_with_their_account(ground: Ground) {
+    let (ada, eve) = (ground.user("ada@example.org", "ada").await, ground.user("eve@example.org", "eve").await);
+    let (machine, other, late) = (Machine::new(61), Machine::new(62), Machine::new(63));
+    let node = joining::joined(&ground, &ada, &machine).await.node;
+    let stays = joining::joined(&ground, &eve, &other).await.node;
+    assert_eq!(joining::say_hello(&ground, node, &machine).await.status, StatusCode::OK);
+    let unused = joining::token(&ada).await;
+    // One that is configured is the platform's, whoever had the account.
+    let account = Col(ada.account().await);
+    nodes::Entity::update_many()
+        .set(nodes::ActiveModel { account_id: Set(Some(account)), ..Default::default() })
+        .filter(nodes::Column::Id.eq(Col(ground.node)))
+        .exec(ground.app.db.write())
+        .await
+        .unwrap();
+
+    assert_eq!(ada.delete("/accounts/ada").await.status, StatusCode::NO_CONTENT);
+    let left = joining::row(&ground, node).await;
+    assert_eq!((left.state.0, left.state_reason.as_deref()), (NodeState::Left, Some("its account was deleted")));
+    let refused = joining::say_hello(&ground, node, &machine).await;
+    assert_eq!(refused.code(), Code::NodeLeft);
+    assert!(refused.read::<protocol::Problem>().detail.contains("its account was deleted"), "{refused:?}");
+    let records = records::all(&ground.app.db).await.unwrap();
+    let on_record = |node: NodeId| records.iter().any(|record| record.node == node);
+    assert_eq!((on_record(node), on_record(stays), on_record(ground.node)), (false, true, true));
+    assert_eq!(joining::row(&ground, ground.node).await.account_id, None);
+    let tokens = node_tokens::Entity::find().filter(node_tokens::Column::AccountId.eq(account));
+    assert_eq!(tokens.count(ground.app.db.read()).await.unwrap(), 0);
+    assert_eq!(joining::register(&ground, &late.asks(&unused)).await.code(), Code::NodeTokenInvalid);
+    let told = outbox::Entity::find().filter(outbox::Column::Key.eq(node.to_string()));
+    assert!(told.filter(outbox::Column::AccountId.eq(account)).count(ground.app.db.read()).await.unwrap() > 0);
+}
+
 pub(super) async fn only_owners_delete_an_account(ground: Ground) {
     let (ada, by_key) = full(&ground).await;
     let (eve, admin) =
@@ -131,4 +172,37 @@ pub(super) async fn what_broke_off_goes_on(ground: Ground) {
     assert_eq!(left(&ground, account).await[2..], [0, 1, 1, 1, 1]);
     erasure::go_on(&ground.app, in_an_hour()).await.unwrap();
     assert_eq!(left(&ground, account).await[2..], [0; 5]);
+}
+
+/// An open run is settled before the account counts as erased. What comes later leaves nothing.
+pub(super) async fn what_comes_after_the_end_is_void(ground: Ground) {
+    let (of, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let account = of.client.account().await;
+    let is_erased = async || {
+        let row = accounts::Entity::find_by_id(Col(account)).one(ground.app.db.read()).await.unwrap();
+        row.unwrap().erased.is_some()
+    };
+    let left = async || {
+        let rows = runs::Entity::find().filter(runs::Column::AccountId.eq(Col(account)));
+        let lines = run_logs::Entity::find().filter(run_logs::Column::AccountId.eq(Col(account)));
+        (rows.count(ground.app.db.read()).await.unwrap(), lines.count(ground.app.db.read()).await.unwrap())
+    };
+    let (half, _) = of.halves(&ground, 1_000, 1_000);
+    node.submit(vec![half]).await;
+    logs::keep(&ground, ground.node, logs::log(&ground, &of, &["early"])).await;
+    assert_eq!(left().await, (1, 1));
+
+    assert_eq!(of.client.delete("/accounts/ada").await.status, StatusCode::NO_CONTENT);
+    erasure::go_on(&ground.app, in_an_hour()).await.unwrap();
+    assert_eq!((is_erased().await, left().await), (false, (1, 0)), "its other half may come");
+    crate::settlement::sweep_once(&ground.app, later(61), false).await.unwrap();
+    erasure::go_on(&ground.app, in_an_hour()).await.unwrap();
+    assert_eq!((is_erased().await, left().await), (true, (0, 0)));
+
+    let ((receipt, seen), (claim, _), (_, alone)) =
+        (of.halves(&ground, 1, 1), of.halves(&ground, 1, 1), of.halves(&ground, 1, 1));
+    node.submit(vec![receipt, claim]).await;
+    observe(&ground, &[seen, alone]).await;
+    logs::keep(&ground, ground.node, logs::log(&ground, &of, &["late"])).await;
+    assert_eq!(left().await, (0, 0));
 }

@@ -166,3 +166,42 @@ pub(super) async fn a13_known_addresses_take_as_long(ground: Ground) {
         );
     }
 }
+
+pub(super) async fn a13_with_mail_a_code_is_asked_for(ground: Ground) {
+    ground.user("ada@example.org", "ada").await;
+    let mailing = Ground::on(ground.app.config.database.clone(), |config| {
+        config.mail.smtp_url = Some("smtp://127.0.0.1:9".parse().unwrap());
+        config.mail.mail_from = Some("CrowdCloud <cloud@example.org>".parse().unwrap());
+        config.mail.portal_url = Some("https://cloud.example.org".to_owned());
+    })
+    .await;
+    let sign_up = async |email: &str, code: Option<String>| {
+        let asked = json!({"email": email, "password": "correct horse", "account": "bob", "code": code});
+        mailing.anonymous().post("/signup", asked).await
+    };
+    let told = |answer: &Answer| {
+        let problem: protocol::Problem = answer.read();
+        (answer.status, problem.code, problem.field, problem.detail)
+    };
+    let known = told(&sign_up("ada@example.org", None).await);
+    assert_eq!(known.1, Code::EmailCodeNeeded);
+    assert_eq!(known, told(&sign_up("bob@example.org", None).await), "nobody learns who is there");
+    let wrong = told(&sign_up("bob@example.org", Some("AAAA-AAAA".to_owned())).await);
+    assert_eq!((wrong.1, wrong.2.unwrap().as_str()), (Code::EmailCodeNeeded, "code"));
+    let code = |email: &str| Some(mailing.app.resets.code_for(email));
+    let others = sign_up("bob@example.org", code("eve@example.org")).await;
+    assert_eq!(others.code(), Code::EmailCodeNeeded);
+    let made = sign_up("BOB@example.org ", code("bob@example.org").map(|code| code.to_lowercase())).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    // Whoever reads the mails may know.
+    assert_eq!(sign_up("ada@example.org", code("ada@example.org")).await.code(), Code::EmailTaken);
+    // An address gets so many mails, whoever has it.
+    for email in ["ada@example.org", "carol@example.org"] {
+        let mut passed = 0;
+        while sign_up(email, None).await.code() == Code::EmailCodeNeeded {
+            passed += 1;
+        }
+        let sent_before = u32::from(email.starts_with("ada"));
+        assert_eq!(passed + sent_before, mailing.app.config.mail.resets_max, "{email}");
+    }
+}

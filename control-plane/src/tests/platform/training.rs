@@ -107,7 +107,9 @@ async fn f42_a_model_is_replaced_and_no_chunk_is_deleted() {
     assert_eq!((first.runs, first.previous), (450, None));
     let bytes = app.store.get(first.root).await.unwrap().collect(ByteSize::mib(64)).await.unwrap();
     assert_eq!(Digest::of(&bytes), first.digest);
-    assert_eq!(Snapshot::decode(&bytes).unwrap().runs, 450);
+    let model = Snapshot::decode(&bytes).unwrap();
+    assert_eq!(model.runs, 450);
+    assert!(model.knows_node(ground.node) && !model.knows_node(seen.nodes[1]), "that one is on record no more");
     let uploaded = app.store.put_bytes(bytes.clone()).await.unwrap();
 
     assert_eq!(once(app, &models, now).await.unwrap(), Turn::Rested, "it is not yet time");
@@ -145,7 +147,7 @@ async fn a_run_says_why_it_went_where_it_went() {
             predicted_us: Some(20_100),
             predicted_failure_permille: Some(4),
         }],
-        refused: vec![RefusedNodes { why: Refusal::NoMemory, nodes: 3 }],
+        refused: vec![RefusedNodes { why: Refusal::NoMemory, nodes: 3, agreed: None }],
         waited_ms: 12,
     };
     let run = Observation { placement: Some(explanation.clone()), ..seen.run(0) };

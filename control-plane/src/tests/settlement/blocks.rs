@@ -253,7 +253,7 @@ async fn what_changes_meanwhile_is_packed_again(ground: Ground) {
     assert_eq!(packed, all);
 }
 
-fn chunk(ground: &Ground, digest: Digest) -> std::path::PathBuf {
+pub(super) fn chunk(ground: &Ground, digest: Digest) -> std::path::PathBuf {
     let hex = digest.to_string();
     ground.folder.path().join("store/chunks").join(&hex[..2]).join(hex)
 }

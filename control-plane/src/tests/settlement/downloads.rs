@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use books::download::{Event, Period, Reader, Report};
 use http::StatusCode;
-use protocol::api::UsageReport;
+use protocol::api::{Key, UsageReport};
 use protocol::receipt::Observation;
 use protocol::{Code, Field, Millis, Problem, Timestamp, headers};
+use serde_json::json;
 
 use super::super::harness::{Answer, Client, Ground, suite};
 use super::blocks::{rows_of_blocks, small};
@@ -20,6 +21,8 @@ suite!(
     bodies_that_are_gone_or_damaged,
     who_may_download,
     packing_for_downloads_has_a_pace,
+    a06_downloads_have_a_share_of_their_own,
+    a04_a_download_ends_with_its_caller,
 );
 
 async fn downloaded(client: &Client, query: &str) -> Answer {
@@ -188,4 +191,35 @@ async fn packing_for_downloads_has_a_pace(ground: Ground) {
         assert_eq!((report.totals.runs, report.blocks), (nth, nth));
     }
     assert!(begun.elapsed() >= Duration::from_millis(700), "{:?}", begun.elapsed());
+}
+
+/// One who downloads all that they may still follows logs, and others download.
+async fn a06_downloads_have_a_share_of_their_own(ground: Ground) {
+    let change = |config: &mut Config| (config.receipt_downloads_max, config.log_follows_max) = (2, 2);
+    let ground = Ground::on(ground.app.config.database.clone(), change).await;
+    let runs = Runs::start(&ground).await;
+    let eve = ground.user("eve@example.org", "eve").await;
+    let follow = "/api/v1/functions/hello/logs?follow=true";
+    let (download, logs) = (runs.client.stream("/api/v1/receipts").await, runs.client.stream(follow).await);
+    assert_eq!(runs.client.get("/receipts").await.code(), Code::ShareExceeded);
+    downloaded(&eve, "").await;
+    drop(download);
+    downloaded(&runs.client, "").await;
+    drop(logs);
+}
+
+async fn a04_a_download_ends_with_its_caller(ground: Ground) {
+    let ground = small(&ground, 3).await;
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    calls(&ground, &runs, &mut node, &[600, 540, 480]).await;
+    sweep_once(&ground.app, Timestamp::now(), true).await.unwrap();
+    let made: Key = runs.client.post("/keys", json!({"name": "k", "scopes": ["read"]})).await.read();
+    let with_key = runs.client.with_key(&made.secret.unwrap());
+    let whole = downloaded(&with_key, "").await.body.len();
+    let body = with_key.stream("/api/v1/receipts").await;
+    assert_eq!(runs.client.delete(&format!("/keys/{}", made.id)).await.status, StatusCode::NO_CONTENT);
+    // It is checked again, also while nobody reads.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let read = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    assert!(read.len() < whole, "{} of {whole} bytes", read.len());
 }

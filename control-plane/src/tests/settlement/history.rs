@@ -18,6 +18,9 @@ use crate::settlement::{prune, sweep_once};
 
 suite!(whatever_happens_the_history_is_complete);
 
+/// Of what happens, for each kind of block; `CROWDCLOUD_HISTORY_SEEDS` says more.
+const SEEDS: u64 = 3;
+
 /// A half that is to come.
 enum Half {
     Receipt(Box<NodeReceipt>),
@@ -40,6 +43,7 @@ const CASES: [Case; 9] = [
 ];
 
 async fn whatever_happens_the_history_is_complete(ground: Ground) {
+    let seeds = std::env::var("CROWDCLOUD_HISTORY_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
     // As many runs of a block, and runs that a page looks at.
     for (block_runs, scanned) in [(3, 5_000), (5, 4)] {
         let change = |config: &mut Config| {
@@ -54,7 +58,7 @@ async fn whatever_happens_the_history_is_complete(ground: Ground) {
         let runs = Runs { account: client.account().await, function, version, node: ground.node, client };
         let mut node = Signer::hello(&ground).await;
         let mut all = BTreeMap::new();
-        for seed in 0..5 {
+        for seed in 0..seeds {
             let mut random = StdRng::seed_from_u64(seed);
             turn(&ground, &runs, &mut node, &mut random, &mut all).await;
             // What is open is given up, and rows are gone where they may.

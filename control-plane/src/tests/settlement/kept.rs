@@ -175,6 +175,7 @@ async fn old_checkpoints(ground: Ground) {
     crate::keep::prune_checkpoints(&short.app).await.unwrap();
     assert_eq!(left().await, 0);
     // The chain goes on.
+    ground.lead().await;
     node.submit(vec![]).await;
     assert_eq!(left().await, 1);
 }
@@ -314,6 +315,19 @@ async fn principals_by_their_names(ground: Ground) {
         let wanted: Vec<RunId> = wanted.into_iter().map(|at: usize| seen[at].run).collect();
         assert_eq!(ids(&page.items), wanted, "{name}");
     }
+    // A member's own runs, and those of their keys: the same as in usage.
+    for (query, wanted) in [
+        ("member=Ada%40Example.org".to_owned(), vec![3, 1, 0]),
+        (format!("member={ada}"), vec![3, 1, 0]),
+        (format!("member={ada}&principal=ci%20bot"), vec![3, 0]),
+        (format!("member={ada}&principal=public"), vec![]),
+    ] {
+        let page = list(&runs.client, &query).await;
+        let wanted: Vec<RunId> = wanted.into_iter().map(|at: usize| seen[at].run).collect();
+        assert_eq!((ids(&page.items), page.next), (wanted, None), "{query}");
+        let usage: UsageReport = runs.client.get(&format!("/usage?{query}")).await.read();
+        assert_eq!(usage.total.runs, u64::try_from(page.items.len()).unwrap(), "{query}");
+    }
     for nobody in ["eve@example.org", "nobody@example.org", "ci"] {
         let answer = runs.client.get(&format!("/invocations?principal={nobody}")).await;
         assert_eq!(answer.code(), Code::InvalidRequest, "{nobody}");
@@ -336,6 +350,8 @@ async fn wrong_filters_are_named(ground: Ground) {
         ("principal=", "principal", Code::InvalidRequest),
         ("principal=ci", "principal", Code::InvalidRequest),
         ("principal=public,trigger:nightly", "principal", Code::InvalidRequest),
+        ("member=", "member", Code::InvalidRequest),
+        ("member=nobody@example.org", "member", Code::InvalidRequest),
         ("from=yesterday", "from", Code::InvalidRequest),
         ("to=1", "to", Code::InvalidRequest),
         ("from=2027-01-02T00:00:00Z&to=2027-01-01T00:00:00Z", "to", Code::InvalidRequest),

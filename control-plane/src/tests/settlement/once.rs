@@ -24,9 +24,10 @@ suite!(
 );
 
 /// Another node of the platform.
-async fn second_node(ground: &Ground) -> Signer {
+pub(super) async fn second_node(ground: &Ground) -> Signer {
     // It makes the node's row.
     let other = Ground::on(ground.app.config.database.clone(), |_| {}).await;
+    ground.lead().await;
     let key = SigningKey::from_bytes(&[9; 32]);
     let api = as_node(crate::api::nodes::api(ground.app.clone()), other.node);
     let reply = api.send(Method::POST, "/hello", Some(serde_json::to_value(hello_of(&key)).unwrap())).await;
@@ -36,7 +37,7 @@ async fn second_node(ground: &Ground) -> Signer {
 }
 
 /// The receipt of this node, with a valid ticket of its own, for the same run; it claims more.
-fn of_node(runs: &Runs, ground: &Ground, receipt: &NodeReceipt, node: NodeId) -> NodeReceipt {
+pub(super) fn of_node(runs: &Runs, ground: &Ground, receipt: &NodeReceipt, node: NodeId) -> NodeReceipt {
     let mut other = receipt.clone();
     other.ticket = ground.app.tickets.issue(&Ticket { node, ..runs.permission(receipt.run) });
     other.end.usage = Usage { wall_us: 1_000_000, ..receipt.end.usage };

@@ -10,10 +10,11 @@ use super::{Runs, Signer, SigningKey, later, observe};
 
 suite!(
     batches_are_taken_in_order_and_once,
-    several_control_planes_take_each_batch_once,
+    of_several_control_planes_the_leader_takes_batches,
     unreadable_observations_are_void,
     a_batch_that_is_too_large_is_void,
     a_gateway_of_the_release_before,
+    what_others_settle_between_two_batches,
     silent_sources_are_forgotten,
     unreadable_checkpoints_are_void,
     a_checkpoint_stays_as_it_was_committed,
@@ -92,16 +93,21 @@ async fn batches_are_taken_in_order_and_once(ground: Ground) {
     assert_eq!(runs.usage().await.runs, 5);
 }
 
-/// They share the work, and nobody knows which of them gets a batch, or gets it again.
-async fn several_control_planes_take_each_batch_once(ground: Ground) {
+/// One of them leads at a time. Who led before may not know that yet, and changes nothing.
+async fn of_several_control_planes_the_leader_takes_batches(ground: Ground) {
     let runs = Runs::start(&ground).await;
     let second = Ground::on(ground.app.config.database.clone(), |_| {}).await;
     let one = Source::of(&ground);
     let other = Source { client: second.anonymous(), epoch: one.epoch };
     for number in 1..=8 {
+        let (leads, led) = if number % 2 == 0 { (&other, &one) } else { (&one, &other) };
+        let leader = if number % 2 == 0 { &second } else { &ground };
+        leader.lead().await;
         let body = body(&[alone(&runs, &ground)]);
-        let (here, there) = tokio::join!(one.committed(number, &body), other.committed(number, &body));
-        assert_eq!((here, there), (number, number));
+        let (taken, refused) = tokio::join!(leads.committed(number, &body), led.post(number, 0, &body));
+        assert_eq!((taken, refused.code()), (number, Code::ControlPlaneUnavailable));
+        assert_eq!(led.post(number, 0, &body).await.code(), Code::ControlPlaneUnavailable, "it has unmounted");
+        assert_eq!(leads.committed(number, &body).await, number);
     }
     assert_eq!(runs.usage().await.runs, 8);
 }
@@ -149,6 +155,19 @@ async fn a_gateway_of_the_release_before(ground: Ground) {
     // It has been updated, and does not know what was acknowledged.
     assert_eq!(source.committed(1, &body(&seen)).await, 1);
     assert_eq!(runs.usage().await.runs, 2);
+}
+
+/// A cut knows the sums that the last one has left, and not what others have added to them since.
+async fn what_others_settle_between_two_batches(ground: Ground) {
+    let (runs, source) = (Runs::start(&ground).await, Source::of(&ground));
+    let some = |count: usize| -> Vec<Observation> { (0..count).map(|_| alone(&runs, &ground)).collect() };
+    for (number, others) in [(1, 0), (2, 0), (3, 2), (4, 0)] {
+        if others > 0 {
+            observe(&ground, &some(others)).await;
+        }
+        assert_eq!(source.committed(number, &body(&some(3))).await, number);
+    }
+    assert_eq!(runs.usage().await.runs, 14);
 }
 
 async fn silent_sources_are_forgotten(ground: Ground) {

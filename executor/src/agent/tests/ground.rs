@@ -16,7 +16,7 @@ use fabric::{
 };
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
-use protocol::node::{Hello, HelloReply, LogLine, RunLog, VersionSpec};
+use protocol::node::{Hello, HelloReply, LogLine, RevisedWish, RunLog, VersionSpec};
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt, RunEnd};
 use protocol::ticket::{Purpose, SignedTicket, Ticket, TicketRoot};
 use protocol::{ByteSize, Code, Digest, InstanceId, LaneChoice, Millis, NodeId, Problem, Timestamp, headers};
@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::compile::tests::compiler;
+use crate::keys::NodeKeys;
 use crate::tickets::tests::ticket;
 use crate::{Config, Error};
 
@@ -37,6 +38,8 @@ pub(super) struct Core {
     pub(super) checkpoints: Vec<Checkpoint>,
     pub(super) lines: Vec<LogLine>,
     pub(super) hellos_refused: u32,
+    /// What the owner wants from afar, as hellos are told.
+    pub(super) wish: Option<RevisedWish>,
     pub(super) damaged: bool,
     /// The platform's clock minus the machine's.
     pub(super) ahead_ms: i64,
@@ -76,7 +79,7 @@ impl Ground {
             listen: "127.0.0.1:0".parse().unwrap(),
         };
         let server = NatsServer::start(config, &authority).await.unwrap();
-        let fabric = connect(&server, authority.core_user("core").unwrap(), Identity::Core(InstanceId::new())).await;
+        let fabric = connect(&server, authority.lenders_user("core").unwrap(), Identity::Core(InstanceId::new())).await;
         let core = Arc::new(Mutex::new(Core::default()));
         let mut services = Vec::new();
         for service in [NodeService::Api, NodeService::Blob, NodeService::Log, NodeService::Receipt] {
@@ -101,10 +104,12 @@ impl Ground {
     /// Starts the agent and waits until it is ready.
     pub(super) async fn agent(&self, config: Config) -> Agent {
         let identity = Identity::Node(self.node);
-        let fabric = connect(&self.server, self.authority.node_user(self.node).unwrap(), identity).await;
+        let keys = NodeKeys::open(&config.data).unwrap();
+        let credentials = keys.nats().of_node(self.authority.registrar(), self.node).unwrap();
+        let fabric = connect(&self.server, credentials, identity).await;
         let (ready, is_ready) = tokio::sync::oneshot::channel();
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(crate::serve(config, fabric, ready, shutdown.clone()));
+        let task = tokio::spawn(crate::serve(config, keys.into(), fabric, ready, shutdown.clone()));
         tokio::time::timeout(Duration::from_secs(20), is_ready).await.unwrap().unwrap();
         Agent { shutdown, task }
     }
@@ -248,6 +253,7 @@ async fn answer(core: &Mutex<Core>, request: http::Request<Body>) -> http::Respo
                 checkpoint: last.map_or(0, |last| last.sequence),
                 checkpoint_digest: last.map_or(Digest([0; 32]), |last| last.digest),
                 now,
+                wish: core.wish,
             };
             reply(200, serde_json::to_vec(&hello).unwrap().into())
         }

@@ -69,6 +69,8 @@ async fn a_run_may_come_before_its_artifact_and_many_at_once_fetch_it_once() {
 
     // The next start finds the code on disk, and says so before anybody asks.
     let mut reports = ground.fabric.nats().subscribe(subjects::REPORTS).await.unwrap();
+    // The first report alone lists it: the server must know by then who listens.
+    ground.fabric.nats().flush().await.unwrap();
     let agent = ground.agent(ground.config()).await;
     let report: NodeReport = serde_json::from_slice(&reports.next().await.unwrap().payload).unwrap();
     assert_eq!((report.warm, report.cached), (vec![], vec![ticket.artifact]));

@@ -1,13 +1,15 @@
 //! What a node does beside runs: hello, reports, the journal over restarts, draining.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use fabric::subjects;
+use fabric::{NodeEndpoint, subjects};
 use futures::StreamExt as _;
 use protocol::node::NodeReport;
 use protocol::receipt::Outcome;
+use protocol::{Code, Problem};
 
 use super::ground::{Ground, limits, read};
+use crate::Error;
 use crate::testing::{http_guest, wat_guest};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,7 +19,27 @@ async fn a_refused_hello_is_repeated() {
     let agent = ground.agent(ground.config()).await;
     let hello = ground.core.lock().hello.clone().unwrap();
     assert_eq!((hello.name.as_str(), hello.slots), ("test node", 8));
+    let keys = crate::NodeKeys::open(&ground.config().data).unwrap().public();
+    assert_eq!((hello.public_key, hello.keys), (keys.receipt.to_string(), Some(keys)));
     agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_told_to_end_cuts_its_runs_and_says_why() {
+    let ground = Ground::start().await;
+    let agent = ground.agent(ground.config()).await;
+    let ticket = ground.deploy(http_guest());
+    let reply = ground.run(&ticket, "/late-loop", "").await.unwrap();
+    let why = Problem::new(Code::NodeLeft, "It is no node any more: it was revoked.");
+    let begun = Instant::now();
+    let request = http::Request::post("/end");
+    let told = ground.call(NodeEndpoint::Control, &ticket, request, serde_json::to_vec(&why).unwrap()).await;
+    assert_eq!(told.unwrap().response.status(), http::StatusCode::OK);
+    tokio::time::timeout(Duration::from_secs(1), reply.end).await.expect("the run is cut");
+    let ended = tokio::time::timeout(Duration::from_secs(5), agent.task).await.unwrap().unwrap();
+    let Err(Error::Refused(problem)) = ended else { panic!("{ended:?}") };
+    assert_eq!(*problem, why);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,6 +66,42 @@ async fn reports_tell_what_is_warm_running_and_draining() {
     drop(reply);
     agent.shutdown.cancel();
     while !next().await.draining {}
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_leaves_out_what_it_lists_until_somebody_asks() {
+    let ground = Ground::start().await;
+    let mut reports = ground.fabric.nats().subscribe(subjects::REPORTS).await.unwrap();
+    let mut next = async || -> NodeReport {
+        let message = tokio::time::timeout(Duration::from_secs(5), reports.next()).await.unwrap().unwrap();
+        serde_json::from_slice(&message.payload).unwrap()
+    };
+    let agent = ground.agent(ground.config()).await;
+    let ticket = ground.deploy(http_guest());
+    read(ground.run(&ticket, "/count", "").await.unwrap()).await;
+    while next().await.warm != [ticket.artifact] {}
+    let idle = loop {
+        let report = next().await;
+        if report.lists.is_some() {
+            break report;
+        }
+    };
+    assert!(idle.warm.is_empty() && idle.cached.is_empty(), "{idle:?}");
+    // Why it has no VM lane is a text of the machine's.
+    let rest = NodeReport { vm: None, ..idle.clone() };
+    assert!(serde_json::to_vec(&rest).unwrap().len() < 1024, "{idle:?}");
+    let asked = ground.call(NodeEndpoint::Control, &ticket, http::Request::post("/report"), "").await;
+    assert_eq!(asked.unwrap().response.status(), http::StatusCode::OK);
+    // Sooner than it would list all by itself.
+    let whole = loop {
+        let report = next().await;
+        assert!(report.sequence < idle.sequence + 4, "{report:?}");
+        if report.lists.is_none() {
+            break report;
+        }
+    };
+    assert_eq!(whole.warm, [ticket.artifact]);
     agent.stop().await;
 }
 

@@ -76,12 +76,13 @@ async fn a_bad_exit_is_a_502_with_stderr_in_the_log() {
 
 #[tokio::test]
 async fn slow_output_is_seen_before_the_end() {
-    let start = Instant::now();
     let mut answered = Bench::new(&wat_guest("slow")).get("/").await;
     let first = answered.response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+    let seen = Instant::now();
     assert_eq!(first, "soon\n");
-    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
     assert_eq!(answered.text().await, "");
+    // It goes on for a second.
+    assert!(seen.elapsed() > Duration::from_millis(300), "{:?}", seen.elapsed());
 }
 
 #[tokio::test]

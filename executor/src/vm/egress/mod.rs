@@ -178,7 +178,7 @@ impl Refusal {
     /// The status, and the error type of RFC 9209 that comes nearest.
     fn meaning(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Refused(Refused::NotNamed) => (StatusCode::FORBIDDEN, "http_request_denied"),
+            Self::Refused(Refused::NotNamed | Refused::NotLent) => (StatusCode::FORBIDDEN, "http_request_denied"),
             Self::Refused(Refused::NotPublic) => (StatusCode::FORBIDDEN, "destination_ip_prohibited"),
             Self::Refused(Refused::Unknown(_)) => (StatusCode::BAD_GATEWAY, "dns_error"),
             Self::Refused(Refused::Unreachable(_)) => (StatusCode::BAD_GATEWAY, "destination_ip_unroutable"),

@@ -26,7 +26,7 @@ fn main() {
 
 /// Deploys what is refused; the problem document.
 fn refused(user: &Cli, artifact: &str, status: u64, code: &str) -> String {
-    let done = user.run(&format!("deploy {artifact} --name broken --timeout 60s --json"));
+    let done = user.run(&format!("deploy {artifact} --name broken --memory 256MiB --timeout 60s --json"));
     assert!(done.status == 2 || done.status == 6, "{artifact}: {done:?}");
     let line = done.stderr.lines().rfind(|line| line.starts_with('{')).unwrap_or_default();
     let problem: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {done:?}"));
@@ -40,13 +40,11 @@ fn disk_use(folder: &Path) -> u64 {
     run(folder, "du -sk . | cut -f1").parse::<u64>().unwrap() << 10
 }
 
-#[test]
-fn a_bad_image_is_refused_and_nothing_of_it_stays() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    needs_vm_lane(&ada);
-    program(&ada, "echo", ECHO);
-    let (echo, folder) = (ada.work().join("echo"), ada.work().join("oci"));
+pub(super) fn a_bad_image_is_refused_and_nothing_of_it_stays(platform: &Platform) {
+    let cleo = platform.user("cleo");
+    needs_vm_lane(&cleo);
+    program(&cleo, "echo", ECHO);
+    let (echo, folder) = (cleo.work().join("echo"), cleo.work().join("oci"));
     std::fs::create_dir_all(&folder).unwrap();
     let good = oci_archive(&folder, "[\"/bin/echo\"]", &[("bin/echo", &echo)]);
     run(&folder, "cp image.tar good.tar && rm -rf good.root && mv root good.root");
@@ -60,13 +58,13 @@ fn a_bad_image_is_refused_and_nothing_of_it_stays() {
 
     // Archives that are not whole, or not what they say.
     for length in [100, 700, whole.len() / 2] {
-        refused(&ada, &file("cut.tar", &whole[..length]), 422, "image_invalid");
+        refused(&cleo, &file("cut.tar", &whole[..length]), 422, "image_invalid");
     }
-    refused(&ada, &file("zip", b"PK\x03\x04 and more"), 422, "image_invalid");
+    refused(&cleo, &file("zip", b"PK\x03\x04 and more"), 422, "image_invalid");
     let mut exchanged = whole.clone();
     let at = exchanged.windows(9).rposition(|window| window == b"a line fo").unwrap();
     exchanged[at] = b'A';
-    let said = refused(&ada, &file("exchanged.tar", &exchanged), 422, "image_invalid");
+    let said = refused(&cleo, &file("exchanged.tar", &exchanged), 422, "image_invalid");
     assert!(said.contains("digest"), "{said}");
 
     // Names that lead out of the image.
@@ -77,18 +75,18 @@ fn a_bad_image_is_refused_and_nothing_of_it_stays() {
         oci_of(&folder, "amd64", "[\"/bin/echo\"]", "layer.tar")
     };
     for name in ["../escaped", "bin/../../escaped", "/../escaped"] {
-        let said = refused(&ada, &layer(&[member(kind::FILE, name, "", b"x")]), 422, "image_invalid");
+        let said = refused(&cleo, &layer(&[member(kind::FILE, name, "", b"x")]), 422, "image_invalid");
         assert!(said.contains("leaves the root"), "{name}: {said}");
     }
     let link = layer(&[member(kind::HARD_LINK, "shadow", "../../../../etc/shadow", b"")]);
-    assert!(refused(&ada, &link, 422, "image_invalid").contains("leaves the root"));
+    assert!(refused(&cleo, &link, 422, "image_invalid").contains("leaves the root"));
     let through = [member(kind::SYMLINK, "out", "/etc", b""), member(kind::HARD_LINK, "x", "out/hostname", b"")];
-    refused(&ada, &layer(&through), 422, "image_invalid");
+    refused(&cleo, &layer(&through), 422, "image_invalid");
 
     // What there is to start.
-    refused(&ada, &oci_of_root(&folder, "arm64", "[\"/bin/echo\"]"), 422, "wrong_architecture");
-    refused(&ada, &oci_of_root(&folder, "amd64", "[\"/bin/nothing\"]"), 422, "no_entry_point");
-    refused(&ada, &oci_of_root(&folder, "amd64", "[]"), 422, "no_entry_point");
+    refused(&cleo, &oci_of_root(&folder, "arm64", "[\"/bin/echo\"]"), 422, "wrong_architecture");
+    refused(&cleo, &oci_of_root(&folder, "amd64", "[\"/bin/nothing\"]"), 422, "no_entry_point");
+    refused(&cleo, &oci_of_root(&folder, "amd64", "[]"), 422, "no_entry_point");
 
     // A layer that becomes a thousand times as large is not unpacked to its end.
     run(&folder, "rm -rf zeros && mkdir zeros && truncate -s 512M zeros/zeros && cp -r good.root/bin zeros");
@@ -96,19 +94,19 @@ fn a_bad_image_is_refused_and_nothing_of_it_stays() {
     let bomb = oci_of(&folder, "amd64", "[\"/bin/echo\"]", "layer.tar.gz");
     assert!(std::fs::metadata(&bomb).unwrap().len() < 4 << 20);
     let started = Instant::now();
-    let said = refused(&ada, &bomb, 413, "image_too_large");
+    let said = refused(&cleo, &bomb, 413, "image_too_large");
     assert!(said.contains("for each compressed byte"), "{said}");
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 
     // Each failed version says why, none became live, and the node keeps nothing of them.
-    let versions = ada.json("versions list broken --limit 50")["items"].clone();
+    let versions = cleo.json("versions list broken --limit 50")["items"].clone();
     let all = versions.as_array().unwrap();
     assert!(all.len() >= 10 && all.iter().all(|version| version["state"] == "failed"), "{versions}");
-    assert_eq!(ada.run("invoke broken").status, 4);
+    assert_eq!(cleo.run("invoke broken").status, 4);
     assert!(disk_use(&node) <= before + (1 << 20), "{} bytes stay", disk_use(&node) - before);
     assert!(!std::fs::exists("/escaped").unwrap() && !folder.join("escaped").exists());
-    ada.ok(&format!("deploy {} --name broken --timeout 60s", folder.join("good.tar").display()));
-    assert_eq!(ada.ok("invoke broken /x -d well"), "POST /x COLOUR= well");
+    cleo.ok(&format!("deploy {} --name broken --memory 256MiB --timeout 60s", folder.join("good.tar").display()));
+    assert_eq!(cleo.ok("invoke broken /x -d well"), "POST /x COLOUR= well");
 }
 
 /// The good image's files in another image.
@@ -117,19 +115,17 @@ fn oci_of_root(folder: &Path, architecture: &str, entrypoint: &str) -> String {
     oci_of(folder, architecture, entrypoint, "layer.tar")
 }
 
-#[test]
-fn f14_devices_are_left_out_which_is_said_and_links_stay_inside() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    needs_vm_lane(&ada);
-    program(&ada, "look", LOOK);
-    let folder = ada.work().join("oci");
+pub(super) fn f14_devices_are_left_out_which_is_said_and_links_stay_inside(platform: &Platform) {
+    let dora = platform.user("dora");
+    needs_vm_lane(&dora);
+    program(&dora, "look", LOOK);
+    let folder = dora.work().join("oci");
     std::fs::create_dir_all(&folder).unwrap();
     let secret = folder.join("secret");
     std::fs::write(&secret, "of the host").unwrap();
     let secret = secret.to_str().unwrap();
     let members = [
-        member(kind::FILE, "bin/look", "", &std::fs::read(ada.work().join("look")).unwrap()),
+        member(kind::FILE, "bin/look", "", &std::fs::read(dora.work().join("look")).unwrap()),
         member(kind::FILE, "/inside", "", b"of the image"),
         member(kind::SYMLINK, "absolute", secret, b""),
         member(kind::SYMLINK, "climbing", "../../../../../../inside", b""),
@@ -139,8 +135,8 @@ fn f14_devices_are_left_out_which_is_said_and_links_stay_inside() {
     ];
     std::fs::write(folder.join("layer.tar"), members.concat()).unwrap();
     let image = oci_of(&folder, "amd64", "[\"/bin/look\"]", "layer.tar");
-    ada.ok(&format!("deploy {image} --name look --timeout 60s"));
-    let seen = ada.ok("invoke look -d '/inside\n/absolute\n/climbing\n/disk\n/memory'");
+    dora.ok(&format!("deploy {image} --name look --memory 256MiB --timeout 60s"));
+    let seen = dora.ok("invoke look -d '/inside\n/absolute\n/climbing\n/disk\n/memory'");
     let lines: Vec<&str> = seen.lines().collect();
     let expected = [
         "/inside: of the image",
@@ -150,6 +146,6 @@ fn f14_devices_are_left_out_which_is_said_and_links_stay_inside() {
         "/memory: NotFound",
     ];
     assert_eq!(lines, expected);
-    let version = ada.json("versions show look v1");
+    let version = dora.json("versions show look v1");
     assert!(version["notes"].to_string().contains("2 device files were left out"), "{version}");
 }

@@ -30,17 +30,15 @@ fn size_of(png: &[u8]) -> (u32, u32) {
     (at(16), at(20))
 }
 
-#[test]
-fn a_tool_of_debians_packages_draws_a_sound() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    needs_vm_lane(&ada);
-    ada.ok(&format!("deploy {}", examples().join("spectrogram").display()));
-    let version = ada.json("versions show spectrogram v1");
+pub(super) fn a_tool_of_debians_packages_draws_a_sound(platform: &Platform) {
+    let eve = platform.user("eve");
+    needs_vm_lane(&eve);
+    eve.ok(&format!("deploy {} --memory 256MiB", examples().join("spectrogram").display()));
+    let version = eve.json("versions show spectrogram v1");
     assert_eq!((&version["runs_in"], &version["format"]), (&"vm".into(), &"files".into()), "{version}");
-    let key = ada.token();
+    let key = eve.token();
     let pictures = [440.0, 3000.0].map(|hertz| {
-        let answer = send("POST", &format!("{}/f/ada/spectrogram", platform.url), Some(&key), "", &tone(hertz));
+        let answer = send("POST", &format!("{}/f/eve/spectrogram", platform.url), Some(&key), "", &tone(hertz));
         assert_eq!((answer.status, answer.header("content-type")), (200, Some("image/png")), "{answer:?}");
         plain(&answer)
     });
@@ -50,23 +48,21 @@ fn a_tool_of_debians_packages_draws_a_sound() {
     }
     assert_ne!(pictures[0], pictures[1], "two sounds look alike");
     // What is no sound is the tool's to refuse; it says so in the log.
-    ada.fails("invoke spectrogram -d nonsense", 1, "function_exit");
+    eve.fails("invoke spectrogram -d nonsense", 1, "function_exit");
     tests::wait_until("its log has come", std::time::Duration::from_secs(10), || {
-        ada.ok("logs spectrogram").contains("sox FAIL")
+        eve.ok("logs spectrogram").contains("sox FAIL")
     });
 }
 
-#[test]
-fn a_function_keeps_two_cpus_busy() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    needs_vm_lane(&ada);
-    assert!(ada.json("nodes list")["items"][0]["cores"].as_u64() >= Some(2), "two busy cores need two cores");
-    ada.ok(&format!("deploy {}", examples().join("primes").display()));
-    let said = ada.ok("invoke primes '/count?below=5000000'");
+pub(super) fn a_function_keeps_two_cpus_busy(platform: &Platform) {
+    let bea = platform.user("bea");
+    needs_vm_lane(&bea);
+    assert!(bea.json("nodes list")["items"][0]["cores"].as_u64() >= Some(2), "two busy cores need two cores");
+    bea.ok(&format!("deploy {} --memory 256MiB", examples().join("primes").display()));
+    let said = bea.ok("invoke primes '/count?below=5000000'");
     assert!(said.starts_with("348513 primes below 5000000, counted by 2 threads in "), "{said}");
     let busy_ms: f64 = said.split(' ').rev().nth(1).unwrap().parse().unwrap();
-    let record = settled(&ada, "primes", "/count");
+    let record = settled(&bea, "primes", "/count");
     assert_eq!(record["lane"], "vm", "{record}");
     let cpus = number(&record["usage"]["cpu_us"]) / 1e3 / busy_ms;
     assert!((1.6..2.6).contains(&cpus), "{cpus} CPUs were busy for {busy_ms} ms: {record}");

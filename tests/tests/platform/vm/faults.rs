@@ -54,19 +54,17 @@ fn kill(pids: &[u32]) {
     wait_until("they are gone", Duration::from_secs(5), || !pids.iter().any(|pid| alive(*pid)));
 }
 
-#[test]
-fn each_misdeed_has_its_status_and_harms_nobody() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    needs_vm_lane(&ada);
-    program(&ada, "misdeeds", MISDEEDS);
-    program(&ada, "victim", VICTIM);
-    ada.ok("deploy victim --name chatty --memory 64MiB --timeout 2s");
-    ada.ok("deploy misdeeds --name misdeeds --memory 64MiB --timeout 60s --body 1MiB");
-    ada.ok("deploy misdeeds --name late --memory 64MiB --timeout 2s");
-    ada.ok("deploy misdeeds --name deaf --kind server --memory 64MiB --timeout 20s");
-    let key = ada.token();
-    let call = |what: &str| get(&format!("{}/f/ada/{what}", platform.url), Some(&key));
+pub(super) fn each_misdeed_has_its_status_and_harms_nobody(platform: &Platform) {
+    let dora = platform.user("dora");
+    needs_vm_lane(&dora);
+    program(&dora, "misdeeds", MISDEEDS);
+    program(&dora, "victim", VICTIM);
+    dora.ok("deploy victim --name chatty --memory 64MiB --timeout 2s");
+    dora.ok("deploy misdeeds --name misdeeds --memory 64MiB --timeout 60s --body 1MiB");
+    dora.ok("deploy misdeeds --name late --memory 64MiB --timeout 2s");
+    dora.ok("deploy misdeeds --name deaf --kind server --memory 64MiB --timeout 20s");
+    let key = dora.token();
+    let call = |what: &str| get(&format!("{}/f/dora/{what}", platform.url), Some(&key));
     let expected = [
         ("misdeeds/exit", 502, "function_exit"),
         ("misdeeds/abort", 502, "function_exit"),
@@ -83,13 +81,13 @@ fn each_misdeed_has_its_status_and_harms_nobody() {
         assert_eq!((well.status, plain(&well)), (200, b"fine\n".to_vec()), "after {what}: {well:?}");
     }
     // What says too much is not heard to its end.
-    wait_until("its log has come", Duration::from_secs(10), || ada.ok("logs chatty").contains("the log is full"));
-    assert!(ada.ok("logs chatty").len() < 128 << 10);
+    wait_until("its log has come", Duration::from_secs(10), || dora.ok("logs chatty").contains("the log is full"));
+    assert!(dora.ok("logs chatty").len() < 128 << 10);
 }
 
 #[test]
-fn a_killed_machine_is_the_nodes_fault_and_the_next_run_has_another() {
-    let platform = Platform::start();
+fn a_killed_machine_is_the_nodes_fault_the_next_run_has_another_and_none_outlives_the_platform() {
+    let mut platform = Platform::start();
     let ada = victim(&platform);
     let data = platform.data();
 
@@ -134,6 +132,14 @@ fn a_killed_machine_is_the_nodes_fault_and_the_next_run_has_another() {
     kill(&machines(data));
     assert!(ada.ok("invoke native-server").starts_with("request 1 "));
     assert!(ada.ok("invoke native-server").starts_with("request 2 "));
+
+    // With the platform all of them go.
+    let call = sleeping(&platform, &ada, "POST", "/sleep/last");
+    let running = machines(data);
+    platform.kill();
+    wait_until("no machine is left", Duration::from_secs(5), || !running.iter().any(|pid| alive(*pid)));
+    // Nobody answers it.
+    drop(call.join());
 }
 
 /// The guest's first process, and beside it one of root's that lets the kernel panic when a program asks for it by its
@@ -214,7 +220,7 @@ fn a_killed_executor_leaves_no_machine_and_comes_back() {
 }
 
 #[test]
-fn a_lane_that_is_no_longer_there_is_a_503_with_the_reason() {
+fn a_lane_that_is_no_longer_there_is_a_503_with_the_reason_and_the_other_runs() {
     let data = tempfile::tempdir().unwrap();
     let mut platform = Platform::start_in(data.path(), &[]);
     let ada = victim(&platform);
@@ -232,6 +238,11 @@ fn a_lane_that_is_no_longer_there_is_a_503_with_the_reason() {
     assert!(said.contains("without the lane"), "{said}");
     bob.deploy("hello", "");
     assert!(bob.ok("invoke hello").contains("ello"), "the other lane is as it was");
+    std::fs::write(bob.work().join("script"), "#!/bin/sh\necho hello\n").unwrap();
+    let asked = bob.fails("deploy script --name script --lane vm", 7, "no_node");
+    assert!(asked.contains("--no-vm"), "{asked}");
+    let found = bob.fails("deploy script --name script", 2, "not_wasm");
+    assert!(found.contains("No node has the vm lane"), "{found}");
 }
 
 #[test]

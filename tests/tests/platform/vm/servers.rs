@@ -54,14 +54,12 @@ fn main() {
 }
 "#;
 
-#[test]
-fn a_job_with_its_own_memory_gets_a_machine_of_that_size() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    needs_vm_lane(&ada);
-    program(&ada, "size", SIZE);
-    ada.ok("deploy size --name size --kind server --memory 64MiB --timeout 60s");
-    let kib = |command: &str| ada.ok(command).trim().parse::<u64>().unwrap();
+pub(super) fn a_job_with_its_own_memory_gets_a_machine_of_that_size(platform: &Platform) {
+    let gil = platform.user("gil");
+    needs_vm_lane(&gil);
+    program(&gil, "size", SIZE);
+    gil.ok("deploy size --name size --kind server --memory 64MiB --timeout 60s");
+    let kib = |command: &str| gil.ok(command).trim().parse::<u64>().unwrap();
     let small = kib("invoke size");
     let large = kib("jobs submit size --memory 400MiB --wait");
     assert!(small < 160 << 10 && large > 400 << 10, "{small} KiB, {large} KiB");
@@ -69,14 +67,12 @@ fn a_job_with_its_own_memory_gets_a_machine_of_that_size() {
     assert_eq!(kib("jobs submit size --timeout 30s --wait"), small, "a time of its own needs no other machine");
 }
 
-#[test]
-fn f12_f13_a_server_may_close_its_connections_and_speak_http_1_0() {
-    let platform = Platform::start();
-    let ada = platform.user("ada");
-    needs_vm_lane(&ada);
-    program(&ada, "curt", CURT);
-    ada.ok("deploy curt --name curt --kind server --timeout 20s");
-    let key = ada.token();
+pub(super) fn f12_f13_a_server_may_close_its_connections_and_speak_http_1_0(platform: &Platform) {
+    let hal = platform.user("hal");
+    needs_vm_lane(&hal);
+    program(&hal, "curt", CURT);
+    hal.ok("deploy curt --name curt --kind server --memory 64MiB --timeout 20s");
+    let key = hal.token();
     // By one process, since its machine is kept whatever becomes of its connections; while the first response is watched
     // for how its connection ends, the next request may get a machine of its own.
     let mut processes = 0;
@@ -84,7 +80,7 @@ fn f12_f13_a_server_may_close_its_connections_and_speak_http_1_0() {
         let method = if count % 3 == 0 { "POST" } else { "GET" };
         let path = if count % 4 == 0 { "old" } else { "new" };
         let body: &[u8] = if method == "POST" { b"four" } else { b"" };
-        let answer = send(method, &format!("{}/f/ada/curt/{path}", platform.url), Some(&key), "", body);
+        let answer = send(method, &format!("{}/f/hal/curt/{path}", platform.url), Some(&key), "", body);
         let text = String::from_utf8(plain(&answer)).unwrap();
         assert!(answer.head.starts_with("HTTP/1.1 200 "), "{method} {path}: {answer:?}");
         processes += usize::from(text == "request 1 of this process");

@@ -81,16 +81,15 @@ impl Asked {
 
     /// As `GET /usage` takes it; each part begins with `&`.
     pub(super) fn usage_query(&self) -> String {
+        query(self.pairs())
+    }
+
+    fn pairs(&self) -> Pairs<'_> {
         let who = match self.who.strip_prefix(MEMBER) {
             Some(member) => ("member", member),
             None => ("principal", self.who.as_str()),
         };
-        query(vec![
-            ("function", self.function.as_str()),
-            ("version", self.version()),
-            ("lane", self.lane.as_str()),
-            who,
-        ])
+        vec![("function", self.function.as_str()), ("version", self.version()), ("lane", self.lane.as_str()), who]
     }
 
     /// As `GET /jobs/summary` takes it: jobs have no lane before they run.
@@ -99,20 +98,11 @@ impl Asked {
     }
 
     /// The list of these runs within a time, and of them those that `more` names; what it names replaces what the URL says.
-    /// None where no list is of just these.
-    pub(super) fn runs(&self, here: &Here, span: Span, more: &[(&str, &str)]) -> Option<String> {
-        let mut pairs: Pairs<'_> = vec![
-            ("function", self.function.as_str()),
-            ("version", self.version()),
-            ("lane", self.lane.as_str()),
-            ("principal", self.who.as_str()),
-        ];
+    pub(super) fn runs(&self, here: &Here, span: Span, more: &[(&str, &str)]) -> String {
+        let mut pairs = self.pairs();
         pairs.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
         pairs.extend_from_slice(more);
-        if pairs.iter().any(|(_, value)| value.starts_with(MEMBER)) {
-            return None;
-        }
-        Some(here.path(&format!("runs?{}{}", span.query(), query(pairs))))
+        here.path(&format!("runs?{}{}", span.query(), query(pairs)))
     }
 
     /// The list of these jobs in a state.
@@ -149,13 +139,13 @@ mod tests {
         asked.who = "trigger:nightly".to_owned();
         assert_eq!(asked.usage_query(), "&function=thumbs&version=3&principal=trigger%3Anightly");
         assert_eq!(
-            asked.runs(&here, span, &[("version", "4"), ("status", "2xx")]).unwrap(),
+            asked.runs(&here, span, &[("version", "4"), ("status", "2xx")]),
             format!("/a/ada/runs?{period}&function=thumbs&principal=trigger%3Anightly&version=4&status=2xx")
         );
         asked.who = "member:user_1".to_owned();
         assert_eq!(asked.usage_query(), "&function=thumbs&version=3&member=user%5F1");
-        assert_eq!(asked.runs(&here, span, &[]), None);
-        assert!(asked.runs(&here, span, &[("principal", "public")]).is_some());
+        let rows = format!("/a/ada/runs?{period}&function=thumbs&version=3&member=user%5F1");
+        assert_eq!(asked.runs(&here, span, &[]), rows);
         assert_eq!(
             asked.jobs(&here, "dead", Some(span)),
             "/a/ada/jobs/list?state=dead&ended_from=1970-01-01T00:00:00Z&ended_to=1970-01-01T00:01:00Z\

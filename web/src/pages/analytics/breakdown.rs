@@ -8,7 +8,7 @@ use super::data::{Subject, Told};
 use super::grid::{Grid, Line, count};
 use crate::charts::model::{self, Kind};
 use crate::charts::{Card, Chart, Unit, shown};
-use crate::load::{Load, Resource};
+use crate::load::Load;
 use crate::session::Here;
 use crate::state;
 use crate::ui::form::select;
@@ -107,9 +107,9 @@ impl By {
             }
             Self::Lane => Some(vec![("lane", part.key.clone())]),
             Self::Source => Some(vec![("source", part.key.clone())]),
-            Self::Principal => Some(vec![("principal", part.key.clone())]),
-            // A member is several principals.
-            Self::Member => None,
+            // With their keys; triggers and the public are members of nothing.
+            Self::Member if part.key.starts_with("user_") => Some(vec![("member", part.key.clone())]),
+            Self::Principal | Self::Member => Some(vec![("principal", part.key.clone())]),
         }
     }
 }
@@ -120,7 +120,7 @@ pub(super) fn breakdown(subject: &Subject) -> View {
     let by = create_selector(move || word.with(|word| By::parse(word)));
     let told =
         subject.usage(move |asked| format!("{},{}", asked.period.by(), by.get().word()), |asked| asked.period.span());
-    let before = before(subject);
+    let before = subject.compared(|asked| asked.period.by().to_owned(), Asked::whole_before);
     let of = subject.clone();
     let both = create_selector(move || match (told.data.get_clone(), before.data.get_clone()) {
         (Load::Ready(told), Load::Ready(before)) => Load::Ready((told, before)),
@@ -140,25 +140,6 @@ pub(super) fn breakdown(subject: &Subject) -> View {
         below: view! {},
     }
     .view(chart)
-}
-
-/// The whole period before, where it is compared with.
-fn before(subject: &Subject) -> Resource<Option<Told>> {
-    let (account, asked) = (subject.here.account.clone(), subject.asked);
-    Resource::every(
-        move || asked.with(|asked| asked.period.refresh_ms()),
-        move || {
-            let (account, asked) = (account.clone(), asked.get_clone());
-            async move {
-                if !asked.compares {
-                    return Ok(None);
-                }
-                let (span, by, filter) = (asked.whole_before(), asked.period.by(), asked.usage_query());
-                let report = crate::calls::usage::report(&account, by, span, &filter).await?;
-                Ok(Some(Told { asked, span, report }))
-            }
-        },
-    )
 }
 
 fn draw(subject: &Subject, by: By, told: &Told, before: Option<&Told>) -> Chart {
@@ -204,7 +185,7 @@ fn links(here: &Here, asked: &Asked, by: By, part: &Part, spans: &[Span]) -> Vec
     let filter = by.filter(part);
     let link = |(span, runs): (&Span, u64)| {
         let more: Vec<(&str, &str)> = filter.as_ref()?.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        if runs == 0 { None } else { asked.runs(here, *span, &more) }
+        (runs > 0).then(|| asked.runs(here, *span, &more))
     };
     spans.iter().zip(part.sums.iter().map(|sums| sums.runs)).map(link).collect()
 }
@@ -237,9 +218,9 @@ mod tests {
         assert_eq!(filter(By::Function, "fn_1", "thumbs").unwrap(), "function=thumbs");
         assert_eq!(filter(By::Version, "fn_1@v3", "thumbs@v3").unwrap(), "function=thumbs&version=3");
         assert_eq!(filter(By::Principal, "key_1", "ci").unwrap(), "principal=key_1");
-        for (by, key) in
-            [(By::Status, "none"), (By::Version, "fn_1@other"), (By::Member, "user_1"), (By::Lane, "unknown")]
-        {
+        assert_eq!(filter(By::Member, "user_1", "ada@example.org").unwrap(), "member=user_1");
+        assert_eq!(filter(By::Member, "trigger:nightly", "trigger:nightly").unwrap(), "principal=trigger:nightly");
+        for (by, key) in [(By::Status, "none"), (By::Version, "fn_1@other"), (By::Lane, "unknown")] {
             assert_eq!(filter(by, key, key), None, "{key}");
         }
         assert!(By::ALL.into_iter().all(|by| By::parse(by.word()) == by));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
 use protocol::Timestamp;
 use protocol::api::UsageReport;
 use sycamore::prelude::*;
@@ -11,7 +12,7 @@ use super::columns::column_of;
 use crate::api::Result;
 use crate::calls;
 use crate::charts::model::Mark;
-use crate::load::Resource;
+use crate::load::{Resource, settled};
 use crate::session::Here;
 use crate::ui::period::{Period, Span};
 
@@ -51,7 +52,11 @@ impl Subject {
         let function = create_selector(move || asked.with(|asked| asked.function.clone()));
         let deployments = Resource::new(move || {
             let (account, function) = (account.clone(), function.get_clone());
-            async move { deployments(&account, &function).await }
+            async move {
+                // The figures come first: browsers have few connections.
+                settled().await;
+                deployments(&account, &function).await
+            }
         });
         let moved = usage(here, asked, |asked| asked.period.by().to_owned(), |asked| asked.period.span());
         Self { here: here.clone(), asked, deployments, moved }
@@ -71,6 +76,23 @@ impl Subject {
         usage(&self.here, self.asked, by, span)
     }
 
+    /// Usage of a time before, where the URL asks to compare.
+    pub(super) fn compared(
+        &self,
+        by: impl Fn(&Asked) -> String + 'static,
+        span: impl Fn(&Asked) -> Span + 'static,
+    ) -> Resource<Option<Told>> {
+        let (account, asked) = (self.here.account.clone(), self.asked);
+        Resource::every(
+            move || asked.with(|asked| asked.period.refresh_ms()),
+            move || {
+                let (account, asked) = (account.clone(), asked.get_clone());
+                let (by, span) = (by(&asked), span(&asked));
+                async move { if asked.compares { told(&account, asked, &by, span).await.map(Some) } else { Ok(None) } }
+            },
+        )
+    }
+
     /// Deployments within these columns; tracked.
     pub(super) fn marks(&self, spans: &[Span]) -> Vec<Mark> {
         self.deployments.ready().map(|all| marks(&all, spans)).unwrap_or_default()
@@ -88,18 +110,20 @@ fn usage(
         move || asked.with(|asked| asked.period.refresh_ms()),
         move || {
             let (account, asked) = (account.clone(), asked.get_clone());
-            let (by, span, filter) = (by(&asked), span(&asked), asked.usage_query());
-            async move {
-                let report = calls::usage::report(&account, &by, span, &filter).await?;
-                Ok(Told { asked, span, report })
-            }
+            let (by, span) = (by(&asked), span(&asked));
+            async move { told(&account, asked, &by, span).await }
         },
     )
 }
 
+async fn told(account: &str, asked: Asked, by: &str, span: Span) -> Result<Told> {
+    let report = calls::usage::report(account, by, span, &asked.usage_query()).await?;
+    Ok(Told { asked, span, report })
+}
+
 /// Versions of the account's functions, or of one of them.
 async fn deployments(account: &str, function: &str) -> Result<Vec<Deployment>> {
-    let names = match function {
+    let names: Vec<String> = match function {
         "" => {
             let page = calls::functions(account).await?;
             page.items.into_iter().take(FUNCTIONS_MAX).map(|function| function.name.to_string()).collect()
@@ -107,9 +131,10 @@ async fn deployments(account: &str, function: &str) -> Result<Vec<Deployment>> {
         name => vec![name.to_owned()],
     };
     let mut all = Vec::new();
-    for name in names {
+    let pages = join_all(names.iter().map(|name| calls::versions(account, name))).await;
+    for (name, page) in names.iter().zip(pages) {
         // One that was deleted meanwhile has none.
-        let Ok(page) = calls::versions(account, &name).await else { continue };
+        let Ok(page) = page else { continue };
         let of = |version: &protocol::api::Version| Deployment {
             at: version.created,
             function: name.clone(),

@@ -1,10 +1,11 @@
 //! Which runs the page is about. Each choice is a value of the URL.
 
+use futures::future::join;
 use sycamore::prelude::*;
 
 use super::asked::{Controls, MEMBER};
 use crate::calls;
-use crate::load::Resource;
+use crate::load::{Resource, settled};
 use crate::session::Here;
 use crate::ui::form::select;
 
@@ -16,7 +17,11 @@ pub(super) fn filters(here: &Here, controls: Controls) -> View {
     let account = here.account.clone();
     let functions = Resource::new(move || {
         let account = account.clone();
-        async move { calls::functions(&account).await }
+        async move {
+            // The figures come first: browsers have few connections.
+            settled().await;
+            calls::functions(&account).await
+        }
     });
     let functions = create_memo(move || {
         let page = functions.ready().map(|page| page.items).unwrap_or_default();
@@ -39,7 +44,10 @@ pub(super) fn filters(here: &Here, controls: Controls) -> View {
     let account = here.account.clone();
     let people = Resource::new(move || {
         let account = account.clone();
-        async move { Ok(people(&account).await) }
+        async move {
+            settled().await;
+            Ok(people(&account).await)
+        }
     });
     let people = create_memo(move || people.ready().unwrap_or_default());
     let lanes = create_memo(|| ["wasm", "vm"].map(|lane| (lane.to_owned(), lane.to_owned())).to_vec());
@@ -93,12 +101,13 @@ fn menu(
 /// Members, who count with their keys; keys; and the public. Who may not see the others sees the public alone.
 async fn people(account: &str) -> Options {
     let mut options = Options::new();
-    if let Ok(members) = calls::members(account).await {
+    let (members, keys) = join(calls::members(account), calls::keys(account)).await;
+    if let Ok(members) = members {
         let option =
             |member: protocol::api::Member| (format!("{MEMBER}{}", member.user), format!("{} and keys", member.email));
         options.extend(members.items.into_iter().map(option));
     }
-    if let Ok(keys) = calls::keys(account).await {
+    if let Ok(keys) = keys {
         options.extend(keys.items.into_iter().map(|key| (key.id.to_string(), format!("key {}", key.name))));
     }
     options.push(("public".to_owned(), "the public".to_owned()));

@@ -141,7 +141,7 @@ fn draw_latency(subject: &Subject, told: &Told, quantile: Quantile) -> Chart {
 fn version_rows(subject: &Subject, asked: &Asked, part: &Part, span: crate::ui::period::Span) -> Option<String> {
     let (function, number) = part.name.rsplit_once("@v")?;
     number.parse::<u32>().ok()?;
-    asked.runs(&subject.here, span, &[("function", function), ("version", number)])
+    Some(asked.runs(&subject.here, span, &[("function", function), ("version", number)]))
 }
 
 fn draw_starts(subject: &Subject, told: &Told) -> Chart {

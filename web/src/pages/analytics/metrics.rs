@@ -16,12 +16,12 @@ const JOBS: [&str; 3] = ["job", "schedule", "queue"];
 /// The tiles.
 pub(super) fn metrics(subject: &Subject) -> View {
     let by_source = subject.usage(|asked| format!("{},source", asked.period.by()), |asked| asked.period.span());
-    let before = subject.usage(|_| "source".to_owned(), |asked| asked.period.before());
+    let before = subject.compared(|_| "source".to_owned(), |asked| asked.period.before());
     let moved = subject.moved;
     let subject = subject.clone();
     let tiles = View::from_dynamic(move || {
         let told = by_source.ready();
-        let before = before.ready().filter(|before| before.asked.compares);
+        let before = before.ready().flatten();
         let all: Vec<View> =
             figures(&subject, told.as_ref(), moved.ready().as_ref(), before.as_ref()).into_iter().map(tile).collect();
         view! { div(class="tiles many", id="metrics") { (all) } }
@@ -45,12 +45,12 @@ fn moves(told: &Told, sources: &[&str], figure: fn(&UsageSums) -> f64) -> Vec<f6
 }
 
 /// Runs that count for the failure rate: but for those that were cancelled.
-fn counted(sums: &UsageSums) -> u64 {
+pub(super) fn counted(sums: &UsageSums) -> u64 {
     sums.runs.saturating_sub(sums.cancelled)
 }
 
 /// Of them, those that the function failed.
-fn failed(sums: &UsageSums) -> u64 {
+pub(super) fn failed(sums: &UsageSums) -> u64 {
     sums.failed.saturating_add(sums.timed_out)
 }
 
@@ -67,7 +67,7 @@ fn figures(subject: &Subject, told: Option<&Told>, moved: Option<&Told>, before:
         Delta::of(figure(now), figure(then?), more, against())
     };
     let path = |more: &[(&str, &str)]| {
-        let rows = told.and_then(|told| told.asked.runs(&subject.here, told.span, more));
+        let rows = told.map(|told| told.asked.runs(&subject.here, told.span, more));
         rows.unwrap_or_else(|| state::href(&[]))
     };
     let new = |title, figure: String, href: String| Tile {

@@ -82,8 +82,8 @@ pub(super) fn months(subject: &Subject) -> View {
     let word = state::param("component", Component::default().word());
     let component = create_selector(move || word.with(|word| Component::parse(word)));
     let told = subject.usage(|_| "month".to_owned(), |_| year_at(now_ms()));
-    let here = subject.here.clone();
-    let chart = shown(*told.data, move |told| draw(&here, &told, component.get()));
+    let of = subject.clone();
+    let chart = shown(*told.data, move |told| draw(&of, &told, component.get()));
     let buttons: Vec<View> = Component::ALL
         .into_iter()
         .map(|choice| {
@@ -147,13 +147,14 @@ fn sums_of(report: &UsageReport, month: Span) -> UsageSums {
     group.map(|group| group.usage).unwrap_or_default()
 }
 
-fn draw(here: &Here, told: &Told, component: Component) -> Chart {
+fn draw(subject: &Subject, told: &Told, component: Component) -> Chart {
     let now = now_ms();
     let months = months_of(told.span);
     let of = |component: Component, month: &Span| component.of(&sums_of(&told.report, *month));
     let used = months.iter().map(|month| Some(of(component, month))).collect();
     let forecast: Vec<Option<f64>> = months.iter().map(|month| rest(of(component, month), *month, now)).collect();
-    let links: Vec<Option<String>> = months.iter().map(|month| rows(here, &told.asked, *month)).collect();
+    let links: Vec<Option<String>> =
+        months.iter().map(|month| Some(rows(&subject.here, &told.asked, *month))).collect();
     let mut series = vec![Series::new(component.label(), component.colour(), used).linked()];
     if forecast.iter().flatten().any(|value| *value > 0.0) {
         let forecast = Series::new("forecast for the rest of the month", component.colour(), forecast);
@@ -167,7 +168,7 @@ fn draw(here: &Here, told: &Told, component: Component) -> Chart {
             text: format!("{} of the last twelve months. The figures stand in the table below.", component.label()),
             places: months.iter().map(place).collect(),
             series,
-            marks: Vec::new(),
+            marks: subject.marks(&months),
             whole: false,
         },
         unit: component.unit(),
@@ -178,7 +179,7 @@ fn draw(here: &Here, told: &Told, component: Component) -> Chart {
 }
 
 /// A month's runs, as far as they are kept.
-fn rows(here: &Here, asked: &Asked, month: Span) -> Option<String> {
+fn rows(here: &Here, asked: &Asked, month: Span) -> String {
     asked.runs(here, month, &[])
 }
 

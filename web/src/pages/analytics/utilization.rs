@@ -78,7 +78,7 @@ fn draw(subject: &Subject, told: &Told, resource: Resource) -> Chart {
     };
     values.iter_mut().flatten().flatten().for_each(|value| *value /= unit.size());
     let [used, reserved] = values;
-    let rows: Vec<Option<String>> = spans.iter().map(|span| asked.runs(&subject.here, *span, &[])).collect();
+    let rows: Vec<Option<String>> = spans.iter().map(|span| Some(asked.runs(&subject.here, *span, &[]))).collect();
     let line = |name: &str, colour: &str, values| Line {
         name: name.to_owned(),
         colour: colour.to_owned(),

@@ -112,7 +112,6 @@ fn of_jobs(jobs: &JobSummary, from: Timestamp, now_ms: i64) -> Vec<Line> {
 
 /// Keys that end soon.
 fn of_keys(keys: &[Key], now_ms: i64) -> Vec<Line> {
-    let soon = |key: &&Key| key.expires.is_some_and(|at| (0..EXPIRES_SOON_MS).contains(&(at.0 - now_ms)));
     let line = |key: &Key| Line {
         bad: false,
         text: format!(
@@ -122,7 +121,11 @@ fn of_keys(keys: &[Key], now_ms: i64) -> Vec<Line> {
         ),
         path: "settings/keys".to_owned(),
     };
-    keys.iter().filter(soon).map(line).collect()
+    keys.iter().filter(|key| ends_soon(key.expires, now_ms)).map(line).collect()
+}
+
+fn ends_soon(expires: Option<Timestamp>, now_ms: i64) -> bool {
+    expires.is_some_and(|at| (0..EXPIRES_SOON_MS).contains(&(at.0 - now_ms)))
 }
 
 #[cfg(test)]
@@ -131,7 +134,7 @@ mod tests {
     use protocol::api::{UsageGroup, UsageSums};
     use protocol::job::JobSummary;
 
-    use super::{of_functions, of_jobs};
+    use super::{EXPIRES_SOON_MS, ends_soon, of_functions, of_jobs};
 
     fn group(name: &str, runs: u64, failed: u64, cancelled: u64) -> UsageGroup {
         let usage = UsageSums { runs, failed, cancelled, ..UsageSums::default() };
@@ -163,5 +166,12 @@ mod tests {
         let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
         assert_eq!(texts, ["1 job used up every try", "A job has waited for a node for 11 min"]);
         assert_eq!(of_jobs(&jobs, Timestamp(0), 9 * 60_000).len(), 1);
+    }
+
+    #[test]
+    fn a_key_s_end_is_told_a_week_before() {
+        let soon = |expires: Option<i64>| ends_soon(expires.map(Timestamp), 1_000);
+        let told = [None, Some(999), Some(1_000), Some(999 + EXPIRES_SOON_MS), Some(1_000 + EXPIRES_SOON_MS)].map(soon);
+        assert_eq!(told, [false, false, true, true, false]);
     }
 }

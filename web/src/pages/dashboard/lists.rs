@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::api::{InvocationPage, UsageGroup};
+use sycamore::futures::spawn_local_scoped;
 use sycamore::prelude::*;
 
 use super::figures::{counted, failed};
@@ -44,7 +45,7 @@ pub(super) fn busiest(here: &Here, data: Data) -> View {
     let table =
         Table::new("busiest functions", |row: &Row| (row.group.key.clone(), row.group.usage.runs, row.span.from))
             .column(name_column(here).lead())
-            .column(runs_column(here, "Runs", "", |row| row.group.usage.runs).mark())
+            .column(runs_column(here, "Runs", "", |row| row.group.usage.runs).mark().worded())
             .column(
                 Column::new("Half within", |row: &Row| {
                     let half =
@@ -52,7 +53,8 @@ pub(super) fn busiest(here: &Here, data: Data) -> View {
                     view! { (half) }
                 })
                 .number()
-                .note(),
+                .note()
+                .worded(),
             )
             .column(
                 Column::new("CPU", |row: &Row| {
@@ -60,7 +62,8 @@ pub(super) fn busiest(here: &Here, data: Data) -> View {
                     view! { (cpu) }
                 })
                 .number()
-                .figure(),
+                .figure()
+                .worded(),
             );
     section("Busiest functions", here.path("functions"), "All functions", rows, table, "No runs in this period.")
 }
@@ -68,39 +71,40 @@ pub(super) fn busiest(here: &Here, data: Data) -> View {
 /// The functions with the most runs that they failed.
 pub(super) fn failing(here: &Here, data: Data) -> View {
     let account = here.account.clone();
-    let codes = Resource::new(move || {
-        let told = data.by_function.ready();
-        let account = account.clone();
-        async move {
-            let mut codes = BTreeMap::new();
-            for row in told.iter().flat_map(|told| first(told, |group| failed(&group.usage))) {
-                // The others are told all the same.
-                let run = calls::usage::last_wrong(&account, &row.group.name, row.span).await.ok().flatten();
-                let code = run.map(|run| run.code.map_or(run.status.to_string(), |code| code.as_str().to_owned()));
-                codes.extend(code.map(|code| (row.group.name, code)));
-            }
-            Ok(codes)
+    let codes = create_signal(BTreeMap::<String, String>::new());
+    create_effect(move || {
+        let Some(told) = data.by_function.ready() else { return };
+        for Row { group, span, .. } in first(&told, |group| failed(&group.usage)) {
+            let account = account.clone();
+            spawn_local_scoped(async move {
+                // A function whose last run cannot be told is in the list all the same.
+                let Ok(Some(run)) = calls::usage::last_wrong(&account, &group.name, span).await else { return };
+                let code = run.code.map_or(run.status.to_string(), |code| code.as_str().to_owned());
+                codes.update(|codes| codes.insert(group.name, code));
+            });
         }
     });
     let rows = create_memo(move || {
-        let codes: BTreeMap<String, String> = codes.ready().unwrap_or_default();
         let mut rows = first(&data.by_function.ready()?, |group| failed(&group.usage));
         for row in &mut rows {
-            row.code = codes.get(&row.group.name).cloned();
+            row.code = codes.with(|codes| codes.get(&row.group.name).cloned());
         }
         Some(rows)
     });
     let key = |row: &Row| (row.group.key.clone(), row.group.usage.runs, row.code.clone(), row.span.from);
     let table = Table::new("failing functions", key)
         .column(name_column(here).lead())
-        .column(runs_column(here, "Failed", "outcome=failed,timed_out&", |row| failed(&row.group.usage)).mark())
+        .column(
+            runs_column(here, "Failed", "outcome=failed,timed_out&", |row| failed(&row.group.usage)).mark().worded(),
+        )
         .column(
             Column::new("Rate", |row: &Row| {
                 let rate = format::percent(failed(&row.group.usage), counted(&row.group.usage));
                 view! { (rate) }
             })
             .number()
-            .figure(),
+            .figure()
+            .worded(),
         )
         .column(
             Column::new("Last code", |row: &Row| {
@@ -159,7 +163,7 @@ pub(super) fn activity(here: &Here) -> View {
         || ACTIVITY_REFRESH_MS,
         move || {
             let account = account.clone();
-            async move { calls::usage::runs(&account, "", ACTIVITY_ROWS).await }
+            async move { calls::usage::runs(&account, "", "", ACTIVITY_ROWS).await }
         },
     );
     let all = here.path("runs");

@@ -1,37 +1,40 @@
 //! The fields of a deployment. What only images have is asked only where the file is one.
 
-use protocol::limits::Limit;
-use protocol::{ArtifactForm, Lane, Limits};
+use protocol::{ArtifactForm, Lane};
 use sycamore::prelude::*;
 use wasm_bindgen::JsCast as _;
 use web_sys::File;
 
 use super::dropped::Dropped;
-use super::field::Field;
 use super::{Deploy, options::Options};
 use crate::format;
 use crate::ui::code::code_block;
-use crate::ui::form::{self, Text};
+use crate::ui::form::{Choice, Control, Field, Part, Text};
 use crate::ui::icon;
 use crate::ui::lane::lane_why;
-use crate::ui::limits::{in_order, range};
+use crate::ui::placement::PLACEMENTS;
 
 /// What the file dialog offers; other files can be dropped, and chosen by "all files".
 const ACCEPT: &str = ".wasm,.tar,.tar.gz,.tgz,.py,.sh,application/wasm,application/x-tar,application/gzip,*/*";
 
-const LANES: &[(&str, &str, &str)] = &[
+const LANES: &[Choice] = &[
     ("auto", "Auto", "WebAssembly in the wasm lane, all else in a VM."),
     ("wasm", "wasm", "wasmtime: starts in milliseconds, one CPU."),
     ("vm", "vm", "A microVM of its own: native code, more CPUs."),
 ];
 
-/// Where a file is dropped or chosen; says what it is.
-pub(crate) fn drop_zone(deploy: Deploy, name: Signal<String>) -> View {
+/// Where a file is dropped or chosen; says what it is. Its name gives `name`, where that is empty.
+pub(crate) fn file_field(deploy: Deploy, name: Signal<String>) -> Field {
+    let zone = drop_zone(deploy, name);
+    Field::new("artifact", "File", Control::Drawn(zone), create_signal(String::new()))
+}
+
+fn drop_zone(deploy: Deploy, name: Signal<String>) -> View {
     let over = create_signal(false);
     let dropped = move |event: web_sys::DragEvent| {
         event.prevent_default();
         over.set(false);
-        deploy.choose(event.data_transfer().and_then(|data| data.files()), name);
+        deploy.take(&event, name);
     };
     let dragged = move |event: web_sys::DragEvent| {
         event.prevent_default();
@@ -53,7 +56,7 @@ pub(crate) fn drop_zone(deploy: Deploy, name: Signal<String>) -> View {
         _ => "drop",
     };
     let what = move || deploy.known().map_or(String::new(), |dropped| dropped.words());
-    let wrong = deploy.is_wrong([Field::File]);
+    let wrong = deploy.action.is_about(&["artifact"]);
     let invalid = move || wrong.get().then_some("true");
     view! {
         div(class="drop-part") {
@@ -81,7 +84,6 @@ pub(crate) fn drop_zone(deploy: Deploy, name: Signal<String>) -> View {
                     on:click=choosing, on:change=chosen,
                 )
             }
-            (deploy.wrong([Field::File]))
         }
     }
 }
@@ -92,90 +94,55 @@ pub(crate) fn size(file: &File) -> u64 {
     file.size() as u64
 }
 
-/// What is asked for the file, once there is one.
-pub(crate) fn asked(deploy: Deploy) -> View {
-    let chosen = create_selector(move || deploy.file.with(Option::is_some));
-    View::from_dynamic(move || {
-        if chosen.get() {
-            fields(deploy)
-        } else {
-            view! {}
-        }
-    })
+/// What is asked for the file, while it is `chosen`.
+pub(crate) fn asked(deploy: Deploy, chosen: ReadSignal<bool>) -> Part {
+    let Options { lane, kept, placement, .. } = deploy.options;
+    let note = View::from_dynamic(move || {
+        kept.with(|kept| kept.number).map(|number| {
+            view! { p(class="hint") { "As v" (number) " has it; its environment and egress are kept." } }
+        })
+    });
+    let image = image_fields(deploy).map(Part::Field).into();
+    Part::While(
+        chosen,
+        vec![
+            Part::About(note),
+            Part::Field(Field::new("lane", "Lane", Control::Choices("lane", LANES), lane)),
+            Part::About(lane_expected(deploy)),
+            Part::Row("What one run may use", deploy.options.limits.fields()),
+            Part::Field(Field::new("placement", "Placement", Control::Choices("placement", PLACEMENTS), placement)),
+            Part::While(of_image(deploy), image),
+        ],
+    )
 }
 
-fn fields(deploy: Deploy) -> View {
-    let Options { lane, kept, .. } = deploy.options;
-    let of_image = create_selector(move || deploy.known().is_some_and(|d| d.form() != Some(ArtifactForm::Wasm)));
-    let image = View::from_dynamic(move || {
-        if of_image.get() {
-            image_fields(deploy)
-        } else {
-            view! {}
-        }
-    });
-    let note = kept.with_untracked(|kept| kept.number).map(|number| {
-        view! { p(class="hint") { "As v" (number) " has it; its environment, egress and placement are kept." } }
-    });
-    view! {
-        (note)
-        div(class="field-part") {
-            (form::choices("Lane", "lane", lane, LANES))
-            (lane_expected(deploy))
-            (deploy.wrong([Field::Lane]))
-        }
-        (room(deploy))
-        (image)
-    }
-}
-
-/// The limits.
-fn room(deploy: Deploy) -> View {
-    let line = |limit: Limit| {
-        let wrong = Some(deploy.is_wrong([Field::Limit(limit)]));
-        let hint = range(limit, &Limits::MIN, &Limits::MAX);
-        deploy.options.limits.line(limit, hint, Text { wrong, ..Text::default() })
-    };
-    let lines: Vec<View> = in_order().map(line).collect();
-    view! {
-        fieldset(class="field-part") {
-            legend(class="field-label") { "What one run may use" }
-            div(class="three") { (lines) }
-            (deploy.wrong(Limits::ALL.map(Field::Limit)))
-        }
-    }
+/// Whether the chosen file is no WebAssembly, as far as is known.
+pub(crate) fn of_image(deploy: Deploy) -> ReadSignal<bool> {
+    create_selector(move || deploy.known().is_some_and(|dropped| dropped.form() != Some(ArtifactForm::Wasm)))
 }
 
 /// Contract, base and command line.
-fn image_fields(deploy: Deploy) -> View {
+pub(crate) fn image_fields(deploy: Deploy) -> [Field; 3] {
     let Options { kind, base, command, .. } = deploy.options;
-    let option = |value: &str, label: &str| (value.to_owned(), label.to_owned());
-    let kinds = vec![
-        option("", "Auto"),
-        option("command", "Command (stdin, stdout)"),
-        option("server", "Server (HTTP on $PORT)"),
-    ];
-    let bases =
-        vec![option("", "Its own"), option("python", "python (with numpy)"), option("shell", "shell (small tools)")];
+    let menu = |name: &'static str, options: [(&str, &str); 3]| {
+        let options = options.map(|(value, label)| (value.to_owned(), label.to_owned()));
+        Control::Menu(name, *create_signal(options.to_vec()))
+    };
+    let kinds = [("", "Auto"), ("command", "Command (stdin, stdout)"), ("server", "Server (HTTP on $PORT)")];
+    let bases = [("", "Its own"), ("python", "python (with numpy)"), ("shell", "shell (small tools)")];
     let line = Text {
         name: "command",
         placeholder: "/bin/thumbs --quality 80",
         optional: true,
         code: true,
-        wrong: Some(deploy.is_wrong([Field::Command])),
         ..Text::default()
     };
-    let hint = "Words as a shell reads them, with quotes. Empty: what the image says.";
-    let kind = form::field("Contract", "", form::select("kind", kind, kinds));
-    let base = form::field("Base", "", form::select("base", base, bases));
-    let command = form::field("Command line", hint, form::text(command, line));
-    view! {
-        div(class="field-part") {
-            div(class="three pair") { (kind) (base) }
-            (deploy.wrong([Field::Kind, Field::Base]))
-        }
-        div(class="field-part") { (command) (deploy.wrong([Field::Command])) }
-    }
+    [
+        Field::new("kind", "Contract", menu("kind", kinds), kind),
+        Field::new("base", "Base", menu("base", bases), base),
+        Field::new("command", "Command line", Control::Line(line), command)
+            .hint("Words as a shell reads them, with quotes. Empty: what the image says."),
+    ]
 }
 
 /// The lane that its runs will take, told before the deploy.
@@ -203,12 +170,7 @@ pub(crate) fn same(
     name: impl Fn() -> String + 'static,
     otherwise: Option<String>,
 ) -> View {
-    let words = create_memo(move || {
-        let Some(file) = deploy.file.with(|file| file.as_ref().map(File::name)) else { return otherwise.clone() };
-        let dropped = deploy.known().unwrap_or(Dropped::Unknown);
-        let name = Some(name()).filter(|name| !name.is_empty()).unwrap_or_else(|| "NAME".to_owned());
-        Some(deploy.options.written().cli(&file, &name, &account, &dropped))
-    });
+    let words = create_memo(move || command(deploy, &account, name()).or_else(|| otherwise.clone()));
     View::from_dynamic(move || match words.get_clone() {
         Some(words) => {
             let block = code_block(words, "command");
@@ -216,4 +178,12 @@ pub(crate) fn same(
         }
         None => view! {},
     })
+}
+
+/// The deployment by the command line, where a file is chosen; tracked.
+pub(crate) fn command(deploy: Deploy, account: &str, name: String) -> Option<String> {
+    let file = deploy.file.with(|file| file.as_ref().map(File::name))?;
+    let dropped = deploy.known().unwrap_or(Dropped::Unknown);
+    let name = if name.is_empty() { "NAME".to_owned() } else { name };
+    Some(deploy.options.written().cli(&file, &name, account, &dropped))
 }

@@ -11,6 +11,7 @@ use super::dropped::Dropped;
 use crate::api::Result;
 use crate::format::shell;
 use crate::ui::limits::{LimitFields, LimitTexts};
+use crate::ui::placement::of_word;
 
 /// The fields, as they are written.
 #[derive(Clone, Copy)]
@@ -19,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) lane: Signal<String>,
     /// What one run may use.
     pub(crate) limits: LimitFields,
+    /// Whose nodes it trusts.
+    pub(crate) placement: Signal<String>,
     /// `command`, `server`, or empty: found out.
     pub(crate) kind: Signal<String>,
     /// `python`, `shell`, or empty: found out.
@@ -35,7 +38,6 @@ pub(crate) struct Kept {
     /// The one before.
     pub(crate) number: Option<u32>,
     limits: Limits,
-    placement: PlacementClass,
     egress: Vec<String>,
     env: BTreeMap<String, String>,
 }
@@ -46,6 +48,7 @@ impl Options {
         Self {
             lane: create_signal("auto".to_owned()),
             limits: LimitFields::of(&Limits::default()),
+            placement: create_signal(PlacementClass::default().as_str().to_owned()),
             kind: create_signal(String::new()),
             base: create_signal(String::new()),
             command: create_signal(String::new()),
@@ -57,6 +60,7 @@ impl Options {
     pub(crate) fn follow(self, version: &Version) {
         self.lane.set(lane_word(version.lane).to_owned());
         self.limits.follow(&version.limits);
+        self.placement.set(version.placement.as_str().to_owned());
         // The other contracts are found out anew: the next file may be of another kind.
         self.kind.set(if version.kind == Some(Kind::Server) { "server" } else { "" }.to_owned());
         self.base.set(version.base.map_or("", Base::as_str).to_owned());
@@ -64,7 +68,6 @@ impl Options {
         self.kept.set(Kept {
             number: Some(version.number),
             limits: version.limits,
-            placement: version.placement,
             egress: version.egress.clone(),
             env: version.env.clone(),
         });
@@ -75,6 +78,7 @@ impl Options {
         Written {
             lane: self.lane.get_clone(),
             limits: self.limits.written(),
+            placement: self.placement.get_clone(),
             kind: self.kind.get_clone(),
             base: self.base.get_clone(),
             command: self.command.get_clone(),
@@ -88,6 +92,7 @@ impl Options {
 pub(crate) struct Written {
     lane: String,
     limits: LimitTexts,
+    placement: String,
     kind: String,
     base: String,
     command: String,
@@ -137,7 +142,7 @@ impl Written {
             artifact,
             kind: if image { self.kind() } else { None },
             lane: self.lane(),
-            placement: self.kept.placement,
+            placement: of_word(&self.placement).unwrap_or_default(),
             egress: self.kept.egress.clone(),
             limits,
             env: self.kept.env.clone(),
@@ -160,6 +165,7 @@ impl Written {
         for (limit, text) in self.limits.each() {
             flag(limit.flag, text, &limit.of(&Limits::default()).to_string());
         }
+        flag("placement", &self.placement, PlacementClass::default().as_str());
         if dropped.form() != Some(ArtifactForm::Wasm) {
             flag("kind", &self.kind, "");
             flag("base", &self.base, "");
@@ -173,10 +179,9 @@ impl Written {
 mod tests {
     use super::{Kept, Written};
     use crate::pages::deploy::dropped::Dropped;
-    use crate::pages::deploy::field::{Field, field_of};
     use crate::ui::limits::LimitTexts;
     use protocol::placement::LaneReason;
-    use protocol::{Base, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, Millis};
+    use protocol::{Base, ByteSize, Digest, Kind, Lane, LaneChoice, Limits, Millis, PlacementClass};
 
     fn limit(name: &str, text: &str) -> Written {
         Written { limits: LimitTexts::usual().with(name, text), ..written() }
@@ -186,6 +191,7 @@ mod tests {
         Written {
             lane: "auto".into(),
             limits: LimitTexts::usual(),
+            placement: "any".into(),
             kind: String::new(),
             base: String::new(),
             command: String::new(),
@@ -219,16 +225,22 @@ mod tests {
     }
 
     #[test]
+    fn it_runs_where_its_deployer_trusts() {
+        let asked = Written { placement: "own".into(), ..written() };
+        assert_eq!(asked.version(Digest::of(b"x"), &Dropped::Component).unwrap().placement, PlacementClass::Own);
+        let command = asked.cli("thumbs.wasm", "thumbs", "ada", &Dropped::Component);
+        assert_eq!(command, "crowdcloud deploy thumbs.wasm --name thumbs --account ada --placement own");
+    }
+
+    #[test]
     fn what_cannot_be_read_names_its_field() {
-        let of = |written: Written| {
-            field_of(&written.version(Digest::of(b"x"), &Dropped::Archive).unwrap_err(), None).unwrap()
-        };
+        let of = |written: Written| written.version(Digest::of(b"x"), &Dropped::Archive).unwrap_err();
         for (name, text) in
             [("cpus", "two"), ("cpus", "0"), ("memory", "much"), ("memory", "9TiB"), ("timeout", "30 sheep")]
         {
-            assert!(matches!(of(limit(name, text)), Field::Limit(found) if found.name == name), "{name} {text}");
+            assert!(of(limit(name, text)).is_about(&[&format!("limits.{name}")]), "{name} {text}");
         }
-        assert_eq!(of(Written { command: "/bin/sh -c 'echo".into(), ..written() }), Field::Command);
+        assert!(of(Written { command: "/bin/sh -c 'echo".into(), ..written() }).is_about(&["command"]));
     }
 
     #[test]

@@ -4,7 +4,6 @@ use sycamore::prelude::*;
 
 use super::{Deploy, Step};
 use crate::load::sleep;
-use crate::ui::trouble::trouble_view;
 use crate::ui::upload::upload_bar;
 
 const STEPS: [(Step, &str); 4] =
@@ -13,7 +12,7 @@ const STEPS: [(Step, &str); 4] =
 /// From so many seconds on it is told how long the node takes.
 const WAIT_TOLD_FROM_S: u32 = 3;
 
-/// The steps, and the trouble that is of no field.
+/// The steps.
 pub(crate) fn progress(deploy: Deploy) -> View {
     let steps: Vec<View> = STEPS.into_iter().map(|(this, label)| step(deploy, this, label)).collect();
     let shown = create_selector(move || deploy.step.get() != Step::Choose);
@@ -33,15 +32,10 @@ pub(crate) fn progress(deploy: Deploy) -> View {
             view! {}
         }
     });
-    let trouble = View::from_dynamic(move || {
-        let of_none = deploy.field().is_none();
-        deploy.action.trouble.get_clone().filter(|_| of_none).map_or(view! {}, trouble_view)
-    });
     view! {
         ol(class="progress", hidden=!shown.get(), aria-live="polite") { (steps) }
         (bar)
         (wait)
-        (trouble)
     }
 }
 

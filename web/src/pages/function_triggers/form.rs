@@ -1,36 +1,37 @@
 //! A new trigger, or a changed one.
 
+use std::rc::Rc;
+
 use protocol::Name;
 use protocol::api::Page;
 use protocol::job::SubmitJob;
-use protocol::queue::Queue;
 use protocol::trigger::{SetTrigger, Trigger};
 use sycamore::prelude::*;
 
 use super::when::{following, own_zone, wall_clock, words, zones};
+use crate::api::{Result, Trouble};
 use crate::calls;
 use crate::format::shell;
 use crate::load::Resource;
 use crate::pages::function::Subject;
-use crate::pages::jobs::draft::Draft;
-use crate::pages::jobs::field::{Field, wrong};
+use crate::pages::jobs::draft::{Draft, of_job};
 use crate::pages::jobs::form::{self as parts, Known, TRIGGER_INPUTS};
 use crate::pages::jobs::same::{flags, target};
 use crate::ui::code::code_block;
-use crate::ui::form::{self, Text};
+use crate::ui::form::{Choice, Control, Field, Form, Part, Text, sending};
 use crate::ui::page;
 use crate::ui::time::now_ms;
 
 /// So many times of a pattern are told.
 const TIMES_TOLD: usize = 3;
 
-const MISSED: &[(&str, &str, &str)] = &[
+const MISSED: &[Choice] = &[
     ("once", "Made up once", "One job for all that passed while the platform was down."),
     ("skip", "Left out", "A time is missed once it is more than 60 seconds past; the next time is the next one."),
     ("all", "All made up", "A job for each, up to a hundred. Times of a pause are never made up."),
 ];
 
-const BY: &[(&str, &str, &str)] = &[
+const BY: &[Choice] = &[
     ("clock", "At its times", "By a pattern, on the clock of a zone."),
     ("queue", "For each message", "Of a queue. The message is the job's input."),
 ];
@@ -58,66 +59,31 @@ pub(super) fn form(subject: &Subject, list: Resource<Page<Trigger>>) -> View {
         missed: create_signal("once".to_owned()),
     };
     let account = subject.here.account.clone();
-    let send = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
+    let send = sending(move || {
         let account = account.clone();
-        draft.action.run(async move {
-            let written = untrack(|| draft.written());
-            let asked = if untrack(|| fields.by_queue()) {
-                let queue = fields.ready_queue(&account).await?;
-                SetTrigger { queue: Some(queue), ..SetTrigger::of(written.job()?) }
-            } else {
-                let zone = fields.zone.get_clone_untracked();
-                SetTrigger {
-                    cron: Some(fields.cron.get_clone_untracked().trim().to_owned()),
-                    zone: Some(zone.trim().to_owned()).filter(|zone| !zone.is_empty()),
-                    missed: fields.missed.get_clone_untracked().parse().unwrap_or_default(),
-                    ..SetTrigger::of(SubmitJob { input: written.inline()?, ..written.job()? })
-                }
-            };
-            calls::jobs::set_trigger(&account, fields.name.get_clone_untracked().trim(), &asked).await?;
-            fields.name.set(String::new());
-            fields.cron.set(String::new());
-            fields.queue.set(String::new());
+        async move {
+            let asked = fields.asked(draft, &account).await?;
+            let name = fields.name.get_clone_untracked();
+            calls::jobs::set_trigger(&account, name.trim(), &asked).await.map_err(of_job)?;
+            for written in [fields.name, fields.cron, fields.queue] {
+                written.set(String::new());
+            }
             list.reload();
             Ok(())
-        });
+        }
+    });
+    let form = Form {
+        parts: fields.parts(draft, known, subject.here.account.clone()),
+        action: draft.action,
+        submit: "Set the trigger",
+        busy: "Setting…",
+        beside: view! {},
+        send,
     };
-    let version = parts::version_menu(draft, known);
     let account = subject.here.account.clone();
     let command = View::from_dynamic(move || code_block(cli(fields, draft, &account), "command"));
-    let account = subject.here.account.clone();
-    let queues = Resource::new(move || {
-        let account = account.clone();
-        async move { calls::jobs::queues(&account).await }
-    });
-    let when = View::from_dynamic(move || match fields.by_queue() {
-        true => queue_part(draft, fields, queues),
-        false => clock_part(draft, fields),
-    });
-    let input = View::from_dynamic(move || match fields.by_queue() {
-        true => view! {},
-        false => parts::input_part(draft, TRIGGER_INPUTS),
-    });
-    let fields = view! {
-        form(class="form", on:submit=send) {
-            (form::choices("When", "by", fields.by, BY))
-            (when)
-            div(class="field-part") {
-                label(class="field") { span(class="field-label") { "Version" } (version) }
-                (draft.wrong([Field::Function]))
-            }
-            (input)
-            (parts::room_part(draft, known, || None))
-            (parts::again_part(draft, known))
-            (parts::end_part(draft))
-            (parts::request_part(draft))
-            (draft.other_trouble())
-            (form::submit("Set the trigger", "Setting…", draft.action))
-        }
-    };
     let panel = view! { section { h2 { "The same, elsewhere" } p(class="soft as") { "As CLI" } (command) } };
-    let body = page::beside(fields, panel);
+    let body = page::beside(form.view(), panel);
     page::section("New trigger", "With the name of one that is there, it changes that one.", body)
 }
 
@@ -127,85 +93,87 @@ impl Fields {
     }
 
     /// The queue that was named, made where the account has none of that name.
-    async fn ready_queue(self, account: &str) -> crate::api::Result<Name> {
+    async fn ready_queue(self, account: &str) -> Result<Name> {
         let named = self.queue.get_clone_untracked();
         let queue: Name = named
             .trim()
             .parse()
-            .map_err(|error| wrong("queue", format!("{error}."), "Small letters, digits and -."))?;
+            .map_err(|error| Trouble::of_input("queue", format!("{error}."), "Small letters, digits and -."))?;
         let there = calls::jobs::queues(account).await?.items;
         if !there.iter().any(|one| one.name == queue) {
             calls::jobs::make_queue(account, queue.as_str()).await.map_err(|trouble| trouble.at("queue"))?;
         }
         Ok(queue)
     }
-}
 
-fn line(draft: Draft, name: &'static str, placeholder: &'static str, of: &'static [Field]) -> Text {
-    Text { name, placeholder, code: true, wrong: Some(draft.is_wrong(of)), ..Text::default() }
-}
-
-/// Name and queue, and how messages come into it.
-fn queue_part(draft: Draft, fields: Fields, queues: Resource<Page<Queue>>) -> View {
-    let name = form::field("Name", "", form::text(fields.name, line(draft, "name", "orders-in", &[Field::Name])));
-    let wrong = draft.is_wrong([Field::Queue]);
-    let invalid = move || wrong.get().then_some("true");
-    let names = View::from_dynamic(move || {
-        let known = queues.ready().map(|page| page.items).unwrap_or_default();
-        let names = known.into_iter().map(|one| one.name.to_string());
-        let names: Vec<View> = names.map(|name| view! { option(value=name) {} }).collect();
-        view! { (names) }
-    });
-    let put = move || {
-        let queue = fields.queue.get_clone();
-        let queue = if queue.trim().is_empty() { "orders" } else { queue.trim() };
-        format!("crowdcloud queues put {} 'a message'", shell(queue))
-    };
-    view! {
-        div(class="field-part") {
-            div(class="three") {
-                (name)
-                label(class="field") {
-                    span(class="field-label") { "Queue" }
-                    input(
-                        class="input mono", name="queue", list="queues", placeholder="orders", autocomplete="off",
-                        "spellcheck"="false", aria-invalid=invalid(), bind:value=fields.queue,
-                    )
-                    datalist(id="queues") { (names) }
-                }
-            }
-            p(class="hint") { "A queue that is not there yet is made. Messages come by " code { (put()) } }
-            (draft.wrong([Field::Name, Field::Queue]))
+    /// What the form asks for.
+    async fn asked(self, draft: Draft, account: &str) -> Result<SetTrigger> {
+        let written = untrack(|| draft.written());
+        if untrack(|| self.by_queue()) {
+            let queue = self.ready_queue(account).await?;
+            return Ok(SetTrigger { queue: Some(queue), ..SetTrigger::of(written.job()?) });
         }
+        let zone = self.zone.get_clone_untracked();
+        Ok(SetTrigger {
+            cron: Some(self.cron.get_clone_untracked().trim().to_owned()),
+            zone: Some(zone.trim().to_owned()).filter(|zone| !zone.is_empty()),
+            missed: self.missed.get_clone_untracked().parse().unwrap_or_default(),
+            ..SetTrigger::of(SubmitJob { input: written.inline()?, ..written.job()? })
+        })
     }
-}
 
-/// Name, pattern and zone, and the times that they mean.
-fn clock_part(draft: Draft, fields: Fields) -> View {
-    let name = form::field("Name", "", form::text(fields.name, line(draft, "name", "nightly", &[Field::Name])));
-    let cron = form::field("Pattern", "", form::text(fields.cron, line(draft, "cron", "0 8 * * 1-5", &[Field::Cron])));
-    let wrong = draft.is_wrong([Field::Zone]);
-    let invalid = move || wrong.get().then_some("true");
-    let zones: Vec<View> = zones().into_iter().map(|zone| view! { option(value=zone) {} }).collect();
-    let told = create_selector(move || told(&fields.cron.get_clone(), &fields.zone.get_clone()));
-    view! {
-        div(class="field-part") {
-            div(class="three") {
-                (name)
-                (cron)
-                label(class="field") {
-                    span(class="field-label") { "Time zone" }
-                    input(
-                        class="input", name="zone", list="zones", autocomplete="off", "spellcheck"="false",
-                        aria-invalid=invalid(), bind:value=fields.zone,
-                    )
-                    datalist(id="zones") { (zones) }
-                }
-            }
-            p(class="hint", role="status") { (told.get_clone()) }
-            (draft.wrong([Field::Name, Field::Cron, Field::Zone]))
-        }
-        (form::choices("Missed times", "missed", fields.missed, MISSED))
+    fn parts(self, draft: Draft, known: Known, account: String) -> Vec<Part> {
+        let by_queue = create_selector(move || self.by_queue());
+        let by_clock = create_selector(move || !by_queue.get());
+        let code = |name, placeholder| Text { name, placeholder, code: true, ..Text::default() };
+        let name = Field::new("name", "Name", Control::Line(code("name", "nightly")), self.name);
+        let mut parts = vec![
+            Part::Field(Field::new("by", "When", Control::Choices("by", BY), self.by)),
+            Part::Field(name),
+            Part::While(by_clock, self.clock_parts(code("cron", "0 8 * * 1-5"))),
+            Part::While(by_queue, vec![Part::Field(self.queue_field(code("queue", "orders"), account))]),
+            Part::Field(parts::version_field(draft, known).also("function")),
+            Part::While(by_clock, parts::input_parts(draft, TRIGGER_INPUTS)),
+        ];
+        parts.push(parts::room_part(draft, known, || None));
+        parts.push(parts::again_part(draft, known));
+        parts.extend([parts::end_part(draft), parts::request_part(draft)]);
+        parts
+    }
+
+    /// Pattern and zone, the times that they mean, and what becomes of those that pass.
+    fn clock_parts(self, cron: Text) -> Vec<Part> {
+        let zone = Text { name: "zone", list: "zones", optional: true, ..Text::default() };
+        let zones = *create_signal(zones());
+        let times = vec![
+            Field::new("cron", "Pattern", Control::Line(cron), self.cron),
+            Field::new("zone", "Time zone", Control::Suggested(zone, zones), self.zone),
+        ];
+        let told = create_selector(move || told(&self.cron.get_clone(), &self.zone.get_clone()));
+        vec![
+            Part::Noted("Its times", times, Rc::new(move || told.get_clone())),
+            Part::Field(Field::new("missed", "Missed times", Control::Choices("missed", MISSED), self.missed)),
+        ]
+    }
+
+    /// The queue, and how messages come into it.
+    fn queue_field(self, how: Text, account: String) -> Field {
+        let queues = Resource::new(move || {
+            let account = account.clone();
+            async move { calls::jobs::queues(&account).await }
+        });
+        let names = create_selector(move || {
+            let known = queues.ready().map(|page| page.items).unwrap_or_default();
+            known.into_iter().map(|one| one.name.to_string()).collect::<Vec<_>>()
+        });
+        let told = move || {
+            let queue = self.queue.get_clone();
+            let queue = if queue.trim().is_empty() { "orders" } else { queue.trim() };
+            let put = format!("crowdcloud queues put {} 'a message'", shell(queue));
+            format!("One that is not there yet is made. Messages come by: {put}")
+        };
+        let control = Control::Suggested(Text { list: "queues", ..how }, names);
+        Field::new("queue", "Queue", control, self.queue).told(Rc::new(told))
     }
 }
 

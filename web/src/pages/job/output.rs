@@ -99,7 +99,7 @@ pub(super) fn logs(here: &Here, job: ReadSignal<Job>) -> View {
             seen().await;
         }
     });
-    let runs = here.path(&format!("functions/{}/logs?run=", job.with_untracked(|job| job.function.to_string())));
+    let runs = here.path("runs/");
     let several = create_selector(move || job.with(|job| job.attempts + job.losses > 1));
     let body = lines.view(2, move |lines| log(lines, several.get().then_some(runs.as_str())));
     page::section("Logs", "What its runs wrote to stdout and stderr.", body)

@@ -8,16 +8,18 @@ use sycamore::prelude::*;
 
 use crate::format;
 use crate::pages::jobs::table::state_badge;
+use crate::session::Here;
 use crate::ui::copy::short_id;
 use crate::ui::job_bar::step_us;
 use crate::ui::why::node_name;
 
 /// The table.
-pub(super) fn steps(job: ReadSignal<Job>, names: ReadSignal<BTreeMap<NodeId, String>>) -> View {
+pub(super) fn steps(here: &Here, job: ReadSignal<Job>, names: ReadSignal<BTreeMap<NodeId, String>>) -> View {
+    let here = here.clone();
     let rows = View::from_dynamic(move || {
         let (job, names) = (job.get_clone(), names.get_clone());
         let steps = job.transitions.iter().enumerate();
-        let rows = steps.map(|(place, step)| row(&job, place, step, &names));
+        let rows = steps.map(|(place, step)| row(&here, &job, place, step, &names));
         rows.collect::<Vec<View>>()
     });
     view! {
@@ -37,14 +39,14 @@ pub(super) fn steps(job: ReadSignal<Job>, names: ReadSignal<BTreeMap<NodeId, Str
     }
 }
 
-fn row(job: &Job, place: usize, step: &Transition, names: &BTreeMap<NodeId, String>) -> View {
+fn row(here: &Here, job: &Job, place: usize, step: &Transition, names: &BTreeMap<NodeId, String>) -> View {
     let badge = state_badge(&Job { state: step.state, cancelling: false, ..job.clone() });
     let reason = step.reason.clone();
     let node = step.node.map(|node| node_name(node, names));
     let run = step.run.map(|run| {
         let id = run.to_string();
-        let (title, short) = (id.clone(), short_id(&id));
-        view! { code(title=title) { (short) } }
+        let (href, short) = (here.path(&format!("runs/{id}")), short_id(&id));
+        view! { a(class="mono", href=href, title=id) { (short) } }
     });
     // The last one lasts.
     let last = place + 1 == job.transitions.len();

@@ -9,13 +9,11 @@ use serde_json::Value;
 use sycamore::prelude::*;
 use web_sys::File;
 
-use super::field::{Field, field_of, wrong};
 use crate::api::{Result, Trouble};
 use crate::base64;
 use crate::load::Action;
 use crate::pages::function_test::parse_headers;
 use crate::ui::limits::{LimitFields, LimitTexts};
-use crate::ui::trouble::{field_trouble_view, trouble_view};
 use crate::ui::upload::{Upload, upload};
 
 /// A longer file is uploaded before.
@@ -24,6 +22,8 @@ const INLINE_BYTES_MAX: f64 = 262_144.0;
 /// The fields.
 #[derive(Clone, Copy)]
 pub(crate) struct Draft {
+    /// What is run: `function`, or `file`, which becomes one first.
+    pub(crate) program: Signal<String>,
     /// The function's name.
     pub(crate) function: Signal<String>,
     /// A version or an alias; empty: `live`.
@@ -65,6 +65,7 @@ impl Draft {
     pub(crate) fn new(function: String) -> Self {
         let empty = || create_signal(String::new());
         Self {
+            program: create_signal("function".to_owned()),
             function: create_signal(function),
             reference: empty(),
             method: create_signal("POST".to_owned()),
@@ -114,7 +115,7 @@ impl Draft {
             return written.inline();
         }
         let Some(file) = self.file.get_clone_untracked() else {
-            return Err(wrong("input", "No file is chosen.", "Choose one, or another kind of input."));
+            return Err(Trouble::of_input("input", "No file is chosen.", "Choose one, or another kind of input."));
         };
         if file.size() > INLINE_BYTES_MAX {
             let artifact = upload(account, "/uploads", &file, self.upload).await;
@@ -122,38 +123,13 @@ impl Draft {
             let artifact = artifact.map_err(of_file)?;
             return Ok(Some(JobInput::Upload(artifact.digest)));
         }
-        let unreadable = |_| wrong("input", "The browser could not read the file.", "Choose it again.");
+        let unreadable = |_| Trouble::of_input("input", "The browser could not read the file.", "Choose it again.");
         let buffer = wasm_bindgen_futures::JsFuture::from(file.array_buffer()).await.map_err(unreadable)?;
         let bytes = web_sys::js_sys::Uint8Array::new(&buffer).to_vec();
         Ok(Some(match String::from_utf8(bytes) {
             Ok(text) => JobInput::Text(text),
             Err(error) => JobInput::Base64(base64::encode(error.as_bytes())),
         }))
-    }
-
-    /// Whether the trouble is about one of these.
-    pub(crate) fn is_wrong(self, fields: impl Into<Vec<Field>>) -> ReadSignal<bool> {
-        let fields = fields.into();
-        create_selector(move || {
-            self.action.trouble.with(|trouble| trouble.as_ref().and_then(field_of).is_some_and(|f| fields.contains(&f)))
-        })
-    }
-
-    /// The trouble, where it is about one of these fields.
-    pub(crate) fn wrong(self, fields: impl Into<Vec<Field>>) -> View {
-        let here = self.is_wrong(fields);
-        View::from_dynamic(move || match self.action.trouble.get_clone().filter(|_| here.get()) {
-            Some(trouble) => field_trouble_view(trouble),
-            None => view! {},
-        })
-    }
-
-    /// The trouble, where it is about none.
-    pub(crate) fn other_trouble(self) -> View {
-        View::from_dynamic(move || {
-            let trouble = self.action.trouble.get_clone().filter(|trouble| field_of(trouble).is_none());
-            trouble.map_or(view! {}, trouble_view)
-        })
     }
 }
 
@@ -162,6 +138,12 @@ impl Draft {
 fn local_time(text: &str) -> Option<Timestamp> {
     let ms = web_sys::js_sys::Date::new(&text.into()).get_time();
     ms.is_finite().then_some(Timestamp(ms as i64))
+}
+
+/// What is said of a job within an array or a trigger, as of the job itself: its fields are the same.
+pub(crate) fn of_job(trouble: Trouble) -> Trouble {
+    let field = trouble.field.as_ref().map(|field| field.below("job"));
+    Trouble { field, ..trouble }
 }
 
 /// The fields at one moment.
@@ -197,8 +179,9 @@ fn asked_as<T>(text: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Asked
 impl Written {
     /// The job, without its input.
     pub(crate) fn job(&self) -> Result<SubmitJob> {
-        let not_header =
-            |line| wrong("headers", format!("{line} is not a header."), "Write name: value, one on each line.");
+        let not_header = |line| {
+            Trouble::of_input("headers", format!("{line} is not a header."), "Write name: value, one on each line.")
+        };
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let headers = parse_headers(&self.headers).map_err(not_header)?;
         let mut job = SubmitJob {
@@ -227,7 +210,9 @@ impl Written {
         let lines = self.labels.lines().map(str::trim).filter(|line| !line.is_empty());
         let pairs = lines.map(|line| match line.split_once('=') {
             Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
-            None => Err(wrong("labels", format!("{line} has no value."), "Write name=value, one on each line.")),
+            None => {
+                Err(Trouble::of_input("labels", format!("{line} has no value."), "Write name=value, one on each line."))
+            }
         });
         pairs.collect()
     }
@@ -238,9 +223,11 @@ impl Written {
             "text" if !self.text.is_empty() => Ok(Some(JobInput::Text(self.text.clone()))),
             "json" => match serde_json::from_str(&self.text) {
                 Ok(value) => Ok(Some(JobInput::Json(value))),
-                Err(error) => {
-                    Err(wrong("input", format!("It is not JSON: {error}."), "Mend it, or send it as a text."))
-                }
+                Err(error) => Err(Trouble::of_input(
+                    "input",
+                    format!("It is not JSON: {error}."),
+                    "Mend it, or send it as a text.",
+                )),
             },
             _ => Ok(None),
         }
@@ -255,10 +242,11 @@ impl Written {
 
 #[cfg(test)]
 mod tests {
-    use super::Written;
-    use crate::pages::jobs::field::{Field, field_of};
+    use super::{Written, of_job};
+    use crate::api::Trouble;
     use crate::ui::limits::LimitTexts;
     use protocol::job::{Asked, JobInput, SubmitJob};
+    use protocol::{Code, Problem};
 
     fn written() -> Written {
         let [function, method, path] = ["thumbs", "POST", "/"].map(str::to_owned);
@@ -290,9 +278,9 @@ mod tests {
             [("a".to_owned(), "b=c".to_owned()), ("kind".to_owned(), "test".to_owned())]
         );
         assert_eq!(job.headers, [("Accept".to_owned(), protocol::job::HeaderBytes::from("x"))]);
-        let field = |written: Written| field_of(&written.job().unwrap_err());
-        assert_eq!(field(Written { labels: "kind".into(), ..written() }), Some(Field::Labels));
-        assert_eq!(field(Written { headers: "kind".into(), ..written() }), Some(Field::Request));
+        let refused = |written: Written| written.job().unwrap_err();
+        assert!(refused(Written { labels: "kind".into(), ..written() }).is_about(&["labels"]));
+        assert!(refused(Written { headers: "kind".into(), ..written() }).is_about(&["headers"]));
     }
 
     #[test]
@@ -300,10 +288,19 @@ mod tests {
         let of = |kind: &str, text: &str| Written { kind: kind.into(), text: text.into(), ..written() };
         assert_eq!(of("text", "{").inline().unwrap(), Some(JobInput::Text("{".into())));
         assert_eq!(of("json", "[1]").inline().unwrap(), Some(JobInput::Json(serde_json::json!([1]))));
-        assert_eq!(field_of(&of("json", "{").inline().unwrap_err()), Some(Field::Input));
+        assert!(of("json", "{").inline().unwrap_err().is_about(&["input"]));
         assert_eq!(of("none", "x").inline().unwrap(), None);
         assert_eq!(of("text", "x").inputs(), None);
         let lines = of("lines", "a\n\nb\n").inputs().unwrap();
         assert_eq!(lines, [JobInput::Text("a".into()), JobInput::Text("b".into())]);
+    }
+
+    #[test]
+    fn what_is_refused_of_a_trigger_s_job_is_about_the_job_s_own_field() {
+        let refused = |input: &str| of_job(Trouble::from(Problem::of(Code::InvalidField, input, "why")));
+        assert!(refused("job.cpus").is_about(&["cpus"]));
+        assert!(refused("job.labels").is_about(&["labels"]));
+        assert!(refused("inputs[3].base64").is_about(&["inputs"]));
+        assert!(refused("cron").is_about(&["cron"]));
     }
 }

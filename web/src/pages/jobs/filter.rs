@@ -1,6 +1,6 @@
 //! Which jobs are listed: the URL says it.
 
-use protocol::job::{Job, JobState};
+use protocol::job::{Job, JobSort, JobState};
 use protocol::{JobId, Timestamp};
 use sycamore::prelude::*;
 use sycamore_router::use_search_query;
@@ -32,6 +32,8 @@ pub(crate) struct Filter {
     pub(crate) ended_from: Option<Timestamp>,
     /// Only those that ended before this time.
     pub(crate) ended_to: Option<Timestamp>,
+    /// In this order.
+    pub(crate) sort: JobSort,
     /// The page, as the one before it named it.
     pub(crate) cursor: Option<String>,
 }
@@ -45,7 +47,7 @@ impl Filter {
         };
         let (state, function, version) = (value("state"), value("function"), value("version"));
         let (label, array, cursor) = (value("label"), value("array"), value("cursor"));
-        let (ended_from, ended_to) = (value("ended_from"), value("ended_to"));
+        let (ended_from, ended_to, sort) = (value("ended_from"), value("ended_to"), value("sort"));
         create_selector(move || Self {
             states: state().map(|words| states(&words)).unwrap_or_default(),
             function: function(),
@@ -54,6 +56,7 @@ impl Filter {
             array: array().and_then(|array| array.parse().ok()),
             ended_from: ended_from().and_then(|at| at.parse().ok()),
             ended_to: ended_to().and_then(|at| at.parse().ok()),
+            sort: sort().and_then(|sort| sort.parse().ok()).unwrap_or_default(),
             cursor: cursor(),
         })
     }
@@ -63,9 +66,9 @@ impl Filter {
         Self { states: states.to_vec(), ..Self::default() }
     }
 
-    /// Whether anything is left out; the page does not count.
+    /// Whether anything is left out; the page does not count, nor does an order of all jobs.
     pub(crate) fn is_some(&self) -> bool {
-        Self { cursor: None, ..self.clone() } != Self::default()
+        self.sort.by_end() || Self { cursor: None, sort: JobSort::default(), ..self.clone() } != Self::default()
     }
 
     /// As the API and the URL write it: each part begins with `&`.
@@ -79,6 +82,7 @@ impl Filter {
             ("array", self.array.map(|array| array.to_string())),
             ("ended_from", time(self.ended_from)),
             ("ended_to", time(self.ended_to)),
+            ("sort", (self.sort != JobSort::default()).then(|| self.sort.to_string())),
             ("cursor", self.cursor.clone()),
         ];
         let parts = parts.into_iter().filter_map(|(name, value)| Some((name, value?)));
@@ -105,6 +109,7 @@ impl Filter {
             && self.array.is_none_or(|array| job.array == Some(array))
             && self.ended_from.is_none_or(|from| job.ended.is_some_and(|at| at >= from))
             && self.ended_to.is_none_or(|to| job.ended.is_some_and(|at| at < to))
+            && (!self.sort.by_end() || job.ended.is_some())
     }
 }
 
@@ -126,7 +131,7 @@ mod tests {
     use super::{ENDED, Filter, OPEN, WENT_WRONG, states};
     use crate::pages::jobs::sample;
     use protocol::Timestamp;
-    use protocol::job::{Job, JobState};
+    use protocol::job::{Job, JobSort, JobState};
 
     #[test]
     fn a_filter_is_a_query() {
@@ -144,6 +149,10 @@ mod tests {
         assert_eq!(Filter::of_states(&[JobState::Dead]).href("/a/ada/jobs/list"), "/a/ada/jobs/list?state=dead");
         assert!(filter.is_some());
         assert!(!Filter { cursor: Some("x".to_owned()), ..Filter::default() }.is_some());
+        let by_end = Filter { sort: JobSort::LastEndedFirst, ..Filter::default() };
+        assert_eq!(by_end.query(), "&sort=%2Dended");
+        assert!(by_end.is_some(), "open ones are left out");
+        assert!(!Filter { sort: JobSort::OldestFirst, ..Filter::default() }.is_some());
     }
 
     #[test]

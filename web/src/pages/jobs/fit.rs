@@ -33,7 +33,7 @@ pub(crate) fn lane(live: &LiveVersion, limits: &Limits) -> Lane {
 pub(crate) fn fit(nodes: &[Node], lane: Lane, limits: &Limits) -> Fit {
     let mut fit = Fit::default();
     for node in nodes {
-        if node.online {
+        if node.state.reports() {
             let (cpus, memory) = fit.most.unwrap_or_default();
             fit.most = Some((cpus.max(node.cores), memory.max(node.memory)));
         }
@@ -49,10 +49,10 @@ pub(crate) fn fit(nodes: &[Node], lane: Lane, limits: &Limits) -> Fit {
 fn refusal(node: &Node, lane: Lane, limits: &Limits) -> Option<Refusal> {
     let cpus = if lane == Lane::Vm { limits.cpus } else { 1 };
     let memory = limits.memory_in(lane);
-    if !node.online {
+    if !node.state.reports() {
         Some(Refusal::Silent)
-    } else if node.draining {
-        Some(Refusal::Draining)
+    } else if let Some(paused) = node.paused {
+        Some(paused.reason.into())
     } else if !node.lanes.contains(&lane) {
         Some(Refusal::LaneMissing)
     } else if node.cores < cpus || node.memory < memory {
@@ -98,6 +98,7 @@ impl Fit {
 mod tests {
     use super::{fit, lane};
     use protocol::api::{LiveVersion, Node};
+    use protocol::node::{NodeState, PauseReason, Paused};
     use protocol::placement::LaneReason;
     use protocol::{ByteSize, Lane, Limits, PlacementClass};
 
@@ -105,8 +106,13 @@ mod tests {
         Node {
             id: format!("node_{cores:032x}").parse().unwrap(),
             name: "local-1".to_owned(),
-            online: true,
+            state: NodeState::Online,
+            state_reason: None,
+            paused: None,
             class: PlacementClass::Operator,
+            own: false,
+            owner: None,
+            level: None,
             arch: "x86_64".to_owned(),
             lanes: lanes.to_vec(),
             cores,
@@ -115,9 +121,9 @@ mod tests {
             load: 0.0,
             slots: 4,
             running: 0,
-            draining: false,
             last_seen: None,
             vm: None,
+            confinement: None,
         }
     }
 
@@ -128,8 +134,8 @@ mod tests {
             node(2, &both),
             Node { running: 4, ..node(4, &both) },
             node(8, &[Lane::Wasm]),
-            Node { online: false, ..node(64, &both) },
-            Node { draining: true, ..node(16, &both) },
+            Node { state: NodeState::Offline, ..node(64, &both) },
+            Node { state: NodeState::Draining, paused: Some(Paused::open(PauseReason::Draining)), ..node(16, &both) },
             node(1, &both),
         ];
         let limits = Limits { cpus: 2, memory: ByteSize::mib(512), ..Limits::default() };

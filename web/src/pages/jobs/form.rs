@@ -1,19 +1,18 @@
 //! The fields of a job.
 
+use std::rc::Rc;
+
 use protocol::Limits;
 use protocol::api::{Function, Page};
 use protocol::job::JobLimits;
-use protocol::limits::Limit;
 use sycamore::prelude::*;
-use wasm_bindgen::JsCast as _;
 
 use super::draft::Draft;
-use super::field::Field;
 use crate::calls;
 use crate::format;
 use crate::load::Resource;
-use crate::pages::function_test::references;
-use crate::ui::form::{self, Text};
+use crate::pages::function_test::{live, references};
+use crate::ui::form::{Choice, Control, Field, Folded, Part, Text};
 use crate::ui::lane::limits_words;
 use crate::ui::limits::range;
 use crate::ui::upload::upload_bar;
@@ -21,7 +20,7 @@ use crate::ui::upload::upload_bar;
 const METHODS: [&str; 6] = ["POST", "GET", "PUT", "PATCH", "DELETE", "HEAD"];
 
 /// What a job may be given.
-pub(crate) const INPUTS: &[(&str, &str, &str)] = &[
+pub(crate) const INPUTS: &[Choice] = &[
     ("text", "Text", "As it is written."),
     ("json", "JSON", "Checked here."),
     ("file", "A file", "Large ones too."),
@@ -29,11 +28,8 @@ pub(crate) const INPUTS: &[(&str, &str, &str)] = &[
 ];
 
 /// What each of a trigger's jobs is given.
-pub(crate) const TRIGGER_INPUTS: &[(&str, &str, &str)] =
+pub(crate) const TRIGGER_INPUTS: &[Choice] =
     &[("text", "Text", "The same each time."), ("json", "JSON", "Checked here.")];
-
-const REQUEST: &[Field] = &[Field::Request];
-const AGAIN: &[Field] = &[Field::Retries, Field::Backoff, Field::Priority];
 
 /// What the account has, and what the platform allows.
 #[derive(Clone, Copy)]
@@ -53,107 +49,68 @@ impl Known {
         Self { functions, limits: Resource::new(calls::jobs::limits) }
     }
 
-    /// The draft's function; tracked.
+    /// The draft's function, where it is one that is there; tracked.
     pub(super) fn function(self, draft: Draft) -> Option<Function> {
+        if draft.program.with(|program| program == "file") {
+            return None;
+        }
         let page = self.functions.ready()?;
         page.items.into_iter().find(|function| draft.function.with(|name| name == function.name.as_str()))
     }
 }
 
-/// Which function, and which of its versions.
-pub(crate) fn function_part(draft: Draft, known: Known) -> View {
-    let functions = View::from_dynamic(move || {
-        let names = known.functions.ready().map(|page| page.items).unwrap_or_default();
-        let options = names.iter().map(|function| (function.name.to_string(), function.name.to_string())).collect();
-        form::select("function", draft.function, options)
+/// Which function.
+pub(crate) fn function_field(draft: Draft, known: Known) -> Field {
+    let names = create_selector(move || {
+        let functions = known.functions.ready().map(|page| page.items).unwrap_or_default();
+        let names = functions.into_iter().map(|function| function.name.to_string());
+        names.map(|name| (name.clone(), name)).collect::<Vec<_>>()
     });
-    let versions = version_menu(draft, known);
-    view! {
-        div(class="field-part") {
-            div(class="three pair") {
-                label(class="field") { span(class="field-label") { "Function" } (functions) }
-                label(class="field") { span(class="field-label") { "Version" } (versions) }
-            }
-            (draft.wrong([Field::Function]))
-        }
-    }
+    Field::new("function", "Function", Control::Menu("function", names), draft.function)
 }
 
-/// The versions and aliases of the draft's function.
-pub(crate) fn version_menu(draft: Draft, known: Known) -> View {
-    let of_function = create_selector(move || known.function(draft).map(|function| references(&function)));
-    View::from_dynamic(move || {
-        let options = of_function.get_clone().unwrap_or_else(|| vec![(String::new(), "live".to_owned())]);
-        // Another function has other versions.
-        if draft.reference.with_untracked(|now| options.iter().all(|(value, _)| value != now)) {
+/// Which of its versions and aliases.
+pub(crate) fn version_field(draft: Draft, known: Known) -> Field {
+    let options = create_selector(move || known.function(draft).as_ref().map_or_else(live, references));
+    // Another function has other versions.
+    create_effect(move || {
+        let is_there = options.with(|options| {
+            draft.reference.with_untracked(|now| options.iter().any(|(reference, _)| reference == now))
+        });
+        if !is_there {
             draft.reference.set(String::new());
         }
-        form::select("reference", draft.reference, options)
-    })
+    });
+    Field::new("reference", "Version", Control::Menu("reference", options), draft.reference)
 }
 
 /// What it is given.
-pub(crate) fn input_part(draft: Draft, kinds: &'static [(&'static str, &'static str, &'static str)]) -> View {
-    let wrong = draft.is_wrong([Field::Input]);
-    let control = View::from_dynamic(move || match draft.kind.get_clone().as_str() {
-        "file" => file_field(draft),
-        kind => {
-            let (label, example) = match kind {
-                "json" => ("Document", "{ \"width\": 320 }"),
-                "lines" => ("Inputs, one on each line", "first\nsecond\nthird"),
-                _ => ("Text", ""),
-            };
-            let invalid = move || wrong.get().then_some("true");
-            view! {
-                label(class="field") {
-                    span(class="unseen") { (label) }
-                    textarea(
-                        class="input mono", name="input", rows="4", placeholder=example, "spellcheck"="false",
-                        aria-invalid=invalid(), bind:value=draft.text,
-                    ) {}
-                }
-            }
-        }
-    });
-    view! {
-        div(class="field-part") {
-            (form::choices("Input", "kind", draft.kind, kinds))
-            (control)
-            (draft.wrong([Field::Input]))
-        }
-    }
+pub(crate) fn input_parts(draft: Draft, kinds: &'static [Choice]) -> Vec<Part> {
+    let of_file = create_selector(move || draft.kind.with(|kind| kind == "file"));
+    let written = create_selector(move || !of_file.get());
+    let hint = move || {
+        draft.kind.with(|kind| match kind.as_str() {
+            "json" => "A document, such as { \"width\": 320 }.".to_owned(),
+            "lines" => "One input on each line.".to_owned(),
+            _ => "Empty: none.".to_owned(),
+        })
+    };
+    let content = Field::new("input", "What it is given", Control::Lines("input", ""), draft.text).also("inputs");
+    vec![
+        Part::Field(Field::new("kind", "Input", Control::Choices("kind", kinds), draft.kind)),
+        Part::While(written, vec![Part::Field(content.told(Rc::new(hint)))]),
+        Part::While(of_file, vec![Part::Field(Field::file("input", "File", "file", draft.file))]),
+    ]
 }
 
-fn file_field(draft: Draft) -> View {
-    let chosen = move |event: web_sys::Event| {
-        let input = event.target().and_then(|target| target.dyn_into::<web_sys::HtmlInputElement>().ok());
-        draft.file.set(input.and_then(|input| input.files()).and_then(|files| files.get(0)));
-    };
+/// How far the upload of what it is given has come.
+pub(crate) fn progress_part(draft: Draft) -> Part {
     let uploading = create_selector(move || draft.action.busy.get() && draft.upload.sent.get().percent() > 0);
-    let bar = View::from_dynamic(move || {
-        if uploading.get() {
-            upload_bar(draft.upload)
-        } else {
-            view! {}
-        }
-    });
-    view! {
-        label(class="field") {
-            span(class="unseen") { "File" }
-            input(class="input", r#type="file", name="file", on:change=chosen)
-        }
-        (bar)
-    }
+    Part::Progress(View::from_dynamic(move || uploading.get().then(|| upload_bar(draft.upload))))
 }
 
 /// The limits of one try; `lent` says what live nodes have.
-pub(crate) fn room_part(draft: Draft, known: Known, lent: impl Fn() -> Option<String> + 'static) -> View {
-    let line = |limit: Limit| {
-        let wrong = Some(draft.is_wrong([Field::Limit(limit)]));
-        let how = Text { placeholder: "deployed", optional: true, wrong, ..Text::default() };
-        draft.limits.line(limit, "", how)
-    };
-    let lines: Vec<View> = Limits::of_jobs().map(line).collect();
+pub(crate) fn room_part(draft: Draft, known: Known, lent: impl Fn() -> Option<String> + 'static) -> Part {
     let deployed = create_selector(move || {
         let live = known.function(draft).and_then(|function| function.live);
         live.map_or(String::new(), |live| format!("Deployed as v{}: {}. ", live.number, limits_words(&live.limits)))
@@ -164,135 +121,80 @@ pub(crate) fn room_part(draft: Draft, known: Known, lent: impl Fn() -> Option<St
         format!("Allowed: {}.", ranges.collect::<Vec<_>>().join(", "))
     });
     let lent = create_selector(move || lent().map_or(String::new(), |most| format!("Live nodes lend {most}. ")));
-    view! {
-        fieldset(class="field-part") {
-            legend(class="field-label") { "What one try may use" }
-            div(class="three") { (lines) }
-            p(class="hint") { (deployed.get_clone()) (lent.get_clone()) (allowed.get_clone()) }
-            (draft.wrong(Limits::of_jobs().map(Field::Limit).collect::<Vec<_>>()))
-        }
-    }
+    let note = move || format!("{}{}{}", deployed.get_clone(), lent.get_clone(), allowed.get_clone());
+    Part::Noted("What one try may use", draft.limits.of_job(), Rc::new(note))
 }
 
 /// What happens if it fails, and its place among the others.
-pub(crate) fn again_part(draft: Draft, known: Known) -> View {
-    let line = |name, placeholder, fields| Text {
-        name,
-        placeholder,
-        optional: true,
-        wrong: Some(draft.is_wrong(fields)),
-        ..Text::default()
-    };
-    let retries = line("retries", "0", &[Field::Retries]);
-    let backoff = line("backoff", "1s", &[Field::Backoff]);
-    let priority = line("priority", "0", &[Field::Priority]);
-    let retries = form::field("Retries", "", form::text(draft.retries, Text { inputmode: "numeric", ..retries }));
-    let backoff = form::field("First pause", "", form::text(draft.backoff, backoff));
-    let priority = form::field("Priority", "", form::text(draft.priority, priority));
+pub(crate) fn again_part(draft: Draft, known: Known) -> Part {
+    let line = |name, placeholder| Text { name, placeholder, optional: true, ..Text::default() };
+    let field = |how: Text, label, value| Field::new(how.name, label, Control::Line(how), value);
     let most = create_selector(move || known.limits.ready().map(|limits| limits.retries));
-    let about = move || {
+    let note = move || {
         let most = most.get().map_or(String::new(), |most| format!("Up to {}; ", format::count(most, "retry")));
         format!("{most}each pause is twice the one before. Priority: -10 (last) to 10 (first).")
     };
-    view! {
-        fieldset(class="field-part") {
-            legend(class="field-label") { "If it fails, and its turn" }
-            div(class="three") { (retries) (backoff) (priority) }
-            p(class="hint") { (about()) }
-            (draft.wrong(AGAIN))
-        }
-    }
+    let fields = vec![
+        field(Text { inputmode: "numeric", ..line("retries", "0") }, "Retries", draft.retries),
+        field(line("backoff", "1s"), "First pause", draft.backoff),
+        field(line("priority", "0"), "Priority", draft.priority),
+    ];
+    Part::Noted("If it fails, and its turn", fields, Rc::new(note))
 }
 
 /// When it may begin; `triggers` is the place for what shall run again and again.
-pub(crate) fn time_part(draft: Draft, triggers: impl Fn() -> String + 'static) -> View {
-    let how = Text {
-        name: "not-before",
-        kind: "datetime-local",
-        optional: true,
-        wrong: Some(draft.is_wrong([Field::NotBefore])),
-        ..Text::default()
+pub(crate) fn time_parts(draft: Draft, triggers: impl Fn() -> String + 'static) -> [Part; 2] {
+    let how = Text { name: "not-before", kind: "datetime-local", optional: true, ..Text::default() };
+    let field = Field::new("not_before", "Not before", Control::Line(how), draft.not_before)
+        .hint("In this browser's time zone. Empty: at once.");
+    let again = view! {
+        p(class="hint") { "Again and again, or for each message of a queue? " a(href=triggers()) { "Set a trigger" } "." }
     };
-    let not_before =
-        form::field("Not before", "In this browser's time zone. Empty: at once.", form::text(draft.not_before, how));
-    view! {
-        div(class="field-part") {
-            (not_before)
-            (draft.wrong([Field::NotBefore]))
-            p(class="hint") { "Again and again, or for each message of a queue? " a(href=triggers()) { "Set a trigger" } "." }
-        }
-    }
+    [Part::Field(field), Part::About(again)]
 }
 
 /// Labels, and where its end is told.
-pub(crate) fn end_part(draft: Draft) -> View {
-    let wrong = draft.is_wrong([Field::Labels]);
-    let invalid = move || wrong.get().then_some("true");
+pub(crate) fn end_part(draft: Draft) -> Part {
+    let labels = Field::new("labels", "Labels", Control::Lines("labels", "batch=7"), draft.labels)
+        .hint("To find it by: name=value, one on each line.");
     let how = Text {
         name: "webhook",
         kind: "url",
         placeholder: "https://example.com/ended",
         optional: true,
         code: true,
-        wrong: Some(draft.is_wrong([Field::Webhook])),
         ..Text::default()
     };
-    let hint = "Gets a signed POST when the job has ended, and again until it takes it.";
-    let webhook = form::field("Webhook", hint, form::text(draft.webhook, how));
-    // What is refused must be seen.
-    let refused = draft.is_wrong([Field::Labels, Field::Webhook]);
-    let filled =
-        move || !draft.labels.with_untracked(String::is_empty) || !draft.webhook.with_untracked(String::is_empty);
-    let open = move || refused.get() || filled();
-    let parts = view! {
-        div(class="field-part") {
-            label(class="field") {
-                span(class="field-label") { "Labels" }
-                textarea(
-                    class="input mono", name="labels", rows="2", placeholder="batch=7", "spellcheck"="false",
-                    aria-invalid=invalid(), bind:value=draft.labels,
-                ) {}
-                span(class="hint") { "To find it by: name=value, one on each line." }
-            }
-            (draft.wrong([Field::Labels]))
-        }
-        div(class="field-part") { (webhook) (draft.wrong([Field::Webhook])) }
-    };
-    view! {
-        details(class="more end", prop:open=open()) {
-            summary { "Labels and webhook" }
-            div(class="more-part") { (parts) }
-        }
-    }
+    let webhook = Field::new("webhook", "Webhook", Control::Line(how), draft.webhook)
+        .hint("Gets a signed POST when the job has ended, and again until it takes it.");
+    let filled = move || [draft.labels, draft.webhook].iter().any(|text| text.with(|text| !text.is_empty()));
+    Part::Folded(Folded {
+        class: "end",
+        summary: "Labels and webhook",
+        filled: Rc::new(filled),
+        parts: vec![Part::Field(labels), Part::Field(webhook)],
+    })
 }
 
 /// The request that the function gets; rarely anything else than a POST to `/`.
-pub(crate) fn request_part(draft: Draft) -> View {
-    let methods = METHODS.iter().map(|method| ((*method).to_owned(), (*method).to_owned())).collect();
-    let methods = form::select("method", draft.method, methods);
-    let path = Text { name: "path", placeholder: "/?width=320", code: true, optional: true, ..Text::default() };
-    let path = form::text(draft.path, path);
-    // What is refused must be seen.
-    let wrong = draft.is_wrong(REQUEST);
-    let open = move || wrong.get() || draft.path.with_untracked(|path| path != "/");
-    view! {
-        details(class="more request", prop:open=open()) {
-            summary { "Request: method, path, headers" }
-            div(class="more-part") {
-                div(class="request-line") {
-                    label { span(class="unseen") { "Method" } (methods) }
-                    label(class="grow") { span(class="unseen") { "Path and query" } (path) }
-                }
-                label(class="field") {
-                    span(class="field-label") { "Headers" }
-                    textarea(
-                        class="input mono", name="headers", rows="2", placeholder="accept: image/jpeg", "spellcheck"="false",
-                        bind:value=draft.headers,
-                    ) {}
-                    span(class="hint") { "One on each line, name: value" }
-                }
-                (draft.wrong(REQUEST))
-            }
-        }
-    }
+pub(crate) fn request_part(draft: Draft) -> Part {
+    let methods = METHODS.map(|method| (method.to_owned(), method.to_owned()));
+    let methods = *create_signal(methods.to_vec());
+    let how = Text { name: "path", placeholder: "/?width=320", code: true, optional: true, ..Text::default() };
+    let headers = Field::new("headers", "Headers", Control::Lines("headers", "accept: image/jpeg"), draft.headers)
+        .hint("One on each line, name: value");
+    let filled = move || {
+        let usual = |text: Signal<String>, usual: &str| text.with(|text| text == usual);
+        !(usual(draft.path, "/") && usual(draft.method, "POST") && usual(draft.headers, ""))
+    };
+    Part::Folded(Folded {
+        class: "request",
+        summary: "Request: method, path, headers",
+        filled: Rc::new(filled),
+        parts: vec![
+            Part::Field(Field::new("method", "Method", Control::Menu("method", methods), draft.method)),
+            Part::Field(Field::new("path", "Path and query", Control::Line(how), draft.path)),
+            Part::Field(headers),
+        ],
+    })
 }

@@ -1,7 +1,7 @@
 //! The list of jobs, live; what is shown of them stands in the URL.
 
 use protocol::JobId;
-use protocol::job::JobState;
+use protocol::job::{JobSort, JobState};
 use sycamore::prelude::*;
 
 use super::filter::{ENDED, Filter, OPEN, WENT_WRONG, state_list};
@@ -64,6 +64,14 @@ fn state_options() -> Vec<(String, String)> {
     options
 }
 
+/// In which orders the database has all pages.
+const ORDERS: [(&str, &str); 4] = [
+    ("", "newest first"),
+    ("submitted", "oldest first"),
+    ("-ended", "last ended first"),
+    ("ended", "first ended first"),
+];
+
 /// A menu that also offers what stands in the URL already.
 fn menu(name: &'static str, value: Signal<String>, mut options: Vec<(String, String)>) -> View {
     let present = value.get_clone_untracked();
@@ -88,12 +96,15 @@ fn filters(here: &Here, filter: ReadSignal<Filter>) -> View {
         options.extend(names.iter().map(|function| (function.name.to_string(), function.name.to_string())));
         menu("function", function, options)
     });
+    let orders = ORDERS.map(|(word, words)| (word.to_owned(), words.to_owned())).to_vec();
+    let order = menu("sort", state::param("sort", ""), orders);
     let search = search(here);
     let more = View::from_dynamic(move || narrowed(&filter.get_clone()));
     view! {
         div(class="filters") {
             label(class="field") { span(class="field-label") { "State" } (states) }
             label(class="field") { span(class="field-label") { "Function" } (functions) }
+            label(class="field") { span(class="field-label") { "Order" } (order) }
             (search)
             (more)
         }
@@ -177,6 +188,7 @@ fn narrowed(filter: &Filter) -> View {
         filter.version.map(|version| (format!("version v{version}"), without(|filter| filter.version = None))),
         filter.ended_from.map(|at| (format!("ended from {}", words(at)), without(|filter| filter.ended_from = None))),
         filter.ended_to.map(|at| (format!("ended before {}", words(at)), without(|filter| filter.ended_to = None))),
+        filter.sort.by_end().then(|| ("ended jobs".to_owned(), without(|filter| filter.sort = JobSort::default()))),
     ];
     let parts: Vec<View> = parts.into_iter().flatten().map(|(words, href)| narrow(words, href)).collect();
     parts.into()
@@ -197,8 +209,8 @@ fn narrow(words: String, without: String) -> View {
 
 #[cfg(test)]
 mod tests {
-    use super::{Sought, sought, state_options};
-    use protocol::job::JobState;
+    use super::{ORDERS, Sought, sought, state_options};
+    use protocol::job::{JobSort, JobState};
 
     #[test]
     fn labels_and_ids_are_told_apart() {
@@ -208,6 +220,14 @@ mod tests {
         assert_eq!(sought(" a = b=c "), Ok(Sought::Label("a=b=c".to_owned())));
         for wrong in ["nightly", "=x", "job_1"] {
             assert!(sought(wrong).unwrap_err().is_about(&["label"]), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_order_of_the_api_can_be_chosen() {
+        for sort in JobSort::ALL {
+            let word = if sort == JobSort::default() { "" } else { sort.as_str() };
+            assert!(ORDERS.iter().any(|(known, _)| *known == word), "{sort}");
         }
     }
 

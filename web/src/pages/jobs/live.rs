@@ -2,13 +2,13 @@
 
 use protocol::JobId;
 use protocol::api::Page;
-use protocol::job::Job;
+use protocol::job::{Job, JobSort};
 use sycamore::futures::spawn_local_scoped;
 use sycamore::prelude::*;
 
 use super::filter::Filter;
 use crate::calls;
-use crate::load::{POLL_AFTER_TROUBLE_MS, POLL_MS, Resource, seen, sleep};
+use crate::load::{Load, POLL_AFTER_TROUBLE_MS, POLL_MS, Resource, seen, sleep};
 
 /// Many changes are shown at once, so often.
 const SHOWN_EVERY_MS: i32 = 150;
@@ -17,9 +17,10 @@ const GROWN_MAX: usize = 200;
 
 /// The jobs of this filter, live.
 pub(crate) fn list(account: String, filter: ReadSignal<Filter>) -> Resource<Page<Job>> {
-    let list = Resource::fed();
+    let list: Resource<Page<Job>> = Resource::fed();
     create_effect(move || {
         let (account, filter) = (account.clone(), filter.get_clone());
+        list.show_kept(calls::jobs::list(&account, &filter.query()));
         spawn_local_scoped(async move {
             loop {
                 let pause = follow(&account, &filter, list).await;
@@ -33,8 +34,16 @@ pub(crate) fn list(account: String, filter: ReadSignal<Filter>) -> Resource<Page
 
 /// One stream, until it breaks off. Gives how long to wait before the next.
 async fn follow(account: &str, filter: &Filter, list: Resource<Page<Job>>) -> i32 {
+    // Where nothing is shown yet, the list does not wait for the stream.
+    let first = async {
+        if list.data.with_untracked(|data| *data == Load::Waiting)
+            && let Ok(page) = calls::jobs::list(account, &filter.query()).await
+        {
+            list.put(Ok(page));
+        }
+    };
     // First the stream, then the list: nothing falls between.
-    let changes = crate::live::changes(account).await;
+    let (changes, ()) = futures::future::join(crate::live::changes(account), first).await;
     let mut page = match calls::jobs::list(account, &filter.query()).await {
         Ok(page) => page,
         Err(trouble) => {
@@ -57,24 +66,31 @@ async fn follow(account: &str, filter: &Filter, list: Resource<Page<Job>>) -> i3
     SHOWN_EVERY_MS
 }
 
-/// Puts a job where it belongs: the newest first.
+/// Puts a job where it belongs.
 fn merge(page: &mut Page<Job>, job: Job, filter: &Filter) {
     let known = page.items.iter().position(|row| row.id == job.id);
     match (known, filter.holds(&job)) {
         (Some(place), true) => {
-            if let Some(row) = page.items.get_mut(place).filter(|row| row.revision <= job.revision) {
+            let Some(row) = page.items.get_mut(place).filter(|row| row.revision <= job.revision) else { return };
+            // One that ended anew has another place.
+            if filter.cursor.is_some() || filter.sort.order(row, &job).is_eq() {
                 *row = job;
+            } else {
+                drop(page.items.remove(place));
+                insert(page, job, filter.sort);
             }
         }
         (Some(place), false) => drop(page.items.remove(place)),
-        (None, true) if filter.cursor.is_none() => {
-            let place = page.items.partition_point(|row| row.id > job.id);
-            // One that is older than all of these is on a later page.
-            if place < page.items.len() || page.next.is_none() {
-                page.items.insert(place, job);
-            }
-        }
+        (None, true) if filter.cursor.is_none() => insert(page, job, filter.sort),
         (None, _) => {}
+    }
+}
+
+fn insert(page: &mut Page<Job>, job: Job, sort: JobSort) {
+    let place = page.items.partition_point(|row| sort.order(row, &job).is_lt());
+    // One that comes after all of these is on a later page.
+    if place < page.items.len() || page.next.is_none() {
+        page.items.insert(place, job);
     }
 }
 
@@ -122,8 +138,9 @@ mod tests {
     use super::merge;
     use crate::pages::jobs::filter::Filter;
     use crate::pages::jobs::sample;
+    use protocol::Timestamp;
     use protocol::api::Page;
-    use protocol::job::{Job, JobState};
+    use protocol::job::{Job, JobSort, JobState};
 
     fn ids(page: &Page<Job>) -> Vec<u128> {
         page.items.iter().map(sample::number).collect()
@@ -145,6 +162,26 @@ mod tests {
         page.next = None;
         merge(&mut page, sample::job(1), &all);
         assert_eq!(ids(&page), [7, 5, 4, 3, 1]);
+    }
+
+    #[test]
+    fn changes_find_their_place_in_every_order() {
+        let ended = |number, at, revision| Job {
+            state: JobState::Dead,
+            ended: Some(Timestamp(at)),
+            revision,
+            ..sample::job(number)
+        };
+        let mut page = Page { items: vec![ended(5, 10, 1), ended(3, 20, 1)], next: None };
+        let by_end = Filter { sort: JobSort::FirstEndedFirst, ..Filter::default() };
+        merge(&mut page, ended(7, 15, 1), &by_end);
+        merge(&mut page, sample::job(9), &by_end);
+        assert_eq!(ids(&page), [5, 7, 3], "one that is open has no place");
+        merge(&mut page, ended(5, 30, 2), &by_end);
+        assert_eq!(ids(&page), [7, 3, 5], "it was tried again");
+        let mut page = Page { items: vec![sample::job(3), sample::job(5)], next: Some("newer".to_owned()) };
+        merge(&mut page, sample::job(9), &Filter { sort: JobSort::OldestFirst, ..Filter::default() });
+        assert_eq!(ids(&page), [3, 5], "that is on a later page");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{empty, head_with, live, table};
 use crate::calls;
 use crate::charts::{Segment, stacked_bar};
 use crate::format;
-use crate::load::{Action, Load, Resource, placeholder};
+use crate::load::{Action, Load, Resource};
 use crate::session::Here;
 use crate::ui::icon;
 use crate::ui::job_bar::state_words;
@@ -42,16 +42,16 @@ pub(crate) fn overview() -> View {
         async move { calls::jobs::newest(&account, NEWEST).await }
     });
     crate::live::reload_on_jobs(here.account.clone(), newest);
+    // What is shown waits for itself: it is asked for while the newest jobs are still on their way, and only once.
     let stage = create_selector(move || match newest.data.get_clone() {
-        Load::Waiting => Load::Waiting,
-        Load::Ready(page) => Load::Ready(page.items.is_empty()),
-        Load::Failed(trouble) => Load::Failed(trouble),
+        Load::Waiting => Ok(false),
+        Load::Ready(page) => Ok(page.items.is_empty()),
+        Load::Failed(trouble) => Err(trouble),
     });
     let body = View::from_dynamic(move || match stage.get_clone() {
-        Load::Waiting => placeholder(8),
-        Load::Failed(trouble) => trouble_view(trouble),
-        Load::Ready(true) => empty(&here),
-        Load::Ready(false) => filled(&here, period, newest),
+        Ok(true) => empty(&here),
+        Ok(false) => filled(&here, period, newest),
+        Err(trouble) => trouble_view(trouble),
     });
     view! { (head) (body) }
 }
@@ -73,9 +73,9 @@ fn filled(here: &Here, period: ReadSignal<Period>, newest: Resource<Page<Job>>) 
             let (account, period) = (account.clone(), period.get_untracked());
             async move {
                 let span = period.span();
-                let now = calls::usage::jobs(&account, span).await?;
-                let before = calls::usage::jobs(&account, period.before()).await?.counts;
-                Ok(Figures { now, before, period, span })
+                let asked = (calls::usage::jobs(&account, span), calls::usage::jobs(&account, period.before()));
+                let (now, before) = futures::future::try_join(asked.0, asked.1).await?;
+                Ok(Figures { now, before: before.counts, period, span })
             }
         },
     );
@@ -309,9 +309,9 @@ fn functions_part(here: &Here, newest: Resource<Page<Job>>) -> View {
     let table = Table::new("functions", key)
         .column(Column::new("Function", name).lead())
         .column(Column::new("Jobs", |one: &OfFunction| one.jobs.into()).number())
-        .column(Column::new("Went wrong", wrong).number().mark())
-        .column(Column::new("Waited", move |one: &OfFunction| told(one.wait_us).into()).number().note())
-        .column(Column::new("Ran", move |one: &OfFunction| told(one.run_us).into()).number().figure())
+        .column(Column::new("Went wrong", wrong).number().mark().worded())
+        .column(Column::new("Waited", move |one: &OfFunction| told(one.wait_us).into()).number().note().worded())
+        .column(Column::new("Ran", move |one: &OfFunction| told(one.run_us).into()).number().figure().worded())
         .plain();
     let table = table.view(rows);
     let there = create_selector(move || rows.with(|rows| !rows.is_empty()));

@@ -10,6 +10,7 @@ use super::filter::{ENDED, Filter};
 use super::fit::{Fit, fit, lane};
 use super::form::Known;
 use super::history::{Typical, typical};
+use super::program::Program;
 use super::same::same;
 use crate::calls;
 use crate::load::Resource;
@@ -21,7 +22,7 @@ pub(crate) fn live_nodes(here: &Here) -> Resource<Vec<Node>> {
     let account = here.account.clone();
     Resource::live(move || {
         let account = account.clone();
-        async move { Ok(calls::nodes(&account).await?.items) }
+        async move { Ok(calls::nodes::list(&account).await?.items) }
     })
 }
 
@@ -30,31 +31,31 @@ pub(crate) fn most(nodes: Resource<Vec<Node>>) -> Option<String> {
     fit(&nodes.ready()?, Lane::Wasm, &Limits::default()).most_words()
 }
 
-/// What a try may use as the form stands, and the lane; none before the function is known.
-fn asked(draft: Draft, known: Known) -> Option<(Lane, Limits)> {
-    let live = known.function(draft)?.live?;
-    let mut limits = live.limits;
-    for (limit, text) in draft.limits.written().each() {
-        if let Ok(amount) = limit.read(text) {
-            limit.set(&mut limits, amount);
-        }
+/// What a try may use as the form stands, and the lane; none before the program is known.
+fn asked(draft: Draft, program: Program, known: Known) -> Option<(Lane, Limits)> {
+    if program.is_file() {
+        let limits = draft.limits.written().over(Limits::default());
+        return program.lane(&limits).map(|(lane, _)| (lane, limits));
     }
+    let live = known.function(draft)?.live?;
+    let limits = draft.limits.written().over(live.limits);
     Some((lane(&live, &limits), limits))
 }
 
 /// The panel.
-pub(crate) fn panel(here: &Here, draft: Draft, known: Known, nodes: Resource<Vec<Node>>) -> View {
-    let asked = create_selector(move || asked(draft, known));
+pub(crate) fn panel(here: &Here, draft: Draft, program: Program, known: Known, nodes: Resource<Vec<Node>>) -> View {
+    let asked = create_selector(move || asked(draft, program, known));
     let fitting = create_selector(move || {
         let (lane, limits) = asked.get()?;
         Some(fit(&nodes.ready()?, lane, &limits))
     });
     let room = View::from_dynamic(move || match (asked.get(), fitting.get_clone()) {
         (Some((lane, limits)), Some(fit)) => room_view(lane, &limits, &fit),
+        (None, Some(_)) if program.is_file() => view! { p(class="hint") { "Not known before the file is." } },
         (None, Some(_)) => view! { p(class="hint") { "The function has no live version yet." } },
         _ => view! { p(class="hint") { "Looking at the nodes…" } },
     });
-    let history = history(here, draft);
+    let history = history(here, draft, program);
     let expected = View::from_dynamic(move || {
         let words = match history.ready() {
             None => String::new(),
@@ -63,8 +64,10 @@ pub(crate) fn panel(here: &Here, draft: Draft, known: Known, nodes: Resource<Vec
         };
         view! { p { (words) } }
     });
-    let same = same(draft, here.account.clone());
+    let same = same(program, here.account.clone());
+    let found = program.found();
     view! {
+        (found)
         section { h2 { "Where it could run" } (room) }
         section { h2 { "What to expect" } (expected) }
         section { h2 { "The same, elsewhere" } (same) }
@@ -85,10 +88,11 @@ fn room_view(lane: Lane, limits: &Limits, fit: &Fit) -> View {
 }
 
 /// What the function's last jobs took.
-fn history(here: &Here, draft: Draft) -> Resource<Option<Typical>> {
+fn history(here: &Here, draft: Draft, program: Program) -> Resource<Option<Typical>> {
     let account = here.account.clone();
     Resource::new(move || {
-        let (account, function) = (account.clone(), draft.function.get_clone());
+        let account = account.clone();
+        let function = if program.is_file() { String::new() } else { draft.function.get_clone() };
         async move {
             if function.is_empty() {
                 return Ok(None);

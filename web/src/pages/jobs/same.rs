@@ -4,17 +4,23 @@ use protocol::Limits;
 use protocol::job::{JobInput, SubmitArray, SubmitJob};
 use sycamore::prelude::*;
 
-use super::draft::{Draft, Written};
+use super::draft::Written;
+use super::program::Program;
 use crate::format::shell;
 use crate::nav;
 use crate::ui::code::code_block;
 
 /// Both, as the form stands.
-pub(crate) fn same(draft: Draft, account: String) -> View {
-    let written = create_memo(move || draft.written());
-    let of_cli = account.clone();
-    let cli = View::from_dynamic(move || code_block(written.with(|written| cli(written, &of_cli)), "command"));
+pub(crate) fn same(program: Program, account: String) -> View {
+    let written = create_memo(move || program.written());
+    let cli = View::from_dynamic(move || {
+        let submit = written.with(|written| cli(written, &account));
+        let words = program.command(&account).map_or_else(|| submit.clone(), |deploy| format!("{deploy}\n{submit}"));
+        code_block(words, "command")
+    });
     let curl = View::from_dynamic(move || match written.with(|written| curl(written, &nav::origin())) {
+        // A file is deployed before, which takes more than one request.
+        Some(_) if program.is_file() => view! {},
         Some(curl) => {
             let block = code_block(curl, "curl command");
             view! { p(class="soft as") { "As curl" } (block) }

@@ -13,7 +13,7 @@ use crate::format;
 use crate::load::{Action, Resource};
 use crate::session::Here;
 use crate::ui::copy::short_id;
-use crate::ui::dialog::{Confirm, confirm};
+use crate::ui::dialog::{Confirm, confirm_while};
 
 /// The jobs that are chosen.
 #[derive(Clone, Copy)]
@@ -104,15 +104,15 @@ fn cancel_button(here: &Here, open: ReadSignal<Vec<JobId>>, selected: Selected) 
         typed: None,
     };
     let account = here.account.clone();
-    let button = confirm(ask, move || {
+    let offered = create_selector(move || open.with(|ids| !ids.is_empty()));
+    confirm_while(offered, ask, move || {
         let (account, ids) = (account.clone(), open.get_clone_untracked());
         async move {
             each(&account, ids, Act::Cancel).await?;
             selected.0.set(BTreeSet::new());
             Ok(())
         }
-    });
-    view! { span(hidden=open.with(Vec::is_empty)) { (button) } }
+    })
 }
 
 fn retry_button(here: &Here, ended: ReadSignal<Vec<JobId>>, selected: Selected) -> View {

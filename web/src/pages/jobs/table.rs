@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol::api::Page;
 use protocol::job::{Job, JobState};
-use protocol::{ByteSize, NodeId, Timestamp};
+use protocol::{NodeId, Timestamp};
 use sycamore::prelude::*;
 
 use super::select::Selected;
@@ -81,49 +81,26 @@ fn columns(here: &Here, now: ReadSignal<i64>, choose: Option<Column<Job>>) -> Ta
 }
 
 /// With the times, which end every table of jobs.
-fn with_times(table: Table<Job, Key>, now: ReadSignal<i64>) -> Table<Job, Key> {
+fn with_times(table: Table<Job, Key>, now: ReadSignal<i64>, submitted: Column<Job>) -> Table<Job, Key> {
     table
-        .column(
-            Column::new("Ran", move |job: &Job| ran_cell(job, now))
-                .number()
-                .csv(ran_us)
-                .figure()
-                .sorted("ran", |a, b| ran(b).cmp(&ran(a))),
-        )
-        .column(
-            Column::new("Submitted", |job: &Job| time(job.created))
-                .class("soft")
-                .number()
-                .csv(submitted)
-                .note()
-                .sorted("submitted", |one, other| one.created.cmp(&other.created)),
-        )
+        .column(Column::new("Ran", move |job: &Job| ran_cell(job, now)).number().csv(ran_us).figure().worded())
+        .column(submitted)
 }
 
-fn submitted(job: &Job) -> String {
-    job.created.to_string()
-}
-
-/// How long its last try ran, in microseconds; one that has none is less than all.
-fn ran(job: &Job) -> Option<u64> {
-    job.usage.map(|usage| usage.wall_us)
+fn submitted() -> Column<Job> {
+    Column::new("Submitted", |job: &Job| time(job.created))
+        .class("soft")
+        .number()
+        .csv(|job| job.created.to_string())
+        .note()
 }
 
 fn ran_us(job: &Job) -> String {
     job.usage.map_or_else(String::new, |usage| usage.wall_us.to_string())
 }
 
-/// CPU time of its last try.
-fn cpu_us(job: &Job) -> Option<u64> {
-    job.usage.map(|usage| usage.cpu_us)
-}
-
-/// The most memory that its last try held.
-fn peak(job: &Job) -> Option<ByteSize> {
-    job.usage.map(|usage| usage.memory_peak)
-}
-
-/// The whole table of the list's page, with boxes to choose by.
+/// The whole table of the list's page, with boxes to choose by. The database sorts by submission and, without a column, by
+/// end; a page alone is sorted by nothing.
 pub(crate) fn whole_table(here: &Here, list: Resource<Page<Job>>, selected: Selected) -> Table<Job, Key> {
     let now = clock_of(list);
     let names = node_names(here);
@@ -133,27 +110,19 @@ pub(crate) fn whole_table(here: &Here, list: Resource<Page<Job>>, selected: Sele
     };
     let choose = Column::new("Choose", move |job: &Job| selected.check_box(job)).class("choose");
     let table = columns(here, now, Some(choose))
-        .column(
-            Column::new("CPU", |job: &Job| used::cell(used::cpu(job)))
-                .csv(|job| used::words(used::cpu(job)))
-                .sorted("cpu", |a, b| cpu_us(b).cmp(&cpu_us(a))),
-        )
-        .column(
-            Column::new("RAM", |job: &Job| used::cell(used::memory(job)))
-                .csv(|job| used::words(used::memory(job)))
-                .sorted("ram", |a, b| peak(b).cmp(&peak(a))),
-        )
+        .column(Column::new("CPU", |job: &Job| used::cell(used::cpu(job))).csv(|job| used::words(used::cpu(job))))
+        .column(Column::new("RAM", |job: &Job| used::cell(used::memory(job))).csv(|job| used::words(used::memory(job))))
         .column(Column::new("Tries", |job: &Job| tries(job).into()).number().spare().csv(tries))
         .column(
             Column::new("Node", node).spare().csv(|job| job.node.map_or_else(String::new, |node| node.to_string())),
         );
-    with_times(table, now)
+    with_times(table, now, submitted().sorted_by_server("submitted"))
 }
 
 /// A short live table among other parts of a page.
 pub(crate) fn short_table(here: &Here, list: Resource<Page<Job>>) -> Table<Job, Key> {
     let now = clock_of(list);
-    with_times(columns(here, now, None), now).plain()
+    with_times(columns(here, now, None), now, submitted()).plain()
 }
 
 /// A table that follows its list.
@@ -166,7 +135,7 @@ fn node_names(here: &Here) -> ReadSignal<BTreeMap<NodeId, String>> {
     let account = here.account.clone();
     let nodes = Resource::new(move || {
         let account = account.clone();
-        async move { calls::nodes(&account).await }
+        async move { calls::nodes::list(&account).await }
     });
     create_selector(move || {
         let nodes = nodes.ready().map(|page| page.items).unwrap_or_default();

@@ -23,8 +23,11 @@ pub(super) enum Phone {
 /// A row as text.
 pub(super) type Text<T> = fn(&T) -> String;
 
-/// An order of rows, by the name that the URL has for it.
-pub(super) type Sort<T> = (&'static str, fn(&T, &T) -> Ordering);
+/// Which of two rows comes first.
+pub(super) type Order<T> = fn(&T, &T) -> Ordering;
+
+/// An order of rows, by the name that the URL has for it; none where the server sorts.
+pub(super) type Sort<T> = (&'static str, Option<Order<T>>);
 
 /// One column.
 pub(crate) struct Column<T: 'static> {
@@ -49,8 +52,15 @@ impl<T: 'static> Column<T> {
     }
 
     /// Can be sorted by; `name` is its word in the URL.
-    pub(crate) fn sorted(mut self, name: &'static str, order: fn(&T, &T) -> Ordering) -> Self {
-        self.sort = Some((name, order));
+    pub(crate) fn sorted(mut self, name: &'static str, order: Order<T>) -> Self {
+        self.sort = Some((name, Some(order)));
+        self
+    }
+
+    /// The whole list is sorted by it by the server, the greatest first where nothing else is asked for: the page reads
+    /// `state::param("sort", "")` for what it asks.
+    pub(crate) fn sorted_by_server(mut self, name: &'static str) -> Self {
+        self.sort = Some((name, None));
         self
     }
 
@@ -74,6 +84,11 @@ impl<T: 'static> Column<T> {
     pub(crate) fn class(mut self, class: &'static str) -> Self {
         self.classes.push(class);
         self
+    }
+
+    /// With its title before it on phones, where no head says what the figure is.
+    pub(crate) fn worded(self) -> Self {
+        self.class("worded")
     }
 
     /// First line on phones, left: what the row is.
@@ -114,16 +129,22 @@ impl<T: 'static> Column<T> {
     /// The column's head: a button where it can be sorted by. Pressed again it turns the order round.
     pub(super) fn head(&self, sort: Signal<String>) -> View {
         let (class, title) = (self.class_names(), self.title);
-        let Some((name, _)) = self.sort else {
+        let Some((name, order)) = self.sort else {
             return view! { th(scope="col", class=class) { (title) } };
         };
-        let order = move || match sort.with(|word| (word == name, word.strip_prefix('-') == Some(name))) {
-            (true, _) => Some("ascending"),
-            (_, true) => Some("descending"),
-            _ => None,
+        let by_server = order.is_none();
+        let order = move || {
+            sort.with(|word| match word.strip_prefix('-') {
+                Some(word) if word == name => Some("descending"),
+                None if word == name => Some("ascending"),
+                None if by_server && word.is_empty() => Some("descending"),
+                _ => None,
+            })
         };
         let turn = move |_| {
             let next = match order() {
+                Some("descending") if by_server => name.to_owned(),
+                _ if by_server => String::new(),
                 Some("ascending") => format!("-{name}"),
                 Some(_) => String::new(),
                 None => name.to_owned(),

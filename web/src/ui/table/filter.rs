@@ -16,6 +16,8 @@ pub(crate) struct Filter<T: 'static> {
     label: &'static str,
     /// (value, label); none is a field to type into.
     options: Option<ReadSignal<Vec<(String, String)>>>,
+    /// What kind of field.
+    kind: &'static str,
     pub(super) holds: Option<Holds<T>>,
 }
 
@@ -28,23 +30,28 @@ impl<T: 'static> Filter<T> {
         options: ReadSignal<Vec<(String, String)>>,
         holds: impl Fn(&T, &str) -> bool + 'static,
     ) -> Self {
-        Self { name, label, options: Some(options), holds: Some(Rc::new(holds)) }
+        Self { name, label, options: Some(options), kind: "", holds: Some(Rc::new(holds)) }
     }
 
     /// One of a few that the server filters by: the page reads `state::param(name, "")` for what it asks.
     pub(crate) fn asked(name: &'static str, label: &'static str, options: ReadSignal<Vec<(String, String)>>) -> Self {
-        Self { name, label, options: Some(options), holds: None }
+        Self { name, label, options: Some(options), kind: "", holds: None }
+    }
+
+    /// A field of this kind, such as `date`, that the server filters by.
+    pub(crate) fn typed(name: &'static str, label: &'static str, kind: &'static str) -> Self {
+        Self { name, label, options: None, kind, holds: None }
     }
 
     /// A field to type into; `/` on the keyboard leads there.
     pub(crate) fn search(name: &'static str, label: &'static str, holds: impl Fn(&T, &str) -> bool + 'static) -> Self {
-        Self { name, label, options: None, holds: Some(Rc::new(holds)) }
+        Self { name, label, options: None, kind: "search", holds: Some(Rc::new(holds)) }
     }
 
     fn view(&self, value: Signal<String>) -> View {
-        let (name, label) = (self.name, self.label);
+        let (name, label, kind) = (self.name, self.label, self.kind);
         let control = match self.options {
-            None => form::text(value, Text { name, kind: "search", optional: true, ..Text::default() }),
+            None => form::text(value, Text { name, kind, optional: true, ..Text::default() }),
             Some(options) => View::from_dynamic(move || {
                 let mut all = vec![(String::new(), "all".to_owned())];
                 all.extend(options.get_clone());

@@ -1,26 +1,34 @@
 //! What stands around the rows: how many there are, other pages, the CSV.
 
+use protocol::csv::line as csv_line;
 use sycamore::prelude::*;
 use wasm_bindgen::prelude::*;
 use web_sys::{Blob, BlobPropertyBag, HtmlAnchorElement, Url};
 
 use super::column::Text;
-use super::{Column, Table, page_number};
+use super::{Column, ServerPages, Table, page_number};
 use crate::format;
 use crate::nav;
 use crate::state;
 use crate::ui::icon;
 
-/// No row is like what was asked for.
-pub(super) fn nothing(name: &'static str, narrowed: ReadSignal<bool>) -> View {
-    let words = move || if narrowed.get() { format!("No {name} are like that. ") } else { format!("No {name}. ") };
-    let all = View::from_dynamic(move || {
-        narrowed.get().then(|| {
-            let path = nav::pathname();
-            view! { a(href=path) { "Show all" } "." }
-        })
+/// No row is like what was asked for; or none so far, where a search has not come to its end.
+pub(super) fn nothing(name: &'static str, narrowed: ReadSignal<bool>, pages: Option<ServerPages>) -> View {
+    let next = create_memo(move || pages.and_then(|pages| pages.next.get_clone()));
+    let words = move || match (next.with(Option::is_some), narrowed.get()) {
+        (true, _) => format!("No {name} are like that so far: there are more to look at. "),
+        (false, true) => format!("No {name} are like that. "),
+        (false, false) => format!("No {name}. "),
+    };
+    let ways = View::from_dynamic(move || {
+        let (href, words) = match (next.get_clone(), narrowed.get()) {
+            (Some(next), _) => (state::href(&[(state::CURSOR, Some(&next))]), "Search on"),
+            (None, true) => (nav::pathname(), "Show all"),
+            (None, false) => return view! {},
+        };
+        view! { a(href=href) { (words) } "." }
     });
-    view! { p(class="nothing") { (words()) (all) } }
+    view! { p(class="nothing") { (words()) (ways) } }
 }
 
 impl<T: Clone + PartialEq + 'static, K: 'static> Table<T, K> {
@@ -49,7 +57,7 @@ impl<T: Clone + PartialEq + 'static, K: 'static> Table<T, K> {
         };
         let turn = move |to: usize| page.set(if to <= 1 { String::new() } else { to.to_string() });
         let (back, on) = (move |_| turn(here.get_untracked() - 1), move |_| turn(here.get_untracked() + 1));
-        let older = self.older.map(server_pages);
+        let older = self.pages.map(server_pages);
         let csv = self.csv.then(|| self.csv_button(sorted));
         Some(view! {
             div(class="table-end") {
@@ -76,43 +84,30 @@ impl<T: Clone + PartialEq + 'static, K: 'static> Table<T, K> {
     }
 }
 
-/// To older rows, and back to the newest.
-fn server_pages(next: ReadSignal<Option<String>>) -> View {
+/// To the next page, and back to the first.
+fn server_pages(ServerPages { next, first, further }: ServerPages) -> View {
     let cursor = state::param(state::CURSOR, "");
-    let newest = View::from_dynamic(move || {
+    let back = View::from_dynamic(move || {
         cursor.with(|cursor| !cursor.is_empty()).then(|| {
             let href = state::href(&[(state::CURSOR, None)]);
-            view! { a(class="secondary small", href=href) { "The newest" } }
+            view! { a(class="secondary small", href=href) { (first) } }
         })
     });
-    let older = View::from_dynamic(move || {
+    let on = View::from_dynamic(move || {
         // The link keeps what else the URL says now.
         cursor.track();
         next.get_clone().map(|next| {
             let href = state::href(&[(state::CURSOR, Some(&next))]);
-            view! { a(class="secondary small", href=href) { "Older" } }
+            view! { a(class="secondary small", href=href) { (further) } }
         })
     });
-    view! { (newest) (older) }
+    view! { (back) (on) }
 }
 
 /// The rows as RFC 4180 has them.
 fn csv<T>(columns: &[(&'static str, Text<T>)], rows: &[T]) -> String {
     let head = csv_line(columns.iter().map(|(title, _)| *title));
     rows.iter().fold(head, |text, row| text + &csv_line(columns.iter().map(|(_, cell)| cell(row))))
-}
-
-/// A line of these cells.
-pub(crate) fn csv_line(cells: impl Iterator<Item = impl AsRef<str>>) -> String {
-    cells.map(|cell| quoted(cell.as_ref())).collect::<Vec<_>>().join(",") + "\r\n"
-}
-
-/// A cell. What a spreadsheet would run as a formula is made text.
-fn quoted(cell: &str) -> String {
-    let number = cell.parse::<f64>().is_ok();
-    let formula = !number && cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let cell = if formula { format!("'{cell}") } else { cell.to_owned() };
-    if cell.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
 }
 
 /// Hands a file to the user.

@@ -1,0 +1,140 @@
+//! Which certificate a machine trusts. It knows the platform by a key that its token pins, and the platform says with that
+//! key which certificate its gateway has; so a certificate may be self-signed, and one that a public authority vouches for
+//! may be that of somebody in between.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use protocol::Digest;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+use crate::FabricError;
+
+/// What a certificate must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trusted {
+    /// Any: what is asked is public, and the response is signed; or the user has agreed to be read by a proxy.
+    Any,
+    /// One that a public authority has signed for the host.
+    Public,
+    /// One with this public key.
+    Key(Digest),
+}
+
+/// The certificate of the last handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The digest of its public key.
+    pub key: Digest,
+    /// Whether a public authority has signed it for the host.
+    pub public: bool,
+}
+
+/// What is trusted now, by all connections that share it.
+#[derive(Debug)]
+pub struct Trust {
+    provider: Arc<CryptoProvider>,
+    authorities: Arc<WebPkiServerVerifier>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    trusted: Trusted,
+    seen: Option<Seen>,
+}
+
+impl Trust {
+    /// Any certificate, until something else is said.
+    ///
+    /// # Errors
+    /// When TLS cannot be used.
+    pub fn new() -> Result<Arc<Self>, FabricError> {
+        // Two come in through dependencies, and then rustls does not choose.
+        let provider = Arc::new(ring::default_provider());
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let authorities =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(|error| FabricError::Credentials(format!("no certificate can be checked: {error}")))?;
+        Ok(Arc::new(Self { provider, authorities, state: Mutex::new(State { trusted: Trusted::Any, seen: None }) }))
+    }
+
+    /// From now on, in new connections.
+    pub fn trust(&self, trusted: Trusted) {
+        self.state.lock().trusted = trusted;
+    }
+
+    /// The certificate of the last handshake.
+    pub fn seen(&self) -> Option<Seen> {
+        self.state.lock().seen
+    }
+
+    /// Settings of a client whose connections are checked so. Each has handshakes of its own: a session that is taken up
+    /// again would show no certificate.
+    ///
+    /// # Errors
+    /// When TLS cannot be used.
+    pub fn client_config(self: &Arc<Self>) -> Result<ClientConfig, FabricError> {
+        let config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| FabricError::Credentials(format!("TLS cannot be used: {error}")))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::<Self>::clone(self))
+            .with_no_client_auth();
+        Ok(config)
+    }
+}
+
+impl ServerCertVerifier for Trust {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let key = Digest::of(parsed.subject_public_key_info().as_ref());
+        let by_authority =
+            self.authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let mut state = self.state.lock();
+        state.seen = Some(Seen { key, public: by_authority.is_ok() });
+        match state.trusted {
+            Trusted::Any => Ok(ServerCertVerified::assertion()),
+            Trusted::Public => by_authority,
+            Trusted::Key(trusted) if trusted == key => Ok(ServerCertVerified::assertion()),
+            Trusted::Key(_) => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authorities.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authorities.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
+    }
+}
