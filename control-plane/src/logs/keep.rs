@@ -46,7 +46,7 @@ pub(crate) async fn keep(app: &App, node: NodeId, batch: Vec<RunLog>) -> Result<
     if valid.iter().all(|(_, lines)| lines.is_empty()) {
         return Ok(());
     }
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_bulk().await?;
     let last = insert(&tx, valid, &app.config).await?;
     tx.commit().await?;
     app.logs.has_kept(last.unsigned_abs());

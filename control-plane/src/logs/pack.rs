@@ -137,7 +137,7 @@ pub(super) async fn index(db: &Db, account: &log_accounts::Model, stored: &Store
     let Stored { root, summary, weight } = stored;
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let (number, lines, bytes) = (account.blocks + 1, count(summary.lines), count(summary.bytes));
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     let sql = "UPDATE log_accounts SET blocks = $1, packed = $2, \
                waiting = CASE WHEN waiting > $3 THEN waiting - $3 ELSE 0 END, \
                waiting_bytes = CASE WHEN waiting > $3 AND waiting_bytes > $4 THEN waiting_bytes - $4 ELSE 0 END, \

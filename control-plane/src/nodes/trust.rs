@@ -91,7 +91,7 @@ pub(crate) struct Check {
 pub(crate) async fn note(db: &Db, check: Check) -> Result<Option<Committed>> {
     let lied = check.outcome == CheckOutcome::Differed;
     if !lied {
-        let tx = db.begin().await?;
+        let tx = db.begin_bulk().await?;
         write(&tx, &check, Timestamp::now()).await?;
         tx.commit().await?;
         return Ok(None);

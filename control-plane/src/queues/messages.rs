@@ -284,7 +284,7 @@ pub(crate) async fn prune(app: &App) -> Result<()> {
         let (account, name) = (queue.account_id.0, queue.name.0.clone());
         // A look costs less than a write that finds nothing.
         if loops::message_too_old(account, name.clone(), before).one(app.db.read()).await?.is_some() {
-            let tx = app.db.begin().await?;
+            let tx = app.db.begin_bulk().await?;
             let gone = loops::messages_too_old(account, name, before).exec(&tx).await?.rows_affected;
             tx.commit().await?;
             tracing::info!(queue = %queue.name.0, messages = gone, "expired messages pruned");

@@ -148,7 +148,7 @@ pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
         return Err(invalid(Field::BODY, format!("At most {OBSERVATIONS_MAX} observations at once")));
     }
     let begun = Instant::now();
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_bulk().await?;
     observe(&app.history, &tx, &batch).await?;
     tx.commit().await?;
     taken(begun, batch.len());

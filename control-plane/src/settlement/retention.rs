@@ -50,7 +50,7 @@ pub(crate) async fn forget(db: &Db, before: RunId) -> Result<u64> {
     if loops::blocks_to_forget(before, 1).one(db.read()).await?.is_none() {
         return Ok(0);
     }
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     lock(&tx).await?;
     counters::Entity::update_many()
         .col_expr(counters::Column::Value, then.0.into())
@@ -99,7 +99,7 @@ async fn trim(db: &Db, runs_max: u64, now: Timestamp) -> Result<()> {
 
 /// Forgets an account's oldest block, and remembers that it is gone; none where somebody may still speak of its runs.
 async fn forget_oldest(db: &Db, account: AccountId, now: Timestamp) -> Result<Option<blocks::Model>> {
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     lock(&tx).await?;
     let oldest = loops::blocks_oldest(account).one(&tx).await?;
     let Some(oldest) = oldest.filter(|oldest| oldest.surely_over.0 < now) else { return Ok(None) };
@@ -126,7 +126,7 @@ fn blocks_to_erase(account: AccountId) -> Select<blocks::Entity> {
 
 /// Notes that an account is erased, where it has no run any more, be it a row or in a block that was packed meanwhile.
 async fn close(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     // Whoever adds a half holds it, and looks whether the account is erased.
     lock(&tx).await?;
     let row = runs::Entity::find().filter(runs::Column::AccountId.eq(Col(account))).one(&tx).await?;
@@ -143,7 +143,7 @@ async fn close(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
 }
 
 async fn erase_blocks(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     lock(&tx).await?;
     let some = blocks_to_erase(account).order_by_asc(blocks::Column::Number).limit(BLOCKS_MAX).all(&tx).await?;
     let there: Vec<blocks::Model> = some.iter().filter(|block| block.root.is_some()).cloned().collect();
@@ -163,7 +163,7 @@ async fn erase_blocks(db: &Db, account: AccountId, now: Timestamp) -> Result<boo
 
 /// Deletes some settled rows of an account that is being erased; whether there were any.
 pub(super) async fn erase_rows(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     lock(&tx).await?;
     let ids: Vec<Col<RunId>> = runs::Entity::find()
         .select_only()

@@ -50,7 +50,7 @@ async fn settle_overdue(app: &App, now: Timestamp) -> Result<usize> {
     if overdue.clone().one(app.db.read()).await?.is_none() {
         return Ok(0);
     }
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_bulk().await?;
     lock(&tx).await?;
     let rows = overdue.all(&tx).await?;
     let ids: Vec<RunId> = rows.iter().map(|row| row.run_id.0).collect();

@@ -87,7 +87,7 @@ async fn pack(history: &History, account: AccountId, what: What, now: Timestamp)
 
 /// What waits now does so since now.
 async fn waits_anew(history: &History, account: AccountId, now: Timestamp) -> Result<(), DbErr> {
-    let tx = history.db.begin().await?;
+    let tx = history.db.begin_bulk().await?;
     lock(&tx).await?;
     let none = loops::runs_to_pack(account).limit(1).one(&tx).await?.is_none();
     let mut change = run_windows::ActiveModel { unpacked_since: Set(now.into()), ..Default::default() };
@@ -220,7 +220,7 @@ async fn index(
     now: Timestamp,
 ) -> Result<bool, DbErr> {
     let Some(account) = rows.first().map(|row| row.account_id) else { return Ok(false) };
-    let tx = history.db.begin().await?;
+    let tx = history.db.begin_bulk().await?;
     lock(&tx).await?;
     let last = loops::blocks_last(account.0).select_only().column(blocks::Column::Number);
     let last: Option<i64> = last.into_tuple().one(&tx).await?;
@@ -273,7 +273,7 @@ pub(in crate::settlement) async fn evict(history: &History, now: Timestamp) -> R
         if evicted(1).one(history.db.read()).await?.is_none() {
             return Ok(());
         }
-        let tx = history.db.begin().await?;
+        let tx = history.db.begin_bulk().await?;
         lock(&tx).await?;
         let rows = evicted(EVICTED_MAX).all(&tx).await?;
         let mut changes: BTreeMap<AccountId, Change> = BTreeMap::new();

@@ -63,7 +63,7 @@ pub(super) async fn cut(
     if !waiting.is_due(begun) {
         return Ok(Some(Done::default()));
     }
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     let writing = Instant::now();
     if !lease.stands(&tx).await? {
         return Ok(None);
