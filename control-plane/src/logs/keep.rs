@@ -217,3 +217,30 @@ impl Written {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::node::LogStream;
+
+    use super::*;
+    use crate::tests::tickets::any_ticket;
+
+    #[test]
+    fn pieces_are_all_lines_in_their_order() {
+        let log = |count: u32| {
+            let ticket = any_ticket(NodeId::new());
+            let (run, at, stream) = (ticket.run, Timestamp(0), LogStream::Stdout);
+            let lines: Vec<LogLine> =
+                (0..count).map(|sequence| LogLine { run, sequence, at, stream, text: String::new() }).collect();
+            (ticket, lines)
+        };
+        let logs: Vec<(Ticket, Vec<LogLine>)> = [3, 0, 4, 1].map(log).into();
+        let flat = |logs: &[(Ticket, Vec<LogLine>)]| -> Vec<LogLine> {
+            logs.iter().flat_map(|(_, lines)| lines).cloned().collect()
+        };
+        let wanted = flat(&logs);
+        let pieces = in_pieces(logs, 3);
+        assert_eq!(pieces.iter().map(|piece| flat(piece).len()).collect::<Vec<_>>(), [3, 3, 2]);
+        assert_eq!(flat(&pieces.concat()), wanted);
+    }
+}
