@@ -45,7 +45,7 @@ pub(super) async fn cut(
     if !waiting.is_due(begun) {
         return Ok(Some(Done::default()));
     }
-    let plan = plan::plan(db, history, waiting, begun, runs_max).await?;
+    let plan = Box::pin(plan::plan(db, history, waiting, begun, runs_max)).await?;
     let Plan { turn: before, ripe, owned, numbers, mut joined, whole, answers } = plan;
     let planned = begun.elapsed();
     let tx = db.begin().await?;
