@@ -86,7 +86,7 @@ pub(crate) async fn delete(app: &App, caller: &Caller, name: &str) -> Result<()>
 /// Goes on with accounts that were deleted, until it is stopped.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-        if let Err(error) = go_on(&app, Timestamp::now()).await {
+        if let Some(Err(error)) = stop.run_until_cancelled(Box::pin(go_on(&app, Timestamp::now()))).await {
             tracing::warn!(%error, "erasing accounts failed");
         }
     }

@@ -54,6 +54,11 @@ pub use error::StartError as Error;
 
 /// How long requests may finish after the stop.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
+/// How long tasks may go on after that. They end by themselves, whatever there is to do; one that does not is given up, which
+/// loses no more than a death of the process would: nothing.
+const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
+/// How long what is left on the database's connections may take.
+const DATABASE_CLOSES_WITHIN: Duration = Duration::from_secs(2);
 
 /// The public API and the core's own calls, as a service of its own.
 pub fn router(app: App) -> Router {
@@ -113,7 +118,7 @@ async fn run(
 
     let served = mount(&app, fabric).await?;
     // Where nobody leads settlement, this one does by now. The sender is dropped, and sends nothing.
-    drop(first_try.await);
+    shutdown.run_until_cancelled(first_try).await;
     // Nobody waits for it: the caller is not interested.
     let _ = ready.send(());
     tokio::select! {
@@ -125,8 +130,14 @@ async fn run(
     }
     futures::future::join_all(served.into_iter().map(|serving| serving.drain(DRAIN_MAX))).await;
     stop.cancel();
-    while tasks.join_next().await.is_some() {}
-    app.db.close().await;
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(TASKS_END_WITHIN, ended).await.is_err() {
+        tracing::warn!(tasks = tasks.len(), "tasks of the control plane given up after the stop");
+        tasks.shutdown().await;
+    }
+    if tokio::time::timeout(DATABASE_CLOSES_WITHIN, app.db.close()).await.is_err() {
+        tracing::warn!("the database was not closed: somebody still uses it");
+    }
     Ok(())
 }
 

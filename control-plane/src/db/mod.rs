@@ -129,7 +129,7 @@ impl Db {
         if let Some(unknown) = applied.into_iter().find(|applied| !known.contains(&applied.version)) {
             return Err(StartError::NewerSchema { migration: unknown.version });
         }
-        migrations::Migrator::up(&tx, None).await.map_err(StartError::Migrate)?;
+        migrations::Migrator::up(&*tx, None).await.map_err(StartError::Migrate)?;
         tx.commit().await.map_err(StartError::Migrate)
     }
 

@@ -63,6 +63,7 @@ impl Writing {
     }
 
     /// Undoes all of it.
+    #[cfg(test)]
     pub(crate) async fn rollback(self) -> Result<(), DbErr> {
         self.tx.rollback().await
     }

@@ -145,7 +145,21 @@ pub(crate) async fn erase(db: &Db, account: AccountId) -> Result<()> {
         }
         run_logs::Entity::delete_many().filter(run_logs::Column::Id.is_in(ids)).exec(db.write()).await?;
     }
+    loop {
+        let numbers =
+            loops::log_blocks_after(account, 0, BLOCKS_AT_ONCE).select_only().column(log_blocks::Column::Number);
+        let numbers: Vec<i64> = numbers.into_tuple().all(db.read()).await?;
+        if numbers.is_empty() {
+            break;
+        }
+        log_blocks::Entity::delete_many()
+            .filter(log_blocks::Column::AccountId.eq(Col(account)))
+            .filter(log_blocks::Column::Number.is_in(numbers))
+            .exec(db.write())
+            .await?;
+    }
     let tx = db.begin_bulk().await?;
+    // Of lines that were packed meanwhile.
     log_blocks::Entity::delete_many().filter(log_blocks::Column::AccountId.eq(Col(account))).exec(&tx).await?;
     log_accounts::Entity::delete_by_id(Col(account)).exec(&tx).await?;
     tx.commit().await?;

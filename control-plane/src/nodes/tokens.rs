@@ -148,5 +148,5 @@ pub(crate) fn again(token: &api::NodeToken) -> api::NodeToken {
 /// Deletes those that ended long ago.
 pub(crate) async fn prune(db: &Db) -> Result<(), DbErr> {
     let before = Timestamp(Timestamp::now().0.saturating_sub(ENDED_KEPT_MS));
-    loops::node_tokens_too_old(before).exec(db.write()).await.map(drop)
+    loops::delete_in_steps(db, |most| loops::node_tokens_too_old(before, most)).await
 }

@@ -268,5 +268,5 @@ async fn follow(mutation: &mut Mutation, asked: &Vouch, account: Option<AccountI
 /// Deletes checks that are too old; the counts stay.
 pub(crate) async fn prune(db: &Db) -> Result<(), DbErr> {
     let before = Timestamp(Timestamp::now().0.saturating_sub(CHECKS_KEPT_MS));
-    loops::node_checks_too_old(before).exec(db.write()).await.map(drop)
+    loops::delete_in_steps(db, |most| loops::node_checks_too_old(before, most)).await
 }

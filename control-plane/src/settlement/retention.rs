@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use protocol::{AccountId, RunId, Timestamp};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
+    ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Select,
 };
 
 use super::batch::lock;
@@ -25,8 +25,6 @@ use crate::error::Result;
 const BLOCKS_MAX: u64 = 8;
 /// Rows of an erased account that one transaction deletes.
 const ROWS_AT_ONCE: u64 = 500;
-/// Headers that one statement deletes.
-const HEADERS_MAX: u64 = 2_000;
 /// Headers are kept for 13 months, in milliseconds, so that a month's statement can be proven.
 const HEADERS_KEPT_MS: i64 = 396 * 86_400_000;
 
@@ -112,8 +110,9 @@ async fn forget_oldest(db: &Db, account: AccountId, now: Timestamp) -> Result<Op
 /// are void. Of the headers of its blocks the digests stay, by which the chain can be followed; the salts, without which
 /// nobody can guess what was in a body, go with them. Whether it is erased: not while a run of it is open.
 pub(crate) async fn erase(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
-    while erase_blocks(db, account, now).await? {}
+    // Rows first, those that blocks have as well: a block may have thousands, which would go in one transaction with it.
     while erase_rows(db, account, now).await? {}
+    while erase_blocks(db, account, now).await? {}
     close(db, account, now).await
 }
 
@@ -218,11 +217,7 @@ async fn forget_bodies(
 
 /// Deletes headers that are kept no longer.
 async fn forget_headers(db: &Db, now: Timestamp) -> Result<()> {
-    let (connection, before) = (db.write(), Timestamp(now.0.saturating_sub(HEADERS_KEPT_MS)));
-    loop {
-        let delete = loops::headers_too_old(before, HEADERS_MAX).statement(connection.get_database_backend());
-        if connection.execute_raw(delete).await?.rows_affected() < HEADERS_MAX {
-            return Ok(());
-        }
-    }
+    let before = Timestamp(now.0.saturating_sub(HEADERS_KEPT_MS));
+    loops::delete_in_steps(db, |most| loops::headers_too_old(before, most)).await?;
+    Ok(())
 }

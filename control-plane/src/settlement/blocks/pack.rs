@@ -24,7 +24,7 @@ use crate::settlement::windows::{self, Change, first_id_at};
 /// Accounts that one sweep packs for.
 const ACCOUNTS_MAX: u64 = 1_000;
 /// Rows that one transaction evicts.
-const EVICTED_MAX: u64 = 2_000;
+const EVICTED_MAX: u64 = 1_000;
 /// Runs that began so short a while ago are left for the next block, so that most of those that began at the same time are
 /// in it together.
 const YOUNG_MS: i64 = 10_000;
