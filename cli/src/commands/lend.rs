@@ -20,7 +20,15 @@ pub(crate) async fn lend(context: &Context, args: Lend) -> Result<(), Failure> {
             .why("a node that runs is only told to lend less")
             .help("crowdcloud lend caps set --help"));
     }
-    let mut node = Connection::open(&args.which).await?;
+    let mut node = match Connection::open(&args.which).await {
+        Ok(node) => node,
+        Err(failure) => {
+            let is_status = matches!(args.verb, Some(LendVerb::Status { .. }));
+            let suspended = is_status.then(|| stopped::suspended(&args.which)).flatten();
+            let Some(suspended) = suspended else { return Err(failure) };
+            return context.output.result(&suspended, || suspended.text());
+        }
+    };
     let request = match args.verb {
         None | Some(LendVerb::Leave { .. }) => return Err(Failure::usage("not a client command")),
         Some(LendVerb::Status { watch: true }) => return watch(context, &mut node).await,
