@@ -2,7 +2,7 @@
 
 use protocol::api::{ConfirmNode, Node, NodeCheck, NodeDetails, Vouch};
 use protocol::node::{CapUse, CheckOutcome, Lending, Missing};
-use protocol::{Name, NodeId, words};
+use protocol::{Field, Name, NodeId, words};
 
 use super::operator::Asking;
 use super::{confined, named, state, vm, wish};
@@ -78,7 +78,7 @@ async fn send_vouch(session: &Client, whom: &str, whole_account: bool, withdraw:
     let request = session.api(reqwest::Method::POST, "/nodes/vouch")?;
     match session.send(request.json(&vouch)).await {
         Ok(_) => Ok(vouch),
-        Err(failure) if vouch.node.is_some() && failure.field().is_some_and(|field| field.as_str() == "account") => {
+        Err(failure) if vouch.node.is_some() && failure.field() == Some(&Field::from("account")) => {
             Err(failure.help("name the node by its id, or add --whole-account: crowdcloud nodes list --as-operator"))
         }
         Err(failure) => Err(failure),

@@ -84,7 +84,8 @@ impl Service {
         Ok(format!(
             "[Unit]\nDescription=Lends this machine to CrowdCloud\n{network}\n\
              [Service]\nExecStart={}\nRestart=on-failure\nRestartSec=5\nRestartPreventExitStatus=2\n\
-             KillMode=mixed\nTimeoutStopSec=30\nDelegate=yes\nLimitNOFILE=65536\nNoNewPrivileges=yes\nPrivateTmp=yes\nProtectSystem=strict\n\
+             KillMode=mixed\nTimeoutStopSec=30\nDelegate=yes\nLimitNOFILE=65536\nNoNewPrivileges=yes\n\
+             PrivateTmp=yes\nProtectSystem=strict\n\
              ProtectHome=tmpfs\nBindPaths={folder}\nReadWritePaths={folder}\nBindReadOnlyPaths={}\n\
              RestrictNamespaces=yes\nRestrictRealtime=yes\nRestrictSUIDSGID=yes\nLockPersonality=yes\n\
              ProtectHostname=yes\nProtectKernelLogs=yes\nProtectKernelModules=yes\n\n\
