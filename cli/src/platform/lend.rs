@@ -30,6 +30,7 @@ use executor::NodeKeys;
 use protocol::node::{Admission, NodeWant, Nonce, PublicKey};
 use protocol::signed::Signed;
 use protocol::{Code, NodeId, Timestamp};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::boot_clock::Alarm;
@@ -108,6 +109,8 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
         stop: &stop,
         is_greeted: false,
     };
+    // They are its worker's: where none runs they end nothing.
+    let _held = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(signal);
     lent.asks_again = None;
     let mut patience = Patience::default();
     while !stop.is_cancelled() {
