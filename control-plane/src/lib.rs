@@ -94,6 +94,7 @@ async fn run(
     tasks.spawn(routes_outbox::beat(app.clone(), stop.clone()));
     tasks.spawn(routes_outbox::listen(app.clone(), stop.clone()));
     tasks.spawn(nodes::registry::listen(app.clone(), stop.clone()));
+    tasks.spawn(nodes::registry::note_seen(app.clone(), stop.clone()));
     tasks.spawn(placing::hear_boots(fabric.nodes.clone(), stop.clone()));
     tasks.spawn(functions::prepare::retry(app.clone(), stop.clone()));
     tasks.spawn(jobs::dispatch(app.clone(), stop.clone()));

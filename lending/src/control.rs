@@ -1,4 +1,4 @@
-//! What is said over a node's control socket: a line of JSON for each request, and one for its reply. Whoever may open the
+//! What is said over a node's control socket: a line of JSON for each request, and one for its reply (many for a watch). Whoever may open the
 //! socket is the owner. Of runs it tells sizes and times, never whose they are or what they do.
 
 use std::path::{Path, PathBuf};
@@ -30,6 +30,8 @@ pub fn socket(data: &Path) -> PathBuf {
 pub enum Request {
     /// How things are.
     Status,
+    /// How things are, each second, until the connection is closed.
+    Watch,
     /// Take nothing new, and give back what runs.
     Pause {
         /// For so long; until resumed where it is left out.
@@ -148,6 +150,7 @@ mod tests {
         );
         assert_eq!(read(r#"{"do":"pause"}"#).unwrap(), Request::Pause { lasts: None });
         assert_eq!(read(r#"{"do":"status"}"#).unwrap(), Request::Status);
+        assert_eq!(read(r#"{"do":"watch"}"#).unwrap(), Request::Watch);
         assert!(read(r#"{"do":"pause","until":1}"#).is_err(), "a mistake is not passed over");
         let wish = Wish { cores: Some(1), ..Wish::default() };
         let json = serde_json::to_string(&Request::SetCaps { wish: wish.clone() }).unwrap();

@@ -226,7 +226,7 @@ impl Keeper {
 
     async fn serve(&mut self, request: Request) -> Reply {
         match request {
-            Request::Status => {}
+            Request::Status | Request::Watch => {}
             Request::Pause { lasts } => {
                 let until = lasts.map(|lasts| Timestamp::now().plus(lasts.duration()));
                 self.say(|lender| lender.pause(Source::Cli, until)).await;

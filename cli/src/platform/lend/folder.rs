@@ -6,9 +6,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use executor::NodeKeys;
-use protocol::TokenId;
 use protocol::node::{Admission, PublicKey};
 use protocol::signed::Signed;
+use protocol::{Timestamp, TokenId};
 use serde::{Deserialize, Serialize};
 
 use super::agreed::Agreed;
@@ -39,6 +39,9 @@ pub(super) struct Lent {
     /// Why the platform has shut it out; none where it has not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) shut_out: Option<String>,
+    /// When it asks whether it is still suspended; none where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) asks_again: Option<Timestamp>,
     pub(super) admission: Signed,
     /// The token that it joined with.
     #[serde(default)]
@@ -90,6 +93,8 @@ pub(crate) struct Joined {
     pub(crate) origin: String,
     /// Why the platform has shut it out.
     pub(crate) shut_out: Option<String>,
+    /// When it asks whether it is still suspended, where a process does.
+    pub(crate) asks_again: Option<Timestamp>,
     /// A process lends with it.
     pub(crate) is_held: bool,
 }
@@ -99,7 +104,9 @@ pub(crate) fn joined(path: &Path) -> Option<Joined> {
     let lent: Lent = serde_json::from_slice(&fs::read(path.join(NODE)).ok()?).ok()?;
     let id = || lent.admission.open::<Admission>(&lent.registrar).map(|told| told.node.to_string()).ok();
     let name = lent.name.clone().or_else(id)?;
-    Some(Joined { name, origin: lent.origin, shut_out: lent.shut_out, is_held: Folder::holder(path).is_some() })
+    let is_held = Folder::holder(path).is_some();
+    let asks_again = lent.asks_again.filter(|_| is_held);
+    Some(Joined { name, origin: lent.origin, shut_out: lent.shut_out, asks_again, is_held })
 }
 
 impl Folder {

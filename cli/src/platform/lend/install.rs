@@ -83,8 +83,9 @@ impl Service {
         let network = if self.is_root { "Wants=network-online.target\nAfter=network-online.target\n" } else { "" };
         Ok(format!(
             "[Unit]\nDescription=Lends this machine to CrowdCloud\n{network}\n\
-             [Service]\nExecStart={}\nRestart=on-failure\nRestartSec=5\nKillMode=mixed\nTimeoutStopSec=30\n\
-             Delegate=yes\nLimitNOFILE=65536\nNoNewPrivileges=yes\nPrivateTmp=yes\nProtectSystem=strict\n\
+             [Service]\nExecStart={}\nRestart=on-failure\nRestartSec=5\nRestartPreventExitStatus=2\n\
+             KillMode=mixed\nTimeoutStopSec=30\nDelegate=yes\nLimitNOFILE=65536\nNoNewPrivileges=yes\n\
+             PrivateTmp=yes\nProtectSystem=strict\n\
              ProtectHome=tmpfs\nBindPaths={folder}\nReadWritePaths={folder}\nBindReadOnlyPaths={}\n\
              RestrictNamespaces=yes\nRestrictRealtime=yes\nRestrictSUIDSGID=yes\nLockPersonality=yes\n\
              ProtectHostname=yes\nProtectKernelLogs=yes\nProtectKernelModules=yes\n\n\
@@ -136,6 +137,11 @@ mod tests {
         for line in ["ProtectHome=", "ProtectSystem=strict", "PrivateTmp=yes", "RestrictNamespaces=yes", "Delegate="] {
             assert!(unit.contains(&format!("\n{line}")), "{line}: {unit}");
         }
+        assert!(
+            unit.contains("\nRestartPreventExitStatus=2\n"),
+            "who has left does not come back by being started again"
+        );
+        assert_eq!((Exit::of(protocol::Code::NodeLeft), Exit::Usage as u8), (Exit::Usage, 2));
         assert!(!unit.contains("MemoryDenyWriteExecute"), "compiled functions would not run");
     }
 

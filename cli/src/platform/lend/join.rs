@@ -47,6 +47,7 @@ pub(super) async fn join(
         registrar: platform.registrar,
         agreed: Some(Agreed::of(start)),
         shut_out: None,
+        asks_again: None,
         admission,
         token: Some(token.id),
         name: Some(printable(&name)),

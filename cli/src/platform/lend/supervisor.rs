@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   start --> works --ends--> pause, doubled while it ends young --> start
-//!                |--is refused by the platform----> end, with the reason
+//!                |--is refused by the platform----> end, with the reason (`suspended`: it comes back)
 //!                |--says that its JWT has ended---> renewal
 //!                |--SIGINT, SIGTERM, renewal------> SIGTERM, and SIGKILL where that does not do
 //!                '--the VM lane's parts have come-> the same, and start
