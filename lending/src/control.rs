@@ -137,6 +137,8 @@ pub struct RunShown {
 
 #[cfg(test)]
 mod tests {
+    use protocol::node::CapsWish;
+
     use super::*;
 
     #[test]
@@ -149,7 +151,7 @@ mod tests {
         assert_eq!(read(r#"{"do":"pause"}"#).unwrap(), Request::Pause { lasts: None });
         assert_eq!(read(r#"{"do":"status"}"#).unwrap(), Request::Status);
         assert!(read(r#"{"do":"pause","until":1}"#).is_err(), "a mistake is not passed over");
-        let wish = Wish { cores: Some(1), ..Wish::default() };
+        let wish = Wish::from(CapsWish { cores: Some(1), ..CapsWish::default() });
         let json = serde_json::to_string(&Request::SetCaps { wish: wish.clone() }).unwrap();
         assert!(!json.contains('\n'));
         assert_eq!(read(&json).unwrap(), Request::SetCaps { wish });

@@ -58,6 +58,7 @@ fn caps_that_no_machine_has_are_refused_with_their_flag_and_range() {
         ("--memory 0", "16MiB to"),
         ("--memory 9000TiB", "16MiB to"),
         ("--disk 0", "64MiB or more"),
+        ("--traffic 0", "1MiB or more"),
     ] {
         for verb in ["", "caps set"] {
             let said = said(format!("crowdcloud lend {verb} {flag}"));
