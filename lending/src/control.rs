@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use protocol::node::{Caps, HeldPause, NodeStatus, NodeToday};
+use protocol::node::{Caps, HeldPause, NodeStatus};
 use protocol::{ByteSize, Lane, Millis, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,9 @@ pub struct Status {
     pub node: NodeId,
     /// Its name.
     pub name: String,
+    /// Whether it is connected to its platform; none of a node that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected: Option<bool>,
     /// Why it takes no runs, the weightiest reason first; empty where it does.
     pub paused: Vec<Reason>,
     /// Caps, and how much of each is used.
@@ -88,7 +91,6 @@ impl From<Status> for NodeStatus {
     fn from(status: Status) -> Self {
         let CapsUsed { cores, memory, memory_used, disk, disk_used, traffic, traffic_used, egress, load: _ } =
             status.caps;
-        let Today { day, runs, given_back, cpu_us, traffic: traffic_today } = status.today;
         Self {
             paused: status.paused.into_iter().map(HeldPause::from).collect(),
             caps: Caps { cores, memory, disk, traffic, egress },
@@ -96,7 +98,7 @@ impl From<Status> for NodeStatus {
             disk_used,
             traffic_used,
             quiet_hours: status.quiet_hours,
-            today: NodeToday { day, runs, given_back, cpu_us, traffic: traffic_today },
+            today: status.today.into(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::client::{Client, segment};
 use crate::commands::login::log_in;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{fields, micros, table, time};
+use crate::output::{connection, fields, micros, table, time};
 use crate::prompt;
 
 /// Checks that are shown to people.
@@ -93,6 +93,7 @@ fn text(details: &NodeDetails) -> String {
     let mut rows = vec![
         ("node", format!("{} ({})", node.name, node.id)),
         ("state", state(node)),
+        ("connection", connection(node.state.reports()).to_owned()),
         ("joined", time(details.joined)),
     ];
     rows.extend(node.last_seen.map(|at| ("last seen", time(at))));
@@ -203,6 +204,7 @@ mod tests {
         let text = text(&details);
         for part in [
             "attic",
+            "state           online\nconnection      connected\n",
             "3f2a-91c0",
             "checks agreed   3 of 20",
             "for next level",

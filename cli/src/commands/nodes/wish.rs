@@ -2,13 +2,13 @@
 
 use protocol::api::{Node, NodeDetails, NodeToken, Page};
 use protocol::node::{Caps, CapsWish, NodeStatus, NodeWish, PauseSource, WishedPause};
-use protocol::{ByteSize, NodeId, Timestamp, TokenId, words};
+use protocol::{ByteSize, NodeId, Timestamp, TokenId};
 use reqwest::Method;
 
 use crate::client::{Client, segment};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::output::{micros, time};
+use crate::output::{time, today};
 
 /// Nodes that are looked through for a name.
 const NODES_MAX: u32 = 200;
@@ -102,15 +102,7 @@ fn held(now: Option<&NodeStatus>) -> String {
 pub(super) fn rows(status: &NodeStatus, agreed: Option<&Caps>) -> Vec<(&'static str, String)> {
     let mut rows = caps(status, agreed).to_vec();
     rows.extend(status.quiet_hours.iter().map(|hours| ("quiet hours", hours.clone())));
-    let today = &status.today;
-    let done = format!(
-        "{}, {} of CPU, {} in and out, {} given back",
-        words::count(today.runs, "run"),
-        micros(today.cpu_us),
-        today.traffic,
-        today.given_back
-    );
-    rows.push(("today", done));
+    rows.push(("today", today(&status.today)));
     rows
 }
 
