@@ -1,7 +1,6 @@
 //! The folder of this machine's node: locked while it is used, and what is kept of having joined.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,8 +14,8 @@ use super::agreed::Agreed;
 use super::reach::Reach;
 use crate::failure::{Exit, Failure};
 use crate::platform::data::write_private;
+use crate::platform::folder_lock::{FolderLock, LOCK, Unlocked};
 
-const LOCK: &str = "lock";
 const KEYS: &str = "keys";
 /// The keys of a node, without their extensions.
 const KEY_NAMES: [&str; 4] = ["nats", "signing", "ticket", "code"];
@@ -70,7 +69,7 @@ impl Lent {
 /// The machine's folder; locked as long as this lives.
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: File,
+    _lock: FolderLock,
 }
 
 /// Where a machine that lends keeps its things, if nothing else is said.
@@ -110,26 +109,14 @@ impl Folder {
         }
         let unusable = |why: std::io::Error| failed(&path, why);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(unusable)?;
-        let mut lock = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path.join(LOCK))
-            .map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                drop(lock.read_to_string(&mut holder));
-                return Err(Failure::new(Exit::Conflict, "data_in_use", format!("{} is in use", path.display()))
-                    .why(format!("process {} lends with it", holder.trim()))
-                    .help("stop it first, or name another folder with --data DIR"));
+        let lock = FolderLock::take(&path).map_err(|why| match why {
+            Unlocked::Held(holder) => {
+                Failure::new(Exit::Conflict, "data_in_use", format!("{} is in use", path.display()))
+                    .why(format!("process {holder} lends with it"))
+                    .help("stop it first, or name another folder with --data DIR")
             }
-            Err(TryLockError::Error(why)) => return Err(unusable(why)),
-        }
-        lock.set_len(0).map_err(unusable)?;
-        writeln!(lock, "{}", std::process::id()).map_err(unusable)?;
+            Unlocked::Unusable(why) => unusable(why),
+        })?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -140,14 +127,7 @@ impl Folder {
 
     /// The process that holds it, if one does.
     pub(super) fn holder(path: &Path) -> Option<u32> {
-        let mut lock = File::options().read(true).open(path.join(LOCK)).ok()?;
-        match lock.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => {}
-            Ok(()) | Err(TryLockError::Error(_)) => return None,
-        }
-        let mut holder = String::new();
-        lock.read_to_string(&mut holder).ok()?;
-        holder.trim().parse().ok()
+        FolderLock::holder(path)
     }
 
     pub(super) fn path(&self) -> &Path {
