@@ -65,6 +65,9 @@ pub(crate) struct LendStart {
     /// Write a service of systemd that lends it from each start of the machine on, instead of lending it now
     #[arg(long)]
     pub(crate) install: bool,
+    /// Only show the service, where it would be written and how it would be started
+    #[arg(long, requires = "install")]
+    pub(crate) dry_run: bool,
     /// The folder for it (/etc/systemd/system for root, else systemd/user in the folder for configuration)
     #[arg(long, hide = true, requires = "install", value_name = "DIR")]
     pub(crate) unit_folder: Option<PathBuf>,

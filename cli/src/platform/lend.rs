@@ -75,6 +75,9 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
     if token.is_none() && !Folder::has_node(&path) {
         return Err(no_token());
     }
+    if args.start.dry_run {
+        return install::show(&output, &args, &path);
+    }
     let folder = Folder::open(path)?;
     let mut keys = node_keys(folder.path())?;
     let mut lent = match (folder.lent()?, token) {
