@@ -1,5 +1,7 @@
 //! The flags that work everywhere.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 /// Flags of every command. A flag wins over `CROWDCLOUD_*`, that over crowdcloud.toml, that over the user's file.
@@ -12,6 +14,9 @@ pub(crate) struct Global {
     /// The platform's URL
     #[arg(long, global = true, env = "CROWDCLOUD_URL")]
     pub(crate) url: Option<String>,
+    /// Believe these certificates, too: the platform's own, or its authority's; `login` and `lend` keep them
+    #[arg(long, global = true, env = "CROWDCLOUD_CA_FILE", value_name = "PEM")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// The profile in the user's configuration file
     #[arg(long, global = true, env = "CROWDCLOUD_PROFILE", value_name = "NAME")]
     pub(crate) profile: Option<String>,

@@ -304,7 +304,7 @@ fn released(
     let reference = if alias.as_str() == protocol::Reference::LIVE { String::new() } else { format!("@{alias}") };
     let url = format!("{}/f/{account}/{}{reference}", context.url, plan.function);
     let key = if function.public { None } else { Some(key.unwrap_or("cck_...")) };
-    let curl = Curl { url: &url, key, example: plan.example.as_ref() }.command();
+    let curl = Curl { url: &url, key, ca_file: context.ca_file(), example: plan.example.as_ref() }.command();
     let scheme = context.url.split("://").next().unwrap_or("http");
     Released {
         function: plan.function.clone(),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::agreed::Agreed;
 use super::reach::Reach;
+use crate::authorities::Authorities;
 use crate::failure::{Exit, Failure};
 use crate::platform::data::write_private;
 use crate::platform::folder_lock::{FolderLock, LOCK, Unlocked};
@@ -31,6 +32,9 @@ pub(super) struct Lent {
     /// The user has agreed that a proxy reads along.
     #[serde(default)]
     pub(super) behind_proxy: bool,
+    /// What its user believes beside public authorities (`--ca-file`).
+    #[serde(default, skip_serializing_if = "Authorities::is_empty")]
+    pub(super) authorities: Authorities,
     pub(super) registrar: PublicKey,
     /// What is lent; none where this machine joined before that was kept.
     #[serde(default)]
@@ -48,9 +52,14 @@ pub(super) struct Lent {
 }
 
 impl Lent {
+    /// The same with these authorities, where its user names any.
+    pub(super) fn believing(self, authorities: Authorities) -> Self {
+        if authorities.is_empty() { self } else { Self { authorities, ..self } }
+    }
+
     /// The platform, as this machine reaches it.
     pub(super) fn reach(&self) -> Result<Reach, Failure> {
-        Reach::new(&self.origin, self.root, self.behind_proxy)
+        Reach::new(&self.origin, self.root, self.behind_proxy, self.authorities.clone())
     }
 
     /// What the platform has told this machine.
