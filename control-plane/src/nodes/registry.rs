@@ -28,6 +28,9 @@ const SILENT_KEPT: Duration = Duration::from_secs(600);
 /// A lender's machine that has not said hello for so long is not being restarted: it says so each minute.
 const AWAITED: Duration = Duration::from_secs(120);
 
+/// So many nodes that are away are named.
+const AWAY_MAX: usize = 5;
+
 struct Last {
     report: NodeReport,
     heard: Instant,
@@ -158,6 +161,28 @@ impl Nodes {
             Some(Refused { node: row.id.0, why, agreed })
         });
         Ok(refused.collect())
+    }
+
+    /// Why no node of the account's own takes runs now: some of them with the reason of each; none where one does.
+    pub(crate) async fn own_away(&self, app: &App, account: AccountId) -> Result<Option<Vec<String>>> {
+        let own = nodes::Column::AccountId.eq(Col(account));
+        let rows = nodes::Entity::find().filter(own).order_by_asc(nodes::Column::Name).all(app.db.read()).await?;
+        let trusted = |row: &&nodes::Model| scheduler::distrusts(PlacementClass::Own, true, trust::of(row)).is_none();
+        let mut away = Vec::new();
+        for row in rows.iter().filter(|row| row.state.is_member()).filter(trusted) {
+            let why = match self.last_of(app, row.id.0).0 {
+                Some(report) => match report.paused() {
+                    Some(paused) => paused.to_string(),
+                    None => return Ok(None),
+                },
+                None => "offline".to_owned(),
+            };
+            away.push(format!("{}: {why}", row.name));
+        }
+        let more = away.len().saturating_sub(AWAY_MAX);
+        away.truncate(AWAY_MAX);
+        away.extend((more > 0).then(|| format!("{more} more")));
+        Ok(Some(away))
     }
 
     /// The live nodes that take runs of this lane.
