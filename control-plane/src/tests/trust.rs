@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use http::StatusCode;
 use protocol::api::{Function, NodeDetails, Version, Vouch};
+use protocol::job::Job;
 use protocol::node::{CheckOutcome, Lending, Missing, NodeReport, PauseReason, Paused, TrustLevel};
 use protocol::{ByteSize, Code, Lane, NodeId, PlacementClass, Problem, RunId, Timestamp};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
@@ -263,7 +264,8 @@ async fn a_deploy_for_own_nodes_says_that_they_are_away(ground: Ground) {
     let waits = ada.post("/functions/hello/versions", own.clone()).await;
     assert_eq!(waits.status, StatusCode::ACCEPTED, "{waits:?}");
     let offline = "no own node is online: calls wait until one is (attic: offline)";
-    assert_eq!(waits.read::<Version>().warning.unwrap(), offline);
+    let version: Version = waits.read();
+    assert_eq!(version.warning.unwrap(), offline);
     let told = async || ada.get("/functions/hello").await.read::<Function>().warning;
     assert_eq!(told().await.unwrap(), offline);
     let until = Some("2030-01-01T00:00:00Z".parse().unwrap());
@@ -273,6 +275,9 @@ async fn a_deploy_for_own_nodes_says_that_they_are_away(ground: Ground) {
     let paused =
         "no own node is online: calls wait until one is (attic: paused by its owner until 2030-01-01T00:00:00Z)";
     assert_eq!(told().await.unwrap(), paused);
+    ground.ready(version.id).await;
+    let job: Job = ada.post("/jobs", json!({"function": "hello"})).await.read();
+    assert_eq!(job.reason, format!("submitted; {paused}"));
     ground.app.nodes.heard(&report(node), Instant::now());
     assert_eq!(told().await, None, "it takes runs");
     // Where it was turned off a day ago, no deploy waits, and it is told why.
