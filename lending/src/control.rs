@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use protocol::node::{Caps, HeldPause, NodeStatus, NodeToday};
+use protocol::node::{Caps, HeldPause, NodeStatus};
 use protocol::{ByteSize, Lane, Millis, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,9 @@ pub struct Status {
     pub node: NodeId,
     /// Its name.
     pub name: String,
+    /// Whether it is connected to its platform; none of a node that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected: Option<bool>,
     /// Why it takes no runs, the weightiest reason first; empty where it does.
     pub paused: Vec<Reason>,
     /// Caps, and how much of each is used.
@@ -90,7 +93,6 @@ impl From<Status> for NodeStatus {
     fn from(status: Status) -> Self {
         let CapsUsed { cores, memory, memory_used, disk, disk_used, traffic, traffic_used, egress, load: _ } =
             status.caps;
-        let Today { day, runs, given_back, cpu_us, traffic: traffic_today } = status.today;
         Self {
             paused: status.paused.into_iter().map(HeldPause::from).collect(),
             caps: Caps { cores, memory, disk, traffic, egress },
@@ -98,7 +100,7 @@ impl From<Status> for NodeStatus {
             disk_used,
             traffic_used,
             quiet_hours: status.quiet_hours,
-            today: NodeToday { day, runs, given_back, cpu_us, traffic: traffic_today },
+            today: status.today.into(),
         }
     }
 }
@@ -139,6 +141,8 @@ pub struct RunShown {
 
 #[cfg(test)]
 mod tests {
+    use protocol::node::CapsWish;
+
     use super::*;
 
     #[test]
@@ -152,7 +156,7 @@ mod tests {
         assert_eq!(read(r#"{"do":"status"}"#).unwrap(), Request::Status);
         assert_eq!(read(r#"{"do":"watch"}"#).unwrap(), Request::Watch);
         assert!(read(r#"{"do":"pause","until":1}"#).is_err(), "a mistake is not passed over");
-        let wish = Wish { cores: Some(1), ..Wish::default() };
+        let wish = Wish::from(CapsWish { cores: Some(1), ..CapsWish::default() });
         let json = serde_json::to_string(&Request::SetCaps { wish: wish.clone() }).unwrap();
         assert!(!json.contains('\n'));
         assert_eq!(read(&json).unwrap(), Request::SetCaps { wish });

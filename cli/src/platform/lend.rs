@@ -47,6 +47,7 @@ use super::parts::parse;
 use super::service::node_keys;
 use super::{log, runtime};
 use crate::args::{Global, Lend, LendStart, LendVerb};
+use crate::authorities::Authorities;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
@@ -68,10 +69,11 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
     let stop = runtime::stop_on_signals()?;
     let output = Output::new(global);
     let path = args.which.data.clone().map_or_else(own_node_folder, Ok)?;
+    let authorities = Authorities::of(global.ca_file.as_deref())?;
     if let Some(LendVerb::Leave { forget }) = args.verb {
         let how = if forget { How::Forget } else { How::Tell };
         return tokio::select! {
-            left = leave::leave(&output, &args.which, path, how) => left,
+            left = leave::leave(&output, &args.which, path, (how, authorities)) => left,
             () = stop.cancelled() => Err(Failure::silent(Exit::Interrupted)),
         };
     }
@@ -80,16 +82,23 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
     if token.is_none() && !Folder::has_node(&path) {
         return Err(no_token());
     }
+    if args.start.dry_run {
+        return install::show(&output, &args, &path);
+    }
     let folder = Folder::open(path)?;
     let mut keys = node_keys(folder.path())?;
     let mut lent = match (folder.lent()?, token) {
         (Some(lent), Some(token)) if lent.token != Some(token.id) => {
             join::clear_left(&output, &lent, &folder, &keys).await?;
             keys = node_keys(folder.path())?;
-            join::join(&output, &args.start, &folder, &keys, token).await?
+            join::join(&output, &args.start, &folder, &keys, (token, &authorities)).await?
         }
-        (Some(lent), _) => lent,
-        (None, Some(token)) => join::join(&output, &args.start, &folder, &keys, token).await?,
+        (Some(lent), _) => {
+            let lent = lent.believing(authorities);
+            folder.keep(&lent)?;
+            lent
+        }
+        (None, Some(token)) => join::join(&output, &args.start, &folder, &keys, (token, &authorities)).await?,
         (None, None) => return Err(no_token()),
     };
     args.start = agreed::renew(&output, args.start, &folder, &mut lent)?;

@@ -35,6 +35,9 @@ const NOTE_EVERY: Duration = Duration::from_secs(5);
 /// Rows that are noted in one go.
 const NOTED_AT_ONCE: usize = 500;
 
+/// So many nodes that are away are named.
+const AWAY_MAX: usize = 5;
+
 struct Last {
     /// None of a node that has left or was shut out meanwhile.
     report: Option<NodeReport>,
@@ -211,6 +214,28 @@ impl Nodes {
             Some(Refused { node: row.id.0, why, agreed })
         });
         Ok(refused.collect())
+    }
+
+    /// Why no node of the account's own takes runs now: some of them with the reason of each; none where one does.
+    pub(crate) async fn own_away(&self, app: &App, account: AccountId) -> Result<Option<Vec<String>>> {
+        let own = nodes::Column::AccountId.eq(Col(account));
+        let rows = nodes::Entity::find().filter(own).order_by_asc(nodes::Column::Name).all(app.db.read()).await?;
+        let trusted = |row: &&nodes::Model| scheduler::distrusts(PlacementClass::Own, true, trust::of(row)).is_none();
+        let mut away = Vec::new();
+        for row in rows.iter().filter(|row| row.state.is_member()).filter(trusted) {
+            let why = match self.last_of(app, row.id.0).0 {
+                Some(report) => match report.paused() {
+                    Some(paused) => paused.to_string(),
+                    None => return Ok(None),
+                },
+                None => "offline".to_owned(),
+            };
+            away.push(format!("{}: {why}", row.name));
+        }
+        let more = away.len().saturating_sub(AWAY_MAX);
+        away.truncate(AWAY_MAX);
+        away.extend((more > 0).then(|| format!("{more} more")));
+        Ok(Some(away))
     }
 
     /// The live nodes that take runs of this lane.

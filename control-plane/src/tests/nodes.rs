@@ -383,6 +383,8 @@ async fn an_owner_lowers_caps_from_afar_and_raises_none(ground: Ground) {
     let told = greeted(&ground, node, &machine).await.wish.unwrap();
     assert_eq!((told.revision, told.wish), (1, wish));
 
+    // What stands there does not matter here.
+    let ada = ada.with("if-match", "*");
     for (cap, value) in
         [("cores", json!(5)), ("memory", json!("3GiB")), ("disk", json!("5GiB")), ("egress", json!(true))]
     {
@@ -390,11 +392,15 @@ async fn an_owner_lowers_caps_from_afar_and_raises_none(ground: Ground) {
         assert_eq!(problem.field.as_ref().unwrap().as_str(), format!("caps.{cap}"), "{problem}");
         assert!(problem.help.contains(&format!("crowdcloud lend caps set --{cap}")), "{problem}");
     }
-    for (body, field) in [
-        (json!({"caps": {"cores": 0}}), "caps.cores"),
-        (json!({"pause": {"until": "2001-01-01T00:00:00Z"}}), "pause.until"),
+    for (body, field, said) in [
+        (json!({"caps": {"cores": 0}}), "caps.cores", "at least 1 is lent"),
+        (json!({"caps": {"memory": 0}}), "caps.memory", "at least 16MiB is lent"),
+        (json!({"caps": {"disk": "63MiB"}}), "caps.disk", "at least 64MiB is lent"),
+        (json!({"caps": {"traffic": 0}}), "caps.traffic", "at least 1MiB is lent"),
+        (json!({"pause": {"until": "2001-01-01T00:00:00Z"}}), "pause.until", "this time is over"),
     ] {
         let problem: Problem = ada.put(&path, body).await.read();
+        assert!(problem.detail.contains(said), "{problem}");
         assert_eq!((problem.code, problem.field.unwrap().as_str()), (Code::InvalidField, field));
     }
     assert_eq!(greeted(&ground, node, &machine).await.wish, Some(told), "what was refused changes nothing");
@@ -419,10 +425,13 @@ async fn who_has_not_seen_another_s_wish_does_not_overwrite_it(ground: Ground) {
     assert_eq!((refused.status, refused.code()), (StatusCode::PRECONDITION_FAILED, Code::PreconditionFailed));
     let kept: NodeDetails = ada.get(&show).await.read();
     assert_eq!(kept.wish.unwrap().caps, CapsWish { cores: Some(1), ..CapsWish::default() });
-    // Whoever has seen it, or does not care, goes on.
+    let silent = ada.put(&path, json!({})).await;
+    assert_eq!((silent.status.as_u16(), silent.code()), (428, Code::PreconditionRequired), "it has not looked");
+    // Whoever has seen it, or says that it does not matter, goes on.
     let seen = ada.with("if-match", one.headers["etag"].to_str().unwrap());
     assert_eq!(seen.put(&path, json!({"caps": {"cores": 1}, "pause": {}})).await.status, StatusCode::OK);
-    assert_eq!(ada.put(&path, json!({})).await.status, StatusCode::OK);
+    assert_eq!(ada.with("if-match", "*").put(&path, json!({})).await.status, StatusCode::OK);
+    assert_eq!(ada.put(&path, json!({"pause": {}})).await.status, StatusCode::OK, "nothing is wished for any more");
     // Nobody else learns of it.
     let eve = ground.user("eve@example.org", "eve").await;
     let strange = eve.get(&format!("/nodes/{}", ground.node)).await;
@@ -446,6 +455,7 @@ async fn a_node_is_its_owner_s_to_see_and_to_pause(ground: Ground) {
     let pause = paused.wish.unwrap().pause.unwrap();
     assert!(pause.since.is_some(), "it is told from the next one");
     let kept = json!({"caps": {"cores": 1}, "pause": pause});
+    let ada = ada.with("if-match", "*");
     let kept: NodeDetails = ada.put(&path, kept).await.read();
     assert_eq!(kept.wish.unwrap().pause, Some(pause));
     for body in [json!({}), json!({"pause": {"drain": true}})] {

@@ -69,6 +69,7 @@ fn a_paused_node_says_so_at_once_and_jobs_wait_for_it() {
 
     let status = lend(&platform, &ada, "status");
     assert!(status.contains("paused by its owner"), "{status}");
+    assert!(status.lines().any(|line| line.starts_with("connection") && line.ends_with(" connected")), "{status}");
     assert!(!status.contains("probe") && !status.contains("ada"), "whose and what it is not told: {status}");
     let told: serde_json::Value = serde_json::from_str(&lend(&platform, &ada, "status --json")).unwrap();
     assert_eq!((told["running"].as_u64(), told["paused"][0]["by"].as_str()), (Some(0), Some("cli")), "{told}");

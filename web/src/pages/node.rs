@@ -206,6 +206,7 @@ fn health(detail: &NodeDetails) -> View {
     let load = format!("{} %", words::percent(node.load));
     let (runs, of) = (node.running, format!("of {}", node.slots));
     let memory = words::memory(node);
+    let connection = if node.state.reports() { "connected" } else { "not connected" };
     let lanes: Vec<View> = node.lanes.iter().map(|lane| lane_badge(*lane)).collect();
     let vm = words::vm(node.vm.as_ref());
     let seen = match node.last_seen {
@@ -214,6 +215,7 @@ fn health(detail: &NodeDetails) -> View {
     };
     view! {
         dl(class="phases") {
+            div { dt { "Connection" } dd { (connection) } }
             div { dt { "Load" } dd { (load) } }
             div { dt { "Runs now" } dd { (runs) " " span(class="soft") { (of) } } }
             div { dt { "Memory" } dd { (memory) } }

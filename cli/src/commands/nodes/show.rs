@@ -11,7 +11,7 @@ use crate::client::{Client, segment};
 use crate::commands::login::log_in;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{fields, micros, table, time};
+use crate::output::{connection, fields, micros, table, time};
 use crate::prompt;
 
 /// Checks that are shown to people.
@@ -111,6 +111,7 @@ fn text(details: &NodeDetails) -> String {
     let mut rows = vec![
         ("node", format!("{} ({})", node.name, node.id)),
         ("state", state(node)),
+        ("connection", connection(node.state.reports()).to_owned()),
         ("joined", time(details.joined)),
     ];
     if let Some(since) = details.since.filter(|_| !node.state.is_member()) {
@@ -234,6 +235,7 @@ mod tests {
         let text = text(&attic());
         for part in [
             "attic",
+            "state           online\nconnection      connected\n",
             "3f2a-91c0",
             "checks agreed   3 of 20",
             "for next level",

@@ -2,13 +2,14 @@
 
 use protocol::api::NodeDetails;
 use protocol::node::{Caps, CapsWish, NodeStatus, NodeWish, PauseSource, WishedPause};
-use protocol::{ByteSize, Timestamp, words};
+use protocol::{ByteSize, Timestamp};
 use reqwest::Method;
 
 use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{micros, time};
+use crate::output::{time, today};
+>>>>>>> lend-b
 
 /// `nodes pause`, `drain` and, without a pause, `resume`.
 pub(super) async fn pause(
@@ -58,15 +59,7 @@ fn held(now: Option<&NodeStatus>) -> String {
 pub(super) fn rows(status: &NodeStatus, agreed: Option<&Caps>) -> Vec<(&'static str, String)> {
     let mut rows = caps(status, agreed).to_vec();
     rows.extend(status.quiet_hours.iter().map(|hours| ("quiet hours", hours.clone())));
-    let today = &status.today;
-    let done = format!(
-        "{}, {} of CPU, {} in and out, {} given back",
-        words::count(today.runs, "run"),
-        micros(today.cpu_us),
-        today.traffic,
-        today.given_back
-    );
-    rows.push(("today", done));
+    rows.push(("today", today(&status.today)));
     rows
 }
 

@@ -88,9 +88,7 @@ fn progress(state: Option<NodeState>, href: String) -> View {
     let (reached, words) = match state {
         None => (0, "Waiting for the machine: this follows by itself."),
         Some(NodeState::Joining) => (1, "It has joined, and connects."),
-        Some(NodeState::Calibrating) => {
-            (2, "It is connected, and is being measured. It takes runs of your own account already.")
-        }
+        Some(NodeState::Calibrating) => (2, "It is being measured. It takes runs of your own account already."),
         Some(NodeState::Online) => (3, "It is online, and takes runs."),
         Some(NodeState::Paused | NodeState::Draining) => (3, "It has joined, and is paused."),
         Some(NodeState::Offline) => (1, "It has joined, and does not report."),
