@@ -9,7 +9,6 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{time, today};
->>>>>>> lend-b
 
 /// `nodes pause`, `drain` and, without a pause, `resume`.
 pub(super) async fn pause(
