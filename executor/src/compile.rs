@@ -4,6 +4,7 @@
 //! The child gets one `Job` on stdin and a folder of its own, the `workplace`, into which it writes its result and its
 //! report. It is confined before it looks at a stranger's bytes (`child`).
 
+mod allowance;
 mod bounds;
 mod child;
 mod workplace;
@@ -12,6 +13,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use fabric::shares::{Held, Shares};
 use images::RootFs;
@@ -20,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use self::allowance::Allowance;
 pub(crate) use self::bounds::ChildBounds;
 use self::bounds::{Bound, Ended, Exceeded};
 pub use self::child::{child_main, confinement_missing};
@@ -61,6 +64,8 @@ struct Job {
     uid: Option<u32>,
     memory: ByteSize,
     cpu_seconds: u64,
+    /// CPU time after which it yields to guests.
+    prompt: Duration,
 }
 
 /// What the child found.
@@ -77,28 +82,40 @@ pub(crate) struct Compiler {
     pub(crate) bounds: ChildBounds,
     /// How many work at once, for whom.
     pub(crate) slots: Shares<AccountId>,
+    allowance: Allowance,
+}
+
+/// A place for one child.
+pub(crate) struct Slot {
+    account: AccountId,
+    _held: Held<AccountId>,
 }
 
 impl Compiler {
+    pub(crate) fn new(command: Vec<OsString>, bounds: ChildBounds, slots: Shares<AccountId>) -> Self {
+        Self { command, bounds, slots, allowance: Allowance::default() }
+    }
+
     /// A place for one child, for as long as it is held; one account's are its share, and whoever has none goes first.
     ///
     /// # Errors
     /// When so many wait already that it would be of no use.
-    pub(crate) async fn slot(&self, account: AccountId) -> Result<Held<AccountId>, Problem> {
-        self.slots.take(account).await.map_err(|over| {
+    pub(crate) async fn slot(&self, account: AccountId) -> Result<Slot, Problem> {
+        let held = self.slots.take(account).await.map_err(|over| {
             Problem::new(Code::NodeFailed, over.problem("the places in the node's line for compiling").detail)
-        })
+        })?;
+        Ok(Slot { account, _held: held })
     }
 
     /// Compiles `artifact` to `code`.
     ///
     /// # Errors
     /// The problem that the deployer must mend, or `compile_failed` where the child did not end well.
-    pub(crate) async fn compile(&self, artifact: &Path, code: &Path) -> Result<Report, Problem> {
+    pub(crate) async fn compile(&self, slot: &Slot, artifact: &Path, code: &Path) -> Result<Report, Problem> {
         let bound = self.bounds.of_artifact(artifact)?;
         let workplace = Workplace::beside(artifact).map_err(node_failed)?;
         let work = Work::Compile { artifact: artifact.to_owned() };
-        let report = self.child(work, &workplace, bound, Code::CompileFailed).await?;
+        let report = self.child(slot, work, (&workplace, bound), Code::CompileFailed).await?;
         workplace.take(CODE, code).map_err(node_failed)?;
         Ok(report)
     }
@@ -107,12 +124,17 @@ impl Compiler {
     ///
     /// # Errors
     /// The problem that the deployer must mend, or `image_invalid` where the child did not end well.
-    pub(crate) async fn convert(&self, conversion: Conversion, folder: &Path) -> Result<Converted, Problem> {
+    pub(crate) async fn convert(
+        &self,
+        slot: &Slot,
+        conversion: Conversion,
+        folder: &Path,
+    ) -> Result<Converted, Problem> {
         let bound = self.bounds.of_artifact(&conversion.artifact)?;
         let workplace = Workplace::beside(&conversion.artifact).map_err(node_failed)?;
         let scratch = conversion.artifact.with_extension("image");
         let work = Work::Convert(conversion);
-        let mut converted: Converted = self.child(work, &workplace, bound, Code::ImageInvalid).await?;
+        let mut converted: Converted = self.child(slot, work, (&workplace, bound), Code::ImageInvalid).await?;
         let folder = folder.to_owned();
         blocking(move || {
             let rootfs = &mut converted.image.rootfs;
@@ -125,14 +147,17 @@ impl Compiler {
     /// Lets a child work, and reads what it reports.
     async fn child<T: DeserializeOwned>(
         &self,
+        slot: &Slot,
         work: Work,
-        workplace: &Workplace,
-        bound: Bound,
+        (workplace, bound): (&Workplace, Bound),
         code: Code,
     ) -> Result<T, Problem> {
         let (folder, uid) = (workplace.path().to_owned(), workplace.uid());
-        let job = Job { work, folder, uid, memory: bound.memory, cpu_seconds: bound.cpu.as_secs() };
+        let begun = Instant::now();
+        let prompt = self.allowance.of(slot.account, begun);
+        let job = Job { work, folder, uid, memory: bound.memory, cpu_seconds: bound.cpu.as_secs(), prompt };
         let ended = tokio::time::timeout(bound.wall, self.run(&job)).await;
+        self.allowance.used(slot.account, begun.elapsed(), Instant::now());
         let ended = match ended {
             Err(_) => return Err(bound.exceeded(Exceeded::Wall)),
             Ok(Err(error)) => {
@@ -211,7 +236,6 @@ fn node_failed(error: std::io::Error) -> Problem {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::process::ExitCode;
-    use std::time::Duration;
 
     use super::*;
     use crate::testing::wat_guest;
@@ -254,7 +278,9 @@ pub(crate) mod tests {
         let compiler = compiler();
         let workplace = Workplace::beside(&secret).unwrap();
         let bound = compiler.bounds.of_artifact(&secret).unwrap();
-        let reach: Reach = compiler.child(Work::Try(secret), &workplace, bound, Code::CompileFailed).await.unwrap();
+        let slot = compiler.slot(AccountId::new()).await.unwrap();
+        let reach = compiler.child(&slot, Work::Try(secret), (&workplace, bound), Code::CompileFailed).await;
+        let reach: Reach = reach.unwrap();
         let own = rustix::process::geteuid();
         assert_eq!(reach.uid == own.as_raw(), !own.is_root(), "{}", reach.uid);
         let environment = ["MALLOC_ARENA_MAX", "RAYON_NUM_THREADS", "_RJEM_MALLOC_CONF"].map(str::to_owned).to_vec();
@@ -301,14 +327,15 @@ pub(crate) mod tests {
         let command = std::iter::once(program).chain(arguments).collect();
         let node = protocol::NodeId::new();
         let slots = Shares::with_lines(2, fabric::shares::TenantShare::DEFAULT, 16);
-        Compiler { command, bounds: ChildBounds::of(&crate::Config::new(PathBuf::new(), node, "test")), slots }
+        Compiler::new(command, ChildBounds::of(&crate::Config::new(PathBuf::new(), node, "test")), slots)
     }
 
     async fn compile(compiler: &Compiler, wasm: &[u8]) -> Result<Report, Problem> {
         let folder = tempfile::tempdir().unwrap();
         let (artifact, code) = (folder.path().join("a.wasm"), folder.path().join("a.code"));
         std::fs::write(&artifact, wasm).unwrap();
-        let result = compiler.compile(&artifact, &code).await;
+        let slot = compiler.slot(AccountId::new()).await.unwrap();
+        let result = compiler.compile(&slot, &artifact, &code).await;
         assert_eq!(result.is_ok(), code.exists());
         result
     }

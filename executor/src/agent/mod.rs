@@ -240,7 +240,7 @@ fn compiler(config: &Config) -> std::io::Result<Compiler> {
         None => vec![std::env::current_exe()?.into_os_string(), SUBCOMMAND.into()],
     };
     let slots = finite::compiles(config).shares_with_lines(config.compiles_waiting_max.into());
-    Ok(Compiler { command, bounds: ChildBounds::of(config), slots })
+    Ok(Compiler::new(command, ChildBounds::of(config), slots))
 }
 
 #[cfg(test)]

@@ -192,11 +192,11 @@ impl Library {
         if let Some(loaded) = blocking(move || library.disk.get(digest).map(|code| library.load(&code, false))).await? {
             return loaded;
         }
-        let _slot = self.compiler.slot(account).await?;
+        let slot = self.compiler.slot(account).await?;
         let (artifact, code) = (self.disk.scratch(&format!("{digest}.wasm")), self.disk.scratch(&digest.to_string()));
         let compiled = async {
             fetch::artifact(&self.fabric, digest, self.artifact_max, signed, &artifact).await?;
-            self.compiler.compile(&artifact, &code).await
+            self.compiler.compile(&slot, &artifact, &code).await
         }
         .await;
         drop(tokio::fs::remove_file(&artifact).await);

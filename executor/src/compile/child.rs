@@ -19,7 +19,8 @@ use crate::wasm::Format;
 use crate::wasm::engine::compiling_engine;
 use crate::wasm::inspect::inspect;
 
-/// Work that takes no more CPU than this is done beside the node's own; after that it yields to guests, too.
+/// Work that takes no more CPU than this, and than its account is allowed of it, is done beside the node's own; after that it
+/// yields to guests, too.
 const SHORT_CPU: Duration = Duration::from_millis(250);
 const LONG_NICE: i32 = 10;
 /// Where this process finds its threads, to lower their priority.
@@ -51,25 +52,26 @@ pub fn child_main() -> ExitCode {
     }
 }
 
-fn work(Job { work, folder, uid, memory, cpu_seconds }: Job) -> anyhow::Result<()> {
+fn work(Job { work, folder, uid, memory, cpu_seconds, prompt }: Job) -> anyhow::Result<()> {
     sys::limit_this_process(memory.0, cpu_seconds).context("limits cannot be set")?;
     let folder = Folder::open(&folder).context("the child's folder")?;
+    let short = prompt.min(SHORT_CPU);
     let result = match work {
         Work::Compile { artifact } => {
             let artifact = File::open(artifact).context("the artifact")?;
-            restrict(&folder, Vec::new(), uid)?;
+            restrict(&folder, Vec::new(), uid, short)?;
             serde_json::to_vec(&compile_file(artifact, &folder.path().join(CODE)))
         }
         Work::Convert(conversion) => {
             let inputs = Inputs::open(&conversion).context("what is to be converted")?;
             // Root would be the only one who can read them.
             let uid = uid.filter(|_| inputs.bases_are_for_all());
-            restrict(&folder, inputs.folders(), uid)?;
+            restrict(&folder, inputs.folders(), uid, short)?;
             serde_json::to_vec(&conversion.run(inputs, folder.path()))
         }
         #[cfg(test)]
         Work::Try(secret) => {
-            restrict(&folder, Vec::new(), uid)?;
+            restrict(&folder, Vec::new(), uid, short)?;
             serde_json::to_vec(&Ok::<_, Problem>(super::tests::Reach::of(&secret)))
         }
     };
@@ -77,7 +79,7 @@ fn work(Job { work, folder, uid, memory, cpu_seconds }: Job) -> anyhow::Result<(
 }
 
 /// From here on this process reads what is open already and these folders, and writes into its own.
-fn restrict(folder: &Folder, mut read: Vec<PathBuf>, uid: Option<u32>) -> anyhow::Result<()> {
+fn restrict(folder: &Folder, mut read: Vec<PathBuf>, uid: Option<u32>, short: Duration) -> anyhow::Result<()> {
     read.extend([PathBuf::from(OWN_THREADS)].into_iter().filter(|path| path.exists()));
     let identity = uid.map(|id| Identity { id, groups: Vec::new() });
     let confinement = Confinement { read, write: vec![folder.path().to_owned()], identity, ..Confinement::default() };
@@ -87,7 +89,7 @@ fn restrict(folder: &Folder, mut read: Vec<PathBuf>, uid: Option<u32>) -> anyhow
         Err(error) => return Err(error).context("the child cannot be confined"),
     }
     // Not before: threads that run already are restricted only in part.
-    sys::lower_this_process_after(SHORT_CPU, LONG_NICE);
+    sys::lower_this_process_after(short, LONG_NICE);
     Ok(())
 }
 

@@ -309,7 +309,7 @@ impl Lane {
         if let Some(found) = blocking(move || lane.images.get(key).filter(|image| lane.is_current(image))).await? {
             return Ok((found, false));
         }
-        let _slot = self.compiler.slot(account).await?;
+        let slot = self.compiler.slot(account).await?;
         let folder = self.images.folder();
         // A version may be brought for machines of several sizes at once.
         let turn = self.conversions.fetch_add(1, Ordering::Relaxed);
@@ -323,7 +323,7 @@ impl Lane {
                 runner: self.runner.as_ref().map(|runner| runner.path.clone()),
                 bases: self.bases.clone(),
             };
-            self.compiler.convert(conversion, folder).await
+            self.compiler.convert(&slot, conversion, folder).await
         }
         .await;
         drop(tokio::fs::remove_file(&artifact).await);
