@@ -19,9 +19,10 @@ use flood::Flood;
 use programs::computing;
 use times::{Best, Compared, Times};
 
-/// Beside the flood, all of it may take so many times as long, and so much longer for what else the machine does.
+/// Beside the flood, all of it may take so many times as long, and so much longer: the flood's programs, their requests and
+/// their refusals have the same two cores. How much of it there is, is no matter of a test.
 const TIMES: u32 = 2;
-const NOISE: Duration = Duration::from_millis(500);
+const NOISE: Duration = Duration::from_secs(3);
 /// Rounds of measuring at most; whatever was in time in one of them was not kept waiting by anybody.
 const ROUNDS: u32 = 3;
 /// What the other tenant's function counts down: a tenth of a second.
