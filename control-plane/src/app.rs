@@ -119,7 +119,7 @@ impl App {
         let placing = Placing::new(config.placing(), instance, learning, Arc::<Tickets>::clone(&tickets));
         Ok(Self(Arc::new(State {
             instance,
-            history: History::new(&config, db.clone(), store.clone()),
+            history: History::new(&config),
             db,
             store,
             fabrics,

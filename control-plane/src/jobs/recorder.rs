@@ -7,21 +7,23 @@ use std::time::Duration;
 use placing::{ObservationDraft, RunFacts, Verdict};
 use protocol::job::JobState;
 use protocol::receipt::Observation;
-use protocol::{ByteSize, Code, JobId, RunId, RunSource, Timestamp};
+use protocol::{AccountId, BlobId, ByteSize, Code, JobId, RunId, RunSource, Timestamp};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
     QuerySelect as _,
 };
 
 use super::attempt::{Answer, Event, Finished};
+use super::bodies::Put;
 use super::rows::{self, Step};
 use super::verdict::{Came, Counts, Next, next};
 use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{job_outputs, jobs, runs};
 use crate::db::loops;
+use crate::error::Error;
 use crate::leader::{self, Office};
-use crate::settlement;
+use crate::{objects, settlement};
 
 const ABANDONED_AT_ONCE: u64 = 200;
 /// Retries of many jobs must not come back together.
@@ -45,9 +47,11 @@ pub(super) async fn record(app: &App, epoch: i64, events: Vec<Event>) -> Result<
     let mut seen: Vec<Observation> = events.iter().filter_map(observation).collect();
     seen.extend(void(app, &tx, &events).await?);
     if !seen.is_empty() {
-        settlement::observe(&app.history, &tx, &seen).await?;
+        settlement::observe(app, &tx, &seen).await?;
     }
     let mut revision = rows::revisions(&tx, events.len()).await?;
+    // Until the commit nobody takes what they have put for what nobody wants.
+    let _puts: Vec<Put> = events.iter().filter_map(put).collect();
     for event in events {
         match event {
             Event::Running { job, run, node, at } => {
@@ -78,6 +82,13 @@ fn observation(event: &Event) -> Option<Observation> {
     match event {
         Event::Running { .. } => None,
         Event::Finished(finished) => finished.seen.clone(),
+    }
+}
+
+fn put(event: &Event) -> Option<Put> {
+    match event {
+        Event::Running { .. } => None,
+        Event::Finished(finished) => finished.answer.as_ref()?.put.clone(),
     }
 }
 
@@ -128,7 +139,18 @@ async fn finish(
     finished: Finished,
     revision: i64,
 ) -> Result<(), DbErr> {
-    let Finished { run, node, at, mut came, answer, seen, .. } = finished;
+    let Finished { run, node, at, mut came, mut answer, seen, .. } = finished;
+    let blob = match answer.as_ref().and_then(|answer| answer.put.as_ref()) {
+        Some(put) => match committed(app, tx, row.account_id.0, put).await? {
+            Ok(blob) => Some(blob),
+            // It is lost as if the node had been.
+            Err(why) => {
+                (came, answer) = (Came::Lost(Code::StorageUnavailable, why), None);
+                None
+            }
+        },
+        None => None,
+    };
     if let Came::Cancelled { begun } = &mut came {
         *begun |= row.state.0 == JobState::Running;
     }
@@ -161,7 +183,7 @@ async fn finish(
             rows::step(tx, &mut row, step, revision).await?;
         }
         Next::End(state, reason) => {
-            keep(tx, &mut row, answer).await?;
+            keep(tx, &mut row, answer, blob).await?;
             let step = Step { state, node: Some(node), run: Some(run), reason, at };
             rows::step(tx, &mut row, step, revision).await?;
         }
@@ -169,8 +191,28 @@ async fn finish(
     rows::write(tx, &row).await
 }
 
+/// An output's blob, where it came in time; else why it did not.
+async fn committed(
+    app: &App,
+    tx: &DatabaseTransaction,
+    account: AccountId,
+    put: &Put,
+) -> Result<Result<BlobId, String>, DbErr> {
+    match objects::keep(app, tx, Some(account), &put.blob).await {
+        Ok(blob) => Ok(Ok(blob)),
+        Err(Error::Refused(problem)) => Ok(Err(problem.detail)),
+        Err(Error::Database(error)) => Err(error),
+        Err(error) => Err(DbErr::Custom(error.to_string())),
+    }
+}
+
 /// The output of the last try, in place of an earlier one's.
-async fn keep(tx: &DatabaseTransaction, row: &mut jobs::Model, answer: Option<Answer>) -> Result<(), DbErr> {
+async fn keep(
+    tx: &DatabaseTransaction,
+    row: &mut jobs::Model,
+    answer: Option<Answer>,
+    blob: Option<BlobId>,
+) -> Result<(), DbErr> {
     job_outputs::Entity::delete_by_id(row.id).exec(tx).await?;
     row.output_size = Col(answer.as_ref().map_or(ByteSize(0), |answer| answer.size));
     let Some(answer) = answer else { return Ok(()) };
@@ -179,7 +221,8 @@ async fn keep(tx: &DatabaseTransaction, row: &mut jobs::Model, answer: Option<An
         status: Set(i32::from(answer.status)),
         headers: Set(Col(answer.headers)),
         body: Set(answer.body.map(|body| body.to_vec())),
-        root: Set(answer.root.map(Col)),
+        blob: Set(blob.map(Col)),
+        root: Set(None),
     })
     .exec_without_returning(tx)
     .await
@@ -200,7 +243,7 @@ pub(super) async fn abandon(app: &App, epoch: i64) -> Result<u64, RecordError> {
         }
         let now = Timestamp::now();
         let seen: Vec<Observation> = rows.iter().filter_map(|row| lost(app, row, now)).collect();
-        settlement::observe(&app.history, &tx, &seen).await?;
+        settlement::observe(app, &tx, &seen).await?;
         let mut revision = rows::revisions(&tx, rows.len()).await?;
         for mut row in rows {
             let (node, run) = (row.node_id.map(|id| id.0), row.run_id.map(|id| id.0));

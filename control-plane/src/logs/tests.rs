@@ -133,7 +133,7 @@ async fn sweep(ground: &Ground, seconds: i64) {
 /// A process stores an account's next block, and dies.
 async fn dies_after_the_object(ground: &Ground, writer: &Writer) {
     let app = &ground.app;
-    drop(pack::put(&app.db, &app.store, &app.config, &writer.row(app).await).await.unwrap());
+    drop(pack::put(app, &writer.row(app).await).await.unwrap());
 }
 
 /// All that one account has written, in the order in which it came.

@@ -9,13 +9,12 @@ use sea_orm::{ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilt
 
 use super::waiting::{Halves, Key, Part, Place, Source, Waiting};
 use super::{Ack, Sent};
-use crate::db::Db;
+use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::nodes;
 use crate::error::{Error, Result, refuse, refuse_field};
 use crate::leader::Lease;
 use crate::settlement::batch::{Batch, lock, seen_ended, settling};
-use crate::settlement::blocks::History;
 use crate::settlement::checkpoints::{self, Link};
 use crate::settlement::join::{self, Claim};
 use crate::settlement::sources::{self, Mark};
@@ -52,8 +51,7 @@ pub(super) struct Done {
 /// # Errors
 /// Where it is not known what is committed: everything that waits is to come again.
 pub(super) async fn cut(
-    db: &Db,
-    history: &History,
+    app: &App,
     lease: &Lease,
     waiting: &mut Waiting,
     recent: &mut Recent,
@@ -63,7 +61,7 @@ pub(super) async fn cut(
     if !waiting.is_due(begun) {
         return Ok(Some(Done::default()));
     }
-    let tx = db.begin().await?;
+    let tx = app.db.begin().await?;
     let writing = Instant::now();
     if !lease.stands(&tx).await? {
         return Ok(None);
@@ -74,7 +72,7 @@ pub(super) async fn cut(
     let ripe = waiting.ripe(&order.next, begun, runs_max);
     let places: HashSet<Place> =
         ripe.iter().flat_map(|(_, halves)| halves.seen.iter().chain(&halves.claims)).copied().collect();
-    settle(history, &tx, waiting, &ripe, &mut sums).await?;
+    settle(app, &tx, waiting, &ripe, &mut sums).await?;
     let whole: Vec<Vec<Key>> = order.lines.iter().map(|line| whole(waiting, line, &places)).collect();
     for line in &whole {
         advance(&tx, waiting, line).await?;
@@ -210,7 +208,7 @@ fn not_next(sequence: u64, digest: Digest) -> Error {
 
 /// Joins the halves, and writes what comes of it.
 async fn settle(
-    history: &History,
+    app: &App,
     tx: &DatabaseTransaction,
     waiting: &Waiting,
     ripe: &[(RunId, Halves)],
@@ -238,7 +236,7 @@ async fn settle(
     }
     let numbers = checkpoints::version_numbers(tx, versions.into_iter()).await?;
     let owned: Vec<(RunId, AccountId)> = owned.into_iter().collect();
-    let mut rows = Batch::read(history, tx, &owned).await?;
+    let mut rows = Batch::read(app, tx, &owned).await?;
     let at = Timestamp::now();
     for (place, (run, halves)) in ripe.iter().enumerate() {
         if place % JOINED_AT_ONCE == JOINED_AT_ONCE - 1 {

@@ -227,7 +227,7 @@ async fn lines_of(
         receipts.push(receipt);
     }
     let tx = ground.app.db.begin().await.unwrap();
-    crate::settlement::observe(&ground.app.history, &tx, &lost).await.unwrap();
+    crate::settlement::observe(&ground.app, &tx, &lost).await.unwrap();
     tx.commit().await.unwrap();
     if early {
         sweep_once(&ground.app, later(61), false).await.unwrap();
