@@ -95,6 +95,7 @@ async fn run(
     tasks.spawn(jobs::tell_ends(app.clone(), stop.clone()));
     tasks.spawn(triggers::run(app.clone(), stop.clone()));
     tasks.spawn(erasure::run(app.clone(), stop.clone()));
+    tasks.spawn(objects::moving::run(app.clone(), stop.clone()));
     tasks.spawn(settlement::lead(app.clone(), settling(app.clone(), fabric.clone()), tried, shutdown.clone()));
     tasks.spawn({
         let (app, stop) = (app.clone(), stop.clone());

@@ -180,12 +180,7 @@ struct Taken {
 }
 
 /// Reads the body; a longer one goes into the store.
-async fn take(
-    gateway: &Arc<Gateway>,
-    account: AccountId,
-    body: Source,
-    size_max: ByteSize,
-) -> Result<Taken, Problem> {
+async fn take(gateway: &Arc<Gateway>, account: AccountId, body: Source, size_max: ByteSize) -> Result<Taken, Problem> {
     let too_large =
         || Problem::of(Code::BodyTooLarge, protocol::Field::BODY, format!("the function accepts up to {size_max}"));
     if http_body::Body::size_hint(&body).lower() > size_max.0 {

@@ -76,7 +76,8 @@ pub(crate) async fn held(
 
 /// Where its bytes are.
 pub(crate) fn address(row: &artifacts::Model) -> Result<Address> {
-    Address::of(row.blob, row.root).ok_or_else(|| Error::Internal(format!("the artifact {} has no bytes", row.digest.0)))
+    Address::of(row.blob, row.root)
+        .ok_or_else(|| Error::Internal(format!("the artifact {} has no bytes", row.digest.0)))
 }
 
 fn missing(digest: Digest, field: impl Into<Field>) -> Error {

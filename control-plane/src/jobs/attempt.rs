@@ -17,9 +17,7 @@ use protocol::job::HeaderBytes;
 use protocol::placement::Explanation;
 use protocol::receipt::Observation;
 use protocol::route::VersionRoute;
-use protocol::{
-    AccountId, ByteSize, Code, FunctionId, JobId, Lane, NodeId, RunId, RunPrincipal, RunSource, Timestamp,
-};
+use protocol::{AccountId, ByteSize, Code, FunctionId, JobId, Lane, NodeId, RunId, RunPrincipal, RunSource, Timestamp};
 use sea_orm::EntityTrait as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;

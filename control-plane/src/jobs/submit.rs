@@ -171,12 +171,7 @@ pub(crate) async fn prepare(app: &App, account: AccountId, asked: &SubmitJob, by
 }
 
 /// Refuses what `POST /jobs` would refuse, and stores nothing.
-async fn looked_at(
-    app: &App,
-    account: AccountId,
-    asked: &SubmitJob,
-    by: OfTrigger<'_>,
-) -> Result<(Draft, Input)> {
+async fn looked_at(app: &App, account: AccountId, asked: &SubmitJob, by: OfTrigger<'_>) -> Result<(Draft, Input)> {
     let (name, _) = fields::target(asked)?;
     let row = match name.parse::<Name>() {
         Ok(name) => alive(account, &name).one(app.db.read()).await?,

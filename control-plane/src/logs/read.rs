@@ -73,7 +73,17 @@ pub(super) struct Place {
 impl From<log_blocks::Model> for Place {
     fn from(row: log_blocks::Model) -> Self {
         let log_blocks::Model {
-            number, first_line, last_line, first_run, began, ended, lines, root, blob, functions, ..
+            number,
+            first_line,
+            last_line,
+            first_run,
+            began,
+            ended,
+            lines,
+            root,
+            blob,
+            functions,
+            ..
         } = row;
         Self { number, first_line, last_line, first_run, began, ended, lines, root, blob, functions }
     }
