@@ -10,6 +10,7 @@ pub(crate) mod entities;
 pub(crate) mod loops;
 mod migrations;
 mod mutation;
+mod references;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use sea_orm::{
 use sea_orm_migration::MigratorTrait as _;
 
 pub(crate) use mutation::{Actor, Committed, Mutation, ROUTE};
+pub(crate) use references::REFERENCES;
 
 use crate::error::StartError;
 
