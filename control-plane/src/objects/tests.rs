@@ -145,7 +145,7 @@ async fn a_commit_may_be_repeated(ground: Ground) {
 
 async fn large_blobs_go_whole(ground: Ground) {
     let (app, account) = (&ground.app, AccountId::new());
-    let bytes = vec![7; 9 * 1024 * 1024];
+    let bytes = vec![7_u8; 9 * 1024 * 1024];
     let (owned, (writing, lost)) = (stored(app, account, &bytes).await, put(app, &bytes).await);
     assert_eq!(app.store.list(None, 100).await.unwrap().len(), 6);
     drop(writing);
@@ -173,7 +173,7 @@ async fn only_the_newest_models_stay(ground: Ground) {
     let doomed = in_hours(2);
     sweep(app, doomed).await;
     sweep(app, doomed.plus(HOUR * 25)).await;
-    assert_eq!(in_index(app).await, models[2..].iter().copied().collect());
+    assert_eq!(in_index(app).await, models[2..].iter().copied().collect::<BTreeSet<_>>());
 }
 
 /// A row that refers to it is on its way while its only owner has gone, and the sweep comes.

@@ -46,8 +46,12 @@ async fn live(app: &App, random: &mut StdRng, seed: u64) {
         for _ in 0..random.random_range(1..4) {
             tasks.push(tokio::spawn(write(app.clone(), writer.clone(), account, random.random())));
             if random.random_bool(0.5) {
-                tasks.push(tokio::spawn(sweep(app.clone(), SWEEP_POINTS.choose(random).unwrap())));
+                tasks.push(tokio::spawn(sweep(app.clone(), *SWEEP_POINTS.choose(random).unwrap())));
             }
+        }
+        // It is paused for longer than its lease, and goes on.
+        if random.random_bool(0.3) {
+            end_all(app).await;
         }
         if random.random_bool(0.4) {
             let rows = artifacts::Entity::find().all(app.db.read()).await.unwrap();
@@ -61,15 +65,10 @@ async fn live(app: &App, random: &mut StdRng, seed: u64) {
                 assert!(died.is_panic(), "seed {seed}");
             }
         }
-        // A process dies without a word, and sooner or later its lease ends: often while it was only paused.
-        match random.random_range(0..4) {
+        // It dies without a word, or hears what has become of its epochs.
+        match random.random_range(0..3) {
             0 => writer = process(app),
-            1 => {
-                for row in store_epochs::Entity::find().all(app.db.read()).await.unwrap() {
-                    end_lease(app, row.epoch.0).await;
-                }
-            }
-            2 => writer.tend().await.unwrap(),
+            1 => writer.tend().await.unwrap(),
             _ => {}
         }
         all_is_there(app, seed).await;
@@ -80,11 +79,17 @@ fn process(app: &App) -> Epochs {
     Epochs::new(app.db.clone(), InstanceId::new(), app.config.store_epoch_lease)
 }
 
+async fn end_all(app: &App) {
+    for row in store_epochs::Entity::find().all(app.db.read()).await.unwrap() {
+        end_lease(app, row.epoch.0).await;
+    }
+}
+
 /// Puts something and commits it, or dies, or comes too late.
 async fn write(app: App, writer: Epochs, account: AccountId, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let point = *WRITE_POINTS.choose(&mut random).unwrap();
-    let mut bytes = vec![0; random.random_range(0..300_000)];
+    let mut bytes = vec![0_u8; random.random_range(0..300_000)];
     random.fill(&mut bytes[..]);
     let written = async {
         let writing = writer.writing().await.unwrap();
@@ -118,9 +123,7 @@ async fn all_is_there(app: &App, seed: u64) -> BTreeSet<BlobId> {
 
 /// All writers have gone: two sweeps later there is nothing that nobody needs.
 async fn settle(app: &App, seed: u64) {
-    for row in store_epochs::Entity::find().all(app.db.read()).await.unwrap() {
-        end_lease(app, row.epoch.0).await;
-    }
+    end_all(app).await;
     for _ in 0..2 {
         sweep(app.clone(), "").await;
     }
