@@ -127,10 +127,10 @@ impl App {
         crate::nodes::records::ensure_local(&db, &joining, &config.local_nodes).await.map_err(lost)?;
         let learning = Learning::new(&LearningNames::CONTROL_PLANE);
         let placing = Placing::new(config.placing(), instance, learning, Arc::<Tickets>::clone(&tickets));
+        let epochs = Epochs::new(db.clone(), instance, config.store_epoch_lease);
         Ok(Self(Arc::new(State {
             instance,
             history: History::new(&config, db.clone(), store.clone()),
-            epochs: Epochs::new(db.clone(), instance, config.store_epoch_lease),
             db,
             store,
             fabrics,
@@ -139,6 +139,7 @@ impl App {
             codes: Codes::new(tickets.secret("second factors")),
             calibration: Calibration::new(&tickets),
             objects: Objects::new(&tickets.master_key(), legacy),
+            epochs,
             tickets,
             passwords: Passwords::new(&config).map_err(lost)?,
             tries: Tries::new(&config),

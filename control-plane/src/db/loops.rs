@@ -116,7 +116,7 @@ pub(crate) const UNSUCCESSFUL: &str = "outcome <> 'succeeded'";
 pub(crate) const ERROR_STATUS: &str = "status >= 400";
 
 /// What is read of many blocks of logs.
-const LOG_BLOCK: [log_blocks::Column; 9] = [
+const LOG_BLOCK: [log_blocks::Column; 10] = [
     log_blocks::Column::Number,
     log_blocks::Column::FirstLine,
     log_blocks::Column::LastLine,
@@ -125,6 +125,7 @@ const LOG_BLOCK: [log_blocks::Column; 9] = [
     log_blocks::Column::Ended,
     log_blocks::Column::Lines,
     log_blocks::Column::Root,
+    log_blocks::Column::Blob,
     log_blocks::Column::Functions,
 ];
 

@@ -24,11 +24,11 @@ pub(super) async fn keep(
     blob: &Blob,
 ) -> Result<BlobId> {
     let id = blob.id;
-    // Whose answer was lost asks again, and its epoch may have been closed meanwhile.
-    if is_there(tx, id).await? {
-        return Ok(id);
-    }
     if !epochs::is_open(tx, id.epoch()).await? {
+        // Whose answer was lost asks again, and its epoch may have been closed meanwhile.
+        if is_there(tx, id).await? {
+            return Ok(id);
+        }
         return Err(refuse(Code::StorageUnavailable, "Storing the bytes took too long; send them again."));
     }
     let row = blobs::ActiveModel {
