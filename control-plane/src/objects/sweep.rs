@@ -229,11 +229,14 @@ impl Sweep {
             let blobs: Vec<BlobId> = blobs.into_iter().collect();
             let known: Vec<Col<BlobId>> = loops::blobs_among(&blobs).into_tuple().all(self.db.read()).await?;
             let known: BTreeSet<BlobId> = known.into_iter().map(|id| id.0).collect();
-            for name in below.iter().filter(|name| !known.contains(&name.blob)) {
-                self.store.delete_segment(*name).await?;
-                deleted += 1;
+            let is_last = below.len() < page.len();
+            for name in below {
+                if !known.contains(&name.blob) {
+                    self.store.delete_segment(name).await?;
+                    deleted += 1;
+                }
             }
-            if below.len() < page.len() {
+            if is_last {
                 break;
             }
         }

@@ -10,12 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::{AccountId, Blob, BlobId, ByteSize, Code, Digest, Millis, Timestamp};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
+use tokio_util::sync::CancellationToken;
 
 use super::sweep::Sweep;
 use super::{Address, ReadError, Writing};
 use crate::App;
 use crate::db::columns::Col;
-use crate::db::entities::{artifacts, blobs};
+use crate::db::entities::{artifacts, blobs, store_horizon};
 use crate::error::Result;
 use crate::tests::harness::{Ground, suite};
 
@@ -26,6 +27,8 @@ suite!(
     only_the_newest_models_stay,
     who_refers_in_time_is_seen,
     two_leaders_take_nothing_that_is_needed,
+    the_leader_sweeps_by_itself,
+    where_something_is_stands_in_its_row,
 );
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -226,4 +229,47 @@ async fn two_leaders_take_nothing_that_is_needed(ground: Ground) {
     }
     let rows = artifacts::Entity::find().filter(artifacts::Column::Blob.is_not_null());
     assert_eq!(rows.all(app.db.read()).await.unwrap().len(), 10);
+}
+
+async fn the_leader_sweeps_by_itself(ground: Ground) {
+    let change = |config: &mut crate::Config| config.store_doomed_for = Millis(0);
+    let ground = Ground::on(ground.app.config.database.clone(), change).await;
+    let (app, account) = (&ground.app, AccountId::new());
+    let (kept, gone) = (stored(app, account, b"kept").await, stored(app, account, b"gone").await);
+    disown(app, account, &gone).await;
+    let (writing, lost) = put(app, b"never committed").await;
+    drop(writing);
+    app.epochs.close().await.unwrap();
+    // As if they had been there for long.
+    let aged = blobs::Entity::update_many().col_expr(blobs::Column::Created, 0_i64.into());
+    aged.exec(app.db.write()).await.unwrap();
+    let stop = CancellationToken::new();
+    let leaders = [(); 2].map(|()| tokio::spawn(super::sweep(app.clone(), stop.clone())));
+    let swept = async {
+        while in_store(app).await != BTreeSet::from([kept.id]) || in_index(app).await != BTreeSet::from([kept.id]) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(20), swept).await;
+    in_time.unwrap_or_else(|_| panic!("{} and {} are to go", gone.id, lost.id));
+    stop.cancel();
+    for leader in leaders {
+        leader.await.unwrap();
+    }
+    let row = store_horizon::Entity::find_by_id(1).one(app.db.read()).await.unwrap().unwrap();
+    assert!(row.listed.0 > Timestamp(0), "the next one is due in a day");
+}
+
+async fn where_something_is_stands_in_its_row(ground: Ground) {
+    let app = &ground.app;
+    let (blob, root) = (stored(app, AccountId::new(), b"moved").await.id, Digest::of(b"a manifest"));
+    assert_eq!(Address::of(Some(Col(blob)), Some(Col(root))), Some(Address::Blob(blob)), "it was moved");
+    assert_eq!(Address::of(None, Some(Col(root))), Some(Address::Legacy(root)));
+    assert_eq!(Address::of(None, None), None);
+    let whole = super::read(app, Address::Blob(blob)).await.unwrap().collect(ByteSize(5)).await.unwrap();
+    assert_eq!(&whole[..], b"moved");
+    assert!(super::read(app, Address::Legacy(root)).await.err().unwrap().is_missing());
+    let elsewhere = super::Objects::new(&[7; 32], None);
+    let other_key = super::index::open(&elsewhere.master, app.db.read(), blob).await;
+    assert!(matches!(other_key, Err(ReadError::Sealed(id)) if id == blob));
 }
