@@ -247,13 +247,11 @@ impl ProcessArgs {
 
 impl StoreArgs {
     async fn open(&self, fabric: &Fabric) -> Result<Store, Failure> {
-        match self.store_dir.is_empty() {
-            true => {
-                let nats = fabric.nats().clone();
-                Store::jetstream(nats, "cc-blobs", self.store_replicas).await.map_err(|error| no_store(&error))
-            }
-            false => on_disks(&self.store_dir, self.store_copies),
+        if !self.store_dir.is_empty() {
+            return on_disks(&self.store_dir, self.store_copies);
         }
+        let store = Store::jetstream(fabric.nats().clone(), "cc-blobs", self.store_replicas).await;
+        store.map_err(|error| no_store(&error))
     }
 
     /// What an earlier release has kept: where it would be.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use protocol::{BlobId, ByteSize, Millis, Timestamp};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
 };
 use store::{SegmentName, Store};
 use tokio::time::Instant;
@@ -165,15 +166,7 @@ impl Sweep {
     async fn doom(&self, ids: &[BlobId], now: Timestamp) -> Result<(), DbErr> {
         let tx = self.db.begin().await?;
         // Whoever is about to refer to one has its lock. Only a statement that begins afterwards is sure to see the reference.
-        blobs::Entity::find()
-            .select_only()
-            .column(blobs::Column::Id)
-            .filter(blobs::Column::Id.is_in(ids.iter().map(|id| Col(*id))))
-            .order_by_asc(blobs::Column::Id)
-            .lock_exclusive()
-            .into_tuple::<Col<BlobId>>()
-            .all(&tx)
-            .await?;
+        lock(&tx, ids).await?;
         let doomed = loops::blobs_doom(ids, now).exec(&tx).await?.rows_affected;
         tx.commit().await?;
         fabric::fault::point("blob.doomed");
@@ -196,11 +189,18 @@ impl Sweep {
                 futures::stream::iter(deletes).buffer_unordered(DELETES_MAX).collect().await;
             fabric::fault::point("blob.deleted");
             all_deleted &= deleted.iter().all(Option::is_some);
-            let gone = deleted.into_iter().flatten().map(Col);
-            let rows = blobs::Entity::delete_many().filter(blobs::Column::Id.is_in(gone));
-            rows.filter(blobs::Column::Doomed.is_not_null()).exec(self.db.write()).await?;
+            self.forget(&deleted.into_iter().flatten().collect::<Vec<BlobId>>()).await?;
             fabric::fault::point("blob.forgotten");
         }
+    }
+
+    /// Deletes the rows of what is deleted.
+    async fn forget(&self, ids: &[BlobId]) -> Result<(), DbErr> {
+        let tx = self.db.begin().await?;
+        lock(&tx, ids).await?;
+        let rows = blobs::Entity::delete_many().filter(blobs::Column::Id.is_in(ids.iter().map(|id| Col(*id))));
+        rows.filter(blobs::Column::Doomed.is_not_null()).exec(&tx).await?;
+        tx.commit().await
     }
 
     /// None where an engine has failed.
@@ -251,4 +251,15 @@ impl Sweep {
             .await?;
         Ok(())
     }
+}
+
+/// Locks their rows in one order, so that two who do so never wait for each other.
+async fn lock(tx: &DatabaseTransaction, ids: &[BlobId]) -> Result<(), DbErr> {
+    let rows = blobs::Entity::find()
+        .select_only()
+        .column(blobs::Column::Id)
+        .filter(blobs::Column::Id.is_in(ids.iter().map(|id| Col(*id))))
+        .order_by_asc(blobs::Column::Id)
+        .lock_exclusive();
+    rows.into_tuple::<Col<BlobId>>().all(tx).await.map(drop)
 }
