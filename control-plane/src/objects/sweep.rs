@@ -28,7 +28,7 @@ const RENEWALS: u32 = 4;
 const LOOKED_AT_ONCE: u64 = 500;
 /// Blobs that are younger are not looked at: nearly all of them have just been put.
 const YOUNG: Duration = Duration::from_secs(3600);
-/// Between two passes over all blobs.
+/// Between two passes over all blobs, and between two looks whether engines are to be listed.
 const PASS_EVERY: Duration = Duration::from_secs(600);
 /// Blobs that are deleted in one step.
 const DELETED_AT_ONCE: u64 = 100;
@@ -126,7 +126,7 @@ impl Sweep {
             self.next_delete = begun + FAILED_FOR;
         }
         if begun >= self.next_list {
-            self.next_list = begun + FAILED_FOR;
+            self.next_list = begun + PASS_EVERY;
             let row = store_horizon::Entity::find_by_id(HORIZON).one(self.db.read()).await?;
             if row.is_none_or(|row| row.listed.plus(LIST_EVERY) <= now) {
                 self.delete_unindexed(now).await?;
@@ -189,8 +189,13 @@ impl Sweep {
                 futures::stream::iter(deletes).buffer_unordered(DELETES_MAX).collect().await;
             fabric::fault::point("blob.deleted");
             all_deleted &= deleted.iter().all(Option::is_some);
-            self.forget(&deleted.into_iter().flatten().collect::<Vec<BlobId>>()).await?;
+            let gone: Vec<BlobId> = deleted.into_iter().flatten().collect();
+            self.forget(&gone).await?;
             fabric::fault::point("blob.forgotten");
+            // The engine is away, rather than one of its files.
+            if gone.is_empty() {
+                return Ok(false);
+            }
         }
     }
 
