@@ -19,6 +19,7 @@ mod keep;
 mod leader;
 mod logs;
 mod nodes;
+mod objects;
 mod openapi;
 mod operator;
 mod paging;
@@ -43,7 +44,6 @@ use fabric::{CoreService, Fabric, FabricError, Mount, NodeService, ServeOptions,
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
-use store::Store;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -51,6 +51,7 @@ use tower::ServiceExt as _;
 pub use app::{App, ControlFabrics};
 pub use config::{Config, JobsPolicy, LocalJoin, LocalNode, MailOptions, SmtpUrl};
 pub use error::StartError as Error;
+pub use objects::Stores;
 
 /// How long requests may finish after the stop.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
@@ -67,11 +68,11 @@ pub fn router(app: App) -> Router {
 pub async fn serve(
     config: Config,
     fabric: ControlFabrics,
-    store: Store,
+    stores: impl Into<Stores>,
     ready: oneshot::Sender<()>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let app = Box::pin(App::open(config, store, Some(fabric.clone()))).await?;
+    let app = Box::pin(App::open(config, stores, Some(fabric.clone()))).await?;
     run(app, &fabric, ready, shutdown).await
 }
 
@@ -107,6 +108,11 @@ async fn run(
     });
     tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
     tasks.spawn(logs::run(app.clone(), stop.clone()));
+    tasks.spawn(objects::sweep(app.clone(), stop.clone()));
+    tasks.spawn({
+        let (app, stop) = (app.clone(), stop.clone());
+        async move { app.epochs.run(&stop).await }
+    });
     tasks.spawn(training::run(app.clone(), stop.clone()));
     tasks.spawn(training::follow(app.clone(), stop.clone()));
     tasks.spawn(placing::learning::run(Arc::clone(&app.placing.learning), app.store.clone(), stop.clone()));
@@ -127,6 +133,10 @@ async fn run(
     futures::future::join_all(served.into_iter().map(|serving| serving.drain(DRAIN_MAX))).await;
     stop.cancel();
     while tasks.join_next().await.is_some() {}
+    // Else nothing is swept until its lease has ended.
+    if let Err(error) = app.epochs.close().await {
+        tracing::warn!(%error, "the store's epochs could not be closed");
+    }
     app.db.close().await;
     Ok(())
 }

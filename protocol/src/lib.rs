@@ -13,6 +13,7 @@ pub mod bounds;
 pub mod command_line;
 pub mod cron;
 pub mod csv;
+pub mod epoch;
 pub mod error;
 pub mod field;
 mod flag;
