@@ -29,8 +29,8 @@ use std::time::Duration;
 
 pub use protocol::{Blob, BlobId, BlobKey, Epoch};
 
-pub use copies::CopyState;
 use copies::Copies;
+pub use copies::CopyState;
 pub use engine::{Engine, Listed, Space};
 pub use error::{Error, Piece};
 pub use legacy::Legacy;

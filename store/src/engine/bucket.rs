@@ -82,9 +82,7 @@ impl Bucket {
         let until = Instant::now() + ELECTION_MAX;
         loop {
             match ask().await {
-                Err(error)
-                    if self.replicas > 1 && error.trouble != Trouble::Full && Instant::now() < until =>
-                {
+                Err(error) if self.replicas > 1 && error.trouble != Trouble::Full && Instant::now() < until => {
                     tracing::debug!(%error, "asking again");
                     tokio::time::sleep(ASK_AGAIN).await;
                 }

@@ -95,11 +95,7 @@ impl JetStream {
         Ok(Some(End { size, rest }))
     }
 
-    async fn read_segment(
-        &self,
-        name: SegmentName,
-        range: Option<Range<u64>>,
-    ) -> Result<Option<Bytes>, EngineError> {
+    async fn read_segment(&self, name: SegmentName, range: Option<Range<u64>>) -> Result<Option<Bytes>, EngineError> {
         let Some(End { size, rest }) = self.end(name).await? else { return Ok(None) };
         let range = range.unwrap_or(0..size);
         let (start, end) = (range.start.min(size), range.end.min(size));
@@ -108,13 +104,11 @@ impl JetStream {
         }
         let whole_pieces = size.saturating_sub(rest.len() as u64) / PIECE_SIZE as u64;
         let wanted = start / PIECE_SIZE as u64..end.div_ceil(PIECE_SIZE as u64).min(whole_pieces);
-        let pieces: Vec<Option<Bytes>> = futures::stream::iter(wanted.clone())
+        let mut pieces = futures::stream::iter(wanted.clone())
             .map(|piece| self.bucket.read(self.piece_subject(name, piece)))
-            .buffered(READS_MAX)
-            .try_collect()
-            .await?;
+            .buffered(READS_MAX);
         let mut bytes = BytesMut::new();
-        for piece in pieces {
+        while let Some(piece) = pieces.try_next().await? {
             // Without one of its pieces the segment is not there.
             let Some(piece) = piece else { return Ok(None) };
             bytes.extend_from_slice(&piece);
@@ -143,11 +137,12 @@ impl JetStream {
                 self.pages.begin(smallest, most)
             }
         };
-        let listed = futures::stream::iter(page).map(async |name| {
-            let bytes = self.end(name).await?.map_or(0, |end| end.size);
-            Ok(Listed { name, bytes })
-        });
-        listed.buffered(READS_MAX).try_collect().await
+        futures::stream::iter(page).map(|name| self.listed(name)).buffered(READS_MAX).try_collect().await
+    }
+
+    async fn listed(&self, name: SegmentName) -> Result<Listed, EngineError> {
+        let bytes = self.end(name).await?.map_or(0, |end| end.size);
+        Ok(Listed { name, bytes })
     }
 
     /// The end first: without it there is no segment.
