@@ -35,7 +35,7 @@ enum Source {
     /// A file for each chunk, `chunks/<2 hex digits>/<64 hex digits>`.
     Disk(PathBuf),
     /// A message for each chunk.
-    JetStream { bucket: Bucket, stream: String },
+    JetStream { bucket: Box<Bucket>, stream: String },
     /// There was none.
     Nothing,
 }
@@ -53,7 +53,7 @@ impl Legacy {
     /// When JetStream does not answer.
     pub async fn jetstream(client: async_nats::Client, stream: &str) -> Result<Self, Error> {
         Ok(Self::of(match Bucket::find(client, stream).await? {
-            Some(bucket) => Source::JetStream { bucket, stream: stream.to_owned() },
+            Some(bucket) => Source::JetStream { bucket: Box::new(bucket), stream: stream.to_owned() },
             None => Source::Nothing,
         }))
     }

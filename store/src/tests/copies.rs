@@ -151,7 +151,7 @@ async fn an_engine_that_has_failed_comes_last() {
         read(&ground.store, &blob).await.unwrap();
     }
     assert!(begun.elapsed() < 4 * PATIENCE, "{:?}", begun.elapsed());
-    assert_eq!(ground.engines[0].calls.load(Ordering::SeqCst), 1);
+    assert!(ground.engines[0].calls.load(Ordering::SeqCst) <= 1);
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! What stores had before there were blobs is read as it was, and can be removed.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use async_nats::jetstream;
 use bytes::Bytes;
@@ -129,7 +128,7 @@ async fn a_stream_is_read_beside_its_blobs_and_removed() {
     // Nobody puts blobs into it by mistake.
     let refused = Store::jetstream(client.clone(), "chunks", 1).await.err().unwrap();
     assert!(matches!(&refused, Error::Engine(_)), "{refused}");
-    let store = Arc::new(Store::jetstream(client.clone(), "blobs", 1).await.unwrap());
+    let store = Store::jetstream(client.clone(), "blobs", 1).await.unwrap();
     let blob = store.put_bytes(EPOCH, bytes.clone()).await.unwrap();
     legacy.remove().await.unwrap();
     assert!(Legacy::jetstream(client, "chunks").await.unwrap().is_empty().await.unwrap());

@@ -117,7 +117,7 @@ fn names_of_segments_come_back() {
 }
 
 /// Sizes about the borders of chunks and segments, and any other.
-pub(super) fn sizes() -> impl Strategy<Value = usize> {
+fn sizes() -> impl Strategy<Value = usize> {
     let about = |border: usize| border.saturating_sub(2)..border + 3;
     prop_oneof![
         0..3_usize,
