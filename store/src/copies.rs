@@ -19,10 +19,13 @@ use parking_lot::Mutex;
 use protocol::BlobId;
 
 use crate::engine::{EngineError, Trouble};
-use crate::{Engine, Error, Piece, SegmentName};
+use crate::{Engine, Error, Listed, Piece, SegmentName};
 
 /// How long an engine may take for one segment.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A scan of all names takes longer than one segment: so many times.
+const SCAN_PATIENCE: u32 = 10;
 
 /// How long an engine that failed comes last.
 const LAST_FOR: Duration = Duration::from_secs(30);
@@ -115,7 +118,7 @@ impl Copies {
                 };
                 let place = waiting.remove(next);
                 domains.insert(place.engine.domain());
-                let put = self.within(place, "put", place.engine.put(name, segment.clone()));
+                let put = place.within(self.patience, "put", place.engine.put(name, segment.clone()));
                 running.push(async move { (place, put.await) });
             }
             let Some((place, put)) = running.next().await else { return Ok(()) };
@@ -198,14 +201,11 @@ impl Copies {
         state
     }
 
-    /// The same of every engine, within its time.
-    pub(crate) async fn each<'a, T>(
-        &'a self,
-        verb: &'static str,
-        work: impl Fn(&'a dyn Engine) -> BoxFuture<'a, Result<T, EngineError>>,
-    ) -> Vec<Result<T, EngineError>> {
-        let each = self.places.iter().map(|place| self.within(place, verb, work(&*place.engine)));
-        futures::future::join_all(each).await
+    /// What each engine lists.
+    pub(crate) async fn list(&self, after: Option<SegmentName>, most: usize) -> Vec<Result<Vec<Listed>, EngineError>> {
+        let patience = self.patience * SCAN_PATIENCE;
+        let lists = self.places.iter().map(|place| place.within(patience, "list", place.engine.list(after, most)));
+        futures::future::join_all(lists).await
     }
 
     async fn ask<T>(
@@ -215,28 +215,11 @@ impl Copies {
         range: Option<Range<u64>>,
         open: impl Fn(Bytes) -> Option<T>,
     ) -> Given<T> {
-        match self.within(place, "read", place.engine.read(name, range)).await {
+        match place.within(self.patience, "read", place.engine.read(name, range)).await {
             Ok(Some(kept)) => open(kept).map_or(Given::Damaged, Given::Whole),
             Ok(None) => Given::Nothing,
             Err(error) => Given::Failed(error),
         }
-    }
-
-    /// Waits only so long, and notes a failure.
-    async fn within<T>(
-        &self,
-        place: &Place,
-        verb: &'static str,
-        work: BoxFuture<'_, Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        let done = match tokio::time::timeout(self.patience, work).await {
-            Ok(done) => done,
-            Err(late) => Err(EngineError::slow(place.engine.name(), verb, late)),
-        };
-        if let Err(error) = &done {
-            place.note(error);
-        }
-        done
     }
 
     /// The engines in this blob's order, those that are to come last behind all others.
@@ -254,6 +237,23 @@ impl Place {
 
     fn is_full(&self) -> bool {
         is_recent(*self.full.lock())
+    }
+
+    /// Waits only so long, and notes a failure.
+    async fn within<T>(
+        &self,
+        patience: Duration,
+        verb: &'static str,
+        work: BoxFuture<'_, Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let done = match tokio::time::timeout(patience, work).await {
+            Ok(done) => done,
+            Err(late) => Err(EngineError::slow(self.engine.name(), verb, late)),
+        };
+        if let Err(error) = &done {
+            self.note(error);
+        }
+        done
     }
 
     fn note(&self, error: &EngineError) {

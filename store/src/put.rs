@@ -107,7 +107,7 @@ impl Store {
     pub async fn list(&self, after: Option<SegmentName>, most: usize) -> Result<Vec<Listed>, Error> {
         let mut merged = BTreeMap::<SegmentName, u64>::new();
         let (mut any, mut failed) = (false, None);
-        for listed in self.copies.each("list", |engine| engine.list(after, most)).await {
+        for listed in self.copies.list(after, most).await {
             match listed {
                 Ok(listed) => {
                     any = true;
