@@ -18,6 +18,7 @@ mod name;
 mod object;
 mod put;
 mod sealing;
+mod segments;
 
 #[cfg(test)]
 mod tests;

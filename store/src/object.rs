@@ -11,7 +11,7 @@ use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use protocol::{Blob, ByteSize, Digest};
 
 use crate::sealing::{self, Opener, Part};
-use crate::{CopyState, Error, Piece, SegmentName, Store};
+use crate::{Error, Piece, Store};
 
 /// Segments fetched ahead of the reader: with the one being read, the memory of a download.
 const AHEAD_MAX: usize = 2;
@@ -120,14 +120,6 @@ impl Store {
         let numbers = sealing::segments_of(&range)?;
         let pieces = self.pieces(opener, numbers, move |opener, number| opener.within(number, &range)).await?;
         Ok(Object { digest: blob.digest, size, whole: None, pieces, over: false })
-    }
-
-    /// What each engine has of the blob. Reads all of it from all of them.
-    pub async fn check(&self, blob: &Blob) -> Vec<CopyState> {
-        let (Ok(opener), Ok(numbers)) = (Opener::new(blob), sealing::segments(blob.size)) else { return Vec::new() };
-        let names: Vec<_> = numbers.map(|number| SegmentName { blob: blob.id, number }).collect();
-        let is_whole = |name: SegmentName, kept| opener.open(&opener.whole(name.number), kept).map(drop);
-        self.copies.survey(&names, is_whole).await
     }
 
     async fn pieces<F>(

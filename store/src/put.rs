@@ -1,7 +1,4 @@
-//! Storing a stream: sealed as it arrives, a few segments on their way at once. Also deleting, listing and checking.
-
-use std::collections::BTreeMap;
-use std::ops::Range;
+//! Storing a stream: sealed as it arrives, a few segments on their way at once.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -10,15 +7,11 @@ use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use protocol::{Blob, BlobId, BlobKey, ByteSize, Digest, Epoch};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::engine::{Engine, EngineError};
-use crate::sealing::{self, Sealer};
-use crate::{BLOB_SIZE_MAX, Error, Listed, SegmentName, Store};
+use crate::sealing::Sealer;
+use crate::{BLOB_SIZE_MAX, Error, SegmentName, Store};
 
 /// Segments on their way to the engines at once: with the one being filled, the memory of an upload.
 const PUTS_MAX: usize = 2;
-
-/// Segments that are being deleted at once, on each engine.
-const DELETES_MAX: usize = 8;
 
 impl Store {
     /// Stores a stream of bytes, at most `max` of them, as a new blob of this epoch. All of it is durable on as many
@@ -73,56 +66,6 @@ impl Store {
         let once = futures::stream::iter([Ok::<_, std::convert::Infallible>(bytes)]);
         self.put_stream(epoch, once, BLOB_SIZE_MAX).await
     }
-
-    /// Deletes a blob of this size: each of its segments on every engine. No error where there is none.
-    ///
-    /// # Errors
-    /// When an engine fails: it may still have some of it, the others have nothing.
-    pub async fn delete(&self, id: BlobId, size: ByteSize) -> Result<(), Error> {
-        self.delete_segments(id, sealing::segments(size)?).await
-    }
-
-    /// Deletes one segment on every engine. No error where there is none.
-    ///
-    /// # Errors
-    /// When an engine fails: it may still have it.
-    pub async fn delete_segment(&self, name: SegmentName) -> Result<(), Error> {
-        self.delete_segments(name.blob, name.number..name.number.saturating_add(1)).await
-    }
-
-    async fn delete_segments(&self, blob: BlobId, numbers: Range<u32>) -> Result<(), Error> {
-        let deletes = self.engines().map(|engine| delete_on(&**engine, self.copies.patience, blob, numbers.clone()));
-        for deleted in futures::future::join_all(deletes).await {
-            deleted?;
-        }
-        Ok(())
-    }
-
-    /// Segments that engines have, in the order of their names, after this one: each once, with the bytes of all its
-    /// copies. Fewer than `most`: there are no more. What is put meanwhile may be missing. An engine that fails is passed
-    /// over.
-    ///
-    /// # Errors
-    /// When every engine fails.
-    pub async fn list(&self, after: Option<SegmentName>, most: usize) -> Result<Vec<Listed>, Error> {
-        let mut merged = BTreeMap::<SegmentName, u64>::new();
-        let (mut any, mut failed) = (false, None);
-        for listed in self.copies.list(after, most).await {
-            match listed {
-                Ok(listed) => {
-                    any = true;
-                    for Listed { name, bytes } in listed {
-                        *merged.entry(name).or_default() += bytes;
-                    }
-                }
-                Err(error) => failed = Some(error),
-            }
-        }
-        match failed {
-            Some(error) if !any => Err(error.into()),
-            _ => Ok(merged.into_iter().take(most).map(|(name, bytes)| Listed { name, bytes }).collect()),
-        }
-    }
 }
 
 /// A new blob's name and key.
@@ -132,23 +75,6 @@ fn fresh(epoch: Epoch) -> Result<(BlobId, BlobKey), Error> {
     random.fill(&mut id)?;
     random.fill(&mut key.0)?;
     Ok((BlobId::new(epoch, id), key))
-}
-
-/// An engine that fails at one segment is not asked about the others.
-async fn delete_on(
-    engine: &dyn Engine,
-    patience: std::time::Duration,
-    blob: BlobId,
-    numbers: Range<u32>,
-) -> Result<(), EngineError> {
-    futures::stream::iter(numbers)
-        .map(|number| async move {
-            let deleted = tokio::time::timeout(patience, engine.delete(SegmentName { blob, number })).await;
-            deleted.unwrap_or_else(|late| Err(EngineError::slow(engine.name(), "delete", late)))
-        })
-        .buffer_unordered(DELETES_MAX)
-        .try_collect()
-        .await
 }
 
 type Put = BoxFuture<'static, Result<(), Error>>;
