@@ -132,17 +132,17 @@ impl Copies {
         }
     }
 
-    /// What `open` makes of the segment, from the first engine whose bytes it can be made of.
+    /// What `open` makes of a range of the segment, from the first engine whose bytes it can be made of.
     pub(crate) async fn read<T>(
         &self,
         name: SegmentName,
-        range: Option<Range<u64>>,
+        range: Range<u64>,
         open: impl Fn(Bytes) -> Option<T>,
     ) -> Result<T, Error> {
         let piece = Piece::Segment(name);
         let (mut failed, mut damaged) = (None, None);
         for (rank, place) in self.in_order(name.blob, Place::is_failing).into_iter().enumerate() {
-            match self.ask(place, name, range.clone(), &open).await {
+            match self.ask(place, name, Some(range.clone()), &open).await {
                 Given::Whole(opened) => return Ok(opened),
                 // The others need not have it.
                 Given::Nothing if rank >= self.wanted.get() => {}

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! put_stream: bytes -> chunks of 64 KiB, sealed -> segments of 4 MiB -> each on `copies` engines -> Blob (id and key)
-//! get, range: Blob -> segments, or the chunks needed of them -> opened -> bytes; the digest is checked at a whole's end
+//! get, range: Blob -> parts of segments, of 1 MiB, or the chunks needed -> opened -> bytes; at a whole's end its digest
 //! ```
 //!
 //! No index is kept here: a blob's size says the names of all its segments, and its owner keeps its id and key. Engines see

@@ -1,4 +1,4 @@
-//! Reading: a blob's segments in order, opened, a few ahead; at the end of a whole the digest of all.
+//! Reading: a blob's parts of 1 MiB in order, opened, a few ahead; at the end of a whole the digest of all.
 
 use std::ops::Range;
 use std::pin::Pin;
@@ -13,8 +13,8 @@ use protocol::{Blob, ByteSize, Digest};
 use crate::sealing::{self, Opener, Part};
 use crate::{Error, Piece, Store};
 
-/// Segments fetched ahead of the reader: with the one being read, the memory of a download.
-const AHEAD_MAX: usize = 2;
+/// Parts fetched ahead of the reader: with the one being read, the memory of a download.
+const AHEAD_MAX: usize = 3;
 
 /// The bytes of a blob, or a range of them, as a stream. It is right only when the stream has ended without an error.
 pub struct Object {
@@ -95,14 +95,15 @@ impl Stream for Object {
 }
 
 impl Store {
-    /// The blob's bytes. Each is checked before it is handed out. The first segment has been read when this returns.
+    /// The blob's bytes. Each is checked before it is handed out. The first of them have been read when this returns.
     ///
     /// # Errors
-    /// When the first segment is missing or damaged; the stream itself fails where a later one is.
+    /// When the beginning is missing or damaged; the stream itself fails where something later is.
     pub async fn get(&self, blob: &Blob) -> Result<Object, Error> {
-        let opener = Opener::new(blob)?;
-        let numbers = sealing::segments(blob.size)?;
-        let pieces = self.pieces(opener, numbers, Opener::whole).await?;
+        let all = 0..blob.size.0;
+        // An empty blob is opened too: it may not be there.
+        let numbers = 0..sealing::parts(&all).end.max(1);
+        let pieces = self.pieces(blob, numbers, all).await?;
         Ok(Object::whole(Piece::Blob(blob.id), blob.digest, blob.size, pieces))
     }
 
@@ -115,31 +116,27 @@ impl Store {
         if range.start > range.end || range.end > blob.size.0 {
             return Err(Error::OutOfRange { range, size: blob.size });
         }
-        let opener = Opener::new(blob)?;
         let size = ByteSize(range.end - range.start);
-        let numbers = sealing::segments_of(&range)?;
-        let pieces = self.pieces(opener, numbers, move |opener, number| opener.within(number, &range)).await?;
+        let pieces = self.pieces(blob, sealing::parts(&range), range).await?;
         Ok(Object { digest: blob.digest, size, whole: None, pieces, over: false })
     }
 
-    async fn pieces<F>(
+    /// The wanted bytes, in the parts of these numbers.
+    async fn pieces(
         &self,
-        opener: Opener,
-        mut numbers: Range<u32>,
-        part: F,
-    ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error>
-    where
-        F: Fn(&Opener, u32) -> Part + Send + 'static,
-    {
-        let opener = Arc::new(opener);
+        blob: &Blob,
+        mut numbers: Range<u64>,
+        wanted: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
+        let opener = Arc::new(Opener::new(blob)?);
         let first = match numbers.next() {
-            Some(number) => self.open(&opener, &part(&opener, number)).await?,
+            Some(number) => self.open(&opener, &opener.part(number, &wanted)).await?,
             None => Vec::new(),
         };
         let store = self.clone();
         let rest = futures::stream::iter(numbers)
             .map(move |number| {
-                let (store, opener, part) = (store.clone(), Arc::clone(&opener), part(&opener, number));
+                let (store, opener, part) = (store.clone(), Arc::clone(&opener), opener.part(number, &wanted));
                 async move { store.open(&opener, &part).await }.boxed()
             })
             .buffered(AHEAD_MAX);
@@ -148,7 +145,6 @@ impl Store {
     }
 
     async fn open(&self, opener: &Opener, part: &Part) -> Result<Vec<Bytes>, Error> {
-        let range = part.file_range.clone();
-        self.copies.read(part.name, range, |kept| opener.open(part, kept)).await
+        self.copies.read(part.name, part.kept.clone(), |kept| opener.open(part, kept)).await
     }
 }

@@ -23,6 +23,9 @@ pub const SEGMENT_SIZE: u64 = 4 << 20;
 /// The most bytes of a blob: so many segments that their count is a `u32`, as their numbers are.
 pub const BLOB_SIZE_MAX: ByteSize = ByteSize(SEGMENT_SIZE * u32::MAX as u64);
 
+/// The most plaintext that is read at once.
+pub(crate) const PART_SIZE: u64 = 1 << 20;
+
 pub(crate) const CHUNK_SIZE: u64 = 64 << 10;
 pub(crate) const HEAD: [u8; 8] = *b"CCB\x01\x10\0\0\0";
 pub(crate) const TAG_SIZE: u64 = 16;
@@ -100,12 +103,14 @@ impl Sealer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) name: SegmentName,
+    /// Bytes of the segment as it is kept: with its head before the first chunk, and with one more than there is behind
+    /// the last one, so that what does not belong there is noticed.
+    pub(crate) kept: Range<u64>,
+    /// How many of them there are.
+    kept_size: u64,
+    has_head: bool,
     /// Indices within the blob.
     chunks: Range<u64>,
-    /// Bytes of the segment's file; none: all of it, with its head.
-    pub(crate) file_range: Option<Range<u64>>,
-    /// How many these are.
-    sealed_size: u64,
     /// How much of the first chunk is not wanted.
     skip: usize,
     /// How many bytes are wanted.
@@ -127,45 +132,47 @@ impl Opener {
         Ok(Self { key: cipher(&blob.key)?, id: blob.id, size: blob.size.0 })
     }
 
-    /// The blob's segment of this number, all of it.
-    pub(crate) fn whole(&self, number: u32) -> Part {
+    /// All of the segment of this number.
+    pub(crate) fn segment(&self, number: u32) -> Part {
         let start = u64::from(number) * SEGMENT_SIZE;
-        self.part(number, start..self.size.min(start + SEGMENT_SIZE))
+        self.cut(&(start..self.size.min(start + SEGMENT_SIZE)))
     }
 
-    /// What to read for these bytes of the segment of this number.
-    pub(crate) fn within(&self, number: u32, wanted: &Range<u64>) -> Part {
-        let start = u64::from(number) * SEGMENT_SIZE;
-        self.part(number, wanted.start.max(start)..wanted.end.min(start + SEGMENT_SIZE))
+    /// Of the wanted bytes, those that are read as the part of this number.
+    pub(crate) fn part(&self, number: u64, wanted: &Range<u64>) -> Part {
+        let start = number * PART_SIZE;
+        self.cut(&(wanted.start.max(start)..wanted.end.min(start + PART_SIZE)))
     }
 
-    fn part(&self, number: u32, wanted: Range<u64>) -> Part {
-        let first = u64::from(number) * CHUNKS_PER_SEGMENT;
-        let all = first..chunks(self.size).min(first + CHUNKS_PER_SEGMENT);
+    /// The chunks that these bytes of one segment are in.
+    fn cut(&self, wanted: &Range<u64>) -> Part {
+        let start = wanted.start / CHUNK_SIZE;
         // An empty blob's chunk is wanted though it has no bytes.
-        let chunks = wanted.start / CHUNK_SIZE..wanted.end.div_ceil(CHUNK_SIZE).max(wanted.start / CHUNK_SIZE + 1);
-        let plain = self.size.min(chunks.end * CHUNK_SIZE) - chunks.start * CHUNK_SIZE;
-        let sealed = plain + (chunks.end - chunks.start) * TAG_SIZE;
-        let from = HEAD_SIZE + (chunks.start - first) * (CHUNK_SIZE + TAG_SIZE);
-        let (file_range, sealed_size) =
-            if chunks == all { (None, HEAD_SIZE + sealed) } else { (Some(from..from + sealed), sealed) };
+        let end = wanted.end.div_ceil(CHUNK_SIZE).max(start + 1);
+        let number = start / CHUNKS_PER_SEGMENT;
+        let first = number * CHUNKS_PER_SEGMENT;
+        let sealed = self.size.min(end * CHUNK_SIZE) - start * CHUNK_SIZE + (end - start) * TAG_SIZE;
+        let kept_at = HEAD_SIZE + (start - first) * (CHUNK_SIZE + TAG_SIZE);
+        let (kept_from, kept_to) = (if start == first { 0 } else { kept_at }, kept_at + sealed);
+        let is_last = end == chunks(self.size).min(first + CHUNKS_PER_SEGMENT);
         Part {
-            name: SegmentName { blob: self.id, number },
-            file_range,
-            sealed_size,
-            skip: length(wanted.start - chunks.start * CHUNK_SIZE),
+            name: SegmentName { blob: self.id, number: u32::try_from(number).unwrap_or(u32::MAX) },
+            kept: kept_from..kept_to + u64::from(is_last),
+            kept_size: kept_to - kept_from,
+            has_head: start == first,
+            skip: length(wanted.start - start * CHUNK_SIZE),
             take: length(wanted.end - wanted.start),
-            chunks,
+            chunks: start..end,
         }
     }
 
     /// The wanted bytes, in pieces; none where any chunk of the part is not what was sealed.
     pub(crate) fn open(&self, part: &Part, kept: Bytes) -> Option<Vec<Bytes>> {
-        if kept.len() as u64 != part.sealed_size {
+        if kept.len() as u64 != part.kept_size {
             return None;
         }
         let mut rest = BytesMut::from(kept);
-        if part.file_range.is_none() && rest.split_to(HEAD.len())[..] != HEAD {
+        if part.has_head && rest.split_to(HEAD.len())[..] != HEAD {
             return None;
         }
         let (mut skip, mut left) = (part.skip, part.take);
@@ -193,12 +200,9 @@ pub(crate) fn segments(size: ByteSize) -> Result<Range<u32>, Error> {
     u32::try_from(count).map(|count| 0..count).map_err(|_| Error::TooLarge { max: BLOB_SIZE_MAX })
 }
 
-/// The numbers of the segments that these bytes are in.
-pub(crate) fn segments_of(wanted: &Range<u64>) -> Result<Range<u32>, Error> {
-    let too_large = |_| Error::TooLarge { max: BLOB_SIZE_MAX };
-    let first = u32::try_from(wanted.start / SEGMENT_SIZE).map_err(too_large)?;
-    let end = u32::try_from(wanted.end.div_ceil(SEGMENT_SIZE)).map_err(too_large)?;
-    Ok(if wanted.is_empty() { 0..0 } else { first..end })
+/// The numbers of the parts that these bytes are read in.
+pub(crate) fn parts(wanted: &Range<u64>) -> Range<u64> {
+    if wanted.is_empty() { 0..0 } else { wanted.start / PART_SIZE..wanted.end.div_ceil(PART_SIZE) }
 }
 
 /// How many chunks a blob of this size has.

@@ -70,7 +70,7 @@ impl Store {
     pub async fn check(&self, blob: &Blob) -> Vec<CopyState> {
         let (Ok(opener), Ok(numbers)) = (Opener::new(blob), sealing::segments(blob.size)) else { return Vec::new() };
         let names: Vec<_> = numbers.map(|number| SegmentName { blob: blob.id, number }).collect();
-        let is_whole = |name: SegmentName, kept| opener.open(&opener.whole(name.number), kept).map(drop);
+        let is_whole = |name: SegmentName, kept| opener.open(&opener.segment(name.number), kept).map(drop);
         self.copies.survey(&names, is_whole).await
     }
 }

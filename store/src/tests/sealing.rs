@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use protocol::{Blob, BlobId, BlobKey, ByteSize, Digest, Epoch};
 
 use super::{SEGMENT, noise};
-use crate::sealing::{CHUNK_SIZE, Opener, Part, SEGMENT_SIZE, Sealer, TAG_SIZE, segments, segments_of};
+use crate::sealing::{CHUNK_SIZE, Opener, PART_SIZE, Part, SEGMENT_SIZE, Sealer, TAG_SIZE, parts, segments};
 use crate::{BLOB_SIZE_MAX, Error, SegmentName};
 
 /// Made by another implementation of AES-256-GCM from form 1. These bytes stand in stores: a reader that refuses them
@@ -49,9 +49,8 @@ pub(super) fn seal(mut bytes: Bytes, sizes: &[usize]) -> (Blob, Vec<Bytes>) {
 /// What the part says of the file, opened.
 pub(super) fn open(opener: &Opener, part: &Part, file: &Bytes) -> Option<Bytes> {
     let length = file.len() as u64;
-    let range = part.file_range.clone().unwrap_or(0..length);
     let at = |at: u64| usize::try_from(at.min(length)).unwrap();
-    Some(opener.open(part, file.slice(at(range.start)..at(range.end)))?.concat().into())
+    Some(opener.open(part, file.slice(at(part.kept.start)..at(part.kept.end)))?.concat().into())
 }
 
 fn counting(length: usize) -> Bytes {
@@ -87,7 +86,7 @@ fn form_1_is_read_as_committed() {
     for (committed, plain) in [(EMPTY, &b""[..]), (SMALL, &b"hello, blob"[..])] {
         let blob = Blob { id: id(), key: key(), size: ByteSize(plain.len() as u64), digest: Digest::of(plain) };
         let opener = Opener::new(&blob).unwrap();
-        assert_eq!(open(&opener, &opener.whole(0), &unhex(committed)).unwrap(), plain);
+        assert_eq!(open(&opener, &opener.segment(0), &unhex(committed)).unwrap(), plain);
     }
 }
 
@@ -100,9 +99,10 @@ fn a_size_says_the_segments() {
     assert!(matches!(segments(beyond), Err(Error::TooLarge { .. })));
     let blob = Blob { id: id(), key: key(), size: beyond, digest: Digest([0; 32]) };
     assert!(matches!(Opener::new(&blob), Err(Error::TooLarge { .. })));
-    assert_eq!(segments_of(&(5..5)).unwrap(), 0..0);
-    assert_eq!(segments_of(&(SEGMENT_SIZE - 1..SEGMENT_SIZE)).unwrap(), 0..1);
-    assert_eq!(segments_of(&(SEGMENT_SIZE - 1..SEGMENT_SIZE + 1)).unwrap(), 0..2);
+    assert_eq!(parts(&(5..5)), 0..0);
+    assert_eq!(parts(&(PART_SIZE - 1..PART_SIZE)), 0..1);
+    assert_eq!(parts(&(PART_SIZE - 1..PART_SIZE + 1)), 0..2);
+    assert_eq!(SEGMENT_SIZE % PART_SIZE, 0, "no part is of two segments");
 }
 
 #[test]
@@ -147,20 +147,19 @@ proptest! {
 
         let whole = segments(blob.size).unwrap();
         let whole: Vec<_> =
-            whole.map(|number| open(&opener, &opener.whole(number), &sealed[number as usize]).unwrap()).collect();
+            whole.map(|number| open(&opener, &opener.segment(number), &sealed[number as usize]).unwrap()).collect();
         prop_assert!(whole.concat() == bytes);
 
         let (a, b) = (ends.0.index(size + 1), ends.1.index(size + 1));
         let (start, end) = (a.min(b), a.max(b));
         let range = start as u64..end as u64;
         let mut read = Vec::new();
-        for number in segments_of(&range).unwrap() {
-            let part = opener.within(number, &range);
-            if let Some(file_range) = &part.file_range {
-                let most = (end - start) as u64 + 2 * CHUNK_SIZE;
-                prop_assert!(file_range.end - file_range.start <= most + most.div_ceil(CHUNK_SIZE) * TAG_SIZE);
-            }
-            read.extend_from_slice(&open(&opener, &part, &sealed[number as usize]).unwrap());
+        for number in parts(&range) {
+            let part = opener.part(number, &range);
+            let most = (end - start).min(1 << 20) as u64 + 2 * CHUNK_SIZE;
+            let tags = most.div_ceil(CHUNK_SIZE) * TAG_SIZE;
+            prop_assert!(part.kept.end - part.kept.start <= 8 + most + tags + 1);
+            read.extend_from_slice(&open(&opener, &part, &sealed[part.name.number as usize]).unwrap());
         }
         prop_assert!(read == bytes[start..end]);
     }

@@ -24,7 +24,7 @@ const HEAD: usize = 8;
 
 fn opens(blob: &Blob, number: usize, file: &Bytes) -> bool {
     let opener = Opener::new(blob).unwrap();
-    open(&opener, &opener.whole(u32::try_from(number).unwrap()), file).is_some()
+    open(&opener, &opener.segment(u32::try_from(number).unwrap()), file).is_some()
 }
 
 proptest! {
