@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::blob::{Blob, BlobId, Epoch};
+use crate::blob::{Blob, BlobId, BlobKey, Epoch};
 use crate::manifest::{ArtifactForm, Kind, Lane, LaneChoice, Limits, PlacementClass};
 use crate::model::ModelRecord;
 use crate::node::{
@@ -170,13 +170,8 @@ pub(super) fn run_log() -> RunLog {
     RunLog { run, ticket: SignedTicket("body.signature".to_owned()), lines: vec![line] }
 }
 
-/// Read rather than made: nothing but the store makes keys.
 pub(super) fn blob() -> Blob {
-    let key = "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg";
-    let blob = serde_json::json!({
-        "id": BlobId::new(Epoch(7), [9; 12]), "key": key, "size": "54321", "digest": Digest([1; 32]),
-    });
-    serde_json::from_value(blob).unwrap()
+    Blob { id: BlobId::new(Epoch(7), [9; 12]), key: BlobKey([8; 32]), size: ByteSize(54_321), digest: Digest([1; 32]) }
 }
 
 pub(super) fn model() -> ModelRecord {
