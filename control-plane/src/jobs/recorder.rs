@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use placing::{ObservationDraft, RunFacts, Verdict};
 use protocol::job::JobState;
-use protocol::receipt::Observation;
-use protocol::{AccountId, BlobId, ByteSize, Code, JobId, RunId, RunSource, Timestamp};
+use protocol::receipt::{Observation, Outcome};
+use protocol::{ByteSize, Code, JobId, RunId, RunSource, Timestamp};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
     QuerySelect as _,
@@ -39,19 +39,20 @@ pub(super) enum RecordError {
 }
 
 /// Records what happened.
-pub(super) async fn record(app: &App, epoch: i64, events: Vec<Event>) -> Result<(), RecordError> {
+pub(super) async fn record(app: &App, epoch: i64, mut events: Vec<Event>) -> Result<(), RecordError> {
     let tx = app.db.begin().await?;
     if !leader::holds(&tx, Office::Jobs, epoch).await? {
         return Err(RecordError::NotLeading);
     }
+    // Until the commit nobody takes what they have put for what nobody wants.
+    let _puts: Vec<Put> = events.iter().filter_map(put).collect();
+    commit_outputs(app, &tx, &mut events).await?;
     let mut seen: Vec<Observation> = events.iter().filter_map(observation).collect();
     seen.extend(void(app, &tx, &events).await?);
     if !seen.is_empty() {
         settlement::observe(app, &tx, &seen).await?;
     }
     let mut revision = rows::revisions(&tx, events.len()).await?;
-    // Until the commit nobody takes what they have put for what nobody wants.
-    let _puts: Vec<Put> = events.iter().filter_map(put).collect();
     for event in events {
         match event {
             Event::Running { job, run, node, at } => {
@@ -83,6 +84,30 @@ fn observation(event: &Event) -> Option<Observation> {
         Event::Running { .. } => None,
         Event::Finished(finished) => finished.seen.clone(),
     }
+}
+
+/// Commits the outputs that are in the store. One that was put too long ago is lost, and its try with it: whoever pays for
+/// that run would have nothing of it.
+async fn commit_outputs(app: &App, tx: &DatabaseTransaction, events: &mut [Event]) -> Result<(), DbErr> {
+    for event in events {
+        let (Some(Put { blob, .. }), Event::Finished(finished)) = (put(event), event) else { continue };
+        let Some(seen) = &mut finished.seen else {
+            finished.answer = None;
+            continue;
+        };
+        match objects::keep(app, tx, Some(seen.account), &blob).await {
+            Ok(_) => {}
+            Err(Error::Refused(problem)) => {
+                (seen.outcome, seen.status, seen.code) =
+                    (Outcome::PlatformFailed, problem.status, Some(Code::StorageUnavailable));
+                finished.came = Came::Lost(Code::StorageUnavailable, problem.detail);
+                finished.answer = None;
+            }
+            Err(Error::Database(error)) => return Err(error),
+            Err(error) => return Err(DbErr::Custom(error.to_string())),
+        }
+    }
+    Ok(())
 }
 
 fn put(event: &Event) -> Option<Put> {
@@ -139,18 +164,7 @@ async fn finish(
     finished: Finished,
     revision: i64,
 ) -> Result<(), DbErr> {
-    let Finished { run, node, at, mut came, mut answer, seen, .. } = finished;
-    let blob = match answer.as_ref().and_then(|answer| answer.put.as_ref()) {
-        Some(put) => match committed(app, tx, row.account_id.0, put).await? {
-            Ok(blob) => Some(blob),
-            // It is lost as if the node had been.
-            Err(why) => {
-                (came, answer) = (Came::Lost(Code::StorageUnavailable, why), None);
-                None
-            }
-        },
-        None => None,
-    };
+    let Finished { run, node, at, mut came, answer, seen, .. } = finished;
     if let Came::Cancelled { begun } = &mut came {
         *begun |= row.state.0 == JobState::Running;
     }
@@ -183,7 +197,7 @@ async fn finish(
             rows::step(tx, &mut row, step, revision).await?;
         }
         Next::End(state, reason) => {
-            keep(tx, &mut row, answer, blob).await?;
+            keep(tx, &mut row, answer).await?;
             let step = Step { state, node: Some(node), run: Some(run), reason, at };
             rows::step(tx, &mut row, step, revision).await?;
         }
@@ -191,28 +205,8 @@ async fn finish(
     rows::write(tx, &row).await
 }
 
-/// An output's blob, where it came in time; else why it did not.
-async fn committed(
-    app: &App,
-    tx: &DatabaseTransaction,
-    account: AccountId,
-    put: &Put,
-) -> Result<Result<BlobId, String>, DbErr> {
-    match objects::keep(app, tx, Some(account), &put.blob).await {
-        Ok(blob) => Ok(Ok(blob)),
-        Err(Error::Refused(problem)) => Ok(Err(problem.detail)),
-        Err(Error::Database(error)) => Err(error),
-        Err(error) => Err(DbErr::Custom(error.to_string())),
-    }
-}
-
 /// The output of the last try, in place of an earlier one's.
-async fn keep(
-    tx: &DatabaseTransaction,
-    row: &mut jobs::Model,
-    answer: Option<Answer>,
-    blob: Option<BlobId>,
-) -> Result<(), DbErr> {
+async fn keep(tx: &DatabaseTransaction, row: &mut jobs::Model, answer: Option<Answer>) -> Result<(), DbErr> {
     job_outputs::Entity::delete_by_id(row.id).exec(tx).await?;
     row.output_size = Col(answer.as_ref().map_or(ByteSize(0), |answer| answer.size));
     let Some(answer) = answer else { return Ok(()) };
@@ -221,7 +215,7 @@ async fn keep(
         status: Set(i32::from(answer.status)),
         headers: Set(Col(answer.headers)),
         body: Set(answer.body.map(|body| body.to_vec())),
-        blob: Set(blob.map(Col)),
+        blob: Set(answer.put.map(|put| Col(put.blob.id))),
         root: Set(None),
     })
     .exec_without_returning(tx)
