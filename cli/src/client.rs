@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use fabric::FirstHop;
+use fabric::{FirstHop, Trust, Trusted};
 use protocol::{Problem, headers};
 use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::authorities::Authorities;
 use crate::failure::{Exit, Failure};
 use crate::target;
 
@@ -18,6 +19,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const CALL_WITHIN: Duration = Duration::from_secs(120);
 /// The longest problem document that is read.
 const PROBLEM_MAX: usize = 64 * 1024;
+
+/// How rustls begins to say that a certificate is not believed.
+const FOREIGN: &str = "invalid peer certificate";
 
 /// Who calls.
 #[derive(Debug, Clone)]
@@ -39,12 +43,18 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// No connection is made yet.
-    pub(crate) fn new(url: &str, credential: Credential) -> Result<Self, Failure> {
-        Self::of(reqwest::Client::builder(), url, credential)
+    /// No connection is made yet. These authorities are believed beside the public ones.
+    pub(crate) fn new(url: &str, credential: Credential, authorities: &Authorities) -> Result<Self, Failure> {
+        if authorities.is_empty() {
+            return Self::of(reqwest::Client::builder(), url, credential);
+        }
+        let trust = Trust::beside(authorities.certificates()).map_err(|why| unusable(&why))?;
+        trust.trust(Trusted::Public);
+        let tls = trust.client_config().map_err(|why| unusable(&why))?;
+        Self::of(reqwest::Client::builder().use_preconfigured_tls(tls), url, credential)
     }
 
-    /// The same with these settings of TLS, and by this first hop, or as the environment says.
+    /// Nobody yet, with these settings of TLS, and by this first hop, or as the environment says.
     pub(crate) fn trusting(url: &str, tls: rustls::ClientConfig, hop: Option<&FirstHop>) -> Result<Self, Failure> {
         let builder = reqwest::Client::builder().use_preconfigured_tls(tls);
         let builder = match hop {
@@ -165,9 +175,11 @@ impl Client {
         } else if error.is_builder() || error.is_request() && error.url().is_none() {
             Failure::usage("The request cannot be sent").why(why)
         } else {
-            Failure::new(Exit::Platform, "connection", format!("{} cannot be reached", self.url))
-                .why(why)
-                .help("start the platform with `crowdcloud up`, or name another one with --url")
+            let help = match why.contains(FOREIGN) {
+                true => "where the certificate is the platform's own, or its authority's, name it: --ca-file PEM",
+                false => "start the platform with `crowdcloud up`, or name another one with --url",
+            };
+            Failure::new(Exit::Platform, "connection", format!("{} cannot be reached", self.url)).why(why).help(help)
         }
     }
 }

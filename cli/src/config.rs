@@ -33,15 +33,18 @@ pub(crate) struct Profile {
     /// The account to act for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) account: Option<String>,
-    /// Keys, by the server's URL.
+    /// Keys, and what else is kept, by the server's URL.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) servers: BTreeMap<String, Server>,
 }
 
-/// The keys for one server.
+/// What is kept for one server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Server {
+    /// The PEM file of the certificates that are believed beside those of public authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// This command line's keys, by account.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) keys: BTreeMap<String, String>,

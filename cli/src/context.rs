@@ -1,10 +1,11 @@
 //! What a command works with: the resolved settings, the user's file, the connection and the output.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use protocol::Name;
 
 use crate::args::Global;
+use crate::authorities::{self, Authorities};
 use crate::client::{Client, Credential};
 use crate::config::{Profile, Server, UserConfig};
 use crate::failure::{Exit, Failure};
@@ -23,6 +24,7 @@ pub(crate) struct Context {
     pub(crate) url: String,
     profile: String,
     account: Option<String>,
+    ca_file: Option<PathBuf>,
     path: PathBuf,
     config: UserConfig,
 }
@@ -32,6 +34,10 @@ impl Context {
     pub(crate) fn new(global: &Global, project: Option<&Project>) -> Result<Self, Failure> {
         let path = UserConfig::path()?;
         let config = UserConfig::load(&path)?;
+        Self::of(global, project, path, config)
+    }
+
+    fn of(global: &Global, project: Option<&Project>, path: PathBuf, config: UserConfig) -> Result<Self, Failure> {
         let profile = global.profile.clone().or_else(|| config.profile.clone()).unwrap_or_else(|| "default".to_owned());
         let stored = config.profiles.get(&profile);
         let manifest = project.map(|project| &project.manifest);
@@ -51,7 +57,9 @@ impl Context {
             .clone()
             .or_else(|| manifest.and_then(|manifest| manifest.account.clone()))
             .or_else(|| stored.filter(|p| p.url.as_deref() == Some(&*url)).and_then(|p| p.account.clone()));
-        Ok(Self { output: Output::new(global), url, profile, account, path, config })
+        let kept = stored.and_then(|profile| profile.servers.get(&url)?.ca_file.clone());
+        let ca_file = global.ca_file.as_deref().map(authorities::absolute).or(kept);
+        Ok(Self { output: Output::new(global), url, profile, account, ca_file, path, config })
     }
 
     /// The key in use: `CROWDCLOUD_KEY`, else the stored one of the account.
@@ -82,12 +90,21 @@ impl Context {
 
     /// A client with the key in use.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Client::new(&self.url, Credential::Key(self.key()?))
+        Client::new(&self.url, Credential::Key(self.key()?), &self.authorities()?)
     }
 
     /// A client that is nobody yet.
     pub(crate) fn anonymous(&self) -> Result<Client, Failure> {
-        Client::new(&self.url, Credential::None)
+        Client::new(&self.url, Credential::None, &self.authorities()?)
+    }
+
+    /// The file of certificates that are believed beside those of public authorities.
+    pub(crate) fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
+
+    fn authorities(&self) -> Result<Authorities, Failure> {
+        Authorities::of(self.ca_file())
     }
 
     /// The account that was asked for, if any.
@@ -119,9 +136,10 @@ impl Context {
         })
     }
 
-    /// Keeps this command line's key of an account, which becomes the profile's.
+    /// Keeps this command line's key of an account, which becomes the profile's, and how the server is known.
     pub(crate) fn keep_key(&self, account: &str, key: &str) -> Result<(), Failure> {
         self.change(|server, settings| {
+            server.ca_file.clone_from(&self.ca_file);
             server.keys.insert(account.to_owned(), key.to_owned());
             settings.1 = Some(account.to_owned());
         })
@@ -160,5 +178,41 @@ impl Context {
         edit(profile.servers.entry(self.url.clone()).or_default(), &mut settings);
         (profile.url, profile.account) = settings;
         config.save(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authorities::tests::PEM;
+
+    fn context(folder: &Path, url: &str, ca_file: Option<&Path>) -> Context {
+        let path = folder.join("config.toml");
+        let config = UserConfig::load(&path).unwrap();
+        let global = Global {
+            url: Some(url.to_owned()),
+            ca_file: ca_file.map(Path::to_owned),
+            profile: Some("default".to_owned()),
+            ..Global::default()
+        };
+        Context::of(&global, None, path, config).unwrap()
+    }
+
+    #[test]
+    fn a_platform_s_certificates_are_kept_with_its_key_and_for_no_other_platform() {
+        let folder = tempfile::tempdir().unwrap();
+        let (folder, ca) = (folder.path(), folder.path().join("ca.pem"));
+        std::fs::write(&ca, PEM).unwrap();
+        let (one, other) = ("https://one.example", "https://other.example");
+        let first = context(folder, one, Some(&ca));
+        assert_eq!(first.authorities().unwrap().certificates().len(), 1);
+        first.keep_key("ada", "cck_x").unwrap();
+        context(folder, other, None).keep_key("ada", "cck_y").unwrap();
+        assert_eq!(context(folder, one, None).ca_file(), Some(&*ca));
+        assert_eq!(context(folder, other, None).ca_file(), None);
+        assert!(context(folder, one, None).client().is_ok());
+        std::fs::remove_file(&ca).unwrap();
+        let gone = context(folder, one, None).client().unwrap_err();
+        assert!(gone.code() == "ca_file" && gone.what().contains("ca.pem"), "{}", gone.what());
     }
 }

@@ -60,7 +60,7 @@ impl Exit {
             _ => match code.status() {
                 401 | 403 => Self::Authentication,
                 404 => Self::NotFound,
-                409 | 412 => Self::Conflict,
+                409 | 412 | 428 => Self::Conflict,
                 413 | 429 => Self::Limit,
                 400..=499 => Self::Usage,
                 _ => Self::Platform,
@@ -220,6 +220,7 @@ mod tests {
         assert_eq!(Exit::of(Code::FunctionNotFound), Exit::NotFound);
         assert_eq!(Exit::of(Code::NameTaken), Exit::Conflict);
         assert_eq!(Exit::of(Code::PreconditionFailed), Exit::Conflict);
+        assert_eq!(Exit::of(Code::PreconditionRequired), Exit::Conflict);
         assert_eq!(Exit::of(Code::BodyTooLarge), Exit::Limit);
         assert_eq!(Exit::of(Code::RateLimited), Exit::Limit);
         assert_eq!(Exit::of(Code::NoNode), Exit::Platform);

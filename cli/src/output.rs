@@ -7,7 +7,8 @@ use std::io::{IsTerminal as _, Write as _};
 
 use comfy_table::{Cell, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use protocol::node::{LogLine, LogStream};
+use protocol::node::{LogLine, LogStream, NodeToday};
+use protocol::words;
 use serde::Serialize;
 
 use crate::args::{ColorWhen, Global};
@@ -209,6 +210,22 @@ pub(crate) fn paused(paused: protocol::node::Paused) -> String {
         Some(until) => format!("{} until {}", paused.reason, time(until)),
         None => paused.reason.to_string(),
     }
+}
+
+/// Whether a node is connected, which is apart from what the platform makes of it.
+pub(crate) fn connection(is_up: bool) -> &'static str {
+    if is_up { "connected" } else { "not connected" }
+}
+
+/// What a node did today.
+pub(crate) fn today(today: &NodeToday) -> String {
+    format!(
+        "{}, {} of CPU, {} in and out, {} given back",
+        words::count(today.runs, "run"),
+        micros(today.cpu_us),
+        today.traffic,
+        today.given_back
+    )
 }
 
 /// A duration of microseconds, for people.

@@ -4,6 +4,7 @@ mod check;
 mod child;
 mod data;
 mod embedded;
+mod folder_lock;
 mod hello;
 mod https;
 mod join;

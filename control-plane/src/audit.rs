@@ -168,6 +168,15 @@ async fn entries(db: &Db, rows: Vec<audit::Model>) -> Result<Vec<AuditEntry>> {
     Ok(rows.into_iter().map(entry).collect())
 }
 
+/// The address or the key's name of one who has changed something; none of others than users and keys.
+pub(crate) async fn named(db: &Db, actor: &str) -> Result<Option<String>> {
+    if let Ok(user) = actor.parse::<UserId>() {
+        return Ok(members::emails(db, std::iter::once(Col(user))).await?.remove(&Col(user)));
+    }
+    let Ok(key) = actor.parse::<KeyId>() else { return Ok(None) };
+    Ok(keys::known(db, BTreeSet::from([key])).await?.remove(&key).map(|known| known.name))
+}
+
 /// Forgets what is too old.
 pub(crate) async fn prune(db: &Db, config: &Config, now: Timestamp) -> Result<()> {
     let before = Timestamp(now.0.saturating_sub(i64::from(config.audit_days) * 86_400_000));

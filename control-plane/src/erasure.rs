@@ -61,7 +61,7 @@ pub(crate) async fn delete(app: &App, caller: &Caller, name: &str) -> Result<()>
     invitations::Entity::delete_many().filter(invitations::Column::AccountId.eq(row.id)).exec(mutation.tx()).await?;
     triggers::Entity::delete_many().filter(triggers::Column::AccountId.eq(row.id)).exec(mutation.tx()).await?;
     members::Entity::delete_many().filter(members::Column::AccountId.eq(row.id)).exec(mutation.tx()).await?;
-    let left = records::end_with_account(&mut mutation, row.id.0).await?;
+    let left = records::end_with_account(&mut mutation, row.id.0, &caller.actor).await?;
     let committed = mutation.commit(&caller.actor, Some(row.id.0), "account.delete", &row.name.0).await?;
     let mut told = JoinSet::new();
     for node in left {
@@ -86,7 +86,7 @@ pub(crate) async fn delete(app: &App, caller: &Caller, name: &str) -> Result<()>
 /// Goes on with accounts that were deleted, until it is stopped.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-        if let Err(error) = go_on(&app, Timestamp::now()).await {
+        if let Some(Err(error)) = stop.run_until_cancelled(Box::pin(go_on(&app, Timestamp::now()))).await {
             tracing::warn!(%error, "erasing accounts failed");
         }
     }

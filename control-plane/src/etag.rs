@@ -1,4 +1,5 @@
-//! ETags and `If-Match`: who changes a thing that another has changed in between is told so (412).
+//! ETags and `If-Match`: who changes a thing that another has changed in between is told so (412), and where a change
+//! replaces all that others asked for, it has to be said what was seen (428).
 
 use std::convert::Infallible;
 
@@ -31,6 +32,15 @@ impl IfMatch {
             format!("Its ETag is now {}.", current.unwrap_or("none: it is not there")),
         ))
     }
+
+    /// The same of a thing that each change replaces whole: who does not say which one they have seen is refused. `*` says
+    /// that any will do.
+    pub(crate) fn require(&self, current: &str) -> Result<()> {
+        match &self.0 {
+            Some(_) => self.check(Some(current)),
+            None => Err(refuse(Code::PreconditionRequired, format!("Its ETag is now {current}."))),
+        }
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
@@ -55,5 +65,7 @@ mod tests {
         assert!(asked("*").check(None).is_err());
         assert!(asked("\"1\", \"2\"").check(Some("\"2\"")).is_ok());
         assert!(asked("\"1\"").check(Some("\"2\"")).is_err());
+        assert!(asked("*").require("\"1\"").is_ok() && asked("\"1\"").require("\"1\"").is_ok());
+        assert!(asked("\"1\"").require("\"2\"").is_err() && IfMatch(None).require("\"1\"").is_err());
     }
 }

@@ -11,8 +11,10 @@ use crate::db::entities::jobs;
 use crate::db::loops;
 use crate::error::Result;
 
-/// Deleted at once: others write in between.
-const AT_ONCE: u64 = 2_000;
+/// Checkpoints that one statement deletes: others write in between.
+const CHECKPOINTS_AT_ONCE: u64 = 1_000;
+/// Jobs that one transaction deletes, with all that they have.
+const JOBS_AT_ONCE: u64 = 500;
 
 /// So many each may keep that all of them keep at most `max`: those that have less keep all.
 fn level(mut counts: Vec<u64>, max: u64) -> u64 {
@@ -43,7 +45,7 @@ pub(crate) async fn prune_checkpoints(app: &App) -> Result<()> {
     let before = Timestamp(Timestamp::now().0.saturating_sub(days));
     loop {
         let nth: Option<Col<Timestamp>> =
-            loops::checkpoints_nth(before, AT_ONCE).into_tuple().one(app.db.read()).await?;
+            loops::checkpoints_nth(before, CHECKPOINTS_AT_ONCE).into_tuple().one(app.db.read()).await?;
         // Those of the same millisecond go together.
         let until = nth.map_or(before, |nth| Timestamp(nth.0.0.saturating_add(1)).min(before));
         let gone = loops::checkpoints_too_old(until).exec(app.db.write()).await?.rows_affected;
@@ -78,7 +80,7 @@ pub(crate) async fn trim(app: &App) -> Result<()> {
                 .column(jobs::Column::Id)
                 .filter(jobs::Column::Ended.lte(newest_gone))
                 .filter(jobs::Column::WebhookDue.is_null())
-                .limit(AT_ONCE)
+                .limit(JOBS_AT_ONCE)
                 .into_tuple()
                 .all(app.db.read())
                 .await?;

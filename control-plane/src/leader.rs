@@ -26,6 +26,9 @@ use crate::db::columns::{Col, signed};
 use crate::db::entities::leader;
 use crate::db::{Db, clock, now};
 
+/// Giving an office back must not hold up a stop.
+const RESIGNS_WITHIN: Duration = Duration::from_millis(500);
+
 /// What one control plane does for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Office {
@@ -128,15 +131,18 @@ async fn take(db: &Db, office: Office, instance: InstanceId, lease: Duration) ->
     Ok(Some(epoch))
 }
 
-/// Gives the lead back, so that another need not wait for the lease to end.
+/// Gives the lead back, so that another need not wait for the lease to end; where the database has no time for that, it ends by
+/// itself.
 pub(crate) async fn resign(db: &Db, office: Office, instance: InstanceId) -> Result<(), DbErr> {
-    leader::Entity::update_many()
+    let resigned = leader::Entity::update_many()
         .set(leader::ActiveModel { until: Set(Timestamp(0).into()), ..Default::default() })
         .filter(leader::Column::Id.eq(office.row()))
         .filter(leader::Column::Instance.eq(Col(instance)))
-        .exec(db.leases())
-        .await
-        .map(drop)
+        .exec(db.leases());
+    match tokio::time::timeout(RESIGNS_WITHIN, resigned).await {
+        Ok(resigned) => resigned.map(drop),
+        Err(_) => Err(DbErr::Custom(format!("the database has not answered within {RESIGNS_WITHIN:?}"))),
+    }
 }
 
 /// Whether this epoch still leads, inside a short transaction that depends on it. The row stays locked until the end.

@@ -55,6 +55,13 @@ pub use objects::Stores;
 
 /// How long requests may finish after the stop.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
+/// How long tasks may go on after that. They end by themselves, whatever there is to do; one that does not is given up, which
+/// loses no more than a death of the process would: nothing.
+const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
+/// How long the store's epochs may take to be closed. One that is not ends with its lease.
+const EPOCHS_CLOSE_WITHIN: Duration = Duration::from_secs(1);
+/// How long what is left on the database's connections may take.
+const DATABASE_CLOSES_WITHIN: Duration = Duration::from_secs(2);
 
 /// The public API and the core's own calls, as a service of its own.
 pub fn router(app: App) -> Router {
@@ -90,6 +97,7 @@ async fn run(
     tasks.spawn(routes_outbox::beat(app.clone(), stop.clone()));
     tasks.spawn(routes_outbox::listen(app.clone(), stop.clone()));
     tasks.spawn(nodes::registry::listen(app.clone(), stop.clone()));
+    tasks.spawn(nodes::registry::note_seen(app.clone(), stop.clone()));
     tasks.spawn(placing::hear_boots(fabric.nodes.clone(), stop.clone()));
     tasks.spawn(functions::prepare::retry(app.clone(), stop.clone()));
     tasks.spawn(jobs::dispatch(app.clone(), stop.clone()));
@@ -120,7 +128,7 @@ async fn run(
 
     let served = mount(&app, fabric).await?;
     // Where nobody leads settlement, this one does by now. The sender is dropped, and sends nothing.
-    drop(first_try.await);
+    shutdown.run_until_cancelled(first_try).await;
     // Nobody waits for it: the caller is not interested.
     let _ = ready.send(());
     tokio::select! {
@@ -132,12 +140,20 @@ async fn run(
     }
     futures::future::join_all(served.into_iter().map(|serving| serving.drain(DRAIN_MAX))).await;
     stop.cancel();
-    while tasks.join_next().await.is_some() {}
-    // Else nothing is swept until its lease has ended.
-    if let Err(error) = app.epochs.close().await {
-        tracing::warn!(%error, "the store's epochs could not be closed");
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(TASKS_END_WITHIN, ended).await.is_err() {
+        tracing::warn!(tasks = tasks.len(), "tasks of the control plane given up after the stop");
+        tasks.shutdown().await;
     }
-    app.db.close().await;
+    // Else nothing is swept until its lease has ended.
+    match tokio::time::timeout(EPOCHS_CLOSE_WITHIN, app.epochs.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the store's epochs could not be closed"),
+        Err(_) => tracing::warn!("the store's epochs were not closed: the database does not answer"),
+    }
+    if tokio::time::timeout(DATABASE_CLOSES_WITHIN, app.db.close()).await.is_err() {
+        tracing::warn!("the database was not closed: somebody still uses it");
+    }
     Ok(())
 }
 

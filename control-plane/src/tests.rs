@@ -21,7 +21,7 @@ mod restored;
 pub(crate) mod settlement;
 mod streams;
 mod strict;
-mod tickets;
+pub(crate) mod tickets;
 mod trust;
 mod usage;
 mod usage_told;

@@ -15,6 +15,8 @@ use rustix::process::geteuid;
 
 use crate::config::Config;
 
+pub use microvm::WorkerCgroup;
+
 /// Users of nodes' processes, beyond those of machines and of children that compile.
 const FIRST_UID: u32 = microvm::Config::FIRST_UID + 2 * microvm::Config::UIDS;
 const UIDS: u32 = 4096;
@@ -93,7 +95,8 @@ pub fn is_own_user(uid: u32) -> bool {
     (FIRST_UID..FIRST_UID + UIDS).contains(&uid)
 }
 
-/// Prepares the confinement of the node with these settings: its program, and QEMU where it was found.
+/// Prepares the confinement of the node with these settings: its program, QEMU where it was found, and the cgroup that it
+/// divides among its machines.
 ///
 /// # Errors
 /// When a path cannot be opened, or the kernel refuses what it said it has.
@@ -103,6 +106,7 @@ pub fn prepare(
     qemu: Option<&Path>,
     reach: Reach,
     user: Option<u32>,
+    cgroup: Option<&Path>,
 ) -> Result<Confined, Error> {
     let mut read = there(SYSTEM.iter().chain(&SETTINGS).chain(&MACHINE).chain(&RANDOM));
     read.extend(power_supplies());
@@ -116,7 +120,7 @@ pub fn prepare(
     }
     let mut write = there(DEVICES.iter());
     write.push(config.data.clone());
-    write.extend(own_cgroup());
+    write.extend(cgroup.map(Path::to_owned));
     let held = read.iter().filter(|path| path.starts_with("/proc")).filter_map(|path| File::open(path).ok()).collect();
     let groups = kvm_group().into_iter().collect();
     let confinement = Confinement {
@@ -164,15 +168,6 @@ fn is_resolver(folder: &Path) -> bool {
     fs::canonicalize("/etc/resolv.conf").is_ok_and(|file| file.parent() == Some(folder))
 }
 
-/// Machines get cgroups of their own there, where it is this program's to make some.
-fn own_cgroup() -> Option<PathBuf> {
-    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    // The root of all is everybody's.
-    let folder = Path::new("/sys/fs/cgroup").join(own);
-    (!own.is_empty() && folder.join("cgroup.controllers").is_file()).then_some(folder)
-}
-
 /// The group that may use KVM.
 fn kvm_group() -> Option<u32> {
     use std::os::unix::fs::MetadataExt as _;
@@ -192,7 +187,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = Config::new(folder.path().to_owned(), protocol::NodeId::new(), "attic");
         let program = std::env::current_exe().unwrap();
-        let confined = prepare(&config, &program, None, Reach::Platform(vec![4222]), None).unwrap();
+        let confined = prepare(&config, &program, None, Reach::Platform(vec![4222]), None, None).unwrap();
         assert_eq!(confined.told, confinable(Reach::Platform(vec![4222])));
         let named = SYSTEM.iter().chain(&SETTINGS).chain(&MACHINE).chain(&RESOLVERS);
         for path in named.map(Path::new) {

@@ -1,9 +1,9 @@
-//! What is said over a node's control socket: a line of JSON for each request, and one for its reply. Whoever may open the
+//! What is said over a node's control socket: a line of JSON for each request, and one for its reply (many for a watch). Whoever may open the
 //! socket is the owner. Of runs it tells sizes and times, never whose they are or what they do.
 
 use std::path::{Path, PathBuf};
 
-use protocol::node::{Caps, HeldPause, NodeStatus, NodeToday};
+use protocol::node::{Caps, HeldPause, NodeStatus};
 use protocol::{ByteSize, Lane, Millis, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,8 @@ pub fn socket(data: &Path) -> PathBuf {
 pub enum Request {
     /// How things are.
     Status,
+    /// How things are, each second, until the connection is closed.
+    Watch,
     /// Take nothing new, and give back what runs.
     Pause {
         /// For so long; until resumed where it is left out.
@@ -64,6 +66,9 @@ pub struct Status {
     pub node: NodeId,
     /// Its name.
     pub name: String,
+    /// Whether it is connected to its platform; none of a node that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected: Option<bool>,
     /// Why it takes no runs, the weightiest reason first; empty where it does.
     pub paused: Vec<Reason>,
     /// Caps, and how much of each is used.
@@ -88,7 +93,6 @@ impl From<Status> for NodeStatus {
     fn from(status: Status) -> Self {
         let CapsUsed { cores, memory, memory_used, disk, disk_used, traffic, traffic_used, egress, load: _ } =
             status.caps;
-        let Today { day, runs, given_back, cpu_us, traffic: traffic_today } = status.today;
         Self {
             paused: status.paused.into_iter().map(HeldPause::from).collect(),
             caps: Caps { cores, memory, disk, traffic, egress },
@@ -96,7 +100,7 @@ impl From<Status> for NodeStatus {
             disk_used,
             traffic_used,
             quiet_hours: status.quiet_hours,
-            today: NodeToday { day, runs, given_back, cpu_us, traffic: traffic_today },
+            today: status.today.into(),
         }
     }
 }
@@ -137,6 +141,8 @@ pub struct RunShown {
 
 #[cfg(test)]
 mod tests {
+    use protocol::node::CapsWish;
+
     use super::*;
 
     #[test]
@@ -148,8 +154,9 @@ mod tests {
         );
         assert_eq!(read(r#"{"do":"pause"}"#).unwrap(), Request::Pause { lasts: None });
         assert_eq!(read(r#"{"do":"status"}"#).unwrap(), Request::Status);
+        assert_eq!(read(r#"{"do":"watch"}"#).unwrap(), Request::Watch);
         assert!(read(r#"{"do":"pause","until":1}"#).is_err(), "a mistake is not passed over");
-        let wish = Wish { cores: Some(1), ..Wish::default() };
+        let wish = Wish::from(CapsWish { cores: Some(1), ..CapsWish::default() });
         let json = serde_json::to_string(&Request::SetCaps { wish: wish.clone() }).unwrap();
         assert!(!json.contains('\n'));
         assert_eq!(read(&json).unwrap(), Request::SetCaps { wish });

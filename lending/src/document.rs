@@ -71,7 +71,7 @@ pub fn write<T: Serialize>(path: &Path, document: &T) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::node::PauseSource;
+    use protocol::node::{CapsWish, PauseSource};
 
     use super::*;
 
@@ -83,7 +83,10 @@ mod tests {
         let document = Document {
             v: Document::VERSION,
             revision: 3,
-            own: Wish { cores: Some(2), quiet_hours: Some("22:00-07:00 UTC".parse().unwrap()), ..Wish::default() },
+            own: Wish {
+                caps: CapsWish { cores: Some(2), ..CapsWish::default() },
+                quiet_hours: Some("22:00-07:00 UTC".parse().unwrap()),
+            },
             paused: Some(OwnerPause { by: PauseSource::Cli, until: None }),
             ..Document::default()
         };

@@ -99,7 +99,7 @@ impl Lender {
     /// # Errors
     /// What was agreed is no more than that.
     pub fn wish(&mut self, wish: Wish) -> Result<(), Above> {
-        self.agreed.allow(&wish.caps())?;
+        self.agreed.allow(&wish.caps)?;
         self.document.own = std::mem::take(&mut self.document.own).then(wish);
         self.changed();
         Ok(())
@@ -184,7 +184,7 @@ impl Lender {
     /// The caps in force.
     #[must_use]
     pub fn caps(&self) -> Caps {
-        self.agreed.lowered_by(&self.document.own.caps()).lowered_by(&self.document.remote.wish.caps)
+        self.agreed.lowered_by(&self.document.own.caps).lowered_by(&self.document.remote.wish.caps)
     }
 
     /// All quiet hours that hold.
@@ -296,9 +296,9 @@ mod tests {
         let wish = |caps, pause| NodeWish { caps, pause };
         let first = RevisedWish::default().followed_by(wish(caps(1, None), None), now);
         assert!(lender.told(first));
-        lender.wish(Wish { cores: Some(2), egress: Some(false), ..Wish::default() }).unwrap();
+        lender.wish(caps(2, Some(false)).into()).unwrap();
         assert_eq!((lender.caps().cores, lender.caps().egress), (1, false));
-        assert!(lender.wish(Wish { cores: Some(3), ..Wish::default() }).is_err());
+        assert!(lender.wish(caps(3, None).into()).is_err());
         let second = first.followed_by(wish(caps(9, Some(true)), None), now);
         assert!(lender.told(second));
         assert_eq!((lender.caps().cores, lender.caps().egress), (2, false), "whatever the platform says");

@@ -1,6 +1,7 @@
 //! What a machine did: this month's traffic, which has a cap, and today, for its owner.
 
 use chrono_tz::Tz;
+use protocol::node::NodeToday;
 use protocol::{ByteSize, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,13 @@ pub struct Today {
     pub cpu_us: u64,
     /// Bytes in and out.
     pub traffic: ByteSize,
+}
+
+impl From<Today> for NodeToday {
+    fn from(today: Today) -> Self {
+        let Today { day, runs, given_back, cpu_us, traffic } = today;
+        Self { day, runs, given_back, cpu_us, traffic }
+    }
 }
 
 /// A run that has ended.

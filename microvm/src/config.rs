@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::sys::Bounds;
+
 /// The largest image; every drive has this size, most of it a hole, so that a template fits every image.
 pub(crate) const DISK_BYTES: u64 = 8 << 30;
 /// Beyond this a boot is begun anew: on several translated processors a kernel may, rarely, stop in the middle of it.
@@ -19,6 +21,12 @@ pub(crate) const PROBE_WITHIN: Duration = Duration::from_secs(6);
 pub(crate) const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
 /// The saved state of devices.
 pub(crate) const STATE_BYTES_MAX: usize = 4 << 20;
+/// What QEMU takes beside the guest's memory, the code that it translates above all.
+const QEMU_BYTES: u64 = 512 << 20;
+/// QEMU's threads beside those of the guest's processors.
+const QEMU_THREADS: u32 = 64;
+/// CPU time in a second of QEMU's own thread beside the guest's, in microseconds: a tenth of a core.
+const QEMU_CPU_US: u64 = 100_000;
 /// How much of a guest's console is kept.
 pub(crate) const CONSOLE_BYTES: usize = 8 << 10;
 
@@ -60,5 +68,25 @@ impl Shape {
     /// Of all of its memory.
     pub fn memory_bytes(self) -> u64 {
         u64::from(self.memory_mib) << 20
+    }
+
+    /// What its process may take of the host.
+    pub(crate) fn bounds(self) -> Bounds {
+        Bounds {
+            memory_bytes: self.memory_bytes() + QEMU_BYTES,
+            pids: QEMU_THREADS + self.cpus,
+            cpu_us: u64::from(self.cpus) * 1_000_000 + QEMU_CPU_US,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_may_take_more_than_its_guest() {
+        let bounds = Shape { memory_mib: 256, cpus: 2 }.bounds();
+        assert_eq!(bounds, Bounds { memory_bytes: 768 << 20, pids: 66, cpu_us: 2_100_000 });
     }
 }

@@ -33,7 +33,8 @@ pub(crate) struct Inner {
 pub struct Limits {
     /// Each machine has an identity of its own; else it has this program's.
     pub own_identity: bool,
-    /// CPU, memory and processes of each machine are bounded by a cgroup; else why not.
+    /// CPU, memory and processes of each machine are bounded by a cgroup; else why not. Then its CPU time alone is bounded,
+    /// and its process is stopped for it.
     pub cgroup: Result<(), String>,
     /// Machines of an earlier program that were still there, and were killed.
     pub orphans_killed: usize,

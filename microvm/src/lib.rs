@@ -31,6 +31,7 @@ mod rehearsal;
 mod run;
 mod sys;
 mod template;
+mod throttle;
 
 pub use accelerator::{Accelerator, Speed};
 pub use config::{Config, Shape};
@@ -43,4 +44,5 @@ pub use link::GuestStream;
 pub use monitor::MachineEvent;
 pub use pool::{Pool, PoolConfig};
 pub use run::{End, Ended, Run, Workload};
+pub use sys::WorkerCgroup;
 pub use template::{Paused, Template};

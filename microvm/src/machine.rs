@@ -16,14 +16,16 @@ use crate::life::{Life, Step};
 use crate::link::{Control, Link};
 use crate::monitor::Monitor;
 use crate::process::{Process, Spec};
-use crate::sys::Cgroup;
+use crate::sys::{Bounds, Cgroup};
+use crate::throttle::Throttle;
 
 pub(crate) struct Machine {
     pub(crate) process: Process,
     pub(crate) monitor: Monitor,
     pub(crate) link: Link,
     pub(crate) control: mpsc::Receiver<Control>,
-    pub(crate) cgroup: Option<Cgroup>,
+    cgroup: Option<Cgroup>,
+    throttle: Option<Throttle>,
     life: Life,
     /// With the spawner's thread its children would die.
     _host: Arc<Inner>,
@@ -59,7 +61,30 @@ impl Machine {
             }
         };
         let (link, control) = Link::open(agent);
-        Ok(Self { process, monitor, link, control, cgroup: None, life: Life::Spawned, _host: Arc::clone(host) })
+        Ok(Self {
+            process,
+            monitor,
+            link,
+            control,
+            cgroup: None,
+            throttle: None,
+            life: Life::Spawned,
+            _host: Arc::clone(host),
+        })
+    }
+
+    /// Keeps it to its share of the host: by a cgroup, or by stops where there is none.
+    pub(crate) fn bound(&mut self, host: &Inner, bounds: Bounds) -> Result<(), Error> {
+        let pid = self.process.pid;
+        match &host.cgroups {
+            Some(cgroups) => self.cgroup = Some(cgroups.add(pid, bounds).map_err(Error::io("a machine's cgroup"))?),
+            None => match Throttle::begin(pid, bounds.cpu_us) {
+                Ok(throttle) => self.throttle = Some(throttle),
+                // A kernel that is too old for it.
+                Err(error) => tracing::debug!(%error, "a machine's CPU time has no bound"),
+            },
+        }
+        Ok(())
     }
 
     /// Takes a step in its life.

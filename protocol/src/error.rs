@@ -60,6 +60,7 @@ codes! {
     NotUnderstood = "not_understood", 501, false, "A part of the platform is too old for this", "Update the software of the part that answers; the details name the field that it does not know.";
     MissingAccount = "missing_account", 400, false, "The request names no account", "Name the account in the x-crowdcloud-account header.";
     PreconditionFailed = "precondition_failed", 412, false, "It has changed since you read it", "Read it again, then repeat the change with the new ETag in If-Match.";
+    PreconditionRequired = "precondition_required", 428, false, "The change does not say what it replaces", "Read it first, then send its ETag in If-Match; `If-Match: *` replaces whatever is there.";
     IdempotencyMismatch = "idempotency_mismatch", 422, false, "This Idempotency-Key was used for another request", "Use a new key for a new request.";
     IdempotencyPending = "idempotency_pending", 409, true, "A request with this Idempotency-Key has no answer yet", "Wait for the first request's answer, or list what it would have made.";
     HeadersTooLarge = "headers_too_large", 431, false, "The request's head is too large", "Send fewer or shorter headers.";
@@ -174,7 +175,7 @@ impl Code {
     pub const fn header(self) -> Option<&'static str> {
         match self {
             Self::MissingAccount => Some(headers::ACCOUNT),
-            Self::PreconditionFailed => Some("If-Match"),
+            Self::PreconditionFailed | Self::PreconditionRequired => Some("If-Match"),
             Self::IdempotencyMismatch | Self::IdempotencyPending => Some("Idempotency-Key"),
             _ => None,
         }

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::boot::BootKey;
-pub use self::caps::{Above, Caps, CapsWish};
+pub use self::caps::{Above, Below, Caps, CapsWish};
 pub use self::check::{CACHED_MAX, Malformed, REPORT_BYTES_MAX, TEXT_BYTES_MAX, WARM_MAX, printable};
 pub use self::confinement::Confinement;
 pub use self::join::{

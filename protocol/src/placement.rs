@@ -1,7 +1,8 @@
 //! The explanation of a placement: which nodes may do a run, in which order, and why the others may not.
 
+mod summary;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::ids::NodeId;
 use crate::manifest::{ArtifactForm, Kind, Lane, LaneChoice, Limits};
 use crate::node::{CHECKS_NEEDED, PauseReason};
-use crate::{wire, words};
+use crate::wire;
+
+use self::summary::counts;
+pub use self::summary::{NO_OWN_NODE, summary};
 
 /// Why this lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -320,12 +324,6 @@ impl Placement {
             && !self.refused.iter().any(|refused| may_come(refused.why))
     }
 
-    /// Why there is no candidate, for people: `2 nodes: 1 draining, 1 without a free slot`.
-    #[must_use]
-    pub fn summary(&self) -> String {
-        summary(&self.refused)
-    }
-
     /// What is kept of it with the run, which waited so long for it.
     #[must_use]
     pub fn explain(&self, waited: Duration) -> Explanation {
@@ -333,26 +331,6 @@ impl Placement {
         let refused = counts(&self.refused);
         Explanation { policy: self.policy.clone(), candidates, refused, waited_ms: saturated(waited.as_millis()) }
     }
-}
-
-/// Why nodes were refused, for people: `2 nodes: 1 draining, 1 new: 3 of 20 checks agreed`.
-#[must_use]
-pub fn summary(refused: &[Refused]) -> String {
-    if refused.is_empty() {
-        return "no nodes".to_owned();
-    }
-    let parts: Vec<String> = counts(refused).iter().map(|of| format!("{} {of}", of.nodes)).collect();
-    format!("{}: {}", words::count(refused.len(), "node"), parts.join(", "))
-}
-
-fn counts(refused: &[Refused]) -> Vec<RefusedNodes> {
-    let mut counts = BTreeMap::<Refusal, RefusedNodes>::new();
-    for one in refused {
-        let of = counts.entry(one.why).or_insert(RefusedNodes { why: one.why, nodes: 0, agreed: None });
-        of.nodes = of.nodes.saturating_add(1);
-        of.agreed = of.agreed.max(one.agreed);
-    }
-    counts.into_values().collect()
 }
 
 /// What is kept of a placement with its run: short, for there are thousands each second.

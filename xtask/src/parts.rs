@@ -33,8 +33,6 @@ pub(crate) enum Part {
     Skopeo,
     /// Hardware that runs guests.
     Kvm,
-    /// Delegated control groups, version 2.
-    Cgroups,
 }
 
 /// Asks the kernel for its version of Landlock, by the number that the call has on every processor.
@@ -45,7 +43,7 @@ const LINKS: &str =
     "ip link add name one type veth peer name two && tc qdisc add dev one root tbf rate 1mbit burst 16kb latency 1s";
 
 /// What CI may lack: its machines are guests themselves. Whatever else is missing there ends the run.
-const CI_MAY_LACK: [Part; 2] = [Part::Kvm, Part::Cgroups];
+const CI_MAY_LACK: [Part; 1] = [Part::Kvm];
 
 /// Whether this is CI, as CI's machines and `.ci/run` say by `CI`.
 pub(crate) fn is_ci() -> bool {
@@ -72,7 +70,6 @@ impl Part {
             Self::Landlock => "Landlock",
             Self::Skopeo => "skopeo",
             Self::Kvm => "KVM",
-            Self::Cgroups => "cgroups v2",
         }
     }
 
@@ -92,7 +89,6 @@ impl Part {
             Self::Landlock => "test(/needs_landlock/)",
             Self::Skopeo => "test(/needs_skopeo/)",
             Self::Kvm => "test(/needs_kvm/)",
-            Self::Cgroups => "test(/needs_cgroups/)",
         }
     }
 
@@ -120,18 +116,14 @@ impl Part {
                 Ok(())
             }
             Self::Kvm => Err("no processor's module is loaded".to_owned()),
-            Self::Cgroups => {
-                let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
-                controllers.map(drop).map_err(|error| format!("no unified hierarchy: {error}"))
-            }
         }
     }
 }
 
 /// What is not there, as far as that can be told without their set-up.
 pub(crate) fn missing() -> Vec<Missing> {
-    use Part::{Browser, Cgroups, Kvm, Landlock, Namespaces, Postgres, Skopeo, Vm};
-    let all = [Vm, Postgres, Browser, Namespaces, Landlock, Skopeo, Kvm, Cgroups];
+    use Part::{Browser, Kvm, Landlock, Namespaces, Postgres, Skopeo, Vm};
+    let all = [Vm, Postgres, Browser, Namespaces, Landlock, Skopeo, Kvm];
     all.into_iter().filter_map(|part| part.look().err().map(|why| Missing { part, why })).collect()
 }
 

@@ -43,7 +43,7 @@ impl<'a> Account<'a> {
         let made: NodeToken = serde_json::from_str(&made).with_context(|| made.clone())?;
         let token: JoinToken = made.token.context("a token without its text")?.parse()?;
         let origin = format!("https://{}", relay.address);
-        Ok((JoinToken::new(origin, token.root, token.id, token.seed)?, made.node))
+        Ok((JoinToken::new(origin, token.root, token.id, token.seed)?, made.node.context("a token without its node")?))
     }
 
     /// Waits until the node is that.

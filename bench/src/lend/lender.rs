@@ -2,7 +2,7 @@
 //! its owner says to it.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ impl Lender {
 
     /// Its owner's line to it.
     pub(super) async fn owner(&self) -> anyhow::Result<Owner> {
-        Owner::open(&self.folder.join("lend.sock")).await.with_context(|| self.said())
+        Owner::open(self.folder.join("lend.sock")).await.with_context(|| self.said())
     }
 
     fn said(&self) -> String {
@@ -89,19 +89,22 @@ impl Lender {
     }
 }
 
-/// The machine's control socket.
-pub(super) struct Owner(BufReader<UnixStream>);
+/// The machine's control socket. A connection on which nothing is asked is closed soon: each request has its own.
+pub(super) struct Owner(PathBuf);
 
 impl Owner {
-    async fn open(socket: &Path) -> anyhow::Result<Self> {
-        Ok(Self(BufReader::new(UnixStream::connect(socket).await?)))
+    async fn open(socket: PathBuf) -> anyhow::Result<Self> {
+        let mut owner = Self(socket);
+        owner.ask("status").await?;
+        Ok(owner)
     }
 
     /// Has something done (`status`, `pause`, `resume`); how the node is when that is in force.
     async fn ask(&mut self, what: &str) -> anyhow::Result<Value> {
-        self.0.get_mut().write_all(format!("{}\n", json!({ "do": what })).as_bytes()).await?;
+        let mut connection = BufReader::new(UnixStream::connect(&self.0).await?);
+        connection.get_mut().write_all(format!("{}\n", json!({ "do": what })).as_bytes()).await?;
         let mut line = String::new();
-        ensure!(self.0.read_line(&mut line).await? > 0, "the node does not reply");
+        ensure!(connection.read_line(&mut line).await? > 0, "the node does not reply");
         let mut reply: Value = serde_json::from_str(&line)?;
         match reply["status"].take() {
             Value::Null => bail!("{line}"),

@@ -3,7 +3,7 @@
 use clap::Args;
 use protocol::{Lane, RunSource, Timestamp};
 
-use super::{version, word};
+use super::words::{version, word};
 use crate::times;
 
 /// The last moment that can be written.

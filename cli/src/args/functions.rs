@@ -6,8 +6,9 @@ use clap::{Args, Subcommand};
 use protocol::route::Share;
 use protocol::{Base, Kind, LaneChoice, PlacementClass};
 
+use super::List;
 use super::limits::VersionLimits;
-use super::{List, kind, lane, pair, placement, share, version};
+use super::words::{kind, lane, pair, placement, share, version};
 
 /// `build`
 #[derive(Debug, Args)]

@@ -7,8 +7,9 @@ use protocol::JobId;
 use protocol::job::{JobSort, JobState};
 use protocol::trigger::Missed;
 
+use super::List;
 use super::limits::JobLimits;
-use super::{List, pair};
+use super::words::pair;
 
 /// `jobs`
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use lending::{QuietHours, Wish};
+use protocol::node::{self, CapsWish};
 use protocol::{ByteSize, Millis};
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +17,6 @@ const EXAMPLES: &str = "Examples:
   crowdcloud lend pause --for 2h                    take the machine back for two hours
   crowdcloud lend caps set --cores 1 --egress off   lend less from now on
   crowdcloud lend leave                             for good; takes away all that lending put here";
-
-/// With less, nothing could run.
-const MEMORY_MIN: ByteSize = ByteSize::mib(16);
-const DISK_MIN: ByteSize = ByteSize::mib(64);
 
 /// Where `--help` lists what is lent.
 pub(crate) const LENT: &str = "What this machine lends";
@@ -68,6 +65,9 @@ pub(crate) struct LendStart {
     /// Write a service of systemd that lends it from each start of the machine on, instead of lending it now
     #[arg(long)]
     pub(crate) install: bool,
+    /// Only show the service, where it would be written and how it would be started
+    #[arg(long, requires = "install")]
+    pub(crate) dry_run: bool,
     /// The folder for it (/etc/systemd/system for root, else systemd/user in the folder for configuration)
     #[arg(long, hide = true, requires = "install", value_name = "DIR")]
     pub(crate) unit_folder: Option<PathBuf>,
@@ -140,7 +140,7 @@ pub(crate) struct SetCaps {
     #[arg(long, value_name = "SIZE", value_parser = disk)]
     disk: Option<ByteSize>,
     /// Traffic of a calendar month; then the node pauses until the month's end
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = traffic)]
     traffic: Option<ByteSize>,
     /// Whether functions may connect to other hosts: on, off
     #[arg(long, value_name = "WHETHER", value_parser = switch)]
@@ -160,7 +160,7 @@ impl SetCaps {
 impl From<SetCaps> for Wish {
     fn from(set: SetCaps) -> Self {
         let SetCaps { cores, memory, disk, traffic, egress, quiet_hours } = set;
-        Self { cores, memory, disk, traffic, egress, quiet_hours }
+        Self { caps: CapsWish { cores, memory, disk, traffic, egress }, quiet_hours }
     }
 }
 
@@ -184,19 +184,28 @@ fn cores(text: &str) -> Result<u32, String> {
 fn memory(text: &str) -> Result<ByteSize, String> {
     let most = executor::machine_memory();
     let memory = text.parse::<ByteSize>().map_err(|why| why.to_string())?;
-    match (MEMORY_MIN..=most).contains(&memory) {
+    match (node::Caps::MEMORY_MIN..=most).contains(&memory) {
         true => Ok(memory),
-        false => Err(format!("expected {MEMORY_MIN} to {most}: the machine has {most}")),
+        false => Err(format!("expected {} to {most}: the machine has {most}", node::Caps::MEMORY_MIN)),
     }
 }
 
 /// Disk space; of more than artifacts and images may have, less is used.
 fn disk(text: &str) -> Result<ByteSize, String> {
     let disk = text.parse::<ByteSize>().map_err(|why| why.to_string())?;
-    if disk < DISK_MIN {
-        return Err(format!("expected {DISK_MIN} or more"));
+    if disk < node::Caps::DISK_MIN {
+        return Err(format!("expected {} or more", node::Caps::DISK_MIN));
     }
     Ok(disk)
+}
+
+/// Traffic of a month.
+fn traffic(text: &str) -> Result<ByteSize, String> {
+    let traffic = text.parse::<ByteSize>().map_err(|why| why.to_string())?;
+    if traffic < node::Caps::TRAFFIC_MIN {
+        return Err(format!("expected {} or more; to lend nothing: crowdcloud lend pause", node::Caps::TRAFFIC_MIN));
+    }
+    Ok(traffic)
 }
 
 fn switch(text: &str) -> Result<bool, String> {
@@ -222,7 +231,7 @@ pub(crate) struct LentFlags {
     #[arg(long, value_name = "SIZE", value_parser = disk)]
     disk: Option<ByteSize>,
     /// Traffic of a calendar month; then the node pauses until the month's end
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = traffic)]
     traffic: Option<ByteSize>,
     /// When nothing is lent, such as "Mon-Fri 22:00-07:00; Sat,Sun 00:00-24:00 Europe/Berlin"; none takes them away
     #[arg(long, value_name = "HOURS")]

@@ -12,6 +12,9 @@ pub(crate) enum Nodes {
     List {
         #[command(flatten)]
         list: List,
+        /// Those too that have left, or were revoked
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         who: AsOperator,
     },
@@ -54,9 +57,12 @@ pub(crate) enum Nodes {
     },
     /// Vouch for all nodes of an account, or for one, as the operator; needs a log-in
     Vouch {
-        /// The account's name, or the node's id
+        /// The account's name, or the node's name or id
         #[arg(value_name = "ACCOUNT|NODE")]
         whom: String,
+        /// The account of this name is meant, whatever nodes are called
+        #[arg(long)]
+        whole_account: bool,
         /// No longer
         #[arg(long)]
         withdraw: bool,

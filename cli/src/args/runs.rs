@@ -7,7 +7,8 @@ use protocol::Code;
 use protocol::api::Statuses;
 use protocol::receipt::Outcome;
 
-use super::{List, Period, Selection, word};
+use super::words::word;
+use super::{List, Period, Selection};
 
 /// `invocations`
 #[derive(Debug, Subcommand)]

@@ -3,7 +3,8 @@
 use clap::Args;
 use protocol::api::UsageBy;
 
-use super::{List, Selection, word};
+use super::words::word;
+use super::{List, Selection};
 
 const EXAMPLES: &str = "Examples:
   crowdcloud usage                                          the last 30 days, by function

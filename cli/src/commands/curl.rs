@@ -1,5 +1,7 @@
 //! The curl that `deploy` prints: it works as pasted.
 
+use std::path::Path;
+
 use protocol::Example;
 
 /// A call that can be pasted into a shell.
@@ -8,6 +10,8 @@ pub(super) struct Curl<'a> {
     pub(super) url: &'a str,
     /// A key that may call it; none where it is public.
     pub(super) key: Option<&'a str>,
+    /// The certificates that are believed beside those of public authorities.
+    pub(super) ca_file: Option<&'a Path>,
     /// What the manifest shows.
     pub(super) example: Option<&'a Example>,
 }
@@ -16,6 +20,7 @@ impl Curl<'_> {
     /// The command line.
     pub(super) fn command(&self) -> String {
         let mut parts = vec!["curl".to_owned()];
+        parts.extend(self.ca_file.map(|file| format!("--cacert {}", quoted(&file.to_string_lossy()))));
         if let Some(key) = self.key {
             parts.push(format!("-H \"Authorization: Bearer {key}\""));
         }
@@ -60,12 +65,19 @@ mod tests {
             method: None,
         };
         let url = "http://127.0.0.1:8080/f/ada/thumbs";
-        let curl = Curl { url, key: Some("cck_1_2"), example: Some(&example) };
+        let curl = Curl { url, key: Some("cck_1_2"), ca_file: None, example: Some(&example) };
         assert_eq!(
             curl.command(),
             "curl -H \"Authorization: Bearer cck_1_2\" --data-binary @photo.jpg \
              'http://127.0.0.1:8080/f/ada/thumbs?width=320' -o small.jpg"
         );
+    }
+
+    #[test]
+    fn a_platform_s_own_certificate_is_named() {
+        let file = Path::new("/home/a b/ca.pem");
+        let curl = Curl { url: "https://one.example/f/ada/x", key: None, ca_file: Some(file), example: None };
+        assert_eq!(curl.command(), "curl --cacert '/home/a b/ca.pem' 'https://one.example/f/ada/x'");
     }
 
     #[test]

@@ -49,6 +49,9 @@ struct Released {
     browser_url: String,
     curl: String,
     artifact: String,
+    /// What keeps its runs from beginning now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
     #[serde(flatten)]
     found: Found,
 }
@@ -241,13 +244,17 @@ async fn release(client: &Client, function: &Name, body: &CreateVersion, output:
     let request = client.api(Method::POST, &at)?.timeout(READY_WITHIN).header("idempotency-key", idempotency_key());
     let mut version: Version = client.read(request.json(body)).await?;
     let deadline = Instant::now() + READY_WITHIN;
+    // Before it waits: what it would wait for may be away for hours.
+    if let Some(warning) = &version.warning {
+        output.note(format!("warning: {warning}"));
+    }
     if version.state == VersionState::Compiling {
         output.detail("no node has compiled it yet: waiting");
     }
     while version.state == VersionState::Compiling {
         if Instant::now() > deadline {
             return Err(Failure::new(Exit::Timeout, "not_ready", format!("v{} is still compiling", version.number))
-                .why("no node has taken it within three minutes")
+                .why(version.warning.as_deref().unwrap_or("no node has taken it within three minutes"))
                 .help(format!("crowdcloud nodes list; then crowdcloud versions show {function} v{}", version.number)));
         }
         tokio::time::sleep(POLL_EVERY).await;
@@ -304,7 +311,7 @@ fn released(
     let reference = if alias.as_str() == protocol::Reference::LIVE { String::new() } else { format!("@{alias}") };
     let url = format!("{}/f/{account}/{}{reference}", context.url, plan.function);
     let key = if function.public { None } else { Some(key.unwrap_or("cck_...")) };
-    let curl = Curl { url: &url, key, example: plan.example.as_ref() }.command();
+    let curl = Curl { url: &url, key, ca_file: context.ca_file(), example: plan.example.as_ref() }.command();
     let scheme = context.url.split("://").next().unwrap_or("http");
     Released {
         function: plan.function.clone(),
@@ -315,6 +322,7 @@ fn released(
         url,
         curl,
         artifact: version.artifact.to_string(),
+        warning: version.warning.clone(),
         found: Found {
             kind: version.kind,
             format: version.format.clone(),

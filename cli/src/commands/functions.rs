@@ -102,6 +102,7 @@ fn show(context: &Context, function: &Function) -> String {
     for alias in &function.aliases {
         rows.push(("alias", format!("{} {}", alias.name, super::versions::shares(&alias.shares))));
     }
+    rows.extend(function.warning.clone().map(|warning| ("warning", warning)));
     rows.push(("created", time(function.created)));
     rows.push(("updated", time(function.updated)));
     fields(&rows)

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
 use protocol::api::{Artifact, LogPage};
 use protocol::job::{Job, JobArray, JobInput, JobState, JobWhy, NotBefore, SubmitArray, SubmitJob};
+use protocol::placement::NO_OWN_NODE;
 use protocol::receipt::Outcome;
 use protocol::{ByteSize, Code, JobId, Millis};
 use reqwest::{Method, RequestBuilder};
@@ -116,10 +117,18 @@ async fn submit(context: &Context, client: &Client, asked: Asked) -> Result<(), 
     let job: Job = client.read(request).await?;
     if !asked.wait {
         context.output.result(&job, || job.id.to_string())?;
-        context.output.note(format!("crowdcloud jobs wait {}", job.id));
+        waits(context, &job);
         return Ok(());
     }
     then_output(context, client, job.id, asked.output.as_deref()).await
+}
+
+/// How to wait for a job; and what it waits for itself, where that is no matter of a moment.
+fn waits(context: &Context, job: &Job) {
+    if job.reason.contains(NO_OWN_NODE) {
+        context.output.note(format!("warning: {}", job.reason));
+    }
+    context.output.note(format!("crowdcloud jobs wait {}", job.id));
 }
 
 /// `invoke --async`
@@ -145,7 +154,7 @@ pub(super) async fn invoke(
         .map_err(|error| Failure::new(Exit::Platform, "unexpected_answer", "The response is not a job").why(error))?;
     if !args.wait {
         context.output.result(&job, || job.id.to_string())?;
-        context.output.note(format!("crowdcloud jobs wait {}", job.id));
+        waits(context, &job);
         return Ok(());
     }
     then_output(context, client, job.id, args.output.as_deref()).await

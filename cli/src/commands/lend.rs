@@ -4,8 +4,6 @@ pub(crate) mod socket;
 pub(crate) mod status;
 mod stopped;
 
-use std::time::Duration;
-
 use lending::control::{Request, Status};
 
 use self::socket::Connection;
@@ -13,8 +11,6 @@ use crate::args::{Caps, Lend, LendStart, LendVerb};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::write_out;
-
-const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// `lend`
 pub(crate) async fn lend(context: &Context, args: Lend) -> Result<(), Failure> {
@@ -24,7 +20,15 @@ pub(crate) async fn lend(context: &Context, args: Lend) -> Result<(), Failure> {
             .why("a node that runs is only told to lend less")
             .help("crowdcloud lend caps set --help"));
     }
-    let mut node = Connection::open(&args.which).await?;
+    let mut node = match Connection::open(&args.which).await {
+        Ok(node) => node,
+        Err(failure) => {
+            let is_status = matches!(args.verb, Some(LendVerb::Status { .. }));
+            let suspended = is_status.then(|| stopped::suspended(&args.which)).flatten();
+            let Some(suspended) = suspended else { return Err(failure) };
+            return context.output.result(&suspended, || suspended.text());
+        }
+    };
     let request = match args.verb {
         None | Some(LendVerb::Leave { .. }) => return Err(Failure::usage("not a client command")),
         Some(LendVerb::Status { watch: true }) => return watch(context, &mut node).await,
@@ -53,8 +57,9 @@ pub(crate) async fn lend(context: &Context, args: Lend) -> Result<(), Failure> {
 /// Until Ctrl-C, or until the node ends.
 async fn watch(context: &Context, node: &mut Connection) -> Result<(), Failure> {
     let terminal = console::Term::stdout();
+    node.watch().await?;
     loop {
-        let status: Status = node.ask(&Request::Status).await?;
+        let status: Status = node.told().await?;
         if context.output.json {
             let mut line = serde_json::to_vec(&status).unwrap_or_default();
             line.push(b'\n');
@@ -65,6 +70,5 @@ async fn watch(context: &Context, node: &mut Connection) -> Result<(), Failure> 
             }
             context.output.text(status::whole(&status))?;
         }
-        tokio::time::sleep(WATCH_EVERY).await;
     }
 }

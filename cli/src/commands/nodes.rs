@@ -1,5 +1,6 @@
 //! Lenders' machines, and the tokens with which they join.
 
+mod named;
 mod operator;
 mod show;
 mod wish;
@@ -20,11 +21,11 @@ use crate::prompt;
 /// `nodes`
 pub(crate) async fn nodes(context: &Context, verb: Option<Nodes>) -> Result<(), Failure> {
     let client = || context.client();
-    let Some(verb) = verb else { return list_nodes(context, &client()?, &List::first()).await };
+    let Some(verb) = verb else { return list_nodes(context, &client()?, &List::first(), false).await };
     match verb {
-        Nodes::List { list, who } => {
+        Nodes::List { list, all, who } => {
             let asking = Asking::of(context, who).await?;
-            let listed = list_nodes(context, &asking.client, &list).await;
+            let listed = list_nodes(context, &asking.client, &list, all).await;
             asking.end(listed).await
         }
         Nodes::Show { node, who } => {
@@ -38,7 +39,9 @@ pub(crate) async fn nodes(context: &Context, verb: Option<Nodes>) -> Result<(), 
         Nodes::Confirm { node, fingerprint, credentials } => {
             show::confirm(context, &node, fingerprint, credentials).await
         }
-        Nodes::Vouch { whom, withdraw, credentials } => show::vouch(context, &whom, withdraw, credentials).await,
+        Nodes::Vouch { whom, whole_account, withdraw, credentials } => {
+            show::vouch(context, &whom, (whole_account, withdraw), credentials).await
+        }
         Nodes::Tokens { verb } => {
             tokens(context, &client()?, verb.unwrap_or_else(|| NodeTokens::List(List::first()))).await
         }
@@ -51,9 +54,14 @@ pub(crate) async fn nodes(context: &Context, verb: Option<Nodes>) -> Result<(), 
         }
         Nodes::Suspend { node, reason, credentials } => {
             let asking = Asking::operator(context, credentials).await?;
-            let suspended = change(&asking.client, &node, "suspend", &SuspendNode { reason }).await;
-            let id = asking.end(suspended).await?;
-            context.output.result(&serde_json::json!({ "suspended": id }), || format!("suspended {node}"))
+            let suspended = suspend(&asking.client, &node, reason).await;
+            let (id, same_machine) = asking.end(suspended).await?;
+            context.output.result(&serde_json::json!({ "suspended": id }), || format!("suspended {node}"))?;
+            if !same_machine.is_empty() {
+                let others: Vec<String> = same_machine.iter().map(ToString::to_string).collect();
+                context.output.note(format!("other nodes of the same machine go on: {}", others.join(", ")));
+            }
+            Ok(())
         }
         Nodes::Resume { node, who } => {
             let is_operator = who.as_operator;
@@ -66,8 +74,11 @@ pub(crate) async fn nodes(context: &Context, verb: Option<Nodes>) -> Result<(), 
 
 /// What the operator has suspended comes back by the operator alone; a pause by its owner.
 async fn resume(context: &Context, client: &Client, node: &str, is_operator: bool) -> Result<(), Failure> {
-    let detail = wish::find(client, node).await?;
-    if detail.node.state != NodeState::Suspended {
+    let detail = named::find(client, node).await?;
+    let (id, state) = (detail.node.id, detail.node.state);
+    // What is held against a machine stays with it, also where its node may go on or has left.
+    let is_barred = state == NodeState::Suspended || is_operator && (state.is_gone() || detail.lied.is_some());
+    if !is_barred {
         return wish::pause(context, client, &detail, None).await;
     }
     if !is_operator {
@@ -76,15 +87,24 @@ async fn resume(context: &Context, client: &Client, node: &str, is_operator: boo
             .why(reason)
             .help("the operator lets it in again: crowdcloud nodes resume NODE --as-operator"));
     }
-    let id = change(client, &detail.node.id.to_string(), "resume", &serde_json::json!({})).await?;
+    change(client, &id.to_string(), "resume", &serde_json::json!({})).await?;
     context.output.result(&serde_json::json!({ "resumed": id }), || format!("resumed {node}"))?;
-    context.output.note("it comes back once its lender starts it again on the machine: crowdcloud lend");
+    context.output.note(match state {
+        NodeState::Suspended => "it comes back by itself within minutes, where `crowdcloud lend` runs on the machine",
+        _ => "its machine may join again, with a token of its own",
+    });
     Ok(())
+}
+
+/// Suspends the node of this name or id; its id, and other nodes of the same machine.
+async fn suspend(client: &Client, node: &str, reason: String) -> Result<(NodeId, Vec<NodeId>), Failure> {
+    let id = change(client, node, "suspend", &SuspendNode { reason }).await?;
+    Ok((id, named::by_id(client, id).await?.same_machine))
 }
 
 /// Changes the node of this name or id; its id.
 async fn change(client: &Client, node: &str, what: &str, body: &impl Serialize) -> Result<NodeId, Failure> {
-    let id = wish::find_id(client, node).await?;
+    let id = named::find_id(client, node).await?;
     let request = client.api(reqwest::Method::POST, &format!("/nodes/{}/{what}", segment(&id.to_string())))?;
     client.send(request.json(body)).await.map(|_| id)
 }
@@ -101,14 +121,15 @@ async fn tokens(context: &Context, client: &Client, verb: NodeTokens) -> Result<
                         None if token.expires <= now => "expired".to_owned(),
                         None => format!("until {}", time(token.expires)),
                     };
-                    [token.id.to_string(), token.name.clone().unwrap_or_default(), state, token.node.to_string()]
+                    let node = token.node.map_or_else(|| "-".to_owned(), |node| node.to_string());
+                    [token.id.to_string(), token.name.clone().unwrap_or_default(), state, node]
                 });
                 table(["id", "name", "state", "node"], rows)
             })
             .await
         }
         NodeTokens::Delete { token } => {
-            let id = wish::find_token(client, &token).await?;
+            let id = named::find_token(client, &token).await?;
             client.delete(&format!("/nodes/tokens/{}", segment(&id.to_string()))).await?;
             context.output.result(&serde_json::json!({ "deleted": id }), || format!("deleted {token}"))
         }
@@ -116,12 +137,13 @@ async fn tokens(context: &Context, client: &Client, verb: NodeTokens) -> Result<
 }
 
 async fn pause(context: &Context, client: &Client, node: &str, pause: WishedPause) -> Result<(), Failure> {
-    let detail = wish::find(client, node).await?;
+    let detail = named::find(client, node).await?;
     wish::pause(context, client, &detail, Some(pause)).await
 }
 
-async fn list_nodes(context: &Context, client: &Client, list: &List) -> Result<(), Failure> {
-    super::show_page::<Node>(context, client, "/nodes", list, |nodes| {
+async fn list_nodes(context: &Context, client: &Client, list: &List, all: bool) -> Result<(), Failure> {
+    let path = if all { "/nodes?all=true" } else { "/nodes" };
+    super::show_page::<Node>(context, client, path, list, |nodes| {
         let rows = nodes.iter().map(|node| {
             [
                 node.name.clone(),
@@ -163,7 +185,7 @@ async fn create_token(context: &Context, client: &Client, name: Option<String>) 
 fn state(node: &Node) -> String {
     match (node.state, node.paused, &node.state_reason) {
         (NodeState::Paused | NodeState::Draining, Some(reason), _) => paused(reason),
-        (NodeState::Suspended, _, Some(reason)) => format!("suspended: {reason}"),
+        (NodeState::Suspended | NodeState::Left, _, Some(reason)) => format!("{}: {reason}", node.state),
         (state, ..) => state.to_string(),
     }
 }

@@ -167,6 +167,7 @@ fn show(version: &Version) -> String {
         rows.push(("command", protocol::command_line::line(&version.command)));
     }
     rows.extend(version.notes.iter().map(|note| ("note", note.clone())));
+    rows.extend(version.warning.clone().map(|warning| ("warning", warning)));
     if let Some(problem) = &version.problem {
         rows.push(("problem", problem.to_string()));
     }

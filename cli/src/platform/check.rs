@@ -8,6 +8,7 @@ use reqwest::Method;
 
 use super::{Running, UpArgs, hello, parts, runtime};
 use crate::args::Global;
+use crate::authorities::Authorities;
 use crate::client::{Client, Credential};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
@@ -61,7 +62,7 @@ async fn deploy_and_call(url: &str, output: &Output) -> Result<(String, String),
         operator_token: None,
         code: None,
     };
-    let nobody = Client::new(url, Credential::None)?;
+    let nobody = Client::new(url, Credential::None, &Authorities::default())?;
     let (_, session): (Me, Client) = crate::commands::start_session(&nobody, &signup).await?;
     let session = session.acting_for(&account);
     output.note(format!("signed up {account}"));

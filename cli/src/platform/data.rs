@@ -1,13 +1,14 @@
 //! The data folder: locked while in use, marked with its form's version, one place for each part's files.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use protocol::NodeId;
 
+use super::folder_lock::{FolderLock, Unlocked};
 use crate::failure::{Exit, Failure};
 
 /// The form that this program writes.
@@ -17,7 +18,7 @@ const FORMAT: u32 = 1;
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     path: PathBuf,
-    _lock: File,
+    _lock: FolderLock,
 }
 
 impl DataFolder {
@@ -30,26 +31,14 @@ impl DataFolder {
         };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let path = path.canonicalize().map_err(failed)?;
-        let mut lock = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path.join("lock"))
-            .map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                drop(lock.read_to_string(&mut holder));
-                return Err(Failure::new(Exit::Conflict, "data_in_use", format!("{} is in use", path.display()))
-                    .why(format!("another `crowdcloud up` (process {}) runs on this folder", holder.trim()))
-                    .help("stop it with Ctrl-C, or choose another folder: crowdcloud up --data DIR"));
+        let lock = FolderLock::take(&path).map_err(|why| match why {
+            Unlocked::Held(holder) => {
+                Failure::new(Exit::Conflict, "data_in_use", format!("{} is in use", path.display()))
+                    .why(format!("another `crowdcloud up` (process {holder}) runs on this folder"))
+                    .help("stop it with Ctrl-C, or choose another folder: crowdcloud up --data DIR")
             }
-            Err(TryLockError::Error(why)) => return Err(failed(why)),
-        }
-        lock.set_len(0).map_err(failed)?;
-        writeln!(lock, "{}", std::process::id()).map_err(failed)?;
+            Unlocked::Unusable(why) => failed(why),
+        })?;
         let folder = Self { path, _lock: lock };
         folder.check_format()?;
         for part in ["run", "store", "nats", "gateway", "nodes"] {

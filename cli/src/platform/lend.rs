@@ -1,4 +1,5 @@
-//! `crowdcloud lend`: this machine joins a platform, and works for it until it is stopped, revoked, or leaves.
+//! `crowdcloud lend`: this machine joins a platform, and works for it until it is stopped, revoked, or leaves. Where it is
+//! suspended it waits.
 //!
 //! ```text
 //! token --look, ask, register--> node.json --renew--> run ... 10 minutes before the JWT ends: drain, renew, run
@@ -17,17 +18,20 @@ mod leave;
 mod reach;
 mod spawn;
 mod supervisor;
+mod suspended;
 mod taken_over;
 mod terms;
 mod worker;
 
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use executor::NodeKeys;
 use protocol::node::{Admission, NodeWant, Nonce, PublicKey};
 use protocol::signed::Signed;
-use protocol::{Code, NodeId};
+use protocol::{Code, NodeId, Timestamp};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use self::boot_clock::Alarm;
 use self::channel::Signer;
@@ -37,11 +41,13 @@ use self::leave::How;
 use self::reach::Reach;
 use self::spawn::Place;
 use self::supervisor::supervise;
+use self::suspended::Patience;
 pub(crate) use self::worker::{WorkerArgs, run as work};
 use super::parts::parse;
 use super::service::node_keys;
 use super::{log, runtime};
 use crate::args::{Global, Lend, LendStart, LendVerb};
+use crate::authorities::Authorities;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
@@ -63,10 +69,11 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
     let stop = runtime::stop_on_signals()?;
     let output = Output::new(global);
     let path = args.which.data.clone().map_or_else(own_node_folder, Ok)?;
+    let authorities = Authorities::of(global.ca_file.as_deref())?;
     if let Some(LendVerb::Leave { forget }) = args.verb {
         let how = if forget { How::Forget } else { How::Tell };
         return tokio::select! {
-            left = leave::leave(&output, &args.which, path, how) => left,
+            left = leave::leave(&output, &args.which, path, (how, authorities)) => left,
             () = stop.cancelled() => Err(Failure::silent(Exit::Interrupted)),
         };
     }
@@ -75,16 +82,23 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
     if token.is_none() && !Folder::has_node(&path) {
         return Err(no_token());
     }
+    if args.start.dry_run {
+        return install::show(&output, &args, &path);
+    }
     let folder = Folder::open(path)?;
     let mut keys = node_keys(folder.path())?;
     let mut lent = match (folder.lent()?, token) {
         (Some(lent), Some(token)) if lent.token != Some(token.id) => {
             join::clear_left(&output, &lent, &folder, &keys).await?;
             keys = node_keys(folder.path())?;
-            join::join(&output, &args.start, &folder, &keys, token).await?
+            join::join(&output, &args.start, &folder, &keys, (token, &authorities)).await?
         }
-        (Some(lent), _) => lent,
-        (None, Some(token)) => join::join(&output, &args.start, &folder, &keys, token).await?,
+        (Some(lent), _) => {
+            let lent = lent.believing(authorities);
+            folder.keep(&lent)?;
+            lent
+        }
+        (None, Some(token)) => join::join(&output, &args.start, &folder, &keys, (token, &authorities)).await?,
         (None, None) => return Err(no_token()),
     };
     args.start = agreed::renew(&output, args.start, &folder, &mut lent)?;
@@ -94,50 +108,90 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
     lent.behind_proxy |= args.start.behind_proxy;
     // Its owner knows it by the name that the platform knows.
     args.start.name = lent.name.clone().or(args.start.name.take());
-    let (reach, start) = (lent.reach()?, Nonce(rand::random()));
-    let mut first = true;
+    let mut lending = Lending {
+        output: &output,
+        flags: &args.start,
+        folder: &folder,
+        keys: &keys,
+        reach: lent.reach()?,
+        start: Nonce(rand::random()),
+        stop: &stop,
+        is_greeted: false,
+    };
+    // They are its worker's: where none runs they end nothing.
+    let _held = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(signal);
+    lent.asks_again = None;
+    let mut patience = Patience::default();
     while !stop.is_cancelled() {
-        let admission = tokio::select! {
-            admission = renewed(&reach, &folder, &keys, &mut lent) => admission,
-            () = stop.cancelled() => break,
-        };
-        let admission = admission.map_err(|failure| refused(&folder, &mut lent, failure))?;
-        if std::mem::take(&mut first) {
-            let fingerprint = keys.public().receipt.fingerprint();
-            output.note(format!("{} lends to {}; Ctrl-C stops it", admission.node, lent.origin));
-            output.note(format!("its fingerprint is {fingerprint}: whoever confirms the node compares it"));
+        let begun = Instant::now();
+        let Err(failure) = Box::pin(lending.work(&mut lent)).await else { continue };
+        if !failure.is(Code::NodeSuspended) {
+            if failure.is(Code::NodeLeft) {
+                suspended::keep(&folder, &mut lent, &failure, None);
+            }
+            return Err(failure);
         }
-        let config = config(&args.start, &folder, admission.node, lent.root)?;
-        let place = Place::open(&config, flags(&args.start), folder.path(), &args.start)?;
-        let signer = Signer { keys: &keys, node: admission.node, start };
-        let renewal = Alarm::after(used_for(admission.expires.since(reach.now())));
-        let supervised = supervise(&place, &signer, (&admission, renewal), reach.way(), &stop).await;
-        supervised.map_err(|failure| refused(&folder, &mut lent, failure))?;
+        let is_new = lent.asks_again.is_none();
+        let pause = patience.next(begun.elapsed(), rand::random());
+        suspended::keep(&folder, &mut lent, &failure, Some(Timestamp::now().plus(pause)));
+        if is_new {
+            output.note(format!("{} (node_suspended)", failure.what()));
+            output.note(
+                "nothing is lent until the operator lets it in again: it stays, asks by itself, and goes on then",
+            );
+        }
+        tracing::warn!(ask_again_s = pause.as_secs(), "the operator has suspended this node");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => {}
+        }
     }
     output.note("stopped; `crowdcloud lend` lends this machine again");
     Ok(())
+}
+
+/// What a machine that has joined lends with.
+struct Lending<'a> {
+    output: &'a Output,
+    flags: &'a LendStart,
+    folder: &'a Folder,
+    keys: &'a NodeKeys,
+    reach: Reach,
+    /// Which start of this program.
+    start: Nonce,
+    stop: &'a CancellationToken,
+    /// Its owner was told which node it is.
+    is_greeted: bool,
+}
+
+impl Lending<'_> {
+    /// Works with one JWT: until that is to be renewed, or until this is stopped.
+    async fn work(&mut self, lent: &mut Lent) -> Result<(), Failure> {
+        let was_suspended = lent.asks_again.is_some();
+        let admission = tokio::select! {
+            admission = renewed(&self.reach, self.folder, self.keys, lent) => admission?,
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        if was_suspended && lent.asks_again.is_none() {
+            self.output.note("the operator has let the node in again: it goes on");
+        }
+        if !std::mem::replace(&mut self.is_greeted, true) {
+            let fingerprint = self.keys.public().receipt.fingerprint();
+            self.output.note(format!("{} lends to {}; Ctrl-C stops it", admission.node, lent.origin));
+            self.output.note(format!("its fingerprint is {fingerprint}: whoever confirms the node compares it"));
+        }
+        let config = config(self.flags, self.folder, admission.node, lent.root)?;
+        let place = Place::open(&config, flags(self.flags), self.folder.path(), self.flags)?;
+        let signer = Signer { keys: self.keys, node: admission.node, start: self.start };
+        let renewal = Alarm::after(used_for(admission.expires.since(self.reach.now())));
+        supervise(&place, &signer, (&admission, renewal), self.reach.way(), self.stop).await
+    }
 }
 
 fn no_token() -> Failure {
     Failure::usage("The token is missing")
         .why("this machine has not joined a platform yet")
         .help("make one in the portal or with `crowdcloud nodes tokens create`, and add --token ccl1_...")
-}
-
-/// Keeps why the platform shuts the node out, so that its owner is told also later, and says how it comes back.
-fn refused(folder: &Folder, lent: &mut Lent, failure: Failure) -> Failure {
-    let is_suspended = failure.is(Code::NodeSuspended);
-    if !is_suspended && !failure.is(Code::NodeLeft) {
-        return failure;
-    }
-    lent.shut_out = Some(failure.what());
-    if let Err(unkept) = folder.keep(lent) {
-        tracing::warn!(error = unkept.what(), "why the node was shut out is not kept");
-    }
-    match is_suspended {
-        true => failure.help("once the operator has resumed the node, start `crowdcloud lend` again"),
-        false => failure,
-    }
 }
 
 /// How long a JWT that lasts so long is used.
@@ -179,7 +233,7 @@ async fn renewed(reach: &Reach, folder: &Folder, keys: &NodeKeys, lent: &mut Len
         };
         match renewing.await {
             Ok(admission) => {
-                (lent.admission, lent.shut_out) = (admission, None);
+                (lent.admission, lent.shut_out, lent.asks_again) = (admission, None, None);
                 let told = lent.told(keys)?;
                 folder.keep(lent)?;
                 return Ok(told);

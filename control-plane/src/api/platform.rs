@@ -15,6 +15,7 @@ use crate::audit::{self, AuditQuery};
 use crate::error::Result;
 use crate::etag::IfMatch;
 use crate::identity::caller::Caller;
+use crate::nodes::registry::NodesQuery;
 use crate::nodes::wishes;
 use crate::paging::Paging;
 
@@ -47,9 +48,14 @@ async fn limits(State(app): State<App>) -> Json<PlatformLimits> {
 }
 
 /// The account's nodes and the operator's.
-#[utoipa::path(get, path = "/nodes", tag = "platform", params(Paging), responses((status = 200, body = Page<Node>)))]
-async fn nodes(State(app): State<App>, caller: Caller, Query(paging): Query<Paging>) -> Result<Json<Page<Node>>> {
-    Ok(Json(app.nodes.list(&app, &caller, &paging).await?))
+#[utoipa::path(get, path = "/nodes", tag = "platform", params(NodesQuery, Paging), responses((status = 200, body = Page<Node>)))]
+async fn nodes(
+    State(app): State<App>,
+    caller: Caller,
+    Query(wanted): Query<NodesQuery>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Node>>> {
+    Ok(Json(app.nodes.list(&app, &caller, &wanted, &paging).await?))
 }
 
 /// What the owner wants of a node, instead of what they wanted before. It only lowers what was agreed on the machine, and a

@@ -21,11 +21,28 @@ where
     M: ModelTrait,
     <M::Entity as EntityTrait>::Column: Copy,
 {
+    run(tx, replacing(tx.get_database_backend(), rows, key)).await
+}
+
+/// Runs statements in their order.
+pub(crate) async fn run(tx: &DatabaseTransaction, statements: Vec<Statement>) -> Result<(), DbErr> {
+    for statement in statements {
+        tx.execute_raw(statement).await?;
+    }
+    Ok(())
+}
+
+/// The statements that write these rows: who has them before a transaction need not make them within it.
+pub(crate) fn replacing<M>(backend: DbBackend, rows: &[M], key: &[<M::Entity as EntityTrait>::Column]) -> Vec<Statement>
+where
+    M: ModelTrait,
+    <M::Entity as EntityTrait>::Column: Copy,
+{
     let columns: Vec<<M::Entity as EntityTrait>::Column> = <M::Entity as EntityTrait>::Column::iter().collect();
     let names: Vec<&str> = columns.iter().map(|column| column.as_str()).collect();
     let key: Vec<&str> = key.iter().map(|column| column.as_str()).collect();
-    let (table, backend) = (M::Entity::default(), tx.get_database_backend());
-    let mut left = rows;
+    let table = M::Entity::default();
+    let (mut left, mut statements) = (rows, Vec::with_capacity(rows.len() / ROWS + 1));
     // The text for so many rows: most statements have as many as the one before.
     let mut text = (0, String::new());
     while !left.is_empty() {
@@ -36,10 +53,10 @@ where
         if text.0 != count {
             text = (count, sql(backend, table.table_name(), &names, &key, count));
         }
-        tx.execute_raw(Statement::from_sql_and_values(backend, text.1.as_str(), values)).await?;
+        statements.push(Statement::from_sql_and_values(backend, text.1.as_str(), values));
         left = others;
     }
-    Ok(())
+    statements
 }
 
 /// The placeholders of so many rows: `($1, $2), ($3, $4)`. On SQLite they have no names: for each that has one, whoever binds

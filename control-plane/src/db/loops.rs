@@ -9,15 +9,16 @@
 use protocol::{AccountId, BlobId, FunctionId, JobId, Name, RunId, Timestamp, VersionId};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait as _, Condition, DbBackend, DeleteMany, EntityTrait as _, ExprTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect, Select, Statement, UpdateMany, Value,
+    ColumnTrait as _, Condition, ConnectionTrait as _, DbBackend, DbErr, DeleteMany, EntityTrait as _, ExprTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect, Select, Statement, UpdateMany, Value,
 };
 
+use super::Db;
 use super::columns::{Col, signed};
 use super::entities::{
-    accounts, audit, blobs, blocks, checkpoints, functions, idempotency, invitations, job_steps, jobs, log_accounts,
-    log_blocks, log_runs, messages, models, node_checks, node_tokens, nodes, outbox, queues, run_logs, run_windows,
-    runs, samples, sessions, sources, store_epochs, triggers, usage_sums, versions,
+    accounts, audit, blobs, blocks, checkpoints, functions, idempotency, job_steps, jobs, log_accounts, log_blocks,
+    log_runs, messages, models, nodes, outbox, queues, run_logs, run_windows, runs, samples, sources, store_epochs,
+    triggers, usage_sums, versions,
 };
 
 /// How the planner should answer a query.
@@ -44,6 +45,20 @@ impl Raw {
     /// For this database.
     pub(crate) fn statement(self, backend: DbBackend) -> Statement {
         Statement::from_sql_and_values(backend, self.sql, self.values)
+    }
+}
+
+/// Rows that one statement deletes.
+const DELETED_AT_ONCE: u64 = 1_000;
+
+/// Deletes whatever these statements find, each of them so many rows at most: others write in between.
+pub(crate) async fn delete_in_steps(db: &Db, some: impl Fn(u64) -> Raw) -> Result<(), DbErr> {
+    let (connection, most) = (db.write(), DELETED_AT_ONCE);
+    loop {
+        let delete = some(most).statement(connection.get_database_backend());
+        if connection.execute_raw(delete).await?.rows_affected() < most {
+            return Ok(());
+        }
     }
 }
 

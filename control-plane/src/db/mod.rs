@@ -11,6 +11,7 @@ pub(crate) mod loops;
 mod migrations;
 mod mutation;
 mod references;
+mod turns;
 
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use sea_orm_migration::MigratorTrait as _;
 
 pub(crate) use mutation::{Actor, Committed, Mutation, ROUTE};
 pub(crate) use references::REFERENCES;
+pub(crate) use turns::Writing;
+use turns::{Turns, Urgency};
 
 use crate::error::StartError;
 
@@ -57,6 +60,8 @@ pub(crate) struct Db {
     read: DatabaseConnection,
     write: DatabaseConnection,
     leases: DatabaseConnection,
+    /// Where there is one writer.
+    turns: Option<Turns>,
 }
 
 impl Db {
@@ -100,10 +105,12 @@ impl Db {
                     connected => break connected?,
                 }
             };
-            Self { read: connect(connections_max, false).await?, leases: write.clone(), write }
+            let read = connect(connections_max, false).await?;
+            Self { read, leases: write.clone(), write, turns: Some(Turns::default()) }
         } else {
             let both = connect(connections_max, false).await?;
-            Self { read: both.clone(), write: both, leases: connect(LEASE_CONNECTIONS, true).await? }
+            let leases = connect(LEASE_CONNECTIONS, true).await?;
+            Self { read: both.clone(), write: both, leases, turns: None }
         };
         db.migrate().await?;
         Ok(db)
@@ -124,7 +131,7 @@ impl Db {
         if let Some(unknown) = applied.into_iter().find(|applied| !known.contains(&applied.version)) {
             return Err(StartError::NewerSchema { migration: unknown.version });
         }
-        migrations::Migrator::up(&tx, None).await.map_err(StartError::Migrate)?;
+        migrations::Migrator::up(&*tx, None).await.map_err(StartError::Migrate)?;
         tx.commit().await.map_err(StartError::Migrate)
     }
 
@@ -148,13 +155,26 @@ impl Db {
         self.write.get_database_backend() == DbBackend::Sqlite
     }
 
-    /// A transaction that will write; on SQLite it has the write lock from its first moment.
-    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+    /// A transaction that will write, and that somebody waits for; on SQLite it has the write lock from its first moment.
+    pub(crate) async fn begin(&self) -> Result<Writing, DbErr> {
+        self.begin_as(Urgency::Prompt).await
+    }
+
+    /// The same, where nobody waits for it at this very moment: it gives way to those that somebody waits for.
+    pub(crate) async fn begin_bulk(&self) -> Result<Writing, DbErr> {
+        self.begin_as(Urgency::Bulk).await
+    }
+
+    async fn begin_as(&self, urgency: Urgency) -> Result<Writing, DbErr> {
+        let turn = match &self.turns {
+            Some(turns) => Some(turns.next(urgency).await),
+            None => None,
+        };
         let options = TransactionOptions {
             sqlite_transaction_mode: self.has_one_writer().then_some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        self.write.begin_with_options(options).await
+        Ok(Writing::new(self.write.begin_with_options(options).await?, turn))
     }
 
     /// Ends all connections.

@@ -6,7 +6,7 @@ use sea_orm::{ActiveValue::Set, DatabaseTransaction, DbErr, EntityTrait as _};
 
 use super::columns::{Col, unsigned};
 use super::entities::{audit, outbox};
-use super::{Db, count};
+use super::{Db, Writing, count};
 use crate::error::Result;
 use crate::idempotency;
 use crate::identity::authority;
@@ -27,7 +27,7 @@ impl Actor {
 
 /// An open transaction that holds the revision's lock.
 pub(crate) struct Mutation {
-    tx: DatabaseTransaction,
+    tx: Writing,
     revision: i64,
     events: Vec<Event>,
     at: Timestamp,
@@ -62,7 +62,7 @@ impl Db {
     }
 
     /// A transaction of a request that writes no audit. Refuses where its caller may no longer.
-    pub(crate) async fn begin_asked(&self) -> Result<DatabaseTransaction> {
+    pub(crate) async fn begin_asked(&self) -> Result<Writing> {
         let tx = self.begin().await?;
         authority::check_until_commit(&tx).await?;
         Ok(tx)

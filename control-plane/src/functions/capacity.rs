@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use protocol::api::CreateVersion;
 use protocol::node::{NodeReport, VmLane};
-use protocol::placement::{lane_of, summary};
+use protocol::placement::{NO_OWN_NODE, lane_of, summary};
 use protocol::words::count;
-use protocol::{AccountId, ByteSize, Code, Kind, Lane, Limits, Problem};
+use protocol::{AccountId, ByteSize, Code, Kind, Lane, Limits, PlacementClass, Problem};
 
 use super::fields;
 use crate::App;
@@ -27,8 +27,16 @@ pub(crate) async fn check(app: &App, account: AccountId, asked: &CreateVersion) 
     let wanted = Wanted { account, placement: asked.placement, lane, limits: asked.limits };
     let distrusted = app.nodes.distrusted(app, &wanted).await?;
     if !distrusted.is_empty() {
+        let away = match asked.placement {
+            PlacementClass::Own => app.nodes.own_away(app, account).await?.unwrap_or_default(),
+            PlacementClass::Operator | PlacementClass::Verified | PlacementClass::Any => Vec::new(),
+        };
+        let away = match away.as_slice() {
+            [] => String::new(),
+            some => format!("; {NO_OWN_NODE} ({})", some.join("; ")),
+        };
         let detail = format!(
-            "No node may have it with `placement = \"{}\"`: {}.",
+            "No node may have it with `placement = \"{}\"`: {}{away}.",
             asked.placement.as_str(),
             summary(&distrusted)
         );
@@ -101,7 +109,7 @@ fn largest(total: ByteSize, lane: Lane) -> ByteSize {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{NodeId, PlacementClass};
+    use protocol::NodeId;
 
     use super::*;
 

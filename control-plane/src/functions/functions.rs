@@ -148,6 +148,7 @@ fn view(
     });
     api::Function {
         live: answers.and_then(live_version),
+        warning: None,
         id: row.id.0,
         path: format!("/f/{}/{}/", account.name.0, row.name.0),
         host: format!("{}--{}.{}", row.name.0, account.name.0, app.config.functions_domain),
@@ -254,7 +255,24 @@ pub(crate) async fn show(app: &App, caller: &Caller, name: &str) -> Result<(api:
     let aliases = super::aliases::of(app.db.read(), row.id.0).await?;
     let live = live_of(app, &aliases).await?;
     let tag = etag(&row);
-    Ok((view(app, caller.account()?, row, aliases, &live), tag))
+    let warning = warning(app, &row, &live).await?;
+    Ok((api::Function { warning, ..view(app, caller.account()?, row, aliases, &live) }, tag))
+}
+
+/// What keeps runs of the live version from beginning now; before there is one, those of the newest.
+async fn warning(app: &App, row: &functions::Model, live: &[versions::Model]) -> Result<Option<String>> {
+    let of = |version: &versions::Model| version.placement.0;
+    let placement = match live.first() {
+        Some(version) => Some(of(version)),
+        None => {
+            let all = versions::Entity::find().filter(versions::Column::FunctionId.eq(row.id));
+            all.order_by_desc(versions::Column::Number).one(app.db.read()).await?.as_ref().map(of)
+        }
+    };
+    match placement {
+        Some(placement) => super::versions::warning(app, row.account_id.0, placement).await,
+        None => Ok(None),
+    }
 }
 
 /// The row as it is inside the mutation.

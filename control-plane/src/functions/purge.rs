@@ -72,7 +72,7 @@ fn time_of(id: uuid::Uuid) -> i64 {
 }
 
 async fn forget(db: &Db, function: &functions::Model, deleted: Timestamp, now: Timestamp) -> Result<()> {
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     let (account, id) = (function.account_id, function.id);
     versions::Entity::delete_many()
         .filter(versions::Column::AccountId.eq(account))

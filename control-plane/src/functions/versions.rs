@@ -8,9 +8,9 @@
 
 use protocol::api::{self, CreateVersion, VersionState};
 use protocol::node::Prepared;
-use protocol::placement::{LaneReason, lane_of};
+use protocol::placement::{LaneReason, NO_OWN_NODE, lane_of};
 use protocol::route::{Scope, Share};
-use protocol::{AccountId, Code, Kind, Lane, Name, Problem, Reference, VersionId};
+use protocol::{AccountId, Code, Kind, Lane, Name, PlacementClass, Problem, Reference, VersionId};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _,
@@ -21,7 +21,7 @@ use super::route::{self, number};
 use super::{aliases, artifacts, capacity, fields};
 use crate::App;
 use crate::db::columns::Col;
-use crate::db::entities::{functions, versions};
+use crate::db::entities::{self, functions, versions};
 use crate::db::loops;
 use crate::db::{Actor, Mutation};
 use crate::error::{Error, Result, refuse, refuse_field};
@@ -168,10 +168,10 @@ pub(crate) fn lane(row: &versions::Model) -> Option<(Lane, LaneReason)> {
     Some(lane_of(row.lane.0, row.kind.as_ref().map_or(Kind::Http, |kind| kind.0), &row.limits, form))
 }
 
-fn view(row: versions::Model, aliases: &[crate::db::entities::aliases::Model]) -> api::Version {
+fn view(row: versions::Model, aliases: &[entities::aliases::Model]) -> api::Version {
     let number = number(row.number).unwrap_or(0);
     let lane = lane(&row);
-    let has = |alias: &&crate::db::entities::aliases::Model| alias.shares.iter().any(|share| share.version == number);
+    let has = |alias: &&entities::aliases::Model| alias.shares.iter().any(|share| share.version == number);
     api::Version {
         id: row.id.0,
         number,
@@ -185,6 +185,7 @@ fn view(row: versions::Model, aliases: &[crate::db::entities::aliases::Model]) -
         runs_in: lane.map(|(lane, _)| lane),
         lane_reason: lane.map(|(_, reason)| reason),
         notes: row.notes.map(|notes| notes.0).unwrap_or_default(),
+        warning: None,
         base: row.base.map(|base| base.0),
         command: row.command.map(|command| command.0).unwrap_or_default(),
         placement: row.placement.0,
@@ -202,7 +203,27 @@ pub(crate) async fn by_id(app: &App, id: VersionId) -> Result<api::Version> {
     let row = versions::Entity::find_by_id(Col(id)).one(app.db.read()).await?;
     let row = row.ok_or_else(|| refuse(Code::VersionNotFound, "The version was deleted."))?;
     let aliases = aliases::of(app.db.read(), row.function_id.0).await?;
-    Ok(view(row, &aliases))
+    whole(app, row, &aliases).await
+}
+
+/// A version, with what keeps its runs from beginning now.
+async fn whole(app: &App, row: versions::Model, aliases: &[entities::aliases::Model]) -> Result<api::Version> {
+    let warning = warning(app, row.account_id.0, row.placement.0).await?;
+    Ok(api::Version { warning, ..view(row, aliases) })
+}
+
+/// What keeps runs of versions of this placement from beginning now.
+pub(crate) async fn warning(app: &App, account: AccountId, placement: PlacementClass) -> Result<Option<String>> {
+    if placement != PlacementClass::Own {
+        return Ok(None);
+    }
+    let told = |mut away: Vec<String>| {
+        if away.is_empty() {
+            away.push("none is confirmed: crowdcloud nodes confirm NODE".to_owned());
+        }
+        format!("{NO_OWN_NODE}: calls wait until one is ({})", away.join("; "))
+    };
+    Ok(app.nodes.own_away(app, account).await?.map(told))
 }
 
 /// `GET /functions/{name}/versions`, the newest first.
@@ -246,7 +267,7 @@ pub(crate) async fn show(app: &App, caller: &Caller, function: &str, reference: 
         .filter(versions::Column::Number.eq(number))
         .one(app.db.read())
         .await?;
-    row.map(|row| view(row, &aliases)).ok_or_else(missing)
+    whole(app, row.ok_or_else(missing)?, &aliases).await
 }
 
 /// The rows that wait for a node, the oldest first, and whose they are; those behind `after` alone.

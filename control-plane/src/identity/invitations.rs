@@ -123,7 +123,7 @@ pub(crate) async fn left_by(mutation: &Mutation, account: AccountId, user: UserI
 /// Deletes those that ended long ago.
 pub(crate) async fn prune(app: &App) -> Result<(), DbErr> {
     let before = Timestamp(Timestamp::now().0.saturating_sub(ENDED_KEPT_MS));
-    loops::invitations_too_old(before).exec(app.db.write()).await.map(drop)
+    loops::delete_in_steps(&app.db, |most| loops::invitations_too_old(before, most)).await
 }
 
 /// `DELETE /invitations/{id}`

@@ -119,5 +119,6 @@ pub(crate) async fn end_others(mutation: &mut Mutation, user: UserId, keep: Opti
 
 /// Deletes what has expired.
 pub(crate) async fn prune(db: &Db) -> Result<(), DbErr> {
-    loops::sessions_expired(Timestamp::now()).exec(db.write()).await.map(drop)
+    let now = Timestamp::now();
+    loops::delete_in_steps(db, |most| loops::sessions_expired(now, most)).await
 }

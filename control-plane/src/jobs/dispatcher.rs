@@ -34,7 +34,7 @@ use crate::db::{loops, now};
 use crate::error::Error;
 use crate::leader::{self, Office};
 
-/// Jobs that are placed in one transaction.
+/// Jobs that are placed in one transaction, or end there because their function is gone.
 const PLACED_AT_ONCE: usize = 64;
 /// Accounts that are looked at in one round.
 const ACCOUNTS_AT_ONCE: usize = 64;
@@ -252,7 +252,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let (chosen, dead) = self.choose(accounts, now).await?;
-        let more = chosen.len() == PLACED_AT_ONCE;
+        let more = chosen.len() + dead.len() == PLACED_AT_ONCE;
         if !chosen.is_empty() || !dead.is_empty() {
             self.commit(chosen, dead).await?;
         }

@@ -141,7 +141,7 @@ pub(crate) async fn prune(app: &App) -> Result<()> {
 
 /// Forgets these jobs, with all that belongs to them.
 pub(crate) async fn forget(app: &App, ids: Vec<Col<JobId>>) -> Result<()> {
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_bulk().await?;
     job_outputs::Entity::delete_many().filter(job_outputs::Column::JobId.is_in(ids.clone())).exec(&tx).await?;
     job_inputs::Entity::delete_many().filter(job_inputs::Column::JobId.is_in(ids.clone())).exec(&tx).await?;
     job_steps::Entity::delete_many().filter(job_steps::Column::JobId.is_in(ids.clone())).exec(&tx).await?;

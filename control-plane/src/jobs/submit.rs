@@ -22,7 +22,7 @@ use crate::db::entities::functions;
 use crate::db::{Actor, Mutation};
 use crate::error::{Error, Result, invalid, refuse, refuse_field};
 use crate::functions::functions::alive;
-use crate::functions::{artifacts, rename, route, upload_quota};
+use crate::functions::{artifacts, rename, route, upload_quota, versions};
 use crate::identity::caller::Caller;
 use crate::nodes::Wanted;
 
@@ -52,6 +52,8 @@ struct Draft {
     function: FunctionId,
     name: Name,
     version: VersionRoute,
+    /// What keeps its runs from beginning now.
+    warning: Option<String>,
     terms: Terms,
     request: Request,
     not_before: Option<Timestamp>,
@@ -127,6 +129,7 @@ async fn draft_of(app: &App, function: functions::Model, asked: &SubmitJob, by: 
     let version = route.resolve(reference.as_ref(), rand::random_range(0..100));
     let named = if asked.reference.is_some() { "reference" } else { FUNCTION };
     let version = version.ok_or_else(|| no_version(&name, reference.as_ref()).at(named))?.clone();
+    let warning = versions::warning(app, account, version.placement).await?;
     let terms = fields::terms(asked, version.limits, &app.config)?;
     let request = fields::request(asked, WrittenBy::Caller, app.config.head_max)?;
     fields::labels(&asked.labels)?;
@@ -134,6 +137,7 @@ async fn draft_of(app: &App, function: functions::Model, asked: &SubmitJob, by: 
         account,
         function: id,
         name,
+        warning,
         terms,
         request,
         not_before: fields::not_before(asked.not_before, Timestamp::now())?,
@@ -247,6 +251,7 @@ pub(crate) async fn defer(app: &App, call: DeferredCall) -> Result<Job> {
         account: call.account,
         function: call.function,
         name,
+        warning: versions::warning(app, call.account, version.placement).await?,
         version,
         terms,
         request,

@@ -316,11 +316,11 @@ pub(crate) async fn why(app: &App, caller: &Caller, id: JobId) -> Result<JobWhy>
                 .count(app.db.read())
                 .await?,
         );
-        if let Some(live) = placement_now(app, &row).await? {
+        if let Some((trusted, live)) = placement_now(app, &row).await? {
             if row.due.0 > now {
                 reason = format!("{reason}; it is not tried before {}", row.due.0);
             } else if live.ranked.is_empty() {
-                reason = format!("{reason}; no node can take it now: {}", live.summary());
+                reason = format!("{reason}; no node can take it now: {}", live.summary_for(trusted));
             }
             placement = Some(live);
         }
@@ -332,14 +332,14 @@ pub(crate) async fn why(app: &App, caller: &Caller, id: JobId) -> Result<JobWhy>
     Ok(JobWhy { job: id, state: row.state.0, reason, ahead, placement, names })
 }
 
-/// Where it would go, as this process sees the nodes.
-async fn placement_now(app: &App, row: &jobs::Model) -> Result<Option<Placement>> {
+/// Where it would go, as this process sees the nodes; and whose nodes its version trusts.
+async fn placement_now(app: &App, row: &jobs::Model) -> Result<Option<(PlacementClass, Placement)>> {
     let version = versions::Entity::find_by_id(row.version_id).one(app.db.read()).await?;
     let Some(mut version) = version.and_then(version_route) else { return Ok(None) };
     version.limits = row.limits.0;
     app.jobs.know(crate::nodes::records::all(&app.db).await?);
     let wanted = RunRequest { input: row.input_size.0, ..RunRequest::of(&version, row.account_id.0) };
-    Ok(Some(app.jobs.rank(wanted)))
+    Ok(Some((version.placement, app.jobs.rank(wanted))))
 }
 
 /// Names of nodes that the account may see: its own, and the operator's.

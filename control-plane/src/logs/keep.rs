@@ -24,6 +24,8 @@ use crate::identity::accounts::erased_among;
 
 const LINES_PER_BATCH_MAX: usize = 20_000;
 const ROWS_MAX: usize = 500;
+/// Lines of one transaction.
+const LINES_AT_ONCE: usize = 2_000;
 
 /// `POST /logs` of a node. Lines without a valid ticket are dropped.
 pub(crate) async fn keep(app: &App, node: NodeId, batch: Vec<RunLog>) -> Result<()> {
@@ -46,11 +48,35 @@ pub(crate) async fn keep(app: &App, node: NodeId, batch: Vec<RunLog>) -> Result<
     if valid.iter().all(|(_, lines)| lines.is_empty()) {
         return Ok(());
     }
-    let tx = app.db.begin().await?;
-    let last = insert(&tx, valid, &app.config).await?;
-    tx.commit().await?;
-    app.logs.has_kept(last.unsigned_abs());
+    // Where one of them fails all come again, and what is kept already is known.
+    for some in in_pieces(valid, LINES_AT_ONCE) {
+        let tx = app.db.begin_bulk().await?;
+        let last = insert(&tx, some, &app.config).await?;
+        tx.commit().await?;
+        app.logs.has_kept(last.unsigned_abs());
+    }
     Ok(())
+}
+
+/// The same lines in their order, so many at once.
+fn in_pieces(logs: Vec<(Ticket, Vec<LogLine>)>, lines_max: usize) -> Vec<Vec<(Ticket, Vec<LogLine>)>> {
+    let (mut pieces, mut piece, mut count) = (Vec::new(), Vec::new(), 0);
+    for (ticket, mut lines) in logs {
+        while !lines.is_empty() {
+            let left = lines.split_off(lines.len().min(lines_max - count));
+            count += lines.len();
+            piece.push((ticket.clone(), lines));
+            lines = left;
+            if count == lines_max {
+                pieces.push(std::mem::take(&mut piece));
+                count = 0;
+            }
+        }
+    }
+    if !piece.is_empty() {
+        pieces.push(piece);
+    }
+    pieces
 }
 
 /// Inserts what is new; the greatest id that it may have.
@@ -189,5 +215,32 @@ impl Written {
                 .await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::node::LogStream;
+
+    use super::*;
+    use crate::tests::tickets::any_ticket;
+
+    #[test]
+    fn pieces_are_all_lines_in_their_order() {
+        let log = |count: u32| {
+            let ticket = any_ticket(NodeId::new());
+            let (run, at, stream) = (ticket.run, Timestamp(0), LogStream::Stdout);
+            let lines: Vec<LogLine> =
+                (0..count).map(|sequence| LogLine { run, sequence, at, stream, text: String::new() }).collect();
+            (ticket, lines)
+        };
+        let logs: Vec<(Ticket, Vec<LogLine>)> = [3, 0, 4, 1].map(log).into();
+        let flat = |logs: &[(Ticket, Vec<LogLine>)]| -> Vec<LogLine> {
+            logs.iter().flat_map(|(_, lines)| lines).cloned().collect()
+        };
+        let wanted = flat(&logs);
+        let pieces = in_pieces(logs, 3);
+        assert_eq!(pieces.iter().map(|piece| flat(piece).len()).collect::<Vec<_>>(), [3, 3, 2]);
+        assert_eq!(flat(&pieces.concat()), wanted);
     }
 }

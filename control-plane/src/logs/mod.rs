@@ -93,18 +93,15 @@ async fn page(app: &App, caller: &Caller, items: Vec<LogLine>) -> Result<LogPage
 /// Packs, clears and prunes until it is stopped.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
     let mut pruned = Instant::now();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
-        }
+    while stop.run_until_cancelled(tokio::time::sleep(SWEEP_EVERY)).await.is_some() {
         let now = Timestamp::now();
-        if let Err(error) = sweep(&app, now).await {
+        // What a stop ends in the middle is rolled back, and done by the next one.
+        if let Some(Err(error)) = stop.run_until_cancelled(Box::pin(sweep(&app, now))).await {
             tracing::warn!(%error, "sweep of logs failed");
         }
         if pruned.elapsed() >= PRUNE_EVERY {
             pruned = Instant::now();
-            if let Err(error) = prune(&app, now).await {
+            if let Some(Err(error)) = stop.run_until_cancelled(Box::pin(prune(&app, now))).await {
                 tracing::warn!(%error, "pruning logs failed");
             }
         }

@@ -129,7 +129,7 @@ pub(super) async fn index(app: &App, account: &log_accounts::Model, stored: &Sto
     let Stored { blob, summary, weight, .. } = stored;
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let (number, lines, bytes) = (account.blocks + 1, count(summary.lines), count(summary.bytes));
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_bulk().await?;
     let sql = "UPDATE log_accounts SET blocks = $1, packed = $2, \
                waiting = CASE WHEN waiting > $3 THEN waiting - $3 ELSE 0 END, \
                waiting_bytes = CASE WHEN waiting > $3 AND waiting_bytes > $4 THEN waiting_bytes - $4 ELSE 0 END, \

@@ -63,7 +63,7 @@ async fn delete_rows(db: &Db, account: AccountId, up_to: i64) -> Result<bool> {
     let ids = loops::log_lines_of_account(account, 0, ROWS_AT_ONCE).select_only().column(run_logs::Column::Id);
     let ids: Vec<i64> = ids.filter(run_logs::Column::Id.lte(up_to)).into_tuple().all(db.read()).await?;
     let more = ids.len() == usize::try_from(ROWS_AT_ONCE).unwrap_or(usize::MAX);
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     let gone = match ids.is_empty() {
         true => 0,
         false => run_logs::Entity::delete_many().filter(run_logs::Column::Id.is_in(ids)).exec(&tx).await?.rows_affected,
@@ -111,7 +111,7 @@ async fn drop_oldest(db: &Db, account: AccountId, kept: u64) -> Result<bool> {
     let oldest: Vec<(i64, Col<Timestamp>)> = oldest.into_tuple().all(db.read()).await?;
     let Some(last) = oldest.iter().map(|(id, _)| *id).max() else { return Ok(false) };
     let since = oldest.iter().map(|(_, at)| at.0.0).max().unwrap_or(0).saturating_add(1);
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     // Whoever packs these lines meanwhile finds that the mark has moved; or has moved it.
     let sql = "UPDATE log_accounts SET packed = $1, cleared = $1, deleted = $1, \
                since = CASE WHEN since < $2 THEN $2 ELSE since END WHERE account_id = $3 AND packed = $4";
@@ -134,7 +134,7 @@ async fn drop_oldest(db: &Db, account: AccountId, kept: u64) -> Result<bool> {
 /// Forgets all lines of an account that was deleted.
 pub(crate) async fn erase(db: &Db, account: AccountId) -> Result<()> {
     // Whoever keeps lines at this moment holds the counter: they are waited for.
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     count(&tx, "log", 0).await?;
     tx.commit().await?;
     loop {
@@ -145,7 +145,21 @@ pub(crate) async fn erase(db: &Db, account: AccountId) -> Result<()> {
         }
         run_logs::Entity::delete_many().filter(run_logs::Column::Id.is_in(ids)).exec(db.write()).await?;
     }
-    let tx = db.begin().await?;
+    loop {
+        let numbers =
+            loops::log_blocks_after(account, 0, BLOCKS_AT_ONCE).select_only().column(log_blocks::Column::Number);
+        let numbers: Vec<i64> = numbers.into_tuple().all(db.read()).await?;
+        if numbers.is_empty() {
+            break;
+        }
+        log_blocks::Entity::delete_many()
+            .filter(log_blocks::Column::AccountId.eq(Col(account)))
+            .filter(log_blocks::Column::Number.is_in(numbers))
+            .exec(db.write())
+            .await?;
+    }
+    let tx = db.begin_bulk().await?;
+    // Of lines that were packed meanwhile.
     log_blocks::Entity::delete_many().filter(log_blocks::Column::AccountId.eq(Col(account))).exec(&tx).await?;
     log_accounts::Entity::delete_by_id(Col(account)).exec(&tx).await?;
     tx.commit().await?;
@@ -206,7 +220,7 @@ async fn bound_bytes(db: &Db, config: &Config) -> Result<()> {
 
 /// Deletes index rows of blocks, and says that lines are complete after them only.
 async fn forget(db: &Db, account: AccountId, numbers: &[i64]) -> Result<()> {
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     // Of two that forget the same blocks the second finds none.
     change(&tx, "UPDATE log_accounts SET bytes = bytes WHERE account_id = $1", [Col(account).into()]).await?;
     let these = Condition::all()

@@ -3,18 +3,21 @@
 use protocol::api::{Availability, NodeCheck, NodeDetails};
 use protocol::node::{NodeState, NodeStatus};
 use protocol::route::Scope;
-use protocol::{AccountId, Code, NodeId, PlacementClass, Timestamp};
+use protocol::{AccountId, Code, NodeId, PlacementClass, Timestamp, UserId};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 
 use super::{registry, trust, wishes};
 use crate::App;
+use crate::audit;
 use crate::db::columns::{Col, unsigned};
-use crate::db::entities::{node_checks, nodes};
+use crate::db::entities::{node_checks, nodes, users};
 use crate::error::{Result, refuse};
 use crate::identity::caller::Caller;
 
 /// Newest checks that are shown of a node.
 const CHECKS_SHOWN: u64 = 50;
+/// Nodes of the same machine that are shown.
+const SAME_MACHINE_SHOWN: u64 = 20;
 
 /// Who looks.
 #[derive(Debug, Clone, Copy)]
@@ -39,13 +42,13 @@ impl Viewer {
     }
 }
 
-/// `GET /nodes/{id}`: of the account's own nodes and those that the operator answers for; the operator sees all.
+/// `GET /nodes/{id}`: of the account's own nodes and those that the operator answers for; the operator sees all. Those too
+/// that have left or were revoked, as long as the row is there.
 pub(crate) async fn show(app: &App, caller: &Caller, node: NodeId) -> Result<NodeDetails> {
     let viewer = Viewer::of(caller, Scope::Read)?;
     let row = nodes::Entity::find_by_id(Col(node)).one(app.db.read()).await?;
     let seen = |row: &nodes::Model| viewer.sees_whole(row) || row.class.0 == PlacementClass::Operator;
-    let row = row.filter(seen).filter(|row| row.state.0 != NodeState::Left);
-    let row = row.ok_or_else(|| refuse(Code::NotFound, "The account has no such node."))?;
+    let row = row.filter(seen).ok_or_else(|| refuse(Code::NotFound, "The account has no such node."))?;
     let now = if viewer.sees_whole(&row) { wishes::status(app, &row).await } else { None };
     of(app, row, viewer, now).await
 }
@@ -68,11 +71,15 @@ pub(super) async fn of(app: &App, row: nodes::Model, viewer: Viewer, now: Option
         std::collections::HashMap::new()
     };
     let whole = viewer.sees_whole(&row);
+    let by = by(app, &row, viewer).await?;
+    let same_machine = if viewer.operator { same_machine(app, &row).await? } else { Vec::new() };
     Ok(NodeDetails {
         node: app.nodes.view(app, &row, viewer.account, &owners),
         fingerprint: trust::fingerprint(&row),
         joined: row.created.0,
         since: Some(row.state_since.0),
+        by,
+        same_machine,
         confirmed: row.confirmed.map(|at| at.0),
         proven: row.proven.map(|at| at.0),
         vouched: record.vouched,
@@ -89,6 +96,33 @@ pub(super) async fn of(app: &App, row: nodes::Model, viewer: Viewer, now: Option
         os: row.os,
         software: row.software,
     })
+}
+
+/// Who has shut it out or ended it. Of the operator an owner learns no more than that.
+async fn by(app: &App, row: &nodes::Model, viewer: Viewer) -> Result<Option<String>> {
+    let Some(actor) = row.state_by.as_deref().filter(|_| viewer.sees_whole(row)) else { return Ok(None) };
+    if actor == row.id.to_string() {
+        return Ok(Some("the machine".to_owned()));
+    }
+    if let (Ok(user), false) = (actor.parse::<UserId>(), viewer.operator) {
+        let user = users::Entity::find_by_id(Col(user)).one(app.db.read()).await?;
+        if user.is_some_and(|user| user.operator) {
+            return Ok(Some("the operator".to_owned()));
+        }
+    }
+    Ok(Some(audit::named(&app.db, actor).await?.unwrap_or_else(|| actor.to_owned())))
+}
+
+/// Other nodes of the same machine, by the id that it has told.
+async fn same_machine(app: &App, row: &nodes::Model) -> Result<Vec<NodeId>> {
+    let Some(machine) = row.machine else { return Ok(Vec::new()) };
+    let others = nodes::Entity::find()
+        .filter(nodes::Column::Machine.eq(machine))
+        .filter(nodes::Column::Id.ne(row.id))
+        .filter(nodes::Column::State.is_not_in(NodeState::GONE.map(Col)))
+        .order_by_asc(nodes::Column::Id)
+        .limit(SAME_MACHINE_SHOWN);
+    Ok(others.all(app.db.read()).await?.into_iter().map(|row| row.id.0).collect())
 }
 
 fn check(row: node_checks::Model) -> NodeCheck {

@@ -131,13 +131,18 @@ fn greeted(row: &nodes::Model, checks_every: Duration) -> Result<NodeState> {
 /// another hello came between.
 async fn heard(db: &Db, known: &nodes::Model, now: Timestamp) -> Result<bool> {
     let heard = nodes::Entity::update_many()
-        .set(nodes::ActiveModel { hello: Set(Some(now.into())), ..Default::default() })
+        .set(nodes::ActiveModel { hello: Set(Some(not_before(known, now))), ..Default::default() })
         .filter(nodes::Column::Id.eq(known.id))
         .filter(nodes::Column::State.eq(known.state))
         .filter(nodes::Column::Starts.eq(known.starts))
         .exec(db.write())
         .await?;
     Ok(heard.rows_affected == 1)
+}
+
+/// The time of a hello: where clocks differ, that of the last one never falls.
+fn not_before(row: &nodes::Model, now: Timestamp) -> Col<Timestamp> {
+    Col(row.hello.map_or(now, |last| last.0.max(now)))
 }
 
 /// Notes what a hello says that is new.
@@ -161,7 +166,7 @@ async fn note(app: &App, node: NodeId, hello: &Hello, protocol: u16) -> Result<n
             memory: Set(noted.memory),
             lanes: Set(noted.lanes),
             slots: Set(noted.slots),
-            hello: Set(Some(mutation.at().into())),
+            hello: Set(Some(not_before(&row, mutation.at()))),
             state: Set(noted.state),
             state_since: Set(since.into()),
             caps: Set(noted.caps),

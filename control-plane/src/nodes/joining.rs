@@ -176,7 +176,7 @@ impl Joining {
                 standing::may_join(mutation.tx(), account.0, machine).await?;
             }
             let of_account = nodes::Column::AccountId.eq(account);
-            let there = nodes::Column::State.ne(Col(NodeState::Left));
+            let there = nodes::Column::State.is_not_in(NodeState::GONE.map(Col));
             let count = nodes::Entity::find().filter(of_account).filter(there).count(mutation.tx()).await?;
             if count >= u64::from(self.nodes_max) {
                 let count = words::count(count, "node");

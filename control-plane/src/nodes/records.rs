@@ -91,27 +91,33 @@ pub(crate) struct Change<'a> {
 /// Changes a node's standing: gateways hear of it by the outbox.
 pub(crate) async fn change(mut mutation: Mutation, row: &nodes::Model, change: Change<'_>) -> Result<Changed> {
     let impossible = || match row.state.0 {
-        NodeState::Left => refuse(Code::NodeLeft, "It is no node any more."),
+        state if state.is_gone() => refuse(Code::NodeLeft, "It is no node any more."),
         state => refuse(Code::NodeState, format!("The node is {state}.")),
     };
     let state = row.state.after(change.event).ok_or_else(impossible)?;
-    set_state(&mut mutation, row, state, change.reason).await?;
+    set_state(&mut mutation, row, (state, change.reason), change.actor).await?;
     let account = row.account_id.map(|account| account.0);
     let committed = mutation.commit(change.actor, account, change.action, row.id.0).await?;
     Ok(Changed { node: row.id.0, why: standing::refusal(state, change.reason), committed })
 }
 
 /// Notes where a node is now, and tells gateways of it.
-async fn set_state(mutation: &mut Mutation, row: &nodes::Model, state: NodeState, reason: Option<&str>) -> Result<()> {
+async fn set_state(
+    mutation: &mut Mutation,
+    row: &nodes::Model,
+    (state, reason): (NodeState, Option<&str>),
+    by: &Actor,
+) -> Result<()> {
     nodes::Entity::update_many()
         .set(nodes::ActiveModel {
             state: Set(state.into()),
             state_reason: Set(reason.map(str::to_owned)),
             state_since: Set(mutation.at().into()),
+            state_by: Set((!state.is_member()).then(|| by.0.clone())),
             barred: match state {
                 NodeState::Suspended => Set(reason.map(str::to_owned)),
                 // Whoever leaves takes along what is held against the machine.
-                NodeState::Left => NotSet,
+                NodeState::Left | NodeState::Revoked => NotSet,
                 _ => Set(None),
             },
             ..Default::default()
@@ -125,18 +131,18 @@ async fn set_state(mutation: &mut Mutation, row: &nodes::Model, state: NodeState
 
 /// The nodes of an account that ends: those that joined leave, and are returned; those that are configured stay, and are
 /// nobody's. Nobody joins with its tokens any more.
-pub(crate) async fn end_with_account(mutation: &mut Mutation, account: AccountId) -> Result<Vec<NodeId>> {
+pub(crate) async fn end_with_account(mutation: &mut Mutation, account: AccountId, by: &Actor) -> Result<Vec<NodeId>> {
     node_tokens::Entity::delete_many()
         .filter(node_tokens::Column::AccountId.eq(Col(account)))
         .exec(mutation.tx())
         .await?;
-    let there = nodes::Column::State.ne(Col(NodeState::Left));
+    let there = nodes::Column::State.is_not_in(NodeState::GONE.map(Col));
     let of_account = nodes::Entity::find().filter(nodes::Column::AccountId.eq(Col(account))).filter(there);
     let mut left = Vec::new();
     for row in of_account.all(mutation.tx()).await? {
         // Tokens make no other class.
         if *row.class == PlacementClass::Any {
-            set_state(mutation, &row, NodeState::Left, Some(ACCOUNT_DELETED)).await?;
+            set_state(mutation, &row, (NodeState::Left, Some(ACCOUNT_DELETED)), by).await?;
             left.push(row.id.0);
             continue;
         }
@@ -159,7 +165,7 @@ pub(crate) async fn revoke(db: &Db, caller: &Caller, node: NodeId) -> Result<Cha
     let row = row.filter(|row| operator || row.account_id == Some(Col(account)));
     let row = row.ok_or_else(|| refuse(Code::NotFound, "The account has no such node."))?;
     let reason = Some("it was revoked");
-    let revoked = Change { event: NodeEvent::Leave, reason, actor: &caller.actor, action: "node.revoke" };
+    let revoked = Change { event: NodeEvent::Revoke, reason, actor: &caller.actor, action: "node.revoke" };
     change(mutation, &row, revoked).await
 }
 

@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 use protocol::api;
 use protocol::node::{NodeReport, NodeState};
 use protocol::placement::{Refusal, Refused};
-use protocol::{AccountId, ByteSize, Lane, Limits, NodeId, PlacementClass, Timestamp};
+use protocol::{AccountId, ByteSize, Lane, Limits, NodeId, PlacementClass, Timestamp, text};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
+use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::trust;
 use crate::App;
+use crate::db::Db;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, nodes};
 use crate::error::Result;
@@ -27,11 +30,34 @@ const NODES_MAX: usize = 100_000;
 const SILENT_KEPT: Duration = Duration::from_secs(600);
 /// A lender's machine that has not said hello for so long is not being restarted: it says so each minute.
 const AWAITED: Duration = Duration::from_secs(120);
+/// When nodes were heard last is noted this often, of those that are silent now or shut out.
+const NOTE_EVERY: Duration = Duration::from_secs(5);
+/// Rows that are noted in one go.
+const NOTED_AT_ONCE: usize = 500;
+
+/// So many nodes that are away are named.
+const AWAY_MAX: usize = 5;
 
 struct Last {
-    report: NodeReport,
+    /// None of a node that has left or was shut out meanwhile.
+    report: Option<NodeReport>,
     heard: Instant,
+    /// By the clock. It never falls.
     at: Timestamp,
+    /// The row says that, too.
+    noted: bool,
+}
+
+/// Which nodes are listed.
+#[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct NodesQuery {
+    /// Only those that are called so.
+    #[serde(default)]
+    name: Option<String>,
+    /// `true`: those too that have left, or were revoked.
+    #[serde(default)]
+    all: Option<bool>,
 }
 
 /// What nodes said last.
@@ -85,18 +111,48 @@ impl Nodes {
     /// Takes a report that has been checked.
     pub(crate) fn heard(&self, report: &NodeReport, now: Instant) {
         let mut last = self.last.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !last.contains_key(&report.node) {
+        let before = last.get(&report.node).map(|last| last.at);
+        if before.is_none() {
             // Whoever left while another control plane was asked is forgotten here, too.
-            last.retain(|_, last| last.heard.elapsed() < SILENT_KEPT);
+            last.retain(|_, last| !last.noted || last.heard.elapsed() < SILENT_KEPT);
         }
-        if last.len() < NODES_MAX || last.contains_key(&report.node) {
-            last.insert(report.node, Last { report: report.clone(), heard: now, at: Timestamp::now() });
+        if last.len() < NODES_MAX || before.is_some() {
+            let at = before.map_or(Timestamp::now(), |before| Ord::max(before, Timestamp::now()));
+            last.insert(report.node, Last { report: Some(report.clone()), heard: now, at, noted: false });
         }
     }
 
-    /// A node has left, or was shut out.
+    /// A node has left, or was shut out. When it was heard last is known still.
     pub(crate) fn forget(&self, node: NodeId) {
-        self.last.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&node);
+        let mut all = self.last.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(last) = all.get_mut(&node) {
+            last.report = None;
+        }
+    }
+
+    /// Notes when nodes were heard last that have been silent for so long, or are shut out: what is forgotten here, the row
+    /// still says.
+    pub(crate) async fn note_seen(&self, db: &Db, silence: Duration) -> std::result::Result<(), DbErr> {
+        let to_note: Vec<(NodeId, Timestamp)> = {
+            let all = self.last.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let silent = |last: &Last| last.report.is_none() || last.heard.elapsed() >= silence;
+            let wanted = all.iter().filter(|(_, last)| !last.noted && silent(last));
+            wanted.map(|(node, last)| (*node, last.at)).take(NOTED_AT_ONCE).collect()
+        };
+        for (node, at) in to_note {
+            nodes::Entity::update_many()
+                .col_expr(nodes::Column::Seen, Expr::value(Some(Col(at))))
+                .filter(nodes::Column::Id.eq(Col(node)))
+                // Another control plane may have heard it later.
+                .filter(nodes::Column::Seen.is_null().or(nodes::Column::Seen.lt(Col(at))))
+                .exec(db.write())
+                .await?;
+            let mut all = self.last.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(last) = all.get_mut(&node).filter(|last| last.at == at) {
+                last.noted = true;
+            }
+        }
+        Ok(())
     }
 
     /// The records in the KV bucket must be written again.
@@ -107,7 +163,7 @@ impl Nodes {
     fn fresh<T>(&self, silence_max: Duration, view: impl Fn(&NodeReport) -> T) -> HashMap<NodeId, T> {
         let last = self.last.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let fresh = last.iter().filter(|(_, last)| last.heard.elapsed() <= silence_max);
-        fresh.map(|(node, last)| (*node, view(&last.report))).collect()
+        fresh.filter_map(|(node, last)| Some((*node, view(last.report.as_ref()?)))).collect()
     }
 
     /// The least loaded fit node that is not in `tried`. Where there is none yet, it waits a moment: a node that
@@ -160,6 +216,28 @@ impl Nodes {
         Ok(refused.collect())
     }
 
+    /// Why no node of the account's own takes runs now: some of them with the reason of each; none where one does.
+    pub(crate) async fn own_away(&self, app: &App, account: AccountId) -> Result<Option<Vec<String>>> {
+        let own = nodes::Column::AccountId.eq(Col(account));
+        let rows = nodes::Entity::find().filter(own).order_by_asc(nodes::Column::Name).all(app.db.read()).await?;
+        let trusted = |row: &&nodes::Model| scheduler::distrusts(PlacementClass::Own, true, trust::of(row)).is_none();
+        let mut away = Vec::new();
+        for row in rows.iter().filter(|row| row.state.is_member()).filter(trusted) {
+            let why = match self.last_of(app, row.id.0).0 {
+                Some(report) => match report.paused() {
+                    Some(paused) => paused.to_string(),
+                    None => return Ok(None),
+                },
+                None => "offline".to_owned(),
+            };
+            away.push(format!("{}: {why}", row.name));
+        }
+        let more = away.len().saturating_sub(AWAY_MAX);
+        away.truncate(AWAY_MAX);
+        away.extend((more > 0).then(|| format!("{more} more")));
+        Ok(Some(away))
+    }
+
     /// The live nodes that take runs of this lane.
     pub(crate) fn ready(&self, silence_max: Duration, lane: Lane) -> HashSet<NodeId> {
         let fresh = self.fresh(silence_max, |report| report.takes_runs() && report.lanes.contains(&lane));
@@ -190,11 +268,23 @@ impl Nodes {
     }
 
     /// `GET /nodes`: the account's own nodes and those that the operator answers for.
-    pub(crate) async fn list(&self, app: &App, caller: &Caller, paging: &Paging) -> Result<api::Page<api::Node>> {
+    pub(crate) async fn list(
+        &self,
+        app: &App,
+        caller: &Caller,
+        wanted: &NodesQuery,
+        paging: &Paging,
+    ) -> Result<api::Page<api::Node>> {
         let account = caller.require(protocol::route::Scope::Read)?;
         let operator = caller.user.as_ref().is_some_and(|user| user.operator);
-        let there = nodes::Column::State.ne(Col(NodeState::Left));
-        let mut query = nodes::Entity::find().filter(there).order_by_asc(nodes::Column::Id).limit(paging.fetch());
+        let mut query = nodes::Entity::find().order_by_asc(nodes::Column::Id).limit(paging.fetch());
+        if wanted.all != Some(true) {
+            query = query.filter(nodes::Column::State.is_not_in(NodeState::GONE.map(Col)));
+        }
+        if let Some(name) = &wanted.name {
+            text::check("name", name)?;
+            query = query.filter(nodes::Column::Name.eq(name.as_str()));
+        }
         if let Some(after) = paging.after::<NodeId>()? {
             query = query.filter(nodes::Column::Id.gt(Col(after)));
         }
@@ -230,7 +320,7 @@ impl Nodes {
         let all = self.last.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let last = all.get(&node);
         let fresh = last.filter(|last| last.heard.elapsed() <= app.config.silence_max.duration());
-        (fresh.map(|last| last.report.clone()), last.map(|last| last.at))
+        (fresh.and_then(|last| last.report.clone()), last.map(|last| last.at))
     }
 }
 
@@ -283,9 +373,21 @@ fn view(row: &nodes::Model, report: Option<&NodeReport>, last_seen: Option<Times
         load: report.map_or(0.0, |report| report.load),
         slots: report.map_or(count(row.slots), |report| report.slots),
         running: report.map_or(0, |report| report.running),
-        last_seen: last_seen.or(row.hello.map(|at| at.0)),
+        last_seen: [last_seen, row.seen.map(|at| at.0), row.hello.map(|at| at.0)].into_iter().flatten().max(),
         vm: report.and_then(|report| report.vm.clone()),
         confinement: report.and_then(|report| report.confinement.clone()),
+    }
+}
+
+/// Notes when silent nodes were heard last, until it is stopped; then of all.
+pub(crate) async fn note_seen(app: App, stop: CancellationToken) {
+    let mut goes_on = true;
+    while goes_on {
+        goes_on = stop.run_until_cancelled(tokio::time::sleep(NOTE_EVERY)).await.is_some();
+        let silence = if goes_on { app.config.silence_max.duration() } else { Duration::ZERO };
+        if let Err(error) = app.nodes.note_seen(&app.db, silence).await {
+            tracing::warn!(%error, "when nodes were heard last could not be noted");
+        }
     }
 }
 

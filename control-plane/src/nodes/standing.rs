@@ -5,7 +5,7 @@ use std::time::Duration;
 use fabric::{CallOptions, Fabric, NodeEndpoint, Target};
 use protocol::node::NodeState;
 use protocol::{AccountId, Code, Digest, NodeId, Problem};
-use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _};
+use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
 use crate::db::columns::Col;
 use crate::db::entities::nodes;
@@ -13,6 +13,8 @@ use crate::error::Result;
 
 /// A node that is told that it is none any more says so within this.
 const TOLD_WITHIN: Duration = Duration::from_millis(500);
+/// Nodes of one machine, against which something is held, that are looked at.
+const BARRED_MAX: u64 = 100;
 
 /// What a node is told that was suspended, or that has left.
 pub(crate) fn refusal(state: NodeState, reason: Option<&str>) -> Option<Problem> {
@@ -21,7 +23,9 @@ pub(crate) fn refusal(state: NodeState, reason: Option<&str>) -> Option<Problem>
         NodeState::Suspended => {
             Some(Problem::new(Code::NodeSuspended, format!("The operator has suspended it: {why}.")))
         }
-        NodeState::Left => Some(Problem::new(Code::NodeLeft, format!("It is no node any more: {why}."))),
+        NodeState::Left | NodeState::Revoked => {
+            Some(Problem::new(Code::NodeLeft, format!("It is no node any more: {why}.")))
+        }
         _ => None,
     }
 }
@@ -37,22 +41,28 @@ pub(crate) async fn of<C: ConnectionTrait>(connection: &C, node: NodeId) -> Resu
     row.map_or(Ok(()), |row| check(&row))
 }
 
-/// Refuses a machine that the account has lent, and against which something is held since: by another token it is the same.
+/// Refuses a machine against which something is held since it was lent before: by another token, and for another account, it
+/// is the same machine. Of another account's node only the id is told.
 pub(super) async fn may_join<C: ConnectionTrait>(connection: &C, account: AccountId, machine: Digest) -> Result<()> {
-    let barred = nodes::Entity::find()
-        .filter(nodes::Column::AccountId.eq(Col(account)))
-        .filter(nodes::Column::Machine.eq(Col(machine)))
-        .filter(nodes::Column::Barred.is_not_null())
-        .one(connection)
-        .await?;
-    let Some((row, why)) = barred.and_then(|mut row| row.barred.take().map(|why| (row, why))) else { return Ok(()) };
-    let (name, node) = (row.name, row.id.0);
+    let of_machine = nodes::Entity::find().filter(nodes::Column::Machine.eq(Col(machine)));
+    let barred = of_machine.filter(nodes::Column::Barred.is_not_null()).limit(BARRED_MAX).all(connection).await?;
+    let is_own = |row: &&nodes::Model| row.account_id == Some(Col(account));
+    let Some(row) = barred.iter().find(is_own).or(barred.first()) else { return Ok(()) };
+    let node = row.id.0;
     let ask = format!("ask the operator, who lets it in again: `crowdcloud nodes resume {node} --as-operator`.");
-    let help = match row.state.0.is_member() {
-        true => format!("Go on with that node's data folder, for the account's own runs; or {ask}"),
-        false => format!("There is one way: {ask}"),
+    let (detail, help) = if is_own(&row) {
+        let why = row.barred.as_deref().unwrap_or_default();
+        let detail = format!("This machine was lent before, as {} ({node}), and is shut out: {why}.", row.name);
+        let help = match row.state.0.is_member() {
+            true => format!("Go on with that node's data folder, for the account's own runs; or {ask}"),
+            false => format!("There is one way: {ask}"),
+        };
+        (detail, help)
+    } else {
+        let detail = format!("This machine was lent before, for another account, as {node}, and is shut out.");
+        let copied = "Where its disk or its image is a copy, its id (`/etc/machine-id`) may be another machine's.";
+        (detail, format!("There is one way: {ask} {copied}"))
     };
-    let detail = format!("This machine was lent before, as {name} ({node}), and is shut out: {why}.");
     Err(Problem::new(Code::NodeSuspended, detail).with_help(help).into())
 }
 

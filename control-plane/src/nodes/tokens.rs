@@ -98,7 +98,7 @@ pub(crate) async fn create(
     let (created, expires) = (mutation.at(), insert(&mutation, draft).await?);
     let committed = mutation.commit(&caller.actor, Some(account), "node_token.create", id).await?;
     let token = Some(token.to_string());
-    Ok((api::NodeToken { id, token, name, node, created, expires, used: None, help: None }, committed))
+    Ok((api::NodeToken { id, token, name, node: Some(node), created, expires, used: None, help: None }, committed))
 }
 
 /// `GET /nodes/tokens`: those that are not forgotten yet, the newest first.
@@ -115,7 +115,8 @@ pub(crate) async fn list(db: &Db, caller: &Caller, paging: &Paging) -> Result<ap
         id: row.id.0,
         token: None,
         name: row.name,
-        node: row.node_id.0,
+        // Until then there is no such node.
+        node: row.used.map(|_| row.node_id.0),
         created: row.created.0,
         expires: row.expires.0,
         used: row.used.map(|at| at.0),
@@ -148,5 +149,5 @@ pub(crate) fn again(token: &api::NodeToken) -> api::NodeToken {
 /// Deletes those that ended long ago.
 pub(crate) async fn prune(db: &Db) -> Result<(), DbErr> {
     let before = Timestamp(Timestamp::now().0.saturating_sub(ENDED_KEPT_MS));
-    loops::node_tokens_too_old(before).exec(db.write()).await.map(drop)
+    loops::delete_in_steps(db, |most| loops::node_tokens_too_old(before, most)).await
 }

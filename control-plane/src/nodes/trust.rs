@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::api::{ConfirmNode, Role, Vouch};
 use protocol::node::{CheckOutcome, NodeTrust, PublicKey, TrustLevel, TrustRecord};
-use protocol::{AccountId, Code, NodeId, PlacementClass, RunId, Timestamp};
+use protocol::{AccountId, Code, Name, NodeId, PlacementClass, RunId, Timestamp};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, QueryFilter as _,
@@ -91,7 +91,7 @@ pub(crate) struct Check {
 pub(crate) async fn note(db: &Db, check: Check) -> Result<Option<Committed>> {
     let lied = check.outcome == CheckOutcome::Differed;
     if !lied {
-        let tx = db.begin().await?;
+        let tx = db.begin_bulk().await?;
         write(&tx, &check, Timestamp::now()).await?;
         tx.commit().await?;
         return Ok(None);
@@ -218,8 +218,14 @@ pub(crate) async fn vouch(db: &Db, caller: &Caller, asked: &Vouch) -> Result<Com
     }
     let mut mutation = db.mutation().await?;
     let vouched_at = (!asked.withdraw).then(|| mutation.at().into());
+    if let (Some(_), Some(name)) = (&asked.node, &asked.account)
+        && account_called(&mutation, name).await?.is_some()
+    {
+        let detail = format!("`account`: `{name}` is an account, too: name the account or the node alone, by its id");
+        return Err(invalid("account", detail));
+    }
     let (target, account) = match (&asked.node, &asked.account) {
-        (Some(node), None) => {
+        (Some(node), _) => {
             let row = nodes::Entity::find_by_id(Col(*node)).one(mutation.tx()).await?;
             let row = row.ok_or_else(|| refuse_field(Code::NotFound, "node", "There is no such node."))?;
             nodes::Entity::update_many()
@@ -230,8 +236,7 @@ pub(crate) async fn vouch(db: &Db, caller: &Caller, asked: &Vouch) -> Result<Com
             (node.to_string(), row.account_id.map(|account| account.0))
         }
         (None, Some(name)) => {
-            let row = accounts::Entity::find().filter(accounts::Column::Name.eq(Col(name.clone())));
-            let row = row.filter(accounts::Column::Deleted.is_null()).one(mutation.tx()).await?;
+            let row = account_called(&mutation, name).await?;
             let row = row.ok_or_else(|| refuse_field(Code::NotFound, "account", "There is no such account."))?;
             accounts::Entity::update_many()
                 .set(accounts::ActiveModel { vouched: Set(vouched_at), ..Default::default() })
@@ -240,11 +245,16 @@ pub(crate) async fn vouch(db: &Db, caller: &Caller, asked: &Vouch) -> Result<Com
                 .await?;
             (row.id.to_string(), Some(row.id.0))
         }
-        _ => return Err(invalid("node", "either `node` or `account` is named")),
+        (None, None) => return Err(invalid("node", "`node` or `account` is named")),
     };
     follow(&mut mutation, asked, account).await?;
     let action = if asked.withdraw { "node.vouch.withdraw" } else { "node.vouch" };
     Ok(mutation.commit(&caller.actor, account, action, target).await?)
+}
+
+async fn account_called(mutation: &Mutation, name: &Name) -> Result<Option<accounts::Model>> {
+    let row = accounts::Entity::find().filter(accounts::Column::Name.eq(Col(name.clone())));
+    Ok(row.filter(accounts::Column::Deleted.is_null()).one(mutation.tx()).await?)
 }
 
 /// The levels of the nodes that a vouch concerns.
@@ -268,5 +278,5 @@ async fn follow(mutation: &mut Mutation, asked: &Vouch, account: Option<AccountI
 /// Deletes checks that are too old; the counts stay.
 pub(crate) async fn prune(db: &Db) -> Result<(), DbErr> {
     let before = Timestamp(Timestamp::now().0.saturating_sub(CHECKS_KEPT_MS));
-    loops::node_checks_too_old(before).exec(db.write()).await.map(drop)
+    loops::delete_in_steps(db, |most| loops::node_checks_too_old(before, most)).await
 }

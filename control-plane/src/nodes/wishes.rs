@@ -70,9 +70,14 @@ async fn note(
         return Err(no_such_node());
     }
     standing::check(&row)?;
-    if_match.check(Some(&etag(&row)))?;
-    check(&row, &wish, mutation.at())?;
     let before = row.wish.map_or_else(RevisedWish::default, |wish| wish.0);
+    let tag = etag(&row);
+    // Where nothing is wished for, nothing is lost.
+    match before.wish == NodeWish::default() {
+        true => if_match.check(Some(&tag))?,
+        false => if_match.require(&tag)?,
+    }
+    check(&row, &wish, mutation.at())?;
     let told = before.followed_by(wish, mutation.at());
     nodes::Entity::update_many()
         .set(nodes::ActiveModel { wish: Set(Some(Col(told))), ..Default::default() })
@@ -97,8 +102,8 @@ fn action(before: &NodeWish, after: &NodeWish) -> &'static str {
 /// A wish that cannot be, or that asks for more than was agreed on the machine. A node that has not told what was agreed
 /// keeps to it by itself.
 fn check(row: &nodes::Model, wish: &NodeWish, now: Timestamp) -> Result<()> {
-    if wish.caps.cores == Some(0) {
-        return Err(invalid("caps.cores", "at least one core is lent; to lend none, pause the node"));
+    if let Err(below) = wish.caps.suffice() {
+        return Err(invalid(format!("caps.{}", below.cap), below.to_string()));
     }
     if wish.pause.and_then(|pause| pause.until).is_some_and(|until| until <= now) {
         return Err(invalid("pause.until", "this time is over"));

@@ -78,7 +78,10 @@ pub(super) async fn close(db: &Db, epoch: Epoch) -> Result<(), DbErr> {
 
 /// Closes it; where a lease is given, only if that has ended.
 async fn close_where(db: &Db, epoch: Epoch, ended: Option<Duration>) -> Result<(), DbErr> {
-    let tx = db.begin().await?;
+    let tx = match ended {
+        Some(_) => db.begin_bulk().await?,
+        None => db.begin().await?,
+    };
     let row = store_epochs::Entity::find_by_id(Col(epoch)).lock_exclusive().one(&tx).await?;
     let now = now(&tx).await?;
     let is_due = |row: &store_epochs::Model| ended.is_none_or(|lease| has_ended(row, now, lease));
@@ -107,7 +110,7 @@ pub(super) async fn raise_horizon(db: &Db, lease: Millis) -> Result<Epoch, DbErr
             close_where(db, row.epoch.0, Some(lease)).await?;
         }
     }
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     // Whoever is opening an epoch has this lock: its epoch is seen here, or is a later one than all of these.
     let last = count(&tx, COUNTER, 0).await?;
     let horizon = match loops::epochs_open().limit(1).one(&tx).await? {

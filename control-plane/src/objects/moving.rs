@@ -256,7 +256,7 @@ impl Moving {
             Err(error) => return Err(error.into()),
         };
         fabric::fault::point("moving.put");
-        let tx = app.db.begin().await?;
+        let tx = app.db.begin_bulk().await?;
         let id = super::keep(app, &tx, Some(account), &blob).await?;
         let switched = switch(&tx, owner, account, root, id).await?;
         fabric::fault::point("moving.switched");
@@ -276,7 +276,7 @@ impl Moving {
         root: Digest,
         digest: Digest,
     ) -> Result<bool, MovingError> {
-        let tx = self.app.db.begin().await?;
+        let tx = self.app.db.begin_bulk().await?;
         let row = artifacts::Entity::find_by_id((Col(account), Col(digest))).one(&tx).await?;
         let Some(blob) = row.and_then(|row| row.blob) else { return Ok(false) };
         match super::refer(&tx, blob.0).await {

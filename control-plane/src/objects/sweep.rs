@@ -164,7 +164,7 @@ impl Sweep {
 
     /// Dooms those of them to which still nothing refers.
     async fn doom(&self, ids: &[BlobId], now: Timestamp) -> Result<(), DbErr> {
-        let tx = self.db.begin().await?;
+        let tx = self.db.begin_bulk().await?;
         // Whoever is about to refer to one has its lock. Only a statement that begins afterwards is sure to see the reference.
         lock(&tx, ids).await?;
         let doomed = loops::blobs_doom(ids, now).exec(&tx).await?.rows_affected;
@@ -201,7 +201,7 @@ impl Sweep {
 
     /// Deletes the rows of what is deleted.
     async fn forget(&self, ids: &[BlobId]) -> Result<(), DbErr> {
-        let tx = self.db.begin().await?;
+        let tx = self.db.begin_bulk().await?;
         lock(&tx, ids).await?;
         let rows = blobs::Entity::delete_many().filter(blobs::Column::Id.is_in(ids.iter().map(|id| Col(*id))));
         rows.filter(blobs::Column::Doomed.is_not_null()).exec(&tx).await?;

@@ -31,6 +31,8 @@ use crate::paging::{Paging, page};
 const AT_ONCE: usize = 100;
 /// Messages of one queue.
 const MESSAGES_MAX: u64 = 100_000;
+/// Expired messages that one statement deletes.
+const PRUNE_ROWS_MAX: u64 = 500;
 const DELAY: (Millis, Millis, Millis) = (Millis(0), Millis::seconds(12 * 3600), Millis(0));
 const WAIT: (Millis, Millis, Millis) = (Millis(0), Millis::seconds(20), Millis(0));
 
@@ -282,11 +284,17 @@ pub(crate) async fn prune(app: &App) -> Result<()> {
     for queue in loops::queues_all().all(app.db.read()).await? {
         let before = Timestamp(now.0 - i64::from(queue.days) * 86_400_000);
         let (account, name) = (queue.account_id.0, queue.name.0.clone());
-        // A look costs less than a write that finds nothing.
-        if loops::message_too_old(account, name.clone(), before).one(app.db.read()).await?.is_some() {
-            let tx = app.db.begin().await?;
-            let gone = loops::messages_too_old(account, name, before).exec(&tx).await?.rows_affected;
-            tx.commit().await?;
+        let mut gone = 0;
+        loop {
+            let old = loops::messages_too_old(account, name.clone(), before, PRUNE_ROWS_MAX);
+            let ids: Vec<Col<MessageId>> = old.into_tuple().all(app.db.read()).await?;
+            if ids.is_empty() {
+                break;
+            }
+            let old = messages::Entity::delete_many().filter(messages::Column::Id.is_in(ids));
+            gone += old.exec(app.db.write()).await?.rows_affected;
+        }
+        if gone > 0 {
             tracing::info!(queue = %queue.name.0, messages = gone, "expired messages pruned");
         }
     }

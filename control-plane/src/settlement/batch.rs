@@ -8,7 +8,10 @@ use fabric::metric_names;
 use protocol::batch::{BatchAck, BatchHead};
 use protocol::receipt::Observation;
 use protocol::{AccountId, Code, Digest, Field, RunId, Timestamp};
-use sea_orm::{ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait as _,
+    QueryFilter as _, Statement,
+};
 
 use super::blocks::packed_among;
 use super::sources::Content;
@@ -16,7 +19,7 @@ use super::windows::{self, Windows};
 use super::{cut, join};
 use crate::App;
 use crate::db::columns::Col;
-use crate::db::entities::runs;
+use crate::db::entities::{counters, runs};
 use crate::db::{bulk, count};
 use crate::error::{Result, invalid, refuse, refuse_field};
 use crate::identity::accounts::erased_among;
@@ -27,10 +30,19 @@ pub(crate) const OBSERVATIONS_MAX: usize = 4096;
 /// Rows in one statement: a bound on its parameters.
 pub(crate) const ROWS_MAX: usize = 500;
 
+/// The counter of turns.
+const SETTLE: &str = "settle";
+
 /// All settlement happens under this lock: a row that was read cannot change before it is written. Returns the transaction's
 /// turn: where it is committed, the next turn is that of whoever comes right after it.
 pub(crate) async fn lock(tx: &DatabaseTransaction) -> Result<i64, DbErr> {
-    count(tx, "settle", 1).await
+    count(tx, SETTLE, 1).await
+}
+
+/// The last turn that is committed. What is read afterwards cannot have changed for a transaction whose turn is the next.
+pub(super) async fn last_turn(connection: &DatabaseConnection) -> Result<i64, DbErr> {
+    let row = counters::Entity::find_by_id(SETTLE).one(connection).await?;
+    row.map(|row| row.value).ok_or_else(|| DbErr::RecordNotFound(SETTLE.to_owned()))
 }
 
 /// The rows of a batch, as they were and as they become.
@@ -48,28 +60,28 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Reads the rows that there are; and of runs without one, each of this account, whether they were settled before.
-    pub(crate) async fn read(
+    pub(crate) async fn read<C: ConnectionTrait>(
         app: &App,
-        tx: &DatabaseTransaction,
+        connection: &C,
         halves: &[(RunId, AccountId)],
     ) -> Result<Self, DbErr> {
         let ids: Vec<RunId> = halves.iter().map(|(run, _)| *run).collect();
-        let mut batch = Self::of_rows(tx, &ids).await?;
-        batch.windows = Windows::read(tx, halves.iter().map(|(_, account)| *account)).await?;
-        batch.erased = erased_among(tx, halves.iter().map(|(_, account)| *account)).await?;
+        let mut batch = Self::of_rows(connection, &ids).await?;
+        batch.windows = Windows::read(connection, halves.iter().map(|(_, account)| *account)).await?;
+        batch.erased = erased_among(connection, halves.iter().map(|(_, account)| *account)).await?;
         let may_be_packed = |(run, account): &(RunId, AccountId)| {
             !batch.before.contains_key(run) && *run < batch.windows.rows_from(*account)
         };
         let missing: Vec<(RunId, AccountId)> = halves.iter().copied().filter(may_be_packed).collect();
-        batch.packed = packed_among(app, tx, missing).await?;
+        batch.packed = packed_among(app, connection, missing).await?;
         Ok(batch)
     }
 
     /// Reads the rows that there are, where all have one: whether a run was settled and has none is not asked.
-    pub(crate) async fn of_rows(tx: &DatabaseTransaction, ids: &[RunId]) -> Result<Self, DbErr> {
+    pub(crate) async fn of_rows<C: ConnectionTrait>(connection: &C, ids: &[RunId]) -> Result<Self, DbErr> {
         let mut batch = Self::default();
         for ids in ids.chunks(ROWS_MAX) {
-            let rows = runs::Entity::find().filter(runs::Column::RunId.is_in(few_lengths(ids))).all(tx).await?;
+            let rows = runs::Entity::find().filter(runs::Column::RunId.is_in(few_lengths(ids))).all(connection).await?;
             batch.before.extend(rows.into_iter().map(|row| (row.run_id.0, row)));
         }
         Ok(batch)
@@ -98,20 +110,48 @@ impl Batch {
 
     /// Writes rows and sums.
     pub(crate) async fn write(self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
-        self.write_with(tx, &mut Table::default()).await
+        self.joined(tx.get_database_backend()).write(tx, &mut Table::default()).await
     }
 
-    /// The same, where some of the sums are known.
-    pub(crate) async fn write_with(self, tx: &DatabaseTransaction, table: &mut Table) -> Result<(), DbErr> {
+    /// What is to be written. It needs no transaction yet, and whatever can be made of it beforehand is.
+    pub(super) fn joined(mut self, backend: DbBackend) -> Joined {
         let mut sums = Sums::default();
-        let mut rows: Vec<runs::Model> = self.after.into_values().collect();
+        let mut rows: Vec<runs::Model> = std::mem::take(&mut self.after).into_values().collect();
         rows.sort_unstable_by_key(|row| row.run_id.0);
         for row in &rows {
             sums.changed(self.before.get(&row.run_id.0), row);
         }
-        bulk::replace(tx, &rows, &[runs::Column::RunId]).await?;
-        windows::written(tx, &self.before, &rows, Timestamp::now()).await?;
-        sums.write(tx, table).await
+        let statements = bulk::replacing(backend, &rows, &[runs::Column::RunId]);
+        Joined { read: self, rows, statements, sums }
+    }
+
+    /// Whether what was read later says the same of all that joining asks.
+    fn is_as(&self, later: &Self) -> bool {
+        let is_known = self.packed == later.packed && self.erased == later.erased;
+        is_known && self.before == later.before && self.windows.forget_the_same(&later.windows)
+    }
+}
+
+/// A batch that is joined, and not written yet.
+pub(super) struct Joined {
+    /// What it was joined with.
+    read: Batch,
+    rows: Vec<runs::Model>,
+    statements: Vec<Statement>,
+    sums: Sums,
+}
+
+impl Joined {
+    /// Whether it would be the same with what was read later.
+    pub(super) fn holds_with(&self, later: &Batch) -> bool {
+        self.read.is_as(later)
+    }
+
+    /// Writes rows and sums, of which some may be known.
+    pub(super) async fn write(self, tx: &DatabaseTransaction, table: &mut Table) -> Result<(), DbErr> {
+        bulk::run(tx, self.statements).await?;
+        windows::written(tx, &self.read.before, &self.rows, Timestamp::now()).await?;
+        self.sums.write(tx, table).await
     }
 }
 
@@ -147,11 +187,14 @@ pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
     if batch.len() > OBSERVATIONS_MAX {
         return Err(invalid(Field::BODY, format!("At most {OBSERVATIONS_MAX} observations at once")));
     }
-    let begun = Instant::now();
-    let tx = app.db.begin().await?;
-    observe(app, &tx, &batch).await?;
-    tx.commit().await?;
-    taken(begun, batch.len());
+    // What was committed before one of them failed may come again.
+    for some in batch.chunks(ROWS_MAX) {
+        let begun = Instant::now();
+        let tx = app.db.begin_bulk().await?;
+        observe(app, &tx, some).await?;
+        tx.commit().await?;
+        taken(begun, some.len());
+    }
     Ok(())
 }
 

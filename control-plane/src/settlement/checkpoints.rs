@@ -9,8 +9,8 @@ use protocol::ticket::{Purpose, Ticket, TicketError, TicketRoot};
 use protocol::wire::{self, WireError, Written};
 use protocol::{Code, Digest, NodeId, Problem, Timestamp, VersionId};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
-    QuerySelect as _,
+    ActiveValue::Set, ColumnTrait as _, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait as _,
+    QueryFilter as _, QuerySelect as _,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -153,10 +153,10 @@ pub(super) enum Link {
 }
 
 /// Decides it by the last one: its number, and its digest.
-pub(super) async fn link(tx: &DatabaseTransaction, last: (u64, Digest), head: &Head) -> Result<Link, DbErr> {
+pub(super) async fn link(connection: &DatabaseConnection, last: (u64, Digest), head: &Head) -> Result<Link, DbErr> {
     let (sequence, digest) = last;
     if head.sequence <= sequence {
-        let row = checkpoints::Entity::find_by_id((Col(head.node), signed(head.sequence))).one(tx).await?;
+        let row = checkpoints::Entity::find_by_id((Col(head.node), signed(head.sequence))).one(connection).await?;
         let other = row.map(|row| row.digest.0).filter(|other| *other != head.digest);
         return Ok(other.map_or(Link::Repeated, Link::Conflict));
     }
@@ -198,7 +198,7 @@ pub(super) async fn advance(tx: &DatabaseTransaction, heads: &[&Head], now: Time
 
 /// The numbers of versions.
 pub(super) async fn version_numbers(
-    tx: &DatabaseTransaction,
+    connection: &DatabaseConnection,
     ids: impl Iterator<Item = VersionId>,
 ) -> Result<HashMap<VersionId, u32>, DbErr> {
     let ids: std::collections::BTreeSet<VersionId> = ids.collect();
@@ -207,7 +207,7 @@ pub(super) async fn version_numbers(
         .columns([versions::Column::Id, versions::Column::Number])
         .filter(versions::Column::Id.is_in(ids.into_iter().map(Col)))
         .into_tuple()
-        .all(tx)
+        .all(connection)
         .await?;
     Ok(rows.into_iter().map(|(id, number)| (id.0, u32::try_from(number).unwrap_or(0))).collect())
 }

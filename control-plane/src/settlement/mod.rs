@@ -16,8 +16,8 @@
 //! Halves come in numbered batches, the receipts in checkpoints and the observations in those of [`sources`]: each number is
 //! committed once, in order, and what cannot be read is void but has its number.
 //! One control plane takes them ([`term`]); they wait in its memory for each other, and are committed in cuts ([`cut`]).
-//! Everything of a cut happens in one transaction, under one lock: what was read cannot change before the commit, and the
-//! answers come after it.
+//! Everything of a cut is written in one transaction, under one lock. What it goes by was read under it, or before while
+//! nobody else had it: it cannot change before the commit, and the answers come after it.
 
 mod batch;
 mod blocks;
@@ -48,4 +48,4 @@ pub(crate) use sources::prune as prune_sources;
 #[cfg(test)]
 pub(crate) use sweep::once as sweep_once;
 #[cfg(test)]
-pub(crate) use term::{begin_anew, usurp};
+pub(crate) use term::{begin_anew, begin_until, usurp};

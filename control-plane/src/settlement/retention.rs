@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use protocol::{AccountId, RunId, Timestamp};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
+    ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Select,
 };
 
 use super::batch::lock;
@@ -24,8 +24,6 @@ use crate::error::Result;
 const BLOCKS_MAX: u64 = 8;
 /// Rows of an erased account that one transaction deletes.
 const ROWS_AT_ONCE: u64 = 500;
-/// Headers that one statement deletes.
-const HEADERS_MAX: u64 = 2_000;
 /// Headers are kept for 13 months, in milliseconds, so that a month's statement can be proven.
 const HEADERS_KEPT_MS: i64 = 396 * 86_400_000;
 
@@ -49,7 +47,7 @@ pub(crate) async fn forget(db: &Db, before: RunId) -> Result<u64> {
     if loops::blocks_to_forget(before, 1).one(db.read()).await?.is_none() {
         return Ok(0);
     }
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     lock(&tx).await?;
     counters::Entity::update_many()
         .col_expr(counters::Column::Value, then.0.into())
@@ -98,7 +96,7 @@ async fn trim(db: &Db, runs_max: u64, now: Timestamp) -> Result<()> {
 
 /// Forgets an account's oldest block, and remembers that it is gone; none where somebody may still speak of its runs.
 async fn forget_oldest(db: &Db, account: AccountId, now: Timestamp) -> Result<Option<blocks::Model>> {
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     lock(&tx).await?;
     let oldest = loops::blocks_oldest(account).one(&tx).await?;
     let Some(oldest) = oldest.filter(|oldest| oldest.surely_over.0 < now) else { return Ok(None) };
@@ -111,8 +109,9 @@ async fn forget_oldest(db: &Db, account: AccountId, now: Timestamp) -> Result<Op
 /// are void. Of the headers of its blocks the digests stay, by which the chain can be followed; the salts, without which
 /// nobody can guess what was in a body, go with them. Whether it is erased: not while a run of it is open.
 pub(crate) async fn erase(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
-    while erase_blocks(db, account, now).await? {}
+    // Rows first, those that blocks have as well: a block may have thousands, which would go in one transaction with it.
     while erase_rows(db, account, now).await? {}
+    while erase_blocks(db, account, now).await? {}
     close(db, account, now).await
 }
 
@@ -125,7 +124,7 @@ fn blocks_to_erase(account: AccountId) -> Select<blocks::Entity> {
 
 /// Notes that an account is erased, where it has no run any more, be it a row or in a block that was packed meanwhile.
 async fn close(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     // Whoever adds a half holds it, and looks whether the account is erased.
     lock(&tx).await?;
     let row = runs::Entity::find().filter(runs::Column::AccountId.eq(Col(account))).one(&tx).await?;
@@ -142,7 +141,7 @@ async fn close(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
 }
 
 async fn erase_blocks(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     lock(&tx).await?;
     let some = blocks_to_erase(account).order_by_asc(blocks::Column::Number).limit(BLOCKS_MAX).all(&tx).await?;
     let is_there = |block: &&blocks::Model| block.blob.is_some() || block.root.is_some();
@@ -163,7 +162,7 @@ async fn erase_blocks(db: &Db, account: AccountId, now: Timestamp) -> Result<boo
 
 /// Deletes some settled rows of an account that is being erased; whether there were any.
 pub(super) async fn erase_rows(db: &Db, account: AccountId, now: Timestamp) -> Result<bool> {
-    let tx = db.begin().await?;
+    let tx = db.begin_bulk().await?;
     lock(&tx).await?;
     let ids: Vec<Col<RunId>> = runs::Entity::find()
         .select_only()
@@ -219,11 +218,7 @@ async fn forget_bodies(
 
 /// Deletes headers that are kept no longer.
 async fn forget_headers(db: &Db, now: Timestamp) -> Result<()> {
-    let (connection, before) = (db.write(), Timestamp(now.0.saturating_sub(HEADERS_KEPT_MS)));
-    loop {
-        let delete = loops::headers_too_old(before, HEADERS_MAX).statement(connection.get_database_backend());
-        if connection.execute_raw(delete).await?.rows_affected() < HEADERS_MAX {
-            return Ok(());
-        }
-    }
+    let before = Timestamp(now.0.saturating_sub(HEADERS_KEPT_MS));
+    loops::delete_in_steps(db, |most| loops::headers_too_old(before, most)).await?;
+    Ok(())
 }

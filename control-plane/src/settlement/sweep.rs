@@ -19,17 +19,16 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(60);
 /// Sweeps until it is stopped.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
     let mut kept = Instant::now();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
-        if let Err(error) = once(&app, Timestamp::now(), false).await {
+    while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+        // However much there is to do, a stop ends it between two of its steps, or in the middle of one: what is not
+        // committed is rolled back, and the next sweep goes on there.
+        let swept = Box::pin(once(&app, Timestamp::now(), false));
+        if let Some(Err(error)) = stop.run_until_cancelled(swept).await {
             tracing::warn!(%error, "settlement sweep failed");
         }
         if kept.elapsed() >= HOUSEKEEPING_EVERY {
             kept = Instant::now();
-            if let Err(error) = housekeeping(&app).await {
+            if let Some(Err(error)) = stop.run_until_cancelled(Box::pin(housekeeping(&app))).await {
                 tracing::warn!(%error, "housekeeping failed");
             }
         }
@@ -50,7 +49,7 @@ async fn settle_overdue(app: &App, now: Timestamp) -> Result<usize> {
     if overdue.clone().one(app.db.read()).await?.is_none() {
         return Ok(0);
     }
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_bulk().await?;
     lock(&tx).await?;
     let rows = overdue.all(&tx).await?;
     let ids: Vec<RunId> = rows.iter().map(|row| row.run_id.0).collect();

@@ -34,6 +34,9 @@ use crate::leader::{self, Lease, Office};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Renewals in the time of a lease.
 const RENEWALS: u32 = 4;
+/// A cut that is being made when it is stopped may end within so long. Else it is given up: its transaction is rolled back,
+/// and whoever has sent something has it still.
+const CUT_ENDS_WITHIN: Duration = Duration::from_millis(300);
 
 /// Why a term has ended.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +120,7 @@ impl Term<'_> {
         F: Future<Output = Result<Vec<Serving>, FabricError>> + Send,
     {
         let mut cuts = JoinSet::new();
-        cuts.spawn(cut::begin(self.app, Arc::clone(&self.lease)));
+        cuts.spawn(cut::begin(self.app, Arc::clone(&self.lease), stop.clone()));
         // Beside the renewal: without a connection it may take longer to mount than the lease lasts.
         let lead = async {
             let served = mount().await?;
@@ -127,14 +130,21 @@ impl Term<'_> {
             Ok::<_, FabricError>(served)
         };
         let served = tokio::select! {
+            // Before the cuts, which end where it is stopped.
+            biased;
             served = lead => served?,
+            () = stop.cancelled() => return Ok(()),
             ended = cuts.join_next() => {
                 return Err(ended.and_then(Result::err).map_or(TermError::NotLeading, TermError::Broke));
             }
             error = self.keep() => return Err(error),
             () = self.out_of_reach() => return Err(TermError::OutOfReach),
         };
-        // What is on its way is answered first.
+        if tokio::time::timeout(CUT_ENDS_WITHIN, cuts.join_next()).await.is_err() {
+            tracing::warn!("settlement stopped in the middle of a cut; its halves come again");
+            cuts.shutdown().await;
+        }
+        // What was on its way is answered by now: as committed, or as refused.
         futures::future::join_all(served.into_iter().map(|serving| serving.drain(crate::DRAIN_MAX))).await;
         Ok(())
     }
@@ -188,7 +198,16 @@ impl Term<'_> {
 pub(crate) async fn begin_anew(app: &App, dies_at: &'static str) -> JoinSet<()> {
     let lease = usurp(app).await;
     let mut cuts = JoinSet::new();
-    cuts.spawn(fabric::fault::die_at(dies_at, cut::begin(app, Arc::new(lease))));
+    cuts.spawn(fabric::fault::die_at(dies_at, cut::begin(app, Arc::new(lease), CancellationToken::new())));
+    cuts
+}
+
+/// Leads from now on, whoever does, until it is stopped.
+#[cfg(test)]
+pub(crate) async fn begin_until(app: &App, stop: CancellationToken) -> JoinSet<()> {
+    let lease = usurp(app).await;
+    let mut cuts = JoinSet::new();
+    cuts.spawn(cut::begin(app, Arc::new(lease), stop));
     cuts
 }
 

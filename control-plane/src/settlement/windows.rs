@@ -74,6 +74,15 @@ impl Windows {
         let went_on = ended.is_some_and(|ended| ended.0 >= window.trimmed.0.0.saturating_sub(SURELY_KEPT_MS));
         began_before(self.all) || (began_before(window.forgotten.0) && !went_on)
     }
+
+    /// Whether [`Self::has_forgotten`] says the same by these.
+    pub(super) fn forget_the_same(&self, others: &Self) -> bool {
+        let times = |windows: &Self, account: &AccountId| {
+            windows.of.get(account).map(|window| (window.forgotten.0, window.trimmed.0)).unwrap_or_default()
+        };
+        let mut accounts = self.of.keys().chain(others.of.keys());
+        self.all == others.all && accounts.all(|account| times(self, account) == times(others, account))
+    }
 }
 
 /// From when on a settled run may be forgotten because there are too many: whoever could still tell of it has done so. A run
@@ -228,6 +237,11 @@ mod tests {
         assert!(windows.has_forgotten(run, account, Some(after(39_999))), "it may have been deleted");
         assert!(!windows.has_forgotten(run, account, Some(after(40_000))));
         assert!(!windows.has_forgotten(run, AccountId::new(), None), "another account's window is its own");
+        let mut others = Windows { all: Timestamp(0), of: windows.of.clone() };
+        others.of.values_mut().for_each(|window| (window.runs, window.evicted) = (9, after(30_000).into()));
+        assert!(windows.forget_the_same(&others));
+        others.of.values_mut().for_each(|window| window.trimmed = after(100_001).into());
+        assert!(!windows.forget_the_same(&others) && !others.forget_the_same(&Windows::default()));
         assert!(run < windows.rows_from(account) && run >= windows.rows_from(AccountId::new()));
         let old = Windows { all: after(10_000), ..windows };
         assert!(old.has_forgotten(run, account, Some(after(1_000_000))), "by age, whatever is said");

@@ -44,11 +44,20 @@ pub(crate) struct Machine {
     pub(crate) receipt: SigningKey,
     pub(crate) nats: UserKey,
     ticket: u8,
+    /// As it tells.
+    id: Digest,
 }
 
 impl Machine {
+    /// One whose keys are of this number. All of these are the same machine.
     pub(crate) fn new(number: u8) -> Self {
-        Self { receipt: SigningKey::from_bytes(&[number; 32]), nats: UserKey::generate(), ticket: number }
+        Self::of(number, b"a machine")
+    }
+
+    /// One of this id.
+    pub(crate) fn of(number: u8, id: &[u8]) -> Self {
+        let receipt = SigningKey::from_bytes(&[number; 32]);
+        Self { receipt, nats: UserKey::generate(), ticket: number, id: Digest::of(id) }
     }
 
     fn keys(&self) -> PublicKeys {
@@ -64,7 +73,7 @@ impl Machine {
             token,
             nonce: Nonce(rand::random()),
             keys: self.keys(),
-            machine: Some(Digest::of(b"a machine")),
+            machine: Some(self.id),
             protocol_min: PROTOCOL_MIN,
             protocol_max: PROTOCOL_MAX,
             probe: Probe {
@@ -106,7 +115,7 @@ impl Machine {
     }
 
     pub(crate) fn hello(&self) -> Hello {
-        let fingerprint = Fingerprint { machine: Some(Digest::of(b"a machine")), boot: None, starts: 1 };
+        let fingerprint = Fingerprint { machine: Some(self.id), boot: None, starts: 1 };
         Hello { keys: Some(self.keys()), fingerprint: Some(fingerprint), ..hello_of(&self.receipt) }
     }
 }
@@ -162,6 +171,7 @@ async fn a_token_makes_a_node_once(ground: Ground) {
     let made: NodeToken = told.post("/nodes/tokens", json!({"name": "basement"})).await.read();
     let token: JoinToken = made.token.as_ref().unwrap().parse().unwrap();
     assert_eq!((token.origin.as_str(), token.id), ("https://cloud.example.org", made.id));
+    let node_of_token = made.node.unwrap();
     let hour = made.expires.since(Timestamp::now());
     assert!(hour > Duration::from_secs(3590) && hour <= Duration::from_secs(3600), "{hour:?}");
     // Only the public half is kept.
@@ -172,21 +182,21 @@ async fn a_token_makes_a_node_once(ground: Ground) {
     let machine = Machine::new(11);
     let answer = register(&ground, &machine.asks(&token)).await;
     let admission = admitted(&ground, &token, &answer).await;
-    assert_eq!((admission.node, admission.account.as_deref()), (made.node, Some("ada")));
+    assert_eq!((admission.node, admission.account.as_deref()), (node_of_token, Some("ada")));
     assert_eq!((&admission.nats, admission.protocol), (&machine.nats.public(), PROTOCOL_MAX));
     let day = admission.expires.since(Timestamp::now());
     assert!(day > Duration::from_secs(86_000) && day <= Duration::from_secs(86_400), "{day:?}");
 
     let listed = async || -> Node {
         let nodes: Page<Node> = ada.get("/nodes").await.read();
-        nodes.items.into_iter().find(|node| node.id == made.node).unwrap()
+        nodes.items.into_iter().find(|node| node.id == node_of_token).unwrap()
     };
     let node = listed().await;
     assert_eq!((node.name.as_str(), node.state, node.class), ("basement", NodeState::Joining, PlacementClass::Any));
-    assert_eq!(say_hello(&ground, made.node, &machine).await.status, StatusCode::OK);
-    assert_eq!(row(&ground, made.node).await.state.0, NodeState::Calibrating, "nothing of it is known yet");
+    assert_eq!(say_hello(&ground, node_of_token, &machine).await.status, StatusCode::OK);
+    assert_eq!(row(&ground, node_of_token).await.state.0, NodeState::Calibrating, "nothing of it is known yet");
     assert_eq!(listed().await.state, NodeState::Offline, "it does not report");
-    assert_eq!(say_hello(&ground, made.node, &Machine::new(11)).await.code(), Code::NodeKeysDiffer);
+    assert_eq!(say_hello(&ground, node_of_token, &Machine::new(11)).await.code(), Code::NodeKeysDiffer);
 }
 
 async fn a_token_is_looked_at_before_it_is_spent(ground: Ground) {
@@ -219,8 +229,9 @@ async fn tokens_are_listed_and_deleted(ground: Ground) {
     let (first, second) = (token(&ada).await, token(&ada).await);
     assert_eq!(register(&ground, &Machine::new(42).asks(&first)).await.status, StatusCode::OK);
     let listed: Page<NodeToken> = ada.get("/nodes/tokens").await.read();
-    let shown: Vec<_> = listed.items.iter().map(|token| (token.id, token.used.is_some())).collect();
-    assert_eq!(shown, [(second.id, false), (first.id, true)]);
+    let shown: Vec<_> =
+        listed.items.iter().map(|token| (token.id, token.used.is_some(), token.node.is_some())).collect();
+    assert_eq!(shown, [(second.id, false, false), (first.id, true, true)], "a node is there once it has joined");
     assert!(listed.items.iter().all(|token| token.token.is_none()), "shown once");
     let page: Page<NodeToken> = ada.get("/nodes/tokens?limit=1").await.read();
     let next: Page<NodeToken> = ada.get(&format!("/nodes/tokens?limit=1&cursor={}", page.next.unwrap())).await.read();

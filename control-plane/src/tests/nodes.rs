@@ -26,6 +26,9 @@ suite!(
     the_operator_suspends_and_lets_in_again,
     who_is_suspended_may_leave,
     a_suspended_machine_comes_back_by_no_other_token,
+    a_revoked_node_is_shown_with_when_and_by_whom,
+    nodes_are_found_by_their_name,
+    when_a_node_was_heard_last_never_falls,
     an_owner_lowers_caps_from_afar_and_raises_none,
     who_has_not_seen_another_s_wish_does_not_overwrite_it,
     a_node_is_its_owner_s_to_see_and_to_pause,
@@ -229,7 +232,16 @@ async fn a_suspended_machine_comes_back_by_no_other_token(ground: Ground) {
     assert_eq!((refused.status, refused.code()), (StatusCode::FORBIDDEN, Code::NodeSuspended));
     let problem: Problem = refused.read();
     assert!(problem.detail.contains("lying about cores") && problem.help.contains(&node.to_string()), "{problem}");
-    joining::joined(&ground, &eve, &other).await;
+    // For another account it is the same machine; of whose node it was, its owner learns nothing.
+    let of_eve = token(&eve).await;
+    let refused = register(&ground, &other.asks(&of_eve)).await;
+    assert_eq!(refused.code(), Code::NodeSuspended);
+    let problem: Problem = refused.read();
+    assert!(problem.detail.contains(&node.to_string()), "{problem}");
+    let told = format!("{} {}", problem.detail, problem.help).replace(&node.to_string(), "it");
+    assert!(["lying", "attic", "ada"].iter().all(|secret| !told.contains(secret)), "{told}");
+    // Others, be they behind the same address, join as ever.
+    let elsewhere = joining::joined(&ground, &eve, &Machine::of(53, b"another machine")).await.node;
     // Leaving does not help; the operator does, before and after.
     let asked = serde_json::to_value(first.wants(node, NodeWant::Leave)).unwrap();
     assert_eq!(ground.anonymous().post("/nodes/leave", asked).await.status, StatusCode::NO_CONTENT);
@@ -237,6 +249,107 @@ async fn a_suspended_machine_comes_back_by_no_other_token(ground: Ground) {
     as_operator(node, "resume").await;
     assert_eq!(joining::row(&ground, node).await.state.0, NodeState::Left, "for good");
     assert_eq!(register(&ground, &second.asks(&next)).await.status, StatusCode::OK);
+    let third = admitted(&ground, &of_eve, &register(&ground, &other.asks(&of_eve)).await).await.node;
+    // The operator sees who shares a machine; their owners do not.
+    let shown = async |client: &Client| client.get(&format!("/nodes/{third}")).await.read::<NodeDetails>();
+    assert_eq!(shown(&operator).await.same_machine.len(), 1);
+    assert!(!shown(&operator).await.same_machine.contains(&elsewhere) && shown(&eve).await.same_machine.is_empty());
+}
+
+async fn a_revoked_node_is_shown_with_when_and_by_whom(ground: Ground) {
+    let (operator, ada) = (operator_of(&ground).await, ground.user("ada@example.org", "ada").await);
+    let mut nodes = Vec::new();
+    for number in 54..58 {
+        nodes.push(joining::joined(&ground, &ada, &Machine::new(number)).await.node);
+    }
+    let began = protocol::Timestamp::now();
+    let post = async |client: &Client, node: NodeId, what: &str| {
+        let answer = client.post(&format!("/nodes/{node}/{what}"), json!({"reason": "it returns garbage"})).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
+    };
+    post(&ada, nodes[0], "revoke").await;
+    post(&operator, nodes[1], "revoke").await;
+    post(&operator, nodes[2], "suspend").await;
+    let asked = serde_json::to_value(Machine::new(57).wants(nodes[3], NodeWant::Leave)).unwrap();
+    assert_eq!(ground.anonymous().post("/nodes/leave", asked).await.status, StatusCode::NO_CONTENT);
+    let shown = async |node: NodeId| ada.get(&format!("/nodes/{node}")).await.read::<NodeDetails>();
+    for (node, state, by) in [
+        (nodes[0], NodeState::Revoked, "ada@example.org"),
+        (nodes[1], NodeState::Revoked, "the operator"),
+        (nodes[2], NodeState::Suspended, "the operator"),
+        (nodes[3], NodeState::Left, "the machine"),
+    ] {
+        let details = shown(node).await;
+        assert_eq!((details.node.state, details.by.as_deref()), (state, Some(by)));
+        assert!(details.since.unwrap() >= began && details.missing.is_empty() && details.node.level.is_none());
+    }
+    let by: NodeDetails = operator.get(&format!("/nodes/{}", nodes[1])).await.read();
+    assert_eq!(by.by.as_deref(), Some("op@example.org"));
+    post(&operator, nodes[2], "resume").await;
+    assert_eq!(shown(nodes[2]).await.by, None);
+    // The list leaves out those that are gone, unless all are asked for.
+    let listed = async |query: &str| {
+        let page: Page<Node> = ada.get(&format!("/nodes?{query}")).await.read();
+        page.items.into_iter().filter(|node| node.own).map(|node| node.id).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("").await, [nodes[2]], "it was let in again");
+    nodes.sort();
+    assert_eq!(listed("all=true").await, nodes);
+}
+
+async fn nodes_are_found_by_their_name(ground: Ground) {
+    let (ada, eve) = (ground.user("ada@example.org", "ada").await, ground.user("eve@example.org", "eve").await);
+    let (first, second) = (joining::joined(&ground, &ada, &Machine::new(58)).await.node, Machine::new(59));
+    let made: protocol::api::NodeToken = ada.post("/nodes/tokens", json!({"name": "loft & cellar"})).await.read();
+    let spent = register(&ground, &second.asks(&made.token.as_ref().unwrap().parse().unwrap())).await;
+    assert_eq!(spent.status, StatusCode::OK, "{spent:?}");
+    let called = async |client: &Client, name: &str| {
+        let page: Page<Node> = client.get(&format!("/nodes?name={name}")).await.read();
+        page.items.into_iter().map(|node| node.id).collect::<Vec<_>>()
+    };
+    assert_eq!(called(&ada, "attic").await, [first]);
+    assert_eq!(called(&ada, "loft%20%26%20cellar").await, [made.node.unwrap()]);
+    assert!(called(&ada, "att").await.is_empty() && called(&eve, "attic").await.is_empty());
+    assert_eq!(ada.get("/nodes?name=%1b").await.code(), Code::InvalidField);
+}
+
+async fn when_a_node_was_heard_last_never_falls(ground: Ground) {
+    let (operator, ada) = (operator_of(&ground).await, ground.user("ada@example.org", "ada").await);
+    let machine = Machine::new(60);
+    let node = joining::joined(&ground, &ada, &machine).await.node;
+    assert_eq!(joining::say_hello(&ground, node, &machine).await.status, StatusCode::OK);
+    let seen = async || ada.get(&format!("/nodes/{node}")).await.read::<Node>().last_seen.unwrap();
+    let hello = seen().await;
+    while protocol::Timestamp::now() == hello {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    ground.app.nodes.heard(&super::trust::report(node), std::time::Instant::now());
+    let heard = seen().await;
+    assert!(heard > hello);
+    for what in ["suspend", "resume", "suspend"] {
+        let asked = json!({"reason": "it returns garbage"});
+        operator.post(&format!("/nodes/{node}/{what}"), asked).await;
+        assert_eq!(seen().await, heard, "{what}");
+    }
+    // Another process has it from the row.
+    assert_eq!(joining::row(&ground, node).await.seen, None);
+    ground.app.nodes.note_seen(&ground.app.db, std::time::Duration::from_secs(60)).await.unwrap();
+    assert_eq!(joining::row(&ground, node).await.seen, Some(Col(heard)));
+    // A clock that goes back changes nothing.
+    let later = nodes::ActiveModel {
+        hello: sea_orm::ActiveValue::Set(Some(Col(super::settlement::later(60)))),
+        ..Default::default()
+    };
+    nodes::Entity::update_many()
+        .set(later)
+        .filter(nodes::Column::Id.eq(Col(node)))
+        .exec(ground.app.db.write())
+        .await
+        .unwrap();
+    let later = seen().await;
+    operator.post(&format!("/nodes/{node}/resume"), json!({})).await;
+    assert_eq!(joining::say_hello(&ground, node, &machine).await.status, StatusCode::OK);
+    assert_eq!(seen().await, later);
 }
 
 const AGREED: Caps =
@@ -270,6 +383,8 @@ async fn an_owner_lowers_caps_from_afar_and_raises_none(ground: Ground) {
     let told = greeted(&ground, node, &machine).await.wish.unwrap();
     assert_eq!((told.revision, told.wish), (1, wish));
 
+    // What stands there does not matter here.
+    let ada = ada.with("if-match", "*");
     for (cap, value) in
         [("cores", json!(5)), ("memory", json!("3GiB")), ("disk", json!("5GiB")), ("egress", json!(true))]
     {
@@ -277,11 +392,15 @@ async fn an_owner_lowers_caps_from_afar_and_raises_none(ground: Ground) {
         assert_eq!(problem.field.as_ref().unwrap().as_str(), format!("caps.{cap}"), "{problem}");
         assert!(problem.help.contains(&format!("crowdcloud lend caps set --{cap}")), "{problem}");
     }
-    for (body, field) in [
-        (json!({"caps": {"cores": 0}}), "caps.cores"),
-        (json!({"pause": {"until": "2001-01-01T00:00:00Z"}}), "pause.until"),
+    for (body, field, said) in [
+        (json!({"caps": {"cores": 0}}), "caps.cores", "at least 1 is lent"),
+        (json!({"caps": {"memory": 0}}), "caps.memory", "at least 16MiB is lent"),
+        (json!({"caps": {"disk": "63MiB"}}), "caps.disk", "at least 64MiB is lent"),
+        (json!({"caps": {"traffic": 0}}), "caps.traffic", "at least 1MiB is lent"),
+        (json!({"pause": {"until": "2001-01-01T00:00:00Z"}}), "pause.until", "this time is over"),
     ] {
         let problem: Problem = ada.put(&path, body).await.read();
+        assert!(problem.detail.contains(said), "{problem}");
         assert_eq!((problem.code, problem.field.unwrap().as_str()), (Code::InvalidField, field));
     }
     assert_eq!(greeted(&ground, node, &machine).await.wish, Some(told), "what was refused changes nothing");
@@ -306,10 +425,13 @@ async fn who_has_not_seen_another_s_wish_does_not_overwrite_it(ground: Ground) {
     assert_eq!((refused.status, refused.code()), (StatusCode::PRECONDITION_FAILED, Code::PreconditionFailed));
     let kept: NodeDetails = ada.get(&show).await.read();
     assert_eq!(kept.wish.unwrap().caps, CapsWish { cores: Some(1), ..CapsWish::default() });
-    // Whoever has seen it, or does not care, goes on.
+    let silent = ada.put(&path, json!({})).await;
+    assert_eq!((silent.status.as_u16(), silent.code()), (428, Code::PreconditionRequired), "it has not looked");
+    // Whoever has seen it, or says that it does not matter, goes on.
     let seen = ada.with("if-match", one.headers["etag"].to_str().unwrap());
     assert_eq!(seen.put(&path, json!({"caps": {"cores": 1}, "pause": {}})).await.status, StatusCode::OK);
-    assert_eq!(ada.put(&path, json!({})).await.status, StatusCode::OK);
+    assert_eq!(ada.with("if-match", "*").put(&path, json!({})).await.status, StatusCode::OK);
+    assert_eq!(ada.put(&path, json!({"pause": {}})).await.status, StatusCode::OK, "nothing is wished for any more");
     // Nobody else learns of it.
     let eve = ground.user("eve@example.org", "eve").await;
     let strange = eve.get(&format!("/nodes/{}", ground.node)).await;
@@ -333,6 +455,7 @@ async fn a_node_is_its_owner_s_to_see_and_to_pause(ground: Ground) {
     let pause = paused.wish.unwrap().pause.unwrap();
     assert!(pause.since.is_some(), "it is told from the next one");
     let kept = json!({"caps": {"cores": 1}, "pause": pause});
+    let ada = ada.with("if-match", "*");
     let kept: NodeDetails = ada.put(&path, kept).await.read();
     assert_eq!(kept.wish.unwrap().pause, Some(pause));
     for body in [json!({}), json!({"pause": {"drain": true}})] {

@@ -9,6 +9,7 @@ mod kept;
 mod once;
 mod paused;
 mod sources;
+mod stops;
 mod terms;
 
 use base64::Engine as _;

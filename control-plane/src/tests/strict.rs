@@ -39,6 +39,7 @@ async fn f34_queries_have_known_parameters_only() {
         ("/jobs?limit=201", "limit"),
         ("/nodes?limit=1000", "limit"),
         ("/nodes?cursor=!", "cursor"),
+        ("/nodes?all=maybe", "all"),
     ] {
         let answer = ada.get(path).await;
         assert_eq!(told(&answer), named(400, Code::InvalidRequest, field), "{path}: {answer:?}");

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use http::StatusCode;
-use protocol::api::{NodeDetails, Vouch};
-use protocol::node::{CheckOutcome, Missing, NodeReport, TrustLevel};
+use protocol::api::{Function, NodeDetails, Version, Vouch};
+use protocol::job::Job;
+use protocol::node::{CheckOutcome, Lending, Missing, NodeReport, PauseReason, Paused, TrustLevel};
 use protocol::{ByteSize, Code, Lane, NodeId, PlacementClass, Problem, RunId, Timestamp};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
 use serde_json::json;
@@ -22,6 +23,7 @@ suite!(
     a_wrong_result_ends_all_trust,
     a_node_is_own_once_its_owner_has_confirmed_it,
     a_deploy_says_why_no_node_may_have_it,
+    a_deploy_for_own_nodes_says_that_they_are_away,
     nobody_sees_the_nodes_of_others,
     old_checks_go,
 );
@@ -120,6 +122,12 @@ async fn the_operator_alone_vouches(ground: Ground) {
     assert_eq!(op.key(&["admin"]).await.post("/nodes/vouch", vouch(false)).await.code(), Code::Forbidden);
     assert_eq!(op.post("/nodes/vouch", json!({})).await.code(), Code::InvalidField);
     assert_eq!(op.post("/nodes/vouch", json!({"account": "none"})).await.code(), Code::NotFound);
+    // A name that is an account's, too, is no node's: whoever lends chooses it.
+    let both: Problem = op.post("/nodes/vouch", json!({"node": node, "account": "ada"})).await.read();
+    assert_eq!((both.code, both.field.unwrap().as_str()), (Code::InvalidField, "account"));
+    assert_eq!(level(&ada, node).await, Some(TrustLevel::Proven), "that changes nothing");
+    let named = op.post("/nodes/vouch", json!({"node": node, "account": "attic", "withdraw": true})).await;
+    assert_eq!(named.status, StatusCode::NO_CONTENT, "{named:?}");
     assert_eq!(op.post("/nodes/vouch", vouch(false)).await.status, StatusCode::NO_CONTENT);
     let verified = shown(&ada, node).await;
     assert_eq!((verified.node.level, verified.vouched), (Some(TrustLevel::Verified), true));
@@ -184,7 +192,7 @@ async fn a_node_is_own_once_its_owner_has_confirmed_it(ground: Ground) {
     assert_eq!(again.node.level, Some(TrustLevel::New), "others trust it as before");
 }
 
-fn report(node: NodeId) -> NodeReport {
+pub(crate) fn report(node: NodeId) -> NodeReport {
     NodeReport {
         v: NodeReport::VERSION,
         node,
@@ -249,6 +257,45 @@ async fn a_deploy_says_why_no_node_may_have_it(ground: Ground) {
     assert_eq!(refused.code(), Code::NoNode, "{refused:?}");
 }
 
+async fn a_deploy_for_own_nodes_says_that_they_are_away(ground: Ground) {
+    let ada = ground.user("ada@example.org", "ada").await;
+    ada.post("/functions", json!({"name": "hello"})).await;
+    let node = joined(&ground, &ada, &Machine::new(51)).await.node;
+    let fingerprint = shown(&ada, node).await.fingerprint.unwrap();
+    let confirmed = json!({"name": "attic", "fingerprint": fingerprint});
+    assert_eq!(ada.post(&format!("/nodes/{node}/confirm"), confirmed).await.status, StatusCode::OK);
+    let artifact = ground.artifact(&ada, b"an artifact").await;
+    let mut own = version_of(artifact);
+    own["placement"] = json!("own");
+    let waits = ada.post("/functions/hello/versions", own.clone()).await;
+    assert_eq!(waits.status, StatusCode::ACCEPTED, "{waits:?}");
+    let offline = "no own node is online: calls wait until one is (attic: offline)";
+    let version: Version = waits.read();
+    assert_eq!(version.warning.unwrap(), offline);
+    let told = async || ada.get("/functions/hello").await.read::<Function>().warning;
+    assert_eq!(told().await.unwrap(), offline);
+    let until = Some("2030-01-01T00:00:00Z".parse().unwrap());
+    let paused = Some(Paused { reason: PauseReason::ByOwner, until });
+    let lending = Some(Lending { paused, egress: false, disk: None, traffic: None });
+    ground.app.nodes.heard(&NodeReport { lending, ..report(node) }, Instant::now());
+    let paused =
+        "no own node is online: calls wait until one is (attic: paused by its owner until 2030-01-01T00:00:00Z)";
+    assert_eq!(told().await.unwrap(), paused);
+    ground.ready(version.id).await;
+    let job: Job = ada.post("/jobs", json!({"function": "hello"})).await.read();
+    assert_eq!(job.reason, format!("submitted; {paused}"));
+    ground.app.nodes.heard(&report(node), Instant::now());
+    assert_eq!(told().await, None, "it takes runs");
+    // Where it was turned off a day ago, no deploy waits, and it is told why.
+    ground.app.nodes.forget(node);
+    let gone = nodes::ActiveModel { created: Set(days_ago(1)), hello: Set(Some(days_ago(1))), ..Default::default() };
+    change(&ground, node, gone).await;
+    ground.app.nodes.heard(&report(ground.node), Instant::now());
+    let refused: Problem = ada.post("/functions/hello/versions", own).await.read();
+    assert!(refused.detail.ends_with("; no own node is online (attic: offline)."), "{refused}");
+    assert_eq!(told().await.unwrap(), offline);
+}
+
 async fn nobody_sees_the_nodes_of_others(ground: Ground) {
     let ada = ground.user("ada@example.org", "ada").await;
     let eve = ground.user("eve@example.org", "eve").await;
@@ -257,7 +304,7 @@ async fn nobody_sees_the_nodes_of_others(ground: Ground) {
     assert_eq!(shown(&eve, ground.node).await.node.level, Some(TrustLevel::Operator), "everybody's to see");
     assert_eq!(operator(&ground).await.get(&format!("/nodes/{node}")).await.status, StatusCode::OK);
     ada.post(&format!("/nodes/{node}/revoke"), json!({})).await;
-    assert_eq!(ada.get(&format!("/nodes/{node}")).await.code(), Code::NotFound);
+    assert_eq!(eve.get(&format!("/nodes/{node}")).await.code(), Code::NotFound);
 }
 
 async fn old_checks_go(ground: Ground) {

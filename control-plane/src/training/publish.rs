@@ -31,7 +31,7 @@ pub(super) async fn publish(
     let bytes = snapshot.encode().map_err(|error| form(&error))?;
     let writing = app.epochs.writing().await?;
     let blob = app.store.put_bytes(writing.epoch(), bytes.into()).await?;
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_bulk().await?;
     objects::keep_model(app, &tx, &blob, now).await?;
     tx.commit().await?;
     drop(writing);

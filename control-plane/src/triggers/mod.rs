@@ -224,7 +224,7 @@ pub(crate) async fn delete(app: &App, caller: &Caller, name: &str) -> Result<()>
 /// Looks until it is stopped.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = once(&app, Timestamp::now()).await {
+        if let Some(Err(error)) = stop.run_until_cancelled(Box::pin(once(&app, Timestamp::now()))).await {
             tracing::warn!(%error, "trigger evaluation failed");
         }
         stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;

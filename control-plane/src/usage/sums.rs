@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use protocol::receipt::Outcome;
 use protocol::{AccountId, Timestamp, Total};
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseTransaction, DbErr};
 
 use super::dimensions::{Dimensions, DimensionsId};
 use super::figures::{self, FIGURES, Share, put, read};
@@ -22,8 +22,6 @@ pub(crate) const KEYS_MAX: u64 = 200;
 const PERIODS_MAX: usize = 100;
 /// Rows that are known from one transaction to the next; of more, none are.
 const RECENT_MAX: usize = 4_096;
-/// Rows that one statement deletes: others write in between.
-const PRUNE_ROWS_MAX: u64 = 2_000;
 
 /// What is added to one row.
 #[derive(Clone, Default)]
@@ -296,15 +294,9 @@ fn empty(((account, span, began), id): RowKey, dimensions: Dimensions) -> usage_
 
 /// Deletes minutes and hours that are kept no longer.
 pub(crate) async fn prune(db: &Db, now: Timestamp) -> Result<(), DbErr> {
-    let backend = db.write().get_database_backend();
     for span in [Span::Minute, Span::Hour] {
-        loop {
-            let delete = loops::usage_too_old(span.seconds(), span.kept_since(now), PRUNE_ROWS_MAX);
-            let deleted = db.write().execute_raw(delete.statement(backend)).await?.rows_affected();
-            if deleted < PRUNE_ROWS_MAX {
-                break;
-            }
-        }
+        let (seconds, before) = (span.seconds(), span.kept_since(now));
+        loops::delete_in_steps(db, |most| loops::usage_too_old(seconds, before, most)).await?;
     }
     Ok(())
 }

@@ -80,6 +80,7 @@ pub async fn serve(
         vm: Arc::clone(&vm),
         library: Arc::clone(&library),
         report_now: Arc::clone(&report_now),
+        fabric: fabric.clone(),
         control,
         ours,
     };

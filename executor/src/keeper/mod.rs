@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use fabric::Fabric;
 use lending::control::{CapsUsed, Reply, Request, Status};
 use lending::document::{self, Document};
 use lending::machine::Machine;
@@ -112,6 +113,7 @@ pub(crate) struct Keeper {
     vm: Arc<LaneProbe>,
     library: Arc<Library>,
     report_now: Arc<Notify>,
+    fabric: Fabric,
     /// What machine code and images may have of the disk where nothing less is lent.
     disk: (ByteSize, ByteSize),
     machine: Machine,
@@ -135,6 +137,7 @@ pub(crate) struct Parts {
     pub(crate) vm: Arc<LaneProbe>,
     pub(crate) library: Arc<Library>,
     pub(crate) report_now: Arc<Notify>,
+    pub(crate) fabric: Fabric,
     /// What whoever starts the node has opened and counts for it.
     pub(crate) control: Option<UnixListener>,
     pub(crate) ours: Option<Arc<CpuTicks>>,
@@ -143,7 +146,7 @@ pub(crate) struct Parts {
 impl Keeper {
     /// What was said before the last end is in force when this returns.
     pub(crate) fn new(config: &Config, parts: Parts) -> Self {
-        let Parts { lent, admission, lane, vm, library, report_now, control, ours } = parts;
+        let Parts { lent, admission, lane, vm, library, report_now, fabric, control, ours } = parts;
         let mut keeper = Self {
             lent,
             admission,
@@ -151,6 +154,7 @@ impl Keeper {
             vm,
             library,
             report_now,
+            fabric,
             disk: (config.cache, config.images),
             machine: Machine::below(&config.machine_root),
             ours,
@@ -226,7 +230,7 @@ impl Keeper {
 
     async fn serve(&mut self, request: Request) -> Reply {
         match request {
-            Request::Status => {}
+            Request::Status | Request::Watch => {}
             Request::Pause { lasts } => {
                 let until = lasts.map(|lasts| Timestamp::now().plus(lasts.duration()));
                 self.say(|lender| lender.pause(Source::Cli, until)).await;
@@ -320,6 +324,7 @@ impl Keeper {
         Status {
             node: self.node,
             name: self.name.clone(),
+            connected: Some(self.fabric.is_up()),
             paused: lender.reasons(now),
             caps: CapsUsed {
                 cores: caps.cores,

@@ -54,10 +54,11 @@ impl Mounted {
         // Who still asks is told, until the server sends no more.
         self.draining.store(true, Ordering::Relaxed);
         let subscription = self.subscription.lock().take();
-        if let Some(subscription) = subscription {
-            subscription.end().await;
-        }
         let idle = async {
+            // A server that is out of reach does not say that it sends no more.
+            if let Some(subscription) = subscription {
+                subscription.end().await;
+            }
             loop {
                 let notified = self.idle.notified();
                 if self.live.load(Ordering::Acquire) == 0 {

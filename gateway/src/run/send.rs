@@ -74,7 +74,9 @@ pub(crate) async fn send(
                 .or(failure);
         }
         if now + pause >= out.deadline {
-            return Err(failure.unwrap_or_else(|| Code::TimedOut.into()));
+            // Where no node took it, it was not the function that took so long.
+            let waited = Some(full).filter(|problem| matches!(problem.code, Code::NoNode | Code::Overloaded));
+            return Err(failure.or(waited).unwrap_or_else(|| Code::TimedOut.into()));
         }
         if tries_left == 0 || now + pause >= give_up {
             return Err(failure.unwrap_or(full));
@@ -108,7 +110,7 @@ async fn pass(
     gateway.meters.ranked(begun.elapsed());
     attempt.placed(placement.explain(wanted.waited));
     if placement.ranked.is_empty() {
-        let why = placement.summary();
+        let why = placement.summary_for(wanted.placement);
         return match (placement.only_full(), placement.only_paused()) {
             (true, _) => Pass::Full(Problem::new(Code::Overloaded, why)),
             (false, true) => Pass::Failed(Problem::new(Code::NoNode, why)),

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use fabric::{Busy, Exchange, ServeOptions};
 use protocol::receipt::Outcome;
-use protocol::{Code, Millis};
+use protocol::route::Route;
+use protocol::{Code, Millis, PlacementClass};
 
 use crate::client::{Client, request};
 use crate::node::{claim, echo, problem, text};
@@ -48,6 +49,24 @@ async fn without_a_free_node_it_says_so() {
     let _busy = platform.node_with(refuse, echo).await;
     let answer = platform.fetch("POST", "/f/ada/echo/", &[], b"x").await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "overloaded"));
+}
+
+#[tokio::test]
+async fn a_version_for_own_nodes_says_that_none_is_online_also_where_its_own_time_ends() {
+    let platform = Platform::start_with(|config| config.place_within = Millis(300)).await;
+    let foreign = platform.node(echo).await;
+    for (name, timeout) in [("patient", Millis::seconds(10)), ("hasty", Millis(150))] {
+        let own = |route: &mut Route| {
+            let version = route.versions.get_mut(&1).unwrap();
+            (version.placement, version.limits.timeout) = (PlacementClass::Own, timeout);
+        };
+        platform.deploy(name, own).await;
+        let answer = platform.get(&format!("/f/ada/{name}/")).await;
+        assert_eq!((answer.status, answer.code().as_str()), (503, "no_node"), "{}", answer.text());
+        let said = answer.text();
+        assert!(said.contains("no own node is online: the account has none"), "{said}");
+    }
+    assert_eq!(foreign.called(), 0);
 }
 
 #[tokio::test]

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fabric::{Trust, Trusted};
 use protocol::{Digest, Millis};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -48,6 +51,52 @@ async fn https_is_served_beside_plain_http_of_this_machine_and_the_platform_is_t
     assert!(get(platform.port, &trust, "/healthz").await.is_err());
     trust.trust(Trusted::Public);
     assert!(get(platform.port, &trust, "/healthz").await.is_err());
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_named_or_its_authority_is_believed_for_its_hosts_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (chain, key) = (folder.path().join("a.pem"), folder.path().join("a.key"));
+    let pem =
+        |kind: &str, der: &[u8]| format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", STANDARD.encode(der));
+    let params = |host: &str, is_authority: bool| {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        if is_authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        params
+    };
+    let authority_key = KeyPair::generate().unwrap();
+    let authority = params("an authority", true).self_signed(&authority_key).unwrap();
+    let issuer = Issuer::new(params("an authority", true), authority_key);
+    let mut platform = Platform::start().await;
+    for (host, is_authority, is_signed, is_believed) in [
+        ("localhost", false, false, true),
+        ("localhost", true, false, true),
+        ("localhost", false, true, true),
+        ("elsewhere", false, false, false),
+        ("elsewhere", false, true, false),
+    ] {
+        let own_key = KeyPair::generate().unwrap();
+        let own = params(host, is_authority);
+        let own = match is_signed {
+            true => own.signed_by(&own_key, &issuer).unwrap(),
+            false => own.self_signed(&own_key).unwrap(),
+        };
+        std::fs::write(&chain, pem("CERTIFICATE", own.der())).unwrap();
+        std::fs::write(&key, pem("PRIVATE KEY", &own_key.serialize_der())).unwrap();
+        platform.stop_gateway().await;
+        let files = (Some(chain.clone()), Some(key.clone()));
+        platform.start_gateway(|config| (config.tls_certificate, config.tls_key) = files).await;
+        let named = if is_signed { authority.der().clone() } else { own.der().clone() };
+        let case = format!("{host}, authority: {is_authority}, signed: {is_signed}");
+        for (named, is_believed) in [(&[named][..], is_believed), (&[][..], false)] {
+            let trust = Trust::beside(named).unwrap();
+            trust.trust(Trusted::Public);
+            assert_eq!(get(platform.port, &trust, "/healthz").await.is_ok(), is_believed, "{case}");
+            assert_eq!(trust.seen().unwrap().public, is_believed, "{case}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create, seek};
-use rustix::process::{Gid, Pid, Signal, Uid, geteuid, getppid, set_parent_process_death_signal};
+use rustix::process::{
+    Gid, Pid, PidfdFlags, Signal, Uid, geteuid, getppid, pidfd_open, pidfd_send_signal, set_parent_process_death_signal,
+};
 
 /// A file in memory that has no name and goes with its last user.
 pub(crate) fn memory_file(name: &str, bytes: u64) -> io::Result<File> {
@@ -123,6 +125,17 @@ pub(crate) fn kill(pid: u32) {
         // One that has gone already is as good.
         let _ = rustix::process::kill_process(pid, Signal::KILL);
     }
+}
+
+/// Names a process for good: its number may be given to another one.
+pub(crate) fn process_handle(pid: u32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// Stops a process, or lets it go on.
+pub(crate) fn set_running(process: &OwnedFd, runs: bool) -> io::Result<()> {
+    Ok(pidfd_send_signal(process, if runs { Signal::CONT } else { Signal::STOP })?)
 }
 
 /// Memory of a process that it shares with nobody, in bytes.

@@ -3,8 +3,9 @@
 mod cgroup;
 mod linux;
 
-pub(crate) use cgroup::{Cgroup, Cgroups};
+pub use cgroup::WorkerCgroup;
+pub(crate) use cgroup::{Bounds, Cgroup, Cgroups};
 pub(crate) use linux::{
     confine, counter_khz, cpu_time, held, is_root, kill, memory_copy, memory_file, private_folder, private_memory,
-    reopen, seal, start_time,
+    process_handle, reopen, seal, set_running, start_time,
 };

@@ -145,10 +145,7 @@ impl Template {
             others: vec![(state, fds::STATE)],
         };
         let mut machine = Machine::spawn(&self.host, self.shape, self.accelerator, purpose, files).await?;
-        if let Some(cgroups) = &self.host.cgroups {
-            let cgroup = cgroups.add(machine.process.pid, self.shape).map_err(Error::io("a machine's cgroup"))?;
-            machine.cgroup = Some(cgroup);
-        }
+        machine.bound(&self.host, self.shape.bounds())?;
         machine.step(Step::Load)?;
         machine.monitor.ignore_shared_memory().await?;
         let uri = Some(format!("fd:{}", fds::STATE));

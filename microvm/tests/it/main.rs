@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bases;
+mod cgroups;
 mod commands;
 mod egress;
 mod hosts;

@@ -54,6 +54,9 @@ api_types! {
         /// The version that most calls without a reference go to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub live: Option<LiveVersion>,
+        /// What keeps runs from beginning now, where something does that is no matter of a moment.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub warning: Option<String>,
         /// When it was made.
         pub created: Timestamp,
         /// When it last changed.
@@ -183,6 +186,9 @@ api_types! {
         /// What was found in the artifact and decided, and what was left out: whole sentences.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub notes: Vec<String>,
+        /// What keeps its runs from beginning now, where something does that is no matter of a moment.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub warning: Option<String>,
         /// What it stands on in the VM lane.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub base: Option<Base>,

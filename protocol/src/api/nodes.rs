@@ -25,8 +25,9 @@ api_types! {
         /// What the machine will be called.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub name: Option<String>,
-        /// The node that it will be, or is.
-        pub node: NodeId,
+        /// The node that has joined with it; where the token has just been made, the one that will.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub node: Option<NodeId>,
         /// When it was made.
         pub created: Timestamp,
         /// When it ends.

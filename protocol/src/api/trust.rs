@@ -22,6 +22,13 @@ api_types! {
         /// Since when the state that the platform keeps is the one it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub since: Option<Timestamp>,
+        /// Who has suspended or revoked it, or taken it back, where that is known; none for others than its owner and the
+        /// operator.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub by: Option<String>,
+        /// Other nodes of the same machine, by the id that it tells, whoever has them: the operator alone sees them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub same_machine: Vec<NodeId>,
         /// The operating system.
         #[serde(default)]
         pub os: String,
@@ -98,7 +105,8 @@ api_types! {
         pub fingerprint: String,
     }
 
-    /// `POST /nodes/vouch`: for one node, or for all nodes of an account.
+    /// `POST /nodes/vouch`: for one node, or for all nodes of an account. Where both are named, the node is meant, and it is
+    /// refused if there is such an account: a name may be that of either.
     #[serde(deny_unknown_fields)]
     pub struct Vouch {
         /// The node.

@@ -43,6 +43,50 @@ pub struct CapsWish {
     pub egress: Option<bool>,
 }
 
+impl CapsWish {
+    /// This wish, and what a later one says beside it or instead.
+    #[must_use]
+    pub fn then(self, later: Self) -> Self {
+        Self {
+            cores: later.cores.or(self.cores),
+            memory: later.memory.or(self.memory),
+            disk: later.disk.or(self.disk),
+            traffic: later.traffic.or(self.traffic),
+            egress: later.egress.or(self.egress),
+        }
+    }
+
+    /// Whether anything could run with these caps.
+    ///
+    /// # Errors
+    /// The first cap with which nothing could.
+    pub fn suffice(&self) -> Result<(), Below> {
+        let below = |cap, least: String| Err(Below { cap, least });
+        if self.cores.is_some_and(|cores| cores < Caps::CORES_MIN) {
+            return below("cores", Caps::CORES_MIN.to_string());
+        }
+        let sizes = [
+            ("memory", self.memory, Caps::MEMORY_MIN),
+            ("disk", self.disk, Caps::DISK_MIN),
+            ("traffic", self.traffic, Caps::TRAFFIC_MIN),
+        ];
+        match sizes.into_iter().find(|(_, size, least)| size.is_some_and(|size| size < *least)) {
+            Some((cap, _, least)) => below(cap, least.to_string()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A wish with which nothing could run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("at least {least} is lent; to lend nothing, pause the node")]
+pub struct Below {
+    /// Which cap, as its flag is called.
+    pub cap: &'static str,
+    /// The least that is lent.
+    pub least: String,
+}
+
 /// A wish that asks for more than was agreed when the node was started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{cap}: {agreed} was agreed when the node was started, and a wish only lowers it")]
@@ -54,11 +98,20 @@ pub struct Above {
 }
 
 impl Caps {
+    /// The fewest cores that are lent.
+    pub const CORES_MIN: u32 = 1;
+    /// The least memory that is lent: with less, nothing could run.
+    pub const MEMORY_MIN: ByteSize = ByteSize::mib(16);
+    /// The least disk space that is lent.
+    pub const DISK_MIN: ByteSize = ByteSize::mib(64);
+    /// The least traffic of a calendar month that is lent.
+    pub const TRAFFIC_MIN: ByteSize = ByteSize::mib(1);
+
     /// The lesser of both, cap by cap. At least one core is lent, as long as anything is.
     #[must_use]
     pub fn lowered_by(self, wish: &CapsWish) -> Self {
         Self {
-            cores: wish.cores.map_or(self.cores, |cores| cores.min(self.cores)).max(1),
+            cores: wish.cores.map_or(self.cores, |cores| cores.min(self.cores)).max(Self::CORES_MIN),
             memory: wish.memory.map_or(self.memory, |memory| memory.min(self.memory)),
             disk: wish.disk.map_or(self.disk, |disk| disk.min(self.disk)),
             traffic: [self.traffic, wish.traffic].into_iter().flatten().min(),
@@ -135,5 +188,34 @@ mod tests {
         assert_eq!(refused(CapsWish { traffic: Some(ByteSize::mib(101)), ..CapsWish::default() }), "traffic");
         assert_eq!(refused(CapsWish { egress: Some(true), ..CapsWish::default() }), "egress");
         assert_eq!(AGREED.allow(&CapsWish { cores: Some(4), egress: Some(false), ..CapsWish::default() }), Ok(()));
+    }
+    #[test]
+    fn caps_with_which_nothing_could_run_are_named_with_the_least() {
+        let least = |wish: CapsWish| wish.suffice().map_err(|Below { cap, least }| (cap, least));
+        let size = |size: ByteSize| Some(ByteSize(size.0 - 1));
+        for (wish, refused) in [
+            (CapsWish { cores: Some(0), ..CapsWish::default() }, ("cores", "1")),
+            (CapsWish { memory: size(Caps::MEMORY_MIN), ..CapsWish::default() }, ("memory", "16MiB")),
+            (CapsWish { disk: size(Caps::DISK_MIN), ..CapsWish::default() }, ("disk", "64MiB")),
+            (CapsWish { traffic: size(Caps::TRAFFIC_MIN), ..CapsWish::default() }, ("traffic", "1MiB")),
+        ] {
+            assert_eq!(least(wish), Err((refused.0, refused.1.to_owned())));
+        }
+        let enough = CapsWish {
+            cores: Some(Caps::CORES_MIN),
+            memory: Some(Caps::MEMORY_MIN),
+            disk: Some(Caps::DISK_MIN),
+            traffic: Some(Caps::TRAFFIC_MIN),
+            egress: Some(false),
+        };
+        assert_eq!((least(enough), least(CapsWish::default())), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn a_later_wish_counts_where_it_says_something() {
+        let first = CapsWish { cores: Some(2), egress: Some(false), ..CapsWish::default() };
+        let later = CapsWish { cores: Some(3), memory: Some(ByteSize::mib(64)), ..CapsWish::default() };
+        let both = CapsWish { memory: Some(ByteSize::mib(64)), cores: Some(3), ..first };
+        assert_eq!((first.then(later), first.then(CapsWish::default())), (both, first));
     }
 }

@@ -10,8 +10,11 @@
 //!                          +-- offline <-----------------+--------------+
 //!
 //!  any but left --- the operator suspends ---> suspended --- lifted ---> offline
-//!  any but left --- it leaves, or is revoked ---> left (for good: whoever comes back joins again)
+//!  any but left --- it leaves, or its account ends ---> left (for good: whoever comes back joins again)
+//!  any but left --- its owner or the operator revokes it ---> revoked (the same)
 //! ```
+//! Here "left" means revoked, too.
+//!
 //! What the platform decides is kept; silence, pauses and draining are not, and follow from a node's reports
 //! ([`NodeState::seen`]). A node that was measured before is calibrated as soon as it says hello. While it is calibrating it
 //! gets checks, and its own account's runs.
@@ -39,8 +42,10 @@ pub enum NodeState {
     Offline,
     /// The operator has shut it out; the reason stands beside.
     Suspended,
-    /// It has left, or was revoked.
+    /// It has left.
     Left,
+    /// Its owner or the operator has ended it.
+    Revoked,
 }
 
 /// What changes a node's state.
@@ -62,13 +67,15 @@ pub enum NodeEvent {
     Suspend,
     /// The operator lets it in again.
     Lift,
-    /// It leaves, or is revoked.
+    /// It leaves.
     Leave,
+    /// Its owner or the operator ends it.
+    Revoke,
 }
 
 impl NodeState {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Joining,
         Self::Calibrating,
         Self::Online,
@@ -77,15 +84,20 @@ impl NodeState {
         Self::Offline,
         Self::Suspended,
         Self::Left,
+        Self::Revoked,
     ];
+
+    /// Those of which there is no way back.
+    pub const GONE: [Self; 2] = [Self::Left, Self::Revoked];
 
     /// The state after an event; none where it cannot happen.
     #[must_use]
     pub const fn after(self, event: NodeEvent) -> Option<Self> {
         use NodeEvent as E;
         Some(match (self, event) {
-            (Self::Left, _) => return None,
+            (Self::Left | Self::Revoked, _) => return None,
             (_, E::Leave) => Self::Left,
+            (_, E::Revoke) => Self::Revoked,
             (_, E::Suspend) => Self::Suspended,
             (Self::Suspended, E::Lift) => Self::Offline,
             (Self::Suspended, _) => return None,
@@ -103,7 +115,13 @@ impl NodeState {
     /// Whether the platform still speaks with it.
     #[must_use]
     pub const fn is_member(self) -> bool {
-        !matches!(self, Self::Suspended | Self::Left)
+        !matches!(self, Self::Suspended | Self::Left | Self::Revoked)
+    }
+
+    /// Whether it is no node any more, and never will be again.
+    #[must_use]
+    pub const fn is_gone(self) -> bool {
+        matches!(self, Self::Left | Self::Revoked)
     }
 
     /// What people see of it: what is kept, with what its last report says; none where it does not report.
@@ -136,6 +154,7 @@ impl NodeState {
             Self::Offline => "offline",
             Self::Suspended => "suspended",
             Self::Left => "left",
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -150,7 +169,7 @@ impl std::fmt::Display for NodeState {
 mod tests {
     use super::*;
 
-    const EVENTS: [NodeEvent; 9] = [
+    const EVENTS: [NodeEvent; 10] = [
         NodeEvent::Hello,
         NodeEvent::Calibrated,
         NodeEvent::Pause,
@@ -160,6 +179,7 @@ mod tests {
         NodeEvent::Suspend,
         NodeEvent::Lift,
         NodeEvent::Leave,
+        NodeEvent::Revoke,
     ];
 
     fn walk(events: &[NodeEvent]) -> Option<NodeState> {
@@ -188,15 +208,16 @@ mod tests {
     #[test]
     fn each_transition_is_the_drawn_one() {
         let table = [
-            // hello, calibrated, pause, drain, resume, silent, suspend, lift, leave
-            (NodeState::Joining, "calibrating . . . . . suspended . left"),
-            (NodeState::Calibrating, "calibrating online paused draining . offline suspended . left"),
-            (NodeState::Online, "online . paused draining . offline suspended . left"),
-            (NodeState::Paused, "paused . . draining online offline suspended . left"),
-            (NodeState::Draining, "draining . paused . online offline suspended . left"),
-            (NodeState::Offline, "calibrating . paused draining online . suspended . left"),
-            (NodeState::Suspended, ". . . . . . suspended offline left"),
-            (NodeState::Left, ". . . . . . . . ."),
+            // hello, calibrated, pause, drain, resume, silent, suspend, lift, leave, revoke
+            (NodeState::Joining, "calibrating . . . . . suspended . left revoked"),
+            (NodeState::Calibrating, "calibrating online paused draining . offline suspended . left revoked"),
+            (NodeState::Online, "online . paused draining . offline suspended . left revoked"),
+            (NodeState::Paused, "paused . . draining online offline suspended . left revoked"),
+            (NodeState::Draining, "draining . paused . online offline suspended . left revoked"),
+            (NodeState::Offline, "calibrating . paused draining online . suspended . left revoked"),
+            (NodeState::Suspended, ". . . . . . suspended offline left revoked"),
+            (NodeState::Left, ". . . . . . . . . ."),
+            (NodeState::Revoked, ". . . . . . . . . ."),
         ];
         assert_eq!(table.map(|(state, _)| state), NodeState::ALL);
         for (state, row) in table {
@@ -208,13 +229,19 @@ mod tests {
     #[test]
     fn who_is_shut_out_comes_back_by_the_operator_alone_and_who_has_left_never() {
         for event in EVENTS {
-            assert_eq!(NodeState::Left.after(event), None, "{event:?}");
+            for gone in NodeState::GONE {
+                assert_eq!(gone.after(event), None, "{event:?}");
+            }
             let back = NodeState::Suspended.after(event).is_some_and(NodeState::is_member);
             assert_eq!(back, event == NodeEvent::Lift, "{event:?}");
         }
-        for state in NodeState::ALL.into_iter().filter(|state| *state != NodeState::Left) {
-            assert_eq!(state.after(NodeEvent::Leave), Some(NodeState::Left));
-            assert_eq!(state.after(NodeEvent::Suspend), Some(NodeState::Suspended));
+        for state in NodeState::ALL {
+            assert_eq!(state.is_gone(), NodeState::GONE.contains(&state));
+            if !state.is_gone() {
+                assert_eq!(state.after(NodeEvent::Leave), Some(NodeState::Left));
+                assert_eq!(state.after(NodeEvent::Revoke), Some(NodeState::Revoked));
+                assert_eq!(state.after(NodeEvent::Suspend), Some(NodeState::Suspended));
+            }
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
     }

@@ -19,7 +19,7 @@ fn what_is_seen_is_what_the_report_says() {
     assert_eq!(NodeState::Calibrating.seen(Some(&report())), NodeState::Calibrating, "it is not measured yet");
     assert_eq!(NodeState::Calibrating.seen(Some(&paused(PauseReason::QuietHours))), NodeState::Paused);
     assert_eq!(NodeState::Calibrating.seen(None), NodeState::Offline);
-    for state in [NodeState::Joining, NodeState::Suspended, NodeState::Left] {
+    for state in [NodeState::Joining, NodeState::Suspended, NodeState::Left, NodeState::Revoked] {
         assert_eq!((state.seen(None), state.seen(Some(&report()))), (state, state));
     }
 }

@@ -7,6 +7,9 @@ pub(crate) mod confined;
 pub(crate) mod joining;
 mod network;
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,16 @@ use crate::run_path::{get, plain};
 /// `crowdcloud lend ...` to a node of this platform.
 fn lend(platform: &Platform, cli: &Cli, arguments: &str) -> String {
     cli.ok(&format!("lend {arguments} --data {}", platform.data().display()))
+}
+
+/// What the node of this folder says to its owner, without a program that must start before it can ask.
+pub(crate) fn status(data: &Path) -> serde_json::Value {
+    let mut socket = UnixStream::connect(data.join("lend.sock")).unwrap();
+    socket.write_all(b"{\"do\":\"status\"}\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(socket).read_line(&mut line).unwrap();
+    let mut reply: serde_json::Value = serde_json::from_str(&line).unwrap();
+    reply["status"].take()
 }
 
 #[test]
@@ -69,6 +82,7 @@ fn a_paused_node_says_so_at_once_and_jobs_wait_for_it() {
 
     let status = lend(&platform, &ada, "status");
     assert!(status.contains("paused by its owner"), "{status}");
+    assert!(status.lines().any(|line| line.starts_with("connection") && line.ends_with(" connected")), "{status}");
     assert!(!status.contains("probe") && !status.contains("ada"), "whose and what it is not told: {status}");
     let told: serde_json::Value = serde_json::from_str(&lend(&platform, &ada, "status --json")).unwrap();
     assert_eq!((told["running"].as_u64(), told["paused"][0]["by"].as_str()), (Some(0), Some("cli")), "{told}");

@@ -80,7 +80,7 @@ struct Shown {
 
 fn whole(here: &Here, first: NodeDetails, data: Resource<NodeDetails>, last: Signal<Option<NodeDetails>>) -> View {
     nav::title(&first.node.name);
-    // Of one that has left the platform tells nothing more.
+    // Of one that is on record no more the platform tells nothing.
     let gone = create_selector(move || data.data.with(|data| matches!(data, Load::Failed(why) if why.status == 404)));
     let now = create_memo({
         let first = first.clone();
@@ -177,7 +177,12 @@ fn why(detail: &NodeDetails) -> String {
         NodeState::Calibrating => "It is being measured, and takes runs of your own account alone.".to_owned(),
         NodeState::Online => "It takes runs.".to_owned(),
         NodeState::Offline => "It does not report. What is wished for here it hears when it is back.".to_owned(),
-        NodeState::Left => "It is no node any more.".to_owned(),
+        NodeState::Left | NodeState::Revoked => {
+            let reason = format::sentence(node.state_reason.as_deref().unwrap_or("no reason is noted"));
+            let when = detail.since.map_or(String::new(), |since| format!(", {}", format::moment(since)));
+            let by = detail.by.as_ref().map_or(String::new(), |by| format!(", by {by}"));
+            format!("It is no node any more. {reason}{when}{by}.")
+        }
     }
 }
 
@@ -201,6 +206,7 @@ fn health(detail: &NodeDetails) -> View {
     let load = format!("{} %", words::percent(node.load));
     let (runs, of) = (node.running, format!("of {}", node.slots));
     let memory = words::memory(node);
+    let connection = if node.state.reports() { "connected" } else { "not connected" };
     let lanes: Vec<View> = node.lanes.iter().map(|lane| lane_badge(*lane)).collect();
     let vm = words::vm(node.vm.as_ref());
     let seen = match node.last_seen {
@@ -209,6 +215,7 @@ fn health(detail: &NodeDetails) -> View {
     };
     view! {
         dl(class="phases") {
+            div { dt { "Connection" } dd { (connection) } }
             div { dt { "Load" } dd { (load) } }
             div { dt { "Runs now" } dd { (runs) " " span(class="soft") { (of) } } }
             div { dt { "Memory" } dd { (memory) } }

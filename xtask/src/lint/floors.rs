@@ -108,7 +108,7 @@ static HOUSES: [House; 2] = [
             ("routes_outbox", "app", 2),
             ("routes_outbox", "functions", 1),
             ("routes_outbox", "nodes", 1),
-            ("settlement", "app", 13),
+            ("settlement", "app", 14),
             ("training", "app", 3),
             ("triggers", "app", 2),
             ("usage", "app", 2),

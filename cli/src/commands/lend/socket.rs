@@ -51,10 +51,27 @@ impl Connection {
         tokio::time::timeout(within, self.exchange(request)).await.map_err(|_| busy())?
     }
 
+    /// Asks to be told how the node is, again and again.
+    pub(crate) async fn watch(&mut self) -> Result<(), Failure> {
+        tokio::time::timeout(REPLY_WITHIN, self.say(&Request::Watch)).await.map_err(|_| busy())?
+    }
+
+    /// How the node is, as it tells whoever watches.
+    pub(crate) async fn told(&mut self) -> Result<Status, Failure> {
+        tokio::time::timeout(REPLY_WITHIN, self.heard()).await.map_err(|_| busy())?
+    }
+
     async fn exchange(&mut self, request: &Request) -> Result<Status, Failure> {
-        let broken = |why: String| Failure::new(Exit::Platform, "node_gone", "The node does not reply").why(why);
+        self.say(request).await?;
+        self.heard().await
+    }
+
+    async fn say(&mut self, request: &Request) -> Result<(), Failure> {
         let line = serde_json::to_string(request).map_err(|error| broken(error.to_string()))?;
-        self.0.send(line).await.map_err(|error| broken(error.to_string()))?;
+        self.0.send(line).await.map_err(|error| broken(error.to_string()))
+    }
+
+    async fn heard(&mut self) -> Result<Status, Failure> {
         let line = match self.0.next().await {
             Some(line) => line.map_err(|error| broken(error.to_string()))?,
             None => return Err(broken("it has closed the connection".to_owned())),
@@ -86,6 +103,10 @@ fn find(data: &Path, node: Option<&str>) -> Result<PathBuf, Failure> {
     };
     let path = named.map(|name| socket(&nodes.join(name)));
     path.filter(|path| path.exists()).ok_or_else(|| not_running(data))
+}
+
+fn broken(why: String) -> Failure {
+    Failure::new(Exit::Platform, "node_gone", "The node does not reply").why(why)
 }
 
 fn busy() -> Failure {

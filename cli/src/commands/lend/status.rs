@@ -2,23 +2,15 @@
 
 use lending::control::{CapsUsed, RunShown, Status};
 use protocol::ByteSize;
-use protocol::words;
 
-use crate::output::{fields, micros, paused, table, time};
+use crate::output::{connection, fields, paused, table, time, today};
 
 /// Everything.
 pub(super) fn whole(status: &Status) -> String {
     let mut rows = vec![("node", format!("{} ({})", status.name, status.node)), ("state", said(status))];
+    rows.extend(status.connected.map(|is_up| ("connection", connection(is_up).to_owned())));
     rows.extend(lent(status));
-    let today = &status.today;
-    let done = format!(
-        "{}, {} of CPU, {} in and out, {} given back",
-        words::count(today.runs, "run"),
-        micros(today.cpu_us),
-        today.traffic,
-        today.given_back
-    );
-    rows.push(("today", done));
+    rows.push(("today", today(&status.today.clone().into())));
     rows.push(("running", status.running.to_string()));
     let mut text = fields(&rows);
     if !status.runs.is_empty() {
@@ -86,4 +78,52 @@ fn caps_rows(caps: &CapsUsed) -> Vec<(&'static str, String)> {
 
 fn run(run: &RunShown) -> [String; 3] {
     [run.lane.to_string(), time(run.since), run.memory.to_string()]
+}
+
+#[cfg(test)]
+mod tests {
+    use lending::Today;
+    use protocol::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn whether_it_is_connected_has_a_line_of_its_own() {
+        let caps = CapsUsed {
+            cores: 2,
+            load: 0.5,
+            memory: ByteSize::mib(64),
+            memory_used: ByteSize(0),
+            disk: ByteSize::mib(64),
+            disk_used: ByteSize(0),
+            traffic: None,
+            traffic_used: ByteSize(0),
+            egress: false,
+        };
+        let mut status = Status {
+            node: NodeId::new(),
+            name: "attic".to_owned(),
+            connected: Some(true),
+            paused: Vec::new(),
+            caps,
+            quiet_hours: Vec::new(),
+            pauses_when_owner_active: false,
+            pauses_on_battery: false,
+            running: 0,
+            runs: Vec::new(),
+            today: Today { runs: 2, given_back: 1, ..Today::default() },
+        };
+        let line = |status: &Status, name: &str| {
+            let text = whole(status);
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.map(|line| line.trim().to_owned())
+        };
+        assert_eq!(line(&status, "state").unwrap(), "takes runs");
+        assert_eq!(line(&status, "connection").unwrap(), "connected");
+        assert_eq!(line(&status, "today").unwrap(), "2 runs, 0us of CPU, 0B in and out, 1 given back");
+        status.connected = Some(false);
+        assert_eq!(line(&status, "connection").unwrap(), "not connected");
+        status.connected = None;
+        assert_eq!(line(&status, "connection"), None, "a node of an earlier version does not say");
+    }
 }

@@ -1,17 +1,17 @@
 //! One node in full, and what its owner and the operator say of it.
 
-use protocol::api::{ConfirmNode, NodeCheck, NodeDetails, Vouch};
+use protocol::api::{ConfirmNode, Node, NodeCheck, NodeDetails, Vouch};
 use protocol::node::{CapUse, CheckOutcome, Lending, Missing};
-use protocol::{Name, NodeId, words};
+use protocol::{Field, Name, NodeId, words};
 
 use super::operator::Asking;
-use super::{confined, state, vm, wish};
+use super::{confined, named, state, vm, wish};
 use crate::args::Credentials;
 use crate::client::{Client, segment};
 use crate::commands::login::log_in;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{fields, micros, table, time};
+use crate::output::{connection, fields, micros, table, time};
 use crate::prompt;
 
 /// Checks that are shown to people.
@@ -19,7 +19,7 @@ const CHECKS_SHOWN: usize = 10;
 
 /// `nodes show`
 pub(super) async fn show(context: &Context, client: &Client, node: &str) -> Result<(), Failure> {
-    let details = wish::find(client, node).await?;
+    let details = named::find(client, node).await?;
     context.output.result(&details, || text(&details))
 }
 
@@ -44,7 +44,7 @@ async fn send_confirmed(
     node: &str,
     fingerprint: Option<String>,
 ) -> Result<NodeDetails, Failure> {
-    let found = wish::find(session, node).await?.node;
+    let found = named::find(session, node).await?.node;
     let asked = format!("Fingerprint that `crowdcloud lend` shows on {}", found.name);
     let fingerprint = prompt::value(&context.output, fingerprint, &asked, "--fingerprint FINGERPRINT")?;
     let path = format!("/nodes/{}/confirm", segment(&found.id.to_string()));
@@ -55,28 +55,46 @@ async fn send_confirmed(
 pub(super) async fn vouch(
     context: &Context,
     whom: &str,
-    withdraw: bool,
+    (whole_account, withdraw): (bool, bool),
     credentials: Credentials,
 ) -> Result<(), Failure> {
-    let vouch = match whom.parse::<NodeId>() {
-        Ok(node) => Vouch { node: Some(node), account: None, withdraw },
-        Err(_) => {
-            let name = whom.parse::<Name>().map_err(|why| {
-                Failure::usage(format!("{whom} is neither an account's name nor a node's id")).why(why)
-            })?;
-            Vouch { node: None, account: Some(name), withdraw }
-        }
-    };
     let asking = Asking::operator(context, credentials).await?;
-    let vouched = send_vouch(&asking.client, &vouch).await;
-    asking.end(vouched).await?;
+    let vouched = send_vouch(&asking.client, whom, whole_account, withdraw).await;
+    let vouch = asking.end(vouched).await?;
     let told = if withdraw { "vouch withdrawn: " } else { "vouched for " };
     context.output.result(&vouch, || format!("{told}{whom}"))
 }
 
-async fn send_vouch(session: &Client, vouch: &Vouch) -> Result<(), Failure> {
+/// For whom it vouched.
+async fn send_vouch(session: &Client, whom: &str, whole_account: bool, withdraw: bool) -> Result<Vouch, Failure> {
+    let vouch = match whom.parse::<NodeId>() {
+        Ok(node) => Vouch { node: Some(node), account: None, withdraw },
+        Err(_) => {
+            let mut called = if whole_account { Vec::new() } else { named::called(session, whom).await? };
+            called.retain(|node| !node.state.is_gone());
+            meant(whom, &called, withdraw)?
+        }
+    };
     let request = session.api(reqwest::Method::POST, "/nodes/vouch")?;
-    session.send(request.json(vouch)).await.map(drop)
+    match session.send(request.json(&vouch)).await {
+        Ok(_) => Ok(vouch),
+        Err(failure) if vouch.node.is_some() && failure.field() == Some(&Field::from("account")) => {
+            Err(failure.help("name the node by its id, or add --whole-account: crowdcloud nodes list --as-operator"))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whoever lends chooses the node's name: where it may be an account's, the platform refuses it if there is that account.
+fn meant(whom: &str, called: &[Node], withdraw: bool) -> Result<Vouch, Failure> {
+    let account = whom.parse::<Name>();
+    if called.is_empty() {
+        let neither = format!("{whom} is neither an account's name nor a node's name or id");
+        let account = account.map_err(|why| Failure::usage(neither).why(why))?;
+        return Ok(Vouch { node: None, account: Some(account), withdraw });
+    }
+    let node = named::only_node(called, whom)?;
+    Ok(Vouch { node: Some(node), account: account.ok(), withdraw })
 }
 
 /// A log-in, for the account that is asked for.
@@ -93,8 +111,17 @@ fn text(details: &NodeDetails) -> String {
     let mut rows = vec![
         ("node", format!("{} ({})", node.name, node.id)),
         ("state", state(node)),
+        ("connection", connection(node.state.reports()).to_owned()),
         ("joined", time(details.joined)),
     ];
+    if let Some(since) = details.since.filter(|_| !node.state.is_member()) {
+        let by = details.by.as_ref().map(|by| format!(", by {by}"));
+        rows.push(("since", format!("{}{}", time(since), by.unwrap_or_default())));
+    }
+    if !details.same_machine.is_empty() {
+        let others: Vec<String> = details.same_machine.iter().map(ToString::to_string).collect();
+        rows.push(("same machine", others.join(", ")));
+    }
     rows.extend(node.last_seen.map(|at| ("last seen", time(at))));
     rows.extend(details.fingerprint.clone().map(|fingerprint| ("fingerprint", fingerprint)));
     rows.push(("confirmed", details.confirmed.map_or_else(|| "no".to_owned(), time)));
@@ -167,11 +194,12 @@ fn check(check: &NodeCheck) -> [String; 4] {
 
 #[cfg(test)]
 mod tests {
+    use protocol::node::NodeState;
+
     use super::*;
 
-    #[test]
-    fn a_node_is_told_with_what_it_lacks() {
-        let details: NodeDetails = serde_json::from_value(serde_json::json!({
+    fn attic() -> NodeDetails {
+        serde_json::from_value(serde_json::json!({
             "id": "node_01930000000070008000000000000002",
             "name": "attic",
             "state": "online",
@@ -199,10 +227,15 @@ mod tests {
                 "wall_us": 44_000
             }]
         }))
-        .unwrap();
-        let text = text(&details);
+        .unwrap()
+    }
+
+    #[test]
+    fn a_node_is_told_with_what_it_lacks() {
+        let text = text(&attic());
         for part in [
             "attic",
+            "state           online\nconnection      connected\n",
             "3f2a-91c0",
             "checks agreed   3 of 20",
             "for next level",
@@ -212,5 +245,31 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn a_node_that_was_revoked_is_told_with_when_and_by_whom() {
+        let mut details = attic();
+        details.node.state = NodeState::Revoked;
+        details.since = Some(details.joined);
+        let unknown = text(&details);
+        assert!(unknown.contains("revoked") && !unknown.contains("by ada"), "{unknown}");
+        details.by = Some("ada@example.org".to_owned());
+        let told = text(&details);
+        assert!(told.contains(&format!("{}, by ada@example.org", time(details.joined))), "{told}");
+    }
+
+    #[test]
+    fn a_vouch_for_a_name_is_for_the_node_only_where_no_account_is_called_so() {
+        let one = attic().node;
+        let id = one.id;
+        let vouch = meant("attic", std::slice::from_ref(&one), false).unwrap();
+        assert_eq!((vouch.node, vouch.account.map(|name| name.to_string())), (Some(id), Some("attic".to_owned())));
+        let vouch = meant("The attic", std::slice::from_ref(&one), true).unwrap();
+        assert_eq!((vouch.node, vouch.account, vouch.withdraw), (Some(id), None, true));
+        let vouch = meant("ada", &[], false).unwrap();
+        assert_eq!((vouch.node, vouch.account.map(|name| name.to_string())), (None, Some("ada".to_owned())));
+        let other = Node { id: NodeId::new(), ..one.clone() };
+        assert!(meant("attic", &[one, other], false).is_err() && meant("The attic", &[], false).is_err());
     }
 }

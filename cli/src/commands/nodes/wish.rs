@@ -1,17 +1,14 @@
 //! One node, and what its owner wants of it from afar.
 
-use protocol::api::{Node, NodeDetails, NodeToken, Page};
+use protocol::api::NodeDetails;
 use protocol::node::{Caps, CapsWish, NodeStatus, NodeWish, PauseSource, WishedPause};
-use protocol::{ByteSize, NodeId, Timestamp, TokenId, words};
+use protocol::{ByteSize, Timestamp};
 use reqwest::Method;
 
-use crate::client::{Client, segment};
+use crate::client::Client;
 use crate::context::Context;
-use crate::failure::{Exit, Failure};
-use crate::output::{micros, time};
-
-/// Nodes that are looked through for a name.
-const NODES_MAX: u32 = 200;
+use crate::failure::Failure;
+use crate::output::{time, today};
 
 /// `nodes pause`, `drain` and, without a pause, `resume`.
 pub(super) async fn pause(
@@ -43,47 +40,6 @@ fn is_on_machine(by: PauseSource) -> bool {
     matches!(by, PauseSource::Cli | PauseSource::Signal)
 }
 
-/// The node of this id, or the only one of this name, in full.
-pub(super) async fn find(client: &Client, node: &str) -> Result<NodeDetails, Failure> {
-    let id = find_id(client, node).await?;
-    client.get(&format!("/nodes/{}", segment(&id.to_string()))).await
-}
-
-/// The id, or that of the only node of this name.
-pub(super) async fn find_id(client: &Client, node: &str) -> Result<NodeId, Failure> {
-    match node.parse::<NodeId>() {
-        Ok(id) => Ok(id),
-        Err(_) => named(client, node).await,
-    }
-}
-
-/// The token of this id, or the only one of this name.
-pub(super) async fn find_token(client: &Client, token: &str) -> Result<TokenId, Failure> {
-    if let Ok(id) = token.parse::<TokenId>() {
-        return Ok(id);
-    }
-    let page: Page<NodeToken> = client.get(&format!("/nodes/tokens?limit={NODES_MAX}")).await?;
-    let ids = page.items.iter().filter(|made| made.name.as_deref() == Some(token)).map(|made| made.id);
-    only(ids, &format!("token is called {token}"), "crowdcloud nodes tokens list")
-}
-
-async fn named(client: &Client, name: &str) -> Result<NodeId, Failure> {
-    let page: Page<Node> = client.get(&format!("/nodes?limit={NODES_MAX}")).await?;
-    let ids = page.items.iter().filter(|node| node.name == name).map(|node| node.id);
-    only(ids, &format!("node is called {name}"), "crowdcloud nodes list")
-}
-
-/// The only one of those that were meant.
-fn only<T>(mut meant: impl Iterator<Item = T>, what: &str, list: &str) -> Result<T, Failure> {
-    match (meant.next(), meant.next()) {
-        (Some(one), None) => Ok(one),
-        (Some(_), Some(_)) => {
-            Err(Failure::usage(format!("More than one {what}")).help(format!("name it by its id: {list}")))
-        }
-        (None, _) => Err(Failure::new(Exit::NotFound, "not_found", format!("No {what}")).help(list)),
-    }
-}
-
 fn held(now: Option<&NodeStatus>) -> String {
     match now {
         None => "not connected".to_owned(),
@@ -102,15 +58,7 @@ fn held(now: Option<&NodeStatus>) -> String {
 pub(super) fn rows(status: &NodeStatus, agreed: Option<&Caps>) -> Vec<(&'static str, String)> {
     let mut rows = caps(status, agreed).to_vec();
     rows.extend(status.quiet_hours.iter().map(|hours| ("quiet hours", hours.clone())));
-    let today = &status.today;
-    let done = format!(
-        "{}, {} of CPU, {} in and out, {} given back",
-        words::count(today.runs, "run"),
-        micros(today.cpu_us),
-        today.traffic,
-        today.given_back
-    );
-    rows.push(("today", done));
+    rows.push(("today", today(&status.today)));
     rows
 }
 
@@ -142,17 +90,4 @@ fn caps(status: &NodeStatus, agreed: Option<&Caps>) -> [(&'static str, String); 
 pub(super) fn lasting(lasts: Option<protocol::Millis>, drain: bool) -> WishedPause {
     let until = lasts.map(|lasts| Timestamp::now().plus(lasts.duration()));
     WishedPause { until, since: None, drain }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_means_one_of_them_or_none() {
-        let among = |ids: &[u8]| only(ids.iter().copied(), "node is called attic", "crowdcloud nodes list");
-        assert_eq!(among(&[7]).unwrap(), 7);
-        assert_eq!(among(&[]).err().unwrap().exit(), Exit::NotFound);
-        assert_eq!(among(&[7, 8]).err().unwrap().exit(), Exit::Usage);
-    }
 }

@@ -1,22 +1,22 @@
 //! The folder of this machine's node: locked while it is used, and what is kept of having joined.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use executor::NodeKeys;
-use protocol::TokenId;
 use protocol::node::{Admission, PublicKey};
 use protocol::signed::Signed;
+use protocol::{Timestamp, TokenId};
 use serde::{Deserialize, Serialize};
 
 use super::agreed::Agreed;
 use super::reach::Reach;
+use crate::authorities::Authorities;
 use crate::failure::{Exit, Failure};
 use crate::platform::data::write_private;
+use crate::platform::folder_lock::{FolderLock, LOCK, Unlocked};
 
-const LOCK: &str = "lock";
 const KEYS: &str = "keys";
 /// The keys of a node, without their extensions.
 const KEY_NAMES: [&str; 4] = ["nats", "signing", "ticket", "code"];
@@ -32,6 +32,9 @@ pub(super) struct Lent {
     /// The user has agreed that a proxy reads along.
     #[serde(default)]
     pub(super) behind_proxy: bool,
+    /// What its user believes beside public authorities (`--ca-file`).
+    #[serde(default, skip_serializing_if = "Authorities::is_empty")]
+    pub(super) authorities: Authorities,
     pub(super) registrar: PublicKey,
     /// What is lent; none where this machine joined before that was kept.
     #[serde(default)]
@@ -39,6 +42,9 @@ pub(super) struct Lent {
     /// Why the platform has shut it out; none where it has not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) shut_out: Option<String>,
+    /// When it asks whether it is still suspended; none where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) asks_again: Option<Timestamp>,
     pub(super) admission: Signed,
     /// The token that it joined with.
     #[serde(default)]
@@ -49,9 +55,14 @@ pub(super) struct Lent {
 }
 
 impl Lent {
+    /// The same with these authorities, where its user names any.
+    pub(super) fn believing(self, authorities: Authorities) -> Self {
+        if authorities.is_empty() { self } else { Self { authorities, ..self } }
+    }
+
     /// The platform, as this machine reaches it.
     pub(super) fn reach(&self) -> Result<Reach, Failure> {
-        Reach::new(&self.origin, self.root, self.behind_proxy)
+        Reach::new(&self.origin, self.root, self.behind_proxy, self.authorities.clone())
     }
 
     /// What the platform has told this machine.
@@ -70,7 +81,7 @@ impl Lent {
 /// The machine's folder; locked as long as this lives.
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: File,
+    _lock: FolderLock,
 }
 
 /// Where a machine that lends keeps its things, if nothing else is said.
@@ -90,6 +101,8 @@ pub(crate) struct Joined {
     pub(crate) origin: String,
     /// Why the platform has shut it out.
     pub(crate) shut_out: Option<String>,
+    /// When it asks whether it is still suspended, where a process does.
+    pub(crate) asks_again: Option<Timestamp>,
     /// A process lends with it.
     pub(crate) is_held: bool,
 }
@@ -99,7 +112,9 @@ pub(crate) fn joined(path: &Path) -> Option<Joined> {
     let lent: Lent = serde_json::from_slice(&fs::read(path.join(NODE)).ok()?).ok()?;
     let id = || lent.admission.open::<Admission>(&lent.registrar).map(|told| told.node.to_string()).ok();
     let name = lent.name.clone().or_else(id)?;
-    Some(Joined { name, origin: lent.origin, shut_out: lent.shut_out, is_held: Folder::holder(path).is_some() })
+    let is_held = Folder::holder(path).is_some();
+    let asks_again = lent.asks_again.filter(|_| is_held);
+    Some(Joined { name, origin: lent.origin, shut_out: lent.shut_out, asks_again, is_held })
 }
 
 impl Folder {
@@ -110,26 +125,14 @@ impl Folder {
         }
         let unusable = |why: std::io::Error| failed(&path, why);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(unusable)?;
-        let mut lock = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path.join(LOCK))
-            .map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                drop(lock.read_to_string(&mut holder));
-                return Err(Failure::new(Exit::Conflict, "data_in_use", format!("{} is in use", path.display()))
-                    .why(format!("process {} lends with it", holder.trim()))
-                    .help("stop it first, or name another folder with --data DIR"));
+        let lock = FolderLock::take(&path).map_err(|why| match why {
+            Unlocked::Held(holder) => {
+                Failure::new(Exit::Conflict, "data_in_use", format!("{} is in use", path.display()))
+                    .why(format!("process {holder} lends with it"))
+                    .help("stop it first, or name another folder with --data DIR")
             }
-            Err(TryLockError::Error(why)) => return Err(unusable(why)),
-        }
-        lock.set_len(0).map_err(unusable)?;
-        writeln!(lock, "{}", std::process::id()).map_err(unusable)?;
+            Unlocked::Unusable(why) => unusable(why),
+        })?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -140,14 +143,7 @@ impl Folder {
 
     /// The process that holds it, if one does.
     pub(super) fn holder(path: &Path) -> Option<u32> {
-        let mut lock = File::options().read(true).open(path.join(LOCK)).ok()?;
-        match lock.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => {}
-            Ok(()) | Err(TryLockError::Error(_)) => return None,
-        }
-        let mut holder = String::new();
-        lock.read_to_string(&mut holder).ok()?;
-        holder.trim().parse().ok()
+        FolderLock::holder(path)
     }
 
     pub(super) fn path(&self) -> &Path {

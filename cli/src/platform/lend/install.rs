@@ -1,4 +1,5 @@
-//! `lend --install`: a service of systemd, for the machine where root asks for it, else for the user.
+//! `lend --install`: a service of systemd, for the machine where root asks for it, else for the user; and `--dry-run`,
+//! which only shows it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,32 +11,74 @@ use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
 const UNIT: &str = "crowdcloud-node.service";
+/// A user's services end with the last log-in, but for this.
+const LINGER: &str = "loginctl enable-linger";
 
 /// Writes the unit, and says how it is started.
 pub(super) fn install(output: &Output, args: &Lend, data: &Path) -> Result<(), Failure> {
-    let is_root = geteuid().is_root();
-    let folder = args.start.unit_folder.clone().map_or_else(|| units(is_root), Ok)?;
+    let plan = Plan::of(args, data)?;
     let failed = |why: std::io::Error| {
-        Failure::new(Exit::Platform, "unit", format!("{} cannot be written", folder.join(UNIT).display())).why(why)
+        Failure::new(Exit::Platform, "unit", format!("{} cannot be written", plan.path().display())).why(why)
     };
-    let service = Service {
-        program: std::env::current_exe()?,
-        data: data.canonicalize().map_err(failed)?,
-        vm_tools: Some(crate::platform::vm_tools()).filter(|folder| folder.exists()),
-        flags: flags(args),
-        is_root,
-    };
-    let text = service.unit()?;
-    fs::create_dir_all(&folder).map_err(failed)?;
-    let path = folder.join(UNIT);
-    fs::write(&path, text).map_err(failed)?;
-    output.result(&serde_json::json!({ "unit": path }), || path.display().to_string())?;
-    let user = if is_root { "" } else { "--user " };
-    output.note(format!("start it with: systemctl {user}daemon-reload && systemctl {user}enable --now {UNIT}"));
-    if !is_root {
-        output.note("to lend also while you are not logged in: loginctl enable-linger");
+    fs::create_dir_all(&plan.folder).map_err(failed)?;
+    fs::write(plan.path(), &plan.unit).map_err(failed)?;
+    output.result(&serde_json::json!({ "unit": plan.path() }), || plan.path().display().to_string())?;
+    output.note(format!("start it with: {}", plan.start().join(" && ")));
+    if !plan.is_root {
+        output.note(format!("to lend also while you are not logged in: {LINGER}"));
     }
     Ok(())
+}
+
+/// Says what `install` would do, and does nothing.
+pub(super) fn show(output: &Output, args: &Lend, data: &Path) -> Result<(), Failure> {
+    let plan = Plan::of(args, data)?;
+    let shown = serde_json::json!({ "unit": plan.path(), "text": plan.unit, "commands": plan.start() });
+    output.result(&shown, || plan.text())
+}
+
+/// What is installed, and where.
+struct Plan {
+    folder: PathBuf,
+    unit: String,
+    is_root: bool,
+}
+
+impl Plan {
+    fn of(args: &Lend, data: &Path) -> Result<Self, Failure> {
+        let is_root = geteuid().is_root();
+        let folder = args.start.unit_folder.clone().map_or_else(|| units(is_root), Ok)?;
+        let service = Service {
+            program: std::env::current_exe()?,
+            // Before the machine has joined, there is none.
+            data: data.canonicalize().or_else(|_| std::path::absolute(data))?,
+            vm_tools: Some(crate::platform::vm_tools()).filter(|folder| folder.exists()),
+            flags: flags(args),
+            is_root,
+        };
+        Ok(Self { folder, unit: service.unit()?, is_root })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(UNIT)
+    }
+
+    /// What its user types then.
+    fn start(&self) -> [String; 2] {
+        let user = if self.is_root { "" } else { "--user " };
+        [format!("systemctl {user}daemon-reload"), format!("systemctl {user}enable --now {UNIT}")]
+    }
+
+    /// The unit, with what would be done before and after it.
+    fn text(&self) -> String {
+        let start: String = self.start().iter().map(|command| format!("#   {command}\n")).collect();
+        let linger = if self.is_root { String::new() } else { format!("#   {LINGER}\n") };
+        format!(
+            "# would be written to {}\n# would be started by:\n{start}{linger}\n{}",
+            self.path().display(),
+            self.unit
+        )
+    }
 }
 
 /// Where systemd looks for units.
@@ -83,8 +126,9 @@ impl Service {
         let network = if self.is_root { "Wants=network-online.target\nAfter=network-online.target\n" } else { "" };
         Ok(format!(
             "[Unit]\nDescription=Lends this machine to CrowdCloud\n{network}\n\
-             [Service]\nExecStart={}\nRestart=on-failure\nRestartSec=5\nKillMode=mixed\nTimeoutStopSec=30\n\
-             Delegate=yes\nLimitNOFILE=65536\nNoNewPrivileges=yes\nPrivateTmp=yes\nProtectSystem=strict\n\
+             [Service]\nExecStart={}\nRestart=on-failure\nRestartSec=5\nRestartPreventExitStatus=2\n\
+             KillMode=mixed\nTimeoutStopSec=30\nDelegate=yes\nLimitNOFILE=65536\nNoNewPrivileges=yes\n\
+             PrivateTmp=yes\nProtectSystem=strict\n\
              ProtectHome=tmpfs\nBindPaths={folder}\nReadWritePaths={folder}\nBindReadOnlyPaths={}\n\
              RestrictNamespaces=yes\nRestrictRealtime=yes\nRestrictSUIDSGID=yes\nLockPersonality=yes\n\
              ProtectHostname=yes\nProtectKernelLogs=yes\nProtectKernelModules=yes\n\n\
@@ -136,7 +180,32 @@ mod tests {
         for line in ["ProtectHome=", "ProtectSystem=strict", "PrivateTmp=yes", "RestrictNamespaces=yes", "Delegate="] {
             assert!(unit.contains(&format!("\n{line}")), "{line}: {unit}");
         }
+        assert!(
+            unit.contains("\nRestartPreventExitStatus=2\n"),
+            "who has left does not come back by being started again"
+        );
+        assert_eq!((Exit::of(protocol::Code::NodeLeft), Exit::Usage as u8), (Exit::Usage, 2));
         assert!(!unit.contains("MemoryDenyWriteExecute"), "compiled functions would not run");
+    }
+
+    #[test]
+    fn what_would_be_installed_is_shown_and_nothing_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (units, data) = (folder.path().join("units"), folder.path().join("node"));
+        let (at, of) = (units.display(), data.display());
+        let line = format!("crowdcloud lend --install --dry-run --unconfined --unit-folder {at} --data {of}");
+        let cli = <crate::args::Cli as clap::Parser>::try_parse_from(line.split_whitespace()).unwrap();
+        let crate::args::Command::Lend(lend) = cli.command else { panic!("it is lend") };
+        assert!(lend.start.dry_run);
+        show(&Output::new(&cli.global), &lend, &data).unwrap();
+        let said = Plan::of(&lend, &data).unwrap().text();
+        for part in [&*format!("{at}/{UNIT}\n"), "enable --now", "daemon-reload", "\n[Service]\n", "--unconfined"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(said.contains(&format!("\"--data\" \"{of}\"")), "{said}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is made");
+        let alone = <crate::args::Cli as clap::Parser>::try_parse_from(["crowdcloud", "lend", "--dry-run"]);
+        assert!(alone.err().unwrap().to_string().contains("--install"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::folder::{Folder, Lent};
 use super::reach::Reach;
 use super::{config, terms, unsigned};
 use crate::args::LendStart;
+use crate::authorities::Authorities;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
@@ -28,9 +29,10 @@ pub(super) async fn join(
     start: &LendStart,
     folder: &Folder,
     keys: &NodeKeys,
-    token: JoinToken,
+    (token, authorities): (JoinToken, &Authorities),
 ) -> Result<Lent, Failure> {
-    let (client, platform) = Reach::new(&token.origin, token.root, start.behind_proxy)?.platform().await?;
+    let reach = Reach::new(&token.origin, token.root, start.behind_proxy, authorities.clone())?;
+    let (client, platform) = reach.platform().await?;
     let terms = look(&client, &token, keys, &platform.registrar).await?;
     let config = config(start, folder, NodeId::new(), token.root)?;
     output.note(terms::text(&token, &terms, &config));
@@ -44,9 +46,11 @@ pub(super) async fn join(
         origin: token.origin,
         root: token.root,
         behind_proxy: start.behind_proxy,
+        authorities: authorities.clone(),
         registrar: platform.registrar,
         agreed: Some(Agreed::of(start)),
         shut_out: None,
+        asks_again: None,
         admission,
         token: Some(token.id),
         name: Some(printable(&name)),

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::folder::Folder;
 use super::unsigned;
 use crate::args::LocalNode;
+use crate::authorities::Authorities;
 use crate::commands::lend::socket::Connection;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
@@ -34,7 +35,12 @@ pub(super) enum How {
 }
 
 /// `lend leave`
-pub(super) async fn leave(output: &Output, which: &LocalNode, path: PathBuf, how: How) -> Result<(), Failure> {
+pub(super) async fn leave(
+    output: &Output,
+    which: &LocalNode,
+    path: PathBuf,
+    (how, authorities): (How, Authorities),
+) -> Result<(), Failure> {
     if !Folder::has_node(&path) {
         return Err(Failure::new(Exit::NotFound, "not_lent", "This machine is no node")
             .why(format!("{} holds none", path.display()))
@@ -55,6 +61,7 @@ pub(super) async fn leave(output: &Output, which: &LocalNode, path: PathBuf, how
     }
     let keys = node_keys(folder.path())?;
     let lent = folder.lent()?.ok_or_else(|| Failure::new(Exit::NotFound, "not_lent", "This machine is no node"))?;
+    let lent = lent.believing(authorities);
     let node = lent.told(&keys)?.node;
     let (client, _) = lent.reach()?.platform().await.map_err(unreached)?;
     let asked = keys.ask(node, NodeWant::Leave).map_err(|why| unsigned(&why))?;

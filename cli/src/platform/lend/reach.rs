@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::boot_clock::since_boot;
+use crate::authorities::Authorities;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 
@@ -43,6 +44,8 @@ pub(super) struct Way {
     pub(super) root: PublicKey,
     /// The user has agreed that somebody in between reads along.
     pub(super) behind_proxy: bool,
+    /// Believed beside public authorities, where the platform names no certificate of its own.
+    pub(super) authorities: Authorities,
     /// Where the way begins; none: as the environment says.
     pub(super) hop: Option<FirstHop>,
 }
@@ -64,18 +67,23 @@ pub(super) enum Lost {
 
 impl Reach {
     /// The platform at this origin, with this root key.
-    pub(super) fn new(origin: &str, root: PublicKey, behind_proxy: bool) -> Result<Self, Failure> {
+    pub(super) fn new(
+        origin: &str,
+        root: PublicKey,
+        behind_proxy: bool,
+        authorities: Authorities,
+    ) -> Result<Self, Failure> {
         if !origin.starts_with("https://") && !is_of_this_machine(origin) {
             return Err(Failure::usage(format!("{origin} is no HTTPS"))
                 .why("whoever is in between could read and change what functions say")
                 .help("the operator starts the gateway with a certificate, and makes tokens at its https:// address"));
         }
-        Self::by(Way { origin: origin.to_owned(), root, behind_proxy, hop: None })
+        Self::by(Way { origin: origin.to_owned(), root, behind_proxy, authorities, hop: None })
     }
 
     /// The same by a way that another process has found.
     pub(super) fn by(way: Way) -> Result<Self, Failure> {
-        Ok(Self { way, trust: new_trust()?, told: Mutex::new(None) })
+        Ok(Self { trust: new_trust(&way.authorities)?, way, told: Mutex::new(None) })
     }
 
     pub(super) fn way(&self) -> &Way {
@@ -100,7 +108,7 @@ impl Reach {
     /// Asks the platform what it says of itself, and decides which certificate is trusted from now on.
     pub(super) async fn platform(&self) -> Result<(Client, PlatformStatement), Failure> {
         // What is asked is public, and the response is signed.
-        let asking = new_trust()?;
+        let asking = new_trust(&self.way.authorities)?;
         let unreached = |failure: Failure| {
             if failure.code() != "connection" {
                 return failure;
@@ -144,16 +152,17 @@ impl Reach {
 
     /// Names whoever answers in the platform's place.
     fn in_between(&self, named: Option<Digest>, seen: Seen) -> Failure {
-        let by = if seen.public { "a public authority has signed" } else { "no public authority has signed" };
+        let by = if seen.public { "an authority has signed" } else { "no known authority has signed" };
         let own = named.map_or("its gateway has no certificate".to_owned(), |key| format!("its certificate is {key}"));
         let why = format!("the platform says that {own}; the one shown to this machine is {}, which {by}", seen.key);
         let proxy = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
         let proxy = proxy.iter().find(|name| std::env::var_os(name).is_some_and(|at| !at.is_empty()));
         let through = proxy.map_or_else(String::new, |name| format!(" (the proxy of {name}?)"));
         let what = format!("Somebody between this machine and {} reads along{through}", self.way.origin);
-        Failure::new(Exit::Authentication, "foreign_certificate", what)
-            .why(why)
-            .help("if that is a proxy that may read what functions say, add --behind-proxy")
+        Failure::new(Exit::Authentication, "foreign_certificate", what).why(why).help(
+            "if that is a proxy that may read what functions say, add --behind-proxy; where it is the operator's own, \
+                 name its authority's certificate with --ca-file PEM",
+        )
     }
 
     /// Connects the node. Goes on trying while the platform cannot be reached and the JWT lasts, but for addresses that were
@@ -228,8 +237,8 @@ impl Reach {
     }
 }
 
-fn new_trust() -> Result<Arc<Trust>, Failure> {
-    Trust::new().map_err(|why| no_tls(&why))
+fn new_trust(authorities: &Authorities) -> Result<Arc<Trust>, Failure> {
+    Trust::beside(authorities.certificates()).map_err(|why| no_tls(&why))
 }
 
 fn no_tls(why: &FabricError) -> Failure {
@@ -266,7 +275,8 @@ mod tests {
 
     #[test]
     fn the_platform_s_clock_counts_once_it_was_told() {
-        let reach = Reach::new("https://cloud.example.org", PublicKey([1; 32]), false).unwrap();
+        let none = Authorities::default();
+        let reach = Reach::new("https://cloud.example.org", PublicKey([1; 32]), false, none).unwrap();
         assert!(reach.now().since(Timestamp::now()) < Duration::from_secs(60));
         let tomorrow = Timestamp::now().plus(Duration::from_secs(86_400));
         let expires = tomorrow.plus(Duration::from_secs(3600));
@@ -277,8 +287,20 @@ mod tests {
     }
 
     #[test]
+    fn the_process_that_works_is_told_which_certificates_its_user_believes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, crate::authorities::tests::PEM).unwrap();
+        let authorities = Authorities::of(Some(&file)).unwrap();
+        let reach = Reach::new("https://cloud.example.org", PublicKey([1; 32]), false, authorities.clone()).unwrap();
+        let told: Way = serde_json::from_str(&serde_json::to_string(reach.way()).unwrap()).unwrap();
+        assert_eq!(told.authorities, authorities);
+        assert!(!authorities.is_empty() && Reach::by(told).is_ok());
+    }
+
+    #[test]
     fn other_machines_are_reached_by_https_alone() {
-        let reach = |origin: &str| Reach::new(origin, PublicKey([1; 32]), false).is_ok();
+        let reach = |origin: &str| Reach::new(origin, PublicKey([1; 32]), false, Authorities::default()).is_ok();
         assert!(reach("https://cloud.example.org") && reach("http://127.0.0.1:8080") && reach("http://localhost"));
         assert!(!reach("http://cloud.example.org") && !reach("http://10.0.0.1:8080"));
     }

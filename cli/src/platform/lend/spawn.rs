@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use command_fds::CommandFdExt as _;
-use executor::confined::{Confined, Reach, confinable, is_own_user, own_user};
+use executor::confined::{Confined, Reach, WorkerCgroup, confinable, is_own_user, own_user};
 use executor::{NodeKeys, Told, VmMissing};
 use fabric::FirstHop;
 use lending::machine::Machine;
@@ -141,7 +141,9 @@ impl Place {
         let fingerprint = executor::fingerprint(&of_keys).map_err(|why| failed(&why))?;
         let qemu = executor::find_qemu(&self.config);
         let program = std::env::current_exe()?;
-        let confined = executor::confined::prepare(&self.config, &program, qemu.as_deref(), reach, self.user);
+        let cgroup = self.cgroup();
+        let divides = cgroup.as_ref().map(WorkerCgroup::folder);
+        let confined = executor::confined::prepare(&self.config, &program, qemu.as_deref(), reach, self.user, divides);
         let Confined { prepared, told, held } = confined.map_err(|why| failed(&why))?;
         let (ours, theirs) = net::UnixStream::pair()?;
         let mut handles = Handles::default();
@@ -154,6 +156,9 @@ impl Place {
         command.arg(format!("--node-id={node}")).args(flags).env_clear().envs(environment()).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         without_terminal(&mut command);
+        if let Some(cgroup) = &cgroup {
+            cgroup.enter(&mut command).map_err(|why| failed(&why))?;
+        }
         // In this order: a handle's number may be that of something which is needed to confine.
         prepared.before_exec(&mut command);
         command.fd_mappings(handles.0).map_err(|why| failed(&why))?;
@@ -162,6 +167,12 @@ impl Place {
         ours.set_nonblocking(true)?;
         let told = Told { public: keys.public(), fingerprint, confinement: Some(told) };
         Ok(Spawned { process, socket: UnixStream::from_std(ours)?, way, told, lacks_vm_parts, held })
+    }
+
+    /// What the worker divides among its machines, where this process may divide its own.
+    fn cgroup(&self) -> Option<WorkerCgroup> {
+        let made = WorkerCgroup::make(self.user);
+        made.inspect_err(|why| tracing::debug!(%why, "the worker has no cgroup of its own")).ok()
     }
 
     /// The worker's flags: paths are those of what it inherits.

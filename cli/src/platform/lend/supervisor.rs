@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   start --> works --ends--> pause, doubled while it ends young --> start
-//!                |--is refused by the platform----> end, with the reason
+//!                |--is refused by the platform----> end, with the reason (`suspended`: it comes back)
 //!                |--says that its JWT has ended---> renewal
 //!                |--SIGINT, SIGTERM, renewal------> SIGTERM, and SIGKILL where that does not do
 //!                '--the VM lane's parts have come-> the same, and start
@@ -30,8 +30,11 @@ use crate::failure::{Exit, Failure};
 use crate::output::say;
 use crate::visible;
 
-const CONNECTED: &str =
-    "connected; a new node is calibrating until its first checks are answered, and online then: crowdcloud nodes list";
+/// The connection, and what the platform makes of the node, which it says elsewhere.
+const CONNECTED: [&str; 2] = [
+    "connected",
+    "a new node is calibrating until its first checks are answered, and online then: crowdcloud nodes list",
+];
 /// Between the end of a worker and the next start; doubled while they end young.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -149,7 +152,7 @@ impl Worker {
                         let answer = serde_json::to_string(&answer).unwrap_or_default();
                         asks = self.lines.send(answer).await.is_ok();
                         if self.heard.is_ready && !was_ready {
-                            say(CONNECTED);
+                            CONNECTED.into_iter().for_each(say);
                         }
                     }
                     Some(Err(_)) | None => asks = false,

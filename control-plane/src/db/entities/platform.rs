@@ -11,7 +11,8 @@ use crate::db::columns::Col;
 table! {
     /// Lenders' machines, how far each one's checkpoints are committed, and how far it is trusted. `class` is what is
     /// configured, `level` what it has earned; `speed` was measured, in turns of a fixed loop in a millisecond. `barred`
-    /// says why its account joins with this machine no more.
+    /// says why nobody joins with this machine any more; `state_by` who has shut it out or ended it; `seen` when it was
+    /// heard last, where that was after its last hello.
     nodes = "nodes" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: Col<NodeId>,
@@ -54,6 +55,8 @@ table! {
         vouched: Option<Col<Timestamp>>,
         confirmed: Option<Col<Timestamp>>,
         barred: Option<String>,
+        state_by: Option<String>,
+        seen: Option<Col<Timestamp>>,
     }
 }
 

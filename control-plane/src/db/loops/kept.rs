@@ -92,9 +92,11 @@ loop_queries! {
         checkpoints::Entity::delete_many().filter(checkpoints::Column::Created.lt(Col(before)))
     }
 
-    /// Old checks of nodes.
-    node_checks_too_old(before: Timestamp = THEN) -> DeleteMany<node_checks::Entity>, Plan::Index(&["node_checks_at"]), {
-        node_checks::Entity::delete_many().filter(node_checks::Column::At.lt(Col(before)))
+    /// Deletes some old checks of nodes.
+    node_checks_too_old(before: Timestamp = THEN, most: u64 = 10) -> Raw, Plan::Index(&["node_checks_at"]), {
+        let sql = "DELETE FROM node_checks WHERE run_id IN (\
+             SELECT run_id FROM node_checks WHERE at < $1 ORDER BY at LIMIT $2)";
+        Raw { sql, values: vec![Col(before).into(), signed(most).into()] }
     }
 
     /// The ids of jobs that ended long ago, and whose end was told.
@@ -116,21 +118,16 @@ loop_queries! {
     /// All queues: each has an age of its own.
     queues_all() -> Select<queues::Entity>, Plan::Whole, { queues::Entity::find() }
 
-    /// A message of a queue that is too old.
-    message_too_old(account: AccountId = sample(AccountId::from_uuid), queue: Name = "orders".parse().unwrap(), before: Timestamp = THEN) -> Select<messages::Entity>, Plan::Index(&["queue_messages_put"]), {
+    /// The ids of messages of a queue that are too old.
+    messages_too_old(account: AccountId = sample(AccountId::from_uuid), queue: Name = "orders".parse().unwrap(), before: Timestamp = THEN, most: u64 = 10) -> Select<messages::Entity>, Plan::Index(&["queue_messages_put"]), {
         messages::Entity::find()
+            .select_only()
+            .column(messages::Column::Id)
             .filter(messages::Column::AccountId.eq(Col(account)))
             .filter(messages::Column::Queue.eq(Col(queue)))
             .filter(messages::Column::Put.lt(Col(before)))
-            .limit(1)
-    }
-
-    /// Messages of a queue that are too old.
-    messages_too_old(account: AccountId = sample(AccountId::from_uuid), queue: Name = "orders".parse().unwrap(), before: Timestamp = THEN) -> DeleteMany<messages::Entity>, Plan::Index(&["queue_messages_put"]), {
-        messages::Entity::delete_many()
-            .filter(messages::Column::AccountId.eq(Col(account)))
-            .filter(messages::Column::Queue.eq(Col(queue)))
-            .filter(messages::Column::Put.lt(Col(before)))
+            .order_by_asc(messages::Column::Put)
+            .limit(most)
     }
 
     /// The ids of answers that are kept no longer.
@@ -171,19 +168,25 @@ loop_queries! {
         query
     }
 
-    /// Invitations that ended long ago.
-    invitations_too_old(before: Timestamp = THEN) -> DeleteMany<invitations::Entity>, Plan::Index(&["invitations_expires"]), {
-        invitations::Entity::delete_many().filter(invitations::Column::Expires.lt(Col(before)))
+    /// Deletes some invitations that ended long ago.
+    invitations_too_old(before: Timestamp = THEN, most: u64 = 10) -> Raw, Plan::Index(&["invitations_expires"]), {
+        let sql = "DELETE FROM invitations WHERE id IN (\
+             SELECT id FROM invitations WHERE expires < $1 ORDER BY expires LIMIT $2)";
+        Raw { sql, values: vec![Col(before).into(), signed(most).into()] }
     }
 
-    /// Tokens of machines that ended long ago.
-    node_tokens_too_old(before: Timestamp = THEN) -> DeleteMany<node_tokens::Entity>, Plan::Index(&["node_tokens_expires"]), {
-        node_tokens::Entity::delete_many().filter(node_tokens::Column::Expires.lt(Col(before)))
+    /// Deletes some tokens of machines that ended long ago.
+    node_tokens_too_old(before: Timestamp = THEN, most: u64 = 10) -> Raw, Plan::Index(&["node_tokens_expires"]), {
+        let sql = "DELETE FROM node_tokens WHERE id IN (\
+             SELECT id FROM node_tokens WHERE expires < $1 ORDER BY expires LIMIT $2)";
+        Raw { sql, values: vec![Col(before).into(), signed(most).into()] }
     }
 
-    /// Log-ins that are over. Each user has a bounded number of them.
-    sessions_expired(now: Timestamp = THEN) -> DeleteMany<sessions::Entity>, Plan::Index(&["sessions_expires"]), {
-        sessions::Entity::delete_many().filter(sessions::Column::Expires.lt(Col(now)))
+    /// Deletes some log-ins that are over.
+    sessions_expired(now: Timestamp = THEN, most: u64 = 10) -> Raw, Plan::Index(&["sessions_expires"]), {
+        let sql = "DELETE FROM sessions WHERE id IN (\
+             SELECT id FROM sessions WHERE expires < $1 ORDER BY expires LIMIT $2)";
+        Raw { sql, values: vec![Col(now).into(), signed(most).into()] }
     }
 
     /// Functions that were deleted before a time and left something behind, the earliest first, without those of some

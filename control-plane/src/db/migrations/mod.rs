@@ -28,6 +28,7 @@ mod m0031_joining;
 mod m0032_trust;
 mod m0034_wishes;
 mod m0035_barred_machines;
+mod m0036_revoked_nodes;
 mod m0040_blobs;
 mod m0041_moving;
 
@@ -67,6 +68,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0032_trust::Migration),
             Box::new(m0034_wishes::Migration),
             Box::new(m0035_barred_machines::Migration),
+            Box::new(m0036_revoked_nodes::Migration),
             Box::new(m0040_blobs::Migration),
             Box::new(m0041_moving::Migration),
         ]

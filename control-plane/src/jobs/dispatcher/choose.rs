@@ -29,7 +29,7 @@ impl Session<'_> {
         let mut names: HashMap<FunctionId, Option<Name>> = HashMap::new();
         let (slots, config) = (self.slots, &self.app.config);
         let room = Room { slots, share: config.tenant_share, account_max: config.jobs_running_max };
-        while chosen.len() < PLACED_AT_ONCE
+        while chosen.len() + dead.len() < PLACED_AT_ONCE
             && let Some(line) = fairest(&lines, &self.on_nodes, room)
         {
             let Some(row) = lines[line].waiting.pop_front() else { break };

@@ -78,7 +78,10 @@ pub(super) async fn insert_rows(
         let mut row = row(draft, *id, input.size, now, patience_ms(app, draft, input.size, recent_ms));
         (row.array_id, row.array_index) = (whole.map(Col), whole.map(|_| index));
         let due = row.due.0;
-        let reason = if due > now { format!("waits for {due}") } else { "submitted".to_owned() };
+        let mut reason = if due > now { format!("waits for {due}") } else { "submitted".to_owned() };
+        if let Some(warning) = &draft.warning {
+            reason = format!("{reason}; {warning}");
+        }
         let first = Step { state: JobState::Queued, node: None, run: None, reason, at: now };
         rows::step(mutation.tx(), &mut row, first, revision).await?;
         jobs::Entity::insert(jobs::ActiveModel::from(row.clone())).exec_without_returning(mutation.tx()).await?;

@@ -25,7 +25,7 @@ use crate::settlement::windows::{self, Change, first_id_at};
 /// Accounts that one sweep packs for.
 const ACCOUNTS_MAX: u64 = 1_000;
 /// Rows that one transaction evicts.
-const EVICTED_MAX: u64 = 2_000;
+const EVICTED_MAX: u64 = 1_000;
 /// Runs that began so short a while ago are left for the next block, so that most of those that began at the same time are
 /// in it together.
 const YOUNG_MS: i64 = 10_000;
@@ -88,7 +88,7 @@ async fn pack(app: &App, account: AccountId, what: What, now: Timestamp) -> Resu
 
 /// What waits now does so since now.
 async fn waits_anew(app: &App, account: AccountId, now: Timestamp) -> Result<(), DbErr> {
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_bulk().await?;
     lock(&tx).await?;
     let none = loops::runs_to_pack(account).limit(1).one(&tx).await?.is_none();
     let mut change = run_windows::ActiveModel { unpacked_since: Set(now.into()), ..Default::default() };
@@ -224,7 +224,7 @@ async fn index(
     now: Timestamp,
 ) -> Result<bool> {
     let Some(account) = rows.first().map(|row| row.account_id) else { return Ok(false) };
-    let tx = app.db.begin().await?;
+    let tx = app.db.begin_bulk().await?;
     lock(&tx).await?;
     let last = loops::blocks_last(account.0).select_only().column(blocks::Column::Number);
     let last: Option<i64> = last.into_tuple().one(&tx).await?;
@@ -278,7 +278,7 @@ pub(in crate::settlement) async fn evict(app: &App, now: Timestamp) -> Result<()
         if evicted(1).one(app.db.read()).await?.is_none() {
             return Ok(());
         }
-        let tx = app.db.begin().await?;
+        let tx = app.db.begin_bulk().await?;
         lock(&tx).await?;
         let rows = evicted(EVICTED_MAX).all(&tx).await?;
         let mut changes: BTreeMap<AccountId, Change> = BTreeMap::new();

@@ -9,10 +9,15 @@
 //! unless the other half is late. Where a cut fails, everything that waits is refused and comes again: a run that was
 //! settled meanwhile is found settled.
 //!
+//! What a cut writes is made before its transaction ([`plan`]), and it has as many runs as fit into some time ([`pace`]): on
+//! SQLite everybody else who writes waits for it.
+//!
 //! One task makes the cuts of a term ([`super::term`]). Where the term ends, so does the task, and what waits is forgotten.
+//! Where the control plane stops, no further cut is begun, and all that waits is refused at once.
 
 mod commit;
 mod pace;
+mod plan;
 mod waiting;
 
 use std::sync::Arc;
@@ -22,6 +27,7 @@ use parking_lot::Mutex;
 use protocol::Code;
 use protocol::batch::BatchHead;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::checkpoints::Checked;
 use super::sources::Content;
@@ -35,8 +41,6 @@ use waiting::{Part, Waiting};
 
 /// Between two looks of a cut that has nothing to do yet.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
-/// Where a cut has left some of what was ripe, others have their turn for this part of the time that it took.
-const REST: u32 = 4;
 /// After a cut has failed, each part is committed by itself for so long: what made it fail holds up nobody else.
 const ALONE_FOR: Duration = Duration::from_secs(10);
 
@@ -82,26 +86,27 @@ fn again() -> Error {
     refuse(Code::ControlPlaneUnavailable, "It could not be committed; send it again.")
 }
 
-/// Makes cuts for as long as this epoch leads. What came in the term before is forgotten.
-pub(super) fn begin(app: &App, lease: Arc<Lease>) -> impl Future<Output = ()> + Send + use<> {
+/// Makes cuts for as long as this epoch leads, until it is stopped. What came in the term before is forgotten.
+pub(super) fn begin(app: &App, lease: Arc<Lease>, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
     // No more parts than exchanges of what is mounted: each has its caller, who waits for the answer.
     let (sender, inbox) = mpsc::unbounded_channel();
     *app.cuts.0.lock() = Some(sender);
-    cuts(app.clone(), lease, inbox)
+    cuts(app.clone(), lease, inbox, stop)
 }
 
-async fn cuts(app: App, lease: Arc<Lease>, mut inbox: mpsc::UnboundedReceiver<Part>) {
+async fn cuts(app: App, lease: Arc<Lease>, mut inbox: mpsc::UnboundedReceiver<Part>, stop: CancellationToken) {
     let (hold, every) = (app.config.settle_hold.duration(), app.config.settle_every.duration());
     let mut waiting = Waiting::new(hold, app.config.settle_waiting_max);
-    let mut pace = Pace::new(app.config.lease.duration());
+    let mut pace = Pace::new(app.config.lease.duration(), app.db.has_one_writer());
     let (mut recent, mut alone_until) = (Recent::default(), Instant::now());
     let mut parts = Vec::new();
-    loop {
+    // What still waits at the end is dropped: whoever has sent it hears so, and sends it to the next leader.
+    while !stop.is_cancelled() {
         if waiting.is_empty() {
-            match inbox.recv().await {
-                Some(part) => parts.push(part),
-                // Another term has begun.
-                None => return,
+            match stop.run_until_cancelled(inbox.recv()).await {
+                Some(Some(part)) => parts.push(part),
+                // It is stopped, or another term has begun.
+                Some(None) | None => return,
             }
         }
         while let Ok(part) = inbox.try_recv() {
@@ -112,17 +117,20 @@ async fn cuts(app: App, lease: Arc<Lease>, mut inbox: mpsc::UnboundedReceiver<Pa
             for part in parts.drain(..) {
                 let mut alone = Waiting::new(Duration::ZERO, usize::MAX);
                 alone.add(part);
-                // A part is a bound by itself.
-                if matches!(make(&app, &lease, &mut alone, &mut recent, usize::MAX).await, Made::NotLeading) {
-                    return;
+                while !alone.is_empty() && !stop.is_cancelled() {
+                    match make(&app, &lease, &mut alone, &mut recent, pace.runs_max()).await {
+                        Made::Committed(Done { runs, .. }) if runs > 0 => {}
+                        Made::Committed(_) | Made::Failed => break,
+                        Made::NotLeading => return,
+                    }
                 }
             }
         } else {
             parts.drain(..).for_each(|part| waiting.add(part));
             match make(&app, &lease, &mut waiting, &mut recent, pace.runs_max()).await {
-                Made::Committed(Done { runs, took }) => {
+                Made::Committed(Done { runs, took, planned }) => {
                     pause = match pace.took(runs, took) {
-                        true => every.min(took / REST),
+                        true => pace::rest(every, took, planned),
                         false => pace::pause(every, took),
                     };
                 }
@@ -133,7 +141,7 @@ async fn cuts(app: App, lease: Arc<Lease>, mut inbox: mpsc::UnboundedReceiver<Pa
                 Made::NotLeading => return,
             }
         }
-        tokio::time::sleep(pause.max(PAUSE_MIN)).await;
+        stop.run_until_cancelled(tokio::time::sleep(pause.max(PAUSE_MIN))).await;
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use protocol::receipt::{NodeReceipt, Observation};
+use protocol::ticket::Ticket;
 use protocol::{EpochId, NodeId, RunId};
 use tokio::sync::oneshot;
 
@@ -145,15 +147,7 @@ impl Waiting {
             Source::Gateway(_) => None,
         };
         let is_claimed = |node: NodeId| halves.claims.iter().any(|claim| node_of(claim) == Some(node));
-        halves.seen.iter().filter_map(|place| self.node_seen(place)).any(|node| node.is_none_or(is_claimed))
-    }
-
-    /// The node that a gateway saw, where this is an observation.
-    fn node_seen(&self, (key, place): &Place) -> Option<Option<NodeId>> {
-        match &self.parts.get(key)?.sent {
-            Sent::Batch { content, .. } => content.seen.get(*place).map(|seen| seen.node),
-            Sent::Checkpoint(_) => None,
-        }
+        halves.seen.iter().filter_map(|place| self.seen(place)).any(|seen| seen.node.is_none_or(is_claimed))
     }
 
     /// The parts of each source, in the order of their numbers.
@@ -167,6 +161,22 @@ impl Waiting {
 
     pub(super) fn part(&self, key: &Key) -> Option<&Part> {
         self.parts.get(key)
+    }
+
+    /// The observation at a place.
+    pub(super) fn seen(&self, (key, place): &Place) -> Option<&Observation> {
+        match &self.parts.get(key)?.sent {
+            Sent::Batch { content, .. } => content.seen.get(*place),
+            Sent::Checkpoint(_) => None,
+        }
+    }
+
+    /// The claim at a place, and whose it is.
+    pub(super) fn claimed(&self, (key, place): &Place) -> Option<(NodeId, &(NodeReceipt, Ticket))> {
+        match &self.parts.get(key)?.sent {
+            Sent::Checkpoint(checked) => checked.claims.get(*place).map(|claim| (checked.head.node, claim)),
+            Sent::Batch { .. } => None,
+        }
     }
 
     /// Whether a part has waited long enough, or too much waits.
@@ -184,13 +194,11 @@ impl Waiting {
     /// them alone, and of those whose time is over; with each observation before the claims of its run. It is of so many
     /// runs at most; what is left comes with the next one.
     pub(super) fn ripe(&self, next: &HashSet<Key>, now: Instant, runs_max: usize) -> Vec<(RunId, Halves)> {
-        let mut wanted: BTreeSet<RunId> = self.whole.clone();
-        let mut overdue: HashSet<RunId> = HashSet::new();
+        let mut overdue: BTreeSet<RunId> = BTreeSet::new();
         for part in next.iter().filter_map(|key| self.parts.get(key)).filter(|part| self.is_overdue(part, now)) {
             let runs = part.runs();
             overdue.extend(part.open().filter_map(|place| runs.get(place)));
         }
-        wanted.extend(&overdue);
         let of = |run: RunId| {
             let halves = self.runs.get(&run)?;
             let is_next = |places: &[Place]| places.iter().filter(|(key, _)| next.contains(key)).copied().collect();
@@ -199,7 +207,7 @@ impl Waiting {
             let is_some = !ripe.seen.is_empty() || !ripe.claims.is_empty();
             (is_some && (is_all || overdue.contains(&run))).then_some((run, ripe))
         };
-        wanted.into_iter().filter_map(of).take(runs_max).collect()
+        self.whole.union(&overdue).copied().filter_map(of).take(runs_max).collect()
     }
 
     /// These halves are committed.

@@ -112,3 +112,14 @@ async fn whoever_hears_nobody_does_not_lead() {
     platform.task.abort();
     platform.server.stop().await;
 }
+
+/// A request, perhaps, that is cut off and does not know it yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_waits_for_nobody_who_writes() {
+    let platform = Platform::start(None).await;
+    let tx = platform.ground.app.db.begin().await.unwrap();
+    let begun = Instant::now();
+    platform.end().await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    drop(tx);
+}

@@ -41,7 +41,7 @@ async fn with(ground: &Ground, change: impl FnOnce(&mut Config)) -> Ground {
     other
 }
 
-fn batch(client: &Client, epoch: EpochId, number: u64, seen: &[Observation]) -> JoinHandle<Answer> {
+pub(super) fn batch(client: &Client, epoch: EpochId, number: u64, seen: &[Observation]) -> JoinHandle<Answer> {
     let body = body(seen);
     let head = BatchHead { epoch, number, digest: Digest::of(&body), acknowledged: 0 };
     let (client, path) = (client.clone(), format!("/internal/observations?{}", head.query()));
@@ -53,12 +53,12 @@ fn checkpoint(client: &Client, checkpoint: &Checkpoint) -> JoinHandle<Answer> {
     tokio::spawn(async move { client.raw(Method::POST, "/checkpoints", body).await })
 }
 
-async fn rows(ground: &Ground) -> u64 {
+pub(super) async fn rows(ground: &Ground) -> u64 {
     runs::Entity::find().count(ground.app.db.read()).await.unwrap()
 }
 
 /// Time enough for a cut that should not be.
-async fn a_moment() {
+pub(super) async fn a_moment() {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 

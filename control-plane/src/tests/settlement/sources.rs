@@ -59,7 +59,7 @@ pub(super) fn body(seen: &[Observation]) -> Vec<u8> {
 }
 
 /// A run that reached no node: it is settled at once.
-fn alone(runs: &Runs, ground: &Ground) -> Observation {
+pub(super) fn alone(runs: &Runs, ground: &Ground) -> Observation {
     let (_, mut seen) = runs.halves(ground, 0, 100);
     (seen.node, seen.end, seen.outcome, seen.status) = (None, None, Outcome::PlatformFailed, 503);
     seen

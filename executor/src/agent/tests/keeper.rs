@@ -118,20 +118,25 @@ async fn signals_pause_and_resume_and_a_pause_outlives_a_restart() {
     agent.stop().await;
 }
 
+/// So much memory, and all else as it was agreed.
+fn memory(size: ByteSize) -> Wish {
+    CapsWish { memory: Some(size), ..CapsWish::default() }.into()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn caps_are_lowered_and_never_raised_beyond_what_was_agreed() {
     let ground = Ground::start().await;
     let agent = ground.agent(ground.config()).await;
     let mut ticket = ground.deploy(http_guest());
-    let wish = Wish { memory: Some(ByteSize::mib(100)), ..Wish::default() };
+    let wish = memory(ByteSize::mib(100));
     let lowered = status(&ground, Request::SetCaps { wish }).await;
     assert_eq!(lowered.caps.memory, ByteSize::mib(100));
     limits(&mut ticket, 128, 5000);
     assert!(refused(&ground, &ticket).await.unwrap().contains("memory"));
-    let wish = Wish { memory: Some(ByteSize::mib(2048)), ..Wish::default() };
+    let wish = memory(ByteSize::mib(2048));
     let Reply::Refused(why) = ask(&ground, Request::SetCaps { wish }).await else { panic!("it was raised") };
     assert!(why.starts_with("memory: 1GiB was agreed"), "{why}");
-    let wish = Wish { memory: Some(ByteSize::mib(1024)), ..Wish::default() };
+    let wish = memory(ByteSize::mib(1024));
     status(&ground, Request::SetCaps { wish }).await;
     assert_eq!(refused(&ground, &ticket).await, None);
     agent.stop().await;
@@ -195,7 +200,7 @@ async fn whoever_has_the_owner_s_session_raises_nothing() {
     let agent = ground.agent(config).await;
     let agreed = told(&ground, http::Request::get("/status"), Vec::new()).await.caps;
     assert!(!agreed.egress);
-    let lowered = Wish { memory: Some(ByteSize::mib(512)), ..Wish::default() };
+    let lowered = memory(ByteSize::mib(512));
     status(&ground, Request::SetCaps { wish: lowered }).await;
     status(&ground, Request::Pause { lasts: None }).await;
     // A platform that checks nothing passes on what a thief asks for.

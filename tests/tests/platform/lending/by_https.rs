@@ -5,6 +5,8 @@ use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tests::{Cli, DoneExt as _, Platform, Proxy, wait_until};
 
 use super::joining::{lend, node};
@@ -94,4 +96,27 @@ fn another_platform_behind_the_same_name_is_not_believed() {
         assert!(text.contains("platform_key"), "{text}");
     }
     assert!(node(&ada, "attic").is_none());
+}
+
+#[test]
+fn a_platform_s_own_certificate_is_believed_where_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (chain, key) = (folder.path().join("own.pem"), folder.path().join("own.key"));
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let pem =
+        |kind: &str, der: &[u8]| format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", STANDARD.encode(der));
+    std::fs::write(&chain, pem("CERTIFICATE", made.cert.der())).unwrap();
+    std::fs::write(&key, pem("PRIVATE KEY", &made.signing_key.serialize_der())).unwrap();
+    let flags = ["--tls-certificate", chain.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let platform = Platform::start_with(&flags);
+    let mut ada = platform.user("ada");
+    let token = ada.token();
+    ada.move_to(&format!("https://localhost:{}", port_of(&platform)));
+    let log_in = |flags: &str| ada.shell_with(&format!("crowdcloud login --key-stdin {flags}"), token.as_bytes());
+    let refused = log_in("");
+    assert!(refused.status == 7 && refused.stderr.contains("--ca-file PEM"), "{refused:?}");
+    let wrong = log_in("--ca-file /dev/null");
+    assert!(wrong.status == 2 && wrong.stderr.contains("there is no certificate in it"), "{wrong:?}");
+    log_in(&format!("--ca-file {}", chain.display())).ok();
+    assert!(ada.ok("whoami").contains("ada"), "it is kept");
 }

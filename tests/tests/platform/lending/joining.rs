@@ -191,13 +191,15 @@ fn the_operator_suspends_and_lets_in_again_from_the_command_line() {
     op.shell_with(&format!("{signup} '{link}'"), b"correct horse battery\n").ok();
     let ada = platform.user("ada");
     let made = ada.json("nodes tokens create --name attic");
+    assert!(ada.json("nodes tokens list")["items"][0]["node"].is_null(), "there is no such node yet");
     let id = made["node"].as_str().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut joining = lend(folder.path(), &["--token", made["token"].as_str().unwrap(), "--no-vm"]);
-    let machine = joining.stderr(Stdio::piped()).spawn().unwrap();
+    let mut machine = joining.stderr(Stdio::piped()).spawn().unwrap();
     wait_until("it is online", Duration::from_secs(60), || {
         node(&ada, "attic").is_some_and(|node| node["state"] == "online")
     });
+    assert_eq!(ada.json("nodes tokens list")["items"][0]["node"], made["node"], "it has joined");
     let with = |cli: &tests::Cli, who: &str, line: &str| {
         let log_in = format!("--email {who}@example.com --password-stdin");
         cli.shell_with(&format!("crowdcloud nodes {line} {log_in}"), b"correct horse battery\n")
@@ -208,27 +210,39 @@ fn the_operator_suspends_and_lets_in_again_from_the_command_line() {
     assert!(with(&op, "op", &format!("show {id} --as-operator")).ok().contains("attic"));
     let refused = with(&ada, "ada", &format!("suspend {id} --reason envy"));
     assert!(refused.status == 3 && refused.stderr.contains("not this platform's operator"), "{refused:?}");
+    // A node's name does where its id does; it is none of an account.
+    with(&op, "op", "vouch attic").ok();
+    assert_eq!(ada.json("nodes show attic")["vouched"], true);
+    with(&op, "op", "vouch attic --withdraw").ok();
     with(&op, "op", "suspend attic --reason 'it returns garbage'").ok();
     assert_eq!(node(&ada, "attic").unwrap()["state"], "suspended");
-    let ended = machine.wait_with_output().unwrap();
-    for part in ["node_suspended", "it returns garbage", "start `crowdcloud lend` again"] {
-        assert!(said(&ended).contains(part), "{part}: {}", said(&ended));
-    }
+    // It stays, and says why.
     let status = format!("lend status --data {}", folder.path().display());
-    let stopped = ada.fails(&status, 4, "node_not_running");
-    assert!(stopped.contains("attic") && stopped.contains("it returns garbage"), "{stopped}");
+    wait_until("it knows", Duration::from_secs(20), || {
+        let told = ada.run(&status);
+        told.status == 0 && told.text().contains("it returns garbage")
+    });
+    assert_eq!(ada.json(&status)["state"], "suspended");
+    let drained = ada.fails(&format!("lend drain --data {}", folder.path().display()), 4, "node_not_running");
+    assert!(drained.contains("attic") && drained.contains("it returns garbage"), "{drained}");
+    assert!(machine.try_wait().unwrap().is_none(), "it is the same process");
     let refused = ada.fails("nodes resume attic", 3, "forbidden");
     assert!(refused.contains("it returns garbage"), "{refused}");
     let resumed = with(&op, "op", "resume attic --as-operator");
-    assert!(resumed.stderr.contains("starts it again"), "{resumed:?}");
+    assert!(resumed.stderr.contains("comes back by itself"), "{resumed:?}");
     resumed.ok();
-    let machine = lend(folder.path(), &["--no-vm"]).stderr(Stdio::piped()).spawn().unwrap();
-    wait_until("it is online again, measured as it was", Duration::from_secs(20), || {
+    wait_until("it is online again by itself, measured as it was", Duration::from_secs(60), || {
         node(&ada, "attic").is_some_and(|node| node["state"] == "online")
     });
     with(&op, "op", &format!("revoke {id} --yes --as-operator")).ok();
     assert!(node(&ada, "attic").is_none());
-    assert!(said(&machine.wait_with_output().unwrap()).contains("node_left"));
+    let shown = ada.ok("nodes show attic");
+    assert!(shown.contains("revoked") && shown.contains("by the operator"), "{shown}");
+    assert!(ada.ok("nodes list --all").contains("revoked"));
+    let ended = said(&machine.wait_with_output().unwrap());
+    for part in ["node_suspended", "it returns garbage", "let the node in again", "node_left", "it was revoked"] {
+        assert!(ended.contains(part), "{part}: {ended}");
+    }
 }
 
 #[test]

@@ -35,8 +35,6 @@ const PUBLIC: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const PORT: u16 = 443;
 /// A machine that was started is online by then.
 const ONLINE_WITHIN: Duration = Duration::from_secs(5);
-/// What a second is on a machine that has other things to do.
-const SECOND: Duration = Duration::from_millis(1500);
 /// A test's machines join from a few addresses, each of which is one client. They are not measured, which takes seconds of
 /// each and happens in `lending::joining`: who has joined is online.
 const CONFIG: &str = "[control-plane]\njoins-max = 1000\nnode-checks-every = \"0s\"\nsettle-wait-max = \"12s\"\n";

@@ -8,6 +8,7 @@ use tests::{Cli, Platform, wait_until};
 use super::needs_vm_lane;
 use crate::lending::confined::{is_nothing, taken_over, told};
 use crate::lending::joining::node;
+use crate::lending::status;
 
 #[test]
 fn needs_landlock_a_confined_node_runs_machines() {
@@ -33,15 +34,12 @@ fn needs_landlock_a_confined_node_runs_machines() {
 
 /// What runs in a machine is given back within a second of its owner's word.
 fn paused_while_it_runs(ada: &Cli, attic: &Path) {
-    let running = || {
-        let status = ada.ok(&format!("lend status --json --data {}", attic.display()));
-        serde_json::from_str::<serde_json::Value>(&status).unwrap()["running"].as_u64().unwrap()
-    };
+    let running = || status(attic)["running"].as_u64().unwrap();
     std::thread::scope(|scope| {
         let calling = scope.spawn(|| ada.run("invoke sleeper"));
         wait_until("a machine runs", Duration::from_secs(60), || running() > 0);
         ada.ok("nodes pause attic");
-        wait_until("nothing runs", Duration::from_millis(1500), || running() == 0);
+        wait_until("nothing runs", Duration::from_secs(1), || running() == 0);
         assert_ne!(calling.join().unwrap().status, 0);
     });
 }

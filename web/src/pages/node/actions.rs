@@ -108,7 +108,7 @@ fn of_owner(shown: &Shown) -> View {
 /// Ends the node for good.
 fn leave(shown: &Shown, first: &NodeDetails) -> View {
     let now = shown.now;
-    let there = create_selector(move || now.with(|detail| detail.node.state != NodeState::Left));
+    let there = create_selector(move || now.with(|detail| !detail.node.state.is_gone()));
     let name = first.node.name.clone();
     let question = Confirm {
         trigger: "Revoke",

@@ -52,7 +52,7 @@ fn panel(
     let until = format::hour(token.expires);
     let id = token.node;
     let state = create_selector(move || {
-        let found = nodes.ready().and_then(|page| page.items.into_iter().find(|node| node.id == id));
+        let found = nodes.ready().and_then(|page| page.items.into_iter().find(|node| Some(node.id) == id));
         found.map(|node| node.state)
     });
     // A token that was spent is not among the unused ones any more.
@@ -61,7 +61,7 @@ fn panel(
             untrack(|| tokens.reload());
         }
     });
-    let href = here.path(&format!("nodes/{id}"));
+    let href = here.path(&id.map_or_else(|| "nodes".to_owned(), |id| format!("nodes/{id}")));
     let progress = View::from_dynamic(move || progress(state.get(), href.clone()));
     let close = move |_| made.set(None);
     view! {
@@ -88,14 +88,12 @@ fn progress(state: Option<NodeState>, href: String) -> View {
     let (reached, words) = match state {
         None => (0, "Waiting for the machine: this follows by itself."),
         Some(NodeState::Joining) => (1, "It has joined, and connects."),
-        Some(NodeState::Calibrating) => {
-            (2, "It is connected, and is being measured. It takes runs of your own account already.")
-        }
+        Some(NodeState::Calibrating) => (2, "It is being measured. It takes runs of your own account already."),
         Some(NodeState::Online) => (3, "It is online, and takes runs."),
         Some(NodeState::Paused | NodeState::Draining) => (3, "It has joined, and is paused."),
         Some(NodeState::Offline) => (1, "It has joined, and does not report."),
         Some(NodeState::Suspended) => (1, "The operator has suspended it."),
-        Some(NodeState::Left) => (0, "It has left again."),
+        Some(NodeState::Left | NodeState::Revoked) => (0, "It has left again."),
     };
     let steps: Vec<View> = ["joining", "calibrating", "online"]
         .into_iter()

@@ -30,7 +30,7 @@ pub(crate) fn state(node: &Node) -> (&'static str, String) {
             let reason = node.state_reason.as_ref().map(|reason| format!(": {reason}"));
             ("bad", plain + reason.as_deref().unwrap_or_default())
         }
-        NodeState::Offline | NodeState::Left => ("bad", plain),
+        NodeState::Offline | NodeState::Left | NodeState::Revoked => ("bad", plain),
     }
 }
 

@@ -10,11 +10,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::process::Signal;
 use tests::{signal, wait_until};
 
-use super::{Ground, Machine, SECOND, where_others_are};
+use super::{Ground, Machine, where_others_are};
+use crate::lending::status;
 
 const SUPPLIES: &str = "/sys/class/power_supply";
 const CORES: &str = "/proc/stat";
 const PRESSURE: &str = "/proc/pressure/memory";
+/// From a command's answer on, or from a signal.
+const SECOND: Duration = Duration::from_secs(1);
 /// What its owner does shows in three looks, each a quarter of a second after the one before.
 const SEEN_WITHIN: Duration = Duration::from_millis(2500);
 const RUNS_WITHIN: Duration = Duration::from_secs(10);
@@ -89,15 +92,15 @@ fn another_day() -> &'static str {
 /// What runs there is given back soon after it, and nothing new is taken.
 fn stops(ground: &Ground, machine: &Machine, (why, within): (&str, Duration), pause: &dyn Fn()) {
     let paused = |status: &serde_json::Value| !status["paused"].as_array().unwrap().is_empty();
-    wait_until("it lends", RUNS_WITHIN, || !paused(&machine.status(&ground.ada)));
+    wait_until("it lends", RUNS_WITHIN, || !paused(&status(&machine.data)));
     ground.works(machine);
     std::thread::scope(|scope| {
         let calling = scope.spawn(|| ground.call("/sleep?ms=20000"));
         let running = |status: &serde_json::Value| status["running"].as_u64().unwrap();
-        wait_until("it runs", RUNS_WITHIN, || running(&machine.status(&ground.ada)) > 0);
+        wait_until("it runs", RUNS_WITHIN, || running(&status(&machine.data)) > 0);
         pause();
         wait_until(&format!("{why} pauses it"), within, || {
-            let status = machine.status(&ground.ada);
+            let status = status(&machine.data);
             paused(&status) && running(&status) == 0
         });
         let answer = calling.join().unwrap();
