@@ -50,7 +50,7 @@ async fn packed_in<C: ConnectionTrait>(
 ) -> Result<Vec<RunId>, DbErr> {
     let (number, Some(address)) = (place.number(), place.address()) else { return Ok(Vec::new()) };
     let all = asked.clone();
-    let found = match body(app, connection, (account, number), address).await {
+    let found = match Box::pin(body(app, connection, (account, number), address)).await {
         Ok(body) => {
             let look = move || {
                 let mut found = Vec::new();
