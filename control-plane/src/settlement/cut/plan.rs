@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use protocol::{AccountId, Code, Digest, EpochId, NodeId, RunId, Timestamp, VersionId};
-use sea_orm::{ColumnTrait as _, ConnectionTrait as _, DatabaseConnection, EntityTrait as _, QueryFilter as _};
+use sea_orm::{ColumnTrait as _, DatabaseConnection, EntityTrait as _, QueryFilter as _};
 
 use super::waiting::{Halves, Key, Place, Source, Waiting};
 use super::{Ack, Sent};
