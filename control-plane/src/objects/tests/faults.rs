@@ -46,7 +46,7 @@ async fn live(app: &App, random: &mut StdRng, seed: u64) {
         for _ in 0..random.random_range(1..4) {
             tasks.push(tokio::spawn(write(app.clone(), writer.clone(), account, random.random())));
             if random.random_bool(0.5) {
-                tasks.push(tokio::spawn(sweep(app.clone(), *SWEEP_POINTS.choose(random).unwrap())));
+                tasks.push(tokio::spawn(sweep(app.clone(), SWEEP_POINTS.choose(random).unwrap())));
             }
         }
         // It is paused for longer than its lease, and goes on.
