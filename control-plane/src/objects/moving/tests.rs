@@ -190,7 +190,7 @@ impl Rows {
         let mut read = [false; 5];
         for ((address, bytes), read) in self.addresses(app).await.into_iter().zip(&self.bytes).zip(&mut read) {
             if let Ok(found) = read_whole(app, app.db.read(), address, ByteSize::mib(1)).await {
-                assert!(found == Bytes::from(bytes.clone()), "{address:?}");
+                assert!(found == *bytes, "{address:?}");
                 *read = true;
             }
         }
