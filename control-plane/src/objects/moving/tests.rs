@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use http::StatusCode;
 use protocol::job::Job;
 use protocol::{AccountId, BlobId, ByteSize, Digest, JobId, RunId, Timestamp};
