@@ -25,6 +25,7 @@ use crate::jobs::Jobs;
 use crate::logs::Logs;
 use crate::nodes::calibration::Means;
 use crate::nodes::{Calibration, Joining, Nodes, standing};
+use crate::objects::{Epochs, Objects, Stores};
 use crate::operator::Operator;
 use crate::routes_outbox::Routes;
 use crate::settlement::{Cuts, History};
@@ -60,6 +61,10 @@ pub struct State {
     pub(crate) db: Db,
     /// Artifacts, blocks and other objects.
     pub(crate) store: Store,
+    /// What their index needs.
+    pub(crate) objects: Objects,
+    /// Under which epochs this process puts them.
+    pub(crate) epochs: Epochs,
     /// The accounts' runs.
     pub(crate) history: History,
     /// None: only the API runs (in tests).
@@ -107,7 +112,12 @@ impl App {
     ///
     /// # Errors
     /// When they cannot be opened, or the data is of a newer version.
-    pub async fn open(config: Config, store: Store, fabrics: Option<ControlFabrics>) -> Result<Self, StartError> {
+    pub async fn open(
+        config: Config,
+        stores: impl Into<Stores>,
+        fabrics: Option<ControlFabrics>,
+    ) -> Result<Self, StartError> {
+        let Stores { store, legacy } = stores.into();
         let instance = InstanceId::new();
         let db = Db::open(&config.database, config.database_connections_max).await?;
         let operator = Operator::open(&config.operator_token, &db).await?;
@@ -117,9 +127,10 @@ impl App {
         crate::nodes::records::ensure_local(&db, &joining, &config.local_nodes).await.map_err(lost)?;
         let learning = Learning::new(&LearningNames::CONTROL_PLANE);
         let placing = Placing::new(config.placing(), instance, learning, Arc::<Tickets>::clone(&tickets));
+        let epochs = Epochs::new(db.clone(), instance, config.store_epoch_lease);
         Ok(Self(Arc::new(State {
             instance,
-            history: History::new(&config, db.clone(), store.clone()),
+            history: History::new(&config),
             db,
             store,
             fabrics,
@@ -127,6 +138,8 @@ impl App {
             resets: Resets::new(&config, tickets.secret("codes by mail"))?,
             codes: Codes::new(tickets.secret("second factors")),
             calibration: Calibration::new(&tickets),
+            objects: Objects::new(&tickets.master_key(), legacy),
+            epochs,
             tickets,
             passwords: Passwords::new(&config).map_err(lost)?,
             tries: Tries::new(&config),

@@ -334,6 +334,13 @@ pub struct Config {
     /// Lines that come later than this after their run has surely ended are dropped.
     #[arg(long, default_value = "5m")]
     pub log_late_max: Millis,
+    /// How long a blob to which nothing refers any more stays in the store, so that whoever reads it can finish.
+    #[arg(long, env = "CROWDCLOUD_STORE_DOOMED_FOR", default_value = "24h")]
+    pub store_doomed_for: Millis,
+    /// How long a process that puts something into the store may be silent: what it puts is refused afterwards, and what it
+    /// has left behind is deleted.
+    #[arg(long, env = "CROWDCLOUD_STORE_EPOCH_LEASE", default_value = "60s")]
+    pub store_epoch_lease: Millis,
     /// How often the scheduler's model is trained anew, where there are new runs; never where this is 0.
     #[arg(long, default_value = "5m")]
     pub train_every: Millis,

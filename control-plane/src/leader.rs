@@ -40,6 +40,8 @@ pub(crate) enum Office {
     Settlement,
     /// Checks nodes, and says how far each is trusted.
     Checks,
+    /// Deletes what nothing refers to in the store.
+    Store,
 }
 
 impl Office {
@@ -49,6 +51,7 @@ impl Office {
             Self::Jobs => 2,
             Self::Settlement => 3,
             Self::Checks => 4,
+            Self::Store => 5,
         }
     }
 }

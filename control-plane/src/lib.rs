@@ -19,6 +19,7 @@ mod keep;
 mod leader;
 mod logs;
 mod nodes;
+mod objects;
 mod openapi;
 mod operator;
 mod paging;
@@ -43,7 +44,6 @@ use fabric::{CoreService, Fabric, FabricError, Mount, NodeService, ServeOptions,
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
-use store::Store;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -51,12 +51,15 @@ use tower::ServiceExt as _;
 pub use app::{App, ControlFabrics};
 pub use config::{Config, JobsPolicy, LocalJoin, LocalNode, MailOptions, SmtpUrl};
 pub use error::StartError as Error;
+pub use objects::Stores;
 
 /// How long requests may finish after the stop.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
 /// How long tasks may go on after that. They end by themselves, whatever there is to do; one that does not is given up, which
 /// loses no more than a death of the process would: nothing.
 const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
+/// How long the store's epochs may take to be closed. One that is not ends with its lease.
+const EPOCHS_CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// How long what is left on the database's connections may take.
 const DATABASE_CLOSES_WITHIN: Duration = Duration::from_secs(2);
 
@@ -72,11 +75,11 @@ pub fn router(app: App) -> Router {
 pub async fn serve(
     config: Config,
     fabric: ControlFabrics,
-    store: Store,
+    stores: impl Into<Stores>,
     ready: oneshot::Sender<()>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let app = Box::pin(App::open(config, store, Some(fabric.clone()))).await?;
+    let app = Box::pin(App::open(config, stores, Some(fabric.clone()))).await?;
     run(app, &fabric, ready, shutdown).await
 }
 
@@ -101,6 +104,7 @@ async fn run(
     tasks.spawn(jobs::tell_ends(app.clone(), stop.clone()));
     tasks.spawn(triggers::run(app.clone(), stop.clone()));
     tasks.spawn(erasure::run(app.clone(), stop.clone()));
+    tasks.spawn(objects::moving::run(app.clone(), stop.clone()));
     tasks.spawn(settlement::lead(app.clone(), settling(app.clone(), fabric.clone()), tried, shutdown.clone()));
     tasks.spawn({
         let (app, stop) = (app.clone(), stop.clone());
@@ -112,6 +116,11 @@ async fn run(
     });
     tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
     tasks.spawn(logs::run(app.clone(), stop.clone()));
+    tasks.spawn(objects::sweep(app.clone(), stop.clone()));
+    tasks.spawn({
+        let (app, stop) = (app.clone(), stop.clone());
+        async move { app.epochs.run(&stop).await }
+    });
     tasks.spawn(training::run(app.clone(), stop.clone()));
     tasks.spawn(training::follow(app.clone(), stop.clone()));
     tasks.spawn(placing::learning::run(Arc::clone(&app.placing.learning), app.store.clone(), stop.clone()));
@@ -135,6 +144,12 @@ async fn run(
     if tokio::time::timeout(TASKS_END_WITHIN, ended).await.is_err() {
         tracing::warn!(tasks = tasks.len(), "tasks of the control plane given up after the stop");
         tasks.shutdown().await;
+    }
+    // Else nothing is swept until its lease has ended.
+    match tokio::time::timeout(EPOCHS_CLOSE_WITHIN, app.epochs.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the store's epochs could not be closed"),
+        Err(_) => tracing::warn!("the store's epochs were not closed: the database does not answer"),
     }
     if tokio::time::timeout(DATABASE_CLOSES_WITHIN, app.db.close()).await.is_err() {
         tracing::warn!("the database was not closed: somebody still uses it");

@@ -103,6 +103,11 @@ impl Tickets {
         *blake3::keyed_hash(&key, purpose.as_bytes()).as_bytes()
     }
 
+    /// What the keys of blobs are sealed under: every control plane can make it, and nobody else.
+    pub(crate) fn master_key(&self) -> [u8; 32] {
+        blake3::derive_key("crowdcloud 2026 keys of blobs", &self.root)
+    }
+
     /// The ticket of a node's request, where it is this node's, for one of these purposes, and in time.
     pub(crate) fn check(
         &self,

@@ -71,6 +71,7 @@ metric_names! {
     NODE_SLOTS = Gauge "crowdcloud_node_slots", "Runs that this node takes at once.";
     NODE_LOAD = Gauge "crowdcloud_node_load", "Busy cores of this node's machine over all its cores, 0 to 1.";
     NODE_MESSAGES_DROPPED = Counter "crowdcloud_node_messages_dropped_total", "Messages of nodes that were dropped, by node and by what they were.";
+    STORE_FAULTS = Counter "crowdcloud_store_faults_total", "Copies of segments that an engine of the store should have kept or given, by what was wrong: missing, damaged, failed, full or slow.";
     PART_CPU_NANOSECONDS = Counter "crowdcloud_part_cpu_nanoseconds_total", "CPU time of each part of calls; counted with CROWDCLOUD_PROFILE=parts.";
 }
 

@@ -10,9 +10,11 @@
 //! | `cc.node.<id>.out.x.<instance>.<exchange>` | that node | that instance of the core |
 //! | `cc.node.<id>.in.{run,control}` | core | that node |
 //! | `cc.node.<id>.in.r.<exchange>` | core | that node |
-//! | `cc.chunk.<bucket>.<digest>` | core | JetStream, the bucket's stream |
+//! | `cc.blob.<bucket>.<blob>.<number>` | core | JetStream, the bucket's stream: a segment, or its end |
+//! | `cc.blob.<bucket>.<blob>.<number>.<piece>` | core | JetStream, the bucket's stream: what comes before |
+//! | `cc.chunk.<bucket>.<digest>` | nobody any more | JetStream, the stream of a store before there were blobs |
 
-use protocol::{Digest, InstanceId, NodeId};
+use protocol::{BlobId, Digest, InstanceId, NodeId};
 
 use crate::address::{CoreService, Mount, NodeEndpoint, NodeService, Target};
 
@@ -44,14 +46,37 @@ pub fn node_of(subject: &str) -> Option<NodeId> {
     subject.strip_prefix("cc.node.")?.split('.').next()?.parse().ok()
 }
 
-/// One chunk of a bucket of the store.
-pub fn chunk(bucket: &str, digest: Digest) -> String {
-    format!("cc.chunk.{bucket}.{digest}")
+/// One segment of a blob in a bucket of the store: all of it, or its end.
+pub fn segment(bucket: &str, blob: BlobId, number: u32) -> String {
+    format!("cc.blob.{bucket}.{blob}.{number:08x}")
 }
 
-/// All chunks of a bucket.
-pub fn chunks(bucket: &str) -> String {
-    format!("cc.chunk.{bucket}.*")
+/// One piece of what comes before a segment's end.
+pub fn segment_piece(bucket: &str, blob: BlobId, number: u32, piece: u64) -> String {
+    format!("cc.blob.{bucket}.{blob}.{number:08x}.{piece}")
+}
+
+/// All pieces of what comes before a segment's end.
+pub fn segment_pieces(bucket: &str, blob: BlobId, number: u32) -> String {
+    format!("cc.blob.{bucket}.{blob}.{number:08x}.*")
+}
+
+/// All segments of a bucket, with all their pieces.
+pub fn segments(bucket: &str) -> String {
+    format!("cc.blob.{bucket}.>")
+}
+
+/// Which segment of a bucket a subject is of, as its blob and its number.
+pub fn segment_of(bucket: &str, subject: &str) -> Option<(BlobId, u32)> {
+    let mut tokens = subject.strip_prefix("cc.blob.")?.strip_prefix(bucket)?.strip_prefix('.')?.split('.');
+    let blob = tokens.next()?.parse().ok()?;
+    let number = u32::from_str_radix(tokens.next()?, 16).ok()?;
+    Some((blob, number))
+}
+
+/// One chunk of a bucket of a store before there were blobs.
+pub fn chunk(bucket: &str, digest: Digest) -> String {
+    format!("cc.chunk.{bucket}.{digest}")
 }
 
 const NODE_SERVICES: [NodeService; 5] =

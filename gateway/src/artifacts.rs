@@ -1,4 +1,5 @@
-//! `POST /api/v1/artifacts`, and `/uploads` for jobs' inputs: bytes go straight into the store; the control plane learns digest, size and root.
+//! `POST /api/v1/artifacts`, and `/uploads` for jobs' inputs: bytes go straight into the store; the control plane learns
+//! which blob they are.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use http_body::Body as _;
 use http_body_util::{BodyDataStream, BodyExt as _};
 use protocol::api::Artifact;
 use protocol::route::Scope;
-use protocol::{AccountId, ByteSize, Code, Digest, Field, Problem};
+use protocol::{AccountId, Blob, ByteSize, Code, Field, Problem};
 use serde::Serialize;
 
 use crate::api;
@@ -29,9 +30,7 @@ const INDEX_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Serialize)]
 struct Indexed {
     account: AccountId,
-    digest: Digest,
-    size: ByteSize,
-    root: Digest,
+    blob: Blob,
 }
 
 /// Takes an upload of whoever has this scope.
@@ -54,8 +53,9 @@ pub(crate) async fn upload(
     charge.follow(&upload);
     let body = upload.body().ok_or(Code::Internal)?;
     let bytes = BodyDataStream::new(body.map_err(|error| error.to_string())).map(|piece: Result<Bytes, String>| piece);
-    let stored = gateway.store.put_stream(bytes, size_max).await;
-    let stored = stored.map_err(|error| match (upload.fault(), &error) {
+    let writing = gateway.epochs.writing().await.map_err(|error| unavailable(&error))?;
+    let stored = gateway.store.put_stream(writing.epoch(), bytes, size_max).await;
+    let blob = stored.map_err(|error| match (upload.fault(), &error) {
         (Some(Code::BodyTooLarge), _) if charge.granted() < size_max => charge.exceeded(),
         (Some(Code::BodyTooLarge), _) | (_, store::Error::TooLarge { .. }) => too_large(size_max),
         (Some(code), _) => code.into(),
@@ -64,11 +64,13 @@ pub(crate) async fn upload(
             Code::StorageUnavailable.into()
         }
     })?;
-    // It took its time: who may no longer upload leaves chunks, and nothing that can be used.
+    // It took its time: who may no longer upload leaves bytes that go, and nothing that can be used.
     let grant = api::grant_again(gateway, head, host, scope, &grant).await?;
-    let row = Indexed { account: grant.account, digest: stored.digest, size: stored.size, root: stored.root };
+    let artifact = Artifact { digest: blob.digest, size: blob.size };
+    let row = Indexed { account: grant.account, blob };
     gateway.core.tell("/internal/artifacts", to_json(&row), INDEX_WITHIN).await.map_err(|error| unavailable(&error))?;
-    Ok(json(StatusCode::CREATED, &Artifact { digest: stored.digest, size: stored.size }))
+    drop(writing);
+    Ok(json(StatusCode::CREATED, &artifact))
 }
 
 fn too_large(size_max: ByteSize) -> Problem {

@@ -7,7 +7,7 @@
 //!                              +-> portal     (embedded files)
 //!                              +-> install    (this program, and the script that fetches it)
 //!                              +-> connect_node -> splice    (nodes, to NATS)
-//! beside it: mirror (routes, nodes, models), issuer (keys of tickets), learning, pulse, spool
+//! beside it: mirror (routes, nodes, models), issuer (keys of tickets), epochs (of what it stores), learning, pulse, spool
 //! ```
 //!
 //! Nothing here touches a database, and no key, cookie or session of ours goes towards a node.
@@ -25,6 +25,7 @@ mod config;
 mod connect_node;
 mod core_client;
 mod encoding;
+mod epochs;
 mod error;
 pub mod finite;
 mod half_close;

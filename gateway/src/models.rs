@@ -17,8 +17,9 @@ impl Sink for Models {
         if key != ModelRecord::KEY {
             return;
         }
-        match protocol::wire::read(value) {
-            Ok(record) => self.0.offer(record),
+        match ModelRecord::read(value) {
+            Ok(Some(record)) => self.0.offer(record),
+            Ok(None) => tracing::debug!(key, "the model is of an earlier release; the next one is read"),
             Err(error) => tracing::error!(key, %error, "a model's record is not understood"),
         }
     }

@@ -1,5 +1,5 @@
 //! What an account may upload. The control plane counts; before a body is read it sets the bytes aside, and afterwards
-//! hears how many came, also of an upload that broke off: its chunks are in the store.
+//! hears how many came, also of an upload that broke off: it has cost as much.
 //!
 //! ```text
 //! begin --granted--> body is read --end, fault, or the caller went away--> settle

@@ -16,9 +16,10 @@ use http_body_util::{BodyDataStream, BodyExt as _};
 use protocol::headers::{IDEMPOTENCY_KEY, IdempotencyKey};
 use protocol::job::{DeferredCall, HeaderBytes, Job};
 use protocol::route::{Grant, Principal, Scope, VersionRoute};
-use protocol::{AccountId, ByteSize, Code, Digest, Millis, Problem, headers};
+use protocol::{AccountId, Blob, ByteSize, Code, Millis, Problem, headers};
 
 use crate::address::FunctionAddress;
+use crate::epochs::Writing;
 use crate::headers::{Forward, bearer_key, clean_response, for_function};
 use crate::keys::unavailable;
 use crate::pieces::{Whole, take_whole};
@@ -125,7 +126,10 @@ pub(crate) async fn respond(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> R
         Some(_) => known.route.versions.values().map(|version| version.limits.body).max(),
         None => None,
     };
-    let (body, root, size) = take(gateway, known.route.account, body, size_max.unwrap_or(version.limits.body)).await?;
+    let size_max = size_max.unwrap_or(version.limits.body);
+    let Taken { body, stored, size } = take(gateway, known.route.account, body, size_max).await?;
+    // Its epoch is held until the job is there.
+    let (blob, writing) = stored.unzip();
     // The body may have taken its time.
     let maker = maker(gateway, known, &head, given).await.ok_or(Code::InvalidKey)?;
     for_function(&mut head, address, &forward).ok_or(Code::InvalidRequest)?;
@@ -138,7 +142,7 @@ pub(crate) async fn respond(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> R
         path: head.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
         headers: pairs(&head.headers),
         body: body.map(|body| STANDARD.encode(body)),
-        root,
+        blob,
         size,
         caller: maker,
     };
@@ -153,6 +157,7 @@ pub(crate) async fn respond(gateway: &Arc<Gateway>, deferred: Deferred<'_>) -> R
     }
     let job: Job =
         gateway.core.post_with("/internal/jobs", &call, extra, SUBMIT_WITHIN).await.map_err(|e| unavailable(&e))?;
+    drop(writing);
     if let Some(wait) = prefer.wait
         && let Some(answer) = in_time(gateway, &job, wait, (&head.method, forward.prefix)).await?
     {
@@ -165,13 +170,17 @@ fn pairs(headers: &HeaderMap) -> Vec<(String, HeaderBytes)> {
     headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().into())).collect()
 }
 
-/// The body: a short one, or its place in the store.
-async fn take(
-    gateway: &Arc<Gateway>,
-    account: AccountId,
-    body: Source,
-    size_max: ByteSize,
-) -> Result<(Option<Bytes>, Option<Digest>, ByteSize), Problem> {
+/// A request's body.
+struct Taken {
+    /// A short one.
+    body: Option<Bytes>,
+    /// A longer one, and under which epoch it was put.
+    stored: Option<(Blob, Writing)>,
+    size: ByteSize,
+}
+
+/// Reads the body; a longer one goes into the store.
+async fn take(gateway: &Arc<Gateway>, account: AccountId, body: Source, size_max: ByteSize) -> Result<Taken, Problem> {
     let too_large =
         || Problem::of(Code::BodyTooLarge, protocol::Field::BODY, format!("the function accepts up to {size_max}"));
     if http_body::Body::size_hint(&body).lower() > size_max.0 {
@@ -189,7 +198,8 @@ async fn take(
     while start.len() <= INLINE_MAX {
         let Some(frame) = body.frame().await else {
             let size = ByteSize(start.len() as u64);
-            return Ok(((!start.is_empty()).then(|| start.freeze()), None, size));
+            let body = (!start.is_empty()).then(|| start.freeze());
+            return Ok(Taken { body, stored: None, size });
         };
         if let Ok(piece) = frame.map_err(|_| fault(&upload))?.into_data() {
             start.extend_from_slice(&piece);
@@ -199,8 +209,9 @@ async fn take(
     charge.follow(&upload);
     let start = futures::stream::iter([Ok(start.freeze())]);
     let rest = BodyDataStream::new(body.map_err(|error| error.to_string()));
-    let stored = gateway.store.put_stream(start.chain(rest), charge.granted()).await;
-    let stored = stored.map_err(|error| match error {
+    let writing = gateway.epochs.writing().await.map_err(|error| unavailable(&error))?;
+    let stored = gateway.store.put_stream(writing.epoch(), start.chain(rest), charge.granted()).await;
+    let blob = stored.map_err(|error| match error {
         store::Error::TooLarge { .. } if charge.granted() < size_max => charge.exceeded(),
         store::Error::TooLarge { .. } => too_large(),
         store::Error::Source(_) => fault(&upload),
@@ -209,7 +220,8 @@ async fn take(
             Code::StorageUnavailable.into()
         }
     })?;
-    Ok((None, Some(stored.root), stored.size))
+    let size = blob.size;
+    Ok(Taken { body: None, stored: Some((blob, writing)), size })
 }
 
 /// The function's own answer, where it comes in time.

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::core_client::CoreClient;
+use crate::epochs::Epochs;
 use crate::error::Error;
 use crate::finite::Bounds;
 use crate::hosts::Hosts;
@@ -65,6 +66,7 @@ pub async fn serve(
     let placing =
         Placing::new(config.placing(), instance, Learning::new(&LearningNames::GATEWAY), Arc::<Issuer>::clone(&issuer));
     let core = CoreClient::new(fabrics.core.clone());
+    let epochs = Arc::new(Epochs::new(core.clone(), instance));
     let tls = Tls::open(&config).map_err(Error::Config)?.map(Arc::new);
     let node_connections = Arc::new(NodeConnections::new(&config));
     let gateway = Arc::new(Gateway {
@@ -75,6 +77,7 @@ pub async fn serve(
         core: core.clone(),
         fabrics: fabrics.clone(),
         store,
+        epochs: Arc::clone(&epochs),
         spool,
         meters,
         issuer: Arc::clone(&issuer),
@@ -110,6 +113,7 @@ pub async fn serve(
     tasks.spawn(placing::learning::run(Arc::clone(learning), gateway.store.clone(), stop.clone()));
     let keys = issuer::follow(issuer, core.clone());
     tasks.spawn(stop.clone().run_until_cancelled_owned(keys));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(async move { epochs.tend().await }));
     tasks.spawn(placing::age(Arc::clone(nodes), stop.clone()));
     tasks.spawn(placing::hear_boots(fabrics.nodes.clone(), stop.clone()));
     let heard = Arc::clone(nodes);

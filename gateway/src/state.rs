@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::clients::ClientCounts;
 use crate::config::Config;
 use crate::core_client::CoreClient;
+use crate::epochs::Epochs;
 use crate::finite::Bounds;
 use crate::hosts::Hosts;
 use crate::install::Installer;
@@ -51,6 +52,8 @@ pub(crate) struct Gateway {
     pub(crate) instance: InstanceId,
     pub(crate) fabrics: Fabrics,
     pub(crate) store: Store,
+    /// Under which epochs it puts what it stores.
+    pub(crate) epochs: Arc<Epochs>,
     pub(crate) core: CoreClient,
     pub(crate) keys: Arc<Keys>,
     pub(crate) routes: Arc<Routes>,

@@ -87,7 +87,7 @@ impl Learning {
     /// The newest model's record, however often it is told.
     pub fn offer(&self, record: ModelRecord) {
         self.newest.send_if_modified(|newest| {
-            let other = newest.is_none_or(|newest| newest.digest != record.digest);
+            let other = newest.as_ref().is_none_or(|newest| newest.blob.digest != record.blob.digest);
             *newest = Some(record);
             other
         });
@@ -179,7 +179,7 @@ async fn fetch(learning: &Learning, store: &Store, models: mpsc::Sender<Arc<Snap
     let mut newest = learning.newest.subscribe();
     let mut pause = RETRY_MIN;
     loop {
-        let record = *newest.borrow_and_update();
+        let record = newest.borrow_and_update().clone();
         let read = match &record {
             Some(record) => read(store, record).await.map(Some),
             None => Ok(None),
@@ -208,9 +208,7 @@ async fn fetch(learning: &Learning, store: &Store, models: mpsc::Sender<Arc<Snap
 }
 
 async fn read(store: &Store, record: &ModelRecord) -> anyhow::Result<Arc<Snapshot>> {
-    let object = store.get(record.root).await?;
-    anyhow::ensure!(object.digest() == record.digest, "the store has another object there");
-    let bytes = object.collect(SNAPSHOT_MAX).await?;
+    let bytes = store.get(&record.blob).await?.collect(SNAPSHOT_MAX).await?;
     Ok(Arc::new(tokio::task::spawn_blocking(move || Snapshot::decode(&bytes)).await??))
 }
 

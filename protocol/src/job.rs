@@ -27,13 +27,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::blob::Blob;
 use crate::error::Code;
 use crate::ids::{AccountId, FunctionId, JobId, NodeId, RunId};
 use crate::limits::{Limits, limits_of_jobs};
 use crate::names::Name;
 use crate::placement::Placement;
 use crate::receipt::Usage;
-use crate::units::{ByteSize, Digest, Millis, Timestamp};
+use crate::units::{ByteSize, Millis, Timestamp};
 
 pub use header::HeaderBytes;
 pub use sort::JobSort;
@@ -274,9 +275,10 @@ pub struct DeferredCall {
     /// The body, base64, where it is short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The body's manifest in the store, where it is not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub root: Option<Digest>,
+    /// The body in the store, where it is not. A control plane of an earlier release would take the body for an empty one,
+    /// and refuses instead.
+    #[serde(default, rename = "!blob", skip_serializing_if = "Option::is_none")]
+    pub blob: Option<Blob>,
     /// The body's size.
     pub size: ByteSize,
     /// Who calls, for the audit.

@@ -8,11 +8,13 @@
 pub mod address;
 pub mod api;
 pub mod batch;
+pub mod blob;
 pub mod body;
 pub mod bounds;
 pub mod command_line;
 pub mod cron;
 pub mod csv;
+pub mod epoch;
 pub mod error;
 pub mod field;
 mod flag;
@@ -43,6 +45,7 @@ pub mod words;
 #[cfg(test)]
 mod tests;
 
+pub use blob::{Blob, BlobId, BlobKey, Epoch};
 pub use error::{Code, Problem};
 pub use field::{Field, Invalid};
 pub use flag::Flag;

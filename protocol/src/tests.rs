@@ -1,6 +1,7 @@
 //! Committed forms, round trips, and what the words allow.
 
 mod adding_page;
+mod blob;
 mod body;
 mod check;
 mod codes;

@@ -367,6 +367,8 @@ macro_rules! serde_as_text {
         }
     )*};
 }
+pub(crate) use serde_as_text;
+
 serde_as_text!(Timestamp: "time", Digest: "digest");
 
 #[cfg(feature = "openapi")]

@@ -1,42 +1,106 @@
-//! Engines: what keeps chunks. They know only put, read, has and delete; nothing of objects, accounts or checks.
+//! Engines: what keeps segments. They see names and sealed bytes; nothing of blobs, accounts or keys.
 
+mod bucket;
 mod disk;
 mod jetstream;
+mod pages;
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use protocol::Digest;
+use tokio::time::error::Elapsed;
 
+pub(crate) use bucket::Bucket;
 pub use disk::Disk;
 pub use jetstream::JetStream;
 
+use crate::SegmentName;
+
+/// What is wrong with an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It has no room.
+    Full,
+    /// It does not answer in time.
+    Slow,
+    /// Anything else: it is gone, may not be written, does not answer.
+    Failed,
+}
+
+impl Trouble {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Slow => "slow",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// An engine could not do it.
 #[derive(Debug, thiserror::Error)]
-#[error("the {engine} engine cannot {verb}: {source}")]
+#[error("{engine} cannot {verb}: {source}")]
 pub struct EngineError {
     /// Which engine.
-    pub engine: &'static str,
+    pub engine: String,
     /// What it was to do.
     pub verb: &'static str,
+    /// What is wrong with it.
+    pub trouble: Trouble,
     /// Why not.
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// Keeps chunks by their digest. Every engine passes the same suite (`tests/conformance.rs`).
+impl EngineError {
+    pub(crate) fn slow(engine: &str, verb: &'static str, late: Elapsed) -> Self {
+        Self { engine: engine.to_owned(), verb, trouble: Trouble::Slow, source: late.into() }
+    }
+}
+
+/// How much an engine can keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that it still has room for.
+    pub free: u64,
+    /// Bytes that it has room for when it is empty.
+    pub total: u64,
+}
+
+/// A segment that an engine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listed {
+    /// Which one.
+    pub name: SegmentName,
+    /// Its bytes as they are kept; 0 for what was never put whole.
+    pub bytes: u64,
+}
+
+/// Keeps segments by their names. Every engine passes the same suite (`tests/conformance.rs`).
 pub trait Engine: Send + Sync {
-    /// Its name in errors and logs.
-    fn name(&self) -> &'static str;
+    /// Its name in errors and logs, which no other engine of a store has.
+    fn name(&self) -> &str;
 
-    /// Keeps the chunk under its digest, instead of what may be there; durable, and seen by `read`, when it returns.
-    /// Interrupted, it leaves nothing or the whole chunk.
-    fn put(&self, digest: Digest, chunk: Bytes) -> BoxFuture<'_, Result<(), EngineError>>;
+    /// What fails as a whole: machine and device. Two engines of one domain are one failure domain.
+    fn domain(&self) -> &str;
 
-    /// The bytes as they are kept, unchecked; none where there are none.
-    fn read(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, EngineError>>;
+    /// Keeps the segment under its name, instead of what may be there; durable, and seen by `read`, when it returns.
+    /// Interrupted, it leaves nothing or the whole segment.
+    fn put(&self, name: SegmentName, segment: Bytes) -> BoxFuture<'_, Result<(), EngineError>>;
 
-    /// Whether there is something under this digest.
-    fn has(&self, digest: Digest) -> BoxFuture<'_, Result<bool, EngineError>>;
+    /// The bytes as they are kept, unchecked, or a range of them, cut where they end; none where there is no segment.
+    fn read(&self, name: SegmentName, range: Option<Range<u64>>) -> BoxFuture<'_, Result<Option<Bytes>, EngineError>>;
+
+    /// How many bytes are kept under this name; none where there is no segment.
+    fn has(&self, name: SegmentName) -> BoxFuture<'_, Result<Option<u64>, EngineError>>;
 
     /// Forgets it, if it is there.
-    fn delete(&self, digest: Digest) -> BoxFuture<'_, Result<(), EngineError>>;
+    fn delete(&self, name: SegmentName) -> BoxFuture<'_, Result<(), EngineError>>;
+
+    /// The segments after this one, in the order of their names. Fewer than `most`: there are no more. What is put while
+    /// somebody goes from page to page may be missing.
+    fn list(&self, after: Option<SegmentName>, most: usize) -> BoxFuture<'_, Result<Vec<Listed>, EngineError>>;
+
+    /// How much room it has.
+    fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>>;
 }

@@ -117,8 +117,8 @@ impl ControlPlane {
     }
 
     /// Where its objects are.
-    pub(super) fn chunks(&self) -> PathBuf {
-        self.line.chunks()
+    pub(super) fn store(&self) -> PathBuf {
+        self.line.store()
     }
 
     /// CPU time of its process so far.
@@ -139,8 +139,8 @@ impl ControlPlane {
 }
 
 impl Line {
-    fn chunks(&self) -> PathBuf {
-        self.folder.join("chunks")
+    fn store(&self) -> PathBuf {
+        self.folder.join("store")
     }
 
     /// Starts the process, and waits until it takes requests.
@@ -151,7 +151,7 @@ impl Line {
         command.args(["control-plane", "--connect", &self.nats, "--credentials"]).arg(self.folder.join("core.creds"));
         command.arg("--lenders-credentials").arg(self.folder.join("lenders.creds"));
         command.args(["--database", &self.database, "--metrics-listen", &self.metrics.to_string()]);
-        command.arg("--chunks").arg(self.chunks()).arg("--ticket-key").arg(self.folder.join("ticket.key"));
+        command.arg("--store-dir").arg(self.store()).arg("--ticket-key").arg(self.folder.join("ticket.key"));
         command.arg("--operator-token").arg(self.folder.join("operator.token")).args(["--accounts-max", "1000"]);
         for (number, node) in self.nodes.iter().enumerate() {
             command.args(["--local-node", &format!("{node}=bench-{number}")]);

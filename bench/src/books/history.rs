@@ -39,7 +39,7 @@ pub(super) async fn packed(database: &Path) -> anyhow::Result<()> {
 /// Bytes for each run.
 pub(super) async fn sizes(world: &World, database: &Path) -> anyhow::Result<Vec<Figure>> {
     let size = sqlite::size(database).await?;
-    let store = count(bytes_in(&world.plane.chunks())?);
+    let store = count(bytes_in(&world.plane.store())?);
     let runs = count(world.runs);
     let figure = |name, value: f64| Figure::new("history", name, None, vec![value]);
     Ok(vec![

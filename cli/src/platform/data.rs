@@ -41,7 +41,7 @@ impl DataFolder {
         })?;
         let folder = Self { path, _lock: lock };
         folder.check_format()?;
-        for part in ["run", "chunks", "nats", "gateway", "nodes"] {
+        for part in ["run", "store", "nats", "gateway", "nodes"] {
             let part = folder.path.join(part);
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(part).map_err(failed)?;
         }

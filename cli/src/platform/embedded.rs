@@ -2,10 +2,13 @@
 //! has exactly a lender's credentials, on a connection of its own.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use control_plane::Stores;
 use executor::NodeKeys;
 use fabric::{Fabric, Identity};
+use store::Legacy;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -14,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::nats::{Nats, connect};
 use super::parts::{Settings, parse};
 use super::runtime::{Beside, Threads};
-use super::service::{credentials, node_keys};
+use super::service::{credentials, node_keys, on_disks};
 use crate::failure::{Exit, Failure};
 
 /// How long all parts may take to become ready.
@@ -95,8 +98,8 @@ impl Embedded {
         gateway::recorder();
         let nats = Nats::start(&settings).await?;
         write_pids(&settings, &nats);
-        let store = store::Store::disk(settings.data.join("chunks"))
-            .map_err(|error| Failure::new(Exit::Platform, "store", "The store cannot be opened").why(error))?;
+        let store = on_disks(&[settings.data.join("store")], NonZeroUsize::MIN)?;
+        let legacy = Some(Legacy::disk(settings.data.join("chunks")));
         let (run_path, beside) = (Handle::current(), Beside::start(Threads::ControlPlane)?);
         let broken = CancellationToken::new();
         let mut waiting = Vec::new();
@@ -118,7 +121,8 @@ impl Embedded {
             nodes: beside.within(nats.among_nodes("control-plane for nodes")).await?,
         };
         let stop = CancellationToken::new();
-        let service = control_plane::serve(config, fabrics, store.clone(), ready(), stop.clone());
+        let stores = Stores { store: store.clone(), legacy };
+        let service = control_plane::serve(config, fabrics, stores, ready(), stop.clone());
         let control_plane = Part::start("control plane", beside.handle(), stop, broken.clone(), service);
 
         let credentials = credentials(&keys, nats.node_jwt(node, keys.nats())?)?;

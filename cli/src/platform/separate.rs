@@ -53,6 +53,11 @@ impl Separate {
         for number in 1..=settings.args.control_planes {
             let name = if number == 1 { "control-plane".to_owned() } else { format!("control-plane-{number}") };
             let mut line = core_line(&settings, &nats, "control-plane", &name)?;
+            // Of an earlier release.
+            let chunks = settings.data.join("chunks");
+            if chunks.is_dir() {
+                line.extend(["--chunks".into(), chunks.into()]);
+            }
             line.extend(settings.control_plane());
             line.extend(probes.flag(&name)?);
             line.extend(joins.iter().cloned());
@@ -126,8 +131,8 @@ fn core_line(settings: &Settings, nats: &Nats, command: &str, name: &str) -> Res
     line.extend(connection(settings, nats, name, &write_credentials(&credentials))?);
     line.push("--lenders-credentials".into());
     line.push(credentials_file(settings, &format!("{name}-lenders"), &write_credentials(&lenders))?.into());
-    line.push("--chunks".into());
-    line.push(settings.data.join("chunks").into());
+    line.push("--store-dir".into());
+    line.push(settings.data.join("store").into());
     Ok(line)
 }
 

@@ -3,14 +3,17 @@
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use control_plane::{LocalJoin, LocalNode};
+use control_plane::{LocalJoin, LocalNode, Stores};
 use executor::NodeKeys;
 use fabric::{Credentials, Fabric, Identity};
 use protocol::{InstanceId, NodeId, PlacementClass};
-use store::Store;
+use store::engine::{Disk, Engine};
+use store::{Legacy, Store};
 use tokio::sync::{oneshot, watch};
 
 use super::child::{PULSE_EVERY, PULSE_LINE, READY_LINE};
@@ -72,15 +75,18 @@ pub(crate) struct CoreArgs {
     lenders_credentials: PathBuf,
 }
 
-/// Where chunks are.
+/// Where blobs are.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreArgs {
-    /// A folder for chunks; without one they are in JetStream
-    #[arg(long, value_name = "DIR")]
-    chunks: Option<PathBuf>,
-    /// Copies of each chunk in JetStream
-    #[arg(long, default_value_t = 3)]
-    chunk_replicas: usize,
+    /// A folder for blobs; again for more disks; without one they are in JetStream
+    #[arg(long, value_name = "DIR", env = "CROWDCLOUD_STORE_DIR", value_delimiter = ',')]
+    store_dir: Vec<PathBuf>,
+    /// Copies of each blob in these folders, no two on one disk
+    #[arg(long, value_name = "N", default_value = "1")]
+    store_copies: NonZeroUsize,
+    /// Copies of each blob in JetStream
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    store_replicas: usize,
 }
 
 #[derive(Debug, clap::Args)]
@@ -105,6 +111,9 @@ pub(crate) struct ControlPlaneArgs {
     core: CoreArgs,
     #[command(flatten)]
     store: StoreArgs,
+    /// The folder in which an earlier release kept chunks: what is in it is put into the store
+    #[arg(long, value_name = "DIR")]
+    chunks: Option<PathBuf>,
     /// A node of the operator's own, and the file with what it joins with; again for more
     #[arg(long, value_name = "ID=NAME[=FILE]", value_parser = parse_local_node)]
     local_node: Vec<LocalNode>,
@@ -198,8 +207,10 @@ async fn serve(command: ServiceCommand) -> Result<(), Failure> {
             let fabrics =
                 control_plane::ControlFabrics { core: args.core.own().await?, nodes: args.core.among_nodes().await? };
             let store = args.store.open(&fabrics.core).await?;
+            let legacy = args.store.legacy(args.chunks.as_deref(), &fabrics.core).await?;
+            let stores = Stores { store, legacy };
             let config = control_plane::Config { local_nodes: args.local_node, ..*args.config };
-            control_plane::serve(config, fabrics, store, sender, stop).await.map_err(|error| failed(&error))
+            control_plane::serve(config, fabrics, stores, sender, stop).await.map_err(|error| failed(&error))
         }
         ServiceCommand::Executor(args) => {
             let mut config = *args.config;
@@ -236,12 +247,35 @@ impl ProcessArgs {
 
 impl StoreArgs {
     async fn open(&self, fabric: &Fabric) -> Result<Store, Failure> {
-        let store = match &self.chunks {
-            Some(folder) => Store::disk(folder),
-            None => Store::jetstream(fabric.nats().clone(), "cc-chunks", self.chunk_replicas).await,
-        };
-        store.map_err(|error| Failure::new(Exit::Platform, "store", "The store cannot be opened").why(error))
+        if !self.store_dir.is_empty() {
+            return on_disks(&self.store_dir, self.store_copies);
+        }
+        let store = Store::jetstream(fabric.nats().clone(), "cc-blobs", self.store_replicas).await;
+        store.map_err(|error| no_store(&error))
     }
+
+    /// What an earlier release has kept: where it would be.
+    async fn legacy(&self, chunks: Option<&Path>, fabric: &Fabric) -> Result<Option<Legacy>, Failure> {
+        match chunks {
+            Some(folder) => Ok(Some(Legacy::disk(folder))),
+            None if self.store_dir.is_empty() => {
+                let legacy = Legacy::jetstream(fabric.nats().clone(), "cc-chunks").await;
+                legacy.map(Some).map_err(|error| no_store(&error))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+/// A store in these folders, with so many copies of each blob.
+pub(crate) fn on_disks(folders: &[PathBuf], copies: NonZeroUsize) -> Result<Store, Failure> {
+    let open = |folder: &PathBuf| Disk::open(folder).map(|disk| Arc::new(disk) as Arc<dyn Engine>);
+    let disks: Result<Vec<_>, _> = folders.iter().map(open).collect();
+    disks.map(|disks| Store::on(disks, copies)).map_err(|error| no_store(&error))
+}
+
+fn no_store(why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Exit::Platform, "store", "The store cannot be opened").why(why)
 }
 
 impl GatewayArgs {

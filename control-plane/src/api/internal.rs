@@ -7,6 +7,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http::StatusCode;
 use protocol::batch::BatchHead;
+use protocol::epoch::{AskEpoch, EpochLease};
 use protocol::job::{DeferredCall, Job};
 use protocol::node::NodeRecord;
 use protocol::receipt::Observation;
@@ -26,7 +27,7 @@ use crate::functions::upload_quota::Granted;
 use crate::functions::{route, upload_quota};
 use crate::identity::caller::authenticate;
 use crate::jobs::{self, ShowQuery};
-use crate::{nodes, settlement};
+use crate::{nodes, objects, settlement};
 
 pub(crate) fn router(app: &App) -> Router<App> {
     Router::new()
@@ -36,6 +37,7 @@ pub(crate) fn router(app: &App) -> Router<App> {
         .route("/routes/{account}/{function}", get(show_route))
         .route("/nodes/{id}", get(show_node))
         .route("/artifacts", post(uploaded))
+        .route("/store/epochs", post(lease_epoch))
         .route("/uploads", post(begin_upload))
         .route("/uploads/settle", post(settle_upload))
         .merge(seen())
@@ -124,6 +126,11 @@ async fn show_node(State(app): State<App>, Path(id): Path<NodeId>) -> Result<Jso
 async fn uploaded(State(app): State<App>, Json(artifact): Json<Uploaded>) -> Result<StatusCode> {
     artifacts::uploaded(&app, artifact).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A gateway is about to put something into the store, or goes on.
+async fn lease_epoch(State(app): State<App>, Json(asked): Json<AskEpoch>) -> Result<Json<EpochLease>> {
+    Ok(Json(objects::lease_epoch(&app.db, app.config.store_epoch_lease, asked).await?))
 }
 
 async fn begin_upload(State(app): State<App>, Json(asked): Json<upload_quota::Begin>) -> Result<Json<Granted>> {

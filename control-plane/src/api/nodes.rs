@@ -22,7 +22,7 @@ use crate::db::columns::Col;
 use crate::db::entities::versions;
 use crate::error::{Error, Result, refuse};
 use crate::functions::artifacts;
-use crate::{logs, nodes, settlement};
+use crate::{logs, nodes, objects, settlement};
 
 /// The node that asks.
 pub(crate) struct Asker(pub NodeId);
@@ -146,7 +146,7 @@ async fn artifact(
         return Ok(([(header::CONTENT_LENGTH, wasm.len().to_string())], Body::from(wasm)).into_response());
     }
     let row = artifacts::find(app.db.read(), ticket.account, digest, "digest").await?;
-    let object = app.store.get(row.root.0).await.map_err(|error| {
+    let object = objects::read(&app, artifacts::address(&row)?).await.map_err(|error| {
         tracing::error!(%error, artifact = %digest, "an artifact cannot be read");
         refuse(Code::StorageUnavailable, "The store cannot give the artifact.")
     })?;

@@ -13,9 +13,9 @@ use protocol::route::{Scope, Share};
 use protocol::signed::Signed;
 use protocol::trigger::Missed;
 use protocol::{
-    AccountId, ArtifactForm, Base, ByteSize, Code, Digest, EpochId, Flag, FunctionId, InstanceId, InvitationId, JobId,
-    KeyId, Kind, Lane, LaneChoice, LeaseId, Limits, MessageId, Name, NodeId, PlacementClass, Problem, RunId,
-    RunPrincipal, RunSource, SessionId, Timestamp, TokenId, UserId, VersionId,
+    AccountId, ArtifactForm, Base, BlobId, ByteSize, Code, Digest, Epoch, EpochId, Flag, FunctionId, InstanceId,
+    InvitationId, JobId, KeyId, Kind, Lane, LaneChoice, LeaseId, Limits, MessageId, Name, NodeId, PlacementClass,
+    Problem, RunId, RunPrincipal, RunSource, SessionId, Timestamp, TokenId, UserId, VersionId,
 };
 use sea_orm::sea_query::{self, ArrayType, ColumnType, Nullable, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
@@ -132,7 +132,7 @@ macro_rules! texts {
         }
     )*};
 }
-texts!(Name Digest RunPrincipal);
+texts!(Name Digest RunPrincipal BlobId);
 
 fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
@@ -181,6 +181,16 @@ impl Stored for Timestamp {
     }
     fn load(raw: i64) -> Result<Self, String> {
         Ok(Self(raw))
+    }
+}
+
+impl Stored for Epoch {
+    type Raw = i64;
+    fn store(&self) -> i64 {
+        i64::from(self.0)
+    }
+    fn load(raw: i64) -> Result<Self, String> {
+        u32::try_from(raw).map(Self).map_err(|error| error.to_string())
     }
 }
 

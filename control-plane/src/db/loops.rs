@@ -6,18 +6,19 @@
 //! A partial index serves a query only where the planner sees that its condition holds: it stands in the query word for
 //! word, and not as a parameter.
 
-use protocol::{AccountId, FunctionId, JobId, Name, RunId, Timestamp, VersionId};
+use protocol::{AccountId, BlobId, FunctionId, JobId, Name, RunId, Timestamp, VersionId};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait as _, DbBackend, DbErr, DeleteMany, EntityTrait as _, ExprTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect, Select, Statement, Value,
+    QueryFilter as _, QueryOrder as _, QuerySelect, Select, Statement, UpdateMany, Value,
 };
 
 use super::Db;
 use super::columns::{Col, signed};
 use super::entities::{
-    accounts, audit, blocks, checkpoints, functions, idempotency, job_steps, jobs, log_accounts, log_blocks, log_runs,
-    messages, nodes, outbox, queues, run_logs, run_windows, runs, samples, sources, triggers, usage_sums, versions,
+    accounts, audit, blobs, blocks, checkpoints, functions, idempotency, job_steps, jobs, log_accounts, log_blocks,
+    log_runs, messages, models, nodes, outbox, queues, run_logs, run_windows, runs, samples, sources, store_epochs,
+    triggers, usage_sums, versions,
 };
 
 /// How the planner should answer a query.
@@ -112,9 +113,17 @@ fn sample<T>(from: fn(uuid::Uuid) -> T) -> T {
     from(uuid::Uuid::from_u128(7))
 }
 
+#[cfg(test)]
+fn blob() -> BlobId {
+    BlobId::new(protocol::Epoch(7), [7; 12])
+}
+
 const WAITS: &str = "state = 'queued'";
 /// Accounts of whose settled runs some are in no block.
 const UNPACKED: &str = "unpacked > 0";
+
+/// Blocks whose bodies are kept: blobs, or objects of an earlier release.
+const HELD: &str = "(root IS NOT NULL OR blob IS NOT NULL)";
 
 /// Runs that did not succeed: a half of what the indices of runs that went wrong have.
 pub(crate) const UNSUCCESSFUL: &str = "outcome <> 'succeeded'";
@@ -122,7 +131,7 @@ pub(crate) const UNSUCCESSFUL: &str = "outcome <> 'succeeded'";
 pub(crate) const ERROR_STATUS: &str = "status >= 400";
 
 /// What is read of many blocks of logs.
-const LOG_BLOCK: [log_blocks::Column; 9] = [
+const LOG_BLOCK: [log_blocks::Column; 10] = [
     log_blocks::Column::Number,
     log_blocks::Column::FirstLine,
     log_blocks::Column::LastLine,
@@ -131,6 +140,7 @@ const LOG_BLOCK: [log_blocks::Column; 9] = [
     log_blocks::Column::Ended,
     log_blocks::Column::Lines,
     log_blocks::Column::Root,
+    log_blocks::Column::Blob,
     log_blocks::Column::Functions,
 ];
 
@@ -141,18 +151,21 @@ const USAGE_KEYS: &[&str] = &["sqlite_autoindex_usage_sums_1", "usage_sums_pkey"
 mod kept;
 mod listed;
 mod ran;
+mod stored;
 mod work;
 
 pub(crate) use kept::*;
 pub(crate) use listed::*;
 pub(crate) use ran::*;
+pub(crate) use stored::*;
 pub(crate) use work::*;
 
 /// All of them, with the plan that each should have.
 #[cfg(test)]
 pub(crate) fn all(backend: DbBackend) -> Vec<(&'static str, Plan, Statement)> {
     let jobs = ("job_accounts", Plan::Index(&["jobs_due", "jobs_fresh"]), job_accounts(THEN).statement(backend));
-    [ran::all(backend), kept::all(backend), listed::all(backend), work::all(backend), vec![jobs]].concat()
+    let stored = stored::all(backend);
+    [ran::all(backend), kept::all(backend), listed::all(backend), work::all(backend), stored, vec![jobs]].concat()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub(crate) mod entities;
 pub(crate) mod loops;
 mod migrations;
 mod mutation;
+mod references;
 mod turns;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use sea_orm::{
 use sea_orm_migration::MigratorTrait as _;
 
 pub(crate) use mutation::{Actor, Committed, Mutation, ROUTE};
+pub(crate) use references::REFERENCES;
 pub(crate) use turns::Writing;
 use turns::{Turns, Urgency};
 
@@ -212,6 +214,27 @@ pub(crate) async fn now<C: ConnectionTrait>(connection: &C) -> Result<Timestamp,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// SQLite cannot drop that a column must not be null.
+    #[tokio::test]
+    async fn roots_of_earlier_releases_outlive_the_index_of_blobs() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("some.db").display());
+        let before = Box::pin(Database::connect(format!("{url}?mode=rwc"))).await.unwrap();
+        let earlier = migrations::Migrator::migrations().iter().position(|one| one.name() == "m0040_blobs").unwrap();
+        migrations::Migrator::up(&before, Some(u32::try_from(earlier).unwrap())).await.unwrap();
+        let insert = |values: &str| format!("INSERT INTO artifacts (account_id, digest, size, created, root) {values}");
+        before.execute_unprepared(&insert("VALUES (x'01', 'a', 3, 5, 'its root')")).await.unwrap();
+        before.close().await.unwrap();
+
+        let db = Db::open(&url, 2).await.unwrap();
+        db.write().execute_unprepared(&insert("VALUES (x'01', 'b', 3, 6, NULL)")).await.unwrap();
+        let asked = Statement::from_string(DbBackend::Sqlite, "SELECT root FROM artifacts ORDER BY digest");
+        let rows = db.read().query_all_raw(asked).await.unwrap();
+        let roots: Vec<Option<String>> = rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
+        assert_eq!(roots, [Some("its root".to_owned()), None]);
+        db.close().await;
+    }
 
     #[tokio::test]
     async fn the_writer_of_sqlite_has_memory_for_a_cut() {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prompt: requests, jobs, routes ------------\
-//! bulk: cuts, packing, lines, retention --1--> writer, first come, first served
+//! bulk: cuts, packing, lines, sweeps ---1---> writer, first come, first served
 //! ```
 //! Whoever is waited for has at most one of the bulk before it, however much of it there is; and the bulk goes on, however
 //! much else there is.

@@ -1,7 +1,6 @@
 //! How much an account may upload: in a window of time, and in all. Bytes are set aside before they come and settled
-//! afterwards, so that uploads at the same time cannot pass together, and one that broke off counts with the chunks that
-//! it has left in the store. Nothing gives stored bytes back before the store has a sweep, but an upload of what the
-//! account had already.
+//! afterwards, so that uploads at the same time cannot pass together, and one that broke off counts with what has come of
+//! it. Nothing gives stored bytes back but an upload of what the account had already.
 
 use protocol::{AccountId, ByteSize, Code, Timestamp};
 use sea_orm::{ActiveValue::Set, DatabaseTransaction, EntityTrait as _, QuerySelect as _, sea_query::OnConflict};

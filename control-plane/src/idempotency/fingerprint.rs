@@ -101,7 +101,9 @@ struct AskedCall<'a> {
     path: &'a str,
     headers: Vec<(String, HeaderBytes)>,
     body: Option<&'a str>,
-    root: Option<Digest>,
+    /// What the store has of it. Each upload is another blob, with the same digest.
+    #[serde(rename = "root")]
+    stored: Option<Digest>,
 }
 
 impl<'a> AskedCall<'a> {
@@ -118,7 +120,7 @@ impl<'a> AskedCall<'a> {
             path: &call.path,
             headers: counted(&call.headers),
             body: call.body.as_deref(),
-            root: call.root,
+            stored: call.blob.as_ref().map(|blob| blob.digest),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::db::columns::Col;
 use crate::db::entities::{job_outputs, jobs};
 use crate::error::{Result, refuse, respond};
 use crate::identity::caller::Caller;
+use crate::objects::{self, Address};
 
 /// `GET /jobs/{id}/output`
 pub(crate) async fn output(app: &App, caller: &Caller, id: JobId) -> Result<Response> {
@@ -60,11 +61,11 @@ fn mark(map: &mut HeaderMap, name: &'static str, value: Option<String>) {
 }
 
 async fn answered(app: &App, output: job_outputs::Model) -> Result<Response> {
-    let body = match (output.body, output.root) {
+    let body = match (output.body, Address::of(output.blob, output.root)) {
         (Some(body), _) => Body::from(body),
         (None, None) => Body::empty(),
-        (None, Some(root)) => {
-            let object = app.store.get(root.0).await.map_err(|error| {
+        (None, Some(address)) => {
+            let object = objects::read(app, address).await.map_err(|error| {
                 tracing::error!(%error, job = %output.job_id.0, "an output cannot be read");
                 refuse(Code::StorageUnavailable, "The store cannot give the output.")
             })?;

@@ -17,18 +17,18 @@ use protocol::job::HeaderBytes;
 use protocol::placement::Explanation;
 use protocol::receipt::Observation;
 use protocol::route::VersionRoute;
-use protocol::{
-    AccountId, ByteSize, Code, Digest, FunctionId, JobId, Lane, NodeId, RunId, RunPrincipal, RunSource, Timestamp,
-};
+use protocol::{AccountId, ByteSize, Code, FunctionId, JobId, Lane, NodeId, RunId, RunPrincipal, RunSource, Timestamp};
 use sea_orm::EntityTrait as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::bodies::Put;
 use super::fields;
 use super::verdict::Came;
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::job_inputs;
+use crate::objects::{self, Address};
 
 use output::{Broken, keep};
 
@@ -84,7 +84,7 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, HeaderBytes)>,
     pub(super) body: Option<Bytes>,
-    pub(super) root: Option<Digest>,
+    pub(super) put: Option<Put>,
     pub(super) size: ByteSize,
 }
 
@@ -192,11 +192,11 @@ async fn send(
 async fn request(app: &App, one: &Try) -> Result<Request<fabric::Body>, String> {
     let input = job_inputs::Entity::find_by_id(Col(one.job)).one(app.db.read()).await.map_err(|e| e.to_string())?;
     let input = input.ok_or("the input is gone")?;
-    let body = match (input.body, input.root) {
+    let body = match (input.body, Address::of(input.blob, input.root)) {
         (Some(body), _) => fabric::full(body),
         (None, None) => fabric::empty(),
-        (None, Some(root)) => {
-            let object = app.store.get(root.0).await.map_err(|error| error.to_string())?;
+        (None, Some(address)) => {
+            let object = objects::read(app, address).await.map_err(|error| error.to_string())?;
             let frames = object.map(|piece| piece.map(Frame::data).map_err(|error| BodyError::Source(error.into())));
             fabric::Body::new(StreamBody::new(frames))
         }
@@ -228,13 +228,13 @@ async fn pour(app: &App, one: &Try, response: Response<fabric::Body>, attempt: A
     };
     let mut attempt = body.into_holder();
     match kept {
-        Some(Ok((body, root, size))) => {
+        Some(Ok((body, put, size))) => {
             let of_another = one.method == "HEAD" || head.status == http::StatusCode::NOT_MODIFIED;
             if !of_another {
                 head.headers.remove(header::CONTENT_LENGTH);
             }
             let headers = fields::from_map(&head.headers);
-            return (attempt, Some(Answer { status: head.status.as_u16(), headers, body, root, size }));
+            return (attempt, Some(Answer { status: head.status.as_u16(), headers, body, put, size }));
         }
         None => attempt.fail(Verdict::CANCELLED),
         // The attempt has seen why.

@@ -13,6 +13,7 @@
 mod actions;
 mod answer;
 mod attempt;
+mod bodies;
 mod dispatcher;
 mod events;
 mod fields;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use placing::{ObservationDraft, RunFacts, Verdict};
 use protocol::job::JobState;
-use protocol::receipt::Observation;
+use protocol::receipt::{Observation, Outcome};
 use protocol::{ByteSize, Code, JobId, RunId, RunSource, Timestamp};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
@@ -14,14 +14,16 @@ use sea_orm::{
 };
 
 use super::attempt::{Answer, Event, Finished};
+use super::bodies::Put;
 use super::rows::{self, Step};
 use super::verdict::{Came, Counts, Next, next};
 use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{job_outputs, jobs, runs};
 use crate::db::loops;
+use crate::error::Error;
 use crate::leader::{self, Office};
-use crate::settlement;
+use crate::{objects, settlement};
 
 const ABANDONED_AT_ONCE: u64 = 200;
 /// Retries of many jobs must not come back together.
@@ -37,15 +39,18 @@ pub(super) enum RecordError {
 }
 
 /// Records what happened.
-pub(super) async fn record(app: &App, epoch: i64, events: Vec<Event>) -> Result<(), RecordError> {
+pub(super) async fn record(app: &App, epoch: i64, mut events: Vec<Event>) -> Result<(), RecordError> {
     let tx = app.db.begin().await?;
     if !leader::holds(&tx, Office::Jobs, epoch).await? {
         return Err(RecordError::NotLeading);
     }
+    // Until the commit nobody takes what they have put for what nobody wants.
+    let _puts: Vec<Put> = events.iter().filter_map(put).collect();
+    commit_outputs(app, &tx, &mut events).await?;
     let mut seen: Vec<Observation> = events.iter().filter_map(observation).collect();
     seen.extend(void(app, &tx, &events).await?);
     if !seen.is_empty() {
-        settlement::observe(&app.history, &tx, &seen).await?;
+        settlement::observe(app, &tx, &seen).await?;
     }
     let mut revision = rows::revisions(&tx, events.len()).await?;
     for event in events {
@@ -78,6 +83,37 @@ fn observation(event: &Event) -> Option<Observation> {
     match event {
         Event::Running { .. } => None,
         Event::Finished(finished) => finished.seen.clone(),
+    }
+}
+
+/// Commits the outputs that are in the store. One that was put too long ago is lost, and its try with it: whoever pays for
+/// that run would have nothing of it.
+async fn commit_outputs(app: &App, tx: &DatabaseTransaction, events: &mut [Event]) -> Result<(), DbErr> {
+    for event in events {
+        let (Some(Put { blob, .. }), Event::Finished(finished)) = (put(event), event) else { continue };
+        let Some(seen) = &mut finished.seen else {
+            finished.answer = None;
+            continue;
+        };
+        match objects::keep(app, tx, Some(seen.account), &blob).await {
+            Ok(_) => {}
+            Err(Error::Refused(problem)) => {
+                (seen.outcome, seen.status, seen.code) =
+                    (Outcome::PlatformFailed, problem.status, Some(Code::StorageUnavailable));
+                finished.came = Came::Lost(Code::StorageUnavailable, problem.detail);
+                finished.answer = None;
+            }
+            Err(Error::Database(error)) => return Err(error),
+            Err(error) => return Err(DbErr::Custom(error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+fn put(event: &Event) -> Option<Put> {
+    match event {
+        Event::Running { .. } => None,
+        Event::Finished(finished) => finished.answer.as_ref()?.put.clone(),
     }
 }
 
@@ -179,7 +215,8 @@ async fn keep(tx: &DatabaseTransaction, row: &mut jobs::Model, answer: Option<An
         status: Set(i32::from(answer.status)),
         headers: Set(Col(answer.headers)),
         body: Set(answer.body.map(|body| body.to_vec())),
-        root: Set(answer.root.map(Col)),
+        blob: Set(answer.put.map(|put| Col(put.blob.id))),
+        root: Set(None),
     })
     .exec_without_returning(tx)
     .await
@@ -200,7 +237,7 @@ pub(super) async fn abandon(app: &App, epoch: i64) -> Result<u64, RecordError> {
         }
         let now = Timestamp::now();
         let seen: Vec<Observation> = rows.iter().filter_map(|row| lost(app, row, now)).collect();
-        settlement::observe(&app.history, &tx, &seen).await?;
+        settlement::observe(app, &tx, &seen).await?;
         let mut revision = rows::revisions(&tx, rows.len()).await?;
         for mut row in rows {
             let (node, run) = (row.node_id.map(|id| id.0), row.run_id.map(|id| id.0));

@@ -126,7 +126,7 @@ pub(super) async fn steps(app: &App, id: JobId) -> Result<Vec<job_steps::Model>>
     Ok(rows)
 }
 
-/// Forgets jobs that ended long ago. (What they have in the store is found by its scrub: others may have the same.)
+/// Forgets jobs that ended long ago. What they have in the store goes when nothing refers to it any more.
 pub(crate) async fn prune(app: &App) -> Result<()> {
     let before = Timestamp(Timestamp::now().0 - i64::from(app.config.jobs_days) * 86_400_000);
     loop {

@@ -10,10 +10,11 @@ use protocol::placement::lane_of;
 use protocol::route::{Route, Scope, VersionRoute};
 use protocol::words::count;
 use protocol::{
-    AccountId, ByteSize, Code, Digest, Field, FunctionId, JobId, Kind, Limits, Name, RunPrincipal, RunSource, Timestamp,
+    AccountId, ByteSize, Code, Field, FunctionId, JobId, Kind, Limits, Name, RunPrincipal, RunSource, Timestamp,
 };
 use sea_orm::EntityTrait as _;
 
+use super::bodies::{Put, Stored};
 use super::fields::{self, Request, Terms};
 use crate::App;
 use crate::db::columns::Col;
@@ -34,8 +35,15 @@ const INPUT: &str = "input";
 #[derive(Debug, Clone, Default)]
 struct Input {
     body: Option<Bytes>,
-    root: Option<Digest>,
+    stored: Option<Stored>,
     size: ByteSize,
+}
+
+impl Input {
+    fn of(body: Option<Bytes>) -> Self {
+        let size = ByteSize(body.as_ref().map_or(0, |body| body.len() as u64));
+        Self { body, stored: None, size }
+    }
 }
 
 /// A job that may be, or the like of many.
@@ -69,7 +77,8 @@ struct Submitter {
 /// `POST /jobs`
 pub(crate) async fn submit(app: &App, caller: &Caller, asked: SubmitJob) -> Result<Job> {
     let draft = draft(app, caller, &asked).await?;
-    let input = input(app, &draft, asked.input.as_ref(), &Field::from(INPUT), Some(draft.account)).await?;
+    let input = input(app, &draft, asked.input.as_ref(), &Field::from(INPUT)).await?;
+    let input = kept(app, input, Some(draft.account)).await?;
     let jobs = insert(app, draft, vec![input], false).await?;
     jobs.into_iter().next().ok_or_else(|| Error::Internal("no job was made".to_owned()))
 }
@@ -89,7 +98,8 @@ pub(crate) async fn submit_array(app: &App, caller: &Caller, asked: SubmitArray)
     let draft = draft(app, caller, &job).await.map_err(of_job)?;
     let mut inputs = Vec::with_capacity(asked.len());
     for (index, one) in asked.iter().enumerate() {
-        inputs.push(input(app, &draft, Some(one), &Field::from("inputs").index(index), Some(draft.account)).await?);
+        let input = input(app, &draft, Some(one), &Field::from("inputs").index(index)).await?;
+        inputs.push(kept(app, input, Some(draft.account)).await?);
     }
     let _turn = app.bounds.array(draft.account).await?;
     let jobs: Vec<JobId> =
@@ -153,8 +163,19 @@ pub(crate) struct Prepared {
 /// The trigger that submits a job: its name, and whether the clock or a queue fires it. `None`: the job is only checked.
 pub(crate) type OfTrigger<'a> = Option<(&'a Name, RunSource)>;
 
-/// What a trigger of this account asks for, as far as it can be done before its transaction.
+/// What a trigger of this account asks for, as far as it can be done before its transaction. It is to be held until that is
+/// committed.
 pub(crate) async fn prepare(app: &App, account: AccountId, asked: &SubmitJob, by: OfTrigger<'_>) -> Result<Prepared> {
+    let (draft, input) = looked_at(app, account, asked, by).await?;
+    // Counted by whoever makes many jobs of inputs that differ. A time's trigger has one, which goes with its jobs.
+    let input = kept(app, input, None).await?;
+    let recent_ms = recent_ms(app, account, draft.function).await?;
+    let stored = if matches!(input.stored, Some(Stored::Put(_))) { input.size } else { ByteSize(0) };
+    Ok(Prepared { draft, input, recent_ms, stored })
+}
+
+/// Refuses what `POST /jobs` would refuse, and stores nothing.
+async fn looked_at(app: &App, account: AccountId, asked: &SubmitJob, by: OfTrigger<'_>) -> Result<(Draft, Input)> {
     let (name, _) = fields::target(asked)?;
     let row = match name.parse::<Name>() {
         Ok(name) => alive(account, &name).one(app.db.read()).await?,
@@ -168,24 +189,20 @@ pub(crate) async fn prepare(app: &App, account: AccountId, asked: &SubmitJob, by
         principal: by.map(|(trigger, _)| RunPrincipal::Trigger(trigger.clone())),
     };
     let draft = draft_of(app, row, asked, by).await?;
-    // Counted by whoever makes many jobs of inputs that differ; a time's trigger stores the same again, which is kept once.
-    let input = input(app, &draft, asked.input.as_ref(), &Field::from(INPUT), None).await?;
+    let input = input(app, &draft, asked.input.as_ref(), &Field::from(INPUT)).await?;
     room(app, &draft).await?;
-    let recent_ms = recent_ms(app, account, draft.function).await?;
-    let own = input.root.is_some() && !matches!(asked.input, Some(JobInput::Upload(_)));
-    let stored = if own { input.size } else { ByteSize(0) };
-    Ok(Prepared { draft, input, recent_ms, stored })
+    Ok((draft, input))
 }
 
 /// Refuses what `POST /jobs` would refuse.
 pub(crate) async fn check(app: &App, account: AccountId, asked: &SubmitJob) -> Result<()> {
-    prepare(app, account, asked, None).await.map(drop)
+    looked_at(app, account, asked, None).await.map(drop)
 }
 
 /// Inserts so many of them.
-pub(crate) async fn insert_in(app: &App, mutation: &Mutation, job: Prepared, copies: usize) -> Result<Vec<JobId>> {
+pub(crate) async fn insert_in(app: &App, mutation: &Mutation, job: &Prepared, copies: usize) -> Result<Vec<JobId>> {
     let Prepared { draft, input, recent_ms, .. } = job;
-    let rows = insert_rows(app, mutation, &draft, vec![input; copies], false, recent_ms).await?;
+    let rows = insert_rows(app, mutation, draft, &vec![input.clone(); copies], false, *recent_ms).await?;
     Ok(rows.into_iter().map(|row| row.id.0).collect())
 }
 
@@ -216,12 +233,20 @@ pub(crate) async fn defer(app: &App, call: DeferredCall) -> Result<Job> {
         ..SubmitJob::of(name.to_string())
     };
     let request = fields::request(&asked, WrittenBy::Gateway, app.config.head_max)?;
-    let input = match (call.root, fields::inline(asked.input.as_ref(), &Field::from(INPUT), &app.config)?) {
-        (Some(root), _) => Input { body: None, root: Some(root), size: call.size },
-        (None, body) => kept(app, body, Some(call.account)).await?,
-    };
     let terms = fields::terms(&asked, version.limits, &app.config)?;
+    let input = match (call.blob, fields::inline(asked.input.as_ref(), &Field::from(INPUT), &app.config)?) {
+        (Some(blob), _) => {
+            let size = blob.size;
+            Input { body: None, stored: Some(Stored::Put(Put::of_gateway(blob))), size }
+        }
+        // A gateway of the release before has put it where this one does not look.
+        (None, None) if call.size.0 > 0 => {
+            return Err(refuse(Code::StorageUnavailable, "The body did not come along; send it again."));
+        }
+        (None, body) => Input::of(body),
+    };
     fits(&input, terms.limits, &Field::body())?;
+    let input = kept(app, input, Some(call.account)).await?;
     let draft = Draft {
         account: call.account,
         function: call.function,
@@ -242,22 +267,15 @@ pub(crate) async fn defer(app: &App, call: DeferredCall) -> Result<Job> {
     jobs.into_iter().next().ok_or_else(|| Error::Internal("no job was made".to_owned()))
 }
 
-/// Where the input that stands in this field is, once it is safe there; what is stored for it counts as an upload of the
-/// `uploader`.
-async fn input(
-    app: &App,
-    draft: &Draft,
-    asked: Option<&JobInput>,
-    field: &Field,
-    uploader: Option<AccountId>,
-) -> Result<Input> {
+/// The input that stands in this field; nothing of it is stored yet.
+async fn input(app: &App, draft: &Draft, asked: Option<&JobInput>, field: &Field) -> Result<Input> {
     let limits = draft.terms.limits;
     let input = match asked {
         Some(JobInput::Upload(digest)) => {
             let row = artifacts::find(app.db.read(), draft.account, *digest, field.key("upload")).await?;
-            Input { body: None, root: Some(row.root.0), size: row.size.0 }
+            Input { body: None, stored: Some(Stored::Upload(*digest)), size: row.size.0 }
         }
-        asked => kept(app, fields::inline(asked, field, &app.config)?, uploader).await?,
+        asked => Input::of(fields::inline(asked, field, &app.config)?),
     };
     fits(&input, limits, field)?;
     Ok(input)
@@ -273,20 +291,22 @@ fn fits(input: &Input, limits: Limits, field: &Field) -> Result<()> {
     }
 }
 
-async fn kept(app: &App, body: Option<Bytes>, uploader: Option<AccountId>) -> Result<Input> {
-    let Some(body) = body else { return Ok(Input::default()) };
-    let size = ByteSize(body.len() as u64);
-    if size <= app.config.job_inline_max {
-        return Ok(Input { body: Some(body), root: None, size });
-    }
+/// The same, with what is too long for a row in the store. That counts as an upload of the `uploader`.
+async fn kept(app: &App, input: Input, uploader: Option<AccountId>) -> Result<Input> {
+    let size = input.size;
+    let body = match input.body {
+        Some(body) if size > app.config.job_inline_max => body,
+        body => return Ok(Input { body, ..input }),
+    };
     if let Some(account) = uploader {
         upload_quota::charge(app, account, size).await?;
     }
-    let stored = app.store.put_bytes(body).await.map_err(|error| {
+    let writing = app.epochs.writing().await?;
+    let blob = app.store.put_bytes(writing.epoch(), body).await.map_err(|error| {
         tracing::error!(%error, "a job's input cannot be stored");
         refuse(Code::StorageUnavailable, "The store cannot take the input.")
     })?;
-    Ok(Input { body: None, root: Some(stored.root), size })
+    Ok(Input { body: None, stored: Some(Stored::Put(Put::ours(blob, writing))), size })
 }
 
 /// The lane that the job's runs take.

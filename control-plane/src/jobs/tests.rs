@@ -8,6 +8,7 @@ mod refused;
 mod summary;
 mod told;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,24 +16,26 @@ use http::StatusCode;
 use protocol::api::Page;
 use protocol::job::{Job, JobState, JobWhy};
 use protocol::receipt::{Observation, Outcome};
-use protocol::{ByteSize, Code, InstanceId, JobId, Lane, NodeId, RunId, Timestamp};
+use protocol::{BlobId, ByteSize, Code, InstanceId, JobId, Lane, NodeId, RunId, Timestamp};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use serde_json::{Value, json};
 
 use super::attempt::{Answer, Event, Finished};
+use super::bodies::Put;
 use super::queue::{self, OnNodes};
 use super::recorder::record;
 use super::rows::{self, Step};
 use super::verdict::Came;
 use crate::App;
 use crate::db::columns::Col;
-use crate::db::entities::jobs;
+use crate::db::entities::{artifacts, jobs};
 use crate::leader::{self, Office};
+use crate::objects::{self, Address, moving};
 use crate::tests::harness::{Client, Ground, suite};
 
 use asked::{
-    f21_the_fingerprint_is_what_the_caller_asked, f22_the_version_is_chosen_once, f23_relative_times_are_sent_as_such,
-    f24_a_deferred_call_keeps_what_a_direct_one_keeps,
+    bodies_are_the_same_whose_bytes_are, f21_the_fingerprint_is_what_the_caller_asked, f22_the_version_is_chosen_once,
+    f23_relative_times_are_sent_as_such, f24_a_deferred_call_keeps_what_a_direct_one_keeps,
 };
 use ends::{ends, f27_a_function_s_own_problem, only_the_leader, retries_and_death};
 use listed::lists_are_sorted_over_all_pages;
@@ -42,6 +45,7 @@ use summary::counts_are_those_of_the_lists;
 use told::{watched, webhooks_are_signed_and_retried};
 
 suite!(
+    bodies_are_the_same_whose_bytes_are,
     f21_the_fingerprint_is_what_the_caller_asked,
     f22_the_version_is_chosen_once,
     f23_relative_times_are_sent_as_such,
@@ -61,6 +65,7 @@ suite!(
     only_the_leader,
     in_order,
     large_bodies,
+    an_output_that_comes_too_late_is_lost,
     arrays,
     clocks_that_jump,
     cron,
@@ -164,7 +169,7 @@ fn answered(status: u16, body: &'static [u8]) -> (Came, Option<Answer>) {
             pair("content-security-policy", "script-src *"),
         ],
         body: Some(Bytes::from_static(body)),
-        root: None,
+        put: None,
         size: ByteSize(body.len() as u64),
     };
     let why = String::new();
@@ -375,21 +380,48 @@ async fn large_bodies(ground: Ground) {
     let input = crate::db::entities::job_inputs::Entity::find_by_id(Col(job.id)).one(app.db.read()).await.unwrap();
     let input = input.unwrap();
     assert!(input.body.is_none(), "beyond 64 KiB it is in the store");
-    let kept = app.store.get(input.root.unwrap().0).await.unwrap().collect(ByteSize::mib(1)).await.unwrap();
-    assert_eq!(kept.len(), 200_000);
+    let (address, most) = (Address::Blob(input.blob.unwrap().0), ByteSize::mib(1));
+    assert_eq!(objects::read_whole(app, app.db.read(), address, most).await.unwrap().len(), 200_000);
     let digest = ground.artifact(&ada, b"uploaded before").await;
     let job = submit(&ada, json!({"input": {"upload": digest}})).await;
     assert_eq!(job.input_size, ByteSize(15));
 
     // An output in the store is replayed whole.
-    let stored = app.store.put_bytes(Bytes::from(vec![7; 300_000])).await.unwrap();
+    let (writing, blob) = ground.put(vec![7; 300_000]).await;
     let epoch = lead(app, Duration::from_secs(60)).await;
     let run = place(app, epoch, job.id, ground.node).await;
     let (came, answer) = answered(200, b"");
-    let answer = answer.map(|answer| Answer { body: None, root: Some(stored.root), size: stored.size, ..answer });
+    let (size, put) = (blob.size, Some(Put::ours(blob, writing)));
+    let answer = answer.map(|answer| Answer { body: None, put, size, ..answer });
     record(app, epoch, vec![finished(app, job.id, run, ground.node, came, answer).await]).await.unwrap();
     let output = ada.get(&format!("/jobs/{}/output", job.id)).await;
     assert!(output.status == StatusCode::OK && output.body == vec![7; 300_000]);
+
+    // With the jobs go what was put for them, and not the uploads that they had.
+    let artifacts = artifacts::Entity::find().all(app.db.read()).await.unwrap();
+    let uploads: BTreeSet<BlobId> = artifacts.iter().map(|row| row.blob.unwrap().0).collect();
+    assert_eq!(moving::left_after_sweeps(app).await.len(), uploads.len() + 2, "an input and an output");
+    let ids = jobs::Entity::find().all(app.db.read()).await.unwrap().into_iter().map(|job| job.id).collect();
+    rows::forget(app, ids).await.unwrap();
+    assert_eq!(moving::left_after_sweeps(app).await, uploads);
+}
+
+/// A process that was paused records an output whose epoch has been closed meanwhile.
+async fn an_output_that_comes_too_late_is_lost(ground: Ground) {
+    let (ada, app) = (ada(&ground).await, &ground.app);
+    let job = submit(&ada, json!({})).await;
+    let epoch = lead(app, Duration::from_secs(60)).await;
+    let run = place(app, epoch, job.id, ground.node).await;
+    let (writing, blob) = ground.put(vec![7; 300_000]).await;
+    let of_nobody = Put::of_gateway(blob);
+    drop(writing);
+    app.epochs.close().await.unwrap();
+    let (came, answer) = answered(200, b"");
+    let answer = answer.map(|answer| Answer { body: None, put: Some(of_nobody), ..answer });
+    record(app, epoch, vec![finished(app, job.id, run, ground.node, came, answer).await]).await.unwrap();
+    let again = show(&ada, job.id).await;
+    assert_eq!((again.state, again.attempts), (JobState::Queued, 0), "it is tried again: {again:?}");
+    assert!(again.reason.contains("took too long"), "{again:?}");
 }
 
 async fn arrays(ground: Ground) {

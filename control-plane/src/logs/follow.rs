@@ -157,7 +157,7 @@ impl Follower {
     }
 
     async fn lines(&self, place: &Place) -> Result<Result<Arc<Vec<Line>>, LogLine>> {
-        place.lines(&self.app.store, &self.app.logs.blocks, place.first_run.0).await
+        place.lines(&self.app, place.first_run.0).await
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {

@@ -63,7 +63,7 @@ impl Logs {
 pub(crate) async fn of_run(app: &App, caller: &Caller, run: RunId) -> Result<LogPage> {
     let account = caller.account()?.id.0;
     caller.grants(Scope::Read)?;
-    let mut written = read::of_run(&app.db, &app.store, &app.logs.blocks, account, run).await?;
+    let mut written = read::of_run(app, account, run).await?;
     written.lines.retain(|line| caller.function.is_none_or(|only| only == line.function));
     if written.lines.is_empty() {
         crate::settlement::runs::find(app, caller, run).await?;
@@ -77,7 +77,7 @@ pub(crate) async fn of_runs(app: &App, caller: &Caller, runs: impl IntoIterator<
     let account = caller.account()?.id.0;
     let mut items = Vec::new();
     for run in runs {
-        let written = read::of_run(&app.db, &app.store, &app.logs.blocks, account, run).await?;
+        let written = read::of_run(app, account, run).await?;
         items.extend(written.lines.into_iter().map(LogLine::from).chain(written.notices));
     }
     page(app, caller, items).await
@@ -110,7 +110,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 
 /// Packs lines that have waited long enough, and clears rows.
 pub(crate) async fn sweep(app: &App, now: Timestamp) -> Result<()> {
-    pack::pack_due(&app.db, &app.store, &app.config, now).await?;
+    pack::pack_due(app, now).await?;
     retention::clear_rows(&app.db, &app.config, now).await?;
     retention::bound_rows(&app.db, &app.config).await
 }

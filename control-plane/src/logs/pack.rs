@@ -5,20 +5,21 @@
 //!                                                               mark of how far its lines are packed
 //! ```
 //! The transaction changes nothing where the mark has moved meanwhile: of two processes that pack the same lines one does.
-//! A process that dies between the object and the transaction leaves bytes that nothing refers to, and the lines are packed
-//! again. Rows never change, and nothing deletes them before they are packed.
+//! A process that dies between the object and the transaction leaves bytes that nothing refers to, which go, and the lines
+//! are packed again. Rows never change, and nothing deletes them before they are packed.
 
 use bytes::Bytes;
-use protocol::{AccountId, Digest, Timestamp};
+use protocol::{AccountId, Blob, Timestamp};
 use sea_orm::{ActiveValue::Set, ConnectionTrait as _, EntityTrait as _, Statement, Value};
-use store::Store;
 
 use super::block::{Draft, LINE_BYTES, Line, Summary, TEXT_BYTES_MAX};
+use crate::App;
 use crate::config::Config;
 use crate::db::columns::{Col, signed, unsigned};
 use crate::db::entities::{log_accounts, log_blocks};
 use crate::db::{Db, loops};
 use crate::error::{Error, Result};
+use crate::objects::{self, Writing};
 
 /// Rows that are read at once.
 const PAGE: u64 = 256;
@@ -26,39 +27,34 @@ const PAGE: u64 = 256;
 const IN_A_ROW: usize = 16;
 
 /// A block in the store.
-#[derive(Debug)]
 pub(super) struct Stored {
-    root: Digest,
+    blob: Blob,
+    /// Held until it is indexed: nobody takes what was put for what nobody wants.
+    _writing: Writing,
     summary: Summary,
     /// As it was counted when the lines came.
     weight: i64,
 }
 
 /// Packs lines of each account that has enough of them, or has some that have waited long enough.
-pub(super) async fn pack_due(db: &Db, store: &Store, config: &Config, now: Timestamp) -> Result<()> {
-    for account in loops::log_accounts_with_rows().all(db.read()).await? {
+pub(super) async fn pack_due(app: &App, now: Timestamp) -> Result<()> {
+    for account in loops::log_accounts_with_rows().all(app.db.read()).await? {
         let id = account.account_id.0;
         // Whatever is wrong with one account's lines, others' are packed.
-        if let Err(error) = pack_due_of(db, store, config, account, now).await {
+        if let Err(error) = pack_due_of(app, account, now).await {
             tracing::warn!(account = %id, %error, "logs are not packed");
         }
     }
     Ok(())
 }
 
-async fn pack_due_of(
-    db: &Db,
-    store: &Store,
-    config: &Config,
-    mut account: log_accounts::Model,
-    now: Timestamp,
-) -> Result<()> {
+async fn pack_due_of(app: &App, mut account: log_accounts::Model, now: Timestamp) -> Result<()> {
     for _ in 0..IN_A_ROW {
-        if !is_due(&account, config, now) {
+        if !is_due(&account, &app.config, now) {
             break;
         }
-        pack(db, store, config, &account, now).await?;
-        let Some(next) = log_accounts::Entity::find_by_id(account.account_id).one(db.read()).await? else { break };
+        pack(app, &account, now).await?;
+        let Some(next) = log_accounts::Entity::find_by_id(account.account_id).one(app.db.read()).await? else { break };
         account = next;
     }
     Ok(())
@@ -72,26 +68,21 @@ fn is_due(account: &log_accounts::Model, config: &Config, now: Timestamp) -> boo
 }
 
 /// Packs an account's next block.
-async fn pack(db: &Db, store: &Store, config: &Config, account: &log_accounts::Model, now: Timestamp) -> Result<()> {
-    match put(db, store, config, account).await? {
+async fn pack(app: &App, account: &log_accounts::Model, now: Timestamp) -> Result<()> {
+    match put(app, account).await? {
         Some(stored) => {
             fabric::fault::point("logs.stored");
-            index(db, account, &stored, now).await?;
+            index(app, account, &stored, now).await?;
             fabric::fault::point("logs.indexed");
             Ok(())
         }
-        None => wait_for_none(db, account).await,
+        None => wait_for_none(&app.db, account).await,
     }
 }
 
 /// Puts the account's next block into the store; none where no line waits.
-pub(super) async fn put(
-    db: &Db,
-    store: &Store,
-    config: &Config,
-    account: &log_accounts::Model,
-) -> Result<Option<Stored>> {
-    let draft = gather(db, config, account.account_id.0, account.packed).await?;
+pub(super) async fn put(app: &App, account: &log_accounts::Model) -> Result<Option<Stored>> {
+    let draft = gather(&app.db, &app.config, account.account_id.0, account.packed).await?;
     let sealed = tokio::task::spawn_blocking(move || {
         let weight = draft.weight;
         draft.draft.seal().map(|sealed| sealed.map(|(bytes, summary)| (bytes, summary, weight)))
@@ -99,9 +90,10 @@ pub(super) async fn put(
     let sealed = sealed.await.map_err(|error| Error::Internal(error.to_string()))?;
     let sealed = sealed.map_err(|error| Error::Internal(format!("packing logs: {error}")))?;
     let Some((bytes, summary, weight)) = sealed else { return Ok(None) };
-    let stored = store.put_bytes(Bytes::from(bytes)).await;
-    let stored = stored.map_err(|error| Error::Internal(format!("storing a block of logs: {error}")))?;
-    Ok(Some(Stored { root: stored.root, summary, weight }))
+    let writing = app.epochs.writing().await?;
+    let blob = app.store.put_bytes(writing.epoch(), Bytes::from(bytes)).await;
+    let blob = blob.map_err(|error| Error::Internal(format!("storing a block of logs: {error}")))?;
+    Ok(Some(Stored { blob, _writing: writing, summary, weight }))
 }
 
 struct Gathered {
@@ -133,11 +125,11 @@ async fn gather(db: &Db, config: &Config, account: AccountId, packed: i64) -> Re
 }
 
 /// Notes the block, where nobody else has packed lines of the account since its row was read.
-pub(super) async fn index(db: &Db, account: &log_accounts::Model, stored: &Stored, now: Timestamp) -> Result<bool> {
-    let Stored { root, summary, weight } = stored;
+pub(super) async fn index(app: &App, account: &log_accounts::Model, stored: &Stored, now: Timestamp) -> Result<bool> {
+    let Stored { blob, summary, weight, .. } = stored;
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let (number, lines, bytes) = (account.blocks + 1, count(summary.lines), count(summary.bytes));
-    let tx = db.begin_bulk().await?;
+    let tx = app.db.begin_bulk().await?;
     let sql = "UPDATE log_accounts SET blocks = $1, packed = $2, \
                waiting = CASE WHEN waiting > $3 THEN waiting - $3 ELSE 0 END, \
                waiting_bytes = CASE WHEN waiting > $3 AND waiting_bytes > $4 THEN waiting_bytes - $4 ELSE 0 END, \
@@ -157,6 +149,7 @@ pub(super) async fn index(db: &Db, account: &log_accounts::Model, stored: &Store
     if moved.rows_affected() != 1 {
         return Ok(false);
     }
+    let blob = objects::keep(app, &tx, Some(account.account_id.0), blob).await?;
     log_blocks::Entity::insert(log_blocks::ActiveModel {
         account_id: Set(account.account_id),
         number: Set(number),
@@ -168,7 +161,8 @@ pub(super) async fn index(db: &Db, account: &log_accounts::Model, stored: &Store
         ended: Set(summary.ended.into()),
         lines: Set(lines),
         bytes: Set(bytes),
-        root: Set((*root).into()),
+        blob: Set(Some(blob.into())),
+        root: Set(None),
         packed: Set(now.into()),
         functions: Set(summary.functions.clone().map(Col)),
         run_filter: Set(summary.run_filter.clone()),

@@ -9,15 +9,16 @@ use std::sync::Arc;
 use lru::LruCache;
 use parking_lot::Mutex;
 use protocol::node::{LogLine, LogStream};
-use protocol::{AccountId, ByteSize, Digest, FunctionId, RunId, Timestamp};
+use protocol::{AccountId, BlobId, ByteSize, Digest, FunctionId, RunId, Timestamp};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _};
-use store::Store;
 
 use super::block::{self, Line, TEXT_BYTES_MAX};
+use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{log_accounts, log_blocks, run_logs};
 use crate::db::{Db, loops};
 use crate::error::{Error, Result};
+use crate::objects::{self, Address, ReadError};
 
 /// Blocks that are kept as they were read: whoever follows a run or looks at a page asks for the same ones again and again.
 const CACHED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
@@ -25,7 +26,7 @@ const CACHED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 pub(super) const BLOCKS: u64 = 64;
 
 /// Blocks that were read last.
-pub(super) struct Blocks(Mutex<LruCache<Digest, Arc<Vec<Line>>>>);
+pub(super) struct Blocks(Mutex<LruCache<Address, Arc<Vec<Line>>>>);
 
 impl Default for Blocks {
     fn default() -> Self {
@@ -44,11 +45,11 @@ enum Unreadable {
     Unavailable,
 }
 
-impl From<store::Error> for Unreadable {
-    fn from(error: store::Error) -> Self {
+impl From<ReadError> for Unreadable {
+    fn from(error: ReadError) -> Self {
         match error {
-            store::Error::Missing { .. } => Self::Missing,
-            store::Error::Engine(_) | store::Error::Source(_) => Self::Unavailable,
+            error if error.is_missing() => Self::Missing,
+            error if error.passes() => Self::Unavailable,
             _ => Self::Damaged,
         }
     }
@@ -64,16 +65,27 @@ pub(super) struct Place {
     began: Col<Timestamp>,
     ended: Col<Timestamp>,
     lines: i64,
-    root: Col<Digest>,
+    root: Option<Col<Digest>>,
+    blob: Option<Col<BlobId>>,
     functions: Option<Col<Vec<FunctionId>>>,
 }
 
 impl From<log_blocks::Model> for Place {
     fn from(row: log_blocks::Model) -> Self {
         let log_blocks::Model {
-            number, first_line, last_line, first_run, began, ended, lines, root, functions, ..
+            number,
+            first_line,
+            last_line,
+            first_run,
+            began,
+            ended,
+            lines,
+            root,
+            blob,
+            functions,
+            ..
         } = row;
-        Self { number, first_line, last_line, first_run, began, ended, lines, root, functions }
+        Self { number, first_line, last_line, first_run, began, ended, lines, root, blob, functions }
     }
 }
 
@@ -85,33 +97,35 @@ impl Place {
     }
 
     /// Its lines; or the line that says why they are not there, as one of this run's.
-    pub(super) async fn lines(
-        &self,
-        store: &Store,
-        blocks: &Blocks,
-        run: RunId,
-    ) -> Result<Result<Arc<Vec<Line>>, LogLine>> {
-        let known = blocks.0.lock().get(&self.root.0).cloned();
+    pub(super) async fn lines(&self, app: &App, run: RunId) -> Result<Result<Arc<Vec<Line>>, LogLine>> {
+        let Some(address) = Address::of(self.blob, self.root) else {
+            return Ok(Err(self.notice(&Unreadable::Missing, run)));
+        };
+        let blocks = &app.logs.blocks.0;
+        let known = blocks.lock().get(&address).cloned();
         if let Some(lines) = known {
             return Ok(Ok(lines));
         }
-        match self.fetch(store).await? {
+        match self.fetch(app, address).await? {
             Ok(lines) => {
                 let lines = Arc::new(lines);
-                blocks.0.lock().put(self.root.0, Arc::clone(&lines));
+                blocks.lock().put(address, Arc::clone(&lines));
                 Ok(Ok(lines))
             }
             Err(why) => {
-                tracing::error!(block = self.number, root = %self.root.0, %why, "a block of logs cannot be read");
+                tracing::error!(block = self.number, ?address, %why, "a block of logs cannot be read");
                 Ok(Err(self.notice(&why, run)))
             }
         }
     }
 
-    async fn fetch(&self, store: &Store) -> Result<Result<Vec<Line>, Unreadable>> {
-        let bytes = match store.get(self.root.0).await {
+    async fn fetch(&self, app: &App, address: Address) -> Result<Result<Vec<Line>, Unreadable>> {
+        let bytes = match objects::read(app, address).await {
             // Compressed text is never much longer than it was.
-            Ok(object) => object.collect(ByteSize(2 * u64::try_from(TEXT_BYTES_MAX).unwrap_or(u64::MAX))).await,
+            Ok(object) => {
+                let most = ByteSize(2 * u64::try_from(TEXT_BYTES_MAX).unwrap_or(u64::MAX));
+                object.collect(most).await.map_err(ReadError::from)
+            }
             Err(error) => Err(error),
         };
         let bytes = match bytes {
@@ -155,7 +169,8 @@ pub(super) struct Written {
 }
 
 /// The lines of one of the account's runs, in their order.
-pub(super) async fn of_run(db: &Db, store: &Store, blocks: &Blocks, account: AccountId, run: RunId) -> Result<Written> {
+pub(super) async fn of_run(app: &App, account: AccountId, run: RunId) -> Result<Written> {
+    let db = &app.db;
     let rows = run_logs::Entity::find()
         .filter(run_logs::Column::RunId.eq(Col(run)))
         .filter(run_logs::Column::AccountId.eq(Col(account)))
@@ -177,7 +192,7 @@ pub(super) async fn of_run(db: &Db, store: &Store, blocks: &Blocks, account: Acc
             if row.last_line > cleared || !block::may_hold(&row.run_filter, run) {
                 continue;
             }
-            match Place::from(row).lines(store, blocks, run).await? {
+            match Place::from(row).lines(app, run).await? {
                 Ok(found) => {
                     for line in found.iter().filter(|line| line.run == run) {
                         lines.entry(line.sequence).or_insert_with(|| line.clone());

@@ -133,7 +133,7 @@ async fn sweep(ground: &Ground, seconds: i64) {
 /// A process stores an account's next block, and dies.
 async fn dies_after_the_object(ground: &Ground, writer: &Writer) {
     let app = &ground.app;
-    drop(pack::put(&app.db, &app.store, &app.config, &writer.row(app).await).await.unwrap());
+    drop(pack::put(app, &writer.row(app).await).await.unwrap());
 }
 
 /// All that one account has written, in the order in which it came.
@@ -275,14 +275,10 @@ async fn a_block_that_cannot_be_read_is_named(ground: Ground) {
     sweep(&ground, 2000).await;
     let blocks = writer.blocks(&ground.app).await;
     assert_eq!((blocks.len(), writer.rows(&ground.app).await), (4, 0));
-    let chunk = |root: Digest| {
-        let name = root.to_string();
-        let found = files(&ground.folder.path().join("store"));
-        found.into_iter().find(|file| file.ends_with(&name)).unwrap()
-    };
+    let segment = |block: &log_blocks::Model| ground.segments(block.blob.unwrap().0).remove(0);
     // One is missing, one is damaged.
-    std::fs::remove_file(chunk(blocks[0].root.0)).unwrap();
-    std::fs::write(chunk(blocks[2].root.0), b"other").unwrap();
+    std::fs::remove_file(segment(&blocks[0])).unwrap();
+    std::fs::write(segment(&blocks[2]), b"other").unwrap();
     let of_function = texts(&writer.function(0, "?since=1h").await);
     let read: Vec<String> = [&runs[1], &runs[3]].into_iter().flat_map(|run| texts(&lines(*run, 0..3))).collect();
     assert_eq!(of_function.len(), 8, "{of_function:?}");
@@ -300,15 +296,6 @@ async fn a_block_that_cannot_be_read_is_named(ground: Ground) {
     assert!(part.items[1].text.starts_with("Block 1 ") && part.items[1].stream == LogStream::Platform);
 }
 
-fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
-    }
-    found
-}
-
 async fn lines_of_the_release_before_become_blocks(ground: Ground) {
     let writer = Writer::new(&ground, "ada").await;
     let run = RunId::new();
@@ -316,6 +303,7 @@ async fn lines_of_the_release_before_become_blocks(ground: Ground) {
         writer.log(&ground, 0, run, vec![line(run, sequence, sequence.to_string().repeat(length))])
     };
     send(&ground, &[log(0, 10), log(1, 10)]).await;
+    ground.before_blobs("log_blocks").await;
     for sql in [
         "DROP TABLE log_blocks",
         "DROP TABLE log_accounts",

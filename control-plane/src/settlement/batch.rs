@@ -13,7 +13,7 @@ use sea_orm::{
     QueryFilter as _, Statement,
 };
 
-use super::blocks::{History, packed_among};
+use super::blocks::packed_among;
 use super::sources::Content;
 use super::windows::{self, Windows};
 use super::{cut, join};
@@ -61,7 +61,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// Reads the rows that there are; and of runs without one, each of this account, whether they were settled before.
     pub(crate) async fn read<C: ConnectionTrait>(
-        history: &History,
+        app: &App,
         connection: &C,
         halves: &[(RunId, AccountId)],
     ) -> Result<Self, DbErr> {
@@ -73,7 +73,7 @@ impl Batch {
             !batch.before.contains_key(run) && *run < batch.windows.rows_from(*account)
         };
         let missing: Vec<(RunId, AccountId)> = halves.iter().copied().filter(may_be_packed).collect();
-        batch.packed = packed_among(history, connection, missing).await?;
+        batch.packed = packed_among(app, connection, missing).await?;
         Ok(batch)
     }
 
@@ -191,7 +191,7 @@ pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
     for some in batch.chunks(ROWS_MAX) {
         let begun = Instant::now();
         let tx = app.db.begin_bulk().await?;
-        observe(&app.history, &tx, some).await?;
+        observe(app, &tx, some).await?;
         tx.commit().await?;
         taken(begun, some.len());
     }
@@ -220,16 +220,16 @@ fn taken(begun: Instant, count: usize) {
 }
 
 /// Adds observations, as a part of whatever else the transaction does.
-pub(crate) async fn observe(history: &History, tx: &DatabaseTransaction, batch: &[Observation]) -> Result<(), DbErr> {
+pub(crate) async fn observe(app: &App, tx: &DatabaseTransaction, batch: &[Observation]) -> Result<(), DbErr> {
     lock(tx).await?;
-    add(history, tx, batch).await
+    add(app, tx, batch).await
 }
 
 /// The same, where the lock is held.
-async fn add(history: &History, tx: &DatabaseTransaction, batch: &[Observation]) -> Result<(), DbErr> {
+async fn add(app: &App, tx: &DatabaseTransaction, batch: &[Observation]) -> Result<(), DbErr> {
     let halves: Vec<(RunId, AccountId)> = batch.iter().map(|seen| (seen.run, seen.account)).collect();
     let now = Timestamp::now();
-    let mut rows = Batch::read(history, tx, &halves).await?;
+    let mut rows = Batch::read(app, tx, &halves).await?;
     for seen in batch {
         if rows.is_over(seen.run, seen.account, Some(seen_ended(seen))) {
             continue;

@@ -2,8 +2,7 @@
 //! accounts, whoever has the most loses the oldest block. Only blocks are forgotten, whole ones, and with them the rows
 //! that their runs still have: what is not packed yet stays. The headers of blocks stay for longer than their bodies.
 //!
-//! The objects stay in the store, where nothing names them any more: that nothing else uses their chunks, only a sweep over
-//! all objects could tell.
+//! Nothing names their blobs any more then, so that those go as well (`objects`).
 
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -145,7 +144,8 @@ async fn erase_blocks(db: &Db, account: AccountId, now: Timestamp) -> Result<boo
     let tx = db.begin_bulk().await?;
     lock(&tx).await?;
     let some = blocks_to_erase(account).order_by_asc(blocks::Column::Number).limit(BLOCKS_MAX).all(&tx).await?;
-    let there: Vec<blocks::Model> = some.iter().filter(|block| block.root.is_some()).cloned().collect();
+    let is_there = |block: &&blocks::Model| block.blob.is_some() || block.root.is_some();
+    let there: Vec<blocks::Model> = some.iter().filter(is_there).cloned().collect();
     forget_bodies(&tx, &there, Some(now)).await?;
     for block in &some {
         let digest = books::Header::digest_of(&block.header).to_string();
@@ -193,6 +193,7 @@ async fn forget_bodies(
     for block in gone {
         let none: Option<String> = None;
         blocks::Entity::update_many()
+            .col_expr(blocks::Column::Blob, none.clone().into())
             .col_expr(blocks::Column::Root, none.into())
             .filter(blocks::Column::AccountId.eq(block.account_id))
             .filter(blocks::Column::Number.eq(block.number))

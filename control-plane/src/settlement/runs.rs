@@ -32,7 +32,7 @@ pub(crate) async fn list(app: &App, caller: &Caller, filter: &RunFilter, paging:
         None => (caller.require(Scope::Read)?, None),
     };
     let wanted = filter.resolve(&app.db, account, function, paging.after()?).await?;
-    let page = blocks::list(&app.history, &wanted, paging.limit()).await?;
+    let page = blocks::list(app, &wanted, paging.limit()).await?;
     let things = Things::of(app, page.runs.iter().map(|known| &known.run)).await?;
     // Why each went where it went is for those who look at one.
     let brief = |known| view(known, &things).map(|run| Invocation { placement: None, ..run });
@@ -49,7 +49,7 @@ pub(crate) async fn find(app: &App, caller: &Caller, run: RunId) -> Result<Known
     let account = caller.account()?;
     caller.grants(Scope::Read)?;
     let seen = |known: &Known| caller.function.is_none_or(|only| only == known.run.function);
-    let damaged = match blocks::find(&app.history, account.id.0, run).await? {
+    let damaged = match blocks::find(app, account.id.0, run).await? {
         Found::Run(known) if seen(&known) => return Ok(*known),
         Found::Run(_) => Vec::new(),
         Found::No(damaged) => damaged,

@@ -38,8 +38,8 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 /// One sweep. `pack_all`: whatever is settled goes into blocks, however little it is.
 pub(crate) async fn once(app: &App, now: Timestamp, pack_all: bool) -> Result<()> {
     while settle_overdue(app, now).await? == ROWS_MAX {}
-    blocks::pack_due(&app.history, now, pack_all).await?;
-    blocks::evict(&app.history, now).await
+    blocks::pack_due(app, now, pack_all).await?;
+    blocks::evict(app, now).await
 }
 
 /// Settles what has waited too long for its other half.

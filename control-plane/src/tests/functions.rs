@@ -437,10 +437,11 @@ async fn a14_uploads_are_counted_for_each_account(ground: Ground) {
     upload_quotas::Entity::update(full).exec(ground.app.db.write()).await.unwrap();
     assert_eq!(granted(begin(ada, 1000, 1000).await), "1000");
     assert_eq!(begin(ada, 1, 1).await.code(), Code::LimitReached);
-    // The same bytes again are stored once.
-    let artifact = json!({"account": ada, "digest": Digest([1; 32]), "size": ByteSize(600), "root": Digest([2; 32])});
+    // The same bytes again count once.
     for left in [false, true] {
-        let indexed = core.send(Method::POST, "/internal/artifacts", Some(artifact.clone())).await;
+        let (_writing, blob) = ground.put(vec![7; 600]).await;
+        let artifact = json!({"account": ada, "blob": blob});
+        let indexed = core.send(Method::POST, "/internal/artifacts", Some(artifact)).await;
         assert_eq!(indexed.status, StatusCode::NO_CONTENT);
         assert_eq!(begin(ada, 600, 600).await.status.is_success(), left);
     }

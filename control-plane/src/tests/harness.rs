@@ -1,5 +1,7 @@
 //! Short words for what the tests do: a ground, users on it, requests.
 
+use std::path::PathBuf;
+
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
@@ -8,12 +10,16 @@ use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use protocol::api::{CreateVersion, Version};
 use protocol::node::Prepared;
-use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, Kind, Millis, NodeId, PlacementClass, VersionId};
+use protocol::{
+    AccountId, Blob, BlobId, ByteSize, Code, Digest, FunctionId, Kind, Millis, NodeId, PlacementClass, VersionId,
+};
+use sea_orm::ConnectionTrait as _;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
+use crate::objects::Writing;
 use crate::{App, Config, LocalNode};
 
 /// Makes each case a test on SQLite, and all of them together one on PostgreSQL.
@@ -133,12 +139,53 @@ impl Ground {
 
     /// An artifact that the account has uploaded.
     pub(crate) async fn artifact(&self, client: &Client, bytes: &'static [u8]) -> Digest {
-        let stored = self.app.store.put_bytes(Bytes::from_static(bytes)).await.unwrap();
-        let account = client.account().await;
-        let asked = json!({"account": account, "digest": stored.digest, "size": stored.size, "root": stored.root});
+        let (_writing, blob) = self.put(bytes).await;
+        let asked = json!({"account": client.account().await, "blob": blob});
         let answer = self.anonymous().send(Method::POST, "/internal/artifacts", Some(asked)).await;
         assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
-        stored.digest
+        blob.digest
+    }
+
+    /// A blob that nothing refers to yet.
+    pub(crate) async fn put(&self, bytes: impl Into<Bytes>) -> (Writing, Blob) {
+        let writing = self.app.epochs.writing().await.unwrap();
+        let blob = self.app.store.put_bytes(writing.epoch(), bytes.into()).await.unwrap();
+        (writing, blob)
+    }
+
+    /// The files of a blob's segments, in their order.
+    pub(crate) fn segments(&self, blob: BlobId) -> Vec<PathBuf> {
+        let folder = self.folder.path().join("store/blobs");
+        let shards = std::fs::read_dir(folder).unwrap();
+        let files = shards.flat_map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap());
+        let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        files.retain(|file| file.file_name().unwrap().to_string_lossy().starts_with(&blob.to_string()));
+        files.sort();
+        files
+    }
+
+    /// The schema as it was before there were blobs, but for a table that is dropped as well.
+    pub(crate) async fn before_blobs(&self, dropped: &str) {
+        let mut undo: Vec<String> = Vec::new();
+        if dropped != "blocks" {
+            for (index, columns) in [("blocks_held", "account_id, last_run, first_run"), ("blocks_bodies", "last_run")]
+            {
+                undo.push(format!("DROP INDEX {index}"));
+                undo.push(format!("CREATE INDEX {index} ON blocks ({columns}) WHERE root IS NOT NULL"));
+            }
+        }
+        let owners = ["artifacts", "job_inputs", "job_outputs", "blocks", "log_blocks"];
+        for owner in owners.into_iter().filter(|owner| *owner != dropped) {
+            undo.push(format!("DROP INDEX {owner}_blob"));
+            undo.push(format!("DROP INDEX {owner}_root"));
+            undo.push(format!("ALTER TABLE {owner} DROP COLUMN blob"));
+        }
+        undo.extend(["blobs", "store_epochs", "store_horizon", "models"].map(|table| format!("DROP TABLE {table}")));
+        undo.push("DELETE FROM counters WHERE name = 'store_epochs'".to_owned());
+        undo.push("DELETE FROM seaql_migrations WHERE version IN ('m0040_blobs', 'm0041_moving')".to_owned());
+        for sql in undo {
+            self.app.db.write().execute_unprepared(&sql).await.unwrap();
+        }
     }
 
     /// Deploys a version without a node: it is compiling.

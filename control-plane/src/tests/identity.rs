@@ -16,8 +16,8 @@ use super::harness::{Ground, suite};
 use crate::db::columns::Col;
 use crate::db::entities::{invitations, outbox};
 use erased::{
-    a_deleted_account_is_gone, a_name_is_free_again, nodes_leave_with_their_account, only_owners_delete_an_account,
-    what_broke_off_goes_on, what_comes_after_the_end_is_void,
+    a_deleted_account_is_gone, a_name_is_free_again, nodes_leave_with_their_account, nothing_of_it_stays_in_the_store,
+    only_owners_delete_an_account, what_broke_off_goes_on, what_comes_after_the_end_is_void,
 };
 use guesses::{
     a02_long_addresses, a07_changes_of_a_password, a07_guesses_at_an_address, a07_guesses_of_a_client,
@@ -62,6 +62,7 @@ suite!(
     a_deleted_account_is_gone,
     a_name_is_free_again,
     nodes_leave_with_their_account,
+    nothing_of_it_stays_in_the_store,
     only_owners_delete_an_account,
     what_broke_off_goes_on,
     what_comes_after_the_end_is_void,

@@ -48,6 +48,8 @@ pub(crate) enum TrainingError {
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error(transparent)]
+    Index(#[from] crate::error::Error),
+    #[error(transparent)]
     Train(#[from] TrainError),
     #[error("the model cannot be written: {0}")]
     Form(String),
@@ -126,8 +128,8 @@ pub(crate) async fn follow(app: App, stop: CancellationToken) {
 /// Trains, where it is time and there is something new.
 pub(crate) async fn once(app: &App, models: &Store, now: Timestamp) -> Result<Turn, TrainingError> {
     let (newest, revision) = publish::newest(models).await?;
-    let due = newest.is_none_or(|newest| newest.trained.plus(app.config.train_every.duration()) <= now);
-    let since = newest.map_or(Timestamp(0), |newest| newest.trained);
+    let due = newest.as_ref().is_none_or(|newest| newest.trained.plus(app.config.train_every.duration()) <= now);
+    let since = newest.as_ref().map_or(Timestamp(0), |newest| newest.trained);
     if !due || !receipts::are_since(app, since, NEW_RUNS_MIN).await? {
         return Ok(Turn::Rested);
     }

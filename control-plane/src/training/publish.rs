@@ -1,5 +1,5 @@
-//! A model is an object in the store; the bucket says which is the newest. Older ones stay: whether a chunk of theirs is
-//! also another object's, only a sweep over all objects can tell.
+//! A model is a blob in the store; the bucket says which is the newest. A row refers to each of the last few, so that theirs
+//! stay and those of older ones go.
 
 use async_nats::jetstream::kv::{Operation, Store, UpdateErrorKind};
 use protocol::Timestamp;
@@ -8,13 +8,14 @@ use scheduler::Snapshot;
 
 use super::{TrainingError, Turn};
 use crate::App;
+use crate::objects;
 use crate::routes_outbox::bucket::BucketError;
 
 /// The newest model, and the key's revision.
 pub(super) async fn newest(models: &Store) -> Result<(Option<ModelRecord>, u64), BucketError> {
     let Some(entry) = models.entry(ModelRecord::KEY).await.map_err(BucketError::of)? else { return Ok((None, 0)) };
-    // One of a newer form is not ours to judge: it is replaced when its time has come, as if there were none.
-    let record = serde_json::from_slice(&entry.value).ok().filter(|_| entry.operation == Operation::Put);
+    // One of another form is not ours to judge: it is replaced when its time has come, as if there were none.
+    let record = ModelRecord::read(&entry.value).ok().flatten().filter(|_| entry.operation == Operation::Put);
     Ok((record, entry.revision))
 }
 
@@ -28,17 +29,19 @@ pub(super) async fn publish(
 ) -> Result<Turn, TrainingError> {
     let form = |error: &dyn std::fmt::Display| TrainingError::Form(error.to_string());
     let bytes = snapshot.encode().map_err(|error| form(&error))?;
-    let stored = app.store.put_bytes(bytes.into()).await?;
+    let writing = app.epochs.writing().await?;
+    let blob = app.store.put_bytes(writing.epoch(), bytes.into()).await?;
+    let tx = app.db.begin_bulk().await?;
+    objects::keep_model(app, &tx, &blob, now).await?;
+    tx.commit().await?;
+    drop(writing);
     let record = ModelRecord {
         v: ModelRecord::VERSION,
-        version: u64::try_from(now.0).unwrap_or(0).max(newest.map_or(0, |newest| newest.version) + 1),
-        digest: stored.digest,
-        root: stored.root,
-        size: stored.size,
+        version: u64::try_from(now.0).unwrap_or(0).max(newest.as_ref().map_or(0, |newest| newest.version) + 1),
+        blob,
         trained: now,
         runs: snapshot.runs,
         error: snapshot.error,
-        previous: newest.map(|newest| newest.root),
     };
     let payload = serde_json::to_vec(&record).map_err(|error| form(&error))?;
     match models.update(ModelRecord::KEY, payload.into(), revision).await {

@@ -267,7 +267,7 @@ async fn fire(app: &App, seen: triggers::Model, now: Timestamp) -> Result<()> {
     };
     row.next = following.map(Col);
     let mut made: Vec<JobId> = Vec::new();
-    row.error = match prepared {
+    row.error = match &prepared {
         _ if times.is_empty() => schedule.err().map(|invalid| invalid.why),
         Err(error) => Some(error.problem().to_string()),
         Ok(prepared) => match jobs::insert_in(app, &mutation, prepared, times.len()).await {

@@ -60,13 +60,14 @@ async fn turn(app: &App, seen: &triggers::Model, now: Timestamp) -> Result<usize
     let Some(mut row) = row else { return Ok(0) };
     let mut made: Vec<JobId> = Vec::with_capacity(prepared.len());
     row.error = None;
-    for (message, job) in prepared {
+    // What they have put is held until the commit.
+    for (message, job) in &prepared {
         match job {
             Err(error) => {
-                queues::bury_in(mutation.tx(), &message).await?;
+                queues::bury_in(mutation.tx(), message).await?;
                 row.error = Some(format!("{}: {}", message.id.0, error.problem()));
             }
-            Ok(job) if queues::remove_in(mutation.tx(), &message).await? => {
+            Ok(job) if queues::remove_in(mutation.tx(), message).await? => {
                 let counted = match job.stored.0 {
                     0 => Ok(()),
                     _ => upload_quota::charge_in(app, mutation.tx(), account, job.stored).await,

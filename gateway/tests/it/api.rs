@@ -1,7 +1,11 @@
 //! The API's proxy, and the calls of the API that end here.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use protocol::epoch::AskEpoch;
 use protocol::route::{Grant, Principal, Scope};
-use protocol::{Digest, RunPrincipal, RunSource, SessionId, UserId};
+use protocol::{Blob, Digest, Epoch, RunPrincipal, RunSource, SessionId, UserId};
 
 use crate::client::{Client, request};
 use crate::node::echo;
@@ -44,7 +48,7 @@ async fn the_api_is_proxied_both_ways_as_a_stream() {
     platform.stop_control();
     let answer = platform.get("/api/v1/me").await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "control_plane_unavailable"));
-    assert!(answer.took < std::time::Duration::from_secs(3), "{:?}", answer.took);
+    assert!(answer.took < Duration::from_secs(3), "{:?}", answer.took);
 }
 
 #[tokio::test]
@@ -83,8 +87,9 @@ async fn artifacts_go_straight_into_the_store() {
     assert_eq!(answer.json()["size"], "1500000");
     let row = platform.control.artifacts.lock().pop().unwrap();
     assert_eq!(row["account"], platform.account.to_string());
-    let root: Digest = row["root"].as_str().unwrap().parse().unwrap();
-    let stored = platform.store.get(root).await.unwrap().collect(protocol::ByteSize::mib(2)).await.unwrap();
+    let blob: Blob = serde_json::from_value(row["blob"].clone()).unwrap();
+    assert_eq!((blob.digest, blob.size.0, blob.id.epoch()), (digest, 1_500_000, Epoch(1)));
+    let stored = platform.store.get(&blob).await.unwrap().collect(protocol::ByteSize::mib(2)).await.unwrap();
     assert_eq!(Digest::of(&stored), digest);
 
     let large = platform.fetch("POST", "/api/v1/artifacts", &[("authorization", &deploy)], &vec![0; 3 << 20]).await;
@@ -101,6 +106,43 @@ async fn artifacts_go_straight_into_the_store() {
     assert_eq!(platform.fetch("POST", "/api/v1/artifacts", &headers[..1], b"x").await.code(), "missing_account");
     let nameless = platform.fetch("POST", "/api/v1/artifacts", &headers[..1], b"x").await;
     assert_eq!(nameless.json()["field"], "x-crowdcloud-account");
+}
+
+#[tokio::test]
+async fn uploads_have_epochs_that_are_renewed_or_they_are_refused() {
+    let platform = Platform::start().await;
+    let deploy = bearer(&platform.key(&[Scope::Deploy]));
+    let upload = async || platform.fetch("POST", "/api/v1/artifacts", &[("authorization", &deploy)], b"x").await;
+    let epoch = || {
+        let row = platform.control.artifacts.lock().pop().unwrap();
+        serde_json::from_value::<Blob>(row["blob"].clone()).unwrap().id.epoch()
+    };
+    assert!(platform.control.epochs.lock().is_empty(), "nobody needs one yet");
+    platform.control.epoch_lasts.store(0, Ordering::Relaxed);
+    let refused = upload().await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "control_plane_unavailable"));
+    assert!(platform.control.artifacts.lock().is_empty());
+
+    platform.control.epoch_lasts.store(6_000, Ordering::Relaxed);
+    assert_eq!((upload().await.status, epoch()), (201, Epoch(1)));
+    let asked = async |like: &dyn Fn(&AskEpoch) -> bool| {
+        for _ in 0..100 {
+            if platform.control.epochs.lock().iter().any(like) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("never asked so: {:?}", platform.control.epochs.lock());
+    };
+    asked(&|asked| asked.renew == Some(Epoch(1))).await;
+    assert_eq!((upload().await.status, epoch()), (201, Epoch(1)), "it goes on");
+
+    // It was closed meanwhile: the next uploads go on under another one, and nothing is left open.
+    platform.control.epochs_closed.lock().push(Epoch(1));
+    asked(&|asked| asked.renew.is_some_and(|epoch| epoch != Epoch(1))).await;
+    assert_eq!(upload().await.status, 201);
+    assert_ne!(epoch(), Epoch(1));
+    asked(&|asked| asked.close == [Epoch(1)]).await;
 }
 
 #[tokio::test]

@@ -8,12 +8,13 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use protocol::batch::BatchAck;
+use protocol::epoch::{AskEpoch, EpochLease};
 use protocol::job::DeferredCall;
 use protocol::node::NodeRecord;
 use protocol::receipt::Observation;
 use protocol::route::{Grant, Route, VerifyCredential};
 use protocol::ticket::TicketRoot;
-use protocol::{ByteSize, Code, EpochId, NodeId, Timestamp};
+use protocol::{ByteSize, Code, Epoch, EpochId, Millis, NodeId, Timestamp};
 
 use crate::node::{problem, text};
 use crate::platform::bytes;
@@ -33,6 +34,11 @@ pub(crate) struct Control {
     pub(crate) silent: AtomicBool,
     /// It gives no keys for tickets.
     pub(crate) keyless: AtomicBool,
+    /// What it was asked about epochs of the store, and how long their leases last in milliseconds; it gives none where that
+    /// is 0. Those of which it is said here are closed.
+    pub(crate) epochs: Mutex<Vec<AskEpoch>>,
+    pub(crate) epoch_lasts: AtomicU64,
+    pub(crate) epochs_closed: Mutex<Vec<Epoch>>,
     /// An account may upload so much in all.
     pub(crate) upload_room: Mutex<Option<u64>>,
     pub(crate) settled: Mutex<Vec<serde_json::Value>>,
@@ -75,6 +81,18 @@ impl Control {
                 let row = serde_json::from_slice(&bytes(body).await).unwrap();
                 self.artifacts.lock().push(row);
                 empty(StatusCode::NO_CONTENT)
+            }
+            "/internal/store/epochs" => {
+                let asked: AskEpoch = serde_json::from_slice(&bytes(body).await).unwrap();
+                let lasts = Millis(self.epoch_lasts.load(Ordering::Relaxed));
+                if lasts.0 == 0 {
+                    return problem(Code::ControlPlaneUnavailable);
+                }
+                let mut all = self.epochs.lock();
+                let goes_on = asked.renew.filter(|epoch| !self.epochs_closed.lock().contains(epoch));
+                all.push(asked);
+                let opened = u32::try_from(all.len()).unwrap();
+                json(&EpochLease { epoch: goes_on.unwrap_or(Epoch(opened)), lasts })
             }
             "/internal/uploads" => {
                 let asked: Upload = serde_json::from_slice(&bytes(body).await).unwrap();

@@ -2,7 +2,7 @@
 
 use protocol::job::DeferredCall;
 use protocol::route::{Scope, Share};
-use protocol::{ByteSize, Limits, VersionId};
+use protocol::{ByteSize, Digest, Limits, VersionId};
 
 use crate::node::echo;
 use crate::platform::{Platform, bearer};
@@ -45,6 +45,21 @@ async fn f24_a_deferred_call_is_handed_on_as_a_direct_one() {
     lines.sort();
     seen.sort_unstable();
     assert_eq!(lines, seen);
+}
+
+#[tokio::test]
+async fn a_long_body_is_handed_on_as_a_blob() {
+    let platform = Platform::start().await;
+    platform.deploy("echo", |_| {}).await;
+    let key = bearer(&platform.key(&[Scope::Invoke]));
+    let body: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+    let headers = [("authorization", key.as_str()), ("prefer", "respond-async")];
+    platform.fetch("POST", "/f/ada/echo/", &headers, &body).await;
+    let call = handed_on(&platform);
+    let blob = call.blob.unwrap();
+    assert_eq!((call.body, call.size, blob.size), (None, ByteSize(800_000), ByteSize(800_000)));
+    let stored = platform.store.get(&blob).await.unwrap().collect(ByteSize::mib(1)).await.unwrap();
+    assert!(stored == body && Digest::of(&body) == blob.digest);
 }
 
 #[tokio::test]

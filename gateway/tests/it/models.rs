@@ -11,7 +11,7 @@ use http::{Request, Response};
 use protocol::model::ModelRecord;
 use protocol::placement::Explanation;
 use protocol::receipt::{Outcome, Usage};
-use protocol::{ByteSize, Digest, Lane, NodeId, Timestamp, VersionId};
+use protocol::{Blob, BlobId, ByteSize, Digest, Epoch, Lane, NodeId, Timestamp, VersionId};
 use scheduler::{Finished, Snapshot, Warmth};
 
 use crate::node::{claim_usage, echo, text};
@@ -35,17 +35,14 @@ fn trained(version: VersionId, fast: NodeId, slow: NodeId, at: Timestamp) -> Sna
 impl Platform {
     /// As the control plane does it.
     async fn publish_model(&self, snapshot: &Snapshot, version: u64) -> ModelRecord {
-        let stored = self.store.put_bytes(snapshot.encode().unwrap().into()).await.unwrap();
+        let blob = self.store.put_bytes(Epoch(1), snapshot.encode().unwrap().into()).await.unwrap();
         let record = ModelRecord {
             v: ModelRecord::VERSION,
             version,
-            digest: stored.digest,
-            root: stored.root,
-            size: stored.size,
+            blob,
             trained: Timestamp::now(),
             runs: snapshot.runs,
             error: snapshot.error,
-            previous: None,
         };
         self.publish_record(&record).await;
         record
@@ -134,10 +131,10 @@ async fn a_model_is_taken_up_swapped_and_left_when_it_is_wrong() {
     assert!(on_slow * 2 > on_fast * 3, "20 ms are predicted as {on_slow} us");
 
     // One that the store does not have, and one that is not what the record says: the last good one stays.
-    platform
-        .publish_record(&ModelRecord { version: 2, root: Digest([9; 32]), digest: Digest([8; 32]), ..record })
-        .await;
-    platform.publish_record(&ModelRecord { version: 3, digest: Digest([7; 32]), ..record }).await;
+    let missing = Blob { id: BlobId::new(Epoch(1), [9; 12]), digest: Digest([8; 32]), ..record.blob.clone() };
+    platform.publish_record(&ModelRecord { version: 2, blob: missing, ..record.clone() }).await;
+    let other = Blob { digest: Digest([7; 32]), ..record.blob.clone() };
+    platform.publish_record(&ModelRecord { version: 3, blob: other, ..record }).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(platform.placed("/f/ada/hello/").await.0.policy, "learned");
 

@@ -75,7 +75,7 @@ impl Platform {
             let config = jetstream::kv::Config { bucket: bucket.to_owned(), num_replicas: 1, ..Default::default() };
             jetstream::new(core.nats().clone()).create_key_value(config).await.unwrap();
         }
-        let control = Arc::new(Control::default());
+        let control = Arc::new(Control { epoch_lasts: 60_000.into(), ..Control::default() });
         let store = Store::disk(folder.path().join("store")).unwrap();
         let mut platform = Self {
             folder,

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::sample;
 use crate::batch::{BatchAck, BatchHead};
+use crate::model::ModelRecord;
 use crate::node::{Hello, NodeReport};
 use crate::placement::{Explanation, Placement, Warmth};
 use crate::receipt::{Checkpoint, CheckpointAck, Observation, RunEnd, Usage};
@@ -83,7 +84,7 @@ golden! { check_open;
     gateway_pulse_v1: sample::gateway_pulse();
     placement_v1: sample::placement();
     observation_explained_v1: sample::explained();
-    model_record_v1: sample::model();
+    model_record_v2: sample::model();
     run_end_v1: sample::run_end();
     run_end_v2: RunEnd { usage: Usage { egress_bytes: ByteSize(4096), ..sample::run_end().usage }, ..sample::run_end() };
     checkpoint_v1: sample::checkpoint();
@@ -93,6 +94,15 @@ golden! { check_open;
     node_report_paused_v1: sample::paused_report();
     prepared_v1: sample::prepared();
     run_log_v1: sample::run_log();
+}
+
+/// The model of the release before lies where this one does not look.
+#[test]
+fn an_earlier_models_record_is_none() {
+    assert_eq!(ModelRecord::read(include_bytes!("golden/model_record_v1.json")), Ok(None));
+    let record = include_bytes!("golden/model_record_v2.json");
+    assert_eq!(ModelRecord::read(record), Ok(Some(sample::model())));
+    assert!(ModelRecord::read(b"{\"v\":2}").is_err() && ModelRecord::read(b"?").is_err());
 }
 
 /// Fields that came later are left out where an earlier part would have said nothing, and are read back.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use crate::blob::{Blob, BlobId, BlobKey, Epoch};
 use crate::manifest::{ArtifactForm, Kind, Lane, LaneChoice, Limits, PlacementClass};
 use crate::model::ModelRecord;
 use crate::node::{
@@ -169,17 +170,18 @@ pub(super) fn run_log() -> RunLog {
     RunLog { run, ticket: SignedTicket("body.signature".to_owned()), lines: vec![line] }
 }
 
+pub(super) fn blob() -> Blob {
+    Blob { id: BlobId::new(Epoch(7), [9; 12]), key: BlobKey([8; 32]), size: ByteSize(54_321), digest: Digest([1; 32]) }
+}
+
 pub(super) fn model() -> ModelRecord {
     ModelRecord {
         v: ModelRecord::VERSION,
         version: 1_795_336_980_123,
-        digest: Digest([1; 32]),
-        root: Digest([2; 32]),
-        size: ByteSize(54_321),
+        blob: blob(),
         trained: NOW,
         runs: 24_000,
         error: 0.25,
-        previous: Some(Digest([3; 32])),
     }
 }
 

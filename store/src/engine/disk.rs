@@ -1,9 +1,11 @@
-//! The `disk` engine: a file for each chunk, `chunks/<2 hex digits>/<64 hex digits>`.
+//! The `disk` engine: a file for each segment, `blobs/<2 hex digits of the random part>/<name>`.
 //!
-//! A chunk is written to `incoming/`, flushed, and renamed: its name never stands for half of it.
+//! A segment is written to `incoming/`, flushed, and renamed: its name never stands for half of it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,73 +14,132 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use protocol::Digest;
+use protocol::ByteSize;
+use tokio::sync::Semaphore;
 
-use super::{Engine, EngineError};
-
-const NAME: &str = "disk";
+use super::pages::{Pages, Smallest};
+use super::{Engine, EngineError, Listed, Space, Trouble};
+use crate::SegmentName;
 
 /// A file in `incoming/` this old belongs to a process that died.
 const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(3600);
 
-/// Chunks in a folder. Several processes may share it.
+/// Calls of one disk at once: what a disk that hangs can hold of memory and threads.
+const CALLS_MAX: usize = 32;
+
+/// Left free: the database may be on the same disk.
+const RESERVE: ByteSize = ByteSize::mib(64);
+
+/// Segments in a folder. Several processes may share it.
 pub struct Disk {
+    name: String,
+    domain: String,
     place: Arc<Place>,
+    calls: Arc<Semaphore>,
 }
 
 struct Place {
-    chunks: PathBuf,
+    blobs: PathBuf,
     incoming: PathBuf,
+    reserve: ByteSize,
+    pages: Pages,
 }
 
 impl Disk {
-    /// Opens the folder, makes it where it is missing, and clears what dead processes left behind.
+    /// Opens the folder, makes it where it is missing, and clears what dead processes left behind. Its failure domain is
+    /// the machine and the device.
     ///
     /// # Errors
     /// When it cannot be made or read.
     pub fn open(folder: &Path) -> Result<Self, EngineError> {
-        let place = Place { chunks: folder.join("chunks"), incoming: folder.join("incoming") };
-        place.prepare().map_err(failed("open"))?;
-        Ok(Self { place: Arc::new(place) })
+        let name = format!("disk {}", folder.display());
+        let place = Place {
+            blobs: folder.join("blobs"),
+            incoming: folder.join("incoming"),
+            reserve: RESERVE,
+            pages: Pages::default(),
+        };
+        let device = place.prepare().map_err(|error| failed(&name, "open", error))?;
+        let domain = format!("{}/{device}", machine());
+        Ok(Self { name, domain, place: Arc::new(place), calls: Arc::new(Semaphore::new(CALLS_MAX)) })
     }
 
-    /// File calls block: they run on a thread of their own.
+    /// In this failure domain instead: for what the operating system cannot know.
+    #[must_use]
+    pub fn in_domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = domain.into();
+        self
+    }
+
+    /// With so much left free.
+    #[cfg(test)]
+    pub(crate) fn reserving(mut self, reserve: ByteSize) -> Self {
+        Arc::get_mut(&mut self.place).unwrap().reserve = reserve;
+        self
+    }
+
+    /// File calls block: they run on a thread of their own, a few at once.
     fn run<T: Send + 'static>(
         &self,
         verb: &'static str,
         work: impl FnOnce(&Place) -> io::Result<T> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, EngineError>> {
-        let place = Arc::clone(&self.place);
-        let task = tokio::task::spawn_blocking(move || work(&place));
-        async move { task.await.map_err(io::Error::other).flatten().map_err(failed(verb)) }.boxed()
+        let (place, calls) = (Arc::clone(&self.place), Arc::clone(&self.calls));
+        async move {
+            let call = calls.acquire_owned().await.map_err(io::Error::other);
+            let call = call.map_err(|error| failed(&self.name, verb, error))?;
+            let task = tokio::task::spawn_blocking(move || {
+                let done = work(&place);
+                drop(call);
+                done
+            });
+            task.await.map_err(io::Error::other).flatten().map_err(|error| failed(&self.name, verb, error))
+        }
+        .boxed()
     }
 }
 
 impl Engine for Disk {
-    fn name(&self) -> &'static str {
-        NAME
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    fn put(&self, digest: Digest, chunk: Bytes) -> BoxFuture<'_, Result<(), EngineError>> {
-        self.run("put", move |place| place.put(digest, &chunk))
+    fn domain(&self) -> &str {
+        &self.domain
     }
 
-    fn read(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, EngineError>> {
-        self.run("read", move |place| unless_missing(fs::read(place.path(digest))).map(|file| file.map(Bytes::from)))
+    fn put(&self, name: SegmentName, segment: Bytes) -> BoxFuture<'_, Result<(), EngineError>> {
+        self.run("put", move |place| place.put(name, &segment))
     }
 
-    fn has(&self, digest: Digest) -> BoxFuture<'_, Result<bool, EngineError>> {
-        self.run("find", move |place| place.path(digest).try_exists())
+    fn read(&self, name: SegmentName, range: Option<Range<u64>>) -> BoxFuture<'_, Result<Option<Bytes>, EngineError>> {
+        self.run("read", move |place| {
+            let file = place.there(File::open(place.path(name)))?;
+            file.map(|file| read(&file, range)).transpose()
+        })
     }
 
-    fn delete(&self, digest: Digest) -> BoxFuture<'_, Result<(), EngineError>> {
-        self.run("delete", move |place| unless_missing(fs::remove_file(place.path(digest))).map(drop))
+    fn has(&self, name: SegmentName) -> BoxFuture<'_, Result<Option<u64>, EngineError>> {
+        self.run("find", move |place| Ok(place.there(fs::metadata(place.path(name)))?.map(|meta| meta.len())))
+    }
+
+    fn delete(&self, name: SegmentName) -> BoxFuture<'_, Result<(), EngineError>> {
+        self.run("delete", move |place| place.there(fs::remove_file(place.path(name))).map(drop))
+    }
+
+    fn list(&self, after: Option<SegmentName>, most: usize) -> BoxFuture<'_, Result<Vec<Listed>, EngineError>> {
+        self.run("list", move |place| place.list(after, most))
+    }
+
+    fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>> {
+        self.run("measure", Place::space)
     }
 }
 
 impl Place {
-    fn prepare(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.chunks)?;
+    /// Gives the device.
+    fn prepare(&self) -> io::Result<u64> {
+        fs::create_dir_all(&self.blobs)?;
         fs::create_dir_all(&self.incoming)?;
         for entry in fs::read_dir(&self.incoming)? {
             let entry = entry?;
@@ -88,34 +149,98 @@ impl Place {
                 unless_missing(fs::remove_file(entry.path()))?;
             }
         }
-        Ok(())
+        Ok(fs::metadata(&self.blobs)?.dev())
     }
 
-    fn shard(&self, name: &str) -> PathBuf {
-        self.chunks.join(&name[..2])
+    fn shard(&self, name: SegmentName) -> PathBuf {
+        let [first, ..] = name.blob.random();
+        self.blobs.join(format!("{first:02x}"))
     }
 
-    fn path(&self, digest: Digest) -> PathBuf {
-        let name = digest.to_string();
-        self.shard(&name).join(name)
+    fn path(&self, name: SegmentName) -> PathBuf {
+        self.shard(name).join(name.to_string())
     }
 
-    fn put(&self, digest: Digest, chunk: &[u8]) -> io::Result<()> {
+    /// None where the file is missing; an error where the whole folder is, so that nobody takes its blobs for lost.
+    fn there<T>(&self, result: io::Result<T>) -> io::Result<Option<T>> {
+        let found = unless_missing(result)?;
+        if found.is_none() {
+            fs::metadata(&self.blobs)?;
+        }
+        Ok(found)
+    }
+
+    fn put(&self, name: SegmentName, segment: &[u8]) -> io::Result<()> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = digest.to_string();
+        if self.space()?.free < self.reserve.0.saturating_add(segment.len() as u64) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, format!("less than {} is free", self.reserve)));
+        }
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let incoming = Incoming(self.incoming.join(format!("{name}.{}.{count}", std::process::id())));
         let mut file = OpenOptions::new().write(true).create_new(true).open(&incoming.0)?;
-        file.write_all(chunk)?;
+        file.write_all(segment)?;
         file.sync_all()?;
-        let shard = self.shard(&name);
+        let shard = self.shard(name);
         if unless_exists(fs::create_dir(&shard))? {
-            sync_folder(&self.chunks)?;
+            sync_folder(&self.blobs)?;
         }
-        fs::rename(&incoming.0, shard.join(name))?;
+        fs::rename(&incoming.0, self.path(name))?;
         // The name must outlive a power cut too.
         sync_folder(&shard)
     }
+
+    fn list(&self, mut after: Option<SegmentName>, most: usize) -> io::Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        while listed.len() < most {
+            let wanted = most - listed.len();
+            let page = match self.pages.next(after, wanted) {
+                Some(page) => page,
+                None => self.pages.begin(self.scan(after, wanted)?, wanted),
+            };
+            let Some(&last) = page.last() else { break };
+            for name in page {
+                // What was deleted since the scan is no more.
+                if let Some(meta) = unless_missing(fs::metadata(self.path(name)))? {
+                    listed.push(Listed { name, bytes: meta.len() });
+                }
+            }
+            after = Some(last);
+        }
+        Ok(listed)
+    }
+
+    fn scan(&self, after: Option<SegmentName>, most: usize) -> io::Result<Smallest> {
+        let mut smallest = Smallest::after(after, most);
+        for shard in fs::read_dir(&self.blobs)? {
+            let shard = shard?;
+            if !shard.file_type()?.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(shard.path())? {
+                if let Some(name) = file?.file_name().to_str().and_then(|name| name.parse().ok()) {
+                    smallest.see(name);
+                }
+            }
+        }
+        Ok(smallest)
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let about = rustix::fs::statvfs(&self.blobs)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
+        Ok(Space { free: bytes(about.f_bavail), total: bytes(about.f_blocks) })
+    }
+}
+
+/// The file, or as much of the range as it has.
+fn read(file: &File, range: Option<Range<u64>>) -> io::Result<Bytes> {
+    let size = file.metadata()?.len();
+    let range = range.unwrap_or(0..size);
+    let (start, end) = (range.start.min(size), range.end.min(size));
+    let length = usize::try_from(end.saturating_sub(start)).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, start)?;
+    Ok(bytes.into())
 }
 
 /// A file that is not there yet: removed unless it was renamed.
@@ -124,6 +249,14 @@ struct Incoming(PathBuf);
 impl Drop for Incoming {
     fn drop(&mut self) {
         drop(fs::remove_file(&self.0));
+    }
+}
+
+/// What no other machine is called.
+fn machine() -> String {
+    match fs::read_to_string("/etc/machine-id") {
+        Ok(id) if !id.trim().is_empty() => id.trim().to_owned(),
+        _ => rustix::system::uname().nodename().to_string_lossy().into_owned(),
     }
 }
 
@@ -148,6 +281,8 @@ fn unless_exists(result: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-fn failed(verb: &'static str) -> impl FnOnce(io::Error) -> EngineError {
-    move |error| EngineError { engine: NAME, verb, source: error.into() }
+fn failed(engine: &str, verb: &'static str, error: io::Error) -> EngineError {
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let trouble = if full { Trouble::Full } else { Trouble::Failed };
+    EngineError { engine: engine.to_owned(), verb, trouble, source: error.into() }
 }

@@ -1,155 +1,208 @@
-//! The `jetstream` engine: one stream, one message for each chunk, on a subject of its own, read by direct get.
+//! The `jetstream` engine: one stream with a message for each segment's end, and messages for what comes before it.
 //!
-//! The stream keeps one message for each subject, so putting a chunk again replaces it and never adds.
+//! A segment is cut into pieces of 256 KiB, which are put first. The rest follows, behind the segment's size: only then the
+//! segment is there. A small segment is one message. Putting a segment again replaces its messages and never adds.
 
-use std::time::{Duration, Instant};
+use std::ops::Range;
 
-use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::stream::{
-    Config, DirectGetErrorKind, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, StorageType, Stream,
-};
-use async_nats::jetstream::{self, ErrorCode};
-use bytes::Bytes;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use fabric::subjects;
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, TryStreamExt as _};
-use protocol::Digest;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
-use super::{Engine, EngineError};
-use crate::CHUNK_SIZE_MAX;
+use super::pages::{Pages, Smallest};
+use super::{Bucket, Engine, EngineError, Listed, Space, Trouble};
+use crate::SegmentName;
 
-const NAME: &str = "jetstream";
+/// The most bytes of a piece: one message of NATS, far below its largest payload.
+const PIECE_SIZE: usize = 256 * 1024;
 
-/// How long JetStream may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// What stands before a segment's rest: its size, big endian.
+const SIZE_SIZE: usize = 8;
 
-/// After a server's death the others choose a leader first: replicas are asked again for so long.
-const ELECTION_MAX: Duration = Duration::from_secs(5);
-const ASK_AGAIN: Duration = Duration::from_millis(150);
+/// Pieces, or ends of listed segments, that are fetched at once.
+const READS_MAX: usize = 4;
 
-/// Chunks in a stream.
+/// Segments in a stream.
 pub struct JetStream {
-    context: jetstream::Context,
-    stream: Stream,
-    bucket: String,
-    replicas: usize,
+    bucket: Bucket,
+    /// As subjects have it.
+    stream: String,
+    domain: String,
+    pages: Pages,
+}
+
+/// A segment's last message.
+struct End {
+    /// Bytes of the whole segment.
+    size: u64,
+    /// What is left of it behind its pieces.
+    rest: Bytes,
 }
 
 impl JetStream {
-    /// Opens the bucket, or makes it with so many replicas. A bucket that cannot be opened is never made anew: only
-    /// one that JetStream says is not there.
+    /// Opens the stream, or makes it with so many replicas. One that cannot be opened is never made anew: only one that
+    /// JetStream says is not there.
     ///
     /// # Errors
-    /// When JetStream does not answer or refuses.
-    pub async fn open(client: async_nats::Client, bucket: &str, replicas: usize) -> Result<Self, EngineError> {
-        let mut context = jetstream::new(client);
-        context.set_timeout(ANSWER_WITHIN);
-        let stream = match context.get_stream(bucket).await {
-            Ok(stream) => stream,
-            Err(error) if is_missing(error.kind()) => {
-                context.create_stream(config(bucket, replicas)).await.map_err(failed("open"))?
-            }
-            Err(error) => return Err(failed("open")(error)),
+    /// When JetStream does not answer or refuses, or the stream keeps something else.
+    pub async fn open(client: async_nats::Client, stream: &str, replicas: usize) -> Result<Self, EngineError> {
+        let bucket = match Bucket::find(client.clone(), stream).await? {
+            Some(bucket) => bucket,
+            None => Bucket::make(client, config(stream, replicas)).await?,
         };
-        Ok(Self { context, stream, bucket: bucket.to_owned(), replicas })
-    }
-
-    fn subject(&self, digest: Digest) -> String {
-        subjects::chunk(&self.bucket, digest)
-    }
-
-    /// Asks again while a cluster has no leader. What is asked must be harmless to do twice.
-    async fn patiently<T, F>(&self, ask: impl Fn() -> F) -> Result<T, EngineError>
-    where
-        F: Future<Output = Result<T, EngineError>>,
-    {
-        let until = Instant::now() + ELECTION_MAX;
-        loop {
-            match ask().await {
-                Err(error) if self.replicas > 1 && Instant::now() < until => {
-                    tracing::debug!(%error, "asking again");
-                    tokio::time::sleep(ASK_AGAIN).await;
-                }
-                answer => return answer,
-            }
+        if bucket.config().subjects != [subjects::segments(stream)] {
+            return Err(EngineError {
+                engine: bucket.name().to_owned(),
+                verb: "open",
+                trouble: Trouble::Failed,
+                source: "the stream keeps something else than segments".into(),
+            });
         }
+        let domain = format!("jetstream/{stream}");
+        Ok(Self { bucket, stream: stream.to_owned(), domain, pages: Pages::default() })
     }
 
-    async fn put_chunk(&self, digest: Digest, chunk: Bytes) -> Result<(), EngineError> {
-        let ack = self.context.publish(self.subject(digest), chunk).await.map_err(failed("put"))?;
-        ack.await.map_err(failed("put"))?;
-        Ok(())
+    fn end_subject(&self, name: SegmentName) -> String {
+        subjects::segment(&self.stream, name.blob, name.number)
     }
 
-    async fn read_chunk(&self, digest: Digest) -> Result<Option<Bytes>, EngineError> {
-        match self.stream.direct_get_last_for_subject(self.subject(digest)).await {
-            Ok(message) => return Ok(Some(message.payload)),
-            Err(error) if error.kind() != DirectGetErrorKind::NotFound => return Err(failed("read")(error)),
-            Err(_) => {}
+    fn piece_subject(&self, name: SegmentName, piece: u64) -> String {
+        subjects::segment_piece(&self.stream, name.blob, name.number, piece)
+    }
+
+    async fn put_segment(&self, name: SegmentName, mut rest: Bytes) -> Result<(), EngineError> {
+        let size = rest.len() as u64;
+        let mut pieces = Vec::new();
+        while rest.len() > PIECE_SIZE {
+            let subject = self.piece_subject(name, pieces.len() as u64);
+            pieces.push(self.bucket.put(subject, rest.split_to(PIECE_SIZE)));
         }
-        if self.replicas == 1 {
+        futures::future::try_join_all(pieces).await?;
+        let mut end = BytesMut::with_capacity(SIZE_SIZE + rest.len());
+        end.put_u64(size);
+        end.extend_from_slice(&rest);
+        self.bucket.put(self.end_subject(name), end.freeze()).await
+    }
+
+    async fn end(&self, name: SegmentName) -> Result<Option<End>, EngineError> {
+        let Some(mut rest) = self.bucket.read(self.end_subject(name)).await? else { return Ok(None) };
+        if rest.len() < SIZE_SIZE {
             return Ok(None);
         }
-        // A replica that lags has answered; the leader knows.
-        match self.stream.get_last_raw_message_by_subject(&self.subject(digest)).await {
-            Ok(message) => Ok(Some(message.payload)),
-            Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
-            Err(error) => Err(failed("read")(error)),
-        }
+        let size = rest.get_u64();
+        Ok(Some(End { size, rest }))
     }
 
-    async fn has_chunk(&self, digest: Digest) -> Result<bool, EngineError> {
-        let mut subjects = self.stream.info_with_subjects(self.subject(digest)).await.map_err(failed("find"))?;
-        Ok(subjects.try_next().await.map_err(failed("find"))?.is_some())
+    async fn read_segment(&self, name: SegmentName, range: Option<Range<u64>>) -> Result<Option<Bytes>, EngineError> {
+        let Some(End { size, rest }) = self.end(name).await? else { return Ok(None) };
+        let range = range.unwrap_or(0..size);
+        let (start, end) = (range.start.min(size), range.end.min(size));
+        if start >= end {
+            return Ok(Some(Bytes::new()));
+        }
+        let whole_pieces = size.saturating_sub(rest.len() as u64) / PIECE_SIZE as u64;
+        let wanted = start / PIECE_SIZE as u64..end.div_ceil(PIECE_SIZE as u64).min(whole_pieces);
+        let mut pieces = futures::stream::iter(wanted.clone())
+            .map(|piece| self.bucket.read(self.piece_subject(name, piece)))
+            .buffered(READS_MAX);
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = pieces.try_next().await? {
+            // Without one of its pieces the segment is not there.
+            let Some(piece) = piece else { return Ok(None) };
+            bytes.extend_from_slice(&piece);
+        }
+        if end > whole_pieces * PIECE_SIZE as u64 {
+            bytes.extend_from_slice(&rest);
+        }
+        // What was read begins with a piece, or with the rest where no piece is wanted.
+        let begins = wanted.start.min(whole_pieces) * PIECE_SIZE as u64;
+        let within = |at: u64| usize::try_from(at - begins).unwrap_or(usize::MAX).min(bytes.len());
+        let (start, end) = (within(start), within(end));
+        Ok(Some(bytes.freeze().slice(start..end)))
+    }
+
+    async fn list_segments(&self, after: Option<SegmentName>, most: usize) -> Result<Vec<Listed>, EngineError> {
+        let page = match self.pages.next(after, most) {
+            Some(page) => page,
+            None => {
+                let mut smallest = Smallest::after(after, most);
+                let see = |subject: &str| {
+                    if let Some((blob, number)) = subjects::segment_of(&self.stream, subject) {
+                        smallest.see(SegmentName { blob, number });
+                    }
+                };
+                self.bucket.subjects(subjects::segments(&self.stream), see).await?;
+                self.pages.begin(smallest, most)
+            }
+        };
+        futures::stream::iter(page).map(|name| self.listed(name)).buffered(READS_MAX).try_collect().await
+    }
+
+    async fn listed(&self, name: SegmentName) -> Result<Listed, EngineError> {
+        let bytes = self.end(name).await?.map_or(0, |end| end.size);
+        Ok(Listed { name, bytes })
+    }
+
+    /// The end first: without it there is no segment.
+    async fn delete_segment(&self, name: SegmentName) -> Result<(), EngineError> {
+        self.bucket.delete(self.end_subject(name)).await?;
+        self.bucket.delete(subjects::segment_pieces(&self.stream, name.blob, name.number)).await
     }
 }
 
 impl Engine for JetStream {
-    fn name(&self) -> &'static str {
-        NAME
+    fn name(&self) -> &str {
+        self.bucket.name()
     }
 
-    fn put(&self, digest: Digest, chunk: Bytes) -> BoxFuture<'_, Result<(), EngineError>> {
-        async move { self.patiently(|| self.put_chunk(digest, chunk.clone())).await }.boxed()
+    fn domain(&self) -> &str {
+        &self.domain
     }
 
-    fn read(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, EngineError>> {
-        self.patiently(move || self.read_chunk(digest)).boxed()
+    fn put(&self, name: SegmentName, segment: Bytes) -> BoxFuture<'_, Result<(), EngineError>> {
+        async move { self.bucket.patiently(|| self.put_segment(name, segment.clone())).await }.boxed()
     }
 
-    fn has(&self, digest: Digest) -> BoxFuture<'_, Result<bool, EngineError>> {
-        self.patiently(move || self.has_chunk(digest)).boxed()
+    fn read(&self, name: SegmentName, range: Option<Range<u64>>) -> BoxFuture<'_, Result<Option<Bytes>, EngineError>> {
+        async move { self.bucket.patiently(|| self.read_segment(name, range.clone())).await }.boxed()
     }
 
-    fn delete(&self, digest: Digest) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn has(&self, name: SegmentName) -> BoxFuture<'_, Result<Option<u64>, EngineError>> {
         async move {
-            self.stream.purge().filter(self.subject(digest)).await.map_err(failed("delete"))?;
-            Ok(())
+            let end = self.bucket.patiently(|| self.end(name)).await?;
+            Ok(end.map(|end| end.size))
         }
         .boxed()
     }
-}
 
-fn config(bucket: &str, replicas: usize) -> Config {
-    Config {
-        name: bucket.to_owned(),
-        description: Some("content-addressed chunks".to_owned()),
-        subjects: vec![subjects::chunks(bucket)],
-        storage: StorageType::File,
-        num_replicas: replicas,
-        retention: RetentionPolicy::Limits,
-        discard: DiscardPolicy::Old,
-        max_messages_per_subject: 1,
-        max_message_size: i32::try_from(CHUNK_SIZE_MAX).unwrap_or(i32::MAX),
-        allow_direct: true,
-        ..Config::default()
+    fn delete(&self, name: SegmentName) -> BoxFuture<'_, Result<(), EngineError>> {
+        async move { self.bucket.patiently(|| self.delete_segment(name)).await }.boxed()
+    }
+
+    fn list(&self, after: Option<SegmentName>, most: usize) -> BoxFuture<'_, Result<Vec<Listed>, EngineError>> {
+        async move { self.bucket.patiently(|| self.list_segments(after, most)).await }.boxed()
+    }
+
+    fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>> {
+        self.bucket.space().boxed()
     }
 }
 
-fn is_missing(kind: GetStreamErrorKind) -> bool {
-    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
-}
-
-fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(verb: &'static str) -> impl FnOnce(E) -> EngineError {
-    move |error| EngineError { engine: NAME, verb, source: error.into() }
+fn config(stream: &str, replicas: usize) -> Config {
+    Config {
+        name: stream.to_owned(),
+        description: Some("segments of encrypted blobs".to_owned()),
+        subjects: vec![subjects::segments(stream)],
+        storage: StorageType::File,
+        num_replicas: replicas,
+        retention: RetentionPolicy::Limits,
+        // Where there is a limit, what came first is not thrown away.
+        discard: DiscardPolicy::New,
+        max_messages_per_subject: 1,
+        max_message_size: i32::try_from(SIZE_SIZE + PIECE_SIZE).unwrap_or(i32::MAX),
+        allow_direct: true,
+        ..Config::default()
+    }
 }

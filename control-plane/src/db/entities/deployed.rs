@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use protocol::api::VersionState;
 use protocol::route::Share;
 use protocol::{
-    AccountId, ArtifactForm, Base, ByteSize, Digest, FunctionId, Kind, LaneChoice, Limits, Name, PlacementClass,
-    Problem, Timestamp, VersionId,
+    AccountId, ArtifactForm, Base, BlobId, ByteSize, Digest, FunctionId, Kind, LaneChoice, Limits, Name,
+    PlacementClass, Problem, Timestamp, VersionId,
 };
 
 use crate::db::columns::Col;
@@ -83,7 +83,8 @@ table! {
         #[sea_orm(primary_key, auto_increment = false)]
         digest: Col<Digest>,
         size: Col<ByteSize>,
-        root: Col<Digest>,
+        blob: Option<Col<BlobId>>,
+        root: Option<Col<Digest>>,
         created: Col<Timestamp>,
     }
 }

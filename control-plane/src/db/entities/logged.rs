@@ -1,7 +1,7 @@
 //! Logs beside their newest lines (`run_logs`): blocks of lines in the store, how far those of each account are, and what
 //! each run may still write.
 
-use protocol::{AccountId, Digest, FunctionId, RunId, Timestamp};
+use protocol::{AccountId, BlobId, Digest, FunctionId, RunId, Timestamp};
 
 use crate::db::columns::Col;
 
@@ -21,7 +21,8 @@ table! {
         ended: Col<Timestamp>,
         lines: i64,
         bytes: i64,
-        root: Col<Digest>,
+        blob: Option<Col<BlobId>>,
+        root: Option<Col<Digest>>,
         packed: Col<Timestamp>,
         functions: Option<Col<Vec<FunctionId>>>,
         run_filter: Vec<u8>,

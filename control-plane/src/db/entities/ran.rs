@@ -4,8 +4,8 @@ use protocol::node::LogStream;
 use protocol::placement::Explanation;
 use protocol::receipt::{Outcome, RunEnd, Usage};
 use protocol::{
-    AccountId, Code, Digest, Flag, FunctionId, JobId, Lane, Limits, NodeId, RunId, RunPrincipal, RunSource, Timestamp,
-    VersionId,
+    AccountId, BlobId, Code, Digest, Flag, FunctionId, JobId, Lane, Limits, NodeId, RunId, RunPrincipal, RunSource,
+    Timestamp, VersionId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -96,8 +96,8 @@ table! {
 }
 
 table! {
-    /// One block of an account's history. `header` is its text; the body is the object `root`, of so many `bytes`, until it
-    /// is no longer kept. `summary` says what may be found in it (`settlement/blocks/summary.rs`), and `corrects` that
+    /// One block of an account's history. `header` is its text; the body is `blob`, or the object `root` of an earlier
+    /// release, of so many `bytes`, until it is no longer kept. `summary` says what may be found in it (`settlement/blocks/summary.rs`), and `corrects` that
     /// some of its runs stand in an earlier block as well, as they were before. All of its runs had ended, and whoever
     /// could still tell of them had done so, at the time `surely_over`.
     blocks = "blocks" {
@@ -115,6 +115,7 @@ table! {
         corrects: bool,
         summary: String,
         header: String,
+        blob: Option<Col<BlobId>>,
         root: Option<Col<Digest>>,
         bytes: i64,
     }

@@ -7,8 +7,8 @@ use protocol::placement::Placement;
 use protocol::receipt::Usage;
 use protocol::trigger::Missed;
 use protocol::{
-    AccountId, ByteSize, Code, Digest, FunctionId, JobId, Lane, Limits, Name, NodeId, RunId, RunPrincipal, RunSource,
-    Timestamp, UserId, VersionId,
+    AccountId, BlobId, ByteSize, Code, Digest, FunctionId, JobId, Lane, Limits, Name, NodeId, RunId, RunPrincipal,
+    RunSource, Timestamp, UserId, VersionId,
 };
 
 use crate::db::columns::Col;
@@ -82,6 +82,7 @@ table! {
         job_id: Col<JobId>,
         headers: Col<Vec<(String, HeaderBytes)>>,
         body: Option<Vec<u8>>,
+        blob: Option<Col<BlobId>>,
         root: Option<Col<Digest>>,
     }
 }
@@ -109,6 +110,7 @@ table! {
         status: i32,
         headers: Col<Vec<(String, HeaderBytes)>>,
         body: Option<Vec<u8>>,
+        blob: Option<Col<BlobId>>,
         root: Option<Col<Digest>>,
     }
 }

@@ -238,4 +238,34 @@ loop_queries! {
             .order_by_asc(accounts::Column::Deleted)
             .limit(most)
     }
+
+    /// The next objects of an earlier release that artifacts have.
+    artifacts_to_move(after: String = String::new(), most: u64 = 10) -> Raw, Plan::Order(&["artifacts_root"]), {
+        let sql = "SELECT root FROM artifacts WHERE root IS NOT NULL AND root > $1 GROUP BY root ORDER BY root LIMIT $2";
+        Raw { sql, values: vec![after.into(), signed(most).into()] }
+    }
+
+    /// The next objects of an earlier release that inputs of jobs have.
+    job_inputs_to_move(after: String = String::new(), most: u64 = 10) -> Raw, Plan::Order(&["job_inputs_root"]), {
+        let sql = "SELECT root FROM job_inputs WHERE root IS NOT NULL AND root > $1 GROUP BY root ORDER BY root LIMIT $2";
+        Raw { sql, values: vec![after.into(), signed(most).into()] }
+    }
+
+    /// The next objects of an earlier release that outputs of jobs have.
+    job_outputs_to_move(after: String = String::new(), most: u64 = 10) -> Raw, Plan::Order(&["job_outputs_root"]), {
+        let sql = "SELECT root FROM job_outputs WHERE root IS NOT NULL AND root > $1 GROUP BY root ORDER BY root LIMIT $2";
+        Raw { sql, values: vec![after.into(), signed(most).into()] }
+    }
+
+    /// The next objects of an earlier release that blocks of runs have.
+    blocks_to_move(after: String = String::new(), most: u64 = 10) -> Raw, Plan::Order(&["blocks_root"]), {
+        let sql = "SELECT root FROM blocks WHERE root IS NOT NULL AND root > $1 GROUP BY root ORDER BY root LIMIT $2";
+        Raw { sql, values: vec![after.into(), signed(most).into()] }
+    }
+
+    /// The next objects of an earlier release that blocks of logs have.
+    log_blocks_to_move(after: String = String::new(), most: u64 = 10) -> Raw, Plan::Order(&["log_blocks_root"]), {
+        let sql = "SELECT root FROM log_blocks WHERE root IS NOT NULL AND root > $1 GROUP BY root ORDER BY root LIMIT $2";
+        Raw { sql, values: vec![after.into(), signed(most).into()] }
+    }
 }

@@ -85,7 +85,7 @@ loop_queries! {
     /// Blocks that have a body, and only runs that began before this one, whosever they are.
     blocks_to_forget(before: RunId = sample(RunId::from_uuid), most: u64 = 10) -> Select<blocks::Entity>, Plan::Index(&["blocks_bodies"]), {
         blocks::Entity::find()
-            .filter(blocks::Column::Root.is_not_null())
+            .filter(Expr::cust(HELD))
             .filter(blocks::Column::LastRun.lt(Col(before)))
             .order_by_asc(blocks::Column::LastRun)
             .limit(most)
@@ -96,6 +96,7 @@ loop_queries! {
     headers_too_old(before: Timestamp = THEN, most: u64 = 10) -> Raw, Plan::Index(&["blocks_origin"]), {
         let sql = "DELETE FROM blocks WHERE (account_id, number) IN (\
              SELECT old.account_id, old.number FROM blocks AS old WHERE old.origin < $1 AND old.root IS NULL \
+             AND old.blob IS NULL \
              AND EXISTS (SELECT 1 FROM blocks AS newer WHERE newer.account_id = old.account_id \
              AND newer.number > old.number) \
              ORDER BY old.origin LIMIT $2)";
@@ -171,7 +172,7 @@ loop_queries! {
 
 fn blocks_held(account: AccountId) -> Select<blocks::Entity> {
     let of_account = blocks::Entity::find().filter(blocks::Column::AccountId.eq(Col(account)));
-    of_account.filter(blocks::Column::Root.is_not_null())
+    of_account.filter(Expr::cust(HELD))
 }
 
 fn period(account: AccountId, span: i32, began: Timestamp) -> Condition {

@@ -29,6 +29,8 @@ mod m0032_trust;
 mod m0034_wishes;
 mod m0035_barred_machines;
 mod m0036_revoked_nodes;
+mod m0040_blobs;
+mod m0041_moving;
 
 use sea_orm_migration::prelude::*;
 
@@ -67,6 +69,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0034_wishes::Migration),
             Box::new(m0035_barred_machines::Migration),
             Box::new(m0036_revoked_nodes::Migration),
+            Box::new(m0040_blobs::Migration),
+            Box::new(m0041_moving::Migration),
         ]
     }
 }

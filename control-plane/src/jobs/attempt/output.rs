@@ -1,16 +1,17 @@
-//! What a function has answered a job, kept: a short body in the row, a longer one in the store. Nothing deletes chunks, so
-//! that what goes there counts as an upload of the account.
+//! What a function has answered a job, kept: a short body in the row, a longer one in the store. What goes there counts as an
+//! upload of the account.
 
 use bytes::{Bytes, BytesMut};
 use fabric::BodyError;
 use futures::{Stream, StreamExt as _};
 use http_body::Body;
 use http_body_util::{BodyDataStream, BodyExt as _};
-use protocol::{AccountId, ByteSize, Digest, Problem};
+use protocol::{AccountId, ByteSize, Problem};
 
 use crate::App;
 use crate::error::Error;
 use crate::functions::upload_quota;
+use crate::jobs::bodies::Put;
 
 /// Bytes are counted before they are stored, so many at a time.
 const STEP: ByteSize = ByteSize::kib(256);
@@ -32,13 +33,13 @@ pub(super) enum Broken {
     Store(String),
 }
 
-/// The body, where it is short; else its manifest in the store.
+/// The body, where it is short; else what was put into the store.
 pub(super) async fn keep(
     app: &App,
     account: AccountId,
     mut body: impl Body<Data = Bytes, Error = BodyError> + Send + Unpin,
     size_max: ByteSize,
-) -> Result<(Option<Bytes>, Option<Digest>, ByteSize), Broken> {
+) -> Result<(Option<Bytes>, Option<Put>, ByteSize), Broken> {
     let mut start = BytesMut::new();
     while start.len() as u64 <= app.config.job_inline_max.0 {
         let Some(frame) = body.frame().await else {
@@ -49,12 +50,13 @@ pub(super) async fn keep(
             start.extend_from_slice(&piece);
         }
     }
+    let writing = app.epochs.writing().await.map_err(|error| Broken::Store(error.to_string()))?;
     let mut counted = Counted { app: app.clone(), account, paid: 0, received: 0 };
     let start = futures::stream::iter([Ok::<Bytes, BodyError>(start.freeze())]);
     let bytes = counted.over(start.chain(BodyDataStream::new(body)));
-    let stored = Box::pin(app.store.put_stream(bytes, size_max)).await;
+    let put = Box::pin(app.store.put_stream(writing.epoch(), bytes, size_max)).await;
     counted.settle().await;
-    let stored = stored.map_err(|error| match error {
+    let blob = put.map_err(|error| match error {
         store::Error::TooLarge { .. } => Broken::TooLarge,
         store::Error::Source(source) => match source.downcast::<Broken>() {
             Ok(broken) => *broken,
@@ -62,7 +64,8 @@ pub(super) async fn keep(
         },
         error => Broken::Store(error.to_string()),
     })?;
-    Ok((None, Some(stored.root), stored.size))
+    let size = blob.size;
+    Ok((None, Some(Put::ours(blob, writing)), size))
 }
 
 /// Bytes of an account, counted as they come.

@@ -1,5 +1,7 @@
 //! Accepted jobs become rows, each with its place in the order of those that wait.
 
+use std::collections::HashSet;
+
 use placing::Learning;
 use protocol::job::{Job, JobState};
 use protocol::words::count;
@@ -14,6 +16,7 @@ use crate::db::Mutation;
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{job_inputs, jobs};
 use crate::error::Result;
+use crate::jobs::bodies::Columns;
 use crate::jobs::rows::{self, Step};
 use crate::jobs::views;
 
@@ -29,7 +32,8 @@ pub(super) async fn insert(app: &App, draft: Draft, inputs: Vec<Input>, array: b
     room(app, &draft).await?;
     let recent_ms = recent_ms(app, draft.account, draft.function).await?;
     let mutation = app.db.mutation().await?;
-    let made = insert_rows(app, &mutation, &draft, inputs, array, recent_ms).await?;
+    // They are held until the commit.
+    let made = insert_rows(app, &mutation, &draft, &inputs, array, recent_ms).await?;
     let target = made.first().map_or_else(String::new, |row| row.id.to_string());
     let revision = made.last().map_or(0, |row| row.revision);
     let committed = mutation.commit(&draft.actor, Some(draft.account), "job.submit", target).await?;
@@ -43,7 +47,7 @@ pub(super) async fn insert_rows(
     app: &App,
     mutation: &Mutation,
     draft: &Draft,
-    inputs: Vec<Input>,
+    inputs: &[Input],
     array: bool,
     recent_ms: i64,
 ) -> Result<Vec<jobs::Model>> {
@@ -58,11 +62,19 @@ pub(super) async fn insert_rows(
         let help = "Wait until some have ended, or cancel some with `crowdcloud jobs cancel JOB`.";
         return Err(Problem::new(Code::LimitReached, detail).with_help(help).into());
     }
+    // Before there is any row: what is refused here may be said in the same transaction.
+    let (mut kept, mut columns) = (HashSet::new(), Vec::with_capacity(inputs.len()));
+    for input in inputs {
+        columns.push(match &input.stored {
+            Some(stored) => stored.columns(app, mutation.tx(), account, &mut kept).await?,
+            None => Columns::default(),
+        });
+    }
     let now = mutation.at();
     let ids: Vec<JobId> = inputs.iter().map(|_| JobId::new()).collect();
     let whole = ids.first().copied().filter(|_| array);
     let mut made = Vec::with_capacity(inputs.len());
-    for ((id, input), index) in ids.iter().zip(inputs).zip(0..) {
+    for (((id, input), columns), index) in ids.iter().zip(inputs).zip(columns).zip(0..) {
         let mut row = row(draft, *id, input.size, now, patience_ms(app, draft, input.size, recent_ms));
         (row.array_id, row.array_index) = (whole.map(Col), whole.map(|_| index));
         let due = row.due.0;
@@ -76,8 +88,9 @@ pub(super) async fn insert_rows(
         job_inputs::Entity::insert(job_inputs::ActiveModel {
             job_id: Set(Col(*id)),
             headers: Set(draft.request.headers.clone().into()),
-            body: Set(input.body.map(|body| body.to_vec())),
-            root: Set(input.root.map(Col)),
+            body: Set(input.body.as_ref().map(|body| body.to_vec())),
+            blob: Set(columns.blob),
+            root: Set(columns.root),
         })
         .exec_without_returning(mutation.tx())
         .await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use protocol::job::{DeferredCall, HeaderBytes, Job};
-use protocol::{AccountId, ByteSize, Code, Digest, FunctionId, headers};
+use protocol::{AccountId, Blob, ByteSize, Code, FunctionId, headers};
 use sea_orm::EntityTrait as _;
 use serde_json::json;
 
@@ -37,7 +37,7 @@ impl Gateway {
             path: "/thumbs?width=3".to_owned(),
             headers: vec![("content-type".to_owned(), "text/plain".into()), ("user-agent".to_owned(), "curl".into())],
             body: Some("YQ==".to_owned()),
-            root: None,
+            blob: None,
             size: ByteSize(1),
             caller: "key_1".to_owned(),
         }
@@ -104,8 +104,32 @@ pub(super) async fn f22_the_version_is_chosen_once(ground: Ground) {
     assert_eq!((again.id, again.version), (first.id, 1), "another version stands behind the alias now");
     assert_eq!(gateway.job("l", &later).await.version, 2);
     // The gateway may have taken a body that only another version accepts.
-    let large = DeferredCall { body: None, root: Some(Digest([1; 32])), size: ByteSize(u64::MAX >> 1), ..later };
+    let (_writing, blob) = ground.put(vec![7; 100_000]).await;
+    let beyond = Blob { size: ByteSize(u64::MAX >> 1), ..blob };
+    let large = DeferredCall { body: None, size: beyond.size, blob: Some(beyond), ..later };
     assert_eq!(gateway.defer("m", &large).await.code(), Code::BodyTooLarge);
+}
+
+/// Each time a request comes, its body is another blob.
+pub(super) async fn bodies_are_the_same_whose_bytes_are(ground: Ground) {
+    let ada = ada(&ground).await;
+    let gateway = Gateway::of(&ground, &ada).await;
+    let call = async |bytes: Vec<u8>| {
+        let (writing, blob) = ground.put(bytes).await;
+        (writing, DeferredCall { body: None, size: blob.size, blob: Some(blob), ..gateway.call() })
+    };
+    let (_first_writing, first) = call(vec![7; 100_000]).await;
+    let (_again_writing, again) = call(vec![7; 100_000]).await;
+    let (_other_writing, other) = call(vec![8; 100_000]).await;
+    assert_ne!(first.blob, again.blob);
+    let job = gateway.job("k", &first).await;
+    assert_eq!(gateway.job("k", &again).await.id, job.id);
+    assert_eq!(gateway.defer("k", &other).await.code(), Code::IdempotencyMismatch);
+    let row = job_inputs::Entity::find_by_id(Col(job.id)).one(ground.app.db.read()).await.unwrap().unwrap();
+    assert_eq!((row.blob, row.root), (first.blob.map(|blob| Col(blob.id)), None));
+    // A gateway of the release before names it in a way that is not known.
+    let lost = DeferredCall { blob: None, ..other };
+    assert_eq!(gateway.defer("l", &lost).await.code(), Code::StorageUnavailable);
 }
 
 pub(super) async fn f23_relative_times_are_sent_as_such(ground: Ground) {

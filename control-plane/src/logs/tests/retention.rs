@@ -8,6 +8,7 @@ use protocol::{ByteSize, Code, RunId, Timestamp};
 
 use super::{Writer, later, lines, send, sweep, texts, with};
 use crate::config::Config;
+use crate::objects::moving;
 use crate::tests::harness::{Ground, suite};
 
 suite!(the_oldest_go_of_whoever_has_the_most, what_is_too_old_goes);
@@ -83,4 +84,12 @@ async fn what_is_too_old_goes(ground: Ground) {
     sweep(&ground, 3000).await;
     assert_eq!(writer.rows(&ground.app).await, 0);
     assert_eq!(writer.run(new).await.len(), 3);
+
+    // Of what is forgotten nothing stays in the store.
+    let block = writer.blocks(&ground.app).await[0].blob.unwrap().0;
+    let kept = moving::left_after_sweeps(&ground.app).await;
+    assert!(kept.contains(&block));
+    crate::logs::prune(&ground.app, Timestamp(Timestamp::now().0 + days + 1)).await.unwrap();
+    let left = moving::left_after_sweeps(&ground.app).await;
+    assert_eq!((writer.blocks(&ground.app).await.len(), left.len()), (0, kept.len() - 1));
 }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use books::Body;
 use lru::LruCache;
 use parking_lot::Mutex;
-use protocol::{ByteSize, Digest};
+use protocol::ByteSize;
+
+use crate::objects::Address;
 
 /// Bodies of so many bytes in all. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Cache(Arc<Mutex<Kept>>);
 
 struct Kept {
-    bodies: LruCache<Digest, Body>,
+    bodies: LruCache<Address, Body>,
     size: usize,
     size_max: usize,
 }
@@ -23,18 +25,18 @@ impl Cache {
         Self(Arc::new(Mutex::new(Kept { bodies, size: 0, size_max: size_max.as_usize() })))
     }
 
-    pub(super) fn get(&self, root: Digest) -> Option<Body> {
-        self.0.lock().bodies.get(&root).cloned()
+    pub(super) fn get(&self, address: Address) -> Option<Body> {
+        self.0.lock().bodies.get(&address).cloned()
     }
 
     /// Keeps it, at the cost of those that were not read for longest.
-    pub(super) fn put(&self, root: Digest, body: Body) {
+    pub(super) fn put(&self, address: Address, body: Body) {
         let mut kept = self.0.lock();
         if body.size() > kept.size_max {
             return;
         }
         kept.size += body.size();
-        if let Some(before) = kept.bodies.put(root, body) {
+        if let Some(before) = kept.bodies.put(address, body) {
             kept.size -= before.size();
         }
         while kept.size > kept.size_max {

@@ -14,7 +14,7 @@ use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, Q
 use serde::Deserialize;
 
 use super::pack::pack_all;
-use super::{BlockError, History, apart, lost};
+use super::{BlockError, apart, body, lost};
 use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{blocks, run_windows};
@@ -22,6 +22,7 @@ use crate::db::loops;
 use crate::error::{Result, refuse_field};
 use crate::identity::caller::Caller;
 use crate::identity::standing::Standing;
+use crate::objects::Address;
 
 /// Index rows that are read at once.
 const PAGE: u64 = 64;
@@ -73,8 +74,8 @@ pub(crate) async fn download(
     let standing = Standing::of(app, caller, &[Scope::Read])?;
     // It takes its own turns from now on.
     caller.turn.end();
-    wait_and_pack(&app.history, account).await?;
-    let numbers = numbers(&app.history, account, &period).await?;
+    wait_and_pack(app, account).await?;
+    let numbers = numbers(app, account, &period).await?;
     let download =
         Download { app: app.clone(), account, period, left: numbers, rows: VecDeque::new(), open: None, _share: share };
     let pieces = futures::stream::try_unfold(download, |mut download| async move {
@@ -84,27 +85,27 @@ pub(crate) async fn download(
 }
 
 /// Packs what waits. One who downloads again and again must not have a block for each run.
-async fn wait_and_pack(history: &History, account: AccountId) -> Result<()> {
-    let pause = history.settings.receipts_pause;
+async fn wait_and_pack(app: &App, account: AccountId) -> Result<()> {
+    let pause = app.history.settings.receipts_pause;
     let begun = std::time::Instant::now();
     loop {
-        let window = run_windows::Entity::find_by_id(Col(account)).one(history.db.read()).await?;
+        let window = run_windows::Entity::find_by_id(Col(account)).one(app.db.read()).await?;
         if window.is_none_or(|window| window.unpacked == 0) {
             return Ok(());
         }
-        let last = loops::blocks_last(account).one(history.db.read()).await?;
+        let last = loops::blocks_last(account).one(app.db.read()).await?;
         let now = Timestamp::now();
         let left = last.map_or(Duration::ZERO, |last| pause.saturating_sub(now.since(last.origin.0)));
         // A clock that went back, or others who pack, hold nobody up.
         if left.is_zero() || begun.elapsed() >= pause {
-            return pack_all(history, account, now).await;
+            return pack_all(app, account, now).await;
         }
         tokio::time::sleep(left.min(Duration::from_millis(500))).await;
     }
 }
 
 /// The numbers of the first and the last block that has runs of the period.
-async fn numbers(history: &History, account: AccountId, period: &Period) -> Result<Option<(i64, i64)>> {
+async fn numbers(app: &App, account: AccountId, period: &Period) -> Result<Option<(i64, i64)>> {
     let ends: Option<(Option<i64>, Option<i64>)> = blocks::Entity::find()
         .select_only()
         .column_as(blocks::Column::Number.min(), "first")
@@ -112,7 +113,7 @@ async fn numbers(history: &History, account: AccountId, period: &Period) -> Resu
         .filter(blocks::Column::AccountId.eq(Col(account)))
         .filter(overlapping(period))
         .into_tuple()
-        .one(history.db.read())
+        .one(app.db.read())
         .await?;
     Ok(ends.and_then(|(first, last)| first.zip(last)))
 }
@@ -202,13 +203,13 @@ impl Download {
     /// The block's line; what follows it is opened.
     async fn begin(&mut self, block: &blocks::Model) -> String {
         let number = unsigned(block.number);
-        let root = match block.root {
+        let address = match Address::of(block.blob, block.root) {
             _ if !is_of(&self.period, block) => return block_line(&block.header, Lines::Outside),
             None => return block_line(&block.header, Lines::Gone),
-            Some(root) => root.0,
+            Some(address) => address,
         };
         let mut text = block_line(&block.header, Lines::Follow);
-        match self.app.history.body(self.account, number, root).await {
+        match body(&self.app, self.app.db.read(), (self.account, number), address).await {
             Ok(body) => self.open = Some((body, 0)),
             Err(error) => {
                 lost(self.account, number, &error);

@@ -6,7 +6,8 @@ use protocol::{AccountId, RunId};
 use sea_orm::{ColumnTrait as _, ConnectionTrait, DbErr, QueryFilter as _};
 
 use super::merge::places;
-use super::{BlockError, History, Place, apart, lost};
+use super::{BlockError, Place, apart, body, lost};
+use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::blocks;
 use crate::db::loops;
@@ -17,7 +18,7 @@ use crate::db::loops;
 /// # Errors
 /// Of the database; and where the store is away: the halves wait.
 pub(in crate::settlement) async fn packed_among<C: ConnectionTrait>(
-    history: &History,
+    app: &App,
     connection: &C,
     missing: impl IntoIterator<Item = (RunId, AccountId)>,
 ) -> Result<HashSet<RunId>, DbErr> {
@@ -33,7 +34,7 @@ pub(in crate::settlement) async fn packed_among<C: ConnectionTrait>(
             let spans = |run: &&RunId| (place.first_run.0..=place.last_run.0).contains(*run) && !packed.contains(*run);
             let asked: Vec<RunId> = runs.iter().filter(spans).copied().collect();
             if !asked.is_empty() {
-                packed.extend(packed_in(history, account, &place, asked).await?);
+                packed.extend(packed_in(app, connection, (account, &place), asked).await?);
             }
         }
     }
@@ -41,15 +42,15 @@ pub(in crate::settlement) async fn packed_among<C: ConnectionTrait>(
 }
 
 /// Those of these runs that are in this block.
-async fn packed_in(
-    history: &History,
-    account: AccountId,
-    place: &Place,
+async fn packed_in<C: ConnectionTrait>(
+    app: &App,
+    connection: &C,
+    (account, place): (AccountId, &Place),
     asked: Vec<RunId>,
 ) -> Result<Vec<RunId>, DbErr> {
-    let (number, Some(root)) = (place.number(), place.root) else { return Ok(Vec::new()) };
+    let (number, Some(address)) = (place.number(), place.address()) else { return Ok(Vec::new()) };
     let all = asked.clone();
-    let found = match history.body(account, number, root.0).await {
+    let found = match Box::pin(body(app, connection, (account, number), address)).await {
         Ok(body) => {
             let look = move || {
                 let mut found = Vec::new();

@@ -3,15 +3,17 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use books::{Newest, Next, Run, Span};
-use protocol::{AccountId, Digest, RunId};
+use protocol::{AccountId, RunId};
 use sea_orm::{ColumnTrait as _, ConnectionTrait, QueryFilter as _, QuerySelect as _};
 
 use super::summary::Summary;
-use super::{BlockError, History, Place, apart, lost};
+use super::{BlockError, Place, apart, body, lost};
+use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::blocks;
 use crate::db::loops;
 use crate::error::{Error, Result};
+use crate::objects::Address;
 use crate::settlement::filter::Wanted;
 
 /// Blocks that a page looks into.
@@ -23,9 +25,9 @@ const AHEAD: usize = 64;
 
 /// See the module.
 pub(super) struct Merged {
-    history: History,
+    app: App,
     account: AccountId,
-    roots: HashMap<u64, Digest>,
+    addresses: HashMap<u64, Address>,
     /// None: they have come to their end.
     newest: Option<Newest>,
     ahead: VecDeque<Run>,
@@ -45,6 +47,7 @@ pub(super) fn places(query: sea_orm::Select<blocks::Entity>) -> sea_orm::Selecto
         blocks::Column::Corrects,
         blocks::Column::Summary,
         blocks::Column::Root,
+        blocks::Column::Blob,
     ];
     query.select_only().columns(columns).into_model::<Place>()
 }
@@ -52,7 +55,7 @@ pub(super) fn places(query: sea_orm::Select<blocks::Entity>) -> sea_orm::Selecto
 impl Merged {
     /// Of what is wanted, the runs with lesser ids than `before`.
     pub(super) async fn open<C: ConnectionTrait>(
-        history: &History,
+        app: &App,
         connection: &C,
         wanted: &Wanted,
         before: RunId,
@@ -80,11 +83,11 @@ impl Merged {
         chosen.append(&mut earlier);
         let span = |place: &Place| Span { number: place.number(), first: place.first_run.0, last: place.last_run.0 };
         let spans: Vec<Span> = chosen.iter().map(span).collect();
-        let root = |place: Place| Some((place.number(), place.root?.0));
+        let address = |place: Place| Some((place.number(), place.address()?));
         Ok(Self {
-            history: history.clone(),
+            app: app.clone(),
             account,
-            roots: chosen.into_iter().filter_map(root).collect(),
+            addresses: chosen.into_iter().filter_map(address).collect(),
             newest: Some(Newest::new(spans, Some(before), floor)),
             ahead: VecDeque::new(),
             from: wanted.from,
@@ -157,12 +160,12 @@ impl Merged {
     }
 
     async fn read(&mut self, number: u64) -> Result<()> {
-        let body = match self.roots.get(&number) {
-            Some(root) => self.history.body(self.account, number, *root).await,
+        let read = match self.addresses.get(&number) {
+            Some(address) => body(&self.app, self.app.db.read(), (self.account, number), *address).await,
             None => Err(books::Error::Body { why: "it has no body" }.into()),
         };
         let newest = self.newest.as_mut().ok_or_else(|| Error::Internal("a list without its blocks".to_owned()))?;
-        let given = match body {
+        let given = match read {
             Ok(body) => newest.give(number, body).map_err(BlockError::from),
             Err(error) => {
                 newest.lost(number);

@@ -9,7 +9,7 @@
 //! Runs are packed in the order of their ids, so that an account's blocks hardly overlap. What settles after a block has
 //! passed it, because it ran for long or a half was late, goes into blocks of stragglers: few, and wide.
 //!
-//! A kill between object and transaction leaves an object that nothing names; the next turn packs the same rows again.
+//! A kill between object and transaction leaves a blob that nothing names, which goes; the next turn packs the same rows again.
 //! Several control planes may pack the same account: whose transaction finds that another block came first changes nothing.
 
 mod cache;
@@ -24,14 +24,14 @@ mod summary;
 
 use std::time::Duration;
 
-use protocol::{AccountId, Digest, RunId};
-use sea_orm::FromQueryResult;
-use store::Store;
+use protocol::{AccountId, BlobId, ByteSize, Digest, RunId};
+use sea_orm::{ConnectionTrait, FromQueryResult};
 
+use crate::App;
 use crate::config::Config;
-use crate::db::Db;
 use crate::db::columns::{Col, signed};
 use crate::error::Error;
+use crate::objects::{self, Address, ReadError};
 
 use cache::Cache;
 pub(crate) use download::{ReceiptsQuery, download};
@@ -40,11 +40,8 @@ pub(super) use pack::{evict, pack_due};
 pub(super) use read::{Found, Known, find, list};
 pub(crate) use samples::Sample;
 
-/// What the history stands on. Cheap to clone.
-#[derive(Clone)]
+/// What all readers and writers of the history share.
 pub(crate) struct History {
-    pub(super) db: Db,
-    store: Store,
     cache: Cache,
     pub(super) settings: Settings,
 }
@@ -73,7 +70,7 @@ pub(super) struct Settings {
 pub(super) enum BlockError {
     /// Its object is lost or damaged.
     #[error(transparent)]
-    Object(#[from] store::Error),
+    Object(#[from] ReadError),
     /// What the object holds is no body, or another one.
     #[error(transparent)]
     Body(#[from] books::Error),
@@ -82,14 +79,14 @@ pub(super) enum BlockError {
 impl BlockError {
     /// Whether it may be there again in a moment: the store is away.
     fn passes(&self) -> bool {
-        matches!(self, Self::Object(store::Error::Engine(_)))
+        matches!(self, Self::Object(error) if error.passes())
     }
 
     /// For those whose block it is.
     fn why(&self) -> &'static str {
         match self {
-            Self::Object(store::Error::Engine(_)) => "the store does not answer",
-            Self::Object(store::Error::Missing { .. }) => "its object is missing",
+            Self::Object(error) if error.passes() => "the store does not answer",
+            Self::Object(error) if error.is_missing() => "its object is missing",
             Self::Object(_) => "its object is damaged",
             Self::Body(_) => "its object cannot be read",
         }
@@ -105,16 +102,22 @@ pub(super) struct Place {
     corrects: bool,
     summary: String,
     root: Option<Col<Digest>>,
+    blob: Option<Col<BlobId>>,
 }
 
 impl Place {
     fn number(&self) -> u64 {
         crate::db::columns::unsigned(self.number)
     }
+
+    /// Where its body is, while it is kept.
+    fn address(&self) -> Option<Address> {
+        Address::of(self.blob, self.root)
+    }
 }
 
 impl History {
-    pub(crate) fn new(config: &Config, db: Db, store: Store) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let settings = Settings {
             block_runs: config.block_runs,
             block_age_max: config.block_age_max.duration(),
@@ -124,24 +127,30 @@ impl History {
             scanned_max: config.runs_scanned_max,
             receipts_pause: config.receipts_pause.duration(),
         };
-        Self { db, store, cache: Cache::new(config.block_cache), settings }
+        Self { cache: Cache::new(config.block_cache), settings }
     }
+}
 
-    /// The body of a block, which its index row gives this object.
-    async fn body(&self, account: AccountId, number: u64, root: Digest) -> Result<books::Body, BlockError> {
-        if let Some(body) = self.cache.get(root) {
-            return Ok(body);
-        }
-        let object = self.store.get(root).await?;
-        let bytes = object.collect(protocol::ByteSize(books::BODY_BYTES_MAX as u64)).await?;
-        let body = books::Body::open(bytes)?;
-        if (body.account(), body.number()) != (account, number) {
-            let why = "it is the body of another block".to_owned();
-            return Err(books::Error::Damaged { block: number, frame: None, why }.into());
-        }
-        self.cache.put(root, body.clone());
-        Ok(body)
+/// The body of an account's block of this number, which its index row gives this object. It is looked up over this
+/// connection: whoever has a transaction waits for no second connection meanwhile.
+async fn body<C: ConnectionTrait>(
+    app: &App,
+    connection: &C,
+    (account, number): (AccountId, u64),
+    address: Address,
+) -> Result<books::Body, BlockError> {
+    let cache = &app.history.cache;
+    if let Some(body) = cache.get(address) {
+        return Ok(body);
     }
+    let bytes = objects::read_whole(app, connection, address, ByteSize(books::BODY_BYTES_MAX as u64)).await?;
+    let body = books::Body::open(bytes)?;
+    if (body.account(), body.number()) != (account, number) {
+        let why = "it is the body of another block".to_owned();
+        return Err(books::Error::Damaged { block: number, frame: None, why }.into());
+    }
+    cache.put(address, body.clone());
+    Ok(body)
 }
 
 /// A block that cannot be read, as the log says it.

@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 
 use books::{Run, Sealed};
-use protocol::{AccountId, RunId, Timestamp};
+use protocol::{AccountId, Blob, RunId, Timestamp};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
     QuerySelect as _, Select, sea_query::Expr,
 };
-use store::Stored;
 
 use super::line::run_of;
 use super::summary::Summary;
-use super::{History, apart, millis, samples};
+use super::{apart, millis, samples};
+use crate::App;
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{blocks, run_windows, runs};
 use crate::db::loops;
 use crate::error::{Error, Result};
+use crate::objects;
 use crate::settlement::batch::{ROWS_MAX, lock};
 use crate::settlement::retention::erase_rows;
 use crate::settlement::windows::{self, Change, first_id_at};
@@ -43,51 +44,51 @@ enum What {
 }
 
 /// Packs what waits in large numbers or for long; or `all` that is settled.
-pub(in crate::settlement) async fn pack_due(history: &History, now: Timestamp, all: bool) -> Result<()> {
-    let connection = history.db.read();
+pub(in crate::settlement) async fn pack_due(app: &App, now: Timestamp, all: bool) -> Result<()> {
+    let (connection, settings) = (app.db.read(), app.history.settings);
     if !all {
-        let full = loops::run_windows_full(history.settings.block_runs, ACCOUNTS_MAX).all(connection).await?;
-        pack_of(history, &full, What::Full, now).await;
+        let full = loops::run_windows_full(settings.block_runs, ACCOUNTS_MAX).all(connection).await?;
+        pack_of(app, &full, What::Full, now).await;
     }
     let (since, what) = match all {
         true => (Timestamp(i64::MAX), What::All),
-        false => (Timestamp(now.0.saturating_sub(millis(history.settings.block_age_max))), What::Aged),
+        false => (Timestamp(now.0.saturating_sub(millis(settings.block_age_max))), What::Aged),
     };
     let waiting = loops::run_windows_waiting(since, ACCOUNTS_MAX).all(connection).await?;
-    pack_of(history, &waiting, what, now).await;
+    pack_of(app, &waiting, what, now).await;
     Ok(())
 }
 
-async fn pack_of(history: &History, accounts: &[run_windows::Model], what: What, now: Timestamp) {
+async fn pack_of(app: &App, accounts: &[run_windows::Model], what: What, now: Timestamp) {
     for window in accounts {
         let account = window.account_id.0;
-        if let Err(error) = pack(history, account, what, now).await {
+        if let Err(error) = pack(app, account, what, now).await {
             tracing::error!(%account, %error, "packing of runs failed; they wait");
         }
     }
 }
 
 /// Packs all settled runs of an account.
-pub(super) async fn pack_all(history: &History, account: AccountId, now: Timestamp) -> Result<()> {
-    pack(history, account, What::All, now).await
+pub(super) async fn pack_all(app: &App, account: AccountId, now: Timestamp) -> Result<()> {
+    pack(app, account, What::All, now).await
 }
 
-async fn pack(history: &History, account: AccountId, what: What, now: Timestamp) -> Result<()> {
+async fn pack(app: &App, account: AccountId, what: What, now: Timestamp) -> Result<()> {
     let packed = async {
-        while step(history, account, what, now).await? {}
+        while step(app, account, what, now).await? {}
         Ok(())
     };
     let packed: Result<()> = packed.await;
     // Also where it failed: others come first, and then it is tried again.
     if what != What::Full {
-        waits_anew(history, account, now).await?;
+        waits_anew(app, account, now).await?;
     }
     packed
 }
 
 /// What waits now does so since now.
-async fn waits_anew(history: &History, account: AccountId, now: Timestamp) -> Result<(), DbErr> {
-    let tx = history.db.begin_bulk().await?;
+async fn waits_anew(app: &App, account: AccountId, now: Timestamp) -> Result<(), DbErr> {
+    let tx = app.db.begin_bulk().await?;
     lock(&tx).await?;
     let none = loops::runs_to_pack(account).limit(1).one(&tx).await?.is_none();
     let mut change = run_windows::ActiveModel { unpacked_since: Set(now.into()), ..Default::default() };
@@ -100,27 +101,29 @@ async fn waits_anew(history: &History, account: AccountId, now: Timestamp) -> Re
 }
 
 /// Packs one block, or deletes what is left of an erased account. Whether there was something to do.
-async fn step(history: &History, account: AccountId, what: What, now: Timestamp) -> Result<bool> {
-    let connection = history.db.read();
+async fn step(app: &App, account: AccountId, what: What, now: Timestamp) -> Result<bool> {
+    let connection = app.db.read();
     let last = loops::blocks_last(account).one(connection).await?;
     // The account was erased, and with it what the next block would go on from: its rows go the same way.
     if last.as_ref().is_some_and(|last| !last.header.starts_with('{')) {
-        return erase_rows(&history.db, account, now).await;
+        return erase_rows(&app.db, account, now).await;
     }
-    let rows = choose(history, account, what, now).await?;
+    let rows = choose(app, account, what, now).await?;
     if rows.is_empty() {
         return Ok(false);
     }
     let previous = last.as_ref().map(|last| last.header.clone());
     let sealed = seal(account, previous, now, &rows).await?;
     let (header, text, body) = (sealed.header, sealed.text, sealed.body);
-    let stored = history.store.put_bytes(body.into()).await;
-    let stored = stored.map_err(|error| Error::Internal(format!("storing a block: {error}")))?;
+    // Held until the block is indexed: nobody takes what was put for what nobody wants.
+    let writing = app.epochs.writing().await?;
+    let blob = app.store.put_bytes(writing.epoch(), body.into()).await;
+    let blob = blob.map_err(|error| Error::Internal(format!("storing a block: {error}")))?;
     fabric::fault::point("block.stored");
     let summary = Summary::of(&rows.iter().map(run_of).collect::<Vec<Run>>()).text();
-    let row = index_row(history, &header, text, summary, &stored, &rows);
+    let row = index_row(app, &header, text, summary, &blob, &rows);
     let before = last.map(|last| last.number);
-    if !index(history, before, row, &rows, now).await? {
+    if !index(app, before, row, (&blob, &rows), now).await? {
         tracing::debug!(%account, "another block came first, or a run changed: packed again");
     }
     fabric::fault::point("block.committed");
@@ -128,8 +131,8 @@ async fn step(history: &History, account: AccountId, what: What, now: Timestamp)
 }
 
 /// The rows of the next block, by ascending id: those after all blocks, or else stragglers.
-async fn choose(history: &History, account: AccountId, what: What, now: Timestamp) -> Result<Vec<runs::Model>> {
-    let connection = history.db.read();
+async fn choose(app: &App, account: AccountId, what: What, now: Timestamp) -> Result<Vec<runs::Model>> {
+    let connection = app.db.read();
     let newest = loops::blocks_newest(account).select_only().column(blocks::Column::LastRun);
     let passed: Option<Col<RunId>> = newest.into_tuple().one(connection).await?;
     let mut in_order = loops::runs_to_pack(account);
@@ -142,9 +145,9 @@ async fn choose(history: &History, account: AccountId, what: What, now: Timestam
         in_order = in_order.filter(runs::Column::RunId.gt(passed));
         stragglers = Some(loops::runs_to_pack(account).filter(runs::Column::RunId.lte(passed)));
     }
-    let most = history.settings.block_runs;
+    let most = app.history.settings.block_runs;
     for query in [Some(in_order), stragglers].into_iter().flatten() {
-        if what == What::Full && !fills(history, query.clone(), most).await? {
+        if what == What::Full && !fills(app, query.clone(), most).await? {
             continue;
         }
         let rows = query.limit(most).all(connection).await?;
@@ -156,9 +159,9 @@ async fn choose(history: &History, account: AccountId, what: What, now: Timestam
 }
 
 /// Whether there are so many.
-async fn fills(history: &History, query: Select<runs::Entity>, many: u64) -> Result<bool, DbErr> {
+async fn fills(app: &App, query: Select<runs::Entity>, many: u64) -> Result<bool, DbErr> {
     let last = query.select_only().column(runs::Column::RunId).offset(many.saturating_sub(1)).limit(1);
-    let last: Option<Col<RunId>> = last.into_tuple().one(history.db.read()).await?;
+    let last: Option<Col<RunId>> = last.into_tuple().one(app.db.read()).await?;
     Ok(last.is_some())
 }
 
@@ -180,14 +183,14 @@ async fn seal(account: AccountId, previous: Option<String>, now: Timestamp, rows
 }
 
 fn index_row(
-    history: &History,
+    app: &App,
     header: &books::Header,
     text: String,
     summary: String,
-    stored: &Stored,
+    blob: &Blob,
     rows: &[runs::Model],
 ) -> blocks::ActiveModel {
-    let longest = history.settings.longest_ms;
+    let longest = app.history.settings.longest_ms;
     let surely_over = rows.iter().map(|row| windows::surely_over(row, longest)).max().unwrap_or_default();
     // Only such a run can have been packed before, without the half that has come since.
     let corrects = |row: &runs::Model| {
@@ -206,21 +209,22 @@ fn index_row(
         corrects: Set(rows.iter().any(corrects)),
         summary: Set(summary),
         header: Set(text),
-        root: Set(Some(stored.root.into())),
-        bytes: Set(signed(stored.size.0)),
+        root: Set(None),
+        blob: Set(Some(blob.id.into())),
+        bytes: Set(signed(blob.size.0)),
     }
 }
 
 /// Notes the block, where the last one is still that of this number and no row has changed in between; else nothing changes.
 async fn index(
-    history: &History,
+    app: &App,
     before: Option<i64>,
     block: blocks::ActiveModel,
-    rows: &[runs::Model],
+    (blob, rows): (&Blob, &[runs::Model]),
     now: Timestamp,
-) -> Result<bool, DbErr> {
+) -> Result<bool> {
     let Some(account) = rows.first().map(|row| row.account_id) else { return Ok(false) };
-    let tx = history.db.begin_bulk().await?;
+    let tx = app.db.begin_bulk().await?;
     lock(&tx).await?;
     let last = loops::blocks_last(account.0).select_only().column(blocks::Column::Number);
     let last: Option<i64> = last.into_tuple().one(&tx).await?;
@@ -234,8 +238,9 @@ async fn index(
         return Ok(false);
     }
     let bytes = block.bytes.clone().take().unwrap_or(0);
+    objects::keep(app, &tx, Some(account.0), blob).await?;
     blocks::Entity::insert(block).exec_without_returning(&tx).await?;
-    samples::keep(&tx, rows, history.settings.samples_max).await?;
+    samples::keep(&tx, rows, app.history.settings.samples_max).await?;
     let packed = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let change = Change { unpacked: -packed, packed_bytes: bytes, ..Change::default() };
     windows::change(&tx, BTreeMap::from([(account.0, change)]), now).await?;
@@ -263,17 +268,17 @@ async fn mark(tx: &DatabaseTransaction, number: i64, rows: &[&runs::Model], seen
 }
 
 /// Deletes rows that began long enough ago, and that a block has.
-pub(in crate::settlement) async fn evict(history: &History, now: Timestamp) -> Result<()> {
-    let before = RunId::from_uuid(first_id_at(Timestamp(now.0.saturating_sub(millis(history.settings.rows_age)))));
+pub(in crate::settlement) async fn evict(app: &App, now: Timestamp) -> Result<()> {
+    let before = RunId::from_uuid(first_id_at(Timestamp(now.0.saturating_sub(millis(app.history.settings.rows_age)))));
     let unseen = Timestamp(now.0.saturating_sub(CORRECTED_MS));
     loop {
         type Row = (Col<RunId>, Col<AccountId>);
         let evicted = |most| loops::runs_to_evict(before, unseen, most).into_tuple::<Row>();
         // A look costs less than a write that finds nothing.
-        if evicted(1).one(history.db.read()).await?.is_none() {
+        if evicted(1).one(app.db.read()).await?.is_none() {
             return Ok(());
         }
-        let tx = history.db.begin_bulk().await?;
+        let tx = app.db.begin_bulk().await?;
         lock(&tx).await?;
         let rows = evicted(EVICTED_MAX).all(&tx).await?;
         let mut changes: BTreeMap<AccountId, Change> = BTreeMap::new();

@@ -12,7 +12,8 @@ use sea_orm::{
 
 use super::line::run_of;
 use super::merge::{Merged, places};
-use super::{History, apart, lost};
+use super::{apart, body, lost};
+use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{blocks, runs};
 use crate::db::loops;
@@ -49,10 +50,10 @@ pub(in crate::settlement) struct Listed {
 }
 
 /// A page of at most so many runs.
-pub(in crate::settlement) async fn list(history: &History, wanted: &Wanted, limit: u64) -> Result<Listed> {
-    let connection = history.db.read();
+pub(in crate::settlement) async fn list(app: &App, wanted: &Wanted, limit: u64) -> Result<Listed> {
+    let connection = app.db.read();
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let (rows, looked_to) = rows(history, wanted, limit).await?;
+    let (rows, looked_to) = rows(app, wanted, limit).await?;
     // Asked after the rows: a row that has been evicted since was read.
     let windows = Windows::read(connection, [wanted.account]).await?;
     let rows_from = windows.rows_from(wanted.account);
@@ -66,21 +67,21 @@ pub(in crate::settlement) async fn list(history: &History, wanted: &Wanted, limi
         let next = if full { runs.last().map(|known| known.run.run) } else { looked_to };
         return Ok(Listed { runs, next, damaged: BTreeSet::new(), since: windows.since(wanted.account) });
     }
-    let blocks = Merged::open(history, connection, wanted, begin).await?;
-    let mut page = merged(history, wanted, rows, looked_to, blocks, limit).await?;
+    let blocks = Merged::open(app, connection, wanted, begin).await?;
+    let mut page = merged(app, wanted, rows, looked_to, blocks, limit).await?;
     // Asked last: what was forgotten meanwhile was forgotten before the time that is told.
     page.since = Windows::read(connection, [wanted.account]).await?.since(wanted.account);
     Ok(page)
 }
 
 /// The rows that fit, one more than a page has; and down to which id they were looked at, where that is not the end.
-async fn rows(history: &History, wanted: &Wanted, limit: usize) -> Result<(Vec<Known>, Option<RunId>)> {
-    let connection = history.db.read();
+async fn rows(app: &App, wanted: &Wanted, limit: usize) -> Result<(Vec<Known>, Option<RunId>)> {
+    let connection = app.db.read();
     let candidates = wanted.candidates();
     // However rare what is searched for is, so many are looked at: the next page goes on behind them.
     let mut last: Option<Col<RunId>> = None;
     if wanted.searches() {
-        last = last_of(candidates.clone(), history.settings.scanned_max).into_tuple().one(connection).await?;
+        last = last_of(candidates.clone(), app.history.settings.scanned_max).into_tuple().one(connection).await?;
     }
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let mut query = wanted.fitting(candidates).limit(most);
@@ -100,7 +101,7 @@ fn brief(query: Select<runs::Entity>) -> Select<runs::Entity> {
 
 /// Rows and blocks, by descending ids; of a run that has a row, the row.
 async fn merged(
-    history: &History,
+    app: &App,
     wanted: &Wanted,
     rows: Vec<Known>,
     looked_to: Option<RunId>,
@@ -111,7 +112,7 @@ async fn merged(
     let (mut runs, mut of_blocks): (Vec<Known>, HashSet<RunId>) = (Vec::new(), HashSet::new());
     // Lines are looked at one by one for anything but their place.
     let searches = wanted.searches() || wanted.function.is_some();
-    let (mut left, mut last_scanned) = (if searches { history.settings.scanned_max } else { u64::MAX }, None);
+    let (mut left, mut last_scanned) = (if searches { app.history.settings.scanned_max } else { u64::MAX }, None);
     let next = loop {
         if runs.len() > limit {
             runs.truncate(limit);
@@ -150,7 +151,7 @@ async fn merged(
         }
     };
     // A run that was corrected since it was packed has a row, which may not fit any more.
-    let with_rows = have_rows(history, &of_blocks).await?;
+    let with_rows = have_rows(app, &of_blocks).await?;
     runs.retain(|known| !(of_blocks.contains(&known.run.run) && with_rows.contains(&known.run.run)));
     Ok(Listed { runs, next, damaged: blocks.damaged, since: Timestamp(0) })
 }
@@ -160,7 +161,7 @@ fn next_row(rows: &mut Peekable<std::vec::IntoIter<Known>>) -> Option<RunId> {
 }
 
 /// Those of the runs that have rows.
-async fn have_rows(history: &History, ids: &HashSet<RunId>) -> Result<HashSet<RunId>> {
+async fn have_rows(app: &App, ids: &HashSet<RunId>) -> Result<HashSet<RunId>> {
     if ids.is_empty() {
         return Ok(HashSet::new());
     }
@@ -169,7 +170,7 @@ async fn have_rows(history: &History, ids: &HashSet<RunId>) -> Result<HashSet<Ru
         .column(runs::Column::RunId)
         .filter(runs::Column::RunId.is_in(ids.iter().map(|id| Col(*id))))
         .into_tuple()
-        .all(history.db.read())
+        .all(app.db.read())
         .await?;
     Ok(rows.into_iter().map(|id| id.0).collect())
 }
@@ -184,8 +185,8 @@ pub(in crate::settlement) enum Found {
 }
 
 /// A run of the account.
-pub(in crate::settlement) async fn find(history: &History, account: AccountId, run: RunId) -> Result<Found> {
-    let connection = history.db.read();
+pub(in crate::settlement) async fn find(app: &App, account: AccountId, run: RunId) -> Result<Found> {
+    let connection = app.db.read();
     if let Some(row) = runs::Entity::find_by_id(Col(run)).one(connection).await? {
         return Ok(match row.account_id.0 == account {
             true => Found::Run(Box::new(Known::from(&row))),
@@ -198,8 +199,8 @@ pub(in crate::settlement) async fn find(history: &History, account: AccountId, r
     spanning.sort_unstable_by_key(|place| std::cmp::Reverse(place.number));
     let mut damaged = Vec::new();
     for place in spanning {
-        let (number, Some(root)) = (place.number(), place.root) else { continue };
-        let found = match history.body(account, number, root.0).await {
+        let (number, Some(address)) = (place.number(), place.address()) else { continue };
+        let found = match body(app, connection, (account, number), address).await {
             Ok(body) => apart(move || body.find(run)).await?.map_err(Into::into),
             Err(error) => Err(error),
         };

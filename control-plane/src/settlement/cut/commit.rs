@@ -9,11 +9,10 @@ use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
 use super::plan::{self, Plan};
 use super::waiting::{Key, Part, Waiting};
 use super::{Ack, Sent};
-use crate::db::Db;
+use crate::App;
 use crate::error::Result;
 use crate::leader::Lease;
 use crate::settlement::batch::{Batch, lock, settling};
-use crate::settlement::blocks::History;
 use crate::settlement::{checkpoints, sources};
 use crate::usage::Recent;
 
@@ -34,8 +33,7 @@ pub(super) struct Done {
 /// # Errors
 /// Where it is not known what is committed: everything that waits is to come again.
 pub(super) async fn cut(
-    db: &Db,
-    history: &History,
+    app: &App,
     lease: &Lease,
     waiting: &mut Waiting,
     recent: &mut Recent,
@@ -45,10 +43,10 @@ pub(super) async fn cut(
     if !waiting.is_due(begun) {
         return Ok(Some(Done::default()));
     }
-    let plan = Box::pin(plan::plan(db, history, waiting, begun, runs_max)).await?;
+    let plan = Box::pin(plan::plan(app, waiting, begun, runs_max)).await?;
     let Plan { turn: before, ripe, owned, numbers, mut joined, whole, answers } = plan;
     let planned = begun.elapsed();
-    let tx = db.begin_bulk().await?;
+    let tx = app.db.begin_bulk().await?;
     let writing = Instant::now();
     if !lease.stands(&tx).await? {
         return Ok(None);
@@ -57,7 +55,7 @@ pub(super) async fn cut(
     let mut sums = recent.take(turn);
     if before.checked_add(1) != Some(turn) && !ripe.is_empty() {
         // Others have settled or packed something meanwhile: of these runs, seldom.
-        let rows = Batch::read(history, &tx, &owned).await?;
+        let rows = Batch::read(app, &tx, &owned).await?;
         if !joined.holds_with(&rows) {
             joined = plan::joined(waiting, &ripe, &numbers, rows).await.joined(tx.get_database_backend());
         }

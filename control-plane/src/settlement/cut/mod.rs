@@ -154,7 +154,7 @@ enum Made {
 }
 
 async fn make(app: &App, lease: &Lease, waiting: &mut Waiting, recent: &mut Recent, runs_max: usize) -> Made {
-    match commit::cut(&app.db, &app.history, lease, waiting, recent, runs_max).await {
+    match commit::cut(app, lease, waiting, recent, runs_max).await {
         Ok(Some(done)) => Made::Committed(done),
         Ok(None) => Made::NotLeading,
         Err(error) => {

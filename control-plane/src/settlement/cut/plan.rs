@@ -11,12 +11,11 @@ use sea_orm::{ColumnTrait as _, DatabaseConnection, EntityTrait as _, QueryFilte
 
 use super::waiting::{Halves, Key, Place, Source, Waiting};
 use super::{Ack, Sent};
-use crate::db::Db;
+use crate::App;
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::nodes;
 use crate::error::{Error, Result, refuse, refuse_field};
 use crate::settlement::batch::{Batch, Joined, last_turn, seen_ended};
-use crate::settlement::blocks::History;
 use crate::settlement::checkpoints::{self, Link};
 use crate::settlement::join::{self, Claim};
 use crate::settlement::sources::{self, Mark};
@@ -55,8 +54,8 @@ struct Order {
 }
 
 /// Plans a cut of so many runs at most.
-pub(super) async fn plan(db: &Db, history: &History, waiting: &Waiting, now: Instant, runs_max: usize) -> Result<Plan> {
-    let connection = db.read();
+pub(super) async fn plan(app: &App, waiting: &Waiting, now: Instant, runs_max: usize) -> Result<Plan> {
+    let connection = app.db.read();
     let turn = last_turn(connection).await?;
     let Order { next, lines, answers } = order(connection, waiting, now).await?;
     let ripe = waiting.ripe(&next, now, runs_max);
@@ -67,7 +66,7 @@ pub(super) async fn plan(db: &Db, history: &History, waiting: &Waiting, now: Ins
     let (mut numbers, mut rows) = (Numbers::new(), Batch::default());
     if !ripe.is_empty() {
         numbers = checkpoints::version_numbers(connection, versions.into_iter()).await?;
-        rows = Batch::read(history, connection, &owned).await?;
+        rows = Batch::read(app, connection, &owned).await?;
     }
     let rows = joined(waiting, &ripe, &numbers, rows).await;
     let joined = rows.joined(connection.get_database_backend());

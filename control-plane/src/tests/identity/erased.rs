@@ -15,6 +15,7 @@ use crate::db::entities::{
 };
 use crate::erasure;
 use crate::nodes::records;
+use crate::objects::moving;
 use crate::tests::harness::{Client, Ground};
 use crate::tests::joining::{self, Machine};
 use crate::tests::logs;
@@ -205,4 +206,27 @@ pub(super) async fn what_comes_after_the_end_is_void(ground: Ground) {
     observe(&ground, &[seen, alone]).await;
     logs::keep(&ground, ground.node, logs::log(&ground, &of, &["late"])).await;
     assert_eq!(left().await, (0, 0));
+}
+
+/// Whatever it had in the store: an artifact, the input of a job, a block of runs and one of their logs.
+pub(super) async fn nothing_of_it_stays_in_the_store(ground: Ground) {
+    let (app, eve) = (&ground.app, ground.user("eve@example.org", "eve").await);
+    ground.artifact(&eve, b"another's").await;
+    let others = moving::left_after_sweeps(app).await;
+    assert_eq!(others.len(), 1);
+    let (of, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let (half, seen) = of.halves(&ground, 1_000, 1_000);
+    node.submit(vec![half]).await;
+    observe(&ground, std::slice::from_ref(&seen)).await;
+    logs::keep(&ground, ground.node, logs::log(&ground, &of, &["a line"])).await;
+    crate::settlement::sweep_once(app, Timestamp::now(), true).await.unwrap();
+    crate::logs::sweep(app, later(1_000)).await.unwrap();
+    let job = json!({"function": "hello", "input": {"text": "x".repeat(100_000)}});
+    assert_eq!(of.client.post("/jobs", job).await.status, StatusCode::ACCEPTED);
+    let kept = moving::left_after_sweeps(app).await;
+    assert!(kept.len() == others.len() + 4 && kept.is_superset(&others), "{kept:?}");
+
+    assert_eq!(of.client.delete("/accounts/ada").await.status, StatusCode::NO_CONTENT);
+    erasure::go_on(app, in_an_hour()).await.unwrap();
+    assert_eq!(moving::left_after_sweeps(app).await, others);
 }

@@ -3,12 +3,13 @@
 use books::{Body, Header};
 use protocol::api::{Invocation, InvocationPage};
 use protocol::receipt::{NodeReceipt, Observation};
-use protocol::{ByteSize, Code, Digest, Flag, Problem, RunId, Timestamp};
+use protocol::{BlobId, ByteSize, Code, Digest, Flag, Problem, RunId, Timestamp};
 use sea_orm::{ConnectionTrait as _, EntityTrait as _, QueryOrder as _};
 
 use super::super::harness::{Client, Ground, config, suite};
 use super::{Runs, Signer, later, observe};
 use crate::db::entities::{blocks, run_windows, runs, samples};
+use crate::objects::{self, Address, moving};
 use crate::settlement::{prune, sweep_once};
 use crate::{App, Config};
 
@@ -46,9 +47,10 @@ async fn rows_of_runs(ground: &Ground) -> usize {
     runs::Entity::find().all(ground.app.db.read()).await.unwrap().len()
 }
 
-async fn body(ground: &Ground, block: &blocks::Model) -> Body {
-    let object = ground.app.store.get(block.root.unwrap().0).await.unwrap();
-    Body::open(object.collect(ByteSize::mib(8)).await.unwrap()).unwrap()
+pub(super) async fn body(ground: &Ground, block: &blocks::Model) -> Body {
+    let (app, address) = (&ground.app, Address::Blob(block.blob.unwrap().0));
+    let bytes = objects::read_whole(app, app.db.read(), address, ByteSize::mib(8)).await.unwrap();
+    Body::open(bytes).unwrap()
 }
 
 async fn ids_in(ground: &Ground, block: &blocks::Model) -> Vec<RunId> {
@@ -253,9 +255,11 @@ async fn what_changes_meanwhile_is_packed_again(ground: Ground) {
     assert_eq!(packed, all);
 }
 
-pub(super) fn chunk(ground: &Ground, digest: Digest) -> std::path::PathBuf {
-    let hex = digest.to_string();
-    ground.folder.path().join("store/chunks").join(&hex[..2]).join(hex)
+/// The file of a block's body.
+pub(super) fn segment(ground: &Ground, block: &blocks::Model) -> std::path::PathBuf {
+    let segments = ground.segments(block.blob.unwrap().0);
+    assert_eq!(segments.len(), 1);
+    segments[0].clone()
 }
 
 async fn damaged_blocks_are_named(ground: Ground) {
@@ -267,10 +271,9 @@ async fn damaged_blocks_are_named(ground: Ground) {
     pack_and_evict(&ground).await;
     let blocks = rows_of_blocks(&ground).await;
     assert_eq!(blocks.len(), 3);
-    // The first is gone, and of the second a part is something else.
-    std::fs::remove_file(chunk(&ground, blocks[0].root.unwrap().0)).unwrap();
-    let manifest = ground.app.store.manifest(blocks[1].root.unwrap().0).await.unwrap();
-    std::fs::write(chunk(&ground, manifest.chunks[0].digest), b"something else").unwrap();
+    // The first is gone, and the second is something else.
+    std::fs::remove_file(segment(&ground, &blocks[0])).unwrap();
+    std::fs::write(segment(&ground, &blocks[1]), b"something else").unwrap();
     for query in ["limit=200", "status=2xx", "limit=4"] {
         let first = page(&runs.client, query).await;
         let listed: Vec<RunId> = first.items.iter().map(|run| run.run).collect();
@@ -316,7 +319,7 @@ async fn too_many_bytes(ground: Ground) {
     );
     assert!(ids[4] < RunId::from_uuid(crate::settlement::first_id_at(left.since.unwrap())), "and says since when");
     let blocks = rows_of_blocks(&ground).await;
-    assert!(blocks[0].root.is_none() && Header::parse(&blocks[0].header).is_ok(), "the header stays");
+    assert!(blocks[0].blob.is_none() && Header::parse(&blocks[0].header).is_ok(), "the header stays");
     let window = run_windows::Entity::find().one(ground.app.db.read()).await.unwrap().unwrap();
     assert_eq!((window.runs, window.packed_bytes), (10, blocks[1].bytes + blocks[2].bytes));
 }
@@ -330,7 +333,12 @@ async fn old_headers_go(ground: Ground) {
         prune(&ground.app.db, &ground.app.config, later(days * 86_400)).await.unwrap();
         rows_of_blocks(&ground).await.iter().map(|block| block.number).collect::<Vec<_>>()
     };
+    let bodies: Vec<BlobId> = rows_of_blocks(&ground).await.iter().map(|block| block.blob.unwrap().0).collect();
+    let kept = moving::left_after_sweeps(&ground.app).await;
+    assert!(bodies.iter().all(|body| kept.contains(body)));
     assert_eq!(after_days(395).await, [1, 2, 3], "for 13 months, without bodies");
+    let kept = moving::left_after_sweeps(&ground.app).await;
+    assert!(!kept.is_empty() && !bodies.iter().any(|body| kept.contains(body)), "nothing of them is left");
     assert_eq!(after_days(397).await, [3], "the last one is what the next goes on from");
     settle(&ground, &runs, &mut node, 1).await;
     // Its id is that of a time which is forgotten.
@@ -367,6 +375,7 @@ async fn rows_of_an_earlier_release(ground: Ground) {
     node.submit(vec![open]).await;
     let shown = page(&runs.client, "").await.items;
     let db = &ground.app.db;
+    ground.before_blobs("blocks").await;
     for sql in [
         "DROP INDEX runs_unpacked",
         "DROP INDEX run_windows_waiting",

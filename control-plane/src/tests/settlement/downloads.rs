@@ -10,7 +10,7 @@ use protocol::{Code, Field, Millis, Problem, Timestamp, headers};
 use serde_json::json;
 
 use super::super::harness::{Answer, Client, Ground, suite};
-use super::blocks::{rows_of_blocks, small};
+use super::blocks::{rows_of_blocks, segment, small};
 use super::{Runs, Signer, later, observe};
 use crate::Config;
 use crate::settlement::{prune, sweep_once};
@@ -144,18 +144,13 @@ async fn bodies_that_are_gone_or_damaged(ground: Ground) {
     let config = Config { runs_max: 7, ..ground.app.config.clone() };
     prune(&ground.app.db, &config, later(100)).await.unwrap();
     let blocks = rows_of_blocks(&ground).await;
-    assert_eq!(blocks.iter().map(|block| block.root.is_some()).collect::<Vec<_>>(), [false, true, true, true]);
+    assert_eq!(blocks.iter().map(|block| block.blob.is_some()).collect::<Vec<_>>(), [false, true, true, true]);
     let report = read(&downloaded(&runs.client, "").await, all());
     assert_eq!((report.blocks, report.gone, report.totals.runs), (4, 1, 6));
     assert_eq!(report.faults, []);
-    // One that is missing, and one of which a part is something else.
-    let path = |digest: protocol::Digest| {
-        let hex = digest.to_string();
-        ground.folder.path().join("store/chunks").join(&hex[..2]).join(hex)
-    };
-    std::fs::remove_file(path(blocks[1].root.unwrap().0)).unwrap();
-    let manifest = ground.app.store.manifest(blocks[2].root.unwrap().0).await.unwrap();
-    std::fs::write(path(manifest.chunks[0].digest), b"something else").unwrap();
+    // One that is missing, and one that is something else.
+    std::fs::remove_file(segment(&ground, &blocks[1])).unwrap();
+    std::fs::write(segment(&ground, &blocks[2]), b"something else").unwrap();
     let answer = downloaded(&runs.client, "").await;
     let report = read(&answer, all());
     assert_eq!((report.blocks, report.totals.runs, report.is_whole()), (4, 2, false), "the rest goes on");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use books::{Body, Header, Run, Totals};
+use books::{Header, Run, Totals};
 use http::{Method, StatusCode};
 use protocol::api::InvocationPage;
 use protocol::batch::{BatchAck, BatchHead};
@@ -21,7 +21,7 @@ use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilt
 use tokio::task::JoinHandle;
 
 use super::super::harness::{Answer, Ground, suite};
-use super::blocks::chunk;
+use super::blocks::{body as body_of, segment};
 use super::cuts::holding;
 use super::once::{of_node, second_node};
 use super::sources::body;
@@ -227,7 +227,7 @@ async fn lines_of(
         receipts.push(receipt);
     }
     let tx = ground.app.db.begin().await.unwrap();
-    crate::settlement::observe(&ground.app.history, &tx, &lost).await.unwrap();
+    crate::settlement::observe(&ground.app, &tx, &lost).await.unwrap();
     tx.commit().await.unwrap();
     if early {
         sweep_once(&ground.app, later(61), false).await.unwrap();
@@ -328,8 +328,7 @@ async fn agree(ground: &Ground, runs: &Runs, known: &mut Known, seed: u64) {
         assert_eq!(block.number, known.block + 1, "seed {seed}");
         known.block = block.number;
         known.totals.add(&Header::parse(&block.header).unwrap().totals);
-        let object = ground.app.store.get(block.root.unwrap().0).await.unwrap();
-        let body = Body::open(object.collect(ByteSize::mib(8)).await.unwrap()).unwrap();
+        let body = body_of(ground, &block).await;
         for run in (0..body.frames().len()).flat_map(|frame| body.frame(frame).unwrap()) {
             let earlier = known.lines.insert(run.run, (block.number, run));
             assert!(earlier.is_none(), "seed {seed}: in two blocks: {earlier:?}");
@@ -356,10 +355,8 @@ async fn a_lost_block_is_named(ground: &Ground, runs: &Runs, known: &Known, rand
     let (number, _) = packed.unwrap();
     let block = blocks::Entity::find().filter(blocks::Column::Number.eq(*number)).one(ground.app.db.read()).await;
     let block = block.unwrap().unwrap();
-    let root = block.root.unwrap().0;
-    let manifest = ground.app.store.manifest(root).await.unwrap();
     let is_gone = random.random_bool(0.5);
-    let path = chunk(ground, if is_gone { root } else { manifest.chunks[0].digest });
+    let path = segment(ground, &block);
     let bytes = std::fs::read(&path).unwrap();
     if is_gone {
         std::fs::remove_file(&path).unwrap();

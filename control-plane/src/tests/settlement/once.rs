@@ -159,12 +159,12 @@ async fn receipts_of_an_attempt_that_was_given_up(ground: Ground) {
             node.submit(vec![receipt.clone()]).await;
         }
         let tx = ground.app.db.begin().await.unwrap();
-        crate::settlement::observe(&ground.app.history, &tx, std::slice::from_ref(&lost)).await.unwrap();
+        crate::settlement::observe(&ground.app, &tx, std::slice::from_ref(&lost)).await.unwrap();
         tx.commit().await.unwrap();
         give_up(&ground).await;
         // The attempt's own words, from whom had it before.
         let tx = ground.app.db.begin().await.unwrap();
-        crate::settlement::observe(&ground.app.history, &tx, &[seen.clone(), lost]).await.unwrap();
+        crate::settlement::observe(&ground.app, &tx, &[seen.clone(), lost]).await.unwrap();
         tx.commit().await.unwrap();
         node.submit(vec![receipt]).await;
         let run = runs.run(seen.run).await;

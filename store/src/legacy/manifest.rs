@@ -3,17 +3,12 @@
 //! Bytes: `CCM` and the form's version (1); the object's size (u64, little endian); its BLAKE3 digest (32 bytes);
 //! then for each chunk its digest (32 bytes) and its length (u32, little endian).
 
-use bytes::{BufMut as _, Bytes, BytesMut};
 use protocol::{ByteSize, Digest};
 
-use crate::CHUNK_SIZE_MAX;
+use super::CHUNK_SIZE_MAX;
 
 const MAGIC: [u8; 4] = *b"CCM\x01";
-const HEAD_SIZE: usize = 4 + 8 + 32;
 const ENTRY_SIZE: usize = 32 + 4;
-
-/// The most chunks of an object: the manifest must fit into a chunk.
-pub const MANIFEST_CHUNKS_MAX: usize = (CHUNK_SIZE_MAX - HEAD_SIZE) / ENTRY_SIZE;
 
 /// One chunk of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,18 +31,15 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The committed form.
-    #[must_use]
-    pub fn to_bytes(&self) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(HEAD_SIZE + self.chunks.len() * ENTRY_SIZE);
-        bytes.put_slice(&MAGIC);
-        bytes.put_u64_le(self.size.0);
-        bytes.put_slice(&self.digest.0);
+    /// The committed form. Only tests write it.
+    #[cfg(test)]
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = [&MAGIC[..], &self.size.0.to_le_bytes(), &self.digest.0].concat();
         for chunk in &self.chunks {
-            bytes.put_slice(&chunk.digest.0);
-            bytes.put_u32_le(chunk.length);
+            bytes.extend_from_slice(&chunk.digest.0);
+            bytes.extend_from_slice(&chunk.length.to_le_bytes());
         }
-        bytes.freeze()
+        bytes
     }
 
     /// Reads the committed form.

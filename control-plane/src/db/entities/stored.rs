@@ -1,0 +1,52 @@
+//! What the store keeps: blobs, whoever writes them, and the platform's own references to them.
+
+use protocol::{AccountId, BlobId, ByteSize, Digest, Epoch, Timestamp};
+
+use crate::db::columns::Col;
+
+table! {
+    /// Blobs that have been committed. `account_id` says whose bytes they are; none: the platform's own. The key is sealed
+    /// (`objects/seal.rs`). From `doomed` on nothing refers to it, and nothing can any more.
+    blobs = "blobs" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Col<BlobId>,
+        account_id: Option<Col<AccountId>>,
+        size: Col<ByteSize>,
+        digest: Col<Digest>,
+        sealed_key: Vec<u8>,
+        created: Col<Timestamp>,
+        doomed: Option<Col<Timestamp>>,
+    }
+}
+
+table! {
+    /// Epochs of those who write: who has it, and until when by the database's clock. What is written under a closed one is
+    /// not committed any more.
+    store_epochs = "store_epochs" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        epoch: Col<Epoch>,
+        holder: String,
+        opened: Col<Timestamp>,
+        until: Col<Timestamp>,
+        closed: Option<Col<Timestamp>>,
+    }
+}
+
+table! {
+    /// One row: each epoch below it is closed for ever; and when the engines were last compared with the index.
+    store_horizon = "store_horizon" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: i32,
+        epoch: Col<Epoch>,
+        listed: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// The newest placement models, so that their blobs stay. Which one is used is said by a bucket of NATS.
+    models = "models" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        blob: Col<BlobId>,
+        published: Col<Timestamp>,
+    }
+}

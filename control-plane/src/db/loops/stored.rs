@@ -1,0 +1,70 @@
+//! The index of the store: what nothing refers to any more, and whose epochs are open.
+
+use super::super::references::unreferenced;
+use super::*;
+
+loop_queries! {
+    /// The ids of committed blobs after one, in their order: a page of those that are looked at.
+    blobs_after(after: Option<BlobId> = Some(blob()), most: u64 = 10) -> Select<blobs::Entity>, Plan::Key, {
+        let mut query = blobs::Entity::find().select_only().column(blobs::Column::Id);
+        if let Some(after) = after {
+            query = query.filter(blobs::Column::Id.gt(Col(after)));
+        }
+        query.order_by_asc(blobs::Column::Id).limit(most)
+    }
+
+    /// The ids of such a page to which nothing refers, although they were committed before a time.
+    blobs_unreferenced(page: (BlobId, BlobId) = (blob(), blob()), before: Timestamp = THEN) -> Select<blobs::Entity>, Plan::Key, {
+        let (first, last) = page;
+        blobs::Entity::find()
+            .select_only()
+            .column(blobs::Column::Id)
+            .filter(blobs::Column::Id.gte(Col(first)))
+            .filter(blobs::Column::Id.lte(Col(last)))
+            .filter(blobs::Column::Doomed.is_null())
+            .filter(blobs::Column::Created.lt(Col(before)))
+            .filter(Expr::cust(unreferenced()))
+            .order_by_asc(blobs::Column::Id)
+    }
+
+    /// Dooms those of these blobs to which nothing refers.
+    blobs_doom(ids: &[BlobId] = &[blob()], now: Timestamp = THEN) -> UpdateMany<blobs::Entity>, Plan::Key, {
+        blobs::Entity::update_many()
+            .col_expr(blobs::Column::Doomed, Expr::val(Col(now)))
+            .filter(blobs::Column::Id.is_in(ids.iter().map(|id| Col(*id))))
+            .filter(blobs::Column::Doomed.is_null())
+            .filter(Expr::cust(unreferenced()))
+    }
+
+    /// Blobs that were doomed before a time, after one of them: when, which, and their size.
+    blobs_doomed(before: Timestamp = THEN, after: Option<(Timestamp, BlobId)> = Some((THEN, blob())), most: u64 = 10) -> Select<blobs::Entity>, Plan::Order(&["blobs_doomed"]), {
+        let mut query = blobs::Entity::find()
+            .select_only()
+            .columns([blobs::Column::Doomed, blobs::Column::Id, blobs::Column::Size])
+            .filter(blobs::Column::Doomed.is_not_null())
+            .filter(blobs::Column::Doomed.lte(Col(before)));
+        if let Some((doomed, id)) = after {
+            let place = Expr::tuple([Expr::col(blobs::Column::Doomed), Expr::col(blobs::Column::Id)]);
+            query = query.filter(place.gt(Expr::tuple([Expr::val(Col(doomed)), Expr::val(Col(id))])));
+        }
+        query.order_by_asc(blobs::Column::Doomed).order_by_asc(blobs::Column::Id).limit(most)
+    }
+
+    /// Those of these blobs that the index has.
+    blobs_among(ids: &[BlobId] = &[blob()]) -> Select<blobs::Entity>, Plan::Key, {
+        let some = blobs::Entity::find().select_only().column(blobs::Column::Id);
+        some.filter(blobs::Column::Id.is_in(ids.iter().map(|id| Col(*id))))
+    }
+
+    /// Epochs that are open, the oldest first.
+    epochs_open() -> Select<store_epochs::Entity>, Plan::Index(&["store_epochs_open"]), {
+        let open = store_epochs::Entity::find().filter(Expr::cust("closed IS NULL"));
+        open.order_by_asc(store_epochs::Column::Epoch)
+    }
+
+    /// The newest models but so many: when they were published.
+    models_nth(newer: u64 = 10) -> Select<models::Entity>, Plan::Index(&["models_published"]), {
+        let times = models::Entity::find().select_only().column(models::Column::Published);
+        times.order_by_desc(models::Column::Published).offset(newer).limit(1)
+    }
+}

@@ -1,0 +1,153 @@
+//! What the index does within the transactions of its callers.
+
+use protocol::{AccountId, Blob, BlobId, ByteSize, Code, Timestamp};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _,
+    QueryFilter as _, QuerySelect as _, Statement, sea_query::OnConflict,
+};
+
+use super::epochs;
+use super::seal::MasterKey;
+use crate::db::columns::{Col, unsigned};
+use crate::db::entities::{blobs, models};
+use crate::db::loops;
+use crate::error::{Error, Result, refuse};
+
+/// Models that are kept: gateways may still be reading the one before.
+const MODELS_KEPT: u64 = 3;
+
+/// Notes a blob; again is fine. The same transaction writes the row that refers to it.
+pub(super) async fn keep(
+    master: &MasterKey,
+    tx: &DatabaseTransaction,
+    account: Option<AccountId>,
+    blob: &Blob,
+) -> Result<BlobId> {
+    let id = blob.id;
+    if !epochs::is_open(tx, id.epoch()).await? {
+        // Whose answer was lost asks again, and its epoch may have been closed meanwhile.
+        if is_there(tx, id).await? {
+            return Ok(id);
+        }
+        return Err(refuse(Code::StorageUnavailable, "Storing the bytes took too long; send them again."));
+    }
+    let row = blobs::ActiveModel {
+        id: Set(id.into()),
+        account_id: Set(account.map(Col)),
+        size: Set(blob.size.into()),
+        digest: Set(blob.digest.into()),
+        sealed_key: Set(master.seal(id, &blob.key)),
+        created: Set(Timestamp::now().into()),
+        doomed: Set(None),
+    };
+    let inserted = blobs::Entity::insert(row)
+        .on_conflict(OnConflict::column(blobs::Column::Id).do_nothing().to_owned())
+        .exec_without_returning(tx)
+        .await
+        .or_else(|error| if matches!(error, DbErr::RecordNotInserted) { Ok(0) } else { Err(error) })?;
+    // Where another one came first, it may be doomed already.
+    if inserted == 0 {
+        refer(tx, id).await?;
+    }
+    fabric::fault::point("blob.kept");
+    Ok(id)
+}
+
+/// Whether it is in the index; refused where nobody may refer to it any more. Until the transaction ends it stays.
+async fn is_there(tx: &DatabaseTransaction, id: BlobId) -> Result<bool> {
+    let row = blobs::Entity::find_by_id(Col(id)).lock_shared().one(tx).await?;
+    if row.as_ref().is_some_and(|row| row.doomed.is_some()) {
+        return Err(refuse(Code::StorageUnavailable, "The bytes are being deleted; send them again."));
+    }
+    Ok(row.is_some())
+}
+
+/// For a further row that refers to a blob, which the same transaction writes: refused where the blob is doomed or gone.
+pub(crate) async fn refer(tx: &DatabaseTransaction, id: BlobId) -> Result<()> {
+    if is_there(tx, id).await? {
+        return Ok(());
+    }
+    Err(refuse(Code::StorageUnavailable, "The bytes have been deleted; send them again."))
+}
+
+/// Notes the blob of a placement model, and lets older models go.
+pub(super) async fn keep_model(
+    master: &MasterKey,
+    tx: &DatabaseTransaction,
+    blob: &Blob,
+    published: Timestamp,
+) -> Result<BlobId> {
+    let id = keep(master, tx, None, blob).await?;
+    let row = models::ActiveModel { blob: Set(id.into()), published: Set(published.into()) };
+    models::Entity::insert(row).exec_without_returning(tx).await?;
+    let nth: Option<Col<Timestamp>> = loops::models_nth(MODELS_KEPT).into_tuple().one(tx).await?;
+    if let Some(nth) = nth {
+        models::Entity::delete_many().filter(models::Column::Published.lte(nth)).exec(tx).await?;
+    }
+    Ok(id)
+}
+
+/// Why something cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The index does not have it.
+    #[error("there is no blob {0} in the index")]
+    Unknown(BlobId),
+    /// Its key was sealed under another master key, or is damaged.
+    #[error("the key of blob {0} cannot be opened")]
+    Sealed(BlobId),
+    /// It is an object of an earlier release, and the store of that time is not there.
+    #[error("object {0} is of an earlier release, whose store is not there")]
+    NoLegacy(protocol::Digest),
+    /// The store does not give it.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbErr),
+}
+
+impl ReadError {
+    /// Whether it may be there again in a moment: the store or the database is away.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self, Self::Database(_) | Self::Store(store::Error::Engine(_)))
+    }
+
+    /// Whether it is nowhere.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Unknown(_) | Self::NoLegacy(_) | Self::Store(store::Error::Missing { .. }))
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Database(error) => error.into(),
+            error => {
+                tracing::error!(%error, "what the store should have cannot be read");
+                refuse(Code::StorageUnavailable, "The store cannot give it.")
+            }
+        }
+    }
+}
+
+/// All that a reader of a blob needs.
+pub(super) async fn open<C: ConnectionTrait>(
+    master: &MasterKey,
+    connection: &C,
+    id: BlobId,
+) -> Result<Blob, ReadError> {
+    let row = blobs::Entity::find_by_id(Col(id)).one(connection).await?.ok_or(ReadError::Unknown(id))?;
+    let key = master.open(id, &row.sealed_key).ok_or(ReadError::Sealed(id))?;
+    Ok(Blob { id, key, size: row.size.0, digest: row.digest.0 })
+}
+
+/// Bytes of an account that the store keeps, each blob once.
+#[cfg_attr(not(test), allow(dead_code, reason = "the account's usage is to show it"))]
+pub(crate) async fn kept<C: ConnectionTrait>(connection: &C, account: AccountId) -> Result<ByteSize, DbErr> {
+    let backend = connection.get_database_backend();
+    let sql = "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs WHERE account_id = $1";
+    let row = connection.query_one_raw(Statement::from_sql_and_values(backend, sql, [Col(account).into()])).await?;
+    let bytes: i64 = row.ok_or_else(|| DbErr::RecordNotFound("a sum".to_owned()))?.try_get_by_index(0)?;
+    Ok(ByteSize(unsigned(bytes)))
+}

@@ -1,0 +1,154 @@
+//! The index of the store: which blobs there are, whose, with which keys, and how they end.
+//!
+//! ```text
+//! put (store) --keep, in the owner's transaction--> indexed --nothing refers to it--> doomed --a day--> deleted --> forgotten
+//!     |                                                ^  |
+//!     |                                          refer +--+
+//!     +--its epoch is closed--> never indexed --below the horizon, and listed--> deleted
+//! ```
+//! A reference is the owner's row itself ([`REFERENCES`]): whoever deletes such a row does nothing else. [`sweep()`] does the
+//! rest, and may be interrupted anywhere, or be done by two at once. Why it takes nothing that somebody needs:
+//! - A blob becomes doomed in a transaction that locks its row, and then finds no row that refers to it. Whoever refers to
+//!   a blob that is there locks the same row: it comes first and is seen, or comes second and is refused.
+//! - What the index does not have may be on its way into it. So writers hold epochs, with which the names of their blobs
+//!   begin (`epochs.rs`), and only what is below all open ones is deleted. Nobody goes by times of files, or by clocks.
+
+mod epochs;
+mod index;
+pub(crate) mod moving;
+mod seal;
+mod sweep;
+mod writing;
+
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use protocol::epoch::{AskEpoch, EpochLease};
+use protocol::{AccountId, Blob, BlobId, ByteSize, Digest, Timestamp};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use store::{Legacy, Object, Store};
+
+use crate::App;
+use crate::db::Db;
+use crate::db::columns::Col;
+use crate::error::Result;
+use seal::MasterKey;
+
+#[cfg_attr(not(test), allow(unused_imports, reason = "the schema's test compares it"))]
+pub(crate) use crate::db::REFERENCES;
+#[cfg_attr(not(test), allow(unused_imports, reason = "the account's usage is to show it"))]
+pub(crate) use index::kept;
+pub(crate) use index::{ReadError, refer};
+pub(crate) use sweep::run as sweep;
+pub(crate) use writing::{Epochs, Writing};
+
+/// Where the platform's bytes are.
+pub struct Stores {
+    /// What is put, and read.
+    pub store: Store,
+    /// The store of earlier releases, as long as something in it has not been put again.
+    pub legacy: Option<Legacy>,
+}
+
+impl From<Store> for Stores {
+    fn from(store: Store) -> Self {
+        Self { store, legacy: None }
+    }
+}
+
+/// What the index needs beside the database and the store.
+pub(crate) struct Objects {
+    master: MasterKey,
+    legacy: Option<Legacy>,
+}
+
+impl Objects {
+    pub(crate) fn new(master: &[u8; 32], legacy: Option<Legacy>) -> Self {
+        Self { master: MasterKey::new(master), legacy }
+    }
+
+    /// The store of earlier releases.
+    pub(crate) fn legacy(&self) -> Option<&Legacy> {
+        self.legacy.as_ref()
+    }
+}
+
+/// Where something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Address {
+    /// A blob of the index.
+    Blob(BlobId),
+    /// An object of an earlier release, by its manifest.
+    Legacy(Digest),
+}
+
+impl Address {
+    /// As a row has it, in its columns `blob` and `root`.
+    pub(crate) fn of(blob: Option<Col<BlobId>>, root: Option<Col<Digest>>) -> Option<Self> {
+        blob.map(|blob| Self::Blob(blob.0)).or(root.map(|root| Self::Legacy(root.0)))
+    }
+}
+
+/// Notes a blob in the transaction that writes the row which refers to it; again is fine. Refused where its epoch is not
+/// open any more: then its bytes may be deleted already.
+pub(crate) async fn keep(
+    app: &App,
+    tx: &DatabaseTransaction,
+    account: Option<AccountId>,
+    blob: &Blob,
+) -> Result<BlobId> {
+    index::keep(&app.objects.master, tx, account, blob).await
+}
+
+/// Notes the blob of the newest placement model. The ones before stay for a while.
+pub(crate) async fn keep_model(
+    app: &App,
+    tx: &DatabaseTransaction,
+    blob: &Blob,
+    published: Timestamp,
+) -> Result<BlobId> {
+    index::keep_model(&app.objects.master, tx, blob, published).await
+}
+
+/// All that a reader of a blob needs.
+pub(crate) async fn open<C: ConnectionTrait>(app: &App, connection: &C, id: BlobId) -> Result<Blob, ReadError> {
+    index::open(&app.objects.master, connection, id).await
+}
+
+/// The bytes at an address, as a stream.
+pub(crate) async fn read(app: &App, address: Address) -> Result<Object, ReadError> {
+    read_over(app, app.db.read(), address).await
+}
+
+/// All bytes at an address, at most so many. It is looked up over this connection: whoever has a transaction waits for no
+/// second one.
+pub(crate) async fn read_whole<C: ConnectionTrait>(
+    app: &App,
+    connection: &C,
+    address: Address,
+    max: ByteSize,
+) -> Result<Bytes, ReadError> {
+    Ok(read_over(app, connection, address).await?.collect(max).await?)
+}
+
+async fn read_over<C: ConnectionTrait>(app: &App, connection: &C, address: Address) -> Result<Object, ReadError> {
+    match address {
+        Address::Blob(id) => Ok(app.store.get(&open(app, connection, id).await?).await?),
+        Address::Legacy(root) => Ok(app.objects.legacy().ok_or(ReadError::NoLegacy(root))?.get(root).await?),
+    }
+}
+
+/// `POST /internal/store/epochs`: a gateway is about to put something, or goes on.
+pub(crate) async fn lease_epoch(db: &Db, lasts: protocol::Millis, asked: AskEpoch) -> Result<EpochLease, DbErr> {
+    for epoch in asked.close {
+        epochs::close(db, epoch).await?;
+    }
+    if let Some(epoch) = asked.renew
+        && epochs::renew(db, epoch, lasts).await?
+    {
+        return Ok(EpochLease { epoch, lasts });
+    }
+    let epoch = epochs::open(db, &asked.holder.to_string(), lasts).await?;
+    Ok(EpochLease { epoch, lasts })
+}

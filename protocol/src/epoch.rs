@@ -1,0 +1,29 @@
+//! How a gateway gets its epoch: what it puts into the store under it is committed while its lease lasts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::blob::Epoch;
+use crate::ids::InstanceId;
+use crate::units::Millis;
+
+/// `POST /internal/store/epochs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskEpoch {
+    /// Who writes.
+    pub holder: InstanceId,
+    /// Which one is to go on. None: one that nobody has had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew: Option<Epoch>,
+    /// Under these it writes nothing more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub close: Vec<Epoch>,
+}
+
+/// What the control plane says to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochLease {
+    /// Another one than asked for: that one is not open any more, and what was put under it is refused.
+    pub epoch: Epoch,
+    /// For how long it is open, unless it is renewed.
+    pub lasts: Millis,
+}

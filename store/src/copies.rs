@@ -1,0 +1,281 @@
+//! Which engines keep a segment, in which order they are asked, and what is done about one that fails.
+//!
+//! The order is that of rendezvous hashing: each blob has one of its own, which no further engine changes for the others.
+//! Writers go down it until enough engines of distinct failure domains have the segment, readers until one gives it
+//! undamaged. An engine that has just failed comes last for a while.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fabric::metric_names;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
+use protocol::BlobId;
+
+use crate::engine::{EngineError, Trouble};
+use crate::{Engine, Error, Listed, Piece, SegmentName};
+
+/// How long an engine may take for one segment.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A scan of all names takes longer than one segment: so many times.
+const SCAN_PATIENCE: u32 = 10;
+
+/// How long an engine that failed comes last.
+const LAST_FOR: Duration = Duration::from_secs(30);
+
+/// What an engine has of a blob, counted in segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyState {
+    /// The engine's name.
+    pub engine: String,
+    /// Its failure domain.
+    pub domain: String,
+    /// Of so many.
+    pub segments: u32,
+    /// It lacks these.
+    pub missing: u32,
+    /// They are not what was put.
+    pub damaged: u32,
+    /// The engine failed, so that nothing is known of these.
+    pub unknown: u32,
+}
+
+impl CopyState {
+    /// Whether it has all of the blob, undamaged.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.missing + self.damaged + self.unknown == 0
+    }
+}
+
+/// The engines, and how many of them keep each segment.
+#[derive(Clone)]
+pub(crate) struct Copies {
+    places: Arc<[Place]>,
+    wanted: NonZeroUsize,
+    pub(crate) patience: Duration,
+}
+
+/// An engine and when it last failed.
+struct Place {
+    engine: Arc<dyn Engine>,
+    failed: Mutex<Option<Instant>>,
+    full: Mutex<Option<Instant>>,
+}
+
+/// What an engine gave for a segment.
+pub(crate) enum Given<T> {
+    /// The segment, undamaged.
+    Whole(T),
+    /// It has none.
+    Nothing,
+    /// Something else than was put.
+    Damaged,
+    /// Nothing is known.
+    Failed(EngineError),
+}
+
+impl Copies {
+    pub(crate) fn new(engines: Vec<Arc<dyn Engine>>, wanted: NonZeroUsize) -> Self {
+        let place = |engine| Place { engine, failed: Mutex::new(None), full: Mutex::new(None) };
+        Self { places: engines.into_iter().map(place).collect(), wanted, patience: PATIENCE }
+    }
+
+    pub(crate) fn engines(&self) -> impl Iterator<Item = &Arc<dyn Engine>> {
+        self.places.iter().map(|place| &place.engine)
+    }
+
+    /// Refuses what could not be kept by enough engines even if all of them worked.
+    pub(crate) fn check_enough(&self) -> Result<(), Error> {
+        let left = self.engines().map(|engine| engine.domain()).collect::<BTreeSet<_>>().len();
+        let wanted = self.wanted.get();
+        if left < wanted { Err(Error::TooFewDisks { wanted, left }) } else { Ok(()) }
+    }
+
+    /// Has the segment kept by as many engines as are wanted, no two of one domain; durable when this returns.
+    pub(crate) async fn put(self, name: SegmentName, segment: Bytes) -> Result<(), Error> {
+        let wanted = self.wanted.get();
+        let mut waiting = self.in_order(name.blob, |place| place.is_failing() || place.is_full());
+        let mut domains = BTreeSet::new();
+        let mut running = FuturesUnordered::new();
+        let (mut kept, mut any_full) = (0, false);
+        loop {
+            while kept + running.len() < wanted {
+                let Some(next) = waiting.iter().position(|place| !domains.contains(place.engine.domain())) else {
+                    let left = kept + running.len();
+                    return Err(if any_full {
+                        Error::NoRoom { wanted, left }
+                    } else {
+                        Error::TooFewDisks { wanted, left }
+                    });
+                };
+                let place = waiting.remove(next);
+                domains.insert(place.engine.domain());
+                let put = place.within(self.patience, "put", place.engine.put(name, segment.clone()));
+                running.push(async move { (place, put.await) });
+            }
+            let Some((place, put)) = running.next().await else { return Ok(()) };
+            match put {
+                Ok(()) => kept += 1,
+                Err(error) => {
+                    any_full |= error.trouble == Trouble::Full;
+                    domains.remove(place.engine.domain());
+                }
+            }
+        }
+    }
+
+    /// What `open` makes of a range of the segment, from the first engine whose bytes it can be made of.
+    pub(crate) async fn read<T>(
+        &self,
+        name: SegmentName,
+        range: Range<u64>,
+        open: impl Fn(Bytes) -> Option<T>,
+    ) -> Result<T, Error> {
+        let piece = Piece::Segment(name);
+        let (mut failed, mut damaged) = (None, None);
+        for (rank, place) in self.in_order(name.blob, Place::is_failing).into_iter().enumerate() {
+            match self.ask(place, name, Some(range.clone()), &open).await {
+                Given::Whole(opened) => return Ok(opened),
+                // The others need not have it.
+                Given::Nothing if rank >= self.wanted.get() => {}
+                Given::Nothing => {
+                    count("missing");
+                    tracing::debug!(segment = %name, engine = place.engine.name(), "the engine lacks a segment");
+                }
+                Given::Damaged => {
+                    count("damaged");
+                    tracing::error!(segment = %name, engine = place.engine.name(), "a segment is damaged");
+                    damaged.get_or_insert_with(|| place.engine.name().to_owned());
+                }
+                Given::Failed(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        // An engine that fails may have the segment: it is not lost.
+        Err(match (failed, damaged) {
+            (Some(error), _) => Error::Engine(error),
+            (None, Some(engine)) => Error::Corrupt { piece, engine },
+            (None, None) => Error::Missing { piece },
+        })
+    }
+
+    /// What each engine has of these segments.
+    pub(crate) async fn survey<F>(&self, names: &[SegmentName], is_whole: F) -> Vec<CopyState>
+    where
+        F: Fn(SegmentName, Bytes) -> Option<()> + Sync,
+    {
+        let survey = self.places.iter().map(|place| self.survey_one(place, names, &is_whole));
+        futures::future::join_all(survey).await
+    }
+
+    async fn survey_one<F>(&self, place: &Place, names: &[SegmentName], is_whole: &F) -> CopyState
+    where
+        F: Fn(SegmentName, Bytes) -> Option<()> + Sync,
+    {
+        let mut state = CopyState {
+            engine: place.engine.name().to_owned(),
+            domain: place.engine.domain().to_owned(),
+            segments: 0,
+            missing: 0,
+            damaged: 0,
+            unknown: 0,
+        };
+        for &name in names {
+            state.segments += 1;
+            match self.ask(place, name, None, |kept| is_whole(name, kept)).await {
+                Given::Whole(()) => {}
+                Given::Nothing => state.missing += 1,
+                Given::Damaged => state.damaged += 1,
+                Given::Failed(_) => state.unknown += 1,
+            }
+        }
+        state
+    }
+
+    /// What each engine lists.
+    pub(crate) async fn list(&self, after: Option<SegmentName>, most: usize) -> Vec<Result<Vec<Listed>, EngineError>> {
+        let patience = self.patience * SCAN_PATIENCE;
+        let lists = self.places.iter().map(|place| place.within(patience, "list", place.engine.list(after, most)));
+        futures::future::join_all(lists).await
+    }
+
+    async fn ask<T>(
+        &self,
+        place: &Place,
+        name: SegmentName,
+        range: Option<Range<u64>>,
+        open: impl Fn(Bytes) -> Option<T>,
+    ) -> Given<T> {
+        match place.within(self.patience, "read", place.engine.read(name, range)).await {
+            Ok(Some(kept)) => open(kept).map_or(Given::Damaged, Given::Whole),
+            Ok(None) => Given::Nothing,
+            Err(error) => Given::Failed(error),
+        }
+    }
+
+    /// The engines in this blob's order, those that are to come last behind all others.
+    fn in_order(&self, blob: BlobId, is_last: impl Fn(&Place) -> bool) -> Vec<&Place> {
+        let mut places: Vec<&Place> = self.places.iter().collect();
+        places.sort_by_cached_key(|place| (is_last(place), rank(blob, place.engine.name())));
+        places
+    }
+}
+
+impl Place {
+    fn is_failing(&self) -> bool {
+        is_recent(*self.failed.lock())
+    }
+
+    fn is_full(&self) -> bool {
+        is_recent(*self.full.lock())
+    }
+
+    /// Waits only so long, and notes a failure.
+    async fn within<T>(
+        &self,
+        patience: Duration,
+        verb: &'static str,
+        work: BoxFuture<'_, Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let done = match tokio::time::timeout(patience, work).await {
+            Ok(done) => done,
+            Err(late) => Err(EngineError::slow(self.engine.name(), verb, late)),
+        };
+        if let Err(error) = &done {
+            self.note(error);
+        }
+        done
+    }
+
+    fn note(&self, error: &EngineError) {
+        count(error.trouble.name());
+        let noted = if error.trouble == Trouble::Full { &self.full } else { &self.failed };
+        let before = noted.lock().replace(Instant::now());
+        // Once for each time that it begins: not for each segment.
+        if !is_recent(before) {
+            tracing::warn!(%error, "an engine of the store fails; it comes last for now");
+        }
+    }
+}
+
+fn is_recent(failed: Option<Instant>) -> bool {
+    failed.is_some_and(|at| at.elapsed() < LAST_FOR)
+}
+
+/// An engine's place in a blob's order: of all engines, the one with the lowest is asked first.
+fn rank(blob: BlobId, engine: &str) -> [u8; 32] {
+    *blake3::Hasher::new().update(blob.bytes()).update(engine.as_bytes()).finalize().as_bytes()
+}
+
+fn count(fault: &'static str) {
+    metrics::counter!(metric_names::STORE_FAULTS, "fault" => fault).increment(1);
+}

@@ -1,0 +1,126 @@
+//! Pages of names in order, from an engine whose names are in none: each scan sees all names and keeps the smallest, for
+//! this page and for many to come, so that going through all takes few scans and a bounded memory.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use parking_lot::Mutex;
+
+use crate::SegmentName;
+
+/// Names that one scan keeps.
+const AHEAD_MAX: usize = 65_536;
+
+/// What the last scan left for the pages to come.
+#[derive(Default)]
+pub(super) struct Pages(Mutex<Ahead>);
+
+#[derive(Default)]
+struct Ahead {
+    /// The last name of the page before.
+    handed: Option<SegmentName>,
+    names: VecDeque<SegmentName>,
+    /// Whether there are no further names.
+    complete: bool,
+}
+
+/// The smallest names of a scan.
+pub(super) struct Smallest {
+    after: Option<SegmentName>,
+    most: usize,
+    names: BTreeSet<SegmentName>,
+    complete: bool,
+}
+
+impl Pages {
+    /// The page after this name, where the last scan has it.
+    pub(super) fn next(&self, after: Option<SegmentName>, most: usize) -> Option<Vec<SegmentName>> {
+        let mut ahead = self.0.lock();
+        let goes_on = after.is_some() && after == ahead.handed && (ahead.complete || ahead.names.len() >= most);
+        goes_on.then(|| ahead.hand(most))
+    }
+
+    /// The first page of a scan; the others are kept.
+    pub(super) fn begin(&self, scanned: Smallest, most: usize) -> Vec<SegmentName> {
+        let Smallest { names, complete, .. } = scanned;
+        let mut ahead = self.0.lock();
+        *ahead = Ahead { handed: None, names: names.into_iter().collect(), complete };
+        ahead.hand(most)
+    }
+}
+
+impl Ahead {
+    fn hand(&mut self, most: usize) -> Vec<SegmentName> {
+        let page: Vec<_> = self.names.drain(..most.min(self.names.len())).collect();
+        self.handed = page.last().copied().or(self.handed);
+        page
+    }
+}
+
+impl Smallest {
+    /// Names after this one, at least `most` where there are so many.
+    pub(super) fn after(after: Option<SegmentName>, most: usize) -> Self {
+        Self { after, most: most.max(AHEAD_MAX), names: BTreeSet::new(), complete: true }
+    }
+
+    /// One name of the scan. The same one may be seen twice.
+    pub(super) fn see(&mut self, name: SegmentName) {
+        if self.after.is_some_and(|after| name <= after) {
+            return;
+        }
+        self.names.insert(name);
+        if self.names.len() > self.most {
+            self.names.pop_last();
+            self.complete = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{BlobId, Epoch};
+
+    use super::*;
+
+    fn name(number: u32) -> SegmentName {
+        SegmentName { blob: BlobId::new(Epoch(1), [0; 12]), number }
+    }
+
+    #[test]
+    fn pages_follow_each_other_from_few_scans() {
+        let all: u32 = 150_000;
+        let pages = Pages::default();
+        let (mut after, mut seen, mut scans) = (None, Vec::new(), 0);
+        loop {
+            let page = pages.next(after, 1_000).unwrap_or_else(|| {
+                scans += 1;
+                let mut smallest = Smallest::after(after, 1_000);
+                (0..all).rev().for_each(|number| smallest.see(name(number)));
+                assert!(smallest.names.len() <= AHEAD_MAX);
+                pages.begin(smallest, 1_000)
+            });
+            seen.extend(page.iter().map(|name| name.number));
+            let Some(&last) = page.last() else { break };
+            after = Some(last);
+        }
+        assert_eq!(seen, (0..all).collect::<Vec<_>>());
+        assert_eq!(scans, 3);
+    }
+
+    #[test]
+    fn somebody_else_begins_anew() {
+        let pages = Pages::default();
+        let scan = |after| {
+            let mut smallest = Smallest::after(after, 2);
+            (0..5).for_each(|number| smallest.see(name(number)));
+            smallest
+        };
+        assert_eq!(pages.next(None, 2), None);
+        assert_eq!(pages.begin(scan(None), 2), [name(0), name(1)]);
+        assert_eq!(pages.next(Some(name(3)), 2), None, "not what comes next");
+        assert_eq!(pages.next(Some(name(1)), 2), Some(vec![name(2), name(3)]));
+        assert_eq!(pages.next(None, 2), None, "a new beginning");
+        assert_eq!(pages.next(Some(name(3)), 2), Some(vec![name(4)]));
+        assert_eq!(pages.next(Some(name(4)), 2), Some(Vec::new()));
+        assert_eq!(pages.begin(scan(Some(name(3))), 2), [name(4)]);
+    }
+}
