@@ -16,7 +16,7 @@ use super::Tenant;
 use super::programs::program;
 use super::rows::{refused, to_be_refused};
 
-const FLOODED_WITHIN: Duration = Duration::from_secs(60);
+const FLOODED_WITHIN: Duration = Duration::from_secs(150);
 /// What is held.
 const LONG_MS: u64 = 80_000;
 /// Runs with much memory: they are over before all else is taken, for memory ends before slots do.
