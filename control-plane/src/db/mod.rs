@@ -44,6 +44,8 @@ const LOG_PAGES: u32 = 4_096;
 /// A connection that was used so short a while ago is used again without a look whether it is still there, which would be one
 /// more turn to the database for each statement.
 const SURELY_THERE: Duration = Duration::from_secs(1);
+/// For a connection, or for the turn of who is waited for.
+const WAITED_MAX: Duration = Duration::from_secs(10);
 const LOCKED_PAUSE: Duration = Duration::from_millis(50);
 const LOCKED_TRIES_MAX: u32 = 100;
 
@@ -75,7 +77,7 @@ impl Db {
             let cache_kib = if max == 1 { WRITER_CACHE_KIB } else { READER_CACHE_KIB };
             let mut options = ConnectOptions::new(url);
             options.max_connections(max).connect_lazy(lazy);
-            options.sqlx_logging(false).acquire_timeout(Duration::from_secs(10));
+            options.sqlx_logging(false).acquire_timeout(WAITED_MAX);
             options.test_before_acquire_if_idle_for(SURELY_THERE);
             options.map_sqlx_postgres_opts(|postgres| {
                 postgres.options([("idle_in_transaction_session_timeout", SILENT_TRANSACTION_MAX)])
@@ -106,7 +108,7 @@ impl Db {
                 }
             };
             let read = connect(connections_max, false).await?;
-            Self { read, leases: write.clone(), write, turns: Some(Turns::default()) }
+            Self { read, leases: write.clone(), write, turns: Some(Turns::new(WAITED_MAX)) }
         } else {
             let both = connect(connections_max, false).await?;
             let leases = connect(LEASE_CONNECTIONS, true).await?;
@@ -167,7 +169,7 @@ impl Db {
 
     async fn begin_as(&self, urgency: Urgency) -> Result<Writing, DbErr> {
         let turn = match &self.turns {
-            Some(turns) => Some(turns.next(urgency).await),
+            Some(turns) => Some(turns.next(urgency).await?),
             None => None,
         };
         let options = TransactionOptions {
