@@ -123,6 +123,7 @@ impl App {
         let operator = Operator::open(&config.operator_token, &db).await?;
         let lost = |error: crate::error::Error| StartError::Lost(error.to_string());
         let tickets = Arc::new(Tickets::open(&config.ticket_key)?);
+        Box::pin(crate::objects::claim(&db, &store)).await?;
         let joining = Joining::new(&config, &tickets)?;
         crate::nodes::records::ensure_local(&db, &joining, &config.local_nodes).await.map_err(lost)?;
         let learning = Learning::new(&LearningNames::CONTROL_PLANE);

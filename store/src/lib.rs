@@ -10,6 +10,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod claim;
 mod copies;
 pub mod engine;
 mod error;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 pub use protocol::{Blob, BlobId, BlobKey, Epoch};
 
+pub use claim::ClaimError;
 use copies::Copies;
 pub use copies::CopyState;
 pub use engine::{Engine, Listed, Space};

@@ -1,6 +1,7 @@
 //! The `disk` engine: a file for each segment, `blobs/<2 hex digits of the random part>/<name>`.
 //!
-//! A segment is written to `incoming/`, flushed, and renamed: its name never stands for half of it.
+//! A segment is written to `incoming/`, flushed, and renamed: its name never stands for half of it. The file `store.id` says
+//! whose the segments are.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -14,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use protocol::ByteSize;
+use protocol::{ByteSize, StoreId};
 use tokio::sync::Semaphore;
 
 use super::pages::{Pages, Smallest};
@@ -30,6 +31,9 @@ const CALLS_MAX: usize = 32;
 /// Left free: the database may be on the same disk.
 const RESERVE: ByteSize = ByteSize::mib(64);
 
+/// The file that says whose segments these are.
+const MARK: &str = "store.id";
+
 /// Segments in a folder. Several processes may share it.
 pub struct Disk {
     name: String,
@@ -39,6 +43,7 @@ pub struct Disk {
 }
 
 struct Place {
+    mark: PathBuf,
     blobs: PathBuf,
     incoming: PathBuf,
     reserve: ByteSize,
@@ -54,6 +59,7 @@ impl Disk {
     pub fn open(folder: &Path) -> Result<Self, EngineError> {
         let name = format!("disk {}", folder.display());
         let place = Place {
+            mark: folder.join(MARK),
             blobs: folder.join("blobs"),
             incoming: folder.join("incoming"),
             reserve: RESERVE,
@@ -131,6 +137,14 @@ impl Engine for Disk {
         self.run("list", move |place| place.list(after, most))
     }
 
+    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+        self.run("say whose it is", Place::mark)
+    }
+
+    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
+        self.run("be marked", move |place| place.set_mark(store))
+    }
+
     fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>> {
         self.run("measure", Place::space)
     }
@@ -171,15 +185,10 @@ impl Place {
     }
 
     fn put(&self, name: SegmentName, segment: &[u8]) -> io::Result<()> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
         if self.space()?.free < self.reserve.0.saturating_add(segment.len() as u64) {
             return Err(io::Error::new(io::ErrorKind::StorageFull, format!("less than {} is free", self.reserve)));
         }
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let incoming = Incoming(self.incoming.join(format!("{name}.{}.{count}", std::process::id())));
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&incoming.0)?;
-        file.write_all(segment)?;
-        file.sync_all()?;
+        let incoming = self.write(&name, segment)?;
         let shard = self.shard(name);
         if unless_exists(fs::create_dir(&shard))? {
             sync_folder(&self.blobs)?;
@@ -187,6 +196,31 @@ impl Place {
         fs::rename(&incoming.0, self.path(name))?;
         // The name must outlive a power cut too.
         sync_folder(&shard)
+    }
+
+    /// Writes a file that is renamed, or linked, when all of it is there.
+    fn write(&self, name: &dyn std::fmt::Display, bytes: &[u8]) -> io::Result<Incoming> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let incoming = Incoming(self.incoming.join(format!("{name}.{}.{count}", std::process::id())));
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&incoming.0)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok(incoming)
+    }
+
+    fn mark(&self) -> io::Result<Option<StoreId>> {
+        let Some(text) = unless_missing(fs::read_to_string(&self.mark))? else { return Ok(None) };
+        text.trim().parse::<StoreId>().map(Some).map_err(io::Error::other)
+    }
+
+    fn set_mark(&self, store: StoreId) -> io::Result<StoreId> {
+        let incoming = self.write(&MARK, format!("{store}\n").as_bytes())?;
+        unless_exists(fs::hard_link(&incoming.0, &self.mark))?;
+        if let Some(folder) = self.mark.parent() {
+            sync_folder(folder)?;
+        }
+        self.mark()?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn list(&self, mut after: Option<SegmentName>, most: usize) -> io::Result<Vec<Listed>> {
