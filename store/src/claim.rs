@@ -26,8 +26,8 @@ pub enum ClaimError {
     },
     /// It had the mark once.
     #[error(
-        "{engine} is empty, and was not when this platform used it last: is its disk mounted? If an empty one is to take its \
-         place, mark it as {store} first (a folder: in its file `store.id`)"
+        "{engine} is empty, and was not when this platform used it last: is its disk mounted? If an empty one is to take \
+         its place, mark it as {store} first (a folder: in its file `store.id`)"
     )]
     Lost {
         /// Which engine.

@@ -1,5 +1,6 @@
 //! Which store is this database's. A store has an id; each of its engines has that as its mark, and the index knows which
-//! engines have been marked. So nothing is put on, or swept from, what is another platform's, or is not what it was.
+//! engines have been marked. So nothing is put on, or swept from, what is another platform's, or is not what it was. And the
+//! index knows the master key by a check of it: what is sealed under one key cannot be opened with another.
 
 use std::collections::BTreeSet;
 
@@ -28,6 +29,27 @@ pub(crate) async fn claim(db: &Db, store: &Store) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Whether this database has seen the master key.
+pub(crate) async fn knows_key(db: &Db) -> Result<bool, DbErr> {
+    Ok(row(db).await?.key_check.is_some())
+}
+
+/// Notes the master key's check where there is none; false where it is of another key.
+pub(crate) async fn is_key(db: &Db, check: &[u8; 32]) -> Result<bool, DbErr> {
+    store_horizon::Entity::update_many()
+        .set(store_horizon::ActiveModel { key_check: Set(Some(check.to_vec())), ..Default::default() })
+        .filter(store_horizon::Column::Id.eq(HORIZON))
+        .filter(store_horizon::Column::KeyCheck.is_null())
+        .exec(db.write())
+        .await?;
+    Ok(row(db).await?.key_check.is_some_and(|known| known == check))
+}
+
+async fn row(db: &Db) -> Result<store_horizon::Model, DbErr> {
+    let row = store_horizon::Entity::find_by_id(HORIZON).one(db.write()).await?;
+    row.ok_or_else(|| DbErr::RecordNotFound("the row of the store's horizon".to_owned()))
+}
+
 /// The store's id, which the first one that asks for it makes.
 async fn store_id(db: &Db) -> Result<StoreId, DbErr> {
     store_horizon::Entity::update_many()
@@ -36,7 +58,5 @@ async fn store_id(db: &Db) -> Result<StoreId, DbErr> {
         .filter(store_horizon::Column::Store.is_null())
         .exec(db.write())
         .await?;
-    let row = store_horizon::Entity::find_by_id(HORIZON).one(db.write()).await?;
-    let id = row.and_then(|row| row.store);
-    id.map(|id| id.0).ok_or_else(|| DbErr::RecordNotFound("the row of the store's horizon".to_owned()))
+    row(db).await?.store.map(|id| id.0).ok_or_else(|| DbErr::RecordNotFound("the id of the store".to_owned()))
 }

@@ -38,7 +38,7 @@ use seal::MasterKey;
 
 #[cfg_attr(not(test), allow(unused_imports, reason = "the schema's test compares it"))]
 pub(crate) use crate::db::REFERENCES;
-pub(crate) use claim::claim;
+pub(crate) use claim::{claim, is_key, knows_key};
 #[cfg_attr(not(test), allow(unused_imports, reason = "the account's usage is to show it"))]
 pub(crate) use index::kept;
 pub(crate) use index::{ReadError, refer};

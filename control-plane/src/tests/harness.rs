@@ -106,6 +106,8 @@ impl Ground {
         let database = database.unwrap_or_else(|| sqlite_url(folder.path()));
         let mut config = config(folder.path(), database, node);
         change(&mut config);
+        // Grounds on one database are one platform.
+        std::fs::write(&config.ticket_key, [7; 32]).unwrap();
         let store = store::Store::disk(folder.path().join("store")).unwrap();
         let app = App::open(config, store, None).await.unwrap();
         let ground = Self { router: crate::router(app.clone()), app, node, folder, term: Mutex::default() };

@@ -15,6 +15,7 @@ suite!(
     several_start_at_once_on_nothing,
     another_platforms_store_is_refused,
     a_store_that_is_not_what_it_was_is_refused,
+    another_root_secret_is_refused,
 );
 
 async fn again(ground: &Ground) -> Result<App, StartError> {
@@ -84,6 +85,20 @@ async fn a_store_that_is_not_what_it_was_is_refused(ground: Ground) {
     assert!(matches!(refused, StartError::Store(store::ClaimError::Lost { .. })), "{refused}");
     std::fs::remove_dir_all(&folder).unwrap();
     std::fs::rename(&away, &folder).unwrap();
+    again(&ground).await.unwrap();
+}
+
+/// With it, no blob could be opened.
+async fn another_root_secret_is_refused(ground: Ground) {
+    let (key, kept) = (ground.folder.path().join("ticket.key"), ground.folder.path().join("kept.key"));
+    std::fs::rename(&key, &kept).unwrap();
+    let refused = again(&ground).await.err().unwrap();
+    assert!(matches!(&refused, StartError::TicketKeyMissing(path) if *path == key), "{refused}");
+    assert!(!key.exists(), "none is made in its place");
+    std::fs::write(&key, [8; 32]).unwrap();
+    let refused = again(&ground).await.err().unwrap();
+    assert!(matches!(&refused, StartError::TicketKeyOfAnother(path) if *path == key), "{refused}");
+    std::fs::rename(&kept, &key).unwrap();
     again(&ground).await.unwrap();
 }
 

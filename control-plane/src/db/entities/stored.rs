@@ -33,14 +33,15 @@ table! {
 }
 
 table! {
-    /// One row: each epoch below it is closed for ever; when the engines were last compared with the index; and which
-    /// store this is (`objects/claim.rs`).
+    /// One row: each epoch below it is closed for ever; when the engines were last compared with the index; which store
+    /// this is (`objects/claim.rs`); and what shows whether a master key is the one of the keys of blobs.
     store_horizon = "store_horizon" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: i32,
         epoch: Col<Epoch>,
         listed: Col<Timestamp>,
         store: Option<Col<StoreId>>,
+        key_check: Option<Vec<u8>>,
     }
 }
 
