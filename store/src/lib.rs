@@ -40,6 +40,7 @@ pub use legacy::Legacy;
 pub use name::{ParseSegmentNameError, SegmentName};
 pub use object::Object;
 pub use sealing::{BLOB_SIZE_MAX, SEGMENT_SIZE};
+pub use segments::Deleted;
 
 /// Blobs, and the engines that keep them. Cheap to clone.
 #[derive(Clone)]
