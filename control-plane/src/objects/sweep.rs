@@ -117,7 +117,7 @@ impl Sweep {
     }
 
     /// One step of each kind that is due.
-    async fn turn(&mut self) -> Result<(), SweepError> {
+    pub(super) async fn turn(&mut self) -> Result<(), SweepError> {
         let (begun, now) = (Instant::now(), now(self.db.read()).await?);
         if begun >= self.next_pass && !self.doom_some(now).await? {
             self.next_pass = begun + PASS_EVERY;
@@ -128,7 +128,8 @@ impl Sweep {
         if begun >= self.next_list {
             self.next_list = begun + PASS_EVERY;
             let row = store_horizon::Entity::find_by_id(HORIZON).one(self.db.read()).await?;
-            if row.is_none_or(|row| row.listed.plus(LIST_EVERY) <= now) {
+            // What lies ahead is of a clock that has jumped back since.
+            if row.is_none_or(|row| *row.listed > now || row.listed.plus(LIST_EVERY) <= now) {
                 self.delete_unindexed(now).await?;
             }
         }
@@ -145,6 +146,9 @@ impl Sweep {
 
     /// Looks at the next blobs, and dooms those to which nothing refers. False at the end of a pass.
     async fn doom_some(&mut self, now: Timestamp) -> Result<bool, DbErr> {
+        if self.looked.is_none() {
+            loops::blobs_doomed_later(now).exec(self.db.write()).await?;
+        }
         let page: Vec<Col<BlobId>> =
             loops::blobs_after(self.looked, LOOKED_AT_ONCE).into_tuple().all(self.db.read()).await?;
         let ends = (page.first().copied(), page.last().copied());

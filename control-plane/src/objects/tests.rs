@@ -34,6 +34,7 @@ suite!(
     the_leader_sweeps_by_itself,
     where_something_is_stands_in_its_row,
     one_disk_that_has_gone_stops_nothing,
+    a_clock_that_has_jumped_back_delays_nothing,
 );
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -308,6 +309,21 @@ async fn one_disk_that_has_gone_stops_nothing(ground: Ground) {
     sweep(app, doomed.plus(HOUR * 25)).await;
     assert_eq!((segments_in(&one), in_index(app).await.len()), (0, 0));
     assert_eq!(last_listed(app).await, doomed.plus(HOUR * 25));
+}
+
+async fn a_clock_that_has_jumped_back_delays_nothing(ground: Ground) {
+    let (app, account) = (&ground.app, AccountId::new());
+    let blob = stored(app, account, b"gone").await;
+    disown(app, account, &blob).await;
+    let ahead = in_hours(10_000);
+    sweep(app, ahead).await;
+    assert_eq!(last_listed(app).await, ahead);
+    Sweep::new(app).turn().await.unwrap();
+    assert!(last_listed(app).await <= Timestamp::now());
+
+    assert_eq!(in_index(app).await, BTreeSet::from([blob.id]), "a day is still left");
+    sweep(app, in_hours(26)).await;
+    assert!(in_index(app).await.is_empty());
 }
 
 async fn where_something_is_stands_in_its_row(ground: Ground) {
