@@ -155,6 +155,11 @@ impl Place {
     fn prepare(&self) -> io::Result<u64> {
         fs::create_dir_all(&self.blobs)?;
         fs::create_dir_all(&self.incoming)?;
+        // All of them now: of two who first put into one at once, only one would know that its name is not durable yet.
+        for first in 0..=u8::MAX {
+            unless_exists(fs::create_dir(self.shard(first)))?;
+        }
+        sync_folder(&self.blobs)?;
         for entry in fs::read_dir(&self.incoming)? {
             let entry = entry?;
             // Another process may clear at the same time.
@@ -166,13 +171,18 @@ impl Place {
         Ok(fs::metadata(&self.blobs)?.dev())
     }
 
-    fn shard(&self, name: SegmentName) -> PathBuf {
-        let [first, ..] = name.blob.random();
+    /// The folder of the blobs whose random part begins so.
+    fn shard(&self, first: u8) -> PathBuf {
         self.blobs.join(format!("{first:02x}"))
     }
 
+    fn shard_of(&self, name: SegmentName) -> PathBuf {
+        let [first, ..] = name.blob.random();
+        self.shard(first)
+    }
+
     fn path(&self, name: SegmentName) -> PathBuf {
-        self.shard(name).join(name.to_string())
+        self.shard_of(name).join(name.to_string())
     }
 
     /// None where the file is missing; an error where the whole folder is, so that nobody takes its blobs for lost.
@@ -189,13 +199,9 @@ impl Place {
             return Err(io::Error::new(io::ErrorKind::StorageFull, format!("less than {} is free", self.reserve)));
         }
         let incoming = self.write(&name, segment)?;
-        let shard = self.shard(name);
-        if unless_exists(fs::create_dir(&shard))? {
-            sync_folder(&self.blobs)?;
-        }
         fs::rename(&incoming.0, self.path(name))?;
         // The name must outlive a power cut too.
-        sync_folder(&shard)
+        sync_folder(&self.shard_of(name))
     }
 
     /// Writes a file that is renamed, or linked, when all of it is there.
@@ -306,12 +312,10 @@ fn unless_missing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Whether it was made just now.
-fn unless_exists(result: io::Result<()>) -> io::Result<bool> {
+fn unless_exists(result: io::Result<()>) -> io::Result<()> {
     match result {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 
