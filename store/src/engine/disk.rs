@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,6 +44,8 @@ pub struct Disk {
 
 struct Place {
     mark: PathBuf,
+    /// Whether the mark has been seen. Where it is missing after that, another folder stands in this one's place.
+    was_marked: AtomicBool,
     blobs: PathBuf,
     incoming: PathBuf,
     reserve: ByteSize,
@@ -60,6 +62,7 @@ impl Disk {
         let name = format!("disk {}", folder.display());
         let place = Place {
             mark: folder.join(MARK),
+            was_marked: AtomicBool::new(false),
             blobs: folder.join("blobs"),
             incoming: folder.join("incoming"),
             reserve: RESERVE,
@@ -189,12 +192,19 @@ impl Place {
     fn there<T>(&self, result: io::Result<T>) -> io::Result<Option<T>> {
         let found = unless_missing(result)?;
         if found.is_none() {
-            fs::metadata(&self.blobs)?;
+            self.stands()?;
         }
         Ok(found)
     }
 
+    /// Fails where the disk has gone, though somebody else may have made the folders anew.
+    fn stands(&self) -> io::Result<()> {
+        let witness = if self.was_marked.load(Ordering::Relaxed) { &self.mark } else { &self.blobs };
+        fs::metadata(witness).map(drop)
+    }
+
     fn put(&self, name: SegmentName, segment: &[u8]) -> io::Result<()> {
+        self.stands()?;
         if self.space()?.free < self.reserve.0.saturating_add(segment.len() as u64) {
             return Err(io::Error::new(io::ErrorKind::StorageFull, format!("less than {} is free", self.reserve)));
         }
@@ -217,7 +227,9 @@ impl Place {
 
     fn mark(&self) -> io::Result<Option<StoreId>> {
         let Some(text) = unless_missing(fs::read_to_string(&self.mark))? else { return Ok(None) };
-        text.trim().parse::<StoreId>().map(Some).map_err(io::Error::other)
+        let store = text.trim().parse::<StoreId>().map_err(io::Error::other)?;
+        self.was_marked.store(true, Ordering::Relaxed);
+        Ok(Some(store))
     }
 
     fn set_mark(&self, store: StoreId) -> io::Result<StoreId> {
@@ -240,7 +252,7 @@ impl Place {
             let Some(&last) = page.last() else { break };
             for name in page {
                 // What was deleted since the scan is no more.
-                if let Some(meta) = unless_missing(fs::metadata(self.path(name)))? {
+                if let Some(meta) = self.there(fs::metadata(self.path(name)))? {
                     listed.push(Listed { name, bytes: meta.len() });
                 }
             }
@@ -250,6 +262,7 @@ impl Place {
     }
 
     fn scan(&self, after: Option<SegmentName>, most: usize) -> io::Result<Smallest> {
+        self.stands()?;
         let mut smallest = Smallest::after(after, most);
         for shard in fs::read_dir(&self.blobs)? {
             let shard = shard?;
