@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, DirectGetErrorKind, LastRawMessageErrorKind, Stream};
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
@@ -95,6 +96,17 @@ impl Bucket {
         let ack = self.context.publish(subject, payload).await.map_err(|error| self.failed("put", error))?;
         ack.await.map_err(|error| self.failed("put", error))?;
         Ok(())
+    }
+
+    /// Puts a message, unless there is one under its subject.
+    pub(crate) async fn put_first(&self, subject: String, payload: Bytes) -> Result<(), EngineError> {
+        let message = PublishMessage::build().payload(payload).expected_last_subject_sequence(0);
+        let put = async { self.context.send_publish(subject, message).await?.await };
+        match put.await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(()),
+            Err(error) => Err(self.failed("put", error)),
+        }
     }
 
     pub(crate) async fn read(&self, subject: String) -> Result<Option<Bytes>, EngineError> {

@@ -45,7 +45,9 @@ impl MigrationTrait for Migration {
         let epochs = table("store_epochs").big("epoch").text("holder").big("opened").big("until").big_null("closed");
         manager.create_table(blobs.key(&["id"])).await?;
         manager.create_table(epochs.key(&["epoch"])).await?;
-        manager.create_table(table("store_horizon").int("id").big("epoch").big("listed").key(&["id"])).await?;
+        let horizon = table("store_horizon").int("id").big("epoch").big("listed").id_null("store").id_null("key_check");
+        manager.create_table(horizon.key(&["id"])).await?;
+        manager.create_table(table("store_engines").text("name").key(&["name"])).await?;
         manager.create_table(table("models").text("blob").big("published").key(&["blob"])).await?;
         let connection = manager.get_connection();
         for table in OWNERS {
