@@ -233,7 +233,16 @@ mod tests {
         let rows = db.read().query_all_raw(asked).await.unwrap();
         let roots: Vec<Option<String>> = rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
         assert_eq!(roots, [Some("its root".to_owned()), None]);
+        assert!(had_roots(&db).await, "its old store may be removed once");
         db.close().await;
+        let db = Db::open(&format!("sqlite://{}", folder.path().join("new.db").display()), 2).await.unwrap();
+        assert!(!had_roots(&db).await, "an old store is another one's");
+        db.close().await;
+    }
+
+    async fn had_roots(db: &Db) -> bool {
+        let asked = Statement::from_string(DbBackend::Sqlite, "SELECT rooted FROM store_horizon");
+        db.read().query_one_raw(asked).await.unwrap().unwrap().try_get_by_index(0).unwrap()
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! next root of a table --> read from the old store --> put --> one transaction: kept, and the account's rows switched
 //!        |                        |
 //!        |                        +--> missing or damaged: named in the log, and left
-//!        +--> none in any table: a while later the old store is removed
+//!        +--> none in any table: a while later the old store is removed, if this database ever had roots
 //! ```
 //! It can be interrupted anywhere: a row either has its root or its blob, and what was put for a row that was not switched
 //! goes as whatever no row refers to. Two who move the same do it once: the second one finds no row to switch.
@@ -19,9 +19,10 @@ use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _
 use store::Legacy;
 use tokio_util::sync::CancellationToken;
 
+use super::epochs::HORIZON;
 use crate::App;
 use crate::db::columns::Col;
-use crate::db::entities::artifacts;
+use crate::db::entities::{artifacts, store_horizon};
 use crate::db::loops::{self, Raw};
 use crate::error::Error;
 use crate::leader::{Lease, Office};
@@ -210,12 +211,24 @@ impl Moving {
             }
         }
         let was_there = !self.legacy.is_empty().await?;
+        if !self.had_roots().await? {
+            if was_there {
+                tracing::warn!("the store of an earlier release belongs to another database; it is left as it is");
+            }
+            return Ok(false);
+        }
         self.legacy.remove().await?;
         fabric::fault::point("moving.removed");
         if was_there {
             tracing::info!("the store of earlier releases is moved and removed");
         }
         Ok(true)
+    }
+
+    /// Whether this database is the one that the old store belonged to.
+    async fn had_roots(&self) -> Result<bool, DbErr> {
+        let row = store_horizon::Entity::find_by_id(HORIZON).one(self.app.db.read()).await?;
+        Ok(row.is_some_and(|row| row.rooted))
     }
 
     async fn roots(&self, owner: &Owner, after: String, most: u64) -> Result<Vec<Digest>, DbErr> {

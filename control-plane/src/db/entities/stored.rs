@@ -33,12 +33,14 @@ table! {
 }
 
 table! {
-    /// One row: each epoch below it is closed for ever; and when the engines were last compared with the index.
+    /// One row: each epoch below it is closed for ever; when the engines were last compared with the index; and whether
+    /// there were objects of an earlier release when there came to be blobs.
     store_horizon = "store_horizon" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: i32,
         epoch: Col<Epoch>,
         listed: Col<Timestamp>,
+        rooted: bool,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use http::StatusCode;
 use protocol::job::Job;
 use protocol::{AccountId, BlobId, ByteSize, Digest, JobId, RunId, Timestamp};
-use sea_orm::{ActiveValue::Set, EntityTrait as _};
+use sea_orm::{ActiveValue::Set, ConnectionTrait as _, EntityTrait as _};
 use serde_json::json;
 use store::{Legacy, Store};
 
@@ -20,6 +20,7 @@ suite!(
     wherever_it_dies_all_is_moved_and_the_old_store_goes,
     what_is_lost_is_left_and_the_rest_goes_on,
     a_job_and_an_upload_have_one_blob,
+    the_old_store_of_another_database_is_left,
 );
 
 /// Where it dies on an object.
@@ -33,6 +34,7 @@ async fn with_legacy(ground: Ground) -> Ground {
     let store = Store::disk(folder.join("store")).unwrap();
     let stores = Stores { store, legacy: Some(Legacy::disk(folder.join("legacy"))) };
     let app = App::open(config, stores, None).await.unwrap();
+    app.db.write().execute_unprepared("UPDATE store_horizon SET rooted = TRUE").await.unwrap();
     Ground { router: crate::router(app.clone()), app, ..ground }
 }
 
@@ -320,4 +322,16 @@ async fn a_job_and_an_upload_have_one_blob(ground: Ground) {
     assert_eq!(input(job).await.blob, Some(Col(opened[0].id)));
     let later = ada.post("/jobs", asked).await.read::<Job>().id;
     assert_eq!((input(later).await.blob, input(later).await.root), (Some(Col(opened[0].id)), None));
+}
+
+/// A database of its own was begun beside it, or the data is of two platforms.
+async fn the_old_store_of_another_database_is_left(ground: Ground) {
+    let ground = with_legacy(ground).await;
+    let app = &ground.app;
+    let root = put(&ground, &noise(1_000, 1));
+    app.db.write().execute_unprepared("UPDATE store_horizon SET rooted = FALSE").await.unwrap();
+    assert_eq!(pass(app).await, 0);
+    assert!(!remove(app).await && chunk(&ground, root).exists());
+    app.db.write().execute_unprepared("UPDATE store_horizon SET rooted = TRUE").await.unwrap();
+    assert!(remove(app).await && !chunk(&ground, root).exists());
 }
