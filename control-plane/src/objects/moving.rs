@@ -4,7 +4,7 @@
 //! next root of a table --> read from the old store --> put --> one transaction: kept, and the account's rows switched
 //!        |                        |
 //!        |                        +--> missing or damaged: named in the log, and left
-//!        +--> none in any table: a while later the old store is removed, if this database ever had roots
+//!        +--> none in any table: a day later the old store is removed, if this database ever had roots
 //! ```
 //! It can be interrupted anywhere: a row either has its root or its blob, and what was put for a row that was not switched
 //! goes as whatever no row refers to. Two who move the same do it once: the second one finds no row to switch.
@@ -12,7 +12,7 @@
 //! Why nothing is removed that a row needs: nobody writes new roots but jobs, which take them over from artifacts, under a lock
 //! on the artifact's row. Artifacts come first, so that once they have none, there is no such job that is not seen.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::{AccountId, BlobId, Digest};
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, Statement, Value};
@@ -40,8 +40,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// What could not be read is tried again so much later: somebody may have brought it back.
 const PASS_EVERY: Duration = Duration::from_secs(3600);
-/// So long after the last row the old store is removed: control planes of the release before may still be stopping.
-const KEPT_FOR: Duration = Duration::from_secs(600);
+/// The old store is removed when for so long no row had a root: control planes of the release before may still be at work.
+const KEPT_FOR: Duration = Duration::from_secs(86_400);
 
 /// Why a step was not done; it is done again later.
 #[derive(Debug, thiserror::Error)]
@@ -110,18 +110,18 @@ static OWNERS: [Owner; 5] = [
     },
 ];
 
-/// Moves while this instance leads, until all is moved or it is stopped.
+/// Moves while this instance leads, until it is stopped. When all is moved it still looks: a control plane of the release
+/// before may write further roots.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
-    if let Some(legacy) = app.objects.legacy().cloned() {
-        let mut moving = Moving::new(app, legacy);
-        let moved = async {
-            while let Some(pause) = moving.turn().await {
-                tokio::time::sleep(pause).await;
-            }
-        };
-        stop.run_until_cancelled(Box::pin(moved)).await;
-    }
-    stop.cancelled().await;
+    let Some(legacy) = app.objects.legacy().cloned() else { return stop.cancelled().await };
+    let mut moving = Moving::new(app, legacy);
+    let moves = async {
+        loop {
+            let pause = moving.turn().await;
+            tokio::time::sleep(pause).await;
+        }
+    };
+    stop.run_until_cancelled(Box::pin(moves)).await;
 }
 
 /// What came of a step.
@@ -140,38 +140,55 @@ struct Moving {
     owner: usize,
     after: String,
     left: usize,
+    /// No row has had a root since then.
+    clear_since: Option<Instant>,
+    kept_for: Duration,
+    /// That the old store is another database's was said.
+    told: bool,
 }
 
 impl Moving {
     fn new(app: App, legacy: Legacy) -> Self {
-        Self { app, legacy, owner: 0, after: String::new(), left: 0 }
+        let (after, kept_for) = (String::new(), KEPT_FOR);
+        Self { app, legacy, owner: 0, after, left: 0, clear_since: None, kept_for, told: false }
     }
 
-    /// A step, and the pause after it; none: all is done.
-    async fn turn(&mut self) -> Option<Duration> {
+    /// A step, and the pause after it.
+    async fn turn(&mut self) -> Duration {
         let step = match self.leads().await {
-            Ok(false) => return Some(LOOK_EVERY),
+            Ok(false) => {
+                // Whoever leads decides.
+                self.clear_since = None;
+                return LOOK_EVERY;
+            }
             Ok(true) => self.step().await,
             Err(error) => Err(error.into()),
         };
-        let failed = match step {
-            Ok(Step::More) => return Some(PAUSE),
-            Ok(Step::Passed { left: 0 }) => {
-                tokio::time::sleep(KEPT_FOR).await;
-                match self.remove().await {
-                    Ok(true) => return None,
-                    Ok(false) => return Some(PAUSE),
-                    Err(error) => error,
-                }
-            }
+        let done = match step {
+            Ok(Step::More) => return PAUSE,
+            Ok(Step::Passed { left: 0 }) => self.passed().await,
             Ok(Step::Passed { left }) => {
                 tracing::warn!(left, "objects of an earlier release cannot be read; they are left, and tried again");
-                return Some(PASS_EVERY);
+                Ok(())
             }
-            Err(error) => error,
+            Err(error) => Err(error),
         };
-        tracing::warn!(error = %failed, "objects of an earlier release could not be moved; retrying");
-        Some(RETRY_AFTER)
+        match done {
+            Ok(()) => PASS_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "objects of an earlier release could not be moved; retrying");
+                RETRY_AFTER
+            }
+        }
+    }
+
+    /// A pass has left nothing: the old store is removed when that stays so.
+    async fn passed(&mut self) -> Result<(), MovingError> {
+        let since = *self.clear_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.kept_for {
+            self.remove().await?;
+        }
+        Ok(())
     }
 
     async fn leads(&self) -> Result<bool, DbErr> {
@@ -191,6 +208,7 @@ impl Moving {
             (self.owner, self.after) = (self.owner + 1, String::new());
             return Ok(Step::More);
         };
+        self.clear_since = None;
         let mut left = 0;
         for root in roots {
             for account in self.accounts(owner, root).await? {
@@ -204,7 +222,7 @@ impl Moving {
     }
 
     /// Removes the old store, where no row has a root any more; whether it did.
-    async fn remove(&self) -> Result<bool, MovingError> {
+    async fn remove(&mut self) -> Result<bool, MovingError> {
         for owner in &OWNERS {
             if !self.roots(owner, String::new(), 1).await?.is_empty() {
                 return Ok(false);
@@ -212,7 +230,7 @@ impl Moving {
         }
         let was_there = !self.legacy.is_empty().await?;
         if !self.had_roots().await? {
-            if was_there {
+            if was_there && !std::mem::replace(&mut self.told, true) {
                 tracing::warn!("the store of an earlier release belongs to another database; it is left as it is");
             }
             return Ok(false);

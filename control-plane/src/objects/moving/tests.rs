@@ -1,6 +1,7 @@
 //! From a store of an earlier release to blobs, on both databases: with deaths between all steps, and objects that are lost.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http::StatusCode;
 use protocol::job::Job;
@@ -21,6 +22,7 @@ suite!(
     what_is_lost_is_left_and_the_rest_goes_on,
     a_job_and_an_upload_have_one_blob,
     the_old_store_of_another_database_is_left,
+    it_stays_while_the_release_before_may_still_write,
 );
 
 /// Where it dies on an object.
@@ -334,4 +336,42 @@ async fn the_old_store_of_another_database_is_left(ground: Ground) {
     assert!(!remove(app).await && chunk(&ground, root).exists());
     app.db.write().execute_unprepared("UPDATE store_horizon SET rooted = TRUE").await.unwrap();
     assert!(remove(app).await && !chunk(&ground, root).exists());
+}
+
+/// The turns of a pass, and the pause after it.
+async fn turns(moving: &mut Moving) -> Duration {
+    loop {
+        let pause = moving.turn().await;
+        if pause != super::PAUSE {
+            return pause;
+        }
+    }
+}
+
+async fn it_stays_while_the_release_before_may_still_write(ground: Ground) {
+    let ground = with_legacy(ground).await;
+    let app = &ground.app;
+    let ada = ground.user("ada@example.org", "ada").await;
+    let rows = Rows::new(&ground, &ada).await;
+    let old = ground.folder.path().join("legacy/chunks");
+    let mut moving = Moving::new(app.clone(), app.objects.legacy().unwrap().clone());
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert!(rows.blobs(app).await.iter().all(Option::is_some) && moving.clear_since.is_some() && old.exists());
+    // An old control plane writes one more row: the time begins anew.
+    let root = put(&ground, b"late");
+    let late =
+        |root: Digest| log_blocks::ActiveModel { root: Set(Some(root.into())), blob: Set(None), ..Default::default() };
+    log_blocks::Entity::update_many().set(late(root)).exec(app.db.write()).await.unwrap();
+    while rows.blobs(app).await[4].is_none() {
+        assert_eq!(moving.turn().await, super::PAUSE);
+    }
+    assert!(moving.clear_since.is_none() && old.exists());
+    moving.kept_for = Duration::ZERO;
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert!(!old.exists());
+    // It looks still, and moves what comes even now.
+    let root = put(&ground, b"later still");
+    log_blocks::Entity::update_many().set(late(root)).exec(app.db.write()).await.unwrap();
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert!(rows.blobs(app).await[4].is_some() && !old.exists());
 }
