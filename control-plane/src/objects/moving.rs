@@ -14,9 +14,9 @@
 
 use std::time::{Duration, Instant};
 
-use protocol::{AccountId, BlobId, Digest};
+use protocol::{AccountId, BlobId, ByteSize, Digest};
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, Statement, Value};
-use store::Legacy;
+use store::{Legacy, Space};
 use tokio_util::sync::CancellationToken;
 
 use super::epochs::HORIZON;
@@ -43,6 +43,11 @@ const PASS_EVERY: Duration = Duration::from_secs(3600);
 /// The old store is removed when for so long no row had a root: control planes of the release before may still be at work.
 const KEPT_FOR: Duration = Duration::from_secs(86_400);
 
+/// On each disk that keeps an object that is moved, at least so much stays free, or a tenth of it: what others put has a
+/// place then, although everything is there twice for a while.
+const FREE_MIN: u64 = 1 << 30;
+const FREE_PART: u64 = 10;
+
 /// Why a step was not done; it is done again later.
 #[derive(Debug, thiserror::Error)]
 enum MovingError {
@@ -52,6 +57,9 @@ enum MovingError {
     Store(#[from] store::Error),
     #[error(transparent)]
     Index(#[from] Error),
+    /// Others need what is left.
+    #[error("{missing} are missing on the store's disks")]
+    NoRoom { missing: ByteSize },
 }
 
 /// A table whose rows have roots.
@@ -145,12 +153,23 @@ struct Moving {
     kept_for: Duration,
     /// That the old store is another database's was said.
     told: bool,
+    /// How much stays free on an engine.
+    reserve: fn(Space) -> u64,
 }
 
 impl Moving {
     fn new(app: App, legacy: Legacy) -> Self {
-        let (after, kept_for) = (String::new(), KEPT_FOR);
-        Self { app, legacy, owner: 0, after, left: 0, clear_since: None, kept_for, told: false }
+        Self {
+            app,
+            legacy,
+            owner: 0,
+            after: String::new(),
+            left: 0,
+            clear_since: None,
+            kept_for: KEPT_FOR,
+            told: false,
+            reserve: kept_free,
+        }
     }
 
     /// A step, and the pause after it.
@@ -175,6 +194,14 @@ impl Moving {
         };
         match done {
             Ok(()) => PASS_EVERY,
+            Err(MovingError::NoRoom { missing }) => {
+                tracing::warn!(
+                    %missing,
+                    "the store has too little room to take over the objects of an earlier release; they can be read where \
+                     they are, and moving them goes on when there is more"
+                );
+                PASS_EVERY
+            }
             Err(error) => {
                 tracing::warn!(%error, "objects of an earlier release could not be moved; retrying");
                 RETRY_AFTER
@@ -274,9 +301,13 @@ impl Moving {
         if owner.of_uploads && self.take_upload(owner, account, root, object.digest()).await? {
             return Ok(true);
         }
+        let size = object.size();
+        let missing = app.store.missing_room(size, self.reserve).await?;
+        if missing.0 > 0 {
+            return Err(MovingError::NoRoom { missing });
+        }
         // Never within a transaction; and held until its end.
         let writing = app.epochs.writing().await?;
-        let size = object.size();
         let blob = match Box::pin(app.store.put_stream(writing.epoch(), object, size)).await {
             Ok(blob) => blob,
             // The old store's fault, or the new one's.
@@ -284,6 +315,8 @@ impl Moving {
                 Ok(error) => return unreadable(owner, account, root, *error),
                 Err(source) => return Err(store::Error::Source(source).into()),
             },
+            // An engine has less than it says.
+            Err(store::Error::NoRoom { .. }) => return Err(MovingError::NoRoom { missing: size }),
             Err(error) => return Err(error.into()),
         };
         fabric::fault::point("moving.put");
@@ -320,6 +353,10 @@ impl Moving {
         tx.commit().await?;
         Ok(true)
     }
+}
+
+fn kept_free(space: Space) -> u64 {
+    FREE_MIN.max(space.total / FREE_PART)
 }
 
 /// Whether there were rows to switch: others may have been faster, or have deleted them.

@@ -10,7 +10,7 @@ use sea_orm::{ActiveValue::Set, ConnectionTrait as _, EntityTrait as _};
 use serde_json::json;
 use store::{Legacy, Store};
 
-use super::{Moving, Step};
+use super::{Moving, MovingError, Step};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{artifacts, blocks, job_inputs, job_outputs, log_blocks};
@@ -23,6 +23,7 @@ suite!(
     a_job_and_an_upload_have_one_blob,
     the_old_store_of_another_database_is_left,
     it_stays_while_the_release_before_may_still_write,
+    nothing_is_moved_onto_a_disk_that_is_nearly_full,
 );
 
 /// Where it dies on an object.
@@ -208,9 +209,14 @@ impl Rows {
     }
 }
 
+/// Whatever the disk of the tests has left.
+fn moving(app: &App) -> Moving {
+    Moving { reserve: |_| 0, ..Moving::new(app.clone(), app.objects.legacy().unwrap().clone()) }
+}
+
 /// A whole pass; how many objects could not be read.
 async fn pass(app: &App) -> usize {
-    let mut moving = Moving::new(app.clone(), app.objects.legacy().unwrap().clone());
+    let mut moving = moving(app);
     loop {
         if let Step::Passed { left } = moving.step().await.unwrap() {
             return left;
@@ -219,7 +225,7 @@ async fn pass(app: &App) -> usize {
 }
 
 async fn remove(app: &App) -> bool {
-    Moving::new(app.clone(), app.objects.legacy().unwrap().clone()).remove().await.unwrap()
+    moving(app).remove().await.unwrap()
 }
 
 async fn wherever_it_dies_all_is_moved_and_the_old_store_goes(ground: Ground) {
@@ -354,7 +360,7 @@ async fn it_stays_while_the_release_before_may_still_write(ground: Ground) {
     let ada = ground.user("ada@example.org", "ada").await;
     let rows = Rows::new(&ground, &ada).await;
     let old = ground.folder.path().join("legacy/chunks");
-    let mut moving = Moving::new(app.clone(), app.objects.legacy().unwrap().clone());
+    let mut moving = moving(app);
     assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
     assert!(rows.blobs(app).await.iter().all(Option::is_some) && moving.clear_since.is_some() && old.exists());
     // An old control plane writes one more row: the time begins anew.
@@ -374,4 +380,24 @@ async fn it_stays_while_the_release_before_may_still_write(ground: Ground) {
     log_blocks::Entity::update_many().set(late(root)).exec(app.db.write()).await.unwrap();
     assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
     assert!(rows.blobs(app).await[4].is_some() && !old.exists());
+}
+
+async fn nothing_is_moved_onto_a_disk_that_is_nearly_full(ground: Ground) {
+    let ground = with_legacy(ground).await;
+    let app = &ground.app;
+    let ada = ground.user("ada@example.org", "ada").await;
+    let rows = Rows::new(&ground, &ada).await;
+    // As much is to stay free as the disk is large.
+    let mut moving = Moving { reserve: |space| space.total, ..moving(app) };
+    let refused = moving.step().await;
+    let Err(MovingError::NoRoom { missing }) = refused else { panic!("{refused:?}") };
+    assert!(missing >= ByteSize(700_000), "{missing}");
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert_eq!((rows.blobs(app).await, rows.can_be_read(app).await), ([None; 5], [true; 5]));
+    // There is more.
+    moving.reserve = |_| 0;
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert!(rows.blobs(app).await.iter().all(Option::is_some));
+    let space = |free, total| store::Space { free, total };
+    assert_eq!([super::kept_free(space(0, 1 << 40)), super::kept_free(space(0, 5))], [(1 << 40) / 10, 1 << 30]);
 }
