@@ -12,6 +12,7 @@
 //! Why nothing is removed that a row needs: nobody writes new roots but jobs, which take them over from artifacts, under a lock
 //! on the artifact's row. Artifacts come first, so that once they have none, there is no such job that is not seen.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use protocol::{AccountId, BlobId, ByteSize, Digest};
@@ -38,6 +39,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// After a failure of the database or a store.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// An object whose file the old store fails to read is left after so many tries, and the next ones are moved.
+const TRIES_MAX: u32 = 5;
 /// What could not be read is tried again so much later: somebody may have brought it back.
 const PASS_EVERY: Duration = Duration::from_secs(3600);
 /// The old store is removed when for so long no row had a root: control planes of the release before may still be at work.
@@ -57,6 +60,9 @@ enum MovingError {
     Store(#[from] store::Error),
     #[error(transparent)]
     Index(#[from] Error),
+    /// The old store is away, or this file of it.
+    #[error(transparent)]
+    Old(store::Error),
     /// Others need what is left.
     #[error("{missing} are missing on the store's disks")]
     NoRoom { missing: ByteSize },
@@ -148,6 +154,8 @@ struct Moving {
     owner: usize,
     after: String,
     left: usize,
+    /// How often the old store has failed for roots of this page.
+    failed: HashMap<Digest, u32>,
     /// No row has had a root since then.
     clear_since: Option<Instant>,
     kept_for: Duration,
@@ -165,6 +173,7 @@ impl Moving {
             owner: 0,
             after: String::new(),
             left: 0,
+            failed: HashMap::new(),
             clear_since: None,
             kept_for: KEPT_FOR,
             told: false,
@@ -239,13 +248,26 @@ impl Moving {
         let mut left = 0;
         for root in roots {
             for account in self.accounts(owner, root).await? {
-                if !self.object(owner, account, root).await? {
-                    left += 1;
-                }
+                let moved = match self.object(owner, account, root).await {
+                    Err(MovingError::Old(error)) if self.is_given_up(root) => {
+                        named(owner, account, root, &error);
+                        false
+                    }
+                    moved => moved?,
+                };
+                left += usize::from(!moved);
             }
         }
         (self.after, self.left) = (last.to_string(), self.left + left);
+        self.failed.clear();
         Ok(Step::More)
+    }
+
+    /// The old store has failed for this one: whether that was often enough.
+    fn is_given_up(&mut self, root: Digest) -> bool {
+        let tries = self.failed.entry(root).or_default();
+        *tries += 1;
+        *tries >= TRIES_MAX
     }
 
     /// Removes the old store, where no row has a root any more; whether it did.
@@ -372,14 +394,18 @@ async fn switch(
     Ok(tx.execute_raw(switch).await?.rows_affected() > 0)
 }
 
-/// Names an object that is lost; an old store that is away for a while is no such thing.
+/// An object that is lost is left; an old store that is away for a while is no such thing.
 fn unreadable(owner: &Owner, account: AccountId, root: Digest, error: store::Error) -> Result<bool, MovingError> {
     if matches!(error, store::Error::Engine(_)) {
-        return Err(error.into());
+        return Err(MovingError::Old(error));
     }
+    named(owner, account, root, &error);
+    Ok(false)
+}
+
+fn named(owner: &Owner, account: AccountId, root: Digest, error: &store::Error) {
     let table = owner.table;
     tracing::error!(table, %account, %root, %error, "an object of an earlier release cannot be read, and is left");
-    Ok(false)
 }
 
 /// Sweeps twice, with a day in between, and says which blobs the store has left. Nobody writes meanwhile.

@@ -24,6 +24,7 @@ suite!(
     the_old_store_of_another_database_is_left,
     it_stays_while_the_release_before_may_still_write,
     nothing_is_moved_onto_a_disk_that_is_nearly_full,
+    a_file_that_fails_holds_up_nothing,
 );
 
 /// Where it dies on an object.
@@ -400,4 +401,44 @@ async fn nothing_is_moved_onto_a_disk_that_is_nearly_full(ground: Ground) {
     assert!(rows.blobs(app).await.iter().all(Option::is_some));
     let space = |free, total| store::Space { free, total };
     assert_eq!([super::kept_free(space(0, 1 << 40)), super::kept_free(space(0, 5))], [(1 << 40) / 10, 1 << 30]);
+}
+
+async fn a_file_that_fails_holds_up_nothing(ground: Ground) {
+    let ground = with_legacy(ground).await;
+    let app = &ground.app;
+    let ada = ground.user("ada@example.org", "ada").await;
+    let rows = Rows::new(&ground, &ada).await;
+    // Two on one page, of which each is tried for itself; and neither is said to be missing.
+    let other = put(&ground, &noise(1_000, 7));
+    artifacts::Entity::insert(artifacts::ActiveModel {
+        account_id: Set(rows.account.into()),
+        digest: Set(Digest::of(&noise(1_000, 7)).into()),
+        size: Set(ByteSize(1_000).into()),
+        blob: Set(None),
+        root: Set(Some(other.into())),
+        created: Set(Timestamp::now().into()),
+    })
+    .exec_without_returning(app.db.write())
+    .await
+    .unwrap();
+    let files = [rows.roots[0], other].map(|root| chunk(&ground, root));
+    let kept = files.each_ref().map(|file| std::fs::read(file).unwrap());
+    for file in &files {
+        std::fs::remove_file(file).unwrap();
+        std::fs::create_dir(file).unwrap();
+    }
+    let mut moving = moving(app);
+    for _ in 1..2 * super::TRIES_MAX - 1 {
+        assert_eq!(turns(&mut moving).await, super::RETRY_AFTER);
+    }
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert_eq!(rows.blobs(app).await.map(|blob| blob.is_some()), [false, true, true, true, true]);
+    assert!(moving.clear_since.is_none() && !moving.remove().await.unwrap());
+    // They can be read again.
+    for (file, bytes) in files.iter().zip(kept) {
+        std::fs::remove_dir(file).unwrap();
+        write(file, &bytes);
+    }
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert!(rows.blobs(app).await[0].is_some() && moving.remove().await.unwrap());
 }
