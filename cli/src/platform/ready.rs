@@ -1,5 +1,5 @@
-//! How long the parts of the platform may take to become ready. To bring a large database up to date takes as long as it takes:
-//! a start that was given up halfway would begin it anew, and never come to its end.
+//! How long the parts of the platform may take to become ready. Bringing a large database up to date may take longer: a start
+//! that was given up halfway would begin it anew, and never come to its end.
 
 use std::time::Duration;
 
