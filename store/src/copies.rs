@@ -96,6 +96,10 @@ impl Copies {
         self.places.iter().map(|place| &place.engine)
     }
 
+    pub(crate) fn wanted(&self) -> NonZeroUsize {
+        self.wanted
+    }
+
     /// Refuses what could not be kept by enough engines even if all of them worked.
     pub(crate) fn check_enough(&self) -> Result<(), Error> {
         let left = self.engines().map(|engine| engine.domain()).collect::<BTreeSet<_>>().len();

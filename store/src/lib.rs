@@ -18,6 +18,7 @@ pub mod legacy;
 mod name;
 mod object;
 mod put;
+mod room;
 mod sealing;
 mod segments;
 

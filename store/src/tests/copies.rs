@@ -236,3 +236,17 @@ async fn a_broken_upload_leaves_nothing() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+#[tokio::test]
+async fn room_is_missing_where_too_few_domains_have_it() {
+    let size = ByteSize::mib(1);
+    let Ground { store, .. } = ground(&["one", "two"]);
+    assert_eq!(store.missing_room(size, |_| 0).await.unwrap(), ByteSize(0));
+    // One byte more than there can be, whatever else is written to the disk meanwhile.
+    let missing = store.missing_room(size, |space| space.total + 1).await.unwrap();
+    assert!(missing > size, "{missing}");
+    // Two engines of one domain keep one copy.
+    let Ground { store, .. } = ground(&["one", "one"]);
+    let refused = store.missing_room(size, |_| 0).await;
+    assert!(matches!(refused, Err(Error::TooFewDisks { wanted: 2, left: 1 })), "{refused:?}");
+}
