@@ -118,9 +118,8 @@ impl S3 {
             Ok(found) => self.bytes(found).await,
             // S3 refuses a range behind the end.
             Err(error) => match self.size(name, "read").await? {
-                None => Ok(None),
                 Some(size) if size <= start => Ok(Some(Bytes::new())),
-                Some(_) => Err(self.failed("read", error)),
+                _ => Err(self.failed("read", error)),
             },
         }
     }
