@@ -82,10 +82,10 @@ impl HttpConnector for Connector {
 impl HttpService for Caller {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let is_head = request.method() == Method::HEAD;
-        let request = request.map(|body| match body.as_bytes() {
-            Some(bytes) => reqwest::Body::from(bytes.clone()),
-            None => reqwest::Body::wrap(body),
-        });
+        let (head, body) = request.into_parts();
+        // It is in memory in one piece: no service is sent chunks whose length it is not told.
+        let body = body.collect().await?.to_bytes();
+        let request = http::Request::from_parts(head, body);
         let request = reqwest::Request::try_from(request).map_err(broken)?;
         let response: http::Response<reqwest::Body> = self.0.execute(request).await.map_err(broken)?.into();
         let (head, body) = response.into_parts();
