@@ -51,7 +51,7 @@ use tower::ServiceExt as _;
 pub use app::{App, ControlFabrics};
 pub use config::{Config, JobsPolicy, LocalJoin, LocalNode, MailOptions, SmtpUrl};
 pub use error::StartError as Error;
-pub use objects::Stores;
+pub use objects::{BareSweep, Stores, SweepError};
 
 /// How long requests may finish after the stop.
 const DRAIN_MAX: Duration = Duration::from_secs(3);

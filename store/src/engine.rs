@@ -4,6 +4,7 @@ mod bucket;
 mod disk;
 mod jetstream;
 mod pages;
+mod s3;
 
 use std::ops::Range;
 
@@ -14,6 +15,7 @@ use tokio::time::error::Elapsed;
 pub(crate) use bucket::Bucket;
 pub use disk::Disk;
 pub use jetstream::JetStream;
+pub use s3::S3;
 
 use crate::SegmentName;
 

@@ -41,6 +41,7 @@ pub(crate) use crate::db::REFERENCES;
 pub(crate) use index::kept;
 pub(crate) use index::{ReadError, refer};
 pub(crate) use sweep::run as sweep;
+pub use sweep::{BareSweep, SweepError};
 pub(crate) use writing::{Epochs, Writing};
 
 /// Where the platform's bytes are.

@@ -18,6 +18,7 @@ use crate::App;
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{blobs, store_horizon};
 use crate::db::{Db, loops, now};
+use crate::error::StartError;
 use crate::leader::{self, Lease, Office};
 
 /// Between two looks, and between two attempts to take the office.
@@ -40,12 +41,17 @@ const FAILED_FOR: Duration = Duration::from_secs(60);
 const LIST_EVERY: Duration = Duration::from_secs(86_400);
 /// Segments of one page of their lists.
 const LISTED_AT_ONCE: usize = 1_000;
+/// Of a sweep by itself.
+const BARE_CONNECTIONS: u32 = 4;
+const BARE_LEASE: Millis = Millis(60_000);
 
 /// Why a step was not done; it is done again later.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SweepError {
+pub enum SweepError {
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbErr),
+    /// Every engine failed.
     #[error(transparent)]
     Store(#[from] store::Error),
 }
@@ -103,12 +109,17 @@ pub(super) struct Sweep {
 
 impl Sweep {
     pub(super) fn new(app: &App) -> Self {
+        let (doomed_for, epoch_lease) = (app.config.store_doomed_for, app.config.store_epoch_lease);
+        Self::of(app.db.clone(), app.store.clone(), doomed_for, epoch_lease)
+    }
+
+    fn of(db: Db, store: Store, doomed_for: Millis, epoch_lease: Millis) -> Self {
         let begun = Instant::now();
         Self {
-            db: app.db.clone(),
-            store: app.store.clone(),
-            doomed_for: app.config.store_doomed_for,
-            epoch_lease: app.config.store_epoch_lease,
+            db,
+            store,
+            doomed_for,
+            epoch_lease,
             looked: None,
             next_pass: begun,
             next_delete: begun,
@@ -255,6 +266,44 @@ impl Sweep {
             .exec(self.db.write())
             .await?;
         Ok(())
+    }
+}
+
+/// The sweep of an index by itself, for whoever measures it: no platform runs beside it, and it makes no pauses.
+pub struct BareSweep(Sweep);
+
+impl BareSweep {
+    /// The sweep of the index in this database, whose schema is brought up to date, and of this store.
+    ///
+    /// # Errors
+    /// When the database cannot be opened.
+    pub async fn open(database: &str, store: Store) -> Result<Self, StartError> {
+        let db = Box::pin(Db::open(database, BARE_CONNECTIONS)).await?;
+        Ok(Self(Sweep::of(db, store, Millis(0), BARE_LEASE)))
+    }
+
+    /// One pass over all blobs: dooms those to which nothing refers.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn doom(&mut self) -> Result<(), SweepError> {
+        let now = now(self.0.db.read()).await?;
+        while self.0.doom_some(now).await? {}
+        Ok(())
+    }
+
+    /// Raises the horizon, and deletes what engines have below it and the index has not.
+    ///
+    /// # Errors
+    /// When the database fails, or every engine.
+    pub async fn delete_unindexed(&self) -> Result<(), SweepError> {
+        let now = now(self.0.db.read()).await?;
+        self.0.delete_unindexed(now).await
+    }
+
+    /// Ends its connections.
+    pub async fn close(self) {
+        self.0.db.close().await;
     }
 }
 
