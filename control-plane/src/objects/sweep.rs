@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::epochs::{self, HORIZON};
+use super::keys::Keyring;
 use crate::App;
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{blobs, store_horizon};
@@ -91,6 +92,7 @@ async fn keep(db: &Db, lease: &Lease) {
 pub(super) struct Sweep {
     db: Db,
     store: Store,
+    keys: Keyring,
     doomed_for: Millis,
     epoch_lease: Millis,
     /// How far the present pass over all blobs is.
@@ -107,6 +109,7 @@ impl Sweep {
         Self {
             db: app.db.clone(),
             store: app.store.clone(),
+            keys: app.objects.keys.clone(),
             doomed_for: app.config.store_doomed_for,
             epoch_lease: app.config.store_epoch_lease,
             looked: None,
@@ -118,6 +121,9 @@ impl Sweep {
 
     /// One step of each kind that is due.
     async fn turn(&mut self) -> Result<(), SweepError> {
+        if !self.may_sweep() {
+            return Ok(());
+        }
         let (begun, now) = (Instant::now(), now(self.db.read()).await?);
         if begun >= self.next_pass && !self.doom_some(now).await? {
             self.next_pass = begun + PASS_EVERY;
@@ -138,9 +144,17 @@ impl Sweep {
     /// All that there is to do at this time, engines' lists included.
     #[cfg(test)]
     pub(super) async fn whole(&mut self, now: Timestamp) -> Result<(), SweepError> {
+        if !self.may_sweep() {
+            return Ok(());
+        }
         while self.doom_some(now).await? {}
         self.delete_doomed(now).await?;
         self.delete_unindexed(now).await
+    }
+
+    /// Not while a master key is missing: such a platform has been restored in part, and may be again, with other rows.
+    fn may_sweep(&self) -> bool {
+        self.keys.is_whole()
     }
 
     /// Looks at the next blobs, and dooms those to which nothing refers. False at the end of a pass.
