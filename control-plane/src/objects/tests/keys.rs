@@ -207,9 +207,9 @@ async fn a_restored_platform_reads_with_the_exported_key_alone(ground: Ground) {
     rotate(app).await;
     assert!(app.objects.keys.is_whole());
     assert_eq!(&read(app, kept.id).await.unwrap()[..], b"kept");
-    stored(app, account, b"new").await;
+    let new = stored(app, account, b"new").await;
+    disown(app, account, &new).await;
     app.epochs.close().await.unwrap();
-    disown(app, account, &Blob { digest: protocol::Digest::of(b"new"), ..kept.clone() }).await;
     for hours in [2, 30] {
         sweep(app, in_hours(hours)).await;
     }
