@@ -12,6 +12,7 @@ mod limits;
 mod nodes;
 mod queues;
 mod runs;
+mod store_key;
 mod usage;
 mod words;
 
@@ -30,6 +31,7 @@ pub(crate) use lend::{Caps, LENT, Lend, LendStart, LendVerb, LentFlags, LocalNod
 pub(crate) use nodes::{AsOperator, NodeTokens, Nodes};
 pub(crate) use queues::{Held, Queues};
 pub(crate) use runs::{Invocations, Receipts, RunFilter};
+pub(crate) use store_key::{ExportKeys, ImportKeys, KeyPlace, StoreKey, StoreVerb};
 pub(crate) use usage::Usage;
 
 /// Run functions on other people's spare machines, and lend yours.
@@ -146,6 +148,11 @@ pub(crate) enum Command {
     },
     /// Lend this machine to a platform; and what its owner keeps of it
     Lend(Box<Lend>),
+    /// The store of a platform on this machine
+    Store {
+        #[command(subcommand)]
+        verb: StoreVerb,
+    },
     /// Fetch QEMU, the guests' kernel and the bases for the VM lane; `doctor` says what is missing
     VmSetup {
         /// Only this base; again for more

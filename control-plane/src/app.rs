@@ -25,6 +25,7 @@ use crate::jobs::Jobs;
 use crate::logs::Logs;
 use crate::nodes::calibration::Means;
 use crate::nodes::{Calibration, Joining, Nodes, standing};
+use crate::objects::keys::Keyring;
 use crate::objects::{Epochs, Objects, Stores};
 use crate::operator::Operator;
 use crate::routes_outbox::Routes;
@@ -123,6 +124,7 @@ impl App {
         let operator = Operator::open(&config.operator_token, &db).await?;
         let lost = |error: crate::error::Error| StartError::Lost(error.to_string());
         let tickets = Arc::new(Tickets::open(&config.ticket_key)?);
+        let keys = Box::pin(Keyring::open(config.store_keys(), tickets.master_key(), &db)).await?;
         let joining = Joining::new(&config, &tickets)?;
         crate::nodes::records::ensure_local(&db, &joining, &config.local_nodes).await.map_err(lost)?;
         let learning = Learning::new(&LearningNames::CONTROL_PLANE);
@@ -138,7 +140,7 @@ impl App {
             resets: Resets::new(&config, tickets.secret("codes by mail"))?,
             codes: Codes::new(tickets.secret("second factors")),
             calibration: Calibration::new(&tickets),
-            objects: Objects::new(&tickets.master_key(), legacy),
+            objects: Objects::new(keys, legacy),
             epochs,
             tickets,
             passwords: Passwords::new(&config).map_err(lost)?,

@@ -42,6 +42,9 @@ pub enum StartError {
     /// The platform's root secret is not 32 bytes.
     #[error("{0}: not a root secret (32 bytes)")]
     TicketKey(std::path::PathBuf),
+    /// The store's master keys cannot be read or made.
+    #[error(transparent)]
+    Keys(#[from] crate::objects::KeyError),
     /// The services cannot be mounted.
     #[error(transparent)]
     Fabric(#[from] fabric::FabricError),

@@ -51,7 +51,7 @@ use tower::ServiceExt as _;
 pub use app::{App, ControlFabrics};
 pub use config::{Config, JobsPolicy, LocalJoin, LocalNode, MailOptions, SmtpUrl};
 pub use error::StartError as Error;
-pub use objects::{BareSweep, Stores, SweepError};
+pub use objects::{BareSweep, KeyError, KeyExport, KeyFolder, KeyNumber, Stores, SweepError};
 
 /// How long requests may finish after the stop.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
@@ -104,6 +104,7 @@ async fn run(
     tasks.spawn(jobs::tell_ends(app.clone(), stop.clone()));
     tasks.spawn(triggers::run(app.clone(), stop.clone()));
     tasks.spawn(erasure::run(app.clone(), stop.clone()));
+    tasks.spawn(objects::keys::run(app.clone(), stop.clone()));
     tasks.spawn(objects::moving::run(app.clone(), stop.clone()));
     tasks.spawn(settlement::lead(app.clone(), settling(app.clone(), fabric.clone()), tried, shutdown.clone()));
     tasks.spawn({

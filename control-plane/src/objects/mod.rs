@@ -15,6 +15,7 @@
 
 mod epochs;
 mod index;
+pub(crate) mod keys;
 pub(crate) mod moving;
 mod seal;
 mod sweep;
@@ -33,13 +34,14 @@ use crate::App;
 use crate::db::Db;
 use crate::db::columns::Col;
 use crate::error::Result;
-use seal::MasterKey;
+use keys::Keyring;
 
 #[cfg_attr(not(test), allow(unused_imports, reason = "the schema's test compares it"))]
 pub(crate) use crate::db::REFERENCES;
 #[cfg_attr(not(test), allow(unused_imports, reason = "the account's usage is to show it"))]
 pub(crate) use index::kept;
 pub(crate) use index::{ReadError, refer};
+pub use keys::{KeyError, KeyExport, KeyFolder, KeyNumber};
 pub(crate) use sweep::run as sweep;
 pub use sweep::{BareSweep, SweepError};
 pub(crate) use writing::{Epochs, Writing};
@@ -60,13 +62,13 @@ impl From<Store> for Stores {
 
 /// What the index needs beside the database and the store.
 pub(crate) struct Objects {
-    master: MasterKey,
+    keys: Keyring,
     legacy: Option<Legacy>,
 }
 
 impl Objects {
-    pub(crate) fn new(master: &[u8; 32], legacy: Option<Legacy>) -> Self {
-        Self { master: MasterKey::new(master), legacy }
+    pub(crate) fn new(keys: Keyring, legacy: Option<Legacy>) -> Self {
+        Self { keys, legacy }
     }
 
     /// The store of earlier releases.
@@ -99,7 +101,7 @@ pub(crate) async fn keep(
     account: Option<AccountId>,
     blob: &Blob,
 ) -> Result<BlobId> {
-    index::keep(&app.objects.master, tx, account, blob).await
+    index::keep(&app.objects.keys, tx, account, blob).await
 }
 
 /// Notes the blob of the newest placement model. The ones before stay for a while.
@@ -109,12 +111,12 @@ pub(crate) async fn keep_model(
     blob: &Blob,
     published: Timestamp,
 ) -> Result<BlobId> {
-    index::keep_model(&app.objects.master, tx, blob, published).await
+    index::keep_model(&app.objects.keys, tx, blob, published).await
 }
 
 /// All that a reader of a blob needs.
 pub(crate) async fn open<C: ConnectionTrait>(app: &App, connection: &C, id: BlobId) -> Result<Blob, ReadError> {
-    index::open(&app.objects.master, connection, id).await
+    index::open(&app.objects.keys, connection, id).await
 }
 
 /// The bytes at an address, as a stream.

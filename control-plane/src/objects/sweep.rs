@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::epochs::{self, HORIZON};
+use super::keys::Keyring;
 use crate::App;
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{blobs, store_horizon};
@@ -97,6 +98,8 @@ async fn keep(db: &Db, lease: &Lease) {
 pub(super) struct Sweep {
     db: Db,
     store: Store,
+    /// None where it opens no blob: the sweep by itself.
+    keys: Option<Keyring>,
     doomed_for: Millis,
     epoch_lease: Millis,
     /// How far the present pass over all blobs is.
@@ -110,14 +113,15 @@ pub(super) struct Sweep {
 impl Sweep {
     pub(super) fn new(app: &App) -> Self {
         let (doomed_for, epoch_lease) = (app.config.store_doomed_for, app.config.store_epoch_lease);
-        Self::of(app.db.clone(), app.store.clone(), doomed_for, epoch_lease)
+        Self::of(app.db.clone(), app.store.clone(), Some(app.objects.keys.clone()), doomed_for, epoch_lease)
     }
 
-    fn of(db: Db, store: Store, doomed_for: Millis, epoch_lease: Millis) -> Self {
+    fn of(db: Db, store: Store, keys: Option<Keyring>, doomed_for: Millis, epoch_lease: Millis) -> Self {
         let begun = Instant::now();
         Self {
             db,
             store,
+            keys,
             doomed_for,
             epoch_lease,
             looked: None,
@@ -129,6 +133,9 @@ impl Sweep {
 
     /// One step of each kind that is due.
     async fn turn(&mut self) -> Result<(), SweepError> {
+        if !self.may_sweep() {
+            return Ok(());
+        }
         let (begun, now) = (Instant::now(), now(self.db.read()).await?);
         if begun >= self.next_pass && !self.doom_some(now).await? {
             self.next_pass = begun + PASS_EVERY;
@@ -149,9 +156,17 @@ impl Sweep {
     /// All that there is to do at this time, engines' lists included.
     #[cfg(test)]
     pub(super) async fn whole(&mut self, now: Timestamp) -> Result<(), SweepError> {
+        if !self.may_sweep() {
+            return Ok(());
+        }
         while self.doom_some(now).await? {}
         self.delete_doomed(now).await?;
         self.delete_unindexed(now).await
+    }
+
+    /// Not while a master key is missing: such a platform has been restored in part, and may be again, with other rows.
+    fn may_sweep(&self) -> bool {
+        self.keys.as_ref().is_none_or(Keyring::is_whole)
     }
 
     /// Looks at the next blobs, and dooms those to which nothing refers. False at the end of a pass.
@@ -279,7 +294,7 @@ impl BareSweep {
     /// When the database cannot be opened.
     pub async fn open(database: &str, store: Store) -> Result<Self, StartError> {
         let db = Box::pin(Db::open(database, BARE_CONNECTIONS)).await?;
-        Ok(Self(Sweep::of(db, store, Millis(0), BARE_LEASE)))
+        Ok(Self(Sweep::of(db, store, None, Millis(0), BARE_LEASE)))
     }
 
     /// One pass over all blobs: dooms those to which nothing refers.

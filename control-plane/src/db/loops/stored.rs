@@ -50,6 +50,15 @@ loop_queries! {
         query.order_by_asc(blobs::Column::Doomed).order_by_asc(blobs::Column::Id).limit(most)
     }
 
+    /// Blobs after one whose keys are sealed under this master key.
+    blobs_under(master: i32 = 1, after: Option<BlobId> = Some(blob()), most: u64 = 10) -> Select<blobs::Entity>, Plan::Order(&["blobs_master"]), {
+        let mut query = blobs::Entity::find().filter(blobs::Column::Master.eq(master));
+        if let Some(after) = after {
+            query = query.filter(blobs::Column::Id.gt(Col(after)));
+        }
+        query.order_by_asc(blobs::Column::Id).limit(most)
+    }
+
     /// Those of these blobs that the index has.
     blobs_among(ids: &[BlobId] = &[blob()]) -> Select<blobs::Entity>, Plan::Key, {
         let some = blobs::Entity::find().select_only().column(blobs::Column::Id);
