@@ -9,6 +9,7 @@ mod jetstream;
 mod legacy;
 mod manifest;
 mod nats;
+mod repair;
 mod sealing;
 mod tampering;
 
