@@ -8,6 +8,7 @@ use fabric::metric_names::LearningNames;
 use placing::{Learning, Placing};
 use protocol::{InstanceId, NodeId, Problem};
 use store::Store;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -65,6 +66,8 @@ pub struct State {
     pub(crate) objects: Objects,
     /// Under which epochs this process puts them.
     pub(crate) epochs: Epochs,
+    /// One check of all bytes at once.
+    pub(crate) checks: Arc<Semaphore>,
     /// The accounts' runs.
     pub(crate) history: History,
     /// None: only the API runs (in tests).
@@ -140,6 +143,7 @@ impl App {
             calibration: Calibration::new(&tickets),
             objects: Objects::new(&tickets.master_key(), legacy),
             epochs,
+            checks: Arc::new(Semaphore::new(1)),
             tickets,
             passwords: Passwords::new(&config).map_err(lost)?,
             tries: Tries::new(&config),

@@ -28,12 +28,10 @@ pub struct Mended {
     pub before: usize,
     /// Good copies there are now.
     pub after: usize,
-    /// Copies that were made, or replaced.
-    pub copied: usize,
-    /// Engines whose copies were deleted.
-    pub removed: Vec<usize>,
-    /// Bytes that were read and written.
-    pub bytes: ByteSize,
+    /// There are more copies than are wanted: see [`Segments::trim`].
+    pub extra: bool,
+    /// Bytes that were read.
+    pub read: ByteSize,
     /// Bytes that were written.
     pub written: ByteSize,
 }
@@ -65,6 +63,13 @@ impl Store {
         Ok(Segments { copies: self.copies.clone(), opener: Opener::new(blob)?, id: blob.id, numbers })
     }
 
+    /// In how many failure domains copies could be kept if this engine were taken out.
+    #[must_use]
+    pub fn domains_without(&self, engine: &str) -> usize {
+        let others = self.copies.places.iter().filter(|place| !place.is_draining() && place.engine.name() != engine);
+        others.map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len()
+    }
+
     /// How many good copies there are of a segment of which engines have this, by their order, as far as their lists say;
     /// and whether there is something to be done about it.
     #[must_use]
@@ -81,44 +86,49 @@ impl Segments {
         self.numbers.clone()
     }
 
-    /// Reads every copy of a segment, makes those that are missing from a good one, replaces damaged ones, and deletes
-    /// those beyond what is wanted, once there are enough that have been read, or put, just now. Engines that are known to
-    /// fail, by their places, are not asked.
+    /// Reads every copy of a segment, makes those that are missing from a good one, and replaces damaged ones. Nothing is
+    /// deleted. Engines that are known to fail, by their places, are not asked.
     pub async fn mend(&self, number: u32, failing: &BTreeSet<usize>) -> Mended {
         let name = SegmentName { blob: self.id, number };
         let (kept, whole, read) = self.read_all(name, failing).await;
         let plan = self.copies.plan(self.id, &kept);
         let before = plan.good.len();
-        let mut mended = Mended {
+        let (mut after, mut written) = (before, 0);
+        for &disk in &plan.put {
+            let (Some(segment), Some(place)) = (&whole, self.copies.places.get(disk)) else { continue };
+            let put = place.engine.put(name, segment.clone());
+            if place.within(self.copies.patience, "put", put).await.is_ok() {
+                after += 1;
+                written += segment.len() as u64;
+            }
+        }
+        Mended {
             kept,
             before,
-            after: before,
-            copied: 0,
-            removed: Vec::new(),
-            bytes: ByteSize(read),
-            written: ByteSize(0),
-        };
-        if let Some(segment) = whole {
-            for &disk in &plan.put {
-                let Some(place) = self.copies.places.get(disk) else { continue };
-                let put = place.engine.put(name, segment.clone());
-                if place.within(self.copies.patience, "put", put).await.is_ok() {
-                    mended.after += 1;
-                    mended.copied += 1;
-                    mended.written.0 += segment.len() as u64;
-                }
+            after,
+            extra: after >= self.copies.wanted.get() && !plan.remove.is_empty(),
+            read: ByteSize(read),
+            written: ByteSize(written),
+        }
+    }
+
+    /// Deletes the copies of a segment beyond those that are wanted, where so many have been read just now. Gives the places
+    /// of the engines that had them. Two must not do this at once: each would rely on copies that the other one deletes.
+    pub async fn trim(&self, number: u32, failing: &BTreeSet<usize>) -> Vec<usize> {
+        let name = SegmentName { blob: self.id, number };
+        let (kept, ..) = self.read_all(name, failing).await;
+        let plan = self.copies.plan(self.id, &kept);
+        let mut removed = Vec::new();
+        if plan.good.len() < self.copies.wanted.get() {
+            return removed;
+        }
+        for &disk in &plan.remove {
+            let Some(place) = self.copies.places.get(disk) else { continue };
+            if place.within(self.copies.patience, "delete", place.engine.delete(name)).await.is_ok() {
+                removed.push(disk);
             }
         }
-        mended.bytes.0 += mended.written.0;
-        if mended.after >= self.copies.wanted.get() {
-            for &disk in &plan.remove {
-                let Some(place) = self.copies.places.get(disk) else { continue };
-                if place.within(self.copies.patience, "delete", place.engine.delete(name)).await.is_ok() {
-                    mended.removed.push(disk);
-                }
-            }
-        }
-        mended
+        removed
     }
 
     /// What each engine has, the segment as it is kept, and how many bytes were read.
@@ -167,19 +177,5 @@ impl Copies {
         };
         let seats: Vec<Seat<'_>> = order.into_iter().map(seat).collect();
         plan(&seats, self.wanted.get())
-    }
-
-    /// The failure domains that take new copies, but for an engine's.
-    pub(crate) fn domains_without(&self, engine: &str) -> usize {
-        let others = self.places.iter().filter(|place| !place.is_draining() && place.engine.name() != engine);
-        others.map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len()
-    }
-}
-
-impl Store {
-    /// In how many failure domains copies could be kept if this engine were taken out.
-    #[must_use]
-    pub fn domains_without(&self, engine: &str) -> usize {
-        self.copies.domains_without(engine)
     }
 }

@@ -10,13 +10,22 @@
 //! rest, and may be interrupted anywhere, or be done by two at once. Why it takes nothing that somebody needs:
 //! - A blob becomes doomed in a transaction that locks its row, and then finds no row that refers to it. Whoever refers to
 //!   a blob that is there locks the same row: it comes first and is seen, or comes second and is refused.
+//! - Copies beyond what is wanted are deleted by the leader alone, which has read enough others just before ([`repair()`]).
 //! - What the index does not have may be on its way into it. So writers hold epochs, with which the names of their blobs
 //!   begin (`epochs.rs`), and only what is below all open ones is deleted. Nobody goes by times of files, or by clocks.
 
+mod check;
+pub(crate) mod drains;
 mod epochs;
 mod index;
+mod lists;
 pub(crate) mod moving;
+mod notes;
+mod pace;
+mod repair;
+mod scrub;
 mod seal;
+pub(crate) mod status;
 mod sweep;
 mod writing;
 
@@ -37,9 +46,11 @@ use seal::MasterKey;
 
 #[cfg_attr(not(test), allow(unused_imports, reason = "the schema's test compares it"))]
 pub(crate) use crate::db::REFERENCES;
+pub(crate) use check::stream as check;
 #[cfg_attr(not(test), allow(unused_imports, reason = "the account's usage is to show it"))]
 pub(crate) use index::kept;
 pub(crate) use index::{ReadError, refer};
+pub(crate) use repair::run as repair;
 pub(crate) use sweep::run as sweep;
 pub(crate) use writing::{Epochs, Writing};
 
@@ -144,11 +155,12 @@ pub(crate) async fn lease_epoch(db: &Db, lasts: protocol::Millis, asked: AskEpoc
     for epoch in asked.close {
         epochs::close(db, epoch).await?;
     }
+    let draining = drains::known(db.read()).await?.into_keys().collect();
     if let Some(epoch) = asked.renew
         && epochs::renew(db, epoch, lasts).await?
     {
-        return Ok(EpochLease { epoch, lasts });
+        return Ok(EpochLease { epoch, lasts, draining });
     }
     let epoch = epochs::open(db, &asked.holder.to_string(), lasts).await?;
-    Ok(EpochLease { epoch, lasts })
+    Ok(EpochLease { epoch, lasts, draining })
 }

@@ -13,6 +13,7 @@ use store::{SegmentName, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::ReadError;
 use super::epochs::{self, HORIZON};
 use crate::App;
 use crate::db::columns::{Col, signed};
@@ -48,6 +49,8 @@ pub(super) enum SweepError {
     Database(#[from] DbErr),
     #[error(transparent)]
     Store(#[from] store::Error),
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 /// Sweeps while this instance leads, until it is stopped.
@@ -78,7 +81,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 }
 
 /// Keeps the office, so that not two do the same work; returns when it is lost.
-async fn keep(db: &Db, lease: &Lease) {
+pub(super) async fn keep(db: &Db, lease: &Lease) {
     loop {
         tokio::time::sleep(lease.length() / RENEWALS).await;
         if !matches!(lease.renew(db).await, Ok(true)) {

@@ -180,9 +180,12 @@ impl Ground {
             undo.push(format!("DROP INDEX {owner}_root"));
             undo.push(format!("ALTER TABLE {owner} DROP COLUMN blob"));
         }
-        undo.extend(["blobs", "store_epochs", "store_horizon", "models"].map(|table| format!("DROP TABLE {table}")));
+        undo.extend(
+            ["blobs", "store_epochs", "store_horizon", "models", "store_drains", "store_notes"]
+                .map(|table| format!("DROP TABLE {table}")),
+        );
         undo.push("DELETE FROM counters WHERE name = 'store_epochs'".to_owned());
-        undo.push("DELETE FROM seaql_migrations WHERE version IN ('m0040_blobs', 'm0041_moving')".to_owned());
+        undo.push("DELETE FROM seaql_migrations WHERE version >= 'm0040_blobs'".to_owned());
         for sql in undo {
             self.app.db.write().execute_unprepared(&sql).await.unwrap();
         }
