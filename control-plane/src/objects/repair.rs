@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use protocol::api::StoreLook;
-use protocol::{AccountId, BlobId, ByteSize, Epoch};
+use protocol::{AccountId, BlobId, ByteSize, Epoch, Timestamp};
 use sea_orm::{DbErr, EntityTrait as _};
 use serde::{Deserialize, Serialize};
 use store::{Kept, Segments};
@@ -83,7 +83,8 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
                         () = keep(&app.db, &lease) => None,
                     }
                 };
-                match stop.run_until_cancelled(Box::pin(turn)).await.flatten() {
+                let done = stop.run_until_cancelled(Box::pin(turn)).await.flatten();
+                match done {
                     Some(Ok(true)) => pause = PAUSE,
                     Some(Ok(false)) => {}
                     Some(Err(error)) => {
@@ -110,7 +111,7 @@ pub(super) struct Repair {
     pass: Option<Pass>,
     scrub: Scrub,
     /// Which disks failed, and which are to be taken out, when they were asked last.
-    disks: Option<(Vec<bool>, BTreeSet<String>)>,
+    disks: Option<(Vec<bool>, BTreeMap<String, Timestamp>)>,
     looks: Looks,
     next_probe: Instant,
     next_pass: Instant,
@@ -188,7 +189,7 @@ impl Repair {
 
     /// Asks the disks how they are. A pass is due where that has changed.
     async fn probe(&mut self) -> Result<(), DbErr> {
-        let leaving = drains::apply(&self.app, self.app.db.read()).await?.into_keys().collect();
+        let leaving = drains::apply(&self.app, self.app.db.read()).await?;
         let disks = self.app.store.disks().await;
         let failing = disks.iter().map(|disk| disk.failing.is_some()).collect();
         let now = Some((failing, leaving));
@@ -292,8 +293,11 @@ impl Pass {
             if segments.is_none() {
                 segments = open(app, id).await?;
             }
-            // It has been deleted, or cannot be read: the check names those.
-            let Some(opened) = &segments else { return Ok(()) };
+            let Some(opened) = &segments else {
+                // It has been deleted, or cannot be read: the check names those.
+                self.count_left(&kept, &[]);
+                return Ok(());
+            };
             let failing = self.lists.failing();
             let mended = opened.mend(listed.name.number, &failing).await;
             pace.spend(ByteSize(mended.read.0.saturating_add(mended.written.0))).await;
