@@ -195,7 +195,8 @@ impl Checker {
             return Ok(None);
         }
         let names: Vec<String> = self.app.store.engines().map(|engine| engine.name().to_owned()).collect();
-        let named = |disks: BTreeSet<usize>| disks.iter().filter_map(|disk| names.get(*disk).cloned()).collect();
+        let named =
+            |disks: BTreeSet<usize>| disks.iter().filter_map(|disk| names.get(*disk).cloned()).collect::<Vec<_>>();
         (finding.damaged_on, finding.unknown_on) = (named(damaged), named(unknown));
         self.name_owners(&mut finding).await?;
         Ok(Some(finding))

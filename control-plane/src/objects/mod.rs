@@ -44,7 +44,6 @@ use crate::db::columns::Col;
 use crate::error::Result;
 use seal::MasterKey;
 
-#[cfg_attr(not(test), allow(unused_imports, reason = "the schema's test compares it"))]
 pub(crate) use crate::db::REFERENCES;
 pub(crate) use check::stream as check;
 #[cfg_attr(not(test), allow(unused_imports, reason = "the account's usage is to show it"))]
@@ -155,7 +154,7 @@ pub(crate) async fn lease_epoch(db: &Db, lasts: protocol::Millis, asked: AskEpoc
     for epoch in asked.close {
         epochs::close(db, epoch).await?;
     }
-    let draining = drains::known(db.read()).await?.into_keys().collect();
+    let draining: Vec<String> = drains::known(db.read()).await?.into_keys().collect();
     if let Some(epoch) = asked.renew
         && epochs::renew(db, epoch, lasts).await?
     {

@@ -245,12 +245,13 @@ impl Repair {
         if found + lost > 0 {
             tracing::info!(blobs, found, fewer, lost, copied, "looked after the copies in the store");
         }
-        let is_draining =
-            names.iter().any(|name| self.disks.as_ref().is_some_and(|(_, leaving)| leaving.contains(name)));
-        if is_draining {
-            // Whether it may be taken out is known once no process puts anything there.
-            let soon = pass.began + self.app.config.store_epoch_lease.duration().max(SOON);
-            self.next_pass = self.next_pass.min(soon);
+        // Whether a disk may be taken out is known once no process puts anything there.
+        let (told_within, began) = (status::told_within(&self.app), pass.look.began);
+        let is_left = |(name, since): (&String, &Timestamp)| {
+            names.contains(name) && (left.get(name) != Some(&0) || began < since.plus(told_within))
+        };
+        if self.disks.as_ref().is_some_and(|(_, leaving)| leaving.iter().any(is_left)) {
+            self.next_pass = self.next_pass.min(pass.began + told_within.max(SOON));
         }
         pass.look.ended = Some(now(self.app.db.read()).await?);
         self.looks = Looks { last: Some(pass.look), now: None, left };

@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use protocol::BlobId;
-use protocol::ByteSize;
 use protocol::api::StoreScrub;
+use protocol::{BlobId, ByteSize};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -28,7 +27,6 @@ pub(super) const NOTE: &str = "scrub";
 /// How far it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Scrubbed {
-    #[serde(flatten)]
     pub(super) scrub: StoreScrub,
     /// Blobs there were when it began.
     of: u64,
@@ -57,6 +55,12 @@ impl Scrub {
         (self.noted, self.checker, self.due) = (None, None, 0);
     }
 
+    /// The next share is due.
+    #[cfg(test)]
+    pub(super) fn hurry(&mut self) {
+        self.next_share = Instant::now();
+    }
+
     /// Does what is due, but not beyond this time. False: nothing is due now.
     pub(super) async fn go_on(&mut self, pace: &mut Pace, until: Instant) -> Result<bool, SweepError> {
         if self.due == 0 {
@@ -65,6 +69,9 @@ impl Scrub {
             }
             self.next_share = Instant::now() + SHARE_EVERY;
             self.begin_share().await?;
+            if self.due == 0 {
+                return Ok(false);
+            }
         }
         let Some(noted) = &mut self.noted else { return Ok(false) };
         let checker = self.checker.get_or_insert_with(|| Checker::new(&self.app, noted.after));

@@ -1,6 +1,7 @@
 //! The store as its operator sees it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use protocol::api::{StoreDisk, StoreDiskState, StoreStatus};
 use protocol::words;
@@ -53,8 +54,7 @@ pub(crate) async fn show(app: &App, caller: &Caller) -> Result<StoreStatus> {
     let states = app.store.disks().await;
     let copies = app.store.copies_wanted();
     let summary = summary(copies, &states);
-    // Until so long after it nobody who writes puts anything there any more.
-    let told_within = 2 * app.config.store_epoch_lease.duration();
+    let told_within = told_within(app);
     let disks = states.into_iter().map(|state| {
         let since = drained.get(&state.name).copied();
         let left = looks.left.get(&state.name).copied();
@@ -74,6 +74,11 @@ pub(crate) async fn show(app: &App, caller: &Caller) -> Result<StoreStatus> {
         look: looks.now,
         scrub,
     })
+}
+
+/// So long after a disk is to be taken out nobody who may commit something puts anything there any more.
+pub(super) fn told_within(app: &App) -> Duration {
+    2 * app.config.store_epoch_lease.duration()
 }
 
 fn disk(disk: DiskState, drained: Option<Timestamp>, left: Option<u64>, is_empty: bool) -> StoreDisk {
