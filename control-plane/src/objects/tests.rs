@@ -2,6 +2,7 @@
 
 mod epochs;
 mod faults;
+mod repair;
 mod schema;
 
 use std::collections::BTreeSet;

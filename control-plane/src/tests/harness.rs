@@ -137,6 +137,17 @@ impl Ground {
         self.anonymous().with("cookie", &answer.cookie())
     }
 
+    /// Signs the operator up, with an account of their own.
+    pub(crate) async fn operator(&self) -> Client {
+        let token = std::fs::read_to_string(self.folder.path().join("operator.token")).unwrap();
+        let asked = json!({
+            "email": "op@example.org", "password": "correct horse", "account": "op", "operator_token": token.trim()
+        });
+        let answer = self.anonymous().post("/signup", asked).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        self.anonymous().with("cookie", &answer.cookie())
+    }
+
     /// An artifact that the account has uploaded.
     pub(crate) async fn artifact(&self, client: &Client, bytes: &'static [u8]) -> Digest {
         let (_writing, blob) = self.put(bytes).await;
