@@ -12,6 +12,7 @@ mod limits;
 mod nodes;
 mod queues;
 mod runs;
+mod store;
 mod usage;
 mod words;
 
@@ -30,6 +31,7 @@ pub(crate) use lend::{Caps, LENT, Lend, LendStart, LendVerb, LentFlags, LocalNod
 pub(crate) use nodes::{AsOperator, NodeTokens, Nodes};
 pub(crate) use queues::{Held, Queues};
 pub(crate) use runs::{Invocations, Receipts, RunFilter};
+pub(crate) use store::Store;
 pub(crate) use usage::Usage;
 
 /// Run functions on other people's spare machines, and lend yours.
@@ -143,6 +145,11 @@ pub(crate) enum Command {
     Nodes {
         #[command(subcommand)]
         verb: Option<Nodes>,
+    },
+    /// The platform's disks and the copies on them, for its operator; needs a log-in
+    Store {
+        #[command(subcommand)]
+        verb: Store,
     },
     /// Lend this machine to a platform; and what its owner keeps of it
     Lend(Box<Lend>),

@@ -1,7 +1,7 @@
 //! Three disks, one of which goes, is damaged, or is to be taken out: reads go on, the operator is told, and copies come back.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ fn files(ground: &Ground, blob: BlobId) -> Vec<PathBuf> {
     files
 }
 
-fn flip_a_byte(file: &PathBuf) {
+fn flip_a_byte(file: &Path) {
     let mut bytes = std::fs::read(file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -211,7 +211,9 @@ async fn a_check_names_what_is_damaged_and_mends_it(ground: Ground) {
     }
 
     // What is damaged everywhere is named, and left.
-    files(&ground, missing.id).iter().for_each(flip_a_byte);
+    for file in files(&ground, missing.id) {
+        flip_a_byte(&file);
+    }
     let said = check().await;
     let lost = said.iter().find_map(|line| line.finding.as_ref()).unwrap();
     assert_eq!((lost.blob, lost.lost, lost.copies_now, lost.damaged_on.len()), (missing.id, true, 0, 2));
