@@ -148,6 +148,7 @@ impl Repair {
         if self.pass.take().is_some() {
             self.next_pass = Instant::now() + SOON;
         }
+        self.looks = Looks::default();
         self.scrub.begin_anew();
     }
 
@@ -201,8 +202,11 @@ impl Repair {
         Ok(())
     }
 
-    async fn begin(&self) -> Result<Pass, SweepError> {
+    async fn begin(&mut self) -> Result<Pass, SweepError> {
         let app = &self.app;
+        if self.looks.last.is_none() {
+            self.looks = notes::read(&app.db, NOTE).await?.unwrap_or_default();
+        }
         let leaving = drains::apply(app, app.db.read()).await?;
         let horizon = store_horizon::Entity::find_by_id(HORIZON).one(app.db.read()).await?;
         let began = now(app.db.read()).await?;

@@ -95,7 +95,7 @@ fn looked(look: &StoreLook) -> String {
         0 => String::new(),
         lost => format!(", {} lost", format::many(lost, "blob")),
     };
-    let made = format!("{} made", format::many(look.copied, "copy"));
+    let made = format!("{} made", protocol::words::count(look.copied, "copy"));
     match (look.found, look.fewer) {
         (0, _) => format!("{at}: every blob has as many copies as are wanted."),
         (_, 0) => format!("{at}: {made}, now every blob has as many copies as are wanted."),
