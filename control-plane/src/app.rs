@@ -63,7 +63,7 @@ pub struct State {
     /// Artifacts, blocks and other objects.
     pub(crate) store: Store,
     /// What their index needs.
-    pub(crate) objects: Objects,
+    pub(crate) objects: Arc<Objects>,
     /// Under which epochs this process puts them.
     pub(crate) epochs: Epochs,
     /// One check of all bytes at once.
@@ -141,7 +141,7 @@ impl App {
             resets: Resets::new(&config, tickets.secret("codes by mail"))?,
             codes: Codes::new(tickets.secret("second factors")),
             calibration: Calibration::new(&tickets),
-            objects: Objects::new(&tickets.master_key(), legacy),
+            objects: Arc::new(Objects::new(&tickets.master_key(), legacy)),
             epochs,
             checks: Arc::new(Semaphore::new(1)),
             tickets,

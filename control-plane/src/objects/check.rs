@@ -3,12 +3,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use protocol::api::{StoreCheckLine, StoreFinding};
-use protocol::route::Scope;
 use protocol::{BlobId, ByteSize, Code};
 use sea_orm::{ConnectionTrait as _, DbErr, EntityTrait as _, Statement};
 use store::{Kept, Mended, Segments};
@@ -18,14 +19,11 @@ use tokio::time::Instant;
 use super::pace::Pace;
 use super::repair::{Row, is_gone};
 use super::sweep::SweepError;
-use super::{REFERENCES, ReadError, drains, status};
-use crate::App;
+use super::{Care, REFERENCES, ReadError, status};
 use crate::db::columns::Col;
 use crate::db::entities::accounts;
 use crate::db::loops;
 use crate::error::{Result, refuse};
-use crate::identity::caller::Caller;
-use crate::identity::standing::Standing;
 
 /// Blobs of one page.
 const PAGE: u64 = 200;
@@ -33,20 +31,17 @@ const PAGE: u64 = 200;
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
 /// `POST /operator/store/check`: NDJSON, as it goes. It ends where nobody reads on.
-pub(crate) async fn stream(app: &App, caller: &Caller) -> Result<Body> {
-    drains::require_operator(caller)?;
-    let standing = Standing::of(app, caller, &[Scope::Read])?;
+pub(crate) async fn stream(care: &Care) -> Result<BoxStream<'static, Result<Bytes, Infallible>>> {
     let busy = |_| refuse(Code::RateLimited, "Another check is under way.");
-    let permit = std::sync::Arc::clone(&app.checks).try_acquire_owned().map_err(busy)?;
-    let of = status::count(app.db.read()).await?.blobs;
+    let permit = Arc::clone(&care.checks).try_acquire_owned().map_err(busy)?;
+    let of = status::count(care.db.read()).await?.blobs;
     let line = StoreCheckLine { blobs: 0, of, bytes: ByteSize(0), found: 0, left: 0, finding: None, done: false };
-    let pace = Pace::new(app.config.store_repair_rate);
-    let check = Check { checker: Checker::new(app, None), pace, line, _permit: permit };
+    let check = Check { checker: Checker::new(care, None), pace: Pace::new(care.rate), line, _permit: permit };
     let lines = futures::stream::unfold(check, |mut check| async move {
         let line = Box::pin(check.next()).await?;
-        Some((Ok::<_, Infallible>(line), check))
+        Some((Ok(line), check))
     });
-    Ok(Body::from_stream(standing.over(lines)))
+    Ok(lines.boxed())
 }
 
 /// A check that somebody waits for.
@@ -100,7 +95,7 @@ pub(super) enum Checked {
 
 /// Goes through all blobs, segment by segment.
 pub(super) struct Checker {
-    app: App,
+    care: Care,
     page: VecDeque<Row>,
     after: Option<BlobId>,
     current: Option<Current>,
@@ -119,8 +114,8 @@ struct Current {
 
 impl Checker {
     /// Begins after this blob.
-    pub(super) fn new(app: &App, after: Option<BlobId>) -> Self {
-        Self { app: app.clone(), page: VecDeque::new(), after, current: None, failing: BTreeSet::new() }
+    pub(super) fn new(care: &Care, after: Option<BlobId>) -> Self {
+        Self { care: care.clone(), page: VecDeque::new(), after, current: None, failing: BTreeSet::new() }
     }
 
     /// The last blob that was done or begun.
@@ -129,7 +124,7 @@ impl Checker {
     }
 
     fn wanted(&self) -> u32 {
-        u32::try_from(self.app.store.copies_wanted()).unwrap_or(u32::MAX)
+        u32::try_from(self.care.store.copies_wanted()).unwrap_or(u32::MAX)
     }
 
     /// Reads the next segment, and mends it.
@@ -146,10 +141,10 @@ impl Checker {
             }
         }
         if self.page.is_empty() {
-            let disks = self.app.store.disks().await.into_iter().enumerate();
+            let disks = self.care.store.disks().await.into_iter().enumerate();
             self.failing = disks.filter(|(_, disk)| disk.space.is_none()).map(|(disk, _)| disk).collect();
             let page = loops::blobs_looked_after(self.after, false, PAGE).into_tuple::<Row>();
-            self.page = page.all(self.app.db.read()).await?.into();
+            self.page = page.all(self.care.db.read()).await?.into();
         }
         let Some((id, account, size)) = self.page.pop_front() else { return Ok(Checked::End) };
         self.after = Some(id.0);
@@ -166,7 +161,7 @@ impl Checker {
             unreadable: false,
             lost: false,
         };
-        let blob = match super::open(&self.app, self.app.db.read(), id.0).await {
+        let blob = match self.care.open(id.0).await {
             Ok(blob) => blob,
             // It was deleted just now.
             Err(ReadError::Unknown(_)) => return Ok(Checked::Blob(None)),
@@ -177,7 +172,7 @@ impl Checker {
             }
             Err(error) => return Err(error.into()),
         };
-        let segments = self.app.store.segments(&blob)?;
+        let segments = self.care.store.segments(&blob)?;
         let numbers = segments.numbers();
         let (damaged, unknown) = (BTreeSet::new(), BTreeSet::new());
         self.current = Some(Current { segments, numbers, finding, damaged, unknown });
@@ -191,10 +186,10 @@ impl Checker {
             return Ok(None);
         }
         // Its copies went while they were read.
-        if is_gone(&self.app, finding.blob).await? {
+        if is_gone(&self.care, finding.blob).await? {
             return Ok(None);
         }
-        let names: Vec<String> = self.app.store.engines().map(|engine| engine.name().to_owned()).collect();
+        let names: Vec<String> = self.care.store.engines().map(|engine| engine.name().to_owned()).collect();
         let named =
             |disks: BTreeSet<usize>| disks.iter().filter_map(|disk| names.get(*disk).cloned()).collect::<Vec<_>>();
         (finding.damaged_on, finding.unknown_on) = (named(damaged), named(unknown));
@@ -204,7 +199,7 @@ impl Checker {
 
     /// Whose it is, and what refers to it.
     async fn name_owners(&self, finding: &mut StoreFinding) -> Result<(), DbErr> {
-        let connection = self.app.db.read();
+        let connection = self.care.db.read();
         for (table, column) in REFERENCES {
             let sql = format!("SELECT 1 FROM {table} WHERE {column} = $1 LIMIT 1");
             let values = [Col(finding.blob).into()];

@@ -9,7 +9,7 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::App;
+use super::Care;
 use crate::db::entities::store_drains;
 use crate::db::{Committed, loops};
 use crate::error::{Result, invalid, refuse, refuse_field};
@@ -27,20 +27,23 @@ pub(super) async fn known<C: ConnectionTrait>(connection: &C) -> Result<BTreeMap
 }
 
 /// Has this process put nothing there.
-pub(super) async fn apply<C: ConnectionTrait>(app: &App, connection: &C) -> Result<BTreeMap<String, Timestamp>, DbErr> {
+pub(super) async fn apply<C: ConnectionTrait>(
+    care: &Care,
+    connection: &C,
+) -> Result<BTreeMap<String, Timestamp>, DbErr> {
     let known = known(connection).await?;
-    app.store.drain(&known.keys().cloned().collect::<BTreeSet<_>>());
+    care.store.drain(&known.keys().cloned().collect::<BTreeSet<_>>());
     Ok(known)
 }
 
 /// Follows what other control planes are told, until it is stopped.
-pub(crate) async fn follow(app: App, stop: CancellationToken) {
+pub(crate) async fn follow(care: Care, stop: CancellationToken) {
     // The only disk is never taken out.
-    if app.store.engines().count() < 2 {
+    if care.store.engines().count() < 2 {
         return stop.cancelled().await;
     }
     while !stop.is_cancelled() {
-        if let Err(error) = apply(&app, app.db.read()).await {
+        if let Err(error) = apply(&care, care.db.read()).await {
             tracing::warn!(%error, "which disks are drained is not known; retrying");
         }
         stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
@@ -56,13 +59,13 @@ pub(crate) fn require_operator(caller: &Caller) -> Result<()> {
 }
 
 /// `POST /operator/store/disks/{name}/drain`: nothing new is put there, and what it has is moved off.
-pub(crate) async fn drain(app: &App, caller: &Caller, name: &str) -> Result<Committed> {
+pub(crate) async fn drain(care: &Care, caller: &Caller, name: &str) -> Result<Committed> {
     require_operator(caller)?;
-    let disk = named(app, name).ok_or_else(unknown)?;
-    let mut mutation = app.db.mutation().await?;
+    let disk = named(care, name).ok_or_else(unknown)?;
+    let mutation = care.db.mutation().await?;
     // Another one may just have been named: this is asked within the transaction.
-    apply(app, mutation.tx()).await?;
-    let (left, wanted) = (app.store.domains_without(&disk), app.store.copies_wanted());
+    apply(care, mutation.tx()).await?;
+    let (left, wanted) = (care.store.domains_without(&disk), care.store.copies_wanted());
     if left < wanted {
         let copies = protocol::words::count(wanted, "copy");
         let detail =
@@ -76,22 +79,22 @@ pub(crate) async fn drain(app: &App, caller: &Caller, name: &str) -> Result<Comm
         .await
         .or_else(|error| if matches!(error, DbErr::RecordNotInserted) { Ok(0) } else { Err(error) })?;
     let committed = mutation.commit(&caller.actor, None, "store.drain", &disk).await?;
-    apply(app, app.db.read()).await?;
+    apply(care, care.db.read()).await?;
     Ok(committed)
 }
 
 /// `DELETE /operator/store/disks/{name}/drain`: it stays after all.
-pub(crate) async fn undo(app: &App, caller: &Caller, name: &str) -> Result<Committed> {
+pub(crate) async fn undo(care: &Care, caller: &Caller, name: &str) -> Result<Committed> {
     require_operator(caller)?;
     // One that is not there any more may have left its row.
-    let disk = named(app, name).unwrap_or_else(|| name.to_owned());
-    let mutation = app.db.mutation().await?;
+    let disk = named(care, name).unwrap_or_else(|| name.to_owned());
+    let mutation = care.db.mutation().await?;
     let deleted = store_drains::Entity::delete_by_id(disk.clone()).exec(mutation.tx()).await?;
     if deleted.rows_affected == 0 {
         return Err(refuse_field(Code::NotFound, "name", "There is no such disk that is drained."));
     }
     let committed = mutation.commit(&caller.actor, None, "store.drain.undo", &disk).await?;
-    apply(app, app.db.read()).await?;
+    apply(care, care.db.read()).await?;
     Ok(committed)
 }
 
@@ -100,7 +103,7 @@ fn unknown() -> crate::error::Error {
 }
 
 /// The whole name of the disk that is called so, with or without what all folders' names begin with.
-fn named(app: &App, name: &str) -> Option<String> {
-    let mut names = app.store.engines().map(|engine| engine.name());
+fn named(care: &Care, name: &str) -> Option<String> {
+    let mut names = care.store.engines().map(|engine| engine.name());
     names.find(|known| *known == name || known.strip_prefix(KIND) == Some(name)).map(str::to_owned)
 }

@@ -32,11 +32,15 @@ mod writing;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use protocol::epoch::{AskEpoch, EpochLease};
-use protocol::{AccountId, Blob, BlobId, ByteSize, Digest, Timestamp};
+use protocol::{AccountId, Blob, BlobId, ByteSize, Digest, InstanceId, Timestamp};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use store::{Legacy, Object, Store};
+use tokio::sync::Semaphore;
 
 use crate::App;
 use crate::db::Db;
@@ -81,6 +85,41 @@ impl Objects {
     /// The store of earlier releases.
     pub(crate) fn legacy(&self) -> Option<&Legacy> {
         self.legacy.as_ref()
+    }
+}
+
+/// What looking after the copies of blobs needs. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Care {
+    db: Db,
+    store: Store,
+    objects: Arc<Objects>,
+    instance: InstanceId,
+    lease: Duration,
+    epoch_lease: Duration,
+    /// Bytes a second.
+    rate: ByteSize,
+    /// One check of all bytes at once.
+    checks: Arc<Semaphore>,
+}
+
+impl Care {
+    pub(crate) fn new(app: &App) -> Self {
+        Self {
+            db: app.db.clone(),
+            store: app.store.clone(),
+            objects: Arc::clone(&app.objects),
+            instance: app.instance,
+            lease: app.config.lease.duration(),
+            epoch_lease: app.config.store_epoch_lease.duration(),
+            rate: app.config.store_repair_rate,
+            checks: Arc::clone(&app.checks),
+        }
+    }
+
+    /// All that a reader of a blob needs.
+    async fn open(&self, id: BlobId) -> Result<Blob, ReadError> {
+        index::open(&self.objects.master, self.db.read(), id).await
     }
 }
 

@@ -30,8 +30,7 @@ use super::lists::Lists;
 use super::pace::Pace;
 use super::scrub::Scrub;
 use super::sweep::{SweepError, keep};
-use super::{ReadError, drains, notes, status};
-use crate::App;
+use super::{Care, ReadError, drains, notes, status};
 use crate::db::columns::Col;
 use crate::db::entities::store_horizon;
 use crate::db::{loops, now};
@@ -70,17 +69,17 @@ pub(super) struct Looks {
 }
 
 /// Repairs while this instance leads, until it is stopped.
-pub(crate) async fn run(app: App, stop: CancellationToken) {
-    let mut repair = Repair::new(&app);
-    let length = app.config.lease.duration();
+pub(crate) async fn run(care: Care, stop: CancellationToken) {
+    let mut repair = Repair::new(&care);
+    let length = care.lease;
     while !stop.is_cancelled() {
         let mut pause = LOOK_EVERY;
-        match Lease::take(&app.db, Office::Store, app.instance, length).await {
+        match Lease::take(&care.db, Office::Store, care.instance, length).await {
             Ok(Some(lease)) => {
                 let turn = async {
                     tokio::select! {
                         done = repair.turn(lease.epoch()) => Some(done),
-                        () = keep(&app.db, &lease) => None,
+                        () = keep(&care.db, &lease) => None,
                     }
                 };
                 let done = stop.run_until_cancelled(Box::pin(turn)).await.flatten();
@@ -99,14 +98,14 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
         }
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
-    if let Err(error) = leader::resign(&app.db, Office::Store, app.instance).await {
+    if let Err(error) = leader::resign(&care.db, Office::Store, care.instance).await {
         tracing::warn!(%error, "release of the store repair's lease failed");
     }
 }
 
 /// What the leader remembers of its repair; nothing is lost with it.
 pub(super) struct Repair {
-    app: App,
+    care: Care,
     pace: Pace,
     pass: Option<Pass>,
     scrub: Scrub,
@@ -129,13 +128,13 @@ struct Pass {
 }
 
 impl Repair {
-    pub(super) fn new(app: &App) -> Self {
+    pub(super) fn new(care: &Care) -> Self {
         let begun = Instant::now();
         Self {
-            app: app.clone(),
-            pace: Pace::new(app.config.store_repair_rate),
+            care: care.clone(),
+            pace: Pace::new(care.rate),
             pass: None,
-            scrub: Scrub::new(app),
+            scrub: Scrub::new(care),
             disks: None,
             looks: Looks::default(),
             next_probe: begun,
@@ -165,14 +164,14 @@ impl Repair {
         }
         let Some(pass) = &mut self.pass else { return self.scrub.go_on(&mut self.pace, begun + TURN).await };
         while begun.elapsed() < TURN {
-            if pass.step(&self.app, &mut self.pace, office).await? {
+            if pass.step(&self.care, &mut self.pace, office).await? {
                 continue;
             }
             self.end().await?;
             return Ok(false);
         }
         self.looks.now = Some(pass.look.clone());
-        notes::write(&self.app.db, NOTE, &self.looks).await?;
+        notes::write(&self.care.db, NOTE, &self.looks).await?;
         Ok(true)
     }
 
@@ -181,7 +180,7 @@ impl Repair {
     pub(super) async fn whole(&mut self, office: i64) -> Result<Looks, SweepError> {
         self.pass = Some(self.begin().await?);
         while let Some(pass) = &mut self.pass {
-            if !pass.step(&self.app, &mut self.pace, office).await? {
+            if !pass.step(&self.care, &mut self.pace, office).await? {
                 self.end().await?;
             }
         }
@@ -190,8 +189,8 @@ impl Repair {
 
     /// Asks the disks how they are. A pass is due where that has changed.
     async fn probe(&mut self) -> Result<(), DbErr> {
-        let leaving = drains::apply(&self.app, self.app.db.read()).await?;
-        let disks = self.app.store.disks().await;
+        let leaving = drains::apply(&self.care, self.care.db.read()).await?;
+        let disks = self.care.store.disks().await;
         let failing = disks.iter().map(|disk| disk.failing.is_some()).collect();
         let now = Some((failing, leaving));
         if self.disks.is_some() && self.disks != now {
@@ -203,15 +202,15 @@ impl Repair {
     }
 
     async fn begin(&mut self) -> Result<Pass, SweepError> {
-        let app = &self.app;
+        let care = &self.care;
         if self.looks.last.is_none() {
-            self.looks = notes::read(&app.db, NOTE).await?.unwrap_or_default();
+            self.looks = notes::read(&care.db, NOTE).await?.unwrap_or_default();
         }
-        let leaving = drains::apply(app, app.db.read()).await?;
-        let horizon = store_horizon::Entity::find_by_id(HORIZON).one(app.db.read()).await?;
-        let began = now(app.db.read()).await?;
-        let of = status::count(app.db.read()).await?.blobs;
-        let engines = app.store.engines().enumerate();
+        let leaving = drains::apply(care, care.db.read()).await?;
+        let horizon = store_horizon::Entity::find_by_id(HORIZON).one(care.db.read()).await?;
+        let began = now(care.db.read()).await?;
+        let of = status::count(care.db.read()).await?.blobs;
+        let engines = care.store.engines().enumerate();
         let places = engines.filter(|(_, engine)| leaving.contains_key(engine.name())).map(|(disk, _)| (disk, Some(0)));
         Ok(Pass {
             began: Instant::now(),
@@ -229,7 +228,7 @@ impl Repair {
             },
             page: VecDeque::new(),
             after: None,
-            lists: Lists::new(&app.store, horizon.map_or(Epoch(0), |row| row.epoch.0)),
+            lists: Lists::new(&care.store, horizon.map_or(Epoch(0), |row| row.epoch.0)),
             leaving: places.collect(),
         })
     }
@@ -237,10 +236,10 @@ impl Repair {
     /// Notes what a pass has come to.
     async fn end(&mut self) -> Result<(), SweepError> {
         let Some(mut pass) = self.pass.take() else { return Ok(()) };
-        let names: Vec<String> = self.app.store.engines().map(|engine| engine.name().to_owned()).collect();
+        let names: Vec<String> = self.care.store.engines().map(|engine| engine.name().to_owned()).collect();
         let mut left = BTreeMap::new();
         for (disk, needed) in pass.leaving {
-            let unindexed = pass.lists.unindexed(&self.app.store, disk).await;
+            let unindexed = pass.lists.unindexed(&self.care.store, disk).await;
             if let (Some(needed), Some(unindexed), Some(name)) = (needed, unindexed, names.get(disk)) {
                 left.insert(name.clone(), needed + unindexed);
             }
@@ -250,53 +249,53 @@ impl Repair {
             tracing::info!(blobs, found, fewer, lost, copied, "looked after the copies in the store");
         }
         // Whether a disk may be taken out is known once no process puts anything there.
-        let (told_within, began) = (status::told_within(&self.app), pass.look.began);
+        let (told_within, began) = (status::told_within(&self.care), pass.look.began);
         let is_left = |(name, since): (&String, &Timestamp)| {
             names.contains(name) && (left.get(name) != Some(&0) || began < since.plus(told_within))
         };
         if self.disks.as_ref().is_some_and(|(_, leaving)| leaving.iter().any(is_left)) {
             self.next_pass = self.next_pass.min(pass.began + told_within.max(SOON));
         }
-        pass.look.ended = Some(now(self.app.db.read()).await?);
+        pass.look.ended = Some(now(self.care.db.read()).await?);
         self.looks = Looks { last: Some(pass.look), now: None, left };
-        Ok(notes::write(&self.app.db, NOTE, &self.looks).await?)
+        Ok(notes::write(&self.care.db, NOTE, &self.looks).await?)
     }
 }
 
 impl Pass {
     /// Looks at the next blob. False: there is none.
-    async fn step(&mut self, app: &App, pace: &mut Pace, office: i64) -> Result<bool, SweepError> {
+    async fn step(&mut self, care: &Care, pace: &mut Pace, office: i64) -> Result<bool, SweepError> {
         if self.page.is_empty() {
             // What is doomed is needed for a day, and must not be left on a disk that goes.
             let page = loops::blobs_looked_after(self.after, !self.leaving.is_empty(), LOOKED_AT_ONCE);
-            self.page = page.into_tuple::<Row>().all(app.db.read()).await?.into();
+            self.page = page.into_tuple::<Row>().all(care.db.read()).await?.into();
         }
         let Some((id, _, size)) = self.page.pop_front() else { return Ok(false) };
         self.after = Some(id.0);
-        Box::pin(self.blob(app, pace, office, (id.0, size.0))).await?;
+        Box::pin(self.blob(care, pace, office, (id.0, size.0))).await?;
         Ok(true)
     }
 
     async fn blob(
         &mut self,
-        app: &App,
+        care: &Care,
         pace: &mut Pace,
         office: i64,
         (id, size): (BlobId, ByteSize),
     ) -> Result<(), SweepError> {
-        let wanted = app.store.copies_wanted();
+        let wanted = care.store.copies_wanted();
         let (mut before, mut after, mut is_lost) = (wanted, wanted, false);
         let mut segments = None;
         for listed in store::kept_by_size(id, size)? {
-            let kept = self.lists.kept(&app.store, listed).await;
-            let (good, is_due) = app.store.outlook(id, &kept);
+            let kept = self.lists.kept(&care.store, listed).await;
+            let (good, is_due) = care.store.outlook(id, &kept);
             if !is_due {
                 (before, after) = (before.min(good), after.min(good));
                 self.count_left(&kept, &[]);
                 continue;
             }
             if segments.is_none() {
-                segments = open(app, id).await?;
+                segments = open(care, id).await?;
             }
             let Some(opened) = &segments else {
                 // It has been deleted, or cannot be read: the check names those.
@@ -311,7 +310,7 @@ impl Pass {
             self.look.copied += (mended.after - mended.before) as u64;
             self.look.copied_bytes.0 += mended.written.0;
             let removed = match mended.extra {
-                true => trim(app, opened, listed.name.number, &failing, office).await?,
+                true => trim(care, opened, listed.name.number, &failing, office).await?,
                 false => Vec::new(),
             };
             self.look.removed += removed.len() as u64;
@@ -322,7 +321,7 @@ impl Pass {
             return Ok(());
         }
         // What was deleted meanwhile is not lost.
-        if is_lost && is_gone(app, id).await? {
+        if is_lost && is_gone(care, id).await? {
             return Ok(());
         }
         self.look.found += 1;
@@ -348,33 +347,33 @@ impl Pass {
 
 /// Deletes a segment's extra copies, as the only one who does; those engines that had one.
 async fn trim(
-    app: &App,
+    care: &Care,
     segments: &Segments,
     number: u32,
     failing: &BTreeSet<usize>,
     office: i64,
 ) -> Result<Vec<usize>, DbErr> {
-    let tx = app.db.begin_bulk().await?;
+    let tx = care.db.begin_bulk().await?;
     if !leader::holds(&tx, Office::Store, office).await? {
         return Ok(Vec::new());
     }
-    drains::apply(app, &tx).await?;
+    drains::apply(care, &tx).await?;
     let removed = segments.trim(number, failing).await;
     tx.commit().await?;
     Ok(removed)
 }
 
 /// The segments of a blob; none where it is in the index no more, or its key cannot be opened.
-async fn open(app: &App, id: BlobId) -> Result<Option<Segments>, SweepError> {
-    match super::open(app, app.db.read(), id).await {
-        Ok(blob) => Ok(Some(app.store.segments(&blob)?)),
+async fn open(care: &Care, id: BlobId) -> Result<Option<Segments>, SweepError> {
+    match care.open(id).await {
+        Ok(blob) => Ok(Some(care.store.segments(&blob)?)),
         Err(ReadError::Unknown(_) | ReadError::Sealed(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Whether nothing refers to it any more.
-pub(super) async fn is_gone(app: &App, id: BlobId) -> Result<bool, DbErr> {
-    let row = crate::db::entities::blobs::Entity::find_by_id(Col(id)).one(app.db.read()).await?;
+pub(super) async fn is_gone(care: &Care, id: BlobId) -> Result<bool, DbErr> {
+    let row = crate::db::entities::blobs::Entity::find_by_id(Col(id)).one(care.db.read()).await?;
     Ok(row.is_none_or(|row| row.doomed.is_some()))
 }

@@ -11,8 +11,7 @@ use tokio::time::Instant;
 use super::check::{Checked, Checker};
 use super::pace::Pace;
 use super::sweep::SweepError;
-use super::{notes, status};
-use crate::App;
+use super::{Care, notes, status};
 use crate::db::now;
 
 /// Between the beginnings of two passes.
@@ -35,7 +34,7 @@ pub(super) struct Scrubbed {
 
 /// What the leader remembers of it.
 pub(super) struct Scrub {
-    app: App,
+    care: Care,
     noted: Option<Scrubbed>,
     checker: Option<Checker>,
     /// Blobs that are left of the present share.
@@ -44,10 +43,10 @@ pub(super) struct Scrub {
 }
 
 impl Scrub {
-    pub(super) fn new(app: &App) -> Self {
+    pub(super) fn new(care: &Care) -> Self {
         // Whoever has just started has other things to do.
         let next_share = Instant::now() + SHARE_EVERY;
-        Self { app: app.clone(), noted: None, checker: None, due: 0, next_share }
+        Self { care: care.clone(), noted: None, checker: None, due: 0, next_share }
     }
 
     /// Another one may have led meanwhile.
@@ -74,7 +73,7 @@ impl Scrub {
             }
         }
         let Some(noted) = &mut self.noted else { return Ok(false) };
-        let checker = self.checker.get_or_insert_with(|| Checker::new(&self.app, noted.after));
+        let checker = self.checker.get_or_insert_with(|| Checker::new(&self.care, noted.after));
         while self.due > 0 && Instant::now() < until {
             match Box::pin(checker.step(pace)).await? {
                 Checked::Read(bytes) => noted.scrub.bytes.0 += bytes.0,
@@ -91,7 +90,7 @@ impl Scrub {
                     }
                 }
                 Checked::End => {
-                    noted.scrub.ended = Some(now(self.app.db.read()).await?);
+                    noted.scrub.ended = Some(now(self.care.db.read()).await?);
                     self.due = 0;
                 }
             }
@@ -99,7 +98,7 @@ impl Scrub {
         if self.due == 0 {
             self.checker = None;
         }
-        notes::write(&self.app.db, NOTE, noted).await?;
+        notes::write(&self.care.db, NOTE, noted).await?;
         Ok(self.due > 0)
     }
 
@@ -107,14 +106,14 @@ impl Scrub {
     async fn begin_share(&mut self) -> Result<(), SweepError> {
         let noted = match self.noted.take() {
             Some(noted) => Some(noted),
-            None => notes::read::<Scrubbed>(&self.app.db, NOTE).await?,
+            None => notes::read::<Scrubbed>(&self.care.db, NOTE).await?,
         };
-        let now = now(self.app.db.read()).await?;
+        let now = now(self.care.db.read()).await?;
         let is_over = |noted: &Scrubbed| noted.scrub.ended.is_some() && noted.scrub.began.plus(PASS_EVERY) <= now;
         let noted = match noted.filter(|noted| !is_over(noted)) {
             Some(noted) => noted,
             None => {
-                let of = status::count(self.app.db.read()).await?.blobs;
+                let of = status::count(self.care.db.read()).await?.blobs;
                 let scrub = StoreScrub { began: now, ended: None, blobs: 0, bytes: ByteSize(0), found: 0, lost: 0 };
                 Scrubbed { scrub, of, after: None }
             }

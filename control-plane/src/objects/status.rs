@@ -11,8 +11,7 @@ use store::DiskState;
 
 use super::repair::Looks;
 use super::scrub::Scrubbed;
-use super::{drains, notes, repair, scrub};
-use crate::App;
+use super::{Care, drains, notes, repair, scrub};
 use crate::db::columns::unsigned;
 use crate::error::Result;
 use crate::identity::caller::Caller;
@@ -44,17 +43,17 @@ pub(super) async fn count<C: ConnectionTrait>(connection: &C) -> Result<Count, D
 }
 
 /// `GET /operator/store`
-pub(crate) async fn show(app: &App, caller: &Caller) -> Result<StoreStatus> {
+pub(crate) async fn show(care: &Care, caller: &Caller) -> Result<StoreStatus> {
     drains::require_operator(caller)?;
-    let db = app.db.read();
+    let db = care.db.read();
     let count = count(db).await?;
-    let looks = notes::read::<Looks>(&app.db, repair::NOTE).await?.unwrap_or_default();
-    let scrub = notes::read::<Scrubbed>(&app.db, scrub::NOTE).await?.map(|scrubbed| scrubbed.scrub);
-    let drained = drains::apply(app, db).await?;
-    let states = app.store.disks().await;
-    let copies = app.store.copies_wanted();
+    let looks = notes::read::<Looks>(&care.db, repair::NOTE).await?.unwrap_or_default();
+    let scrub = notes::read::<Scrubbed>(&care.db, scrub::NOTE).await?.map(|scrubbed| scrubbed.scrub);
+    let drained = drains::apply(care, db).await?;
+    let states = care.store.disks().await;
+    let copies = care.store.copies_wanted();
     let summary = summary(copies, &states);
-    let told_within = told_within(app);
+    let told_within = told_within(care);
     let disks = states.into_iter().map(|state| {
         let since = drained.get(&state.name).copied();
         let left = looks.left.get(&state.name).copied();
@@ -77,8 +76,8 @@ pub(crate) async fn show(app: &App, caller: &Caller) -> Result<StoreStatus> {
 }
 
 /// So long after a disk is to be taken out nobody who may commit something puts anything there any more.
-pub(super) fn told_within(app: &App) -> Duration {
-    2 * app.config.store_epoch_lease.duration()
+pub(super) fn told_within(care: &Care) -> Duration {
+    2 * care.epoch_lease
 }
 
 fn disk(disk: DiskState, drained: Option<Timestamp>, left: Option<u64>, is_empty: bool) -> StoreDisk {

@@ -19,6 +19,7 @@ use super::{disown, in_hours, read, stored, sweep};
 use crate::App;
 use crate::db::entities::store_drains;
 use crate::leader::{Lease, Office};
+use crate::objects::Care;
 use crate::objects::pace::Pace;
 use crate::objects::repair::Repair;
 use crate::objects::scrub::Scrub;
@@ -100,7 +101,7 @@ async fn a_disk_that_is_gone_is_told_and_made_up_for(ground: Ground) {
     let ground = on_disks(ground).await;
     let (app, operator) = (&ground.app, ground.operator().await);
     let blobs = some_blobs(app, AccountId::new()).await;
-    let (mut repair, office) = (Repair::new(app), office(app).await);
+    let (mut repair, office) = (Repair::new(&Care::new(app)), office(app).await);
     let healthy = repair.whole(office).await.unwrap().last.unwrap();
     assert_eq!((healthy.blobs, healthy.of, healthy.found, healthy.copied, healthy.removed), (13, 13, 0, 0, 0));
     assert_eq!(status(&operator).await.summary, "2 copies, 3 disks: 1 disk may be lost");
@@ -143,7 +144,7 @@ async fn copies_that_come_back_are_not_kept_twice(ground: Ground) {
     let app = &ground.app;
     let blobs = some_blobs(app, AccountId::new()).await;
     let (here, away) = (ground.folder.path().join("b/blobs"), ground.folder.path().join("away"));
-    let (mut repair, office) = (Repair::new(app), office(app).await);
+    let (mut repair, office) = (Repair::new(&Care::new(app)), office(app).await);
     std::fs::rename(&here, &away).unwrap();
     let without = repair.whole(office).await.unwrap().last.unwrap();
     assert!(without.copied > 0 && without.fewer == 0 && without.removed == 0, "{without:?}");
@@ -166,7 +167,7 @@ async fn the_leader_repairs_by_itself(ground: Ground) {
     let blob = stored(app, AccountId::new(), b"twice").await;
     std::fs::remove_file(&files(&ground, blob.id)[0]).unwrap();
     let stop = CancellationToken::new();
-    let leaders = [(); 2].map(|()| tokio::spawn(crate::objects::repair(app.clone(), stop.clone())));
+    let leaders = [(); 2].map(|()| tokio::spawn(crate::objects::repair(Care::new(app), stop.clone())));
     let mended = async {
         while copies(app, &blob).await < 2 {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -218,7 +219,7 @@ async fn a_check_names_what_is_damaged_and_mends_it(ground: Ground) {
     let lost = said.iter().find_map(|line| line.finding.as_ref()).unwrap();
     assert_eq!((lost.blob, lost.lost, lost.copies_now, lost.damaged_on.len()), (missing.id, true, 0, 2));
     assert_eq!(said.last().unwrap().left, 1);
-    let looked = Repair::new(app).whole(office(app).await).await.unwrap().last.unwrap();
+    let looked = Repair::new(&Care::new(app)).whole(office(app).await).await.unwrap().last.unwrap();
     assert_eq!(looked.removed, 0, "it goes by lists, and deletes nothing");
 }
 
@@ -228,12 +229,12 @@ async fn the_scrub_goes_through_all(ground: Ground) {
     let account = AccountId::new();
     let (one, two) = (stored(app, account, b"one").await, stored(app, account, b"two").await);
     flip_a_byte(&files(&ground, two.id)[0]);
-    let (mut scrub, mut pace) = (Scrub::new(app), Pace::new(ByteSize(1 << 40)));
+    let (mut scrub, mut pace) = (Scrub::new(&Care::new(app)), Pace::new(ByteSize(1 << 40)));
     let until = Instant::now() + Duration::from_secs(60);
     assert!(!scrub.go_on(&mut pace, until).await.unwrap(), "it has just started");
     for _ in 0..3 {
         // The next leader goes on where the last one was.
-        scrub = Scrub::new(app);
+        scrub = Scrub::new(&Care::new(app));
         scrub.hurry();
         assert!(!scrub.go_on(&mut pace, until).await.unwrap(), "a share is done");
     }
@@ -273,7 +274,7 @@ async fn a_drained_disk_is_emptied(ground: Ground) {
     for number in 100..110_u8 {
         stored(app, account, &[number; 10]).await;
     }
-    let (mut repair, office) = (Repair::new(app), office(app).await);
+    let (mut repair, office) = (Repair::new(&Care::new(app)), office(app).await);
     let looks = repair.whole(office).await.unwrap();
     let name = &begun.disks[0].name;
     assert_eq!((looks.left.get(name), looks.last.unwrap().fewer), (Some(&0), 0));
@@ -307,7 +308,7 @@ async fn one_copy_is_called_one_copy(ground: Ground) {
     let name = told.disks[0].name.replace('/', "%2F").replace(' ', "%20");
     let refused = operator.post(&format!("/operator/store/disks/{name}/drain"), json!({})).await;
     assert_eq!(refused.code(), Code::InvalidField);
-    let (mut repair, office) = (Repair::new(app), office(app).await);
+    let (mut repair, office) = (Repair::new(&Care::new(app)), office(app).await);
     std::fs::remove_file(&ground.segments(blob.id)[0]).unwrap();
     let looked = repair.whole(office).await.unwrap().last.unwrap();
     assert_eq!((looked.found, looked.fewer, looked.lost), (1, 1, 1));
