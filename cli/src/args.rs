@@ -12,6 +12,7 @@ mod limits;
 mod nodes;
 mod queues;
 mod runs;
+mod store;
 mod store_key;
 mod usage;
 mod words;
@@ -31,7 +32,8 @@ pub(crate) use lend::{Caps, LENT, Lend, LendStart, LendVerb, LentFlags, LocalNod
 pub(crate) use nodes::{AsOperator, NodeTokens, Nodes};
 pub(crate) use queues::{Held, Queues};
 pub(crate) use runs::{Invocations, Receipts, RunFilter};
-pub(crate) use store_key::{ExportKeys, ImportKeys, KeyPlace, StoreKey, StoreVerb};
+pub(crate) use store::StoreVerb;
+pub(crate) use store_key::{ExportKeys, ImportKeys, KeyPlace, StoreKey};
 pub(crate) use usage::Usage;
 
 /// Run functions on other people's spare machines, and lend yours.
@@ -146,13 +148,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: Option<Nodes>,
     },
-    /// Lend this machine to a platform; and what its owner keeps of it
-    Lend(Box<Lend>),
-    /// The store of a platform on this machine
+    /// The platform's disks, the copies on them and its master keys, for its operator
     Store {
         #[command(subcommand)]
         verb: StoreVerb,
     },
+    /// Lend this machine to a platform; and what its owner keeps of it
+    Lend(Box<Lend>),
     /// Fetch QEMU, the guests' kernel and the bases for the VM lane; `doctor` says what is missing
     VmSetup {
         /// Only this base; again for more

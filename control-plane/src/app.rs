@@ -8,6 +8,7 @@ use fabric::metric_names::LearningNames;
 use placing::{Learning, Placing};
 use protocol::{InstanceId, NodeId, Problem};
 use store::Store;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -63,9 +64,11 @@ pub struct State {
     /// Artifacts, blocks and other objects.
     pub(crate) store: Store,
     /// What their index needs.
-    pub(crate) objects: Objects,
+    pub(crate) objects: Arc<Objects>,
     /// Under which epochs this process puts them.
     pub(crate) epochs: Epochs,
+    /// One check of all bytes at once.
+    pub(crate) checks: Arc<Semaphore>,
     /// The accounts' runs.
     pub(crate) history: History,
     /// None: only the API runs (in tests).
@@ -140,8 +143,9 @@ impl App {
             resets: Resets::new(&config, tickets.secret("codes by mail"))?,
             codes: Codes::new(tickets.secret("second factors")),
             calibration: Calibration::new(&tickets),
-            objects: Objects::new(keys, legacy),
+            objects: Arc::new(Objects::new(keys, legacy)),
             epochs,
+            checks: Arc::new(Semaphore::new(1)),
             tickets,
             passwords: Passwords::new(&config).map_err(lost)?,
             tries: Tries::new(&config),

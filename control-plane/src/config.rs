@@ -345,6 +345,10 @@ pub struct Config {
     /// has left behind is deleted.
     #[arg(long, env = "CROWDCLOUD_STORE_EPOCH_LEASE", default_value = "60s")]
     pub store_epoch_lease: Millis,
+    /// Bytes a second that are read and written to bring back copies that are lost, and as many to check those that there
+    /// are: calls are to notice nothing of it.
+    #[arg(long, env = "CROWDCLOUD_STORE_REPAIR_RATE", default_value_t = ByteSize::mib(32), value_name = "SIZE")]
+    pub store_repair_rate: ByteSize,
     /// How often the scheduler's model is trained anew, where there are new runs; never where this is 0.
     #[arg(long, default_value = "5m")]
     pub train_every: Millis,

@@ -118,6 +118,8 @@ async fn run(
     tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
     tasks.spawn(logs::run(app.clone(), stop.clone()));
     tasks.spawn(objects::sweep(app.clone(), stop.clone()));
+    tasks.spawn(objects::repair(objects::Care::new(&app), stop.clone()));
+    tasks.spawn(objects::drains::follow(objects::Care::new(&app), stop.clone()));
     tasks.spawn({
         let (app, stop) = (app.clone(), stop.clone());
         async move { app.epochs.run(&stop).await }

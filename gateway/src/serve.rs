@@ -66,7 +66,7 @@ pub async fn serve(
     let placing =
         Placing::new(config.placing(), instance, Learning::new(&LearningNames::GATEWAY), Arc::<Issuer>::clone(&issuer));
     let core = CoreClient::new(fabrics.core.clone());
-    let epochs = Arc::new(Epochs::new(core.clone(), instance));
+    let epochs = Arc::new(Epochs::new(core.clone(), instance, store.clone()));
     let tls = Tls::open(&config).map_err(Error::Config)?.map(Arc::new);
     let node_connections = Arc::new(NodeConnections::new(&config));
     let gateway = Arc::new(Gateway {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,8 +17,9 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
-use protocol::BlobId;
+use protocol::{BlobId, Timestamp};
 
+use crate::disks::Failing;
 use crate::engine::{EngineError, Trouble};
 use crate::{Engine, Error, Listed, Piece, SegmentName};
 
@@ -58,16 +60,20 @@ impl CopyState {
 /// The engines, and how many of them keep each segment.
 #[derive(Clone)]
 pub(crate) struct Copies {
-    places: Arc<[Place]>,
-    wanted: NonZeroUsize,
+    pub(crate) places: Arc<[Place]>,
+    pub(crate) wanted: NonZeroUsize,
     pub(crate) patience: Duration,
 }
 
 /// An engine and when it last failed.
-struct Place {
-    engine: Arc<dyn Engine>,
+pub(crate) struct Place {
+    pub(crate) engine: Arc<dyn Engine>,
     failed: Mutex<Option<Instant>>,
     full: Mutex<Option<Instant>>,
+    /// What it has failed at and not done since, with the call that failed.
+    pub(crate) failing: Mutex<Option<(&'static str, Failing)>>,
+    /// It gets no new segments: it is to be taken out.
+    pub(crate) draining: AtomicBool,
 }
 
 /// What an engine gave for a segment.
@@ -84,7 +90,13 @@ pub(crate) enum Given<T> {
 
 impl Copies {
     pub(crate) fn new(engines: Vec<Arc<dyn Engine>>, wanted: NonZeroUsize) -> Self {
-        let place = |engine| Place { engine, failed: Mutex::new(None), full: Mutex::new(None) };
+        let place = |engine| Place {
+            engine,
+            failed: Mutex::new(None),
+            full: Mutex::new(None),
+            failing: Mutex::new(None),
+            draining: AtomicBool::new(false),
+        };
         Self { places: engines.into_iter().map(place).collect(), wanted, patience: PATIENCE }
     }
 
@@ -94,7 +106,8 @@ impl Copies {
 
     /// Refuses what could not be kept by enough engines even if all of them worked.
     pub(crate) fn check_enough(&self) -> Result<(), Error> {
-        let left = self.engines().map(|engine| engine.domain()).collect::<BTreeSet<_>>().len();
+        let taking = self.places.iter().filter(|place| !place.is_draining());
+        let left = taking.map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len();
         let wanted = self.wanted.get();
         if left < wanted { Err(Error::TooFewDisks { wanted, left }) } else { Ok(()) }
     }
@@ -103,6 +116,7 @@ impl Copies {
     pub(crate) async fn put(self, name: SegmentName, segment: Bytes) -> Result<(), Error> {
         let wanted = self.wanted.get();
         let mut waiting = self.in_order(name.blob, |place| place.is_failing() || place.is_full());
+        waiting.retain(|place| !place.is_draining());
         let mut domains = BTreeSet::new();
         let mut running = FuturesUnordered::new();
         let (mut kept, mut any_full) = (0, false);
@@ -201,9 +215,14 @@ impl Copies {
         state
     }
 
+    /// How long an engine may take for a page of its list.
+    pub(crate) fn scan_patience(&self) -> Duration {
+        self.patience * SCAN_PATIENCE
+    }
+
     /// What each engine lists.
     pub(crate) async fn list(&self, after: Option<SegmentName>, most: usize) -> Vec<Result<Vec<Listed>, EngineError>> {
-        let patience = self.patience * SCAN_PATIENCE;
+        let patience = self.scan_patience();
         let lists = self.places.iter().map(|place| place.within(patience, "list", place.engine.list(after, most)));
         futures::future::join_all(lists).await
     }
@@ -231,16 +250,25 @@ impl Copies {
 }
 
 impl Place {
-    fn is_failing(&self) -> bool {
+    pub(crate) fn is_failing(&self) -> bool {
         is_recent(*self.failed.lock())
     }
 
-    fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         is_recent(*self.full.lock())
     }
 
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// It does everything again.
+    pub(crate) fn recovered(&self) {
+        (*self.failing.lock(), *self.failed.lock()) = (None, None);
+    }
+
     /// Waits only so long, and notes a failure.
-    async fn within<T>(
+    pub(crate) async fn within<T>(
         &self,
         patience: Duration,
         verb: &'static str,
@@ -250,14 +278,22 @@ impl Place {
             Ok(done) => done,
             Err(late) => Err(EngineError::slow(self.engine.name(), verb, late)),
         };
-        if let Err(error) = &done {
-            self.note(error);
+        match &done {
+            Ok(_) => drop(self.failing.lock().take_if(|(failed, _)| *failed == verb)),
+            Err(error) => self.note(verb, error),
         }
         done
     }
 
-    fn note(&self, error: &EngineError) {
+    fn note(&self, verb: &'static str, error: &EngineError) {
         count(error.trouble.name());
+        if error.trouble != Trouble::Full {
+            let why = error.to_string();
+            match &mut *self.failing.lock() {
+                Some((failed, failing)) => (*failed, failing.why) = (verb, why),
+                nothing => *nothing = Some((verb, Failing { since: Timestamp::now(), why })),
+            }
+        }
         let noted = if error.trouble == Trouble::Full { &self.full } else { &self.failed };
         let before = noted.lock().replace(Instant::now());
         // Once for each time that it begins: not for each segment.
@@ -272,7 +308,7 @@ fn is_recent(failed: Option<Instant>) -> bool {
 }
 
 /// An engine's place in a blob's order: of all engines, the one with the lowest is asked first.
-fn rank(blob: BlobId, engine: &str) -> [u8; 32] {
+pub(crate) fn rank(blob: BlobId, engine: &str) -> [u8; 32] {
     *blake3::Hasher::new().update(blob.bytes()).update(engine.as_bytes()).finalize().as_bytes()
 }
 

@@ -83,7 +83,9 @@ pub trait Engine: Send + Sync {
     /// Its name in errors and logs, which no other engine of a store has.
     fn name(&self) -> &str;
 
-    /// What fails as a whole: machine and device. Two engines of one domain are one failure domain.
+    /// What fails as a whole: machine and device, as `machine/device`. Two engines of one domain are one failure domain. A
+    /// further part behind them tells apart engines that share a device, and are to count as two all the same: the operator
+    /// is told that it is one disk.
     fn domain(&self) -> &str;
 
     /// Keeps the segment under its name, instead of what may be there; durable, and seen by `read`, when it returns.

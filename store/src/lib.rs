@@ -5,18 +5,23 @@
 //! get, range: Blob -> parts of segments, of 1 MiB, or the chunks needed -> opened -> bytes; at a whole's end its digest
 //! ```
 //!
+//! An operator sees engines as disks (`disks.rs`), and segments are copied from one to another (`repair.rs`).
+//!
 //! No index is kept here: a blob's size says the names of all its segments, and its owner keeps its id and key. Engines see
 //! sealed bytes alone. A segment that an engine lacks, has damaged or does not give in time is read from the next one.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod copies;
+mod disks;
 pub mod engine;
 mod error;
 pub mod legacy;
 mod name;
 mod object;
+mod plan;
 mod put;
+mod repair;
 mod sealing;
 mod segments;
 
@@ -32,11 +37,14 @@ pub use protocol::{Blob, BlobId, BlobKey, Epoch};
 
 use copies::Copies;
 pub use copies::CopyState;
+pub use disks::{DiskState, Failing};
 pub use engine::{Engine, Listed, Space};
 pub use error::{Error, Piece};
 pub use legacy::Legacy;
 pub use name::{ParseSegmentNameError, SegmentName};
 pub use object::Object;
+pub use plan::Kept;
+pub use repair::{Mended, Segments, kept_by_size};
 pub use sealing::{BLOB_SIZE_MAX, SEGMENT_SIZE};
 
 /// Blobs, and the engines that keep them. Cheap to clone.

@@ -69,7 +69,7 @@ impl Store {
 }
 
 /// A new blob's name and key.
-fn fresh(epoch: Epoch) -> Result<(BlobId, BlobKey), Error> {
+pub(crate) fn fresh(epoch: Epoch) -> Result<(BlobId, BlobKey), Error> {
     let random = SystemRandom::new();
     let (mut id, mut key) = ([0_u8; 12], BlobKey([0; 32]));
     random.fill(&mut id)?;

@@ -1,4 +1,4 @@
-//! The grammar of the store and its master keys.
+//! The grammar of the store's master keys.
 
 use std::path::PathBuf;
 
@@ -6,16 +6,6 @@ use clap::{Args, Subcommand};
 
 const EXPORT_EXAMPLES: &str = "Examples:
   crowdcloud store key export -o keys.json --passphrase-file secret.txt     then keep both, in two other places";
-
-/// `store`
-#[derive(Debug, Subcommand)]
-pub(crate) enum StoreVerb {
-    /// The master keys, under which all blobs' keys are sealed; on the machine with the data folder
-    Key {
-        #[command(subcommand)]
-        verb: StoreKey,
-    },
-}
 
 /// `store key`
 #[derive(Debug, Subcommand)]

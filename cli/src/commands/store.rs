@@ -1,5 +1,6 @@
-//! The store: what its operator does on the machine with the data folder.
+//! The store: what its operator asks the platform, and does on the machine with the data folder.
 
+mod copies;
 mod key;
 
 pub(super) use key::unexported;
@@ -9,8 +10,11 @@ use crate::context::Context;
 use crate::failure::Failure;
 
 /// `store`
-pub(super) fn store(context: &Context, verb: StoreVerb) -> Result<(), Failure> {
+pub(super) async fn store(context: &Context, verb: StoreVerb) -> Result<(), Failure> {
     match verb {
+        StoreVerb::Status { credentials } => copies::status(context, credentials).await,
+        StoreVerb::Check { credentials } => copies::check(context, credentials).await,
+        StoreVerb::Drain { disk, undo, credentials } => copies::drain(context, &disk, undo, credentials).await,
         StoreVerb::Key { verb } => key::key(context, &verb),
     }
 }

@@ -85,7 +85,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 }
 
 /// Keeps the office, so that not two do the same work; returns when it is lost.
-async fn keep(db: &Db, lease: &Lease) {
+pub(super) async fn keep(db: &Db, lease: &Lease) {
     loop {
         tokio::time::sleep(lease.length() / RENEWALS).await;
         if !matches!(lease.renew(db).await, Ok(true)) {

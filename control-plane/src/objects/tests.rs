@@ -3,6 +3,7 @@
 mod epochs;
 mod faults;
 mod keys;
+mod repair;
 mod schema;
 
 use std::collections::BTreeSet;

@@ -139,6 +139,17 @@ impl Ground {
         self.anonymous().with("cookie", &answer.cookie())
     }
 
+    /// Signs the operator up, with an account of their own.
+    pub(crate) async fn operator(&self) -> Client {
+        let token = std::fs::read_to_string(self.folder.path().join("operator.token")).unwrap();
+        let asked = json!({
+            "email": "op@example.org", "password": "correct horse", "account": "op", "operator_token": token.trim()
+        });
+        let answer = self.anonymous().post("/signup", asked).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        self.anonymous().with("cookie", &answer.cookie())
+    }
+
     /// An artifact that the account has uploaded.
     pub(crate) async fn artifact(&self, client: &Client, bytes: &'static [u8]) -> Digest {
         let (_writing, blob) = self.put(bytes).await;
@@ -183,12 +194,12 @@ impl Ground {
             undo.push(format!("ALTER TABLE {owner} DROP COLUMN blob"));
         }
         undo.extend(
-            ["blobs", "store_keys", "store_epochs", "store_horizon", "models"]
+            ["blobs", "store_keys", "store_epochs", "store_horizon", "models", "store_drains", "store_notes"]
                 .map(|table| format!("DROP TABLE {table}")),
         );
         undo.push("DELETE FROM counters WHERE name = 'store_epochs'".to_owned());
-        let migrations =
-            "DELETE FROM seaql_migrations WHERE version IN ('m0040_blobs', 'm0041_moving', 'm0042_store_keys')";
+        let migrations = "DELETE FROM seaql_migrations WHERE version IN \
+                          ('m0040_blobs', 'm0041_moving', 'm0042_store_keys', 'm0043_store_disks')";
         undo.push(migrations.to_owned());
         for sql in undo {
             self.app.db.write().execute_unprepared(&sql).await.unwrap();

@@ -60,3 +60,21 @@ table! {
         published: Col<Timestamp>,
     }
 }
+
+table! {
+    /// Disks that get nothing new, and are emptied: by the engine's name, and since when.
+    store_drains = "store_drains" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        disk: String,
+        since: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// What the leader knows of the copies, as JSON: of its looks (`repair`), and how far all bytes were read (`scrub`).
+    store_notes = "store_notes" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        name: String,
+        note: String,
+    }
+}

@@ -13,6 +13,28 @@ loop_queries! {
         query.order_by_asc(blobs::Column::Id).limit(most)
     }
 
+    /// Such a page with whose they are and how large, of blobs that are not doomed, or of all: those whose copies are looked
+    /// after.
+    blobs_looked_after(after: Option<BlobId> = Some(blob()), doomed_too: bool = false, most: u64 = 10) -> Select<blobs::Entity>, Plan::Key, {
+        let mut query = blobs::Entity::find().select_only().columns([
+            blobs::Column::Id,
+            blobs::Column::AccountId,
+            blobs::Column::Size,
+        ]);
+        if let Some(after) = after {
+            query = query.filter(blobs::Column::Id.gt(Col(after)));
+        }
+        if !doomed_too {
+            query = query.filter(blobs::Column::Doomed.is_null());
+        }
+        query.order_by_asc(blobs::Column::Id).limit(most)
+    }
+
+    /// Disks that are to be taken out.
+    drains() -> Select<store_drains::Entity>, Plan::Whole, {
+        store_drains::Entity::find()
+    }
+
     /// The ids of such a page to which nothing refers, although they were committed before a time.
     blobs_unreferenced(page: (BlobId, BlobId) = (blob(), blob()), before: Timestamp = THEN) -> Select<blobs::Entity>, Plan::Key, {
         let (first, last) = page;

@@ -32,6 +32,7 @@ mod m0036_revoked_nodes;
 mod m0040_blobs;
 mod m0041_moving;
 mod m0042_store_keys;
+mod m0043_store_disks;
 
 use sea_orm_migration::prelude::*;
 
@@ -73,6 +74,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0040_blobs::Migration),
             Box::new(m0041_moving::Migration),
             Box::new(m0042_store_keys::Migration),
+            Box::new(m0043_store_disks::Migration),
         ]
     }
 }
