@@ -36,6 +36,8 @@ pub enum NodeEndpoint {
     Run,
     /// Prepare, drain.
     Control,
+    /// Segments of blobs, on the disks that an operator's node has for them.
+    Store,
 }
 
 /// Where a call goes.

@@ -8,7 +8,7 @@
 //! | `cc.node.<id>.{api,blob,kv,log,receipt}` | that node | one of the core (queue group) |
 //! | `cc.node.<id>.out.report` | that node | core |
 //! | `cc.node.<id>.out.x.<instance>.<exchange>` | that node | that instance of the core |
-//! | `cc.node.<id>.in.{run,control}` | core | that node |
+//! | `cc.node.<id>.in.{run,control,store}` | core | that node |
 //! | `cc.node.<id>.in.r.<exchange>` | core | that node |
 //! | `cc.blob.<bucket>.<blob>.<number>` | core | JetStream, the bucket's stream: a segment, or its end |
 //! | `cc.blob.<bucket>.<blob>.<number>.<piece>` | core | JetStream, the bucket's stream: what comes before |
@@ -178,6 +178,7 @@ impl NodeEndpoint {
         match self {
             Self::Run => "run",
             Self::Control => "control",
+            Self::Store => "store",
         }
     }
 }
