@@ -3,6 +3,8 @@
 //! The order is that of rendezvous hashing: each blob has one of its own, which no further engine changes for the others.
 //! Writers go down it until enough engines of distinct failure domains have the segment, readers until one gives it
 //! undamaged. An engine that has just failed comes last for a while.
+//!
+//! The engines of some stores are told while they run: there whoever comes before the first ones waits a little.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -17,6 +19,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use protocol::BlobId;
+use tokio::sync::watch;
 
 use crate::engine::{EngineError, Trouble};
 use crate::{Engine, Error, Listed, Piece, SegmentName};
@@ -29,6 +32,9 @@ const SCAN_PATIENCE: u32 = 10;
 
 /// How long an engine that failed comes last.
 const LAST_FOR: Duration = Duration::from_secs(30);
+
+/// A put waits so long for engines that are yet to be told.
+const TOLD_WITHIN: Duration = Duration::from_secs(3);
 
 /// What an engine has of a blob, counted in segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +64,15 @@ impl CopyState {
 /// The engines, and how many of them keep each segment.
 #[derive(Clone)]
 pub(crate) struct Copies {
-    places: Arc<[Place]>,
+    places: Arc<watch::Sender<Places>>,
+    /// They are told while it runs.
+    changing: bool,
     wanted: NonZeroUsize,
     pub(crate) patience: Duration,
 }
+
+/// The engines at one time.
+type Places = Arc<[Arc<Place>]>;
 
 /// An engine and when it last failed.
 struct Place {
@@ -84,25 +95,70 @@ pub(crate) enum Given<T> {
 
 impl Copies {
     pub(crate) fn new(engines: Vec<Arc<dyn Engine>>, wanted: NonZeroUsize) -> Self {
-        let place = |engine| Place { engine, failed: Mutex::new(None), full: Mutex::new(None) };
-        Self { places: engines.into_iter().map(place).collect(), wanted, patience: PATIENCE }
+        let places: Places = engines.into_iter().map(Place::new).map(Arc::new).collect();
+        Self { places: Arc::new(watch::Sender::new(places)), changing: false, wanted, patience: PATIENCE }
     }
 
-    pub(crate) fn engines(&self) -> impl Iterator<Item = &Arc<dyn Engine>> {
-        self.places.iter().map(|place| &place.engine)
+    /// None yet: they are told.
+    pub(crate) fn changing(wanted: NonZeroUsize) -> Self {
+        Self { changing: true, ..Self::new(Vec::new(), wanted) }
+    }
+
+    pub(crate) fn is_changing(&self) -> bool {
+        self.changing
+    }
+
+    /// From now on these. One that stays is known as it was: that it has just failed, for example.
+    pub(crate) fn replace(&self, engines: Vec<Arc<dyn Engine>>) {
+        self.places.send_modify(|places| {
+            let known = |engine: &Arc<dyn Engine>| places.iter().find(|place| Arc::ptr_eq(&place.engine, engine));
+            let place = |engine| known(&engine).cloned().unwrap_or_else(|| Arc::new(Place::new(engine)));
+            let replaced: Places = engines.into_iter().map(place).collect();
+            *places = replaced;
+        });
+    }
+
+    pub(crate) fn engines(&self) -> Vec<Arc<dyn Engine>> {
+        self.places().iter().map(|place| Arc::clone(&place.engine)).collect()
+    }
+
+    /// The engines, of which there is one at least.
+    pub(crate) async fn some(&self, verb: &'static str) -> Result<Vec<Arc<dyn Engine>>, EngineError> {
+        self.told_some(verb).await.map(|places| places.iter().map(|place| Arc::clone(&place.engine)).collect())
     }
 
     /// Refuses what could not be kept by enough engines even if all of them worked.
-    pub(crate) fn check_enough(&self) -> Result<(), Error> {
-        let left = self.engines().map(|engine| engine.domain()).collect::<BTreeSet<_>>().len();
+    pub(crate) async fn check_enough(&self) -> Result<(), Error> {
         let wanted = self.wanted.get();
+        let left = domains(&self.told(wanted, TOLD_WITHIN.min(self.patience)).await);
         if left < wanted { Err(Error::TooFewDisks { wanted, left }) } else { Ok(()) }
+    }
+
+    fn places(&self) -> Places {
+        self.places.borrow().clone()
+    }
+
+    /// The engines. Where they are yet to be told, as long as those of so many domains, or so long.
+    async fn told(&self, domains_wanted: usize, within: Duration) -> Places {
+        if self.changing {
+            let mut places = self.places.subscribe();
+            let enough = places.wait_for(|places| domains(places) >= domains_wanted);
+            drop(tokio::time::timeout(within, enough).await);
+        }
+        self.places()
+    }
+
+    /// The engines, of which there is one at least: where there are none, nobody knows what they have.
+    async fn told_some(&self, verb: &'static str) -> Result<Places, EngineError> {
+        let places = self.told(1, self.patience).await;
+        if places.is_empty() && self.changing { Err(EngineError::none_known(verb)) } else { Ok(places) }
     }
 
     /// Has the segment kept by as many engines as are wanted, no two of one domain; durable when this returns.
     pub(crate) async fn put(self, name: SegmentName, segment: Bytes) -> Result<(), Error> {
         let wanted = self.wanted.get();
-        let mut waiting = self.in_order(name.blob, |place| place.is_failing() || place.is_full());
+        let places = self.places();
+        let mut waiting = in_order(&places, name.blob, |place| place.is_failing() || place.is_full());
         let mut domains = BTreeSet::new();
         let mut running = FuturesUnordered::new();
         let (mut kept, mut any_full) = (0, false);
@@ -141,7 +197,8 @@ impl Copies {
     ) -> Result<T, Error> {
         let piece = Piece::Segment(name);
         let (mut failed, mut damaged) = (None, None);
-        for (rank, place) in self.in_order(name.blob, Place::is_failing).into_iter().enumerate() {
+        let places = self.told_some("read").await?;
+        for (rank, place) in in_order(&places, name.blob, Place::is_failing).into_iter().enumerate() {
             match self.ask(place, name, Some(range.clone()), &open).await {
                 Given::Whole(opened) => return Ok(opened),
                 // The others need not have it.
@@ -173,7 +230,8 @@ impl Copies {
     where
         F: Fn(SegmentName, Bytes) -> Option<()> + Sync,
     {
-        let survey = self.places.iter().map(|place| self.survey_one(place, names, &is_whole));
+        let places = self.places();
+        let survey = places.iter().map(|place| self.survey_one(place, names, &is_whole));
         futures::future::join_all(survey).await
     }
 
@@ -204,7 +262,8 @@ impl Copies {
     /// What each engine lists.
     pub(crate) async fn list(&self, after: Option<SegmentName>, most: usize) -> Vec<Result<Vec<Listed>, EngineError>> {
         let patience = self.patience * SCAN_PATIENCE;
-        let lists = self.places.iter().map(|place| place.within(patience, "list", place.engine.list(after, most)));
+        let places = self.places();
+        let lists = places.iter().map(|place| place.within(patience, "list", place.engine.list(after, most)));
         futures::future::join_all(lists).await
     }
 
@@ -221,16 +280,25 @@ impl Copies {
             Err(error) => Given::Failed(error),
         }
     }
+}
 
-    /// The engines in this blob's order, those that are to come last behind all others.
-    fn in_order(&self, blob: BlobId, is_last: impl Fn(&Place) -> bool) -> Vec<&Place> {
-        let mut places: Vec<&Place> = self.places.iter().collect();
-        places.sort_by_cached_key(|place| (is_last(place), rank(blob, place.engine.name())));
-        places
-    }
+/// The engines in this blob's order, those that are to come last behind all others.
+fn in_order(places: &[Arc<Place>], blob: BlobId, is_last: impl Fn(&Place) -> bool) -> Vec<&Place> {
+    let mut places: Vec<&Place> = places.iter().map(|place| &**place).collect();
+    places.sort_by_cached_key(|place| (is_last(place), rank(blob, place.engine.name())));
+    places
+}
+
+/// How many can fail by themselves.
+fn domains(places: &[Arc<Place>]) -> usize {
+    places.iter().map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len()
 }
 
 impl Place {
+    fn new(engine: Arc<dyn Engine>) -> Self {
+        Self { engine, failed: Mutex::new(None), full: Mutex::new(None) }
+    }
+
     fn is_failing(&self) -> bool {
         is_recent(*self.failed.lock())
     }
