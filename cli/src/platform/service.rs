@@ -78,10 +78,14 @@ pub(crate) struct CoreArgs {
 /// Where blobs are.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreArgs {
-    /// A folder for blobs; again for more disks; without one they are in JetStream
+    /// A folder for blobs, which all control planes and gateways share; again for more disks. Without one, and without
+    /// --store-nodes, they are in JetStream
     #[arg(long, value_name = "DIR", env = "CROWDCLOUD_STORE_DIR", value_delimiter = ',')]
     store_dir: Vec<PathBuf>,
-    /// Copies of each blob in these folders, no two on one disk
+    /// Blobs are on the disks of the operator's own nodes: of the executors that have a --store-dir
+    #[arg(long, env = "CROWDCLOUD_STORE_NODES", conflicts_with = "store_dir")]
+    store_nodes: bool,
+    /// Copies of each blob in these folders or on these nodes, no two on one disk
     #[arg(long, value_name = "N", default_value = "1")]
     store_copies: NonZeroUsize,
     /// Copies of each blob in JetStream
@@ -247,6 +251,9 @@ impl ProcessArgs {
 
 impl StoreArgs {
     async fn open(&self, fabric: &Fabric) -> Result<Store, Failure> {
+        if self.store_nodes {
+            return Ok(Store::changing(self.store_copies));
+        }
         if !self.store_dir.is_empty() {
             return on_disks(&self.store_dir, self.store_copies);
         }
@@ -258,7 +265,7 @@ impl StoreArgs {
     async fn legacy(&self, chunks: Option<&Path>, fabric: &Fabric) -> Result<Option<Legacy>, Failure> {
         match chunks {
             Some(folder) => Ok(Some(Legacy::disk(folder))),
-            None if self.store_dir.is_empty() => {
+            None if self.store_dir.is_empty() && !self.store_nodes => {
                 let legacy = Legacy::jetstream(fabric.nats().clone(), "cc-chunks").await;
                 legacy.map(Some).map_err(|error| no_store(&error))
             }
