@@ -133,7 +133,7 @@ async fn disks_are_on_record_of_the_operators_nodes_alone(ground: Ground) {
     assert!(of(node).await.is_empty());
 
     // Twice the same one is a mistake; none at all takes it from the record.
-    let twice = Hello { disks: disks.repeat(2), ..plain.clone() };
+    let twice = Hello { disks: [disks.clone(), disks.clone()].concat(), ..plain.clone() };
     let refused = say(&ground, &twice).await;
     let field = refused.read::<Problem>().field.map(|field| field.to_string());
     assert_eq!((refused.code(), field.as_deref()), (Code::InvalidField, Some("disks")));

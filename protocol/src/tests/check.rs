@@ -66,8 +66,8 @@ fn a15_each_field_of_a_hello_is_checked() {
     assert_eq!(wrong(|hello| hello.cores = u32::MAX), Some("cores"));
     assert_eq!(wrong(|hello| hello.memory = ByteSize(u64::MAX)), Some("memory"));
     assert_eq!(wrong(|hello| hello.disks = sample::disks()), None);
-    assert_eq!(wrong(|hello| hello.disks = sample::disks().repeat(2)), Some("disks"));
-    assert_eq!(wrong(|hello| hello.disks = sample::disks().repeat(17)), Some("disks"));
+    assert_eq!(wrong(|hello| hello.disks = vec![sample::disks().remove(0); 2]), Some("disks"));
+    assert_eq!(wrong(|hello| hello.disks = vec![sample::disks().remove(0); 17]), Some("disks"));
     for domain in ["", "a\nb"] {
         let disks = |disk: StoreDisk| StoreDisk { domain: domain.to_owned(), ..disk };
         let mut hello = sample::hello();

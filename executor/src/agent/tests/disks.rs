@@ -32,7 +32,7 @@ async fn disks_are_served_before_a_hello_is_through_and_while_the_node_takes_no_
     };
     let disk = NodeDisk::new(ground.fabric.clone(), ground.node, StoreDisk { id, domain: "here".to_owned() });
     let name = |number| SegmentName { blob: BlobId::new(Epoch(1), [2; 12]), number };
-    let segment = Bytes::from(vec![7; 300_000]);
+    let segment = Bytes::from(vec![7_u8; 300_000]);
     while let Err(error) = disk.put(name(0), segment.clone()).await {
         assert!(begun.elapsed() < Duration::from_secs(20), "{error}");
         tokio::time::sleep(Duration::from_millis(20)).await;
