@@ -37,7 +37,7 @@ pub(crate) const BODY_BYTES_MAX: usize = (4 << 20) + (64 << 10);
 /// Names of one page.
 pub(crate) const LIST_MAX: usize = 8192;
 /// Requests at once, of all who ask: with their segments, the memory of this role. More are told that it is busy.
-const REQUESTS_MAX: usize = 32;
+const REQUESTS_MAX: usize = 16;
 /// In a disk's folder: which disk it is. It is locked as long as it is served.
 const ID_FILE: &str = "disk-id";
 

@@ -39,7 +39,8 @@ fn several_executors_are_processes_of_their_own() {
     assert!(!up.is_separate() && up.replicas == 1);
     let both = "crowdcloud gateway --connect nats://h --credentials c --lenders-credentials l --listen 127.0.0.1:1 --spool s \
                 --store-nodes --store-dir d";
-    assert!(parsed(both).is_err(), "blobs are in one sort of place");
+    let refused = parsed(both).err().unwrap();
+    assert_eq!(refused.kind(), clap::error::ErrorKind::ArgumentConflict, "blobs are in one sort of place: {refused}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::SegmentName;
 use crate::disk_service::{BODY_BYTES_MAX, LIST_MAX};
 
 /// Calls of one disk at once, of this process: far fewer than there are runs, so that these come through.
-const CALLS_MAX: usize = 16;
+const CALLS_MAX: usize = 8;
 /// A node that is busy with others' segments is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// A node that is there accepts within this, however busy its machine is.
