@@ -7,8 +7,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tests::{Cli, DoneExt as _, Platform, signal, wait_until};
 
-/// What `probe` gives for a job: far more than a row of the database has room for.
-const OUTPUT_BYTES: u64 = 9_000_000;
+/// What `probe` gets and gives for a job: several segments, and far more than a row of the database has room for.
+const BODY_BYTES: usize = 6 << 20;
 const CONFIG: &str = "[control-plane]\nblock-age-max = \"1s\"\n";
 
 /// The folder with an executor's segments.
@@ -24,16 +24,20 @@ fn files(folder: &Path) -> usize {
     shards.map(|shard| std::fs::read_dir(shard.path()).into_iter().flatten().count()).sum()
 }
 
+fn body() -> Vec<u8> {
+    (0_u8..=250).cycle().take(BODY_BYTES).collect()
+}
+
 /// A job whose input and output are in the store; its id.
 fn job(ada: &Cli) -> String {
-    let job = ada.ok(&format!("jobs submit probe '/bytes?n={OUTPUT_BYTES}' -d @big"));
+    let job = ada.ok(&format!("jobs submit probe /echo -d @big"));
     assert_eq!(ada.ok(&format!("jobs wait {job}")), format!("{job} succeeded"));
     job
 }
 
 fn has_output(ada: &Cli, job: &str) {
     ada.ok(&format!("jobs output {job} -o out"));
-    assert_eq!(std::fs::metadata(ada.work().join("out")).unwrap().len(), OUTPUT_BYTES);
+    assert!(std::fs::read(ada.work().join("out")).unwrap() == body());
 }
 
 /// The account's history, of which some is in blocks, is whole.
@@ -54,7 +58,7 @@ fn the_loss_of_an_executor_and_its_disk_loses_nothing() {
     let ada = platform.user("ada");
     ada.deploy("hello", "--timeout 5s");
     ada.deploy("probe", "--timeout 20s");
-    std::fs::write(ada.work().join("big"), vec![b'x'; 2 << 20]).unwrap();
+    std::fs::write(ada.work().join("big"), body()).unwrap();
     assert!(ada.ok("invoke hello").contains("Hello"));
     let mut jobs = vec![job(&ada)];
     while files(&blobs(&platform, 2)) == 0 {
@@ -100,7 +104,7 @@ fn a_folder_with_one_copy_may_have_more_later() {
     assert!(platform.store.is_null());
     let mut ada = platform.user("ada");
     ada.deploy("probe", "--timeout 20s");
-    std::fs::write(ada.work().join("big"), vec![b'x'; 2 << 20]).unwrap();
+    std::fs::write(ada.work().join("big"), body()).unwrap();
     let before = job(&ada);
     let key = ada.token();
     platform.stop();
@@ -109,7 +113,7 @@ fn a_folder_with_one_copy_may_have_more_later() {
     ada.move_to(&platform.url);
     let with_key = |line: &str| ada.shell(&format!("CROWDCLOUD_KEY={key} crowdcloud {line}")).ok();
     with_key(&format!("jobs output {before} -o out"));
-    assert_eq!(std::fs::metadata(ada.work().join("out")).unwrap().len(), OUTPUT_BYTES);
+    assert!(std::fs::read(ada.work().join("out")).unwrap() == body());
     with_key("jobs submit probe '/bytes?n=300000' --wait -o out");
     assert!(files(&blobs(&platform, 2)) > 0, "both have what comes now");
     platform.stop();
