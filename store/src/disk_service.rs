@@ -98,17 +98,17 @@ impl DiskService {
         self.disks.iter().map(told).collect()
     }
 
-    /// Serves them as the node that this fabric is of.
+    /// Serves them as the node that this fabric is of, over a connection of their own.
     ///
     /// # Errors
-    /// When the fabric is no node's, or is not connected.
+    /// When the fabric is no node's, or the server cannot be reached.
     pub async fn mount(self, fabric: &Fabric) -> Result<Serving, FabricError> {
         let service = tower::service_fn(move |request: http::Request<Body>| {
             let disks = self.clone();
             async move { Ok::<_, Infallible>(disks.respond(request).await) }
         });
         let options = ServeOptions { admit: None, concurrency: Some(REQUESTS_MAX) };
-        fabric.serve(Mount::OnNode(NodeEndpoint::Store), service, options).await
+        fabric.of_disks().await?.serve(Mount::OnNode(NodeEndpoint::Store), service, options).await
     }
 
     /// Does what is asked.

@@ -30,7 +30,7 @@ fn body() -> Vec<u8> {
 
 /// A job whose input and output are in the store; its id.
 fn job(ada: &Cli) -> String {
-    let job = ada.ok(&format!("jobs submit probe /echo -d @big"));
+    let job = ada.ok("jobs submit probe /echo -d @big");
     assert_eq!(ada.ok(&format!("jobs wait {job}")), format!("{job} succeeded"));
     job
 }
