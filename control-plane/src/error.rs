@@ -43,8 +43,8 @@ pub enum StartError {
     #[error("{0}: not a root secret (32 bytes)")]
     TicketKey(std::path::PathBuf),
     /// The store's master keys cannot be read or made.
-    #[error(transparent)]
-    Keys(#[from] crate::objects::KeyError),
+    #[error("{0}")]
+    Keys(String),
     /// The services cannot be mounted.
     #[error(transparent)]
     Fabric(#[from] fabric::FabricError),

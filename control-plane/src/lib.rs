@@ -99,6 +99,8 @@ async fn run(
     tasks.spawn(nodes::registry::listen(app.clone(), stop.clone()));
     tasks.spawn(nodes::registry::note_seen(app.clone(), stop.clone()));
     tasks.spawn(placing::hear_boots(fabric.nodes.clone(), stop.clone()));
+    let disks = store::NodeDisks::of(&app.store, &fabric.nodes);
+    tasks.spawn(nodes::disks::follow(app.db.clone(), disks, stop.clone()));
     tasks.spawn(functions::prepare::retry(app.clone(), stop.clone()));
     tasks.spawn(jobs::dispatch(app.clone(), stop.clone()));
     tasks.spawn(jobs::tell_ends(app.clone(), stop.clone()));

@@ -1,7 +1,6 @@
 //! Engines as an operator sees them: which work, how much room they have, and which are to be taken out.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,15 +54,14 @@ impl Store {
     /// How each engine is, by their order. One that has failed is asked to keep, and to delete, a few bytes.
     pub async fn disks(&self) -> Vec<DiskState> {
         let patience = self.copies.patience.min(LOOK_WITHIN);
-        let looks = self.copies.places.iter().map(|place| look(place, patience));
+        let places = self.copies.places();
+        let looks = places.iter().map(|place| look(place, patience));
         futures::future::join_all(looks).await
     }
 
-    /// These engines, by their names, get nothing new, and no other ones.
+    /// These engines, by their names, get nothing new, and no other ones; one that is told of later, too.
     pub fn drain(&self, names: &BTreeSet<String>) {
-        for place in self.copies.places.iter() {
-            place.draining.store(names.contains(place.engine.name()), Ordering::Relaxed);
-        }
+        self.copies.drain(names);
     }
 
     /// The segments after this one that the engine of this place in the order has; see `Engine::list`.
@@ -76,7 +74,8 @@ impl Store {
         after: Option<SegmentName>,
         most: usize,
     ) -> Result<Vec<Listed>, EngineError> {
-        let Some(place) = self.copies.places.get(disk) else { return Ok(Vec::new()) };
+        let places = self.copies.places();
+        let Some(place) = places.get(disk) else { return Ok(Vec::new()) };
         place.within(self.copies.scan_patience(), "list", place.engine.list(after, most)).await
     }
 }

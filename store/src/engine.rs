@@ -3,6 +3,7 @@
 mod bucket;
 mod disk;
 mod jetstream;
+mod node;
 mod pages;
 mod s3;
 
@@ -15,6 +16,7 @@ use tokio::time::error::Elapsed;
 pub(crate) use bucket::Bucket;
 pub use disk::Disk;
 pub use jetstream::JetStream;
+pub use node::NodeDisk;
 pub use s3::S3;
 
 use crate::SegmentName;
@@ -57,6 +59,12 @@ pub struct EngineError {
 impl EngineError {
     pub(crate) fn slow(engine: &str, verb: &'static str, late: Elapsed) -> Self {
         Self { engine: engine.to_owned(), verb, trouble: Trouble::Slow, source: late.into() }
+    }
+
+    /// Nobody has told of an engine.
+    pub(crate) fn none_known(verb: &'static str) -> Self {
+        let source = "no disk is known".into();
+        Self { engine: "the store".to_owned(), verb, trouble: Trouble::Failed, source }
     }
 }
 

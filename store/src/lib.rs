@@ -13,11 +13,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod copies;
+mod disk_service;
 mod disks;
 pub mod engine;
 mod error;
 pub mod legacy;
 mod name;
+mod node_disks;
 mod object;
 mod plan;
 mod put;
@@ -37,11 +39,13 @@ pub use protocol::{Blob, BlobId, BlobKey, Epoch};
 
 use copies::Copies;
 pub use copies::CopyState;
+pub use disk_service::{DiskError, DiskService};
 pub use disks::{DiskState, Failing};
 pub use engine::{Engine, Listed, Space};
 pub use error::{Error, Piece};
 pub use legacy::Legacy;
 pub use name::{ParseSegmentNameError, SegmentName};
+pub use node_disks::NodeDisks;
 pub use object::Object;
 pub use plan::Kept;
 pub use repair::{Mended, Segments, kept_by_size};
@@ -77,6 +81,35 @@ impl Store {
         Self { copies: Copies::new(disks, copies) }
     }
 
+    /// On engines that are told while it runs ([`Self::set_engines`]). As long as there are none, readers wait a little.
+    #[must_use]
+    pub fn changing(copies: NonZeroUsize) -> Self {
+        Self { copies: Copies::changing(copies) }
+    }
+
+    /// Whether its engines are told while it runs.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.copies.is_changing()
+    }
+
+    /// From now on it is on these engines, and so is every clone of it. What has begun goes on with those that it has.
+    pub fn set_engines(&self, engines: Vec<Arc<dyn Engine>>) {
+        self.copies.replace(engines);
+    }
+
+    /// The same store on the engines that it has now, whatever it is told later: for whoever goes by their places.
+    #[must_use]
+    pub fn as_of_now(&self) -> Self {
+        Self { copies: self.copies.as_of_now() }
+    }
+
+    /// Whether it has been told of no other engines since.
+    #[must_use]
+    pub fn is_of_now(&self) -> bool {
+        self.copies.is_of_now()
+    }
+
     /// How long an engine may take for one segment before another one is tried; 20 s where nothing is said.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
@@ -84,8 +117,9 @@ impl Store {
         self
     }
 
-    /// The engines, as they were given.
-    pub fn engines(&self) -> impl Iterator<Item = &Arc<dyn Engine>> {
+    /// The engines that it is on now.
+    #[must_use]
+    pub fn engines(&self) -> Vec<Arc<dyn Engine>> {
         self.copies.engines()
     }
 }

@@ -24,7 +24,7 @@ impl Store {
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.copies.check_enough()?;
+        self.copies.check_enough().await?;
         let max = max.min(BLOB_SIZE_MAX);
         let (id, key) = fresh(epoch)?;
         let mut stream = std::pin::pin!(stream);

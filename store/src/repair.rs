@@ -37,10 +37,10 @@ pub struct Mended {
 }
 
 impl Mended {
-    /// No engine has it, and none could have it.
+    /// No engine has it, and none could have it. Where no engine is known, nobody knows.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        !self.kept.iter().any(|kept| matches!(kept, Kept::Whole | Kept::Unknown))
+        !self.kept.is_empty() && !self.kept.iter().any(|kept| matches!(kept, Kept::Whole | Kept::Unknown))
     }
 }
 
@@ -54,19 +54,20 @@ pub fn kept_by_size(blob: BlobId, size: ByteSize) -> Result<impl Iterator<Item =
 }
 
 impl Store {
-    /// The blob's segments.
+    /// The blob's segments, on the engines that there are now.
     ///
     /// # Errors
     /// When no blob is so large, or its key is none.
     pub fn segments(&self, blob: &Blob) -> Result<Segments, Error> {
         let numbers = sealing::segments(blob.size)?;
-        Ok(Segments { copies: self.copies.clone(), opener: Opener::new(blob)?, id: blob.id, numbers })
+        Ok(Segments { copies: self.copies.as_of_now(), opener: Opener::new(blob)?, id: blob.id, numbers })
     }
 
     /// In how many failure domains copies could be kept if this engine were taken out.
     #[must_use]
     pub fn domains_without(&self, engine: &str) -> usize {
-        let others = self.copies.places.iter().filter(|place| !place.is_draining() && place.engine.name() != engine);
+        let places = self.copies.places();
+        let others = places.iter().filter(|place| !place.is_draining() && place.engine.name() != engine);
         others.map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len()
     }
 
@@ -94,8 +95,9 @@ impl Segments {
         let plan = self.copies.plan(self.id, &kept);
         let before = plan.good.len();
         let (mut after, mut written) = (before, 0);
+        let places = self.copies.places();
         for &disk in &plan.put {
-            let (Some(segment), Some(place)) = (&whole, self.copies.places.get(disk)) else { continue };
+            let (Some(segment), Some(place)) = (&whole, places.get(disk)) else { continue };
             let put = place.engine.put(name, segment.clone());
             if place.within(self.copies.patience, "put", put).await.is_ok() {
                 after += 1;
@@ -119,11 +121,13 @@ impl Segments {
         let (kept, ..) = self.read_all(name, failing).await;
         let plan = self.copies.plan(self.id, &kept);
         let mut removed = Vec::new();
-        if plan.good.len() < self.copies.wanted.get() {
+        // Where other engines have been told since, some of those that were read may not be the store's any more.
+        if plan.good.len() < self.copies.wanted.get() || !self.copies.is_of_now() {
             return removed;
         }
+        let places = self.copies.places();
         for &disk in &plan.remove {
-            let Some(place) = self.copies.places.get(disk) else { continue };
+            let Some(place) = places.get(disk) else { continue };
             if place.within(self.copies.patience, "delete", place.engine.delete(name)).await.is_ok() {
                 removed.push(disk);
             }
@@ -135,7 +139,8 @@ impl Segments {
     async fn read_all(&self, name: SegmentName, failing: &BTreeSet<usize>) -> (Vec<Kept>, Option<Bytes>, u64) {
         let part = self.opener.segment(name.number);
         let (mut all, mut whole, mut bytes) = (Vec::new(), None, 0);
-        for (disk, place) in self.copies.places.iter().enumerate() {
+        let places = self.copies.places();
+        for (disk, place) in places.iter().enumerate() {
             if failing.contains(&disk) {
                 all.push(Kept::Unknown);
                 continue;
@@ -163,10 +168,11 @@ impl Segments {
 impl Copies {
     /// What is to be done about a segment of which engines have this.
     fn plan(&self, blob: BlobId, kept: &[Kept]) -> Plan {
-        let mut order: Vec<usize> = (0..self.places.len()).collect();
-        order.sort_by_cached_key(|disk| rank(blob, self.places[*disk].engine.name()));
+        let places = self.places();
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.sort_by_cached_key(|disk| rank(blob, places[*disk].engine.name()));
         let seat = |disk: usize| {
-            let place = &self.places[disk];
+            let place = &places[disk];
             Seat {
                 disk,
                 domain: place.engine.domain(),

@@ -33,7 +33,9 @@ impl Store {
 
     /// Deletes these segments of a blob.
     pub(crate) async fn delete_segments(&self, blob: BlobId, numbers: Range<u32>) -> Result<(), Error> {
-        let deletes = self.engines().map(|engine| delete_on(&**engine, self.copies.patience, blob, numbers.clone()));
+        let engines = self.copies.some("delete").await?;
+        let patience = self.copies.patience;
+        let deletes = engines.iter().map(|engine| delete_on(&**engine, patience, blob, numbers.clone()));
         for deleted in futures::future::join_all(deletes).await {
             deleted?;
         }

@@ -9,6 +9,7 @@ mod jetstream;
 mod legacy;
 mod manifest;
 mod nats;
+mod nodes;
 mod repair;
 mod s3;
 mod sealing;

@@ -59,7 +59,7 @@ impl Watch {
 pub(super) async fn measure() -> anyhow::Result<Found> {
     let folder = tempfile::tempdir()?;
     let store = on_disks(folder.path(), 1)?;
-    let free = store.engines().next().context("no disk")?.space().await?.free;
+    let free = store.engines().first().context("no disk")?.space().await?.free;
     ensure!(free / 5 * 4 > PASSED.0, "{} has too little room: {PASSED} and a quarter more", folder.path().display());
     say(&format!("{PASSED} pass"));
     let mut noise = vec![0; MIB];

@@ -78,14 +78,18 @@ pub(crate) struct CoreArgs {
 /// Where blobs are.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreArgs {
-    /// A folder for blobs; again for more disks; without one, and without a bucket, they are in JetStream
+    /// A folder for blobs, which all control planes and gateways share; again for more disks. Without one, without a bucket
+    /// and without --store-nodes, they are in JetStream
     #[arg(long, value_name = "DIR", env = "CROWDCLOUD_STORE_DIR", value_delimiter = ',')]
     store_dir: Vec<PathBuf>,
     /// A bucket for blobs, `https://HOST/BUCKET[/PREFIX]` or `s3://BUCKET`; again for more; `AWS_ACCESS_KEY_ID` and such
     /// say whose
     #[arg(long, value_name = "URL", env = "CROWDCLOUD_STORE_S3", value_delimiter = ',')]
     store_s3: Vec<String>,
-    /// Copies of each blob in these folders and buckets, no two on one disk or in one bucket
+    /// Blobs are on the disks of the operator's own nodes: of the executors that have a --store-dir
+    #[arg(long, env = "CROWDCLOUD_STORE_NODES", conflicts_with_all = ["store_dir", "store_s3"])]
+    store_nodes: bool,
+    /// Copies of each blob in these folders and buckets, or on these nodes; no two on one disk or in one bucket
     #[arg(long, value_name = "N", default_value = "1")]
     store_copies: NonZeroUsize,
     /// Copies of each blob in JetStream
@@ -251,6 +255,9 @@ impl ProcessArgs {
 
 impl StoreArgs {
     async fn open(&self, fabric: &Fabric) -> Result<Store, Failure> {
+        if self.store_nodes {
+            return Ok(Store::changing(self.store_copies));
+        }
         if !self.store_dir.is_empty() || !self.store_s3.is_empty() {
             let mut engines = disks(&self.store_dir)?;
             for url in &self.store_s3 {
@@ -266,7 +273,7 @@ impl StoreArgs {
     async fn legacy(&self, chunks: Option<&Path>, fabric: &Fabric) -> Result<Option<Legacy>, Failure> {
         match chunks {
             Some(folder) => Ok(Some(Legacy::disk(folder))),
-            None if self.store_dir.is_empty() => {
+            None if self.store_dir.is_empty() && !self.store_nodes => {
                 let legacy = Legacy::jetstream(fabric.nats().clone(), "cc-chunks").await;
                 legacy.map(Some).map_err(|error| no_store(&error))
             }

@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 use protocol::api::{StoreCheckLine, StoreFinding};
 use protocol::{BlobId, ByteSize, Code};
 use sea_orm::{ConnectionTrait as _, DbErr, EntityTrait as _, Statement};
-use store::{Kept, Mended, Segments};
+use store::{Kept, Mended, Segments, Store};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -95,6 +95,8 @@ pub(super) enum Checked {
 /// Goes through all blobs, segment by segment.
 pub(super) struct Checker {
     care: Care,
+    /// On the disks that there were when the page was begun.
+    store: Store,
     page: VecDeque<Row>,
     after: Option<BlobId>,
     current: Option<Current>,
@@ -114,7 +116,8 @@ struct Current {
 impl Checker {
     /// Begins after this blob.
     pub(super) fn new(care: &Care, after: Option<BlobId>) -> Self {
-        Self { care: care.clone(), page: VecDeque::new(), after, current: None, failing: BTreeSet::new() }
+        let (care, store) = (care.clone(), care.store.as_of_now());
+        Self { care, store, page: VecDeque::new(), after, current: None, failing: BTreeSet::new() }
     }
 
     /// The last blob that was done or begun.
@@ -123,7 +126,7 @@ impl Checker {
     }
 
     fn wanted(&self) -> u32 {
-        u32::try_from(self.care.store.copies_wanted()).unwrap_or(u32::MAX)
+        u32::try_from(self.store.copies_wanted()).unwrap_or(u32::MAX)
     }
 
     /// Reads the next segment, and mends it.
@@ -140,7 +143,13 @@ impl Checker {
             }
         }
         if self.page.is_empty() {
-            let disks = self.care.store.disks().await.into_iter().enumerate();
+            self.store = self.care.store.as_of_now();
+            let disks = self.store.disks().await;
+            // Where none is known yet, nobody knows what is missing.
+            if disks.is_empty() {
+                return Err(store::Error::TooFewDisks { wanted: self.store.copies_wanted(), left: 0 }.into());
+            }
+            let disks = disks.into_iter().enumerate();
             self.failing = disks.filter(|(_, disk)| disk.space.is_none()).map(|(disk, _)| disk).collect();
             let page = loops::blobs_looked_after(self.after, false, PAGE).into_tuple::<Row>();
             self.page = page.all(self.care.db.read()).await?.into();
@@ -171,7 +180,7 @@ impl Checker {
             }
             Err(error) => return Err(error.into()),
         };
-        let segments = self.care.store.segments(&blob)?;
+        let segments = self.store.segments(&blob)?;
         let numbers = segments.numbers();
         let (damaged, unknown) = (BTreeSet::new(), BTreeSet::new());
         self.current = Some(Current { segments, numbers, finding, damaged, unknown });
@@ -188,7 +197,7 @@ impl Checker {
         if is_gone(&self.care, finding.blob).await? {
             return Ok(None);
         }
-        let names: Vec<String> = self.care.store.engines().map(|engine| engine.name().to_owned()).collect();
+        let names: Vec<String> = self.store.engines().iter().map(|engine| engine.name().to_owned()).collect();
         let named =
             |disks: BTreeSet<usize>| disks.iter().filter_map(|disk| names.get(*disk).cloned()).collect::<Vec<_>>();
         (finding.damaged_on, finding.unknown_on) = (named(damaged), named(unknown));

@@ -39,7 +39,7 @@ pub(super) async fn apply<C: ConnectionTrait>(
 /// Follows what other control planes are told, until it is stopped.
 pub(crate) async fn follow(care: Care, stop: CancellationToken) {
     // The only disk is never taken out.
-    if care.store.engines().count() < 2 {
+    if !care.store.is_changing() && care.store.engines().len() < 2 {
         return stop.cancelled().await;
     }
     while !stop.is_cancelled() {
@@ -104,6 +104,7 @@ fn unknown() -> crate::error::Error {
 
 /// The whole name of the disk that is called so, with or without what all folders' names begin with.
 fn named(care: &Care, name: &str) -> Option<String> {
-    let mut names = care.store.engines().map(|engine| engine.name());
+    let engines = care.store.engines();
+    let mut names = engines.iter().map(|engine| engine.name());
     names.find(|known| *known == name || known.strip_prefix(KIND) == Some(name)).map(str::to_owned)
 }

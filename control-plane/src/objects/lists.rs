@@ -24,6 +24,7 @@ struct Cursor {
 }
 
 impl Lists {
+    /// Of a store that is told of no others meanwhile: they are asked by their places.
     pub(super) fn new(store: &Store, horizon: Epoch) -> Self {
         let cursor = |disk| Cursor {
             disk,
@@ -34,7 +35,7 @@ impl Lists {
             horizon,
             unindexed: 0,
         };
-        Self((0..store.engines().count()).map(cursor).collect())
+        Self((0..store.engines().len()).map(cursor).collect())
     }
 
     /// What the engines have of a segment that comes after all that were asked for.

@@ -21,7 +21,7 @@ use protocol::api::StoreLook;
 use protocol::{AccountId, BlobId, ByteSize, Epoch, Timestamp};
 use sea_orm::{DbErr, EntityTrait as _};
 use serde::{Deserialize, Serialize};
-use store::{Kept, Segments};
+use store::{Kept, Segments, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -109,8 +109,8 @@ pub(super) struct Repair {
     pace: Pace,
     pass: Option<Pass>,
     scrub: Scrub,
-    /// Which disks failed, and which are to be taken out, when they were asked last.
-    disks: Option<(Vec<bool>, BTreeMap<String, Timestamp>)>,
+    /// Which disks there were, and failed or not, and which are to be taken out, when they were asked last.
+    disks: Option<(Vec<(String, bool)>, BTreeMap<String, Timestamp>)>,
     looks: Looks,
     next_probe: Instant,
     next_pass: Instant,
@@ -119,6 +119,8 @@ pub(super) struct Repair {
 /// A pass over all blobs.
 struct Pass {
     began: Instant,
+    /// On the disks that there were when it began.
+    store: Store,
     look: StoreLook,
     page: VecDeque<Row>,
     after: Option<BlobId>,
@@ -158,6 +160,10 @@ impl Repair {
             self.next_probe = begun + PROBE_EVERY;
             self.probe().await?;
         }
+        // Where no disk is known yet, nobody knows what is missing.
+        if self.care.store.engines().is_empty() {
+            return Ok(false);
+        }
         if self.pass.is_none() && begun >= self.next_pass {
             self.pass = Some(self.begin().await?);
             self.next_pass = begun + PASS_EVERY;
@@ -191,9 +197,10 @@ impl Repair {
     async fn probe(&mut self) -> Result<(), DbErr> {
         let leaving = drains::apply(&self.care, self.care.db.read()).await?;
         let disks = self.care.store.disks().await;
-        let failing = disks.iter().map(|disk| disk.failing.is_some()).collect();
+        let failing = disks.into_iter().map(|disk| (disk.name, disk.failing.is_some())).collect();
         let now = Some((failing, leaving));
-        if self.disks.is_some() && self.disks != now {
+        let is_moved = self.pass.as_ref().is_some_and(|pass| !pass.store.is_of_now());
+        if is_moved || (self.disks.is_some() && self.disks != now) {
             let last = self.pass.take().map_or(Instant::now(), |pass| pass.began + SOON);
             self.next_pass = self.next_pass.min(last);
         }
@@ -210,7 +217,8 @@ impl Repair {
         let horizon = store_horizon::Entity::find_by_id(HORIZON).one(care.db.read()).await?;
         let began = now(care.db.read()).await?;
         let of = status::count(care.db.read()).await?.blobs;
-        let engines = care.store.engines().enumerate();
+        let store = care.store.as_of_now();
+        let engines = store.engines().into_iter().enumerate();
         let places = engines.filter(|(_, engine)| leaving.contains_key(engine.name())).map(|(disk, _)| (disk, Some(0)));
         Ok(Pass {
             began: Instant::now(),
@@ -228,18 +236,19 @@ impl Repair {
             },
             page: VecDeque::new(),
             after: None,
-            lists: Lists::new(&care.store, horizon.map_or(Epoch(0), |row| row.epoch.0)),
+            lists: Lists::new(&store, horizon.map_or(Epoch(0), |row| row.epoch.0)),
             leaving: places.collect(),
+            store,
         })
     }
 
     /// Notes what a pass has come to.
     async fn end(&mut self) -> Result<(), CareError> {
         let Some(mut pass) = self.pass.take() else { return Ok(()) };
-        let names: Vec<String> = self.care.store.engines().map(|engine| engine.name().to_owned()).collect();
+        let names: Vec<String> = pass.store.engines().iter().map(|engine| engine.name().to_owned()).collect();
         let mut left = BTreeMap::new();
         for (disk, needed) in pass.leaving {
-            let unindexed = pass.lists.unindexed(&self.care.store, disk).await;
+            let unindexed = pass.lists.unindexed(&pass.store, disk).await;
             if let (Some(needed), Some(unindexed), Some(name)) = (needed, unindexed, names.get(disk)) {
                 left.insert(name.clone(), needed + unindexed);
             }
@@ -283,19 +292,19 @@ impl Pass {
         office: i64,
         (id, size): (BlobId, ByteSize),
     ) -> Result<(), CareError> {
-        let wanted = care.store.copies_wanted();
+        let wanted = self.store.copies_wanted();
         let (mut before, mut after, mut is_lost) = (wanted, wanted, false);
         let mut segments = None;
         for listed in store::kept_by_size(id, size)? {
-            let kept = self.lists.kept(&care.store, listed).await;
-            let (good, is_due) = care.store.outlook(id, &kept);
+            let kept = self.lists.kept(&self.store, listed).await;
+            let (good, is_due) = self.store.outlook(id, &kept);
             if !is_due {
                 (before, after) = (before.min(good), after.min(good));
                 self.count_left(&kept, &[]);
                 continue;
             }
             if segments.is_none() {
-                segments = open(care, id).await?;
+                segments = open(care, &self.store, id).await?;
             }
             let Some(opened) = &segments else {
                 // It has been deleted, or cannot be read: the check names those.
@@ -364,9 +373,9 @@ async fn trim(
 }
 
 /// The segments of a blob; none where it is in the index no more, or its key cannot be opened.
-async fn open(care: &Care, id: BlobId) -> Result<Option<Segments>, CareError> {
+async fn open(care: &Care, store: &Store, id: BlobId) -> Result<Option<Segments>, CareError> {
     match care.open(id).await {
-        Ok(blob) => Ok(Some(care.store.segments(&blob)?)),
+        Ok(blob) => Ok(Some(store.segments(&blob)?)),
         Err(ReadError::Unknown(_) | ReadError::NoKey { .. } | ReadError::Sealed(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }

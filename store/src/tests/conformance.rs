@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use protocol::{ByteSize, Digest, Epoch};
 
 use super::nats::NatsServer;
+use super::nodes;
 use super::{EPOCH, SEGMENT, copies, noise, pieces, read, read_range, segment};
 use crate::engine::{Disk, JetStream, S3};
 use crate::{BLOB_SIZE_MAX, Engine, Error, Listed, Piece, SegmentName, Store};
@@ -25,6 +26,13 @@ async fn disk_conforms() {
 async fn jetstream_conforms() {
     let server = NatsServer::start();
     suite(Arc::new(JetStream::open(server.client().await, "blobs", 1).await.unwrap())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_conforms() {
+    let ground = nodes::Ground::start().await;
+    let node = ground.node("a").await;
+    suite(Arc::new(ground.disk(&node).await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

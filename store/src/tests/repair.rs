@@ -182,6 +182,35 @@ async fn disks_say_how_they_are() {
     assert_eq!((full[0].full, full[2].full, full[2].failing.clone()), (false, true, None));
 }
 
+#[tokio::test]
+async fn engines_that_change_are_known_by_name_and_held_by_place() {
+    let engines: Vec<_> = ["a", "b", "c"].into_iter().map(Faulty::new).collect();
+    let these = |places: &[usize]| places.iter().map(|at| Arc::clone(&engines[*at]) as Arc<dyn Engine>).collect();
+    let store = Store::changing(copies(2)).with_patience(Duration::from_secs(3));
+    // It is drained before it is known.
+    store.drain(&BTreeSet::from([engines[0].name().to_owned()]));
+    store.set_engines(these(&[0, 1, 2]));
+    let blob = store.put_bytes(EPOCH, noise(10, 1)).await.unwrap();
+    assert!(store.list_on(0, None, 10).await.unwrap().is_empty());
+    store.drain(&BTreeSet::new());
+    let name = SegmentName { blob: blob.id, number: 0 };
+    let segment = engines[1].disk.read(name, None).await.unwrap().unwrap();
+    engines[0].disk.put(name, segment).await.unwrap();
+
+    let (before, segments, none) = (store.as_of_now(), store.segments(&blob).unwrap(), BTreeSet::new());
+    store.set_engines(these(&[2, 0]));
+    assert!(!before.is_of_now() && store.is_of_now());
+    assert_eq!(before.engines().len(), 3);
+    let mended = segments.mend(0, &none).await;
+    assert_eq!((mended.kept, mended.extra), (vec![Kept::Whole; 3], true), "by the places of that time");
+    assert!(segments.trim(0, &none).await.is_empty(), "one of those that were read is not the store's any more");
+    assert_eq!(store.segments(&blob).unwrap().mend(0, &none).await.kept, [Kept::Whole; 2]);
+    store.set_engines(these(&[2, 1, 0]));
+    assert_eq!(store.segments(&blob).unwrap().trim(0, &none).await.len(), 1);
+    store.set_engines(Vec::new());
+    assert!(!store.segments(&blob).unwrap().mend(0, &none).await.is_lost(), "nobody knows");
+}
+
 #[test]
 fn what_whole_segments_are_listed_as_follows_from_the_size() {
     let blob = super::segment(1, 2, 0).blob;

@@ -35,12 +35,7 @@ pub(super) async fn check(context: &Context, credentials: Credentials) -> Result
 }
 
 /// `store drain`
-pub(super) async fn drain(
-    context: &Context,
-    disk: &str,
-    undo: bool,
-    credentials: Credentials,
-) -> Result<(), Failure> {
+pub(super) async fn drain(context: &Context, disk: &str, undo: bool, credentials: Credentials) -> Result<(), Failure> {
     let asking = Asking::operator(context, credentials).await?;
     let drained = tell(&asking.client, disk, undo).await;
     let status = asking.end(drained).await?;

@@ -93,6 +93,12 @@ loop_queries! {
         open.order_by_asc(store_epochs::Column::Epoch)
     }
 
+    /// Nodes that have disks.
+    nodes_with_disks() -> Select<nodes::Entity>, Plan::Index(&["nodes_disks"]), {
+        let some = nodes::Entity::find().filter(Expr::cust("disks IS NOT NULL"));
+        some.order_by_asc(nodes::Column::Id)
+    }
+
     /// The newest models but so many: when they were published.
     models_nth(newer: u64 = 10) -> Select<models::Entity>, Plan::Index(&["models_published"]), {
         let times = models::Entity::find().select_only().column(models::Column::Published);

@@ -61,6 +61,12 @@ impl From<KeysError> for Error {
     }
 }
 
+impl From<KeyError> for StartError {
+    fn from(error: KeyError) -> Self {
+        Self::Keys(error.to_string())
+    }
+}
+
 impl From<KeysError> for StartError {
     fn from(error: KeysError) -> Self {
         match error {

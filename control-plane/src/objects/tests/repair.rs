@@ -32,18 +32,31 @@ suite!(
     a_check_names_what_is_damaged_and_mends_it,
     the_scrub_goes_through_all,
     a_drained_disk_is_emptied,
+    disks_come_and_go_while_it_runs,
     one_copy_is_called_one_copy,
 );
 
 const DISKS: [&str; 3] = ["a", "b", "c"];
 
+fn two() -> NonZeroUsize {
+    NonZeroUsize::new(2).unwrap()
+}
+
+fn disks(ground: &Ground) -> [Arc<dyn Engine>; 3] {
+    let folder = ground.folder.path();
+    DISKS.map(|name| Arc::new(Disk::open(&folder.join(name)).unwrap().in_domain(name)) as Arc<dyn Engine>)
+}
+
 /// The same platform, with two copies on three disks.
 async fn on_disks(ground: Ground) -> Ground {
-    let folder = ground.folder.path();
-    let mut config = config(folder, ground.app.config.database.clone(), ground.node);
+    let store = Store::on(disks(&ground).to_vec(), two());
+    on(ground, store).await
+}
+
+/// The same platform on this store.
+async fn on(ground: Ground, store: Store) -> Ground {
+    let mut config = config(ground.folder.path(), ground.app.config.database.clone(), ground.node);
     config.store_repair_rate = ByteSize(1 << 40);
-    let disk = |name| Arc::new(Disk::open(&folder.join(name)).unwrap().in_domain(name)) as Arc<dyn Engine>;
-    let store = Store::on(DISKS.map(disk).to_vec(), NonZeroUsize::new(2).unwrap());
     let app = App::open(config, store, None).await.unwrap();
     Ground { router: crate::router(app.clone()), app, ..ground }
 }
@@ -296,6 +309,31 @@ async fn a_drained_disk_is_emptied(ground: Ground) {
     }
     let kept: StoreStatus = operator.delete(&path("a")).await.read();
     assert_eq!((kept.disks[0].state, kept.disks[0].left), (StoreDiskState::Serving, None));
+}
+
+async fn disks_come_and_go_while_it_runs(ground: Ground) {
+    let [a, b, c] = disks(&ground);
+    let store = Store::changing(two());
+    store.set_engines(vec![Arc::clone(&a), b]);
+    let ground = on(ground, store).await;
+    let (app, operator) = (&ground.app, ground.operator().await);
+    let blobs = some_blobs(app, AccountId::new()).await;
+    let (mut repair, office) = (Repair::new(&Care::new(app)), office(app).await);
+    assert_eq!(repair.whole(office).await.unwrap().last.unwrap().found, 0);
+
+    // Another one comes, in another place of the order, and one is on record no more.
+    app.store.set_engines(vec![Arc::clone(&c), Arc::clone(&a)]);
+    let looked = repair.whole(office).await.unwrap().last.unwrap();
+    assert_eq!((looked.blobs, looked.found, looked.fewer, looked.copied), (13, 13, 0, 14), "{looked:?}");
+    for blob in &blobs {
+        assert_eq!(copies(app, blob).await, 2);
+    }
+    let told = status(&operator).await;
+    assert_eq!((told.summary.as_str(), told.disks.len()), ("2 copies, 2 disks: 1 disk may be lost", 2));
+    app.store.set_engines(vec![c]);
+    let few = repair.whole(office).await.unwrap().last.unwrap();
+    assert_eq!((few.found, few.fewer, few.lost, few.removed), (13, 13, 0, 0), "{few:?}");
+    assert_eq!(status(&operator).await.summary, "2 copies, 1 disk: what the disk loses is lost");
 }
 
 async fn one_copy_is_called_one_copy(ground: Ground) {
