@@ -13,6 +13,7 @@ mod log;
 mod nats;
 mod parts;
 mod probes;
+mod ready;
 mod runtime;
 mod separate;
 mod service;

@@ -25,7 +25,7 @@ use crate::jobs::Jobs;
 use crate::logs::Logs;
 use crate::nodes::calibration::Means;
 use crate::nodes::{Calibration, Joining, Nodes, standing};
-use crate::objects::{Epochs, Objects, Stores};
+use crate::objects::{self, Epochs, Objects, Stores};
 use crate::operator::Operator;
 use crate::routes_outbox::Routes;
 use crate::settlement::{Cuts, History};
@@ -122,7 +122,11 @@ impl App {
         let db = Db::open(&config.database, config.database_connections_max).await?;
         let operator = Operator::open(&config.operator_token, &db).await?;
         let lost = |error: crate::error::Error| StartError::Lost(error.to_string());
-        let tickets = Arc::new(Tickets::open(&config.ticket_key)?);
+        let tickets = Arc::new(Tickets::open(&config.ticket_key, objects::knows_key(&db).await?)?);
+        if !objects::is_key(&db, &tickets.key_check()).await? {
+            return Err(StartError::TicketKeyOfAnother(config.ticket_key));
+        }
+        Box::pin(objects::claim(&db, &store)).await?;
         let joining = Joining::new(&config, &tickets)?;
         crate::nodes::records::ensure_local(&db, &joining, &config.local_nodes).await.map_err(lost)?;
         let learning = Learning::new(&LearningNames::CONTROL_PLANE);

@@ -42,6 +42,18 @@ pub enum StartError {
     /// The platform's root secret is not 32 bytes.
     #[error("{0}: not a root secret (32 bytes)")]
     TicketKey(std::path::PathBuf),
+    /// The root secret has gone.
+    #[error(
+        "{0}: the root secret is not there, and nothing that is stored can be opened without it: bring the file back, or \
+         say with --ticket-key where it is"
+    )]
+    TicketKeyMissing(std::path::PathBuf),
+    /// The root secret is not the one under which the keys in the database are sealed.
+    #[error("{0}: the root secret of another platform: nothing that is stored can be opened with it")]
+    TicketKeyOfAnother(std::path::PathBuf),
+    /// The store is another platform's, or not what it was.
+    #[error(transparent)]
+    Store(#[from] store::ClaimError),
     /// The services cannot be mounted.
     #[error(transparent)]
     Fabric(#[from] fabric::FabricError),

@@ -50,6 +50,7 @@ use tower::ServiceExt as _;
 
 pub use app::{App, ControlFabrics};
 pub use config::{Config, JobsPolicy, LocalJoin, LocalNode, MailOptions, SmtpUrl};
+pub use db::is_migrating;
 pub use error::StartError as Error;
 pub use objects::Stores;
 

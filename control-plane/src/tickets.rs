@@ -25,11 +25,14 @@ pub(crate) struct Tickets {
 }
 
 impl Tickets {
-    /// Reads the root's file, or makes it.
-    pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
+    /// Reads the root's file, or makes it; never where it is known that there was one.
+    pub(crate) fn open(path: &Path, is_known: bool) -> Result<Self, StartError> {
         let failed = |source| StartError::File { path: path.to_owned(), source };
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_known => {
+                return Err(StartError::TicketKeyMissing(path.to_owned()));
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let mut seed = [0_u8; 32];
                 rand::rngs::OsRng.try_fill_bytes(&mut seed).map_err(|error| failed(std::io::Error::other(error)))?;
@@ -106,6 +109,11 @@ impl Tickets {
     /// What the keys of blobs are sealed under: every control plane can make it, and nobody else.
     pub(crate) fn master_key(&self) -> [u8; 32] {
         blake3::derive_key("crowdcloud 2026 keys of blobs", &self.root)
+    }
+
+    /// What the master key is known by, without telling anything of it.
+    pub(crate) fn key_check(&self) -> [u8; 32] {
+        blake3::derive_key("crowdcloud 2026 check of the key of keys of blobs", &self.master_key())
     }
 
     /// The ticket of a node's request, where it is this node's, for one of these purposes, and in time.

@@ -12,6 +12,7 @@
 //! | `cc.node.<id>.in.r.<exchange>` | core | that node |
 //! | `cc.blob.<bucket>.<blob>.<number>` | core | JetStream, the bucket's stream: a segment, or its end |
 //! | `cc.blob.<bucket>.<blob>.<number>.<piece>` | core | JetStream, the bucket's stream: what comes before |
+//! | `cc.blob.<bucket>.mark` | core | JetStream, the bucket's stream: whose segments these are |
 //! | `cc.chunk.<bucket>.<digest>` | nobody any more | JetStream, the stream of a store before there were blobs |
 
 use protocol::{BlobId, Digest, InstanceId, NodeId};
@@ -64,6 +65,11 @@ pub fn segment_pieces(bucket: &str, blob: BlobId, number: u32) -> String {
 /// All segments of a bucket, with all their pieces.
 pub fn segments(bucket: &str) -> String {
     format!("cc.blob.{bucket}.>")
+}
+
+/// Whose segments a bucket has.
+pub fn segments_mark(bucket: &str) -> String {
+    format!("cc.blob.{bucket}.mark")
 }
 
 /// Which segment of a bucket a subject is of, as its blob and its number.

@@ -126,4 +126,6 @@ typed_id! {
     InstanceId = "inst";
     /// One start of something that gives tickets: a gateway or a control plane.
     EpochId = "epoch";
+    /// What a platform keeps its bytes in, wherever that is.
+    StoreId = "store";
 }

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fabric::metric_names;
-use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 use protocol::BlobId;
 
@@ -29,6 +29,9 @@ const SCAN_PATIENCE: u32 = 10;
 
 /// How long an engine that failed comes last.
 const LAST_FOR: Duration = Duration::from_secs(30);
+
+/// Segments that are being deleted at once, on each engine.
+const DELETES_MAX: usize = 8;
 
 /// What an engine has of a blob, counted in segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +71,7 @@ struct Place {
     engine: Arc<dyn Engine>,
     failed: Mutex<Option<Instant>>,
     full: Mutex<Option<Instant>>,
+    slow: Mutex<Option<Instant>>,
 }
 
 /// What an engine gave for a segment.
@@ -84,12 +88,16 @@ pub(crate) enum Given<T> {
 
 impl Copies {
     pub(crate) fn new(engines: Vec<Arc<dyn Engine>>, wanted: NonZeroUsize) -> Self {
-        let place = |engine| Place { engine, failed: Mutex::new(None), full: Mutex::new(None) };
+        let place = |engine| Place { engine, failed: Mutex::new(None), full: Mutex::new(None), slow: Mutex::new(None) };
         Self { places: engines.into_iter().map(place).collect(), wanted, patience: PATIENCE }
     }
 
     pub(crate) fn engines(&self) -> impl Iterator<Item = &Arc<dyn Engine>> {
         self.places.iter().map(|place| &place.engine)
+    }
+
+    pub(crate) fn wanted(&self) -> NonZeroUsize {
+        self.wanted
     }
 
     /// Refuses what could not be kept by enough engines even if all of them worked.
@@ -201,6 +209,28 @@ impl Copies {
         state
     }
 
+    /// Deletes these segments of a blob on every engine; what came of it on each.
+    pub(crate) async fn delete(&self, blob: BlobId, numbers: Range<u32>) -> Vec<Result<(), EngineError>> {
+        let deletes = self.places.iter().map(|place| self.delete_on(place, blob, numbers.clone()));
+        futures::future::join_all(deletes).await
+    }
+
+    /// An engine that fails at one segment is not asked about the others, and one that has just hung about none.
+    async fn delete_on(&self, place: &Place, blob: BlobId, numbers: Range<u32>) -> Result<(), EngineError> {
+        futures::stream::iter(numbers)
+            .map(|number| async move {
+                if place.has_hung() {
+                    let source = "it did not answer just now".into();
+                    let engine = place.engine.name().to_owned();
+                    return Err(EngineError { engine, verb: "delete", trouble: Trouble::Slow, source });
+                }
+                place.within(self.patience, "delete", place.engine.delete(SegmentName { blob, number })).await
+            })
+            .buffer_unordered(DELETES_MAX)
+            .try_collect()
+            .await
+    }
+
     /// What each engine lists.
     pub(crate) async fn list(&self, after: Option<SegmentName>, most: usize) -> Vec<Result<Vec<Listed>, EngineError>> {
         let patience = self.patience * SCAN_PATIENCE;
@@ -239,6 +269,10 @@ impl Place {
         is_recent(*self.full.lock())
     }
 
+    fn has_hung(&self) -> bool {
+        is_recent(*self.slow.lock())
+    }
+
     /// Waits only so long, and notes a failure.
     async fn within<T>(
         &self,
@@ -258,6 +292,9 @@ impl Place {
 
     fn note(&self, error: &EngineError) {
         count(error.trouble.name());
+        if error.trouble == Trouble::Slow {
+            *self.slow.lock() = Some(Instant::now());
+        }
         let noted = if error.trouble == Trouble::Full { &self.full } else { &self.failed };
         let before = noted.lock().replace(Instant::now());
         // Once for each time that it begins: not for each segment.

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use protocol::StoreId;
 use tokio::time::error::Elapsed;
 
 pub(crate) use bucket::Bucket;
@@ -100,6 +101,12 @@ pub trait Engine: Send + Sync {
     /// The segments after this one, in the order of their names. Fewer than `most`: there are no more. What is put while
     /// somebody goes from page to page may be missing.
     fn list(&self, after: Option<SegmentName>, most: usize) -> BoxFuture<'_, Result<Vec<Listed>, EngineError>>;
+
+    /// Whose segments it has; none where nobody has said so yet.
+    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>>;
+
+    /// Marks it as this store's, unless it has a mark; says whose it is then. Of several who do so at once one does.
+    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>>;
 
     /// How much room it has.
     fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>>;

@@ -10,6 +10,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod claim;
 mod copies;
 pub mod engine;
 mod error;
@@ -17,6 +18,7 @@ pub mod legacy;
 mod name;
 mod object;
 mod put;
+mod room;
 mod sealing;
 mod segments;
 
@@ -30,6 +32,7 @@ use std::time::Duration;
 
 pub use protocol::{Blob, BlobId, BlobKey, Epoch};
 
+pub use claim::ClaimError;
 use copies::Copies;
 pub use copies::CopyState;
 pub use engine::{Engine, Listed, Space};
@@ -38,6 +41,7 @@ pub use legacy::Legacy;
 pub use name::{ParseSegmentNameError, SegmentName};
 pub use object::Object;
 pub use sealing::{BLOB_SIZE_MAX, SEGMENT_SIZE};
+pub use segments::Deleted;
 
 /// Blobs, and the engines that keep them. Cheap to clone.
 #[derive(Clone)]

@@ -2,42 +2,53 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _};
 use protocol::{Blob, BlobId, ByteSize};
 
 use crate::engine::EngineError;
 use crate::sealing::{self, Opener};
-use crate::{CopyState, Engine, Error, Listed, SegmentName, Store};
+use crate::{CopyState, Error, Listed, SegmentName, Store};
 
-/// Segments that are being deleted at once, on each engine.
-const DELETES_MAX: usize = 8;
+/// How far a deletion came.
+#[derive(Debug)]
+pub enum Deleted {
+    /// No engine has any of it.
+    Everywhere,
+    /// An engine failed, for this reason, and may still have some of it; the others have nothing.
+    InPart(EngineError),
+}
 
 impl Store {
     /// Deletes a blob of this size: each of its segments on every engine. No error where there is none.
     ///
     /// # Errors
-    /// When an engine fails: it may still have some of it, the others have nothing.
-    pub async fn delete(&self, id: BlobId, size: ByteSize) -> Result<(), Error> {
+    /// When every engine fails.
+    pub async fn delete(&self, id: BlobId, size: ByteSize) -> Result<Deleted, Error> {
         self.delete_segments(id, sealing::segments(size)?).await
     }
 
     /// Deletes one segment on every engine. No error where there is none.
     ///
     /// # Errors
-    /// When an engine fails: it may still have it.
-    pub async fn delete_segment(&self, name: SegmentName) -> Result<(), Error> {
+    /// When every engine fails.
+    pub async fn delete_segment(&self, name: SegmentName) -> Result<Deleted, Error> {
         self.delete_segments(name.blob, name.number..name.number.saturating_add(1)).await
     }
 
     /// Deletes these segments of a blob.
-    pub(crate) async fn delete_segments(&self, blob: BlobId, numbers: Range<u32>) -> Result<(), Error> {
-        let deletes = self.engines().map(|engine| delete_on(&**engine, self.copies.patience, blob, numbers.clone()));
-        for deleted in futures::future::join_all(deletes).await {
-            deleted?;
+    pub(crate) async fn delete_segments(&self, blob: BlobId, numbers: Range<u32>) -> Result<Deleted, Error> {
+        let (mut any, mut failed) = (false, None);
+        for deleted in self.copies.delete(blob, numbers).await {
+            match deleted {
+                Ok(()) => any = true,
+                Err(error) => failed = Some(error),
+            }
         }
-        Ok(())
+        match failed {
+            Some(error) if any => Ok(Deleted::InPart(error)),
+            Some(error) => Err(error.into()),
+            None => Ok(Deleted::Everywhere),
+        }
     }
 
     /// Segments that engines have, in the order of their names, after this one: each once, with the bytes of all its
@@ -73,21 +84,4 @@ impl Store {
         let is_whole = |name: SegmentName, kept| opener.open(&opener.segment(name.number), kept).map(drop);
         self.copies.survey(&names, is_whole).await
     }
-}
-
-/// An engine that fails at one segment is not asked about the others.
-async fn delete_on(
-    engine: &dyn Engine,
-    patience: Duration,
-    blob: BlobId,
-    numbers: Range<u32>,
-) -> Result<(), EngineError> {
-    futures::stream::iter(numbers)
-        .map(|number| async move {
-            let deleted = tokio::time::timeout(patience, engine.delete(SegmentName { blob, number })).await;
-            deleted.unwrap_or_else(|late| Err(EngineError::slow(engine.name(), "delete", late)))
-        })
-        .buffer_unordered(DELETES_MAX)
-        .try_collect()
-        .await
 }

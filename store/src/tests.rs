@@ -1,6 +1,7 @@
 //! One suite for every engine, what only some of them promise, and what the store makes of them.
 
 mod bounds;
+mod claim;
 mod conformance;
 mod copies;
 mod disk;

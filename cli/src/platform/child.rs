@@ -26,6 +26,8 @@ use crate::failure::Failure;
 /// What a child writes when it can be used, and then while it lives.
 pub(crate) const READY_LINE: &str = "ready";
 pub(crate) const PULSE_LINE: &str = "pulse";
+/// The same, while it brings the database up to date.
+pub(crate) const MIGRATING_LINE: &str = "migrating";
 /// How often.
 pub(crate) const PULSE_EVERY: Duration = Duration::from_millis(250);
 
@@ -67,6 +69,7 @@ struct Control {
     stop_within: Mutex<Duration>,
     /// 0: none.
     pid: AtomicU32,
+    migrating: AtomicBool,
 }
 
 impl Child {
@@ -85,6 +88,11 @@ impl Child {
     /// The process now.
     pub(crate) fn pid(&self) -> Option<u32> {
         Some(self.control.pid.load(Ordering::Acquire)).filter(|pid| *pid != 0)
+    }
+
+    /// Whether it brings the database up to date.
+    pub(crate) fn is_migrating(&self) -> bool {
+        self.control.migrating.load(Ordering::Acquire)
     }
 
     /// Resolves when it can be used for the first time.
@@ -118,6 +126,7 @@ fn supervise(program: &std::path::Path, spec: &Spec, control: &Control, ready: &
                 control.pid.store(process.id(), Ordering::Release);
                 let why = watch_process(&mut process, &lines, control, ready);
                 control.pid.store(0, Ordering::Release);
+                control.migrating.store(false, Ordering::Release);
                 let Some(why) = why else {
                     let within = *control.stop_within.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     return end(process, within);
@@ -176,6 +185,7 @@ fn watch_process(
         match lines.recv_timeout(LOOK_EVERY) {
             Ok(line) => {
                 (heard, allowed) = (Instant::now(), SILENT_MAX);
+                control.migrating.store(line == MIGRATING_LINE, Ordering::Release);
                 if line == READY_LINE {
                     ready.send_replace(true);
                 }

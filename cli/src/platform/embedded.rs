@@ -16,12 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::nats::{Nats, connect};
 use super::parts::{Settings, parse};
+use super::ready::{READY_WITHIN, time_is_over};
 use super::runtime::{Beside, Threads};
 use super::service::{credentials, node_keys, on_disks};
 use crate::failure::{Exit, Failure};
 
-/// How long all parts may take to become ready.
-const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A local node that is refused asks again after this.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// How long each part may take to stop: together less than the five seconds that Ctrl-C has.
@@ -161,7 +160,7 @@ impl Embedded {
         tokio::select! {
             () = all => Ok(()),
             () = self.broken.cancelled() => Err(self.why_broken()),
-            () = tokio::time::sleep(READY_WITHIN) => {
+            () = time_is_over(READY_WITHIN, control_plane::is_migrating) => {
                 Err(Failure::new(Exit::Timeout, "not_ready", "The platform did not become ready within a minute")
                     .help("try again with -v to see what it waits for"))
             }

@@ -16,10 +16,10 @@ use super::data::write_private;
 use super::embedded::{CONTROL_PLANE_STOPS_WITHIN, GATEWAY_STOPS_WITHIN, NATS_STOPS_WITHIN, NODE_STOPS_WITHIN};
 use super::nats::{Nats, write_credentials, write_jwt};
 use super::parts::{Settings, parse};
+use super::ready::{READY_WITHIN, time_is_over};
 use super::service::node_keys;
 use crate::failure::{Exit, Failure};
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How often `pids.json` is brought up to date.
 const PIDS_EVERY: Duration = Duration::from_millis(50);
 
@@ -91,7 +91,12 @@ impl Separate {
         let pids = tokio::spawn(keep_pids(settings.data.join("run/pids.json"), nats.clone(), children.clone()));
         let platform = Self { settings, nats, children, probes: probes.taken, pids: pids.abort_handle() };
         let ready = futures::future::join_all(platform.children.iter().map(Child::ready));
-        if tokio::time::timeout(READY_WITHIN, ready).await.is_err() {
+        let is_migrating = || platform.children.iter().any(Child::is_migrating);
+        let is_ready = tokio::select! {
+            _ = ready => true,
+            () = time_is_over(READY_WITHIN, is_migrating) => false,
+        };
+        if !is_ready {
             platform.stop().await;
             return Err(Failure::new(Exit::Timeout, "not_ready", "The platform did not become ready within a minute")
                 .help("its processes' messages are above; try again with -v"));

@@ -16,7 +16,7 @@ use store::engine::{Disk, Engine};
 use store::{Legacy, Store};
 use tokio::sync::{oneshot, watch};
 
-use super::child::{PULSE_EVERY, PULSE_LINE, READY_LINE};
+use super::child::{MIGRATING_LINE, PULSE_EVERY, PULSE_LINE, READY_LINE};
 use super::nats::{connect, read_credentials, read_jwt};
 use super::{log, probes, runtime};
 use crate::args::Global;
@@ -316,7 +316,7 @@ async fn pulse(ready: watch::Receiver<bool>) {
             told = true;
             say(READY_LINE);
         }
-        say(PULSE_LINE);
+        say(if control_plane::is_migrating() { MIGRATING_LINE } else { PULSE_LINE });
         tokio::time::sleep(PULSE_EVERY).await;
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod bulk;
 pub(crate) mod columns;
 pub(crate) mod entities;
 pub(crate) mod loops;
+mod migrating;
 mod migrations;
 mod mutation;
 mod references;
@@ -22,6 +23,8 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTrait as _;
 
+use migrating::Migrating;
+pub use migrating::is_migrating;
 pub(crate) use mutation::{Actor, Committed, Mutation, ROUTE};
 pub(crate) use references::REFERENCES;
 pub(crate) use turns::Writing;
@@ -44,6 +47,8 @@ const LOG_PAGES: u32 = 4_096;
 /// A connection that was used so short a while ago is used again without a look whether it is still there, which would be one
 /// more turn to the database for each statement.
 const SURELY_THERE: Duration = Duration::from_secs(1);
+/// For a connection, or for the turn of who is waited for.
+const WAITED_MAX: Duration = Duration::from_secs(10);
 const LOCKED_PAUSE: Duration = Duration::from_millis(50);
 const LOCKED_TRIES_MAX: u32 = 100;
 
@@ -75,7 +80,7 @@ impl Db {
             let cache_kib = if max == 1 { WRITER_CACHE_KIB } else { READER_CACHE_KIB };
             let mut options = ConnectOptions::new(url);
             options.max_connections(max).connect_lazy(lazy);
-            options.sqlx_logging(false).acquire_timeout(Duration::from_secs(10));
+            options.sqlx_logging(false).acquire_timeout(WAITED_MAX);
             options.test_before_acquire_if_idle_for(SURELY_THERE);
             options.map_sqlx_postgres_opts(|postgres| {
                 postgres.options([("idle_in_transaction_session_timeout", SILENT_TRANSACTION_MAX)])
@@ -106,7 +111,7 @@ impl Db {
                 }
             };
             let read = connect(connections_max, false).await?;
-            Self { read, leases: write.clone(), write, turns: Some(Turns::default()) }
+            Self { read, leases: write.clone(), write, turns: Some(Turns::new(WAITED_MAX)) }
         } else {
             let both = connect(connections_max, false).await?;
             let leases = connect(LEASE_CONNECTIONS, true).await?;
@@ -120,6 +125,7 @@ impl Db {
     async fn migrate(&self) -> Result<(), StartError> {
         /// Any number that nobody else takes.
         const LOCK: i64 = 0x6363_6d69_6772;
+        let _under_way = Migrating::begin();
         let tx = self.begin().await.map_err(StartError::Migrate)?;
         if tx.get_database_backend() == DbBackend::Postgres {
             let lock = format!("SELECT pg_advisory_xact_lock({LOCK})");
@@ -128,8 +134,13 @@ impl Db {
         let known: Vec<String> =
             migrations::Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
         let applied = migrations::Migrator::get_migration_models(&tx).await.map_err(StartError::Migrate)?;
+        let applied_count = applied.len();
         if let Some(unknown) = applied.into_iter().find(|applied| !known.contains(&applied.version)) {
             return Err(StartError::NewerSchema { migration: unknown.version });
+        }
+        if (1..known.len()).contains(&applied_count) {
+            let migrations = known.len() - applied_count;
+            tracing::info!(migrations, "bringing the database up to date; with much data this takes a while");
         }
         migrations::Migrator::up(&*tx, None).await.map_err(StartError::Migrate)?;
         tx.commit().await.map_err(StartError::Migrate)
@@ -167,7 +178,7 @@ impl Db {
 
     async fn begin_as(&self, urgency: Urgency) -> Result<Writing, DbErr> {
         let turn = match &self.turns {
-            Some(turns) => Some(turns.next(urgency).await),
+            Some(turns) => Some(turns.next(urgency).await?),
             None => None,
         };
         let options = TransactionOptions {
@@ -233,7 +244,33 @@ mod tests {
         let rows = db.read().query_all_raw(asked).await.unwrap();
         let roots: Vec<Option<String>> = rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
         assert_eq!(roots, [Some("its root".to_owned()), None]);
+        assert!(had_roots(&db).await, "its old store may be removed once");
         db.close().await;
+        let db = Db::open(&format!("sqlite://{}", folder.path().join("new.db").display()), 2).await.unwrap();
+        assert!(!had_roots(&db).await, "an old store is another one's");
+        db.close().await;
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_hears_of_a_migration() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("some.db").display());
+        let db = Db::open(&url, 2).await.unwrap();
+        // Somebody writes, so that it has to wait.
+        let writing = db.begin().await.unwrap();
+        let opening = tokio::spawn(async move { Db::open(&url, 2).await });
+        while !is_migrating() {
+            assert!(!opening.is_finished());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        writing.rollback().await.unwrap();
+        opening.await.unwrap().unwrap().close().await;
+        db.close().await;
+    }
+
+    async fn had_roots(db: &Db) -> bool {
+        let asked = Statement::from_string(DbBackend::Sqlite, "SELECT rooted FROM store_horizon");
+        db.read().query_one_raw(asked).await.unwrap().unwrap().try_get_by_index(0).unwrap()
     }
 
     #[tokio::test]

@@ -9,9 +9,12 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sea_orm::prelude::async_trait;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use sea_orm::{
+    ConnAcquireErr, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
+};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Whether somebody waits for it.
@@ -22,10 +25,11 @@ pub(super) enum Urgency {
 }
 
 /// Who may write next. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Turns {
     writer: Arc<Mutex<()>>,
     bulk: Arc<Mutex<()>>,
+    patience: Duration,
 }
 
 /// A turn, over when it is dropped.
@@ -36,12 +40,24 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    pub(super) async fn next(&self, urgency: Urgency) -> Turn {
-        let bulk = match urgency {
-            Urgency::Prompt => None,
-            Urgency::Bulk => Some(Arc::clone(&self.bulk).lock_owned().await),
-        };
-        Turn { _writer: Arc::clone(&self.writer).lock_owned().await, _bulk: bulk }
+    /// Whoever is waited for waits so long at most.
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { writer: Arc::default(), bulk: Arc::default(), patience }
+    }
+
+    pub(super) async fn next(&self, urgency: Urgency) -> Result<Turn, DbErr> {
+        let writer = Arc::clone(&self.writer).lock_owned();
+        match urgency {
+            Urgency::Prompt => {
+                let late = |_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout);
+                let writer = tokio::time::timeout(self.patience, writer).await.map_err(late)?;
+                Ok(Turn { _writer: writer, _bulk: None })
+            }
+            Urgency::Bulk => {
+                let bulk = Some(Arc::clone(&self.bulk).lock_owned().await);
+                Ok(Turn { _writer: writer.await, _bulk: bulk })
+            }
+        }
     }
 }
 
@@ -110,8 +126,8 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_is_waited_for_has_at_most_one_of_the_bulk_before_it() {
-        let turns = Turns::default();
-        let writes = turns.next(Urgency::Bulk).await;
+        let turns = Turns::new(Duration::from_secs(10));
+        let writes = turns.next(Urgency::Bulk).await.unwrap();
         let (mut second, mut third) = (pin!(turns.next(Urgency::Bulk)), pin!(turns.next(Urgency::Bulk)));
         assert!(poll!(second.as_mut()).is_pending());
         assert!(poll!(third.as_mut()).is_pending());
@@ -125,8 +141,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_bulk_goes_on_beside_requests_without_end() {
-        let turns = Turns::default();
-        let writes = turns.next(Urgency::Prompt).await;
+        let turns = Turns::new(Duration::from_secs(10));
+        let writes = turns.next(Urgency::Prompt).await.unwrap();
         let mut bulk = pin!(turns.next(Urgency::Bulk));
         assert!(poll!(bulk.as_mut()).is_pending());
         let mut later = pin!(turns.next(Urgency::Prompt));
@@ -138,14 +154,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_is_waited_for_does_not_wait_for_ever() {
+        let turns = Turns::new(Duration::from_millis(20));
+        let _writes = turns.next(Urgency::Bulk).await.unwrap();
+        let late = turns.next(Urgency::Prompt).await.unwrap_err();
+        assert!(matches!(late, DbErr::ConnectionAcquire(_)), "{late}");
+    }
+
+    #[tokio::test]
     async fn whoever_stops_waiting_holds_up_nobody() {
-        let turns = Turns::default();
-        let writes = turns.next(Urgency::Prompt).await;
+        let turns = Turns::new(Duration::from_secs(10));
+        let writes = turns.next(Urgency::Prompt).await.unwrap();
         {
             let mut left = pin!(turns.next(Urgency::Bulk));
             assert!(poll!(left.as_mut()).is_pending());
         }
         drop(writes);
-        drop(turns.next(Urgency::Bulk).await);
+        drop(turns.next(Urgency::Bulk).await.unwrap());
     }
 }

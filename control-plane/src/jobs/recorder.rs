@@ -23,6 +23,7 @@ use crate::db::entities::{job_outputs, jobs, runs};
 use crate::db::loops;
 use crate::error::Error;
 use crate::leader::{self, Office};
+use crate::settlement::{Looked, SettleError};
 use crate::{objects, settlement};
 
 const ABANDONED_AT_ONCE: u64 = 200;
@@ -40,18 +41,29 @@ pub(super) enum RecordError {
 
 /// Records what happened.
 pub(super) async fn record(app: &App, epoch: i64, mut events: Vec<Event>) -> Result<(), RecordError> {
-    let tx = app.db.begin().await?;
-    if !leader::holds(&tx, Office::Jobs, epoch).await? {
-        return Err(RecordError::NotLeading);
-    }
     // Until the commit nobody takes what they have put for what nobody wants.
     let _puts: Vec<Put> = events.iter().filter_map(put).collect();
-    commit_outputs(app, &tx, &mut events).await?;
-    let mut seen: Vec<Observation> = events.iter().filter_map(observation).collect();
-    seen.extend(void(app, &tx, &events).await?);
-    if !seen.is_empty() {
-        settlement::observe(app, &tx, &seen).await?;
-    }
+    let mut looked = Looked::default();
+    let tx = loop {
+        let tx = app.db.begin().await?;
+        if !leader::holds(&tx, Office::Jobs, epoch).await? {
+            return Err(RecordError::NotLeading);
+        }
+        commit_outputs(app, &tx, &mut events).await?;
+        let mut seen: Vec<Observation> = events.iter().filter_map(observation).collect();
+        seen.extend(void(app, &tx, &events).await?);
+        if seen.is_empty() {
+            break tx;
+        }
+        match settlement::observe(&tx, &seen, &looked).await {
+            Ok(()) => break tx,
+            Err(SettleError::Unlooked(unlooked)) => {
+                drop(tx);
+                looked.look(app, unlooked).await?;
+            }
+            Err(SettleError::Database(error)) => return Err(error.into()),
+        }
+    };
     let mut revision = rows::revisions(&tx, events.len()).await?;
     for event in events {
         match event {
@@ -225,7 +237,7 @@ async fn keep(tx: &DatabaseTransaction, row: &mut jobs::Model, answer: Option<An
 
 /// Takes jobs back that nobody has any more: those of a leader before, or of a session that broke.
 pub(super) async fn abandon(app: &App, epoch: i64) -> Result<u64, RecordError> {
-    let mut all = 0;
+    let (mut all, mut looked) = (0, Looked::default());
     loop {
         let tx = app.db.begin().await?;
         if !leader::holds(&tx, Office::Jobs, epoch).await? {
@@ -237,7 +249,15 @@ pub(super) async fn abandon(app: &App, epoch: i64) -> Result<u64, RecordError> {
         }
         let now = Timestamp::now();
         let seen: Vec<Observation> = rows.iter().filter_map(|row| lost(app, row, now)).collect();
-        settlement::observe(app, &tx, &seen).await?;
+        match settlement::observe(&tx, &seen, &looked).await {
+            Ok(()) => {}
+            Err(SettleError::Unlooked(unlooked)) => {
+                drop(tx);
+                looked.look(app, unlooked).await?;
+                continue;
+            }
+            Err(SettleError::Database(error)) => return Err(error.into()),
+        }
         let mut revision = rows::revisions(&tx, rows.len()).await?;
         for mut row in rows {
             let (node, run) = (row.node_id.map(|id| id.0), row.run_id.map(|id| id.0));

@@ -13,6 +13,7 @@
 //! - What the index does not have may be on its way into it. So writers hold epochs, with which the names of their blobs
 //!   begin (`epochs.rs`), and only what is below all open ones is deleted. Nobody goes by times of files, or by clocks.
 
+mod claim;
 mod epochs;
 mod index;
 pub(crate) mod moving;
@@ -37,6 +38,7 @@ use seal::MasterKey;
 
 #[cfg_attr(not(test), allow(unused_imports, reason = "the schema's test compares it"))]
 pub(crate) use crate::db::REFERENCES;
+pub(crate) use claim::{claim, is_key, knows_key};
 #[cfg_attr(not(test), allow(unused_imports, reason = "the account's usage is to show it"))]
 pub(crate) use index::kept;
 pub(crate) use index::{ReadError, refer};

@@ -4,7 +4,7 @@
 //! next root of a table --> read from the old store --> put --> one transaction: kept, and the account's rows switched
 //!        |                        |
 //!        |                        +--> missing or damaged: named in the log, and left
-//!        +--> none in any table: a while later the old store is removed
+//!        +--> none in any table: a day later the old store is removed, if this database ever had roots
 //! ```
 //! It can be interrupted anywhere: a row either has its root or its blob, and what was put for a row that was not switched
 //! goes as whatever no row refers to. Two who move the same do it once: the second one finds no row to switch.
@@ -12,16 +12,18 @@
 //! Why nothing is removed that a row needs: nobody writes new roots but jobs, which take them over from artifacts, under a lock
 //! on the artifact's row. Artifacts come first, so that once they have none, there is no such job that is not seen.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use protocol::{AccountId, BlobId, Digest};
+use protocol::{AccountId, BlobId, ByteSize, Digest};
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, Statement, Value};
-use store::Legacy;
+use store::{Legacy, Space};
 use tokio_util::sync::CancellationToken;
 
+use super::epochs::HORIZON;
 use crate::App;
 use crate::db::columns::Col;
-use crate::db::entities::artifacts;
+use crate::db::entities::{artifacts, store_horizon};
 use crate::db::loops::{self, Raw};
 use crate::error::Error;
 use crate::leader::{Lease, Office};
@@ -37,10 +39,17 @@ const PAUSE: Duration = Duration::from_millis(20);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// After a failure of the database or a store.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// An object whose file the old store fails to read is left after so many tries, and the next ones are moved.
+const TRIES_MAX: u32 = 5;
 /// What could not be read is tried again so much later: somebody may have brought it back.
 const PASS_EVERY: Duration = Duration::from_secs(3600);
-/// So long after the last row the old store is removed: control planes of the release before may still be stopping.
-const KEPT_FOR: Duration = Duration::from_secs(600);
+/// The old store is removed when for so long no row had a root: control planes of the release before may still be at work.
+const KEPT_FOR: Duration = Duration::from_secs(86_400);
+
+/// On each disk that keeps an object that is moved, at least so much stays free, or a tenth of it: what others put has a
+/// place then, although everything is there twice for a while.
+const FREE_MIN: u64 = 1 << 30;
+const FREE_PART: u64 = 10;
 
 /// Why a step was not done; it is done again later.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +60,12 @@ enum MovingError {
     Store(#[from] store::Error),
     #[error(transparent)]
     Index(#[from] Error),
+    /// The old store is away, or this file of it.
+    #[error(transparent)]
+    Old(store::Error),
+    /// Others need what is left.
+    #[error("{missing} are missing on the store's disks")]
+    NoRoom { missing: ByteSize },
 }
 
 /// A table whose rows have roots.
@@ -109,18 +124,18 @@ static OWNERS: [Owner; 5] = [
     },
 ];
 
-/// Moves while this instance leads, until all is moved or it is stopped.
+/// Moves while this instance leads, until it is stopped. When all is moved it still looks: a control plane of the release
+/// before may write further roots.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
-    if let Some(legacy) = app.objects.legacy().cloned() {
-        let mut moving = Moving::new(app, legacy);
-        let moved = async {
-            while let Some(pause) = moving.turn().await {
-                tokio::time::sleep(pause).await;
-            }
-        };
-        stop.run_until_cancelled(Box::pin(moved)).await;
-    }
-    stop.cancelled().await;
+    let Some(legacy) = app.objects.legacy().cloned() else { return stop.cancelled().await };
+    let mut moving = Moving::new(app, legacy);
+    let moves = async {
+        loop {
+            let pause = moving.turn().await;
+            tokio::time::sleep(pause).await;
+        }
+    };
+    stop.run_until_cancelled(Box::pin(moves)).await;
 }
 
 /// What came of a step.
@@ -139,38 +154,77 @@ struct Moving {
     owner: usize,
     after: String,
     left: usize,
+    /// How often the old store has failed for roots of this page.
+    failed: HashMap<Digest, u32>,
+    /// No row has had a root since then.
+    clear_since: Option<Instant>,
+    kept_for: Duration,
+    /// That the old store is another database's was said.
+    told: bool,
+    /// How much stays free on an engine.
+    reserve: fn(Space) -> u64,
 }
 
 impl Moving {
     fn new(app: App, legacy: Legacy) -> Self {
-        Self { app, legacy, owner: 0, after: String::new(), left: 0 }
+        Self {
+            app,
+            legacy,
+            owner: 0,
+            after: String::new(),
+            left: 0,
+            failed: HashMap::new(),
+            clear_since: None,
+            kept_for: KEPT_FOR,
+            told: false,
+            reserve: kept_free,
+        }
     }
 
-    /// A step, and the pause after it; none: all is done.
-    async fn turn(&mut self) -> Option<Duration> {
+    /// A step, and the pause after it.
+    async fn turn(&mut self) -> Duration {
         let step = match self.leads().await {
-            Ok(false) => return Some(LOOK_EVERY),
+            Ok(false) => {
+                // Whoever leads decides.
+                self.clear_since = None;
+                return LOOK_EVERY;
+            }
             Ok(true) => self.step().await,
             Err(error) => Err(error.into()),
         };
-        let failed = match step {
-            Ok(Step::More) => return Some(PAUSE),
-            Ok(Step::Passed { left: 0 }) => {
-                tokio::time::sleep(KEPT_FOR).await;
-                match self.remove().await {
-                    Ok(true) => return None,
-                    Ok(false) => return Some(PAUSE),
-                    Err(error) => error,
-                }
-            }
+        let done = match step {
+            Ok(Step::More) => return PAUSE,
+            Ok(Step::Passed { left: 0 }) => self.passed().await,
             Ok(Step::Passed { left }) => {
                 tracing::warn!(left, "objects of an earlier release cannot be read; they are left, and tried again");
-                return Some(PASS_EVERY);
+                Ok(())
             }
-            Err(error) => error,
+            Err(error) => Err(error),
         };
-        tracing::warn!(error = %failed, "objects of an earlier release could not be moved; retrying");
-        Some(RETRY_AFTER)
+        match done {
+            Ok(()) => PASS_EVERY,
+            Err(MovingError::NoRoom { missing }) => {
+                tracing::warn!(
+                    %missing,
+                    "the store has too little room to take over the objects of an earlier release; they can be read where \
+                     they are, and moving them goes on when there is more"
+                );
+                PASS_EVERY
+            }
+            Err(error) => {
+                tracing::warn!(%error, "objects of an earlier release could not be moved; retrying");
+                RETRY_AFTER
+            }
+        }
+    }
+
+    /// A pass has left nothing: the old store is removed when that stays so.
+    async fn passed(&mut self) -> Result<(), MovingError> {
+        let since = *self.clear_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.kept_for {
+            self.remove().await?;
+        }
+        Ok(())
     }
 
     async fn leads(&self) -> Result<bool, DbErr> {
@@ -190,32 +244,58 @@ impl Moving {
             (self.owner, self.after) = (self.owner + 1, String::new());
             return Ok(Step::More);
         };
+        self.clear_since = None;
         let mut left = 0;
         for root in roots {
             for account in self.accounts(owner, root).await? {
-                if !self.object(owner, account, root).await? {
-                    left += 1;
-                }
+                let moved = match self.object(owner, account, root).await {
+                    Err(MovingError::Old(error)) if self.is_given_up(root) => {
+                        named(owner, account, root, &error);
+                        false
+                    }
+                    moved => moved?,
+                };
+                left += usize::from(!moved);
             }
         }
         (self.after, self.left) = (last.to_string(), self.left + left);
+        self.failed.clear();
         Ok(Step::More)
     }
 
+    /// The old store has failed for this one: whether that was often enough.
+    fn is_given_up(&mut self, root: Digest) -> bool {
+        let tries = self.failed.entry(root).or_default();
+        *tries += 1;
+        *tries >= TRIES_MAX
+    }
+
     /// Removes the old store, where no row has a root any more; whether it did.
-    async fn remove(&self) -> Result<bool, MovingError> {
+    async fn remove(&mut self) -> Result<bool, MovingError> {
         for owner in &OWNERS {
             if !self.roots(owner, String::new(), 1).await?.is_empty() {
                 return Ok(false);
             }
         }
         let was_there = !self.legacy.is_empty().await?;
+        if !self.had_roots().await? {
+            if was_there && !std::mem::replace(&mut self.told, true) {
+                tracing::warn!("the store of an earlier release belongs to another database; it is left as it is");
+            }
+            return Ok(false);
+        }
         self.legacy.remove().await?;
         fabric::fault::point("moving.removed");
         if was_there {
             tracing::info!("the store of earlier releases is moved and removed");
         }
         Ok(true)
+    }
+
+    /// Whether this database is the one that the old store belonged to.
+    async fn had_roots(&self) -> Result<bool, DbErr> {
+        let row = store_horizon::Entity::find_by_id(HORIZON).one(self.app.db.read()).await?;
+        Ok(row.is_some_and(|row| row.rooted))
     }
 
     async fn roots(&self, owner: &Owner, after: String, most: u64) -> Result<Vec<Digest>, DbErr> {
@@ -243,9 +323,13 @@ impl Moving {
         if owner.of_uploads && self.take_upload(owner, account, root, object.digest()).await? {
             return Ok(true);
         }
+        let size = object.size();
+        let missing = app.store.missing_room(size, self.reserve).await?;
+        if missing.0 > 0 {
+            return Err(MovingError::NoRoom { missing });
+        }
         // Never within a transaction; and held until its end.
         let writing = app.epochs.writing().await?;
-        let size = object.size();
         let blob = match Box::pin(app.store.put_stream(writing.epoch(), object, size)).await {
             Ok(blob) => blob,
             // The old store's fault, or the new one's.
@@ -253,6 +337,8 @@ impl Moving {
                 Ok(error) => return unreadable(owner, account, root, *error),
                 Err(source) => return Err(store::Error::Source(source).into()),
             },
+            // An engine has less than it says.
+            Err(store::Error::NoRoom { .. }) => return Err(MovingError::NoRoom { missing: size }),
             Err(error) => return Err(error.into()),
         };
         fabric::fault::point("moving.put");
@@ -291,6 +377,10 @@ impl Moving {
     }
 }
 
+fn kept_free(space: Space) -> u64 {
+    FREE_MIN.max(space.total / FREE_PART)
+}
+
 /// Whether there were rows to switch: others may have been faster, or have deleted them.
 async fn switch(
     tx: &DatabaseTransaction,
@@ -304,14 +394,18 @@ async fn switch(
     Ok(tx.execute_raw(switch).await?.rows_affected() > 0)
 }
 
-/// Names an object that is lost; an old store that is away for a while is no such thing.
+/// An object that is lost is left; an old store that is away for a while is no such thing.
 fn unreadable(owner: &Owner, account: AccountId, root: Digest, error: store::Error) -> Result<bool, MovingError> {
     if matches!(error, store::Error::Engine(_)) {
-        return Err(error.into());
+        return Err(MovingError::Old(error));
     }
+    named(owner, account, root, &error);
+    Ok(false)
+}
+
+fn named(owner: &Owner, account: AccountId, root: Digest, error: &store::Error) {
     let table = owner.table;
     tracing::error!(table, %account, %root, %error, "an object of an earlier release cannot be read, and is left");
-    Ok(false)
 }
 
 /// Sweeps twice, with a day in between, and says which blobs the store has left. Nobody writes meanwhile.

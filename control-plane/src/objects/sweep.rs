@@ -9,7 +9,7 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, DbErr, EntityTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
 };
-use store::{SegmentName, Store};
+use store::{Deleted, SegmentName, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,7 @@ const PASS_EVERY: Duration = Duration::from_secs(600);
 const DELETED_AT_ONCE: u64 = 100;
 /// Deletions on their way to the engines at once.
 const DELETES_MAX: usize = 8;
-/// After an engine has failed, it is asked again so much later.
+/// After all engines have failed, they are asked again so much later.
 const FAILED_FOR: Duration = Duration::from_secs(60);
 /// Engines are compared with the index so often.
 const LIST_EVERY: Duration = Duration::from_secs(86_400);
@@ -117,18 +117,19 @@ impl Sweep {
     }
 
     /// One step of each kind that is due.
-    async fn turn(&mut self) -> Result<(), SweepError> {
+    pub(super) async fn turn(&mut self) -> Result<(), SweepError> {
         let (begun, now) = (Instant::now(), now(self.db.read()).await?);
         if begun >= self.next_pass && !self.doom_some(now).await? {
             self.next_pass = begun + PASS_EVERY;
         }
-        if begun >= self.next_delete && !self.delete_doomed(now).await? {
-            self.next_delete = begun + FAILED_FOR;
+        if begun >= self.next_delete {
+            self.next_delete = begun + self.delete_doomed(now).await?;
         }
         if begun >= self.next_list {
             self.next_list = begun + PASS_EVERY;
             let row = store_horizon::Entity::find_by_id(HORIZON).one(self.db.read()).await?;
-            if row.is_none_or(|row| row.listed.plus(LIST_EVERY) <= now) {
+            // What lies ahead is of a clock that has jumped back since.
+            if row.is_none_or(|row| *row.listed > now || row.listed.plus(LIST_EVERY) <= now) {
                 self.delete_unindexed(now).await?;
             }
         }
@@ -145,6 +146,9 @@ impl Sweep {
 
     /// Looks at the next blobs, and dooms those to which nothing refers. False at the end of a pass.
     async fn doom_some(&mut self, now: Timestamp) -> Result<bool, DbErr> {
+        if self.looked.is_none() {
+            loops::blobs_doomed_later(now).exec(self.db.write()).await?;
+        }
         let page: Vec<Col<BlobId>> =
             loops::blobs_after(self.looked, LOOKED_AT_ONCE).into_tuple().all(self.db.read()).await?;
         let ends = (page.first().copied(), page.last().copied());
@@ -174,27 +178,33 @@ impl Sweep {
         Ok(())
     }
 
-    /// Deletes what was doomed long enough ago: the bytes, then the row. False where an engine has failed.
-    async fn delete_doomed(&self, now: Timestamp) -> Result<bool, DbErr> {
+    /// Deletes what was doomed long enough ago: the bytes, then the row, which stays where an engine may still have
+    /// some of them. When to do it next.
+    async fn delete_doomed(&self, now: Timestamp) -> Result<Duration, DbErr> {
         let before = Timestamp(now.0.saturating_sub(signed(self.doomed_for.0)));
-        let (mut after, mut all_deleted) = (None, true);
+        let (mut after, mut pause) = (None, Duration::ZERO);
         loop {
             type Row = (Option<Col<Timestamp>>, Col<BlobId>, Col<ByteSize>);
             let page = loops::blobs_doomed(before, after, DELETED_AT_ONCE).into_tuple::<Row>();
             let page: Vec<Row> = page.all(self.db.read()).await?;
-            let Some((Some(doomed), last, _)) = page.last() else { return Ok(all_deleted) };
+            let Some((Some(doomed), last, _)) = page.last() else { return Ok(pause) };
             after = Some((doomed.0, last.0));
             let deletes: Vec<_> = page.iter().map(|(_, id, size)| self.delete(id.0, size.0)).collect();
-            let deleted: Vec<Option<BlobId>> =
+            let deleted: Vec<(BlobId, Option<Deleted>)> =
                 futures::stream::iter(deletes).buffer_unordered(DELETES_MAX).collect().await;
             fabric::fault::point("blob.deleted");
-            all_deleted &= deleted.iter().all(Option::is_some);
-            let gone: Vec<BlobId> = deleted.into_iter().flatten().collect();
-            self.forget(&gone).await?;
+            let gone = deleted.iter().filter(|(_, how)| matches!(how, Some(Deleted::Everywhere)));
+            let gone: Vec<BlobId> = gone.map(|(id, _)| *id).collect();
+            if !gone.is_empty() {
+                self.forget(&gone).await?;
+            }
             fabric::fault::point("blob.forgotten");
-            // The engine is away, rather than one of its files.
-            if gone.is_empty() {
-                return Ok(false);
+            if deleted.iter().all(|(_, how)| how.is_none()) {
+                return Ok(FAILED_FOR);
+            }
+            // The others have room again; what the one that failed has waits for it.
+            if gone.len() < deleted.len() {
+                pause = PASS_EVERY;
             }
         }
     }
@@ -208,22 +218,22 @@ impl Sweep {
         tx.commit().await
     }
 
-    /// None where an engine has failed.
-    async fn delete(&self, id: BlobId, size: ByteSize) -> Option<BlobId> {
-        match self.store.delete(id, size).await {
-            Ok(()) => Some(id),
-            Err(error) => {
-                tracing::warn!(blob = %id, %error, "deletion of a blob failed; retrying");
-                None
-            }
+    /// None where all engines have failed.
+    async fn delete(&self, id: BlobId, size: ByteSize) -> (BlobId, Option<Deleted>) {
+        let deleted = self.store.delete(id, size).await;
+        match &deleted {
+            Ok(Deleted::Everywhere) => {}
+            Ok(Deleted::InPart(error)) => tracing::debug!(blob = %id, %error, "an engine still has some of a blob"),
+            Err(error) => tracing::warn!(blob = %id, %error, "deletion of a blob failed; retrying"),
         }
+        (id, deleted.ok())
     }
 
     /// Deletes what engines have and the index never will: what is below the horizon, and has no row.
     async fn delete_unindexed(&self, now: Timestamp) -> Result<(), SweepError> {
         let horizon = epochs::raise_horizon(&self.db, self.epoch_lease).await?;
         fabric::fault::point("store.horizon");
-        let (mut after, mut deleted) = (None, 0_u64);
+        let (mut after, mut deleted, mut left) = (None, 0_u64, 0_u64);
         loop {
             let page = self.store.list(after, LISTED_AT_ONCE).await?;
             let Some(last) = page.last() else { break };
@@ -236,9 +246,12 @@ impl Sweep {
             let known: BTreeSet<BlobId> = known.into_iter().map(|id| id.0).collect();
             let is_last = below.len() < page.len();
             for name in below {
-                if !known.contains(&name.blob) {
-                    self.store.delete_segment(name).await?;
-                    deleted += 1;
+                if known.contains(&name.blob) {
+                    continue;
+                }
+                match self.store.delete_segment(name).await {
+                    Ok(Deleted::Everywhere) => deleted += 1,
+                    Ok(Deleted::InPart(_)) | Err(_) => left += 1,
                 }
             }
             if is_last {
@@ -248,6 +261,10 @@ impl Sweep {
         fabric::fault::point("store.listed");
         if deleted > 0 {
             tracing::info!(segments = deleted, %horizon, "segments deleted: no commit ever came for them");
+        }
+        if left > 0 {
+            tracing::warn!(segments = left, "segments that nobody needs could not be deleted; retrying");
+            return Ok(());
         }
         store_horizon::Entity::update_many()
             .set(store_horizon::ActiveModel { listed: Set(now.into()), ..Default::default() })

@@ -5,11 +5,15 @@ mod faults;
 mod schema;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{AccountId, Blob, BlobId, ByteSize, Code, Digest, Millis, Timestamp};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, QueryFilter as _};
+use store::{Engine, Store, engine};
 use tokio_util::sync::CancellationToken;
 
 use super::sweep::Sweep;
@@ -29,6 +33,8 @@ suite!(
     two_leaders_take_nothing_that_is_needed,
     the_leader_sweeps_by_itself,
     where_something_is_stands_in_its_row,
+    one_disk_that_has_gone_stops_nothing,
+    a_clock_that_has_jumped_back_delays_nothing,
 );
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -256,8 +262,68 @@ async fn the_leader_sweeps_by_itself(ground: Ground) {
     for leader in leaders {
         leader.await.unwrap();
     }
-    let row = store_horizon::Entity::find_by_id(1).one(app.db.read()).await.unwrap().unwrap();
-    assert!(row.listed.0 > Timestamp(0), "the next one is due in a day");
+    assert!(last_listed(app).await > Timestamp(0), "the next one is due in a day");
+}
+
+fn segments_in(disk: &Path) -> usize {
+    let shards = std::fs::read_dir(disk.join("blobs")).unwrap();
+    shards.map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap().count()).sum()
+}
+
+async fn last_listed(app: &App) -> Timestamp {
+    store_horizon::Entity::find_by_id(1).one(app.db.read()).await.unwrap().unwrap().listed.0
+}
+
+/// The other one has room again, and what the first one has is deleted when it is back.
+async fn one_disk_that_has_gone_stops_nothing(ground: Ground) {
+    let [one, other] = ["one", "other"].map(|name| ground.folder.path().join(name));
+    let open = |folder: &PathBuf| Arc::new(engine::Disk::open(folder).unwrap()) as Arc<dyn Engine>;
+    let store = Store::on([&one, &other].into_iter().map(open).collect(), NonZeroUsize::MIN);
+    let app = &App::open(ground.app.config.clone(), store, None).await.unwrap();
+    let account = AccountId::new();
+    let mut blobs = Vec::new();
+    // More than one step deletes.
+    for number in 0..130_u8 {
+        blobs.push(stored(app, account, &[number; 3]).await);
+    }
+    // And what was never committed.
+    for number in 0..20 {
+        drop(put(app, &[number]).await);
+    }
+    app.epochs.close().await.unwrap();
+    for blob in &blobs {
+        disown(app, account, blob).await;
+    }
+    let on_one = segments_in(&one);
+    assert_eq!(on_one + segments_in(&other), 150);
+
+    let away = ground.folder.path().join("away");
+    std::fs::rename(&one, &away).unwrap();
+    let doomed = in_hours(2);
+    sweep(app, doomed).await;
+    assert_eq!(last_listed(app).await, Timestamp(0), "not all was done");
+    sweep(app, doomed.plus(HOUR * 25)).await;
+    assert_eq!((segments_in(&away), segments_in(&other)), (on_one, 0));
+    assert_eq!(in_index(app).await.len(), 130, "they may be on the one that has gone");
+    std::fs::rename(&away, &one).unwrap();
+    sweep(app, doomed.plus(HOUR * 25)).await;
+    assert_eq!((segments_in(&one), in_index(app).await.len()), (0, 0));
+    assert_eq!(last_listed(app).await, doomed.plus(HOUR * 25));
+}
+
+async fn a_clock_that_has_jumped_back_delays_nothing(ground: Ground) {
+    let (app, account) = (&ground.app, AccountId::new());
+    let blob = stored(app, account, b"gone").await;
+    disown(app, account, &blob).await;
+    let ahead = in_hours(10_000);
+    sweep(app, ahead).await;
+    assert_eq!(last_listed(app).await, ahead);
+    Sweep::new(app).turn().await.unwrap();
+    assert!(last_listed(app).await <= Timestamp::now());
+
+    assert_eq!(in_index(app).await, BTreeSet::from([blob.id]), "a day is still left");
+    sweep(app, in_hours(26)).await;
+    assert!(in_index(app).await.is_empty());
 }
 
 async fn where_something_is_stands_in_its_row(ground: Ground) {

@@ -13,7 +13,7 @@ use sea_orm::{
     QueryFilter as _, Statement,
 };
 
-use super::blocks::packed_among;
+use super::blocks::{Looked, SettleError, packed_among};
 use super::sources::Content;
 use super::windows::{self, Windows};
 use super::{cut, join};
@@ -60,11 +60,14 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Reads the rows that there are; and of runs without one, each of this account, whether they were settled before.
+    ///
+    /// # Errors
+    /// Of the database; and where blocks are to be looked into first.
     pub(crate) async fn read<C: ConnectionTrait>(
-        app: &App,
         connection: &C,
         halves: &[(RunId, AccountId)],
-    ) -> Result<Self, DbErr> {
+        looked: &Looked,
+    ) -> Result<Self, SettleError> {
         let ids: Vec<RunId> = halves.iter().map(|(run, _)| *run).collect();
         let mut batch = Self::of_rows(connection, &ids).await?;
         batch.windows = Windows::read(connection, halves.iter().map(|(_, account)| *account)).await?;
@@ -73,8 +76,23 @@ impl Batch {
             !batch.before.contains_key(run) && *run < batch.windows.rows_from(*account)
         };
         let missing: Vec<(RunId, AccountId)> = halves.iter().copied().filter(may_be_packed).collect();
-        batch.packed = packed_among(app, connection, missing).await?;
+        batch.packed = packed_among(connection, missing, looked).await?;
         Ok(batch)
+    }
+
+    /// The same outside of a transaction: blocks are looked into.
+    pub(super) async fn read_with_blocks(
+        app: &App,
+        halves: &[(RunId, AccountId)],
+        looked: &mut Looked,
+    ) -> Result<Self, DbErr> {
+        loop {
+            match Self::read(app.db.read(), halves, looked).await {
+                Ok(batch) => return Ok(batch),
+                Err(SettleError::Unlooked(unlooked)) => looked.look(app, unlooked).await?,
+                Err(SettleError::Database(error)) => return Err(error),
+            }
+        }
     }
 
     /// Reads the rows that there are, where all have one: whether a run was settled and has none is not asked.
@@ -189,10 +207,21 @@ pub(crate) async fn observed(app: &App, batch: Vec<Observation>) -> Result<()> {
     }
     // What was committed before one of them failed may come again.
     for some in batch.chunks(ROWS_MAX) {
-        let begun = Instant::now();
-        let tx = app.db.begin_bulk().await?;
-        observe(app, &tx, some).await?;
-        tx.commit().await?;
+        let (begun, mut looked) = (Instant::now(), Looked::default());
+        loop {
+            let tx = app.db.begin_bulk().await?;
+            match observe(&tx, some, &looked).await {
+                Ok(()) => {
+                    tx.commit().await?;
+                    break;
+                }
+                Err(SettleError::Unlooked(unlooked)) => {
+                    drop(tx);
+                    looked.look(app, unlooked).await?;
+                }
+                Err(SettleError::Database(error)) => return Err(error.into()),
+            }
+        }
         taken(begun, some.len());
     }
     Ok(())
@@ -220,16 +249,18 @@ fn taken(begun: Instant, count: usize) {
 }
 
 /// Adds observations, as a part of whatever else the transaction does.
-pub(crate) async fn observe(app: &App, tx: &DatabaseTransaction, batch: &[Observation]) -> Result<(), DbErr> {
+///
+/// # Errors
+/// Of the database; and where blocks are to be looked into first: the transaction is to be begun again then.
+pub(crate) async fn observe(
+    tx: &DatabaseTransaction,
+    batch: &[Observation],
+    looked: &Looked,
+) -> Result<(), SettleError> {
     lock(tx).await?;
-    add(app, tx, batch).await
-}
-
-/// The same, where the lock is held.
-async fn add(app: &App, tx: &DatabaseTransaction, batch: &[Observation]) -> Result<(), DbErr> {
     let halves: Vec<(RunId, AccountId)> = batch.iter().map(|seen| (seen.run, seen.account)).collect();
     let now = Timestamp::now();
-    let mut rows = Batch::read(app, tx, &halves).await?;
+    let mut rows = Batch::read(tx, &halves, looked).await?;
     for seen in batch {
         if rows.is_over(seen.run, seen.account, Some(seen_ended(seen))) {
             continue;
@@ -238,5 +269,5 @@ async fn add(app: &App, tx: &DatabaseTransaction, batch: &[Observation]) -> Resu
             rows.set(row);
         }
     }
-    rows.write(tx).await
+    Ok(rows.write(tx).await?)
 }

@@ -33,7 +33,7 @@ mod term;
 mod windows;
 
 pub(crate) use batch::{observe, observed, observed_batch};
-pub(crate) use blocks::{History, ReceiptsQuery, Sample, download as receipts};
+pub(crate) use blocks::{History, Looked, ReceiptsQuery, Sample, SettleError, download as receipts};
 pub(crate) use checkpoints::{Sent as SentCheckpoint, checkpoint};
 pub(crate) use cut::Cuts;
 pub(crate) use retention::erase;

@@ -106,6 +106,8 @@ impl Ground {
         let database = database.unwrap_or_else(|| sqlite_url(folder.path()));
         let mut config = config(folder.path(), database, node);
         change(&mut config);
+        // Grounds on one database are one platform.
+        std::fs::write(&config.ticket_key, [7; 32]).unwrap();
         let store = store::Store::disk(folder.path().join("store")).unwrap();
         let app = App::open(config, store, None).await.unwrap();
         let ground = Self { router: crate::router(app.clone()), app, node, folder, term: Mutex::default() };
@@ -180,12 +182,17 @@ impl Ground {
             undo.push(format!("DROP INDEX {owner}_root"));
             undo.push(format!("ALTER TABLE {owner} DROP COLUMN blob"));
         }
-        undo.extend(["blobs", "store_epochs", "store_horizon", "models"].map(|table| format!("DROP TABLE {table}")));
+        undo.extend(
+            ["blobs", "store_epochs", "store_horizon", "store_engines", "models"]
+                .map(|table| format!("DROP TABLE {table}")),
+        );
         undo.push("DELETE FROM counters WHERE name = 'store_epochs'".to_owned());
         undo.push("DELETE FROM seaql_migrations WHERE version IN ('m0040_blobs', 'm0041_moving')".to_owned());
         for sql in undo {
             self.app.db.write().execute_unprepared(&sql).await.unwrap();
         }
+        // Nor was there a store of blobs.
+        std::fs::remove_dir_all(self.folder.path().join("store")).unwrap();
     }
 
     /// Deploys a version without a node: it is compiling.

@@ -9,7 +9,14 @@ use super::tickets::any_ticket;
 use crate::App;
 use crate::error::StartError;
 
-suite!(goes_on, newer_data_is_refused, several_start_at_once_on_nothing);
+suite!(
+    goes_on,
+    newer_data_is_refused,
+    several_start_at_once_on_nothing,
+    another_platforms_store_is_refused,
+    a_store_that_is_not_what_it_was_is_refused,
+    another_root_secret_is_refused,
+);
 
 async fn again(ground: &Ground) -> Result<App, StartError> {
     let store = store::Store::disk(ground.folder.path().join("store")).unwrap();
@@ -56,6 +63,43 @@ async fn several_start_at_once_on_nothing(ground: Ground) {
         assert!(apps[0].tickets.keys().check(&app.tickets.issue(&any_ticket(ground.node))).is_ok());
         app.operator.check(&token).unwrap();
     }
+}
+
+/// Its sweep would take all bytes for those of nobody.
+async fn another_platforms_store_is_refused(ground: Ground) {
+    let (_writing, blob) = ground.put(&b"somebody's"[..]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), sqlite_url(folder.path()), ground.node);
+    let refused = App::open(config, ground.app.store.clone(), None).await.err().unwrap();
+    assert!(matches!(refused, StartError::Store(store::ClaimError::Another { .. })), "{refused}");
+    assert_eq!(ground.segments(blob.id).len(), 1);
+    again(&ground).await.unwrap();
+}
+
+/// Its disk is not mounted.
+async fn a_store_that_is_not_what_it_was_is_refused(ground: Ground) {
+    let [folder, away] = ["store", "away"].map(|name| ground.folder.path().join(name));
+    ground.app.db.close().await;
+    std::fs::rename(&folder, &away).unwrap();
+    let refused = again(&ground).await.err().unwrap();
+    assert!(matches!(refused, StartError::Store(store::ClaimError::Lost { .. })), "{refused}");
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::rename(&away, &folder).unwrap();
+    again(&ground).await.unwrap();
+}
+
+/// With it, no blob could be opened.
+async fn another_root_secret_is_refused(ground: Ground) {
+    let (key, kept) = (ground.folder.path().join("ticket.key"), ground.folder.path().join("kept.key"));
+    std::fs::rename(&key, &kept).unwrap();
+    let refused = again(&ground).await.err().unwrap();
+    assert!(matches!(&refused, StartError::TicketKeyMissing(path) if *path == key), "{refused}");
+    assert!(!key.exists(), "none is made in its place");
+    std::fs::write(&key, [8; 32]).unwrap();
+    let refused = again(&ground).await.err().unwrap();
+    assert!(matches!(&refused, StartError::TicketKeyOfAnother(path) if *path == key), "{refused}");
+    std::fs::rename(&kept, &key).unwrap();
+    again(&ground).await.unwrap();
 }
 
 async fn newer_data_is_refused(ground: Ground) {

@@ -173,7 +173,7 @@ fn secrets_are_those_of_earlier_releases() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ticket.key");
     std::fs::write(&path, [7; 32]).unwrap();
-    let tickets = Tickets::open(&path).unwrap();
+    let tickets = Tickets::open(&path, true).unwrap();
     let hex = |secret: [u8; 32]| Digest(secret).to_string();
     let devices = "43ae7554a342af0b929e61c2b4c43d26196bea043f8e55048d22ad340a0ab004";
     assert_eq!(hex(tickets.secret("devices")), devices);

@@ -56,7 +56,7 @@ pub(crate) async fn send(
     let mut pause = PAUSE_MIN;
     let mut tries_left = gateway.config.tries_max;
     // What the node said that took the run and failed. It takes no run twice: that it is busy then tells nothing.
-    let mut failure = None;
+    let (mut failure, mut lost) = (None, false);
     let mut place = None;
     loop {
         let tries_before = tries_left;
@@ -69,13 +69,15 @@ pub(crate) async fn send(
         if tries_left < tries_before {
             // A node was lost, perhaps after seconds: others may have come meanwhile.
             give_up = now + gateway.config.place_within.duration();
+            lost = true;
             failure = Some(full.clone())
                 .filter(|problem| matches!(problem.code, Code::NodeFailed | Code::NodePaused))
                 .or(failure);
         }
         if now + pause >= out.deadline {
             // Where no node took it, it was not the function that took so long.
-            let waited = Some(full).filter(|problem| matches!(problem.code, Code::NoNode | Code::Overloaded));
+            let is_wait = |problem: &Problem| matches!(problem.code, Code::NoNode | Code::Overloaded);
+            let waited = Some(full).filter(|problem| !lost && is_wait(problem));
             return Err(failure.or(waited).unwrap_or_else(|| Code::TimedOut.into()));
         }
         if tries_left == 0 || now + pause >= give_up {

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, DirectGetErrorKind, LastRawMessageErrorKind, Stream};
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
@@ -68,10 +69,13 @@ impl Bucket {
         &self.stream.cached_info().config
     }
 
-    /// How many messages there are now.
+    /// How many messages there are now; none where somebody has removed the stream.
     pub(crate) async fn messages(&self) -> Result<u64, EngineError> {
-        let info = self.stream.get_info().await.map_err(|error| self.failed("count", error))?;
-        Ok(info.state.messages)
+        match self.stream.get_info().await {
+            Ok(info) => Ok(info.state.messages),
+            Err(error) if said(&error).is_some_and(|said| said.error_code() == ErrorCode::STREAM_NOT_FOUND) => Ok(0),
+            Err(error) => Err(self.failed("count", error)),
+        }
     }
 
     /// Asks again while a cluster has no leader. What is asked must be harmless to do twice.
@@ -95,6 +99,17 @@ impl Bucket {
         let ack = self.context.publish(subject, payload).await.map_err(|error| self.failed("put", error))?;
         ack.await.map_err(|error| self.failed("put", error))?;
         Ok(())
+    }
+
+    /// Puts a message, unless there is one under its subject.
+    pub(crate) async fn put_first(&self, subject: String, payload: Bytes) -> Result<(), EngineError> {
+        let message = PublishMessage::build().payload(payload).expected_last_subject_sequence(0);
+        let put = async { self.context.send_publish(subject, message).await?.await };
+        match put.await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(()),
+            Err(error) => Err(self.failed("put", error)),
+        }
     }
 
     pub(crate) async fn read(&self, subject: String) -> Result<Option<Bytes>, EngineError> {
@@ -136,11 +151,13 @@ impl Bucket {
         Ok(Space { free: total.saturating_sub(account.storage), total })
     }
 
-    /// Deletes the stream with all that is in it.
+    /// Deletes the stream with all that is in it, unless somebody has already done so.
     pub(crate) async fn remove(&self) -> Result<(), EngineError> {
-        let stream = &self.stream.cached_info().config.name;
-        self.context.delete_stream(stream).await.map_err(|error| self.failed("delete", error))?;
-        Ok(())
+        match self.context.delete_stream(&self.stream.cached_info().config.name).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_missing(error.kind()) => Ok(()),
+            Err(error) => Err(self.failed("delete", error)),
+        }
     }
 
     fn failed(&self, verb: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> EngineError {
@@ -158,12 +175,16 @@ fn is_missing(kind: GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
+/// What JetStream has said, where it was asked.
+fn said<E: std::error::Error>(error: &E) -> Option<&jetstream::Error> {
+    error.source().and_then(|source| source.downcast_ref())
+}
+
 fn failed<E>(engine: &str, verb: &'static str, error: E) -> EngineError
 where
     E: std::error::Error + Send + Sync + 'static,
 {
-    let said = error.source().and_then(|source| source.downcast_ref::<jetstream::Error>());
-    let full = said.is_some_and(|said| FULL.contains(&said.error_code()));
+    let full = said(&error).is_some_and(|said| FULL.contains(&said.error_code()));
     let trouble = if full { Trouble::Full } else { Trouble::Failed };
     EngineError { engine: engine.to_owned(), verb, trouble, source: error.into() }
 }

@@ -1,6 +1,7 @@
 //! The `disk` engine: a file for each segment, `blobs/<2 hex digits of the random part>/<name>`.
 //!
-//! A segment is written to `incoming/`, flushed, and renamed: its name never stands for half of it.
+//! A segment is written to `incoming/`, flushed, and renamed: its name never stands for half of it. The file `store.id` says
+//! whose the segments are.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -8,13 +9,13 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use protocol::ByteSize;
+use protocol::{ByteSize, StoreId};
 use tokio::sync::Semaphore;
 
 use super::pages::{Pages, Smallest};
@@ -30,6 +31,9 @@ const CALLS_MAX: usize = 32;
 /// Left free: the database may be on the same disk.
 const RESERVE: ByteSize = ByteSize::mib(64);
 
+/// The file that says whose segments these are.
+const MARK: &str = "store.id";
+
 /// Segments in a folder. Several processes may share it.
 pub struct Disk {
     name: String,
@@ -39,6 +43,9 @@ pub struct Disk {
 }
 
 struct Place {
+    mark: PathBuf,
+    /// Whether the mark has been seen. Where it is missing after that, another folder stands in this one's place.
+    was_marked: AtomicBool,
     blobs: PathBuf,
     incoming: PathBuf,
     reserve: ByteSize,
@@ -54,6 +61,8 @@ impl Disk {
     pub fn open(folder: &Path) -> Result<Self, EngineError> {
         let name = format!("disk {}", folder.display());
         let place = Place {
+            mark: folder.join(MARK),
+            was_marked: AtomicBool::new(false),
             blobs: folder.join("blobs"),
             incoming: folder.join("incoming"),
             reserve: RESERVE,
@@ -131,6 +140,14 @@ impl Engine for Disk {
         self.run("list", move |place| place.list(after, most))
     }
 
+    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+        self.run("say whose it is", Place::mark)
+    }
+
+    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
+        self.run("be marked", move |place| place.set_mark(store))
+    }
+
     fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>> {
         self.run("measure", Place::space)
     }
@@ -141,6 +158,11 @@ impl Place {
     fn prepare(&self) -> io::Result<u64> {
         fs::create_dir_all(&self.blobs)?;
         fs::create_dir_all(&self.incoming)?;
+        // All of them now: of two who first put into one at once, only one would know that its name is not durable yet.
+        for first in 0..=u8::MAX {
+            unless_exists(fs::create_dir(self.shard(first)))?;
+        }
+        sync_folder(&self.blobs)?;
         for entry in fs::read_dir(&self.incoming)? {
             let entry = entry?;
             // Another process may clear at the same time.
@@ -152,41 +174,71 @@ impl Place {
         Ok(fs::metadata(&self.blobs)?.dev())
     }
 
-    fn shard(&self, name: SegmentName) -> PathBuf {
-        let [first, ..] = name.blob.random();
+    /// The folder of the blobs whose random part begins so.
+    fn shard(&self, first: u8) -> PathBuf {
         self.blobs.join(format!("{first:02x}"))
     }
 
+    fn shard_of(&self, name: SegmentName) -> PathBuf {
+        let [first, ..] = name.blob.random();
+        self.shard(first)
+    }
+
     fn path(&self, name: SegmentName) -> PathBuf {
-        self.shard(name).join(name.to_string())
+        self.shard_of(name).join(name.to_string())
     }
 
     /// None where the file is missing; an error where the whole folder is, so that nobody takes its blobs for lost.
     fn there<T>(&self, result: io::Result<T>) -> io::Result<Option<T>> {
         let found = unless_missing(result)?;
         if found.is_none() {
-            fs::metadata(&self.blobs)?;
+            self.stands()?;
         }
         Ok(found)
     }
 
+    /// Fails where the disk has gone, though somebody else may have made the folders anew.
+    fn stands(&self) -> io::Result<()> {
+        let witness = if self.was_marked.load(Ordering::Relaxed) { &self.mark } else { &self.blobs };
+        fs::metadata(witness).map(drop)
+    }
+
     fn put(&self, name: SegmentName, segment: &[u8]) -> io::Result<()> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
+        self.stands()?;
         if self.space()?.free < self.reserve.0.saturating_add(segment.len() as u64) {
             return Err(io::Error::new(io::ErrorKind::StorageFull, format!("less than {} is free", self.reserve)));
         }
+        let incoming = self.write(&name, segment)?;
+        fs::rename(&incoming.0, self.path(name))?;
+        // The name must outlive a power cut too.
+        sync_folder(&self.shard_of(name))
+    }
+
+    /// Writes a file that is renamed, or linked, when all of it is there.
+    fn write(&self, name: &dyn std::fmt::Display, bytes: &[u8]) -> io::Result<Incoming> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let incoming = Incoming(self.incoming.join(format!("{name}.{}.{count}", std::process::id())));
         let mut file = OpenOptions::new().write(true).create_new(true).open(&incoming.0)?;
-        file.write_all(segment)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
-        let shard = self.shard(name);
-        if unless_exists(fs::create_dir(&shard))? {
-            sync_folder(&self.blobs)?;
+        Ok(incoming)
+    }
+
+    fn mark(&self) -> io::Result<Option<StoreId>> {
+        let Some(text) = unless_missing(fs::read_to_string(&self.mark))? else { return Ok(None) };
+        let store = text.trim().parse::<StoreId>().map_err(io::Error::other)?;
+        self.was_marked.store(true, Ordering::Relaxed);
+        Ok(Some(store))
+    }
+
+    fn set_mark(&self, store: StoreId) -> io::Result<StoreId> {
+        let incoming = self.write(&MARK, format!("{store}\n").as_bytes())?;
+        unless_exists(fs::hard_link(&incoming.0, &self.mark))?;
+        if let Some(folder) = self.mark.parent() {
+            sync_folder(folder)?;
         }
-        fs::rename(&incoming.0, self.path(name))?;
-        // The name must outlive a power cut too.
-        sync_folder(&shard)
+        self.mark()?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn list(&self, mut after: Option<SegmentName>, most: usize) -> io::Result<Vec<Listed>> {
@@ -200,7 +252,7 @@ impl Place {
             let Some(&last) = page.last() else { break };
             for name in page {
                 // What was deleted since the scan is no more.
-                if let Some(meta) = unless_missing(fs::metadata(self.path(name)))? {
+                if let Some(meta) = self.there(fs::metadata(self.path(name)))? {
                     listed.push(Listed { name, bytes: meta.len() });
                 }
             }
@@ -210,6 +262,7 @@ impl Place {
     }
 
     fn scan(&self, after: Option<SegmentName>, most: usize) -> io::Result<Smallest> {
+        self.stands()?;
         let mut smallest = Smallest::after(after, most);
         for shard in fs::read_dir(&self.blobs)? {
             let shard = shard?;
@@ -272,12 +325,10 @@ fn unless_missing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Whether it was made just now.
-fn unless_exists(result: io::Result<()>) -> io::Result<bool> {
+fn unless_exists(result: io::Result<()>) -> io::Result<()> {
     match result {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

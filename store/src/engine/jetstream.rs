@@ -10,6 +10,7 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use fabric::subjects;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use protocol::StoreId;
 
 use super::pages::{Pages, Smallest};
 use super::{Bucket, Engine, EngineError, Listed, Space, Trouble};
@@ -145,6 +146,24 @@ impl JetStream {
         Ok(Listed { name, bytes })
     }
 
+    async fn marked(&self) -> Result<Option<StoreId>, EngineError> {
+        let Some(text) = self.bucket.read(subjects::segments_mark(&self.stream)).await? else { return Ok(None) };
+        match std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()) {
+            Some(store) => Ok(Some(store)),
+            None => Err(self.unmarked("its mark cannot be read")),
+        }
+    }
+
+    async fn put_mark(&self, store: StoreId) -> Result<StoreId, EngineError> {
+        self.bucket.put_first(subjects::segments_mark(&self.stream), store.to_string().into()).await?;
+        self.marked().await?.ok_or_else(|| self.unmarked("its mark has gone"))
+    }
+
+    fn unmarked(&self, why: &'static str) -> EngineError {
+        let engine = self.bucket.name().to_owned();
+        EngineError { engine, verb: "say whose it is", trouble: Trouble::Failed, source: why.into() }
+    }
+
     /// The end first: without it there is no segment.
     async fn delete_segment(&self, name: SegmentName) -> Result<(), EngineError> {
         self.bucket.delete(self.end_subject(name)).await?;
@@ -183,6 +202,14 @@ impl Engine for JetStream {
 
     fn list(&self, after: Option<SegmentName>, most: usize) -> BoxFuture<'_, Result<Vec<Listed>, EngineError>> {
         async move { self.bucket.patiently(|| self.list_segments(after, most)).await }.boxed()
+    }
+
+    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+        async move { self.bucket.patiently(|| self.marked()).await }.boxed()
+    }
+
+    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
+        async move { self.bucket.patiently(|| self.put_mark(store)).await }.boxed()
     }
 
     fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>> {

@@ -1,5 +1,6 @@
 //! Pages of names in order, from an engine whose names are in none: each scan sees all names and keeps the smallest, for
-//! this page and for many to come, so that going through all takes few scans and a bounded memory.
+//! this page and for many to come, so that going through all takes few scans and a bounded memory. Where several engines are
+//! listed as one, each goes on somewhere within its page before: so a name is kept until somebody asks for what is after it.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -16,8 +17,8 @@ pub(super) struct Pages(Mutex<Ahead>);
 
 #[derive(Default)]
 struct Ahead {
-    /// The last name of the page before.
-    handed: Option<SegmentName>,
+    /// Names up to this one are not kept, and may be there all the same.
+    from: Option<SegmentName>,
     names: VecDeque<SegmentName>,
     /// Whether there are no further names.
     complete: bool,
@@ -35,24 +36,28 @@ impl Pages {
     /// The page after this name, where the last scan has it.
     pub(super) fn next(&self, after: Option<SegmentName>, most: usize) -> Option<Vec<SegmentName>> {
         let mut ahead = self.0.lock();
-        let goes_on = after.is_some() && after == ahead.handed && (ahead.complete || ahead.names.len() >= most);
-        goes_on.then(|| ahead.hand(most))
+        // Who begins wants to see what is there now.
+        if after.is_none() || after < ahead.from {
+            return None;
+        }
+        let passed = ahead.names.partition_point(|name| Some(*name) <= after);
+        ahead.names.drain(..passed);
+        ahead.from = after;
+        (ahead.complete || ahead.names.len() >= most).then(|| ahead.page(most))
     }
 
     /// The first page of a scan; the others are kept.
     pub(super) fn begin(&self, scanned: Smallest, most: usize) -> Vec<SegmentName> {
-        let Smallest { names, complete, .. } = scanned;
+        let Smallest { after, names, complete, .. } = scanned;
         let mut ahead = self.0.lock();
-        *ahead = Ahead { handed: None, names: names.into_iter().collect(), complete };
-        ahead.hand(most)
+        *ahead = Ahead { from: after, names: names.into_iter().collect(), complete };
+        ahead.page(most)
     }
 }
 
 impl Ahead {
-    fn hand(&mut self, most: usize) -> Vec<SegmentName> {
-        let page: Vec<_> = self.names.drain(..most.min(self.names.len())).collect();
-        self.handed = page.last().copied().or(self.handed);
-        page
+    fn page(&self, most: usize) -> Vec<SegmentName> {
+        self.names.iter().take(most).copied().collect()
     }
 }
 
@@ -106,6 +111,31 @@ mod tests {
         assert_eq!(scans, 3);
     }
 
+    /// As `Store::list` goes through several engines: each gives more than is used of it.
+    #[test]
+    fn several_that_are_merged_take_few_scans() {
+        let (all, most): (u32, usize) = (150_000, 1_000);
+        let engines = [(); 3].map(|()| Pages::default());
+        let (mut after, mut seen, mut scans) = (None, Vec::new(), 0);
+        loop {
+            let mut merged = BTreeSet::new();
+            for (first, pages) in (0..).zip(&engines) {
+                merged.extend(pages.next(after, most).unwrap_or_else(|| {
+                    scans += 1;
+                    let mut smallest = Smallest::after(after, most);
+                    (first..all).step_by(engines.len()).for_each(|number| smallest.see(name(number)));
+                    pages.begin(smallest, most)
+                }));
+            }
+            let page: Vec<_> = merged.into_iter().take(most).collect();
+            seen.extend(page.iter().map(|name| name.number));
+            let Some(&last) = page.last() else { break };
+            after = Some(last);
+        }
+        assert_eq!(seen, (0..all).collect::<Vec<_>>());
+        assert_eq!(scans, 3);
+    }
+
     #[test]
     fn somebody_else_begins_anew() {
         let pages = Pages::default();
@@ -116,11 +146,14 @@ mod tests {
         };
         assert_eq!(pages.next(None, 2), None);
         assert_eq!(pages.begin(scan(None), 2), [name(0), name(1)]);
-        assert_eq!(pages.next(Some(name(3)), 2), None, "not what comes next");
+        assert_eq!(pages.next(Some(name(0)), 2), Some(vec![name(1), name(2)]), "not all of the page was used");
         assert_eq!(pages.next(Some(name(1)), 2), Some(vec![name(2), name(3)]));
         assert_eq!(pages.next(None, 2), None, "a new beginning");
+        assert_eq!(pages.next(Some(name(0)), 2), None, "what is after it is not kept any more");
         assert_eq!(pages.next(Some(name(3)), 2), Some(vec![name(4)]));
         assert_eq!(pages.next(Some(name(4)), 2), Some(Vec::new()));
+        assert_eq!(pages.next(Some(name(9)), 2), Some(Vec::new()));
         assert_eq!(pages.begin(scan(Some(name(3))), 2), [name(4)]);
+        assert_eq!(pages.next(Some(name(2)), 2), None, "the scan began behind it");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use protocol::StoreId;
 
 use super::{EPOCH, SEGMENT, copies, noise, read_range};
 use crate::engine::{Disk, EngineError};
@@ -72,6 +73,14 @@ impl Engine for Slow {
 
     fn list(&self, after: Option<SegmentName>, most: usize) -> BoxFuture<'_, Result<Vec<Listed>, EngineError>> {
         self.disk.list(after, most)
+    }
+
+    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+        self.disk.mark()
+    }
+
+    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
+        self.disk.set_mark(store)
     }
 
     fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use proptest::prelude::*;
-use protocol::{ByteSize, Digest, Epoch};
+use protocol::{ByteSize, Digest, Epoch, StoreId};
 
 use super::nats::NatsServer;
 use super::{EPOCH, SEGMENT, copies, noise, pieces, read, read_range, segment};
@@ -32,6 +32,7 @@ async fn suite(engine: Arc<dyn Engine>) {
     ranges_come_back(&*engine).await;
     another_put_replaces(&*engine).await;
     names_are_listed_in_order(&*engine).await;
+    the_first_mark_stays(&*engine).await;
     let space = engine.space().await.unwrap();
     assert!(space.free > 0 && space.free <= space.total);
     assert!(!engine.name().is_empty() && !engine.domain().is_empty());
@@ -136,6 +137,16 @@ async fn names_are_listed_in_order(engine: &dyn Engine) {
         engine.delete(*name).await.unwrap();
     }
     assert!(engine.list(None, 10).await.unwrap().is_empty());
+}
+
+async fn the_first_mark_stays(engine: &dyn Engine) {
+    assert_eq!(engine.mark().await.unwrap(), None);
+    let ids: Vec<_> = (0..4).map(|_| StoreId::new()).collect();
+    let marks = futures::future::try_join_all(ids.iter().map(|id| engine.set_mark(*id))).await.unwrap();
+    assert!(ids.contains(&marks[0]) && marks.iter().all(|mark| *mark == marks[0]), "{marks:?}");
+    assert_eq!(engine.set_mark(StoreId::new()).await.unwrap(), marks[0]);
+    assert_eq!(engine.mark().await.unwrap(), Some(marks[0]));
+    assert!(engine.list(None, 10).await.unwrap().is_empty(), "it is no segment");
 }
 
 async fn what_is_gone_is_missing(store: &Store) {

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use protocol::{Blob, ByteSize};
 
 use super::faults::{Fault, Faulty};
-use super::{EPOCH, SEGMENT, copies, files_below, noise, pieces, read, read_range};
+use super::{EPOCH, SEGMENT, copies, files_below, noise, pieces, read, read_range, segment};
 use crate::engine::Disk;
-use crate::{BLOB_SIZE_MAX, Engine, Error, Piece, SegmentName, Store};
+use crate::{BLOB_SIZE_MAX, Deleted, Engine, Error, Piece, SegmentName, Store};
 
 const FAULTS: [Fault; 5] = [Fault::Full, Fault::ReadOnly, Fault::Gone, Fault::Hangs, Fault::Rotten];
 
@@ -179,16 +179,35 @@ async fn delete_and_list_go_over_all_engines() {
     ground.engines[0].set(Fault::Gone);
     assert!(ground.store.list(None, 100).await.unwrap().len() >= 5);
     for blob in &blobs {
-        assert!(matches!(ground.store.delete(blob.id, blob.size).await, Err(Error::Engine(_))));
+        assert!(matches!(ground.store.delete(blob.id, blob.size).await, Ok(Deleted::InPart(_))));
     }
     assert!(ground.store.list(None, 100).await.unwrap().is_empty());
     ground.engines[0].set(Fault::None);
     for blob in &blobs {
-        ground.store.delete(blob.id, blob.size).await.unwrap();
-        ground.store.delete(blob.id, blob.size).await.unwrap();
+        for _ in 0..2 {
+            assert!(matches!(ground.store.delete(blob.id, blob.size).await, Ok(Deleted::Everywhere)));
+        }
         assert!(matches!(read(&ground.store, blob).await, Err(Error::Missing { .. })));
     }
     assert!(ground.engines.iter().all(|engine| files_below(&engine.folder.path().join("blobs")).is_empty()));
+}
+
+/// One that hangs does not cost each deletion its time.
+#[tokio::test]
+async fn deletions_do_not_wait_for_an_engine_that_hangs() {
+    let ground = ground(&["a", "b", "c"]);
+    ground.engines[0].set(Fault::Hangs);
+    let begun = Instant::now();
+    for random in 0..10 {
+        let deleted = ground.store.delete_segment(segment(1, random, 0)).await;
+        assert!(matches!(deleted, Ok(Deleted::InPart(_))), "{deleted:?}");
+    }
+    assert!(begun.elapsed() < 3 * PATIENCE, "{:?}", begun.elapsed());
+    assert_eq!(ground.engines[0].calls.load(Ordering::SeqCst), 1);
+    for engine in &ground.engines[1..] {
+        engine.set(Fault::Gone);
+    }
+    assert!(matches!(ground.store.delete_segment(segment(1, 0, 0)).await, Err(Error::Engine(_))));
 }
 
 /// What was stored of an upload that broke off is deleted, without anybody's doing.
@@ -216,4 +235,18 @@ async fn a_broken_upload_leaves_nothing() {
         assert!(Instant::now() < deadline, "segments are left");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn room_is_missing_where_too_few_domains_have_it() {
+    let size = ByteSize::mib(1);
+    let Ground { store, .. } = ground(&["one", "two"]);
+    assert_eq!(store.missing_room(size, |_| 0).await.unwrap(), ByteSize(0));
+    // One byte more than there can be, whatever else is written to the disk meanwhile.
+    let missing = store.missing_room(size, |space| space.total + 1).await.unwrap();
+    assert!(missing > size, "{missing}");
+    // Two engines of one domain keep one copy.
+    let Ground { store, .. } = ground(&["one", "one"]);
+    let refused = store.missing_room(size, |_| 0).await;
+    assert!(matches!(refused, Err(Error::TooFewDisks { wanted: 2, left: 1 })), "{refused:?}");
 }

@@ -103,6 +103,17 @@ async fn a_folder_that_is_gone_is_an_error() {
     assert_eq!(read(&store, &blob).await.unwrap(), noise(10, 1));
 }
 
+/// Before the first put, and durable: no put has to see to the folder of its segment.
+#[test]
+fn all_folders_are_there_from_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        Disk::open(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path().join("blobs")).unwrap().count(), 256);
+        assert!(folder.path().join("blobs/ff").is_dir());
+    }
+}
+
 #[tokio::test]
 async fn two_folders_of_one_device_are_one_domain() {
     let folder = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use protocol::StoreId;
 
 use crate::engine::{Disk, EngineError, Trouble};
 use crate::{Engine, Listed, SegmentName, Space};
@@ -122,6 +123,22 @@ impl Engine for Faulty {
         async move {
             self.check(false).await?;
             self.disk.list(after, most).await
+        }
+        .boxed()
+    }
+
+    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+        async move {
+            self.check(false).await?;
+            self.disk.mark().await
+        }
+        .boxed()
+    }
+
+    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
+        async move {
+            self.check(true).await?;
+            self.disk.set_mark(store).await
         }
         .boxed()
     }

@@ -130,7 +130,12 @@ async fn a_stream_is_read_beside_its_blobs_and_removed() {
     assert!(matches!(&refused, Error::Engine(_)), "{refused}");
     let store = Store::jetstream(client.clone(), "blobs", 1).await.unwrap();
     let blob = store.put_bytes(EPOCH, bytes.clone()).await.unwrap();
+    // Another control plane has opened it as well.
+    let other = Legacy::jetstream(client.clone(), "chunks").await.unwrap();
+    assert!(!other.is_empty().await.unwrap());
     legacy.remove().await.unwrap();
+    assert!(other.is_empty().await.unwrap());
+    other.remove().await.unwrap();
     assert!(Legacy::jetstream(client, "chunks").await.unwrap().is_empty().await.unwrap());
     assert!(read(&store, &blob).await.unwrap() == bytes);
 }

@@ -1,6 +1,6 @@
 //! What the store keeps: blobs, whoever writes them, and the platform's own references to them.
 
-use protocol::{AccountId, BlobId, ByteSize, Digest, Epoch, Timestamp};
+use protocol::{AccountId, BlobId, ByteSize, Digest, Epoch, StoreId, Timestamp};
 
 use crate::db::columns::Col;
 
@@ -33,12 +33,25 @@ table! {
 }
 
 table! {
-    /// One row: each epoch below it is closed for ever; and when the engines were last compared with the index.
+    /// One row: each epoch below it is closed for ever; when the engines were last compared with the index; which store
+    /// this is (`objects/claim.rs`); what shows whether a master key is the one of the keys of blobs; and whether there were
+    /// objects of an earlier release when there came to be blobs.
     store_horizon = "store_horizon" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: i32,
         epoch: Col<Epoch>,
         listed: Col<Timestamp>,
+        store: Option<Col<StoreId>>,
+        key_check: Option<Vec<u8>>,
+        rooted: bool,
+    }
+}
+
+table! {
+    /// Engines that have been marked as this store's.
+    store_engines = "store_engines" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        name: String,
     }
 }
 

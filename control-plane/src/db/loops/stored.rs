@@ -50,6 +50,14 @@ loop_queries! {
         query.order_by_asc(blobs::Column::Doomed).order_by_asc(blobs::Column::Id).limit(most)
     }
 
+    /// What was doomed by a clock that has jumped back since, is doomed now.
+    blobs_doomed_later(now: Timestamp = THEN) -> UpdateMany<blobs::Entity>, Plan::Index(&["blobs_doomed"]), {
+        blobs::Entity::update_many()
+            .col_expr(blobs::Column::Doomed, Expr::val(Col(now)))
+            .filter(blobs::Column::Doomed.is_not_null())
+            .filter(blobs::Column::Doomed.gt(Col(now)))
+    }
+
     /// Those of these blobs that the index has.
     blobs_among(ids: &[BlobId] = &[blob()]) -> Select<blobs::Entity>, Plan::Key, {
         let some = blobs::Entity::find().select_only().column(blobs::Column::Id);

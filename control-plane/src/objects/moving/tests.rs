@@ -1,15 +1,16 @@
 //! From a store of an earlier release to blobs, on both databases: with deaths between all steps, and objects that are lost.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http::StatusCode;
 use protocol::job::Job;
 use protocol::{AccountId, BlobId, ByteSize, Digest, JobId, RunId, Timestamp};
-use sea_orm::{ActiveValue::Set, EntityTrait as _};
+use sea_orm::{ActiveValue::Set, ConnectionTrait as _, EntityTrait as _};
 use serde_json::json;
 use store::{Legacy, Store};
 
-use super::{Moving, Step};
+use super::{Moving, MovingError, Step};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{artifacts, blocks, job_inputs, job_outputs, log_blocks};
@@ -20,6 +21,10 @@ suite!(
     wherever_it_dies_all_is_moved_and_the_old_store_goes,
     what_is_lost_is_left_and_the_rest_goes_on,
     a_job_and_an_upload_have_one_blob,
+    the_old_store_of_another_database_is_left,
+    it_stays_while_the_release_before_may_still_write,
+    nothing_is_moved_onto_a_disk_that_is_nearly_full,
+    a_file_that_fails_holds_up_nothing,
 );
 
 /// Where it dies on an object.
@@ -33,6 +38,7 @@ async fn with_legacy(ground: Ground) -> Ground {
     let store = Store::disk(folder.join("store")).unwrap();
     let stores = Stores { store, legacy: Some(Legacy::disk(folder.join("legacy"))) };
     let app = App::open(config, stores, None).await.unwrap();
+    app.db.write().execute_unprepared("UPDATE store_horizon SET rooted = TRUE").await.unwrap();
     Ground { router: crate::router(app.clone()), app, ..ground }
 }
 
@@ -204,9 +210,14 @@ impl Rows {
     }
 }
 
+/// Whatever the disk of the tests has left.
+fn moving(app: &App) -> Moving {
+    Moving { reserve: |_| 0, ..Moving::new(app.clone(), app.objects.legacy().unwrap().clone()) }
+}
+
 /// A whole pass; how many objects could not be read.
 async fn pass(app: &App) -> usize {
-    let mut moving = Moving::new(app.clone(), app.objects.legacy().unwrap().clone());
+    let mut moving = moving(app);
     loop {
         if let Step::Passed { left } = moving.step().await.unwrap() {
             return left;
@@ -215,7 +226,7 @@ async fn pass(app: &App) -> usize {
 }
 
 async fn remove(app: &App) -> bool {
-    Moving::new(app.clone(), app.objects.legacy().unwrap().clone()).remove().await.unwrap()
+    moving(app).remove().await.unwrap()
 }
 
 async fn wherever_it_dies_all_is_moved_and_the_old_store_goes(ground: Ground) {
@@ -320,4 +331,114 @@ async fn a_job_and_an_upload_have_one_blob(ground: Ground) {
     assert_eq!(input(job).await.blob, Some(Col(opened[0].id)));
     let later = ada.post("/jobs", asked).await.read::<Job>().id;
     assert_eq!((input(later).await.blob, input(later).await.root), (Some(Col(opened[0].id)), None));
+}
+
+/// A database of its own was begun beside it, or the data is of two platforms.
+async fn the_old_store_of_another_database_is_left(ground: Ground) {
+    let ground = with_legacy(ground).await;
+    let app = &ground.app;
+    let root = put(&ground, &noise(1_000, 1));
+    app.db.write().execute_unprepared("UPDATE store_horizon SET rooted = FALSE").await.unwrap();
+    assert_eq!(pass(app).await, 0);
+    assert!(!remove(app).await && chunk(&ground, root).exists());
+    app.db.write().execute_unprepared("UPDATE store_horizon SET rooted = TRUE").await.unwrap();
+    assert!(remove(app).await && !chunk(&ground, root).exists());
+}
+
+/// The turns of a pass, and the pause after it.
+async fn turns(moving: &mut Moving) -> Duration {
+    loop {
+        let pause = moving.turn().await;
+        if pause != super::PAUSE {
+            return pause;
+        }
+    }
+}
+
+async fn it_stays_while_the_release_before_may_still_write(ground: Ground) {
+    let ground = with_legacy(ground).await;
+    let app = &ground.app;
+    let ada = ground.user("ada@example.org", "ada").await;
+    let rows = Rows::new(&ground, &ada).await;
+    let old = ground.folder.path().join("legacy/chunks");
+    let mut moving = moving(app);
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert!(rows.blobs(app).await.iter().all(Option::is_some) && moving.clear_since.is_some() && old.exists());
+    // An old control plane writes one more row: the time begins anew.
+    let root = put(&ground, b"late");
+    let late =
+        |root: Digest| log_blocks::ActiveModel { root: Set(Some(root.into())), blob: Set(None), ..Default::default() };
+    log_blocks::Entity::update_many().set(late(root)).exec(app.db.write()).await.unwrap();
+    while rows.blobs(app).await[4].is_none() {
+        assert_eq!(moving.turn().await, super::PAUSE);
+    }
+    assert!(moving.clear_since.is_none() && old.exists());
+    moving.kept_for = Duration::ZERO;
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert!(!old.exists());
+    // It looks still, and moves what comes even now.
+    let root = put(&ground, b"later still");
+    log_blocks::Entity::update_many().set(late(root)).exec(app.db.write()).await.unwrap();
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert!(rows.blobs(app).await[4].is_some() && !old.exists());
+}
+
+async fn nothing_is_moved_onto_a_disk_that_is_nearly_full(ground: Ground) {
+    let ground = with_legacy(ground).await;
+    let app = &ground.app;
+    let ada = ground.user("ada@example.org", "ada").await;
+    let rows = Rows::new(&ground, &ada).await;
+    // As much is to stay free as the disk is large.
+    let mut moving = Moving { reserve: |space| space.total, ..moving(app) };
+    let refused = moving.step().await;
+    let Err(MovingError::NoRoom { missing }) = refused else { panic!("{refused:?}") };
+    assert!(missing >= ByteSize(700_000), "{missing}");
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert_eq!((rows.blobs(app).await, rows.can_be_read(app).await), ([None; 5], [true; 5]));
+    // There is more.
+    moving.reserve = |_| 0;
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert!(rows.blobs(app).await.iter().all(Option::is_some));
+    let space = |free, total| store::Space { free, total };
+    assert_eq!([super::kept_free(space(0, 1 << 40)), super::kept_free(space(0, 5))], [(1 << 40) / 10, 1 << 30]);
+}
+
+async fn a_file_that_fails_holds_up_nothing(ground: Ground) {
+    let ground = with_legacy(ground).await;
+    let app = &ground.app;
+    let ada = ground.user("ada@example.org", "ada").await;
+    let rows = Rows::new(&ground, &ada).await;
+    // Two on one page, of which each is tried for itself; and neither is said to be missing.
+    let other = put(&ground, &noise(1_000, 7));
+    artifacts::Entity::insert(artifacts::ActiveModel {
+        account_id: Set(rows.account.into()),
+        digest: Set(Digest::of(&noise(1_000, 7)).into()),
+        size: Set(ByteSize(1_000).into()),
+        blob: Set(None),
+        root: Set(Some(other.into())),
+        created: Set(Timestamp::now().into()),
+    })
+    .exec_without_returning(app.db.write())
+    .await
+    .unwrap();
+    let files = [rows.roots[0], other].map(|root| chunk(&ground, root));
+    let kept = files.each_ref().map(|file| std::fs::read(file).unwrap());
+    for file in &files {
+        std::fs::remove_file(file).unwrap();
+        std::fs::create_dir(file).unwrap();
+    }
+    let mut moving = moving(app);
+    for _ in 1..2 * super::TRIES_MAX - 1 {
+        assert_eq!(turns(&mut moving).await, super::RETRY_AFTER);
+    }
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert_eq!(rows.blobs(app).await.map(|blob| blob.is_some()), [false, true, true, true, true]);
+    assert!(moving.clear_since.is_none() && !moving.remove().await.unwrap());
+    // They can be read again.
+    for (file, bytes) in files.iter().zip(kept) {
+        std::fs::remove_dir(file).unwrap();
+        write(file, &bytes);
+    }
+    assert_eq!(turns(&mut moving).await, super::PASS_EVERY);
+    assert!(rows.blobs(app).await[0].is_some() && moving.remove().await.unwrap());
 }

@@ -36,6 +36,7 @@ use crate::objects::{self, Address, ReadError};
 use cache::Cache;
 pub(crate) use download::{ReceiptsQuery, download};
 pub(super) use late::packed_among;
+pub(crate) use late::{Looked, SettleError};
 pub(super) use pack::{evict, pack_due};
 pub(super) use read::{Found, Known, find, list};
 pub(crate) use samples::Sample;

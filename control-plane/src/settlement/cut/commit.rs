@@ -13,6 +13,7 @@ use crate::App;
 use crate::error::Result;
 use crate::leader::Lease;
 use crate::settlement::batch::{Batch, lock, settling};
+use crate::settlement::blocks::{Looked, SettleError};
 use crate::settlement::{checkpoints, sources};
 use crate::usage::Recent;
 
@@ -43,23 +44,38 @@ pub(super) async fn cut(
     if !waiting.is_due(begun) {
         return Ok(Some(Done::default()));
     }
-    let plan = Box::pin(plan::plan(app, waiting, begun, runs_max)).await?;
-    let Plan { turn: before, ripe, owned, numbers, mut joined, whole, answers } = plan;
-    let planned = begun.elapsed();
-    let tx = app.db.begin_bulk().await?;
-    let writing = Instant::now();
-    if !lease.stands(&tx).await? {
-        return Ok(None);
-    }
-    let turn = lock(&tx).await?;
-    let mut sums = recent.take(turn);
-    if before.checked_add(1) != Some(turn) && !ripe.is_empty() {
-        // Others have settled or packed something meanwhile: of these runs, seldom.
-        let rows = Batch::read(app, &tx, &owned).await?;
-        if !joined.holds_with(&rows) {
-            joined = plan::joined(waiting, &ripe, &numbers, rows).await.joined(tx.get_database_backend());
+    let mut looked = Looked::default();
+    let (tx, writing, planned, turn, plan) = loop {
+        let mut plan = Box::pin(plan::plan(app, waiting, begun, runs_max, &mut looked)).await?;
+        let planned = begun.elapsed();
+        let tx = app.db.begin_bulk().await?;
+        let writing = Instant::now();
+        if !lease.stands(&tx).await? {
+            return Ok(None);
         }
-    }
+        let turn = lock(&tx).await?;
+        if plan.turn.checked_add(1) == Some(turn) || plan.ripe.is_empty() {
+            break (tx, writing, planned, turn, plan);
+        }
+        // Others have settled or packed something meanwhile: of these runs, seldom.
+        match Batch::read(&tx, &plan.owned, &looked).await {
+            Ok(rows) if plan.joined.holds_with(&rows) => {}
+            Ok(rows) => {
+                let joined = plan::joined(waiting, &plan.ripe, &plan.numbers, rows).await;
+                plan.joined = joined.joined(tx.get_database_backend());
+            }
+            // They were packed.
+            Err(SettleError::Unlooked(unlooked)) => {
+                drop(tx);
+                looked.look(app, unlooked).await?;
+                continue;
+            }
+            Err(SettleError::Database(error)) => return Err(error.into()),
+        }
+        break (tx, writing, planned, turn, plan);
+    };
+    let Plan { ripe, joined, whole, answers, .. } = plan;
+    let mut sums = recent.take(turn);
     joined.write(&tx, &mut sums).await?;
     for line in &whole {
         advance(&tx, waiting, line).await?;

@@ -16,6 +16,7 @@ use crate::db::columns::{Col, unsigned};
 use crate::db::entities::nodes;
 use crate::error::{Error, Result, refuse, refuse_field};
 use crate::settlement::batch::{Batch, Joined, last_turn, seen_ended};
+use crate::settlement::blocks::Looked;
 use crate::settlement::checkpoints::{self, Link};
 use crate::settlement::join::{self, Claim};
 use crate::settlement::sources::{self, Mark};
@@ -54,7 +55,13 @@ struct Order {
 }
 
 /// Plans a cut of so many runs at most.
-pub(super) async fn plan(app: &App, waiting: &Waiting, now: Instant, runs_max: usize) -> Result<Plan> {
+pub(super) async fn plan(
+    app: &App,
+    waiting: &Waiting,
+    now: Instant,
+    runs_max: usize,
+    looked: &mut Looked,
+) -> Result<Plan> {
     let connection = app.db.read();
     let turn = last_turn(connection).await?;
     let Order { next, lines, answers } = order(connection, waiting, now).await?;
@@ -66,7 +73,7 @@ pub(super) async fn plan(app: &App, waiting: &Waiting, now: Instant, runs_max: u
     let (mut numbers, mut rows) = (Numbers::new(), Batch::default());
     if !ripe.is_empty() {
         numbers = checkpoints::version_numbers(connection, versions.into_iter()).await?;
-        rows = Batch::read(app, connection, &owned).await?;
+        rows = Batch::read_with_blocks(app, &owned, looked).await?;
     }
     let rows = joined(waiting, &ripe, &numbers, rows).await;
     let joined = rows.joined(connection.get_database_backend());

@@ -10,7 +10,7 @@ use super::super::harness::{Client, Ground, config, suite};
 use super::{Runs, Signer, later, observe};
 use crate::db::entities::{blocks, run_windows, runs, samples};
 use crate::objects::{self, Address, moving};
-use crate::settlement::{prune, sweep_once};
+use crate::settlement::{Looked, SettleError, prune, sweep_once};
 use crate::{App, Config};
 
 suite!(
@@ -19,6 +19,7 @@ suite!(
     stragglers_have_blocks_of_their_own,
     runs_without_rows_are_found,
     late_halves_of_packed_runs,
+    no_transaction_reads_the_store,
     corrections_stand_in_a_later_block,
     what_changes_meanwhile_is_packed_again,
     damaged_blocks_are_named,
@@ -202,6 +203,34 @@ async fn late_halves_of_packed_runs(ground: Ground) {
     pack_and_evict(&ground).await;
     assert_eq!(page(&runs.client, "").await.items.len(), 3 + others.len());
     assert_eq!(rows_of_runs(&ground).await, 0);
+}
+
+/// However slow it is: nobody else could write meanwhile.
+async fn no_transaction_reads_the_store(ground: Ground) {
+    let ground = small(&ground, 5).await;
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let (receipt, seen) = runs.halves(&ground, 10, 10);
+    node.submit(vec![receipt]).await;
+    observe(&ground, std::slice::from_ref(&seen)).await;
+    pack_and_evict(&ground).await;
+    let app = &ground.app;
+    let settle = async |looked: &Looked| {
+        let tx = app.db.begin().await.unwrap();
+        let settled = crate::settlement::observe(&tx, std::slice::from_ref(&seen), looked).await;
+        tx.commit().await.unwrap();
+        settled
+    };
+    let mut looked = Looked::default();
+    let unlooked = match settle(&looked).await {
+        Err(SettleError::Unlooked(unlooked)) => unlooked,
+        settled => panic!("{settled:?}"),
+    };
+    looked.look(app, unlooked).await.unwrap();
+    let store = ground.folder.path().join("store");
+    std::fs::rename(&store, ground.folder.path().join("away")).unwrap();
+    settle(&looked).await.unwrap();
+    assert_eq!((runs.usage().await.runs, rows_of_runs(&ground).await), (1, 0));
+    std::fs::rename(ground.folder.path().join("away"), store).unwrap();
 }
 
 async fn corrections_stand_in_a_later_block(ground: Ground) {

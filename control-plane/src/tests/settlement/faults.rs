@@ -226,9 +226,7 @@ async fn lines_of(
         known.expected.insert(receipt.run, (Some(Flag::NoObservation), wall_us));
         receipts.push(receipt);
     }
-    let tx = ground.app.db.begin().await.unwrap();
-    crate::settlement::observe(&ground.app, &tx, &lost).await.unwrap();
-    tx.commit().await.unwrap();
+    crate::settlement::observed(&ground.app, lost).await.unwrap();
     if early {
         sweep_once(&ground.app, later(61), false).await.unwrap();
     }

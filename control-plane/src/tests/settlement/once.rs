@@ -158,14 +158,10 @@ async fn receipts_of_an_attempt_that_was_given_up(ground: Ground) {
         if receipt_first {
             node.submit(vec![receipt.clone()]).await;
         }
-        let tx = ground.app.db.begin().await.unwrap();
-        crate::settlement::observe(&ground.app, &tx, std::slice::from_ref(&lost)).await.unwrap();
-        tx.commit().await.unwrap();
+        crate::settlement::observed(&ground.app, vec![lost.clone()]).await.unwrap();
         give_up(&ground).await;
         // The attempt's own words, from whom had it before.
-        let tx = ground.app.db.begin().await.unwrap();
-        crate::settlement::observe(&ground.app, &tx, &[seen.clone(), lost]).await.unwrap();
-        tx.commit().await.unwrap();
+        crate::settlement::observed(&ground.app, vec![seen.clone(), lost]).await.unwrap();
         node.submit(vec![receipt]).await;
         let run = runs.run(seen.run).await;
         assert_eq!((run.settled, run.outcome, run.usage), (true, Outcome::PlatformFailed, Usage::default()));

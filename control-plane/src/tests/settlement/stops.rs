@@ -15,7 +15,7 @@ use super::cuts::{a_moment, batch, holding, rows};
 use super::sources::alone;
 use super::{Runs, later, observe};
 use crate::db::entities::blocks;
-use crate::settlement;
+use crate::settlement::{self, Looked};
 
 suite!(
     a_stop_begins_no_cut,
@@ -52,7 +52,7 @@ async fn a_stop_gives_up_a_cut_that_cannot_end(ground: Ground) {
     drop(first_try.await);
     // Somebody settles, and does not come to an end.
     let tx = ground.app.db.begin().await.unwrap();
-    settlement::observe(&ground.app, &tx, &[alone(&runs, &ground)]).await.unwrap();
+    settlement::observe(&tx, &[alone(&runs, &ground)], &Looked::default()).await.unwrap();
     let (epoch, client) = (EpochId::new(), ground.anonymous());
     let seen: Vec<Observation> = (0..200).map(|_| alone(&runs, &ground)).collect();
     let told: Vec<_> = seen.chunks(10).zip(1..).map(|(some, number)| batch(&client, epoch, number, some)).collect();
@@ -112,7 +112,7 @@ async fn a_cut_is_joined_anew_where_others_settled_meanwhile(ground: Ground) {
         let seen = alone(&runs, &ground);
         let others = if is_same { seen.clone() } else { alone(&runs, &ground) };
         let tx = ground.app.db.begin().await.unwrap();
-        settlement::observe(&ground.app, &tx, std::slice::from_ref(&others)).await.unwrap();
+        settlement::observe(&tx, std::slice::from_ref(&others), &Looked::default()).await.unwrap();
         let told = batch(&client, epoch, number, std::slice::from_ref(&seen));
         // It is planned by now, and waits.
         a_moment().await;
