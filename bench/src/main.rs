@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod blobs;
 mod books;
 mod checks;
 mod evaluation;
@@ -77,6 +78,9 @@ enum What {
     Lend(Options),
     /// The run history: halves settled in a second on both databases, and what is asked of a million runs
     Books(BooksOptions),
+    /// The store: blobs beside the same files written by hand, and beside the chunks of the release before; one of two disks
+    /// lost; a million blobs swept; memory while much passes; a deploy and a job's submission
+    Store(Options),
     /// The portal in Chromium: bytes, first content, figures, page changes; beside a page of as many bytes
     Portal(Options),
     /// Every policy in the simulator, on a trace or a generated workload; and what a placement takes
@@ -157,6 +161,7 @@ fn run(what: &What) -> anyhow::Result<bool> {
         What::Floods(options) => (options, finish(&runtime, floods::run(options))?),
         What::Lend(options) => (options, finish(&runtime, lend::run(options))?),
         What::Books(options) => (&options.general, finish(&runtime, books::run(options))?),
+        What::Store(options) => (options, finish(&runtime, blobs::run(options))?),
         What::Portal(options) => (options, finish(&runtime, portal::run(options))?),
         What::Scheduler(options) => return scheduling::run(options),
         What::All(options) => return all(&runtime, options),
@@ -219,6 +224,7 @@ fn all(runtime: &Runtime, options: &AllOptions) -> anyhow::Result<bool> {
         Err(error) => say(&format!("no figures of lenders' machines: {error:#}")),
     }
     reports.push(finish(runtime, books::run(&BooksOptions::usual(general.clone())))?);
+    reports.push(finish(runtime, blobs::run(general))?);
     match finish(runtime, portal::run(general)) {
         Ok(report) => reports.push(report),
         Err(error) => say(&format!("no figures of the portal: {error:#}")),

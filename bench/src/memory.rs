@@ -10,6 +10,11 @@ pub(crate) fn resident_kib(root: u32) -> Vec<(String, u64)> {
     found
 }
 
+/// Kilobytes of this process alone.
+pub(crate) fn own_kib() -> Option<u64> {
+    status(std::process::id()).map(|(_, kib)| kib)
+}
+
 /// A process and all its children.
 pub(crate) fn family(root: u32) -> Vec<u32> {
     let parents = parents();

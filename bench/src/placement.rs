@@ -105,6 +105,7 @@ fn fill(table: &mut NodeTable) -> (Vec<NodeId>, Vec<VersionId>) {
             protocol: 1,
             trust: None,
             key: None,
+            disks: Vec::new(),
         });
         table.heard(report(node, nth), now);
     }

@@ -12,6 +12,8 @@ mod limits;
 mod nodes;
 mod queues;
 mod runs;
+mod store;
+mod store_key;
 mod usage;
 mod words;
 
@@ -30,6 +32,8 @@ pub(crate) use lend::{Caps, LENT, Lend, LendStart, LendVerb, LentFlags, LocalNod
 pub(crate) use nodes::{AsOperator, NodeTokens, Nodes};
 pub(crate) use queues::{Held, Queues};
 pub(crate) use runs::{Invocations, Receipts, RunFilter};
+pub(crate) use store::StoreVerb;
+pub(crate) use store_key::{ExportKeys, ImportKeys, KeyPlace, StoreKey};
 pub(crate) use usage::Usage;
 
 /// Run functions on other people's spare machines, and lend yours.
@@ -143,6 +147,11 @@ pub(crate) enum Command {
     Nodes {
         #[command(subcommand)]
         verb: Option<Nodes>,
+    },
+    /// The platform's disks, the copies on them and its master keys, for its operator
+    Store {
+        #[command(subcommand)]
+        verb: StoreVerb,
     },
     /// Lend this machine to a platform; and what its owner keeps of it
     Lend(Box<Lend>),

@@ -18,6 +18,7 @@ mod nodes;
 mod queues;
 mod receipts;
 mod runs;
+mod store;
 mod triggers;
 mod usage;
 mod versions;
@@ -71,6 +72,7 @@ pub(crate) async fn run(command: Command, global: &Global) -> Result<(), Failure
         Command::Accounts { verb } => accounts::accounts(&context()?, verb).await,
         Command::Audit { verb } => audit::audit(&context()?, verb).await,
         Command::Nodes { verb } => nodes::nodes(&context()?, verb).await,
+        Command::Store { verb } => store::store(&context()?, verb).await,
         Command::Lend(args) => lend::lend(&context()?, *args).await,
         Command::VmSetup { base, into } => doctor::vm_setup(&Context::new(global, None)?, &base, into),
         Command::Open { function } => doctor::open(&context()?, function.as_deref()).await,

@@ -14,6 +14,7 @@ mod nats;
 mod parts;
 mod probes;
 mod ready;
+mod replicas;
 mod runtime;
 mod separate;
 mod service;
@@ -29,8 +30,12 @@ pub(crate) use lend::{Joined, joined, lend, own_node_folder};
 pub(crate) use nats::binary as nats_binary;
 pub(crate) use service::ServiceCommand;
 
+/// Local nodes of one platform.
+const EXECUTORS_MAX: u16 = 64;
+
 /// `up`
 #[derive(Debug, Clone, clap::Args)]
+#[command(group = clap::ArgGroup::new("processes").args(["separate", "replicas"]).multiple(true))]
 pub(crate) struct UpArgs {
     /// The folder with all data
     #[arg(long, value_name = "DIR", env = "CROWDCLOUD_DATA")]
@@ -44,14 +49,22 @@ pub(crate) struct UpArgs {
     /// Run each service as a process of its own, started again when it dies or hangs
     #[arg(long)]
     pub(crate) separate: bool,
+    /// Copies of each blob, on the folders of as many executors; more than one needs --executors, and means --separate
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub(crate) replicas: u16,
     /// Executors, with --separate
-    #[arg(long, default_value_t = 1, requires = "separate", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(
+        long,
+        default_value_t = 1,
+        requires = "processes",
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(EXECUTORS_MAX))
+    )]
     pub(crate) executors: u16,
     /// Gateways, with --separate; they share the public port
-    #[arg(long, default_value_t = 1, requires = "separate", value_parser = clap::value_parser!(u16).range(1..=16))]
+    #[arg(long, default_value_t = 1, requires = "processes", value_parser = clap::value_parser!(u16).range(1..=16))]
     pub(crate) gateways: u16,
     /// Control planes, with --separate: one leads, the others take over
-    #[arg(long, default_value_t = 1, requires = "separate", value_parser = clap::value_parser!(u16).range(1..=8))]
+    #[arg(long, default_value_t = 1, requires = "processes", value_parser = clap::value_parser!(u16).range(1..=8))]
     pub(crate) control_planes: u16,
     /// The domain of functions' own hosts (localhost)
     #[arg(long, value_name = "DOMAIN", env = "CROWDCLOUD_FUNCTIONS_DOMAIN")]
@@ -85,6 +98,14 @@ pub(crate) struct UpArgs {
     /// No connections of functions to other hosts
     #[arg(long, help_heading = LENT)]
     pub(crate) no_egress: bool,
+}
+
+impl UpArgs {
+    /// Whether each service is a process of its own: where that is said, or something else asks for it.
+    pub(crate) fn is_separate(&self) -> bool {
+        self.separate
+            || [self.replicas, self.executors, self.gateways, self.control_planes].iter().any(|many| *many > 1)
+    }
 }
 
 /// Where the VM lane's parts are, unless somebody says otherwise.
@@ -151,7 +172,8 @@ enum Running {
 
 impl Running {
     async fn start(settings: parts::Settings) -> Result<Self, Failure> {
-        if settings.args.separate {
+        replicas::check(&settings)?;
+        if settings.args.is_separate() {
             Ok(Self::Separate(Box::new(Box::pin(separate::Separate::start(settings)).await?)))
         } else {
             Ok(Self::Embedded(Box::new(Box::pin(embedded::Embedded::start(settings)).await?)))

@@ -8,6 +8,7 @@ use fabric::metric_names::LearningNames;
 use placing::{Learning, Placing};
 use protocol::{InstanceId, NodeId, Problem};
 use store::Store;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -25,6 +26,7 @@ use crate::jobs::Jobs;
 use crate::logs::Logs;
 use crate::nodes::calibration::Means;
 use crate::nodes::{Calibration, Joining, Nodes, standing};
+use crate::objects::keys::Keyring;
 use crate::objects::{self, Epochs, Objects, Stores};
 use crate::operator::Operator;
 use crate::routes_outbox::Routes;
@@ -62,9 +64,11 @@ pub struct State {
     /// Artifacts, blocks and other objects.
     pub(crate) store: Store,
     /// What their index needs.
-    pub(crate) objects: Objects,
+    pub(crate) objects: Arc<Objects>,
     /// Under which epochs this process puts them.
     pub(crate) epochs: Epochs,
+    /// One check of all bytes at once.
+    pub(crate) checks: Arc<Semaphore>,
     /// The accounts' runs.
     pub(crate) history: History,
     /// None: only the API runs (in tests).
@@ -126,6 +130,7 @@ impl App {
         if !objects::is_key(&db, &tickets.key_check()).await? {
             return Err(StartError::TicketKeyOfAnother(config.ticket_key));
         }
+        let keys = Box::pin(Keyring::open(config.store_keys(), tickets.master_key(), &db)).await?;
         Box::pin(objects::claim(&db, &store)).await?;
         let joining = Joining::new(&config, &tickets)?;
         crate::nodes::records::ensure_local(&db, &joining, &config.local_nodes).await.map_err(lost)?;
@@ -142,8 +147,9 @@ impl App {
             resets: Resets::new(&config, tickets.secret("codes by mail"))?,
             codes: Codes::new(tickets.secret("second factors")),
             calibration: Calibration::new(&tickets),
-            objects: Objects::new(&tickets.master_key(), legacy),
+            objects: Arc::new(Objects::new(keys, legacy)),
             epochs,
+            checks: Arc::new(Semaphore::new(1)),
             tickets,
             passwords: Passwords::new(&config).map_err(lost)?,
             tries: Tries::new(&config),

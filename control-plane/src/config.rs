@@ -71,6 +71,10 @@ pub struct Config {
     /// All control planes have the same, and nobody else has it. It is made where it is missing.
     #[arg(long, env = "CROWDCLOUD_TICKET_KEY", default_value = "ticket.key")]
     pub ticket_key: PathBuf,
+    /// The folder of the store's master keys; unless it is set, `store-keys` beside the root secret. All control planes have
+    /// the same keys. The first one is made where there is no blob yet.
+    #[arg(long, env = "CROWDCLOUD_STORE_KEYS", value_name = "DIR")]
+    pub store_keys: Option<PathBuf>,
     /// Where the one-time token that makes the operator is written while there is no operator.
     #[arg(long, default_value = "operator.token")]
     pub operator_token: PathBuf,
@@ -341,6 +345,10 @@ pub struct Config {
     /// has left behind is deleted.
     #[arg(long, env = "CROWDCLOUD_STORE_EPOCH_LEASE", default_value = "60s")]
     pub store_epoch_lease: Millis,
+    /// Bytes a second that are read and written to bring back copies that are lost, and as many to check those that there
+    /// are: calls are to notice nothing of it.
+    #[arg(long, env = "CROWDCLOUD_STORE_REPAIR_RATE", default_value_t = ByteSize::mib(32), value_name = "SIZE")]
+    pub store_repair_rate: ByteSize,
     /// How often the scheduler's model is trained anew, where there are new runs; never where this is 0.
     #[arg(long, default_value = "5m")]
     pub train_every: Millis,
@@ -429,6 +437,11 @@ impl Config {
     /// What is set of the way of jobs' runs.
     pub(crate) fn placing(&self) -> placing::Settings {
         placing::Settings { accept_within: self.job_accept_within.duration(), ..placing::Settings::default() }
+    }
+
+    /// The folder of the store's master keys.
+    pub(crate) fn store_keys(&self) -> PathBuf {
+        self.store_keys.clone().unwrap_or_else(|| self.ticket_key.with_file_name("store-keys"))
     }
 
     /// Requests that use the database at once. Beyond one for each core they would only hold each other up; and the fewer

@@ -54,6 +54,9 @@ pub enum StartError {
     /// The store is another platform's, or not what it was.
     #[error(transparent)]
     Store(#[from] store::ClaimError),
+    /// The store's master keys cannot be read or made.
+    #[error("{0}")]
+    Keys(String),
     /// The services cannot be mounted.
     #[error(transparent)]
     Fabric(#[from] fabric::FabricError),

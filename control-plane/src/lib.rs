@@ -52,7 +52,7 @@ pub use app::{App, ControlFabrics};
 pub use config::{Config, JobsPolicy, LocalJoin, LocalNode, MailOptions, SmtpUrl};
 pub use db::is_migrating;
 pub use error::StartError as Error;
-pub use objects::Stores;
+pub use objects::{BareSweep, KeyError, KeyExport, KeyFolder, KeyNumber, Stores, SweepError};
 
 /// How long requests may finish after the stop.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
@@ -100,11 +100,14 @@ async fn run(
     tasks.spawn(nodes::registry::listen(app.clone(), stop.clone()));
     tasks.spawn(nodes::registry::note_seen(app.clone(), stop.clone()));
     tasks.spawn(placing::hear_boots(fabric.nodes.clone(), stop.clone()));
+    let disks = store::NodeDisks::of(&app.store, &fabric.nodes);
+    tasks.spawn(nodes::disks::follow(app.db.clone(), disks, stop.clone()));
     tasks.spawn(functions::prepare::retry(app.clone(), stop.clone()));
     tasks.spawn(jobs::dispatch(app.clone(), stop.clone()));
     tasks.spawn(jobs::tell_ends(app.clone(), stop.clone()));
     tasks.spawn(triggers::run(app.clone(), stop.clone()));
     tasks.spawn(erasure::run(app.clone(), stop.clone()));
+    tasks.spawn(objects::keys::run(app.clone(), stop.clone()));
     tasks.spawn(objects::moving::run(app.clone(), stop.clone()));
     tasks.spawn(settlement::lead(app.clone(), settling(app.clone(), fabric.clone()), tried, shutdown.clone()));
     tasks.spawn({
@@ -118,6 +121,8 @@ async fn run(
     tasks.spawn(settlement::sweep(app.clone(), stop.clone()));
     tasks.spawn(logs::run(app.clone(), stop.clone()));
     tasks.spawn(objects::sweep(app.clone(), stop.clone()));
+    tasks.spawn(objects::repair(objects::Care::new(&app), stop.clone()));
+    tasks.spawn(objects::drains::follow(objects::Care::new(&app), stop.clone()));
     tasks.spawn({
         let (app, stop) = (app.clone(), stop.clone());
         async move { app.epochs.run(&stop).await }

@@ -106,7 +106,7 @@ impl Tickets {
         *blake3::keyed_hash(&key, purpose.as_bytes()).as_bytes()
     }
 
-    /// What the keys of blobs are sealed under: every control plane can make it, and nobody else.
+    /// What the keys of blobs were sealed under before master keys had files of their own (`objects/keys`): number 0.
     pub(crate) fn master_key(&self) -> [u8; 32] {
         blake3::derive_key("crowdcloud 2026 keys of blobs", &self.root)
     }

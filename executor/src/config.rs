@@ -138,6 +138,13 @@ pub struct Config {
     /// Images of the VM lane on disk; the least recently used go first.
     #[arg(long = "node-images", env = "CROWDCLOUD_NODE_IMAGES", default_value_t = ByteSize::mib(8192), value_name = "SIZE")]
     pub images: ByteSize,
+    /// A folder for blobs of the platform, of an operator's own node; again for more disks. Others are not asked to keep any.
+    #[arg(long = "store-dir", env = "CROWDCLOUD_NODE_STORE_DIR", value_name = "DIR", value_delimiter = ',')]
+    pub store_dir: Vec<PathBuf>,
+    /// What these disks fail with, as a whole. Default: this machine, and the device that each is on. `/NAME` is a part behind
+    /// these, for nodes of one machine that are to count as several all the same.
+    #[arg(long = "store-domain", env = "CROWDCLOUD_NODE_STORE_DOMAIN", value_name = "NAME")]
+    pub store_domain: Option<String>,
     /// The command that compiles: it calls [`crate::compile::child_main`]. None: this program's own hidden
     /// subcommand.
     #[arg(skip)]
@@ -190,6 +197,8 @@ impl Config {
             vm_qemu_tree: None,
             vm_kernel: None,
             images: ByteSize::mib(8192),
+            store_dir: Vec::new(),
+            store_domain: None,
             compile_command: None,
         }
     }

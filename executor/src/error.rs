@@ -6,6 +6,9 @@ pub enum Error {
     /// The node's folder cannot be used.
     #[error("the node's folder cannot be used: {0}")]
     Folder(#[source] std::io::Error),
+    /// A disk for blobs cannot be used.
+    #[error("a disk for blobs cannot be used: {0}")]
+    Disk(#[from] store::DiskError),
     /// The sandbox cannot be had.
     #[error("the sandbox cannot be had: {0}")]
     Sandbox(String),

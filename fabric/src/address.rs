@@ -36,6 +36,27 @@ pub enum NodeEndpoint {
     Run,
     /// Prepare, drain.
     Control,
+    /// Segments of blobs, on the disks that an operator's node has for them.
+    Store,
+}
+
+/// Which of a node's connections an exchange is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The node's own.
+    Runs,
+    /// The one of its disks.
+    Store,
+}
+
+impl Way {
+    /// What is sent to this endpoint.
+    pub(crate) fn to(endpoint: NodeEndpoint) -> Self {
+        match endpoint {
+            NodeEndpoint::Run | NodeEndpoint::Control => Self::Runs,
+            NodeEndpoint::Store => Self::Store,
+        }
+    }
 }
 
 /// Where a call goes.

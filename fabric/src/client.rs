@@ -10,7 +10,7 @@ use protocol::{InstanceId, NodeId, Problem};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::address::{Identity, Mount, Peer, Target};
+use crate::address::{Identity, Mount, NodeEndpoint, Peer, Target, Way};
 use crate::body::Body;
 use crate::boots::Boots;
 use crate::call::{CallOptions, EndFuture, Reply};
@@ -54,6 +54,8 @@ pub struct Fabric {
 struct Inner {
     shared: Arc<Shared>,
     identity: Identity,
+    /// Which of a node's connections it is.
+    way: Way,
     config: FabricConfig,
     core_inbox: OnceLock<Subscription>,
     node_inbox: OnceLock<Subscription>,
@@ -70,15 +72,28 @@ impl Drop for Inner {
 impl Fabric {
     /// Connects; keeps reconnecting for ever after the first success.
     pub async fn connect(config: FabricConfig) -> Result<Self, FabricError> {
-        Self::connect_by(config, None).await
+        Self::connect_by(config, None, BootKey(rand::random()), Way::Runs).await
     }
 
     /// The same through a gateway; `config.url` is only shown.
     pub async fn connect_through(uplink: Uplink, config: FabricConfig) -> Result<Self, FabricError> {
-        Self::connect_by(config, Some(uplink)).await
+        Self::connect_by(config, Some(uplink), BootKey(rand::random()), Way::Runs).await
     }
 
-    async fn connect_by(config: FabricConfig, uplink: Option<Uplink>) -> Result<Self, FabricError> {
+    /// Another connection of this start of the node, on which its disks are served: what is on its way there delays no run.
+    /// Not through a gateway: the operator's own nodes alone have disks.
+    pub async fn of_disks(&self) -> Result<Self, FabricError> {
+        let mut config = self.inner.config.clone();
+        config.name.push_str(" (disks)");
+        Self::connect_by(config, None, self.boot().clone(), Way::Store).await
+    }
+
+    async fn connect_by(
+        config: FabricConfig,
+        uplink: Option<Uplink>,
+        boot: BootKey,
+        way: Way,
+    ) -> Result<Self, FabricError> {
         let wire = Wire::connect(&config, uplink).await?;
         let shared = Arc::new(Shared {
             wire,
@@ -88,12 +103,13 @@ impl Fabric {
             boots: Boots::default(),
             lists: Lists::default(),
             shut_out: ShutOut::default(),
-            boot: BootKey(rand::random()),
+            boot,
         });
         let ticker = tokio::spawn(ticker::run(Arc::downgrade(&shared))).abort_handle();
         let inner = Inner {
             shared,
             identity: config.identity.clone(),
+            way,
             config,
             core_inbox: OnceLock::new(),
             node_inbox: OnceLock::new(),
@@ -196,6 +212,10 @@ impl Fabric {
         let Some((subject, queued)) = subjects::mount(at, own) else {
             return Err(FabricError::Subscribe("only a node can mount on a node".to_owned()));
         };
+        let on_disks = at == Mount::OnNode(NodeEndpoint::Store);
+        if on_disks != (self.inner.way == Way::Store) {
+            return Err(FabricError::Subscribe("a node's disks have a connection of their own".to_owned()));
+        }
         self.listen(!matches!(at, Mount::Core(_)));
         let mounted = Mounted::new(options);
         let (shared, taking) = (self.inner.shared.clone(), mounted.clone());
@@ -231,7 +251,7 @@ impl Fabric {
             let subject = match (&inner.identity, for_nodes) {
                 (Identity::Core(instance), false) => inbox::all_core(*instance),
                 (Identity::Core(instance), true) => inbox::all_core_for_nodes(*instance),
-                (Identity::Node(node), _) => inbox::all_node(*node),
+                (Identity::Node(node), _) => inbox::all_node(*node, inner.way),
             };
             let (shared, identity) = (Arc::downgrade(&inner.shared), inner.identity.clone());
             let from_nodes = for_nodes && matches!(identity, Identity::Core(_));
@@ -371,7 +391,7 @@ fn opened(shared: &Arc<Shared>, identity: &Identity, at: Mount, inbound: &Inboun
     let (peer, node, reply_to) = match at {
         Mount::ForNodes(_) => {
             let node = subjects::node_of(inbound.subject)?;
-            (Peer::Node(node), Some(node), inbox::node(node, id))
+            (Peer::Node(node), Some(node), inbox::node(node, Way::Runs, id))
         }
         Mount::Core(_) => {
             let instance = InstanceId::from_uuid(*from);
@@ -398,7 +418,9 @@ fn opened(shared: &Arc<Shared>, identity: &Identity, at: Mount, inbound: &Inboun
 /// Says which versions are spoken. A node is answered only where it itself listens.
 fn refuse_version(shared: &Arc<Shared>, at: Mount, inbound: &Inbound<'_>, version: u8, exchange: u128) {
     let to: Option<String> = match at {
-        Mount::ForNodes(_) => subjects::node_of(inbound.subject).map(|node: NodeId| inbox::node(node, exchange)),
+        Mount::ForNodes(_) => {
+            subjects::node_of(inbound.subject).map(|node: NodeId| inbox::node(node, Way::Runs, exchange))
+        }
         Mount::Core(_) | Mount::OnNode(_) => inbound.reply.map(str::to_owned),
     };
     if let Some(to) = to {

@@ -8,8 +8,8 @@
 //! | `cc.node.<id>.{api,blob,kv,log,receipt}` | that node | one of the core (queue group) |
 //! | `cc.node.<id>.out.report` | that node | core |
 //! | `cc.node.<id>.out.x.<instance>.<exchange>` | that node | that instance of the core |
-//! | `cc.node.<id>.in.{run,control}` | core | that node |
-//! | `cc.node.<id>.in.r.<exchange>` | core | that node |
+//! | `cc.node.<id>.in.{run,control,store}` | core | that node |
+//! | `cc.node.<id>.in.{r,s}.<exchange>` | core | that node; `s` is the connection of its disks |
 //! | `cc.blob.<bucket>.<blob>.<number>` | core | JetStream, the bucket's stream: a segment, or its end |
 //! | `cc.blob.<bucket>.<blob>.<number>.<piece>` | core | JetStream, the bucket's stream: what comes before |
 //! | `cc.blob.<bucket>.mark` | core | JetStream, the bucket's stream: whose segments these are |
@@ -17,7 +17,7 @@
 
 use protocol::{BlobId, Digest, InstanceId, NodeId};
 
-use crate::address::{CoreService, Mount, NodeEndpoint, NodeService, Target};
+use crate::address::{CoreService, Mount, NodeEndpoint, NodeService, Target, Way};
 
 /// All nodes' reports, for trusted parts.
 pub const REPORTS: &str = "cc.node.*.out.report";
@@ -122,7 +122,7 @@ pub(crate) fn mount(at: Mount, own: Option<NodeId>) -> Option<(String, bool)> {
 
 /// Subjects of one end's own: where it hears all frames after the first.
 pub(crate) mod inbox {
-    use super::{InstanceId, NodeId};
+    use super::{InstanceId, NodeId, Way};
 
     /// Of an instance of the core, for the core.
     pub(crate) fn core(instance: InstanceId, exchange: u128) -> String {
@@ -135,8 +135,8 @@ pub(crate) mod inbox {
     }
 
     /// Of a node.
-    pub(crate) fn node(node: NodeId, exchange: u128) -> String {
-        format!("cc.node.{node}.in.r.{exchange:032x}")
+    pub(crate) fn node(node: NodeId, way: Way, exchange: u128) -> String {
+        format!("cc.node.{node}.in.{}.{exchange:032x}", way.name())
     }
 
     pub(crate) fn all_core(instance: InstanceId) -> String {
@@ -147,8 +147,8 @@ pub(crate) mod inbox {
         format!("cc.node.*.out.x.{instance}.*")
     }
 
-    pub(crate) fn all_node(node: NodeId) -> String {
-        format!("cc.node.{node}.in.r.*")
+    pub(crate) fn all_node(node: NodeId, way: Way) -> String {
+        format!("cc.node.{node}.in.{}.*", way.name())
     }
 
     /// The exchange that an inbox subject ends with.
@@ -179,11 +179,21 @@ impl NodeService {
     }
 }
 
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Runs => "r",
+            Self::Store => "s",
+        }
+    }
+}
+
 impl NodeEndpoint {
     fn name(self) -> &'static str {
         match self {
             Self::Run => "run",
             Self::Control => "control",
+            Self::Store => "store",
         }
     }
 }

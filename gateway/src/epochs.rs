@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use protocol::epoch::{AskEpoch, EpochLease};
 use protocol::{Epoch, InstanceId};
+use store::Store;
 use tokio::time::Instant;
 
 use crate::core_client::{CoreClient, CoreError};
@@ -31,6 +32,8 @@ const LOOK_EACH: (Duration, Duration) = (Duration::from_millis(50), Duration::fr
 pub(crate) struct Epochs {
     core: CoreClient,
     holder: InstanceId,
+    /// It is told which disks get nothing new.
+    store: Store,
     state: tokio::sync::Mutex<State>,
 }
 
@@ -57,7 +60,7 @@ struct Lease {
 }
 
 impl Lease {
-    fn new(given: EpochLease, asked: Instant) -> Self {
+    fn new(given: &EpochLease, asked: Instant) -> Self {
         let lasts = given.lasts.duration();
         Self { ends: Some(asked + lasts), lasts }
     }
@@ -75,7 +78,7 @@ impl Writing {
 }
 
 impl Held {
-    fn new(given: EpochLease, asked: Instant) -> Arc<Self> {
+    fn new(given: &EpochLease, asked: Instant) -> Arc<Self> {
         Arc::new(Self { epoch: given.epoch, opened: asked, lease: Mutex::new(Lease::new(given, asked)) })
     }
 
@@ -110,8 +113,8 @@ impl State {
 }
 
 impl Epochs {
-    pub(crate) fn new(core: CoreClient, holder: InstanceId) -> Self {
-        Self { core, holder, state: tokio::sync::Mutex::default() }
+    pub(crate) fn new(core: CoreClient, holder: InstanceId, store: Store) -> Self {
+        Self { core, holder, store, state: tokio::sync::Mutex::default() }
     }
 
     /// For whoever is about to put something.
@@ -128,7 +131,7 @@ impl Epochs {
             return Ok(Writing(Arc::clone(newest)));
         }
         let asked = Instant::now();
-        let held = Held::new(self.ask(None, Vec::new()).await?, asked);
+        let held = Held::new(&self.ask(None, Vec::new()).await?, asked);
         state.held.push(Arc::clone(&held));
         Ok(Writing(held))
     }
@@ -169,14 +172,14 @@ impl Epochs {
         let given = self.ask(held.map(|held| held.epoch), close).await?;
         match held {
             Some(held) if held.epoch == given.epoch => {
-                *held.lease.lock() = Lease::new(given, asked);
+                *held.lease.lock() = Lease::new(&given, asked);
             }
             lapsed => {
                 if let Some(lapsed) = lapsed {
                     tracing::warn!(epoch = %lapsed.epoch, "what was being put into the store takes too long, and is refused");
                     lapsed.lease.lock().ends = None;
                 }
-                self.state.lock().await.held.push(Held::new(given, asked));
+                self.state.lock().await.held.push(Held::new(&given, asked));
             }
         }
         Ok(())
@@ -184,7 +187,9 @@ impl Epochs {
 
     async fn ask(&self, renew: Option<Epoch>, close: Vec<Epoch>) -> Result<EpochLease, CoreError> {
         let asked = AskEpoch { holder: self.holder, renew, close };
-        self.core.post(PATH, &asked, ASK_WITHIN).await
+        let given: EpochLease = self.core.post(PATH, &asked, ASK_WITHIN).await?;
+        self.store.drain(&given.draining.iter().cloned().collect());
+        Ok(given)
     }
 }
 
@@ -194,9 +199,13 @@ mod tests {
 
     use super::*;
 
+    fn lease(epoch: u32) -> EpochLease {
+        EpochLease { epoch: Epoch(epoch), lasts: Millis::seconds(60), draining: Vec::new() }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_epoch_is_closed_once_nothing_is_put_under_it() {
-        let held = |epoch| Held::new(EpochLease { epoch: Epoch(epoch), lasts: Millis::seconds(60) }, Instant::now());
+        let held = |epoch| Held::new(&lease(epoch), Instant::now());
         let (first, second) = (held(1), held(2));
         let writing = Writing(Arc::clone(&first));
         assert_eq!(writing.epoch(), Epoch(1));
@@ -215,7 +224,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_ends_soon_is_given_to_nobody() {
         let lasts = Millis::seconds(60);
-        let held = Held::new(EpochLease { epoch: Epoch(1), lasts }, Instant::now());
+        let held = Held::new(&lease(1), Instant::now());
         assert!(held.takes_more(Instant::now()));
         tokio::time::advance(Duration::from_secs(31)).await;
         assert!(!held.takes_more(Instant::now()), "renewals have failed");

@@ -1,14 +1,15 @@
 //! The nodes' records, as the `cc-nodes` bucket has them. A node whose record goes was shut out, or has left: runs that it
 //! has are lost at once, what was learned of it goes, and its connection is cut.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use fabric::Fabric;
 use parking_lot::Mutex;
 use placing::Placing;
-use protocol::node::NodeRecord;
+use protocol::node::{NodeRecord, StoreDisk};
 use protocol::{NodeId, wire};
+use store::NodeDisks;
 
 use crate::mirror::Sink;
 use crate::node_connections::NodeConnections;
@@ -19,19 +20,35 @@ pub(crate) struct NodeRecords {
     /// Where nodes are.
     fabric: Fabric,
     connections: Arc<NodeConnections>,
+    /// None where the store is not on nodes' disks.
+    disks: Option<NodeDisks>,
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
     records: HashSet<NodeId>,
+    /// Of those that have some.
+    disks: BTreeMap<NodeId, Vec<StoreDisk>>,
     /// Those of the snapshot that is being read.
     seen: Option<HashSet<NodeId>>,
 }
 
 impl NodeRecords {
-    pub(crate) fn new(placing: Arc<Placing>, fabric: Fabric, connections: Arc<NodeConnections>) -> Self {
-        Self { placing, fabric, connections, known: Mutex::default() }
+    pub(crate) fn new(
+        placing: Arc<Placing>,
+        fabric: Fabric,
+        connections: Arc<NodeConnections>,
+        disks: Option<NodeDisks>,
+    ) -> Self {
+        Self { placing, fabric, connections, disks, known: Mutex::default() }
+    }
+
+    /// The store learns which disks there are, of a list that is whole.
+    fn tell_disks(&self, known: &Known) {
+        if let Some(disks) = self.disks.as_ref().filter(|_| known.seen.is_none()) {
+            disks.know(known.disks.iter().map(|(node, disks)| (*node, disks.as_slice())));
+        }
     }
 
     fn gone(&self, node: NodeId) {
@@ -54,6 +71,11 @@ impl Sink for NodeRecords {
                 if let Some(seen) = &mut known.seen {
                     seen.insert(record.node);
                 }
+                match record.disks.is_empty() {
+                    true => drop(known.disks.remove(&record.node)),
+                    false => drop(known.disks.insert(record.node, record.disks.clone())),
+                }
+                self.tell_disks(&known);
                 self.fabric.let_in(record.node);
                 self.connections.known(record.node, record.key);
                 self.placing.nodes.upsert(record);
@@ -64,7 +86,11 @@ impl Sink for NodeRecords {
 
     fn remove(&self, key: &str) {
         if let Ok(node) = key.parse() {
-            self.known.lock().records.remove(&node);
+            let mut known = self.known.lock();
+            known.records.remove(&node);
+            known.disks.remove(&node);
+            self.tell_disks(&known);
+            drop(known);
             self.gone(node);
         }
     }
@@ -75,6 +101,8 @@ impl Sink for NodeRecords {
         for gone in known.records.difference(&seen) {
             self.gone(*gone);
         }
+        known.disks.retain(|node, _| seen.contains(node));
         known.records = seen;
+        self.tell_disks(&known);
     }
 }

@@ -9,7 +9,7 @@ use fabric::profile::{self, Part};
 use fabric::subjects;
 use placing::{Learning, Placing};
 use protocol::InstanceId;
-use store::Store;
+use store::{NodeDisks, Store};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ pub async fn serve(
     let placing =
         Placing::new(config.placing(), instance, Learning::new(&LearningNames::GATEWAY), Arc::<Issuer>::clone(&issuer));
     let core = CoreClient::new(fabrics.core.clone());
-    let epochs = Arc::new(Epochs::new(core.clone(), instance));
+    let epochs = Arc::new(Epochs::new(core.clone(), instance, store.clone()));
     let tls = Tls::open(&config).map_err(Error::Config)?.map(Arc::new);
     let node_connections = Arc::new(NodeConnections::new(&config));
     let gateway = Arc::new(Gateway {
@@ -106,7 +106,9 @@ pub async fn serve(
     let routes = Arc::new(Warming { routes: Arc::clone(&gateway.routes), warm: parking_lot::Mutex::new(Some(warm)) });
     tasks.spawn(mirror(nats.clone(), subjects::ROUTES_BUCKET, routes, Arc::clone(&behind), stop.clone()));
     let Placing { nodes, learning, .. } = &*placing;
-    let records = Arc::new(NodeRecords::new(Arc::clone(&placing), fabrics.nodes.clone(), node_connections));
+    let disks = NodeDisks::of(&gateway.store, &fabrics.nodes);
+    let records = NodeRecords::new(Arc::clone(&placing), fabrics.nodes.clone(), node_connections, disks);
+    let records = Arc::new(records);
     tasks.spawn(mirror(nats.clone(), subjects::NODES_BUCKET, records, Arc::default(), stop.clone()));
     let models = Arc::new(Models(Arc::clone(learning)));
     tasks.spawn(mirror(nats, subjects::MODELS_BUCKET, models, Arc::default(), stop.clone()));

@@ -16,6 +16,7 @@ mod functions;
 mod nodes;
 mod runs;
 mod second_factor;
+mod store;
 mod trust;
 mod usage;
 
@@ -25,6 +26,7 @@ pub use functions::*;
 pub use nodes::*;
 pub use runs::*;
 pub use second_factor::*;
+pub use store::*;
 pub use trust::*;
 pub use usage::*;
 

@@ -20,10 +20,13 @@ pub struct AskEpoch {
 }
 
 /// What the control plane says to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochLease {
     /// Another one than asked for: that one is not open any more, and what was put under it is refused.
     pub epoch: Epoch,
     /// For how long it is open, unless it is renewed.
     pub lasts: Millis,
+    /// Disks of the store, by their names, that nothing is to be put on: they are to be taken out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub draining: Vec<String>,
 }

@@ -39,6 +39,12 @@ pub const CHALLENGE: &str = "x-crowdcloud-challenge";
 pub const CONNECTION: &str = "x-crowdcloud-connection";
 /// From node to gateway: the signature of that text.
 pub const SIGNATURE: &str = "x-crowdcloud-signature";
+/// Of a segment on its way to or from a node's disk: its BLAKE3.
+pub const SEGMENT_DIGEST: &str = "x-crowdcloud-segment-digest";
+/// How many bytes such a segment has.
+pub const SEGMENT_SIZE: &str = "x-crowdcloud-segment-size";
+/// What is wrong with a node's disk: `full`, `slow` or `failed`.
+pub const DISK_TROUBLE: &str = "x-crowdcloud-disk-trouble";
 /// Every header of ours begins so; a function neither sees nor sets them.
 pub const OURS: &str = "x-crowdcloud-*";
 /// The portal's session cookie.

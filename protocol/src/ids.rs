@@ -112,6 +112,8 @@ typed_id! {
     InvitationId = "inv";
     /// A lender's machine.
     NodeId = "node";
+    /// A disk of an operator's node, for blobs.
+    DiskId = "disk";
     /// What a machine joins with.
     TokenId = "token";
     /// One execution.

@@ -4,6 +4,7 @@ mod boot;
 mod caps;
 mod check;
 mod confinement;
+mod disk;
 mod join;
 mod keys;
 mod lending;
@@ -20,6 +21,7 @@ pub use self::boot::BootKey;
 pub use self::caps::{Above, Below, Caps, CapsWish};
 pub use self::check::{CACHED_MAX, Malformed, REPORT_BYTES_MAX, TEXT_BYTES_MAX, WARM_MAX, printable};
 pub use self::confinement::Confinement;
+pub use self::disk::{DISKS_MAX, DiskSegment, DiskSpace, StoreDisk};
 pub use self::join::{
     Admission, Connection, Fingerprint, NodeRequest, NodeWant, PlatformStatement, Probe, Registration, TokenQuery,
     TokenTerms,
@@ -86,6 +88,9 @@ pub struct Hello {
     /// How far it is confined; none where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "wire::optional")]
     pub confinement: Option<Confinement>,
+    /// The disks that it has for blobs, at most [`DISKS_MAX`]: of the operator's own nodes alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<StoreDisk>,
 }
 
 /// The answer to a hello.
@@ -239,6 +244,9 @@ pub struct NodeRecord {
     /// The key that signs its receipts and its connections; none before it has joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<PublicKey>,
+    /// The disks that it has for blobs, as its last hello says: none but of the operator's own nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<StoreDisk>,
 }
 
 impl NodeRecord {

@@ -103,6 +103,7 @@ pub(super) fn record(number: usize) -> NodeRecord {
         protocol: 1,
         trust: None,
         key: None,
+        disks: Vec::new(),
     }
 }
 

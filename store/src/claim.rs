@@ -55,7 +55,7 @@ impl Store {
     /// # Errors
     /// When one of them is not this store's, or may be without what it had.
     pub async fn claim(&self, store: StoreId, known: &BTreeSet<String>) -> Result<(), ClaimError> {
-        for engine in self.engines().collect::<Vec<_>>() {
+        for engine in self.engines() {
             claim(&**engine, store, known.contains(engine.name())).await?;
         }
         Ok(())

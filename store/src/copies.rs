@@ -3,6 +3,8 @@
 //! The order is that of rendezvous hashing: each blob has one of its own, which no further engine changes for the others.
 //! Writers go down it until enough engines of distinct failure domains have the segment, readers until one gives it
 //! undamaged. An engine that has just failed comes last for a while.
+//!
+//! The engines of some stores are told while they run: there whoever comes before the first ones waits a little.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -15,9 +17,11 @@ use fabric::metric_names;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, TryStreamExt as _};
-use parking_lot::Mutex;
-use protocol::BlobId;
+use parking_lot::{Mutex, RwLock};
+use protocol::{BlobId, Timestamp};
+use tokio::sync::watch;
 
+use crate::disks::Failing;
 use crate::engine::{EngineError, Trouble};
 use crate::{Engine, Error, Listed, Piece, SegmentName};
 
@@ -32,6 +36,8 @@ const LAST_FOR: Duration = Duration::from_secs(30);
 
 /// Segments that are being deleted at once, on each engine.
 const DELETES_MAX: usize = 8;
+/// A put waits so long for engines that are yet to be told.
+const TOLD_WITHIN: Duration = Duration::from_secs(3);
 
 /// What an engine has of a blob, counted in segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,17 +67,30 @@ impl CopyState {
 /// The engines, and how many of them keep each segment.
 #[derive(Clone)]
 pub(crate) struct Copies {
-    places: Arc<[Place]>,
-    wanted: NonZeroUsize,
+    places: Arc<watch::Sender<Places>>,
+    /// Those of one time, whatever is told later.
+    held: Option<Places>,
+    /// They are told while it runs.
+    changing: bool,
+    /// The names of those that get no new segments: they are to be taken out.
+    drained: Arc<RwLock<BTreeSet<String>>>,
+    pub(crate) wanted: NonZeroUsize,
     pub(crate) patience: Duration,
 }
 
+/// The engines at one time.
+pub(crate) type Places = Arc<[Arc<Place>]>;
+
 /// An engine and when it last failed.
-struct Place {
-    engine: Arc<dyn Engine>,
+pub(crate) struct Place {
+    pub(crate) engine: Arc<dyn Engine>,
     failed: Mutex<Option<Instant>>,
     full: Mutex<Option<Instant>>,
     slow: Mutex<Option<Instant>>,
+    /// What it has failed at and not done since, with the call that failed.
+    pub(crate) failing: Mutex<Option<(&'static str, Failing)>>,
+    /// Those that get no new segments.
+    drained: Arc<RwLock<BTreeSet<String>>>,
 }
 
 /// What an engine gave for a segment.
@@ -88,12 +107,51 @@ pub(crate) enum Given<T> {
 
 impl Copies {
     pub(crate) fn new(engines: Vec<Arc<dyn Engine>>, wanted: NonZeroUsize) -> Self {
-        let place = |engine| Place { engine, failed: Mutex::new(None), full: Mutex::new(None), slow: Mutex::new(None) };
-        Self { places: engines.into_iter().map(place).collect(), wanted, patience: PATIENCE }
+        let drained = Arc::default();
+        let places: Places = engines.into_iter().map(|engine| Place::new(engine, &drained)).collect();
+        let places = Arc::new(watch::Sender::new(places));
+        Self { places, held: None, changing: false, drained, wanted, patience: PATIENCE }
     }
 
-    pub(crate) fn engines(&self) -> impl Iterator<Item = &Arc<dyn Engine>> {
-        self.places.iter().map(|place| &place.engine)
+    /// None yet: they are told.
+    pub(crate) fn changing(wanted: NonZeroUsize) -> Self {
+        Self { changing: true, ..Self::new(Vec::new(), wanted) }
+    }
+
+    pub(crate) fn is_changing(&self) -> bool {
+        self.changing
+    }
+
+    /// From now on these. One that stays is known as it was: that it has just failed, for example.
+    pub(crate) fn replace(&self, engines: Vec<Arc<dyn Engine>>) {
+        self.places.send_modify(|places| {
+            let known = |engine: &Arc<dyn Engine>| places.iter().find(|place| Arc::ptr_eq(&place.engine, engine));
+            let place = |engine| known(&engine).cloned().unwrap_or_else(|| Place::new(engine, &self.drained));
+            let replaced: Places = engines.into_iter().map(place).collect();
+            *places = replaced;
+        });
+    }
+
+    /// The same, on the engines that there are now, by their places, whatever is told later.
+    pub(crate) fn as_of_now(&self) -> Self {
+        Self { held: Some(self.places()), ..self.clone() }
+    }
+
+    /// Whether nothing else has been told since.
+    pub(crate) fn is_of_now(&self) -> bool {
+        self.held.as_ref().is_none_or(|held| Arc::ptr_eq(held, &self.places.borrow()))
+    }
+
+    /// These engines, by their names, get nothing new, and no other ones; wherever they are, and whenever they are told.
+    pub(crate) fn drain(&self, names: &BTreeSet<String>) {
+        let is_known = *self.drained.read() == *names;
+        if !is_known {
+            self.drained.write().clone_from(names);
+        }
+    }
+
+    pub(crate) fn engines(&self) -> Vec<Arc<dyn Engine>> {
+        self.places().iter().map(|place| Arc::clone(&place.engine)).collect()
     }
 
     pub(crate) fn wanted(&self) -> NonZeroUsize {
@@ -101,16 +159,38 @@ impl Copies {
     }
 
     /// Refuses what could not be kept by enough engines even if all of them worked.
-    pub(crate) fn check_enough(&self) -> Result<(), Error> {
-        let left = self.engines().map(|engine| engine.domain()).collect::<BTreeSet<_>>().len();
+    pub(crate) async fn check_enough(&self) -> Result<(), Error> {
         let wanted = self.wanted.get();
+        let left = taking(&self.told(taking, wanted, TOLD_WITHIN.min(self.patience)).await);
         if left < wanted { Err(Error::TooFewDisks { wanted, left }) } else { Ok(()) }
+    }
+
+    pub(crate) fn places(&self) -> Places {
+        self.held.clone().unwrap_or_else(|| self.places.borrow().clone())
+    }
+
+    /// The engines. Where they are yet to be told, once they count as so many, or after so long.
+    async fn told(&self, count: fn(&[Arc<Place>]) -> usize, wanted: usize, within: Duration) -> Places {
+        if self.changing && self.held.is_none() {
+            let mut places = self.places.subscribe();
+            let enough = places.wait_for(|places| count(places) >= wanted);
+            drop(tokio::time::timeout(within, enough).await);
+        }
+        self.places()
+    }
+
+    /// The engines, of which there is one at least: where there are none, nobody knows what they have.
+    async fn told_some(&self, verb: &'static str) -> Result<Places, EngineError> {
+        let places = self.told(<[Arc<Place>]>::len, 1, self.patience).await;
+        if places.is_empty() && self.changing { Err(EngineError::none_known(verb)) } else { Ok(places) }
     }
 
     /// Has the segment kept by as many engines as are wanted, no two of one domain; durable when this returns.
     pub(crate) async fn put(self, name: SegmentName, segment: Bytes) -> Result<(), Error> {
         let wanted = self.wanted.get();
-        let mut waiting = self.in_order(name.blob, |place| place.is_failing() || place.is_full());
+        let places = self.places();
+        let mut waiting = in_order(&places, name.blob, |place| place.is_failing() || place.is_full());
+        waiting.retain(|place| !place.is_draining());
         let mut domains = BTreeSet::new();
         let mut running = FuturesUnordered::new();
         let (mut kept, mut any_full) = (0, false);
@@ -149,7 +229,8 @@ impl Copies {
     ) -> Result<T, Error> {
         let piece = Piece::Segment(name);
         let (mut failed, mut damaged) = (None, None);
-        for (rank, place) in self.in_order(name.blob, Place::is_failing).into_iter().enumerate() {
+        let places = self.told_some("read").await?;
+        for (rank, place) in in_order(&places, name.blob, Place::is_failing).into_iter().enumerate() {
             match self.ask(place, name, Some(range.clone()), &open).await {
                 Given::Whole(opened) => return Ok(opened),
                 // The others need not have it.
@@ -181,7 +262,8 @@ impl Copies {
     where
         F: Fn(SegmentName, Bytes) -> Option<()> + Sync,
     {
-        let survey = self.places.iter().map(|place| self.survey_one(place, names, &is_whole));
+        let places = self.places();
+        let survey = places.iter().map(|place| self.survey_one(place, names, &is_whole));
         futures::future::join_all(survey).await
     }
 
@@ -210,9 +292,14 @@ impl Copies {
     }
 
     /// Deletes these segments of a blob on every engine; what came of it on each.
-    pub(crate) async fn delete(&self, blob: BlobId, numbers: Range<u32>) -> Vec<Result<(), EngineError>> {
-        let deletes = self.places.iter().map(|place| self.delete_on(place, blob, numbers.clone()));
-        futures::future::join_all(deletes).await
+    pub(crate) async fn delete(
+        &self,
+        blob: BlobId,
+        numbers: Range<u32>,
+    ) -> Result<Vec<Result<(), EngineError>>, EngineError> {
+        let places = self.told_some("delete").await?;
+        let deletes = places.iter().map(|place| self.delete_on(place, blob, numbers.clone()));
+        Ok(futures::future::join_all(deletes).await)
     }
 
     /// An engine that fails at one segment is not asked about the others, and one that has just hung about none.
@@ -231,10 +318,16 @@ impl Copies {
             .await
     }
 
+    /// How long an engine may take for a page of its list.
+    pub(crate) fn scan_patience(&self) -> Duration {
+        self.patience * SCAN_PATIENCE
+    }
+
     /// What each engine lists.
     pub(crate) async fn list(&self, after: Option<SegmentName>, most: usize) -> Vec<Result<Vec<Listed>, EngineError>> {
-        let patience = self.patience * SCAN_PATIENCE;
-        let lists = self.places.iter().map(|place| place.within(patience, "list", place.engine.list(after, most)));
+        let patience = self.scan_patience();
+        let places = self.places();
+        let lists = places.iter().map(|place| place.within(patience, "list", place.engine.list(after, most)));
         futures::future::join_all(lists).await
     }
 
@@ -251,21 +344,38 @@ impl Copies {
             Err(error) => Given::Failed(error),
         }
     }
+}
 
-    /// The engines in this blob's order, those that are to come last behind all others.
-    fn in_order(&self, blob: BlobId, is_last: impl Fn(&Place) -> bool) -> Vec<&Place> {
-        let mut places: Vec<&Place> = self.places.iter().collect();
-        places.sort_by_cached_key(|place| (is_last(place), rank(blob, place.engine.name())));
-        places
-    }
+/// The engines in this blob's order, those that are to come last behind all others.
+fn in_order(places: &[Arc<Place>], blob: BlobId, is_last: impl Fn(&Place) -> bool) -> Vec<&Place> {
+    let mut places: Vec<&Place> = places.iter().map(|place| &**place).collect();
+    places.sort_by_cached_key(|place| (is_last(place), rank(blob, place.engine.name())));
+    places
+}
+
+/// How many that get new segments can fail by themselves.
+fn taking(places: &[Arc<Place>]) -> usize {
+    let taking = places.iter().filter(|place| !place.is_draining());
+    taking.map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len()
 }
 
 impl Place {
-    fn is_failing(&self) -> bool {
+    fn new(engine: Arc<dyn Engine>, drained: &Arc<RwLock<BTreeSet<String>>>) -> Arc<Self> {
+        Arc::new(Self {
+            engine,
+            failed: Mutex::new(None),
+            full: Mutex::new(None),
+            slow: Mutex::new(None),
+            failing: Mutex::new(None),
+            drained: Arc::clone(drained),
+        })
+    }
+
+    pub(crate) fn is_failing(&self) -> bool {
         is_recent(*self.failed.lock())
     }
 
-    fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         is_recent(*self.full.lock())
     }
 
@@ -273,8 +383,17 @@ impl Place {
         is_recent(*self.slow.lock())
     }
 
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drained.read().contains(self.engine.name())
+    }
+
+    /// It does everything again.
+    pub(crate) fn recovered(&self) {
+        (*self.failing.lock(), *self.failed.lock(), *self.slow.lock()) = (None, None, None);
+    }
+
     /// Waits only so long, and notes a failure.
-    async fn within<T>(
+    pub(crate) async fn within<T>(
         &self,
         patience: Duration,
         verb: &'static str,
@@ -284,16 +403,24 @@ impl Place {
             Ok(done) => done,
             Err(late) => Err(EngineError::slow(self.engine.name(), verb, late)),
         };
-        if let Err(error) = &done {
-            self.note(error);
+        match &done {
+            Ok(_) => drop(self.failing.lock().take_if(|(failed, _)| *failed == verb)),
+            Err(error) => self.note(verb, error),
         }
         done
     }
 
-    fn note(&self, error: &EngineError) {
+    fn note(&self, verb: &'static str, error: &EngineError) {
         count(error.trouble.name());
         if error.trouble == Trouble::Slow {
             *self.slow.lock() = Some(Instant::now());
+        }
+        if error.trouble != Trouble::Full {
+            let why = error.to_string();
+            match &mut *self.failing.lock() {
+                Some((failed, failing)) => (*failed, failing.why) = (verb, why),
+                nothing => *nothing = Some((verb, Failing { since: Timestamp::now(), why })),
+            }
         }
         let noted = if error.trouble == Trouble::Full { &self.full } else { &self.failed };
         let before = noted.lock().replace(Instant::now());
@@ -309,7 +436,7 @@ fn is_recent(failed: Option<Instant>) -> bool {
 }
 
 /// An engine's place in a blob's order: of all engines, the one with the lowest is asked first.
-fn rank(blob: BlobId, engine: &str) -> [u8; 32] {
+pub(crate) fn rank(blob: BlobId, engine: &str) -> [u8; 32] {
     *blake3::Hasher::new().update(blob.bytes()).update(engine.as_bytes()).finalize().as_bytes()
 }
 

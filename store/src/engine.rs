@@ -3,7 +3,9 @@
 mod bucket;
 mod disk;
 mod jetstream;
+mod node;
 mod pages;
+mod s3;
 
 use std::ops::Range;
 
@@ -15,6 +17,8 @@ use tokio::time::error::Elapsed;
 pub(crate) use bucket::Bucket;
 pub use disk::Disk;
 pub use jetstream::JetStream;
+pub use node::NodeDisk;
+pub use s3::S3;
 
 use crate::SegmentName;
 
@@ -57,6 +61,12 @@ impl EngineError {
     pub(crate) fn slow(engine: &str, verb: &'static str, late: Elapsed) -> Self {
         Self { engine: engine.to_owned(), verb, trouble: Trouble::Slow, source: late.into() }
     }
+
+    /// Nobody has told of an engine.
+    pub(crate) fn none_known(verb: &'static str) -> Self {
+        let source = "no disk is known".into();
+        Self { engine: "the store".to_owned(), verb, trouble: Trouble::Failed, source }
+    }
 }
 
 /// How much an engine can keep.
@@ -82,7 +92,9 @@ pub trait Engine: Send + Sync {
     /// Its name in errors and logs, which no other engine of a store has.
     fn name(&self) -> &str;
 
-    /// What fails as a whole: machine and device. Two engines of one domain are one failure domain.
+    /// What fails as a whole: machine and device, as `machine/device`. Two engines of one domain are one failure domain. A
+    /// further part behind them tells apart engines that share a device, and are to count as two all the same: the operator
+    /// is told that it is one disk.
     fn domain(&self) -> &str;
 
     /// Keeps the segment under its name, instead of what may be there; durable, and seen by `read`, when it returns.

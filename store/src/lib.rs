@@ -5,6 +5,8 @@
 //! get, range: Blob -> parts of segments, of 1 MiB, or the chunks needed -> opened -> bytes; at a whole's end its digest
 //! ```
 //!
+//! An operator sees engines as disks (`disks.rs`), and segments are copied from one to another (`repair.rs`).
+//!
 //! No index is kept here: a blob's size says the names of all its segments, and its owner keeps its id and key. Engines see
 //! sealed bytes alone. A segment that an engine lacks, has damaged or does not give in time is read from the next one.
 
@@ -12,12 +14,17 @@
 
 mod claim;
 mod copies;
+mod disk_service;
+mod disks;
 pub mod engine;
 mod error;
 pub mod legacy;
 mod name;
+mod node_disks;
 mod object;
+mod plan;
 mod put;
+mod repair;
 mod room;
 mod sealing;
 mod segments;
@@ -35,11 +42,16 @@ pub use protocol::{Blob, BlobId, BlobKey, Epoch};
 pub use claim::ClaimError;
 use copies::Copies;
 pub use copies::CopyState;
+pub use disk_service::{DiskError, DiskService};
+pub use disks::{DiskState, Failing};
 pub use engine::{Engine, Listed, Space};
 pub use error::{Error, Piece};
 pub use legacy::Legacy;
 pub use name::{ParseSegmentNameError, SegmentName};
+pub use node_disks::NodeDisks;
 pub use object::Object;
+pub use plan::Kept;
+pub use repair::{Mended, Segments, kept_by_size};
 pub use sealing::{BLOB_SIZE_MAX, SEGMENT_SIZE};
 pub use segments::Deleted;
 
@@ -73,6 +85,35 @@ impl Store {
         Self { copies: Copies::new(disks, copies) }
     }
 
+    /// On engines that are told while it runs ([`Self::set_engines`]). As long as there are none, readers wait a little.
+    #[must_use]
+    pub fn changing(copies: NonZeroUsize) -> Self {
+        Self { copies: Copies::changing(copies) }
+    }
+
+    /// Whether its engines are told while it runs.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.copies.is_changing()
+    }
+
+    /// From now on it is on these engines, and so is every clone of it. What has begun goes on with those that it has.
+    pub fn set_engines(&self, engines: Vec<Arc<dyn Engine>>) {
+        self.copies.replace(engines);
+    }
+
+    /// The same store on the engines that it has now, whatever it is told later: for whoever goes by their places.
+    #[must_use]
+    pub fn as_of_now(&self) -> Self {
+        Self { copies: self.copies.as_of_now() }
+    }
+
+    /// Whether it has been told of no other engines since.
+    #[must_use]
+    pub fn is_of_now(&self) -> bool {
+        self.copies.is_of_now()
+    }
+
     /// How long an engine may take for one segment before another one is tried; 20 s where nothing is said.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
@@ -80,8 +121,9 @@ impl Store {
         self
     }
 
-    /// The engines, as they were given.
-    pub fn engines(&self) -> impl Iterator<Item = &Arc<dyn Engine>> {
+    /// The engines that it is on now.
+    #[must_use]
+    pub fn engines(&self) -> Vec<Arc<dyn Engine>> {
         self.copies.engines()
     }
 }

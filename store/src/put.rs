@@ -24,7 +24,7 @@ impl Store {
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.copies.check_enough()?;
+        self.copies.check_enough().await?;
         let max = max.min(BLOB_SIZE_MAX);
         let (id, key) = fresh(epoch)?;
         let mut stream = std::pin::pin!(stream);
@@ -69,7 +69,7 @@ impl Store {
 }
 
 /// A new blob's name and key.
-fn fresh(epoch: Epoch) -> Result<(BlobId, BlobKey), Error> {
+pub(crate) fn fresh(epoch: Epoch) -> Result<(BlobId, BlobKey), Error> {
     let random = SystemRandom::new();
     let (mut id, mut key) = ([0_u8; 12], BlobKey([0; 32]));
     random.fill(&mut id)?;

@@ -200,6 +200,12 @@ pub(crate) fn segments(size: ByteSize) -> Result<Range<u32>, Error> {
     u32::try_from(count).map(|count| 0..count).map_err(|_| Error::TooLarge { max: BLOB_SIZE_MAX })
 }
 
+/// How many bytes the segment of this number has as it is kept, of a blob of this size.
+pub(crate) fn kept_size(size: ByteSize, number: u32) -> u64 {
+    let plain = size.0.saturating_sub(u64::from(number) * SEGMENT_SIZE).min(SEGMENT_SIZE);
+    HEAD_SIZE + plain + chunks(plain) * TAG_SIZE
+}
+
 /// The numbers of the parts that these bytes are read in.
 pub(crate) fn parts(wanted: &Range<u64>) -> Range<u64> {
     if wanted.is_empty() { 0..0 } else { wanted.start / PART_SIZE..wanted.end.div_ceil(PART_SIZE) }

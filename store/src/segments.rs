@@ -38,7 +38,7 @@ impl Store {
     /// Deletes these segments of a blob.
     pub(crate) async fn delete_segments(&self, blob: BlobId, numbers: Range<u32>) -> Result<Deleted, Error> {
         let (mut any, mut failed) = (false, None);
-        for deleted in self.copies.delete(blob, numbers).await {
+        for deleted in self.copies.delete(blob, numbers).await? {
             match deleted {
                 Ok(()) => any = true,
                 Err(error) => failed = Some(error),

@@ -10,6 +10,9 @@ mod jetstream;
 mod legacy;
 mod manifest;
 mod nats;
+mod nodes;
+mod repair;
+mod s3;
 mod sealing;
 mod tampering;
 

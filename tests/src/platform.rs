@@ -27,6 +27,8 @@ pub struct Platform {
     pub operator_link: Option<String>,
     /// Where each process answers for itself, by name, where services are separate.
     pub services: BTreeMap<String, String>,
+    /// What it says of copies of blobs; null where there is one of each.
+    pub store: serde_json::Value,
     /// From the start of the process to its first line.
     pub started_in: Duration,
     data: Folder,
@@ -115,6 +117,7 @@ impl Platform {
             url: welcome["url"].as_str().unwrap().to_owned(),
             operator_link: welcome["operator_link"].as_str().map(str::to_owned),
             services: serde_json::from_value(welcome["services"].clone()).unwrap_or_default(),
+            store: welcome["store"].clone(),
             started_in: started.elapsed(),
             data,
         }

@@ -4,6 +4,7 @@ pub(crate) mod jobs;
 pub(crate) mod nodes;
 pub(crate) mod queues;
 pub(crate) mod second_factor;
+pub(crate) mod store;
 pub(crate) mod usage;
 
 use protocol::api::{

@@ -55,8 +55,8 @@ enum Task {
     },
     /// Format, clippy with warnings as errors, and the house's invariants
     Lint,
-    /// Measure: `bench invoke [--profile]|executor|fabric|vm|images|jobs|floods|books|portal --json FILE`; `bench
-    /// scheduler [--trace DIR]` compares the policies in the simulator; `bench all` writes EVALUATION.md; `bench faults`
+    /// Measure: `bench invoke [--profile]|executor|fabric|vm|images|jobs|floods|books|store|portal --json FILE`;
+    /// `bench scheduler [--trace DIR]` compares the policies in the simulator; `bench all` writes EVALUATION.md; `bench faults`
     /// kills for half an hour
     Bench {
         /// Arguments of the benchmark, its name first

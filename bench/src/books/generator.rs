@@ -268,6 +268,7 @@ impl Node {
             agreed: None,
             confinement: None,
             fingerprint: None,
+            disks: Vec::new(),
         };
         let request = post("/hello", serde_json::to_vec(&hello)?)?;
         let answer = call(&fabric, Target::FromNode(NodeService::Api), request).await?;

@@ -26,6 +26,24 @@ fn f34_advice_can_be_followed() {
 }
 
 #[test]
+fn several_executors_are_processes_of_their_own() {
+    let parsed = |line: &str| Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command);
+    for line in ["up --separate --executors 3 --gateways 2", "up --replicas 2 --executors 3 --control-planes 2"] {
+        let Ok(Command::Up(up)) = parsed(&format!("crowdcloud {line}")) else { panic!("{line}") };
+        assert!(up.is_separate(), "{line}");
+    }
+    for line in ["up --executors 3", "up --gateways 2", "up --replicas 0", "up --replicas 9"] {
+        assert!(parsed(&format!("crowdcloud {line}")).is_err(), "{line}");
+    }
+    let Ok(Command::Up(up)) = parsed("crowdcloud up") else { panic!("it is up") };
+    assert!(!up.is_separate() && up.replicas == 1);
+    let both = "crowdcloud gateway --connect nats://h --credentials c --lenders-credentials l --listen 127.0.0.1:1 --spool s \
+                --store-nodes --store-dir d";
+    let refused = parsed(both).err().unwrap();
+    assert_eq!(refused.kind(), clap::error::ErrorKind::ArgumentConflict, "blobs are in one sort of place: {refused}");
+}
+
+#[test]
 fn versions_of_a_function_need_no_verb() {
     let cli = Cli::try_parse_from(["crowdcloud", "versions", "thumbs", "--json"]).unwrap();
     assert!(cli.global.json);

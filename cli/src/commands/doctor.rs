@@ -32,6 +32,10 @@ const CONFINEMENT_HELP: &str = "functions run as ever; artifacts of strangers ar
 const NODES_HELP: &str = "they get their own account's runs meanwhile. `crowdcloud nodes show NODE` says what each lacks; \
                           `crowdcloud nodes confirm NODE` lets `own` placement use one";
 
+/// Nothing else brings a lost key back.
+const STORE_KEY_HELP: &str = "`crowdcloud store key export -o FILE --passphrase-file FILE` writes it; keep that elsewhere than \
+                              the data: without the key neither the store nor any backup of it can be read";
+
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 struct Check {
@@ -100,6 +104,7 @@ pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure
     if vm_lane().is_ok() {
         checks.push(Check::new("VM speed", vm_speed(&open_kvm()), KVM_HELP).optional());
     }
+    checks.extend(store_key(data));
     checks.extend(processes(data));
     let failed = checks.iter().any(|check| !check.ok && !check.optional);
     context.output.result(&serde_json::json!({ "items": checks, "next": null }), || {
@@ -215,6 +220,15 @@ fn tool(name: &str) -> Result<String, String> {
     }
 }
 
+/// Whether the store's newest master key is anywhere else; nothing where this machine has none.
+fn store_key(data: &Path) -> Option<Check> {
+    let found = match super::store::unexported(data)? {
+        Ok(number) => format!("no export has the newest master key, {number}"),
+        Err(failure) => failure.what(),
+    };
+    Some(Check::new("store's key", Err(found), STORE_KEY_HELP).optional())
+}
+
 /// The processes of `crowdcloud up --separate` in this folder.
 fn processes(data: &Path) -> Vec<Check> {
     let pids = crate::platform::pids(data);
@@ -260,6 +274,20 @@ mod tests {
         assert!(part.as_ref().unwrap_err().contains("TCP ports"), "{part:?}");
         let check = Check::new("confinement", part, CONFINEMENT_HELP).optional();
         assert!(!check.ok && check.optional && check.help.contains("landlock"));
+    }
+
+    #[test]
+    fn a_master_key_that_is_nowhere_else_is_told_with_what_to_do() {
+        let data = tempfile::tempdir().unwrap();
+        assert!(store_key(data.path()).is_none(), "no platform has run here");
+        std::fs::create_dir(data.path().join("store-keys")).unwrap();
+        std::fs::write(data.path().join("store-keys/3.key"), [7; 32]).unwrap();
+        let check = store_key(data.path()).unwrap();
+        assert!(!check.ok && check.optional && check.found.contains('3'), "{check:?}");
+        assert!(check.help.contains("crowdcloud store key export"), "{check:?}");
+        let folder = control_plane::KeyFolder::at(data.path().join("store-keys"));
+        folder.note(&folder.export(None).unwrap()).unwrap();
+        assert!(store_key(data.path()).is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Lenders' machines, and the tokens with which they join.
 
 mod named;
-mod operator;
+pub(super) mod operator;
 mod show;
 mod wish;
 

@@ -207,6 +207,8 @@ fn config(start: &LendStart, folder: &Folder, node: NodeId, platform: PublicKey)
     let mut config: executor::Config = parse("executor", line)?;
     config.vm_tools.get_or_insert_with(super::vm_tools);
     config.platform = Some(platform);
+    // The operator's own nodes alone have disks for blobs.
+    config.store_dir.clear();
     Ok(config)
 }
 

@@ -160,6 +160,9 @@ impl Settings {
         flags.add("node-data", self.data.node_folder(number)).add("node-id", self.data.node(number)?.to_string());
         flags.add("node-name", format!("local-{number}")).add("node-grace", "500ms");
         flags.add("vm-tools", super::vm_tools());
+        for (flag, value) in super::replicas::of_executor(self, number) {
+            flags.add(flag, value);
+        }
         let mut line = flags.table(&self.file.executor);
         let (valued, plain) = self.args.lent.of_node();
         for (name, value) in valued {
@@ -238,8 +241,15 @@ pub(crate) fn welcome(output: &Output, settings: &Settings, probes: &[(String, S
         let urls = probes.iter().map(|(name, address)| (name.clone(), format!("http://{address}").into()));
         value["services"] = serde_json::Value::Object(urls.collect());
     }
+    let kept = super::replicas::kept(settings);
+    if let Some(kept) = &kept {
+        value["store"] = serde_json::json!(kept);
+    }
     output.result(&value, || {
         let mut text = format!("CrowdCloud is running: {url}/\n");
+        if let Some(kept) = &kept {
+            text.push_str(&format!("{kept}\n"));
+        }
         if let Some(link) = &operator {
             text.push_str(&format!("operator, works once:  {link}\n"));
         }

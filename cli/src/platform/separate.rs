@@ -136,8 +136,7 @@ fn core_line(settings: &Settings, nats: &Nats, command: &str, name: &str) -> Res
     line.extend(connection(settings, nats, name, &write_credentials(&credentials))?);
     line.push("--lenders-credentials".into());
     line.push(credentials_file(settings, &format!("{name}-lenders"), &write_credentials(&lenders))?.into());
-    line.push("--store-dir".into());
-    line.push(settings.data.join("store").into());
+    line.extend(super::replicas::of_core(settings));
     Ok(line)
 }
 

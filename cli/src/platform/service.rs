@@ -12,7 +12,7 @@ use control_plane::{LocalJoin, LocalNode, Stores};
 use executor::NodeKeys;
 use fabric::{Credentials, Fabric, Identity};
 use protocol::{InstanceId, NodeId, PlacementClass};
-use store::engine::{Disk, Engine};
+use store::engine::{Disk, Engine, S3};
 use store::{Legacy, Store};
 use tokio::sync::{oneshot, watch};
 
@@ -78,10 +78,18 @@ pub(crate) struct CoreArgs {
 /// Where blobs are.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreArgs {
-    /// A folder for blobs; again for more disks; without one they are in JetStream
+    /// A folder for blobs, which all control planes and gateways share; again for more disks. Without one, without a bucket
+    /// and without --store-nodes, they are in JetStream
     #[arg(long, value_name = "DIR", env = "CROWDCLOUD_STORE_DIR", value_delimiter = ',')]
     store_dir: Vec<PathBuf>,
-    /// Copies of each blob in these folders, no two on one disk
+    /// A bucket for blobs, `https://HOST/BUCKET[/PREFIX]` or `s3://BUCKET`; again for more; `AWS_ACCESS_KEY_ID` and such
+    /// say whose
+    #[arg(long, value_name = "URL", env = "CROWDCLOUD_STORE_S3", value_delimiter = ',')]
+    store_s3: Vec<String>,
+    /// Blobs are on the disks of the operator's own nodes: of the executors that have a --store-dir
+    #[arg(long, env = "CROWDCLOUD_STORE_NODES", conflicts_with_all = ["store_dir", "store_s3"])]
+    store_nodes: bool,
+    /// Copies of each blob in these folders and buckets, or on these nodes; no two on one disk or in one bucket
     #[arg(long, value_name = "N", default_value = "1")]
     store_copies: NonZeroUsize,
     /// Copies of each blob in JetStream
@@ -247,8 +255,15 @@ impl ProcessArgs {
 
 impl StoreArgs {
     async fn open(&self, fabric: &Fabric) -> Result<Store, Failure> {
-        if !self.store_dir.is_empty() {
-            return on_disks(&self.store_dir, self.store_copies);
+        if self.store_nodes {
+            return Ok(Store::changing(self.store_copies));
+        }
+        if !self.store_dir.is_empty() || !self.store_s3.is_empty() {
+            let mut engines = disks(&self.store_dir)?;
+            for url in &self.store_s3 {
+                engines.push(Arc::new(S3::open(url).await.map_err(|error| no_store(&error))?));
+            }
+            return Ok(Store::on(engines, self.store_copies));
         }
         let store = Store::jetstream(fabric.nats().clone(), "cc-blobs", self.store_replicas).await;
         store.map_err(|error| no_store(&error))
@@ -258,7 +273,7 @@ impl StoreArgs {
     async fn legacy(&self, chunks: Option<&Path>, fabric: &Fabric) -> Result<Option<Legacy>, Failure> {
         match chunks {
             Some(folder) => Ok(Some(Legacy::disk(folder))),
-            None if self.store_dir.is_empty() => {
+            None if self.store_dir.is_empty() && !self.store_nodes => {
                 let legacy = Legacy::jetstream(fabric.nats().clone(), "cc-chunks").await;
                 legacy.map(Some).map_err(|error| no_store(&error))
             }
@@ -269,9 +284,13 @@ impl StoreArgs {
 
 /// A store in these folders, with so many copies of each blob.
 pub(crate) fn on_disks(folders: &[PathBuf], copies: NonZeroUsize) -> Result<Store, Failure> {
+    disks(folders).map(|disks| Store::on(disks, copies))
+}
+
+fn disks(folders: &[PathBuf]) -> Result<Vec<Arc<dyn Engine>>, Failure> {
     let open = |folder: &PathBuf| Disk::open(folder).map(|disk| Arc::new(disk) as Arc<dyn Engine>);
     let disks: Result<Vec<_>, _> = folders.iter().map(open).collect();
-    disks.map(|disks| Store::on(disks, copies)).map_err(|error| no_store(&error))
+    disks.map_err(|error| no_store(&error))
 }
 
 fn no_store(why: &dyn std::fmt::Display) -> Failure {

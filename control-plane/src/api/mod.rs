@@ -13,6 +13,7 @@ mod queues;
 mod resets;
 mod runs;
 mod second_factor;
+mod store;
 mod triggers;
 mod trust;
 
@@ -55,7 +56,8 @@ pub(crate) fn router(app: App) -> Router {
         .merge(triggers::router())
         .merge(queues::router())
         .merge(platform::router())
-        .merge(trust::router());
+        .merge(trust::router())
+        .merge(store::router());
     let (public, document) = OpenApiRouter::new().nest("/api/v1", routes).split_for_parts();
     let queries = Queries::of(&document);
     let document: Arc<str> = openapi::finish(document).into();

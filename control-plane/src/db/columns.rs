@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use protocol::api::{AccountKind, Role, VersionState};
 use protocol::job::{HeaderBytes, JobInput, JobState, SubmitJob};
-use protocol::node::{Caps, CheckOutcome, LogStream, NodeState, RevisedWish, TrustLevel};
+use protocol::node::{Caps, CheckOutcome, LogStream, NodeState, RevisedWish, StoreDisk, TrustLevel};
 use protocol::placement::{Explanation, Placement};
 use protocol::receipt::{Outcome, RunEnd, Usage};
 use protocol::route::{Scope, Share};
@@ -172,7 +172,17 @@ macro_rules! documents {
     )*};
 }
 documents!(Explanation, Limits, Problem, RunEnd, Usage, Vec<Scope>, Vec<Share>, Vec<String>, Vec<Lane>, BTreeMap<String, String>);
-documents!(Caps, JobInput, Placement, RevisedWish, Signed, SubmitJob, Vec<FunctionId>, Vec<(String, HeaderBytes)>);
+documents!(
+    Caps,
+    JobInput,
+    Placement,
+    RevisedWish,
+    Signed,
+    SubmitJob,
+    Vec<FunctionId>,
+    Vec<StoreDisk>,
+    Vec<(String, HeaderBytes)>
+);
 
 impl Stored for Timestamp {
     type Raw = i64;

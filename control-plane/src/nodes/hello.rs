@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::VerifyingKey;
 use fabric::UserKey;
-use protocol::node::{Hello, HelloReply, NodeEvent, NodeState, PROTOCOL_MAX, PROTOCOL_MIN, PublicKeys};
-use protocol::{Code, Field, NodeId, Timestamp};
+use protocol::node::{Hello, HelloReply, NodeEvent, NodeState, PROTOCOL_MAX, PROTOCOL_MIN, PublicKeys, StoreDisk};
+use protocol::{Code, Field, NodeId, PlacementClass, Timestamp};
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _};
 
 use super::{calibration, copies, standing, trust};
@@ -115,8 +115,15 @@ fn told(row: &nodes::Model, hello: &Hello, protocol: u16, checks_every: Duration
         starts: copies::starts(hello),
         start: copies::start(hello).map(Col),
         machine_boot: hello.fingerprint.and_then(|said| said.boot).map(Col),
+        disks: disks(row, hello).map(Col),
         ..row.clone()
     })
+}
+
+/// The disks that the store may use: a lender's node has none, whatever it says.
+fn disks(row: &nodes::Model, hello: &Hello) -> Option<Vec<StoreDisk>> {
+    let own = row.class.0 == PlacementClass::Operator;
+    Some(hello.disks.clone()).filter(|disks| own && !disks.is_empty())
 }
 
 /// The state after a hello. A node that was measured before, or never is, is online at once.
@@ -173,6 +180,7 @@ async fn note(app: &App, node: NodeId, hello: &Hello, protocol: u16) -> Result<n
             starts: Set(noted.starts),
             start: Set(noted.start),
             machine_boot: Set(noted.machine_boot),
+            disks: Set(noted.disks),
             ..Default::default()
         })
         .filter(nodes::Column::Id.eq(row.id))

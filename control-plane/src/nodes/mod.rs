@@ -4,6 +4,7 @@
 pub(crate) mod calibration;
 mod copies;
 pub(crate) mod details;
+pub(crate) mod disks;
 pub(crate) mod hello;
 pub(crate) mod joining;
 pub(crate) mod records;

@@ -308,5 +308,6 @@ fn record(row: nodes::Model) -> NodeRecord {
         arch: row.arch,
         protocol: u16::try_from(row.protocol).unwrap_or(0),
         key: row.public_key.and_then(|key| key.parse().ok()),
+        disks: row.disks.map_or_else(Vec::new, |disks| disks.0),
     }
 }

@@ -20,7 +20,8 @@ pub(crate) async fn claim(db: &Db, store: &Store) -> Result<(), StartError> {
     let known: BTreeSet<String> =
         store_engines::Entity::find().all(db.read()).await?.into_iter().map(|row| row.name).collect();
     store.claim(id, &known).await?;
-    let names = store.engines().map(|engine| engine.name().to_owned());
+    let engines = store.engines();
+    let names = engines.iter().map(|engine| engine.name().to_owned());
     let new: Vec<String> = names.filter(|name| !known.contains(name)).collect();
     for name in new {
         store_engines::Entity::insert(store_engines::ActiveModel { name: Set(name) })

@@ -7,7 +7,7 @@ use sea_orm::{
 };
 
 use super::epochs;
-use super::seal::MasterKey;
+use super::keys::{KeyError, KeyNumber, Keyring, KeysError};
 use crate::db::columns::{Col, unsigned};
 use crate::db::entities::{blobs, models};
 use crate::db::loops;
@@ -18,7 +18,7 @@ const MODELS_KEPT: u64 = 3;
 
 /// Notes a blob; again is fine. The same transaction writes the row that refers to it.
 pub(super) async fn keep(
-    master: &MasterKey,
+    keys: &Keyring,
     tx: &DatabaseTransaction,
     account: Option<AccountId>,
     blob: &Blob,
@@ -31,12 +31,14 @@ pub(super) async fn keep(
         }
         return Err(refuse(Code::StorageUnavailable, "Storing the bytes took too long; send them again."));
     }
+    let (number, sealed_key) = keys.seal(tx, id, &blob.key).await?;
     let row = blobs::ActiveModel {
         id: Set(id.into()),
         account_id: Set(account.map(Col)),
         size: Set(blob.size.into()),
         digest: Set(blob.digest.into()),
-        sealed_key: Set(master.seal(id, &blob.key)),
+        master: Set(number.0),
+        sealed_key: Set(sealed_key),
         created: Set(Timestamp::now().into()),
         doomed: Set(None),
     };
@@ -72,12 +74,12 @@ pub(crate) async fn refer(tx: &DatabaseTransaction, id: BlobId) -> Result<()> {
 
 /// Notes the blob of a placement model, and lets older models go.
 pub(super) async fn keep_model(
-    master: &MasterKey,
+    keys: &Keyring,
     tx: &DatabaseTransaction,
     blob: &Blob,
     published: Timestamp,
 ) -> Result<BlobId> {
-    let id = keep(master, tx, None, blob).await?;
+    let id = keep(keys, tx, None, blob).await?;
     let row = models::ActiveModel { blob: Set(id.into()), published: Set(published.into()) };
     models::Entity::insert(row).exec_without_returning(tx).await?;
     let nth: Option<Col<Timestamp>> = loops::models_nth(MODELS_KEPT).into_tuple().one(tx).await?;
@@ -93,12 +95,23 @@ pub(crate) enum ReadError {
     /// The index does not have it.
     #[error("there is no blob {0} in the index")]
     Unknown(BlobId),
-    /// Its key was sealed under another master key, or is damaged.
+    /// The master key that its key is sealed under is not here.
+    #[error("blob {id} is sealed under the master key {number}, which is missing")]
+    NoKey {
+        /// Which blob.
+        id: BlobId,
+        /// Which master key.
+        number: KeyNumber,
+    },
+    /// Its key is damaged.
     #[error("the key of blob {0} cannot be opened")]
     Sealed(BlobId),
     /// It is an object of an earlier release, and the store of that time is not there.
     #[error("object {0} is of an earlier release, whose store is not there")]
     NoLegacy(protocol::Digest),
+    /// The folder of master keys cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The store does not give it.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -108,14 +121,23 @@ pub(crate) enum ReadError {
 }
 
 impl ReadError {
-    /// Whether it may be there again in a moment: the store or the database is away.
+    /// Whether it may be there again later: the store, the database or the master key is away.
     pub(crate) fn passes(&self) -> bool {
-        matches!(self, Self::Database(_) | Self::Store(store::Error::Engine(_)))
+        matches!(self, Self::Database(_) | Self::NoKey { .. } | Self::Keys(_) | Self::Store(store::Error::Engine(_)))
     }
 
     /// Whether it is nowhere.
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::Unknown(_) | Self::NoLegacy(_) | Self::Store(store::Error::Missing { .. }))
+    }
+}
+
+impl From<KeysError> for ReadError {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Database(error) => error.into(),
+            KeysError::Folder(error) => error.into(),
+        }
     }
 }
 
@@ -132,14 +154,21 @@ impl From<ReadError> for Error {
 }
 
 /// All that a reader of a blob needs.
-pub(super) async fn open<C: ConnectionTrait>(
-    master: &MasterKey,
-    connection: &C,
-    id: BlobId,
-) -> Result<Blob, ReadError> {
-    let row = blobs::Entity::find_by_id(Col(id)).one(connection).await?.ok_or(ReadError::Unknown(id))?;
-    let key = master.open(id, &row.sealed_key).ok_or(ReadError::Sealed(id))?;
+pub(super) async fn open<C: ConnectionTrait>(keys: &Keyring, connection: &C, id: BlobId) -> Result<Blob, ReadError> {
+    let mut row = find(connection, id).await?;
+    let mut number = KeyNumber(row.master);
+    if !keys.has(number) && keys.may_be_new(number) {
+        // Another process goes over to a new one, or has just retired this one.
+        keys.refresh(connection).await?;
+        row = find(connection, id).await?;
+        number = KeyNumber(row.master);
+    }
+    let key = keys.open_key(number, id, &row.sealed_key)?;
     Ok(Blob { id, key, size: row.size.0, digest: row.digest.0 })
+}
+
+async fn find<C: ConnectionTrait>(connection: &C, id: BlobId) -> Result<blobs::Model, ReadError> {
+    blobs::Entity::find_by_id(Col(id)).one(connection).await?.ok_or(ReadError::Unknown(id))
 }
 
 /// Bytes of an account that the store keeps, each blob once.

@@ -10,39 +10,56 @@
 //! rest, and may be interrupted anywhere, or be done by two at once. Why it takes nothing that somebody needs:
 //! - A blob becomes doomed in a transaction that locks its row, and then finds no row that refers to it. Whoever refers to
 //!   a blob that is there locks the same row: it comes first and is seen, or comes second and is refused.
+//! - Copies beyond what is wanted are deleted by the leader alone, which has read enough others just before ([`repair()`]).
 //! - What the index does not have may be on its way into it. So writers hold epochs, with which the names of their blobs
 //!   begin (`epochs.rs`), and only what is below all open ones is deleted. Nobody goes by times of files, or by clocks.
 
+mod check;
 mod claim;
+pub(crate) mod drains;
 mod epochs;
 mod index;
+pub(crate) mod keys;
+mod lists;
 pub(crate) mod moving;
+mod notes;
+mod pace;
+mod repair;
+mod scrub;
 mod seal;
+pub(crate) mod status;
 mod sweep;
 mod writing;
 
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use protocol::epoch::{AskEpoch, EpochLease};
-use protocol::{AccountId, Blob, BlobId, ByteSize, Digest, Timestamp};
+use protocol::{AccountId, Blob, BlobId, ByteSize, Digest, InstanceId, Timestamp};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use store::{Legacy, Object, Store};
+use tokio::sync::Semaphore;
 
 use crate::App;
 use crate::db::Db;
 use crate::db::columns::Col;
 use crate::error::Result;
-use seal::MasterKey;
+use keys::Keyring;
 
-#[cfg_attr(not(test), allow(unused_imports, reason = "the schema's test compares it"))]
 pub(crate) use crate::db::REFERENCES;
 pub(crate) use claim::{claim, is_key, knows_key};
+pub(crate) use check::stream as check;
 #[cfg_attr(not(test), allow(unused_imports, reason = "the account's usage is to show it"))]
 pub(crate) use index::kept;
 pub(crate) use index::{ReadError, refer};
+pub use keys::{KeyError, KeyExport, KeyFolder, KeyNumber};
+pub(crate) use repair::run as repair;
 pub(crate) use sweep::run as sweep;
+pub use sweep::{BareSweep, SweepError};
 pub(crate) use writing::{Epochs, Writing};
 
 /// Where the platform's bytes are.
@@ -61,18 +78,64 @@ impl From<Store> for Stores {
 
 /// What the index needs beside the database and the store.
 pub(crate) struct Objects {
-    master: MasterKey,
+    keys: Keyring,
     legacy: Option<Legacy>,
 }
 
 impl Objects {
-    pub(crate) fn new(master: &[u8; 32], legacy: Option<Legacy>) -> Self {
-        Self { master: MasterKey::new(master), legacy }
+    pub(crate) fn new(keys: Keyring, legacy: Option<Legacy>) -> Self {
+        Self { keys, legacy }
     }
 
     /// The store of earlier releases.
     pub(crate) fn legacy(&self) -> Option<&Legacy> {
         self.legacy.as_ref()
+    }
+}
+
+/// Why copies could not be looked after; they are again later.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CareError {
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// What looking after the copies of blobs needs. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Care {
+    db: Db,
+    store: Store,
+    objects: Arc<Objects>,
+    instance: InstanceId,
+    lease: Duration,
+    epoch_lease: Duration,
+    /// Bytes a second.
+    rate: ByteSize,
+    /// One check of all bytes at once.
+    checks: Arc<Semaphore>,
+}
+
+impl Care {
+    pub(crate) fn new(app: &App) -> Self {
+        Self {
+            db: app.db.clone(),
+            store: app.store.clone(),
+            objects: Arc::clone(&app.objects),
+            instance: app.instance,
+            lease: app.config.lease.duration(),
+            epoch_lease: app.config.store_epoch_lease.duration(),
+            rate: app.config.store_repair_rate,
+            checks: Arc::clone(&app.checks),
+        }
+    }
+
+    /// All that a reader of a blob needs.
+    async fn open(&self, id: BlobId) -> Result<Blob, ReadError> {
+        index::open(&self.objects.keys, self.db.read(), id).await
     }
 }
 
@@ -100,7 +163,7 @@ pub(crate) async fn keep(
     account: Option<AccountId>,
     blob: &Blob,
 ) -> Result<BlobId> {
-    index::keep(&app.objects.master, tx, account, blob).await
+    index::keep(&app.objects.keys, tx, account, blob).await
 }
 
 /// Notes the blob of the newest placement model. The ones before stay for a while.
@@ -110,12 +173,12 @@ pub(crate) async fn keep_model(
     blob: &Blob,
     published: Timestamp,
 ) -> Result<BlobId> {
-    index::keep_model(&app.objects.master, tx, blob, published).await
+    index::keep_model(&app.objects.keys, tx, blob, published).await
 }
 
 /// All that a reader of a blob needs.
 pub(crate) async fn open<C: ConnectionTrait>(app: &App, connection: &C, id: BlobId) -> Result<Blob, ReadError> {
-    index::open(&app.objects.master, connection, id).await
+    index::open(&app.objects.keys, connection, id).await
 }
 
 /// The bytes at an address, as a stream.
@@ -146,11 +209,12 @@ pub(crate) async fn lease_epoch(db: &Db, lasts: protocol::Millis, asked: AskEpoc
     for epoch in asked.close {
         epochs::close(db, epoch).await?;
     }
+    let draining: Vec<String> = drains::known(db.read()).await?.into_keys().collect();
     if let Some(epoch) = asked.renew
         && epochs::renew(db, epoch, lasts).await?
     {
-        return Ok(EpochLease { epoch, lasts });
+        return Ok(EpochLease { epoch, lasts, draining });
     }
     let epoch = epochs::open(db, &asked.holder.to_string(), lasts).await?;
-    Ok(EpochLease { epoch, lasts })
+    Ok(EpochLease { epoch, lasts, draining })
 }

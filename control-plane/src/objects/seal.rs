@@ -1,10 +1,10 @@
-//! The master key: under it each blob's own key is sealed in the index, so that neither a copy of the database nor of the
+//! A master key (`keys`): under it blobs' own keys are sealed in the index, so that neither a copy of the database nor of the
 //! store alone can be read.
 
 use protocol::{BlobId, BlobKey};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
-/// Seals blobs' keys. Every control plane has the same.
+/// Seals blobs' keys.
 pub(crate) struct MasterKey(LessSafeKey);
 
 impl MasterKey {

@@ -14,10 +14,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::epochs::{self, HORIZON};
+use super::keys::Keyring;
 use crate::App;
 use crate::db::columns::{Col, signed};
 use crate::db::entities::{blobs, store_horizon};
 use crate::db::{Db, loops, now};
+use crate::error::StartError;
 use crate::leader::{self, Lease, Office};
 
 /// Between two looks, and between two attempts to take the office.
@@ -40,12 +42,17 @@ const FAILED_FOR: Duration = Duration::from_secs(60);
 const LIST_EVERY: Duration = Duration::from_secs(86_400);
 /// Segments of one page of their lists.
 const LISTED_AT_ONCE: usize = 1_000;
+/// Of a sweep by itself.
+const BARE_CONNECTIONS: u32 = 4;
+const BARE_LEASE: Millis = Millis(60_000);
 
 /// Why a step was not done; it is done again later.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SweepError {
+pub enum SweepError {
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbErr),
+    /// Every engine failed.
     #[error(transparent)]
     Store(#[from] store::Error),
 }
@@ -78,7 +85,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 }
 
 /// Keeps the office, so that not two do the same work; returns when it is lost.
-async fn keep(db: &Db, lease: &Lease) {
+pub(super) async fn keep(db: &Db, lease: &Lease) {
     loop {
         tokio::time::sleep(lease.length() / RENEWALS).await;
         if !matches!(lease.renew(db).await, Ok(true)) {
@@ -91,6 +98,8 @@ async fn keep(db: &Db, lease: &Lease) {
 pub(super) struct Sweep {
     db: Db,
     store: Store,
+    /// None where it opens no blob: the sweep by itself.
+    keys: Option<Keyring>,
     doomed_for: Millis,
     epoch_lease: Millis,
     /// How far the present pass over all blobs is.
@@ -103,12 +112,18 @@ pub(super) struct Sweep {
 
 impl Sweep {
     pub(super) fn new(app: &App) -> Self {
+        let (doomed_for, epoch_lease) = (app.config.store_doomed_for, app.config.store_epoch_lease);
+        Self::of(app.db.clone(), app.store.clone(), Some(app.objects.keys.clone()), doomed_for, epoch_lease)
+    }
+
+    fn of(db: Db, store: Store, keys: Option<Keyring>, doomed_for: Millis, epoch_lease: Millis) -> Self {
         let begun = Instant::now();
         Self {
-            db: app.db.clone(),
-            store: app.store.clone(),
-            doomed_for: app.config.store_doomed_for,
-            epoch_lease: app.config.store_epoch_lease,
+            db,
+            store,
+            keys,
+            doomed_for,
+            epoch_lease,
             looked: None,
             next_pass: begun,
             next_delete: begun,
@@ -118,6 +133,9 @@ impl Sweep {
 
     /// One step of each kind that is due.
     pub(super) async fn turn(&mut self) -> Result<(), SweepError> {
+        if !self.may_sweep() {
+            return Ok(());
+        }
         let (begun, now) = (Instant::now(), now(self.db.read()).await?);
         if begun >= self.next_pass && !self.doom_some(now).await? {
             self.next_pass = begun + PASS_EVERY;
@@ -139,9 +157,17 @@ impl Sweep {
     /// All that there is to do at this time, engines' lists included.
     #[cfg(test)]
     pub(super) async fn whole(&mut self, now: Timestamp) -> Result<(), SweepError> {
+        if !self.may_sweep() {
+            return Ok(());
+        }
         while self.doom_some(now).await? {}
         self.delete_doomed(now).await?;
         self.delete_unindexed(now).await
+    }
+
+    /// Not while a master key is missing: such a platform has been restored in part, and may be again, with other rows.
+    fn may_sweep(&self) -> bool {
+        self.keys.as_ref().is_none_or(Keyring::is_whole)
     }
 
     /// Looks at the next blobs, and dooms those to which nothing refers. False at the end of a pass.
@@ -272,6 +298,44 @@ impl Sweep {
             .exec(self.db.write())
             .await?;
         Ok(())
+    }
+}
+
+/// The sweep of an index by itself, for whoever measures it: no platform runs beside it, and it makes no pauses.
+pub struct BareSweep(Sweep);
+
+impl BareSweep {
+    /// The sweep of the index in this database, whose schema is brought up to date, and of this store.
+    ///
+    /// # Errors
+    /// When the database cannot be opened.
+    pub async fn open(database: &str, store: Store) -> Result<Self, StartError> {
+        let db = Box::pin(Db::open(database, BARE_CONNECTIONS)).await?;
+        Ok(Self(Sweep::of(db, store, None, Millis(0), BARE_LEASE)))
+    }
+
+    /// One pass over all blobs: dooms those to which nothing refers.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn doom(&mut self) -> Result<(), SweepError> {
+        let now = now(self.0.db.read()).await?;
+        while self.0.doom_some(now).await? {}
+        Ok(())
+    }
+
+    /// Raises the horizon, and deletes what engines have below it and the index has not.
+    ///
+    /// # Errors
+    /// When the database fails, or every engine.
+    pub async fn delete_unindexed(&self) -> Result<(), SweepError> {
+        let now = now(self.0.db.read()).await?;
+        self.0.delete_unindexed(now).await
+    }
+
+    /// Ends its connections.
+    pub async fn close(self) {
+        self.0.db.close().await;
     }
 }
 

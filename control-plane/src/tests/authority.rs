@@ -146,6 +146,7 @@ impl Acme {
             ("POST", "/nodes/{id}/confirm") => json!({"name": "local", "fingerprint": "none"}),
             ("POST", "/nodes/vouch") => json!({"account": "acme"}),
             ("POST", "/nodes/{id}/revoke" | "/nodes/{id}/resume") => json!({}),
+            ("POST", "/operator/store/check" | "/operator/store/disks/{name}/drain") => json!({}),
             (method, path) => panic!("{method} {path}: say what it takes"),
         }
     }

@@ -108,6 +108,7 @@ impl Ground {
         change(&mut config);
         // Grounds on one database are one platform.
         std::fs::write(&config.ticket_key, [7; 32]).unwrap();
+        crate::objects::keys::of_tests(&config);
         let store = store::Store::disk(folder.path().join("store")).unwrap();
         let app = App::open(config, store, None).await.unwrap();
         let ground = Self { router: crate::router(app.clone()), app, node, folder, term: Mutex::default() };
@@ -134,6 +135,17 @@ impl Ground {
     /// Signs a user up with an account.
     pub(crate) async fn user(&self, email: &str, account: &str) -> Client {
         let asked = json!({"email": email, "password": "correct horse", "account": account});
+        let answer = self.anonymous().post("/signup", asked).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        self.anonymous().with("cookie", &answer.cookie())
+    }
+
+    /// Signs the operator up, with an account of their own.
+    pub(crate) async fn operator(&self) -> Client {
+        let token = std::fs::read_to_string(self.folder.path().join("operator.token")).unwrap();
+        let asked = json!({
+            "email": "op@example.org", "password": "correct horse", "account": "op", "operator_token": token.trim()
+        });
         let answer = self.anonymous().post("/signup", asked).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
         self.anonymous().with("cookie", &answer.cookie())
@@ -183,11 +195,22 @@ impl Ground {
             undo.push(format!("ALTER TABLE {owner} DROP COLUMN blob"));
         }
         undo.extend(
-            ["blobs", "store_epochs", "store_horizon", "store_engines", "models"]
+            [
+                "blobs",
+                "store_keys",
+                "store_epochs",
+                "store_horizon",
+                "store_engines",
+                "models",
+                "store_drains",
+                "store_notes",
+            ]
                 .map(|table| format!("DROP TABLE {table}")),
         );
         undo.push("DELETE FROM counters WHERE name = 'store_epochs'".to_owned());
-        undo.push("DELETE FROM seaql_migrations WHERE version IN ('m0040_blobs', 'm0041_moving')".to_owned());
+        let migrations = "DELETE FROM seaql_migrations WHERE version IN \
+                          ('m0040_blobs', 'm0041_moving', 'm0042_store_keys', 'm0043_store_disks')";
+        undo.push(migrations.to_owned());
         for sql in undo {
             self.app.db.write().execute_unprepared(&sql).await.unwrap();
         }

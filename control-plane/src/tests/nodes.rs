@@ -5,9 +5,9 @@ use fabric::UserKey;
 use http::{Method, StatusCode};
 use protocol::api::{AuditEntry, Node, NodeDetails, Page};
 use protocol::node::{
-    BootKey, Caps, CapsWish, Fingerprint, Hello, HelloReply, NodeState, NodeWant, PublicKey, PublicKeys,
+    BootKey, Caps, CapsWish, Fingerprint, Hello, HelloReply, NodeState, NodeWant, PublicKey, PublicKeys, StoreDisk,
 };
-use protocol::{ByteSize, Code, Digest, NodeId, Problem};
+use protocol::{ByteSize, Code, Digest, DiskId, NodeId, Problem};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
 use serde_json::json;
 
@@ -22,6 +22,7 @@ suite!(
     a_hello_with_other_keys_is_refused_and_named,
     a_hello_is_a_change_where_it_says_something_new,
     keys_that_an_earlier_release_has_not_noted_are_noted_once,
+    disks_are_on_record_of_the_operators_nodes_alone,
     a_copied_disk_and_an_older_folder_are_refused_and_named,
     the_operator_suspends_and_lets_in_again,
     who_is_suspended_may_leave,
@@ -107,6 +108,37 @@ async fn a_hello_is_a_change_where_it_says_something_new(ground: Ground) {
     assert_eq!(nodes::Model { hello: noted.hello, ..later }, noted);
     say(&Hello { cores: 1, ..first }).await;
     assert_eq!((changes().await, joining::row(&ground, node).await.cores), (2, 1));
+}
+
+async fn disks_are_on_record_of_the_operators_nodes_alone(ground: Ground) {
+    let of = async |node: NodeId| {
+        let records = records::all(&ground.app.db).await.unwrap();
+        records.into_iter().find(|record| record.node == node).unwrap().disks
+    };
+    let disks = vec![StoreDisk { id: DiskId::new(), domain: "c0ffee/64769".to_owned() }];
+    let plain = hello_with(7, &UserKey::generate(), 3);
+    let with_disks = Hello { disks: disks.clone(), ..plain.clone() };
+    assert_eq!(say(&ground, &with_disks).await.status, StatusCode::OK);
+    assert_eq!(of(ground.node).await, disks);
+    let rows = crate::db::loops::nodes_with_disks().all(ground.app.db.read()).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.id.0).collect::<Vec<_>>(), [ground.node]);
+
+    // A lender's node that says the same is not asked to keep anything.
+    let (ada, machine) = (ground.user("ada@example.org", "ada").await, Machine::new(47));
+    let node = joining::joined(&ground, &ada, &machine).await.node;
+    let api = as_node(crate::api::nodes::api(ground.app.clone()), node);
+    let hello = Hello { disks: disks.clone(), ..machine.hello() };
+    let answer = api.send(Method::POST, "/hello", Some(serde_json::to_value(&hello).unwrap())).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert!(of(node).await.is_empty());
+
+    // Twice the same one is a mistake; none at all takes it from the record.
+    let twice = Hello { disks: [disks.clone(), disks.clone()].concat(), ..plain.clone() };
+    let refused = say(&ground, &twice).await;
+    let field = refused.read::<Problem>().field.map(|field| field.to_string());
+    assert_eq!((refused.code(), field.as_deref()), (Code::InvalidField, Some("disks")));
+    assert_eq!(say(&ground, &plain).await.status, StatusCode::OK);
+    assert!(of(ground.node).await.is_empty());
 }
 
 async fn keys_that_an_earlier_release_has_not_noted_are_noted_once(ground: Ground) {

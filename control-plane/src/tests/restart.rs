@@ -119,7 +119,7 @@ fn keys_are_private() {
     let config = config(folder.path(), sqlite_url(folder.path()), NodeId::new());
     let store = store::Store::disk(folder.path().join("store")).unwrap();
     runtime.block_on(App::open(config, store, None)).map(drop).unwrap();
-    for file in ["ticket.key", "operator.token"] {
+    for file in ["ticket.key", "operator.token", "store-keys/1.key"] {
         let mode = std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }

@@ -107,6 +107,7 @@ pub(crate) fn hello_of(key: &SigningKey) -> Hello {
         agreed: None,
         confinement: None,
         fingerprint: None,
+        disks: Vec::new(),
     }
 }
 

@@ -58,16 +58,6 @@ async fn level(client: &Client, node: NodeId) -> Option<TrustLevel> {
     shown(client, node).await.node.level
 }
 
-async fn operator(ground: &Ground) -> Client {
-    let token = std::fs::read_to_string(ground.folder.path().join("operator.token")).unwrap();
-    let asked = json!({
-        "email": "op@example.org", "password": "correct horse", "account": "op", "operator_token": token.trim()
-    });
-    let answer = ground.anonymous().post("/signup", asked).await;
-    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
-    ground.anonymous().with("cookie", &answer.cookie())
-}
-
 /// A node that has been proven for so many days.
 async fn proven(ground: &Ground, node: NodeId, days: i64) {
     let earned = nodes::ActiveModel {
@@ -115,7 +105,7 @@ async fn a_node_is_proven_by_checks_and_a_day(ground: Ground) {
 
 async fn the_operator_alone_vouches(ground: Ground) {
     let ada = ground.user("ada@example.org", "ada").await;
-    let op = operator(&ground).await;
+    let op = ground.operator().await;
     let node = joined(&ground, &ada, &Machine::new(42)).await.node;
     proven(&ground, node, 30).await;
     assert_eq!(ada.post("/nodes/vouch", vouch(false)).await.code(), Code::Forbidden);
@@ -302,7 +292,7 @@ async fn nobody_sees_the_nodes_of_others(ground: Ground) {
     let node = joined(&ground, &ada, &Machine::new(47)).await.node;
     assert_eq!(eve.get(&format!("/nodes/{node}")).await.code(), Code::NotFound);
     assert_eq!(shown(&eve, ground.node).await.node.level, Some(TrustLevel::Operator), "everybody's to see");
-    assert_eq!(operator(&ground).await.get(&format!("/nodes/{node}")).await.status, StatusCode::OK);
+    assert_eq!(ground.operator().await.get(&format!("/nodes/{node}")).await.status, StatusCode::OK);
     ada.post(&format!("/nodes/{node}/revoke"), json!({})).await;
     assert_eq!(eve.get(&format!("/nodes/{node}")).await.code(), Code::NotFound);
 }

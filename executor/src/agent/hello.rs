@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fabric::{CallOptions, Fabric, NodeService, Target};
 use http_body_util::BodyExt as _;
-use protocol::node::{BootKey, Hello, HelloReply, PROTOCOL_MAX, PROTOCOL_MIN, printable};
+use protocol::node::{BootKey, Hello, HelloReply, PROTOCOL_MAX, PROTOCOL_MIN, StoreDisk, printable};
 use protocol::{Code, Lane, Problem};
 
 use crate::config::Config;
@@ -19,7 +19,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// What this node says of itself.
-pub(super) fn hello(config: &Config, told: Told, boot: &BootKey, vm: bool) -> Hello {
+pub(super) fn hello(config: &Config, told: Told, boot: &BootKey, vm: bool, disks: Vec<StoreDisk>) -> Hello {
     let Told { public, fingerprint, confinement } = told;
     Hello {
         protocol_min: PROTOCOL_MIN,
@@ -38,6 +38,7 @@ pub(super) fn hello(config: &Config, told: Told, boot: &BootKey, vm: bool) -> He
         agreed: Some(keeper::agreed(config)),
         fingerprint,
         confinement,
+        disks,
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use fabric::{Fabric, Mount, NodeEndpoint, ServeOptions};
 use protocol::node::HelloReply;
 use protocol::{Problem, Timestamp};
+use store::DiskService;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +57,10 @@ pub async fn serve(
     let config = Arc::new(config);
     let Given { told, code, receipts, control, ours } = given;
     let confinement = told.confinement.clone();
+    // A role of its own, which no lane, hello, pause or drain is in the way of: until the node has ended.
+    let disks = DiskService::open(&config.store_dir, config.store_domain.as_deref())?;
+    let told_disks = disks.told();
+    let _disks = if told_disks.is_empty() { None } else { Some(disks.mount(&fabric).await?) };
     // Before nobody may look inside: then a process may not even look at its own pages, as the lane does.
     let lane = Arc::new(lane(&config).map_err(|error| Error::Sandbox(format!("{error:#}")))?);
     if told.confinement.is_some()
@@ -86,7 +91,7 @@ pub async fn serve(
     };
     // Before the first run may come.
     let mut keeper = Keeper::new(&config, parts);
-    let hello = hello::hello(&config, told, fabric.boot(), vm.lane().is_some());
+    let hello = hello::hello(&config, told, fabric.boot(), vm.lane().is_some(), told_disks);
     let reply = tokio::select! {
         reply = hello::greet(&fabric, &hello) => reply.map_err(Error::Refused)?,
         () = shutdown.cancelled() => return Ok(()),

@@ -13,7 +13,7 @@ use super::sender::{gather, gather_all, send_body};
 use super::table::Key;
 use super::window::{Failure, Violation, WINDOW_COST};
 use super::{Answer, END_WAIT, Link, Shared, how_of, remember, wake};
-use crate::address::{Identity, Peer, Target};
+use crate::address::{Identity, Peer, Target, Way};
 use crate::body::{Body, InBody, Start};
 use crate::call::{CallOptions, End, EndKind};
 use crate::error::CallError;
@@ -82,11 +82,12 @@ impl Call {
 
         let id: u128 = rand::random();
         let (node, peer, reply_to) = match (&identity, to) {
-            (Identity::Core(instance), Target::Node(node, _)) => {
-                (node.uuid().as_u128(), Some(inbox::node(node, id)), inbox::core_for_node(*instance, node, id))
+            (Identity::Core(instance), Target::Node(node, endpoint)) => {
+                let peer = inbox::node(node, Way::to(endpoint), id);
+                (node.uuid().as_u128(), Some(peer), inbox::core_for_node(*instance, node, id))
             }
             (Identity::Core(instance), _) => (0, None, inbox::core(*instance, id)),
-            (Identity::Node(node), _) => (0, None, inbox::node(*node, id)),
+            (Identity::Node(node), _) => (0, None, inbox::node(*node, Way::Runs, id)),
         };
         let link = Link::new(Key { caller: true, node, id }, shared.clone(), peer, 0, Some(deadline), Some(end));
         if let (Identity::Core(_), Target::Node(node, _)) = (&identity, to)

@@ -54,6 +54,7 @@ async fn it_can_listen_to_nothing_foreign() {
         "cc.node.*.api".to_owned(),
         format!("cc.node.{victim_id}.in.>"),
         format!("cc.node.{victim_id}.in.run"),
+        format!("cc.node.{victim_id}.in.store"),
         format!("cc.node.{victim_id}.out.>"),
         format!("cc.node.{hostile_id}.api"),
         format!("cc.node.{hostile_id}.out.>"),
@@ -80,6 +81,7 @@ async fn it_can_listen_to_nothing_foreign() {
         format!("cc.node.{victim_id}.api"),
         format!("cc.node.{victim_id}.out.report"),
         format!("cc.node.{victim_id}.in.run"),
+        format!("cc.node.{victim_id}.in.store"),
         format!("cc.node.{hostile_id}.in.run"),
         format!("cc.node.{hostile_id}.secrets"),
     ];

@@ -41,6 +41,7 @@ impl Machine {
             protocol: 2,
             trust: None,
             key: Some(self.seed.public()),
+            disks: Vec::new(),
         }
     }
 

@@ -58,6 +58,7 @@ impl Platform {
             protocol: 1,
             trust: None,
             key: None,
+            disks: Vec::new(),
         };
         let bucket = jetstream::new(self.core.nats().clone()).get_key_value(subjects::NODES_BUCKET).await.unwrap();
         bucket.put(id.to_string(), serde_json::to_vec(&record).unwrap().into()).await.unwrap();

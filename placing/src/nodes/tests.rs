@@ -42,7 +42,17 @@ fn with(count: usize) -> (Arc<Nodes>, Vec<NodeId>) {
     for &node in &ids {
         let (account, class) = (AccountId::new(), PlacementClass::Operator);
         let (name, arch) = ("node".to_owned(), "x86_64".to_owned());
-        nodes.upsert(NodeRecord { node, account, name, class, arch, protocol: 1, trust: None, key: None });
+        nodes.upsert(NodeRecord {
+            node,
+            account,
+            name,
+            class,
+            arch,
+            protocol: 1,
+            trust: None,
+            key: None,
+            disks: Vec::new(),
+        });
         nodes.heard(report(node), Instant::now());
     }
     (nodes, ids)

@@ -129,7 +129,17 @@ impl Ground {
     pub(crate) fn know(&self, node: NodeId) {
         let (account, class) = (AccountId::new(), PlacementClass::Operator);
         let (name, arch) = ("node".to_owned(), "x86_64".to_owned());
-        self.placing.nodes.upsert(NodeRecord { node, account, name, class, arch, protocol: 1, trust: None, key: None });
+        self.placing.nodes.upsert(NodeRecord {
+            node,
+            account,
+            name,
+            class,
+            arch,
+            protocol: 1,
+            trust: None,
+            key: None,
+            disks: Vec::new(),
+        });
         self.placing.nodes.heard(report(node), Instant::now());
     }
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Caps, Confinement, Hello, NodeReport, NodeStatus, Probe, VmLane};
+use super::{Caps, Confinement, DISKS_MAX, Hello, NodeReport, NodeStatus, Probe, StoreDisk, VmLane};
 use crate::manifest::Lane;
 use crate::text::is_hidden;
 use crate::units::ByteSize;
@@ -122,6 +122,7 @@ impl Hello {
         name("software", &self.software)?;
         confinement(self.confinement.as_ref())?;
         text("name", &self.name, TEXT_BYTES_MAX)?;
+        disks(&self.disks)?;
         self.agreed.as_ref().map_or(Ok(()), |agreed| caps("agreed", agreed))
     }
 }
@@ -151,6 +152,19 @@ fn confinement(told: Option<&Confinement>) -> Result<(), Malformed> {
         }
         Some(Confinement::Full) | None => Ok(()),
     }
+}
+
+fn disks(told: &[StoreDisk]) -> Result<(), Malformed> {
+    if told.len() > DISKS_MAX {
+        return Err(Malformed::of("disks", "lists too many"));
+    }
+    if told.iter().enumerate().any(|(at, disk)| told[..at].iter().any(|before| before.id == disk.id)) {
+        return Err(Malformed::of("disks", "names a disk twice"));
+    }
+    if told.iter().any(|disk| disk.domain.is_empty()) {
+        return Err(Malformed::of("disks.domain", "is empty"));
+    }
+    told.iter().try_for_each(|disk| text("disks.domain", &disk.domain, TEXT_BYTES_MAX))
 }
 
 pub(super) fn probe(probe: &Probe) -> Result<(), Malformed> {

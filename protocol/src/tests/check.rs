@@ -2,7 +2,7 @@
 
 use super::sample;
 use crate::Lane;
-use crate::node::{Hello, NodeReport, VmLane, printable};
+use crate::node::{Hello, NodeReport, StoreDisk, VmLane, printable};
 use crate::units::{ByteSize, Digest};
 
 fn wrong(change: impl FnOnce(&mut NodeReport)) -> Option<&'static str> {
@@ -65,4 +65,13 @@ fn a15_each_field_of_a_hello_is_checked() {
     assert_eq!(wrong(|hello| hello.name = "a\nb".to_owned()), Some("name"));
     assert_eq!(wrong(|hello| hello.cores = u32::MAX), Some("cores"));
     assert_eq!(wrong(|hello| hello.memory = ByteSize(u64::MAX)), Some("memory"));
+    assert_eq!(wrong(|hello| hello.disks = sample::disks()), None);
+    assert_eq!(wrong(|hello| hello.disks = vec![sample::disks().remove(0); 2]), Some("disks"));
+    assert_eq!(wrong(|hello| hello.disks = vec![sample::disks().remove(0); 17]), Some("disks"));
+    for domain in ["", "a\nb"] {
+        let disks = |disk: StoreDisk| StoreDisk { domain: domain.to_owned(), ..disk };
+        let mut hello = sample::hello();
+        hello.disks = sample::disks().into_iter().map(disks).collect();
+        assert_eq!(hello.check().err().and_then(|malformed| malformed.field), Some("disks.domain"), "{domain:?}");
+    }
 }

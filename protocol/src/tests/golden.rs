@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 use super::sample;
 use crate::batch::{BatchAck, BatchHead};
 use crate::model::ModelRecord;
-use crate::node::{Hello, NodeReport};
+use crate::node::{DiskSegment, DiskSpace, Hello, NodeRecord, NodeReport};
 use crate::placement::{Explanation, Placement, Warmth};
 use crate::receipt::{Checkpoint, CheckpointAck, Observation, RunEnd, Usage};
-use crate::{ByteSize, Digest, EpochId, NodeId};
+use crate::{BlobId, ByteSize, Digest, Epoch, EpochId, NodeId};
 
 /// The value is written as committed, and what is committed is read as the value.
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(committed: &str, value: &T) {
@@ -68,6 +68,8 @@ golden! { check_open;
     hello_v1: sample::hello();
     hello_v2: Hello { keys: Some(sample::keys()), ..sample::hello() };
     hello_v3: Hello { keys: Some(sample::keys()), fingerprint: Some(sample::fingerprint()), ..sample::hello() };
+    node_record_disks_v1: NodeRecord { disks: sample::disks(), ..sample::record() };
+    hello_disks_v1: Hello { disks: sample::disks(), ..sample::hello() };
     hello_confined_v1: Hello { confinement: Some(sample::confinement()), ..sample::hello() };
     node_report_lists_v1: NodeReport { warm: Vec::new(), lists: Some(3), ..sample::report() };
     node_report_confined_v1: NodeReport { confinement: Some(sample::confinement()), ..sample::report() };
@@ -92,6 +94,8 @@ golden! { check_open;
     batch_ack_v1: BatchAck { committed: 12, void: 1 };
     node_report_full_v1: sample::full_report();
     node_report_paused_v1: sample::paused_report();
+    disk_space_v1: DiskSpace { free: ByteSize(5), total: ByteSize(9) };
+    disk_segment_v1: DiskSegment { blob: BlobId::new(Epoch(7), [3; 12]), number: 2, size: ByteSize(4_195_336) };
     prepared_v1: sample::prepared();
     run_log_v1: sample::run_log();
 }

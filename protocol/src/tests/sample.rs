@@ -10,7 +10,8 @@ use crate::model::ModelRecord;
 use crate::node::{
     Accelerator, Admission, CapUse, Confinement, Fingerprint, Hello, HelloReply, Lending, LogLine, LogStream,
     NodeRecord, NodeReport, NodeRequest, NodeTrust, NodeWant, Nonce, PauseReason, Paused, PlatformStatement, Prepared,
-    Probe, PublicKey, PublicKeys, Registration, RunLog, TokenQuery, TokenTerms, TrustLevel, VersionSpec, VmLane,
+    Probe, PublicKey, PublicKeys, Registration, RunLog, StoreDisk, TokenQuery, TokenTerms, TrustLevel, VersionSpec,
+    VmLane,
 };
 use crate::placement::{
     Candidate, Considered, Explanation, LaneReason, Placement, Refusal, Refused, RefusedNodes, Warmth,
@@ -20,7 +21,7 @@ use crate::route::{ControlPulse, GatewayPulse, Grant, Principal, Route, Scope, S
 use crate::ticket::{Day, DayRoot, IssuerKeys, NodeKey, PayKey, Purpose, SignedTicket, Ticket, TwoDays};
 use crate::wire::Written;
 use crate::{
-    AccountId, ByteSize, Code, Digest, EpochId, FunctionId, InstanceId, JobId, KeyId, Name, NodeId, RunId,
+    AccountId, ByteSize, Code, Digest, DiskId, EpochId, FunctionId, InstanceId, JobId, KeyId, Name, NodeId, RunId,
     RunPrincipal, RunSource, Timestamp, TokenId, VersionId,
 };
 
@@ -261,6 +262,7 @@ pub(super) fn record() -> NodeRecord {
         protocol: 1,
         trust: None,
         key: None,
+        disks: Vec::new(),
     }
 }
 
@@ -291,7 +293,13 @@ pub(super) fn hello() -> Hello {
         agreed: None,
         fingerprint: None,
         confinement: None,
+        disks: Vec::new(),
     }
+}
+
+pub(super) fn disks() -> Vec<StoreDisk> {
+    let id = DiskId::from_uuid(uuid(31));
+    vec![StoreDisk { id, domain: "c0ffee/64769".to_owned() }]
 }
 
 pub(super) fn keys() -> PublicKeys {

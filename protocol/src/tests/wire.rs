@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::node::{
-    Admission, Hello, HelloReply, NodeRecord, NodeReport, NodeRequest, PlatformStatement, Prepared, Registration,
-    RunLog, TokenQuery, TokenTerms, VersionSpec,
+    Admission, DiskSegment, DiskSpace, Hello, HelloReply, NodeRecord, NodeReport, NodeRequest, PlatformStatement,
+    Prepared, Registration, RunLog, TokenQuery, TokenTerms, VersionSpec,
 };
 use crate::receipt::{Checkpoint, CheckpointAck, NodeReceipt, Observation, RunEnd};
 use crate::route::{ControlPulse, GatewayPulse, Grant, Route, VersionRoute};
@@ -87,6 +87,10 @@ later! {
     "node_report_v1": NodeReport;
     "node_report_full_v1": NodeReport;
     "node_record_v1": NodeRecord;
+    "node_record_disks_v1": NodeRecord;
+    "disk_space_v1": DiskSpace;
+    "disk_segment_v1": DiskSegment;
+    "hello_disks_v1": Hello;
     "hello_v1": Hello;
     "hello_v2": Hello;
     "hello_v3": Hello;

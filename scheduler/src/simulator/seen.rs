@@ -21,6 +21,7 @@ pub(super) fn view(node: &NodeSpec, late: bool) -> NodeView {
         protocol: 1,
         trust: None,
         key: None,
+        disks: Vec::new(),
     };
     let report = NodeReport {
         v: NodeReport::VERSION,

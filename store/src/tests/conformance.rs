@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use protocol::{ByteSize, Digest, Epoch, StoreId};
 
 use super::nats::NatsServer;
+use super::nodes;
 use super::{EPOCH, SEGMENT, copies, noise, pieces, read, read_range, segment};
-use crate::engine::{Disk, JetStream};
+use crate::engine::{Disk, JetStream, S3};
 use crate::{BLOB_SIZE_MAX, Engine, Error, Listed, Piece, SegmentName, Store};
 
 /// The largest segment, as it is kept.
@@ -25,6 +26,30 @@ async fn disk_conforms() {
 async fn jetstream_conforms() {
     let server = NatsServer::start();
     suite(Arc::new(JetStream::open(server.client().await, "blobs", 1).await.unwrap())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_conforms() {
+    let ground = nodes::Ground::start().await;
+    let node = ground.node("a").await;
+    suite(Arc::new(ground.disk(&node).await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s3_conforms() {
+    suite(Arc::new(S3::in_memory("s3://blobs/below"))).await;
+}
+
+/// The bucket that `CROWDCLOUD_TEST_S3` names (`https://HOST/BUCKET`), with credentials in the environment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_bucket_conforms() {
+    let Ok(url) = std::env::var("CROWDCLOUD_TEST_S3") else {
+        eprintln!("SKIPPED: CROWDCLOUD_TEST_S3 names no bucket");
+        return;
+    };
+    let begun = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let below = format!("{}/conformance-{begun}-{}", url.trim_end_matches('/'), std::process::id());
+    suite(Arc::new(S3::open(&below).await.unwrap())).await;
 }
 
 async fn suite(engine: Arc<dyn Engine>) {

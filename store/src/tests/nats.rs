@@ -86,7 +86,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn binary() -> PathBuf {
+pub(super) fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("CROWDCLOUD_NATS_SERVER") {
         return path.into();
     }

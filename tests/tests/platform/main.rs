@@ -15,6 +15,7 @@ mod lending;
 mod lifecycle;
 mod metering;
 mod privacy;
+mod replicas;
 mod run_path;
 mod shares;
 mod vm;

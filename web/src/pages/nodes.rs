@@ -1,6 +1,7 @@
 //! The machines that runs go to, and how one adds another. The operator sees those of all lenders.
 
 mod join;
+mod store;
 mod tokens;
 pub(crate) mod words;
 
@@ -49,7 +50,7 @@ pub(crate) fn nodes() -> View {
             view! { (table) p(class="hint table-foot") { (GUEST_SPEED) } }
         }
     });
-    let lenders = lenders(&here, list);
+    let (lenders, store) = (lenders(&here, list), store::store(&here));
     let (button, panel, unused) = if here.administers() {
         let account = here.account.clone();
         let made = Resource::new(move || {
@@ -66,7 +67,7 @@ pub(crate) fn nodes() -> View {
         "Machines that can take your runs, live. Add your own, and lend what it does not need.",
         button,
     );
-    view! { (head) (panel) (body) (unused) (lenders) }
+    view! { (head) (panel) (body) (unused) (lenders) (store) }
 }
 
 /// Whether this account would see it, were its user not the operator.

@@ -103,7 +103,7 @@ static HOUSES: [House; 2] = [
             ("keep", "app", 1),
             ("logs", "app", 5),
             ("nodes", "app", 4),
-            ("objects", "app", 3),
+            ("objects", "app", 4),
             ("queues", "app", 3),
             ("routes_outbox", "app", 2),
             ("routes_outbox", "functions", 1),

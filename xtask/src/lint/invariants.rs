@@ -70,8 +70,23 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ),
     ("web", &["protocol"]),
     ("tests", &["protocol", "fabric", "store", "provision"]),
-    // The set of images and the browser are the tests'; the benchmarks measure the same ones.
-    ("bench", &["protocol", "fabric", "store", "scheduler", "images", "microvm", "provision", "wasm-host", "tests"]),
+    // The set of images and the browser are the tests'; the benchmarks measure the same ones. Of the control plane they
+    // measure the sweep of its index, by itself.
+    (
+        "bench",
+        &[
+            "protocol",
+            "fabric",
+            "store",
+            "scheduler",
+            "control-plane",
+            "images",
+            "microvm",
+            "provision",
+            "wasm-host",
+            "tests",
+        ],
+    ),
     ("xtask", &["componentize", "provision"]),
 ];
 

@@ -8,8 +8,8 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 
 /// Who asks. What a log-in began for it ends with `end`.
-pub(super) struct Asking {
-    pub(super) client: Client,
+pub(in crate::commands) struct Asking {
+    pub(in crate::commands) client: Client,
     logged_in: bool,
 }
 
@@ -27,7 +27,7 @@ impl Asking {
     }
 
     /// The operator.
-    pub(super) async fn operator(context: &Context, credentials: Credentials) -> Result<Self, Failure> {
+    pub(in crate::commands) async fn operator(context: &Context, credentials: Credentials) -> Result<Self, Failure> {
         let (me, session) = log_in(context, credentials).await?;
         let first = me.accounts.first().map(|membership| membership.account.name.as_str());
         // Which of their accounts does not matter; some account does.
@@ -44,7 +44,7 @@ impl Asking {
     }
 
     /// Ends the log-in; the result is what it was.
-    pub(super) async fn end<T>(self, done: Result<T, Failure>) -> Result<T, Failure> {
+    pub(in crate::commands) async fn end<T>(self, done: Result<T, Failure>) -> Result<T, Failure> {
         if self.logged_in {
             drop(self.client.delete("/sessions/current").await);
         }

@@ -41,5 +41,7 @@ pub(crate) use platform::{
 };
 pub(crate) use queued::{messages, queues};
 pub(crate) use ran::{Rival, blocks, run_logs, run_windows, runs, samples, usage_sums};
-pub(crate) use stored::{blobs, models, store_engines, store_epochs, store_horizon};
+pub(crate) use stored::{
+    blobs, models, store_drains, store_engines, store_epochs, store_horizon, store_keys, store_notes,
+};
 pub(crate) use submitted::{job_counts, job_inputs, job_outputs, job_steps, jobs, triggers};

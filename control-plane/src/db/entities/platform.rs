@@ -1,6 +1,6 @@
 //! The platform's own: nodes, audit, outbox, counters, the leader, remembered answers.
 
-use protocol::node::{Caps, CheckOutcome, NodeState, RevisedWish, TrustLevel};
+use protocol::node::{Caps, CheckOutcome, NodeState, RevisedWish, StoreDisk, TrustLevel};
 use protocol::signed::Signed;
 use protocol::{
     AccountId, ByteSize, Digest, EpochId, InstanceId, Lane, NodeId, PlacementClass, RunId, Timestamp, TokenId,
@@ -12,7 +12,7 @@ table! {
     /// Lenders' machines, how far each one's checkpoints are committed, and how far it is trusted. `class` is what is
     /// configured, `level` what it has earned; `speed` was measured, in turns of a fixed loop in a millisecond. `barred`
     /// says why nobody joins with this machine any more; `state_by` who has shut it out or ended it; `seen` when it was
-    /// heard last, where that was after its last hello.
+    /// heard last, where that was after its last hello; `disks` what it has for blobs.
     nodes = "nodes" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: Col<NodeId>,
@@ -57,6 +57,7 @@ table! {
         barred: Option<String>,
         state_by: Option<String>,
         seen: Option<Col<Timestamp>>,
+        disks: Option<Col<Vec<StoreDisk>>>,
     }
 }
 

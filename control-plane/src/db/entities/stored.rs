@@ -6,7 +6,7 @@ use crate::db::columns::Col;
 
 table! {
     /// Blobs that have been committed. `account_id` says whose bytes they are; none: the platform's own. The key is sealed
-    /// (`objects/seal.rs`). From `doomed` on nothing refers to it, and nothing can any more.
+    /// under the master key of the number `master` (`objects/keys`). From `doomed` on nothing refers to it, and nothing can any more.
     blobs = "blobs" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: Col<BlobId>,
@@ -14,8 +14,18 @@ table! {
         size: Col<ByteSize>,
         digest: Col<Digest>,
         sealed_key: Vec<u8>,
+        master: i32,
         created: Col<Timestamp>,
         doomed: Option<Col<Timestamp>>,
+    }
+}
+
+table! {
+    /// Master keys that blobs' keys may be sealed under. The keys themselves are files.
+    store_keys = "store_keys" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        number: i32,
+        fingerprint: String,
     }
 }
 
@@ -61,5 +71,23 @@ table! {
         #[sea_orm(primary_key, auto_increment = false)]
         blob: Col<BlobId>,
         published: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// Disks that get nothing new, and are emptied: by the engine's name, and since when.
+    store_drains = "store_drains" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        disk: String,
+        since: Col<Timestamp>,
+    }
+}
+
+table! {
+    /// What the leader knows of the copies, as JSON: of its looks (`repair`), and how far all bytes were read (`scrub`).
+    store_notes = "store_notes" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        name: String,
+        note: String,
     }
 }

@@ -13,6 +13,28 @@ loop_queries! {
         query.order_by_asc(blobs::Column::Id).limit(most)
     }
 
+    /// Such a page with whose they are and how large, of blobs that are not doomed, or of all: those whose copies are looked
+    /// after.
+    blobs_looked_after(after: Option<BlobId> = Some(blob()), doomed_too: bool = false, most: u64 = 10) -> Select<blobs::Entity>, Plan::Key, {
+        let mut query = blobs::Entity::find().select_only().columns([
+            blobs::Column::Id,
+            blobs::Column::AccountId,
+            blobs::Column::Size,
+        ]);
+        if let Some(after) = after {
+            query = query.filter(blobs::Column::Id.gt(Col(after)));
+        }
+        if !doomed_too {
+            query = query.filter(blobs::Column::Doomed.is_null());
+        }
+        query.order_by_asc(blobs::Column::Id).limit(most)
+    }
+
+    /// Disks that are to be taken out.
+    drains() -> Select<store_drains::Entity>, Plan::Whole, {
+        store_drains::Entity::find()
+    }
+
     /// The ids of such a page to which nothing refers, although they were committed before a time.
     blobs_unreferenced(page: (BlobId, BlobId) = (blob(), blob()), before: Timestamp = THEN) -> Select<blobs::Entity>, Plan::Key, {
         let (first, last) = page;
@@ -58,6 +80,15 @@ loop_queries! {
             .filter(blobs::Column::Doomed.gt(Col(now)))
     }
 
+    /// Blobs after one whose keys are sealed under this master key.
+    blobs_under(master: i32 = 1, after: Option<BlobId> = Some(blob()), most: u64 = 10) -> Select<blobs::Entity>, Plan::Order(&["blobs_master"]), {
+        let mut query = blobs::Entity::find().filter(blobs::Column::Master.eq(master));
+        if let Some(after) = after {
+            query = query.filter(blobs::Column::Id.gt(Col(after)));
+        }
+        query.order_by_asc(blobs::Column::Id).limit(most)
+    }
+
     /// Those of these blobs that the index has.
     blobs_among(ids: &[BlobId] = &[blob()]) -> Select<blobs::Entity>, Plan::Key, {
         let some = blobs::Entity::find().select_only().column(blobs::Column::Id);
@@ -68,6 +99,12 @@ loop_queries! {
     epochs_open() -> Select<store_epochs::Entity>, Plan::Index(&["store_epochs_open"]), {
         let open = store_epochs::Entity::find().filter(Expr::cust("closed IS NULL"));
         open.order_by_asc(store_epochs::Column::Epoch)
+    }
+
+    /// Nodes that have disks.
+    nodes_with_disks() -> Select<nodes::Entity>, Plan::Index(&["nodes_disks"]), {
+        let some = nodes::Entity::find().filter(Expr::cust("disks IS NOT NULL"));
+        some.order_by_asc(nodes::Column::Id)
     }
 
     /// The newest models but so many: when they were published.

@@ -31,6 +31,9 @@ mod m0035_barred_machines;
 mod m0036_revoked_nodes;
 mod m0040_blobs;
 mod m0041_moving;
+mod m0042_store_keys;
+mod m0043_store_disks;
+mod m0045_disks;
 
 use sea_orm_migration::prelude::*;
 
@@ -71,6 +74,9 @@ impl MigratorTrait for Migrator {
             Box::new(m0036_revoked_nodes::Migration),
             Box::new(m0040_blobs::Migration),
             Box::new(m0041_moving::Migration),
+            Box::new(m0042_store_keys::Migration),
+            Box::new(m0043_store_disks::Migration),
+            Box::new(m0045_disks::Migration),
         ]
     }
 }

@@ -20,6 +20,7 @@ use protocol::node::{Hello, HelloReply, LogLine, RevisedWish, RunLog, VersionSpe
 use protocol::receipt::{Checkpoint, CheckpointAck, NodeReceipt, RunEnd};
 use protocol::ticket::{Purpose, SignedTicket, Ticket, TicketRoot};
 use protocol::{ByteSize, Code, Digest, InstanceId, LaneChoice, Millis, NodeId, Problem, Timestamp, headers};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -103,15 +104,21 @@ impl Ground {
 
     /// Starts the agent and waits until it is ready.
     pub(super) async fn agent(&self, config: Config) -> Agent {
+        let (agent, is_ready) = self.begin(config).await;
+        tokio::time::timeout(Duration::from_secs(20), is_ready).await.unwrap().unwrap();
+        agent
+    }
+
+    /// Starts the agent.
+    pub(super) async fn begin(&self, config: Config) -> (Agent, oneshot::Receiver<()>) {
         let identity = Identity::Node(self.node);
         let keys = NodeKeys::open(&config.data).unwrap();
         let credentials = keys.nats().of_node(self.authority.registrar(), self.node).unwrap();
         let fabric = connect(&self.server, credentials, identity).await;
-        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        let (ready, is_ready) = oneshot::channel();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(crate::serve(config, keys.into(), fabric, ready, shutdown.clone()));
-        tokio::time::timeout(Duration::from_secs(20), is_ready).await.unwrap().unwrap();
-        Agent { shutdown, task }
+        (Agent { shutdown, task }, is_ready)
     }
 
     /// Makes a version of this artifact, and a ticket for it.

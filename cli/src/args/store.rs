@@ -1,0 +1,35 @@
+//! The grammar of the store: what the operator asks the platform, and the keys on the machine with the data folder.
+
+use clap::Subcommand;
+
+use super::{Credentials, StoreKey};
+
+/// `store`
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreVerb {
+    /// Disks, how many copies there are of what is kept, and what is done to keep them
+    Status {
+        #[command(flatten)]
+        credentials: Credentials,
+    },
+    /// Read every byte of every copy, name what is damaged or missing, and mend it from what is whole
+    Check {
+        #[command(flatten)]
+        credentials: Credentials,
+    },
+    /// Put nothing new on a disk, and move off what it has; `status` says when it may be taken out
+    Drain {
+        /// The disk's name, as `status` has it, or its folder
+        disk: String,
+        /// Keep it after all
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        credentials: Credentials,
+    },
+    /// The master keys, under which all blobs' keys are sealed; on the machine with the data folder
+    Key {
+        #[command(subcommand)]
+        verb: StoreKey,
+    },
+}

@@ -1,0 +1,20 @@
+//! The store: what its operator asks the platform, and does on the machine with the data folder.
+
+mod copies;
+mod key;
+
+pub(super) use key::unexported;
+
+use crate::args::StoreVerb;
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// `store`
+pub(super) async fn store(context: &Context, verb: StoreVerb) -> Result<(), Failure> {
+    match verb {
+        StoreVerb::Status { credentials } => copies::status(context, credentials).await,
+        StoreVerb::Check { credentials } => copies::check(context, credentials).await,
+        StoreVerb::Drain { disk, undo, credentials } => copies::drain(context, &disk, undo, credentials).await,
+        StoreVerb::Key { verb } => key::key(context, &verb),
+    }
+}

@@ -1,0 +1,54 @@
+//! Handlers: the store, as its operator looks after it.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::header;
+use protocol::api::{StoreCheckLine, StoreStatus};
+use protocol::route::Scope;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::{Json, Path};
+use crate::App;
+use crate::error::Result;
+use crate::identity::caller::Caller;
+use crate::identity::standing::Standing;
+use crate::objects::{self, Care, drains, status};
+
+pub(crate) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(show_store)).routes(routes!(check_store)).routes(routes!(drain_disk, keep_disk))
+}
+
+/// The store's disks, how many copies there are, and what is done to keep them: for the operator.
+#[utoipa::path(get, path = "/operator/store", tag = "platform", responses((status = 200, body = StoreStatus)))]
+async fn show_store(State(app): State<App>, caller: Caller) -> Result<Json<StoreStatus>> {
+    Ok(Json(status::show(&Care::new(&app), &caller).await?))
+}
+
+/// Reads every byte of every copy, mends what can be mended, and tells what was wrong, as NDJSON: at least a line a second,
+/// and one for each blob with which something is wrong. The last line is `done`.
+#[utoipa::path(post, path = "/operator/store/check", tag = "platform", responses((status = 200, body = StoreCheckLine, content_type = "application/x-ndjson")))]
+async fn check_store(State(app): State<App>, caller: Caller) -> Result<Response> {
+    drains::require_operator(&caller)?;
+    let standing = Standing::of(&app, &caller, &[Scope::Read])?;
+    let lines = Body::from_stream(standing.over(objects::check(&Care::new(&app)).await?));
+    let kind = (header::CONTENT_TYPE, "application/x-ndjson");
+    Ok(([kind], lines).into_response())
+}
+
+/// Puts nothing new on a disk, and moves off what it has; its state says when it may be taken out.
+#[utoipa::path(post, path = "/operator/store/disks/{name}/drain", tag = "platform", params(("name" = String, Path)), responses((status = 200, body = StoreStatus)))]
+async fn drain_disk(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<StoreStatus>> {
+    let committed = drains::drain(&Care::new(&app), &caller, &name).await?;
+    app.announce(committed).await;
+    Ok(Json(status::show(&Care::new(&app), &caller).await?))
+}
+
+/// Keeps a disk that was to be taken out.
+#[utoipa::path(delete, path = "/operator/store/disks/{name}/drain", tag = "platform", params(("name" = String, Path)), responses((status = 200, body = StoreStatus)))]
+async fn keep_disk(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<StoreStatus>> {
+    let committed = drains::undo(&Care::new(&app), &caller, &name).await?;
+    app.announce(committed).await;
+    Ok(Json(status::show(&Care::new(&app), &caller).await?))
+}

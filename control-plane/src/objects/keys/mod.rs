@@ -1,0 +1,263 @@
+//! The master keys: under the newest of them each blob's own key is sealed in the index (`seal.rs`).
+//!
+//! ```text
+//! made (a file in each control plane's folder) --the leader--> registered: rows are sealed under the newest
+//!     --a newer one is registered--> the leader wraps its rows anew --no row is left--> retired --> its files are deleted
+//! ```
+//! The database knows each key's number and fingerprint (`store_keys`), the folders have the keys themselves. Where the folder
+//! lacks one that is registered, the control plane runs, says which, and sweeps nothing. Number 0 is derived from the root
+//! secret: rows of databases that were written before there were numbers have it.
+//!
+//! Why no row is ever sealed under a retired key: whoever writes one locks the row of its key in the same transaction, and
+//! finds it there. Retiring deletes that row, so it waits for those transactions, and then looks for rows of blobs; who comes
+//! afterwards does not find the key, and takes a newer one.
+
+mod export;
+mod folder;
+mod rotation;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use protocol::{BlobId, BlobKey, Code};
+use sea_orm::sea_query::{LockType, OnConflict};
+use sea_orm::{
+    ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, QueryOrder as _, QuerySelect as _,
+};
+
+use super::index::ReadError;
+use super::seal::MasterKey;
+use crate::db::Db;
+use crate::db::columns::Col;
+use crate::db::entities::{blobs, store_keys};
+use crate::error::{Error, Result, StartError, refuse};
+
+pub(crate) use folder::MasterSecret;
+pub use folder::{KeyError, KeyExport, KeyFolder, KeyNumber};
+#[cfg(test)]
+pub(crate) use rotation::Rotation;
+pub(crate) use rotation::run;
+
+/// The key that is derived from the root secret.
+const DERIVED: KeyNumber = KeyNumber(0);
+
+/// Why keys could not be looked at; they are again later.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeysError {
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    #[error(transparent)]
+    Folder(#[from] KeyError),
+}
+
+impl From<KeysError> for Error {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Database(error) => error.into(),
+            KeysError::Folder(error) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<KeyError> for StartError {
+    fn from(error: KeyError) -> Self {
+        Self::Keys(error.to_string())
+    }
+}
+
+impl From<KeysError> for StartError {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Database(error) => error.into(),
+            KeysError::Folder(error) => error.into(),
+        }
+    }
+}
+
+/// The master keys that this process has. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Keyring(Arc<Ring>);
+
+struct Ring {
+    folder: KeyFolder,
+    held: RwLock<Held>,
+}
+
+/// What was seen last.
+#[derive(Default)]
+struct Held {
+    /// Keys that are registered and here.
+    keys: BTreeMap<KeyNumber, Arc<MasterKey>>,
+    /// Keys that are registered and not here, and what is here instead.
+    missing: BTreeMap<KeyNumber, &'static str>,
+}
+
+impl Held {
+    fn of(rows: &[store_keys::Model], files: &BTreeMap<KeyNumber, MasterSecret>) -> Self {
+        let mut held = Self::default();
+        for row in rows {
+            let number = KeyNumber(row.number);
+            let why = match files.get(&number) {
+                Some(secret) if secret.fingerprint() == row.fingerprint => {
+                    held.keys.insert(number, Arc::new(MasterKey::new(secret.bytes())));
+                    continue;
+                }
+                Some(_) => "its file is another key's",
+                None => "there is no file of it",
+            };
+            held.missing.insert(number, why);
+        }
+        held
+    }
+
+    /// The newest one that is registered, wherever it is.
+    fn newest(&self) -> Option<KeyNumber> {
+        self.keys.keys().chain(self.missing.keys()).max().copied()
+    }
+}
+
+impl Keyring {
+    /// Reads the keys; on a new platform the first one is made.
+    pub(crate) async fn open(folder: PathBuf, derived: [u8; 32], db: &Db) -> Result<Self, StartError> {
+        let (folder, derived) = (KeyFolder::at(folder), MasterSecret::of(derived));
+        let tx = db.begin().await?;
+        let rows = all(&tx).await?;
+        if rows.is_empty() {
+            if blobs::Entity::find().limit(1).one(&tx).await?.is_some() {
+                folder.put(DERIVED, &derived)?;
+            } else {
+                folder.make_first()?;
+            }
+            for (number, secret) in folder.read()? {
+                register(&tx, number, &secret).await?;
+            }
+        } else if rows.iter().any(|row| row.number == DERIVED.0 && row.fingerprint == derived.fingerprint()) {
+            // It is a file as all others are, so that it is exported with them.
+            folder.put(DERIVED, &derived)?;
+        }
+        tx.commit().await?;
+        let ring = Self(Arc::new(Ring { folder, held: RwLock::default() }));
+        ring.refresh(db.read()).await?;
+        Ok(ring)
+    }
+
+    /// Looks which keys are registered, and which of them are here.
+    pub(crate) async fn refresh<C: ConnectionTrait>(&self, connection: &C) -> Result<(), KeysError> {
+        let files = self.0.folder.read()?;
+        let rows = all(connection).await?;
+        let mut held = Held::of(&rows, &files);
+        if !held.missing.is_empty() {
+            // They may have been made, and registered, since the folder was read.
+            held = Held::of(&rows, &self.0.folder.read()?);
+        }
+        let before = {
+            let mut place = self.0.held.write();
+            std::mem::replace(&mut *place, held).missing
+        };
+        self.tell(&before);
+        Ok(())
+    }
+
+    /// Says what is missing, once.
+    fn tell(&self, before: &BTreeMap<KeyNumber, &'static str>) {
+        let folder = self.0.folder.path().display();
+        let missing = self.0.held.read().missing.clone();
+        for (number, why) in missing.iter().filter(|entry| before.get(entry.0) != Some(entry.1)) {
+            tracing::error!(
+                key = %number, %folder,
+                "the store's master key {number} is missing: {why}. What is sealed under it cannot be read, and nothing is \
+                 swept, until `crowdcloud store key import FILE --keys {folder}` has brought it back from an export"
+            );
+        }
+        if missing.is_empty() && !before.is_empty() {
+            tracing::info!(%folder, "all master keys of the store are there again");
+        }
+    }
+
+    /// Whether each registered key is here.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0.held.read().missing.is_empty()
+    }
+
+    /// Seals a blob's key for a row that this transaction writes: under which key, and the result.
+    pub(super) async fn seal(
+        &self,
+        tx: &DatabaseTransaction,
+        id: BlobId,
+        key: &BlobKey,
+    ) -> Result<(KeyNumber, Vec<u8>)> {
+        for _ in 0..2 {
+            let keys = self.0.held.read().keys.clone();
+            for (number, master) in keys.into_iter().rev() {
+                if lock(tx, number).await? {
+                    return Ok((number, master.seal(id, key)));
+                }
+            }
+            // All that were seen last have been retired, or there was none.
+            self.refresh(tx).await?;
+        }
+        Err(refuse(Code::StorageUnavailable, "The store's master key is missing."))
+    }
+
+    /// A blob's key, which was sealed under this master key.
+    pub(super) fn open_key(&self, number: KeyNumber, id: BlobId, sealed: &[u8]) -> Result<BlobKey, ReadError> {
+        let master = self.0.held.read().keys.get(&number).cloned();
+        let master = master.ok_or(ReadError::NoKey { id, number })?;
+        master.open(id, sealed).ok_or(ReadError::Sealed(id))
+    }
+
+    /// Whether this key is registered and here.
+    pub(super) fn has(&self, number: KeyNumber) -> bool {
+        self.0.held.read().keys.contains_key(&number)
+    }
+
+    /// Whether another look would tell more of this key: it is not known to be missing.
+    pub(super) fn may_be_new(&self, number: KeyNumber) -> bool {
+        !self.0.held.read().missing.contains_key(&number)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn folder(&self) -> &KeyFolder {
+        &self.0.folder
+    }
+}
+
+/// The first master key of all grounds.
+#[cfg(test)]
+pub(crate) fn of_tests(config: &crate::Config) {
+    KeyFolder::at(config.store_keys()).put(folder::FIRST, &MasterSecret::of([42; 32])).unwrap();
+}
+
+async fn all<C: ConnectionTrait>(connection: &C) -> Result<Vec<store_keys::Model>, DbErr> {
+    store_keys::Entity::find().order_by_asc(store_keys::Column::Number).all(connection).await
+}
+
+/// Rows may be sealed under this key from now on; where another one was faster, that one stands.
+async fn register(tx: &DatabaseTransaction, number: KeyNumber, secret: &MasterSecret) -> Result<(), DbErr> {
+    let row = store_keys::ActiveModel { number: Set(number.0), fingerprint: Set(secret.fingerprint()) };
+    store_keys::Entity::insert(row)
+        .on_conflict(OnConflict::column(store_keys::Column::Number).do_nothing().to_owned())
+        .exec_without_returning(tx)
+        .await
+        .map(drop)
+        .or_else(|error| if matches!(error, DbErr::RecordNotInserted) { Ok(()) } else { Err(error) })
+}
+
+/// Whether the key is registered; it stays so until the transaction ends.
+async fn lock(tx: &DatabaseTransaction, number: KeyNumber) -> Result<bool, DbErr> {
+    let row = store_keys::Entity::find_by_id(number.0).lock(LockType::KeyShare).one(tx).await?;
+    Ok(row.is_some())
+}
+
+/// Whether a row is sealed under the key.
+async fn is_used<C: ConnectionTrait>(connection: &C, number: KeyNumber) -> Result<bool, DbErr> {
+    let id: Option<Col<BlobId>> = crate::db::loops::blobs_under(number.0, None, 1)
+        .select_only()
+        .column(blobs::Column::Id)
+        .into_tuple()
+        .one(connection)
+        .await?;
+    Ok(id.is_some())
+}

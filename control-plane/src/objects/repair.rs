@@ -1,0 +1,388 @@
+//! Repair: the leader looks which copies of which blobs there are, and makes those that are missing.
+//!
+//! ```text
+//! a page of the index, beside all engines' lists --> as many copies as are wanted: next
+//!                                               |
+//!                                               +--> fewer, or others: all are read; a good one is put where one is
+//!                                                    missing or damaged; extra ones go
+//! ```
+//! It looks once an hour, and at once when a disk fails, works again, or is to be taken out. It is done at a pace
+//! (`--store-repair-rate`), may be interrupted anywhere, and goes by lists only to find what it then reads: a blob that was
+//! put just now, and that a list does not have, costs a read.
+//!
+//! Why no copy goes that is needed: extra ones are deleted in a transaction that has the leader's row, after all copies have
+//! been read within it, and with the drains that the database has then. So no two do it at once, with copies in mind that the
+//! other one deletes.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use protocol::api::StoreLook;
+use protocol::{AccountId, BlobId, ByteSize, Epoch, Timestamp};
+use sea_orm::{DbErr, EntityTrait as _};
+use serde::{Deserialize, Serialize};
+use store::{Kept, Segments, Store};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::epochs::HORIZON;
+use super::lists::Lists;
+use super::pace::Pace;
+use super::scrub::Scrub;
+use super::sweep::keep;
+use super::{Care, CareError, ReadError, drains, notes, status};
+use crate::db::columns::Col;
+use crate::db::entities::store_horizon;
+use crate::db::{loops, now};
+use crate::leader::{self, Lease, Office};
+
+/// Between two turns where there is nothing to do, and between two attempts to take the office.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two turns of a pass: others use the database, too.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long a turn may take, but for the blob that it is at.
+const TURN: Duration = Duration::from_secs(1);
+/// How often disks are asked how they are.
+const PROBE_EVERY: Duration = Duration::from_secs(10);
+/// Between the beginnings of two passes.
+const PASS_EVERY: Duration = Duration::from_secs(3600);
+/// The same, where a disk has changed; and after a failure.
+const SOON: Duration = Duration::from_secs(10);
+/// Blobs of one page.
+const LOOKED_AT_ONCE: u64 = 500;
+/// The note of the looks.
+pub(super) const NOTE: &str = "repair";
+
+/// A blob, as it is looked after.
+pub(super) type Row = (Col<BlobId>, Option<Col<AccountId>>, Col<ByteSize>);
+
+/// What is noted of the looks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Looks {
+    /// The last whole one.
+    pub(super) last: Option<StoreLook>,
+    /// The one that is under way.
+    pub(super) now: Option<StoreLook>,
+    /// Segments that the last one saw on disks that are to be taken out, and that are needed or may be. A disk of which
+    /// this is not known is not here.
+    pub(super) left: BTreeMap<String, u64>,
+}
+
+/// Repairs while this instance leads, until it is stopped.
+pub(crate) async fn run(care: Care, stop: CancellationToken) {
+    let mut repair = Repair::new(&care);
+    let length = care.lease;
+    while !stop.is_cancelled() {
+        let mut pause = LOOK_EVERY;
+        match Lease::take(&care.db, Office::Store, care.instance, length).await {
+            Ok(Some(lease)) => {
+                let turn = async {
+                    tokio::select! {
+                        done = repair.turn(lease.epoch()) => Some(done),
+                        () = keep(&care.db, &lease) => None,
+                    }
+                };
+                let done = stop.run_until_cancelled(Box::pin(turn)).await.flatten();
+                match done {
+                    Some(Ok(true)) => pause = PAUSE,
+                    Some(Ok(false)) => {}
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, "copies in the store could not be looked after; retrying");
+                        repair.begin_anew();
+                    }
+                    None => repair.begin_anew(),
+                }
+            }
+            Ok(None) => repair.begin_anew(),
+            Err(error) => tracing::warn!(%error, "leader election of the store's repair failed"),
+        }
+        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+    if let Err(error) = leader::resign(&care.db, Office::Store, care.instance).await {
+        tracing::warn!(%error, "release of the store repair's lease failed");
+    }
+}
+
+/// What the leader remembers of its repair; nothing is lost with it.
+pub(super) struct Repair {
+    care: Care,
+    pace: Pace,
+    pass: Option<Pass>,
+    scrub: Scrub,
+    /// Which disks there were, and failed or not, and which are to be taken out, when they were asked last.
+    disks: Option<(Vec<(String, bool)>, BTreeMap<String, Timestamp>)>,
+    looks: Looks,
+    next_probe: Instant,
+    next_pass: Instant,
+}
+
+/// A pass over all blobs.
+struct Pass {
+    began: Instant,
+    /// On the disks that there were when it began.
+    store: Store,
+    look: StoreLook,
+    page: VecDeque<Row>,
+    after: Option<BlobId>,
+    lists: Lists,
+    /// Disks that are to be taken out, by their places: what they have that is needed. None: not known.
+    leaving: BTreeMap<usize, Option<u64>>,
+}
+
+impl Repair {
+    pub(super) fn new(care: &Care) -> Self {
+        let begun = Instant::now();
+        Self {
+            care: care.clone(),
+            pace: Pace::new(care.rate),
+            pass: None,
+            scrub: Scrub::new(care),
+            disks: None,
+            looks: Looks::default(),
+            next_probe: begun,
+            next_pass: begun,
+        }
+    }
+
+    /// What was under way is not gone on with: lists have been read that are not known any more.
+    fn begin_anew(&mut self) {
+        if self.pass.take().is_some() {
+            self.next_pass = Instant::now() + SOON;
+        }
+        self.looks = Looks::default();
+        self.scrub.begin_anew();
+    }
+
+    /// Does some of what is due. False: nothing is under way.
+    async fn turn(&mut self, office: i64) -> Result<bool, CareError> {
+        let begun = Instant::now();
+        if begun >= self.next_probe {
+            self.next_probe = begun + PROBE_EVERY;
+            self.probe().await?;
+        }
+        // Where no disk is known yet, nobody knows what is missing.
+        if self.care.store.engines().is_empty() {
+            return Ok(false);
+        }
+        if self.pass.is_none() && begun >= self.next_pass {
+            self.pass = Some(self.begin().await?);
+            self.next_pass = begun + PASS_EVERY;
+        }
+        let Some(pass) = &mut self.pass else { return self.scrub.go_on(&mut self.pace, begun + TURN).await };
+        while begun.elapsed() < TURN {
+            if pass.step(&self.care, &mut self.pace, office).await? {
+                continue;
+            }
+            self.end().await?;
+            return Ok(false);
+        }
+        self.looks.now = Some(pass.look.clone());
+        notes::write(&self.care.db, NOTE, &self.looks).await?;
+        Ok(true)
+    }
+
+    /// A whole pass, as the leader.
+    #[cfg(test)]
+    pub(super) async fn whole(&mut self, office: i64) -> Result<Looks, CareError> {
+        self.pass = Some(self.begin().await?);
+        while let Some(pass) = &mut self.pass {
+            if !pass.step(&self.care, &mut self.pace, office).await? {
+                self.end().await?;
+            }
+        }
+        Ok(self.looks.clone())
+    }
+
+    /// Asks the disks how they are. A pass is due where that has changed.
+    async fn probe(&mut self) -> Result<(), DbErr> {
+        let leaving = drains::apply(&self.care, self.care.db.read()).await?;
+        let disks = self.care.store.disks().await;
+        let failing = disks.into_iter().map(|disk| (disk.name, disk.failing.is_some())).collect();
+        let now = Some((failing, leaving));
+        let is_moved = self.pass.as_ref().is_some_and(|pass| !pass.store.is_of_now());
+        if is_moved || (self.disks.is_some() && self.disks != now) {
+            let last = self.pass.take().map_or(Instant::now(), |pass| pass.began + SOON);
+            self.next_pass = self.next_pass.min(last);
+        }
+        self.disks = now;
+        Ok(())
+    }
+
+    async fn begin(&mut self) -> Result<Pass, CareError> {
+        let care = &self.care;
+        if self.looks.last.is_none() {
+            self.looks = notes::read(&care.db, NOTE).await?.unwrap_or_default();
+        }
+        let leaving = drains::apply(care, care.db.read()).await?;
+        let horizon = store_horizon::Entity::find_by_id(HORIZON).one(care.db.read()).await?;
+        let began = now(care.db.read()).await?;
+        let of = status::count(care.db.read()).await?.blobs;
+        let store = care.store.as_of_now();
+        let engines = store.engines().into_iter().enumerate();
+        let places = engines.filter(|(_, engine)| leaving.contains_key(engine.name())).map(|(disk, _)| (disk, Some(0)));
+        Ok(Pass {
+            began: Instant::now(),
+            look: StoreLook {
+                began,
+                ended: None,
+                blobs: 0,
+                of,
+                found: 0,
+                fewer: 0,
+                lost: 0,
+                copied: 0,
+                copied_bytes: ByteSize(0),
+                removed: 0,
+            },
+            page: VecDeque::new(),
+            after: None,
+            lists: Lists::new(&store, horizon.map_or(Epoch(0), |row| row.epoch.0)),
+            leaving: places.collect(),
+            store,
+        })
+    }
+
+    /// Notes what a pass has come to.
+    async fn end(&mut self) -> Result<(), CareError> {
+        let Some(mut pass) = self.pass.take() else { return Ok(()) };
+        let names: Vec<String> = pass.store.engines().iter().map(|engine| engine.name().to_owned()).collect();
+        let mut left = BTreeMap::new();
+        for (disk, needed) in pass.leaving {
+            let unindexed = pass.lists.unindexed(&pass.store, disk).await;
+            if let (Some(needed), Some(unindexed), Some(name)) = (needed, unindexed, names.get(disk)) {
+                left.insert(name.clone(), needed + unindexed);
+            }
+        }
+        let StoreLook { blobs, found, fewer, lost, copied, .. } = pass.look;
+        if found + lost > 0 {
+            tracing::info!(blobs, found, fewer, lost, copied, "looked after the copies in the store");
+        }
+        // Whether a disk may be taken out is known once no process puts anything there.
+        let (told_within, began) = (status::told_within(&self.care), pass.look.began);
+        let is_left = |(name, since): (&String, &Timestamp)| {
+            names.contains(name) && (left.get(name) != Some(&0) || began < since.plus(told_within))
+        };
+        if self.disks.as_ref().is_some_and(|(_, leaving)| leaving.iter().any(is_left)) {
+            self.next_pass = self.next_pass.min(pass.began + told_within.max(SOON));
+        }
+        pass.look.ended = Some(now(self.care.db.read()).await?);
+        self.looks = Looks { last: Some(pass.look), now: None, left };
+        Ok(notes::write(&self.care.db, NOTE, &self.looks).await?)
+    }
+}
+
+impl Pass {
+    /// Looks at the next blob. False: there is none.
+    async fn step(&mut self, care: &Care, pace: &mut Pace, office: i64) -> Result<bool, CareError> {
+        if self.page.is_empty() {
+            // What is doomed is needed for a day, and must not be left on a disk that goes.
+            let page = loops::blobs_looked_after(self.after, !self.leaving.is_empty(), LOOKED_AT_ONCE);
+            self.page = page.into_tuple::<Row>().all(care.db.read()).await?.into();
+        }
+        let Some((id, _, size)) = self.page.pop_front() else { return Ok(false) };
+        self.after = Some(id.0);
+        Box::pin(self.blob(care, pace, office, (id.0, size.0))).await?;
+        Ok(true)
+    }
+
+    async fn blob(
+        &mut self,
+        care: &Care,
+        pace: &mut Pace,
+        office: i64,
+        (id, size): (BlobId, ByteSize),
+    ) -> Result<(), CareError> {
+        let wanted = self.store.copies_wanted();
+        let (mut before, mut after, mut is_lost) = (wanted, wanted, false);
+        let mut segments = None;
+        for listed in store::kept_by_size(id, size)? {
+            let kept = self.lists.kept(&self.store, listed).await;
+            let (good, is_due) = self.store.outlook(id, &kept);
+            if !is_due {
+                (before, after) = (before.min(good), after.min(good));
+                self.count_left(&kept, &[]);
+                continue;
+            }
+            if segments.is_none() {
+                segments = open(care, &self.store, id).await?;
+            }
+            let Some(opened) = &segments else {
+                // It has been deleted, or cannot be read: the check names those.
+                self.count_left(&kept, &[]);
+                return Ok(());
+            };
+            let failing = self.lists.failing();
+            let mended = opened.mend(listed.name.number, &failing).await;
+            pace.spend(ByteSize(mended.read.0.saturating_add(mended.written.0))).await;
+            (before, after) = (before.min(mended.before), after.min(mended.after));
+            is_lost |= mended.is_lost();
+            self.look.copied += (mended.after - mended.before) as u64;
+            self.look.copied_bytes.0 += mended.written.0;
+            let removed = match mended.extra {
+                true => trim(care, opened, listed.name.number, &failing, office).await?,
+                false => Vec::new(),
+            };
+            self.look.removed += removed.len() as u64;
+            self.count_left(&mended.kept, &removed);
+        }
+        self.look.blobs += 1;
+        if before == wanted {
+            return Ok(());
+        }
+        // What was deleted meanwhile is not lost.
+        if is_lost && is_gone(care, id).await? {
+            return Ok(());
+        }
+        self.look.found += 1;
+        self.look.fewer += u64::from(after < wanted);
+        self.look.lost += u64::from(is_lost);
+        if is_lost {
+            tracing::error!(blob = %id, "no whole copy of a blob is left");
+        }
+        Ok(())
+    }
+
+    /// Counts what disks that are to be taken out still have of a segment.
+    fn count_left(&mut self, kept: &[Kept], removed: &[usize]) {
+        for (disk, left) in &mut self.leaving {
+            match kept.get(*disk) {
+                Some(Kept::Whole | Kept::Damaged) if !removed.contains(disk) => *left = left.map(|left| left + 1),
+                Some(Kept::Unknown) | None => *left = None,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Deletes a segment's extra copies, as the only one who does; those engines that had one.
+async fn trim(
+    care: &Care,
+    segments: &Segments,
+    number: u32,
+    failing: &BTreeSet<usize>,
+    office: i64,
+) -> Result<Vec<usize>, DbErr> {
+    let tx = care.db.begin_bulk().await?;
+    if !leader::holds(&tx, Office::Store, office).await? {
+        return Ok(Vec::new());
+    }
+    drains::apply(care, &tx).await?;
+    let removed = segments.trim(number, failing).await;
+    tx.commit().await?;
+    Ok(removed)
+}
+
+/// The segments of a blob; none where it is in the index no more, or its key cannot be opened.
+async fn open(care: &Care, store: &Store, id: BlobId) -> Result<Option<Segments>, CareError> {
+    match care.open(id).await {
+        Ok(blob) => Ok(Some(store.segments(&blob)?)),
+        Err(ReadError::Unknown(_) | ReadError::NoKey { .. } | ReadError::Sealed(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether nothing refers to it any more.
+pub(super) async fn is_gone(care: &Care, id: BlobId) -> Result<bool, DbErr> {
+    let row = crate::db::entities::blobs::Entity::find_by_id(Col(id)).one(care.db.read()).await?;
+    Ok(row.is_none_or(|row| row.doomed.is_some()))
+}

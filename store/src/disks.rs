@@ -1,0 +1,110 @@
+//! Engines as an operator sees them: which work, how much room they have, and which are to be taken out.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::{BlobId, Epoch, Timestamp};
+
+use crate::copies::Place;
+use crate::engine::EngineError;
+use crate::put::fresh;
+use crate::sealing::SEALED_SIZE_MAX;
+use crate::{Listed, SegmentName, Space, Store};
+
+/// How long an engine may take to say how it is.
+const LOOK_WITHIN: Duration = Duration::from_secs(3);
+
+/// The epoch of what is only put to see whether that works: nobody writes under it.
+const TRIED: Epoch = Epoch(0);
+
+/// Since when an engine fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// Since when this process knows.
+    pub since: Timestamp,
+    /// What it last said.
+    pub why: String,
+}
+
+/// How an engine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskState {
+    /// Its name.
+    pub name: String,
+    /// Its failure domain.
+    pub domain: String,
+    /// How much room it has; none where it does not say.
+    pub space: Option<Space>,
+    /// Something fails there.
+    pub failing: Option<Failing>,
+    /// It takes no segment more.
+    pub full: bool,
+    /// It is to be taken out.
+    pub draining: bool,
+}
+
+impl Store {
+    /// How many copies of each segment are kept.
+    #[must_use]
+    pub fn copies_wanted(&self) -> usize {
+        self.copies.wanted.get()
+    }
+
+    /// How each engine is, by their order. One that has failed is asked to keep, and to delete, a few bytes.
+    pub async fn disks(&self) -> Vec<DiskState> {
+        let patience = self.copies.patience.min(LOOK_WITHIN);
+        let places = self.copies.places();
+        let looks = places.iter().map(|place| look(place, patience));
+        futures::future::join_all(looks).await
+    }
+
+    /// These engines, by their names, get nothing new, and no other ones; one that is told of later, too.
+    pub fn drain(&self, names: &BTreeSet<String>) {
+        self.copies.drain(names);
+    }
+
+    /// The segments after this one that the engine of this place in the order has; see `Engine::list`.
+    ///
+    /// # Errors
+    /// When it fails, or does not answer in time.
+    pub async fn list_on(
+        &self,
+        disk: usize,
+        after: Option<SegmentName>,
+        most: usize,
+    ) -> Result<Vec<Listed>, EngineError> {
+        let places = self.copies.places();
+        let Some(place) = places.get(disk) else { return Ok(Vec::new()) };
+        place.within(self.copies.scan_patience(), "list", place.engine.list(after, most)).await
+    }
+}
+
+async fn look(place: &Place, patience: Duration) -> DiskState {
+    let space = place.within(patience, "measure", place.engine.space()).await.ok();
+    let has_failed = place.failing.lock().is_some();
+    if has_failed
+        && space.is_some()
+        && let Ok((blob, _)) = fresh(TRIED)
+        && keeps(place, blob, patience).await.is_ok()
+    {
+        place.recovered();
+    }
+    let no_room = space.is_some_and(|space| space.free < SEALED_SIZE_MAX as u64);
+    DiskState {
+        name: place.engine.name().to_owned(),
+        domain: place.engine.domain().to_owned(),
+        space,
+        failing: place.failing.lock().as_ref().map(|(_, failing)| failing.clone()),
+        full: place.is_full() || no_room,
+        draining: place.is_draining(),
+    }
+}
+
+/// Whether something that is put there can be read, and deleted.
+async fn keeps(place: &Place, blob: BlobId, patience: Duration) -> Result<(), EngineError> {
+    let name = SegmentName { blob, number: 0 };
+    place.within(patience, "put", place.engine.put(name, Bytes::from_static(b"a look whether this is kept"))).await?;
+    place.within(patience, "read", place.engine.read(name, None)).await?;
+    place.within(patience, "delete", place.engine.delete(name)).await
+}

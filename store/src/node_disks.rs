@@ -1,0 +1,59 @@
+//! The disks of all nodes, as a process of the core knows them: the engines of its store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fabric::Fabric;
+use parking_lot::Mutex;
+use protocol::node::StoreDisk;
+use protocol::{DiskId, NodeId};
+
+use crate::engine::NodeDisk;
+use crate::{Engine, Store};
+
+/// Tells a store which disks nodes have.
+pub struct NodeDisks {
+    store: Store,
+    /// Where nodes are.
+    fabric: Fabric,
+    known: Mutex<BTreeMap<DiskId, Arc<NodeDisk>>>,
+}
+
+impl NodeDisks {
+    /// For this store; none where it is not on nodes' disks.
+    #[must_use]
+    pub fn of(store: &Store, fabric: &Fabric) -> Option<Self> {
+        let (store, fabric) = (store.clone(), fabric.clone());
+        store.is_changing().then(|| Self { store, fabric, known: Mutex::default() })
+    }
+
+    /// These are all disks, by their nodes. One that is silent is among them as long as its node is on record: its segments
+    /// are not lost.
+    pub fn know<'a>(&self, nodes: impl IntoIterator<Item = (NodeId, &'a [StoreDisk])>) {
+        let mut known = self.known.lock();
+        let mut next = BTreeMap::<DiskId, Arc<NodeDisk>>::new();
+        for (node, disk) in nodes.into_iter().flat_map(|(node, disks)| disks.iter().map(move |disk| (node, disk))) {
+            if next.contains_key(&disk.id) {
+                tracing::error!(%node, disk = %disk.id, "two nodes say that they have this disk; the first one's is used");
+                continue;
+            }
+            let engine = match known.get(&disk.id) {
+                Some(engine) if engine.is(node, disk) => Arc::clone(engine),
+                _ => Arc::new(NodeDisk::new(self.fabric.clone(), node, disk.clone())),
+            };
+            next.insert(disk.id, engine);
+        }
+        let same = next.len() == known.len() && next.values().zip(known.values()).all(|(a, b)| Arc::ptr_eq(a, b));
+        if same {
+            return;
+        }
+        for engine in next.values().filter(|engine| !known.contains_key(&engine.id())) {
+            tracing::info!(disk = ?engine, domain = engine.domain(), "the store has a further disk");
+        }
+        for engine in known.values().filter(|engine| !next.contains_key(&engine.id())) {
+            tracing::warn!(disk = ?engine, domain = engine.domain(), "the store has lost a disk");
+        }
+        self.store.set_engines(next.values().map(|engine| Arc::clone(engine) as Arc<dyn Engine>).collect());
+        *known = next;
+    }
+}
