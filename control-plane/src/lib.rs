@@ -101,7 +101,7 @@ async fn run(
     tasks.spawn(nodes::registry::note_seen(app.clone(), stop.clone()));
     tasks.spawn(placing::hear_boots(fabric.nodes.clone(), stop.clone()));
     let disks = store::NodeDisks::of(&app.store, &fabric.nodes);
-    tasks.spawn(nodes::disks::follow(app.db.clone(), disks, stop.clone()));
+    tasks.spawn(nodes::disks::follow(app.db.clone(), app.store.clone(), disks, stop.clone()));
     tasks.spawn(functions::prepare::retry(app.clone(), stop.clone()));
     tasks.spawn(jobs::dispatch(app.clone(), stop.clone()));
     tasks.spawn(jobs::tell_ends(app.clone(), stop.clone()));
@@ -122,6 +122,7 @@ async fn run(
     tasks.spawn(logs::run(app.clone(), stop.clone()));
     tasks.spawn(objects::sweep(app.clone(), stop.clone()));
     tasks.spawn(objects::repair(objects::Care::new(&app), stop.clone()));
+    tasks.spawn(objects::follow_engines(app.db.clone(), app.store.clone(), stop.clone()));
     tasks.spawn(objects::drains::follow(objects::Care::new(&app), stop.clone()));
     tasks.spawn({
         let (app, stop) = (app.clone(), stop.clone());

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use protocol::epoch::{AskEpoch, EpochLease};
-use protocol::{Epoch, InstanceId};
-use store::Store;
+use protocol::{Epoch, InstanceId, StoreId};
+use store::{Claims, Store};
 use tokio::time::Instant;
 
 use crate::core_client::{CoreClient, CoreError};
@@ -26,14 +26,17 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 const LASTS: Duration = Duration::from_secs(3600);
 /// Renewals in the time of a lease; and how often that is looked at where there is none.
 const RENEWALS: u32 = 4;
+/// Disks that are not known to be the platform's are looked at so often.
+const CLAIM_EACH: Duration = Duration::from_secs(1);
 const LOOK_EACH: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// This gateway's epochs.
 pub(crate) struct Epochs {
     core: CoreClient,
     holder: InstanceId,
-    /// It is told which disks get nothing new.
+    /// It is told which disks get nothing new, and which are this platform's.
     store: Store,
+    store_id: Mutex<Option<StoreId>>,
     state: tokio::sync::Mutex<State>,
 }
 
@@ -114,7 +117,7 @@ impl State {
 
 impl Epochs {
     pub(crate) fn new(core: CoreClient, holder: InstanceId, store: Store) -> Self {
-        Self { core, holder, store, state: tokio::sync::Mutex::default() }
+        Self { core, holder, store, store_id: Mutex::default(), state: tokio::sync::Mutex::default() }
     }
 
     /// For whoever is about to put something.
@@ -138,10 +141,19 @@ impl Epochs {
 
     /// Renews them, and closes those that are done, for ever.
     pub(crate) async fn tend(&self) {
+        let mut tended = Instant::now();
         loop {
             let newest = self.state.lock().await.held.last().map(|newest| newest.lease.lock().lasts);
             let pause = newest.map_or(LOOK_EACH.1, |lasts| (lasts / RENEWALS).clamp(LOOK_EACH.0, LASTS));
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause.min(CLAIM_EACH)).await;
+            // A disk that has just come, or is again as it should be.
+            if self.store.unclaimed() > 0 {
+                self.claim().await;
+            }
+            if tended.elapsed() < pause {
+                continue;
+            }
+            tended = Instant::now();
             if let Err(error) = self.tend_once().await {
                 tracing::warn!(%error, "the store's epochs could not be renewed; retrying");
             }
@@ -189,7 +201,19 @@ impl Epochs {
         let asked = AskEpoch { holder: self.holder, renew, close };
         let given: EpochLease = self.core.post(PATH, &asked, ASK_WITHIN).await?;
         self.store.drain(&given.draining.iter().cloned().collect());
+        if given.store.is_some() {
+            *self.store_id.lock() = given.store;
+            self.claim().await;
+        }
         Ok(given)
+    }
+
+    /// Looks which engines have the store's mark: nothing is put on others.
+    async fn claim(&self) {
+        let id = *self.store_id.lock();
+        if let Some(id) = id {
+            self.store.claim(id, &Claims::Marked).await;
+        }
     }
 }
 
@@ -200,7 +224,7 @@ mod tests {
     use super::*;
 
     fn lease(epoch: u32) -> EpochLease {
-        EpochLease { epoch: Epoch(epoch), lasts: Millis::seconds(60), draining: Vec::new() }
+        EpochLease { epoch: Epoch(epoch), lasts: Millis::seconds(60), draining: Vec::new(), store: None }
     }
 
     #[tokio::test(start_paused = true)]

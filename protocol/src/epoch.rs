@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::blob::Epoch;
-use crate::ids::InstanceId;
+use crate::ids::{InstanceId, StoreId};
 use crate::units::Millis;
 
 /// `POST /internal/store/epochs`.
@@ -29,4 +29,7 @@ pub struct EpochLease {
     /// Disks of the store, by their names, that nothing is to be put on: they are to be taken out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub draining: Vec<String>,
+    /// Which store this is: only what has its mark belongs to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreId>,
 }

@@ -1,12 +1,21 @@
 //! Whose an engine is: each has the mark of the store that it belongs to, so that neither another platform's engine nor the
 //! folder under a disk that is not mounted is taken for an empty one.
+//!
+//! One that is not this store's, or is not what it was, is set aside: nothing is put there, read, or deleted, until a later
+//! look finds it as it should be.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use protocol::StoreId;
+use protocol::{StoreId, Timestamp};
 
+use crate::copies::{Place, Standing};
+use crate::disks::Failing;
 use crate::engine::EngineError;
 use crate::{Engine, Store};
+
+/// How long an engine may take to say whose it is.
+const CLAIM_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why an engine may not be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +36,8 @@ pub enum ClaimError {
     /// It had the mark once.
     #[error(
         "{engine} is empty, and was not when this platform used it last: is its disk mounted? If an empty one is to take \
-         its place, mark it as {store} first (a folder: in its file `store.id`)"
+         its place: `crowdcloud store replace`, or where no other disk is left, {store} as its mark (a folder: in its \
+         file `store.id`)"
     )]
     Lost {
         /// Which engine.
@@ -43,33 +53,109 @@ pub enum ClaimError {
         /// Whose it may be.
         store: StoreId,
     },
+    /// Nobody has marked it yet.
+    #[error("{engine} is new: no control plane has taken it for this platform yet")]
+    New {
+        /// Which engine.
+        engine: String,
+    },
     /// It cannot say whose it is.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
 
-impl Store {
-    /// Takes the engines for the store of this id: each has its mark afterwards. `known` names those that have had it
-    /// before, and was asked for before this; only others are marked, and only when they are empty.
-    ///
-    /// # Errors
-    /// When one of them is not this store's, or may be without what it had.
-    pub async fn claim(&self, store: StoreId, known: &BTreeSet<String>) -> Result<(), ClaimError> {
-        for engine in self.engines() {
-            claim(&**engine, store, known.contains(engine.name())).await?;
-        }
-        Ok(())
+impl ClaimError {
+    /// Whether it has been said where blobs are, and that is wrong: no later look will find it otherwise.
+    #[must_use]
+    pub fn is_of_another(&self) -> bool {
+        matches!(self, Self::Another { .. } | Self::Unmarked { .. })
     }
 }
 
-async fn claim(engine: &dyn Engine, store: StoreId, is_known: bool) -> Result<(), ClaimError> {
+/// Who takes engines, and which.
+#[derive(Debug)]
+pub enum Claims<'a> {
+    /// Somebody who does not mark any.
+    Marked,
+    /// Whoever says which engines there are. These have had the mark, and were asked for before; others are marked when they
+    /// are empty.
+    New(&'a BTreeSet<String>),
+    /// The same, for a store that was written when there were no marks: engines with segments are marked too.
+    Unmarked(&'a BTreeSet<String>),
+}
+
+impl Store {
+    /// Looks which engines belong to the store of this id: they have its mark afterwards. All others are set aside, and told.
+    /// One that was the store's and cannot say so now, stays.
+    pub async fn claim(&self, store: StoreId, claims: &Claims<'_>) -> Vec<ClaimError> {
+        let places = self.copies.places();
+        let within = CLAIM_WITHIN.min(self.copies.patience);
+        let looks = places.iter().map(|place| look(place, store, claims, within));
+        let refused: Vec<ClaimError> = futures::future::join_all(looks).await.into_iter().flatten().collect();
+        self.copies.wake();
+        refused
+    }
+
+    /// Engines that are not known to be this store's.
+    #[must_use]
+    pub fn unclaimed(&self) -> usize {
+        self.copies.places().iter().filter(|place| place.standing() != Standing::Ours).count()
+    }
+
+    /// Engines that nobody has looked at.
+    #[must_use]
+    pub fn unknown(&self) -> usize {
+        self.copies.places().iter().filter(|place| place.standing() == Standing::Unknown).count()
+    }
+
+    /// The names of those that are known to be.
+    #[must_use]
+    pub fn claimed(&self) -> BTreeSet<String> {
+        let places = self.copies.places();
+        let ours = places.iter().filter(|place| place.standing() == Standing::Ours);
+        ours.map(|place| place.engine.name().to_owned()).collect()
+    }
+}
+
+async fn look(place: &Place, store: StoreId, claims: &Claims<'_>, within: Duration) -> Option<ClaimError> {
+    let claimed = match tokio::time::timeout(within, claim(&*place.engine, store, claims)).await {
+        Ok(claimed) => claimed,
+        Err(late) => Err(EngineError::slow(place.engine.name(), "say whose it is", late).into()),
+    };
+    let Err(error) = claimed else {
+        if place.aside().is_some() {
+            tracing::info!(engine = place.engine.name(), "an engine of the store is as it should be again");
+        }
+        place.stands(Standing::Ours);
+        return None;
+    };
+    let why = error.to_string();
+    match place.standing() {
+        Standing::Ours if matches!(error, ClaimError::Engine(_)) => return None,
+        Standing::Aside(failing) if failing.why == why => {}
+        Standing::Aside(failing) => place.stands(Standing::Aside(Failing { why, ..failing })),
+        Standing::Unknown | Standing::Ours => {
+            if !matches!(error, ClaimError::New { .. }) {
+                tracing::error!(%error, "an engine of the store is set aside");
+            }
+            place.stands(Standing::Aside(Failing { since: Timestamp::now(), why }));
+        }
+    }
+    Some(error)
+}
+
+async fn claim(engine: &dyn Engine, store: StoreId, claims: &Claims<'_>) -> Result<(), ClaimError> {
     let name = || engine.name().to_owned();
-    let found = match engine.mark().await? {
-        Some(found) => found,
-        None if is_known => return Err(ClaimError::Lost { engine: name(), store }),
-        None if engine.list(None, 1).await?.is_empty() => engine.set_mark(store).await?,
+    let found = match (engine.mark().await?, claims) {
+        (Some(found), _) => found,
+        (None, Claims::Marked) => return Err(ClaimError::New { engine: name() }),
+        (None, Claims::New(known) | Claims::Unmarked(known)) if known.contains(engine.name()) => {
+            return Err(ClaimError::Lost { engine: name(), store });
+        }
+        (None, Claims::Unmarked(_)) => engine.set_mark(store).await?,
+        (None, Claims::New(_)) if engine.list(None, 1).await?.is_empty() => engine.set_mark(store).await?,
         // Somebody else of this platform may have marked it since, and put something.
-        None => engine.mark().await?.ok_or_else(|| ClaimError::Unmarked { engine: name(), store })?,
+        (None, Claims::New(_)) => engine.mark().await?.ok_or_else(|| ClaimError::Unmarked { engine: name(), store })?,
     };
     if found == store { Ok(()) } else { Err(ClaimError::Another { engine: name(), found, wanted: store }) }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Copies {
     changing: bool,
     /// The names of those that get no new segments: they are to be taken out.
     drained: Arc<RwLock<BTreeSet<String>>>,
+    /// Only those that are known to be this store's get segments.
+    pub(crate) claimed_only: bool,
     pub(crate) wanted: NonZeroUsize,
     pub(crate) patience: Duration,
 }
@@ -91,6 +93,18 @@ pub(crate) struct Place {
     pub(crate) failing: Mutex<Option<(&'static str, Failing)>>,
     /// Those that get no new segments.
     drained: Arc<RwLock<BTreeSet<String>>>,
+    standing: RwLock<Standing>,
+}
+
+/// Whether an engine is this store's (`claim.rs`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nobody has looked.
+    Unknown,
+    /// It has the store's mark.
+    Ours,
+    /// It is not what it was, or another's: nothing is put there, read, or deleted.
+    Aside(Failing),
 }
 
 /// What an engine gave for a segment.
@@ -110,7 +124,7 @@ impl Copies {
         let drained = Arc::default();
         let places: Places = engines.into_iter().map(|engine| Place::new(engine, &drained)).collect();
         let places = Arc::new(watch::Sender::new(places));
-        Self { places, held: None, changing: false, drained, wanted, patience: PATIENCE }
+        Self { places, held: None, changing: false, drained, claimed_only: false, wanted, patience: PATIENCE }
     }
 
     /// None yet: they are told.
@@ -161,8 +175,30 @@ impl Copies {
     /// Refuses what could not be kept by enough engines even if all of them worked.
     pub(crate) async fn check_enough(&self) -> Result<(), Error> {
         let wanted = self.wanted.get();
-        let left = taking(&self.told(taking, wanted, TOLD_WITHIN.min(self.patience)).await);
+        let within = TOLD_WITHIN.min(self.patience);
+        let left = self.taking(&self.told(|places| self.taking(places), wanted, within).await);
         if left < wanted { Err(Error::TooFewDisks { wanted, left }) } else { Ok(()) }
+    }
+
+    /// Whether it may get new segments.
+    pub(crate) fn takes(&self, place: &Place) -> bool {
+        !place.is_draining()
+            && match &*place.standing.read() {
+                Standing::Ours => true,
+                Standing::Unknown => !self.claimed_only,
+                Standing::Aside(_) => false,
+            }
+    }
+
+    /// How many that get new segments can fail by themselves.
+    fn taking(&self, places: &[Arc<Place>]) -> usize {
+        let taking = places.iter().filter(|place| self.takes(place));
+        taking.map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Something is known of an engine that was not known before: whoever waits for it looks again.
+    pub(crate) fn wake(&self) {
+        self.places.send_modify(|_| {});
     }
 
     pub(crate) fn places(&self) -> Places {
@@ -170,7 +206,7 @@ impl Copies {
     }
 
     /// The engines. Where they are yet to be told, once they count as so many, or after so long.
-    async fn told(&self, count: fn(&[Arc<Place>]) -> usize, wanted: usize, within: Duration) -> Places {
+    async fn told(&self, count: impl Fn(&[Arc<Place>]) -> usize, wanted: usize, within: Duration) -> Places {
         if self.changing && self.held.is_none() {
             let mut places = self.places.subscribe();
             let enough = places.wait_for(|places| count(places) >= wanted);
@@ -190,7 +226,7 @@ impl Copies {
         let wanted = self.wanted.get();
         let places = self.places();
         let mut waiting = in_order(&places, name.blob, |place| place.is_failing() || place.is_full());
-        waiting.retain(|place| !place.is_draining());
+        waiting.retain(|place| self.takes(place));
         let mut domains = BTreeSet::new();
         let mut running = FuturesUnordered::new();
         let (mut kept, mut any_full) = (0, false);
@@ -353,12 +389,6 @@ fn in_order(places: &[Arc<Place>], blob: BlobId, is_last: impl Fn(&Place) -> boo
     places
 }
 
-/// How many that get new segments can fail by themselves.
-fn taking(places: &[Arc<Place>]) -> usize {
-    let taking = places.iter().filter(|place| !place.is_draining());
-    taking.map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len()
-}
-
 impl Place {
     fn new(engine: Arc<dyn Engine>, drained: &Arc<RwLock<BTreeSet<String>>>) -> Arc<Self> {
         Arc::new(Self {
@@ -368,11 +398,12 @@ impl Place {
             slow: Mutex::new(None),
             failing: Mutex::new(None),
             drained: Arc::clone(drained),
+            standing: RwLock::new(Standing::Unknown),
         })
     }
 
     pub(crate) fn is_failing(&self) -> bool {
-        is_recent(*self.failed.lock())
+        self.aside().is_some() || is_recent(*self.failed.lock())
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -381,6 +412,22 @@ impl Place {
 
     fn has_hung(&self) -> bool {
         is_recent(*self.slow.lock())
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.read().clone()
+    }
+
+    pub(crate) fn stands(&self, standing: Standing) {
+        *self.standing.write() = standing;
+    }
+
+    /// Why it is set aside, where it is.
+    pub(crate) fn aside(&self) -> Option<Failing> {
+        match &*self.standing.read() {
+            Standing::Aside(failing) => Some(failing.clone()),
+            Standing::Unknown | Standing::Ours => None,
+        }
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -392,13 +439,17 @@ impl Place {
         (*self.failing.lock(), *self.failed.lock(), *self.slow.lock()) = (None, None, None);
     }
 
-    /// Waits only so long, and notes a failure.
+    /// Waits only so long, and notes a failure. One that is set aside does nothing.
     pub(crate) async fn within<T>(
         &self,
         patience: Duration,
         verb: &'static str,
         work: BoxFuture<'_, Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
+        if let Some(Failing { why, .. }) = self.aside() {
+            let engine = self.engine.name().to_owned();
+            return Err(EngineError { engine, verb, trouble: Trouble::Failed, source: why.into() });
+        }
         let done = match tokio::time::timeout(patience, work).await {
             Ok(done) => done,
             Err(late) => Err(EngineError::slow(self.engine.name(), verb, late)),

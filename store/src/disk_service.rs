@@ -9,6 +9,8 @@
 //! | `DELETE /disks/{disk}/segments/{name}` | |
 //! | `GET /disks/{disk}/segments?after=&most=` | names and sizes, in order |
 //! | `GET /disks/{disk}/space` | |
+//! | `GET /disks/{disk}/mark` | whose segments it has |
+//! | `PUT /disks/{disk}/mark?store=` | the same, after it has been marked unless it was |
 //!
 //! The core alone can ask: nobody else may publish where a node listens (`fabric/src/subjects.rs`).
 
@@ -25,12 +27,12 @@ use bytes::Bytes;
 use fabric::{Body, Fabric, FabricError, Mount, NodeEndpoint, Peer, ServeOptions, Serving};
 use http::{HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use protocol::node::{DISKS_MAX, DiskSegment, DiskSpace, StoreDisk};
+use protocol::node::{DISKS_MAX, DiskMark, DiskSegment, DiskSpace, StoreDisk};
 use protocol::{ByteSize, Code, Digest, DiskId, Problem, headers};
 use serde_json::json;
 
+use crate::Engine as _;
 use crate::engine::{Disk, EngineError};
-use crate::{Engine as _, SegmentName};
 
 /// The body of a request or of a response: a segment as it is kept, or a page of names.
 pub(crate) const BODY_BYTES_MAX: usize = (4 << 20) + (64 << 10);
@@ -175,6 +177,11 @@ impl DiskService {
                 let space = DiskSpace { free: ByteSize(space.free), total: ByteSize(space.total) };
                 Ok(as_json(&json!(space)))
             }
+            ("GET", ["mark"]) => Ok(as_json(&json!(DiskMark { store: disk.mark().await? }))),
+            ("PUT", ["mark"]) => {
+                let store = parsed("store", value(query, "store").unwrap_or_default())?;
+                Ok(as_json(&json!(DiskMark { store: Some(disk.set_mark(store).await?) })))
+            }
             _ => Err(not_found().into()),
         }
     }
@@ -265,7 +272,7 @@ fn parsed<T: FromStr>(field: &'static str, text: &str) -> Result<T, Refused> {
 }
 
 fn not_found() -> Problem {
-    Problem::new(Code::NotFound, "A node's disk has /segments and /space")
+    Problem::new(Code::NotFound, "A node's disk has /segments, /space and /mark")
 }
 
 fn nothing() -> http::Response<Body> {

@@ -81,6 +81,16 @@ impl Store {
 }
 
 async fn look(place: &Place, patience: Duration) -> DiskState {
+    if let Some(failing) = place.aside() {
+        return DiskState {
+            name: place.engine.name().to_owned(),
+            domain: place.engine.domain().to_owned(),
+            space: None,
+            failing: Some(failing),
+            full: false,
+            draining: place.is_draining(),
+        };
+    }
     let space = place.within(patience, "measure", place.engine.space()).await.ok();
     let has_failed = place.failing.lock().is_some();
     if has_failed

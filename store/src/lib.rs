@@ -39,7 +39,7 @@ use std::time::Duration;
 
 pub use protocol::{Blob, BlobId, BlobKey, Epoch};
 
-pub use claim::ClaimError;
+pub use claim::{ClaimError, Claims};
 use copies::Copies;
 pub use copies::CopyState;
 pub use disk_service::{DiskError, DiskService};
@@ -89,6 +89,13 @@ impl Store {
     #[must_use]
     pub fn changing(copies: NonZeroUsize) -> Self {
         Self { copies: Copies::changing(copies) }
+    }
+
+    /// Nothing is put on an engine before it is known to be this store's ([`Self::claim`]).
+    #[must_use]
+    pub fn claimed_only(mut self) -> Self {
+        self.copies.claimed_only = true;
+        self
     }
 
     /// Whether its engines are told while it runs.

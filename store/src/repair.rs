@@ -67,7 +67,7 @@ impl Store {
     #[must_use]
     pub fn domains_without(&self, engine: &str) -> usize {
         let places = self.copies.places();
-        let others = places.iter().filter(|place| !place.is_draining() && place.engine.name() != engine);
+        let others = places.iter().filter(|place| self.copies.takes(place) && place.engine.name() != engine);
         others.map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len()
     }
 
@@ -177,7 +177,7 @@ impl Copies {
                 disk,
                 domain: place.engine.domain(),
                 kept: kept.get(disk).copied().unwrap_or(Kept::Unknown),
-                takes: !place.is_failing() && !place.is_full(),
+                takes: self.takes(place) && !place.is_failing() && !place.is_full(),
                 leaves: place.is_draining(),
             }
         };

@@ -15,7 +15,9 @@ impl Store {
     /// When too few engines say how much they can keep.
     pub async fn missing_room(&self, size: ByteSize, reserve: impl Fn(Space) -> u64) -> Result<ByteSize, Error> {
         let (mut missing, mut failed) = (BTreeMap::new(), None);
-        for engine in self.engines() {
+        let places = self.copies.places();
+        for place in places.iter().filter(|place| self.copies.takes(place)) {
+            let engine = &place.engine;
             let space = match tokio::time::timeout(self.copies.patience, engine.space()).await {
                 Ok(space) => space,
                 Err(late) => Err(EngineError::slow(engine.name(), "measure", late)),

@@ -27,6 +27,13 @@ pub(crate) enum StoreVerb {
         #[command(flatten)]
         credentials: Credentials,
     },
+    /// Let an empty disk take the place of one that was lost; repair brings back the copies that were there
+    Replace {
+        /// The disk's name, as `status` has it, or its folder
+        disk: String,
+        #[command(flatten)]
+        credentials: Credentials,
+    },
     /// The master keys, under which all blobs' keys are sealed; on the machine with the data folder
     Key {
         #[command(subcommand)]

@@ -15,6 +15,7 @@ pub(super) async fn store(context: &Context, verb: StoreVerb) -> Result<(), Fail
         StoreVerb::Status { credentials } => copies::status(context, credentials).await,
         StoreVerb::Check { credentials } => copies::check(context, credentials).await,
         StoreVerb::Drain { disk, undo, credentials } => copies::drain(context, &disk, undo, credentials).await,
+        StoreVerb::Replace { disk, credentials } => copies::replace(context, &disk, credentials).await,
         StoreVerb::Key { verb } => key::key(context, &verb),
     }
 }

@@ -97,7 +97,7 @@ impl Embedded {
         gateway::recorder();
         let nats = Nats::start(&settings).await?;
         write_pids(&settings, &nats);
-        let store = on_disks(&[settings.data.join("store")], NonZeroUsize::MIN)?;
+        let store = on_disks(&[settings.data.join("store")], NonZeroUsize::MIN);
         let legacy = Some(Legacy::disk(settings.data.join("chunks")));
         let (run_path, beside) = (Handle::current(), Beside::start(Threads::ControlPlane)?);
         let broken = CancellationToken::new();

@@ -256,17 +256,17 @@ impl ProcessArgs {
 impl StoreArgs {
     async fn open(&self, fabric: &Fabric) -> Result<Store, Failure> {
         if self.store_nodes {
-            return Ok(Store::changing(self.store_copies));
+            return Ok(Store::changing(self.store_copies).claimed_only());
         }
         if !self.store_dir.is_empty() || !self.store_s3.is_empty() {
-            let mut engines = disks(&self.store_dir)?;
+            let mut engines = disks(&self.store_dir);
             for url in &self.store_s3 {
-                engines.push(Arc::new(S3::open(url).await.map_err(|error| no_store(&error))?));
+                engines.push(Arc::new(S3::at(url).map_err(|error| no_store(&error))?));
             }
-            return Ok(Store::on(engines, self.store_copies));
+            return Ok(Store::on(engines, self.store_copies).claimed_only());
         }
         let store = Store::jetstream(fabric.nats().clone(), "cc-blobs", self.store_replicas).await;
-        store.map_err(|error| no_store(&error))
+        store.map(Store::claimed_only).map_err(|error| no_store(&error))
     }
 
     /// What an earlier release has kept: where it would be.
@@ -283,14 +283,13 @@ impl StoreArgs {
 }
 
 /// A store in these folders, with so many copies of each blob.
-pub(crate) fn on_disks(folders: &[PathBuf], copies: NonZeroUsize) -> Result<Store, Failure> {
-    disks(folders).map(|disks| Store::on(disks, copies))
+pub(crate) fn on_disks(folders: &[PathBuf], copies: NonZeroUsize) -> Store {
+    Store::on(disks(folders), copies).claimed_only()
 }
 
-fn disks(folders: &[PathBuf]) -> Result<Vec<Arc<dyn Engine>>, Failure> {
-    let open = |folder: &PathBuf| Disk::open(folder).map(|disk| Arc::new(disk) as Arc<dyn Engine>);
-    let disks: Result<Vec<_>, _> = folders.iter().map(open).collect();
-    disks.map_err(|error| no_store(&error))
+/// One that fails does not end a start: the others may be enough.
+fn disks(folders: &[PathBuf]) -> Vec<Arc<dyn Engine>> {
+    folders.iter().map(|folder| Arc::new(Disk::at(folder)) as Arc<dyn Engine>).collect()
 }
 
 fn no_store(why: &dyn std::fmt::Display) -> Failure {

@@ -14,10 +14,14 @@ use crate::App;
 use crate::error::Result;
 use crate::identity::caller::Caller;
 use crate::identity::standing::Standing;
-use crate::objects::{self, Care, drains, status};
+use crate::objects::{self, Care, claim, drains, status};
 
 pub(crate) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(show_store)).routes(routes!(check_store)).routes(routes!(drain_disk, keep_disk))
+    OpenApiRouter::new()
+        .routes(routes!(show_store))
+        .routes(routes!(check_store))
+        .routes(routes!(drain_disk, keep_disk))
+        .routes(routes!(replace_disk))
 }
 
 /// The store's disks, how many copies there are, and what is done to keep them: for the operator.
@@ -49,6 +53,14 @@ async fn drain_disk(State(app): State<App>, caller: Caller, Path(name): Path<Str
 #[utoipa::path(delete, path = "/operator/store/disks/{name}/drain", tag = "platform", params(("name" = String, Path)), responses((status = 200, body = StoreStatus)))]
 async fn keep_disk(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<StoreStatus>> {
     let committed = drains::undo(&Care::new(&app), &caller, &name).await?;
+    app.announce(committed).await;
+    Ok(Json(status::show(&Care::new(&app), &caller).await?))
+}
+
+/// An empty disk takes the place of one that was lost: it is the store's from now on, and gets its part of the copies.
+#[utoipa::path(post, path = "/operator/store/disks/{name}/replace", tag = "platform", params(("name" = String, Path)), responses((status = 200, body = StoreStatus)))]
+async fn replace_disk(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<StoreStatus>> {
+    let committed = claim::replace(&Care::new(&app), &caller, &name).await?;
     app.announce(committed).await;
     Ok(Json(status::show(&Care::new(&app), &caller).await?))
 }

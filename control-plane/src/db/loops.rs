@@ -18,7 +18,7 @@ use super::columns::{Col, signed};
 use super::entities::{
     accounts, audit, blobs, blocks, checkpoints, functions, idempotency, job_steps, jobs, log_accounts, log_blocks,
     log_runs, messages, models, nodes, outbox, queues, run_logs, run_windows, runs, samples, sources, store_drains,
-    store_epochs, triggers, usage_sums, versions,
+    store_engines, store_epochs, triggers, usage_sums, versions,
 };
 
 /// How the planner should answer a query.

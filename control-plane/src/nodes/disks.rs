@@ -3,28 +3,33 @@
 use std::time::Duration;
 
 use sea_orm::DbErr;
-use store::NodeDisks;
+use store::{NodeDisks, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::db::{Db, loops};
+use crate::objects::claim;
 
 /// Whether disks have come or gone is asked so often. (Gateways hear of it.)
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Keeps the store's engines as the nodes' rows have them, until it is stopped.
-pub(crate) async fn follow(db: Db, disks: Option<NodeDisks>, stop: CancellationToken) {
+pub(crate) async fn follow(db: Db, store: Store, disks: Option<NodeDisks>, stop: CancellationToken) {
     let Some(disks) = disks else { return stop.cancelled().await };
     while !stop.is_cancelled() {
-        if let Err(error) = look(&db, &disks).await {
+        if let Err(error) = look(&db, &store, &disks).await {
             tracing::warn!(%error, "which disks there are cannot be read; those that are known stay");
         }
         stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
     }
 }
 
-async fn look(db: &Db, disks: &NodeDisks) -> Result<(), DbErr> {
+async fn look(db: &Db, store: &Store, disks: &NodeDisks) -> Result<(), DbErr> {
     let rows = loops::nodes_with_disks().all(db.read()).await?;
     let members = rows.iter().filter(|row| row.state.is_member());
     disks.know(members.filter_map(|row| Some((row.id.0, row.disks.as_ref()?.0.as_slice()))));
+    // One that has just come: those that were looked at and are not as they should be wait for the slower round.
+    if store.unknown() > 0 {
+        claim::look(db, store).await?;
+    }
     Ok(())
 }

@@ -1,43 +1,77 @@
 //! Which store is this database's. A store has an id; each of its engines has that as its mark, and the index knows which
 //! engines have been marked. So nothing is put on, or swept from, what is another platform's, or is not what it was. And the
-//! index knows the master key by a check of it: what is sealed under one key cannot be opened with another.
+//! index knows the root secret by a check of it: another one could open nothing of what is sealed under keys made of it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use protocol::StoreId;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _};
-use store::Store;
+use store::{ClaimError, Claims, Store};
+use tokio_util::sync::CancellationToken;
 
 use super::epochs::HORIZON;
-use crate::db::Db;
+use super::{Care, drains};
 use crate::db::entities::{store_engines, store_horizon};
-use crate::error::StartError;
+use crate::db::{Committed, Db, loops};
+use crate::error::{StartError, invalid};
+use crate::identity::caller::Caller;
 
-/// Takes the store's engines for this database.
+/// Engines that are set aside are looked at again so often.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Takes the store's engines for this database, when its control plane starts. One that fails, or is not what it was, is set
+/// aside where another one is there.
 pub(crate) async fn claim(db: &Db, store: &Store) -> Result<(), StartError> {
-    let id = store_id(db).await?;
-    let known: BTreeSet<String> =
-        store_engines::Entity::find().all(db.read()).await?.into_iter().map(|row| row.name).collect();
-    store.claim(id, &known).await?;
-    let engines = store.engines();
-    let names = engines.iter().map(|engine| engine.name().to_owned());
-    let new: Vec<String> = names.filter(|name| !known.contains(name)).collect();
-    for name in new {
-        store_engines::Entity::insert(store_engines::ActiveModel { name: Set(name) })
-            .on_conflict(OnConflict::column(store_engines::Column::Name).do_nothing().to_owned())
-            .exec_without_returning(db.write())
-            .await?;
+    let refused = look(db, store).await?;
+    let is_wrong = |error: &ClaimError| error.is_of_another() || store.claimed().is_empty();
+    if !store.is_changing()
+        && let Some(error) = refused.into_iter().find(is_wrong)
+    {
+        return Err(error.into());
     }
     Ok(())
 }
 
-/// Whether this database has seen the master key.
+/// Takes engines that have come, or are again as they should be, until it is stopped.
+pub(crate) async fn follow(db: Db, store: Store, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if store.unclaimed() > 0
+            && let Err(error) = look(&db, &store).await
+        {
+            tracing::warn!(%error, "whose the store's engines are cannot be looked up; retrying");
+        }
+        stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
+    }
+}
+
+/// Takes those that are this database's, and says what the others are.
+pub(crate) async fn look(db: &Db, store: &Store) -> Result<Vec<ClaimError>, DbErr> {
+    let id = store_id(db).await?;
+    let known: BTreeSet<String> =
+        loops::store_engines().all(db.read()).await?.into_iter().map(|row| row.name).collect();
+    let is_unmarked = row(db).await?.unmarked;
+    let claims = if is_unmarked { Claims::Unmarked(&known) } else { Claims::New(&known) };
+    let refused = store.claim(id, &claims).await;
+    for name in store.claimed().difference(&known) {
+        store_engines::Entity::insert(store_engines::ActiveModel { name: Set(name.clone()) })
+            .on_conflict(OnConflict::column(store_engines::Column::Name).do_nothing().to_owned())
+            .exec_without_returning(db.write())
+            .await?;
+    }
+    if is_unmarked && refused.is_empty() && !store.claimed().is_empty() {
+        note(db, store_horizon::ActiveModel { unmarked: Set(false), ..Default::default() }).await?;
+    }
+    Ok(refused)
+}
+
+/// Whether this database has seen the root secret.
 pub(crate) async fn knows_key(db: &Db) -> Result<bool, DbErr> {
     Ok(row(db).await?.key_check.is_some())
 }
 
-/// Notes the master key's check where there is none; false where it is of another key.
+/// Notes the root secret's check where there is none; false where it is of another one.
 pub(crate) async fn is_key(db: &Db, check: &[u8; 32]) -> Result<bool, DbErr> {
     store_horizon::Entity::update_many()
         .set(store_horizon::ActiveModel { key_check: Set(Some(check.to_vec())), ..Default::default() })
@@ -48,13 +82,11 @@ pub(crate) async fn is_key(db: &Db, check: &[u8; 32]) -> Result<bool, DbErr> {
     Ok(row(db).await?.key_check.is_some_and(|known| known == check))
 }
 
-async fn row(db: &Db) -> Result<store_horizon::Model, DbErr> {
-    let row = store_horizon::Entity::find_by_id(HORIZON).one(db.write()).await?;
-    row.ok_or_else(|| DbErr::RecordNotFound("the row of the store's horizon".to_owned()))
-}
-
 /// The store's id, which the first one that asks for it makes.
-async fn store_id(db: &Db) -> Result<StoreId, DbErr> {
+pub(crate) async fn store_id(db: &Db) -> Result<StoreId, DbErr> {
+    if let Some(id) = row(db).await?.store {
+        return Ok(id.0);
+    }
     store_horizon::Entity::update_many()
         .set(store_horizon::ActiveModel { store: Set(Some(StoreId::new().into())), ..Default::default() })
         .filter(store_horizon::Column::Id.eq(HORIZON))
@@ -62,4 +94,29 @@ async fn store_id(db: &Db) -> Result<StoreId, DbErr> {
         .exec(db.write())
         .await?;
     row(db).await?.store.map(|id| id.0).ok_or_else(|| DbErr::RecordNotFound("the id of the store".to_owned()))
+}
+
+/// `POST /operator/store/disks/{name}/replace`: what was there is lost, and an empty disk takes its place.
+pub(crate) async fn replace(care: &Care, caller: &Caller, name: &str) -> crate::error::Result<Committed> {
+    drains::require_operator(caller)?;
+    let disk = drains::named(care, name).ok_or_else(drains::unknown)?;
+    if care.store.claimed().contains(&disk) {
+        return Err(invalid("name", "this disk is there, with what it had; drain it to take it out"));
+    }
+    let mutation = care.db.mutation().await?;
+    store_engines::Entity::delete_by_id(disk.clone()).exec(mutation.tx()).await?;
+    let committed = mutation.commit(&caller.actor, None, "store.replace", &disk).await?;
+    // Where it is not empty, or does not answer, it stays aside, and its state says why.
+    look(&care.db, &care.store).await?;
+    Ok(committed)
+}
+
+async fn row(db: &Db) -> Result<store_horizon::Model, DbErr> {
+    let row = store_horizon::Entity::find_by_id(HORIZON).one(db.read()).await?;
+    row.ok_or_else(|| DbErr::RecordNotFound("the row of the store's horizon".to_owned()))
+}
+
+async fn note(db: &Db, change: store_horizon::ActiveModel) -> Result<(), DbErr> {
+    let update = store_horizon::Entity::update_many().set(change).filter(store_horizon::Column::Id.eq(HORIZON));
+    update.exec(db.write()).await.map(drop)
 }

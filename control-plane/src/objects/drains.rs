@@ -98,12 +98,12 @@ pub(crate) async fn undo(care: &Care, caller: &Caller, name: &str) -> Result<Com
     Ok(committed)
 }
 
-fn unknown() -> crate::error::Error {
+pub(super) fn unknown() -> crate::error::Error {
     refuse_field(Code::NotFound, "name", "The store has no such disk.")
 }
 
 /// The whole name of the disk that is called so, with or without what all folders' names begin with.
-fn named(care: &Care, name: &str) -> Option<String> {
+pub(super) fn named(care: &Care, name: &str) -> Option<String> {
     let engines = care.store.engines();
     let mut names = engines.iter().map(|engine| engine.name());
     names.find(|known| *known == name || known.strip_prefix(KIND) == Some(name)).map(str::to_owned)

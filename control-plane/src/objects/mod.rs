@@ -15,7 +15,7 @@
 //!   begin (`epochs.rs`), and only what is below all open ones is deleted. Nobody goes by times of files, or by clocks.
 
 mod check;
-mod claim;
+pub(crate) mod claim;
 pub(crate) mod drains;
 mod epochs;
 mod index;
@@ -51,8 +51,8 @@ use crate::error::Result;
 use keys::Keyring;
 
 pub(crate) use crate::db::REFERENCES;
-pub(crate) use claim::{claim, is_key, knows_key};
 pub(crate) use check::stream as check;
+pub(crate) use claim::{claim, follow as follow_engines, is_key, knows_key};
 #[cfg_attr(not(test), allow(unused_imports, reason = "the account's usage is to show it"))]
 pub(crate) use index::kept;
 pub(crate) use index::{ReadError, refer};
@@ -210,11 +210,12 @@ pub(crate) async fn lease_epoch(db: &Db, lasts: protocol::Millis, asked: AskEpoc
         epochs::close(db, epoch).await?;
     }
     let draining: Vec<String> = drains::known(db.read()).await?.into_keys().collect();
+    let store = Some(claim::store_id(db).await?);
     if let Some(epoch) = asked.renew
         && epochs::renew(db, epoch, lasts).await?
     {
-        return Ok(EpochLease { epoch, lasts, draining });
+        return Ok(EpochLease { epoch, lasts, draining, store });
     }
     let epoch = epochs::open(db, &asked.holder.to_string(), lasts).await?;
-    Ok(EpochLease { epoch, lasts, draining })
+    Ok(EpochLease { epoch, lasts, draining, store })
 }

@@ -110,11 +110,14 @@ pub(super) struct Repair {
     pass: Option<Pass>,
     scrub: Scrub,
     /// Which disks there were, and failed or not, and which are to be taken out, when they were asked last.
-    disks: Option<(Vec<(String, bool)>, BTreeMap<String, Timestamp>)>,
+    disks: Option<Known>,
     looks: Looks,
     next_probe: Instant,
     next_pass: Instant,
 }
+
+/// Disks with whether they fail, and those that are to be taken out with since when.
+type Known = (Vec<(String, bool)>, BTreeMap<String, Timestamp>);
 
 /// A pass over all blobs.
 struct Pass {

@@ -195,21 +195,14 @@ impl Ground {
             undo.push(format!("ALTER TABLE {owner} DROP COLUMN blob"));
         }
         undo.extend(
-            [
-                "blobs",
-                "store_keys",
-                "store_epochs",
-                "store_horizon",
-                "store_engines",
-                "models",
-                "store_drains",
-                "store_notes",
-            ]
+            ["blobs", "store_keys", "store_epochs", "store_horizon", "store_engines", "models"]
                 .map(|table| format!("DROP TABLE {table}")),
         );
+        undo.extend(["store_drains", "store_notes"].map(|table| format!("DROP TABLE {table}")));
         undo.push("DELETE FROM counters WHERE name = 'store_epochs'".to_owned());
         let migrations = "DELETE FROM seaql_migrations WHERE version IN \
-                          ('m0040_blobs', 'm0041_moving', 'm0042_store_keys', 'm0043_store_disks')";
+                          ('m0040_blobs', 'm0041_moving', 'm0042_store_keys', 'm0043_store_disks', \
+                          'm0044_store_marks')";
         undo.push(migrations.to_owned());
         for sql in undo {
             self.app.db.write().execute_unprepared(&sql).await.unwrap();

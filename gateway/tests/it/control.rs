@@ -92,7 +92,7 @@ impl Control {
                 let goes_on = asked.renew.filter(|epoch| !self.epochs_closed.lock().contains(epoch));
                 all.push(asked);
                 let opened = u32::try_from(all.len()).unwrap();
-                json(&EpochLease { epoch: goes_on.unwrap_or(Epoch(opened)), lasts, draining: Vec::new() })
+                json(&EpochLease { epoch: goes_on.unwrap_or(Epoch(opened)), lasts, draining: Vec::new(), store: None })
             }
             "/internal/uploads" => {
                 let asked: Upload = serde_json::from_slice(&bytes(body).await).unwrap();

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobId;
-use crate::ids::DiskId;
+use crate::ids::{DiskId, StoreId};
 use crate::units::ByteSize;
 
 /// Disks of one node.
@@ -26,6 +26,14 @@ pub struct DiskSpace {
     pub free: ByteSize,
     /// That it has room for when it is empty.
     pub total: ByteSize,
+}
+
+/// Whose segments a disk has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskMark {
+    /// None: it is new, and nobody has said so yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreId>,
 }
 
 /// A segment that a disk has. A page of them is an array.

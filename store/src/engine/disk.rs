@@ -8,8 +8,8 @@ use std::io::{self, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,13 +37,16 @@ const MARK: &str = "store.id";
 /// Segments in a folder. Several processes may share it.
 pub struct Disk {
     name: String,
-    domain: String,
+    domain: OnceLock<String>,
     place: Arc<Place>,
     calls: Arc<Semaphore>,
 }
 
 struct Place {
+    folder: PathBuf,
     mark: PathBuf,
+    /// Whether all folders in it have been made.
+    is_prepared: AtomicBool,
     /// Whether the mark has been seen. Where it is missing after that, another folder stands in this one's place.
     was_marked: AtomicBool,
     blobs: PathBuf,
@@ -59,8 +62,18 @@ impl Disk {
     /// # Errors
     /// When it cannot be made or read.
     pub fn open(folder: &Path) -> Result<Self, EngineError> {
+        let disk = Self::at(folder);
+        disk.place.prepare().map_err(|error| failed(&disk.name, "open", error))?;
+        Ok(disk)
+    }
+
+    /// The folder, of which nothing is made before it is marked: where a disk is not mounted, or is dead, it fails later.
+    #[must_use]
+    pub fn at(folder: &Path) -> Self {
         let name = format!("disk {}", folder.display());
         let place = Place {
+            folder: folder.to_owned(),
+            is_prepared: AtomicBool::new(false),
             mark: folder.join(MARK),
             was_marked: AtomicBool::new(false),
             blobs: folder.join("blobs"),
@@ -68,15 +81,13 @@ impl Disk {
             reserve: RESERVE,
             pages: Pages::default(),
         };
-        let device = place.prepare().map_err(|error| failed(&name, "open", error))?;
-        let domain = format!("{}/{device}", machine());
-        Ok(Self { name, domain, place: Arc::new(place), calls: Arc::new(Semaphore::new(CALLS_MAX)) })
+        Self { name, domain: OnceLock::new(), place: Arc::new(place), calls: Arc::new(Semaphore::new(CALLS_MAX)) }
     }
 
     /// In this failure domain instead: for what the operating system cannot know.
     #[must_use]
     pub fn in_domain(mut self, domain: impl Into<String>) -> Self {
-        self.domain = domain.into();
+        self.domain = OnceLock::from(domain.into());
         self
     }
 
@@ -114,7 +125,7 @@ impl Engine for Disk {
     }
 
     fn domain(&self) -> &str {
-        &self.domain
+        self.domain.get_or_init(|| format!("{}/{}", machine(), self.place.device()))
     }
 
     fn put(&self, name: SegmentName, segment: Bytes) -> BoxFuture<'_, Result<(), EngineError>> {
@@ -154,8 +165,23 @@ impl Engine for Disk {
 }
 
 impl Place {
-    /// Gives the device.
-    fn prepare(&self) -> io::Result<u64> {
+    /// The device that the folder is on, or will be.
+    fn device(&self) -> u64 {
+        let mut known = self.folder.ancestors().filter_map(|folder| fs::metadata(folder).ok());
+        known.next().map_or(0, |meta| meta.dev())
+    }
+
+    /// Whether it can be used: its mark is there, or somebody has opened it without.
+    fn ready(&self) -> io::Result<()> {
+        if !self.is_prepared.load(Ordering::Acquire) {
+            fs::metadata(&self.mark)?;
+            self.prepare()?;
+        }
+        Ok(())
+    }
+
+    /// Makes the folders, and clears what dead processes left behind.
+    fn prepare(&self) -> io::Result<()> {
         fs::create_dir_all(&self.blobs)?;
         fs::create_dir_all(&self.incoming)?;
         // All of them now: of two who first put into one at once, only one would know that its name is not durable yet.
@@ -171,7 +197,8 @@ impl Place {
                 unless_missing(fs::remove_file(entry.path()))?;
             }
         }
-        Ok(fs::metadata(&self.blobs)?.dev())
+        self.is_prepared.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// The folder of the blobs whose random part begins so.
@@ -204,6 +231,7 @@ impl Place {
     }
 
     fn put(&self, name: SegmentName, segment: &[u8]) -> io::Result<()> {
+        self.ready()?;
         self.stands()?;
         if self.space()?.free < self.reserve.0.saturating_add(segment.len() as u64) {
             return Err(io::Error::new(io::ErrorKind::StorageFull, format!("less than {} is free", self.reserve)));
@@ -233,6 +261,7 @@ impl Place {
     }
 
     fn set_mark(&self, store: StoreId) -> io::Result<StoreId> {
+        self.prepare()?;
         let incoming = self.write(&MARK, format!("{store}\n").as_bytes())?;
         unless_exists(fs::hard_link(&incoming.0, &self.mark))?;
         if let Some(folder) = self.mark.parent() {
@@ -262,8 +291,13 @@ impl Place {
     }
 
     fn scan(&self, after: Option<SegmentName>, most: usize) -> io::Result<Smallest> {
-        self.stands()?;
         let mut smallest = Smallest::after(after, most);
+        let is_new = !self.is_prepared.load(Ordering::Acquire) && unless_missing(fs::metadata(&self.blobs))?.is_none();
+        // Whoever is about to mark it asks.
+        if is_new && unless_missing(fs::metadata(&self.mark))?.is_none() {
+            return Ok(smallest);
+        }
+        self.stands()?;
         for shard in fs::read_dir(&self.blobs)? {
             let shard = shard?;
             if !shard.file_type()?.is_dir() {
@@ -279,6 +313,8 @@ impl Place {
     }
 
     fn space(&self) -> io::Result<Space> {
+        self.ready()?;
+        self.stands()?;
         let about = rustix::fs::statvfs(&self.blobs)?;
         let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
         Ok(Space { free: bytes(about.f_bavail), total: bytes(about.f_blocks) })

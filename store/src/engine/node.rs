@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +11,9 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use protocol::node::{DiskSegment, DiskSpace, StoreDisk};
-use protocol::{Digest, DiskId, NodeId, headers};
+use protocol::node::{DiskMark, DiskSegment, DiskSpace, StoreDisk};
+use protocol::{Digest, DiskId, NodeId, StoreId, headers};
+use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -102,6 +102,17 @@ impl NodeDisk {
     ) -> Result<Response, EngineError> {
         let path = format!("segments/{name}{query}");
         self.ask(Asked { verb, method, path, segment, within: WITHIN }).await
+    }
+
+    /// Asks for something of the disk itself.
+    async fn ask_json<T: DeserializeOwned>(
+        &self,
+        verb: &'static str,
+        method: Method,
+        path: String,
+    ) -> Result<T, EngineError> {
+        let asked = Asked { verb, method, path, segment: None, within: WITHIN };
+        serde_json::from_slice(&self.ask(asked).await?.body).map_err(|error| self.failed(verb, error))
     }
 
     /// Asks until the node has a place for it.
@@ -236,12 +247,25 @@ impl Engine for NodeDisk {
         .boxed()
     }
 
+    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+        async move {
+            let mark: DiskMark = self.ask_json("say whose it is", Method::GET, "mark".to_owned()).await?;
+            Ok(mark.store)
+        }
+        .boxed()
+    }
+
+    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
+        async move {
+            let mark: DiskMark = self.ask_json("be marked", Method::PUT, format!("mark?store={store}")).await?;
+            mark.store.ok_or_else(|| self.failed("be marked", "it has no mark still"))
+        }
+        .boxed()
+    }
+
     fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>> {
         async move {
-            let path = "space".to_owned();
-            let asked = Asked { verb: "measure", method: Method::GET, path, segment: None, within: WITHIN };
-            let space: DiskSpace =
-                serde_json::from_slice(&self.ask(asked).await?.body).map_err(|error| self.failed("measure", error))?;
+            let space: DiskSpace = self.ask_json("measure", Method::GET, "space".to_owned()).await?;
             Ok(Space { free: space.free.0, total: space.total.0 })
         }
         .boxed()

@@ -16,7 +16,8 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
-use object_store::{GetOptions, GetResult, ObjectStore, PutOptions, RetryConfig};
+use object_store::{GetOptions, GetResult, ObjectStore, PutMode, PutOptions, RetryConfig};
+use protocol::StoreId;
 
 use super::{Engine, EngineError, Listed, Space, Trouble};
 use crate::SegmentName;
@@ -25,6 +26,8 @@ use place::Place;
 
 /// The folder of segments in a bucket, or below its prefix.
 const FOLDER: &str = "blobs";
+/// The object that says whose the segments are.
+const MARK: &str = "store.id";
 
 /// A bucket whose URL says nothing usable: somebody may have written a secret into it, so that it is not shown.
 const UNNAMED: &str = "s3";
@@ -49,35 +52,35 @@ pub struct S3 {
     name: String,
     domain: String,
     folder: Path,
+    mark: Path,
     bucket: Arc<dyn ObjectStore>,
 }
 
 impl S3 {
-    /// Opens a bucket, which must be there: `https://HOST/BUCKET[/PREFIX]`, or `s3://BUCKET[/PREFIX]` where the environment
+    /// The bucket of this URL, which is asked for nothing yet: `https://HOST/BUCKET[/PREFIX]`, or `s3://BUCKET[/PREFIX]` where the environment
     /// says the rest (`AWS_ENDPOINT_URL`, `AWS_REGION`). Credentials come from the environment alone
     /// (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, and what else SDKs read).
     ///
     /// # Errors
-    /// When the URL names no bucket, the environment has no credentials, or the bucket cannot be listed.
-    pub async fn open(url: &str) -> Result<Self, EngineError> {
+    /// When the URL names no bucket, or the environment has no credentials.
+    pub fn at(url: &str) -> Result<Self, EngineError> {
         let builder = AmazonS3Builder::from_env();
         if CREDENTIALS.iter().all(|key| builder.get_config_value(key).is_none()) {
             let why = "the environment has no credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)";
             return Err(failed(UNNAMED, "open", why.into()));
         }
-        Self::with(builder, url).await
+        Self::with(builder, url)
     }
 
     /// The same, with these settings beside the URL's.
-    pub(crate) async fn with(builder: AmazonS3Builder, url: &str) -> Result<Self, EngineError> {
+    pub(crate) fn with(builder: AmazonS3Builder, url: &str) -> Result<Self, EngineError> {
         let place = Place::parse(url).map_err(|why| failed(UNNAMED, "open", why.into()))?;
-        let engine = Self::on(Arc::new(place.build(builder)?), &place);
-        engine.is_there("open").await?;
-        Ok(engine)
+        Ok(Self::on(Arc::new(place.build(builder)?), &place))
     }
 
     fn on(bucket: Arc<dyn ObjectStore>, place: &Place) -> Self {
-        Self { name: place.name(), domain: place.domain(), folder: place.prefix.clone().join(FOLDER), bucket }
+        let (folder, mark) = (place.prefix.clone().join(FOLDER), place.prefix.clone().join(MARK));
+        Self { name: place.name(), domain: place.domain(), folder, mark, bucket }
     }
 
     /// Segments in memory: what S3 is, without its HTTP.
@@ -94,6 +97,34 @@ impl S3 {
     async fn is_there(&self, verb: &'static str) -> Result<(), EngineError> {
         let first = self.bucket.list(Some(&self.folder)).try_next().await;
         first.map(drop).map_err(|error| self.failed(verb, error))
+    }
+
+    async fn marked(&self, verb: &'static str) -> Result<Option<StoreId>, EngineError> {
+        let found = self.bucket.get_opts(&self.mark, GetOptions::new()).await;
+        let found = unless_missing(found).map_err(|error| self.failed(verb, error))?;
+        let Some(found) = found else {
+            self.is_there(verb).await?;
+            return Ok(None);
+        };
+        let text = found.bytes().await.map_err(|error| self.failed(verb, error))?;
+        let text = String::from_utf8_lossy(&text);
+        text.trim().parse().map(Some).map_err(|error: protocol::ParseIdError| self.failed(verb, error))
+    }
+
+    async fn put_mark(&self, store: StoreId) -> Result<StoreId, EngineError> {
+        let verb = "be marked";
+        let text = || format!("{store}\n").into();
+        let made = self.bucket.put_opts(&self.mark, text(), PutOptions::from(PutMode::Create)).await;
+        match made {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
+            // Not every service can refuse to replace an object: then the last one of several who mark it at once has it.
+            Err(object_store::Error::NotImplemented { .. }) => {
+                let put = self.bucket.put_opts(&self.mark, text(), PutOptions::default()).await;
+                put.map_err(|error| self.failed(verb, error))?;
+            }
+            Err(error) => return Err(self.failed(verb, error)),
+        }
+        self.marked(verb).await?.ok_or_else(|| self.failed(verb, "it has no mark still"))
     }
 
     async fn get(&self, name: SegmentName, options: GetOptions) -> object_store::Result<Option<GetResult>> {
@@ -197,6 +228,14 @@ impl Engine for S3 {
 
     fn list(&self, after: Option<SegmentName>, most: usize) -> BoxFuture<'_, Result<Vec<Listed>, EngineError>> {
         self.list_segments(after, most).boxed()
+    }
+
+    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+        self.marked("say whose it is").boxed()
+    }
+
+    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
+        self.put_mark(store).boxed()
     }
 
     fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>> {

@@ -34,7 +34,7 @@ async fn bucket(says: Says) -> (Result<S3, EngineError>, Arc<AtomicUsize>) {
         }
     });
     let builder = AmazonS3Builder::new().with_access_key_id("id").with_secret_access_key("secret");
-    (S3::with(builder, &url).await, asked)
+    (S3::with(builder, &url), asked)
 }
 
 async fn answer(mut stream: TcpStream, says: Says, asked: Arc<AtomicUsize>) {
@@ -101,8 +101,8 @@ async fn a_missing_key_is_nothing_and_a_missing_bucket_is_an_error() {
 
     let gone = (404, "<Error><Code>NoSuchBucket</Code></Error>");
     let (bucket, _) = bucket(Says { list: gone, others: gone }).await;
-    let error = bucket.err().unwrap();
-    assert_eq!((error.verb, error.trouble), ("open", Trouble::Failed), "{error}");
+    let error = bucket.unwrap().mark().await.unwrap_err();
+    assert_eq!(error.trouble, Trouble::Failed, "{error}");
     let (bucket, _) = that_says(gone.0, gone.1).await;
     assert!(bucket.read(name, Some(5..9)).await.is_err());
     assert!(bucket.delete(name).await.is_err());
@@ -110,7 +110,7 @@ async fn a_missing_key_is_nothing_and_a_missing_bucket_is_an_error() {
 
 #[tokio::test]
 async fn no_secret_of_a_url_is_said_again() {
-    let error = S3::with(AmazonS3Builder::new(), "https://key:secret@s3.example.org/b").await.err().unwrap();
+    let error = S3::with(AmazonS3Builder::new(), "https://key:secret@s3.example.org/b").err().unwrap();
     assert!(
         error.to_string().contains("AWS_SECRET_ACCESS_KEY") && !error.to_string().contains("key:secret"),
         "{error}"

@@ -46,6 +46,18 @@ pub(super) async fn drain(context: &Context, disk: &str, undo: bool, credentials
     Ok(())
 }
 
+/// `store replace`
+pub(super) async fn replace(context: &Context, disk: &str, credentials: Credentials) -> Result<(), Failure> {
+    let asking = Asking::operator(context, credentials).await?;
+    let path = format!("/operator/store/disks/{}/replace", segment(disk));
+    let replaced = match asking.client.api(Method::POST, &path) {
+        Ok(request) => asking.client.read(request).await,
+        Err(failure) => Err(failure),
+    };
+    let status: StoreStatus = asking.end(replaced).await?;
+    context.output.result(&status, || show(&status))
+}
+
 async fn tell(client: &Client, disk: &str, undo: bool) -> Result<StoreStatus, Failure> {
     let method = if undo { Method::DELETE } else { Method::POST };
     client.read(client.api(method, &format!("/operator/store/disks/{}/drain", segment(disk)))?).await

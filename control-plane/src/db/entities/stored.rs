@@ -44,8 +44,8 @@ table! {
 
 table! {
     /// One row: each epoch below it is closed for ever; when the engines were last compared with the index; which store
-    /// this is (`objects/claim.rs`); what shows whether a master key is the one of the keys of blobs; and whether there were
-    /// objects of an earlier release when there came to be blobs.
+    /// this is (`objects/claim.rs`); what shows whether a root secret is the platform's; whether there were objects of an
+    /// earlier release when there came to be blobs; and whether its engines may have no marks yet.
     store_horizon = "store_horizon" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: i32,
@@ -54,6 +54,7 @@ table! {
         store: Option<Col<StoreId>>,
         key_check: Option<Vec<u8>>,
         rooted: bool,
+        unmarked: bool,
     }
 }
 

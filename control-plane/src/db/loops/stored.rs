@@ -35,6 +35,11 @@ loop_queries! {
         store_drains::Entity::find()
     }
 
+    /// Engines that have been marked.
+    store_engines() -> Select<store_engines::Entity>, Plan::Whole, {
+        store_engines::Entity::find()
+    }
+
     /// The ids of such a page to which nothing refers, although they were committed before a time.
     blobs_unreferenced(page: (BlobId, BlobId) = (blob(), blob()), before: Timestamp = THEN) -> Select<blobs::Entity>, Plan::Key, {
         let (first, last) = page;

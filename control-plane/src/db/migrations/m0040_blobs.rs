@@ -16,7 +16,7 @@ const OWNERS: [&str; 5] = ["artifacts", "job_inputs", "job_outputs", "blocks", "
 /// Those in which each row had to have one.
 const ROOTED: [&str; 2] = ["artifacts", "log_blocks"];
 
-const INDICES: [&str; 11] = [
+const INDICES: [&str; 10] = [
     "CREATE INDEX blobs_doomed ON blobs (doomed, id) WHERE doomed IS NOT NULL",
     "CREATE INDEX blobs_account ON blobs (account_id)",
     "CREATE INDEX store_epochs_open ON store_epochs (epoch) WHERE closed IS NULL",
@@ -28,12 +28,6 @@ const INDICES: [&str; 11] = [
     "CREATE INDEX blocks_bodies ON blocks (last_run) WHERE root IS NOT NULL OR blob IS NOT NULL",
     "INSERT INTO counters (name, value) VALUES ('store_epochs', 0)",
     "INSERT INTO store_horizon (id, epoch, listed) VALUES (1, 0, 0)",
-    // Nobody else's old store is removed.
-    "UPDATE store_horizon SET rooted = TRUE WHERE EXISTS (SELECT 1 FROM artifacts WHERE root IS NOT NULL) \
-     OR EXISTS (SELECT 1 FROM job_inputs WHERE root IS NOT NULL) \
-     OR EXISTS (SELECT 1 FROM job_outputs WHERE root IS NOT NULL) \
-     OR EXISTS (SELECT 1 FROM blocks WHERE root IS NOT NULL) \
-     OR EXISTS (SELECT 1 FROM log_blocks WHERE root IS NOT NULL)",
 ];
 
 #[allow(elided_lifetimes_in_paths, reason = "the trait is written so")]
@@ -51,10 +45,7 @@ impl MigrationTrait for Migration {
         let epochs = table("store_epochs").big("epoch").text("holder").big("opened").big("until").big_null("closed");
         manager.create_table(blobs.key(&["id"])).await?;
         manager.create_table(epochs.key(&["epoch"])).await?;
-        let horizon = table("store_horizon").int("id").big("epoch").big("listed").id_null("store").id_null("key_check");
-        let horizon = horizon.col("rooted", |c| c.boolean().not_null().default(false));
-        manager.create_table(horizon.key(&["id"])).await?;
-        manager.create_table(table("store_engines").text("name").key(&["name"])).await?;
+        manager.create_table(table("store_horizon").int("id").big("epoch").big("listed").key(&["id"])).await?;
         manager.create_table(table("models").text("blob").big("published").key(&["blob"])).await?;
         let connection = manager.get_connection();
         for table in OWNERS {

@@ -33,6 +33,7 @@ mod m0040_blobs;
 mod m0041_moving;
 mod m0042_store_keys;
 mod m0043_store_disks;
+mod m0044_store_marks;
 mod m0045_disks;
 
 use sea_orm_migration::prelude::*;
@@ -76,6 +77,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0041_moving::Migration),
             Box::new(m0042_store_keys::Migration),
             Box::new(m0043_store_disks::Migration),
+            Box::new(m0044_store_marks::Migration),
             Box::new(m0045_disks::Migration),
         ]
     }
