@@ -26,7 +26,7 @@ use crate::jobs::Jobs;
 use crate::logs::Logs;
 use crate::nodes::calibration::Means;
 use crate::nodes::{Calibration, Joining, Nodes, standing};
-use crate::objects::keys::Keyring;
+use crate::objects::keys::{self, Keyring};
 use crate::objects::{self, Epochs, Objects, Stores};
 use crate::operator::Operator;
 use crate::routes_outbox::Routes;
@@ -126,11 +126,11 @@ impl App {
         let db = Db::open(&config.database, config.database_connections_max).await?;
         let operator = Operator::open(&config.operator_token, &db).await?;
         let lost = |error: crate::error::Error| StartError::Lost(error.to_string());
-        let tickets = Arc::new(Tickets::open(&config.ticket_key, objects::knows_key(&db).await?)?);
+        let tickets = Arc::new(Box::pin(root_secret(&config, &db)).await?);
+        let keys = Box::pin(Keyring::open(config.store_keys(), tickets.master_key(), &db)).await?;
         if !objects::is_key(&db, &tickets.key_check()).await? {
             return Err(StartError::TicketKeyOfAnother(config.ticket_key));
         }
-        let keys = Box::pin(Keyring::open(config.store_keys(), tickets.master_key(), &db)).await?;
         Box::pin(objects::claim(&db, &store)).await?;
         let joining = Joining::new(&config, &tickets)?;
         crate::nodes::records::ensure_local(&db, &joining, &config.local_nodes).await.map_err(lost)?;
@@ -224,4 +224,21 @@ impl App {
             tracing::warn!(revision = committed.revision, ?waited, "revision not yet applied by all gateways");
         }
     }
+}
+
+/// The root secret. One that is missing is made anew where nothing that is kept needs it: a platform may be restored from its
+/// database, its store and an export of its master keys.
+async fn root_secret(config: &Config, db: &Db) -> Result<Tickets, StartError> {
+    let is_known = objects::knows_key(db).await?;
+    let is_lost = is_known && !config.ticket_key.exists() && !keys::need_root_secret(&config.store_keys(), db).await?;
+    let tickets = Tickets::open(&config.ticket_key, is_known && !is_lost)?;
+    if is_lost {
+        tracing::error!(
+            file = %config.ticket_key.display(),
+            "the root secret was not there and has been made anew: second factors are to be set up again, and lenders' \
+             machines are to join again"
+        );
+        objects::forget_key(db).await?;
+    }
+    Ok(tickets)
 }

@@ -21,7 +21,7 @@ pub use self::boot::BootKey;
 pub use self::caps::{Above, Below, Caps, CapsWish};
 pub use self::check::{CACHED_MAX, Malformed, REPORT_BYTES_MAX, TEXT_BYTES_MAX, WARM_MAX, printable};
 pub use self::confinement::Confinement;
-pub use self::disk::{DISKS_MAX, DiskMark, DiskSegment, DiskSpace, StoreDisk};
+pub use self::disk::{DISKS_MAX, DiskMark, DiskSegment, DiskSpace, Mark, StoreDisk};
 pub use self::join::{
     Admission, Connection, Fingerprint, NodeRequest, NodeWant, PlatformStatement, Probe, Registration, TokenQuery,
     TokenTerms,

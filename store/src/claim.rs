@@ -4,10 +4,11 @@
 //! One that is not this store's, or is not what it was, is set aside: nothing is put there, read, or deleted, until a later
 //! look finds it as it should be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use protocol::{StoreId, Timestamp};
+use protocol::node::Mark;
+use protocol::{BlobId, DiskId, StoreId, Timestamp};
 
 use crate::copies::{Place, Standing};
 use crate::disks::Failing;
@@ -16,6 +17,8 @@ use crate::{Engine, Store};
 
 /// How long an engine may take to say whose it is.
 const CLAIM_WITHIN: Duration = Duration::from_secs(5);
+/// Of an engine's segments so many show whose they are, where it has no mark.
+const LISTED: usize = 1_000;
 
 /// Why an engine may not be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,14 @@ pub enum ClaimError {
         /// Whose it may be.
         store: StoreId,
     },
+    /// Another one is the same place.
+    #[error("{engine} is the same place as {first}: name it once")]
+    Twice {
+        /// Which engine.
+        engine: String,
+        /// The other one.
+        first: String,
+    },
     /// Nobody has marked it yet.
     #[error("{engine} is new: no control plane has taken it for this platform yet")]
     New {
@@ -68,7 +79,7 @@ impl ClaimError {
     /// Whether it has been said where blobs are, and that is wrong: no later look will find it otherwise.
     #[must_use]
     pub fn is_of_another(&self) -> bool {
-        matches!(self, Self::Another { .. } | Self::Unmarked { .. })
+        matches!(self, Self::Another { .. } | Self::Unmarked { .. } | Self::Twice { .. })
     }
 }
 
@@ -80,8 +91,9 @@ pub enum Claims<'a> {
     /// Whoever says which engines there are. These have had the mark, and were asked for before; others are marked when they
     /// are empty.
     New(&'a BTreeSet<String>),
-    /// The same, for a store that was written when there were no marks: engines with segments are marked too.
-    Unmarked(&'a BTreeSet<String>),
+    /// The same, for a store that was written when there were no marks: engines with some of these blobs are marked, which
+    /// are the first ones of its index.
+    Unmarked(&'a BTreeSet<BlobId>),
 }
 
 impl Store {
@@ -91,7 +103,20 @@ impl Store {
         let places = self.copies.places();
         let within = CLAIM_WITHIN.min(self.copies.patience);
         let looks = places.iter().map(|place| look(place, store, claims, within));
-        let refused: Vec<ClaimError> = futures::future::join_all(looks).await.into_iter().flatten().collect();
+        let looked = futures::future::join_all(looks).await;
+        let mut seen = BTreeMap::<DiskId, &str>::new();
+        let mut refused = Vec::new();
+        for (place, looked) in places.iter().zip(looked) {
+            let name = place.engine.name();
+            // By two names it would count as two copies, and the deletion of one would be that of both.
+            let found = looked.and_then(|disk| match disk.map(|disk| *seen.entry(disk).or_insert(name)) {
+                Some(first) if first != name => {
+                    Err(ClaimError::Twice { engine: name.to_owned(), first: first.to_owned() })
+                }
+                _ => Ok(()),
+            });
+            refused.extend(stand(place, found));
+        }
         self.copies.wake();
         refused
     }
@@ -117,12 +142,22 @@ impl Store {
     }
 }
 
-async fn look(place: &Place, store: StoreId, claims: &Claims<'_>, within: Duration) -> Option<ClaimError> {
-    let claimed = match tokio::time::timeout(within, claim(&*place.engine, store, claims)).await {
+/// Which place it is, where it is this store's.
+async fn look(
+    place: &Place,
+    store: StoreId,
+    claims: &Claims<'_>,
+    within: Duration,
+) -> Result<Option<DiskId>, ClaimError> {
+    match tokio::time::timeout(within, claim(&*place.engine, store, claims)).await {
         Ok(claimed) => claimed,
         Err(late) => Err(EngineError::slow(place.engine.name(), "say whose it is", late).into()),
-    };
-    let Err(error) = claimed else {
+    }
+}
+
+/// Notes what was found; gives why it is not used.
+fn stand(place: &Place, found: Result<(), ClaimError>) -> Option<ClaimError> {
+    let Err(error) = found else {
         if place.aside().is_some() {
             tracing::info!(engine = place.engine.name(), "an engine of the store is as it should be again");
         }
@@ -144,18 +179,32 @@ async fn look(place: &Place, store: StoreId, claims: &Claims<'_>, within: Durati
     Some(error)
 }
 
-async fn claim(engine: &dyn Engine, store: StoreId, claims: &Claims<'_>) -> Result<(), ClaimError> {
+async fn claim(engine: &dyn Engine, store: StoreId, claims: &Claims<'_>) -> Result<Option<DiskId>, ClaimError> {
     let name = || engine.name().to_owned();
+    let unmarked = || ClaimError::Unmarked { engine: name(), store };
     let found = match (engine.mark().await?, claims) {
         (Some(found), _) => found,
         (None, Claims::Marked) => return Err(ClaimError::New { engine: name() }),
-        (None, Claims::New(known) | Claims::Unmarked(known)) if known.contains(engine.name()) => {
+        (None, Claims::New(known)) if known.contains(engine.name()) => {
             return Err(ClaimError::Lost { engine: name(), store });
         }
-        (None, Claims::Unmarked(_)) => engine.set_mark(store).await?,
-        (None, Claims::New(_)) if engine.list(None, 1).await?.is_empty() => engine.set_mark(store).await?,
+        (None, Claims::New(_)) if engine.list(None, 1).await?.is_empty() => engine.set_mark(Mark::new(store)).await?,
         // Somebody else of this platform may have marked it since, and put something.
-        (None, Claims::New(_)) => engine.mark().await?.ok_or_else(|| ClaimError::Unmarked { engine: name(), store })?,
+        (None, Claims::New(_)) => engine.mark().await?.ok_or_else(unmarked)?,
+        (None, Claims::Unmarked(blobs)) => {
+            let listed = engine.list(None, LISTED).await?;
+            if listed.is_empty() {
+                return Err(ClaimError::Lost { engine: name(), store });
+            }
+            if !listed.iter().any(|listed| blobs.contains(&listed.name.blob)) {
+                return Err(unmarked());
+            }
+            engine.set_mark(Mark::new(store)).await?
+        }
     };
-    if found == store { Ok(()) } else { Err(ClaimError::Another { engine: name(), found, wanted: store }) }
+    if found.store == store {
+        Ok(found.disk)
+    } else {
+        Err(ClaimError::Another { engine: name(), found: found.store, wanted: store })
+    }
 }

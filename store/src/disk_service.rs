@@ -10,7 +10,7 @@
 //! | `GET /disks/{disk}/segments?after=&most=` | names and sizes, in order |
 //! | `GET /disks/{disk}/space` | |
 //! | `GET /disks/{disk}/mark` | whose segments it has |
-//! | `PUT /disks/{disk}/mark?store=` | the same, after it has been marked unless it was |
+//! | `PUT /disks/{disk}/mark?store=&disk=` | the same, after it has been marked unless it was |
 //!
 //! The core alone can ask: nobody else may publish where a node listens (`fabric/src/subjects.rs`).
 
@@ -27,7 +27,7 @@ use bytes::Bytes;
 use fabric::{Body, Fabric, FabricError, Mount, NodeEndpoint, Peer, ServeOptions, Serving};
 use http::{HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use protocol::node::{DISKS_MAX, DiskMark, DiskSegment, DiskSpace, StoreDisk};
+use protocol::node::{DISKS_MAX, DiskMark, DiskSegment, DiskSpace, Mark, StoreDisk};
 use protocol::{ByteSize, Code, Digest, DiskId, Problem, headers};
 use serde_json::json;
 
@@ -177,10 +177,11 @@ impl DiskService {
                 let space = DiskSpace { free: ByteSize(space.free), total: ByteSize(space.total) };
                 Ok(as_json(&json!(space)))
             }
-            ("GET", ["mark"]) => Ok(as_json(&json!(DiskMark { store: disk.mark().await? }))),
+            ("GET", ["mark"]) => Ok(as_json(&json!(DiskMark { mark: disk.mark().await? }))),
             ("PUT", ["mark"]) => {
                 let store = parsed("store", value(query, "store").unwrap_or_default())?;
-                Ok(as_json(&json!(DiskMark { store: Some(disk.set_mark(store).await?) })))
+                let place = value(query, "disk").map(|id| parsed("disk", id)).transpose()?;
+                Ok(as_json(&json!(DiskMark { mark: Some(disk.set_mark(Mark { store, disk: place }).await?) })))
             }
             _ => Err(not_found().into()),
         }

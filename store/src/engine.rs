@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use protocol::StoreId;
+use protocol::node::Mark;
 use tokio::time::error::Elapsed;
 
 pub(crate) use bucket::Bucket;
@@ -115,10 +115,10 @@ pub trait Engine: Send + Sync {
     fn list(&self, after: Option<SegmentName>, most: usize) -> BoxFuture<'_, Result<Vec<Listed>, EngineError>>;
 
     /// Whose segments it has; none where nobody has said so yet.
-    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>>;
+    fn mark(&self) -> BoxFuture<'_, Result<Option<Mark>, EngineError>>;
 
     /// Marks it as this store's, unless it has a mark; says whose it is then. Of several who do so at once one does.
-    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>>;
+    fn set_mark(&self, mark: Mark) -> BoxFuture<'_, Result<Mark, EngineError>>;
 
     /// How much room it has.
     fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>>;

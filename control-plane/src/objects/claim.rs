@@ -5,21 +5,24 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use protocol::StoreId;
+use protocol::{BlobId, StoreId};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _};
+use sea_orm::{ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 use store::{ClaimError, Claims, Store};
 use tokio_util::sync::CancellationToken;
 
 use super::epochs::HORIZON;
 use super::{Care, drains};
-use crate::db::entities::{store_engines, store_horizon};
+use crate::db::columns::Col;
+use crate::db::entities::{blobs, store_engines, store_horizon};
 use crate::db::{Committed, Db, loops};
 use crate::error::{StartError, invalid};
 use crate::identity::caller::Caller;
 
 /// Engines that are set aside are looked at again so often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Engines without marks are known by so many blobs of the index, the first ones.
+const FIRST_BLOBS: u64 = 5_000;
 
 /// Takes the store's engines for this database, when its control plane starts. One that fails, or is not what it was, is set
 /// aside where another one is there.
@@ -52,23 +55,32 @@ pub(crate) async fn look(db: &Db, store: &Store) -> Result<Vec<ClaimError>, DbEr
     let known: BTreeSet<String> =
         loops::store_engines().all(db.read()).await?.into_iter().map(|row| row.name).collect();
     let is_unmarked = row(db).await?.unmarked;
-    let claims = if is_unmarked { Claims::Unmarked(&known) } else { Claims::New(&known) };
-    let refused = store.claim(id, &claims).await;
+    let refused = if is_unmarked {
+        let first = loops::blobs_after(None, FIRST_BLOBS).into_tuple::<Col<BlobId>>().all(db.read()).await?;
+        store.claim(id, &Claims::Unmarked(&first.into_iter().map(|id| id.0).collect())).await
+    } else {
+        store.claim(id, &Claims::New(&known)).await
+    };
     for name in store.claimed().difference(&known) {
         store_engines::Entity::insert(store_engines::ActiveModel { name: Set(name.clone()) })
             .on_conflict(OnConflict::column(store_engines::Column::Name).do_nothing().to_owned())
             .exec_without_returning(db.write())
             .await?;
     }
-    if is_unmarked && refused.is_empty() && !store.claimed().is_empty() {
+    if is_unmarked && !store.claimed().is_empty() {
         note(db, store_horizon::ActiveModel { unmarked: Set(false), ..Default::default() }).await?;
     }
     Ok(refused)
 }
 
-/// Whether this database has seen the root secret.
+/// Whether this database has seen the root secret: blobs of its first release have keys that are sealed under one made of it.
 pub(crate) async fn knows_key(db: &Db) -> Result<bool, DbErr> {
-    Ok(row(db).await?.key_check.is_some())
+    Ok(row(db).await?.key_check.is_some() || blobs::Entity::find().limit(1).one(db.read()).await?.is_some())
+}
+
+/// There is another root secret now.
+pub(crate) async fn forget_key(db: &Db) -> Result<(), DbErr> {
+    note(db, store_horizon::ActiveModel { key_check: Set(None), ..Default::default() }).await
 }
 
 /// Notes the root secret's check where there is none; false where it is of another one.

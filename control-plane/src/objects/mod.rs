@@ -52,7 +52,7 @@ use keys::Keyring;
 
 pub(crate) use crate::db::REFERENCES;
 pub(crate) use check::stream as check;
-pub(crate) use claim::{claim, follow as follow_engines, is_key, knows_key};
+pub(crate) use claim::{claim, follow as follow_engines, forget_key, is_key, knows_key};
 #[cfg_attr(not(test), allow(unused_imports, reason = "the account's usage is to show it"))]
 pub(crate) use index::kept;
 pub(crate) use index::{ReadError, refer};

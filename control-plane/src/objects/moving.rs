@@ -272,6 +272,10 @@ impl Moving {
 
     /// Removes the old store, where no row has a root any more; whether it did.
     async fn remove(&mut self) -> Result<bool, MovingError> {
+        // What has just been moved cannot be read without it.
+        if !self.app.objects.keys.is_whole() {
+            return Ok(false);
+        }
         for owner in &OWNERS {
             if !self.roots(owner, String::new(), 1).await?.is_empty() {
                 return Ok(false);

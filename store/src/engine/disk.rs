@@ -15,7 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use protocol::{ByteSize, StoreId};
+use protocol::ByteSize;
+use protocol::node::Mark;
 use tokio::sync::Semaphore;
 
 use super::pages::{Pages, Smallest};
@@ -151,12 +152,12 @@ impl Engine for Disk {
         self.run("list", move |place| place.list(after, most))
     }
 
-    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+    fn mark(&self) -> BoxFuture<'_, Result<Option<Mark>, EngineError>> {
         self.run("say whose it is", Place::mark)
     }
 
-    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
-        self.run("be marked", move |place| place.set_mark(store))
+    fn set_mark(&self, mark: Mark) -> BoxFuture<'_, Result<Mark, EngineError>> {
+        self.run("be marked", move |place| place.set_mark(mark))
     }
 
     fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>> {
@@ -253,16 +254,16 @@ impl Place {
         Ok(incoming)
     }
 
-    fn mark(&self) -> io::Result<Option<StoreId>> {
+    fn mark(&self) -> io::Result<Option<Mark>> {
         let Some(text) = unless_missing(fs::read_to_string(&self.mark))? else { return Ok(None) };
-        let store = text.trim().parse::<StoreId>().map_err(io::Error::other)?;
+        let mark = text.parse::<Mark>().map_err(io::Error::other)?;
         self.was_marked.store(true, Ordering::Relaxed);
-        Ok(Some(store))
+        Ok(Some(mark))
     }
 
-    fn set_mark(&self, store: StoreId) -> io::Result<StoreId> {
+    fn set_mark(&self, mark: Mark) -> io::Result<Mark> {
         self.prepare()?;
-        let incoming = self.write(&MARK, format!("{store}\n").as_bytes())?;
+        let incoming = self.write(&MARK, mark.to_string().as_bytes())?;
         unless_exists(fs::hard_link(&incoming.0, &self.mark))?;
         if let Some(folder) = self.mark.parent() {
             sync_folder(folder)?;

@@ -10,7 +10,7 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use fabric::subjects;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use protocol::StoreId;
+use protocol::node::Mark;
 
 use super::pages::{Pages, Smallest};
 use super::{Bucket, Engine, EngineError, Listed, Space, Trouble};
@@ -146,16 +146,16 @@ impl JetStream {
         Ok(Listed { name, bytes })
     }
 
-    async fn marked(&self) -> Result<Option<StoreId>, EngineError> {
+    async fn marked(&self) -> Result<Option<Mark>, EngineError> {
         let Some(text) = self.bucket.read(subjects::segments_mark(&self.stream)).await? else { return Ok(None) };
         match std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()) {
-            Some(store) => Ok(Some(store)),
+            Some(mark) => Ok(Some(mark)),
             None => Err(self.unmarked("its mark cannot be read")),
         }
     }
 
-    async fn put_mark(&self, store: StoreId) -> Result<StoreId, EngineError> {
-        self.bucket.put_first(subjects::segments_mark(&self.stream), store.to_string().into()).await?;
+    async fn put_mark(&self, mark: Mark) -> Result<Mark, EngineError> {
+        self.bucket.put_first(subjects::segments_mark(&self.stream), mark.to_string().into()).await?;
         self.marked().await?.ok_or_else(|| self.unmarked("its mark has gone"))
     }
 
@@ -204,12 +204,12 @@ impl Engine for JetStream {
         async move { self.bucket.patiently(|| self.list_segments(after, most)).await }.boxed()
     }
 
-    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+    fn mark(&self) -> BoxFuture<'_, Result<Option<Mark>, EngineError>> {
         async move { self.bucket.patiently(|| self.marked()).await }.boxed()
     }
 
-    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
-        async move { self.bucket.patiently(|| self.put_mark(store)).await }.boxed()
+    fn set_mark(&self, mark: Mark) -> BoxFuture<'_, Result<Mark, EngineError>> {
+        async move { self.bucket.patiently(|| self.put_mark(mark)).await }.boxed()
     }
 
     fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>> {

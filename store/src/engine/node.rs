@@ -11,8 +11,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use protocol::node::{DiskMark, DiskSegment, DiskSpace, StoreDisk};
-use protocol::{Digest, DiskId, NodeId, StoreId, headers};
+use protocol::node::{DiskMark, DiskSegment, DiskSpace, Mark, StoreDisk};
+use protocol::{Digest, DiskId, NodeId, headers};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -247,18 +247,20 @@ impl Engine for NodeDisk {
         .boxed()
     }
 
-    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+    fn mark(&self) -> BoxFuture<'_, Result<Option<Mark>, EngineError>> {
         async move {
             let mark: DiskMark = self.ask_json("say whose it is", Method::GET, "mark".to_owned()).await?;
-            Ok(mark.store)
+            Ok(mark.mark)
         }
         .boxed()
     }
 
-    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
+    fn set_mark(&self, mark: Mark) -> BoxFuture<'_, Result<Mark, EngineError>> {
         async move {
-            let mark: DiskMark = self.ask_json("be marked", Method::PUT, format!("mark?store={store}")).await?;
-            mark.store.ok_or_else(|| self.failed("be marked", "it has no mark still"))
+            let place = mark.disk.map(|disk| format!("&disk={disk}")).unwrap_or_default();
+            let path = format!("mark?store={}{place}", mark.store);
+            let mark: DiskMark = self.ask_json("be marked", Method::PUT, path).await?;
+            mark.mark.ok_or_else(|| self.failed("be marked", "it has no mark still"))
         }
         .boxed()
     }

@@ -17,7 +17,7 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use object_store::{GetOptions, GetResult, ObjectStore, PutMode, PutOptions, RetryConfig};
-use protocol::StoreId;
+use protocol::node::Mark;
 
 use super::{Engine, EngineError, Listed, Space, Trouble};
 use crate::SegmentName;
@@ -99,7 +99,7 @@ impl S3 {
         first.map(drop).map_err(|error| self.failed(verb, error))
     }
 
-    async fn marked(&self, verb: &'static str) -> Result<Option<StoreId>, EngineError> {
+    async fn marked(&self, verb: &'static str) -> Result<Option<Mark>, EngineError> {
         let found = self.bucket.get_opts(&self.mark, GetOptions::new()).await;
         let found = unless_missing(found).map_err(|error| self.failed(verb, error))?;
         let Some(found) = found else {
@@ -108,21 +108,16 @@ impl S3 {
         };
         let text = found.bytes().await.map_err(|error| self.failed(verb, error))?;
         let text = String::from_utf8_lossy(&text);
-        text.trim().parse().map(Some).map_err(|error: protocol::ParseIdError| self.failed(verb, error))
+        text.parse().map(Some).map_err(|error: protocol::ParseIdError| self.failed(verb, error))
     }
 
-    async fn put_mark(&self, store: StoreId) -> Result<StoreId, EngineError> {
+    async fn put_mark(&self, mark: Mark) -> Result<Mark, EngineError> {
         let verb = "be marked";
-        let text = || format!("{store}\n").into();
-        let made = self.bucket.put_opts(&self.mark, text(), PutOptions::from(PutMode::Create)).await;
-        match made {
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
-            // Not every service can refuse to replace an object: then the last one of several who mark it at once has it.
-            Err(object_store::Error::NotImplemented { .. }) => {
-                let put = self.bucket.put_opts(&self.mark, text(), PutOptions::default()).await;
-                put.map_err(|error| self.failed(verb, error))?;
-            }
-            Err(error) => return Err(self.failed(verb, error)),
+        let made = self.bucket.put_opts(&self.mark, mark.to_string().into(), PutMode::Create.into()).await;
+        // There is one, or the service cannot refuse to replace an object: then the last one of several has it.
+        if made.is_err() && self.marked(verb).await?.is_none() {
+            let put = self.bucket.put_opts(&self.mark, mark.to_string().into(), PutOptions::default()).await;
+            put.map_err(|error| self.failed(verb, error))?;
         }
         self.marked(verb).await?.ok_or_else(|| self.failed(verb, "it has no mark still"))
     }
@@ -230,12 +225,12 @@ impl Engine for S3 {
         self.list_segments(after, most).boxed()
     }
 
-    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+    fn mark(&self) -> BoxFuture<'_, Result<Option<Mark>, EngineError>> {
         self.marked("say whose it is").boxed()
     }
 
-    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
-        self.put_mark(store).boxed()
+    fn set_mark(&self, mark: Mark) -> BoxFuture<'_, Result<Mark, EngineError>> {
+        self.put_mark(mark).boxed()
     }
 
     fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>> {

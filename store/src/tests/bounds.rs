@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use protocol::StoreId;
+use protocol::node::Mark;
 
 use super::{EPOCH, SEGMENT, copies, noise, read_range};
 use crate::engine::{Disk, EngineError};
@@ -75,12 +75,12 @@ impl Engine for Slow {
         self.disk.list(after, most)
     }
 
-    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+    fn mark(&self) -> BoxFuture<'_, Result<Option<Mark>, EngineError>> {
         self.disk.mark()
     }
 
-    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
-        self.disk.set_mark(store)
+    fn set_mark(&self, mark: Mark) -> BoxFuture<'_, Result<Mark, EngineError>> {
+        self.disk.set_mark(mark)
     }
 
     fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>> {

@@ -42,7 +42,8 @@ async fn what_is_anothers_or_lost_is_set_aside() {
     let known = store.claimed();
     assert_eq!((known.len(), store.unclaimed()), (1, 0));
     let blob = store.put_bytes(EPOCH, noise(10, 1)).await.unwrap();
-    for claims in [Claims::Marked, Claims::New(&new), Claims::New(&known), Claims::Unmarked(&new)] {
+    let blobs = BTreeSet::from([blob.id]);
+    for claims in [Claims::Marked, Claims::New(&new), Claims::New(&known), Claims::Unmarked(&blobs)] {
         let store = on(&[&folder]);
         assert!(store.claim(id, &claims).await.is_empty());
         assert_eq!(read(&store, &blob).await.unwrap(), noise(10, 1));
@@ -72,7 +73,20 @@ async fn what_is_anothers_or_lost_is_set_aside() {
     // Whose bytes are they? Those of a database that was there before there were marks are its own.
     fs::remove_file(folder.join("store.id")).unwrap();
     assert!(matches!(&on(&[&folder]).claim(id, &Claims::New(&new)).await[..], [ClaimError::Unmarked { .. }]));
-    assert!(on(&[&folder]).claim(id, &Claims::Unmarked(&new)).await.is_empty());
+    let others = BTreeSet::new();
+    assert!(matches!(&on(&[&folder]).claim(id, &Claims::Unmarked(&others)).await[..], [ClaimError::Unmarked { .. }]));
+    let empty = temporary.path().join("empty");
+    let both = on(&[&folder, &empty]);
+    assert!(matches!(&both.claim(id, &Claims::Unmarked(&blobs)).await[..], [ClaimError::Lost { .. }]), "not mounted?");
+    assert_eq!(both.claimed().len(), 1);
+    assert!(both.claim(id, &Claims::New(&both.claimed())).await.is_empty(), "a further one");
+
+    // By two names it is one disk still.
+    let link = temporary.path().join("link");
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    let twice = on(&[&folder, &link]);
+    assert!(matches!(&twice.claim(id, &Claims::New(&new)).await[..], [ClaimError::Twice { .. }]));
+    assert_eq!((twice.claimed().len(), read(&twice, &blob).await.unwrap()), (1, noise(10, 1)));
     fs::write(folder.join("store.id"), "rubbish").unwrap();
     assert!(matches!(&on(&[&folder]).claim(id, &Claims::New(&new)).await[..], [ClaimError::Engine(_)]));
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use proptest::prelude::*;
+use protocol::node::Mark;
 use protocol::{ByteSize, Digest, Epoch, StoreId};
 
 use super::nats::NatsServer;
@@ -166,10 +167,10 @@ async fn names_are_listed_in_order(engine: &dyn Engine) {
 
 async fn the_first_mark_stays(engine: &dyn Engine) {
     assert_eq!(engine.mark().await.unwrap(), None);
-    let ids: Vec<_> = (0..4).map(|_| StoreId::new()).collect();
+    let ids: Vec<_> = (0..4).map(|_| Mark::new(StoreId::new())).collect();
     let marks = futures::future::try_join_all(ids.iter().map(|id| engine.set_mark(*id))).await.unwrap();
     assert!(ids.contains(&marks[0]) && marks.iter().all(|mark| *mark == marks[0]), "{marks:?}");
-    assert_eq!(engine.set_mark(StoreId::new()).await.unwrap(), marks[0]);
+    assert_eq!(engine.set_mark(Mark::new(StoreId::new())).await.unwrap(), marks[0]);
     assert_eq!(engine.mark().await.unwrap(), Some(marks[0]));
     assert!(engine.list(None, 10).await.unwrap().is_empty(), "it is no segment");
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use protocol::StoreId;
+use protocol::node::Mark;
 
 use crate::engine::{Disk, EngineError, Trouble};
 use crate::{Engine, Listed, SegmentName, Space};
@@ -127,7 +127,7 @@ impl Engine for Faulty {
         .boxed()
     }
 
-    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+    fn mark(&self) -> BoxFuture<'_, Result<Option<Mark>, EngineError>> {
         async move {
             self.check(false).await?;
             self.disk.mark().await
@@ -135,10 +135,10 @@ impl Engine for Faulty {
         .boxed()
     }
 
-    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
+    fn set_mark(&self, mark: Mark) -> BoxFuture<'_, Result<Mark, EngineError>> {
         async move {
             self.check(true).await?;
-            self.disk.set_mark(store).await
+            self.disk.set_mark(mark).await
         }
         .boxed()
     }

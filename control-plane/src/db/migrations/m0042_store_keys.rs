@@ -1,6 +1,7 @@
 //! Each blob's row says under which master key its key is sealed. Those that are there are of the one that is derived from the
 //! root secret: number 0.
 
+use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
 
 use super::draft::table;
@@ -18,6 +19,11 @@ impl MigrationTrait for Migration {
             "CREATE INDEX blobs_master ON blobs (master, id)",
         ] {
             manager.get_connection().execute_unprepared(statement).await?;
+        }
+        // Whoever does not know of numbers must not write a row without one.
+        if manager.get_database_backend() == DbBackend::Postgres {
+            let undefined = "ALTER TABLE blobs ALTER COLUMN master DROP DEFAULT";
+            manager.get_connection().execute_unprepared(undefined).await?;
         }
         Ok(())
     }

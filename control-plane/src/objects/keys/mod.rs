@@ -17,7 +17,7 @@ mod folder;
 mod rotation;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -125,7 +125,12 @@ impl Keyring {
         let tx = db.begin().await?;
         let rows = all(&tx).await?;
         if rows.is_empty() {
-            if blobs::Entity::find().limit(1).one(&tx).await?.is_some() {
+            if let Some(blob) = blobs::Entity::find().limit(1).one(&tx).await? {
+                if MasterKey::new(derived.bytes()).open(blob.id.0, &blob.sealed_key).is_none() {
+                    let why = "the keys of this database's blobs were not sealed under this root secret (--ticket-key): \
+                               it is another platform's";
+                    return Err(StartError::Keys(why.to_owned()));
+                }
                 folder.put(DERIVED, &derived)?;
             } else {
                 folder.make_first()?;
@@ -222,6 +227,13 @@ impl Keyring {
     pub(crate) fn folder(&self) -> &KeyFolder {
         &self.0.folder
     }
+}
+
+/// Whether something is sealed under the key that is made of the root secret, which is in no file of the folder.
+pub(crate) async fn need_root_secret(folder: &Path, db: &Db) -> Result<bool, StartError> {
+    let rows = all(db.read()).await?;
+    let held = Held::of(&rows, &KeyFolder::at(folder).read()?);
+    Ok(rows.is_empty() || held.missing.contains_key(&DERIVED))
 }
 
 /// The first master key of all grounds.
