@@ -137,8 +137,9 @@ const TROUBLED: &str = "const real = window.fetch, path = 'PATH', now = new Date
         '/api/v1/nodes': page => page.items.forEach(node => Object.assign(node, { state: 'suspended', \
             state_reason: path, memory_free: '0', vm: { state: 'missing', why: path } })), \
         '/api/v1/operator/store': store => Object.assign(store, { look, last_look: { ...look, ended: now }, \
-            disks: ['failing', 'draining', 'serving'].map((state, i) => ({ ...store.disks[0], name: `disk ${i} ${path}`, \
-                domain: path, state, since: now, left: i === 1 ? 5 : undefined, why: i === 0 ? path : undefined })) }) }; \
+            disks: ['failing', 'draining', 'serving'].map((state, i) => ({ ...store.disks[0], domain: path, \
+                name: `disk ${i} ${path}`, state, since: i < 2 ? now : undefined, why: i ? undefined : path, \
+                left: i === 1 ? 5 : undefined })) }) }; \
     window.fetch = async (...asked) => { \
         const response = await real(...asked); \
         const change = told[new URL(asked[0].url || asked[0], location.href).pathname]; \

@@ -58,7 +58,7 @@ pub(super) fn store(here: &Here) -> View {
 fn shown(status: Resource<StoreStatus>) -> View {
     let verdict = create_selector(move || status.ready().map(|status| words::verdict(&status)));
     let summary = create_selector(move || status.ready().map_or(String::new(), |status| words::summary(&status)));
-    let lines = create_selector(move || status.ready().map_or_else(Vec::new, |status| words::lines(&status)));
+    let lines = create_selector(move || status.ready().map(|status| words::lines(&status)).unwrap_or_default());
     let facts = View::from_dynamic(move || lines.get_clone().into_iter().map(line).collect::<Vec<View>>());
     let disks = disks::disks(status);
     let commands = code_block(COMMANDS, "commands");

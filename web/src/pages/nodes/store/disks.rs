@@ -46,7 +46,7 @@ fn table(disks: ReadSignal<Vec<StoreDisk>>, names: ReadSignal<Vec<String>>) -> V
                 Keyed(
                     list=names,
                     key=|name| name.clone(),
-                    view=move |name| {
+                    view=move |name: String| {
                         let last = create_signal(None::<StoreDisk>);
                         create_effect(move || {
                             let now = disks.with(|disks| disks.iter().find(|disk| disk.name == name).cloned());
