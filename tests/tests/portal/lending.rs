@@ -90,6 +90,10 @@ async fn a_lender_adds_a_machine_lowers_and_pauses_it_from_afar_and_takes_it_bac
 
     machine.lend("leave --yes");
     ada.sees("It is no node any more.").await;
+    let text = ada.text().await;
+    for offered in ["Lend less", " free", "Pause", "Trust"] {
+        assert!(!text.contains(offered), "{offered:?} of a node that has left:\n{text}");
+    }
     wait_until("its software has ended", Duration::from_secs(10), || !alive(machine.pid));
     assert!(!machine.folder.exists());
     ada.visit("/a/ada/nodes").await;

@@ -3,11 +3,13 @@
 
 use tests::Platform;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, PASSWORD};
 use crate::lending::Machine;
 use crate::windows::{SCHEMES, WIDTHS};
 
 const PHONE: u32 = WIDTHS[0];
+/// A small desk: the navigation stands beside the page, which has the least room for its tables.
+const DESK: u32 = 1280;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f43_every_page_fits_and_axe_finds_nothing_above_minor() {
@@ -102,6 +104,53 @@ async fn f43_every_page_fits_and_axe_finds_nothing_above_minor() {
     assert_eq!(papers[0], "rgb(251, 251, 249)");
     assert!(ada.script("return document.querySelector('.broken')").await.is_null());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_machines_say_of_themselves_widens_no_page_of_the_operator() {
+    let platform = Platform::start();
+    let link = platform.operator_link.clone().unwrap();
+    let signup = "crowdcloud signup --email op@example.org --password-stdin --account-name op --operator-token";
+    platform.cli().shell_with(&format!("{signup} '{link}'"), PASSWORD.as_bytes()).ok();
+    let op = Browser::open(&platform.url).await;
+    op.is_wide(DESK).await;
+    op.logs_in("op@example.org", "op").await;
+    let path = format!("/var/lib/{}", "a-folder-with-a-name/".repeat(6)) + &"x".repeat(120);
+    op.script(&TROUBLED.replace("PATH", &path)).await;
+    op.clicks("nav.places a[href$='/nodes']").await;
+    for words in ["no vm: /var/lib/", "1 blob lost", "310 of 1\u{202f}000 blobs looked at", "failing", "5 pieces left"]
+    {
+        op.sees(words).await;
+    }
+    assert!(!op.text().await.contains("0 B free"), "what does not report says what is free");
+    fits(&op, "the operator's nodes", DESK).await;
+    let scrolls = op.script(SCROLLS).await;
+    assert_eq!(scrolls, serde_json::json!([]), "tables are wider than their sections");
+    Looks { axe: axe(), pages: 0 }.shown(&op, "the operator's nodes").await;
+    assert!(op.script("return document.querySelector('.broken')").await.is_null());
+}
+
+/// The page is told of a node and of disks that have trouble with this path, and of a store that is being repaired.
+const TROUBLED: &str = "const real = window.fetch, path = 'PATH', now = new Date().toISOString(); \
+    const look = { began: now, blobs: 310, of: 1000, found: 12, fewer: 3, lost: 1, copied: 9, copied_bytes: '4096', \
+        removed: 0 }; \
+    const told = { \
+        '/api/v1/nodes': page => page.items.forEach(node => Object.assign(node, { state: 'suspended', \
+            state_reason: path, memory_free: '0', vm: { state: 'missing', why: path } })), \
+        '/api/v1/operator/store': store => Object.assign(store, { look, last_look: { ...look, ended: now }, \
+            disks: ['failing', 'draining', 'serving'].map((state, i) => ({ ...store.disks[0], domain: path, \
+                name: `disk ${i} ${path}`, state, since: i < 2 ? now : undefined, why: i ? undefined : path, \
+                left: i === 1 ? 5 : undefined })) }) }; \
+    window.fetch = async (...asked) => { \
+        const response = await real(...asked); \
+        const change = told[new URL(asked[0].url || asked[0], location.href).pathname]; \
+        if (!change || !response.ok) return response; \
+        const body = await response.json(); \
+        change(body); \
+        return new Response(JSON.stringify(body), { headers: { 'content-type': 'application/json' } }); }";
+
+/// Sections whose content is wider than they are.
+const SCROLLS: &str = "return [...document.querySelectorAll('main section')] \
+    .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.innerText)";
 
 /// axe-core's script, as the set-up has fetched it.
 fn axe() -> String {

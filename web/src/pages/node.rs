@@ -5,9 +5,9 @@ mod caps;
 mod history;
 mod trust;
 
-use protocol::NodeId;
 use protocol::api::NodeDetails;
 use protocol::node::{HeldPause, NodeState, PauseSource};
+use protocol::{NodeId, Timestamp};
 use sycamore::prelude::*;
 
 use crate::api::Trouble;
@@ -105,21 +105,40 @@ fn whole(here: &Here, first: NodeDetails, data: Resource<NodeDetails>, last: Sig
         _ => view! {},
     });
     let head = head(here, &first, &shown);
-    let health = View::from_dynamic(move || health(&now.get_clone()));
-    let caps = caps::caps(&shown, &first);
-    let today = View::from_dynamic(move || today(&now.get_clone()));
+    // Of what is no node any more stays who it was, who ended it and when, and what it did.
+    let there = create_selector(move || now.with(|detail| !detail.node.state.is_gone()));
+    let live = {
+        let (shown, first) = (shown.clone(), first.clone());
+        View::from_dynamic(move || there.get().then(|| of_member(&shown, &first)))
+    };
     let facts = View::from_dynamic(move || facts(&now.get_clone()));
-    let trust = trust::trust(&shown, &first);
     let history = if here.administers() && first.node.own {
         history::history(&shown)
     } else {
         view! {}
     };
-    let (_, meaning) = words::whose(&first.node);
-    let command = code_block(commands(&first, &here.account, shown.owns), "commands");
+    let (account, owns) = (here.account.clone(), shown.owns);
+    let command = View::from_dynamic(move || code_block(commands(&first, &account, owns && there.get()), "commands"));
     view! {
         (head)
         (away)
+        (live)
+        section(class="section") { div(class="section-head") { h2 { "About it" } } (facts) }
+        (history)
+        p(class="soft as") { "As CLI" }
+        (command)
+    }
+}
+
+/// What there is to see and to do while it is a node.
+fn of_member(shown: &Shown, first: &NodeDetails) -> View {
+    let now = shown.now;
+    let health = View::from_dynamic(move || health(&now.get_clone()));
+    let caps = caps::caps(shown, first);
+    let today = View::from_dynamic(move || today(&now.get_clone()));
+    let trust = trust::trust(shown, first);
+    let (_, meaning) = words::whose(&first.node);
+    view! {
         section(class="section") { div(class="section-head") { h2 { "Health" } } (health) }
         (caps)
         (today)
@@ -128,10 +147,6 @@ fn whole(here: &Here, first: NodeDetails, data: Resource<NodeDetails>, last: Sig
             div(class="section-head") { h2 { "Who can read what runs here" } }
             p { (meaning) " No sandbox changes that; a function's placement says whose machines it trusts." }
         }
-        section(class="section") { div(class="section-head") { h2 { "About it" } } (facts) }
-        (history)
-        p(class="soft as") { "As CLI" }
-        (command)
     }
 }
 
@@ -196,15 +211,21 @@ fn held_words(held: &HeldPause) -> String {
     until(&held.reason.to_string(), held.until, by)
 }
 
-fn until(reason: &str, until: Option<protocol::Timestamp>, by: &str) -> String {
+fn until(reason: &str, until: Option<Timestamp>, by: &str) -> String {
     let until = until.map_or(String::new(), |until| format!(" until {}", format::moment(until)));
     format!("{}{until}{by}.", format::sentence(reason))
 }
 
 fn health(detail: &NodeDetails) -> View {
     let node = &detail.node;
-    let load = format!("{} %", words::percent(node.load));
-    let (runs, of) = (node.running, format!("of {}", node.slots));
+    let reported = node.state.reports().then(|| {
+        let load = format!("{} %", words::percent(node.load));
+        let (runs, of) = (node.running, format!("of {}", node.slots));
+        view! {
+            div { dt { "Load" } dd { (load) } }
+            div { dt { "Runs now" } dd { (runs) " " span(class="soft") { (of) } } }
+        }
+    });
     let memory = words::memory(node);
     let connection = if node.state.reports() { "connected" } else { "not connected" };
     let lanes: Vec<View> = node.lanes.iter().map(|lane| lane_badge(*lane)).collect();
@@ -216,8 +237,7 @@ fn health(detail: &NodeDetails) -> View {
     view! {
         dl(class="phases") {
             div { dt { "Connection" } dd { (connection) } }
-            div { dt { "Load" } dd { (load) } }
-            div { dt { "Runs now" } dd { (runs) " " span(class="soft") { (of) } } }
+            (reported)
             div { dt { "Memory" } dd { (memory) } }
             div { dt { "Lanes" } dd { (lanes) " " span(class="soft") { (vm) } } }
             div { dt { "Last report" } dd { (seen) } }
@@ -252,6 +272,10 @@ fn facts(detail: &NodeDetails) -> View {
     let confined = node.confinement.as_ref().map(ToString::to_string);
     let confined = confined.map(|words| view! { dt { "Confinement" } dd { (words) } });
     let joined = time(detail.joined);
+    // Of what is a node other sections tell these.
+    let of_gone = |at: Option<Timestamp>| at.filter(|_| node.state.is_gone()).map(time);
+    let seen = of_gone(node.last_seen).map(|seen| view! { dt { "Last report" } dd { (seen) } });
+    let lied = of_gone(detail.lied).map(|at| view! { dt { "Returned a wrong result" } dd { (at) } });
     let since = detail.since.map(time).map(|since| view! { dt { "In this state since" } dd { (since) } });
     let hours = detail.now.as_ref().map(|status| status.quiet_hours.join("; ")).filter(|hours| !hours.is_empty());
     let hours = hours.unwrap_or_else(|| "none".to_owned());
@@ -266,6 +290,8 @@ fn facts(detail: &NodeDetails) -> View {
             (hours)
             dt { "Joined" } dd { (joined) }
             (since)
+            (seen)
+            (lied)
         }
     }
 }

@@ -108,7 +108,7 @@ fn table(here: &Here, list: Resource<Page<Node>>, which: fn(&Node) -> bool) -> V
     });
     let here = here.clone();
     view! {
-        table(class="rows") {
+        table(class="rows nodes") {
             thead {
                 tr {
                     th(scope="col") { "Node" }

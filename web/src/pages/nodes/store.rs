@@ -1,16 +1,24 @@
 //! The store: disks, copies and repair, for the operator alone.
 
-use protocol::api::{StoreDisk, StoreDiskState, StoreLook, StoreStatus};
+mod disks;
+mod words;
+
+use protocol::api::StoreStatus;
 use sycamore::prelude::*;
 
+use self::words::Line;
 use crate::calls;
-use crate::format;
-use crate::load::Resource;
+use crate::load::{Load, Resource, placeholder};
 use crate::session::{Here, Session};
+use crate::ui::code::code_block;
 use crate::ui::page::{self, badge};
 use crate::ui::time::time;
+use crate::ui::trouble::trouble_view;
 
 const REFRESH_MS: i32 = 15_000;
+/// The same, while copies are looked at or a disk is emptied.
+const REFRESH_AT_WORK_MS: i32 = 3_000;
+const COMMANDS: &str = "crowdcloud store status\ncrowdcloud store check";
 
 /// The part of the page; nothing for others.
 pub(super) fn store(here: &Here) -> View {
@@ -18,87 +26,61 @@ pub(super) fn store(here: &Here) -> View {
         return view! {};
     }
     let account = here.account.clone();
+    let pause = create_signal(REFRESH_MS);
     let status = Resource::every(
-        || REFRESH_MS,
+        move || pause.get(),
         move || {
             let account = account.clone();
             async move { calls::store::status(&account).await }
         },
     );
-    let body = status.view(3, |status| shown(&status));
+    let at_work = create_selector(move || status.ready().is_some_and(|status| words::is_at_work(&status)));
+    create_effect(move || {
+        let wanted = if at_work.get() { REFRESH_AT_WORK_MS } else { REFRESH_MS };
+        if pause.get_untracked() != wanted {
+            pause.set(wanted);
+        }
+    });
+    // Once it is shown, only what changes is drawn anew.
+    let stage = create_selector(move || match status.data.get_clone() {
+        Load::Waiting => Load::Waiting,
+        Load::Ready(_) => Load::Ready(()),
+        Load::Failed(trouble) => Load::Failed(trouble),
+    });
+    let body = View::from_dynamic(move || match stage.get_clone() {
+        Load::Waiting => placeholder(3),
+        Load::Failed(trouble) => trouble_view(trouble),
+        Load::Ready(()) => shown(status),
+    });
     page::section("Store", "What is uploaded and kept, and how many copies of it there are.", body)
 }
 
-fn shown(status: &StoreStatus) -> View {
-    let summary = format::sentence(&status.summary);
-    let kept = format!("{} kept, {}", format::many(status.blobs, "blob"), format::bytes(status.bytes.0));
-    let doomed = match status.doomed {
-        0 => String::new(),
-        doomed => format!("; {} to be deleted", format::many(doomed, "blob")),
-    };
-    let copies = status.last_look.as_ref().map_or_else(|| "Copies have not been looked at yet.".to_owned(), looked);
-    let now = status.look.as_ref().map(|look| {
-        let words = format!("Looking now: {} of {}.", format::thousands(look.blobs), format::many(look.of, "blob"));
-        view! { p(class="hint") { (words) } }
+fn shown(status: Resource<StoreStatus>) -> View {
+    let verdict = create_selector(move || status.ready().map(|status| words::verdict(&status)));
+    let summary = create_selector(move || status.ready().map_or(String::new(), |status| words::summary(&status)));
+    let lines = create_selector(move || status.ready().map(|status| words::lines(&status)).unwrap_or_default());
+    let facts = View::from_dynamic(move || lines.get_clone().into_iter().map(line).collect::<Vec<View>>());
+    let disks = disks::disks(status);
+    let commands = code_block(COMMANDS, "commands");
+    view! {
+        p(role="status") {
+            (verdict.get().map(|(tone, word)| badge(tone, word)))
+            " "
+            b { (summary.get_clone()) }
+        }
+        dl(class="facts store-facts") { (facts) }
+        (disks)
+        p(class="soft as") { "As CLI" }
+        (commands)
+    }
+}
+
+fn line(line: Line) -> View {
+    let Line { about, state, words, when } = line;
+    let state = state.map(|(tone, word)| badge(tone, word));
+    let when = when.map(|(how, at)| {
+        let at = time(at);
+        view! { span(class="soft") { (how) " " (at) } }
     });
-    let rows: Vec<View> = status.disks.iter().map(row).collect();
-    view! {
-        p { b { (summary) } }
-        p(class="soft") { (kept) (doomed) }
-        table(class="rows") {
-            thead {
-                tr {
-                    th(scope="col") { "Disk" }
-                    th(scope="col") { "State" }
-                    th(scope="col", class="number") { "Free" }
-                    th(scope="col", class="number spare") { "Of" }
-                    th(scope="col", class="number spare") { "Since" }
-                }
-            }
-            tbody { (rows) }
-        }
-        p(class="hint table-foot") { (copies) }
-        (now)
-    }
-}
-
-fn row(disk: &StoreDisk) -> View {
-    let (name, domain, words) = (disk.name.clone(), disk.domain.clone(), disk.words());
-    let state = badge(tone(disk.state), words);
-    let size = |size: Option<protocol::ByteSize>| size.map_or_else(|| "-".to_owned(), |size| format::bytes(size.0));
-    let (free, total) = (size(disk.free), size(disk.total));
-    let since = disk.since.map(time);
-    view! {
-        tr {
-            td(data-label="Disk") { span(class="two") { b { (name) } span(class="soft") { (domain) } } }
-            td(data-label="State", class="wrap") { (state) }
-            td(data-label="Free", class="number") { (free) }
-            td(data-label="Of", class="number soft spare") { (total) }
-            td(data-label="Since", class="number soft spare") { (since) }
-        }
-    }
-}
-
-fn tone(state: StoreDiskState) -> &'static str {
-    match state {
-        StoreDiskState::Serving => "good",
-        StoreDiskState::Full | StoreDiskState::Draining => "warn",
-        StoreDiskState::Failing => "bad",
-        StoreDiskState::Drained => "",
-    }
-}
-
-/// What the last whole look has come to.
-fn looked(look: &StoreLook) -> String {
-    let at = format::moment(look.ended.unwrap_or(look.began));
-    let lost = match look.lost {
-        0 => String::new(),
-        lost => format!(", {} lost", format::many(lost, "blob")),
-    };
-    let made = format!("{} made", protocol::words::count(look.copied, "copy"));
-    match (look.found, look.fewer) {
-        (0, _) => format!("{at}: every blob has as many copies as are wanted."),
-        (_, 0) => format!("{at}: {made}, now every blob has as many copies as are wanted."),
-        (_, fewer) => format!("{at}: {} with fewer copies than are wanted, {made}{lost}.", format::many(fewer, "blob")),
-    }
+    view! { dt { (about) } dd { (state) " " (words) " " (when) } }
 }

@@ -73,7 +73,7 @@ fn row(here: &Here, token: &NodeToken, list: Resource<Page<NodeToken>>) -> View 
     view! {
         tr {
             td(data-label="Token") { (chip) }
-            td(data-label="Machine") { (name) }
+            td(data-label="Machine", class="wrap") { (name) }
             td(data-label="Ends", class="soft") { (ends) }
             td(class="number") { (delete) }
         }

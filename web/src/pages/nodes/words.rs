@@ -54,9 +54,10 @@ pub(crate) fn confinement(confinement: &Confinement) -> Option<String> {
     }
 }
 
-/// Its memory, as far as it is promised.
+/// Its memory, as far as it is promised. What is free of one that does not report nobody knows.
 pub(crate) fn memory(node: &Node) -> String {
-    format!("{} free of {}", format::bytes(node.memory_free.0), format::bytes(node.memory.0))
+    let total = format::bytes(node.memory.0);
+    if node.state.reports() { format!("{} free of {total}", format::bytes(node.memory_free.0)) } else { total }
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a percentage, clamped")]
