@@ -69,11 +69,11 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
     let stop = runtime::stop_on_signals()?;
     let output = Output::new(global);
     let path = args.which.data.clone().map_or_else(own_node_folder, Ok)?;
-    let authorities = Authorities::of(global.ca_file.as_deref())?;
+    let said = global.ca_file.as_deref().map(Authorities::named).transpose()?;
     if let Some(LendVerb::Leave { forget }) = args.verb {
         let how = if forget { How::Forget } else { How::Tell };
         return tokio::select! {
-            left = leave::leave(&output, &args.which, path, (how, authorities)) => left,
+            left = leave::leave(&output, &args.which, path, (how, said)) => left,
             () = stop.cancelled() => Err(Failure::silent(Exit::Interrupted)),
         };
     }
@@ -86,6 +86,7 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
         return install::show(&output, &args, &path);
     }
     let folder = Folder::open(path)?;
+    let authorities = said.clone().unwrap_or_default();
     let mut keys = node_keys(folder.path())?;
     let mut lent = match (folder.lent()?, token) {
         (Some(lent), Some(token)) if lent.token != Some(token.id) => {
@@ -94,7 +95,7 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
             join::join(&output, &args.start, &folder, &keys, (token, &authorities)).await?
         }
         (Some(lent), _) => {
-            let lent = lent.believing(authorities);
+            let lent = lent.believing(said);
             folder.keep(&lent)?;
             lent
         }
