@@ -11,6 +11,7 @@ use std::time::Duration;
 use protocol::{Code, Timestamp};
 
 use super::folder::{Folder, Lent};
+use crate::client::UNEXPECTED_ANSWER;
 use crate::failure::Failure;
 
 const ASK_AFTER: Duration = Duration::from_secs(2);
@@ -35,7 +36,9 @@ pub(super) enum Next {
 impl Next {
     pub(super) fn after(failure: &Failure) -> Self {
         let is_for_good = FOR_GOOD.iter().any(|code| failure.is(*code));
-        match failure.is_platforms() {
+        // Something in between may answer while the platform is away.
+        let is_said = failure.is_platforms() || failure.code() == UNEXPECTED_ANSWER;
+        match is_said {
             true if failure.is(Code::NodeSuspended) => Self::Suspended,
             true if !is_for_good => Self::Again,
             _ => Self::End,
@@ -108,6 +111,7 @@ mod tests {
             (refused(Code::RateLimited), Next::Again),
             (refused(Code::ControlPlaneUnavailable), Next::Again),
             (refused(Code::Internal), Next::Again),
+            (Failure::new(Exit::NotFound, UNEXPECTED_ANSWER, "a proxy's page"), Next::Again),
             (Failure::new(Exit::Platform, "worker", "it cannot be started"), Next::End),
             (Failure::new(Exit::Authentication, "platform_key", "it is another platform"), Next::End),
         ] {
