@@ -14,6 +14,8 @@ use crate::failure::{Exit, Failure};
 
 /// A larger file is no list of certificates.
 const BYTES_MAX: u64 = 1 << 20;
+/// No file, as quiet hours are taken away.
+const NONE: &str = "none";
 
 /// The certificates of a file. As JSON each is its DER in base64: of a file that has a key in it, too, the key is not kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,11 @@ impl Authorities {
     /// Those of this PEM file; none where none is named.
     pub(crate) fn of(file: Option<&Path>) -> Result<Self, Failure> {
         file.map_or_else(|| Ok(Self::default()), Self::read)
+    }
+
+    /// Those that `--ca-file` says: of the file, or none.
+    pub(crate) fn named(file: &Path) -> Result<Self, Failure> {
+        Self::of(file_of(file))
     }
 
     fn read(path: &Path) -> Result<Self, Failure> {
@@ -83,6 +90,11 @@ impl From<Authorities> for Vec<String> {
     }
 }
 
+/// The file that `--ca-file` says; none where it takes away what is kept. A file of that name is `./none`.
+pub(crate) fn file_of(said: &Path) -> Option<&Path> {
+    (said != Path::new(NONE)).then_some(said)
+}
+
 /// The file as it is found from any folder.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
@@ -107,6 +119,13 @@ pub(crate) mod tests {
         assert_eq!(serde_json::from_str::<Vec<String>>(&json).unwrap().len(), 2, "no key is kept");
         assert_eq!(serde_json::from_str::<Authorities>(&json).unwrap(), read);
         assert!(serde_json::from_str::<Authorities>(r#"["AAAA"]"#).is_err());
+    }
+
+    #[test]
+    fn none_is_no_file() {
+        assert!(Authorities::named(Path::new("none")).unwrap().is_empty());
+        assert_eq!(file_of(Path::new("none")), None);
+        assert_eq!(file_of(Path::new("./none")), Some(Path::new("./none")));
     }
 
     #[test]

@@ -20,6 +20,8 @@ const CALL_WITHIN: Duration = Duration::from_secs(120);
 /// The longest problem document that is read.
 const PROBLEM_MAX: usize = 64 * 1024;
 
+/// The code of an answer that is not the platform's.
+pub(crate) const UNEXPECTED_ANSWER: &str = "unexpected_answer";
 /// How rustls begins to say that a certificate is not believed.
 const FOREIGN: &str = "invalid peer certificate";
 
@@ -154,7 +156,7 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| {
             Failure::new(
                 Exit::Platform,
-                "unexpected_answer",
+                UNEXPECTED_ANSWER,
                 format!("{} answered something else than expected", self.url),
             )
             .why(error)
@@ -224,7 +226,7 @@ pub(crate) async fn refused(mut response: Response) -> Failure {
                 StatusCode::CONFLICT => Exit::Conflict,
                 _ => Exit::Platform,
             };
-            Failure::new(exit, "unexpected_answer", format!("The answer was {status}"))
+            Failure::new(exit, UNEXPECTED_ANSWER, format!("The answer was {status}"))
                 .why(String::from_utf8_lossy(&body).chars().take(200).collect::<String>())
         }
     }

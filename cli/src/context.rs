@@ -58,7 +58,10 @@ impl Context {
             .or_else(|| manifest.and_then(|manifest| manifest.account.clone()))
             .or_else(|| stored.filter(|p| p.url.as_deref() == Some(&*url)).and_then(|p| p.account.clone()));
         let kept = stored.and_then(|profile| profile.servers.get(&url)?.ca_file.clone());
-        let ca_file = global.ca_file.as_deref().map(authorities::absolute).or(kept);
+        let ca_file = match global.ca_file.as_deref() {
+            Some(said) => authorities::file_of(said).map(authorities::absolute),
+            None => kept,
+        };
         Ok(Self { output: Output::new(global), url, profile, account, ca_file, path, config })
     }
 
@@ -211,6 +214,10 @@ mod tests {
         assert_eq!(context(folder, one, None).ca_file(), Some(&*ca));
         assert_eq!(context(folder, other, None).ca_file(), None);
         assert!(context(folder, one, None).client().is_ok());
+        context(folder, other, Some(&ca)).keep_key("ada", "cck_y").unwrap();
+        assert_eq!(context(folder, other, None).ca_file(), Some(&*ca));
+        context(folder, other, Some(Path::new("none"))).keep_key("ada", "cck_y").unwrap();
+        assert_eq!(context(folder, other, None).ca_file(), None, "it was withdrawn");
         std::fs::remove_file(&ca).unwrap();
         let gone = context(folder, one, None).client().unwrap_err();
         assert!(gone.code() == "ca_file" && gone.what().contains("ca.pem"), "{}", gone.what());

@@ -143,6 +143,11 @@ impl Failure {
         self.0.code == code.as_str()
     }
 
+    /// Whether the platform has said it, and not this machine.
+    pub(crate) fn is_platforms(&self) -> bool {
+        self.0.status.is_some()
+    }
+
     /// Shows it on standard error; `flag` gave the field that it is about.
     pub(crate) fn show(&self, json: bool, color: bool, flag: Option<&str>) {
         let inner = &self.0;

@@ -153,11 +153,11 @@ impl Compiler {
         code: Code,
     ) -> Result<T, Problem> {
         let (folder, uid) = (workplace.path().to_owned(), workplace.uid());
-        let begun = Instant::now();
-        let prompt = self.allowance.of(slot.account, begun);
-        let job = Job { work, folder, uid, memory: bound.memory, cpu_seconds: bound.cpu.as_secs(), prompt };
+        let taken = self.allowance.take(slot.account, child::SHORT_CPU, Instant::now());
+        let (memory, cpu_seconds, prompt) = (bound.memory, bound.cpu.as_secs(), taken.prompt());
+        let job = Job { work, folder, uid, memory, cpu_seconds, prompt };
         let ended = tokio::time::timeout(bound.wall, self.run(&job)).await;
-        self.allowance.used(slot.account, begun.elapsed(), Instant::now());
+        drop(taken);
         let ended = match ended {
             Err(_) => return Err(bound.exceeded(Exceeded::Wall)),
             Ok(Err(error)) => {

@@ -14,7 +14,8 @@ pub(crate) struct Global {
     /// The platform's URL
     #[arg(long, global = true, env = "CROWDCLOUD_URL")]
     pub(crate) url: Option<String>,
-    /// Believe these certificates, too: the platform's own, or its authority's; `login` and `lend` keep them
+    /// Believe these certificates, too: the platform's own, or its authority's; `login` and `lend` keep them, and with none
+    /// forget them
     #[arg(long, global = true, env = "CROWDCLOUD_CA_FILE", value_name = "PEM")]
     pub(crate) ca_file: Option<PathBuf>,
     /// The profile in the user's configuration file

@@ -1,5 +1,5 @@
 //! `crowdcloud lend`: this machine joins a platform, and works for it until it is stopped, revoked, or leaves. Where it is
-//! suspended it waits.
+//! suspended, or refused for now, it waits.
 //!
 //! ```text
 //! token --look, ask, register--> node.json --renew--> run ... 10 minutes before the JWT ends: drain, renew, run
@@ -24,6 +24,7 @@ mod terms;
 mod worker;
 
 use std::ffi::OsString;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use executor::NodeKeys;
@@ -31,6 +32,7 @@ use protocol::node::{Admission, NodeWant, Nonce, PublicKey};
 use protocol::signed::Signed;
 use protocol::{Code, NodeId, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::boot_clock::Alarm;
@@ -41,7 +43,7 @@ use self::leave::How;
 use self::reach::Reach;
 use self::spawn::Place;
 use self::supervisor::supervise;
-use self::suspended::Patience;
+use self::suspended::{Next, Patience};
 pub(crate) use self::worker::{WorkerArgs, run as work};
 use super::parts::parse;
 use super::service::node_keys;
@@ -69,11 +71,11 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
     let stop = runtime::stop_on_signals()?;
     let output = Output::new(global);
     let path = args.which.data.clone().map_or_else(own_node_folder, Ok)?;
-    let authorities = Authorities::of(global.ca_file.as_deref())?;
+    let said = global.ca_file.as_deref().map(Authorities::named).transpose()?;
     if let Some(LendVerb::Leave { forget }) = args.verb {
         let how = if forget { How::Forget } else { How::Tell };
         return tokio::select! {
-            left = leave::leave(&output, &args.which, path, (how, authorities)) => left,
+            left = leave::leave(&output, &args.which, path, (how, said)) => left,
             () = stop.cancelled() => Err(Failure::silent(Exit::Interrupted)),
         };
     }
@@ -86,6 +88,7 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
         return install::show(&output, &args, &path);
     }
     let folder = Folder::open(path)?;
+    let authorities = said.clone().unwrap_or_default();
     let mut keys = node_keys(folder.path())?;
     let mut lent = match (folder.lent()?, token) {
         (Some(lent), Some(token)) if lent.token != Some(token.id) => {
@@ -94,7 +97,7 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
             join::join(&output, &args.start, &folder, &keys, (token, &authorities)).await?
         }
         (Some(lent), _) => {
-            let lent = lent.believing(authorities);
+            let lent = lent.believing(said);
             folder.keep(&lent)?;
             lent
         }
@@ -120,27 +123,34 @@ async fn run(mut args: Lend, global: &Global) -> Result<(), Failure> {
     };
     // They are its worker's: where none runs they end nothing.
     let _held = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(signal);
-    lent.asks_again = None;
+    if lent.asks_again.take().is_some() {
+        folder.keep(&lent)?;
+    }
     let mut patience = Patience::default();
     while !stop.is_cancelled() {
         let begun = Instant::now();
         let Err(failure) = Box::pin(lending.work(&mut lent)).await else { continue };
-        if !failure.is(Code::NodeSuspended) {
+        let next = Next::after(&failure);
+        if next == Next::End {
             if failure.is(Code::NodeLeft) {
                 suspended::keep(&folder, &mut lent, &failure, None);
+            } else if failure.is_platforms() {
+                suspended::clear(&folder, &mut lent);
             }
             return Err(failure);
         }
-        let is_new = lent.asks_again.is_none();
         let pause = patience.next(begun.elapsed(), rand::random());
-        suspended::keep(&folder, &mut lent, &failure, Some(Timestamp::now().plus(pause)));
-        if is_new {
-            output.note(format!("{} (node_suspended)", failure.what()));
-            output.note(
-                "nothing is lent until the operator lets it in again: it stays, asks by itself, and goes on then",
-            );
+        if next == Next::Suspended {
+            let is_new = lent.asks_again.is_none();
+            suspended::keep(&folder, &mut lent, &failure, Some(Timestamp::now().plus(pause)));
+            if is_new {
+                output.note(format!("{} (node_suspended)", failure.what()));
+                output.note(
+                    "nothing is lent until the operator lets it in again: it stays, asks by itself, and goes on then",
+                );
+            }
         }
-        tracing::warn!(ask_again_s = pause.as_secs(), "the operator has suspended this node");
+        tracing::warn!(code = failure.code(), ask_again_s = pause.as_secs(), "the platform refuses this node for now");
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => {}
@@ -184,7 +194,16 @@ impl Lending<'_> {
         let place = Place::open(&config, flags(self.flags), self.folder.path(), self.flags)?;
         let signer = Signer { keys: self.keys, node: admission.node, start: self.start };
         let renewal = Alarm::after(used_for(admission.expires.since(self.reach.now())));
-        supervise(&place, &signer, (&admission, renewal), self.reach.way(), self.stop).await
+        let is_taken = Notify::new();
+        let working = supervise(&place, &signer, (&admission, renewal), (self.reach.way(), &is_taken), self.stop);
+        let mut working = pin!(working);
+        loop {
+            tokio::select! {
+                worked = &mut working => return worked,
+                // Also where the platform could not be asked for a new JWT.
+                () = is_taken.notified() => suspended::clear(self.folder, lent),
+            }
+        }
     }
 }
 

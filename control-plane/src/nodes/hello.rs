@@ -20,6 +20,8 @@ use crate::error::{Result, invalid, refuse};
 use crate::routes_outbox::NODE;
 
 const TEXT_LENGTH_MAX: usize = 60;
+/// What is on record may be so far ahead of this clock: clocks of control planes differ. Beyond that one was wrong.
+pub(super) const AHEAD_MAX: Duration = Duration::from_secs(300);
 
 /// The newest version that both speak.
 pub(crate) fn negotiate(min: u16, max: u16) -> Result<u16> {
@@ -138,7 +140,7 @@ fn greeted(row: &nodes::Model, checks_every: Duration) -> Result<NodeState> {
 /// another hello came between.
 async fn heard(db: &Db, known: &nodes::Model, now: Timestamp) -> Result<bool> {
     let heard = nodes::Entity::update_many()
-        .set(nodes::ActiveModel { hello: Set(Some(not_before(known, now))), ..Default::default() })
+        .set(nodes::ActiveModel { hello: Set(Some(time_of(known, now))), ..Default::default() })
         .filter(nodes::Column::Id.eq(known.id))
         .filter(nodes::Column::State.eq(known.state))
         .filter(nodes::Column::Starts.eq(known.starts))
@@ -147,9 +149,20 @@ async fn heard(db: &Db, known: &nodes::Model, now: Timestamp) -> Result<bool> {
     Ok(heard.rows_affected == 1)
 }
 
-/// The time of a hello: where clocks differ, that of the last one never falls.
-fn not_before(row: &nodes::Model, now: Timestamp) -> Col<Timestamp> {
-    Col(row.hello.map_or(now, |last| last.0.max(now)))
+/// The time of a hello. One that a wrong clock has put far ahead gives way to this clock's.
+fn time_of(row: &nodes::Model, now: Timestamp) -> Col<Timestamp> {
+    let last = row.hello.map(|last| last.0);
+    let time = not_before(last, now);
+    if let Some(last) = last.filter(|last| *last > time) {
+        let ahead_s = last.since(now).as_secs();
+        tracing::warn!(node = %row.id.0, ahead_s, "the last hello is noted far ahead of this clock, and is noted anew");
+    }
+    Col(time)
+}
+
+/// A time that never falls where clocks differ a little: the last one, or now.
+pub(super) fn not_before(last: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    last.filter(|last| last.since(now) <= AHEAD_MAX).map_or(now, |last| last.max(now))
 }
 
 /// Notes what a hello says that is new.
@@ -173,7 +186,7 @@ async fn note(app: &App, node: NodeId, hello: &Hello, protocol: u16) -> Result<n
             memory: Set(noted.memory),
             lanes: Set(noted.lanes),
             slots: Set(noted.slots),
-            hello: Set(Some(not_before(&row, mutation.at()))),
+            hello: Set(Some(time_of(&row, mutation.at()))),
             state: Set(noted.state),
             state_since: Set(since.into()),
             caps: Set(noted.caps),
@@ -230,6 +243,16 @@ pub(crate) async fn hello(app: &App, node: NodeId, hello: Hello) -> Result<Hello
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_never_fall_but_from_far_ahead() {
+        let now = Timestamp::now();
+        let ahead = |by: Duration| now.plus(by);
+        assert_eq!(not_before(None, now), now);
+        assert_eq!(not_before(Some(now), ahead(AHEAD_MAX)), ahead(AHEAD_MAX));
+        assert_eq!(not_before(Some(ahead(AHEAD_MAX)), now), ahead(AHEAD_MAX));
+        assert_eq!(not_before(Some(ahead(AHEAD_MAX + Duration::from_millis(1))), now), now);
+    }
 
     #[test]
     fn versions() {

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::trust;
+use super::{hello, trust};
 use crate::App;
 use crate::db::Db;
 use crate::db::columns::Col;
@@ -32,7 +32,7 @@ const SILENT_KEPT: Duration = Duration::from_secs(600);
 const AWAITED: Duration = Duration::from_secs(120);
 /// When nodes were heard last is noted this often, of those that are silent now or shut out.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
-/// Rows that are noted in one go.
+/// Rows that are noted in one transaction.
 const NOTED_AT_ONCE: usize = 500;
 
 /// So many nodes that are away are named.
@@ -42,7 +42,7 @@ struct Last {
     /// None of a node that has left or was shut out meanwhile.
     report: Option<NodeReport>,
     heard: Instant,
-    /// By the clock. It never falls.
+    /// By the clock. It never falls, but from far ahead.
     at: Timestamp,
     /// The row says that, too.
     noted: bool,
@@ -117,7 +117,7 @@ impl Nodes {
             last.retain(|_, last| !last.noted || last.heard.elapsed() < SILENT_KEPT);
         }
         if last.len() < NODES_MAX || before.is_some() {
-            let at = before.map_or(Timestamp::now(), |before| Ord::max(before, Timestamp::now()));
+            let at = hello::not_before(before, Timestamp::now());
             last.insert(report.node, Last { report: Some(report.clone()), heard: now, at, noted: false });
         }
     }
@@ -131,28 +131,42 @@ impl Nodes {
     }
 
     /// Notes when nodes were heard last that have been silent for so long, or are shut out: what is forgotten here, the row
-    /// still says.
-    pub(crate) async fn note_seen(&self, db: &Db, silence: Duration) -> std::result::Result<(), DbErr> {
-        let to_note: Vec<(NodeId, Timestamp)> = {
+    /// still says. True where there are more of them.
+    pub(crate) async fn note_seen(&self, db: &Db, silence: Duration) -> std::result::Result<bool, DbErr> {
+        let mut to_note: Vec<(NodeId, Timestamp)> = {
             let all = self.last.read().unwrap_or_else(std::sync::PoisonError::into_inner);
             let silent = |last: &Last| last.report.is_none() || last.heard.elapsed() >= silence;
             let wanted = all.iter().filter(|(_, last)| !last.noted && silent(last));
-            wanted.map(|(node, last)| (*node, last.at)).take(NOTED_AT_ONCE).collect()
+            wanted.map(|(node, last)| (*node, last.at)).take(NOTED_AT_ONCE + 1).collect()
         };
-        for (node, at) in to_note {
+        let is_more = to_note.len() > NOTED_AT_ONCE;
+        to_note.truncate(NOTED_AT_ONCE);
+        if to_note.is_empty() {
+            return Ok(false);
+        }
+        // Another control plane may note some of them now, in the same order.
+        to_note.sort_unstable();
+        let tx = db.begin_bulk().await?;
+        for (node, at) in &to_note {
+            let (node, at) = (Col(*node), Col(*at));
+            let earlier = nodes::Column::Seen.is_null().or(nodes::Column::Seen.lt(at));
+            let wrong = nodes::Column::Seen.gt(Col(at.0.plus(hello::AHEAD_MAX)));
             nodes::Entity::update_many()
-                .col_expr(nodes::Column::Seen, Expr::value(Some(Col(at))))
-                .filter(nodes::Column::Id.eq(Col(node)))
+                .col_expr(nodes::Column::Seen, Expr::value(Some(at)))
+                .filter(nodes::Column::Id.eq(node))
                 // Another control plane may have heard it later.
-                .filter(nodes::Column::Seen.is_null().or(nodes::Column::Seen.lt(Col(at))))
-                .exec(db.write())
+                .filter(earlier.or(wrong))
+                .exec(&tx)
                 .await?;
-            let mut all = self.last.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        tx.commit().await?;
+        let mut all = self.last.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (node, at) in to_note {
             if let Some(last) = all.get_mut(&node).filter(|last| last.at == at) {
                 last.noted = true;
             }
         }
-        Ok(())
+        Ok(is_more)
     }
 
     /// The records in the KV bucket must be written again.
@@ -385,8 +399,16 @@ pub(crate) async fn note_seen(app: App, stop: CancellationToken) {
     while goes_on {
         goes_on = stop.run_until_cancelled(tokio::time::sleep(NOTE_EVERY)).await.is_some();
         let silence = if goes_on { app.config.silence_max.duration() } else { Duration::ZERO };
-        if let Err(error) = app.nodes.note_seen(&app.db, silence).await {
-            tracing::warn!(%error, "when nodes were heard last could not be noted");
+        loop {
+            match app.nodes.note_seen(&app.db, silence).await {
+                // At the stop there is no later turn for them.
+                Ok(true) if !goes_on => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "when nodes were heard last could not be noted");
+                    break;
+                }
+            }
         }
     }
 }

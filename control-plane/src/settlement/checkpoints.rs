@@ -172,8 +172,11 @@ pub(super) fn conflict(sequence: u64, digest: Digest) -> Error {
 }
 
 /// These checkpoints of a node are committed, when the transaction is.
+///
+/// # Errors
+/// Of the database; and where the first one does not follow the last that is committed: it was planned from another.
 pub(super) async fn advance(tx: &DatabaseTransaction, heads: &[&Head], now: Timestamp) -> Result<(), DbErr> {
-    let Some(last) = heads.last() else { return Ok(()) };
+    let (Some(first), Some(last)) = (heads.first(), heads.last()) else { return Ok(()) };
     let row = |head: &&Head| checkpoints::ActiveModel {
         node_id: Set(head.node.into()),
         sequence: Set(signed(head.sequence)),
@@ -184,16 +187,18 @@ pub(super) async fn advance(tx: &DatabaseTransaction, heads: &[&Head], now: Time
     for heads in heads.chunks(ROWS_MAX) {
         checkpoints::Entity::insert_many(heads.iter().map(row)).exec_without_returning(tx).await?;
     }
-    nodes::Entity::update_many()
+    let advanced = nodes::Entity::update_many()
         .set(nodes::ActiveModel {
             checkpoint: Set(signed(last.sequence)),
             checkpoint_digest: Set(last.digest.into()),
             ..Default::default()
         })
         .filter(nodes::Column::Id.eq(Col(last.node)))
+        .filter(nodes::Column::Checkpoint.eq(signed(first.sequence.saturating_sub(1))))
+        .filter(nodes::Column::CheckpointDigest.eq(Col(first.previous)))
         .exec(tx)
-        .await
-        .map(drop)
+        .await?;
+    if advanced.rows_affected == 1 { Ok(()) } else { Err(DbErr::RecordNotUpdated) }
 }
 
 /// The numbers of versions.
@@ -210,4 +215,30 @@ pub(super) async fn version_numbers(
         .all(connection)
         .await?;
     Ok(rows.into_iter().map(|(id, number)| (id.0, u32::try_from(number).unwrap_or(0))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::harness::Ground;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn checkpoints_are_noted_only_after_the_one_that_they_follow() {
+        let ground = Ground::sqlite().await;
+        let (none, one, two) = (Digest([0; 32]), Digest::of(b"one"), Digest::of(b"two"));
+        let head = |sequence, previous, digest| Head { node: ground.node, sequence, previous, digest, receipts: 0 };
+        for (what, heads, is_noted) in [
+            ("a gap", vec![head(2, one, two)], false),
+            ("it follows another", vec![head(1, one, two)], false),
+            ("the next ones", vec![head(1, none, one), head(2, one, two)], true),
+            ("once more", vec![head(2, one, two)], false),
+        ] {
+            let tx = ground.app.db.begin().await.unwrap();
+            let heads: Vec<&Head> = heads.iter().collect();
+            assert_eq!(advance(&tx, &heads, Timestamp::now()).await.is_ok(), is_noted, "{what}");
+            if is_noted {
+                tx.commit().await.unwrap();
+            }
+        }
+    }
 }

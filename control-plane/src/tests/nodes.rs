@@ -16,7 +16,7 @@ use super::joining::{self, Machine, admitted, register, token};
 use super::settlement::{as_node, hello_of};
 use crate::db::columns::Col;
 use crate::db::entities::{audit, nodes};
-use crate::nodes::records;
+use crate::nodes::{records, registry};
 
 suite!(
     a_hello_with_other_keys_is_refused_and_named,
@@ -30,6 +30,8 @@ suite!(
     a_revoked_node_is_shown_with_when_and_by_whom,
     nodes_are_found_by_their_name,
     when_a_node_was_heard_last_never_falls,
+    a_hello_of_a_clock_far_ahead_gives_way_to_the_next,
+    at_a_stop_it_is_noted_of_all_nodes_when_they_were_heard,
     an_owner_lowers_caps_from_afar_and_raises_none,
     who_has_not_seen_another_s_wish_does_not_overwrite_it,
     a_node_is_its_owner_s_to_see_and_to_pause,
@@ -382,6 +384,38 @@ async fn when_a_node_was_heard_last_never_falls(ground: Ground) {
     operator.post(&format!("/nodes/{node}/resume"), json!({})).await;
     assert_eq!(joining::say_hello(&ground, node, &machine).await.status, StatusCode::OK);
     assert_eq!(seen().await, later);
+}
+
+async fn a_hello_of_a_clock_far_ahead_gives_way_to_the_next(ground: Ground) {
+    let (ada, machine) = (ground.user("ada@example.org", "ada").await, Machine::new(61));
+    let node = joining::joined(&ground, &ada, &machine).await.node;
+    let tomorrow = protocol::Timestamp::now().plus(std::time::Duration::from_secs(86_400));
+    let wrong = nodes::ActiveModel { hello: sea_orm::ActiveValue::Set(Some(Col(tomorrow))), ..Default::default() };
+    // The first one says something new, the second one does not.
+    for _ in 0..2 {
+        nodes::Entity::update_many()
+            .set(wrong.clone())
+            .filter(nodes::Column::Id.eq(Col(node)))
+            .exec(ground.app.db.write())
+            .await
+            .unwrap();
+        assert_eq!(joining::say_hello(&ground, node, &machine).await.status, StatusCode::OK);
+        assert!(joining::row(&ground, node).await.hello.unwrap().0 <= protocol::Timestamp::now());
+    }
+}
+
+async fn at_a_stop_it_is_noted_of_all_nodes_when_they_were_heard(ground: Ground) {
+    let now = std::time::Instant::now();
+    ground.app.nodes.heard(&super::trust::report(ground.node), now);
+    for _ in 0..1500 {
+        ground.app.nodes.heard(&super::trust::report(NodeId::new()), now);
+    }
+    let stop = tokio_util::sync::CancellationToken::new();
+    stop.cancel();
+    registry::note_seen(ground.app.clone(), stop).await;
+    assert!(row(&ground).await.seen.is_some());
+    let is_more = ground.app.nodes.note_seen(&ground.app.db, std::time::Duration::ZERO).await.unwrap();
+    assert!(!is_more, "of some it is not noted");
 }
 
 const AGREED: Caps =

@@ -21,7 +21,7 @@ use crate::wasm::inspect::inspect;
 
 /// Work that takes no more CPU than this, and than its account is allowed of it, is done beside the node's own; after that it
 /// yields to guests, too.
-const SHORT_CPU: Duration = Duration::from_millis(250);
+pub(super) const SHORT_CPU: Duration = Duration::from_millis(250);
 const LONG_NICE: i32 = 10;
 /// Where this process finds its threads, to lower their priority.
 const OWN_THREADS: &str = "/proc/self/task";

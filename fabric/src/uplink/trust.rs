@@ -14,6 +14,9 @@ use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
+use x509_parser::certificate::Validity;
+use x509_parser::parse_x509_certificate;
+use x509_parser::time::ASN1Time;
 
 use crate::FabricError;
 
@@ -42,9 +45,15 @@ pub struct Seen {
 pub struct Trust {
     provider: Arc<CryptoProvider>,
     authorities: Arc<WebPkiServerVerifier>,
-    /// Named by the user.
-    own: Vec<CertificateDer<'static>>,
+    own: Vec<Named>,
     state: Mutex<State>,
+}
+
+/// A certificate that the user has named.
+#[derive(Debug)]
+struct Named {
+    certificate: CertificateDer<'static>,
+    validity: Validity,
 }
 
 #[derive(Debug)]
@@ -62,7 +71,8 @@ impl Trust {
         Self::beside(&[])
     }
 
-    /// The same; these certificates are authorities beside the public ones, and each is believed itself for its hosts.
+    /// The same; each of these certificates is believed itself for its hosts, as long as it is valid. Those of authorities
+    /// are authorities beside the public ones; no other one vouches for others, whatever its key has signed.
     ///
     /// # Errors
     /// When TLS cannot be used, or one of them is no certificate.
@@ -70,27 +80,36 @@ impl Trust {
         // Two come in through dependencies, and then rustls does not choose.
         let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let mut named = Vec::new();
         for certificate in own {
-            let unusable = |error| FabricError::Credentials(format!("a certificate cannot be used: {error}"));
-            roots.add(certificate.clone()).map_err(unusable)?;
+            let (_, parsed) = parse_x509_certificate(certificate).map_err(|error| unusable(&error))?;
+            if parsed.is_ca() {
+                roots.add(certificate.clone()).map_err(|error| unusable(&error))?;
+            }
+            named.push(Named { certificate: certificate.clone(), validity: parsed.validity().clone() });
         }
         let authorities =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .build()
                 .map_err(|error| FabricError::Credentials(format!("no certificate can be checked: {error}")))?;
         let state = Mutex::new(State { trusted: Trusted::Any, seen: None });
-        Ok(Arc::new(Self { provider, authorities, own: own.to_vec(), state }))
+        Ok(Arc::new(Self { provider, authorities, own: named, state }))
     }
 
-    /// Whether the user has named this very certificate. It may be an authority's that has signed itself, which would
-    /// otherwise be no server's.
+    /// Whether the user has named this very certificate, and it is valid now. It may be an authority's that has signed
+    /// itself, which would otherwise be no server's.
     fn is_named(
         &self,
         certificate: &CertificateDer<'_>,
         parsed: &ParsedCertificate<'_>,
         host: &ServerName<'_>,
+        now: UnixTime,
     ) -> bool {
-        self.own.iter().any(|own| **own == **certificate) && verify_server_name(parsed, host).is_ok()
+        let Some(now) = i64::try_from(now.as_secs()).ok().and_then(|now| ASN1Time::from_timestamp(now).ok()) else {
+            return false;
+        };
+        let named = self.own.iter().find(|own| *own.certificate == **certificate);
+        named.is_some_and(|own| own.validity.is_valid_at(now)) && verify_server_name(parsed, host).is_ok()
     }
 
     /// From now on, in new connections.
@@ -119,6 +138,10 @@ impl Trust {
     }
 }
 
+fn unusable(error: &dyn std::fmt::Display) -> FabricError {
+    FabricError::Credentials(format!("a certificate cannot be used: {error}"))
+}
+
 impl ServerCertVerifier for Trust {
     fn verify_server_cert(
         &self,
@@ -133,7 +156,7 @@ impl ServerCertVerifier for Trust {
         let by_authority = self
             .authorities
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            .or_else(|why| match self.is_named(end_entity, &parsed, server_name) {
+            .or_else(|why| match self.is_named(end_entity, &parsed, server_name, now) {
                 true => Ok(ServerCertVerified::assertion()),
                 false => Err(why),
             });

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fabric::{Trust, Trusted};
 use protocol::{Digest, Millis};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -53,19 +53,22 @@ async fn https_is_served_beside_plain_http_of_this_machine_and_the_platform_is_t
     assert!(get(platform.port, &trust, "/healthz").await.is_err());
 }
 
+fn pem(kind: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", STANDARD.encode(der))
+}
+
+fn params(host: &str, is_authority: bool) -> CertificateParams {
+    let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+    if is_authority {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
+    params
+}
+
 #[tokio::test]
 async fn a_certificate_that_was_named_or_its_authority_is_believed_for_its_hosts_alone() {
     let folder = tempfile::tempdir().unwrap();
     let (chain, key) = (folder.path().join("a.pem"), folder.path().join("a.key"));
-    let pem =
-        |kind: &str, der: &[u8]| format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", STANDARD.encode(der));
-    let params = |host: &str, is_authority: bool| {
-        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-        if is_authority {
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        }
-        params
-    };
     let authority_key = KeyPair::generate().unwrap();
     let authority = params("an authority", true).self_signed(&authority_key).unwrap();
     let issuer = Issuer::new(params("an authority", true), authority_key);
@@ -96,6 +99,44 @@ async fn a_certificate_that_was_named_or_its_authority_is_believed_for_its_hosts
             assert_eq!(get(platform.port, &trust, "/healthz").await.is_ok(), is_believed, "{case}");
             assert_eq!(trust.seen().unwrap().public, is_believed, "{case}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_named_certificate_vouches_for_others_only_as_an_authority_s_and_for_itself_only_while_it_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let (chain, key) = (folder.path().join("a.pem"), folder.path().join("a.key"));
+    let mut platform = Platform::start().await;
+    for (is_signed, is_authority, (from, until), is_believed) in [
+        (true, true, (2020, 2120), true),
+        (true, false, (2020, 2120), false),
+        (false, false, (2020, 2120), true),
+        (false, false, (2020, 2021), false),
+        (false, false, (2119, 2120), false),
+        (false, true, (2020, 2120), true),
+        (false, true, (2020, 2021), false),
+    ] {
+        let case = format!("signed: {is_signed}, authority: {is_authority}, valid: {from} to {until}");
+        let (named_key, own_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let mut named = params("localhost", is_authority);
+        (named.not_before, named.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
+        let named_der = named.self_signed(&named_key).unwrap().der().clone();
+        let (own_der, own_key) = match is_signed {
+            true => {
+                let issuer = Issuer::new(named, named_key);
+                (params("localhost", false).signed_by(&own_key, &issuer).unwrap().der().clone(), own_key)
+            }
+            false => (named_der.clone(), named_key),
+        };
+        std::fs::write(&chain, pem("CERTIFICATE", &own_der)).unwrap();
+        std::fs::write(&key, pem("PRIVATE KEY", &own_key.serialize_der())).unwrap();
+        platform.stop_gateway().await;
+        let files = (Some(chain.clone()), Some(key.clone()));
+        platform.start_gateway(|config| (config.tls_certificate, config.tls_key) = files).await;
+        let trust = Trust::beside(&[named_der]).unwrap();
+        trust.trust(Trusted::Public);
+        assert_eq!(get(platform.port, &trust, "/healthz").await.is_ok(), is_believed, "{case}");
+        assert_eq!(trust.seen().unwrap().public, is_believed, "{case}");
     }
 }
 

@@ -5,7 +5,8 @@
 //! |- program         this program and what it starts: a cgroup that others are below of holds no process
 //! |- machines
 //! |  '- 4711-0       a machine
-//! '- worker-0        a child that has machines, perhaps as another user: it divides this in the same way
+//! '- worker-4711-42-0  a child of process 4711, which began at 42, that has machines, perhaps as another user: it divides
+//!                      this in the same way. Another process may make some here, too, and removes those of the dead alone
 //! ```
 //! This file needs nothing of its crate: a guest runs it, too, where such cgroups are sure to be
 //! (`guest-agent/examples/cgroups.rs`).
@@ -100,15 +101,13 @@ pub struct WorkerCgroup {
 }
 
 impl WorkerCgroup {
-    /// Makes one, which is that user's to divide; else says why not. Those of children that have gone are removed.
+    /// Makes one, which is that user's to divide; else says why not. Those of children that have gone are removed, of this
+    /// program and of such as have ended.
     pub fn make(user: Option<u32>) -> Result<Self, String> {
         let own = divide()?;
-        for entry in fs::read_dir(&own).map_err(not_made)?.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(WORKER) {
-                remove(&entry.path());
-            }
-        }
-        let mut names = (0..WORKERS_MAX).map(|number| own.join(format!("{WORKER}{number}")));
+        let owner = Owner::this()?;
+        remove_left(&own, owner).map_err(not_made)?;
+        let mut names = (0..WORKERS_MAX).map(|number| own.join(owner.name(number)));
         let folder = names.find(|folder| !folder.exists()).ok_or("too many cgroups of children stay")?;
         fs::create_dir(&folder).map_err(not_made)?;
         let files = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"].map(|file| folder.join(file));
@@ -137,6 +136,57 @@ impl WorkerCgroup {
         unsafe { command.pre_exec(enter) };
         Ok(())
     }
+}
+
+/// Whose child a cgroup is for. An id is another process' later, but not with the same start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    pid: u32,
+    /// In ticks since the machine was started.
+    started: u64,
+}
+
+impl Owner {
+    /// This program.
+    fn this() -> Result<Self, String> {
+        let pid = std::process::id();
+        let started = started(pid).ok_or("it is not known when this program was started")?;
+        Ok(Self { pid, started })
+    }
+
+    fn name(self, number: u32) -> String {
+        format!("{WORKER}{}-{}-{number}", self.pid, self.started)
+    }
+
+    /// Of a cgroup with this name.
+    fn of(name: &str) -> Option<Self> {
+        let mut parts = name.strip_prefix(WORKER)?.split('-');
+        let owner = Self { pid: parts.next()?.parse().ok()?, started: parts.next()?.parse().ok()? };
+        parts.next().map(|_| owner)
+    }
+
+    fn is_alive(self) -> bool {
+        started(self.pid) == Some(self.started)
+    }
+}
+
+/// Removes what is left of children that have gone. One of a program that runs may be empty because its child comes only now.
+fn remove_left(own: &Path, this: Owner) -> io::Result<()> {
+    for entry in fs::read_dir(own)?.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(WORKER) && Owner::of(&name).is_none_or(|owner| owner == this || !owner.is_alive()) {
+            remove(&entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// When a process began; none where there is none.
+fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The twenty-second field; the third is the first one after the name.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// Makes others possible below this program's own cgroup, which is returned: moves all that is in it one further down.
@@ -240,4 +290,35 @@ fn remove(folder: &Path) {
 
 fn not_made(error: io::Error) -> String {
     format!("no cgroup can be made: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_program_that_runs_has_made_stays() {
+        let own = tempfile::tempdir().unwrap();
+        let this = Owner::this().unwrap();
+        let mut other = Command::new("sleep").arg("600").spawn().unwrap();
+        let running = Owner { pid: other.id(), started: started(other.id()).unwrap() };
+        let earlier = Owner { started: running.started.wrapping_sub(1), ..running };
+        let make = |name: &str| fs::create_dir_all(own.path().join(name).join("machines")).unwrap();
+        for name in [&*this.name(0), &*running.name(0), &*earlier.name(0), "worker-0", "machines"] {
+            make(name);
+        }
+        let left = || {
+            remove_left(own.path(), this).unwrap();
+            let mut names: Vec<String> = fs::read_dir(own.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(left(), ["machines".to_owned(), running.name(0)]);
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert_eq!(left(), ["machines"], "it has ended");
+    }
 }

@@ -42,8 +42,12 @@ async fn cgroups_bound_machines_and_go_with_them() {
     let lent = all("lent");
     assert_eq!(lent.len(), 2, "{console}");
     for said in lent {
-        let group = "/sys/fs/cgroup/service/worker-0 user 1000 /service/worker-0/machines/";
-        let rest = said.strip_prefix(group).unwrap_or_else(|| panic!("{said}: {console}"));
+        // The number of the second is the first one's, which was removed.
+        let (group, _) = said.split_once(" user 1000 ").unwrap_or_else(|| panic!("{said}: {console}"));
+        let name = group.strip_prefix("/sys/fs/cgroup/service/").unwrap_or_else(|| panic!("{said}: {console}"));
+        assert!(name.starts_with("worker-") && name.ends_with("-0"), "{said}: {console}");
+        let start = format!("{group} user 1000 /service/{name}/machines/");
+        let rest = said.strip_prefix(&*start).unwrap_or_else(|| panic!("{said}: {console}"));
         half(rest.rsplit(' ').next().unwrap());
     }
 }

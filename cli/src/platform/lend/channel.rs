@@ -54,7 +54,7 @@ pub(super) enum Ask {
     Ready,
     /// Nothing: the JWT has ended, and the worker ends, for one with a new one.
     Expired,
-    /// Nothing: the platform refuses this node for good, and the worker ends.
+    /// Nothing: the platform refuses this node, and the worker ends; whether for good, the other decides.
     Refused { problem: Box<Problem> },
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Heard {
     pub(super) is_ready: bool,
     /// Its JWT has ended.
     pub(super) is_expired: bool,
-    /// Why the platform refuses this node for good.
+    /// Why the platform refuses this node.
     pub(super) refused: Option<Box<Problem>>,
 }
 

@@ -55,9 +55,12 @@ pub(super) struct Lent {
 }
 
 impl Lent {
-    /// The same with these authorities, where its user names any.
-    pub(super) fn believing(self, authorities: Authorities) -> Self {
-        if authorities.is_empty() { self } else { Self { authorities, ..self } }
+    /// The same with these authorities, where its user says something of them: that may be that there are none.
+    pub(super) fn believing(self, said: Option<Authorities>) -> Self {
+        match said {
+            Some(authorities) => Self { authorities, ..self },
+            None => self,
+        }
     }
 
     /// The platform, as this machine reaches it.
@@ -256,8 +259,43 @@ fn damaged(path: &Path) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use protocol::node::Signature;
+
     use super::*;
+    use crate::authorities::tests::PEM;
+
+    /// What is kept of a node that has joined; nobody has signed it.
+    pub(in crate::platform::lend) fn unsigned() -> Lent {
+        Lent {
+            origin: "https://cloud.example.org".to_owned(),
+            root: PublicKey([1; 32]),
+            behind_proxy: false,
+            authorities: Authorities::default(),
+            registrar: PublicKey([2; 32]),
+            agreed: None,
+            shut_out: None,
+            asks_again: None,
+            admission: Signed { text: "{}".to_owned(), signature: Signature([0; 64]) },
+            token: None,
+            name: Some("attic".to_owned()),
+        }
+    }
+
+    #[test]
+    fn certificates_are_kept_until_others_or_none_are_said() {
+        let temporary = tempfile::tempdir().unwrap();
+        let file = temporary.path().join("ca.pem");
+        fs::write(&file, PEM).unwrap();
+        let folder = Folder::open(temporary.path().join("node")).unwrap();
+        let mut lent = unsigned();
+        for (said, kept) in [(None, 0), (Some(&*file), 1), (None, 1), (Some(Path::new("none")), 0), (None, 0)] {
+            lent = lent.believing(said.map(Authorities::named).transpose().unwrap());
+            folder.keep(&lent).unwrap();
+            lent = folder.lent().unwrap().unwrap();
+            assert_eq!(lent.authorities.certificates().len(), kept, "{said:?}");
+        }
+    }
 
     #[test]
     fn a_nodes_folder_is_its_own() {

@@ -39,7 +39,7 @@ pub(super) async fn leave(
     output: &Output,
     which: &LocalNode,
     path: PathBuf,
-    (how, authorities): (How, Authorities),
+    (how, authorities): (How, Option<Authorities>),
 ) -> Result<(), Failure> {
     if !Folder::has_node(&path) {
         return Err(Failure::new(Exit::NotFound, "not_lent", "This machine is no node")

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   start --> works --ends--> pause, doubled while it ends young --> start
-//!                |--is refused by the platform----> end, with the reason (`suspended`: it comes back)
+//!                |--is refused by the platform----> end, with the reason (what may pass: `suspended`)
 //!                |--says that its JWT has ended---> renewal
 //!                |--SIGINT, SIGTERM, renewal------> SIGTERM, and SIGKILL where that does not do
 //!                '--the VM lane's parts have come-> the same, and start
@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::codec::{Framed, LinesCodec};
 use tokio_util::sync::CancellationToken;
 
@@ -57,12 +58,13 @@ enum Ended {
     Otherwise(std::io::Result<ExitStatus>),
 }
 
-/// Works until it is stopped, until the platform says that it is no node any more, or until the JWT is to be renewed.
+/// Works until it is stopped, until the platform refuses the node, or until the JWT is to be renewed. `is_taken` is told when
+/// the platform takes it.
 pub(super) async fn supervise(
     place: &Place,
     signer: &Signer<'_>,
     (admission, renewal): (&Admission, Alarm),
-    way: &Way,
+    (way, is_taken): (&Way, &Notify),
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let mut forwarded = Forwarded::new()?;
@@ -76,7 +78,7 @@ pub(super) async fn supervise(
         };
         let lacks_vm_parts = worker.lacks_vm_parts;
         let ended = tokio::select! {
-            ended = worker.ended(place, signer, &mut forwarded) => ended,
+            ended = worker.ended(place, signer, (&mut forwarded, is_taken)) => ended,
             () = stop.cancelled() => return worker.stop(place, signer, &mut forwarded).await,
             () = renewal.rung() => return worker.stop(place, signer, &mut forwarded).await,
             () = place.vm_parts_come(LOOK_EVERY), if lacks_vm_parts => {
@@ -141,7 +143,12 @@ impl Worker {
     }
 
     /// Answers it until it ends.
-    async fn ended(&mut self, place: &Place, signer: &Signer<'_>, forwarded: &mut Forwarded) -> Ended {
+    async fn ended(
+        &mut self,
+        place: &Place,
+        signer: &Signer<'_>,
+        (forwarded, is_taken): (&mut Forwarded, &Notify),
+    ) -> Ended {
         let mut asks = true;
         loop {
             tokio::select! {
@@ -153,6 +160,7 @@ impl Worker {
                         asks = self.lines.send(answer).await.is_ok();
                         if self.heard.is_ready && !was_ready {
                             CONNECTED.into_iter().for_each(say);
+                            is_taken.notify_one();
                         }
                     }
                     Some(Err(_)) | None => asks = false,
@@ -178,7 +186,7 @@ impl Worker {
     async fn stop(mut self, place: &Place, signer: &Signer<'_>, forwarded: &mut Forwarded) -> Result<(), Failure> {
         self.signal(Signal::TERM);
         let within = place.grace().saturating_add(STOP_WITHIN);
-        match tokio::time::timeout(within, self.ended(place, signer, forwarded)).await {
+        match tokio::time::timeout(within, self.ended(place, signer, (forwarded, &Notify::new()))).await {
             Ok(Ended::Refused(problem)) => Err((*problem).into()),
             Ok(Ended::Expired | Ended::Otherwise(_)) => Ok(()),
             Err(_) => {

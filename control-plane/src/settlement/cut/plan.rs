@@ -1,7 +1,8 @@
 //! What the next cut commits, made before its transaction: which parts are next, what of them is ripe, and what comes of it.
 //!
-//! Only the leader moves sources on, so that where they are stays true until its next cut; that it leads, the transaction
-//! makes sure of. Rows are changed by others, too: whether one of them did, [`Plan::turn`] tells.
+//! Only the leader moves sources on, so that where they are stays true until its next cut, whatever others settle meanwhile;
+//! that it leads, the transaction makes sure of, and that a node's checkpoints follow its last one. Rows of runs are changed
+//! by others, too: whether one of them did, [`Plan::turn`] tells.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;

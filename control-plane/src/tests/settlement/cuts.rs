@@ -14,12 +14,14 @@ use super::super::harness::{Answer, Client, Ground, suite};
 use super::sources::body;
 use super::{Runs, Signer, as_node};
 use crate::Config;
-use crate::db::entities::runs;
+use crate::db::columns::Col;
+use crate::db::entities::{nodes, runs};
 
 suite!(
     halves_wait_for_each_other,
     a_half_that_waits_in_vain_becomes_a_row,
     parts_that_overtake_each_other,
+    what_others_settle_meanwhile_changes_no_order,
     what_waits_is_not_told_as_committed,
     a_part_that_comes_twice_while_it_waits,
     too_many_halves_do_not_wait,
@@ -127,6 +129,46 @@ async fn parts_that_overtake_each_other(ground: Ground) {
     }
     let usage = runs.usage().await;
     assert_eq!((usage.runs, usage.flagged), (3, 0));
+}
+
+/// Each of the others' turns may come between a plan and its cut.
+async fn what_others_settle_meanwhile_changes_no_order(ground: Ground) {
+    let (runs, mut node) = (Runs::start(&ground).await, Signer::hello(&ground).await);
+    let held = holding(&ground, Duration::from_secs(60)).await;
+    let receipts = as_node(crate::api::nodes::receipt(held.app.clone()), ground.node);
+    let halves: Vec<_> = (0..30).map(|_| runs.halves(&ground, 10, 10)).collect();
+    let others: Vec<Observation> = (0..30).map(|_| runs.halves(&ground, 10, 10).1).collect();
+    let (epoch, client) = (EpochId::new(), held.anonymous());
+    let meanwhile = tokio::spawn({
+        let client = client.clone();
+        async move {
+            for seen in others {
+                let body = serde_json::to_value([seen]).unwrap();
+                let answer = client.send(Method::POST, "/internal/observations", Some(body)).await;
+                assert!(answer.status.is_success(), "{answer:?}");
+            }
+        }
+    });
+    let (mut told, mut claimed) = (Vec::new(), Vec::new());
+    for (number, (receipt, seen)) in (1_u64..).zip(&halves) {
+        let next = node.next(vec![receipt.clone()]);
+        (node.sequence, node.last) = (next.sequence, next.digest);
+        told.push((number, batch(&client, epoch, number, std::slice::from_ref(seen))));
+        claimed.push((number, checkpoint(&receipts, &next)));
+    }
+    for (number, told) in told {
+        assert!(told.await.unwrap().read::<BatchAck>().committed >= number);
+    }
+    for (number, claimed) in claimed {
+        assert!(claimed.await.unwrap().read::<CheckpointAck>().sequence >= number);
+    }
+    meanwhile.await.unwrap();
+    assert_eq!(rows(&ground).await, 60);
+    for (_, seen) in &halves {
+        assert!(runs.run(seen.run).await.settled);
+    }
+    let row = nodes::Entity::find_by_id(Col(ground.node)).one(ground.app.db.read()).await.unwrap().unwrap();
+    assert_eq!((row.checkpoint, row.checkpoint_digest), (30, Col(node.last)));
 }
 
 /// One that is too early is answered while the one that it does not follow yet still waits.
