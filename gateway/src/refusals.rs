@@ -68,7 +68,7 @@ impl Refusals {
             None if shown == 0 => cookie(&head.headers, headers::SESSION_COOKIE)?,
             _ => return None,
         };
-        let account = head.headers.get(headers::ACCOUNT).map(|name| name.as_bytes());
+        let account = head.headers.get(headers::ACCOUNT).map(http::HeaderValue::as_bytes);
         let mut hash = Sha256::new_with_prefix(self.secret);
         let mut part = |bytes: &[u8]| {
             hash.update((bytes.len() as u64).to_le_bytes());
