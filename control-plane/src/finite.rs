@@ -1,15 +1,21 @@
 //! What a control plane has of everything that is finite, and what one tenant may have of it.
 
+mod refused;
+
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fabric::shares::{Finite, Held, Over, Shares, Unit};
 use parking_lot::Mutex;
 use protocol::{AccountId, Problem, UserId};
 
 use crate::config::Config;
+pub(crate) use refused::Asker;
+use refused::Refused;
 
 const REFUSED: &str = "429 `share_exceeded`";
+/// What a request has one of while it works.
+const TURNS: &str = "requests at once";
 const ITS_TURN: &str = "waits for its turn; a tenant that has none goes first";
 
 fn line(config: &Config, what: &'static str, option: &'static str, total: u64, over: &'static str) -> Finite {
@@ -109,6 +115,7 @@ pub(crate) enum Tenant {
 /// What this process shares out.
 pub(crate) struct Bounds {
     requests: Shares<Tenant>,
+    refused: Refused,
     request_wait_max: Duration,
     waits: Shares<AccountId>,
     pub(crate) log_streams: Shares<AccountId>,
@@ -124,6 +131,7 @@ impl Bounds {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             requests: requests(config).shares_with_lines(requests_waiting(config).total),
+            refused: Refused::default(),
             request_wait_max: config.request_wait_max.duration(),
             waits: waits(config).shares(),
             log_streams: log_streams(config).shares(),
@@ -135,6 +143,21 @@ impl Bounds {
             arrays: arrays(config).shares_with_lines(requests_waiting(config).total),
             webhooks: webhooks(config).shares(),
         }
+    }
+
+    /// Refuses whoever was refused a moment ago, and would be now: before it is looked up who that is.
+    pub(crate) fn refuse_again(&self, asker: &Asker) -> Result<(), Problem> {
+        let tenant = self.refused.tenant(asker, Instant::now());
+        match tenant.and_then(|tenant| self.requests.refuses(&tenant)) {
+            Some(over) => Err(over.problem(TURNS)),
+            None => Ok(()),
+        }
+    }
+
+    /// A turn for the request of somebody who has been looked up.
+    pub(crate) async fn request_of(&self, asker: Asker, tenant: Tenant) -> Result<Turn, Problem> {
+        let turn = self.request(tenant).await;
+        turn.inspect_err(|_| self.refused.note(asker, tenant, Instant::now()))
     }
 
     /// A turn at the database, for as long as the request works.
@@ -214,7 +237,7 @@ impl Turn {
     pub(crate) async fn begin(&self) -> Result<(), Problem> {
         let Some(turn) = self.0.as_ref().filter(|turn| turn.held.lock().is_none()) else { return Ok(()) };
         let held = tokio::time::timeout(turn.wait_max, turn.shares.take(turn.tenant)).await.unwrap_or(Err(Over::Share));
-        let held = held.map_err(|over| over.problem("requests at once"))?;
+        let held = held.map_err(|over| over.problem(TURNS))?;
         *turn.held.lock() = Some(held);
         Ok(())
     }
@@ -266,6 +289,29 @@ mod tests {
         turn.end();
         drop(waits.await);
         drop(finds_no_place.await);
+    }
+
+    #[tokio::test]
+    async fn a06_who_was_refused_is_refused_from_memory_while_the_share_is_full() {
+        let config = Config { requests_max: Some(1), requests_waiting_max: 4, ..Config::default() };
+        let (bounds, account) = (Bounds::new(&config), Tenant::Account(AccountId::new()));
+        let (asker, other) = (Asker::of("key", None), Asker::of("another key", None));
+        let turn = bounds.request_of(asker, account).await.unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..3 {
+            let mut one = Box::pin(bounds.request_of(asker, account));
+            assert!(futures::poll!(one.as_mut()).is_pending());
+            waiting.push(one);
+        }
+        bounds.refuse_again(&asker).expect("nobody was refused yet");
+        let refused = bounds.request_of(asker, account).await.unwrap_err();
+        assert_eq!(refused.code, protocol::Code::ShareExceeded);
+        assert_eq!(bounds.refuse_again(&asker).unwrap_err(), refused, "in the same words");
+        bounds.refuse_again(&other).expect("it is not known whose it is");
+        drop(waiting);
+        bounds.refuse_again(&asker).expect("it may wait now");
+        drop(turn);
+        bounds.refuse_again(&asker).expect("it may go now");
     }
 
     #[test]

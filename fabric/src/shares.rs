@@ -171,6 +171,13 @@ impl<K: Eq + Hash + Clone> Shares<K> {
         held.map_err(|_| Over::Total)
     }
 
+    /// Why a tenant would have none at this moment, nor a place in its line.
+    #[must_use]
+    pub fn refuses(&self, tenant: &K) -> Option<Over> {
+        let state = self.0.state.lock();
+        state.book.may(tenant, 1).or_else(|_| state.waiting.may(tenant, 1)).err()
+    }
+
     /// Who holds something, and may have no more now.
     #[must_use]
     pub fn full(&self) -> Vec<K> {

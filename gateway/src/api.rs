@@ -1,6 +1,7 @@
 //! The API, proxied to the control plane, streaming both ways; and who asks, for the calls that end here.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fabric::{CallError, CallOptions, CoreService, Target};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -20,7 +21,7 @@ use crate::stranger;
 use crate::upload::{Source, Upload};
 
 /// The control plane takes a call within so long, or counts as away.
-const ACCEPT_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+const ACCEPT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Passes a request on to the control plane.
 pub(crate) async fn proxy(
@@ -36,6 +37,11 @@ pub(crate) async fn proxy(
         return Err(too_large(size_max));
     }
     let body = stranger::vet(gateway, &head, body, forward.client).await?;
+    // Nothing has been read of a body whose sender shows a credential.
+    let asked = gateway.refusals.asked(&head);
+    if let Some(refusal) = asked.and_then(|asked| gateway.refusals.repeat(&asked, Instant::now())) {
+        return Ok(refusal);
+    }
     let account = head.headers.get(headers::ACCOUNT).cloned();
     fabric::strip_hop_by_hop(&mut head.headers);
     strip_ours(&mut head.headers);
@@ -78,7 +84,12 @@ pub(crate) async fn proxy(
     secure(&mut head.headers);
     head.headers.extend(portal::release().map(|release| (HeaderName::from_static(headers::PORTAL), release)));
     let body = match take_whole(&mut body) {
-        Whole::Yes(bytes) => ResponseBody::Full(bytes),
+        Whole::Yes(bytes) => {
+            if let Some(asked) = asked {
+                gateway.refusals.note(asked, &head, &bytes, Instant::now());
+            }
+            ResponseBody::Full(bytes)
+        }
         Whole::Not(ahead) => ResponseBody::Core(ahead, body),
     };
     Ok(http::Response::from_parts(head, body))

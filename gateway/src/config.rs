@@ -197,6 +197,15 @@ pub struct Config {
     #[arg(long, default_value_t = Millis::seconds(2))]
     pub bad_key_life: Millis,
 
+    /// For how long the API's refusal of a change, because its account holds its share, is repeated to the same credential
+    /// without asking the control plane; 0: not at all.
+    #[arg(long, default_value_t = Millis(100))]
+    pub refusal_life: Millis,
+
+    /// Such refusals that are remembered.
+    #[arg(long, default_value_t = 1024)]
+    pub refusals_max: usize,
+
     /// When the control plane's pulse has been silent for so long, keys are checked again.
     #[arg(long, default_value_t = Millis::seconds(5))]
     pub pulse_silence: Millis,
@@ -320,7 +329,12 @@ impl Config {
         least("stranger-body-within", self.stranger_body_within.0, 100)?;
         least("stranger-bodies-max", self.stranger_bodies_max as u64, 1)?;
         least("unknown-max", self.unknown_max as u64, 1)?;
+        least("refusals-max", self.refusals_max as u64, 1)?;
         least("spool-queue-max", self.spool_queue_max as u64, 1)?;
+        // Longer than anybody's pause, it would only keep room empty that has come free.
+        if self.refusal_life.duration() > Duration::from_secs(5) {
+            return Err(format!("--refusal-life is {}; allowed: up to 5s", self.refusal_life));
+        }
         // Pulses repeat revocations for 10 s; a longer gap would lose one.
         if self.pulse_silence.duration() > Duration::from_secs(9) {
             return Err(format!("--pulse-silence is {}; allowed: up to 9s", self.pulse_silence));

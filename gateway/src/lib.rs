@@ -47,6 +47,7 @@ mod proxies;
 mod pulse;
 mod quiet;
 mod quota;
+mod refusals;
 mod relief;
 mod respond_async;
 mod response;

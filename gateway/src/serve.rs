@@ -29,6 +29,7 @@ use crate::mirror::{Sink, mirror};
 use crate::models::Models;
 use crate::node_connections::NodeConnections;
 use crate::nodes::NodeRecords;
+use crate::refusals::Refusals;
 use crate::routes::Routes;
 use crate::spool::Spool;
 use crate::state::{Fabrics, Gateway};
@@ -91,6 +92,7 @@ pub async fn serve(
         connections: Arc::default(),
         strangers: Arc::default(),
         bounds: Bounds::new(&config),
+        refusals: Refusals::new(&config),
         tls: tls.clone(),
         node_connections: Arc::clone(&node_connections),
         installer: Installer::new(),

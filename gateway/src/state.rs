@@ -21,6 +21,7 @@ use crate::issuer::Issuer;
 use crate::keys::Keys;
 use crate::meters::Meters;
 use crate::node_connections::NodeConnections;
+use crate::refusals::Refusals;
 use crate::routes::Routes;
 use crate::spool::Spool;
 use crate::tls::Tls;
@@ -56,6 +57,8 @@ pub(crate) struct Gateway {
     pub(crate) epochs: Arc<Epochs>,
     pub(crate) core: CoreClient,
     pub(crate) keys: Arc<Keys>,
+    /// Refusals of the API that are repeated for a moment.
+    pub(crate) refusals: Refusals,
     pub(crate) routes: Arc<Routes>,
     pub(crate) placing: Arc<Placing>,
     pub(crate) spool: Spool,

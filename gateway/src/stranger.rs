@@ -26,12 +26,17 @@ const OPEN: [&str; 9] = [
     "/api/v1/nodes/leave",
 ];
 
+/// Whether a path of the API is one of those, where a credential proves nothing.
+pub(crate) fn is_open(path: &str) -> bool {
+    OPEN.contains(&path.trim_end_matches('/'))
+}
+
 /// The body that the control plane may read.
 pub(crate) async fn vet(gateway: &Arc<Gateway>, head: &Parts, body: Source, client: IpAddr) -> Result<Source, Problem> {
     if body.is_end_stream() {
         return Ok(body);
     }
-    let open = OPEN.contains(&head.uri.path().trim_end_matches('/'));
+    let open = is_open(head.uri.path());
     match bearer_key(&head.headers) {
         Some(key) if !open => {
             gateway.keys.grant_of_key(key).await?;

@@ -39,6 +39,10 @@ pub(crate) struct Settle {
 /// Sets bytes aside, or refuses.
 pub(crate) async fn begin(app: &App, asked: Begin) -> Result<Granted> {
     let Begin { account, least, most } = asked;
+    // Most refusals are clear from what is committed: they take no turn at the writer.
+    if let Some(row) = upload_quotas::Entity::find_by_id(Col(account)).one(app.db.read()).await? {
+        Quota::from(row).take(least, most, &app.config, Timestamp::now())?;
+    }
     change(app, account, |quota, now| quota.take(least, most, &app.config, now))
         .await
         .map(|granted| Granted { granted })
@@ -85,6 +89,12 @@ struct Quota {
     window_began: Timestamp,
     window_bytes: ByteSize,
     stored_bytes: ByteSize,
+}
+
+impl From<upload_quotas::Model> for Quota {
+    fn from(row: upload_quotas::Model) -> Self {
+        Self { window_began: *row.window_began, window_bytes: *row.window_bytes, stored_bytes: *row.stored_bytes }
+    }
 }
 
 impl Quota {
@@ -148,8 +158,7 @@ async fn locked(tx: &DatabaseTransaction, account: AccountId) -> Result<Quota> {
         .exec_without_returning(tx)
         .await?;
     let row = upload_quotas::Entity::find_by_id(Col(account)).lock_exclusive().one(tx).await?;
-    let row = row.ok_or_else(|| Error::Internal("an account's quota is missing".to_owned()))?;
-    Ok(Quota { window_began: *row.window_began, window_bytes: *row.window_bytes, stored_bytes: *row.stored_bytes })
+    row.map(Quota::from).ok_or_else(|| Error::Internal("an account's quota is missing".to_owned()))
 }
 
 async fn write(tx: &DatabaseTransaction, account: AccountId, quota: Quota) -> Result<()> {

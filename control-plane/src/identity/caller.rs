@@ -15,7 +15,7 @@ use crate::db::Actor;
 use crate::db::columns::Col;
 use crate::db::entities::{accounts, api_keys, functions, members, sessions, users};
 use crate::error::{Error, Result, refuse, refuse_field};
-use crate::finite::{Tenant, Turn};
+use crate::finite::{Asker, Tenant, Turn};
 use crate::functions::rename;
 use crate::idempotency;
 
@@ -261,10 +261,13 @@ impl FromRequestParts<App> for Caller {
             (None, None) => return Err(refuse(Code::Unauthenticated, "The request carries neither key nor session.")),
         };
         let sha256 = sha256_hex(token.as_bytes());
-        let mut caller = authenticate(app, &sha256, account_header(&parts.headers)?).await?;
+        let account = account_header(&parts.headers)?;
+        let asker = Asker::of(&sha256, account);
+        app.bounds.refuse_again(&asker)?;
+        let mut caller = authenticate(app, &sha256, account).await?;
         authority::claim(&caller);
         if let Some(tenant) = caller.tenant() {
-            caller.turn = app.bounds.request(tenant).await?;
+            caller.turn = app.bounds.request_of(asker, tenant).await?;
             // Whoever reads the body gives it up meanwhile.
             parts.extensions.insert(caller.turn.clone());
         }

@@ -96,6 +96,11 @@ impl Passwords {
         password.len() <= TYPED_SIZE_MAX && normal::password(password).len() <= PASSWORD_SIZE_MAX
     }
 
+    /// Refuses whose password would have to wait, where too many of theirs wait: before anything is looked up.
+    pub(crate) fn refuse_early(&self, who: Key) -> Result<()> {
+        self.hashes.refuses(&who).map_or(Ok(()), |over| Err(refused(over)))
+    }
+
     /// Whether the password is right; where there is no user it takes as long.
     pub(crate) async fn verify(&self, who: Key, stored: Option<&str>, password: &str) -> Result<Verdict> {
         let (known, stored) = (stored.is_some(), stored.unwrap_or(&self.decoy).to_owned());
@@ -123,16 +128,20 @@ async fn off_thread<T: Send + 'static>(
     who: Key,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
-    let held = shares.take(who).await.map_err(|over| match over {
-        Over::Share => refuse(Code::ShareExceeded, "Too many passwords of this network or user wait to be checked."),
-        Over::Total => refuse(Code::RateLimited, "Too many passwords are being checked at this moment."),
-    })?;
+    let held = shares.take(who).await.map_err(refused)?;
     // Its place is taken until it is done, also where whoever asked has gone.
     let work = move || {
         let _held = held;
         work()
     };
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))
+}
+
+fn refused(over: Over) -> Error {
+    match over {
+        Over::Share => refuse(Code::ShareExceeded, "Too many passwords of this network or user wait to be checked."),
+        Over::Total => refuse(Code::RateLimited, "Too many passwords are being checked at this moment."),
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +160,22 @@ mod tests {
         let _estimated = passwords.estimates.take(eve).await.unwrap();
         let hash = passwords.hash(ada, "correct horse", "password", &[]).await.unwrap();
         assert_eq!(passwords.verify(ada, Some(&hash), "correct horse").await.unwrap(), Verdict::Right);
+    }
+
+    #[tokio::test]
+    async fn a06_of_whom_too_many_wait_is_refused_before_anything_is_looked_up() {
+        let config = Config { password_memory_kib: 8, password_passes: 1, password_waits_max: 4, ..Config::default() };
+        let (passwords, eve, ada) = (Passwords::new(&config).unwrap(), Key::of(b"eve"), Key::of(b"ada"));
+        let _hashed = passwords.hashes.take(eve).await.unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..3 {
+            passwords.refuse_early(eve).expect("there is room to wait");
+            let mut one = Box::pin(passwords.hashes.take(eve));
+            assert!(futures::poll!(one.as_mut()).is_pending());
+            waiting.push(one);
+        }
+        assert_eq!(passwords.refuse_early(eve).unwrap_err().problem().code, Code::ShareExceeded);
+        passwords.refuse_early(ada).expect("nobody waits there");
     }
 
     #[tokio::test]

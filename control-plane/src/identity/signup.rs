@@ -167,6 +167,10 @@ pub(crate) async fn log_in(app: &App, asked: Login, visitor: &Visitor<'_>) -> Re
     if !Passwords::may_be_one(&asked.password) {
         return Err(wrong());
     }
+    // Who shows no device waits in the client's line.
+    if visitor.device.is_none() {
+        app.passwords.refuse_early(visitor.client.key())?;
+    }
     let user = by_address(app.db.read(), &asked.email).await?;
     let device = user.as_ref().and_then(|user| app.devices.known(visitor.device, user));
     let counted = app.tries.log_in(&email, visitor.client, device.as_ref())?;

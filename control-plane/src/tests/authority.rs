@@ -8,14 +8,16 @@ use futures::future::{Either, select};
 use http::{Method, StatusCode};
 use protocol::api::{Invitation, Key, Me};
 use protocol::queue::MessagesLeased;
-use protocol::{Code, UserId};
+use protocol::{AccountId, Code, UserId};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::harness::{Answer, Client, Ground, suite};
+use crate::Config;
 use crate::db::Actor;
 use crate::db::entities::{api_keys, audit, messages, sessions, users};
+use crate::finite::{Asker, Tenant};
 use crate::identity::authority::{self, Authority};
 use crate::identity::caller::authenticate;
 use crate::identity::credentials::sha256_hex;
@@ -26,6 +28,7 @@ suite!(
     a27_a_mutation_asks_within_its_transaction,
     a07_of_password_changes_at_once_the_first_is_right,
     a07_an_ended_session_changes_no_password,
+    a06_who_was_refused_for_a_share_is_not_looked_up_again,
 );
 
 /// A request whose last byte is held back until what is to happen meanwhile has happened. `None` where it was answered
@@ -321,4 +324,24 @@ async fn a07_an_ended_session_changes_no_password(ground: Ground) {
     let ended = sha256_hex(thief.token().as_bytes());
     let row = sessions::Entity::find().filter(sessions::Column::Sha256.eq(ended)).one(ground.app.db.read()).await;
     assert!(row.unwrap().is_none());
+}
+
+/// While the share is full, the database is not asked who that is; it has never heard of this one.
+async fn a06_who_was_refused_for_a_share_is_not_looked_up_again(ground: Ground) {
+    let change = |config: &mut Config| (config.requests_max, config.requests_waiting_max) = (Some(1), 4);
+    let ground = Ground::on(ground.app.config.database.clone(), change).await;
+    let (bounds, tenant) = (&ground.app.bounds, Tenant::Account(AccountId::new()));
+    let unknown = ground.anonymous().with("authorization", "Bearer cck_unknown");
+    let turn = bounds.request(tenant).await.unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        let mut one = Box::pin(bounds.request(tenant));
+        assert!(futures::poll!(one.as_mut()).is_pending());
+        waiting.push(one);
+    }
+    assert_eq!(unknown.get("/functions").await.code(), Code::InvalidKey);
+    bounds.request_of(Asker::of(&sha256_hex(b"cck_unknown"), None), tenant).await.unwrap_err();
+    assert_eq!(unknown.get("/functions").await.code(), Code::ShareExceeded);
+    drop((waiting, turn));
+    assert_eq!(unknown.get("/functions").await.code(), Code::InvalidKey);
 }

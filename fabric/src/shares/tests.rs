@@ -138,10 +138,12 @@ fn lines_have_a_bound_and_shares_too() {
     let mut fourth = pin!(shares.take(1));
     let refused = fourth.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(refused, Poll::Ready(Err(Over::Share))));
+    assert_eq!([1, 2].map(|tenant| shares.refuses(&tenant)), [Some(Over::Share), None]);
     let _other = waiter(&shares, 2);
     let mut none = pin!(shares.take(3));
     let refused = none.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(refused, Poll::Ready(Err(Over::Total))));
+    assert_eq!(shares.refuses(&3), Some(Over::Total));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use fabric::Body;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use protocol::batch::BatchAck;
@@ -14,7 +14,7 @@ use protocol::node::NodeRecord;
 use protocol::receipt::Observation;
 use protocol::route::{Grant, Route, VerifyCredential};
 use protocol::ticket::TicketRoot;
-use protocol::{ByteSize, Code, Epoch, EpochId, Millis, NodeId, Timestamp};
+use protocol::{ByteSize, Code, Epoch, EpochId, Millis, NodeId, Problem, Timestamp};
 
 use crate::node::{problem, text};
 use crate::platform::bytes;
@@ -43,6 +43,8 @@ pub(crate) struct Control {
     pub(crate) upload_room: Mutex<Option<u64>>,
     pub(crate) settled: Mutex<Vec<serde_json::Value>>,
     pub(crate) heads: Mutex<Vec<http::request::Parts>>,
+    /// How it refuses what it would echo, and what it says in `Retry-After`.
+    pub(crate) refuses: Mutex<Option<(Code, &'static str)>>,
     /// What it says of nodes by their ids; of others that it does not know them.
     pub(crate) nodes: Mutex<HashMap<NodeId, Result<NodeRecord, Code>>>,
     /// Calls to be answered later. None becomes a job.
@@ -135,8 +137,11 @@ impl Control {
                 }
                 None => {
                     self.heads.lock().push(head);
-                    // Whatever the API is asked, it echoes.
-                    Response::new(body)
+                    match *self.refuses.lock() {
+                        Some((code, retry_after)) => refusal(code, retry_after),
+                        // Whatever the API is asked, it echoes.
+                        None => Response::new(body),
+                    }
                 }
             },
         }
@@ -156,6 +161,15 @@ struct Upload {
 
 fn json(value: &impl serde::Serialize) -> Response<Body> {
     text(serde_json::to_vec(value).unwrap())
+}
+
+/// As the control plane refuses.
+fn refusal(code: Code, retry_after: &'static str) -> Response<Body> {
+    let mut response = problem(code);
+    let headers = response.headers_mut();
+    headers.insert("proxy-status", Problem::from(code).proxy_status().parse().unwrap());
+    headers.insert("retry-after", HeaderValue::from_static(retry_after));
+    response
 }
 
 fn empty(status: StatusCode) -> Response<Body> {

@@ -18,6 +18,7 @@ mod messages;
 mod models;
 mod node;
 mod platform;
+mod refusals;
 mod runs;
 mod tickets;
 mod tls;

@@ -49,6 +49,7 @@ static HOUSES: [House; 2] = [
                 "pulse",
                 "quiet",
                 "quota",
+                "refusals",
                 "relief",
                 "response",
                 "routes",
