@@ -1,5 +1,6 @@
 //! Blobs from their commit to their end, on both databases.
 
+mod disk_faults;
 mod epochs;
 mod faults;
 mod keys;
