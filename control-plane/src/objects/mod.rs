@@ -51,8 +51,8 @@ use crate::error::Result;
 use keys::Keyring;
 
 pub(crate) use crate::db::REFERENCES;
-pub(crate) use check::stream as check;
 pub(crate) use claim::{claim, is_key, knows_key};
+pub(crate) use check::stream as check;
 #[cfg_attr(not(test), allow(unused_imports, reason = "the account's usage is to show it"))]
 pub(crate) use index::kept;
 pub(crate) use index::{ReadError, refer};

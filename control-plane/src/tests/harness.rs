@@ -205,7 +205,7 @@ impl Ground {
                 "store_drains",
                 "store_notes",
             ]
-            .map(|table| format!("DROP TABLE {table}")),
+                .map(|table| format!("DROP TABLE {table}")),
         );
         undo.push("DELETE FROM counters WHERE name = 'store_epochs'".to_owned());
         let migrations = "DELETE FROM seaql_migrations WHERE version IN \

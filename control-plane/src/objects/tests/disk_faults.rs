@@ -95,7 +95,7 @@ impl Scene {
         for _ in 0..random.random_range(3..8) {
             let mut tasks = Vec::new();
             for _ in 0..random.random_range(1..4) {
-                let at = random.random_range(0..2);
+                let at = random.random_range(0..2_usize);
                 let (app, writer) = (self.apps[at].clone(), writers[at].clone());
                 tasks.push(tokio::spawn(write(app, writer, account, random.random())));
             }
@@ -129,16 +129,16 @@ impl Scene {
             for task in tasks {
                 self.deaths.extend(ended(task, self.seed).await);
             }
-            for at in 0..2 {
+            for (writer, app) in writers.iter_mut().zip(&self.apps) {
                 match random.random_range(0..3) {
-                    0 => writers[at] = process(&self.apps[at]),
-                    1 => writers[at].tend().await.unwrap(),
+                    0 => *writer = process(app),
+                    1 => writer.tend().await.unwrap(),
                     _ => {}
                 }
             }
             all_is_there(self.apps.choose(random).unwrap(), self.seed).await;
             if self.injured.is_some() && random.random_bool(0.5) {
-                self.heal().await;
+                Box::pin(self.heal()).await;
             }
         }
     }
@@ -212,7 +212,7 @@ impl Scene {
         }
         let care = Care::new(&self.apps[0]);
         let (mut checker, mut pace) = (Checker::new(&care, None), Pace::new(RATE));
-        while !matches!(checker.step(&mut pace).await.unwrap(), Checked::End) {}
+        while !matches!(Box::pin(checker.step(&mut pace)).await.unwrap(), Checked::End) {}
         let office = lead(&self.apps[0], self.instances).await.unwrap();
         let look = Repair::new(&care).whole(office).await.unwrap().last.unwrap();
         assert_eq!((look.fewer, look.lost), (0, 0), "seed {}: {look:?}", self.seed);
@@ -235,7 +235,7 @@ impl Scene {
 
     /// All writers have gone, and no disk is injured: two sweeps later there is nothing that nobody needs.
     async fn settle(&mut self) {
-        self.heal().await;
+        Box::pin(self.heal()).await;
         self.sweep_twice().await;
         self.all_is_there_twice().await;
         if let Some(disk) = self.drained().await {
