@@ -54,7 +54,7 @@ pub(super) async fn on_disks(ground: Ground) -> Ground {
 }
 
 /// The same platform on this store.
-async fn on(ground: Ground, store: Store) -> Ground {
+pub(super) async fn on(ground: Ground, store: Store) -> Ground {
     let mut config = ground.app.config.clone();
     config.store_repair_rate = ByteSize(1 << 40);
     let app = App::open(config, store, None).await.unwrap();
@@ -62,7 +62,7 @@ async fn on(ground: Ground, store: Store) -> Ground {
 }
 
 /// Twelve small blobs, and one of two segments.
-async fn some_blobs(app: &App, account: AccountId) -> Vec<Blob> {
+pub(super) async fn some_blobs(app: &App, account: AccountId) -> Vec<Blob> {
     let mut blobs = Vec::new();
     for number in 0..12_u8 {
         blobs.push(stored(app, account, &[number; 3_000]).await);
@@ -71,13 +71,13 @@ async fn some_blobs(app: &App, account: AccountId) -> Vec<Blob> {
     blobs
 }
 
-async fn office(app: &App) -> i64 {
+pub(super) async fn office(app: &App) -> i64 {
     let lease = Lease::take(&app.db, Office::Store, app.instance, Duration::from_secs(60)).await.unwrap();
     lease.unwrap().epoch()
 }
 
 /// Whole copies of a blob.
-async fn copies(app: &App, blob: &Blob) -> usize {
+pub(super) async fn copies(app: &App, blob: &Blob) -> usize {
     app.store.check(blob).await.iter().filter(|copy| copy.is_whole()).count()
 }
 
