@@ -1,6 +1,6 @@
-//! Two copies on three disks, and two control planes, from seeds: they write, own, sweep, repair, check and drain, and die at
-//! any point of it, while one disk after the other is injured. What a row refers to can always be read; in the end all of it
-//! is there twice, and nothing else is.
+//! Two copies on three disks, and two control planes, from seeds: they write, own, sweep, repair, check and drain, and die
+//! at any point of it, while one disk after the other is injured. What a row refers to can always be read; in the end all
+//! of it is there twice, and nothing else is.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;

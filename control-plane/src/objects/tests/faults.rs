@@ -81,7 +81,7 @@ async fn live(app: &App, random: &mut StdRng, seed: u64) {
 /// Waits for a task, and gives the point at which it has died. It dies of nothing else.
 pub(super) async fn ended(task: JoinHandle<()>, seed: u64) -> Option<String> {
     let why = task.await.err()?.into_panic();
-    let why = why.downcast_ref::<String>().cloned().unwrap_or_default();
+    let why = why.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panicked".to_owned());
     let point = why.strip_prefix("the task dies at ").unwrap_or_else(|| panic!("seed {seed}: {why}"));
     Some(point.to_owned())
 }
