@@ -247,7 +247,10 @@ impl Copies {
             }
             let Some((place, put)) = running.next().await else { return Ok(()) };
             match put {
-                Ok(()) => kept += 1,
+                Ok(()) => {
+                    kept += 1;
+                    fabric::fault::point("segment.kept");
+                }
                 Err(error) => {
                     any_full |= error.trouble == Trouble::Full;
                     domains.remove(place.engine.domain());
@@ -347,7 +350,9 @@ impl Copies {
                     let engine = place.engine.name().to_owned();
                     return Err(EngineError { engine, verb: "delete", trouble: Trouble::Slow, source });
                 }
-                place.within(self.patience, "delete", place.engine.delete(SegmentName { blob, number })).await
+                place.within(self.patience, "delete", place.engine.delete(SegmentName { blob, number })).await?;
+                fabric::fault::point("segment.deleted");
+                Ok(())
             })
             .buffer_unordered(DELETES_MAX)
             .try_collect()

@@ -92,7 +92,8 @@ async fn look(place: &Place, patience: Duration) -> DiskState {
         };
     }
     let space = place.within(patience, "measure", place.engine.space()).await.ok();
-    let has_failed = place.failing.lock().is_some();
+    // What failed may work again, and the engine come last still.
+    let has_failed = place.failing.lock().is_some() || place.is_failing();
     if has_failed
         && space.is_some()
         && let Ok((blob, _)) = fresh(TRIED)

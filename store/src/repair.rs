@@ -102,6 +102,7 @@ impl Segments {
             if place.within(self.copies.patience, "put", put).await.is_ok() {
                 after += 1;
                 written += segment.len() as u64;
+                fabric::fault::point("segment.copied");
             }
         }
         Mended {
@@ -130,6 +131,7 @@ impl Segments {
             let Some(place) = places.get(disk) else { continue };
             if place.within(self.copies.patience, "delete", place.engine.delete(name)).await.is_ok() {
                 removed.push(disk);
+                fabric::fault::point("segment.trimmed");
             }
         }
         removed

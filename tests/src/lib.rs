@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub use cli::{Cli, Done, DoneExt, unknown_program};
 pub use compiled::compiled;
 pub use network::{End, Host};
-pub use platform::{Platform, alive, children_of, signal, wait_until};
+pub use platform::{EMBEDDED, Platform, alive, children_of, signal, wait_until};
 pub use proxy::Proxy;
 pub use shared::{Step, run_steps};
 pub use tcp::{Answer, http};

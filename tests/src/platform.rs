@@ -15,6 +15,13 @@ use crate::Cli;
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// Local nodes of one platform, at most.
 const NODES: u16 = 3;
+/// Flags, with spaces between them, for each platform that a test starts without a word on how many processes it is, or how
+/// many copies it keeps.
+const UP_FLAGS: &str = "CROWDCLOUD_UP_FLAGS";
+/// The flags that are such a word.
+const OF_PROCESSES: [&str; 5] = ["--separate", "--replicas", "--executors", "--gateways", "--control-planes"];
+/// The flags of a test that is about one process, one executor or one folder of blobs, whatever the environment says.
+pub const EMBEDDED: [&str; 2] = ["--replicas", "1"];
 /// In a node's folder: what its machines run on. To find that out a node boots a guest.
 const ACCELERATOR: &str = "machines/accelerator.json";
 
@@ -93,6 +100,7 @@ impl Platform {
             .args(listen)
             .arg("--json")
             .args(flags)
+            .args(more_flags(flags, &std::env::var(UP_FLAGS).unwrap_or_default()))
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
@@ -238,6 +246,11 @@ impl Folder {
     }
 }
 
+/// What the environment adds to the flags of a test.
+fn more_flags<'a>(flags: &[&str], more: &'a str) -> Vec<&'a str> {
+    if flags.iter().any(|flag| OF_PROCESSES.contains(flag)) { Vec::new() } else { more.split_whitespace().collect() }
+}
+
 /// Where platforms that follow find what one has found out about this machine.
 fn remembered() -> PathBuf {
     crate::target().join("accelerator.json")
@@ -319,5 +332,22 @@ pub fn wait_until(what: &str, within: Duration, mut so: impl FnMut() -> bool) {
     while !so() {
         assert!(Instant::now() < deadline, "not within {within:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_adds_flags_where_a_test_says_nothing_of_processes() {
+        let more = |flags: &[&str]| more_flags(flags, "--replicas 2  --executors 3");
+        for flags in [&[][..], &["--cores", "1"]] {
+            assert_eq!(more(flags), ["--replicas", "2", "--executors", "3"]);
+        }
+        for flags in [&EMBEDDED[..], &["--separate"], &["--listen", "127.0.0.1:0", "--control-planes", "2"]] {
+            assert!(more(flags).is_empty(), "{flags:?}");
+        }
+        assert!(more_flags(&[], "").is_empty());
     }
 }

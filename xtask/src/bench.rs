@@ -58,7 +58,7 @@ fn scheduler(workspace: &Workspace, steps: &mut Steps, args: &[String]) -> anyho
 /// while lenders with networks of their own come, fail and go, a thousand deploys and changes of routes while NATS is killed,
 /// two hundred runs of a canary in VMs, four hundred that use up a VM's memory, the whole set of images, all bases made
 /// again, a hundred thousand exchanges of which a third are broken off, and on each database five hundred seeds of
-/// settlement's faults and twelve of the history's; half an hour.
+/// settlement's faults and of the store's, and twelve of the history's; an hour.
 fn faults(workspace: &Workspace, steps: &mut Steps, nats: &Path, toolchain: &Toolchain) -> anyhow::Result<ExitCode> {
     build::all(workspace, steps, toolchain, Parts::WithTests)?;
     build::guests(workspace, steps)?;
@@ -69,6 +69,8 @@ fn faults(workspace: &Workspace, steps: &mut Steps, nats: &Path, toolchain: &Too
         "what_one_gateway_deploys",
         "routes_survive",
         "settlement::faults",
+        "objects::tests::faults",
+        "objects::tests::disk_faults",
         "settlement::history",
         "churn::nothing_is_left_behind",
         "what_runs_under_docker",

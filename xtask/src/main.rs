@@ -52,12 +52,15 @@ enum Task {
         /// For CI: the sources are a fresh clone's; those that the target folder was last built from are not new
         #[arg(long)]
         fresh_clone: bool,
+        /// Only the platform's tests, on three executors that keep two copies of each blob
+        #[arg(long)]
+        replicas: bool,
     },
     /// Format, clippy with warnings as errors, and the house's invariants
     Lint,
     /// Measure: `bench invoke [--profile]|executor|fabric|vm|images|jobs|floods|books|store|portal --json FILE`;
     /// `bench scheduler [--trace DIR]` compares the policies in the simulator; `bench all` writes EVALUATION.md; `bench faults`
-    /// kills for half an hour
+    /// kills for an hour
     Bench {
         /// Arguments of the benchmark, its name first
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
@@ -110,11 +113,11 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     let mut steps = Steps::new();
     match task {
         Task::Up { args } => up::run(&workspace, &mut steps, &args)?,
-        Task::Test { filter, no_lint, fresh_clone } => {
+        Task::Test { filter, no_lint, fresh_clone, replicas } => {
             if fresh_clone {
                 workspace.profile = Profile::Ci;
             }
-            let which = test::Which { filter: filter.as_deref(), no_lint, fresh_clone };
+            let which = test::Which { filter: filter.as_deref(), no_lint, fresh_clone, replicas };
             return test::run(&workspace, &mut steps, which);
         }
         Task::Lint => lint::run(&workspace, &mut steps)?,

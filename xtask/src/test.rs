@@ -20,7 +20,14 @@ pub(crate) struct Which<'a> {
     pub(crate) no_lint: bool,
     /// The sources are a fresh clone's, and nothing else builds into its target folder.
     pub(crate) fresh_clone: bool,
+    /// The tests of the platform alone, each on three executors that keep two copies of each blob.
+    pub(crate) replicas: bool,
 }
+
+/// What such a run adds to the platforms of tests that say nothing of processes, and the variable that says so.
+const REPLICAS: (&str, &str) = ("CROWDCLOUD_UP_FLAGS", "--replicas 2 --executors 3");
+/// Those tests.
+const OF_PLATFORMS: &str = "package(tests)";
 
 /// Runs the tests; where the time went is told however they end.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, which: Which<'_>) -> anyhow::Result<ExitCode> {
@@ -38,7 +45,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, which: Which<'_>) ->
 }
 
 fn all(workspace: &Workspace, steps: &mut Steps, which: Which<'_>, skipped: &mut usize) -> anyhow::Result<ExitCode> {
-    let Which { filter, no_lint, fresh_clone } = which;
+    let Which { filter, no_lint, fresh_clone, replicas } = which;
     if fresh_clone {
         sources::keep_times(workspace)?;
     }
@@ -81,24 +88,35 @@ fn all(workspace: &Workspace, steps: &mut Steps, which: Which<'_>, skipped: &mut
     let prepare = |command: &mut Command| {
         build::environment(command, &nats);
         build::locations(command, workspace);
+        if replicas {
+            command.env(REPLICAS.0, REPLICAS.1);
+        }
     };
     let mut passed = true;
-    if filter.is_none() {
+    if filter.is_none() && !replicas {
         passed &= examples(workspace, steps)?;
         passed &= own(workspace, steps)?;
     }
     passed &= if has_nextest(workspace) {
         let mut nextest = build::together(workspace, &["nextest", "run"]);
         nextest.args(["--no-fail-fast", "--no-tests=pass"]).args(filter);
-        if let Some(left_out) = &left_out {
-            nextest.args(["--filterset", &format!("not ({left_out})")]);
+        let wanted = replicas.then(|| OF_PLATFORMS.to_owned());
+        let there = left_out.as_ref().map(|left_out| format!("not ({left_out})"));
+        let tests: Vec<String> = wanted.iter().cloned().chain(there).collect();
+        if !tests.is_empty() {
+            nextest.args(["--filterset", &tests.join(" & ")]);
         }
         prepare(&mut nextest);
+        let left_out =
+            left_out.map(|left_out| wanted.into_iter().fold(left_out, |all, some| format!("{some} & ({all})")));
         *skipped = left_out.map_or(Ok(0), |tests| count(workspace, &tests, filter))?;
         steps.run("tests (nextest)", || Ok(status(&mut nextest)?.success()))?
     } else {
         say("cargo-nextest is not installed: running `cargo test`, one test after another");
         let mut test = build::together(workspace, &["test", "--no-fail-fast"]);
+        if replicas {
+            test.args(["--test", "platform", "--test", "portal"]);
+        }
         test.args(["--", "--test-threads", "1"]).args(filter);
         prepare(&mut test);
         steps.run("tests (cargo test)", || Ok(status(&mut test)?.success()))?

@@ -79,6 +79,7 @@ pub(crate) async fn drain(care: &Care, caller: &Caller, name: &str) -> Result<Co
         .await
         .or_else(|error| if matches!(error, DbErr::RecordNotInserted) { Ok(0) } else { Err(error) })?;
     let committed = mutation.commit(&caller.actor, None, "store.drain", &disk).await?;
+    fabric::fault::point("drain.noted");
     apply(care, care.db.read()).await?;
     Ok(committed)
 }
@@ -94,6 +95,7 @@ pub(crate) async fn undo(care: &Care, caller: &Caller, name: &str) -> Result<Com
         return Err(refuse_field(Code::NotFound, "name", "There is no such disk that is drained."));
     }
     let committed = mutation.commit(&caller.actor, None, "store.drain.undo", &disk).await?;
+    fabric::fault::point("drain.undone");
     apply(care, care.db.read()).await?;
     Ok(committed)
 }

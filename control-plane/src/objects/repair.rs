@@ -48,6 +48,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PASS_EVERY: Duration = Duration::from_secs(3600);
 /// The same, where a disk has changed; and after a failure.
 const SOON: Duration = Duration::from_secs(10);
+/// The same, where the last pass has left fewer copies than are wanted: a disk that failed then may take some now.
+const AGAIN: Duration = Duration::from_secs(600);
 /// Blobs of one page.
 const LOOKED_AT_ONCE: u64 = 500;
 /// The note of the looks.
@@ -188,12 +190,19 @@ impl Repair {
     #[cfg(test)]
     pub(super) async fn whole(&mut self, office: i64) -> Result<Looks, CareError> {
         self.pass = Some(self.begin().await?);
+        self.next_pass = Instant::now() + PASS_EVERY;
         while let Some(pass) = &mut self.pass {
             if !pass.step(&self.care, &mut self.pace, office).await? {
                 self.end().await?;
             }
         }
         Ok(self.looks.clone())
+    }
+
+    /// How long until the next pass.
+    #[cfg(test)]
+    pub(super) fn next_pass_in(&self) -> Duration {
+        self.next_pass.saturating_duration_since(Instant::now())
     }
 
     /// Asks the disks how they are. A pass is due where that has changed.
@@ -260,6 +269,9 @@ impl Repair {
         if found + lost > 0 {
             tracing::info!(blobs, found, fewer, lost, copied, "looked after the copies in the store");
         }
+        if fewer > 0 {
+            self.next_pass = self.next_pass.min(pass.began + AGAIN);
+        }
         // Whether a disk may be taken out is known once no process puts anything there.
         let (told_within, began) = (status::told_within(&self.care), pass.look.began);
         let is_left = |(name, since): (&String, &Timestamp)| {
@@ -270,7 +282,9 @@ impl Repair {
         }
         pass.look.ended = Some(now(self.care.db.read()).await?);
         self.looks = Looks { last: Some(pass.look), now: None, left };
-        Ok(notes::write(&self.care.db, NOTE, &self.looks).await?)
+        notes::write(&self.care.db, NOTE, &self.looks).await?;
+        fabric::fault::point("repair.noted");
+        Ok(())
     }
 }
 
@@ -285,6 +299,7 @@ impl Pass {
         let Some((id, _, size)) = self.page.pop_front() else { return Ok(false) };
         self.after = Some(id.0);
         Box::pin(self.blob(care, pace, office, (id.0, size.0))).await?;
+        fabric::fault::point("repair.looked");
         Ok(true)
     }
 
@@ -372,6 +387,7 @@ async fn trim(
     drains::apply(care, &tx).await?;
     let removed = segments.trim(number, failing).await;
     tx.commit().await?;
+    fabric::fault::point("repair.trimmed");
     Ok(removed)
 }
 

@@ -98,6 +98,7 @@ impl Scrub {
             self.checker = None;
         }
         notes::write(&self.care.db, NOTE, noted).await?;
+        fabric::fault::point("scrub.noted");
         Ok(self.due > 0)
     }
 

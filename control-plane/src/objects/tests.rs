@@ -1,8 +1,10 @@
 //! Blobs from their commit to their end, on both databases.
 
+mod disk_faults;
 mod epochs;
 mod faults;
 mod keys;
+mod lies;
 mod repair;
 mod schema;
 
@@ -37,6 +39,8 @@ suite!(
     where_something_is_stands_in_its_row,
     one_disk_that_has_gone_stops_nothing,
     a_clock_that_has_jumped_back_delays_nothing,
+    clocks_that_are_a_day_off_cost_nothing,
+    the_same_upload_twice_leaves_one_blob,
 );
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -326,6 +330,45 @@ async fn a_clock_that_has_jumped_back_delays_nothing(ground: Ground) {
     assert_eq!(in_index(app).await, BTreeSet::from([blob.id]), "a day is still left");
     sweep(app, in_hours(26)).await;
     assert!(in_index(app).await.is_empty());
+}
+
+/// That of the process that commits, or the database's.
+async fn clocks_that_are_a_day_off_cost_nothing(ground: Ground) {
+    let (app, account) = (&ground.app, AccountId::new());
+    let blobs = [stored(app, account, b"behind").await, stored(app, account, b"ahead").await];
+    let (writing, late) = put(app, b"still being written").await;
+    let now = Timestamp::now();
+    let days = [now.0 - 86_400_000, now.0 + 86_400_000];
+    for (blob, created) in blobs.iter().zip(days) {
+        let row = blobs::Entity::update_many().col_expr(blobs::Column::Created, created.into());
+        row.filter(blobs::Column::Id.eq(Col(blob.id))).exec(app.db.write()).await.unwrap();
+    }
+    let all = BTreeSet::from([blobs[0].id, blobs[1].id, late.id]);
+    for at in days {
+        sweep(app, Timestamp(at)).await;
+        assert_eq!(in_store(app).await, all);
+    }
+    commit(app, account, &late).await.unwrap();
+    drop(writing);
+    sweep(app, Timestamp(days[1])).await;
+    assert_eq!((in_store(app).await, in_index(app).await), (all.clone(), all));
+}
+
+async fn the_same_upload_twice_leaves_one_blob(ground: Ground) {
+    let app = &ground.app;
+    let ada = ground.user("ada@example.org", "ada").await;
+    let digest = ground.artifact(&ada, b"the same").await;
+    let first = in_index(app).await;
+    assert_eq!(ground.artifact(&ada, b"the same").await, digest);
+    let doomed = in_hours(2);
+    sweep(app, doomed).await;
+    sweep(app, doomed.plus(HOUR * 25)).await;
+    let left = in_index(app).await;
+    assert!(left.len() == 1 && left.is_disjoint(&first), "{left:?}");
+    assert_eq!(in_store(app).await, left);
+    for id in left {
+        assert_eq!(&read(app, id).await.unwrap()[..], b"the same");
+    }
 }
 
 async fn where_something_is_stands_in_its_row(ground: Ground) {

@@ -324,6 +324,17 @@ async fn a14_uploads_are_counted_also_those_that_break_off() {
     drop(broken);
     let seen = settled(2).await;
     assert_eq!((&seen["granted"], &seen["used"]), (&"600000".into(), &"100000".into()));
+    let only = vec![platform.control.artifacts.lock()[0]["blob"]["id"].clone()];
+    let begun = Instant::now();
+    loop {
+        let kept = platform.store.list(None, 10).await.unwrap();
+        let kept: Vec<serde_json::Value> = kept.iter().map(|segment| segment.name.blob.to_string().into()).collect();
+        if kept == only {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "the broken one has left something: {kept:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 
     *platform.control.upload_room.lock() = Some(5000);
     let chunked = [("authorization", key.as_str()), ("transfer-encoding", "chunked")];

@@ -1,5 +1,6 @@
 //! Disks of nodes: a real server between them and the core, with the credentials that nodes and the core have.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -153,6 +154,31 @@ async fn a_disk_goes_is_destroyed_and_comes_back() {
     disks.know(all(&nodes));
     let refused = store.put_bytes(EPOCH, bytes).await;
     assert!(matches!(refused, Err(Error::TooFewDisks { wanted: 2, left: 1 })), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_gives_other_bytes_is_passed_over_and_mended() {
+    let ground = Ground::start().await;
+    let core = ground.core().await;
+    let nodes = [ground.node("a").await, ground.node("b").await];
+    let store = Store::changing(copies(2)).with_patience(Duration::from_secs(5));
+    let disks = NodeDisks::of(&store, &core).unwrap();
+    disks.know(all(&nodes));
+    let bytes = noise(100_000, 1);
+    let blob = store.put_bytes(EPOCH, bytes.clone()).await.unwrap();
+    let other = store.put_bytes(EPOCH, noise(100_000, 2)).await.unwrap();
+    let file = |node: &Node, blob: &protocol::Blob| {
+        let files = files_below(&node.folder.path().join("blobs"));
+        files.into_iter().find(|file| file.to_string_lossy().contains(&blob.id.to_string())).unwrap()
+    };
+    for node in &nodes {
+        std::fs::copy(file(node, &other), file(node, &blob)).unwrap();
+        assert!(read(&store, &blob).await.unwrap() == bytes);
+        assert_eq!(whole(&store, &blob).await, 1);
+        let mended = store.segments(&blob).unwrap().mend(0, &BTreeSet::new()).await;
+        assert_eq!((mended.before, mended.after), (1, 2), "{mended:?}");
+        assert_eq!(whole(&store, &blob).await, 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tests::{Cli, DoneExt as _, Platform, wait_until};
+use tests::{Cli, DoneExt as _, EMBEDDED, Platform, wait_until};
 
 use crate::run_path::{get, plain};
 
@@ -34,7 +34,7 @@ pub(crate) fn status(data: &Path) -> serde_json::Value {
 
 #[test]
 fn a_paused_node_says_so_at_once_and_jobs_wait_for_it() {
-    let platform = Platform::start_with(&["--cores", "1", "--traffic", "10GiB"]);
+    let platform = Platform::start_with(&[EMBEDDED[0], EMBEDDED[1], "--cores", "1", "--traffic", "10GiB"]);
     let ada = platform.user("ada");
     ada.deploy("probe", "--timeout 20s");
     let (key, url) = (ada.token(), format!("{}/f/ada/probe", platform.url));

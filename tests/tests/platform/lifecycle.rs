@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tests::{DoneExt as _, Platform, alive, children_of, wait_until};
+use tests::{DoneExt as _, EMBEDDED, Platform, alive, children_of, wait_until};
 
 #[test]
 fn started_again_on_the_same_folder_it_continues() {
     let folder = tempfile::tempdir().unwrap();
-    let mut platform = Platform::start_in(folder.path(), &[]);
+    let mut platform = Platform::start_in(folder.path(), &EMBEDDED);
     let mut ada = platform.user("ada");
     ada.deploy("hello", "");
     ada.ok("invoke hello");
@@ -21,11 +21,11 @@ fn started_again_on_the_same_folder_it_continues() {
     // A guest that was being measured dies with its parent, a moment later.
     wait_until("all children have gone", Duration::from_secs(2), || children.iter().all(|child| !alive(*child)));
 
-    let mut platform = Platform::start_in(folder.path(), &[]);
+    let mut platform = Platform::start_in(folder.path(), &EMBEDDED);
     if platform.started_in >= Duration::from_secs(3) {
         // A machine that had other things to do: once more.
         platform.stop();
-        platform = Platform::start_in(folder.path(), &[]);
+        platform = Platform::start_in(folder.path(), &EMBEDDED);
     }
     assert!(platform.started_in < Duration::from_secs(3), "ready after {:?}", platform.started_in);
     ada.move_to(&platform.url);
@@ -40,9 +40,9 @@ fn started_again_on_the_same_folder_it_continues() {
 #[test]
 fn killed_it_leaves_no_orphan_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
-    for flags in [&[][..], &["--separate", "--executors", "2"]] {
+    for flags in [&EMBEDDED[..], &["--separate", "--executors", "2"]] {
         let mut platform = Platform::start_in(folder.path(), flags);
-        let account = if flags.is_empty() { "ada" } else { "bob" };
+        let account = if flags == EMBEDDED { "ada" } else { "bob" };
         let ada = platform.user(account);
         ada.deploy("hello", "");
         let processes: Vec<u32> = platform.pids().into_values().chain(children_of(platform.pid())).collect();
@@ -60,7 +60,7 @@ fn killed_it_leaves_no_orphan_and_recovers() {
 
 #[test]
 fn ctrl_c_ends_it_within_five_seconds_whatever_runs() {
-    for flags in [&[][..], &["--separate"]] {
+    for flags in [&EMBEDDED[..], &["--separate"]] {
         let mut platform = Platform::start_with(flags);
         let ada = platform.user("ada");
         ada.deploy("probe", "--timeout 60s");
@@ -80,7 +80,7 @@ fn ctrl_c_ends_it_within_five_seconds_whatever_runs() {
 
 #[test]
 fn a_second_ctrl_c_ends_it_at_once() {
-    let mut platform = Platform::start();
+    let mut platform = Platform::start_with(&EMBEDDED);
     let ada = platform.user("ada");
     ada.deploy("probe", "--timeout 60s");
     std::thread::scope(|scope| {
@@ -106,7 +106,7 @@ fn the_check_starts_calls_and_stops() {
 
 #[test]
 fn an_idle_platform_is_small() {
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let ada = platform.user("ada");
     ada.deploy("hello", "");
     ada.ok("invoke hello");

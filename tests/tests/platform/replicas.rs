@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::{Cli, DoneExt as _, Platform, signal, wait_until};
+use tests::{Cli, DoneExt as _, EMBEDDED, Platform, signal, wait_until};
 
 /// What `probe` gets and gives for a job: several segments, and far more than a row of the database has room for.
 const BODY_BYTES: usize = 6 << 20;
@@ -100,7 +100,7 @@ fn the_loss_of_an_executor_and_its_disk_loses_nothing() {
 #[test]
 fn a_folder_with_one_copy_may_have_more_later() {
     let folder = tempfile::tempdir().unwrap();
-    let mut platform = Platform::start_in(folder.path(), &[]);
+    let mut platform = Platform::start_in(folder.path(), &EMBEDDED);
     assert!(platform.store.is_null());
     let mut ada = platform.user("ada");
     ada.deploy("probe", "--timeout 20s");

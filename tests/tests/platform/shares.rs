@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
-use tests::{Cli, Platform};
+use tests::{Cli, EMBEDDED, Platform};
 
 use flood::Flood;
 use programs::computing;
@@ -127,7 +127,7 @@ impl Tenant {
 
 #[test]
 fn a06_one_tenant_takes_all_it_can_and_anothers_work_goes_on() {
-    let platform = Platform::start_set(CONFIG, &[]);
+    let platform = Platform::start_set(CONFIG, &EMBEDDED);
     let (ada, bob) = (platform.user("ada"), platform.user("bob"));
     ada.deploy("probe", "--timeout 90s --concurrency 1000 --memory 16MiB");
     let probe = tests::guest("probe");

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tests::{Cli, Platform, examples, run_steps, steps, wait_until};
+use tests::{Cli, EMBEDDED, Platform, examples, run_steps, steps, wait_until};
 
 use self::archive::oci_archive;
 use crate::run_path::{get, plain, send};
@@ -114,7 +114,7 @@ fn main() {
 /// Machines of one size, which share its template.
 #[test]
 fn executables_answer_or_fail_and_harm_nobody() {
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let steps = steps![
         an_executable_answers_at_its_url_like_any_other,
         a_server_stays_warm_between_requests_and_says_when_it_never_listens,
@@ -130,7 +130,7 @@ fn executables_answer_or_fail_and_harm_nobody() {
 /// All with 256 MiB, so that each base has one template.
 #[test]
 fn images_and_programs_on_bases_run_or_are_refused() {
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let steps = steps![
         bad_images::a_bad_image_is_refused_and_nothing_of_it_stays,
         bad_images::f14_devices_are_left_out_which_is_said_and_links_stay_inside,
@@ -143,7 +143,7 @@ fn images_and_programs_on_bases_run_or_are_refused() {
 
 #[test]
 fn two_cpus_and_webassembly_in_machines() {
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let steps = steps![
         an_oci_archive_runs_and_a_broken_one_is_refused_at_the_deploy,
         examples::a_function_keeps_two_cpus_busy,

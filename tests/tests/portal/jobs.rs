@@ -80,7 +80,7 @@ async fn a_job_is_submitted_watched_explained_and_another_cancelled() {
     ada.sees("hello from the form").await;
     ada.sees("the node has taken it").await;
     ada.sees("Why this node").await;
-    ada.sees("local-1").await;
+    ada.sees("local-").await;
     ada.sees("chosen").await;
     ada.presses("kind=journey").await;
     ada.arrives("/a/ada/jobs/list?label=kind%3Djourney").await;

@@ -23,7 +23,7 @@ use crate::objects::Care;
 use crate::objects::pace::Pace;
 use crate::objects::repair::Repair;
 use crate::objects::scrub::Scrub;
-use crate::tests::harness::{Answer, Client, Ground, config, suite};
+use crate::tests::harness::{Answer, Client, Ground, suite};
 
 suite!(
     a_disk_that_is_gone_is_told_and_made_up_for,
@@ -36,33 +36,33 @@ suite!(
     one_copy_is_called_one_copy,
 );
 
-const DISKS: [&str; 3] = ["a", "b", "c"];
+pub(super) const DISKS: [&str; 3] = ["a", "b", "c"];
 
-fn two() -> NonZeroUsize {
+pub(super) fn two() -> NonZeroUsize {
     NonZeroUsize::new(2).unwrap()
 }
 
-fn disks(ground: &Ground) -> [Arc<dyn Engine>; 3] {
+pub(super) fn disks(ground: &Ground) -> [Arc<dyn Engine>; 3] {
     let folder = ground.folder.path();
     DISKS.map(|name| Arc::new(Disk::open(&folder.join(name)).unwrap().in_domain(name)) as Arc<dyn Engine>)
 }
 
 /// The same platform, with two copies on three disks.
-async fn on_disks(ground: Ground) -> Ground {
+pub(super) async fn on_disks(ground: Ground) -> Ground {
     let store = Store::on(disks(&ground).to_vec(), two());
     on(ground, store).await
 }
 
 /// The same platform on this store.
-async fn on(ground: Ground, store: Store) -> Ground {
-    let mut config = config(ground.folder.path(), ground.app.config.database.clone(), ground.node);
+pub(super) async fn on(ground: Ground, store: Store) -> Ground {
+    let mut config = ground.app.config.clone();
     config.store_repair_rate = ByteSize(1 << 40);
     let app = App::open(config, store, None).await.unwrap();
     Ground { router: crate::router(app.clone()), app, ..ground }
 }
 
 /// Twelve small blobs, and one of two segments.
-async fn some_blobs(app: &App, account: AccountId) -> Vec<Blob> {
+pub(super) async fn some_blobs(app: &App, account: AccountId) -> Vec<Blob> {
     let mut blobs = Vec::new();
     for number in 0..12_u8 {
         blobs.push(stored(app, account, &[number; 3_000]).await);
@@ -71,13 +71,13 @@ async fn some_blobs(app: &App, account: AccountId) -> Vec<Blob> {
     blobs
 }
 
-async fn office(app: &App) -> i64 {
+pub(super) async fn office(app: &App) -> i64 {
     let lease = Lease::take(&app.db, Office::Store, app.instance, Duration::from_secs(60)).await.unwrap();
     lease.unwrap().epoch()
 }
 
 /// Whole copies of a blob.
-async fn copies(app: &App, blob: &Blob) -> usize {
+pub(super) async fn copies(app: &App, blob: &Blob) -> usize {
     app.store.check(blob).await.iter().filter(|copy| copy.is_whole()).count()
 }
 
@@ -118,6 +118,7 @@ async fn a_disk_that_is_gone_is_told_and_made_up_for(ground: Ground) {
     let healthy = repair.whole(office).await.unwrap().last.unwrap();
     assert_eq!((healthy.blobs, healthy.of, healthy.found, healthy.copied, healthy.removed), (13, 13, 0, 0, 0));
     assert_eq!(status(&operator).await.summary, "2 copies, 3 disks: 1 disk may be lost");
+    assert!(repair.next_pass_in() > Duration::from_secs(1_800));
 
     std::fs::remove_dir_all(ground.folder.path().join("a")).unwrap();
     for blob in &blobs {
@@ -143,6 +144,7 @@ async fn a_disk_that_is_gone_is_told_and_made_up_for(ground: Ground) {
     let few = repair.whole(office).await.unwrap().last.unwrap();
     assert_eq!((few.found, few.fewer, few.lost, few.copied), (14, 14, 0, 0), "{few:?}");
     assert_eq!(read(app, during.id).await.unwrap().len(), 10);
+    assert!(repair.next_pass_in() <= Duration::from_secs(600), "it does not wait an hour for a disk that takes some");
     // And with a new one in its place all is well.
     for folder in ["a/blobs", "a/incoming"] {
         std::fs::create_dir_all(ground.folder.path().join(folder)).unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tests::{Cli, DoneExt as _, Platform, Proxy, wait_until};
+use tests::{Cli, DoneExt as _, EMBEDDED, Platform, Proxy, wait_until};
 
 use super::joining::{lend, node};
 use crate::run_path::get;
@@ -47,7 +47,7 @@ fn through(proxy: &Proxy, mut command: Command) -> Child {
 
 #[test]
 fn a_machine_behind_a_proxy_joins_by_https_works_and_is_cut_off_when_it_is_revoked() {
-    let platform = Platform::start_with(&["--tls-self-signed", "--host", HOST]);
+    let platform = Platform::start_with(&[EMBEDDED[0], EMBEDDED[1], "--tls-self-signed", "--host", HOST]);
     let port = port_of(&platform);
     let ada = platform.user("ada");
     ada.deploy("probe", "--timeout 20s");
@@ -82,11 +82,11 @@ fn a_machine_behind_a_proxy_joins_by_https_works_and_is_cut_off_when_it_is_revok
 
 #[test]
 fn another_platform_behind_the_same_name_is_not_believed() {
-    let platform = Platform::start_with(&["--tls-self-signed", "--host", HOST]);
+    let platform = Platform::start_with(&[EMBEDDED[0], EMBEDDED[1], "--tls-self-signed", "--host", HOST]);
     let port = port_of(&platform);
     let ada = platform.user("ada");
     let made = token(&ada, port, "attic");
-    let other = Platform::start_with(&["--tls-self-signed", "--host", HOST]);
+    let other = Platform::start_with(&[EMBEDDED[0], EMBEDDED[1], "--tls-self-signed", "--host", HOST]);
     let proxy = Proxy::start("127.0.0.1:0", &format!("{HOST}:{port}"), other.address());
     let folder = tempfile::tempdir().unwrap();
     let token = made["token"].as_str().unwrap();

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use tests::{Cli, Platform, wait_until};
+use tests::{Cli, EMBEDDED, Platform, wait_until};
 
 use super::joining::{lend, node, stop};
 
@@ -99,7 +99,7 @@ pub(crate) fn told(ada: &Cli) -> String {
 
 #[test]
 fn needs_landlock_a_guest_that_breaks_out_finds_no_home_no_seed_and_no_socket() {
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let ada = platform.user("ada");
     ada.deploy("hello", "");
     let folder = tempfile::tempdir().unwrap();

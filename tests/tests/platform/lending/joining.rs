@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::{DoneExt as _, Platform, signal, wait_until};
+use tests::{DoneExt as _, EMBEDDED, Platform, signal, wait_until};
 
 pub(crate) fn lend(data: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new(tests::program());
@@ -34,7 +34,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn a_machine_joins_works_comes_back_and_leaves() {
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let ada = platform.user("ada");
     let folder = tempfile::tempdir().unwrap();
     let (attic, cellar) = (folder.path().join("attic"), folder.path().join("cellar"));
@@ -113,7 +113,7 @@ fn a_machine_joins_works_comes_back_and_leaves() {
 
 #[test]
 fn one_line_installs_the_program_and_lends_the_machine() {
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let ada = platform.user("ada");
     let folder = tempfile::tempdir().unwrap();
     let (programs, data) = (folder.path().join("bin"), folder.path().join("node"));
@@ -149,7 +149,7 @@ fn one_line_installs_the_program_and_lends_the_machine() {
 
 #[test]
 fn a_new_machine_is_checked_and_its_owner_confirms_it() {
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let ada = platform.user("ada");
     let folder = tempfile::tempdir().unwrap();
     let made = ada.json("nodes tokens create --name attic");
@@ -184,7 +184,7 @@ fn a_new_machine_is_checked_and_its_owner_confirms_it() {
 
 #[test]
 fn the_operator_suspends_and_lets_in_again_from_the_command_line() {
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let link = platform.operator_link.clone().unwrap();
     let op = platform.cli();
     let signup = "crowdcloud signup --email op@example.com --password-stdin --account-name op --operator-token";
@@ -247,7 +247,7 @@ fn the_operator_suspends_and_lets_in_again_from_the_command_line() {
 
 #[test]
 fn an_older_copy_of_a_folder_is_refused_and_named() {
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let ada = platform.user("ada");
     let folder = tempfile::tempdir().unwrap();
     let (attic, copy) = (folder.path().join("attic"), folder.path().join("copy"));
@@ -270,7 +270,7 @@ fn an_older_copy_of_a_folder_is_refused_and_named() {
 
 #[test]
 fn a_revoked_machine_ends_by_itself_and_does_not_come_back() {
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let ada = platform.user("ada");
     let folder = tempfile::tempdir().unwrap();
     let made = ada.json("nodes tokens create --name attic");
@@ -310,7 +310,7 @@ fn a_revoked_machine_ends_by_itself_and_does_not_come_back() {
 #[test]
 fn a_machine_that_slept_beyond_its_jwt_renews_it_and_an_old_token_is_refused() {
     let config = "[control-plane]\nnode-jwt-lasts = \"6s\"\nnode-token-lasts = \"10s\"\n";
-    let platform = Platform::start_set(config, &[]);
+    let platform = Platform::start_set(config, &EMBEDDED);
     let ada = platform.user("ada");
     let folder = tempfile::tempdir().unwrap();
     let (unused, made_at) = (ada.json("nodes tokens create --name cellar"), Instant::now());

@@ -25,7 +25,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::{Answer, Cli, DoneExt as _, End, Host, Platform, Proxy, children_of, run_steps, signal, steps, wait_until};
+use tests::{
+    Answer, Cli, DoneExt as _, EMBEDDED, End, Host, Platform, Proxy, children_of, run_steps, signal, steps, wait_until,
+};
 
 use super::joining::node;
 use crate::run_path::get;
@@ -91,7 +93,7 @@ impl Ground {
         let proxy = proxy_host.within(|| Proxy::start(&format!("{}:3128", at(78, 0, 1)), &public, &public));
         let (listen, host) = (format!("0.0.0.0:{PORT}"), PUBLIC.to_string());
         let own = ["--listen", listen.as_str(), "--host", host.as_str(), "--tls-self-signed"];
-        let platform = Platform::start_set(CONFIG, &[&own[..], flags].concat());
+        let platform = Platform::start_set(CONFIG, &[&EMBEDDED[..], &own[..], flags].concat());
         let ada = platform.user("ada");
         let key = ada.token();
         ada.deploy("hello", "--timeout 5s --concurrency 1000");

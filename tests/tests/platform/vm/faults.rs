@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tests::{Answer, Cli, Platform, alive, examples, signal, wait_until};
+use tests::{Answer, Cli, EMBEDDED, Platform, alive, examples, signal, wait_until};
 
 use super::{MISDEEDS, code_of, has_vm_lane, machines, needs_vm_lane, program, settled};
 use crate::run_path::{get, plain, send};
@@ -87,7 +87,7 @@ pub(super) fn each_misdeed_has_its_status_and_harms_nobody(platform: &Platform) 
 
 #[test]
 fn a_killed_machine_is_the_nodes_fault_the_next_run_has_another_and_none_outlives_the_platform() {
-    let mut platform = Platform::start();
+    let mut platform = Platform::start_with(&EMBEDDED);
     let ada = victim(&platform);
     let data = platform.data();
 
@@ -186,7 +186,7 @@ fn a_panic_of_a_guests_kernel_is_told_and_ends_there() {
     let config = format!("[executor]\nvm-tools = \"{}\"\n", folder.display());
     std::fs::write(platform_data.join("config.toml"), config).unwrap();
 
-    let platform = Platform::start_in(&platform_data, &[]);
+    let platform = Platform::start_in(&platform_data, &EMBEDDED);
     let ada = victim(&platform);
     let answer = get(&format!("{}/f/ada/victim/panic", platform.url), Some(&ada.token()));
     assert_eq!((answer.status, code_of(&answer).as_str()), (502, "guest_crashed"), "{answer:?}");
@@ -222,14 +222,14 @@ fn a_killed_executor_leaves_no_machine_and_comes_back() {
 #[test]
 fn a_lane_that_is_no_longer_there_is_a_503_with_the_reason_and_the_other_runs() {
     let data = tempfile::tempdir().unwrap();
-    let mut platform = Platform::start_in(data.path(), &[]);
+    let mut platform = Platform::start_in(data.path(), &EMBEDDED);
     let ada = victim(&platform);
     let key = ada.token();
     platform.stop();
     assert!(machines(data.path()).is_empty(), "a machine outlives a platform that was stopped");
 
     std::fs::write(data.path().join("config.toml"), "[executor]\nno-vm = true\n").unwrap();
-    let platform = Platform::start_in(data.path(), &[]);
+    let platform = Platform::start_in(data.path(), &EMBEDDED);
     let bob = platform.user("bob");
     assert!(!has_vm_lane(&bob));
     let answer = get(&format!("{}/f/ada/victim", platform.url), Some(&key));
@@ -249,7 +249,7 @@ fn a_lane_that_is_no_longer_there_is_a_503_with_the_reason_and_the_other_runs() 
 fn what_no_node_could_ever_hold_is_refused_with_the_maximum() {
     let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join("config.toml"), "[executor]\nnode-memory = \"1GiB\"\nnode-cores = 2\n").unwrap();
-    let platform = Platform::start_in(data.path(), &[]);
+    let platform = Platform::start_in(data.path(), &EMBEDDED);
     let ada = platform.user("ada");
     needs_vm_lane(&ada);
     std::fs::write(ada.work().join("script"), "#!/bin/sh\necho hello\n").unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use protocol::command_line;
 use serde_json::Value;
 use tests::image_set::{self, Outcome, Recipe};
-use tests::{Cli, Platform, wait_until};
+use tests::{Cli, EMBEDDED, Platform, wait_until};
 
 use super::needs_vm_lane;
 use crate::run_path::{plain, send};
@@ -72,7 +72,7 @@ fn run(platform: &Platform, user: &Cli, account: &str, key: &str, recipe: &Recip
 
 #[test]
 fn f05_to_f14_what_runs_under_docker_runs_here_or_its_deploy_says_why_not() {
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let users = USERS.map(|account| (account, platform.user(account)));
     needs_vm_lane(&users[0].1);
     let set = match std::env::var_os("CROWDCLOUD_ALL_IMAGES") {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tests::{Platform, examples};
+use tests::{EMBEDDED, Platform, examples};
 
 use super::{needs_vm_lane, program};
 use crate::run_path::{plain, send};
@@ -65,7 +65,7 @@ fn note(path: &Path, own: &str, seen: &mut Vec<String>) {
 #[test]
 fn nothing_of_a_run_is_seen_by_the_next_of_any_account() {
     let runs = std::env::var("CROWDCLOUD_CANARY_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(RUNS);
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let (ada, bob) = (platform.user("ada"), platform.user("bob"));
     needs_vm_lane(&ada);
     program(&ada, "canary", CANARY);

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use provision::Preparing;
-use tests::{Platform, wait_until};
+use tests::{EMBEDDED, Platform, wait_until};
 
 use super::faults::tools;
 use crate::run_path::{get, plain};
@@ -26,7 +26,7 @@ fn f02_calls_are_served_while_the_vm_lane_is_being_made_and_it_is_taken_without_
     // What is there may be of an older build: it is not taken as long as the new ones are being made.
     symlink(installed.join("kernel"), folder.join("kernel")).unwrap();
 
-    let platform = Platform::start_in(data.path(), &[]);
+    let platform = Platform::start_in(data.path(), &EMBEDDED);
     let ada = platform.user("ada");
     let ready = || String::from_utf8(plain(&get(&format!("{}/readyz", platform.url), None))).unwrap();
     let vm = || ada.json("nodes list")["items"][0]["vm"].clone();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tests::{Cli, Platform, wait_until};
+use tests::{Cli, EMBEDDED, Platform, wait_until};
 
 use super::needs_vm_lane;
 use crate::lending::confined::{is_nothing, taken_over, told};
@@ -12,7 +12,7 @@ use crate::lending::status;
 
 #[test]
 fn needs_landlock_a_confined_node_runs_machines() {
-    let platform = Platform::start();
+    let platform = Platform::start_with(&EMBEDDED);
     let ada = platform.user("ada");
     needs_vm_lane(&ada);
     std::fs::write(ada.work().join("script"), "#!/bin/sh\necho from a machine\n").unwrap();
