@@ -51,11 +51,9 @@ use crate::error::Result;
 use keys::Keyring;
 
 pub(crate) use crate::db::REFERENCES;
-pub(crate) use claim::{claim, is_key, knows_key};
 pub(crate) use check::stream as check;
-#[cfg_attr(not(test), allow(unused_imports, reason = "the account's usage is to show it"))]
-pub(crate) use index::kept;
-pub(crate) use index::{ReadError, refer};
+pub(crate) use claim::{claim, is_key, knows_key};
+pub(crate) use index::{ReadError, kept, refer};
 pub use keys::{KeyError, KeyExport, KeyFolder, KeyNumber};
 pub(crate) use repair::run as repair;
 pub(crate) use sweep::run as sweep;

@@ -34,6 +34,7 @@ mod m0041_moving;
 mod m0042_store_keys;
 mod m0043_store_disks;
 mod m0045_disks;
+mod m0046_kept;
 
 use sea_orm_migration::prelude::*;
 
@@ -77,6 +78,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0042_store_keys::Migration),
             Box::new(m0043_store_disks::Migration),
             Box::new(m0045_disks::Migration),
+            Box::new(m0046_kept::Migration),
         ]
     }
 }
