@@ -120,7 +120,7 @@ async fn what_is_kept_has_a_limit(ground: Ground) {
     assert_eq!(uploader.granted(900, 900).await, 900);
     uploader.settle(900, 0).await;
     assert_eq!(shown(&ada).await.by, KeptBy { deleted: ByteSize(900), ..functions });
-    let restored = ada.post("/functions/large/restore", json!({})).await;
+    let restored = ada.raw(Method::POST, "/api/v1/functions/large/restore", Vec::new()).await;
     assert!(restored.status.is_success(), "{restored:?}");
     uploader.is_refused(100).await;
 

@@ -7,7 +7,9 @@
 //! fills the gaps with nothing. `function`, `version`, `lane`, `source`, `principal` and `member` select runs; what was
 //! summed up without the asked property (`unknown`, `other`) is not selected.
 //!
-//! Beside the sums it tells what the store keeps of the account now ([`Kept`]). `GET /api/v1/usage/now` is what is there at this moment ([`UsageNow`]).
+//! Beside the sums it tells what the store keeps of the account now ([`Kept`]).
+//!
+//! `GET /api/v1/usage/now` is what is there at this moment ([`UsageNow`]).
 
 use serde::{Deserialize, Serialize};
 
