@@ -56,7 +56,7 @@ impl Exit {
         match code {
             _ if Outcome::of(code) == Outcome::Failed => Self::Function,
             Code::TimedOut | Code::RequestTimeout => Self::Timeout,
-            Code::LimitReached => Self::Limit,
+            Code::LimitReached | Code::StorageFull => Self::Limit,
             _ => match code.status() {
                 401 | 403 => Self::Authentication,
                 404 => Self::NotFound,

@@ -123,9 +123,13 @@ pub struct Config {
     /// See `upload_window_max`.
     #[arg(long, default_value = "1h")]
     pub upload_window: Millis,
-    /// Bytes of an account's uploads in the store in all, those of uploads that broke off included; then 422.
-    #[arg(long, default_value_t = ByteSize::mib(16_384))]
-    pub upload_stored_max: ByteSize,
+    /// Bytes in the store that are kept of an account: functions, uploads, inputs and outputs of jobs; then uploads and jobs
+    /// are refused. What only deleted functions are made of may be as much again.
+    #[arg(long, default_value_t = ByteSize::mib(10_240))]
+    pub account_kept_max: ByteSize,
+    /// Days that uploads are kept which no version of a function is made of, and which no trigger names.
+    #[arg(long, default_value_t = 30)]
+    pub uploads_days: u32,
 
     /// Memory that hashing a password takes, in KiB.
     #[arg(long, default_value_t = 19_456)]

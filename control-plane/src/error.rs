@@ -124,7 +124,7 @@ impl Error {
     /// The same, where what was looked up is named by this input: what is not there, or not as it must be.
     pub(crate) fn at(self, field: impl Into<Field>) -> Self {
         match self {
-            Self::Refused(problem) if matches!(problem.status, 404 | 409 | 422) => problem.at(field).into(),
+            Self::Refused(problem) if matches!(problem.status, 404 | 409 | 422 | 507) => problem.at(field).into(),
             other => other,
         }
     }

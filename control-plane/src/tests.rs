@@ -9,6 +9,7 @@ pub(crate) mod harness;
 mod idempotency;
 mod identity;
 mod joining;
+mod kept;
 mod logs;
 mod nodes;
 mod platform;

@@ -1,5 +1,5 @@
 //! What an account may upload. The control plane counts; before a body is read it sets the bytes aside, and afterwards
-//! hears how many came, also of an upload that broke off: it has cost as much.
+//! hears how many came, also of an upload that broke off: of the hour it has cost as much.
 //!
 //! ```text
 //! begin --granted--> body is read --end, fault, or the caller went away--> settle
@@ -80,8 +80,10 @@ impl Charge {
     /// The refusal of a body that turned out longer than what is left.
     pub(crate) fn exceeded(&self) -> Problem {
         let left = self.granted;
-        Problem::new(Code::LimitReached, format!("the account may upload {left} more now"))
-            .with_help("Wait until the hour of the upload limit is over, or ask the operator for more.")
+        Problem::new(Code::LimitReached, format!("the account may upload {left} more now")).with_help(
+            "Wait until the hour of the upload limit is over, delete what is not needed (`crowdcloud usage` says what \
+                 is kept), or ask the operator for more.",
+        )
     }
 }
 

@@ -99,6 +99,7 @@ codes! {
     JobNotEnded = "job_not_ended", 409, true, "The job has not ended", "Wait for its end: `crowdcloud jobs wait JOB`.";
     QueueInUse = "queue_in_use", 409, false, "A trigger takes from this queue", "Delete the trigger first: `crowdcloud triggers delete NAME`.";
     LimitReached = "limit_reached", 422, false, "A limit of the account is reached", "Delete what is not needed, or ask the operator for more.";
+    StorageFull = "storage_full", 507, false, "The account keeps as much as it may", "Delete functions that are not needed, wait until uploads and jobs are old enough to go, or ask the operator for more; `crowdcloud usage` says what takes the room.";
 
     // What is deployed.
     NotWasm = "not_wasm", 422, false, "The artifact is not WebAssembly", "Deploy a component or a WASI command; for other programs use the VM lane.";

@@ -1,7 +1,7 @@
 //! What runs used: the control plane's sums as a table, as JSON or as CSV.
 
 use protocol::Timestamp;
-use protocol::api::{JobsNow, LastMinute, NodesNow, UsageBy, UsageNow, UsageReport, UsageSums};
+use protocol::api::{JobsNow, Kept, KeptBy, LastMinute, NodesNow, UsageBy, UsageNow, UsageReport, UsageSums};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -28,6 +28,9 @@ pub(crate) async fn usage(context: &Context, args: &Usage) -> Result<(), Failure
     context.output.note(format!("from {} to {}", time(report.from), time(report.to)));
     if let Some(footnote) = footnote(&report.total) {
         context.output.note(footnote);
+    }
+    if let Some(kept) = &report.kept {
+        context.output.note(keeps(kept));
     }
     if let Some(next) = &report.next {
         context.output.note(format!("more: --cursor {next}"));
@@ -61,6 +64,20 @@ fn footnote(total: &UsageSums) -> Option<String> {
              the {platform} that the platform failed"
         )
     })
+}
+
+/// What the store keeps of the account, and what takes the room.
+fn keeps(kept: &Kept) -> String {
+    let KeptBy { functions, uploads, jobs, deleted, history } = kept.by;
+    let (bytes, limit) = (kept.bytes, kept.limit);
+    let beside = match deleted.0 {
+        0 => String::new(),
+        _ => format!(", deleted functions {deleted}"),
+    };
+    format!(
+        "kept: {bytes} of {limit} (functions {functions}, uploads {uploads}, jobs {jobs}); not counted: history and logs \
+         {history}{beside}"
+    )
 }
 
 /// What all groups have after their names.
@@ -177,6 +194,7 @@ pub(super) fn memory_time(kib_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use protocol::ByteSize;
 
     use super::*;
     use crate::args::{Cli, Command};
@@ -212,6 +230,7 @@ mod tests {
             items: vec![protocol::api::UsageGroup { key: "k".to_owned(), name: "hello".to_owned(), at, usage: sums }],
             next: None,
             total: sums,
+            kept: None,
         };
         let text = show(&report(None, UsageBy::Function, None));
         let header = text.lines().next().unwrap();
@@ -222,6 +241,18 @@ mod tests {
         assert_eq!((text.starts_with("HOUR "), line), (true, vec!["1970-01-01", "00:00:00Z", "hello", "3"]));
         assert!(footnote(&sums).unwrap().contains("the 1 that were cancelled"));
         assert_eq!(footnote(&UsageSums::default()), None);
+    }
+
+    #[test]
+    fn what_is_kept_says_what_takes_the_room() {
+        let by =
+            KeptBy { functions: ByteSize::mib(1024), uploads: ByteSize(0), jobs: ByteSize::mib(205), ..KeptBy::NONE };
+        let kept = Kept { bytes: by.bytes(), limit: ByteSize::mib(10_240), by };
+        let wanted =
+            "kept: 1.2GiB of 10GiB (functions 1GiB, uploads 0B, jobs 205MiB); not counted: history and logs 0B";
+        assert_eq!(keeps(&kept), wanted);
+        let by = KeptBy { deleted: ByteSize::mib(3), ..by };
+        assert_eq!(keeps(&Kept { by, ..kept }), format!("{wanted}, deleted functions 3MiB"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use protocol::api::{AccountKind, Role, VersionState};
+use protocol::api::{AccountKind, KeptBy, Role, VersionState};
 use protocol::job::{HeaderBytes, JobInput, JobState, SubmitJob};
 use protocol::node::{Caps, CheckOutcome, LogStream, NodeState, RevisedWish, StoreDisk, TrustLevel};
 use protocol::placement::{Explanation, Placement};
@@ -175,6 +175,7 @@ documents!(Explanation, Limits, Problem, RunEnd, Usage, Vec<Scope>, Vec<Share>, 
 documents!(
     Caps,
     JobInput,
+    KeptBy,
     Placement,
     RevisedWish,
     Signed,

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::aliases::alias_view;
 use super::rename;
 use super::route::{self, number};
+use super::upload_quota;
 use crate::App;
 use crate::db::Mutation;
 use crate::db::columns::Col;
@@ -335,6 +336,7 @@ pub(crate) async fn delete(app: &App, caller: &Caller, name: &str, if_match: &If
         .filter(functions::Column::Id.eq(row.id))
         .exec(mutation.tx())
         .await?;
+    upload_quota::outdate(mutation.tx(), row.account_id.0).await?;
     keys::revoke_of_function(&mut mutation, row.account_id.0, row.id.0).await?;
     route::changed(&mut mutation, row.id.0).await?;
     let committed = mutation.commit(&caller.actor, Some(row.account_id.0), "function.delete", row.id.0).await?;
@@ -368,6 +370,7 @@ pub(crate) async fn restore(app: &App, caller: &Caller, name: &str) -> Result<(a
         .filter(functions::Column::Id.eq(row.id))
         .exec(mutation.tx())
         .await?;
+    upload_quota::outdate(mutation.tx(), account).await?;
     route::changed(&mut mutation, row.id.0).await?;
     let committed = mutation.commit(&caller.actor, Some(account), "function.restore", row.id.0).await?;
     app.announce(committed).await;

@@ -45,7 +45,7 @@ pub(crate) async fn insert(app: &App, caller: &Caller, function: &str, asked: Cr
     };
     let mut mutation = app.db.mutation().await?;
     let (function, is_new) = subject.enter(app, &mut mutation).await?;
-    let artifact = artifacts::find(mutation.tx(), function.account_id.0, asked.artifact, ARTIFACT).await?;
+    let artifact = artifacts::locked(mutation.tx(), function.account_id.0, asked.artifact, ARTIFACT).await?;
     if artifact.size.0 > app.config.artifact_max {
         let detail = format!("It has {} bytes; at most {}.", artifact.size.0.0, app.config.artifact_max);
         return Err(refuse_field(Code::ArtifactTooLarge, ARTIFACT, detail));

@@ -78,7 +78,7 @@ struct Submitter {
 pub(crate) async fn submit(app: &App, caller: &Caller, asked: SubmitJob) -> Result<Job> {
     let draft = draft(app, caller, &asked).await?;
     let input = input(app, &draft, asked.input.as_ref(), &Field::from(INPUT)).await?;
-    let input = kept(app, input, Some(draft.account)).await?;
+    let input = kept(app, input, Some(draft.account)).await.map_err(|error| error.at(INPUT))?;
     let jobs = insert(app, draft, vec![input], false).await?;
     jobs.into_iter().next().ok_or_else(|| Error::Internal("no job was made".to_owned()))
 }
@@ -98,8 +98,9 @@ pub(crate) async fn submit_array(app: &App, caller: &Caller, asked: SubmitArray)
     let draft = draft(app, caller, &job).await.map_err(of_job)?;
     let mut inputs = Vec::with_capacity(asked.len());
     for (index, one) in asked.iter().enumerate() {
-        let input = input(app, &draft, Some(one), &Field::from("inputs").index(index)).await?;
-        inputs.push(kept(app, input, Some(draft.account)).await?);
+        let field = Field::from("inputs").index(index);
+        let input = input(app, &draft, Some(one), &field).await?;
+        inputs.push(kept(app, input, Some(draft.account)).await.map_err(|error| error.at(field))?);
     }
     let _turn = app.bounds.array(draft.account).await?;
     let jobs: Vec<JobId> =
@@ -133,6 +134,7 @@ async fn draft_of(app: &App, function: functions::Model, asked: &SubmitJob, by: 
     let terms = fields::terms(asked, version.limits, &app.config)?;
     let request = fields::request(asked, WrittenBy::Caller, app.config.head_max)?;
     fields::labels(&asked.labels)?;
+    upload_quota::has_room(app, account).await?;
     Ok(Draft {
         account,
         function: id,
@@ -246,7 +248,8 @@ pub(crate) async fn defer(app: &App, call: DeferredCall) -> Result<Job> {
         (None, body) => Input::of(body),
     };
     fits(&input, terms.limits, &Field::body())?;
-    let input = kept(app, input, Some(call.account)).await?;
+    upload_quota::has_room(app, call.account).await?;
+    let input = kept(app, input, Some(call.account)).await.map_err(|error| error.at(Field::body()))?;
     let draft = Draft {
         account: call.account,
         function: call.function,

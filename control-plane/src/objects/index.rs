@@ -1,9 +1,10 @@
 //! What the index does within the transactions of its callers.
 
+use protocol::api::KeptBy;
 use protocol::{AccountId, Blob, BlobId, ByteSize, Code, Timestamp};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _,
-    QueryFilter as _, QuerySelect as _, Statement, sea_query::OnConflict,
+    QueryFilter as _, QuerySelect as _, sea_query::OnConflict,
 };
 
 use super::epochs;
@@ -171,12 +172,20 @@ async fn find<C: ConnectionTrait>(connection: &C, id: BlobId) -> Result<blobs::M
     blobs::Entity::find_by_id(Col(id)).one(connection).await?.ok_or(ReadError::Unknown(id))
 }
 
-/// Bytes of an account that the store keeps, each blob once.
-#[cfg_attr(not(test), allow(dead_code, reason = "the account's usage is to show it"))]
-pub(crate) async fn kept<C: ConnectionTrait>(connection: &C, account: AccountId) -> Result<ByteSize, DbErr> {
-    let backend = connection.get_database_backend();
-    let sql = "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs WHERE account_id = $1";
-    let row = connection.query_one_raw(Statement::from_sql_and_values(backend, sql, [Col(account).into()])).await?;
-    let bytes: i64 = row.ok_or_else(|| DbErr::RecordNotFound("a sum".to_owned()))?.try_get_by_index(0)?;
-    Ok(ByteSize(unsigned(bytes)))
+/// Bytes of an account that the store keeps, each blob once. What nothing refers to any more is not among them.
+pub(crate) async fn kept<C: ConnectionTrait>(connection: &C, account: AccountId) -> Result<KeptBy, DbErr> {
+    let [functions, uploads, artifacts] = sums(connection, loops::artifacts_kept(account)).await?;
+    let [jobs, history] = sums(connection, loops::blobs_kept(account)).await?;
+    let deleted = ByteSize(artifacts.0.saturating_sub(functions.0).saturating_sub(uploads.0));
+    Ok(KeptBy { functions, uploads, jobs, deleted, history })
+}
+
+async fn sums<C: ConnectionTrait, const N: usize>(connection: &C, query: loops::Raw) -> Result<[ByteSize; N], DbErr> {
+    let row = connection.query_one_raw(query.statement(connection.get_database_backend())).await?;
+    let row = row.ok_or_else(|| DbErr::RecordNotFound("a row of sums".to_owned()))?;
+    let mut sums = [ByteSize(0); N];
+    for (place, sum) in sums.iter_mut().enumerate() {
+        *sum = ByteSize(unsigned(row.try_get_by_index(place)?));
+    }
+    Ok(sums)
 }

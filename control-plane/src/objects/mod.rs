@@ -53,9 +53,7 @@ use keys::Keyring;
 pub(crate) use crate::db::REFERENCES;
 pub(crate) use check::stream as check;
 pub(crate) use claim::{claim, follow as follow_engines, forget_key, is_key, knows_key};
-#[cfg_attr(not(test), allow(unused_imports, reason = "the account's usage is to show it"))]
-pub(crate) use index::kept;
-pub(crate) use index::{ReadError, refer};
+pub(crate) use index::{ReadError, kept, refer};
 pub use keys::{KeyError, KeyExport, KeyFolder, KeyNumber};
 pub(crate) use repair::run as repair;
 pub(crate) use sweep::run as sweep;

@@ -120,7 +120,8 @@ fn is_refused(result: Result<impl std::fmt::Debug>) {
 async fn a_blob_lives_as_long_as_something_refers_to_it(ground: Ground) {
     let (app, account) = (&ground.app, AccountId::new());
     let (kept, gone) = (stored(app, account, b"kept").await, stored(app, account, b"gone").await);
-    assert_eq!(super::kept(app.db.read(), account).await.unwrap(), ByteSize(8));
+    let bytes = async || super::kept(app.db.read(), account).await.unwrap().bytes().0;
+    assert_eq!(bytes().await, 8);
     let opened = super::open(app, app.db.read(), kept.id).await.unwrap();
     assert_eq!(opened, kept);
 
@@ -129,6 +130,7 @@ async fn a_blob_lives_as_long_as_something_refers_to_it(ground: Ground) {
     refer(app, gone.id).await.unwrap();
 
     disown(app, account, &gone).await;
+    assert_eq!(bytes().await, 4, "at once, although it is there until the sweep");
     sweep(app, Timestamp::now()).await;
     refer(app, gone.id).await.unwrap();
     let doomed = in_hours(2);
@@ -144,7 +146,7 @@ async fn a_blob_lives_as_long_as_something_refers_to_it(ground: Ground) {
     assert!(read(app, gone.id).await.unwrap_err().is_missing());
     is_refused(refer(app, gone.id).await);
     assert_eq!(&read(app, kept.id).await.unwrap()[..], b"kept");
-    assert_eq!(super::kept(app.db.read(), account).await.unwrap(), ByteSize(4));
+    assert_eq!(bytes().await, 4);
 }
 
 /// The answer to the first commit was lost.

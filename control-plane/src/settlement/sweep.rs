@@ -15,10 +15,12 @@ use crate::error::Result;
 
 const EVERY: Duration = Duration::from_secs(2);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(60);
+/// So often all uploads that are old enough to go are looked at.
+const UPLOADS_EVERY: Duration = Duration::from_secs(3600);
 
 /// Sweeps until it is stopped.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
-    let mut kept = Instant::now();
+    let (mut kept, mut uploads) = (Instant::now(), Instant::now());
     while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
         // However much there is to do, a stop ends it between two of its steps, or in the middle of one: what is not
         // committed is rolled back, and the next sweep goes on there.
@@ -30,6 +32,13 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
             kept = Instant::now();
             if let Some(Err(error)) = stop.run_until_cancelled(Box::pin(housekeeping(&app))).await {
                 tracing::warn!(%error, "housekeeping failed");
+            }
+        }
+        if uploads.elapsed() >= UPLOADS_EVERY {
+            uploads = Instant::now();
+            let pruned = Box::pin(crate::functions::artifacts::prune(&app.db, &app.config, Timestamp::now()));
+            if let Some(Err(error)) = stop.run_until_cancelled(pruned).await {
+                tracing::warn!(%error, "uploads that nothing needs could not be deleted");
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::App;
 use crate::db::Db;
 use crate::db::columns::{Col, unsigned};
 use crate::error::{Result, refuse_field};
+use crate::functions::upload_quota;
 use crate::identity::caller::Caller;
 use crate::paging::{Paging, page, whole};
 use crate::words::words;
@@ -220,6 +221,11 @@ pub(crate) async fn report(
         at: shown.at,
         usage: figures.view(),
     };
+    // What is kept is the whole account's.
+    let kept = match (&query.function, caller.function, csv) {
+        (None, None, false) => Some(upload_quota::kept(app, caller.account()?.id.0).await?),
+        _ => None,
+    };
     Ok(UsageReport {
         by,
         every: every.map(Every::word),
@@ -228,6 +234,7 @@ pub(crate) async fn report(
         items: rows.items.into_iter().map(view).collect(),
         next: rows.next,
         total: total.view(),
+        kept,
     })
 }
 

@@ -7,6 +7,8 @@
 //! fills the gaps with nothing. `function`, `version`, `lane`, `source`, `principal` and `member` select runs; what was
 //! summed up without the asked property (`unknown`, `other`) is not selected.
 //!
+//! Beside the sums it tells what the store keeps of the account now ([`Kept`]).
+//!
 //! `GET /api/v1/usage/now` is what is there at this moment ([`UsageNow`]).
 
 use serde::{Deserialize, Serialize};
@@ -144,6 +146,36 @@ api_types! {
         pub next: Option<String>,
         /// The sums over all groups, of other pages too.
         pub total: UsageSums,
+        /// What the store keeps of the account now. None where the report is of one function, and for keys of one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub kept: Option<Kept>,
+    }
+
+    /// What the store keeps of an account, as it was some seconds ago.
+    #[derive(Copy, Eq)]
+    pub struct Kept {
+        /// What counts: `functions`, `uploads` and `jobs`.
+        pub bytes: ByteSize,
+        /// So much may be kept; then uploads and jobs are refused.
+        pub limit: ByteSize,
+        /// What it is.
+        pub by: KeptBy,
+    }
+
+    /// Bytes in the store, of what they are. What is a part of the rows themselves, such as short inputs, is not among them.
+    #[derive(Copy, Eq)]
+    pub struct KeptBy {
+        /// What versions of functions are made of.
+        pub functions: ByteSize,
+        /// Other uploads: inputs of jobs, and what was not deployed.
+        pub uploads: ByteSize,
+        /// Inputs of jobs that are not uploads any more, and outputs.
+        pub jobs: ByteSize,
+        /// What only deleted functions are made of, as long as they can be restored. It does not count as long as it is not
+        /// more than may be kept.
+        pub deleted: ByteSize,
+        /// The history of runs, and logs. They have bounds of their own, and do not count.
+        pub history: ByteSize,
     }
 
     /// `GET /usage/now`: what an account has going on, and what there is to run it.
@@ -215,6 +247,23 @@ api_types! {
         pub slots: u64,
         /// Runs now, of all accounts.
         pub running: u64,
+    }
+}
+
+impl KeptBy {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        functions: ByteSize(0),
+        uploads: ByteSize(0),
+        jobs: ByteSize(0),
+        deleted: ByteSize(0),
+        history: ByteSize(0),
+    };
+
+    /// What counts of it.
+    #[must_use]
+    pub const fn bytes(&self) -> ByteSize {
+        self.functions.saturating_add(self.uploads).saturating_add(self.jobs)
     }
 }
 

@@ -7,6 +7,7 @@ mod columns;
 mod data;
 mod filters;
 mod grid;
+mod kept;
 mod latency;
 mod metrics;
 mod months;
@@ -38,6 +39,7 @@ pub(crate) fn analytics() -> View {
     let months = months::months(&subject);
     let utilization = utilization::utilization(&subject);
     let latency = latency::latency(&subject);
+    let kept = kept::kept(&subject);
     view! {
         (head)
         (filters)
@@ -46,5 +48,6 @@ pub(crate) fn analytics() -> View {
         div(class="chart-pair") { (states) (months) }
         (utilization)
         (latency)
+        (kept)
     }
 }

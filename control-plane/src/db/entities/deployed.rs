@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::api::VersionState;
+use protocol::api::{KeptBy, VersionState};
 use protocol::route::Share;
 use protocol::{
     AccountId, ArtifactForm, Base, BlobId, ByteSize, Digest, FunctionId, Kind, LaneChoice, Limits, Name,
@@ -90,12 +90,16 @@ table! {
 }
 
 table! {
-    /// What an account has uploaded: in the window that is open, and in all.
+    /// What an account has uploaded in the window that is open, what is on its way, and what is kept: as it was `counted`, of
+    /// what, and with what has come since.
     upload_quotas = "upload_quotas" {
         #[sea_orm(primary_key, auto_increment = false)]
         account_id: Col<AccountId>,
         window_began: Col<Timestamp>,
         window_bytes: Col<ByteSize>,
         stored_bytes: Col<ByteSize>,
+        pending_bytes: Col<ByteSize>,
+        counted: Col<Timestamp>,
+        parts: Option<Col<KeptBy>>,
     }
 }

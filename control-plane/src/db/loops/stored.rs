@@ -100,6 +100,45 @@ loop_queries! {
         some.filter(blobs::Column::Id.is_in(ids.iter().map(|id| Col(*id))))
     }
 
+    /// Bytes of an account's blobs: of jobs alone, and of the history of runs and logs.
+    blobs_kept(account: AccountId = sample(AccountId::from_uuid)) -> Raw, Plan::Index(&["blobs_account"]), {
+        let sql = "SELECT CAST(COALESCE(SUM(CASE \
+             WHEN EXISTS (SELECT 1 FROM artifacts WHERE artifacts.blob = blobs.id) THEN 0 \
+             WHEN EXISTS (SELECT 1 FROM job_inputs WHERE job_inputs.blob = blobs.id) THEN blobs.size \
+             WHEN EXISTS (SELECT 1 FROM job_outputs WHERE job_outputs.blob = blobs.id) THEN blobs.size \
+             ELSE 0 END), 0) AS BIGINT), \
+             CAST(COALESCE(SUM(CASE \
+             WHEN EXISTS (SELECT 1 FROM blocks WHERE blocks.blob = blobs.id) THEN blobs.size \
+             WHEN EXISTS (SELECT 1 FROM log_blocks WHERE log_blocks.blob = blobs.id) THEN blobs.size \
+             ELSE 0 END), 0) AS BIGINT) \
+             FROM blobs WHERE blobs.account_id = $1 AND blobs.doomed IS NULL";
+        Raw { sql, values: vec![Col(account).into()] }
+    }
+
+    /// Bytes of an account's artifacts: of those that functions are made of, of those that none is or was made of, and of all.
+    artifacts_kept(account: AccountId = sample(AccountId::from_uuid)) -> Raw, Plan::Key, {
+        let sql = "SELECT CAST(COALESCE(SUM(CASE \
+             WHEN EXISTS (SELECT 1 FROM versions JOIN functions ON functions.id = versions.function_id \
+             WHERE versions.account_id = artifacts.account_id AND versions.artifact = artifacts.digest \
+             AND functions.deleted IS NULL) THEN artifacts.size ELSE 0 END), 0) AS BIGINT), \
+             CAST(COALESCE(SUM(CASE \
+             WHEN EXISTS (SELECT 1 FROM versions WHERE versions.account_id = artifacts.account_id \
+             AND versions.artifact = artifacts.digest) THEN 0 ELSE artifacts.size END), 0) AS BIGINT), \
+             CAST(COALESCE(SUM(artifacts.size), 0) AS BIGINT) \
+             FROM artifacts WHERE artifacts.account_id = $1";
+        Raw { sql, values: vec![Col(account).into()] }
+    }
+
+    /// Artifacts that were uploaded before a time and that no version is made of, after one of them.
+    artifacts_unused(before: Timestamp = THEN, after: (Timestamp, String) = (THEN, String::new()), most: u64 = 10) -> Raw, Plan::Order(&["artifacts_created"]), {
+        let sql = "SELECT account_id, digest, created FROM artifacts \
+             WHERE created < $1 AND (created, digest) > ($2, $3) AND NOT EXISTS (SELECT 1 FROM versions \
+             WHERE versions.account_id = artifacts.account_id AND versions.artifact = artifacts.digest) \
+             ORDER BY created, digest LIMIT $4";
+        let (created, digest) = after;
+        Raw { sql, values: vec![Col(before).into(), Col(created).into(), digest.into(), signed(most).into()] }
+    }
+
     /// Epochs that are open, the oldest first.
     epochs_open() -> Select<store_epochs::Entity>, Plan::Index(&["store_epochs_open"]), {
         let open = store_epochs::Entity::find().filter(Expr::cust("closed IS NULL"));

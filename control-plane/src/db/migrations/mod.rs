@@ -35,6 +35,7 @@ mod m0042_store_keys;
 mod m0043_store_disks;
 mod m0044_store_marks;
 mod m0045_disks;
+mod m0046_kept;
 
 use sea_orm_migration::prelude::*;
 
@@ -79,6 +80,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0043_store_disks::Migration),
             Box::new(m0044_store_marks::Migration),
             Box::new(m0045_disks::Migration),
+            Box::new(m0046_kept::Migration),
         ]
     }
 }
