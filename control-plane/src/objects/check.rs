@@ -38,7 +38,7 @@ pub(crate) async fn stream(care: &Care) -> Result<BoxStream<'static, Result<Byte
     let of = status::count(care.db.read()).await?.blobs;
     let line = StoreCheckLine { blobs: 0, of, bytes: ByteSize(0), found: 0, left: 0, finding: None, done: false };
     let (reader, lines) = mpsc::channel(1);
-    let check = Check { checker: Checker::new(care, None), pace: Pace::new(care.rate), line, reader, _permit: permit };
+    let check = Check { checker: Checker::new(care, None), pace: Pace::new(care.rate), line, _permit: permit, reader };
     // By itself: where nobody asks for lines, nothing else would see how long that has been so.
     tokio::spawn(async move {
         if let Err(error) = check.run().await {
@@ -54,8 +54,9 @@ struct Check {
     checker: Checker,
     pace: Pace,
     line: StoreCheckLine,
-    reader: mpsc::Sender<Bytes>,
+    /// Given back before the reader sees the end, who may ask for the next check then.
     _permit: OwnedSemaphorePermit,
+    reader: mpsc::Sender<Bytes>,
 }
 
 impl Check {

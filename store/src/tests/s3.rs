@@ -56,8 +56,9 @@ async fn bucket(says: Says) -> (Result<S3, EngineError>, Arc<AtomicUsize>) {
             counted.fetch_add(1, Ordering::SeqCst);
         }
         (status, body.to_owned())
-    }));
-    (S3::with(with_keys(), &format!("{}/b", url.await)), asked)
+    }))
+    .await;
+    (S3::with(with_keys(), &format!("{url}/b")), asked)
 }
 
 async fn answer(mut stream: TcpStream, service: Arc<Service>) {
@@ -194,8 +195,9 @@ async fn without_conditions(refusal: u16) -> S3 {
         }
         let missing = || (404, "<Error><Code>NoSuchKey</Code></Error>".to_owned());
         objects.get(&key).map_or_else(missing, |object| (200, object.clone()))
-    }));
-    S3::with(with_keys(), &format!("{}/b", url.await)).unwrap()
+    }))
+    .await;
+    S3::with(with_keys(), &format!("{url}/b")).unwrap()
 }
 
 #[tokio::test]
@@ -252,8 +254,8 @@ async fn http_is_for_urls_that_say_so() {
     let url = serve(Arc::new(move |_: &str, _: &[u8]| {
         counted.fetch_add(1, Ordering::SeqCst);
         (200, String::new())
-    }));
-    let url = url.await;
+    }))
+    .await;
     let builder = with_keys().with_endpoint(&url).with_allow_http(true);
     let error = S3::with(builder, "s3://b").err().unwrap();
     assert!(error.to_string().contains("TLS"), "{error}");

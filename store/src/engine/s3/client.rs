@@ -106,7 +106,7 @@ impl HttpService for Caller {
         let code = code(&said);
         // A key is missing; where a bucket is, that is something else.
         if status == StatusCode::NOT_FOUND && code == "NoSuchKey" {
-            return Ok(HttpResponse::from_parts(head, said.into()));
+            return Ok(HttpResponse::from_parts(head, Bytes::new().into()));
         }
         let refused = Refused { status, code };
         // All that is sent here may be sent twice.
