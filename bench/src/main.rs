@@ -41,6 +41,7 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::blobs::StoreOptions;
 use crate::books::BooksOptions;
 use crate::evaluation::Section;
 
@@ -80,7 +81,7 @@ enum What {
     Books(BooksOptions),
     /// The store: blobs beside the same files written by hand, and beside the chunks of the release before; one of two disks
     /// lost; a million blobs swept; memory while much passes; a deploy and a job's submission
-    Store(Options),
+    Store(StoreOptions),
     /// The portal in Chromium: bytes, first content, figures, page changes; beside a page of as many bytes
     Portal(Options),
     /// Every policy in the simulator, on a trace or a generated workload; and what a placement takes
@@ -161,7 +162,7 @@ fn run(what: &What) -> anyhow::Result<bool> {
         What::Floods(options) => (options, finish(&runtime, floods::run(options))?),
         What::Lend(options) => (options, finish(&runtime, lend::run(options))?),
         What::Books(options) => (&options.general, finish(&runtime, books::run(options))?),
-        What::Store(options) => (options, finish(&runtime, blobs::run(options))?),
+        What::Store(options) => (&options.general, finish(&runtime, blobs::run(options))?),
         What::Portal(options) => (options, finish(&runtime, portal::run(options))?),
         What::Scheduler(options) => return scheduling::run(options),
         What::All(options) => return all(&runtime, options),
@@ -224,7 +225,10 @@ fn all(runtime: &Runtime, options: &AllOptions) -> anyhow::Result<bool> {
         Err(error) => say(&format!("no figures of lenders' machines: {error:#}")),
     }
     reports.push(finish(runtime, books::run(&BooksOptions::usual(general.clone())))?);
-    reports.push(finish(runtime, blobs::run(general))?);
+    match finish(runtime, blobs::run(&StoreOptions::usual(general.clone()))) {
+        Ok(report) => reports.push(report),
+        Err(error) => say(&format!("no figures of the store: {error:#}")),
+    }
     match finish(runtime, portal::run(general)) {
         Ok(report) => reports.push(report),
         Err(error) => say(&format!("no figures of the portal: {error:#}")),

@@ -117,7 +117,8 @@ pub trait Engine: Send + Sync {
     /// Whose segments it has; none where nobody has said so yet.
     fn mark(&self) -> BoxFuture<'_, Result<Option<Mark>, EngineError>>;
 
-    /// Marks it as this store's, unless it has a mark; says whose it is then. Of several who do so at once one does.
+    /// Marks it as this store's, unless it has a mark; says whose it is then. Of several who do so at once one does; in a
+    /// bucket the last one, and others may have been told of themselves.
     fn set_mark(&self, mark: Mark) -> BoxFuture<'_, Result<Mark, EngineError>>;
 
     /// How much room it has.

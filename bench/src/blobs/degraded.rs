@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use protocol::Blob;
 use rand::RngCore as _;
-use store::Store;
+use store::{CopyState, Store};
 
 use super::{EPOCH, Found, MIB, count, disk, on_disks};
 use crate::checks::{Bound, Check, Goal};
@@ -32,6 +32,11 @@ pub(super) async fn measure(options: &Options) -> anyhow::Result<Found> {
         let mut blobs = Vec::with_capacity(BLOBS);
         for _ in 0..BLOBS {
             blobs.push(store.put_bytes(EPOCH, bytes.clone()).await?);
+        }
+        // Neither has the first look at any of them.
+        for blob in &blobs {
+            let copies = store.check(blob).await;
+            ensure!(copies.len() == 2 && copies.iter().all(CopyState::is_whole), "{copies:?}");
         }
         healthy.push(mib_per_second(&store, &blobs).await?);
         std::fs::remove_dir_all(folder.path().join(disk(1)))?;

@@ -14,7 +14,8 @@ use protocol::Digest;
 pub(super) const BY_HAND: &str = "the plain bytes in one file, written and flushed, then its folder flushed; for two copies \
                                   on two threads at once; read without a check";
 pub(super) const RELEASE_BEFORE: &str = "chunks of 256 KiB and a manifest, files named by their BLAKE3, each written beside, \
-                                         flushed, renamed and its folder flushed, four at once, each one's copies one after the other; \
+                                         flushed, renamed and its folder flushed, four at once, each one's copies one after the other, \
+                                         in 256 folders that are there before; \
                                          each chunk and the whole checked when read; nothing encrypted";
 
 /// The largest chunk of the release before, and how many it had on their way in and out at once.
@@ -54,6 +55,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + 
     tokio::task::spawn_blocking(work).await?
 }
 
+/// Makes the folders below this one that chunks are kept in.
+pub(super) fn make_shards(folder: &Path) -> io::Result<()> {
+    for shard in 0..=u8::MAX {
+        fs::create_dir(folder.join(format!("{shard:02x}")))?;
+    }
+    flush(folder)
+}
+
 /// Keeps the bytes in each folder as the release before did; the manifest's name.
 pub(super) async fn keep_chunks(folders: Arc<[PathBuf]>, bytes: Bytes) -> anyhow::Result<Digest> {
     let mut manifest = [&b"CCM\x01"[..], &(bytes.len() as u64).to_le_bytes(), &Digest::of(&bytes).0].concat();
@@ -81,11 +90,6 @@ fn keep_chunk(folders: &[PathBuf], chunk: &[u8]) -> anyhow::Result<(Digest, u32)
         let incoming = folder.join(format!("incoming-{}", fresh()));
         write(&incoming, chunk)?;
         let shard = place.parent().context("a chunk's file has no folder")?;
-        match fs::create_dir(shard) {
-            Ok(()) => flush(folder)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error.into()),
-        }
         fs::rename(&incoming, &place)?;
         flush(shard)?;
     }
@@ -131,6 +135,9 @@ mod tests {
     async fn what_is_kept_comes_back_or_is_damaged() {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let paths: Arc<[PathBuf]> = folders.iter().map(|folder| folder.path().to_owned()).collect();
+        for path in paths.iter() {
+            make_shards(path).unwrap();
+        }
         for length in [0, 1, CHUNK, 5 * CHUNK + 5] {
             let bytes: Bytes = (0..length).map(|at| (at / CHUNK).to_le_bytes()[0]).collect();
             let root = keep_chunks(Arc::clone(&paths), bytes.clone()).await.unwrap();

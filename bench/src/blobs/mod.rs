@@ -4,6 +4,7 @@
 //! feel: a deploy, and the submission of a job with a large input.
 
 mod degraded;
+mod filesystem;
 mod floor;
 mod passing;
 mod speed;
@@ -36,8 +37,27 @@ struct Found {
     checks: Vec<Check>,
 }
 
+/// How to measure.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct StoreOptions {
+    #[command(flatten)]
+    pub(crate) general: Options,
+    /// Measure also where files are in memory, and flushing them does nothing
+    #[arg(long)]
+    in_memory: bool,
+}
+
+impl StoreOptions {
+    /// As usual, on a disk.
+    pub(crate) fn usual(general: Options) -> Self {
+        Self { general, in_memory: false }
+    }
+}
+
 /// Measures everything.
-pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
+pub(crate) async fn run(options: &StoreOptions) -> anyhow::Result<Report> {
+    let StoreOptions { general: options, in_memory } = options;
+    let file_system = filesystem::require(&std::env::temp_dir(), *in_memory)?;
     let parts = Parts::from_environment()?;
     let at = Timestamp::now().to_string();
     // Memory first: what others have freed is not given back.
@@ -51,10 +71,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Report> {
     let settings = serde_json::json!({
         "rounds": options.rounds,
         "seconds": options.seconds,
+        "file_system": file_system,
         "by_hand": floor::BY_HAND,
         "release_before": floor::RELEASE_BEFORE,
         "copies": "two folders of one disk, told apart by name: two failure domains as the store sees them",
         "one_caller": "one put, and one get, after the other",
+        "degraded": "all copies are read once before either figure",
         "reads": "from the kernel's memory: nothing of it is read from the disk",
         "swept_blobs": sweep::BLOBS,
         "swept": "SQLite; one of sixteen is referred to by nobody; without the pauses that a leader makes; engines are empty",

@@ -79,6 +79,10 @@ impl Keeper {
         let folders: Vec<PathBuf> = (1..=copies).map(|number| folder.join(disk(number))).collect();
         for folder in &folders {
             std::fs::create_dir(folder)?;
+            if way == Way::Chunks {
+                // The store has its own from the start, too.
+                floor::make_shards(folder)?;
+            }
         }
         Ok(if way == Way::ByHand { Self::ByHand(folders) } else { Self::Chunks(folders.into()) })
     }

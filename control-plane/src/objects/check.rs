@@ -13,8 +13,8 @@ use protocol::api::{StoreCheckLine, StoreFinding};
 use protocol::{BlobId, ByteSize, Code};
 use sea_orm::{ConnectionTrait as _, DbErr, EntityTrait as _, Statement};
 use store::{Kept, Mended, Segments, Store};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::pace::Pace;
 use super::repair::{Row, is_gone};
@@ -28,6 +28,8 @@ use crate::error::{Result, refuse};
 const PAGE: u64 = 200;
 /// A line comes so often, whether or not something was found.
 const LINE_EVERY: Duration = Duration::from_secs(1);
+/// A line that is not read in this time is the last one: nobody else can have a check meanwhile.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// `POST /operator/store/check`: NDJSON, as it goes. It ends where nobody reads on.
 pub(crate) async fn stream(care: &Care) -> Result<BoxStream<'static, Result<Bytes, Infallible>>> {
@@ -35,11 +37,15 @@ pub(crate) async fn stream(care: &Care) -> Result<BoxStream<'static, Result<Byte
     let permit = Arc::clone(&care.checks).try_acquire_owned().map_err(busy)?;
     let of = status::count(care.db.read()).await?.blobs;
     let line = StoreCheckLine { blobs: 0, of, bytes: ByteSize(0), found: 0, left: 0, finding: None, done: false };
-    let check = Check { checker: Checker::new(care, None), pace: Pace::new(care.rate), line, _permit: permit };
-    let lines = futures::stream::unfold(check, |mut check| async move {
-        let line = Box::pin(check.next()).await?;
-        Some((Ok(line), check))
+    let (reader, lines) = mpsc::channel(1);
+    let check = Check { checker: Checker::new(care, None), pace: Pace::new(care.rate), line, _permit: permit, reader };
+    // By itself: where nobody asks for lines, nothing else would see how long that has been so.
+    tokio::spawn(async move {
+        if let Err(error) = check.run().await {
+            tracing::warn!(%error, "the check of the store broke off");
+        }
     });
+    let lines = futures::stream::unfold(lines, |mut lines| async move { Some((Ok(lines.recv().await?), lines)) });
     Ok(lines.boxed())
 }
 
@@ -48,37 +54,71 @@ struct Check {
     checker: Checker,
     pace: Pace,
     line: StoreCheckLine,
+    /// Given back before the reader sees the end, who may ask for the next check then.
     _permit: OwnedSemaphorePermit,
+    reader: mpsc::Sender<Bytes>,
 }
 
 impl Check {
-    async fn next(&mut self) -> Option<Bytes> {
-        if self.line.done {
-            return None;
-        }
-        let begun = Instant::now();
-        self.line.finding = None;
-        while begun.elapsed() < LINE_EVERY && self.line.finding.is_none() && !self.line.done {
-            match self.checker.step(&mut self.pace).await {
-                Ok(Checked::Read(bytes)) => self.line.bytes.0 += bytes.0,
-                Ok(Checked::Blob(finding)) => {
-                    self.line.blobs += 1;
-                    if let Some(finding) = finding {
-                        self.line.found += 1;
-                        self.line.left += u64::from(finding.unreadable || finding.copies_now < self.checker.wanted());
-                        self.line.finding = Some(finding);
+    /// Goes on to the end, or until nobody reads.
+    async fn run(mut self) -> Result<(), CareError> {
+        let mut due = Instant::now() + LINE_EVERY;
+        while !self.line.done {
+            let mut step = Box::pin(self.checker.step(&mut self.pace));
+            let checked = loop {
+                match timeout_at(due, &mut step).await {
+                    Ok(checked) => break checked?,
+                    Err(_) if self.reader.is_closed() => return Ok(()),
+                    Err(_) => {
+                        // The pace, or a disk, takes its time. Whoever has not read the last line needs no other.
+                        drop(self.reader.try_send(written(&self.line)));
+                        due = Instant::now() + LINE_EVERY;
                     }
                 }
-                Ok(Checked::End) => self.line.done = true,
-                Err(error) => {
-                    tracing::warn!(%error, "the check of the store broke off");
-                    return None;
+            };
+            drop(step);
+            self.note(checked);
+            if self.line.done || self.line.finding.is_some() || due <= Instant::now() {
+                if !sent(&self.reader, written(&self.line)).await {
+                    return Ok(());
                 }
+                self.line.finding = None;
+                due = Instant::now() + LINE_EVERY;
             }
         }
-        let mut line = serde_json::to_vec(&self.line).ok()?;
-        line.push(b'\n');
-        Some(line.into())
+        Ok(())
+    }
+
+    fn note(&mut self, checked: Checked) {
+        match checked {
+            Checked::Read(bytes) => self.line.bytes.0 += bytes.0,
+            Checked::Blob(finding) => {
+                self.line.blobs += 1;
+                if let Some(finding) = finding {
+                    self.line.found += 1;
+                    self.line.left += u64::from(finding.unreadable || finding.copies_now < self.checker.wanted());
+                    self.line.finding = Some(finding);
+                }
+            }
+            Checked::End => self.line.done = true,
+        }
+    }
+}
+
+fn written(line: &StoreCheckLine) -> Bytes {
+    let mut text = serde_json::to_vec(line).unwrap_or_default();
+    text.push(b'\n');
+    text.into()
+}
+
+/// Whether somebody reads on.
+async fn sent(reader: &mpsc::Sender<Bytes>, line: Bytes) -> bool {
+    match timeout(READ_WITHIN, reader.send(line)).await {
+        Ok(sent) => sent.is_ok(),
+        Err(_) => {
+            tracing::warn!("the check of the store is ended: nobody reads what it says");
+            false
+        }
     }
 }
 
@@ -256,5 +296,23 @@ fn owner(table: &'static str) -> &'static str {
         "log_blocks" => "logs",
         "models" => "placement model",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_who_does_not_read_is_given_up() {
+        let (reader, mut lines) = mpsc::channel(1);
+        assert!(sent(&reader, Bytes::from_static(b"1")).await);
+        let begun = Instant::now();
+        assert!(!sent(&reader, Bytes::from_static(b"2")).await);
+        assert!(begun.elapsed() >= READ_WITHIN && begun.elapsed() < 2 * READ_WITHIN);
+        assert_eq!(lines.recv().await.unwrap(), "1");
+        assert!(sent(&reader, Bytes::from_static(b"3")).await, "one who reads is told more");
+        drop(lines);
+        assert!(!sent(&reader, Bytes::from_static(b"4")).await);
     }
 }

@@ -3,6 +3,7 @@
 //! A put is all of an object or nothing, and is seen by the next read: S3 promises both. Its lists are in the order of keys.
 
 mod client;
+mod credentials;
 mod place;
 
 use std::error::Error;
@@ -16,11 +17,12 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
-use object_store::{GetOptions, GetResult, ObjectStore, PutMode, PutOptions, RetryConfig};
+use object_store::{GetOptions, GetResult, ObjectStore, PutOptions, RetryConfig};
 use protocol::node::Mark;
 
 use super::{Engine, EngineError, Listed, Space, Trouble};
 use crate::SegmentName;
+use crate::sealing::SEALED_SIZE_MAX;
 use client::{Connector, Refused};
 use place::Place;
 
@@ -28,6 +30,8 @@ use place::Place;
 const FOLDER: &str = "blobs";
 /// The object that says whose the segments are.
 const MARK: &str = "store.id";
+/// Of that object.
+const MARK_BYTES_MAX: u64 = 256;
 
 /// A bucket whose URL says nothing usable: somebody may have written a secret into it, so that it is not shown.
 const UNNAMED: &str = "s3";
@@ -38,14 +42,6 @@ const UNBOUNDED: u64 = 1 << 60;
 /// A request is sent again so often, for so long: the store asks another engine soon.
 const RETRIES_MAX: usize = 3;
 const RETRY_WITHIN: Duration = Duration::from_secs(10);
-
-/// What says in the environment who we are. Without any of them the machine's own role would be asked for, over its network.
-const CREDENTIALS: [AmazonS3ConfigKey; 4] = [
-    AmazonS3ConfigKey::AccessKeyId,
-    AmazonS3ConfigKey::WebIdentityTokenFile,
-    AmazonS3ConfigKey::ContainerCredentialsRelativeUri,
-    AmazonS3ConfigKey::ContainerCredentialsFullUri,
-];
 
 /// Segments in a bucket.
 pub struct S3 {
@@ -62,20 +58,22 @@ impl S3 {
     /// (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, and what else SDKs read).
     ///
     /// # Errors
-    /// When the URL names no bucket, or the environment has no credentials.
+    /// When the URL names no bucket, or the environment has no credentials, or half of them.
     pub fn at(url: &str) -> Result<Self, EngineError> {
-        let builder = AmazonS3Builder::from_env();
-        if CREDENTIALS.iter().all(|key| builder.get_config_value(key).is_none()) {
-            let why = "the environment has no credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)";
-            return Err(failed(UNNAMED, "open", why.into()));
-        }
-        Self::with(builder, url)
+        Self::with(AmazonS3Builder::from_env(), url)
     }
 
     /// The same, with these settings beside the URL's.
     pub(crate) fn with(builder: AmazonS3Builder, url: &str) -> Result<Self, EngineError> {
-        let place = Place::parse(url).map_err(|why| failed(UNNAMED, "open", why.into()))?;
-        Ok(Self::on(Arc::new(place.build(builder)?), &place))
+        let unusable = |why: &'static str| failed(UNNAMED, "open", why.into());
+        let place = Place::parse(url).map_err(unusable)?;
+        credentials::require(&builder).map_err(unusable)?;
+        let bucket = place.build(builder)?;
+        if place.is_exposed() {
+            // Segments are sealed; lists and marks are not.
+            tracing::warn!(bucket = %place.name(), "a bucket without TLS: others may read and replay its lists");
+        }
+        Ok(Self::on(Arc::new(bucket), &place))
     }
 
     fn on(bucket: Arc<dyn ObjectStore>, place: &Place) -> Self {
@@ -106,19 +104,20 @@ impl S3 {
             self.is_there(verb).await?;
             return Ok(None);
         };
+        self.require_size(&found, MARK_BYTES_MAX, verb)?;
         let text = found.bytes().await.map_err(|error| self.failed(verb, error))?;
         let text = String::from_utf8_lossy(&text);
         text.parse().map(Some).map_err(|error: protocol::ParseIdError| self.failed(verb, error))
     }
 
+    /// Not every service can refuse to replace an object: the last one of several who mark it at once has it.
     async fn put_mark(&self, mark: Mark) -> Result<Mark, EngineError> {
         let verb = "be marked";
-        let made = self.bucket.put_opts(&self.mark, mark.to_string().into(), PutMode::Create.into()).await;
-        // There is one, or the service cannot refuse to replace an object: then the last one of several has it.
-        if made.is_err() && self.marked(verb).await?.is_none() {
-            let put = self.bucket.put_opts(&self.mark, mark.to_string().into(), PutOptions::default()).await;
-            put.map_err(|error| self.failed(verb, error))?;
+        if let Some(marked) = self.marked(verb).await? {
+            return Ok(marked);
         }
+        let put = self.bucket.put_opts(&self.mark, mark.to_string().into(), PutOptions::default()).await;
+        put.map_err(|error| self.failed(verb, error))?;
         self.marked(verb).await?.ok_or_else(|| self.failed(verb, "it has no mark still"))
     }
 
@@ -152,25 +151,45 @@ impl S3 {
 
     async fn bytes(&self, found: Option<GetResult>) -> Result<Option<Bytes>, EngineError> {
         let Some(found) = found else { return Ok(None) };
+        self.require_size(&found, SEALED_SIZE_MAX as u64, "read")?;
         found.bytes().await.map(Some).map_err(|error| self.failed("read", error))
     }
 
+    /// Nothing is larger that the store has put.
+    fn require_size(&self, found: &GetResult, most: u64, verb: &'static str) -> Result<(), EngineError> {
+        let size = found.meta.size;
+        if size > most {
+            return Err(self.failed(verb, format!("{} has {size} bytes, of {most} at most", found.meta.location)));
+        }
+        Ok(())
+    }
+
     async fn list_segments(&self, after: Option<SegmentName>, most: usize) -> Result<Vec<Listed>, EngineError> {
-        let objects = match after {
+        let mut objects = match after {
             Some(after) => self.bucket.list_with_offset(Some(&self.folder), &self.key(after)),
             None => self.bucket.list(Some(&self.folder)),
         };
-        // What has another name is somebody else's.
-        let segments = objects.try_filter_map(|object| {
-            let name = object.location.filename().and_then(|name| name.parse::<SegmentName>().ok());
-            std::future::ready(Ok(name.map(|name| Listed { name, bytes: object.size })))
-        });
-        let listed: Vec<Listed> =
-            segments.take(most).try_collect().await.map_err(|error| self.failed("list", error))?;
-        if !listed.is_sorted_by(|one, next| one.name < next.name) {
-            return Err(self.failed("list", "the bucket does not list in the order of its keys"));
+        let (mut listed, mut last) = (Vec::new(), after);
+        while listed.len() < most {
+            let object = objects.try_next().await.map_err(|error| self.failed("list", error))?;
+            let Some(object) = object else { break };
+            // What has another name, or is in a folder below, is somebody else's.
+            let Some(name) = self.segment(&object.location) else { continue };
+            // Whoever goes from page to page would do so for ever.
+            if last.is_some_and(|last| name <= last) {
+                return Err(self.failed("list", "the bucket does not list what comes next in the order of its keys"));
+            }
+            last = Some(name);
+            listed.push(Listed { name, bytes: object.size });
         }
         Ok(listed)
+    }
+
+    /// The segment that is kept under this key.
+    fn segment(&self, key: &Path) -> Option<SegmentName> {
+        let mut below = key.prefix_match(&self.folder)?;
+        let name = below.next()?.as_ref().parse().ok()?;
+        below.next().is_none().then_some(name)
     }
 
     fn failed(&self, verb: &'static str, error: impl Into<Box<dyn Error + Send + Sync>>) -> EngineError {
@@ -274,11 +293,18 @@ impl Place {
     /// The bucket at this place.
     fn build(&self, builder: AmazonS3Builder) -> Result<object_store::aws::AmazonS3, EngineError> {
         let connector = Connector { is_near: self.is_near() };
+        let said = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
+        let mut said = said.iter().filter_map(|key| builder.get_config_value(key));
+        if self.endpoint.is_none() && said.any(|endpoint| !endpoint.to_ascii_lowercase().starts_with("https://")) {
+            let why = "the environment's endpoint is not https://: only a URL http://HOST/BUCKET is without TLS";
+            return Err(failed(&self.name(), "open", why.into()));
+        }
         let mut builder = builder.with_bucket_name(&self.bucket).with_http_connector(connector).with_retry(retries());
+        builder = builder.with_allow_http(self.is_plain());
         if let Some(endpoint) = &self.endpoint {
             // It takes precedence over all that the environment may say of endpoints.
             builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
-            builder = builder.with_virtual_hosted_style_request(false).with_allow_http(true);
+            builder = builder.with_virtual_hosted_style_request(false);
         }
         // Not every service has the other form of deletion.
         let built = builder.with_disable_bulk_delete(true).build();

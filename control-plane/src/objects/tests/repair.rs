@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use http::StatusCode;
 use protocol::api::{StoreCheckLine, StoreDiskState, StoreStatus};
 use protocol::{AccountId, Blob, BlobId, ByteSize, Code};
@@ -30,6 +31,7 @@ suite!(
     copies_that_come_back_are_not_kept_twice,
     the_leader_repairs_by_itself,
     a_check_names_what_is_damaged_and_mends_it,
+    a_slow_check_says_that_it_goes_on,
     the_scrub_goes_through_all,
     a_drained_disk_is_emptied,
     disks_come_and_go_while_it_runs,
@@ -236,6 +238,28 @@ async fn a_check_names_what_is_damaged_and_mends_it(ground: Ground) {
     assert_eq!(said.last().unwrap().left, 1);
     let looked = Repair::new(&Care::new(app)).whole(office(app).await).await.unwrap().last.unwrap();
     assert_eq!(looked.removed, 0, "it goes by lists, and deletes nothing");
+}
+
+/// However slow its pace is. It ends, and another may begin, when nobody reads any more.
+async fn a_slow_check_says_that_it_goes_on(ground: Ground) {
+    let ground = on_disks(ground).await;
+    stored(&ground.app, AccountId::new(), &[1; 3_000]).await;
+    let mut care = Care::new(&ground.app);
+    care.rate = ByteSize(1);
+    let mut lines = crate::objects::check(&care).await.unwrap();
+    for _ in 0..2 {
+        let line = tokio::time::timeout(Duration::from_secs(30), lines.next()).await.unwrap().unwrap().unwrap();
+        let line: StoreCheckLine = serde_json::from_slice(&line).unwrap();
+        assert_eq!((line.blobs, line.of, line.done), (0, 1, false), "{line:?}");
+    }
+    assert!(crate::objects::check(&care).await.is_err(), "one at once");
+    drop(lines);
+    let another = async {
+        while crate::objects::check(&care).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), another).await.unwrap();
 }
 
 async fn the_scrub_goes_through_all(ground: Ground) {

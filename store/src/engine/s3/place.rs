@@ -53,10 +53,21 @@ impl Place {
 
     /// Whether it is on this machine: a proxy of the environment knows nothing of its ports.
     pub(super) fn is_near(&self) -> bool {
-        let host = self.endpoint.as_deref().and_then(|endpoint| Url::parse(endpoint).ok());
-        let host = host.as_ref().and_then(Url::host_str).unwrap_or_default();
-        let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-        host == "localhost" || address.is_some_and(|address| address.is_loopback())
+        self.url().is_some_and(|url| is_at(&url, IpAddr::is_loopback))
+    }
+
+    /// Whether its URL asks for HTTP without TLS.
+    pub(super) fn is_plain(&self) -> bool {
+        self.url().is_some_and(|url| url.scheme() == "http")
+    }
+
+    /// Whether others than this network's can read and replay what is said to it.
+    pub(super) fn is_exposed(&self) -> bool {
+        self.is_plain() && !self.url().is_some_and(|url| is_at(&url, is_private))
+    }
+
+    fn url(&self) -> Option<Url> {
+        self.endpoint.as_deref().and_then(|endpoint| Url::parse(endpoint).ok())
     }
 
     /// The engine's name.
@@ -64,6 +75,22 @@ impl Place {
         let slash = if self.prefix.as_ref().is_empty() { "" } else { "/" };
         format!("s3 {}{slash}{}", self.domain(), self.prefix)
     }
+}
+
+/// Whether a URL's host is this machine's name, or an address of this kind.
+pub(super) fn is_at(url: &Url, kind: impl Fn(&IpAddr) -> bool) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host == "localhost" || address.is_some_and(|address| kind(&address))
+}
+
+/// Whether an address is of this machine or of a network of its own.
+fn is_private(address: &IpAddr) -> bool {
+    let is_own = match address {
+        IpAddr::V4(address) => address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_unique_local() || address.is_unicast_link_local(),
+    };
+    is_own || address.is_loopback()
 }
 
 #[cfg(test)]
@@ -85,6 +112,26 @@ mod tests {
         let near = Place::parse("http://127.0.0.1:9000/b").unwrap();
         assert_eq!((near.bucket.as_str(), near.is_near()), ("b", true));
         assert!(Place::parse("http://[::1]:9000/b").unwrap().is_near() && !place.is_near() && !usual.is_near());
+    }
+
+    #[test]
+    fn http_is_for_networks_of_ones_own() {
+        for (url, is_plain, is_exposed) in [
+            ("s3://b", false, false),
+            ("https://s3.example.org/b", false, false),
+            ("http://localhost:9000/b", true, false),
+            ("http://127.0.0.1:9000/b", true, false),
+            ("http://[::1]:9000/b", true, false),
+            ("http://10.1.2.3/b", true, false),
+            ("http://192.168.1.2/b", true, false),
+            ("http://[fd00::7]/b", true, false),
+            ("http://203.0.113.7/b", true, true),
+            ("http://[2001:db8::1]/b", true, true),
+            ("http://s3.example.org/b", true, true),
+        ] {
+            let place = Place::parse(url).unwrap();
+            assert_eq!((place.is_plain(), place.is_exposed()), (is_plain, is_exposed), "{url}");
+        }
     }
 
     #[test]
