@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use protocol::epoch::{AskEpoch, EpochLease};
 use protocol::{Epoch, InstanceId, StoreId};
 use store::{Claims, Store};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::core_client::{CoreClient, CoreError};
@@ -28,6 +29,8 @@ const LASTS: Duration = Duration::from_secs(3600);
 const RENEWALS: u32 = 4;
 /// Disks that are not known to be the platform's are looked at so often.
 const CLAIM_EACH: Duration = Duration::from_secs(1);
+/// And all others.
+const CLAIM_AGAIN: Duration = Duration::from_secs(60);
 const LOOK_EACH: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// This gateway's epochs.
@@ -37,6 +40,7 @@ pub(crate) struct Epochs {
     /// It is told which disks get nothing new, and which are this platform's.
     store: Store,
     store_id: Mutex<Option<StoreId>>,
+    told: Notify,
     state: tokio::sync::Mutex<State>,
 }
 
@@ -117,7 +121,14 @@ impl State {
 
 impl Epochs {
     pub(crate) fn new(core: CoreClient, holder: InstanceId, store: Store) -> Self {
-        Self { core, holder, store, store_id: Mutex::default(), state: tokio::sync::Mutex::default() }
+        Self {
+            core,
+            holder,
+            store,
+            store_id: Mutex::default(),
+            told: Notify::new(),
+            state: tokio::sync::Mutex::default(),
+        }
     }
 
     /// For whoever is about to put something.
@@ -141,13 +152,14 @@ impl Epochs {
 
     /// Renews them, and closes those that are done, for ever.
     pub(crate) async fn tend(&self) {
-        let mut tended = Instant::now();
+        let (mut tended, mut claimed) = (Instant::now(), Instant::now());
         loop {
             let newest = self.state.lock().await.held.last().map(|newest| newest.lease.lock().lasts);
             let pause = newest.map_or(LOOK_EACH.1, |lasts| (lasts / RENEWALS).clamp(LOOK_EACH.0, LASTS));
-            tokio::time::sleep(pause.min(CLAIM_EACH)).await;
+            drop(tokio::time::timeout(pause.min(CLAIM_EACH), self.told.notified()).await);
             // A disk that has just come, or is again as it should be.
-            if self.store.unclaimed() > 0 {
+            if self.store.unclaimed() > 0 || claimed.elapsed() >= CLAIM_AGAIN {
+                claimed = Instant::now();
                 self.claim().await;
             }
             if tended.elapsed() < pause {
@@ -203,7 +215,7 @@ impl Epochs {
         self.store.drain(&given.draining.iter().cloned().collect());
         if given.store.is_some() {
             *self.store_id.lock() = given.store;
-            self.claim().await;
+            self.told.notify_one();
         }
         Ok(given)
     }

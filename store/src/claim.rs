@@ -79,7 +79,7 @@ impl ClaimError {
     /// Whether it has been said where blobs are, and that is wrong: no later look will find it otherwise.
     #[must_use]
     pub fn is_of_another(&self) -> bool {
-        matches!(self, Self::Another { .. } | Self::Unmarked { .. } | Self::Twice { .. })
+        matches!(self, Self::Another { .. } | Self::Twice { .. })
     }
 }
 
@@ -88,12 +88,19 @@ impl ClaimError {
 pub enum Claims<'a> {
     /// Somebody who does not mark any.
     Marked,
-    /// Whoever says which engines there are. These have had the mark, and were asked for before; others are marked when they
-    /// are empty.
-    New(&'a BTreeSet<String>),
-    /// The same, for a store that was written when there were no marks: engines with some of these blobs are marked, which
-    /// are the first ones of its index.
-    Unmarked(&'a BTreeSet<BlobId>),
+    /// Whoever says which engines there are.
+    Taken(&'a Taken),
+}
+
+/// By what engines without a mark are known.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// These have had the mark, and were asked for before.
+    pub known: BTreeSet<String>,
+    /// The first blobs of the index: what has some of them is this store's.
+    pub blobs: BTreeSet<BlobId>,
+    /// Blobs were put when there were no marks: what is empty may be a disk that is not mounted.
+    pub had_none: bool,
 }
 
 impl Store {
@@ -181,25 +188,21 @@ fn stand(place: &Place, found: Result<(), ClaimError>) -> Option<ClaimError> {
 
 async fn claim(engine: &dyn Engine, store: StoreId, claims: &Claims<'_>) -> Result<Option<DiskId>, ClaimError> {
     let name = || engine.name().to_owned();
-    let unmarked = || ClaimError::Unmarked { engine: name(), store };
     let found = match (engine.mark().await?, claims) {
         (Some(found), _) => found,
         (None, Claims::Marked) => return Err(ClaimError::New { engine: name() }),
-        (None, Claims::New(known)) if known.contains(engine.name()) => {
-            return Err(ClaimError::Lost { engine: name(), store });
-        }
-        (None, Claims::New(_)) if engine.list(None, 1).await?.is_empty() => engine.set_mark(Mark::new(store)).await?,
-        // Somebody else of this platform may have marked it since, and put something.
-        (None, Claims::New(_)) => engine.mark().await?.ok_or_else(unmarked)?,
-        (None, Claims::Unmarked(blobs)) => {
+        (None, Claims::Taken(taken)) => {
             let listed = engine.list(None, LISTED).await?;
-            if listed.is_empty() {
+            let is_ours = listed.iter().any(|listed| taken.blobs.contains(&listed.name.blob));
+            if listed.is_empty() && (taken.had_none || taken.known.contains(engine.name())) {
                 return Err(ClaimError::Lost { engine: name(), store });
             }
-            if !listed.iter().any(|listed| blobs.contains(&listed.name.blob)) {
-                return Err(unmarked());
+            if listed.is_empty() || is_ours {
+                engine.set_mark(Mark::new(store)).await?
+            } else {
+                // Somebody else of this platform may have marked it since, and put something.
+                engine.mark().await?.ok_or_else(|| ClaimError::Unmarked { engine: name(), store })?
             }
-            engine.set_mark(Mark::new(store)).await?
         }
     };
     if found.store == store {

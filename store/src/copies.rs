@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -75,7 +76,7 @@ pub(crate) struct Copies {
     /// The names of those that get no new segments: they are to be taken out.
     drained: Arc<RwLock<BTreeSet<String>>>,
     /// Only those that are known to be this store's get segments.
-    pub(crate) claimed_only: bool,
+    pub(crate) claimed_only: Arc<AtomicBool>,
     pub(crate) wanted: NonZeroUsize,
     pub(crate) patience: Duration,
 }
@@ -93,6 +94,8 @@ pub(crate) struct Place {
     pub(crate) failing: Mutex<Option<(&'static str, Failing)>>,
     /// Those that get no new segments.
     drained: Arc<RwLock<BTreeSet<String>>>,
+    /// Whether that must be known.
+    claimed_only: Arc<AtomicBool>,
     standing: RwLock<Standing>,
 }
 
@@ -121,10 +124,11 @@ pub(crate) enum Given<T> {
 
 impl Copies {
     pub(crate) fn new(engines: Vec<Arc<dyn Engine>>, wanted: NonZeroUsize) -> Self {
-        let drained = Arc::default();
-        let places: Places = engines.into_iter().map(|engine| Place::new(engine, &drained)).collect();
+        let (drained, claimed_only) = (Arc::default(), Arc::default());
+        let place = |engine| Place::new(engine, &drained, &claimed_only);
+        let places: Places = engines.into_iter().map(place).collect();
         let places = Arc::new(watch::Sender::new(places));
-        Self { places, held: None, changing: false, drained, claimed_only: false, wanted, patience: PATIENCE }
+        Self { places, held: None, changing: false, drained, claimed_only, wanted, patience: PATIENCE }
     }
 
     /// None yet: they are told.
@@ -140,7 +144,8 @@ impl Copies {
     pub(crate) fn replace(&self, engines: Vec<Arc<dyn Engine>>) {
         self.places.send_modify(|places| {
             let known = |engine: &Arc<dyn Engine>| places.iter().find(|place| Arc::ptr_eq(&place.engine, engine));
-            let place = |engine| known(&engine).cloned().unwrap_or_else(|| Place::new(engine, &self.drained));
+            let new = |engine| Place::new(engine, &self.drained, &self.claimed_only);
+            let place = |engine| known(&engine).cloned().unwrap_or_else(|| new(engine));
             let replaced: Places = engines.into_iter().map(place).collect();
             *places = replaced;
         });
@@ -185,7 +190,7 @@ impl Copies {
         !place.is_draining()
             && match &*place.standing.read() {
                 Standing::Ours => true,
-                Standing::Unknown => !self.claimed_only,
+                Standing::Unknown => !self.claimed_only.load(Ordering::Relaxed),
                 Standing::Aside(_) => false,
             }
     }
@@ -207,7 +212,8 @@ impl Copies {
 
     /// The engines. Where they are yet to be told, once they count as so many, or after so long.
     async fn told(&self, count: impl Fn(&[Arc<Place>]) -> usize, wanted: usize, within: Duration) -> Places {
-        if self.changing && self.held.is_none() {
+        let is_settled = !self.changing && !self.claimed_only.load(Ordering::Relaxed);
+        if !is_settled && self.held.is_none() {
             let mut places = self.places.subscribe();
             let enough = places.wait_for(|places| count(places) >= wanted);
             drop(tokio::time::timeout(within, enough).await);
@@ -395,7 +401,11 @@ fn in_order(places: &[Arc<Place>], blob: BlobId, is_last: impl Fn(&Place) -> boo
 }
 
 impl Place {
-    fn new(engine: Arc<dyn Engine>, drained: &Arc<RwLock<BTreeSet<String>>>) -> Arc<Self> {
+    fn new(
+        engine: Arc<dyn Engine>,
+        drained: &Arc<RwLock<BTreeSet<String>>>,
+        claimed_only: &Arc<AtomicBool>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             engine,
             failed: Mutex::new(None),
@@ -403,6 +413,7 @@ impl Place {
             slow: Mutex::new(None),
             failing: Mutex::new(None),
             drained: Arc::clone(drained),
+            claimed_only: Arc::clone(claimed_only),
             standing: RwLock::new(Standing::Unknown),
         })
     }
@@ -435,6 +446,17 @@ impl Place {
         }
     }
 
+    /// Why it may not be asked for this: whoever finds nothing must not take it for lost, and another's is not listed.
+    fn unusable(&self, verb: &str) -> Option<String> {
+        match &*self.standing.read() {
+            Standing::Aside(failing) => Some(failing.why.clone()),
+            Standing::Unknown if verb != "read" && self.claimed_only.load(Ordering::Relaxed) => {
+                Some("nobody has looked whose it is yet".to_owned())
+            }
+            Standing::Unknown | Standing::Ours => None,
+        }
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.drained.read().contains(self.engine.name())
     }
@@ -451,7 +473,7 @@ impl Place {
         verb: &'static str,
         work: BoxFuture<'_, Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
-        if let Some(Failing { why, .. }) = self.aside() {
+        if let Some(why) = self.unusable(verb) {
             let engine = self.engine.name().to_owned();
             return Err(EngineError { engine, verb, trouble: Trouble::Failed, source: why.into() });
         }

@@ -35,11 +35,12 @@ mod tests;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use protocol::{Blob, BlobId, BlobKey, Epoch};
 
-pub use claim::{ClaimError, Claims};
+pub use claim::{ClaimError, Claims, Taken};
 use copies::Copies;
 pub use copies::CopyState;
 pub use disk_service::{DiskError, DiskService};
@@ -93,8 +94,8 @@ impl Store {
 
     /// Nothing is put on an engine before it is known to be this store's ([`Self::claim`]).
     #[must_use]
-    pub fn claimed_only(mut self) -> Self {
-        self.copies.claimed_only = true;
+    pub fn claimed_only(self) -> Self {
+        self.copies.claimed_only.store(true, Ordering::Relaxed);
         self
     }
 

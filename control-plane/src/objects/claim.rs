@@ -3,24 +3,26 @@
 //! index knows the root secret by a check of it: another one could open nothing of what is sealed under keys made of it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::{BlobId, StoreId};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QuerySelect as _};
-use store::{ClaimError, Claims, Store};
+use store::{ClaimError, Claims, Store, Taken};
 use tokio_util::sync::CancellationToken;
 
 use super::epochs::HORIZON;
 use super::{Care, drains};
 use crate::db::columns::Col;
-use crate::db::entities::{blobs, store_engines, store_horizon};
+use crate::db::entities::{blobs, store_drains, store_engines, store_horizon};
 use crate::db::{Committed, Db, loops};
 use crate::error::{StartError, invalid};
 use crate::identity::caller::Caller;
 
 /// Engines that are set aside are looked at again so often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// All others, so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Engines without marks are known by so many blobs of the index, the first ones.
 const FIRST_BLOBS: u64 = 5_000;
 
@@ -37,13 +39,15 @@ pub(crate) async fn claim(db: &Db, store: &Store) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Takes engines that have come, or are again as they should be, until it is stopped.
+/// Takes engines that have come, or are again as they should be, and looks whether the others are still, until it is stopped.
 pub(crate) async fn follow(db: Db, store: Store, stop: CancellationToken) {
+    let mut looked = Instant::now();
     while !stop.is_cancelled() {
-        if store.unclaimed() > 0
-            && let Err(error) = look(&db, &store).await
-        {
-            tracing::warn!(%error, "whose the store's engines are cannot be looked up; retrying");
+        if store.unclaimed() > 0 || looked.elapsed() >= LOOK_AGAIN {
+            looked = Instant::now();
+            if let Err(error) = look(&db, &store).await {
+                tracing::warn!(%error, "whose the store's engines are cannot be looked up; retrying");
+            }
         }
         stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
     }
@@ -52,71 +56,38 @@ pub(crate) async fn follow(db: Db, store: Store, stop: CancellationToken) {
 /// Takes those that are this database's, and says what the others are.
 pub(crate) async fn look(db: &Db, store: &Store) -> Result<Vec<ClaimError>, DbErr> {
     let id = store_id(db).await?;
+    if store.unclaimed() == 0 {
+        return Ok(store.claim(id, &Claims::Marked).await);
+    }
     let known: BTreeSet<String> =
         loops::store_engines().all(db.read()).await?.into_iter().map(|row| row.name).collect();
-    let is_unmarked = row(db).await?.unmarked;
-    let refused = if is_unmarked {
-        let first = loops::blobs_after(None, FIRST_BLOBS).into_tuple::<Col<BlobId>>().all(db.read()).await?;
-        store.claim(id, &Claims::Unmarked(&first.into_iter().map(|id| id.0).collect())).await
-    } else {
-        store.claim(id, &Claims::New(&known)).await
-    };
-    for name in store.claimed().difference(&known) {
+    let first = loops::blobs_after(None, FIRST_BLOBS).into_tuple::<Col<BlobId>>().all(db.read()).await?;
+    let blobs = first.into_iter().map(|id| id.0).collect();
+    let taken = Taken { known, blobs, had_none: row(db).await?.unmarked };
+    let refused = store.claim(id, &Claims::Taken(&taken)).await;
+    for name in store.claimed().difference(&taken.known) {
         store_engines::Entity::insert(store_engines::ActiveModel { name: Set(name.clone()) })
             .on_conflict(OnConflict::column(store_engines::Column::Name).do_nothing().to_owned())
             .exec_without_returning(db.write())
             .await?;
     }
-    if is_unmarked && !store.claimed().is_empty() {
+    if taken.had_none && !store.claimed().is_empty() {
         note(db, store_horizon::ActiveModel { unmarked: Set(false), ..Default::default() }).await?;
     }
     Ok(refused)
-}
-
-/// Whether this database has seen the root secret: blobs of its first release have keys that are sealed under one made of it.
-pub(crate) async fn knows_key(db: &Db) -> Result<bool, DbErr> {
-    Ok(row(db).await?.key_check.is_some() || blobs::Entity::find().limit(1).one(db.read()).await?.is_some())
-}
-
-/// There is another root secret now.
-pub(crate) async fn forget_key(db: &Db) -> Result<(), DbErr> {
-    note(db, store_horizon::ActiveModel { key_check: Set(None), ..Default::default() }).await
-}
-
-/// Notes the root secret's check where there is none; false where it is of another one.
-pub(crate) async fn is_key(db: &Db, check: &[u8; 32]) -> Result<bool, DbErr> {
-    store_horizon::Entity::update_many()
-        .set(store_horizon::ActiveModel { key_check: Set(Some(check.to_vec())), ..Default::default() })
-        .filter(store_horizon::Column::Id.eq(HORIZON))
-        .filter(store_horizon::Column::KeyCheck.is_null())
-        .exec(db.write())
-        .await?;
-    Ok(row(db).await?.key_check.is_some_and(|known| known == check))
-}
-
-/// The store's id, which the first one that asks for it makes.
-pub(crate) async fn store_id(db: &Db) -> Result<StoreId, DbErr> {
-    if let Some(id) = row(db).await?.store {
-        return Ok(id.0);
-    }
-    store_horizon::Entity::update_many()
-        .set(store_horizon::ActiveModel { store: Set(Some(StoreId::new().into())), ..Default::default() })
-        .filter(store_horizon::Column::Id.eq(HORIZON))
-        .filter(store_horizon::Column::Store.is_null())
-        .exec(db.write())
-        .await?;
-    row(db).await?.store.map(|id| id.0).ok_or_else(|| DbErr::RecordNotFound("the id of the store".to_owned()))
 }
 
 /// `POST /operator/store/disks/{name}/replace`: what was there is lost, and an empty disk takes its place.
 pub(crate) async fn replace(care: &Care, caller: &Caller, name: &str) -> crate::error::Result<Committed> {
     drains::require_operator(caller)?;
     let disk = drains::named(care, name).ok_or_else(drains::unknown)?;
+    look(&care.db, &care.store).await?;
     if care.store.claimed().contains(&disk) {
         return Err(invalid("name", "this disk is there, with what it had; drain it to take it out"));
     }
     let mutation = care.db.mutation().await?;
     store_engines::Entity::delete_by_id(disk.clone()).exec(mutation.tx()).await?;
+    store_drains::Entity::delete_by_id(disk.clone()).exec(mutation.tx()).await?;
     let committed = mutation.commit(&caller.actor, None, "store.replace", &disk).await?;
     // Where it is not empty, or does not answer, it stays aside, and its state says why.
     look(&care.db, &care.store).await?;

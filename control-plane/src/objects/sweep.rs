@@ -13,6 +13,7 @@ use store::{Deleted, SegmentName, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::claim;
 use super::epochs::{self, HORIZON};
 use super::keys::Keyring;
 use crate::App;
@@ -257,6 +258,10 @@ impl Sweep {
 
     /// Deletes what engines have and the index never will: what is below the horizon, and has no row.
     async fn delete_unindexed(&self, now: Timestamp) -> Result<(), SweepError> {
+        // What is another platform's must not be listed as this one's.
+        if self.keys.is_some() {
+            claim::look(&self.db, &self.store).await?;
+        }
         let horizon = epochs::raise_horizon(&self.db, self.epoch_lease).await?;
         fabric::fault::point("store.horizon");
         let (mut after, mut deleted, mut left) = (None, 0_u64, 0_u64);

@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use protocol::ByteSize;
 use protocol::node::Mark;
 use tokio::sync::Semaphore;
@@ -48,8 +49,8 @@ struct Place {
     mark: PathBuf,
     /// Whether all folders in it have been made.
     is_prepared: AtomicBool,
-    /// Whether the mark has been seen. Where it is missing after that, another folder stands in this one's place.
-    was_marked: AtomicBool,
+    /// The mark that has been seen. Where there is another one, or none, another folder stands in this one's place.
+    seen: Mutex<Option<Mark>>,
     blobs: PathBuf,
     incoming: PathBuf,
     reserve: ByteSize,
@@ -76,7 +77,7 @@ impl Disk {
             folder: folder.to_owned(),
             is_prepared: AtomicBool::new(false),
             mark: folder.join(MARK),
-            was_marked: AtomicBool::new(false),
+            seen: Mutex::new(None),
             blobs: folder.join("blobs"),
             incoming: folder.join("incoming"),
             reserve: RESERVE,
@@ -126,7 +127,13 @@ impl Engine for Disk {
     }
 
     fn domain(&self) -> &str {
-        self.domain.get_or_init(|| format!("{}/{}", machine(), self.place.device()))
+        let is_there = self.place.is_prepared.load(Ordering::Acquire) || self.place.seen.lock().is_some();
+        match self.domain.get() {
+            Some(domain) => domain,
+            // Where it is not mounted, the device would be another one's.
+            None if is_there => self.domain.get_or_init(|| format!("{}/{}", machine(), self.place.device())),
+            None => &self.name,
+        }
     }
 
     fn put(&self, name: SegmentName, segment: Bytes) -> BoxFuture<'_, Result<(), EngineError>> {
@@ -174,7 +181,9 @@ impl Place {
 
     /// Whether it can be used: its mark is there, or somebody has opened it without.
     fn ready(&self) -> io::Result<()> {
-        if !self.is_prepared.load(Ordering::Acquire) {
+        let is_prepared = self.is_prepared.load(Ordering::Acquire);
+        // Somebody may have destroyed what was in it, and marked it again.
+        if !is_prepared || (self.seen.lock().is_some() && fs::metadata(&self.blobs).is_err()) {
             fs::metadata(&self.mark)?;
             self.prepare()?;
         }
@@ -227,8 +236,9 @@ impl Place {
 
     /// Fails where the disk has gone, though somebody else may have made the folders anew.
     fn stands(&self) -> io::Result<()> {
-        let witness = if self.was_marked.load(Ordering::Relaxed) { &self.mark } else { &self.blobs };
-        fs::metadata(witness).map(drop)
+        let Some(seen) = *self.seen.lock() else { return fs::metadata(&self.blobs).map(drop) };
+        let found = fs::read_to_string(&self.mark)?.parse::<Mark>().map_err(io::Error::other)?;
+        if found == seen { Ok(()) } else { Err(io::Error::other("another disk is in its place")) }
     }
 
     fn put(&self, name: SegmentName, segment: &[u8]) -> io::Result<()> {
@@ -257,7 +267,7 @@ impl Place {
     fn mark(&self) -> io::Result<Option<Mark>> {
         let Some(text) = unless_missing(fs::read_to_string(&self.mark))? else { return Ok(None) };
         let mark = text.parse::<Mark>().map_err(io::Error::other)?;
-        self.was_marked.store(true, Ordering::Relaxed);
+        *self.seen.lock() = Some(mark);
         Ok(Some(mark))
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use parking_lot::Mutex;
 use protocol::StoreId;
+use protocol::node::Mark;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -203,10 +204,10 @@ async fn without_conditions(refusal: u16) -> S3 {
 #[tokio::test]
 async fn services_without_conditional_puts_are_marked() {
     for refusal in [409, 412, 501] {
-        let (bucket, mine) = (without_conditions(refusal).await, StoreId::new());
+        let (bucket, mine) = (without_conditions(refusal).await, Mark::new(StoreId::new()));
         assert_eq!(bucket.mark().await.unwrap(), None);
         assert_eq!(bucket.set_mark(mine).await.unwrap(), mine);
-        assert_eq!(bucket.set_mark(StoreId::new()).await.unwrap(), mine, "the first one stays");
+        assert_eq!(bucket.set_mark(Mark::new(StoreId::new())).await.unwrap(), mine, "the first one stays");
         assert_eq!(bucket.mark().await.unwrap(), Some(mine));
     }
 }
