@@ -56,7 +56,7 @@ pub(crate) use claim::{claim, follow as follow_engines, is_key, knows_key};
 #[cfg_attr(not(test), allow(unused_imports, reason = "the account's usage is to show it"))]
 pub(crate) use index::kept;
 pub(crate) use index::{ReadError, refer};
-pub use keys::{KeyError, KeyExport, KeyFolder, KeyNumber};
+pub use keys::{KeyError, KeyExport, KeyFindings, KeyFolder, KeyImport, KeyNumber};
 pub(crate) use repair::run as repair;
 pub(crate) use sweep::run as sweep;
 pub use sweep::{BareSweep, SweepError};
