@@ -54,7 +54,7 @@ impl MasterSecret {
     }
 
     /// Tells it from all others, and says nothing of it.
-    pub(super) fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         Digest(blake3::derive_key("crowdcloud 2026 fingerprints of master keys", self.bytes())).to_string()
     }
 }
