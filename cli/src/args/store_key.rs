@@ -15,7 +15,7 @@ pub(crate) enum StoreKey {
     Export(ExportKeys),
     /// Put an export's keys into the folder; a platform that runs takes them within seconds
     Import(ImportKeys),
-    /// Make a new key; the platform goes over to it, and deletes the old one when no blob needs it
+    /// Make a new key; the platform goes over to it, and deletes the old one when no blob needs it and an export has both
     Rotate(KeyPlace),
 }
 

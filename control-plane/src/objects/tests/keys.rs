@@ -1,6 +1,7 @@
 //! Master keys: gone over to a newer one, wherever that dies; lost, and brought back from an export.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use protocol::{AccountId, Blob, InstanceId};
@@ -286,26 +287,29 @@ async fn another_key_of_the_same_number_is_not_taken(ground: Ground) {
     all_are_read(app, &[blob, more]).await;
 }
 
+/// Turns until there is nothing to do, and gives what is said of retired keys.
+async fn told_of_retired(rotation: &mut Rotation) -> Vec<String> {
+    let turns = async { while rotation.turn().await.unwrap() {} };
+    let all = warnings(Box::pin(turns)).await.1;
+    all.into_iter().filter(|line| line.contains("retired master keys are kept")).collect()
+}
+
 async fn a_retired_key_stays_until_exports_have_it_and_the_newest(ground: Ground) {
     let app = &ground.app;
     let blob = stored(app, AccountId::new(), b"some").await;
     let mut rotation = Rotation::new(app.clone());
-    let mut turns = async || {
-        let all = warnings(Box::pin(async { while rotation.turn().await.unwrap() {} })).await.1;
-        all.into_iter().filter(|line| line.contains("retired master keys are kept")).collect::<Vec<_>>()
-    };
     let stay = [BTreeSet::from([1, 2]), BTreeSet::from([2]), BTreeSet::from([2])];
 
     let first = folder(app).export(None).unwrap();
     folder(app).rotate().unwrap();
-    let told = turns().await;
+    let told = told_of_retired(&mut rotation).await;
     assert!(told.len() == 1 && told[0].contains("crowdcloud store key export"), "{told:?}");
     assert_eq!(numbers(app).await, stay, "no export has either");
     folder(app).note(&first).unwrap();
-    assert!(turns().await.is_empty(), "it is said once");
+    assert!(told_of_retired(&mut rotation).await.is_empty(), "it is said once");
     assert_eq!(numbers(app).await, stay, "no export has the newest one");
     export(app);
-    assert!(turns().await.is_empty());
+    assert!(told_of_retired(&mut rotation).await.is_empty());
     assert_eq!(numbers(app).await, only(2));
     all_are_read(app, &[blob]).await;
 }
@@ -334,8 +338,13 @@ async fn what_is_no_key_ends_no_start(ground: Ground) {
     for file in ["0.key", "7.key"] {
         std::fs::write(folder(app).path().join(file), b"short").unwrap();
     }
-    let again = App::open(app.config.clone(), app.store.clone(), None).await.unwrap();
+    std::fs::set_permissions(folder(app).path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (again, told) = warnings(Box::pin(App::open(app.config.clone(), app.store.clone(), None))).await;
+    let again = again.unwrap();
     assert!(again.objects.keys.is_whole(), "nothing needs them");
+    for expected in ["others than its owner may open", "not a master key"] {
+        assert!(told.iter().any(|line| line.contains(expected)), "{told:?}");
+    }
     all_are_read(&again, std::slice::from_ref(&blob)).await;
 
     // The derived key is registered, and its file has something else.
