@@ -171,9 +171,8 @@ pub(crate) enum Command {
     },
     /// Look for what is missing or wrong on this machine
     Doctor {
-        /// The data folder of `crowdcloud up`
-        #[arg(long, value_name = "DIR", default_value = ".crowdcloud", env = "CROWDCLOUD_DATA")]
-        data: PathBuf,
+        #[command(flatten)]
+        place: KeyPlace,
     },
     /// Print a shell's completion script
     Completion {

@@ -76,7 +76,7 @@ pub(crate) async fn run(command: Command, global: &Global) -> Result<(), Failure
         Command::Lend(args) => lend::lend(&context()?, *args).await,
         Command::VmSetup { base, into } => doctor::vm_setup(&Context::new(global, None)?, &base, into),
         Command::Open { function } => doctor::open(&context()?, function.as_deref()).await,
-        Command::Doctor { data } => doctor::doctor(&context()?, &data).await,
+        Command::Doctor { place } => doctor::doctor(&context()?, &place).await,
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "crowdcloud", &mut script);

@@ -138,6 +138,11 @@ impl Failure {
         if inner.detail.is_empty() { inner.title.clone() } else { format!("{}: {}", inner.title, inner.detail) }
     }
 
+    /// What to do.
+    pub(crate) fn remedy(&self) -> &str {
+        &self.0.help
+    }
+
     /// Whether it is this code of the catalogue.
     pub(crate) fn is(&self, code: Code) -> bool {
         self.0.code == code.as_str()

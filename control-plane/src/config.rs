@@ -72,7 +72,7 @@ pub struct Config {
     #[arg(long, env = "CROWDCLOUD_TICKET_KEY", default_value = "ticket.key")]
     pub ticket_key: PathBuf,
     /// The folder of the store's master keys; unless it is set, `store-keys` beside the root secret. All control planes have
-    /// the same keys. The first one is made where there is no blob yet.
+    /// the same keys. The first one is made where there is no blob yet; a new database takes the newest of those that are there.
     #[arg(long, env = "CROWDCLOUD_STORE_KEYS", value_name = "DIR")]
     pub store_keys: Option<PathBuf>,
     /// Where the one-time token that makes the operator is written while there is no operator.

@@ -52,7 +52,7 @@ pub use app::{App, ControlFabrics};
 pub use config::{Config, JobsPolicy, LocalJoin, LocalNode, MailOptions, SmtpUrl};
 pub use db::is_migrating;
 pub use error::StartError as Error;
-pub use objects::{BareSweep, KeyError, KeyExport, KeyFolder, KeyNumber, Stores, SweepError};
+pub use objects::{BareSweep, KeyError, KeyExport, KeyFindings, KeyFolder, KeyImport, KeyNumber, Stores, SweepError};
 
 /// How long requests may finish after the stop.
 const DRAIN_MAX: Duration = Duration::from_secs(3);

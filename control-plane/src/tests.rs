@@ -26,3 +26,4 @@ pub(crate) mod tickets;
 mod trust;
 mod usage;
 mod usage_told;
+pub(crate) mod warnings;

@@ -161,12 +161,35 @@ pub(crate) fn make_private(path: &Path, bytes: &[u8]) -> std::io::Result<Vec<u8>
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let draft = path.with_extension(InstanceId::new().to_string());
     let mut file = options.open(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    let made = std::fs::hard_link(&draft, path);
-    std::fs::remove_file(&draft)?;
-    match made {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => std::fs::read(path),
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let made = written.and_then(|()| std::fs::hard_link(&draft, path));
+    remove_if_there(&draft)?;
+    match (made, std::fs::read(path)) {
+        (Err(error), Err(_)) => Err(error),
+        // It may also have failed because another one was faster: by the name, or as that one has removed all drafts.
+        (_, read) => read,
+    }
+}
+
+/// Removes what those left who died while they made this file. Who is making it needs no draft any more where it is there.
+pub(crate) fn remove_drafts(path: &Path) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(path.parent().unwrap_or(path)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let other = entry?.path();
+        let of_draft = other.extension().and_then(|extension| extension.to_str()?.parse::<InstanceId>().ok());
+        if of_draft.is_some() && other.file_stem() == path.file_stem() {
+            remove_if_there(&other)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

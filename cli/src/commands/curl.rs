@@ -43,7 +43,7 @@ impl Curl<'_> {
 }
 
 /// For a POSIX shell; plain words stay as they are.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@._-/".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()

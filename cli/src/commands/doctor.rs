@@ -9,6 +9,8 @@ use protocol::node::TrustLevel;
 use reqwest::Method;
 use serde::Serialize;
 
+use super::store;
+use crate::args::KeyPlace;
 use crate::config::UserConfig;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -31,10 +33,6 @@ const CONFINEMENT_HELP: &str = "functions run as ever; artifacts of strangers ar
 /// What own nodes wait for.
 const NODES_HELP: &str = "they get their own account's runs meanwhile. `crowdcloud nodes show NODE` says what each lacks; \
                           `crowdcloud nodes confirm NODE` lets `own` placement use one";
-
-/// Nothing else brings a lost key back.
-const STORE_KEY_HELP: &str = "`crowdcloud store key export -o FILE --passphrase-file FILE` writes it; keep that elsewhere than \
-                              the data: without the key neither the store nor any backup of it can be read";
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -85,7 +83,10 @@ pub(crate) fn vm_setup(context: &Context, bases: &[protocol::Base], into: Option
 }
 
 /// `doctor`
-pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure> {
+pub(crate) async fn doctor(context: &Context, place: &KeyPlace) -> Result<(), Failure> {
+    if let Some(told) = store::told_unused(place) {
+        context.output.note(told);
+    }
     let mut checks = vec![
         Check::new("user's configuration", configuration(), "chmod 600 the file, or log in again"),
         Check::new("platform", platform(context).await, "start one with `crowdcloud up`, or name one with --url"),
@@ -104,8 +105,8 @@ pub(crate) async fn doctor(context: &Context, data: &Path) -> Result<(), Failure
     if vm_lane().is_ok() {
         checks.push(Check::new("VM speed", vm_speed(&open_kvm()), KVM_HELP).optional());
     }
-    checks.extend(store_key(data));
-    checks.extend(processes(data));
+    checks.extend(store_keys(place));
+    checks.extend(processes(&place.data));
     let failed = checks.iter().any(|check| !check.ok && !check.optional);
     context.output.result(&serde_json::json!({ "items": checks, "next": null }), || {
         let mut text = String::new();
@@ -220,13 +221,38 @@ fn tool(name: &str) -> Result<String, String> {
     }
 }
 
-/// Whether the store's newest master key is anywhere else; nothing where this machine has none.
-fn store_key(data: &Path) -> Option<Check> {
-    let found = match super::store::unexported(data)? {
-        Ok(number) => format!("no export has the newest master key, {number}"),
-        Err(failure) => failure.what(),
-    };
-    Some(Check::new("store's key", Err(found), STORE_KEY_HELP).optional())
+/// What is wrong with the store's master keys; nothing where this machine has none.
+fn store_keys(place: &KeyPlace) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let mut add = |name, found: String, help: &str| checks.push(Check::new(name, Err(found), help).optional());
+    match store::findings(place) {
+        Err(failure) => add("store's keys", failure.what(), failure.remedy()),
+        Ok(findings) => {
+            if !findings.unexported.is_empty() {
+                // Nothing else brings a lost key back.
+                let help = format!(
+                    "`{}` writes all keys; keep that elsewhere than the data: without them neither the store nor any \
+                     backup of it can be read",
+                    store::export_line(place)
+                );
+                let numbers: Vec<String> = findings.unexported.iter().map(ToString::to_string).collect();
+                add("store's keys", format!("no export has the master key {}", numbers.join(", ")), &help);
+            }
+            if !findings.damaged.is_empty() {
+                let help = "move the file away; where the key is missed, `crowdcloud store key import` brings it back";
+                add("store's keys' files", format!("{}: no master key", paths(&findings.damaged)), help);
+            }
+            if !findings.exposed.is_empty() {
+                let found = format!("others than the owner may open {}", paths(&findings.exposed));
+                add("store's keys' modes", found, "`chmod go= PATH`; who has the keys can read copies of the store");
+            }
+        }
+    }
+    checks
+}
+
+fn paths(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// The processes of `crowdcloud up --separate` in this folder.
@@ -276,18 +302,61 @@ mod tests {
         assert!(!check.ok && check.optional && check.help.contains("landlock"));
     }
 
+    fn chmod(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// The folder of keys, which nobody else may open, with one key; and both ways to name it.
+    fn keys(data: &Path) -> (PathBuf, [KeyPlace; 2]) {
+        let folder = data.join("store-keys");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("3.key"), [7; 32]).unwrap();
+        chmod(&folder, 0o700);
+        chmod(&folder.join("3.key"), 0o600);
+        let elsewhere = KeyPlace { data: data.join("x"), keys: Some(folder.clone()), unused: None };
+        (folder, [KeyPlace { data: data.to_owned(), keys: None, unused: None }, elsewhere])
+    }
+
     #[test]
     fn a_master_key_that_is_nowhere_else_is_told_with_what_to_do() {
         let data = tempfile::tempdir().unwrap();
-        assert!(store_key(data.path()).is_none(), "no platform has run here");
-        std::fs::create_dir(data.path().join("store-keys")).unwrap();
-        std::fs::write(data.path().join("store-keys/3.key"), [7; 32]).unwrap();
-        let check = store_key(data.path()).unwrap();
-        assert!(!check.ok && check.optional && check.found.contains('3'), "{check:?}");
-        assert!(check.help.contains("crowdcloud store key export"), "{check:?}");
-        let folder = control_plane::KeyFolder::at(data.path().join("store-keys"));
+        let none = KeyPlace { data: data.path().to_owned(), keys: None, unused: None };
+        assert!(store_keys(&none).is_empty(), "no platform has run here");
+        let (folder, places) = keys(data.path());
+        let flags = [format!("--data {}", data.path().display()), format!("--keys {}", folder.display())];
+        for (place, flag) in places.iter().zip(flags) {
+            let checks = store_keys(place);
+            assert_eq!(checks.len(), 1, "{checks:?}");
+            assert!(!checks[0].ok && checks[0].optional && checks[0].found.ends_with(" 3"), "{checks:?}");
+            assert!(checks[0].help.contains(&format!("crowdcloud store key export {flag} -o")), "{checks:?}");
+        }
+        let folder = control_plane::KeyFolder::at(folder);
         folder.note(&folder.export(None).unwrap()).unwrap();
-        assert!(store_key(data.path()).is_none());
+        assert!(store_keys(&places[0]).is_empty());
+        // An older one that came later: exports of before do not have it.
+        std::fs::write(folder.path().join("2.key"), [6; 32]).unwrap();
+        chmod(&folder.path().join("2.key"), 0o600);
+        let checks = store_keys(&places[0]);
+        assert!(checks.len() == 1 && checks[0].found.ends_with(" 2"), "{checks:?}");
+    }
+
+    #[test]
+    fn keys_that_others_may_open_or_that_are_none_are_told() {
+        let data = tempfile::tempdir().unwrap();
+        let (folder, places) = keys(data.path());
+        let exported = control_plane::KeyFolder::at(&folder);
+        exported.note(&exported.export(None).unwrap()).unwrap();
+        chmod(&folder.join("3.key"), 0o640);
+        let checks = store_keys(&places[0]);
+        assert!(checks.len() == 1 && checks[0].found.ends_with("3.key"), "{checks:?}");
+        chmod(&folder.join("3.key"), 0o600);
+        std::fs::write(folder.join("4.key"), b"short").unwrap();
+        let checks = store_keys(&places[0]);
+        assert!(checks.len() == 1 && checks[0].found.contains("4.key: no master key"), "{checks:?}");
+        std::fs::remove_dir_all(&folder).unwrap();
+        std::fs::write(&folder, b"").unwrap();
+        let checks = store_keys(&places[0]);
+        assert!(checks.len() == 1 && checks[0].help.starts_with("check the folder"), "{checks:?}");
     }
 
     #[test]

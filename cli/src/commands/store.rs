@@ -3,7 +3,7 @@
 mod copies;
 mod key;
 
-pub(super) use key::unexported;
+pub(super) use key::{export_line, findings, told_unused};
 
 use crate::args::StoreVerb;
 use crate::context::Context;

@@ -54,7 +54,7 @@ pub(crate) use crate::db::REFERENCES;
 pub(crate) use check::stream as check;
 pub(crate) use claim::{claim, follow as follow_engines, forget_key, is_key, knows_key};
 pub(crate) use index::{ReadError, kept, refer};
-pub use keys::{KeyError, KeyExport, KeyFolder, KeyNumber};
+pub use keys::{KeyError, KeyExport, KeyFindings, KeyFolder, KeyImport, KeyNumber};
 pub(crate) use repair::run as repair;
 pub(crate) use sweep::run as sweep;
 pub use sweep::{BareSweep, SweepError};

@@ -85,7 +85,8 @@ table! {
 }
 
 table! {
-    /// What the leader knows of the copies, as JSON: of its looks (`repair`), and how far all bytes were read (`scrub`).
+    /// What the leader knows of the copies, as JSON: of its looks (`repair`), and how far all bytes were read (`scrub`); and
+    /// which master keys it has retired, by their fingerprints (`objects/keys`).
     store_notes = "store_notes" {
         #[sea_orm(primary_key, auto_increment = false)]
         name: String,

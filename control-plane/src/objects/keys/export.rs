@@ -68,12 +68,16 @@ pub(super) fn write(keys: &BTreeMap<KeyNumber, MasterSecret>, passphrase: Option
     serde_json::to_string_pretty(&file).map(|text| text + "\n").map_err(not_an_export)
 }
 
-/// What was kept.
-pub(super) fn read(text: &str, passphrase: Option<&str>) -> Result<BTreeMap<KeyNumber, MasterSecret>, KeyError> {
+/// What was kept, and whether it was encrypted.
+pub(super) fn read(
+    text: &str,
+    passphrase: Option<&str>,
+) -> Result<(BTreeMap<KeyNumber, MasterSecret>, bool), KeyError> {
     let file: File = serde_json::from_str(text).map_err(not_an_export)?;
     if file.crowdcloud_master_keys != FORM {
         return Err(not_an_export(format!("its form is {}, and {FORM} is known", file.crowdcloud_master_keys)));
     }
+    let is_encrypted = matches!(file.keys, Keys::Encrypted(_));
     let keys = match (file.keys, passphrase) {
         (Keys::Plain(keys), _) => keys,
         (Keys::Encrypted(_), None) => return Err(KeyError::Encrypted),
@@ -82,7 +86,7 @@ pub(super) fn read(text: &str, passphrase: Option<&str>) -> Result<BTreeMap<KeyN
     if let Some(key) = keys.iter().find(|key| key.number.0 < 0) {
         return Err(not_an_export(format!("no key has the number {}", key.number)));
     }
-    Ok(keys.into_iter().map(|key| (key.number, key.key)).collect())
+    Ok((keys.into_iter().map(|key| (key.number, key.key)).collect(), is_encrypted))
 }
 
 fn encrypt(keys: &[Key], passphrase: &str) -> Result<Encrypted, KeyError> {
@@ -145,7 +149,7 @@ mod tests {
         assert_ne!(text, again.unwrap(), "each has a salt of its own");
         let secret = URL_SAFE_NO_PAD.encode([1; 32]);
         assert!(!text.contains(&secret) && text.contains("argon2id"), "{text}");
-        assert_eq!(read(&text, Some("correct horse")).unwrap(), keys());
+        assert_eq!(read(&text, Some("correct horse")).unwrap(), (keys(), true));
         assert!(matches!(read(&text, Some("another")), Err(KeyError::Passphrase)));
         assert!(matches!(read(&text, Some("")), Err(KeyError::EmptyPassphrase)));
         assert!(matches!(read(&text, None), Err(KeyError::Encrypted)));
@@ -164,7 +168,7 @@ mod tests {
             URL_SAFE_NO_PAD.encode([2; 32]),
         );
         assert_eq!(write(&keys(), None).unwrap(), golden);
-        assert_eq!(read(&golden, None).unwrap(), keys());
+        assert_eq!(read(&golden, None).unwrap(), (keys(), false));
         for other in [golden.replace(": 1,", ": 2,"), golden.replace("plain", "other"), "{}".to_owned(), String::new()]
         {
             assert!(matches!(read(&other, None), Err(KeyError::NotAnExport(_))), "{other}");

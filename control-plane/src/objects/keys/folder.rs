@@ -9,13 +9,10 @@ use protocol::{BlobKey, Digest};
 use rand::TryRngCore as _;
 use serde::{Deserialize, Serialize};
 
-use super::export;
-use crate::tickets::make_private;
+use crate::tickets::{make_private, remove_drafts};
 
 /// What each key's file is called after its number.
 const EXTENSION: &str = "key";
-/// The file that notes which keys have been exported, by their fingerprints.
-const EXPORTED: &str = "exported";
 /// The first key that is made.
 pub(super) const FIRST: KeyNumber = KeyNumber(1);
 
@@ -23,6 +20,12 @@ pub(super) const FIRST: KeyNumber = KeyNumber(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyNumber(pub(crate) i32);
+
+impl KeyNumber {
+    fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
 
 impl fmt::Display for KeyNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,7 +54,7 @@ impl MasterSecret {
     }
 
     /// Tells it from all others, and says nothing of it.
-    pub(super) fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         Digest(blake3::derive_key("crowdcloud 2026 fingerprints of master keys", self.bytes())).to_string()
     }
 }
@@ -98,13 +101,31 @@ pub enum KeyError {
     Derivation(String),
 }
 
-/// What is exported.
-pub struct KeyExport {
-    /// What is to be written into a file.
-    pub text: String,
-    /// Which keys are in it.
-    pub numbers: Vec<KeyNumber>,
-    fingerprints: BTreeSet<String>,
+/// What is in a folder.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct KeyFiles {
+    /// All keys, by number.
+    pub(crate) keys: BTreeMap<KeyNumber, MasterSecret>,
+    /// Files that are called as keys are, and have something else.
+    pub(crate) damaged: BTreeSet<KeyNumber>,
+}
+
+impl KeyFiles {
+    /// The highest number that a file has.
+    fn last(&self) -> Option<KeyNumber> {
+        self.keys.keys().chain(&self.damaged).max().copied()
+    }
+}
+
+/// What is wrong in a folder.
+#[derive(Debug, Default)]
+pub struct KeyFindings {
+    /// Keys that no export is known to have.
+    pub unexported: Vec<KeyNumber>,
+    /// Files that are called as keys are, and have something else.
+    pub damaged: Vec<PathBuf>,
+    /// Keys' files, and the folder itself, where others than their owner may open them.
+    pub exposed: Vec<PathBuf>,
 }
 
 /// Where the master keys are.
@@ -124,12 +145,12 @@ impl KeyFolder {
         &self.0
     }
 
-    /// All keys, by number.
-    pub(crate) fn read(&self) -> Result<BTreeMap<KeyNumber, MasterSecret>, KeyError> {
-        let mut keys = BTreeMap::new();
+    /// All keys, and what is none.
+    pub(crate) fn read(&self) -> Result<KeyFiles, KeyError> {
+        let mut files = KeyFiles::default();
         let entries = match std::fs::read_dir(&self.0) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(keys),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(files),
             Err(error) => return Err(failed(&self.0, error)),
         };
         for entry in entries {
@@ -139,12 +160,19 @@ impl KeyFolder {
                 Ok(bytes) => bytes,
                 // Another process has deleted it since.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == ErrorKind::IsADirectory => Vec::new(),
                 Err(error) => return Err(failed(&path, error)),
             };
-            let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| KeyError::NotAKey(path))?;
-            keys.insert(number, MasterSecret::of(bytes));
+            match <[u8; 32]>::try_from(bytes) {
+                Ok(bytes) => {
+                    files.keys.insert(number, MasterSecret::of(bytes));
+                }
+                Err(_) => {
+                    files.damaged.insert(number);
+                }
+            }
         }
-        Ok(keys)
+        Ok(files)
     }
 
     /// Keeps a key; refused where there is another one of its number.
@@ -157,10 +185,12 @@ impl KeyFolder {
 
     /// Makes the first key, where there is none.
     pub(super) fn make_first(&self) -> Result<(), KeyError> {
-        if self.read()?.is_empty() {
+        let files = self.read()?;
+        if files.keys.is_empty() {
+            let number = files.last().map_or(FIRST, KeyNumber::next);
             let secret = MasterSecret::random().map_err(|error| failed(&self.0, error))?;
             // Of several who make it at once one does, and all take that.
-            self.make(FIRST, &secret)?;
+            self.make(number, &secret)?;
         }
         Ok(())
     }
@@ -170,8 +200,13 @@ impl KeyFolder {
     /// # Errors
     /// Where there is no key yet, or the folder cannot be used.
     pub fn rotate(&self) -> Result<KeyNumber, KeyError> {
-        let newest = self.newest()?.ok_or_else(|| KeyError::NoKey(self.0.clone()))?;
-        let next = KeyNumber(newest.0.saturating_add(1));
+        let files = self.read()?;
+        if files.keys.is_empty() {
+            return Err(KeyError::NoKey(self.0.clone()));
+        }
+        // A key that was exported from here, or came from elsewhere, may have been deleted since.
+        let exported = self.exported()?.into_values().max();
+        let next = files.last().max(exported).map_or(FIRST, KeyNumber::next);
         let secret = MasterSecret::random().map_err(|error| failed(&self.0, error))?;
         self.put(next, &secret)?;
         Ok(next)
@@ -187,6 +222,7 @@ impl KeyFolder {
             std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
             folder.create(&self.0)?;
             let made = make_private(&path, secret.bytes())?;
+            remove_drafts(&path)?;
             std::fs::File::open(&self.0)?.sync_all()?;
             Ok(made)
         };
@@ -197,7 +233,8 @@ impl KeyFolder {
     /// Deletes a key that nothing is sealed under.
     pub(super) fn remove(&self, number: KeyNumber) -> Result<(), KeyError> {
         let path = self.file(number);
-        match std::fs::remove_file(&path) {
+        // Drafts go first: nobody comes back for them once the key's file is gone.
+        match remove_drafts(&path).and_then(|()| std::fs::remove_file(&path)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(&path, error)),
             _ => Ok(()),
         }
@@ -208,78 +245,26 @@ impl KeyFolder {
     /// # Errors
     /// Where the folder cannot be read.
     pub fn newest(&self) -> Result<Option<KeyNumber>, KeyError> {
-        Ok(self.read()?.into_keys().next_back())
+        Ok(self.read()?.keys.into_keys().next_back())
     }
 
-    /// The newest key's number, where no export has it.
+    /// What is wrong here.
     ///
     /// # Errors
     /// Where the folder cannot be read.
-    pub fn unexported(&self) -> Result<Option<KeyNumber>, KeyError> {
-        let Some((number, secret)) = self.read()?.pop_last() else { return Ok(None) };
-        let is_exported = self.exported()?.contains(&secret.fingerprint());
-        Ok((!is_exported).then_some(number))
+    pub fn look_over(&self) -> Result<KeyFindings, KeyError> {
+        let (files, exported) = (self.read()?, self.exported()?);
+        let is_exported = |secret: &MasterSecret| exported.contains_key(&secret.fingerprint());
+        let paths = files.keys.keys().map(|number| self.file(*number));
+        let exposed = std::iter::once(self.0.clone()).chain(paths).filter(|path| is_exposed(path)).collect();
+        Ok(KeyFindings {
+            unexported: files.keys.iter().filter(|key| !is_exported(key.1)).map(|key| *key.0).collect(),
+            damaged: files.damaged.iter().map(|number| self.file(*number)).collect(),
+            exposed,
+        })
     }
 
-    /// All keys, encrypted under a passphrase where there is one.
-    ///
-    /// # Errors
-    /// Where there are none, or the passphrase is empty.
-    pub fn export(&self, passphrase: Option<&str>) -> Result<KeyExport, KeyError> {
-        let keys = self.read()?;
-        if keys.is_empty() {
-            return Err(KeyError::NoKey(self.0.clone()));
-        }
-        let text = export::write(&keys, passphrase)?;
-        let fingerprints = keys.values().map(MasterSecret::fingerprint).collect();
-        Ok(KeyExport { text, numbers: keys.into_keys().collect(), fingerprints })
-    }
-
-    /// An export is where it is to be kept.
-    ///
-    /// # Errors
-    /// Where the folder cannot be written.
-    pub fn note(&self, export: &KeyExport) -> Result<(), KeyError> {
-        self.note_fingerprints(export.fingerprints.clone())
-    }
-
-    /// Keeps what an export has, beside what is there.
-    ///
-    /// # Errors
-    /// Where it is no export, the passphrase is wrong, or there is another key of the same number.
-    pub fn import(&self, text: &str, passphrase: Option<&str>) -> Result<Vec<KeyNumber>, KeyError> {
-        let keys = export::read(text, passphrase)?;
-        let there = self.read()?;
-        let differs =
-            |(number, secret): (&KeyNumber, &MasterSecret)| there.get(number).is_some_and(|has| has != secret);
-        if let Some((number, _)) = keys.iter().find(|key| differs(*key)) {
-            return Err(KeyError::Differs { number: *number, folder: self.0.clone() });
-        }
-        for (number, secret) in &keys {
-            self.put(*number, secret)?;
-        }
-        self.note_fingerprints(keys.values().map(MasterSecret::fingerprint).collect())?;
-        Ok(keys.into_keys().collect())
-    }
-
-    fn exported(&self) -> Result<BTreeSet<String>, KeyError> {
-        let path = self.0.join(EXPORTED);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
-            Err(error) => Err(failed(&path, error)),
-        }
-    }
-
-    fn note_fingerprints(&self, mut fingerprints: BTreeSet<String>) -> Result<(), KeyError> {
-        fingerprints.extend(self.exported()?);
-        let lines: String = fingerprints.iter().map(|fingerprint| format!("{fingerprint}\n")).collect();
-        let (path, draft) = (self.0.join(EXPORTED), self.0.join("exported.new"));
-        let written = std::fs::write(&draft, lines).and_then(|()| std::fs::rename(&draft, &path));
-        written.map_err(|error| failed(&path, error))
-    }
-
-    fn file(&self, number: KeyNumber) -> PathBuf {
+    pub(super) fn file(&self, number: KeyNumber) -> PathBuf {
         self.0.join(format!("{number}.{EXTENSION}"))
     }
 
@@ -290,13 +275,27 @@ impl KeyFolder {
     }
 }
 
-fn failed(path: &Path, source: std::io::Error) -> KeyError {
+/// Whether others than its owner may open it.
+#[cfg(unix)]
+fn is_exposed(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_exposed(_path: &Path) -> bool {
+    false
+}
+
+pub(super) fn failed(path: &Path, source: std::io::Error) -> KeyError {
     KeyError::File { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+
+    use protocol::InstanceId;
 
     use super::*;
 
@@ -313,8 +312,8 @@ mod tests {
         assert_eq!(folder.rotate().unwrap(), KeyNumber(2));
         assert_eq!(folder.rotate().unwrap(), KeyNumber(3));
         let keys = folder.read().unwrap();
-        assert_eq!(keys.len(), 3);
-        assert_ne!(keys[&KeyNumber(2)].fingerprint(), keys[&KeyNumber(3)].fingerprint());
+        assert_eq!((keys.keys.len(), keys.damaged.len()), (3, 0));
+        assert_ne!(keys.keys[&KeyNumber(2)].fingerprint(), keys.keys[&KeyNumber(3)].fingerprint());
         for (file, expected) in [("1.key", 0o600), ("3.key", 0o600), ("", 0o700)] {
             let mode = std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, expected, "{file}");
@@ -326,38 +325,60 @@ mod tests {
         folder.remove(KeyNumber(2)).unwrap();
         folder.remove(KeyNumber(2)).unwrap();
         assert_eq!(folder.rotate().unwrap(), KeyNumber(4), "no number comes twice");
-        std::fs::write(folder.path().join("9.key"), b"short").unwrap();
-        assert!(matches!(folder.read(), Err(KeyError::NotAKey(path)) if path.ends_with("9.key")));
     }
 
     #[test]
-    fn what_is_exported_comes_back_elsewhere_and_is_noted() {
+    fn what_is_no_key_stops_nothing() {
         let temporary = tempfile::tempdir().unwrap();
-        let folder = KeyFolder::at(temporary.path().join("here"));
-        assert!(matches!(folder.export(None), Err(KeyError::NoKey(_))));
+        let folder = KeyFolder::at(temporary.path());
+        std::fs::write(folder.path().join("1.key"), b"short").unwrap();
+        std::fs::create_dir(folder.path().join("3.key")).unwrap();
+        folder.make_first().unwrap();
+        let files = folder.read().unwrap();
+        assert_eq!(files.keys.into_keys().collect::<Vec<_>>(), [KeyNumber(4)]);
+        assert_eq!(files.damaged, BTreeSet::from([KeyNumber(1), KeyNumber(3)]));
+        std::fs::write(folder.path().join("7.key"), b"short").unwrap();
+        assert_eq!(folder.rotate().unwrap(), KeyNumber(8), "no file is written over");
+        let damaged = folder.look_over().unwrap().damaged;
+        assert_eq!(damaged, ["1.key", "3.key", "7.key"].map(|file| folder.path().join(file)));
+        let refused = folder.put(KeyNumber(7), &MasterSecret::of([1; 32])).unwrap_err();
+        assert!(matches!(&refused, KeyError::NotAKey(path) if path.ends_with("7.key")), "{refused}");
+    }
+
+    #[test]
+    fn what_others_may_open_is_found() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = KeyFolder::at(temporary.path().join("store-keys"));
+        assert!(folder.look_over().unwrap().exposed.is_empty(), "there is none yet");
         folder.make_first().unwrap();
         folder.rotate().unwrap();
-        assert_eq!(folder.unexported().unwrap(), Some(KeyNumber(2)));
-        let export = folder.export(Some("correct horse")).unwrap();
-        assert_eq!(export.numbers, [KeyNumber(1), KeyNumber(2)]);
-        assert_eq!(folder.unexported().unwrap(), Some(KeyNumber(2)), "it is not written yet");
-        folder.note(&export).unwrap();
-        assert_eq!(folder.unexported().unwrap(), None);
-        assert_eq!(folder.rotate().unwrap(), KeyNumber(3));
-        assert_eq!(folder.unexported().unwrap(), Some(KeyNumber(3)), "the next one is not in it");
+        assert!(folder.look_over().unwrap().exposed.is_empty());
+        let open = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        open(&folder.file(KeyNumber(2)), 0o640);
+        assert_eq!(folder.look_over().unwrap().exposed, [folder.file(KeyNumber(2))]);
+        open(folder.path(), 0o701);
+        assert_eq!(folder.look_over().unwrap().exposed, [folder.path().to_owned(), folder.file(KeyNumber(2))]);
+    }
 
-        let elsewhere = KeyFolder::at(temporary.path().join("there"));
-        assert!(matches!(elsewhere.import(&export.text, None), Err(KeyError::Encrypted)));
-        assert_eq!(elsewhere.import(&export.text, Some("correct horse")).unwrap(), export.numbers);
-        assert_eq!(elsewhere.unexported().unwrap(), None);
-        folder.remove(KeyNumber(3)).unwrap();
-        assert_eq!(elsewhere.read().unwrap(), folder.read().unwrap());
-        assert_eq!(elsewhere.import(&export.text, Some("correct horse")).unwrap(), export.numbers, "again is fine");
-
-        let other = KeyFolder::at(temporary.path().join("other"));
-        other.put(KeyNumber(2), &MasterSecret::of([9; 32])).unwrap();
-        let refused = other.import(&export.text, Some("correct horse")).unwrap_err();
-        assert!(matches!(refused, KeyError::Differs { number: KeyNumber(2), .. }), "{refused}");
-        assert_eq!(other.read().unwrap().len(), 1, "nothing was replaced or added");
+    /// Who died between the link and the end of the draft has left the key under another name.
+    #[test]
+    fn no_draft_outlives_its_key() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = KeyFolder::at(temporary.path());
+        folder.make_first().unwrap();
+        folder.rotate().unwrap();
+        let left = |number: i32| {
+            let draft = folder.path().join(format!("{number}.{}", InstanceId::new()));
+            std::fs::copy(folder.file(KeyNumber(number)), &draft).unwrap();
+            draft
+        };
+        let (first, second, again) = (left(1), left(2), left(2));
+        folder.remove(KeyNumber(2)).unwrap();
+        assert!(first.exists() && !second.exists() && !again.exists());
+        let secret = folder.read().unwrap().keys.remove(&FIRST).unwrap();
+        folder.put(FIRST, &secret).unwrap();
+        assert!(!first.exists());
+        let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(files, [folder.file(FIRST)]);
     }
 }

@@ -2,17 +2,20 @@
 //!
 //! ```text
 //! made (a file in each control plane's folder) --the leader--> registered: rows are sealed under the newest
-//!     --a newer one is registered--> the leader wraps its rows anew --no row is left--> retired --> its files are deleted
+//!     --a newer one is registered--> the leader wraps its rows anew --no row is left--> retired
+//!     --the folder's notes say that exports have it and the newest one--> its file is deleted
 //! ```
 //! The database knows each key's number and fingerprint (`store_keys`), the folders have the keys themselves. Where the folder
 //! lacks one that is registered, the control plane runs, says which, and sweeps nothing. Number 0 is derived from the root
-//! secret: rows of databases that were written before there were numbers have it.
+//! secret: rows of databases that were written before there were numbers have it. A new database registers the newest key of
+//! its folder alone: the others are another's, which are never deleted, as a database knows what it has retired itself.
 //!
 //! Why no row is ever sealed under a retired key: whoever writes one locks the row of its key in the same transaction, and
 //! finds it there. Retiring deletes that row, so it waits for those transactions, and then looks for rows of blobs; who comes
 //! afterwards does not find the key, and takes a newer one.
 
 mod export;
+mod exported;
 mod folder;
 mod rotation;
 
@@ -34,8 +37,9 @@ use crate::db::columns::Col;
 use crate::db::entities::{blobs, store_keys};
 use crate::error::{Error, Result, StartError, refuse};
 
-pub(crate) use folder::MasterSecret;
-pub use folder::{KeyError, KeyExport, KeyFolder, KeyNumber};
+pub use exported::{KeyExport, KeyImport};
+pub use folder::{KeyError, KeyFindings, KeyFolder, KeyNumber};
+pub(crate) use folder::{KeyFiles, MasterSecret};
 #[cfg(test)]
 pub(crate) use rotation::Rotation;
 pub(crate) use rotation::run;
@@ -90,22 +94,54 @@ struct Ring {
 struct Held {
     /// Keys that are registered and here.
     keys: BTreeMap<KeyNumber, Arc<MasterKey>>,
-    /// Keys that are registered and not here, and what is here instead.
-    missing: BTreeMap<KeyNumber, &'static str>,
+    /// Keys that are registered and not here.
+    missing: BTreeMap<KeyNumber, Missing>,
+}
+
+/// What is here instead of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Missing {
+    #[error("there is no file of it")]
+    NoFile,
+    #[error("its file is no key")]
+    NoKey,
+    #[error("its file is another key's")]
+    Another,
+}
+
+impl Missing {
+    /// What brings the key back.
+    fn remedy(self, number: KeyNumber, folder: &KeyFolder) -> String {
+        let (file, folder) = (folder.file(number), folder.path().display());
+        let import = format!("`crowdcloud store key import FILE --keys {folder}` has brought it back from an export");
+        let file = file.display();
+        match self {
+            Self::NoFile => import,
+            _ if number == DERIVED => {
+                format!("{file} has been moved away, and a new start has derived the key from the root secret")
+            }
+            Self::NoKey => format!("{file} has been moved away, and {import}"),
+            Self::Another => format!(
+                "{file} has been moved away, and {import}. If `crowdcloud store key rotate` has made that file, rotate \
+                 again then: there had been a newer key elsewhere"
+            ),
+        }
+    }
 }
 
 impl Held {
-    fn of(rows: &[store_keys::Model], files: &BTreeMap<KeyNumber, MasterSecret>) -> Self {
+    fn of(rows: &[store_keys::Model], files: &KeyFiles) -> Self {
         let mut held = Self::default();
         for row in rows {
             let number = KeyNumber(row.number);
-            let why = match files.get(&number) {
+            let why = match files.keys.get(&number) {
                 Some(secret) if secret.fingerprint() == row.fingerprint => {
                     held.keys.insert(number, Arc::new(MasterKey::new(secret.bytes())));
                     continue;
                 }
-                Some(_) => "its file is another key's",
-                None => "there is no file of it",
+                Some(_) => Missing::Another,
+                None if files.damaged.contains(&number) => Missing::NoKey,
+                None => Missing::NoFile,
             };
             held.missing.insert(number, why);
         }
@@ -131,18 +167,21 @@ impl Keyring {
                                it is another platform's";
                     return Err(StartError::Keys(why.to_owned()));
                 }
-                folder.put(DERIVED, &derived)?;
+                // The folder's newer ones come by rotation.
+                put_derived(&folder, &derived)?;
+                register(&tx, DERIVED, &derived).await?;
             } else {
                 folder.make_first()?;
-            }
-            for (number, secret) in folder.read()? {
-                register(&tx, number, &secret).await?;
+                let newest = folder.read()?.keys.pop_last();
+                if let Some((number, secret)) = newest {
+                    register(&tx, number, &secret).await?;
+                }
             }
         } else if rows.iter().any(|row| row.number == DERIVED.0 && row.fingerprint == derived.fingerprint()) {
-            // It is a file as all others are, so that it is exported with them.
-            folder.put(DERIVED, &derived)?;
+            put_derived(&folder, &derived)?;
         }
         tx.commit().await?;
+        look_over(&folder);
         let ring = Self(Arc::new(Ring { folder, held: RwLock::default() }));
         ring.refresh(db.read()).await?;
         Ok(ring)
@@ -166,14 +205,15 @@ impl Keyring {
     }
 
     /// Says what is missing, once.
-    fn tell(&self, before: &BTreeMap<KeyNumber, &'static str>) {
+    fn tell(&self, before: &BTreeMap<KeyNumber, Missing>) {
         let folder = self.0.folder.path().display();
         let missing = self.0.held.read().missing.clone();
         for (number, why) in missing.iter().filter(|entry| before.get(entry.0) != Some(entry.1)) {
             tracing::error!(
                 key = %number, %folder,
                 "the store's master key {number} is missing: {why}. What is sealed under it cannot be read, and nothing is \
-                 swept, until `crowdcloud store key import FILE --keys {folder}` has brought it back from an export"
+                 swept, until {}",
+                why.remedy(*number, &self.0.folder)
             );
         }
         if missing.is_empty() && !before.is_empty() {
@@ -240,6 +280,33 @@ pub(crate) async fn need_root_secret(folder: &Path, db: &Db) -> Result<bool, Sta
 #[cfg(test)]
 pub(crate) fn of_tests(config: &crate::Config) {
     KeyFolder::at(config.store_keys()).put(folder::FIRST, &MasterSecret::of([42; 32])).unwrap();
+}
+
+/// Keeps the derived key as a file, as all others are, so that it is exported with them. Where its file has something else, it is
+/// missing as another key would be.
+fn put_derived(folder: &KeyFolder, derived: &MasterSecret) -> Result<(), KeyError> {
+    match folder.put(DERIVED, derived) {
+        Err(error @ (KeyError::Differs { .. } | KeyError::NotAKey(_))) => {
+            tracing::error!(%error, "the file of the store's master key that is derived from the root secret has something else");
+            Ok(())
+        }
+        put => put,
+    }
+}
+
+/// Says at the start what is wrong in the folder and stops nothing.
+fn look_over(folder: &KeyFolder) {
+    let findings = match folder.look_over() {
+        Ok(findings) => findings,
+        Err(error) => return tracing::warn!(%error, "the folder of the store's master keys could not be looked over"),
+    };
+    for path in &findings.exposed {
+        let path = path.display();
+        tracing::warn!(%path, "others than its owner may open what the store's master keys are in: `chmod go= {path}`");
+    }
+    for path in &findings.damaged {
+        tracing::warn!(path = %path.display(), "not a master key (32 bytes): it counts as missing");
+    }
 }
 
 async fn all<C: ConnectionTrait>(connection: &C) -> Result<Vec<store_keys::Model>, DbErr> {
