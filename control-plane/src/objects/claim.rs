@@ -77,6 +77,41 @@ pub(crate) async fn look(db: &Db, store: &Store) -> Result<Vec<ClaimError>, DbEr
     Ok(refused)
 }
 
+/// Whether this database has seen the root secret: blobs of its first release have keys that are sealed under one made of it.
+pub(crate) async fn knows_key(db: &Db) -> Result<bool, DbErr> {
+    Ok(row(db).await?.key_check.is_some() || blobs::Entity::find().limit(1).one(db.read()).await?.is_some())
+}
+
+/// There is another root secret now.
+pub(crate) async fn forget_key(db: &Db) -> Result<(), DbErr> {
+    note(db, store_horizon::ActiveModel { key_check: Set(None), ..Default::default() }).await
+}
+
+/// Notes the root secret's check where there is none; false where it is of another one.
+pub(crate) async fn is_key(db: &Db, check: &[u8; 32]) -> Result<bool, DbErr> {
+    store_horizon::Entity::update_many()
+        .set(store_horizon::ActiveModel { key_check: Set(Some(check.to_vec())), ..Default::default() })
+        .filter(store_horizon::Column::Id.eq(HORIZON))
+        .filter(store_horizon::Column::KeyCheck.is_null())
+        .exec(db.write())
+        .await?;
+    Ok(row(db).await?.key_check.is_some_and(|known| known == check))
+}
+
+/// The store's id, which the first one that asks for it makes.
+pub(crate) async fn store_id(db: &Db) -> Result<StoreId, DbErr> {
+    if let Some(id) = row(db).await?.store {
+        return Ok(id.0);
+    }
+    store_horizon::Entity::update_many()
+        .set(store_horizon::ActiveModel { store: Set(Some(StoreId::new().into())), ..Default::default() })
+        .filter(store_horizon::Column::Id.eq(HORIZON))
+        .filter(store_horizon::Column::Store.is_null())
+        .exec(db.write())
+        .await?;
+    row(db).await?.store.map(|id| id.0).ok_or_else(|| DbErr::RecordNotFound("the id of the store".to_owned()))
+}
+
 /// `POST /operator/store/disks/{name}/replace`: what was there is lost, and an empty disk takes its place.
 pub(crate) async fn replace(care: &Care, caller: &Caller, name: &str) -> crate::error::Result<Committed> {
     drains::require_operator(caller)?;

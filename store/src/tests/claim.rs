@@ -122,7 +122,7 @@ async fn the_others_do_without_one_that_is_dead() {
     };
     let (id, store) = (StoreId::new(), all());
     assert!(store.claim(id, &Claims::Taken(&Taken::default())).await.is_empty());
-    let known = store.claimed();
+    let known = taken(&store.claimed(), &[]);
     let blob = store.put_bytes(EPOCH, noise(10, 1)).await.unwrap();
     let away = temporary.path().join("away");
     fs::rename(&folders[1], &away).unwrap();

@@ -1,7 +1,7 @@
 //! Every page fits a phone, a tablet and a desk, in light and in dark, has a name for every control, and nothing that axe
 //! holds against it.
 
-use tests::Platform;
+use tests::{DoneExt as _, Platform};
 
 use crate::browser::{Browser, PASSWORD};
 use crate::lending::Machine;

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use protocol::{AccountId, Blob, StoreId};
+use protocol::node::Mark;
+use protocol::{AccountId, Blob};
 use store::engine::{Disk, EngineError};
 use store::{Engine, Listed, SegmentName, Space, Store};
 
@@ -84,12 +85,12 @@ impl Engine for Liar {
         }
     }
 
-    fn mark(&self) -> BoxFuture<'_, Result<Option<StoreId>, EngineError>> {
+    fn mark(&self) -> BoxFuture<'_, Result<Option<Mark>, EngineError>> {
         self.disk.mark()
     }
 
-    fn set_mark(&self, store: StoreId) -> BoxFuture<'_, Result<StoreId, EngineError>> {
-        self.disk.set_mark(store)
+    fn set_mark(&self, mark: Mark) -> BoxFuture<'_, Result<Mark, EngineError>> {
+        self.disk.set_mark(mark)
     }
 
     fn space(&self) -> BoxFuture<'_, Result<Space, EngineError>> {
