@@ -65,7 +65,7 @@ pub enum ClaimError {
         first: String,
     },
     /// Nobody has marked it yet.
-    #[error("{engine} is new: no control plane has taken it for this platform yet")]
+    #[error("{engine} has no mark: its disk is not mounted, or it is new and no control plane has taken it yet")]
     New {
         /// Which engine.
         engine: String,

@@ -21,7 +21,7 @@ use store::{Engine, Store, engine};
 use tokio_util::sync::CancellationToken;
 
 use super::sweep::Sweep;
-use super::{Address, ReadError, Writing};
+use super::{Address, ReadError, Writing, claim};
 use crate::App;
 use crate::db::columns::Col;
 use crate::db::entities::{artifacts, blobs, store_horizon};
@@ -314,6 +314,7 @@ async fn one_disk_that_has_gone_stops_nothing(ground: Ground) {
     assert_eq!((segments_in(&away), segments_in(&other)), (on_one, 0));
     assert_eq!(in_index(app).await.len(), 130, "they may be on the one that has gone");
     std::fs::rename(&away, &one).unwrap();
+    claim::look(&app.db, &app.store).await.unwrap();
     sweep(app, doomed.plus(HOUR * 25)).await;
     assert_eq!((segments_in(&one), in_index(app).await.len()), (0, 0));
     assert_eq!(last_listed(app).await, doomed.plus(HOUR * 25));

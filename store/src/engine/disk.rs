@@ -265,7 +265,12 @@ impl Place {
     }
 
     fn mark(&self) -> io::Result<Option<Mark>> {
-        let Some(text) = unless_missing(fs::read_to_string(&self.mark))? else { return Ok(None) };
+        let Some(text) = unless_missing(fs::read_to_string(&self.mark))? else {
+            // Whatever may be there is to be taken anew.
+            *self.seen.lock() = None;
+            self.is_prepared.store(false, Ordering::Release);
+            return Ok(None);
+        };
         let mark = text.parse::<Mark>().map_err(io::Error::other)?;
         *self.seen.lock() = Some(mark);
         Ok(Some(mark))

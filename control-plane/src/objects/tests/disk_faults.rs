@@ -27,7 +27,7 @@ use crate::objects::check::{Checked, Checker};
 use crate::objects::pace::Pace;
 use crate::objects::repair::Repair;
 use crate::objects::scrub::Scrub;
-use crate::objects::{Care, Epochs, drains};
+use crate::objects::{Care, Epochs, claim, drains};
 use crate::tests::harness::{Client, Ground, suite};
 use crate::{App, Config};
 
@@ -199,6 +199,8 @@ impl Scene {
     /// The disk works again, with what it has; all is checked and repaired, and then is whole.
     async fn heal(&mut self) {
         if let Some((place, away)) = self.away.take() {
+            // A disk that has its mark makes its folder anew.
+            drop(std::fs::remove_dir_all(&place));
             std::fs::rename(away, place).unwrap();
         }
         if let Some(disk) = self.injured.take() {
@@ -207,6 +209,7 @@ impl Scene {
             }
         }
         for app in &self.apps {
+            claim::look(&app.db, &app.store).await.unwrap();
             let states = app.store.disks().await;
             assert!(states.iter().all(|state| state.failing.is_none()), "seed {}: {states:?}", self.seed);
         }

@@ -73,6 +73,12 @@ pub(super) async fn some_blobs(app: &App, account: AccountId) -> Vec<Blob> {
     blobs
 }
 
+/// The path by which an empty disk takes the place of this one.
+fn replace(ground: &Ground, disk: &str) -> String {
+    let folder = ground.folder.path().join(disk).display().to_string();
+    format!("/operator/store/disks/{}/replace", folder.replace('/', "%2F"))
+}
+
 pub(super) async fn office(app: &App) -> i64 {
     let lease = Lease::take(&app.db, Office::Store, app.instance, Duration::from_secs(60)).await.unwrap();
     lease.unwrap().epoch()
@@ -147,11 +153,12 @@ async fn a_disk_that_is_gone_is_told_and_made_up_for(ground: Ground) {
     assert_eq!((few.found, few.fewer, few.lost, few.copied), (14, 14, 0, 0), "{few:?}");
     assert_eq!(read(app, during.id).await.unwrap().len(), 10);
     assert!(repair.next_pass_in() <= Duration::from_secs(600), "it does not wait an hour for a disk that takes some");
-    // And with a new one in its place all is well.
-    for folder in ["a/blobs", "a/incoming"] {
-        std::fs::create_dir_all(ground.folder.path().join(folder)).unwrap();
-    }
-    assert_eq!(status(&operator).await.disks[0].state, StoreDiskState::Serving, "it is tried");
+    // And with a new one in its place all is well, once somebody says so: it may only not be mounted.
+    std::fs::create_dir_all(ground.folder.path().join("a")).unwrap();
+    assert_eq!(status(&operator).await.disks[0].state, StoreDiskState::Failing);
+    let replaced: StoreStatus = operator.post(&replace(&ground, "a"), json!({})).await.read();
+    assert_eq!(replaced.disks[0].state, StoreDiskState::Serving, "{replaced:?}");
+    assert_eq!(operator.post(&replace(&ground, "a"), json!({})).await.code(), Code::InvalidField, "it is there");
     let mended = repair.whole(office).await.unwrap().last.unwrap();
     assert_eq!((mended.found, mended.fewer, mended.copied), (14, 0, 15), "{mended:?}");
 }
@@ -330,9 +337,10 @@ async fn a_drained_disk_is_emptied(ground: Ground) {
         assert_eq!(copies(app, blob).await, 2);
     }
 
-    for folder in ["a/blobs", "a/incoming"] {
-        std::fs::create_dir_all(ground.folder.path().join(folder)).unwrap();
-    }
+    let kept: StoreStatus = operator.post(&replace(&ground, "a"), json!({})).await.read();
+    assert_eq!((kept.disks[0].state, kept.disks[0].left), (StoreDiskState::Serving, None), "it is drained no more");
+    let begun: StoreStatus = operator.post(&path("a"), json!({})).await.read();
+    assert_eq!(begun.disks[0].state, StoreDiskState::Draining);
     let kept: StoreStatus = operator.delete(&path("a")).await.read();
     assert_eq!((kept.disks[0].state, kept.disks[0].left), (StoreDiskState::Serving, None));
 }
