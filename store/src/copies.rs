@@ -18,11 +18,12 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, TryStreamExt as _};
 use parking_lot::{Mutex, RwLock};
-use protocol::{BlobId, Timestamp};
+use protocol::{BlobId, DiskId, Timestamp};
 use tokio::sync::watch;
 
 use crate::disks::Failing;
 use crate::engine::{EngineError, Trouble};
+use crate::known::{Known, Wanted};
 use crate::{Engine, Error, Listed, Piece, SegmentName};
 
 /// How long an engine may take for one segment.
@@ -76,7 +77,9 @@ pub(crate) struct Copies {
     drained: Arc<RwLock<BTreeSet<String>>>,
     /// Only those that are known to be this store's get segments.
     pub(crate) claimed_only: bool,
-    pub(crate) wanted: NonZeroUsize,
+    /// Engines that are, or were, the store's.
+    pub(crate) known: Arc<Known>,
+    pub(crate) wanted: Wanted,
     pub(crate) patience: Duration,
 }
 
@@ -94,6 +97,8 @@ pub(crate) struct Place {
     /// Those that get no new segments.
     drained: Arc<RwLock<BTreeSet<String>>>,
     standing: RwLock<Standing>,
+    /// Which place it is, as its mark says.
+    id: Mutex<Option<DiskId>>,
 }
 
 /// Whether an engine is this store's (`claim.rs`).
@@ -124,7 +129,16 @@ impl Copies {
         let drained = Arc::default();
         let places: Places = engines.into_iter().map(|engine| Place::new(engine, &drained)).collect();
         let places = Arc::new(watch::Sender::new(places));
-        Self { places, held: None, changing: false, drained, claimed_only: false, wanted, patience: PATIENCE }
+        Self {
+            places,
+            held: None,
+            changing: false,
+            drained,
+            claimed_only: false,
+            known: Arc::default(),
+            wanted: Wanted::new(wanted),
+            patience: PATIENCE,
+        }
     }
 
     /// None yet: they are told.
@@ -168,10 +182,6 @@ impl Copies {
         self.places().iter().map(|place| Arc::clone(&place.engine)).collect()
     }
 
-    pub(crate) fn wanted(&self) -> NonZeroUsize {
-        self.wanted
-    }
-
     /// Refuses what could not be kept by enough engines even if all of them worked.
     pub(crate) async fn check_enough(&self) -> Result<(), Error> {
         let wanted = self.wanted.get();
@@ -191,7 +201,7 @@ impl Copies {
     }
 
     /// How many that get new segments can fail by themselves.
-    fn taking(&self, places: &[Arc<Place>]) -> usize {
+    pub(crate) fn taking(&self, places: &[Arc<Place>]) -> usize {
         let taking = places.iter().filter(|place| self.takes(place));
         taking.map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len()
     }
@@ -288,8 +298,8 @@ impl Copies {
                 }
             }
         }
-        // An engine that fails may have the segment: it is not lost.
-        Err(match (failed, damaged) {
+        // An engine that fails, or is absent, may have the segment: it is not lost.
+        Err(match (failed.or_else(|| self.not_there("read")), damaged) {
             (Some(error), _) => Error::Engine(error),
             (None, Some(engine)) => Error::Corrupt { piece, engine },
             (None, None) => Error::Missing { piece },
@@ -338,7 +348,9 @@ impl Copies {
     ) -> Result<Vec<Result<(), EngineError>>, EngineError> {
         let places = self.told_some("delete").await?;
         let deletes = places.iter().map(|place| self.delete_on(place, blob, numbers.clone()));
-        Ok(futures::future::join_all(deletes).await)
+        let mut deleted = futures::future::join_all(deletes).await;
+        deleted.extend(self.not_there("delete").map(Err));
+        Ok(deleted)
     }
 
     /// An engine that fails at one segment is not asked about the others, and one that has just hung about none.
@@ -404,6 +416,7 @@ impl Place {
             failing: Mutex::new(None),
             drained: Arc::clone(drained),
             standing: RwLock::new(Standing::Unknown),
+            id: Mutex::new(None),
         })
     }
 
@@ -425,6 +438,15 @@ impl Place {
 
     pub(crate) fn stands(&self, standing: Standing) {
         *self.standing.write() = standing;
+    }
+
+    pub(crate) fn id(&self) -> Option<DiskId> {
+        *self.id.lock()
+    }
+
+    /// It is this place.
+    pub(crate) fn is_at(&self, id: Option<DiskId>) {
+        *self.id.lock() = id;
     }
 
     /// Why it is set aside, where it is.

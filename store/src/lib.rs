@@ -18,6 +18,7 @@ mod disk_service;
 mod disks;
 pub mod engine;
 mod error;
+mod known;
 pub mod legacy;
 mod name;
 mod node_disks;
@@ -79,7 +80,8 @@ impl Store {
         Ok(Self::on(vec![Arc::new(engine)], NonZeroUsize::MIN))
     }
 
-    /// On these engines. Each segment is kept by so many of them, no two of one failure domain.
+    /// On these engines. Each segment is kept by so many of them, no two of one failure domain, until another number is told
+    /// ([`Self::set_copies`]).
     #[must_use]
     pub fn on(disks: Vec<Arc<dyn Engine>>, copies: NonZeroUsize) -> Self {
         Self { copies: Copies::new(disks, copies) }

@@ -117,7 +117,7 @@ macro_rules! ids {
     )*};
 }
 ids!(UserId AccountId FunctionId VersionId KeyId SessionId InvitationId NodeId RunId InstanceId JobId MessageId LeaseId);
-ids!(EpochId TokenId StoreId);
+ids!(EpochId TokenId StoreId DiskId);
 
 macro_rules! texts {
     ($($name:ident)*) => {$(

@@ -186,7 +186,7 @@ impl Checker {
             self.store = self.care.store.as_of_now();
             let disks = self.store.disks().await;
             // Where none is known yet, nobody knows what is missing.
-            if disks.is_empty() {
+            if self.store.engines().is_empty() {
                 return Err(store::Error::TooFewDisks { wanted: self.store.copies_wanted(), left: 0 }.into());
             }
             let disks = disks.into_iter().enumerate();

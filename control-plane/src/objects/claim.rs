@@ -6,13 +6,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use protocol::{BlobId, StoreId};
-use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 use store::{ClaimError, Claims, Store};
 use tokio_util::sync::CancellationToken;
 
 use super::epochs::HORIZON;
-use super::{Care, drains};
+use super::{Care, drains, extent};
 use crate::db::columns::Col;
 use crate::db::entities::{blobs, store_engines, store_horizon};
 use crate::db::{Committed, Db, loops};
@@ -61,12 +60,7 @@ pub(crate) async fn look(db: &Db, store: &Store) -> Result<Vec<ClaimError>, DbEr
     } else {
         store.claim(id, &Claims::New(&known)).await
     };
-    for name in store.claimed().difference(&known) {
-        store_engines::Entity::insert(store_engines::ActiveModel { name: Set(name.clone()) })
-            .on_conflict(OnConflict::column(store_engines::Column::Name).do_nothing().to_owned())
-            .exec_without_returning(db.write())
-            .await?;
-    }
+    extent::note(db, store).await?;
     if is_unmarked && !store.claimed().is_empty() {
         note(db, store_horizon::ActiveModel { unmarked: Set(false), ..Default::default() }).await?;
     }
@@ -111,7 +105,7 @@ pub(crate) async fn store_id(db: &Db) -> Result<StoreId, DbErr> {
 /// `POST /operator/store/disks/{name}/replace`: what was there is lost, and an empty disk takes its place.
 pub(crate) async fn replace(care: &Care, caller: &Caller, name: &str) -> crate::error::Result<Committed> {
     drains::require_operator(caller)?;
-    let disk = drains::named(care, name).ok_or_else(drains::unknown)?;
+    let disk = drains::named(care, name).or_else(|| drains::absent(care, name)).ok_or_else(drains::unknown)?;
     if care.store.claimed().contains(&disk) {
         return Err(invalid("name", "this disk is there, with what it had; drain it to take it out"));
     }
