@@ -1,5 +1,6 @@
 //! The API's proxy, and the calls of the API that end here.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

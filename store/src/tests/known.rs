@@ -1,6 +1,7 @@
 //! What a store is told of itself: how many copies, and which engines it has had.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use protocol::StoreId;
@@ -73,7 +74,7 @@ async fn what_an_absent_engine_may_have_is_neither_lost_nor_deleted() {
 async fn a_disk_with_another_name_is_not_absent() {
     let temporary = tempfile::tempdir().unwrap();
     let (old, new) = (temporary.path().join("old"), temporary.path().join("new"));
-    let on = |folder| Store::on(vec![Arc::new(Disk::at(folder)) as Arc<dyn Engine>], copies(1));
+    let on = |folder: &Path| Store::on(vec![Arc::new(Disk::at(folder)) as Arc<dyn Engine>], copies(1));
     let (id, store) = (StoreId::new(), on(&old));
     assert!(store.claim(id, &Claims::New(&BTreeSet::new())).await.is_empty());
     let known = store.claimed_places();
