@@ -84,8 +84,8 @@ impl Node {
     }
 }
 
-fn all(nodes: &[Node]) -> impl Iterator<Item = (NodeId, &[StoreDisk])> {
-    nodes.iter().map(|node| (node.id, &*node.disks))
+fn all(nodes: &[Node]) -> impl Iterator<Item = (NodeId, i64, &[StoreDisk])> {
+    nodes.iter().map(|node| (node.id, 0, &*node.disks))
 }
 
 async fn whole(store: &Store, blob: &protocol::Blob) -> usize {
@@ -210,6 +210,29 @@ async fn readers_and_writers_wait_for_the_first_disks() {
     known.know(all(&nodes));
     assert_eq!(reading.await.unwrap().unwrap(), noise(10, 1));
     assert!(NodeDisks::of(&Store::on(Vec::new(), copies(1)), &core).is_none(), "its engines are its own");
+}
+
+/// The node that it was taken from is silent, and still on record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_was_moved_is_asked_for_where_it_was_told_of_last() {
+    let ground = Ground::start().await;
+    let core = ground.core().await;
+    let ids = [NodeId::new(), NodeId::new()];
+    let (first, second) = (ids.into_iter().min().unwrap(), ids.into_iter().max().unwrap());
+    let before = ground.node_on(first, tempfile::tempdir().unwrap(), "a").await;
+    let told = before.disks.clone();
+    let store = Store::changing(copies(1)).with_patience(Duration::from_secs(5));
+    let disks = NodeDisks::of(&store, &core).unwrap();
+    disks.know(all(std::slice::from_ref(&before)));
+    let blob = store.put_bytes(EPOCH, noise(10, 1)).await.unwrap();
+    let (_, folder) = before.die().await;
+    let after = ground.node_on(second, folder, "a").await;
+    assert_eq!(after.disks, told);
+    for _ in 0..2 {
+        disks.know([(first, 7, told.as_slice()), (second, 8, after.disks.as_slice())]);
+        assert_eq!(read(&store, &blob).await.unwrap(), noise(10, 1));
+    }
+    assert_eq!(store.engines().len(), 1);
 }
 
 /// A node has two disks of one device: they are one domain, unless the operator says otherwise.
