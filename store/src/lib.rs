@@ -43,7 +43,7 @@ pub use protocol::{Blob, BlobId, BlobKey, Epoch};
 pub use claim::{ClaimError, Claims};
 use copies::Copies;
 pub use copies::CopyState;
-pub use disk_service::{DiskError, DiskService};
+pub use disk_service::{DiskError, DiskFolder, DiskService};
 pub use disks::{DiskState, Failing};
 pub use engine::{Engine, Listed, Space};
 pub use error::{Error, Piece};
