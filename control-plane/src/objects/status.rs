@@ -106,9 +106,9 @@ fn disk(disk: DiskState, drained: Option<Timestamp>, left: Option<u64>, is_empty
 }
 
 /// What fails at once: a domain's machine and device. What comes behind them tells apart who shares them. A bucket is its
-/// whole URL.
+/// whole URL, and a disk that is not there has its name.
 fn device(domain: &str) -> &str {
-    if domain.contains("://") {
+    if domain.contains("://") || domain.starts_with("disk ") {
         return domain;
     }
     domain.match_indices('/').nth(1).map_or(domain, |(end, _)| &domain[..end])
@@ -206,6 +206,7 @@ mod tests {
         assert_eq!(told(2, &["m/1/a", "m/1/b"]), "2 copies, 1 disk: what the disk loses is lost");
         assert_eq!(told(3, &["m/1/a", "m/1/b", "m/2"]), "3 copies, 2 disks: only 1 disk may be lost");
         assert_eq!(told(2, &["https://h/one", "https://h/two"]), "2 copies, 2 disks: 1 disk may be lost");
+        assert_eq!(told(2, &["disk /mnt/a", "disk /mnt/b"]), "2 copies, 2 disks: 1 disk may be lost");
         for copies in [1, 2, 3] {
             assert!(told(copies, &[]).ends_with(", 0 disks: no disk is known"));
         }

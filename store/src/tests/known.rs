@@ -49,7 +49,7 @@ async fn what_an_absent_engine_may_have_is_neither_lost_nor_deleted() {
     assert!(mend().await.is_lost());
     store.set_known(known.clone());
     let absent: BTreeSet<String> = store.absent().into_keys().collect();
-    assert_eq!(absent, names[..2].iter().cloned().collect());
+    assert_eq!(absent, names[..2].iter().cloned().collect::<BTreeSet<_>>());
     let failed = read(&store, &blob).await;
     assert!(matches!(&failed, Err(Error::Engine(error)) if absent.contains(&error.engine)), "{failed:?}");
     assert!(failed.unwrap_err().to_string().contains("not among the disks"));

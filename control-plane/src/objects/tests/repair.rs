@@ -21,6 +21,7 @@ use super::{disown, in_hours, read, stored, sweep};
 use crate::App;
 use crate::db::entities::{store_drains, store_engines};
 use crate::leader::{Lease, Office};
+use crate::objects::extent;
 use crate::objects::pace::Pace;
 use crate::objects::repair::Repair;
 use crate::objects::scrub::Scrub;
@@ -330,6 +331,12 @@ async fn a_drained_disk_is_emptied(ground: Ground) {
     repair.whole(office).await.unwrap();
     let emptied = status(&operator).await;
     assert_eq!(emptied.disks[0].words(), "drained: it may be taken out");
+    // Whoever is started without it does not wait for it.
+    let without = Store::on(disks(&ground)[1..].to_vec(), two());
+    let other = App::open(app.config.clone(), without, None).await.unwrap();
+    assert_eq!(other.store.absent().into_keys().collect::<Vec<_>>(), [name.clone()]);
+    extent::let_go(&Care::new(&other)).await.unwrap();
+    assert!(other.store.absent().is_empty());
     std::fs::remove_dir_all(ground.folder.path().join("a")).unwrap();
     for blob in blobs.iter().chain([&doomed]) {
         assert_eq!(copies(app, blob).await, 2);
