@@ -121,7 +121,7 @@ impl App {
         stores: impl Into<Stores>,
         fabrics: Option<ControlFabrics>,
     ) -> Result<Self, StartError> {
-        let Stores { store, legacy } = stores.into();
+        let Stores { store, legacy, copies } = stores.into();
         let instance = InstanceId::new();
         let db = Db::open(&config.database, config.database_connections_max).await?;
         let operator = Operator::open(&config.operator_token, &db).await?;
@@ -132,6 +132,7 @@ impl App {
             return Err(StartError::TicketKeyOfAnother(config.ticket_key));
         }
         Box::pin(objects::claim(&db, &store)).await?;
+        Box::pin(objects::extent::start(&db, &store, copies)).await?;
         let joining = Joining::new(&config, &tickets)?;
         crate::nodes::records::ensure_local(&db, &joining, &config.local_nodes).await.map_err(lost)?;
         let learning = Learning::new(&LearningNames::CONTROL_PLANE);

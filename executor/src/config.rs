@@ -141,6 +141,10 @@ pub struct Config {
     /// A folder for blobs of the platform, of an operator's own node; again for more disks. Others are not asked to keep any.
     #[arg(long = "store-dir", env = "CROWDCLOUD_NODE_STORE_DIR", value_name = "DIR", value_delimiter = ',')]
     pub store_dir: Vec<PathBuf>,
+    /// Of these folders, one whose disk is to be taken by an empty one: without this, a folder that has lost its disk is taken
+    /// for one that is not mounted, and is not served.
+    #[arg(long = "store-dir-new", value_name = "DIR", value_delimiter = ',')]
+    pub store_dir_new: Vec<PathBuf>,
     /// What these disks fail with, as a whole. Default: this machine, and the device that each is on. `/NAME` is a part behind
     /// these, for nodes of one machine that are to count as several all the same.
     #[arg(long = "store-domain", env = "CROWDCLOUD_NODE_STORE_DOMAIN", value_name = "NAME")]
@@ -198,6 +202,7 @@ impl Config {
             vm_kernel: None,
             images: ByteSize::mib(8192),
             store_dir: Vec::new(),
+            store_dir_new: Vec::new(),
             store_domain: None,
             compile_command: None,
         }

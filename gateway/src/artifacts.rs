@@ -61,7 +61,7 @@ pub(crate) async fn upload(
         (Some(code), _) => code.into(),
         (None, error) => {
             tracing::error!(%error, "an artifact cannot be stored");
-            Code::StorageUnavailable.into()
+            error.code().into()
         }
     })?;
     // It took its time: who may no longer upload leaves bytes that go, and nothing that can be used.

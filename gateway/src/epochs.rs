@@ -37,7 +37,7 @@ const LOOK_EACH: (Duration, Duration) = (Duration::from_millis(50), Duration::fr
 pub(crate) struct Epochs {
     core: CoreClient,
     holder: InstanceId,
-    /// It is told which disks get nothing new, and which are this platform's.
+    /// It is told which disks get nothing new, which are this platform's, which are absent, and how many copies there are.
     store: Store,
     store_id: Mutex<Option<StoreId>>,
     told: Notify,
@@ -213,6 +213,10 @@ impl Epochs {
         let asked = AskEpoch { holder: self.holder, renew, close };
         let given: EpochLease = self.core.post(PATH, &asked, ASK_WITHIN).await?;
         self.store.drain(&given.draining.iter().cloned().collect());
+        self.store.set_known(given.absent.iter().map(|name| (name.clone(), None)).collect());
+        if let Some(copies) = given.copies {
+            self.store.set_copies(copies);
+        }
         if given.store.is_some() {
             *self.store_id.lock() = given.store;
             self.told.notify_one();
@@ -236,7 +240,14 @@ mod tests {
     use super::*;
 
     fn lease(epoch: u32) -> EpochLease {
-        EpochLease { epoch: Epoch(epoch), lasts: Millis::seconds(60), draining: Vec::new(), store: None }
+        EpochLease {
+            epoch: Epoch(epoch),
+            lasts: Millis::seconds(60),
+            draining: Vec::new(),
+            store: None,
+            copies: None,
+            absent: Vec::new(),
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -28,8 +28,9 @@ pub(crate) struct NodeRecords {
 #[derive(Default)]
 struct Known {
     records: HashSet<NodeId>,
-    /// Of those that have some.
-    disks: BTreeMap<NodeId, Vec<StoreDisk>>,
+    /// Of those that have some, with how many others had been told of before.
+    disks: BTreeMap<NodeId, (i64, Vec<StoreDisk>)>,
+    told: i64,
     /// Those of the snapshot that is being read.
     seen: Option<HashSet<NodeId>>,
 }
@@ -47,7 +48,7 @@ impl NodeRecords {
     /// The store learns which disks there are, of a list that is whole.
     fn tell_disks(&self, known: &Known) {
         if let Some(disks) = self.disks.as_ref().filter(|_| known.seen.is_none()) {
-            disks.know(known.disks.iter().map(|(node, disks)| (*node, disks.as_slice())));
+            disks.know(known.disks.iter().map(|(node, (told, disks))| (*node, *told, disks.as_slice())));
         }
     }
 
@@ -55,6 +56,18 @@ impl NodeRecords {
         self.placing.left(node);
         self.fabric.shut_out(node);
         self.connections.gone(node);
+    }
+}
+
+impl Known {
+    /// Records come in the order in which they were written.
+    fn has(&mut self, node: NodeId, disks: &[StoreDisk]) {
+        if disks.is_empty() {
+            self.disks.remove(&node);
+        } else if self.disks.get(&node).is_none_or(|(_, known)| known != disks) {
+            self.told += 1;
+            self.disks.insert(node, (self.told, disks.to_vec()));
+        }
     }
 }
 
@@ -71,10 +84,7 @@ impl Sink for NodeRecords {
                 if let Some(seen) = &mut known.seen {
                     seen.insert(record.node);
                 }
-                match record.disks.is_empty() {
-                    true => drop(known.disks.remove(&record.node)),
-                    false => drop(known.disks.insert(record.node, record.disks.clone())),
-                }
+                known.has(record.node, &record.disks);
                 self.tell_disks(&known);
                 self.fabric.let_in(record.node);
                 self.connections.known(record.node, record.key);

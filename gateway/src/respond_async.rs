@@ -217,7 +217,7 @@ async fn take(gateway: &Arc<Gateway>, account: AccountId, body: Source, size_max
         store::Error::Source(_) => fault(&upload),
         error => {
             tracing::error!(%error, "a job's input cannot be stored");
-            Code::StorageUnavailable.into()
+            error.code().into()
         }
     })?;
     let size = blob.size;

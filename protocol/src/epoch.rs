@@ -1,5 +1,7 @@
 //! How a gateway gets its epoch: what it puts into the store under it is committed while its lease lasts.
 
+use std::num::NonZeroUsize;
+
 use serde::{Deserialize, Serialize};
 
 use crate::blob::Epoch;
@@ -32,4 +34,10 @@ pub struct EpochLease {
     /// Which store this is: only what has its mark belongs to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreId>,
+    /// How many disks are to keep each segment; none: a control plane of an earlier release, which does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<NonZeroUsize>,
+    /// Disks that have been the store's, and are not there: what they have is not lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<String>,
 }

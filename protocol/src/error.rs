@@ -151,6 +151,7 @@ codes! {
     ControlPlaneUnavailable = "control_plane_unavailable", 503, true, "The control plane cannot be reached", "Try again in a moment.";
     Draining = "draining", 503, true, "This process is shutting down", "Try again; another one will answer.";
     StorageUnavailable = "storage_unavailable", 503, true, "The store cannot be reached", "Try again in a moment.";
+    DisksFull = "disks_full", 507, true, "The platform's disks are full", "Nothing was kept. Ask the operator for more room, then send it again.";
     Internal = "internal", 500, true, "Something broke on our side", "Try again; if it stays, report the request id.";
 }
 

@@ -115,6 +115,9 @@ impl Store {
         let mut refused = Vec::new();
         for (place, looked) in places.iter().zip(looked) {
             let name = place.engine.name();
+            if let Ok(id) = &looked {
+                place.is_at(*id);
+            }
             // By two names it would count as two copies, and the deletion of one would be that of both.
             let found = looked.and_then(|disk| match disk.map(|disk| *seen.entry(disk).or_insert(name)) {
                 Some(first) if first != name => {

@@ -19,11 +19,12 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, TryStreamExt as _};
 use parking_lot::{Mutex, RwLock};
-use protocol::{BlobId, Timestamp};
+use protocol::{BlobId, DiskId, Timestamp};
 use tokio::sync::watch;
 
 use crate::disks::Failing;
 use crate::engine::{EngineError, Trouble};
+use crate::known::{Known, Wanted};
 use crate::{Engine, Error, Listed, Piece, SegmentName};
 
 /// How long an engine may take for one segment.
@@ -77,7 +78,9 @@ pub(crate) struct Copies {
     drained: Arc<RwLock<BTreeSet<String>>>,
     /// Only those that are known to be this store's get segments.
     pub(crate) claimed_only: Arc<AtomicBool>,
-    pub(crate) wanted: NonZeroUsize,
+    /// Engines that are, or were, the store's.
+    pub(crate) known: Arc<Known>,
+    pub(crate) wanted: Wanted,
     pub(crate) patience: Duration,
 }
 
@@ -97,6 +100,8 @@ pub(crate) struct Place {
     /// Whether that must be known.
     claimed_only: Arc<AtomicBool>,
     standing: RwLock<Standing>,
+    /// Which place it is, as its mark says.
+    id: Mutex<Option<DiskId>>,
 }
 
 /// Whether an engine is this store's (`claim.rs`).
@@ -128,7 +133,16 @@ impl Copies {
         let place = |engine| Place::new(engine, &drained, &claimed_only);
         let places: Places = engines.into_iter().map(place).collect();
         let places = Arc::new(watch::Sender::new(places));
-        Self { places, held: None, changing: false, drained, claimed_only, wanted, patience: PATIENCE }
+        Self {
+            places,
+            held: None,
+            changing: false,
+            drained,
+            claimed_only,
+            known: Arc::default(),
+            wanted: Wanted::new(wanted),
+            patience: PATIENCE,
+        }
     }
 
     /// None yet: they are told.
@@ -173,10 +187,6 @@ impl Copies {
         self.places().iter().map(|place| Arc::clone(&place.engine)).collect()
     }
 
-    pub(crate) fn wanted(&self) -> NonZeroUsize {
-        self.wanted
-    }
-
     /// Refuses what could not be kept by enough engines even if all of them worked.
     pub(crate) async fn check_enough(&self) -> Result<(), Error> {
         let wanted = self.wanted.get();
@@ -196,7 +206,7 @@ impl Copies {
     }
 
     /// How many that get new segments can fail by themselves.
-    fn taking(&self, places: &[Arc<Place>]) -> usize {
+    pub(crate) fn taking(&self, places: &[Arc<Place>]) -> usize {
         let taking = places.iter().filter(|place| self.takes(place));
         taking.map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len()
     }
@@ -212,7 +222,9 @@ impl Copies {
 
     /// The engines. Where they are yet to be told, once they count as so many, or after so long.
     async fn told(&self, count: impl Fn(&[Arc<Place>]) -> usize, wanted: usize, within: Duration) -> Places {
-        let is_settled = !self.changing && !self.claimed_only.load(Ordering::Relaxed);
+        let is_unknown = |places: &[Arc<Place>]| places.iter().any(|place| place.standing() == Standing::Unknown);
+        let is_asked = self.claimed_only.load(Ordering::Relaxed) && is_unknown(&self.places.borrow());
+        let is_settled = !self.changing && !is_asked;
         if !is_settled && self.held.is_none() {
             let mut places = self.places.subscribe();
             let enough = places.wait_for(|places| count(places) >= wanted);
@@ -294,8 +306,8 @@ impl Copies {
                 }
             }
         }
-        // An engine that fails may have the segment: it is not lost.
-        Err(match (failed, damaged) {
+        // An engine that fails, or is absent, may have the segment: it is not lost.
+        Err(match (failed.or_else(|| self.not_there("read")), damaged) {
             (Some(error), _) => Error::Engine(error),
             (None, Some(engine)) => Error::Corrupt { piece, engine },
             (None, None) => Error::Missing { piece },
@@ -344,7 +356,9 @@ impl Copies {
     ) -> Result<Vec<Result<(), EngineError>>, EngineError> {
         let places = self.told_some("delete").await?;
         let deletes = places.iter().map(|place| self.delete_on(place, blob, numbers.clone()));
-        Ok(futures::future::join_all(deletes).await)
+        let mut deleted = futures::future::join_all(deletes).await;
+        deleted.extend(self.not_there("delete").map(Err));
+        Ok(deleted)
     }
 
     /// An engine that fails at one segment is not asked about the others, and one that has just hung about none.
@@ -415,6 +429,7 @@ impl Place {
             drained: Arc::clone(drained),
             claimed_only: Arc::clone(claimed_only),
             standing: RwLock::new(Standing::Unknown),
+            id: Mutex::new(None),
         })
     }
 
@@ -436,6 +451,15 @@ impl Place {
 
     pub(crate) fn stands(&self, standing: Standing) {
         *self.standing.write() = standing;
+    }
+
+    pub(crate) fn id(&self) -> Option<DiskId> {
+        *self.id.lock()
+    }
+
+    /// It is this place.
+    pub(crate) fn is_at(&self, id: Option<DiskId>) {
+        *self.id.lock() = id;
     }
 
     /// Why it is set aside, where it is.

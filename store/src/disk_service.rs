@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -52,19 +52,42 @@ pub enum DiskError {
     /// The folder's mark cannot be used.
     #[error("{}: {why}", .file.display())]
     Mark { file: PathBuf, why: io::Error },
+    /// Somebody else has it.
+    #[error("{}: another process serves this disk", .file.display())]
+    Held { file: PathBuf },
+    /// Another disk was here, or nothing is mounted.
+    #[error(
+        "{}: {id}, which was here, is not: mount it, or, where an empty disk is to take its place, start once with \
+         `--store-dir-new {}`", .folder.display(), .folder.display()
+    )]
+    NotThere { folder: PathBuf, id: DiskId },
     /// There are more than a node may have.
     #[error("a node serves at most {most} disks", most = DISKS_MAX)]
     TooMany,
+}
+
+/// A folder that is to be served as a disk.
+#[derive(Debug, Clone)]
+pub struct DiskFolder {
+    /// Which.
+    pub path: PathBuf,
+    /// Which disk it was when it was served last.
+    pub known: Option<StoreDisk>,
+    /// It may be another one now.
+    pub may_be_new: bool,
 }
 
 /// The disks that a node serves. Cheap to clone.
 #[derive(Clone)]
 pub struct DiskService {
     disks: Arc<BTreeMap<DiskId, Served>>,
+    /// Those that it should serve, and cannot, and why.
+    failing: Arc<BTreeMap<DiskId, (StoreDisk, String)>>,
 }
 
 struct Served {
     disk: Disk,
+    folder: PathBuf,
     /// Held: two that serve one folder would count as two copies.
     _mark: File,
 }
@@ -76,32 +99,48 @@ impl DiskService {
     /// # Errors
     /// When a folder cannot be used, or another process serves it.
     pub fn open(folders: &[PathBuf], domain: Option<&str>) -> Result<Self, DiskError> {
+        let folders = folders.iter().map(|path| DiskFolder { path: path.clone(), known: None, may_be_new: true });
+        let (disks, failed) = Self::open_each(folders.collect(), domain)?;
+        failed.into_iter().next().map_or(Ok(disks), Err)
+    }
+
+    /// The same, each by itself: why some cannot be served is given beside the others. What is known of such a disk is told
+    /// all the same, so that what it has is not taken for lost.
+    ///
+    /// # Errors
+    /// When there are too many, or another process serves one.
+    pub fn open_each(folders: Vec<DiskFolder>, domain: Option<&str>) -> Result<(Self, Vec<DiskError>), DiskError> {
         if folders.len() > DISKS_MAX {
             return Err(DiskError::TooMany);
         }
-        let mut disks = BTreeMap::new();
+        let (mut disks, mut failing, mut failed) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for folder in folders {
-            let disk = Disk::open(folder)?;
-            let disk = match domain {
-                Some(part) if part.starts_with('/') => {
-                    let domain = format!("{}{part}", disk.domain());
-                    disk.in_domain(domain)
+            match open(&folder, domain) {
+                Ok((id, served)) => drop(disks.insert(id, served)),
+                Err(error @ DiskError::Held { .. }) => return Err(error),
+                Err(error) => {
+                    if let Some(known) = folder.known {
+                        failing.insert(known.id, (known, error.to_string()));
+                    }
+                    failed.push(error);
                 }
-                Some(domain) => disk.in_domain(domain),
-                None => disk,
-            };
-            let file = folder.join(ID_FILE);
-            let (id, mark) = marked(&file).map_err(|why| DiskError::Mark { file, why })?;
-            disks.insert(id, Served { disk, _mark: mark });
+            }
         }
-        Ok(Self { disks: Arc::new(disks) })
+        // It may be in another folder now.
+        failing.retain(|id, _| !disks.contains_key(id));
+        Ok((Self { disks: Arc::new(disks), failing: Arc::new(failing) }, failed))
     }
 
     /// What the node tells of them.
     #[must_use]
     pub fn told(&self) -> Vec<StoreDisk> {
-        let told = |(id, served): (&DiskId, &Served)| StoreDisk { id: *id, domain: served.disk.domain().to_owned() };
-        self.disks.iter().map(told).collect()
+        let served = self.disks.iter().map(|(id, served)| served.told(*id));
+        served.chain(self.failing.values().map(|(known, _)| known.clone())).collect()
+    }
+
+    /// Those that are served, by their folders.
+    pub fn folders(&self) -> impl Iterator<Item = (&Path, StoreDisk)> {
+        self.disks.iter().map(|(id, served)| (served.folder.as_path(), served.told(*id)))
     }
 
     /// Serves them as the node that this fabric is of, over a connection of their own.
@@ -189,9 +228,43 @@ impl DiskService {
 
     fn disk(&self, id: &str) -> Result<&Served, Refused> {
         let id: DiskId = parsed("disk", id)?;
+        if let Some((_, why)) = self.failing.get(&id) {
+            return Err(Problem::new(Code::StorageUnavailable, why.clone()).into());
+        }
         let served = self.disks.get(&id);
         served.ok_or_else(|| Problem::new(Code::NotFound, format!("This node does not have {id} any more.")).into())
     }
+}
+
+impl Served {
+    fn told(&self, id: DiskId) -> StoreDisk {
+        StoreDisk { id, domain: self.disk.domain().to_owned() }
+    }
+}
+
+fn open(folder: &DiskFolder, domain: Option<&str>) -> Result<(DiskId, Served), DiskError> {
+    let file = folder.path.join(ID_FILE);
+    // Before anything is made there.
+    if let Some(known) = folder.known.as_ref().filter(|_| !folder.may_be_new) {
+        let is_new = match std::fs::read_to_string(&file) {
+            Ok(text) => text.is_empty(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if is_new {
+            return Err(DiskError::NotThere { folder: folder.path.clone(), id: known.id });
+        }
+    }
+    let disk = Disk::open(&folder.path)?;
+    let disk = match domain {
+        Some(part) if part.starts_with('/') => {
+            let domain = format!("{}{part}", disk.domain());
+            disk.in_domain(domain)
+        }
+        Some(domain) => disk.in_domain(domain),
+        None => disk,
+    };
+    let (id, mark) = marked(&file)?;
+    Ok((id, Served { disk, folder: folder.path.clone(), _mark: mark }))
 }
 
 /// Why nothing was done.
@@ -213,14 +286,24 @@ impl From<EngineError> for Refused {
 }
 
 /// Which disk the folder is; an empty one becomes a new one. The file is locked as long as it is open.
-fn marked(file: &Path) -> io::Result<(DiskId, File)> {
-    let mut mark = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(file)?;
-    mark.try_lock().map_err(|held| io::Error::other(format!("another process serves this disk ({held})")))?;
+fn marked(file: &Path) -> Result<(DiskId, File), DiskError> {
+    let failed = |why| DiskError::Mark { file: file.to_owned(), why };
+    let mark = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(file).map_err(failed)?;
+    match mark.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(DiskError::Held { file: file.to_owned() }),
+        Err(TryLockError::Error(why)) => return Err(failed(why)),
+    }
+    let id = identified(file, &mark).map_err(failed)?;
+    Ok((id, mark))
+}
+
+fn identified(file: &Path, mut mark: &File) -> io::Result<DiskId> {
     let mut text = String::new();
     mark.read_to_string(&mut text)?;
     if !text.is_empty() {
-        let id = text.trim().parse::<DiskId>().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
-        return id.map(|id| (id, mark));
+        let id = text.trim().parse::<DiskId>();
+        return id.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
     }
     let id = DiskId::new();
     mark.write_all(format!("{id}\n").as_bytes())?;
@@ -228,7 +311,7 @@ fn marked(file: &Path) -> io::Result<(DiskId, File)> {
     if let Some(folder) = file.parent() {
         File::open(folder)?.sync_all()?;
     }
-    Ok((id, mark))
+    Ok(id)
 }
 
 /// A segment that has come whole.

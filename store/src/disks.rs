@@ -42,6 +42,8 @@ pub struct DiskState {
     pub full: bool,
     /// It is to be taken out.
     pub draining: bool,
+    /// So many copies of what it has it keeps by itself.
+    pub replicas: usize,
 }
 
 impl Store {
@@ -51,12 +53,15 @@ impl Store {
         self.copies.wanted.get()
     }
 
-    /// How each engine is, by their order. One that has failed is asked to keep, and to delete, a few bytes.
+    /// How each engine is, by their order, and those that are absent behind them. One that has failed is asked to keep, and to
+    /// delete, a few bytes.
     pub async fn disks(&self) -> Vec<DiskState> {
         let patience = self.copies.patience.min(LOOK_WITHIN);
         let places = self.copies.places();
         let looks = places.iter().map(|place| look(place, patience));
-        futures::future::join_all(looks).await
+        let mut states = futures::future::join_all(looks).await;
+        states.extend(self.copies.absent_disks());
+        states
     }
 
     /// These engines, by their names, get nothing new, and no other ones; one that is told of later, too.
@@ -89,6 +94,7 @@ async fn look(place: &Place, patience: Duration) -> DiskState {
             failing: Some(failing),
             full: false,
             draining: place.is_draining(),
+            replicas: place.engine.replicas(),
         };
     }
     let space = place.within(patience, "measure", place.engine.space()).await.ok();
@@ -109,6 +115,7 @@ async fn look(place: &Place, patience: Duration) -> DiskState {
         failing: place.failing.lock().as_ref().map(|(_, failing)| failing.clone()),
         full: place.is_full() || no_room,
         draining: place.is_draining(),
+        replicas: place.engine.replicas(),
     }
 }
 

@@ -97,6 +97,11 @@ pub trait Engine: Send + Sync {
     /// is told that it is one disk.
     fn domain(&self) -> &str;
 
+    /// How many copies of a segment it keeps by itself, on servers that fail one by one; whether it does is its own affair.
+    fn replicas(&self) -> usize {
+        1
+    }
+
     /// Keeps the segment under its name, instead of what may be there; durable, and seen by `read`, when it returns.
     /// Interrupted, it leaves nothing or the whole segment.
     fn put(&self, name: SegmentName, segment: Bytes) -> BoxFuture<'_, Result<(), EngineError>>;

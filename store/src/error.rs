@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use protocol::{BlobId, ByteSize, Digest};
+use protocol::{BlobId, ByteSize, Code, Digest};
 
 use crate::SegmentName;
 use crate::engine::EngineError;
@@ -73,5 +73,13 @@ pub enum Error {
 impl From<ring::error::Unspecified> for Error {
     fn from(_: ring::error::Unspecified) -> Self {
         Self::Cipher
+    }
+}
+
+impl Error {
+    /// What it is called where somebody asked for something to be kept.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        if matches!(self, Self::NoRoom { .. }) { Code::DisksFull } else { Code::StorageUnavailable }
     }
 }

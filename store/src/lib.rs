@@ -18,6 +18,7 @@ mod disk_service;
 mod disks;
 pub mod engine;
 mod error;
+mod known;
 pub mod legacy;
 mod name;
 mod node_disks;
@@ -43,7 +44,7 @@ pub use protocol::{Blob, BlobId, BlobKey, Epoch};
 pub use claim::{ClaimError, Claims, Taken};
 use copies::Copies;
 pub use copies::CopyState;
-pub use disk_service::{DiskError, DiskService};
+pub use disk_service::{DiskError, DiskFolder, DiskService};
 pub use disks::{DiskState, Failing};
 pub use engine::{Engine, Listed, Space};
 pub use error::{Error, Piece};
@@ -80,7 +81,8 @@ impl Store {
         Ok(Self::on(vec![Arc::new(engine)], NonZeroUsize::MIN))
     }
 
-    /// On these engines. Each segment is kept by so many of them, no two of one failure domain.
+    /// On these engines. Each segment is kept by so many of them, no two of one failure domain, until another number is told
+    /// ([`Self::set_copies`]).
     #[must_use]
     pub fn on(disks: Vec<Arc<dyn Engine>>, copies: NonZeroUsize) -> Self {
         Self { copies: Copies::new(disks, copies) }

@@ -1,6 +1,7 @@
 //! The disks of all nodes, as a process of the core knows them: the engines of its store.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fabric::Fabric;
@@ -17,6 +18,8 @@ pub struct NodeDisks {
     /// Where nodes are.
     fabric: Fabric,
     known: Mutex<BTreeMap<DiskId, Arc<NodeDisk>>>,
+    /// Those that several nodes say they have: they are told once.
+    twice: Mutex<BTreeSet<DiskId>>,
 }
 
 impl NodeDisks {
@@ -24,17 +27,24 @@ impl NodeDisks {
     #[must_use]
     pub fn of(store: &Store, fabric: &Fabric) -> Option<Self> {
         let (store, fabric) = (store.clone(), fabric.clone());
-        store.is_changing().then(|| Self { store, fabric, known: Mutex::default() })
+        store.is_changing().then(|| Self { store, fabric, known: Mutex::default(), twice: Mutex::default() })
     }
 
-    /// These are all disks, by their nodes. One that is silent is among them as long as its node is on record: its segments
-    /// are not lost.
-    pub fn know<'a>(&self, nodes: impl IntoIterator<Item = (NodeId, &'a [StoreDisk])>) {
+    /// These are all disks, by their nodes, each with when the node said so: what is newer is a larger number. One that is
+    /// silent is among them as long as its node is on record: its segments are not lost. One that was moved is where it was
+    /// told of last.
+    pub fn know<'a>(&self, nodes: impl IntoIterator<Item = (NodeId, i64, &'a [StoreDisk])>) {
         let mut known = self.known.lock();
+        let mut nodes: Vec<(NodeId, i64, &[StoreDisk])> = nodes.into_iter().collect();
+        nodes.sort_by_key(|(node, said, _)| (Reverse(*said), *node));
         let mut next = BTreeMap::<DiskId, Arc<NodeDisk>>::new();
-        for (node, disk) in nodes.into_iter().flat_map(|(node, disks)| disks.iter().map(move |disk| (node, disk))) {
+        let mut twice = BTreeSet::new();
+        for (node, disk) in nodes.into_iter().flat_map(|(node, _, disks)| disks.iter().map(move |disk| (node, disk))) {
             if next.contains_key(&disk.id) {
-                tracing::error!(%node, disk = %disk.id, "two nodes say that they have this disk; the first one's is used");
+                twice.insert(disk.id);
+                if !self.twice.lock().contains(&disk.id) {
+                    tracing::error!(%node, disk = %disk.id, "another node has told of this disk since, and is asked for it");
+                }
                 continue;
             }
             let engine = match known.get(&disk.id) {
@@ -43,6 +53,7 @@ impl NodeDisks {
             };
             next.insert(disk.id, engine);
         }
+        *self.twice.lock() = twice;
         let same = next.len() == known.len() && next.values().zip(known.values()).all(|(a, b)| Arc::ptr_eq(a, b));
         if same {
             return;

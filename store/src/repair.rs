@@ -22,7 +22,7 @@ pub struct Segments {
 /// What was found of a segment, and what was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mended {
-    /// What each engine had, by their order: all of it was read.
+    /// What each engine had, by their order: all of it was read. Behind them stands that nobody knows, where one is absent.
     pub kept: Vec<Kept>,
     /// Good copies there were, of distinct failure domains, up to as many as are wanted; on disks that are to stay.
     pub before: usize,
@@ -162,6 +162,10 @@ impl Segments {
                     }
                 }
             });
+        }
+        // An engine that is absent may have it.
+        if !self.copies.absent().is_empty() {
+            all.push(Kept::Unknown);
         }
         (all, whole, bytes)
     }

@@ -31,7 +31,7 @@ impl Store {
                 Err(error) => failed = Some(error),
             }
         }
-        let (left, wanted) = (missing.len(), self.copies.wanted().get());
+        let (left, wanted) = (missing.len(), self.copies.wanted.get());
         let mut missing: Vec<u64> = missing.into_values().collect();
         missing.sort_unstable();
         match (missing.get(wanted - 1), failed) {

@@ -14,7 +14,7 @@ use crate::{CopyState, Error, Listed, SegmentName, Store};
 pub enum Deleted {
     /// No engine has any of it.
     Everywhere,
-    /// An engine failed, for this reason, and may still have some of it; the others have nothing.
+    /// An engine failed or is absent, for this reason, and may still have some of it; the others have nothing.
     InPart(EngineError),
 }
 

@@ -7,6 +7,7 @@ mod copies;
 mod disk;
 mod faults;
 mod jetstream;
+mod known;
 mod legacy;
 mod manifest;
 mod nats;

@@ -34,6 +34,21 @@ pub(crate) enum StoreVerb {
         #[command(flatten)]
         credentials: Credentials,
     },
+    /// Forget a disk that is not there and will not come back; what it alone had is lost
+    Forget {
+        /// The disk's name, as `status` has it, or its folder
+        disk: String,
+        #[command(flatten)]
+        credentials: Credentials,
+    },
+    /// Keep so many copies from now on: more are made by and by, and what is too many is deleted
+    Copies {
+        /// How many
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+        copies: u32,
+        #[command(flatten)]
+        credentials: Credentials,
+    },
     /// The master keys, under which all blobs' keys are sealed; on the machine with the data folder
     Key {
         #[command(subcommand)]

@@ -44,6 +44,13 @@ fn several_executors_are_processes_of_their_own() {
 }
 
 #[test]
+fn the_number_of_copies_is_one_at_least() {
+    let parsed = |line: &str| Cli::try_parse_from(line.split_whitespace()).is_ok();
+    assert!(parsed("crowdcloud store copies 2") && parsed("crowdcloud store forget /mnt/a"));
+    assert!(!parsed("crowdcloud store copies 0") && !parsed("crowdcloud store copies 17"));
+}
+
+#[test]
 fn versions_of_a_function_need_no_verb() {
     let cli = Cli::try_parse_from(["crowdcloud", "versions", "thumbs", "--json"]).unwrap();
     assert!(cli.global.json);

@@ -16,6 +16,8 @@ pub(super) async fn store(context: &Context, verb: StoreVerb) -> Result<(), Fail
         StoreVerb::Check { credentials } => copies::check(context, credentials).await,
         StoreVerb::Drain { disk, undo, credentials } => copies::drain(context, &disk, undo, credentials).await,
         StoreVerb::Replace { disk, credentials } => copies::replace(context, &disk, credentials).await,
+        StoreVerb::Forget { disk, credentials } => copies::forget(context, &disk, credentials).await,
+        StoreVerb::Copies { copies, credentials } => copies::set(context, copies, credentials).await,
         StoreVerb::Key { verb } => key::key(context, &verb),
     }
 }

@@ -120,7 +120,7 @@ impl Embedded {
             nodes: beside.within(nats.among_nodes("control-plane for nodes")).await?,
         };
         let stop = CancellationToken::new();
-        let stores = Stores { store: store.clone(), legacy };
+        let stores = Stores { store: store.clone(), legacy, copies: Some(NonZeroUsize::MIN) };
         let service = control_plane::serve(config, fabrics, stores, ready(), stop.clone());
         let control_plane = Part::start("control plane", beside.handle(), stop, broken.clone(), service);
 

@@ -228,6 +228,7 @@ fn config(start: &LendStart, folder: &Folder, node: NodeId, platform: PublicKey)
     config.platform = Some(platform);
     // The operator's own nodes alone have disks for blobs.
     config.store_dir.clear();
+    config.store_dir_new.clear();
     Ok(config)
 }
 

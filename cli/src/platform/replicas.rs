@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use protocol::words::count;
 
@@ -38,7 +38,7 @@ fn folder(settings: &Settings, number: u16) -> PathBuf {
     }
 }
 
-/// Refuses what cannot be: more copies than executors; one copy, where the folders of several executors have some.
+/// Refuses what cannot be: more copies than executors; fewer folders than those that have blobs.
 pub(crate) fn check(settings: &Settings) -> Result<(), Failure> {
     let (replicas, executors) = (settings.args.replicas, settings.args.executors);
     if on_executors(settings) {
@@ -47,20 +47,27 @@ pub(crate) fn check(settings: &Settings) -> Result<(), Failure> {
             return Err(Failure::new(Exit::Usage, "replicas", what)
                 .help(format!("crowdcloud up --replicas {replicas} --executors {}", replicas + 1)));
         }
-        return Ok(());
     }
-    let keeps = |number: &u16| {
-        let blobs = std::fs::read_dir(folder(settings, *number).join("blobs"));
-        blobs.is_ok_and(|mut blobs| blobs.next().is_some())
-    };
-    match (SOME..=super::EXECUTORS_MAX).filter(keeps).max() {
+    let served = if on_executors(settings) { executors } else { 1 };
+    let keeps = |number: &u16| has_segments(&folder(settings, *number).join("blobs"));
+    match (served + 1..=super::EXECUTORS_MAX).filter(keeps).max() {
         None => Ok(()),
         Some(last) => {
-            Err(Failure::new(Exit::Conflict, "replicas", "The blobs of this folder are on several executors")
-                .why(format!("it ran with --replicas; executor {last} keeps some of them"))
-                .help(format!("crowdcloud up --replicas 2 --executors {last}")))
+            let why = format!(
+                "it ran with --replicas; executor {last} keeps some of them. `crowdcloud store drain` moves off what a folder \
+                 has, where the others are as many as there are copies; `crowdcloud store copies` says how many these are"
+            );
+            Err(Failure::new(Exit::Conflict, "replicas", "The blobs of this folder are on more executors")
+                .why(why)
+                .help(format!("crowdcloud up --replicas {} --executors {last}", replicas.max(SOME))))
         }
     }
+}
+
+/// Whether there is a segment, in any of the folders here.
+fn has_segments(blobs: &Path) -> bool {
+    let shards = std::fs::read_dir(blobs).into_iter().flatten().flatten();
+    shards.filter_map(|shard| std::fs::read_dir(shard.path()).ok()).any(|mut files| files.next().is_some())
 }
 
 fn there_are(executors: u16) -> String {
@@ -81,7 +88,13 @@ pub(crate) fn of_executor(settings: &Settings, number: u16) -> Vec<(&'static str
     if !on_executors(settings) {
         return Vec::new();
     }
-    vec![("store-dir", folder(settings, number).into()), ("store-domain", format!("/local-{number}").into())]
+    let folder = folder(settings, number);
+    // One that was removed is an empty disk: it is no place where another one would be mounted.
+    vec![
+        ("store-dir", folder.clone().into()),
+        ("store-domain", format!("/local-{number}").into()),
+        ("store-dir-new", folder.into()),
+    ]
 }
 
 /// Where blobs are, once all runs; none where there is one copy.
@@ -139,8 +152,15 @@ mod tests {
         let kept = kept(&two).unwrap();
         assert_eq!(kept, Kept { copies: 2, folders: 3, disks: 1 });
         assert!(kept.to_string().starts_with("2 copies, 1 disk: "), "{kept}");
-        std::fs::create_dir_all(PathBuf::from(&folders[1]).join("blobs/00")).unwrap();
+        let shards = [1, 2].map(|at| PathBuf::from(&folders[at]).join("blobs/00"));
+        shards.iter().for_each(|shard| std::fs::create_dir_all(shard).unwrap());
         drop(two);
+        let check_with = |flags: &str| check(&settings(folder.path(), flags));
+        assert!(check_with("").is_ok() && check_with("--replicas 2 --executors 2").is_ok(), "no segment is there");
+        std::fs::write(shards[1].join("a segment"), "").unwrap();
+        let refused = check_with("--replicas 2 --executors 2").unwrap_err();
+        assert_eq!(refused.exit(), Exit::Conflict, "fewer executors than have blobs");
+        assert!(check_with("--replicas 2 --executors 3").is_ok());
 
         // One copy would be in one of these folders alone.
         let refused = check(&settings(folder.path(), "")).unwrap_err();

@@ -89,9 +89,10 @@ pub(crate) struct StoreArgs {
     /// Blobs are on the disks of the operator's own nodes: of the executors that have a --store-dir
     #[arg(long, env = "CROWDCLOUD_STORE_NODES", conflicts_with_all = ["store_dir", "store_s3"])]
     store_nodes: bool,
-    /// Copies of each blob in these folders and buckets, or on these nodes; no two on one disk or in one bucket
-    #[arg(long, value_name = "N", default_value = "1")]
-    store_copies: NonZeroUsize,
+    /// Copies of each blob in these folders and buckets, or on these nodes; no two on one disk or in one bucket. As many as
+    /// before where nothing is said, or less: `crowdcloud store copies` lowers it
+    #[arg(long, value_name = "N")]
+    store_copies: Option<NonZeroUsize>,
     /// Copies of each blob in JetStream
     #[arg(long, value_name = "N", default_value_t = 3)]
     store_replicas: usize,
@@ -216,7 +217,7 @@ async fn serve(command: ServiceCommand) -> Result<(), Failure> {
                 control_plane::ControlFabrics { core: args.core.own().await?, nodes: args.core.among_nodes().await? };
             let store = args.store.open(&fabrics.core).await?;
             let legacy = args.store.legacy(args.chunks.as_deref(), &fabrics.core).await?;
-            let stores = Stores { store, legacy };
+            let stores = Stores { store, legacy, copies: args.store.copies() };
             let config = control_plane::Config { local_nodes: args.local_node, ..*args.config };
             control_plane::serve(config, fabrics, stores, sender, stop).await.map_err(|error| failed(&error))
         }
@@ -255,18 +256,25 @@ impl ProcessArgs {
 
 impl StoreArgs {
     async fn open(&self, fabric: &Fabric) -> Result<Store, Failure> {
+        let copies = self.copies().unwrap_or(NonZeroUsize::MIN);
         if self.store_nodes {
-            return Ok(Store::changing(self.store_copies).claimed_only());
+            return Ok(Store::changing(copies).claimed_only());
         }
         if !self.store_dir.is_empty() || !self.store_s3.is_empty() {
             let mut engines = disks(&self.store_dir);
             for url in &self.store_s3 {
                 engines.push(Arc::new(S3::at(url).map_err(|error| no_store(&error))?));
             }
-            return Ok(Store::on(engines, self.store_copies).claimed_only());
+            return Ok(Store::on(engines, copies).claimed_only());
         }
         let store = Store::jetstream(fabric.nats().clone(), "cc-blobs", self.store_replicas).await;
         store.map(Store::claimed_only).map_err(|error| no_store(&error))
+    }
+
+    /// How many copies are asked for; a stream has replicas.
+    fn copies(&self) -> Option<NonZeroUsize> {
+        let has_disks = self.store_nodes || !self.store_dir.is_empty() || !self.store_s3.is_empty();
+        self.store_copies.filter(|_| has_disks)
     }
 
     /// What an earlier release has kept: where it would be.

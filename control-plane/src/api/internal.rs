@@ -130,7 +130,7 @@ async fn uploaded(State(app): State<App>, Json(artifact): Json<Uploaded>) -> Res
 
 /// A gateway is about to put something into the store, or goes on.
 async fn lease_epoch(State(app): State<App>, Json(asked): Json<AskEpoch>) -> Result<Json<EpochLease>> {
-    Ok(Json(objects::lease_epoch(&app.db, app.config.store_epoch_lease, asked).await?))
+    Ok(Json(objects::lease_epoch(&app.db, &app.store, app.config.store_epoch_lease, asked).await?))
 }
 
 async fn begin_upload(State(app): State<App>, Json(asked): Json<upload_quota::Begin>) -> Result<Json<Granted>> {

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header;
-use protocol::api::{StoreCheckLine, StoreStatus};
+use protocol::api::{StoreCheckLine, StoreCopies, StoreStatus};
 use protocol::route::Scope;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -14,7 +14,7 @@ use crate::App;
 use crate::error::Result;
 use crate::identity::caller::Caller;
 use crate::identity::standing::Standing;
-use crate::objects::{self, Care, claim, drains, status};
+use crate::objects::{self, Care, claim, drains, extent, status};
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -22,6 +22,8 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(check_store))
         .routes(routes!(drain_disk, keep_disk))
         .routes(routes!(replace_disk))
+        .routes(routes!(forget_disk))
+        .routes(routes!(set_copies))
 }
 
 /// The store's disks, how many copies there are, and what is done to keep them: for the operator.
@@ -61,6 +63,26 @@ async fn keep_disk(State(app): State<App>, caller: Caller, Path(name): Path<Stri
 #[utoipa::path(post, path = "/operator/store/disks/{name}/replace", tag = "platform", params(("name" = String, Path)), responses((status = 200, body = StoreStatus)))]
 async fn replace_disk(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<StoreStatus>> {
     let committed = claim::replace(&Care::new(&app), &caller, &name).await?;
+    app.announce(committed).await;
+    Ok(Json(status::show(&Care::new(&app), &caller).await?))
+}
+
+/// Forgets a disk that is not there, and will not come back: what it alone had is lost.
+#[utoipa::path(delete, path = "/operator/store/disks/{name}", tag = "platform", params(("name" = String, Path)), responses((status = 200, body = StoreStatus)))]
+async fn forget_disk(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<StoreStatus>> {
+    let committed = extent::forget(&Care::new(&app), &caller, &name).await?;
+    app.announce(committed).await;
+    Ok(Json(status::show(&Care::new(&app), &caller).await?))
+}
+
+/// How many copies are kept from now on: more are made by and by, and what is too many goes.
+#[utoipa::path(put, path = "/operator/store/copies", tag = "platform", request_body = StoreCopies, responses((status = 200, body = StoreStatus)))]
+async fn set_copies(
+    State(app): State<App>,
+    caller: Caller,
+    Json(asked): Json<StoreCopies>,
+) -> Result<Json<StoreStatus>> {
+    let committed = extent::set_copies(&Care::new(&app), &caller, asked.copies).await?;
     app.announce(committed).await;
     Ok(Json(status::show(&Care::new(&app), &caller).await?))
 }

@@ -13,9 +13,9 @@ use protocol::route::{Scope, Share};
 use protocol::signed::Signed;
 use protocol::trigger::Missed;
 use protocol::{
-    AccountId, ArtifactForm, Base, BlobId, ByteSize, Code, Digest, Epoch, EpochId, Flag, FunctionId, InstanceId,
-    InvitationId, JobId, KeyId, Kind, Lane, LaneChoice, LeaseId, Limits, MessageId, Name, NodeId, PlacementClass,
-    Problem, RunId, RunPrincipal, RunSource, SessionId, StoreId, Timestamp, TokenId, UserId, VersionId,
+    AccountId, ArtifactForm, Base, BlobId, ByteSize, Code, Digest, DiskId, Epoch, EpochId, Flag, FunctionId,
+    InstanceId, InvitationId, JobId, KeyId, Kind, Lane, LaneChoice, LeaseId, Limits, MessageId, Name, NodeId,
+    PlacementClass, Problem, RunId, RunPrincipal, RunSource, SessionId, StoreId, Timestamp, TokenId, UserId, VersionId,
 };
 use sea_orm::sea_query::{self, ArrayType, ColumnType, Nullable, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
@@ -117,7 +117,7 @@ macro_rules! ids {
     )*};
 }
 ids!(UserId AccountId FunctionId VersionId KeyId SessionId InvitationId NodeId RunId InstanceId JobId MessageId LeaseId);
-ids!(EpochId TokenId StoreId);
+ids!(EpochId TokenId StoreId DiskId);
 
 macro_rules! texts {
     ($($name:ident)*) => {$(

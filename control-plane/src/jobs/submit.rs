@@ -307,7 +307,7 @@ async fn kept(app: &App, input: Input, uploader: Option<AccountId>) -> Result<In
     let writing = app.epochs.writing().await?;
     let blob = app.store.put_bytes(writing.epoch(), body).await.map_err(|error| {
         tracing::error!(%error, "a job's input cannot be stored");
-        refuse(Code::StorageUnavailable, "The store cannot take the input.")
+        refuse(error.code(), "The store cannot take the input.")
     })?;
     Ok(Input { body: None, stored: Some(Stored::Put(Put::ours(blob, writing))), size })
 }

@@ -6,6 +6,7 @@ use sea_orm::DbErr;
 use store::{NodeDisks, Store};
 use tokio_util::sync::CancellationToken;
 
+use crate::db::entities::nodes;
 use crate::db::{Db, loops};
 use crate::objects::claim;
 
@@ -26,7 +27,8 @@ pub(crate) async fn follow(db: Db, store: Store, disks: Option<NodeDisks>, stop:
 async fn look(db: &Db, store: &Store, disks: &NodeDisks) -> Result<(), DbErr> {
     let rows = loops::nodes_with_disks().all(db.read()).await?;
     let members = rows.iter().filter(|row| row.state.is_member());
-    disks.know(members.filter_map(|row| Some((row.id.0, row.disks.as_ref()?.0.as_slice()))));
+    let said = |row: &nodes::Model| row.hello.map_or(0, |hello| hello.0.0);
+    disks.know(members.filter_map(|row| Some((row.id.0, said(row), row.disks.as_ref()?.0.as_slice()))));
     // One that has just come: those that were looked at and are not as they should be wait for the slower round.
     if store.unknown() > 0 {
         claim::look(db, store).await?;

@@ -186,7 +186,7 @@ impl Checker {
             self.store = self.care.store.as_of_now();
             let disks = self.store.disks().await;
             // Where none is known yet, nobody knows what is missing.
-            if disks.is_empty() {
+            if self.store.engines().is_empty() {
                 return Err(store::Error::TooFewDisks { wanted: self.store.copies_wanted(), left: 0 }.into());
             }
             let disks = disks.into_iter().enumerate();
@@ -237,7 +237,11 @@ impl Checker {
         if is_gone(&self.care, finding.blob).await? {
             return Ok(None);
         }
-        let names: Vec<String> = self.store.engines().iter().map(|engine| engine.name().to_owned()).collect();
+        let mut names: Vec<String> = self.store.engines().iter().map(|engine| engine.name().to_owned()).collect();
+        let absent: Vec<String> = self.store.absent().into_keys().collect();
+        if !absent.is_empty() {
+            names.push(absent.join(", "));
+        }
         let named =
             |disks: BTreeSet<usize>| disks.iter().filter_map(|disk| names.get(*disk).cloned()).collect::<Vec<_>>();
         (finding.damaged_on, finding.unknown_on) = (named(damaged), named(unknown));

@@ -6,13 +6,12 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use protocol::{BlobId, StoreId};
-use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 use store::{ClaimError, Claims, Store, Taken};
 use tokio_util::sync::CancellationToken;
 
 use super::epochs::HORIZON;
-use super::{Care, drains};
+use super::{Care, drains, extent};
 use crate::db::columns::Col;
 use crate::db::entities::{blobs, store_drains, store_engines, store_horizon};
 use crate::db::{Committed, Db, loops};
@@ -65,12 +64,7 @@ pub(crate) async fn look(db: &Db, store: &Store) -> Result<Vec<ClaimError>, DbEr
     let blobs = first.into_iter().map(|id| id.0).collect();
     let taken = Taken { known, blobs, had_none: row(db).await?.unmarked };
     let refused = store.claim(id, &Claims::Taken(&taken)).await;
-    for name in store.claimed().difference(&taken.known) {
-        store_engines::Entity::insert(store_engines::ActiveModel { name: Set(name.clone()) })
-            .on_conflict(OnConflict::column(store_engines::Column::Name).do_nothing().to_owned())
-            .exec_without_returning(db.write())
-            .await?;
-    }
+    extent::note(db, store).await?;
     if taken.had_none && !store.claimed().is_empty() {
         note(db, store_horizon::ActiveModel { unmarked: Set(false), ..Default::default() }).await?;
     }
@@ -115,7 +109,7 @@ pub(crate) async fn store_id(db: &Db) -> Result<StoreId, DbErr> {
 /// `POST /operator/store/disks/{name}/replace`: what was there is lost, and an empty disk takes its place.
 pub(crate) async fn replace(care: &Care, caller: &Caller, name: &str) -> crate::error::Result<Committed> {
     drains::require_operator(caller)?;
-    let disk = drains::named(care, name).ok_or_else(drains::unknown)?;
+    let disk = drains::named(care, name).or_else(|| drains::absent(care, name)).ok_or_else(drains::unknown)?;
     look(&care.db, &care.store).await?;
     if care.store.claimed().contains(&disk) {
         return Err(invalid("name", "this disk is there, with what it had; drain it to take it out"));

@@ -9,7 +9,7 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait as _};
 use tokio_util::sync::CancellationToken;
 
-use super::Care;
+use super::{Care, extent};
 use crate::db::entities::store_drains;
 use crate::db::{Committed, loops};
 use crate::error::{Result, invalid, refuse, refuse_field};
@@ -26,28 +26,30 @@ pub(super) async fn known<C: ConnectionTrait>(connection: &C) -> Result<BTreeMap
     Ok(rows.into_iter().map(|row| (row.disk, row.since.0)).collect())
 }
 
-/// Has this process put nothing there.
+/// Has this process put nothing there, and go by what else the database says of the store.
 pub(super) async fn apply<C: ConnectionTrait>(
     care: &Care,
     connection: &C,
 ) -> Result<BTreeMap<String, Timestamp>, DbErr> {
     let known = known(connection).await?;
     care.store.drain(&known.keys().cloned().collect::<BTreeSet<_>>());
+    extent::apply(&care.store, connection).await?;
     Ok(known)
 }
 
 /// Follows what other control planes are told, until it is stopped.
 pub(crate) async fn follow(care: Care, stop: CancellationToken) {
-    // The only disk is never taken out.
-    if !care.store.is_changing() && care.store.engines().len() < 2 {
-        return stop.cancelled().await;
-    }
     while !stop.is_cancelled() {
-        if let Err(error) = apply(&care, care.db.read()).await {
-            tracing::warn!(%error, "which disks are drained is not known; retrying");
+        if let Err(error) = look(&care).await {
+            tracing::warn!(%error, "which disks are drained, and how many copies there are to be, is not known; retrying");
         }
         stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
     }
+}
+
+async fn look(care: &Care) -> Result<(), DbErr> {
+    apply(care, care.db.read()).await?;
+    extent::let_go(care).await
 }
 
 /// The operator alone looks after the store.
@@ -108,5 +110,14 @@ pub(super) fn unknown() -> crate::error::Error {
 pub(super) fn named(care: &Care, name: &str) -> Option<String> {
     let engines = care.store.engines();
     let mut names = engines.iter().map(|engine| engine.name());
-    names.find(|known| *known == name || known.strip_prefix(KIND) == Some(name)).map(str::to_owned)
+    names.find(|known| is_called(known, name)).map(str::to_owned)
+}
+
+/// The same, of those that are not there.
+pub(super) fn absent(care: &Care, name: &str) -> Option<String> {
+    care.store.absent().into_keys().find(|known| is_called(known, name))
+}
+
+fn is_called(known: &str, name: &str) -> bool {
+    known == name || known.strip_prefix(KIND) == Some(name)
 }

@@ -18,6 +18,7 @@ mod check;
 pub(crate) mod claim;
 pub(crate) mod drains;
 mod epochs;
+pub(crate) mod extent;
 mod index;
 pub(crate) mod keys;
 mod lists;
@@ -34,6 +35,7 @@ mod writing;
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,11 +68,14 @@ pub struct Stores {
     pub store: Store,
     /// The store of earlier releases, as long as something in it has not been put again.
     pub legacy: Option<Legacy>,
+    /// How many copies this start asks for; none: as many as before.
+    pub copies: Option<NonZeroUsize>,
 }
 
 impl From<Store> for Stores {
     fn from(store: Store) -> Self {
-        Self { store, legacy: None }
+        let copies = NonZeroUsize::new(store.copies_wanted());
+        Self { store, legacy: None, copies }
     }
 }
 
@@ -203,17 +208,25 @@ async fn read_over<C: ConnectionTrait>(app: &App, connection: &C, address: Addre
 }
 
 /// `POST /internal/store/epochs`: a gateway is about to put something, or goes on.
-pub(crate) async fn lease_epoch(db: &Db, lasts: protocol::Millis, asked: AskEpoch) -> Result<EpochLease, DbErr> {
+pub(crate) async fn lease_epoch(
+    db: &Db,
+    engines: &Store,
+    lasts: protocol::Millis,
+    asked: AskEpoch,
+) -> Result<EpochLease, DbErr> {
     for epoch in asked.close {
         epochs::close(db, epoch).await?;
     }
     let draining: Vec<String> = drains::known(db.read()).await?.into_keys().collect();
     let store = Some(claim::store_id(db).await?);
+    extent::apply(engines, db.read()).await?;
+    let copies = NonZeroUsize::new(engines.copies_wanted());
+    let absent: Vec<String> = engines.absent().into_keys().collect();
     if let Some(epoch) = asked.renew
         && epochs::renew(db, epoch, lasts).await?
     {
-        return Ok(EpochLease { epoch, lasts, draining, store });
+        return Ok(EpochLease { epoch, lasts, draining, store, copies, absent });
     }
     let epoch = epochs::open(db, &asked.holder.to_string(), lasts).await?;
-    Ok(EpochLease { epoch, lasts, draining, store })
+    Ok(EpochLease { epoch, lasts, draining, store, copies, absent })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use protocol::api::{StoreDisk, StoreDiskState, StoreStatus};
+use protocol::api::{StoreDisk, StoreDiskState, StoreLook, StoreStatus};
 use protocol::words;
 use protocol::{ByteSize, Timestamp};
 use sea_orm::{ConnectionTrait, DbErr, Statement};
@@ -52,19 +52,18 @@ pub(crate) async fn show(care: &Care, caller: &Caller) -> Result<StoreStatus> {
     let drained = drains::apply(care, db).await?;
     let states = care.store.disks().await;
     let copies = care.store.copies_wanted();
-    let summary = summary(copies, &states);
-    let told_within = told_within(care);
+    let summary = summary(copies, &states, looks.last.as_ref());
     let disks = states.into_iter().map(|state| {
         let since = drained.get(&state.name).copied();
         let left = looks.left.get(&state.name).copied();
-        let looked = looks.last.as_ref().map(|look| look.began);
-        let is_empty = |since: Timestamp| left == Some(0) && looked.is_some_and(|at| at >= since.plus(told_within));
-        disk(state, since, left, since.is_some_and(is_empty))
+        let is_empty = since.is_some_and(|since| is_empty(care, &looks, &state.name, since));
+        disk(state, since, left, is_empty)
     });
+    let disks = disks.collect();
     Ok(StoreStatus {
         summary,
         copies: u32::try_from(copies).unwrap_or(u32::MAX),
-        disks: disks.collect(),
+        disks,
         blobs: count.blobs,
         bytes: count.bytes,
         doomed: count.doomed,
@@ -78,6 +77,12 @@ pub(crate) async fn show(care: &Care, caller: &Caller) -> Result<StoreStatus> {
 /// So long after a disk is to be taken out nobody who may commit something puts anything there any more.
 pub(super) fn told_within(care: &Care) -> Duration {
     2 * care.epoch_lease
+}
+
+/// Whether a disk that is to be taken out, since then, had nothing any more that is needed, when nobody put anything there.
+pub(super) fn is_empty(care: &Care, looks: &Looks, disk: &str, since: Timestamp) -> bool {
+    let looked = looks.last.as_ref().map(|look| look.began);
+    looks.left.get(disk) == Some(&0) && looked.is_some_and(|at| at >= since.plus(told_within(care)))
 }
 
 fn disk(disk: DiskState, drained: Option<Timestamp>, left: Option<u64>, is_empty: bool) -> StoreDisk {
@@ -100,27 +105,62 @@ fn disk(disk: DiskState, drained: Option<Timestamp>, left: Option<u64>, is_empty
     }
 }
 
-/// What fails at once: a domain's machine and device. What comes behind them tells apart who shares them.
+/// What fails at once: a domain's machine and device. What comes behind them tells apart who shares them. A bucket is its
+/// whole URL, and a disk that is not there has its name.
 fn device(domain: &str) -> &str {
+    if domain.contains("://") || domain.starts_with("disk ") {
+        return domain;
+    }
     domain.match_indices('/').nth(1).map_or(domain, |(end, _)| &domain[..end])
 }
 
-/// What the copies amount to.
-fn summary(copies: usize, disks: &[DiskState]) -> String {
-    let devices: BTreeSet<&str> = disks.iter().map(|disk| device(&disk.domain)).collect();
-    let failing = disks.iter().filter(|disk| disk.failing.is_some()).count();
-    let amount = format!("{}, {}", words::count(copies, "copy"), words::count(devices.len(), "disk"));
-    let meaning = match (copies, devices.len()) {
-        (1, _) => "what a disk loses is lost".to_owned(),
-        (_, 1) => "what the disk loses is lost".to_owned(),
-        (copies, devices) if devices < copies => format!("only {} may be lost", words::count(devices - 1, "disk")),
-        (copies, _) => format!("{} may be lost", words::count(copies - 1, "disk")),
+/// What the copies amount to, by the last whole look at them.
+fn summary(copies: usize, disks: &[DiskState], last: Option<&StoreLook>) -> String {
+    let devices = |some: &dyn Fn(&DiskState) -> bool| {
+        let devices = disks.iter().filter(|disk| some(disk)).map(|disk| device(&disk.domain));
+        devices.collect::<BTreeSet<_>>().len()
     };
-    match failing {
-        0 => format!("{amount}: {meaning}"),
-        1 => format!("{amount}: {meaning}; 1 fails now"),
-        failing => format!("{amount}: {meaning}; {failing} fail now"),
+    let works = |disk: &DiskState| disk.failing.is_none() && !disk.draining;
+    let (all, working) = (devices(&|_| true), devices(&works));
+    // Of those that have failed since the last look, nobody has made up for what they have.
+    let is_new = |disk: &DiskState| {
+        let failing = disk.failing.as_ref();
+        failing.is_some_and(|failing| last.is_none_or(|look| look.began < failing.since))
+    };
+    let sure = copies.saturating_sub(devices(&is_new)).min(working);
+    let meaning = match (copies, working) {
+        (_, 0) if disks.is_empty() => "no disk is known".to_owned(),
+        (_, 0) => "none works".to_owned(),
+        (1, _) => match disks {
+            [disk] if disk.replicas > 1 => {
+                let servers = words::count((disk.replicas - 1) / 2, "server");
+                format!("{} keeps {}: {servers} may be lost", disk.name, words::count(disk.replicas, "replica"))
+            }
+            _ => "what a disk loses is lost".to_owned(),
+        },
+        (_, 1) if all == 1 => "what the disk loses is lost".to_owned(),
+        _ if sure < 2 => "no further disk may be lost".to_owned(),
+        _ if sure < copies => format!("only {} may be lost", words::count(sure - 1, "disk")),
+        _ => format!("{} may be lost", words::count(sure - 1, "disk")),
+    };
+    let mut said = format!("{}, {}: {meaning}", words::count(copies, "copy"), words::count(all, "disk"));
+    let taking = disks.iter().filter(|disk| works(disk) && !disk.full).map(|disk| &disk.domain);
+    if working > 0 && taking.collect::<BTreeSet<_>>().len() < copies {
+        said.push_str("; too few take more");
     }
+    match disks.iter().filter(|disk| disk.failing.is_some()).count() {
+        0 => {}
+        1 => said.push_str("; 1 fails now"),
+        failing => said.push_str(&format!("; {failing} fail now")),
+    }
+    if let Some(look) = last {
+        for (blobs, what) in [(look.fewer.saturating_sub(look.lost), "with fewer copies"), (look.lost, "lost")] {
+            if blobs > 0 {
+                said.push_str(&format!("; {} {what}", words::count(blobs, "blob")));
+            }
+        }
+    }
+    said
 }
 
 #[cfg(test)]
@@ -131,12 +171,33 @@ mod tests {
 
     fn on(domain: &str) -> DiskState {
         let name = format!("disk /{domain}");
-        DiskState { name, domain: domain.to_owned(), space: None, failing: None, full: false, draining: false }
+        let domain = domain.to_owned();
+        DiskState { name, domain, space: None, failing: None, full: false, draining: false, replicas: 1 }
+    }
+
+    fn failing(domain: &str) -> DiskState {
+        DiskState { failing: Some(Failing { since: Timestamp(5), why: "gone".to_owned() }), ..on(domain) }
+    }
+
+    fn look(began: i64, fewer: u64, lost: u64) -> StoreLook {
+        StoreLook {
+            began: Timestamp(began),
+            ended: Some(Timestamp(began)),
+            blobs: 20,
+            of: 20,
+            found: fewer,
+            fewer,
+            lost,
+            copied: 0,
+            copied_bytes: ByteSize(0),
+            removed: 0,
+        }
     }
 
     #[test]
     fn copies_are_told_as_what_they_are() {
-        let told = |copies, domains: &[&str]| summary(copies, &domains.iter().map(|one| on(one)).collect::<Vec<_>>());
+        let of = |domains: &[&str]| domains.iter().map(|one| on(one)).collect::<Vec<_>>();
+        let told = |copies, domains: &[&str]| summary(copies, &of(domains), None);
         assert_eq!(told(1, &["m/1"]), "1 copy, 1 disk: what a disk loses is lost");
         assert_eq!(told(1, &["m/1", "m/2"]), "1 copy, 2 disks: what a disk loses is lost");
         assert_eq!(told(2, &["m/1", "m/2", "n/1"]), "2 copies, 3 disks: 1 disk may be lost");
@@ -144,15 +205,40 @@ mod tests {
         // Nodes of one machine, each with a folder of its own.
         assert_eq!(told(2, &["m/1/a", "m/1/b"]), "2 copies, 1 disk: what the disk loses is lost");
         assert_eq!(told(3, &["m/1/a", "m/1/b", "m/2"]), "3 copies, 2 disks: only 1 disk may be lost");
-        let mut disks = vec![on("m/1"), on("m/2")];
-        disks[1].failing = Some(Failing { since: Timestamp(5), why: "gone".to_owned() });
-        assert_eq!(summary(2, &disks), "2 copies, 2 disks: 1 disk may be lost; 1 fails now");
+        assert_eq!(told(2, &["https://h/one", "https://h/two"]), "2 copies, 2 disks: 1 disk may be lost");
+        assert_eq!(told(2, &["disk /mnt/a", "disk /mnt/b"]), "2 copies, 2 disks: 1 disk may be lost");
+        for copies in [1, 2, 3] {
+            assert!(told(copies, &[]).ends_with(", 0 disks: no disk is known"));
+        }
+        let stream = DiskState { name: "jetstream cc-blobs".to_owned(), replicas: 3, ..on("jetstream/cc-blobs") };
+        let expected = "1 copy, 1 disk: jetstream cc-blobs keeps 3 replicas: 1 server may be lost";
+        assert_eq!(summary(1, &[stream], None), expected);
+    }
+
+    #[test]
+    fn what_does_not_work_is_not_counted_on() {
+        let two = [on("m/1"), failing("m/2")];
+        let few = "2 copies, 2 disks: no further disk may be lost; too few take more; 1 fails now";
+        assert_eq!(summary(2, &two, Some(&look(9, 0, 0))), few);
+        assert_eq!(summary(2, &two, Some(&look(9, 7, 3))), format!("{few}; 4 blobs with fewer copies; 3 blobs lost"));
+        // Of three, copies are made anew; then the next one may fail.
+        let three = [on("m/1"), failing("m/2"), on("m/3")];
+        for before in [None, Some(look(4, 0, 0))] {
+            let told = summary(2, &three, before.as_ref());
+            assert_eq!(told, "2 copies, 3 disks: no further disk may be lost; 1 fails now");
+        }
+        let after = summary(2, &three, Some(&look(9, 0, 0)));
+        assert_eq!(after, "2 copies, 3 disks: 1 disk may be lost; 1 fails now");
+        let full = [on("m/1"), DiskState { full: true, ..on("m/2") }];
+        assert_eq!(summary(2, &full, None), "2 copies, 2 disks: 1 disk may be lost; too few take more");
+        let leaving = [on("m/1"), DiskState { draining: true, ..on("m/2") }, on("m/3")];
+        assert_eq!(summary(2, &leaving, None), "2 copies, 3 disks: 1 disk may be lost");
+        assert_eq!(summary(2, &[failing("m/1")], None), "2 copies, 1 disk: none works; 1 fails now");
     }
 
     #[test]
     fn a_disk_is_in_one_state() {
-        let (full, mut gone) = (DiskState { full: true, ..on("m/1") }, on("m/2"));
-        gone.failing = Some(Failing { since: Timestamp(5), why: "gone".to_owned() });
+        let (full, gone) = (DiskState { full: true, ..on("m/1") }, failing("m/2"));
         let told = |state: &DiskState, drained: Option<i64>, is_empty| {
             let told = disk(state.clone(), drained.map(Timestamp), Some(3), is_empty);
             (told.state, told.since.map(|at| at.0), told.left)

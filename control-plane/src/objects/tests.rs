@@ -24,7 +24,7 @@ use super::sweep::Sweep;
 use super::{Address, ReadError, Writing, claim};
 use crate::App;
 use crate::db::columns::Col;
-use crate::db::entities::{artifacts, blobs, store_horizon};
+use crate::db::entities::{artifacts, blobs, store_engines, store_horizon};
 use crate::error::Result;
 use crate::tests::harness::{Ground, suite};
 
@@ -287,6 +287,8 @@ async fn one_disk_that_has_gone_stops_nothing(ground: Ground) {
     let [one, other] = ["one", "other"].map(|name| ground.folder.path().join(name));
     let open = |folder: &PathBuf| Arc::new(engine::Disk::open(folder).unwrap()) as Arc<dyn Engine>;
     let store = Store::on([&one, &other].into_iter().map(open).collect(), NonZeroUsize::MIN);
+    // The one that it was on until now is its own no more.
+    store_engines::Entity::delete_many().exec(ground.app.db.write()).await.unwrap();
     let app = &App::open(ground.app.config.clone(), store, None).await.unwrap();
     let account = AccountId::new();
     let mut blobs = Vec::new();

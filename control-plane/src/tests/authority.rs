@@ -149,7 +149,9 @@ impl Acme {
             ("POST", "/nodes/{id}/confirm") => json!({"name": "local", "fingerprint": "none"}),
             ("POST", "/nodes/vouch") => json!({"account": "acme"}),
             ("POST", "/nodes/{id}/revoke" | "/nodes/{id}/resume") => json!({}),
-            ("POST", "/operator/store/check" | "/operator/store/disks/{name}/drain") => json!({}),
+            ("POST", "/operator/store/check") => json!({}),
+            ("POST", "/operator/store/disks/{name}/drain" | "/operator/store/disks/{name}/replace") => json!({}),
+            ("PUT", "/operator/store/copies") => json!({"copies": 1}),
             (method, path) => panic!("{method} {path}: say what it takes"),
         }
     }

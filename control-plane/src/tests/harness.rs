@@ -202,7 +202,7 @@ impl Ground {
         undo.push("DELETE FROM counters WHERE name = 'store_epochs'".to_owned());
         let migrations = "DELETE FROM seaql_migrations WHERE version IN \
                           ('m0040_blobs', 'm0041_moving', 'm0042_store_keys', 'm0043_store_disks', \
-                          'm0044_store_marks')";
+                          'm0044_store_marks', 'm0047_store_copies')";
         undo.push(migrations.to_owned());
         for sql in undo {
             self.app.db.write().execute_unprepared(&sql).await.unwrap();

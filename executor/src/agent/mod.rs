@@ -1,5 +1,6 @@
 //! The agent: says hello, offers the node's services, reports, and drains when it is told to stop.
 
+mod disks;
 mod hello;
 mod logs;
 mod receipts;
@@ -12,7 +13,6 @@ use std::time::Duration;
 use fabric::{Fabric, Mount, NodeEndpoint, ServeOptions};
 use protocol::node::HelloReply;
 use protocol::{Problem, Timestamp};
-use store::DiskService;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,7 @@ pub async fn serve(
     let Given { told, code, receipts, control, ours } = given;
     let confinement = told.confinement.clone();
     // A role of its own, which no lane, hello, pause or drain is in the way of: until the node has ended.
-    let disks = DiskService::open(&config.store_dir, config.store_domain.as_deref())?;
+    let disks = disks::open(&config)?;
     let told_disks = disks.told();
     let _disks = if told_disks.is_empty() { None } else { Some(disks.mount(&fabric).await?) };
     // Before nobody may look inside: then a process may not even look at its own pages, as the lane does.

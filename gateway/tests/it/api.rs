@@ -1,5 +1,6 @@
 //! The API's proxy, and the calls of the API that end here.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -143,6 +144,13 @@ async fn uploads_have_epochs_that_are_renewed_or_they_are_refused() {
     assert_eq!(upload().await.status, 201);
     assert_ne!(epoch(), Epoch(1));
     asked(&|asked| asked.close == [Epoch(1)]).await;
+
+    // More copies are to be kept than there are disks.
+    *platform.control.copies.lock() = NonZeroUsize::new(2);
+    platform.control.epochs.lock().clear();
+    asked(&|asked| asked.renew.is_some()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(upload().await.status, 503);
 }
 
 #[tokio::test]

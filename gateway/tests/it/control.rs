@@ -1,6 +1,7 @@
 //! The control plane's stand-in: what a gateway asks of it, from maps that tests fill.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use fabric::Body;
@@ -39,6 +40,8 @@ pub(crate) struct Control {
     pub(crate) epochs: Mutex<Vec<AskEpoch>>,
     pub(crate) epoch_lasts: AtomicU64,
     pub(crate) epochs_closed: Mutex<Vec<Epoch>>,
+    /// How many copies the store is to keep, as it says with each epoch.
+    pub(crate) copies: Mutex<Option<NonZeroUsize>>,
     /// An account may upload so much in all.
     pub(crate) upload_room: Mutex<Option<u64>>,
     pub(crate) settled: Mutex<Vec<serde_json::Value>>,
@@ -94,7 +97,14 @@ impl Control {
                 let goes_on = asked.renew.filter(|epoch| !self.epochs_closed.lock().contains(epoch));
                 all.push(asked);
                 let opened = u32::try_from(all.len()).unwrap();
-                json(&EpochLease { epoch: goes_on.unwrap_or(Epoch(opened)), lasts, draining: Vec::new(), store: None })
+                json(&EpochLease {
+                    epoch: goes_on.unwrap_or(Epoch(opened)),
+                    lasts,
+                    draining: Vec::new(),
+                    store: None,
+                    copies: *self.copies.lock(),
+                    absent: Vec::new(),
+                })
             }
             "/internal/uploads" => {
                 let asked: Upload = serde_json::from_slice(&bytes(body).await).unwrap();

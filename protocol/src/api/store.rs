@@ -14,7 +14,7 @@ api_types! {
         pub summary: String,
         /// How many copies are kept of whatever is put.
         pub copies: u32,
-        /// The disks, as the platform was started with them.
+        /// The disks, as the platform was started with them, and those that it had, and that are not there.
         pub disks: Vec<StoreDisk>,
         /// Blobs that are kept.
         pub blobs: u64,
@@ -33,6 +33,13 @@ api_types! {
         /// How far all bytes have been read and checked, a pass in 30 days; none before it has begun.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub scrub: Option<StoreScrub>,
+    }
+
+    /// `PUT /operator/store/copies`
+    #[derive(Copy, Eq)]
+    pub struct StoreCopies {
+        /// How many copies are to be kept of whatever is put.
+        pub copies: u32,
     }
 
     /// A disk, or what else keeps copies.

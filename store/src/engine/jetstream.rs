@@ -180,6 +180,10 @@ impl Engine for JetStream {
         &self.domain
     }
 
+    fn replicas(&self) -> usize {
+        self.bucket.config().num_replicas
+    }
+
     fn put(&self, name: SegmentName, segment: Bytes) -> BoxFuture<'_, Result<(), EngineError>> {
         async move { self.bucket.patiently(|| self.put_segment(name, segment.clone())).await }.boxed()
     }

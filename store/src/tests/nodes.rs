@@ -12,7 +12,7 @@ use protocol::{Code, Digest, InstanceId, NodeId, Problem, headers};
 use super::nats::binary;
 use super::{EPOCH, SEGMENT, copies, files_below, noise, read, segment};
 use crate::engine::NodeDisk;
-use crate::{Deleted, DiskService, Engine, Error, NodeDisks, Store};
+use crate::{Deleted, DiskError, DiskFolder, DiskService, Engine, Error, NodeDisks, Store};
 
 /// A server and its keys.
 pub(super) struct Ground {
@@ -84,8 +84,8 @@ impl Node {
     }
 }
 
-fn all(nodes: &[Node]) -> impl Iterator<Item = (NodeId, &[StoreDisk])> {
-    nodes.iter().map(|node| (node.id, &*node.disks))
+fn all(nodes: &[Node]) -> impl Iterator<Item = (NodeId, i64, &[StoreDisk])> {
+    nodes.iter().map(|node| (node.id, 0, &*node.disks))
 }
 
 async fn whole(store: &Store, blob: &protocol::Blob) -> usize {
@@ -212,6 +212,29 @@ async fn readers_and_writers_wait_for_the_first_disks() {
     assert!(NodeDisks::of(&Store::on(Vec::new(), copies(1)), &core).is_none(), "its engines are its own");
 }
 
+/// The node that it was taken from is silent, and still on record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_was_moved_is_asked_for_where_it_was_told_of_last() {
+    let ground = Ground::start().await;
+    let core = ground.core().await;
+    let ids = [NodeId::new(), NodeId::new()];
+    let (first, second) = (ids.into_iter().min().unwrap(), ids.into_iter().max().unwrap());
+    let before = ground.node_on(first, tempfile::tempdir().unwrap(), "a").await;
+    let told = before.disks.clone();
+    let store = Store::changing(copies(1)).with_patience(Duration::from_secs(5));
+    let disks = NodeDisks::of(&store, &core).unwrap();
+    disks.know(all(std::slice::from_ref(&before)));
+    let blob = store.put_bytes(EPOCH, noise(10, 1)).await.unwrap();
+    let (_, folder) = before.die().await;
+    let after = ground.node_on(second, folder, "a").await;
+    assert_eq!(after.disks, told);
+    for _ in 0..2 {
+        disks.know([(first, 7, told.as_slice()), (second, 8, after.disks.as_slice())]);
+        assert_eq!(read(&store, &blob).await.unwrap(), noise(10, 1));
+    }
+    assert_eq!(store.engines().len(), 1);
+}
+
 /// A node has two disks of one device: they are one domain, unless the operator says otherwise.
 #[test]
 fn folders_are_disks_with_ids_of_their_own() {
@@ -241,6 +264,43 @@ fn folders_are_disks_with_ids_of_their_own() {
     assert!(told.iter().all(|disk| disk.id != emptied[0].id), "an emptied disk is another one");
     std::fs::write(folders[1].join("disk-id"), "disk_1").unwrap();
     assert!(DiskService::open(&folders[1..], None).is_err());
+}
+
+#[tokio::test]
+async fn a_disk_that_is_dead_or_not_mounted_is_told_and_the_others_are_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["well", "dead", "below"].map(|name| folder.path().join(name));
+    let told = DiskService::open(&paths, None).unwrap();
+    let known: std::collections::BTreeMap<_, _> =
+        told.folders().map(|(folder, disk)| (folder.to_owned(), disk)).collect();
+    drop(told);
+    std::fs::remove_dir_all(&paths[1]).unwrap();
+    std::fs::write(&paths[1], "no folder").unwrap();
+    std::fs::remove_dir_all(&paths[2]).unwrap();
+    std::fs::create_dir(&paths[2]).unwrap();
+    let open = |may_be_new: bool| {
+        let folders =
+            paths.iter().map(|path| DiskFolder { path: path.clone(), known: known.get(path).cloned(), may_be_new });
+        DiskService::open_each(folders.collect(), None).unwrap()
+    };
+    let (disks, failed) = open(false);
+    assert!(
+        matches!(&failed[..], [DiskError::Engine(_), DiskError::NotThere { id, .. }] if *id == known[&paths[2]].id)
+    );
+    assert!(failed[1].to_string().contains("--store-dir-new"), "{}", failed[1]);
+    assert_eq!(std::fs::read_dir(&paths[2]).unwrap().count(), 0, "nothing is made below it");
+    let ids = |disks: &DiskService| disks.told().into_iter().map(|disk| disk.id).collect::<BTreeSet<_>>();
+    assert_eq!(ids(&disks), known.values().map(|disk| disk.id).collect::<BTreeSet<_>>());
+    assert_eq!(disks.folders().count(), 1);
+    let path = format!("/disks/{}/space", known[&paths[1]].id);
+    let request = http::Request::get(path).extension(Peer::Core(InstanceId::new())).body(fabric::empty()).unwrap();
+    assert_eq!(disks.respond(request).await.status(), 503, "it is not said to be lost");
+    drop(disks);
+
+    // An empty one is to take its place. The dead one is told still.
+    let (disks, failed) = open(true);
+    assert_eq!((failed.len(), disks.told().len(), disks.folders().count()), (1, 3, 2));
+    assert!(!ids(&disks).contains(&known[&paths[2]].id));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use protocol::api::{StoreCheckLine, StoreFinding, StoreLook, StoreStatus};
+use protocol::api::{StoreCheckLine, StoreCopies, StoreFinding, StoreLook, StoreStatus};
 use protocol::words;
 use reqwest::Method;
 
@@ -48,13 +48,39 @@ pub(super) async fn drain(context: &Context, disk: &str, undo: bool, credentials
 
 /// `store replace`
 pub(super) async fn replace(context: &Context, disk: &str, credentials: Credentials) -> Result<(), Failure> {
-    let asking = Asking::operator(context, credentials).await?;
     let path = format!("/operator/store/disks/{}/replace", segment(disk));
-    let replaced = match asking.client.api(Method::POST, &path) {
-        Ok(request) => asking.client.read(request).await,
+    change(context, credentials, Method::POST, &path, None).await
+}
+
+/// `store forget`
+pub(super) async fn forget(context: &Context, disk: &str, credentials: Credentials) -> Result<(), Failure> {
+    let path = format!("/operator/store/disks/{}", segment(disk));
+    change(context, credentials, Method::DELETE, &path, None).await
+}
+
+/// `store copies`
+pub(super) async fn set(context: &Context, copies: u32, credentials: Credentials) -> Result<(), Failure> {
+    let asked = StoreCopies { copies };
+    change(context, credentials, Method::PUT, "/operator/store/copies", Some(&asked)).await
+}
+
+/// Changes something, and shows what it is like then.
+async fn change(
+    context: &Context,
+    credentials: Credentials,
+    method: Method,
+    path: &str,
+    body: Option<&StoreCopies>,
+) -> Result<(), Failure> {
+    let asking = Asking::operator(context, credentials).await?;
+    let changed = match asking.client.api(method, path) {
+        Ok(request) => {
+            let request = if let Some(body) = body { request.json(body) } else { request };
+            asking.client.read(request).await
+        }
         Err(failure) => Err(failure),
     };
-    let status: StoreStatus = asking.end(replaced).await?;
+    let status: StoreStatus = asking.end(changed).await?;
     context.output.result(&status, || show(&status))
 }
 

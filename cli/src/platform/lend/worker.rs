@@ -40,6 +40,7 @@ pub(crate) fn run(args: WorkerArgs, global: &Global) -> Result<(), Failure> {
     let mut config = *args.config;
     // The operator's own nodes alone have disks for blobs.
     config.store_dir.clear();
+    config.store_dir_new.clear();
     let program = handles::path(handles::PROGRAM).into_os_string();
     config.compile_command = Some(vec![program, executor::compile::SUBCOMMAND.into()]);
     let runtime = runtime::build(runtime::Threads::RunPath)?;

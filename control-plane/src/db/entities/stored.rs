@@ -1,6 +1,6 @@
 //! What the store keeps: blobs, whoever writes them, and the platform's own references to them.
 
-use protocol::{AccountId, BlobId, ByteSize, Digest, Epoch, StoreId, Timestamp};
+use protocol::{AccountId, BlobId, ByteSize, Digest, DiskId, Epoch, StoreId, Timestamp};
 
 use crate::db::columns::Col;
 
@@ -45,7 +45,8 @@ table! {
 table! {
     /// One row: each epoch below it is closed for ever; when the engines were last compared with the index; which store
     /// this is (`objects/claim.rs`); what shows whether a root secret is the platform's; whether there were objects of an
-    /// earlier release when there came to be blobs; and whether its engines may have no marks yet.
+    /// earlier release when there came to be blobs; whether its engines may have no marks yet; and how many copies it keeps,
+    /// 0 where nobody has said so.
     store_horizon = "store_horizon" {
         #[sea_orm(primary_key, auto_increment = false)]
         id: i32,
@@ -55,14 +56,16 @@ table! {
         key_check: Option<Vec<u8>>,
         rooted: bool,
         unmarked: bool,
+        copies: i32,
     }
 }
 
 table! {
-    /// Engines that have been marked as this store's.
+    /// Engines that have been marked as this store's, and which places these are.
     store_engines = "store_engines" {
         #[sea_orm(primary_key, auto_increment = false)]
         name: String,
+        place: Option<Col<DiskId>>,
     }
 }
 

@@ -36,6 +36,7 @@ mod m0043_store_disks;
 mod m0044_store_marks;
 mod m0045_disks;
 mod m0046_kept;
+mod m0047_store_copies;
 
 use sea_orm_migration::prelude::*;
 
@@ -81,6 +82,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0044_store_marks::Migration),
             Box::new(m0045_disks::Migration),
             Box::new(m0046_kept::Migration),
+            Box::new(m0047_store_copies::Migration),
         ]
     }
 }

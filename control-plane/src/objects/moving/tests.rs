@@ -36,7 +36,7 @@ async fn with_legacy(ground: Ground) -> Ground {
     let folder = ground.folder.path();
     let config = config(folder, ground.app.config.database.clone(), ground.node);
     let store = Store::disk(folder.join("store")).unwrap();
-    let stores = Stores { store, legacy: Some(Legacy::disk(folder.join("legacy"))) };
+    let stores = Stores { store, legacy: Some(Legacy::disk(folder.join("legacy"))), copies: None };
     let app = App::open(config, stores, None).await.unwrap();
     app.db.write().execute_unprepared("UPDATE store_horizon SET rooted = TRUE").await.unwrap();
     Ground { router: crate::router(app.clone()), app, ..ground }

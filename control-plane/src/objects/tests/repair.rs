@@ -6,24 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use protocol::api::{StoreCheckLine, StoreDiskState, StoreStatus};
-use protocol::{AccountId, Blob, BlobId, ByteSize, Code};
+use protocol::epoch::EpochLease;
+use protocol::{AccountId, Blob, BlobId, ByteSize, Code, InstanceId};
 use sea_orm::EntityTrait as _;
 use serde_json::json;
 use store::engine::Disk;
-use store::{Engine, Store};
+use store::{Deleted, Engine, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{disown, in_hours, read, stored, sweep};
 use crate::App;
-use crate::db::entities::store_drains;
+use crate::db::entities::{store_drains, store_engines};
 use crate::leader::{Lease, Office};
-use crate::objects::Care;
+use crate::objects::extent;
 use crate::objects::pace::Pace;
 use crate::objects::repair::Repair;
 use crate::objects::scrub::Scrub;
+use crate::objects::{Care, Stores};
 use crate::tests::harness::{Answer, Client, Ground, suite};
 
 suite!(
@@ -35,6 +37,7 @@ suite!(
     the_scrub_goes_through_all,
     a_drained_disk_is_emptied,
     disks_come_and_go_while_it_runs,
+    the_number_of_copies_is_the_databases,
     one_copy_is_called_one_copy,
 );
 
@@ -55,8 +58,9 @@ pub(super) async fn on_disks(ground: Ground) -> Ground {
     on(ground, store).await
 }
 
-/// The same platform on this store.
+/// The same platform on this store alone.
 pub(super) async fn on(ground: Ground, store: Store) -> Ground {
+    store_engines::Entity::delete_many().exec(ground.app.db.write()).await.unwrap();
     let mut config = ground.app.config.clone();
     config.store_repair_rate = ByteSize(1 << 40);
     let app = App::open(config, store, None).await.unwrap();
@@ -136,7 +140,7 @@ async fn a_disk_that_is_gone_is_told_and_made_up_for(ground: Ground) {
     let told = status(&operator).await;
     assert_eq!(told.disks[0].state, StoreDiskState::Failing, "{told:?}");
     assert!(told.disks[0].since.is_some() && told.disks[0].why.is_some() && told.disks[0].free.is_none());
-    assert_eq!(told.summary, "2 copies, 3 disks: 1 disk may be lost; 1 fails now");
+    assert_eq!(told.summary, "2 copies, 3 disks: no further disk may be lost; 1 fails now");
     assert_eq!((told.blobs, told.doomed), (14, 0));
 
     let looked = repair.whole(office).await.unwrap().last.unwrap();
@@ -145,7 +149,9 @@ async fn a_disk_that_is_gone_is_told_and_made_up_for(ground: Ground) {
     for blob in blobs.iter().chain([&during]) {
         assert_eq!(copies(app, blob).await, 2);
     }
-    assert_eq!(status(&operator).await.last_look, Some(looked));
+    let told = status(&operator).await;
+    assert_eq!(told.summary, "2 copies, 3 disks: 1 disk may be lost; 1 fails now");
+    assert_eq!(told.last_look, Some(looked));
 
     // Of the next one that goes, no further disk makes up for.
     std::fs::remove_dir_all(ground.folder.path().join("b")).unwrap();
@@ -332,6 +338,12 @@ async fn a_drained_disk_is_emptied(ground: Ground) {
     repair.whole(office).await.unwrap();
     let emptied = status(&operator).await;
     assert_eq!(emptied.disks[0].words(), "drained: it may be taken out");
+    // Whoever is started without it does not wait for it.
+    let without = Store::on(disks(&ground)[1..].to_vec(), two());
+    let other = App::open(app.config.clone(), without, None).await.unwrap();
+    assert_eq!(other.store.absent().into_keys().collect::<Vec<_>>(), [name.clone()]);
+    extent::let_go(&Care::new(&other)).await.unwrap();
+    assert!(other.store.absent().is_empty());
     std::fs::remove_dir_all(ground.folder.path().join("a")).unwrap();
     for blob in blobs.iter().chain([&doomed]) {
         assert_eq!(copies(app, blob).await, 2);
@@ -348,7 +360,7 @@ async fn a_drained_disk_is_emptied(ground: Ground) {
 async fn disks_come_and_go_while_it_runs(ground: Ground) {
     let [a, b, c] = disks(&ground);
     let store = Store::changing(two());
-    store.set_engines(vec![Arc::clone(&a), b]);
+    store.set_engines(vec![Arc::clone(&a), Arc::clone(&b)]);
     let ground = on(ground, store).await;
     let (app, operator) = (&ground.app, ground.operator().await);
     let blobs = some_blobs(app, AccountId::new()).await;
@@ -363,11 +375,62 @@ async fn disks_come_and_go_while_it_runs(ground: Ground) {
         assert_eq!(copies(app, blob).await, 2);
     }
     let told = status(&operator).await;
-    assert_eq!((told.summary.as_str(), told.disks.len()), ("2 copies, 2 disks: 1 disk may be lost", 2));
+    let gone = &told.disks[2];
+    assert_eq!((told.disks.len(), gone.state, gone.name.as_str()), (3, StoreDiskState::Failing, b.name()));
+    assert!(gone.why.as_ref().unwrap().contains("not among the disks"), "{gone:?}");
+    let path = |engine: &Arc<dyn Engine>| {
+        format!("/operator/store/disks/{}", engine.name().strip_prefix("disk ").unwrap().replace('/', "%2F"))
+    };
+    // What it has is not known to be deleted, until the operator says that it does not come back.
+    let deleted = app.store.delete(blobs[0].id, blobs[0].size).await.unwrap();
+    assert!(matches!(&deleted, Deleted::InPart(error) if error.engine == b.name()), "{deleted:?}");
+    assert_eq!(operator.delete(&path(&c)).await.code(), Code::InvalidField, "it is there");
+    assert_eq!(operator.delete("/operator/store/disks/another").await.code(), Code::NotFound);
+    assert_eq!(operator.key(&["admin"]).await.delete(&path(&b)).await.code(), Code::Forbidden);
+    let forgotten: StoreStatus = operator.delete(&path(&b)).await.read();
+    assert_eq!((forgotten.summary.as_str(), forgotten.disks.len()), ("2 copies, 2 disks: 1 disk may be lost", 2));
+    assert!(matches!(app.store.delete(blobs[0].id, blobs[0].size).await.unwrap(), Deleted::Everywhere));
     app.store.set_engines(vec![c]);
     let few = repair.whole(office).await.unwrap().last.unwrap();
     assert_eq!((few.found, few.fewer, few.lost, few.removed), (13, 13, 0, 0), "{few:?}");
-    assert_eq!(status(&operator).await.summary, "2 copies, 1 disk: what the disk loses is lost");
+    let told = status(&operator).await.summary;
+    let few = "no further disk may be lost; too few take more; 1 fails now; 13 blobs with fewer copies";
+    assert_eq!(told, format!("2 copies, 2 disks: {few}"));
+}
+
+/// Whatever number a process is started with, or with none.
+async fn the_number_of_copies_is_the_databases(ground: Ground) {
+    let ground = on_disks(ground).await;
+    let (app, operator) = (&ground.app, ground.operator().await);
+    let blob = stored(app, AccountId::new(), b"twice").await;
+    for said in [None, Some(NonZeroUsize::MIN)] {
+        let store = Store::on(disks(&ground).to_vec(), NonZeroUsize::MIN);
+        let stores = Stores { store, legacy: None, copies: said };
+        let other = App::open(app.config.clone(), stores, None).await.unwrap();
+        assert_eq!(other.store.copies_wanted(), 2);
+        let looked = Repair::new(&Care::new(&other)).whole(office(&other).await).await.unwrap().last.unwrap();
+        assert_eq!((looked.blobs, looked.removed, copies(&other, &blob).await), (1, 0, 2));
+        crate::leader::resign(&other.db, Office::Store, other.instance).await.unwrap();
+    }
+    // More are kept as soon as somebody says so, by every process.
+    let stores = Stores::from(Store::on(disks(&ground).to_vec(), NonZeroUsize::new(3).unwrap()));
+    let other = App::open(app.config.clone(), stores, None).await.unwrap();
+    assert_eq!((other.store.copies_wanted(), app.store.copies_wanted()), (3, 2));
+    assert_eq!(status(&operator).await.copies, 3);
+    let asked = json!({"holder": InstanceId::new()});
+    let lease = ground.anonymous().send(Method::POST, "/internal/store/epochs", Some(asked)).await;
+    assert_eq!(lease.read::<EpochLease>().copies, NonZeroUsize::new(3));
+
+    // Fewer, once the operator does.
+    let set = async |number: u32| operator.put("/operator/store/copies", json!({"copies": number})).await;
+    for wrong in [0, 4, 17] {
+        assert_eq!(set(wrong).await.code(), Code::InvalidField, "{wrong}");
+    }
+    let with_key = operator.key(&["admin"]).await;
+    assert_eq!(with_key.put("/operator/store/copies", json!({"copies": 1})).await.code(), Code::Forbidden);
+    assert_eq!(set(1).await.read::<StoreStatus>().copies, 1);
+    let looked = Repair::new(&Care::new(&other)).whole(office(&other).await).await.unwrap().last.unwrap();
+    assert_eq!((looked.removed, copies(&other, &blob).await), (1, 1), "the other one has heard of it");
 }
 
 async fn one_copy_is_called_one_copy(ground: Ground) {
