@@ -121,6 +121,7 @@ async fn too_few_failure_domains_are_refused() {
     full.engines[1].set(Fault::Full);
     let refused = full.store.put_stream(EPOCH, bytes(), BLOB_SIZE_MAX).await;
     assert!(matches!(refused, Err(Error::NoRoom { wanted: 2, left: 1 })), "{refused:?}");
+    assert_eq!(refused.unwrap_err().code().status(), 507);
 
     // The other folder of a disk may still work.
     let half = ground(&["a", "b", "b"]);
