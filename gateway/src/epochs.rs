@@ -146,6 +146,7 @@ impl Epochs {
             let newest = self.state.lock().await.held.last().map(|newest| newest.lease.lock().lasts);
             let pause = newest.map_or(LOOK_EACH.1, |lasts| (lasts / RENEWALS).clamp(LOOK_EACH.0, LASTS));
             tokio::time::sleep(pause.min(CLAIM_EACH)).await;
+            self.store.probe_failing();
             // A disk that has just come, or is again as it should be.
             if self.store.unclaimed() > 0 {
                 self.claim().await;

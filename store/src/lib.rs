@@ -28,6 +28,7 @@ mod repair;
 mod room;
 mod sealing;
 mod segments;
+mod unsure;
 
 #[cfg(test)]
 mod tests;

@@ -154,6 +154,38 @@ async fn an_engine_that_has_failed_comes_last() {
     assert!(ground.engines[0].calls.load(Ordering::SeqCst) <= 1);
 }
 
+/// However long ago: each time that it is tried costs somebody its time. One probe at once sees that it works again.
+#[tokio::test]
+async fn one_that_fails_comes_last_until_a_probe_succeeds() {
+    let ground = ground(&["a", "b", "c"]);
+    ground.engines[0].set(Fault::Hangs);
+    let put_some = async |seeds: std::ops::Range<u8>| {
+        for seed in seeds {
+            ground.store.put_bytes(EPOCH, noise(1_000, seed)).await.unwrap();
+        }
+    };
+    let calls = || ground.engines[0].calls.load(Ordering::SeqCst);
+    put_some(0..10).await;
+    assert_eq!(calls(), 1);
+    ground.store.copies.places().iter().for_each(|place| place.age());
+    put_some(10..20).await;
+    assert_eq!(calls(), 1, "it is not tried again");
+
+    // Two probes, and one try: whoever asks too often has none.
+    tokio::join!(ground.store.disks(), ground.store.disks());
+    assert_eq!(calls(), 2);
+    for _ in 0..3 {
+        ground.store.probe_failing();
+    }
+    tokio::time::sleep(PATIENCE + Duration::from_millis(500)).await;
+    assert_eq!(calls(), 3);
+    ground.engines[0].set(Fault::None);
+    ground.store.disks().await;
+    let before = calls();
+    put_some(20..30).await;
+    assert!(calls() > before, "it takes its part");
+}
+
 #[tokio::test]
 async fn delete_and_list_go_over_all_engines() {
     let ground = ground(&["a", "b", "c"]);
