@@ -181,7 +181,7 @@ impl Repair {
     }
 
     /// Does some of what is due. False: nothing is under way.
-    async fn turn(&mut self, office: i64) -> Result<bool, CareError> {
+    pub(super) async fn turn(&mut self, office: i64) -> Result<bool, CareError> {
         let begun = Instant::now();
         if begun >= self.next_probe {
             self.next_probe = begun + PROBE_EVERY;
@@ -229,6 +229,19 @@ impl Repair {
             }
         }
         Ok(self.looks.clone())
+    }
+
+    /// Begins a pass.
+    #[cfg(test)]
+    pub(super) async fn begin_pass(&mut self) {
+        self.pass = Some(self.begin().await.unwrap());
+        self.next_pass = Instant::now() + PASS_EVERY;
+    }
+
+    /// Whether a pass is under way.
+    #[cfg(test)]
+    pub(super) fn has_pass(&self) -> bool {
+        self.pass.is_some()
     }
 
     /// How long until the next pass.

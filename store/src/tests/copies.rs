@@ -177,7 +177,7 @@ async fn one_that_fails_comes_last_until_a_probe_succeeds() {
     for _ in 0..3 {
         ground.store.probe_failing();
     }
-    tokio::time::sleep(PATIENCE + Duration::from_millis(500)).await;
+    tokio::time::sleep(PATIENCE + Duration::from_secs(1)).await;
     assert_eq!(calls(), 3);
     ground.engines[0].set(Fault::None);
     ground.store.disks().await;
