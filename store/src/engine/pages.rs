@@ -42,7 +42,8 @@ impl Pages {
         let mut scans = self.0.lock();
         // Who begins wants to see what is there now.
         after?;
-        let known = scans.iter().position(|ahead| ahead.is_continued(after))?;
+        let exact = scans.iter().position(|ahead| ahead.last() == after);
+        let known = exact.or_else(|| scans.iter().position(|ahead| ahead.is_continued(after)))?;
         let mut ahead = scans.remove(known)?;
         let passed = ahead.names.partition_point(|name| Some(*name) <= after);
         ahead.names.drain(..passed);
@@ -68,11 +69,15 @@ impl Pages {
 }
 
 impl Ahead {
-    /// Whether who goes on after this name has had the last page: else it is somebody else, at another place.
+    /// The last name of the last page.
+    fn last(&self) -> Option<SegmentName> {
+        self.given.checked_sub(1).and_then(|last| self.names.get(last).copied())
+    }
+
+    /// Whether who goes on after this name may have had the last page: else it is somebody else, at another place.
     fn is_continued(&self, after: Option<SegmentName>) -> bool {
         let is_all = self.complete && self.given == self.names.len();
-        let last = self.given.checked_sub(1).and_then(|last| self.names.get(last).copied());
-        self.from <= after && (is_all || after <= last)
+        self.from <= after && (is_all || after <= self.last())
     }
 
     fn page(&mut self, most: usize) -> Vec<SegmentName> {

@@ -10,6 +10,7 @@ use protocol::{Blob, ByteSize};
 use super::faults::{Fault, Faulty};
 use super::{EPOCH, SEGMENT, copies, files_below, noise, pieces, read, read_range, segment};
 use crate::engine::Disk;
+use crate::put::CLEANUPS_MAX;
 use crate::{BLOB_SIZE_MAX, Deleted, Engine, Error, Piece, SegmentName, Store};
 
 const FAULTS: [Fault; 5] = [Fault::Full, Fault::ReadOnly, Fault::Gone, Fault::Hangs, Fault::Rotten];
@@ -267,6 +268,34 @@ async fn a_broken_upload_leaves_nothing() {
         assert!(Instant::now() < deadline, "segments are left");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// However many break off at once, and however long their deletions take.
+#[tokio::test]
+async fn few_broken_uploads_are_cleaned_up_after_at_once() {
+    let engine = Faulty::new("a");
+    let store = Store::on(vec![Arc::clone(&engine) as Arc<dyn Engine>], copies(1)).with_patience(PATIENCE);
+    let calls = || engine.calls.load(Ordering::SeqCst);
+    let uploads = 2 * CLEANUPS_MAX;
+    let mut running = Vec::new();
+    for _ in 0..uploads {
+        let waits = futures::StreamExt::chain(pieces(noise(SEGMENT + 1, 1), vec![]), futures::stream::pending());
+        let store = store.clone();
+        running.push(tokio::spawn(async move { store.put_stream(EPOCH, waits, BLOB_SIZE_MAX).await }));
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while files_below(&engine.folder.path().join("blobs")).len() < uploads {
+        assert!(Instant::now() < deadline, "they are put");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    engine.set(Fault::Hangs);
+    let before = calls();
+    for upload in running {
+        upload.abort();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let deletes = calls() - before;
+    assert!((1..=CLEANUPS_MAX).contains(&deletes), "{deletes}");
 }
 
 #[tokio::test]
