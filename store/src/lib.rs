@@ -14,6 +14,7 @@
 
 mod claim;
 mod copies;
+mod disk_calls;
 mod disk_service;
 mod disks;
 pub mod engine;
