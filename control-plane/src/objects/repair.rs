@@ -238,6 +238,12 @@ impl Repair {
         self.next_pass = Instant::now() + PASS_EVERY;
     }
 
+    /// The scrub's next share is due.
+    #[cfg(test)]
+    pub(super) fn hurry_scrub(&mut self) {
+        self.scrub.hurry();
+    }
+
     /// Whether a pass is under way.
     #[cfg(test)]
     pub(super) fn has_pass(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::api::StoreStatus;
 use protocol::{AccountId, Code, Epoch, InstanceId, Timestamp};
 use sea_orm::{ActiveValue::Set, EntityTrait as _};
 use serde_json::json;
@@ -83,9 +84,12 @@ async fn a_disk_that_flaps_keeps_no_pass_from_its_end(ground: Ground) {
             std::fs::rename(&away, &here).unwrap();
         }
     }
+    repair.hurry_scrub();
     while repair.has_pass() {
         repair.turn(office).await.unwrap();
     }
+    let told: StoreStatus = ground.operator().await.get("/operator/store").await.read();
+    assert!(told.scrub.is_some_and(|scrub| scrub.blobs > 0), "it has its share all the same");
     assert!(repair.next_pass_in() <= Duration::from_secs(10), "what was looked at before may have changed since");
 
     // Others are to be taken out: what was begun counts their copies.
