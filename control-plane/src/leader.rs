@@ -157,7 +157,7 @@ pub(crate) async fn holds(tx: &DatabaseTransaction, office: Office, epoch: i64) 
 }
 
 /// Renews the lease of this epoch; false where another one leads.
-async fn extend<C: ConnectionTrait>(
+pub(crate) async fn extend<C: ConnectionTrait>(
     connection: &C,
     office: Office,
     epoch: i64,

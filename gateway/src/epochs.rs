@@ -157,6 +157,7 @@ impl Epochs {
             let newest = self.state.lock().await.held.last().map(|newest| newest.lease.lock().lasts);
             let pause = newest.map_or(LOOK_EACH.1, |lasts| (lasts / RENEWALS).clamp(LOOK_EACH.0, LASTS));
             drop(tokio::time::timeout(pause.min(CLAIM_EACH), self.told.notified()).await);
+            self.store.probe_failing();
             // A disk that has just come, or is again as it should be.
             if self.store.unclaimed() > 0 || claimed.elapsed() >= CLAIM_AGAIN {
                 claimed = Instant::now();

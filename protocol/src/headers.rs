@@ -43,7 +43,7 @@ pub const SIGNATURE: &str = "x-crowdcloud-signature";
 pub const SEGMENT_DIGEST: &str = "x-crowdcloud-segment-digest";
 /// How many bytes such a segment has.
 pub const SEGMENT_SIZE: &str = "x-crowdcloud-segment-size";
-/// What is wrong with a node's disk: `full`, `slow` or `failed`.
+/// What is wrong with a node's disk: `full`, `slow`, `failed`, or `busy` with as much as it does at once.
 pub const DISK_TROUBLE: &str = "x-crowdcloud-disk-trouble";
 /// Every header of ours begins so; a function neither sees nor sets them.
 pub const OURS: &str = "x-crowdcloud-*";

@@ -2,7 +2,7 @@
 //!
 //! The order is that of rendezvous hashing: each blob has one of its own, which no further engine changes for the others.
 //! Writers go down it until enough engines of distinct failure domains have the segment, readers until one gives it
-//! undamaged. An engine that has just failed comes last for a while.
+//! undamaged. An engine that fails comes last until a probe has found that it works again (`disks.rs`).
 //!
 //! The engines of some stores are told while they run: there whoever comes before the first ones waits a little.
 
@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use crate::disks::Failing;
 use crate::engine::{EngineError, Trouble};
 use crate::known::{Known, Wanted};
+use crate::unsure::Unsure;
 use crate::{Engine, Error, Listed, Piece, SegmentName};
 
 /// How long an engine may take for one segment.
@@ -33,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A scan of all names takes longer than one segment: so many times.
 const SCAN_PATIENCE: u32 = 10;
 
-/// How long an engine that failed comes last.
+/// How long an engine that failed comes last at least, unless a probe finds that it works.
 const LAST_FOR: Duration = Duration::from_secs(30);
 
 /// Segments that are being deleted at once, on each engine.
@@ -95,6 +96,12 @@ pub(crate) struct Place {
     slow: Mutex<Option<Instant>>,
     /// What it has failed at and not done since, with the call that failed.
     pub(crate) failing: Mutex<Option<(&'static str, Failing)>>,
+    /// One probe at once (`disks.rs`).
+    pub(crate) probe: tokio::sync::Mutex<()>,
+    /// When somebody last had it probed.
+    probed: Mutex<Option<Instant>>,
+    /// Copies that were to be deleted.
+    pub(crate) unsure: Unsure,
     /// Those that get no new segments.
     drained: Arc<RwLock<BTreeSet<String>>>,
     /// Whether that must be known.
@@ -426,6 +433,9 @@ impl Place {
             full: Mutex::new(None),
             slow: Mutex::new(None),
             failing: Mutex::new(None),
+            probe: tokio::sync::Mutex::new(()),
+            probed: Mutex::new(None),
+            unsure: Unsure::default(),
             drained: Arc::clone(drained),
             claimed_only: Arc::clone(claimed_only),
             standing: RwLock::new(Standing::Unknown),
@@ -434,15 +444,47 @@ impl Place {
     }
 
     pub(crate) fn is_failing(&self) -> bool {
-        self.aside().is_some() || is_recent(*self.failed.lock())
+        self.aside().is_some() || self.has_failed()
+    }
+
+    /// It failed, and has not been seen to work since.
+    fn has_failed(&self) -> bool {
+        self.failing.lock().is_some() || is_recent(*self.failed.lock())
+    }
+
+    /// Whether it is to be probed now, by whoever asks: often enough for one that fails, and no more.
+    pub(crate) fn is_probe_due(&self, every: Duration) -> bool {
+        if self.aside().is_some() || !self.has_failed() {
+            return false;
+        }
+        let mut probed = self.probed.lock();
+        let is_due = probed.is_none_or(|at| at.elapsed() >= every);
+        if is_due {
+            *probed = Some(Instant::now());
+        }
+        is_due
+    }
+
+    /// As if all that is known of it had been seen long ago.
+    #[cfg(test)]
+    pub(crate) fn age(&self) {
+        for known in [&self.failed, &self.full, &self.slow] {
+            let mut known = known.lock();
+            *known = known.and_then(|at| at.checked_sub(LAST_FOR));
+        }
     }
 
     pub(crate) fn is_full(&self) -> bool {
         is_recent(*self.full.lock())
     }
 
-    fn has_hung(&self) -> bool {
+    pub(crate) fn has_hung(&self) -> bool {
         is_recent(*self.slow.lock())
+    }
+
+    /// What it says need not be waited for, or gone by.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.is_failing() || self.has_hung()
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -488,6 +530,7 @@ impl Place {
     /// It does everything again.
     pub(crate) fn recovered(&self) {
         (*self.failing.lock(), *self.failed.lock(), *self.slow.lock()) = (None, None, None);
+        self.unsure.recovered();
     }
 
     /// Waits only so long, and notes a failure. One that is set aside does nothing.

@@ -22,6 +22,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fabric::{Body, Fabric, FabricError, Mount, NodeEndpoint, Peer, ServeOptions, Serving};
@@ -32,6 +33,7 @@ use protocol::{ByteSize, Code, Digest, DiskId, Problem, headers};
 use serde_json::json;
 
 use crate::Engine as _;
+use crate::disk_calls::{DiskCall, DiskCalls};
 use crate::engine::{Disk, EngineError};
 
 /// The body of a request or of a response: a segment as it is kept, or a page of names.
@@ -40,6 +42,12 @@ pub(crate) const BODY_BYTES_MAX: usize = (4 << 20) + (64 << 10);
 pub(crate) const LIST_MAX: usize = 8192;
 /// Requests at once, of all who ask: with their segments, the memory of this role. More are told that it is busy.
 const REQUESTS_MAX: usize = 16;
+/// How long a disk may take: the core's patience is longer.
+const WITHIN: Duration = Duration::from_secs(15);
+/// The same, for a page of names, for which it is scanned.
+const LIST_WITHIN: Duration = Duration::from_secs(180);
+/// The trouble of a disk that does as much as it may, and is asked again.
+pub(crate) const BUSY: &str = "busy";
 /// In a disk's folder: which disk it is. It is locked as long as it is served.
 const ID_FILE: &str = "disk-id";
 
@@ -86,7 +94,8 @@ pub struct DiskService {
 }
 
 struct Served {
-    disk: Disk,
+    disk: Arc<Disk>,
+    calls: DiskCalls,
     folder: PathBuf,
     /// Held: two that serve one folder would count as two copies.
     _mark: File,
@@ -161,6 +170,10 @@ impl DiskService {
         match self.serve(request).await {
             Ok(response) => response,
             Err(Refused::Request(problem)) => refusal(&problem, None),
+            Err(Refused::Busy) => {
+                let problem = Problem::new(Code::StorageUnavailable, "This disk does as much as it may.");
+                refusal(&problem, Some(BUSY))
+            }
             Err(Refused::Disk(error)) => {
                 tracing::warn!(%error, "a disk of this node fails");
                 let problem = Problem::new(Code::StorageUnavailable, error.to_string());
@@ -176,20 +189,25 @@ impl DiskService {
         }
         let path: Vec<&str> = head.uri.path().trim_start_matches('/').split('/').collect();
         let ["disks", id, rest @ ..] = path.as_slice() else { return Err(not_found().into()) };
-        let disk = &self.disk(id)?.disk;
+        let served = self.disk(id)?;
+        let disk = Arc::clone(&served.disk);
+        let call = served.calls.begin().ok_or(Refused::Busy)?;
         let query = head.uri.query().unwrap_or_default();
         match (head.method.as_str(), rest) {
             ("PUT", ["segments", name]) => {
                 let segment = received(&head.headers, body).await?;
-                disk.put(parsed("name", name)?, segment).await?;
+                let name = parsed("name", name)?;
+                done(call, served, "put", async move { disk.put(name, segment).await }).await?;
                 Ok(nothing())
             }
             ("GET", ["segments", name]) => {
-                let read = disk.read(parsed("name", name)?, range(query)?).await?;
+                let (name, range) = (parsed("name", name)?, range(query)?);
+                let read = done(call, served, "read", async move { disk.read(name, range).await }).await?;
                 Ok(read.map_or_else(nothing, sent))
             }
             ("HEAD", ["segments", name]) => {
-                let size = disk.has(parsed("name", name)?).await?;
+                let name = parsed("name", name)?;
+                let size = done(call, served, "find", async move { disk.has(name).await }).await?;
                 Ok(size.map_or_else(nothing, |size| {
                     let mut response = http::Response::new(fabric::empty());
                     response.headers_mut().insert(headers::SEGMENT_SIZE, HeaderValue::from(size));
@@ -197,13 +215,15 @@ impl DiskService {
                 }))
             }
             ("DELETE", ["segments", name]) => {
-                disk.delete(parsed("name", name)?).await?;
+                let name = parsed("name", name)?;
+                done(call, served, "delete", async move { disk.delete(name).await }).await?;
                 Ok(nothing())
             }
             ("GET", ["segments"]) => {
                 let after = value(query, "after").map(|after| parsed("after", after)).transpose()?;
                 let most: usize = value(query, "most").map_or(Ok(LIST_MAX), |most| parsed("most", most))?;
-                let listed = disk.list(after, most.min(LIST_MAX)).await?;
+                let list = async move { disk.list(after, most.min(LIST_MAX)).await };
+                let listed = call.within(LIST_WITHIN, served.disk.name(), "list", list).await?;
                 let listed = listed.into_iter().map(|listed| DiskSegment {
                     blob: listed.name.blob,
                     number: listed.name.number,
@@ -212,15 +232,20 @@ impl DiskService {
                 Ok(as_json(&json!(listed.collect::<Vec<_>>())))
             }
             ("GET", ["space"]) => {
-                let space = disk.space().await?;
+                let space = done(call, served, "measure", async move { disk.space().await }).await?;
                 let space = DiskSpace { free: ByteSize(space.free), total: ByteSize(space.total) };
                 Ok(as_json(&json!(space)))
             }
-            ("GET", ["mark"]) => Ok(as_json(&json!(DiskMark { mark: disk.mark().await? }))),
+            ("GET", ["mark"]) => {
+                let mark = done(call, served, "say whose it is", async move { disk.mark().await }).await?;
+                Ok(as_json(&json!(DiskMark { mark })))
+            }
             ("PUT", ["mark"]) => {
                 let store = parsed("store", value(query, "store").unwrap_or_default())?;
                 let place = value(query, "disk").map(|id| parsed("disk", id)).transpose()?;
-                Ok(as_json(&json!(DiskMark { mark: Some(disk.set_mark(Mark { store, disk: place }).await?) })))
+                let marked = async move { disk.set_mark(Mark { store, disk: place }).await };
+                let mark = Some(done(call, served, "be marked", marked).await?);
+                Ok(as_json(&json!(DiskMark { mark })))
             }
             _ => Err(not_found().into()),
         }
@@ -264,12 +289,13 @@ fn open(folder: &DiskFolder, domain: Option<&str>) -> Result<(DiskId, Served), D
         None => disk,
     };
     let (id, mark) = marked(&file)?;
-    Ok((id, Served { disk, folder: folder.path.clone(), _mark: mark }))
+    Ok((id, Served { disk: Arc::new(disk), calls: DiskCalls::new(), folder: folder.path.clone(), _mark: mark }))
 }
 
 /// Why nothing was done.
 enum Refused {
     Request(Box<Problem>),
+    Busy,
     Disk(EngineError),
 }
 
@@ -283,6 +309,16 @@ impl From<EngineError> for Refused {
     fn from(error: EngineError) -> Self {
         Self::Disk(error)
     }
+}
+
+/// What a disk has done, in the time that it has for a segment.
+async fn done<T: Send + 'static>(
+    call: DiskCall,
+    served: &Served,
+    verb: &'static str,
+    work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+) -> Result<T, EngineError> {
+    call.within(WITHIN, served.disk.name(), verb, work).await
 }
 
 /// Which disk the folder is; an empty one becomes a new one. The file is locked as long as it is open.

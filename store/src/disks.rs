@@ -1,19 +1,23 @@
 //! Engines as an operator sees them: which work, how much room they have, and which are to be taken out.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{BlobId, Epoch, Timestamp};
 
 use crate::copies::Place;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Trouble};
 use crate::put::fresh;
 use crate::sealing::SEALED_SIZE_MAX;
 use crate::{Listed, SegmentName, Space, Store};
 
 /// How long an engine may take to say how it is.
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
+
+/// Engines that fail are probed so often.
+const PROBE_EVERY: Duration = Duration::from_secs(10);
 
 /// The epoch of what is only put to see whether that works: nobody writes under it.
 const TRIED: Epoch = Epoch(0);
@@ -64,6 +68,27 @@ impl Store {
         states
     }
 
+    /// Has engines that fail tried again, in the background, each once in 10 s however often this is called: it comes last
+    /// until that succeeds. Where nobody asks for [`Self::disks`], nothing else would see that it works again.
+    pub fn probe_failing(&self) {
+        let patience = self.copies.patience.min(LOOK_WITHIN);
+        for place in self.copies.places().iter().filter(|place| place.is_probe_due(PROBE_EVERY)) {
+            let place = Arc::clone(place);
+            tokio::spawn(async move { look(&place, patience).await });
+        }
+    }
+
+    /// In how many failure domains copies could be kept now if this engine were taken out: those that fail or are full, as
+    /// [`Self::disks`] says, do not count.
+    #[must_use]
+    pub fn domains_without(&self, engine: &str, disks: &[DiskState]) -> usize {
+        let works = |name: &str| disks.iter().any(|disk| disk.name == name && disk.failing.is_none() && !disk.full);
+        let places = self.copies.places();
+        let others = places.iter().filter(|place| self.copies.takes(place) && place.engine.name() != engine);
+        let others = others.filter(|place| works(place.engine.name()));
+        others.map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len()
+    }
+
     /// These engines, by their names, get nothing new, and no other ones; one that is told of later, too.
     pub fn drain(&self, names: &BTreeSet<String>) {
         self.copies.drain(names);
@@ -99,13 +124,17 @@ async fn look(place: &Place, patience: Duration) -> DiskState {
     }
     let space = place.within(patience, "measure", place.engine.space()).await.ok();
     // What failed may work again, and the engine come last still.
-    let has_failed = place.failing.lock().is_some() || place.is_failing();
-    if has_failed
+    if place.is_failing()
         && space.is_some()
+        // What hangs takes a thread of each who tries.
+        && let Ok(_probe) = place.probe.try_lock()
         && let Ok((blob, _)) = fresh(TRIED)
-        && keeps(place, blob, patience).await.is_ok()
     {
-        place.recovered();
+        // One that says that it is full works.
+        let kept = keeps(place, blob, patience).await;
+        if kept.map_or_else(|error| error.trouble == Trouble::Full, |()| true) {
+            place.recovered();
+        }
     }
     let no_room = space.is_some_and(|space| space.free < SEALED_SIZE_MAX as u64);
     DiskState {

@@ -14,6 +14,7 @@
 
 mod claim;
 mod copies;
+mod disk_calls;
 mod disk_service;
 mod disks;
 pub mod engine;
@@ -29,6 +30,7 @@ mod repair;
 mod room;
 mod sealing;
 mod segments;
+mod unsure;
 
 #[cfg(test)]
 mod tests;

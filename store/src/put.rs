@@ -6,9 +6,15 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use protocol::{Blob, BlobId, BlobKey, ByteSize, Digest, Epoch};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::Semaphore;
 
 use crate::sealing::Sealer;
 use crate::{BLOB_SIZE_MAX, Error, SegmentName, Store};
+
+/// Uploads that broke off and are cleaned up after at once, in this process. Further ones wait, without their segments.
+pub(crate) const CLEANUPS_MAX: usize = 4;
+
+static CLEANUPS: Semaphore = Semaphore::const_new(CLEANUPS_MAX);
 
 /// Segments on their way to the engines at once: with the one being filled, the memory of an upload.
 const PUTS_MAX: usize = 2;
@@ -116,6 +122,7 @@ impl Drop for Upload {
         runtime.spawn(async move {
             // What is on its way would come after its deletion.
             while puts.next().await.is_some() {}
+            let Ok(_cleanup) = CLEANUPS.acquire().await else { return };
             if let Err(error) = store.delete_segments(id, 0..begun).await {
                 tracing::debug!(blob = %id, %error, "what an upload left behind waits for the sweep");
             }

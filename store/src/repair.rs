@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::Instant;
 
 use bytes::Bytes;
 use protocol::{Blob, BlobId, ByteSize};
 
-use crate::copies::{Copies, rank};
+use crate::copies::{Copies, Place, rank};
 use crate::plan::{Kept, Plan, Seat, plan};
 use crate::sealing::{self, Opener};
 use crate::{Error, Listed, SegmentName, Store};
@@ -28,7 +29,7 @@ pub struct Mended {
     pub before: usize,
     /// Good copies there are now.
     pub after: usize,
-    /// There are more copies than are wanted: see [`Segments::trim`].
+    /// There are more copies than are wanted: see [`Segments::extra`].
     pub extra: bool,
     /// Bytes that were read.
     pub read: ByteSize,
@@ -63,19 +64,18 @@ impl Store {
         Ok(Segments { copies: self.copies.as_of_now(), opener: Opener::new(blob)?, id: blob.id, numbers })
     }
 
-    /// In how many failure domains copies could be kept if this engine were taken out.
+    /// Whether a copy was to be deleted and may still go by itself: it was not said to be done.
     #[must_use]
-    pub fn domains_without(&self, engine: &str) -> usize {
-        let places = self.copies.places();
-        let others = places.iter().filter(|place| self.copies.takes(place) && place.engine.name() != engine);
-        others.map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len()
+    pub fn has_unsure_deletes(&self) -> bool {
+        let now = Instant::now();
+        self.copies.places().iter().any(|place| place.unsure.any(now))
     }
 
     /// How many good copies there are of a segment of which engines have this, by their order, as far as their lists say;
     /// and whether there is something to be done about it.
     #[must_use]
-    pub fn outlook(&self, blob: BlobId, kept: &[Kept]) -> (usize, bool) {
-        let plan = self.copies.plan(blob, kept);
+    pub fn outlook(&self, name: SegmentName, kept: &[Kept]) -> (usize, bool) {
+        let plan = self.copies.plan(name, kept);
         (plan.good.len(), !plan.is_done())
     }
 }
@@ -88,11 +88,11 @@ impl Segments {
     }
 
     /// Reads every copy of a segment, makes those that are missing from a good one, and replaces damaged ones. Nothing is
-    /// deleted. Engines that are known to fail, by their places, are not asked.
+    /// deleted. Engines that are known to fail, by their places, are not asked, nor are those that have just hung.
     pub async fn mend(&self, number: u32, failing: &BTreeSet<usize>) -> Mended {
         let name = SegmentName { blob: self.id, number };
-        let (kept, whole, read) = self.read_all(name, failing).await;
-        let plan = self.copies.plan(self.id, &kept);
+        let (kept, whole, read) = self.read_all(name, failing, Place::has_hung).await;
+        let plan = self.copies.plan(name, &kept);
         let before = plan.good.len();
         let (mut after, mut written) = (before, 0);
         let places = self.copies.places();
@@ -115,21 +115,37 @@ impl Segments {
         }
     }
 
-    /// Deletes the copies of a segment beyond those that are wanted, where so many have been read just now. Gives the places
-    /// of the engines that had them. Two must not do this at once: each would rely on copies that the other one deletes.
-    pub async fn trim(&self, number: u32, failing: &BTreeSet<usize>) -> Vec<usize> {
+    /// Which engines, by their places, have a copy of a segment beyond those that are wanted: so many others have been read
+    /// just now. No engine is asked that fails or has just hung.
+    pub async fn extra(&self, number: u32, failing: &BTreeSet<usize>) -> Vec<usize> {
         let name = SegmentName { blob: self.id, number };
-        let (kept, ..) = self.read_all(name, failing).await;
-        let plan = self.copies.plan(self.id, &kept);
+        let (kept, ..) = self.read_all(name, failing, Place::is_doubtful).await;
+        let plan = self.copies.plan(name, &kept);
+        if plan.good.len() < self.copies.wanted.get() { Vec::new() } else { plan.remove }
+    }
+
+    /// Deletes such copies, but begins and waits for nothing after this time. Gives the places of the engines that had them.
+    /// Whoever calls it has [`Self::extra`] read and this done with nobody else doing it meanwhile, or after: each would rely
+    /// on copies that the other one deletes. What was not said to be deleted in time does not count as a copy for a while.
+    pub async fn remove(&self, number: u32, extra: &[usize], until: Instant) -> Vec<usize> {
+        let name = SegmentName { blob: self.id, number };
         let mut removed = Vec::new();
         // Where other engines have been told since, some of those that were read may not be the store's any more.
-        if plan.good.len() < self.copies.wanted.get() || !self.copies.is_of_now() {
+        if !self.copies.is_of_now() {
             return removed;
         }
         let places = self.copies.places();
-        for &disk in &plan.remove {
+        for &disk in extra {
+            let now = Instant::now();
+            let left = until.saturating_duration_since(now);
             let Some(place) = places.get(disk) else { continue };
-            if place.within(self.copies.patience, "delete", place.engine.delete(name)).await.is_ok() {
+            if left.is_zero() || !place.unsure.begin(name, now) {
+                continue;
+            }
+            let delete = place.engine.delete(name);
+            let deleted = place.within(self.copies.patience.min(left), "delete", delete).await;
+            place.unsure.ended(name, &deleted);
+            if deleted.is_ok() {
                 removed.push(disk);
                 fabric::fault::point("segment.trimmed");
             }
@@ -138,12 +154,17 @@ impl Segments {
     }
 
     /// What each engine has, the segment as it is kept, and how many bytes were read.
-    async fn read_all(&self, name: SegmentName, failing: &BTreeSet<usize>) -> (Vec<Kept>, Option<Bytes>, u64) {
+    async fn read_all(
+        &self,
+        name: SegmentName,
+        failing: &BTreeSet<usize>,
+        is_skipped: fn(&Place) -> bool,
+    ) -> (Vec<Kept>, Option<Bytes>, u64) {
         let part = self.opener.segment(name.number);
         let (mut all, mut whole, mut bytes) = (Vec::new(), None, 0);
         let places = self.copies.places();
         for (disk, place) in places.iter().enumerate() {
-            if failing.contains(&disk) {
+            if failing.contains(&disk) || is_skipped(place) {
                 all.push(Kept::Unknown);
                 continue;
             }
@@ -173,16 +194,20 @@ impl Segments {
 
 impl Copies {
     /// What is to be done about a segment of which engines have this.
-    fn plan(&self, blob: BlobId, kept: &[Kept]) -> Plan {
-        let places = self.places();
+    fn plan(&self, name: SegmentName, kept: &[Kept]) -> Plan {
+        let (places, now) = (self.places(), Instant::now());
         let mut order: Vec<usize> = (0..places.len()).collect();
-        order.sort_by_cached_key(|disk| rank(blob, places[*disk].engine.name()));
+        order.sort_by_cached_key(|disk| rank(name.blob, places[*disk].engine.name()));
         let seat = |disk: usize| {
             let place = &places[disk];
             Seat {
                 disk,
                 domain: place.engine.domain(),
-                kept: kept.get(disk).copied().unwrap_or(Kept::Unknown),
+                // One that may go by itself is no copy, and where one may go none is put.
+                kept: match kept.get(disk) {
+                    Some(kept) if !place.unsure.has(name, now) => *kept,
+                    _ => Kept::Unknown,
+                },
                 takes: self.takes(place) && !place.is_failing() && !place.is_full(),
                 leaves: place.is_draining(),
             }

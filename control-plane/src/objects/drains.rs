@@ -43,6 +43,8 @@ pub(crate) async fn follow(care: Care, stop: CancellationToken) {
         if let Err(error) = look(&care).await {
             tracing::warn!(%error, "which disks are drained, and how many copies there are to be, is not known; retrying");
         }
+        // The leader of the repair does that, and other control planes put things, too.
+        care.store.probe_failing();
         stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
     }
 }
@@ -64,14 +66,16 @@ pub(crate) fn require_operator(caller: &Caller) -> Result<()> {
 pub(crate) async fn drain(care: &Care, caller: &Caller, name: &str) -> Result<Committed> {
     require_operator(caller)?;
     let disk = named(care, name).ok_or_else(unknown)?;
+    let disks = care.store.disks().await;
     let mutation = care.db.mutation().await?;
     // Another one may just have been named: this is asked within the transaction.
     apply(care, mutation.tx()).await?;
-    let (left, wanted) = (care.store.domains_without(&disk), care.store.copies_wanted());
+    let (left, wanted) = (care.store.domains_without(&disk, &disks), care.store.copies_wanted());
     if left < wanted {
         let copies = protocol::words::count(wanted, "copy");
-        let detail =
-            format!("the other disks are too few for {copies}: {left} of distinct failure domains; add one first");
+        let detail = format!(
+            "too few other disks work for {copies}: {left} of distinct failure domains with room; add one first"
+        );
         return Err(invalid("name", detail));
     }
     let row = store_drains::ActiveModel { disk: Set(disk.clone()), since: Set(mutation.at().into()) };

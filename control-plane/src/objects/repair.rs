@@ -6,13 +6,18 @@
 //!                                               +--> fewer, or others: all are read; a good one is put where one is
 //!                                                    missing or damaged; extra ones go
 //! ```
-//! It looks once an hour, and at once when a disk fails, works again, or is to be taken out. It is done at a pace
+//! It looks once an hour, and again when a disk fails, works again, or is to be taken out: at once where there are other disks,
+//! or others are to be taken out, and else once the present look has ended. It is done at a pace
 //! (`--store-repair-rate`), may be interrupted anywhere, and goes by lists only to find what it then reads: a blob that was
 //! put just now, and that a list does not have, costs a read.
 //!
-//! Why no copy goes that is needed: extra ones are deleted in a transaction that has the leader's row, after all copies have
-//! been read within it, and with the drains that the database has then. So no two do it at once, with copies in mind that the
-//! other one deletes.
+//! Why no copy goes that is needed: no two leaders may each delete one with the copy in mind that the other one deletes. So a
+//! leader reads all copies, and then renews its lease by its epoch, which another leader would have changed: since before it
+//! read, nobody else has led. All that it deletes then ends, or is not waited for any more, within a third of the lease that
+//! was renewed; whoever leads next begins after that, and reads what is left. What was not waited for may be deleted later
+//! still. This process does not count it as a copy for a while (`store/src/unsure.rs`), and does not give the office back
+//! before the lease has ended; another one may count it, as long as the disk that hung says that it is there, and puts a new
+//! copy in its place once it is gone.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -42,6 +47,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long a turn may take, but for the blob that it is at.
 const TURN: Duration = Duration::from_secs(1);
+/// How much of that the scrub has while a pass is under way, but for the segment that it is at.
+const SHARE: Duration = Duration::from_millis(200);
 /// How often disks are asked how they are.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 /// Between the beginnings of two passes.
@@ -50,6 +57,8 @@ const PASS_EVERY: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(10);
 /// The same, where the last pass has left fewer copies than are wanted: a disk that failed then may take some now.
 const AGAIN: Duration = Duration::from_secs(600);
+/// A segment's extra copies are deleted within the lease divided by this.
+const REMOVES: u32 = 3;
 /// Blobs of one page.
 const LOOKED_AT_ONCE: u64 = 500;
 /// The note of the looks.
@@ -100,6 +109,10 @@ pub(crate) async fn run(care: Care, stop: CancellationToken) {
         }
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
+    // What was not said to be deleted may be deleted just now: nobody else is to lead yet.
+    if care.store.has_unsure_deletes() {
+        return;
+    }
     if let Err(error) = leader::resign(&care.db, Office::Store, care.instance).await {
         tracing::warn!(%error, "release of the store repair's lease failed");
     }
@@ -111,15 +124,22 @@ pub(super) struct Repair {
     pace: Pace,
     pass: Option<Pass>,
     scrub: Scrub,
-    /// Which disks there were, and failed or not, and which are to be taken out, when they were asked last.
+    /// What was known of the disks when they were asked last.
     disks: Option<Known>,
     looks: Looks,
     next_probe: Instant,
     next_pass: Instant,
 }
 
-/// Disks with whether they fail, and those that are to be taken out with since when.
-type Known = (Vec<(String, bool)>, BTreeMap<String, Timestamp>);
+/// What is known of the disks.
+struct Known {
+    /// Their names, in their order.
+    names: Vec<String>,
+    /// Those that fail.
+    failing: BTreeSet<String>,
+    /// Those that are to be taken out, and since when.
+    leaving: BTreeMap<String, Timestamp>,
+}
 
 /// A pass over all blobs.
 struct Pass {
@@ -132,6 +152,8 @@ struct Pass {
     lists: Lists,
     /// Disks that are to be taken out, by their places: what they have that is needed. None: not known.
     leaving: BTreeMap<usize, Option<u64>>,
+    /// A disk has failed, or works again, since it began.
+    is_outdated: bool,
 }
 
 impl Repair {
@@ -159,7 +181,7 @@ impl Repair {
     }
 
     /// Does some of what is due. False: nothing is under way.
-    async fn turn(&mut self, office: i64) -> Result<bool, CareError> {
+    pub(super) async fn turn(&mut self, office: i64) -> Result<bool, CareError> {
         let begun = Instant::now();
         if begun >= self.next_probe {
             self.next_probe = begun + PROBE_EVERY;
@@ -173,13 +195,23 @@ impl Repair {
             self.pass = Some(self.begin().await?);
             self.next_pass = begun + PASS_EVERY;
         }
-        let Some(pass) = &mut self.pass else { return self.scrub.go_on(&mut self.pace, begun + TURN).await };
+        let until = Instant::now() + if self.pass.is_some() { SHARE } else { TURN };
+        let is_scrubbing = match self.scrub.go_on(&mut self.pace, until).await {
+            Ok(is_scrubbing) => is_scrubbing,
+            Err(error) => {
+                tracing::warn!(%error, "the scrub of the store broke off; it goes on later");
+                self.scrub.begin_anew();
+                false
+            }
+        };
+        let Some(pass) = &mut self.pass else { return Ok(is_scrubbing) };
+        let begun = Instant::now();
         while begun.elapsed() < TURN {
             if pass.step(&self.care, &mut self.pace, office).await? {
                 continue;
             }
             self.end().await?;
-            return Ok(false);
+            return Ok(is_scrubbing);
         }
         self.looks.now = Some(pass.look.clone());
         notes::write(&self.care.db, NOTE, &self.looks).await?;
@@ -199,24 +231,56 @@ impl Repair {
         Ok(self.looks.clone())
     }
 
+    /// Begins a pass.
+    #[cfg(test)]
+    pub(super) async fn begin_pass(&mut self) {
+        self.pass = Some(self.begin().await.unwrap());
+        self.next_pass = Instant::now() + PASS_EVERY;
+    }
+
+    /// The scrub's next share is due.
+    #[cfg(test)]
+    pub(super) fn hurry_scrub(&mut self) {
+        self.scrub.hurry();
+    }
+
+    /// Whether a pass is under way.
+    #[cfg(test)]
+    pub(super) fn has_pass(&self) -> bool {
+        self.pass.is_some()
+    }
+
     /// How long until the next pass.
     #[cfg(test)]
     pub(super) fn next_pass_in(&self) -> Duration {
         self.next_pass.saturating_duration_since(Instant::now())
     }
 
-    /// Asks the disks how they are. A pass is due where that has changed.
-    async fn probe(&mut self) -> Result<(), DbErr> {
+    /// Asks the disks how they are. A pass is due where that has changed. One that is under way begins anew where there are
+    /// others, as it goes by their places, or others are to be taken out. It does not where one fails or works again: so
+    /// one that does both all the time cannot keep it from its end.
+    pub(super) async fn probe(&mut self) -> Result<(), DbErr> {
         let leaving = drains::apply(&self.care, self.care.db.read()).await?;
-        let disks = self.care.store.disks().await;
-        let failing = disks.into_iter().map(|disk| (disk.name, disk.failing.is_some())).collect();
-        let now = Some((failing, leaving));
-        let is_moved = self.pass.as_ref().is_some_and(|pass| !pass.store.is_of_now());
-        if is_moved || (self.disks.is_some() && self.disks != now) {
-            let last = self.pass.take().map_or(Instant::now(), |pass| pass.began + SOON);
-            self.next_pass = self.next_pass.min(last);
+        let mut now = Known { names: Vec::new(), failing: BTreeSet::new(), leaving };
+        for disk in self.care.store.disks().await {
+            if disk.failing.is_some() {
+                now.failing.insert(disk.name.clone());
+            }
+            now.names.push(disk.name);
         }
-        self.disks = now;
+        let before = self.disks.as_ref();
+        let is_other = before.is_some_and(|before| before.names != now.names || before.leaving != now.leaving);
+        let is_changed = before.is_some_and(|before| before.failing != now.failing);
+        self.disks = Some(now);
+        match &mut self.pass {
+            Some(pass) if is_other || !pass.store.is_of_now() => {
+                self.next_pass = self.next_pass.min(pass.began + SOON);
+                self.pass = None;
+            }
+            Some(pass) => pass.is_outdated |= is_changed,
+            None if is_other || is_changed => self.next_pass = self.next_pass.min(Instant::now()),
+            None => {}
+        }
         Ok(())
     }
 
@@ -250,6 +314,7 @@ impl Repair {
             after: None,
             lists: Lists::new(&store, horizon.map_or(Epoch(0), |row| row.epoch.0)),
             leaving: places.collect(),
+            is_outdated: false,
             store,
         })
     }
@@ -272,12 +337,15 @@ impl Repair {
         if fewer > 0 {
             self.next_pass = self.next_pass.min(pass.began + AGAIN);
         }
+        if pass.is_outdated {
+            self.next_pass = self.next_pass.min(pass.began + SOON);
+        }
         // Whether a disk may be taken out is known once no process puts anything there.
         let (told_within, began) = (status::told_within(&self.care), pass.look.began);
         let is_left = |(name, since): (&String, &Timestamp)| {
             names.contains(name) && (left.get(name) != Some(&0) || began < since.plus(told_within))
         };
-        if self.disks.as_ref().is_some_and(|(_, leaving)| leaving.iter().any(is_left)) {
+        if self.disks.as_ref().is_some_and(|known| known.leaving.iter().any(is_left)) {
             self.next_pass = self.next_pass.min(pass.began + told_within.max(SOON));
         }
         pass.look.ended = Some(now(self.care.db.read()).await?);
@@ -315,7 +383,7 @@ impl Pass {
         let mut segments = None;
         for listed in store::kept_by_size(id, size)? {
             let kept = self.lists.kept(&self.store, listed).await;
-            let (good, is_due) = self.store.outlook(id, &kept);
+            let (good, is_due) = self.store.outlook(listed.name, &kept);
             if !is_due {
                 (before, after) = (before.min(good), after.min(good));
                 self.count_left(&kept, &[]);
@@ -380,13 +448,17 @@ async fn trim(
     failing: &BTreeSet<usize>,
     office: i64,
 ) -> Result<Vec<usize>, DbErr> {
-    let tx = care.db.begin_bulk().await?;
-    if !leader::holds(&tx, Office::Store, office).await? {
+    drains::apply(care, care.db.read()).await?;
+    let extra = segments.extra(number, failing).await;
+    if extra.is_empty() {
+        return Ok(extra);
+    }
+    // By our own clock, and before it is asked: the lease ends later than this says.
+    let until = Instant::now() + care.lease / REMOVES;
+    if !leader::extend(care.db.leases(), Office::Store, office, care.lease).await? {
         return Ok(Vec::new());
     }
-    drains::apply(care, &tx).await?;
-    let removed = segments.trim(number, failing).await;
-    tx.commit().await?;
+    let removed = segments.remove(number, &extra, until.into_std()).await;
     fabric::fault::point("repair.trimmed");
     Ok(removed)
 }

@@ -80,6 +80,10 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
         }
         stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
     }
+    // What the repair wanted to delete may be deleted just now: nobody else is to lead yet.
+    if app.store.has_unsure_deletes() {
+        return;
+    }
     if let Err(error) = leader::resign(&app.db, Office::Store, app.instance).await {
         tracing::warn!(%error, "release of the store sweep's lease failed");
     }

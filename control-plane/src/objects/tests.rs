@@ -7,6 +7,7 @@ mod keys;
 mod lies;
 mod repair;
 mod schema;
+mod trouble;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;

@@ -19,11 +19,11 @@ use tokio::time::Instant;
 
 use super::{Engine, EngineError, Listed, Space, Trouble};
 use crate::SegmentName;
-use crate::disk_service::{BODY_BYTES_MAX, LIST_MAX};
+use crate::disk_service::{BODY_BYTES_MAX, BUSY, LIST_MAX};
 
 /// Calls of one disk at once, of this process: far fewer than there are runs, so that these come through.
 const CALLS_MAX: usize = 8;
-/// A node that is busy with others' segments is asked again after this.
+/// A node or disk that is busy with others' segments is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// A node that is there accepts within this, however busy its machine is.
 const ACCEPT_WITHIN: Duration = Duration::from_secs(2);
@@ -133,6 +133,7 @@ impl NodeDisk {
             let left = deadline.saturating_duration_since(Instant::now());
             let options = CallOptions { deadline: left, accept_within: ACCEPT_WITHIN };
             match self.fabric.call(target, request, options).await {
+                Ok(reply) if is_busy(&reply.response) && left > ASK_AGAIN => tokio::time::sleep(ASK_AGAIN).await,
                 Ok(reply) => return self.response(verb, reply.response).await,
                 Err(CallError::Busy(_)) if left > ASK_AGAIN => tokio::time::sleep(ASK_AGAIN).await,
                 Err(error) => {
@@ -156,7 +157,7 @@ impl NodeDisk {
         if !head.status.is_success() {
             let trouble = match head.headers.get(headers::DISK_TROUBLE).map(http::HeaderValue::as_bytes) {
                 Some(b"full") => Trouble::Full,
-                Some(b"slow") => Trouble::Slow,
+                Some(b"slow" | b"busy") => Trouble::Slow,
                 _ => Trouble::Failed,
             };
             let why = serde_json::from_slice::<protocol::Problem>(&body).map(|problem| problem.detail);
@@ -164,6 +165,11 @@ impl NodeDisk {
         }
         Ok(Response { status: head.status, headers: head.headers, body })
     }
+}
+
+/// Whether the disk does as much as it may, and nothing of this.
+fn is_busy(response: &http::Response<fabric::Body>) -> bool {
+    response.headers().get(headers::DISK_TROUBLE).is_some_and(|trouble| trouble == BUSY)
 }
 
 impl Response {

@@ -11,17 +11,21 @@ use crate::SegmentName;
 /// Names that one scan keeps.
 const AHEAD_MAX: usize = 65_536;
 
-/// What the last scan left for the pages to come.
-#[derive(Default)]
-pub(super) struct Pages(Mutex<Ahead>);
+/// Scans that are kept: as many as go through the names at once, at different places.
+const SCANS_MAX: usize = 4;
 
+/// What the last scans left for the pages to come, the one that was used last at the front.
 #[derive(Default)]
+pub(super) struct Pages(Mutex<VecDeque<Ahead>>);
+
 struct Ahead {
     /// Names up to this one are not kept, and may be there all the same.
     from: Option<SegmentName>,
     names: VecDeque<SegmentName>,
     /// Whether there are no further names.
     complete: bool,
+    /// How many of the names the last page gave: whoever got it goes on within it.
+    given: usize,
 }
 
 /// The smallest names of a scan.
@@ -33,31 +37,53 @@ pub(super) struct Smallest {
 }
 
 impl Pages {
-    /// The page after this name, where the last scan has it.
+    /// The page after this name, where a scan has it.
     pub(super) fn next(&self, after: Option<SegmentName>, most: usize) -> Option<Vec<SegmentName>> {
-        let mut ahead = self.0.lock();
+        let mut scans = self.0.lock();
         // Who begins wants to see what is there now.
-        if after.is_none() || after < ahead.from {
-            return None;
-        }
+        after?;
+        let exact = scans.iter().position(|ahead| ahead.last() == after);
+        let known = exact.or_else(|| scans.iter().position(|ahead| ahead.is_continued(after)))?;
+        let mut ahead = scans.remove(known)?;
         let passed = ahead.names.partition_point(|name| Some(*name) <= after);
         ahead.names.drain(..passed);
         ahead.from = after;
-        (ahead.complete || ahead.names.len() >= most).then(|| ahead.page(most))
+        // What has too few is scanned for: that takes its place.
+        let page = (ahead.complete || ahead.names.len() >= most).then(|| ahead.page(most));
+        if page.is_some() {
+            scans.push_front(ahead);
+        }
+        page
     }
 
     /// The first page of a scan; the others are kept.
     pub(super) fn begin(&self, scanned: Smallest, most: usize) -> Vec<SegmentName> {
         let Smallest { after, names, complete, .. } = scanned;
-        let mut ahead = self.0.lock();
-        *ahead = Ahead { from: after, names: names.into_iter().collect(), complete };
-        ahead.page(most)
+        let mut ahead = Ahead { from: after, names: names.into_iter().collect(), complete, given: 0 };
+        let page = ahead.page(most);
+        let mut scans = self.0.lock();
+        scans.push_front(ahead);
+        scans.truncate(SCANS_MAX);
+        page
     }
 }
 
 impl Ahead {
-    fn page(&self, most: usize) -> Vec<SegmentName> {
-        self.names.iter().take(most).copied().collect()
+    /// The last name of the last page.
+    fn last(&self) -> Option<SegmentName> {
+        self.given.checked_sub(1).and_then(|last| self.names.get(last).copied())
+    }
+
+    /// Whether who goes on after this name may have had the last page: else it is somebody else, at another place.
+    fn is_continued(&self, after: Option<SegmentName>) -> bool {
+        let is_all = self.complete && self.given == self.names.len();
+        self.from <= after && (is_all || after <= self.last())
+    }
+
+    fn page(&mut self, most: usize) -> Vec<SegmentName> {
+        let page: Vec<SegmentName> = self.names.iter().take(most).copied().collect();
+        self.given = page.len();
+        page
     }
 }
 
@@ -134,6 +160,37 @@ mod tests {
         }
         assert_eq!(seen, (0..all).collect::<Vec<_>>());
         assert_eq!(scans, 3);
+    }
+
+    /// As the sweep and the repair do at once: each at its own pace.
+    #[test]
+    fn several_at_different_places_keep_their_scans() {
+        let (all, most): (u32, usize) = (150_000, 1_000);
+        let pages = Pages::default();
+        let mut scans = 0;
+        let mut page = |after| {
+            pages.next(after, most).unwrap_or_else(|| {
+                scans += 1;
+                let mut smallest = Smallest::after(after, most);
+                (0..all).for_each(|number| smallest.see(name(number)));
+                pages.begin(smallest, most)
+            })
+        };
+        let mut readers = [(None, 0_u32); SCANS_MAX];
+        for turn in 0_u32.. {
+            let running = (1..).zip(&mut readers).filter(|(every, (_, seen))| turn % every == 0 && *seen < all);
+            for (_, (after, seen)) in running {
+                let page = page(*after);
+                assert_eq!(page.first().map(|name| name.number), Some(*seen));
+                *seen += u32::try_from(page.len()).unwrap();
+                *after = page.last().copied();
+            }
+            if readers.iter().all(|(_, seen)| *seen == all) {
+                break;
+            }
+        }
+        assert!(scans <= 3 * SCANS_MAX, "{scans}");
+        assert_eq!(pages.0.lock().len(), SCANS_MAX);
     }
 
     #[test]

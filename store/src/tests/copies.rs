@@ -10,6 +10,7 @@ use protocol::{Blob, ByteSize};
 use super::faults::{Fault, Faulty};
 use super::{EPOCH, SEGMENT, copies, files_below, noise, pieces, read, read_range, segment};
 use crate::engine::Disk;
+use crate::put::CLEANUPS_MAX;
 use crate::{BLOB_SIZE_MAX, Deleted, Engine, Error, Piece, SegmentName, Store};
 
 const FAULTS: [Fault; 5] = [Fault::Full, Fault::ReadOnly, Fault::Gone, Fault::Hangs, Fault::Rotten];
@@ -155,6 +156,38 @@ async fn an_engine_that_has_failed_comes_last() {
     assert!(ground.engines[0].calls.load(Ordering::SeqCst) <= 1);
 }
 
+/// However long ago: each time that it is tried costs somebody its time. One probe at once sees that it works again.
+#[tokio::test]
+async fn one_that_fails_comes_last_until_a_probe_succeeds() {
+    let ground = ground(&["a", "b", "c"]);
+    ground.engines[0].set(Fault::Hangs);
+    let put_some = async |seeds: std::ops::Range<u8>| {
+        for seed in seeds {
+            ground.store.put_bytes(EPOCH, noise(1_000, seed)).await.unwrap();
+        }
+    };
+    let calls = || ground.engines[0].calls.load(Ordering::SeqCst);
+    put_some(0..10).await;
+    assert_eq!(calls(), 1);
+    ground.store.copies.places().iter().for_each(|place| place.age());
+    put_some(10..20).await;
+    assert_eq!(calls(), 1, "it is not tried again");
+
+    // Two probes, and one try: whoever asks too often has none.
+    tokio::join!(ground.store.disks(), ground.store.disks());
+    assert_eq!(calls(), 2);
+    for _ in 0..3 {
+        ground.store.probe_failing();
+    }
+    tokio::time::sleep(PATIENCE + Duration::from_secs(1)).await;
+    assert_eq!(calls(), 3);
+    ground.engines[0].set(Fault::None);
+    ground.store.disks().await;
+    let before = calls();
+    put_some(20..30).await;
+    assert!(calls() > before, "it takes its part");
+}
+
 #[tokio::test]
 async fn delete_and_list_go_over_all_engines() {
     let ground = ground(&["a", "b", "c"]);
@@ -236,6 +269,34 @@ async fn a_broken_upload_leaves_nothing() {
         assert!(Instant::now() < deadline, "segments are left");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// However many break off at once, and however long their deletions take.
+#[tokio::test]
+async fn few_broken_uploads_are_cleaned_up_after_at_once() {
+    let engine = Faulty::new("a");
+    let store = Store::on(vec![Arc::clone(&engine) as Arc<dyn Engine>], copies(1)).with_patience(PATIENCE);
+    let calls = || engine.calls.load(Ordering::SeqCst);
+    let uploads = 2 * CLEANUPS_MAX;
+    let mut running = Vec::new();
+    for _ in 0..uploads {
+        let waits = futures::StreamExt::chain(pieces(noise(SEGMENT + 1, 1), vec![]), futures::stream::pending());
+        let store = store.clone();
+        running.push(tokio::spawn(async move { store.put_stream(EPOCH, waits, BLOB_SIZE_MAX).await }));
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while files_below(&engine.folder.path().join("blobs")).len() < uploads {
+        assert!(Instant::now() < deadline, "they are put");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    engine.set(Fault::Hangs);
+    let before = calls();
+    for upload in running {
+        upload.abort();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let deletes = calls() - before;
+    assert!((1..=CLEANUPS_MAX).contains(&deletes), "{deletes}");
 }
 
 #[tokio::test]

@@ -2,20 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{Blob, ByteSize};
 
 use super::faults::{Fault, Faulty};
 use super::{EPOCH, SEGMENT, copies, noise, read};
-use crate::{Engine, Error, Kept, Mended, SegmentName, Store, kept_by_size};
+use crate::{Engine, Error, Kept, Mended, SegmentName, Segments, Store, kept_by_size};
 
 struct Ground {
     engines: Vec<Arc<Faulty>>,
     store: Store,
     blob: Blob,
     bytes: Bytes,
+}
+
+async fn trim(segments: &Segments, number: u32) -> Vec<usize> {
+    let extra = segments.extra(number, &BTreeSet::new()).await;
+    segments.remove(number, &extra, Instant::now() + Duration::from_secs(60)).await
 }
 
 /// A blob of two segments with two copies, on engines of these domains.
@@ -42,7 +48,7 @@ impl Ground {
         let segments = self.store.segments(&self.blob).unwrap();
         let mut removed = Vec::new();
         for number in segments.numbers() {
-            removed.push(segments.trim(number, &BTreeSet::new()).await);
+            removed.push(trim(&segments, number).await);
         }
         removed
     }
@@ -138,7 +144,8 @@ async fn a_drained_disk_gets_nothing_and_is_emptied() {
     let (leaving, _) = ground.with_and_without().await;
     let drained = BTreeSet::from([ground.engines[leaving].name().to_owned()]);
     ground.store.drain(&drained);
-    assert_eq!(ground.store.domains_without("another"), 2);
+    let disks = ground.store.disks().await;
+    assert_eq!(ground.store.domains_without("another", &disks), 2);
     let mended = ground.mend().await;
     assert!(mended.iter().all(|mended| mended.after == 2 && mended.extra), "{mended:?}");
     assert!(ground.trim().await.iter().all(|removed| *removed == [leaving]));
@@ -203,12 +210,97 @@ async fn engines_that_change_are_known_by_name_and_held_by_place() {
     assert_eq!(before.engines().len(), 3);
     let mended = segments.mend(0, &none).await;
     assert_eq!((mended.kept, mended.extra), (vec![Kept::Whole; 3], true), "by the places of that time");
-    assert!(segments.trim(0, &none).await.is_empty(), "one of those that were read is not the store's any more");
+    assert!(trim(&segments, 0).await.is_empty(), "one of those that were read is not the store's any more");
     assert_eq!(store.segments(&blob).unwrap().mend(0, &none).await.kept, [Kept::Whole; 2]);
     store.set_engines(these(&[2, 1, 0]));
-    assert_eq!(store.segments(&blob).unwrap().trim(0, &none).await.len(), 1);
+    assert_eq!(trim(&store.segments(&blob).unwrap(), 0).await.len(), 1);
     store.set_engines(Vec::new());
     assert!(!store.segments(&blob).unwrap().mend(0, &none).await.is_lost(), "nobody knows");
+}
+
+/// Three copies, of which one is to go.
+async fn with_an_extra_copy() -> (Ground, usize) {
+    let ground = ground(&["a", "b", "c"]).await;
+    let (one, spare) = ground.with_and_without().await;
+    let segment = ground.engines[one].disk.read(ground.name(0), None).await.unwrap().unwrap();
+    ground.engines[spare].disk.put(ground.name(0), segment).await.unwrap();
+    let extra = ground.store.segments(&ground.blob).unwrap().extra(0, &BTreeSet::new()).await;
+    assert_eq!(extra.len(), 1);
+    (ground, extra[0])
+}
+
+/// It may be done at any time: until then the copy is not counted, and none is put in its place.
+#[tokio::test]
+async fn a_delete_that_is_late_leaves_no_copy_that_counts() {
+    let (ground, victim) = with_an_extra_copy().await;
+    let segments = ground.store.segments(&ground.blob).unwrap();
+    ground.engines[victim].set(Fault::Hangs);
+    let begun = Instant::now();
+    assert!(segments.remove(0, &[victim], begun + Duration::from_millis(200)).await.is_empty());
+    assert!(begun.elapsed() < Duration::from_secs(2), "it has no more time: {:?}", begun.elapsed());
+    assert!(ground.store.has_unsure_deletes());
+
+    // It answers again, and its probe succeeds.
+    ground.engines[victim].set(Fault::None);
+    let disks = ground.store.disks().await;
+    assert!(disks.iter().all(|disk| disk.failing.is_none()), "{disks:?}");
+    let other = (0..3).find(|disk| *disk != victim).unwrap();
+    ground.engines[other].disk.delete(ground.name(0)).await.unwrap();
+    let mended = segments.mend(0, &BTreeSet::new()).await;
+    assert_eq!((mended.kept[victim], mended.kept[other]), (Kept::Whole, Kept::Missing));
+    assert_eq!((mended.before, mended.after, mended.extra), (1, 2, false), "{mended:?}");
+    assert!(ground.engines[other].disk.has(ground.name(0)).await.unwrap().is_some());
+    assert!(trim(&segments, 0).await.is_empty());
+    ground.engines[victim].disk.delete(ground.name(0)).await.unwrap();
+    assert_eq!(segments.mend(0, &BTreeSet::new()).await.before, 2);
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_too_late_or_by_what_a_failing_disk_says() {
+    let (ground, victim) = with_an_extra_copy().await;
+    let segments = ground.store.segments(&ground.blob).unwrap();
+    assert!(segments.remove(0, &[victim], Instant::now()).await.is_empty());
+    assert!(!ground.store.has_unsure_deletes(), "it was not begun");
+    let failing = (0..3).find(|disk| *disk != victim).unwrap();
+    ground.engines[failing].set(Fault::ReadOnly);
+    for seed in 2..14 {
+        ground.store.put_bytes(EPOCH, noise(10, seed)).await.unwrap();
+    }
+    assert!(trim(&segments, 0).await.is_empty(), "one of the others fails");
+    ground.engines[failing].set(Fault::None);
+    ground.store.disks().await;
+    assert_eq!(trim(&segments, 0).await, [victim]);
+}
+
+/// Whoever reads all copies does not wait for it again and again.
+#[tokio::test]
+async fn one_that_has_just_hung_is_not_asked_for_a_copy() {
+    let ground = ground(&["a", "b", "c"]).await;
+    let (victim, _) = ground.with_and_without().await;
+    ground.engines[victim].set(Fault::Hangs);
+    let first = ground.mend().await;
+    assert!(first.iter().all(|mended| mended.kept[victim] == Kept::Unknown && !mended.is_lost()), "{first:?}");
+    let calls = ground.engines[victim].calls.load(Ordering::SeqCst);
+    ground.mend().await;
+    assert_eq!(ground.engines[victim].calls.load(Ordering::SeqCst), calls);
+}
+
+#[tokio::test]
+async fn disks_that_fail_or_are_full_have_no_room_for_what_another_has() {
+    let ground = ground(&["a", "b", "c", "c"]).await;
+    let name = |disk: usize| ground.engines[disk].name().to_owned();
+    let without = async |disk: usize| ground.store.domains_without(&name(disk), &ground.store.disks().await);
+    assert_eq!((without(0).await, without(2).await), (2, 3));
+    ground.engines[1].set(Fault::Full);
+    for seed in 2..14 {
+        ground.store.put_bytes(EPOCH, noise(10, seed)).await.unwrap();
+    }
+    assert_eq!((without(0).await, without(1).await), (1, 2));
+    ground.engines[0].set(Fault::ReadOnly);
+    for seed in 2..14 {
+        drop(ground.store.put_bytes(EPOCH, noise(10, seed)).await);
+    }
+    assert_eq!((without(2).await, without(1).await), (1, 1));
 }
 
 #[test]

@@ -45,7 +45,8 @@ const DRAIN_POINTS: [&str; 4] = ["", "", "drain.noted", "drain.undone"];
 const RATE: ByteSize = ByteSize(1 << 40);
 
 async fn whatever_dies_and_whichever_disk_fails_nothing_is_lost(ground: Ground) {
-    let change = |config: &mut Config| config.store_doomed_for = Millis(0);
+    // A delete has a third of the lease, on a busy machine.
+    let change = |config: &mut Config| (config.store_doomed_for, config.lease) = (Millis(0), Millis::seconds(30));
     let ground = Ground::on(ground.app.config.database.clone(), change).await;
     let mut scene = Box::pin(Scene::new(on_disks(ground).await)).await;
     for seed in 0..seeds(SEEDS) {
@@ -102,7 +103,13 @@ impl Scene {
             for at in 0..2 {
                 let (app, leaders) = (&self.apps[at], [self.instances[at], self.instances[1 - at]]);
                 if random.random_bool(0.4) {
-                    tasks.push(tokio::spawn(repair(app.clone(), leaders, REPAIR_POINTS.choose(random).unwrap())));
+                    let other = self.apps[1 - at].store.clone();
+                    tasks.push(tokio::spawn(repair(
+                        app.clone(),
+                        other,
+                        leaders,
+                        REPAIR_POINTS.choose(random).unwrap(),
+                    )));
                 }
                 if random.random_bool(0.25) {
                     tasks.push(tokio::spawn(sweep(app.clone(), SWEEP_POINTS.choose(random).unwrap())));
@@ -216,7 +223,7 @@ impl Scene {
         let care = Care::new(&self.apps[0]);
         let (mut checker, mut pace) = (Checker::new(&care, None), Pace::new(RATE));
         while !matches!(Box::pin(checker.step(&mut pace)).await.unwrap(), Checked::End) {}
-        let office = lead(&self.apps[0], self.instances).await.unwrap();
+        let office = lead(&self.apps[0], &self.apps[1].store, self.instances).await.unwrap();
         let look = Repair::new(&care).whole(office).await.unwrap().last.unwrap();
         assert_eq!((look.fewer, look.lost), (0, 0), "seed {}: {look:?}", self.seed);
         self.all_is_there_twice().await;
@@ -294,16 +301,21 @@ fn damage(file: &Path, injury: u32) {
 }
 
 /// Takes the lead from the other one; none where that one has just taken it.
-async fn lead(app: &App, [own, other]: [InstanceId; 2]) -> Option<i64> {
+async fn lead(app: &App, others: &Store, [own, other]: [InstanceId; 2]) -> Option<i64> {
     drop(leader::resign(&app.db, Office::Store, other).await);
     let lease = Lease::take(&app.db, Office::Store, own, Duration::from_secs(60)).await.unwrap();
+    // By itself a lease ends after what was deleted in it.
+    let until = Instant::now() + Duration::from_secs(10);
+    while others.has_unsure_deletes() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     lease.map(|lease| lease.epoch())
 }
 
 /// Whoever led before, and still repairs, goes on with that.
-async fn repair(app: App, leaders: [InstanceId; 2], point: &'static str) {
+async fn repair(app: App, other: Store, leaders: [InstanceId; 2], point: &'static str) {
     let repaired = async {
-        if let Some(office) = lead(&app, leaders).await {
+        if let Some(office) = lead(&app, &other, leaders).await {
             Repair::new(&Care::new(&app)).whole(office).await.unwrap();
         }
     };

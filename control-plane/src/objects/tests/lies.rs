@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -24,7 +25,7 @@ suite!(a_list_that_lies_costs_no_copy, other_bytes_are_never_given);
 
 /// What a disk says.
 #[derive(Debug, Clone)]
-enum Lie {
+pub(super) enum Lie {
     /// The truth.
     None,
     /// That it has nothing.
@@ -33,15 +34,17 @@ enum Lie {
     Claims(Vec<Listed>),
     /// That each segment is this one.
     Swaps(SegmentName),
+    /// The truth, but after so many reads nothing until it says something else.
+    Waits(usize),
 }
 
-struct Liar {
+pub(super) struct Liar {
     disk: Disk,
     lie: Mutex<Lie>,
 }
 
 impl Liar {
-    fn says(&self, lie: Lie) {
+    pub(super) fn says(&self, lie: Lie) {
         *self.lie.lock() = lie;
     }
 }
@@ -60,8 +63,20 @@ impl Engine for Liar {
     }
 
     fn read(&self, name: SegmentName, range: Option<Range<u64>>) -> BoxFuture<'_, Result<Option<Bytes>, EngineError>> {
-        let given = if let Lie::Swaps(other) = &*self.lie.lock() { *other } else { name };
-        self.disk.read(given, range)
+        let (mut given, mut waits) = (name, false);
+        match &mut *self.lie.lock() {
+            Lie::Swaps(other) => given = *other,
+            Lie::Waits(0) => waits = true,
+            Lie::Waits(left) => *left -= 1,
+            Lie::None | Lie::Hides | Lie::Claims(_) => {}
+        }
+        async move {
+            while waits && matches!(*self.lie.lock(), Lie::Waits(_)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            self.disk.read(given, range).await
+        }
+        .boxed()
     }
 
     fn has(&self, name: SegmentName) -> BoxFuture<'_, Result<Option<u64>, EngineError>> {
@@ -81,7 +96,7 @@ impl Engine for Liar {
                 all.truncate(most);
                 futures::future::ready(Ok(all)).boxed()
             }
-            Lie::None | Lie::Swaps(_) => self.disk.list(after, most),
+            Lie::None | Lie::Swaps(_) | Lie::Waits(_) => self.disk.list(after, most),
         }
     }
 
@@ -99,7 +114,7 @@ impl Engine for Liar {
 }
 
 /// The same platform, with two copies on three disks that lie when they are told to.
-async fn on_liars(ground: Ground) -> (Ground, [Arc<Liar>; 3]) {
+pub(super) async fn on_liars(ground: Ground) -> (Ground, [Arc<Liar>; 3]) {
     let liars = DISKS.map(|name| {
         let disk = Disk::open(&ground.folder.path().join(name)).unwrap().in_domain(name);
         Arc::new(Liar { disk, lie: Mutex::new(Lie::None) })
