@@ -14,7 +14,9 @@ const CALLS_MAX: usize = 6;
 pub(crate) struct DiskCalls(Arc<Semaphore>);
 
 /// One of them.
-pub(crate) struct DiskCall(OwnedSemaphorePermit);
+pub(crate) struct DiskCall {
+    _place: OwnedSemaphorePermit,
+}
 
 impl DiskCalls {
     pub(crate) fn new() -> Self {

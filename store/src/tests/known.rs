@@ -9,7 +9,7 @@ use protocol::StoreId;
 use super::faults::Faulty;
 use super::{EPOCH, copies, noise, read};
 use crate::engine::Disk;
-use crate::{Claims, CopyState, Deleted, Engine, Error, Kept, Store};
+use crate::{Claims, CopyState, Deleted, Engine, Error, Kept, Store, Taken};
 
 fn engines(domains: &[&str]) -> Vec<Arc<dyn Engine>> {
     domains.iter().map(|domain| Faulty::new(domain) as Arc<dyn Engine>).collect()
@@ -76,13 +76,13 @@ async fn a_disk_with_another_name_is_not_absent() {
     let (old, new) = (temporary.path().join("old"), temporary.path().join("new"));
     let on = |folder: &Path| Store::on(vec![Arc::new(Disk::at(folder)) as Arc<dyn Engine>], copies(1));
     let (id, store) = (StoreId::new(), on(&old));
-    assert!(store.claim(id, &Claims::New(&BTreeSet::new())).await.is_empty());
+    assert!(store.claim(id, &Claims::Taken(&Taken::default())).await.is_empty());
     let known = store.claimed_places();
     assert!(known.len() == 1 && known.values().all(Option::is_some));
     std::fs::rename(&old, &new).unwrap();
     let moved = on(&new);
     moved.set_known(known);
     assert_eq!(moved.absent().len(), 1, "nobody has looked");
-    assert!(moved.claim(id, &Claims::New(&BTreeSet::new())).await.is_empty());
+    assert!(moved.claim(id, &Claims::Taken(&Taken::default())).await.is_empty());
     assert!(moved.absent().is_empty());
 }
