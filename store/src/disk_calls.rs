@@ -7,8 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::engine::{EngineError, Trouble};
 
-/// Calls of one disk at once, of all who ask: a third of what the node serves.
-const CALLS_MAX: usize = 6;
+/// Calls of one disk at once, of all who ask: half of what the node serves, and as many as one process asks for.
+const CALLS_MAX: usize = 8;
 
 /// The places of one disk.
 pub(crate) struct DiskCalls(Arc<Semaphore>);

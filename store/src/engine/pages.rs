@@ -178,7 +178,8 @@ mod tests {
         };
         let mut readers = [(None, 0_u32); SCANS_MAX];
         for turn in 0_u32.. {
-            let running = (1..).zip(&mut readers).filter(|(every, (_, seen))| turn % every == 0 && *seen < all);
+            let running =
+                (1_u32..).zip(&mut readers).filter(|(every, (_, seen))| turn.is_multiple_of(*every) && *seen < all);
             for (_, (after, seen)) in running {
                 let page = page(*after);
                 assert_eq!(page.first().map(|name| name.number), Some(*seen));
