@@ -25,7 +25,7 @@ impl DiskCalls {
 
     /// None: all are taken.
     pub(crate) fn begin(&self) -> Option<DiskCall> {
-        Arc::clone(&self.0).try_acquire_owned().ok().map(DiskCall)
+        Arc::clone(&self.0).try_acquire_owned().ok().map(|place| DiskCall { _place: place })
     }
 }
 

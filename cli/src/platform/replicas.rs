@@ -41,12 +41,10 @@ fn folder(settings: &Settings, number: u16) -> PathBuf {
 /// Refuses what cannot be: more copies than executors; fewer folders than those that have blobs.
 pub(crate) fn check(settings: &Settings) -> Result<(), Failure> {
     let (replicas, executors) = (settings.args.replicas, settings.args.executors);
-    if on_executors(settings) {
-        if executors < replicas {
-            let what = format!("{replicas} copies need {replicas} executors; there {}", there_are(executors));
-            return Err(Failure::new(Exit::Usage, "replicas", what)
-                .help(format!("crowdcloud up --replicas {replicas} --executors {}", replicas + 1)));
-        }
+    if on_executors(settings) && executors < replicas {
+        let what = format!("{replicas} copies need {replicas} executors; there {}", there_are(executors));
+        return Err(Failure::new(Exit::Usage, "replicas", what)
+            .help(format!("crowdcloud up --replicas {replicas} --executors {}", replicas + 1)));
     }
     let served = if on_executors(settings) { executors } else { 1 };
     let keeps = |number: &u16| has_segments(&folder(settings, *number).join("blobs"));
