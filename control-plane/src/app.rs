@@ -227,11 +227,14 @@ impl App {
     }
 }
 
-/// The root secret. One that is missing is made anew where nothing that is kept needs it: a platform may be restored from its
-/// database, its store and an export of its master keys.
+/// The root secret. One that is missing is made anew where somebody says that it is lost, and nothing that is kept needs it: a
+/// platform may be restored from its database, its store and an export of its master keys.
 async fn root_secret(config: &Config, db: &Db) -> Result<Tickets, StartError> {
     let is_known = objects::knows_key(db).await?;
-    let is_lost = is_known && !config.ticket_key.exists() && !keys::need_root_secret(&config.store_keys(), db).await?;
+    let is_lost = is_known
+        && config.ticket_key_new
+        && !config.ticket_key.exists()
+        && !keys::need_root_secret(&config.store_keys(), db).await?;
     let tickets = Tickets::open(&config.ticket_key, is_known && !is_lost)?;
     if is_lost {
         tracing::error!(

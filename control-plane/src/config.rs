@@ -71,6 +71,10 @@ pub struct Config {
     /// All control planes have the same, and nobody else has it. It is made where it is missing.
     #[arg(long, env = "CROWDCLOUD_TICKET_KEY", default_value = "ticket.key")]
     pub ticket_key: PathBuf,
+    /// The root secret is lost: make another one, for this start and all later ones. Second factors and the machines of lenders
+    /// are not known any more.
+    #[arg(long, env = "CROWDCLOUD_TICKET_KEY_NEW")]
+    pub ticket_key_new: bool,
     /// The folder of the store's master keys; unless it is set, `store-keys` beside the root secret. All control planes have
     /// the same keys. The first one is made where there is no blob yet; a new database takes the newest of those that are there.
     #[arg(long, env = "CROWDCLOUD_STORE_KEYS", value_name = "DIR")]

@@ -44,12 +44,13 @@ pub enum StartError {
     TicketKey(std::path::PathBuf),
     /// The root secret has gone.
     #[error(
-        "{0}: the root secret is not there, and nothing that is stored can be opened without it: bring the file back, or \
-         say with --ticket-key where it is"
+        "{0}: the root secret is not there, and other secrets follow from it: bring the file back, or \
+         say with --ticket-key where it is. Where it is lost, and the master keys of the store are not, --ticket-key-new \
+         (CROWDCLOUD_TICKET_KEY_NEW=true) makes another one"
     )]
     TicketKeyMissing(std::path::PathBuf),
     /// The root secret is not the one under which the keys in the database are sealed.
-    #[error("{0}: the root secret of another platform: nothing that is stored can be opened with it")]
+    #[error("{0}: the root secret of another platform: nothing that follows from it would be right")]
     TicketKeyOfAnother(std::path::PathBuf),
     /// The store is another platform's, or not what it was.
     #[error(transparent)]

@@ -15,10 +15,13 @@ use crate::disks::Failing;
 use crate::engine::EngineError;
 use crate::{Engine, Store};
 
-/// How long an engine may take to say whose it is.
+/// How long an engine may take to say whose it is; and where it has no mark, so that all its names are gone through.
 const CLAIM_WITHIN: Duration = Duration::from_secs(5);
+const MARK_WITHIN: Duration = Duration::from_secs(40);
+/// What is asked of an engine.
+const CLAIM: &str = "say whose it is";
 /// Of an engine's segments so many show whose they are, where it has no mark.
-const LISTED: usize = 1_000;
+const LISTED: usize = 64;
 
 /// Why an engine may not be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +29,8 @@ pub enum ClaimError {
     /// It has the mark of another store.
     #[error(
         "{engine} belongs to another platform: it is marked as {found}, and this database's store is {wanted}. Each \
-         platform needs a store of its own, and with its database comes its store"
+         platform needs a store of its own, and with its database comes its store. Where this database is an earlier backup of \
+         the same platform, take the mark away (a folder: its file `store.id`): the engine is known by its blobs then"
     )]
     Another {
         /// Which engine.
@@ -49,7 +53,10 @@ pub enum ClaimError {
         store: StoreId,
     },
     /// Nobody knows whose its segments are.
-    #[error("{engine} has bytes, but no mark that says whose. If they are this platform's, mark it as {store}")]
+    #[error(
+        "{engine} has bytes, but no mark that says whose. If they are this platform's, mark it as {store} (a \
+         folder: in its file `store.id`)"
+    )]
     Unmarked {
         /// Which engine.
         engine: String,
@@ -76,6 +83,12 @@ pub enum ClaimError {
 }
 
 impl ClaimError {
+    /// Whether an empty engine may take the place of this one: what it had is not there any more.
+    #[must_use]
+    pub fn is_lost(&self, name: &str) -> bool {
+        matches!(self, Self::Lost { engine, .. } | Self::New { engine } if engine == name)
+    }
+
     /// Whether it has been said where blobs are, and that is wrong: no later look will find it otherwise.
     #[must_use]
     pub fn is_of_another(&self) -> bool {
@@ -108,8 +121,8 @@ impl Store {
     /// One that was the store's and cannot say so now, stays.
     pub async fn claim(&self, store: StoreId, claims: &Claims<'_>) -> Vec<ClaimError> {
         let places = self.copies.places();
-        let within = CLAIM_WITHIN.min(self.copies.patience);
-        let looks = places.iter().map(|place| look(place, store, claims, within));
+        let patience = self.copies.patience;
+        let looks = places.iter().map(|place| look(place, store, claims, patience));
         let looked = futures::future::join_all(looks).await;
         let mut seen = BTreeMap::<DiskId, &str>::new();
         let mut refused = Vec::new();
@@ -157,11 +170,19 @@ async fn look(
     place: &Place,
     store: StoreId,
     claims: &Claims<'_>,
-    within: Duration,
+    patience: Duration,
 ) -> Result<Option<DiskId>, ClaimError> {
-    match tokio::time::timeout(within, claim(&*place.engine, store, claims)).await {
-        Ok(claimed) => claimed,
-        Err(late) => Err(EngineError::slow(place.engine.name(), "say whose it is", late).into()),
+    let engine = &*place.engine;
+    let slow = |late| EngineError::slow(engine.name(), CLAIM, late);
+    let marked = tokio::time::timeout(CLAIM_WITHIN.min(patience), engine.mark()).await.map_err(slow)??;
+    let found = match marked {
+        Some(found) => found,
+        None => tokio::time::timeout(MARK_WITHIN, mark(engine, store, claims)).await.map_err(slow)??,
+    };
+    if found.store == store {
+        Ok(found.disk)
+    } else {
+        Err(ClaimError::Another { engine: engine.name().to_owned(), found: found.store, wanted: store })
     }
 }
 
@@ -171,6 +192,9 @@ fn stand(place: &Place, found: Result<(), ClaimError>) -> Option<ClaimError> {
         if place.aside().is_some() {
             tracing::info!(engine = place.engine.name(), "an engine of the store is as it should be again");
         }
+        if place.standing() != Standing::Ours {
+            place.recovered();
+        }
         place.stands(Standing::Ours);
         return None;
     };
@@ -178,39 +202,41 @@ fn stand(place: &Place, found: Result<(), ClaimError>) -> Option<ClaimError> {
     match place.standing() {
         Standing::Ours if matches!(error, ClaimError::Engine(_)) => return None,
         Standing::Aside(failing) if failing.why == why => {}
-        Standing::Aside(failing) => place.stands(Standing::Aside(Failing { why, ..failing })),
-        Standing::Unknown | Standing::Ours => {
-            if !matches!(error, ClaimError::New { .. }) {
-                tracing::error!(%error, "an engine of the store is set aside");
+        Standing::Aside(failing) => {
+            tracing::error!(%error, "an engine of the store is set aside still");
+            place.stands(Standing::Aside(Failing { why, ..failing }));
+        }
+        // Whether it is set aside is known when it answers; a new one has its mark soon.
+        Standing::Unknown => {
+            if let ClaimError::Engine(error) = &error {
+                place.note(CLAIM, error);
+            } else {
+                if !matches!(error, ClaimError::New { .. }) {
+                    tracing::error!(%error, "an engine of the store is set aside");
+                }
+                place.stands(Standing::Aside(Failing { since: Timestamp::now(), why }));
             }
+        }
+        Standing::Ours => {
+            tracing::error!(%error, "an engine of the store is set aside");
             place.stands(Standing::Aside(Failing { since: Timestamp::now(), why }));
         }
     }
     Some(error)
 }
 
-async fn claim(engine: &dyn Engine, store: StoreId, claims: &Claims<'_>) -> Result<Option<DiskId>, ClaimError> {
+/// The mark of an engine that had none.
+async fn mark(engine: &dyn Engine, store: StoreId, claims: &Claims<'_>) -> Result<Mark, ClaimError> {
     let name = || engine.name().to_owned();
-    let found = match (engine.mark().await?, claims) {
-        (Some(found), _) => found,
-        (None, Claims::Marked) => return Err(ClaimError::New { engine: name() }),
-        (None, Claims::Taken(taken)) => {
-            let listed = engine.list(None, LISTED).await?;
-            let is_ours = listed.iter().any(|listed| taken.blobs.contains(&listed.name.blob));
-            if listed.is_empty() && (taken.had_none || taken.known.contains(engine.name())) {
-                return Err(ClaimError::Lost { engine: name(), store });
-            }
-            if listed.is_empty() || is_ours {
-                engine.set_mark(Mark::new(store)).await?
-            } else {
-                // Somebody else of this platform may have marked it since, and put something.
-                engine.mark().await?.ok_or_else(|| ClaimError::Unmarked { engine: name(), store })?
-            }
-        }
-    };
-    if found.store == store {
-        Ok(found.disk)
-    } else {
-        Err(ClaimError::Another { engine: name(), found: found.store, wanted: store })
+    let Claims::Taken(taken) = claims else { return Err(ClaimError::New { engine: name() }) };
+    let listed = engine.list(None, LISTED).await?;
+    let is_ours = listed.iter().any(|listed| taken.blobs.contains(&listed.name.blob));
+    if listed.is_empty() && (taken.had_none || taken.known.contains(engine.name())) {
+        return Err(ClaimError::Lost { engine: name(), store });
     }
+    if listed.is_empty() || is_ours {
+        return Ok(engine.set_mark(Mark::new(store)).await?);
+    }
+    // Somebody else of this platform may have marked it since, and put something.
+    engine.mark().await?.ok_or_else(|| ClaimError::Unmarked { engine: name(), store })
 }

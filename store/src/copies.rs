@@ -555,7 +555,7 @@ impl Place {
         done
     }
 
-    fn note(&self, verb: &'static str, error: &EngineError) {
+    pub(crate) fn note(&self, verb: &'static str, error: &EngineError) {
         count(error.trouble.name());
         if error.trouble == Trouble::Slow {
             *self.slow.lock() = Some(Instant::now());

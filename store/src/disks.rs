@@ -89,6 +89,14 @@ impl Store {
         others.map(|place| place.engine.domain()).collect::<BTreeSet<_>>().len()
     }
 
+    /// The names of engines that fail, or are set aside.
+    #[must_use]
+    pub fn failing(&self) -> BTreeSet<String> {
+        let places = self.copies.places();
+        let failing = places.iter().filter(|place| place.is_failing() || place.failing.lock().is_some());
+        failing.map(|place| place.engine.name().to_owned()).collect()
+    }
+
     /// These engines, by their names, get nothing new, and no other ones; one that is told of later, too.
     pub fn drain(&self, names: &BTreeSet<String>) {
         self.copies.drain(names);

@@ -35,15 +35,23 @@ impl NodeDisks {
     /// told of last.
     pub fn know<'a>(&self, nodes: impl IntoIterator<Item = (NodeId, i64, &'a [StoreDisk])>) {
         let mut known = self.known.lock();
-        let mut nodes: Vec<(NodeId, i64, &[StoreDisk])> = nodes.into_iter().collect();
-        nodes.sort_by_key(|(node, said, _)| (Reverse(*said), *node));
+        let failing = self.store.failing();
+        let serves = |node: NodeId, disk: &StoreDisk| {
+            known.get(&disk.id).is_some_and(|engine| engine.is(node, disk) && !failing.contains(engine.name()))
+        };
+        let mut told: Vec<(NodeId, i64, &StoreDisk)> = Vec::new();
+        for (node, said, disks) in nodes {
+            told.extend(disks.iter().map(|disk| (node, said, disk)));
+        }
+        // Of several that tell of one disk the present one stays as long as it serves it.
+        told.sort_by_key(|(node, said, disk)| (!serves(*node, disk), Reverse(*said), *node));
         let mut next = BTreeMap::<DiskId, Arc<NodeDisk>>::new();
         let mut twice = BTreeSet::new();
-        for (node, disk) in nodes.into_iter().flat_map(|(node, _, disks)| disks.iter().map(move |disk| (node, disk))) {
+        for (node, _, disk) in told {
             if next.contains_key(&disk.id) {
                 twice.insert(disk.id);
                 if !self.twice.lock().contains(&disk.id) {
-                    tracing::error!(%node, disk = %disk.id, "another node has told of this disk since, and is asked for it");
+                    tracing::error!(%node, disk = %disk.id, "another node tells of this disk, too, and is asked for it");
                 }
                 continue;
             }

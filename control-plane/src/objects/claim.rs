@@ -110,7 +110,16 @@ pub(crate) async fn store_id(db: &Db) -> Result<StoreId, DbErr> {
 pub(crate) async fn replace(care: &Care, caller: &Caller, name: &str) -> crate::error::Result<Committed> {
     drains::require_operator(caller)?;
     let disk = drains::named(care, name).or_else(|| drains::absent(care, name)).ok_or_else(drains::unknown)?;
-    look(&care.db, &care.store).await?;
+    let refused = look(&care.db, &care.store).await?;
+    if drains::named(care, name).is_some()
+        && !refused.iter().any(|error| error.is_lost(&disk))
+        && let Some(failing) =
+            care.store.disks().await.into_iter().find(|state| state.name == disk).and_then(|it| it.failing)
+    {
+        let detail =
+            format!("it cannot be said what this disk has: {}; put the empty one in its place first", failing.why);
+        return Err(invalid("name", detail));
+    }
     if care.store.claimed().contains(&disk) {
         return Err(invalid("name", "this disk is there, with what it had; drain it to take it out"));
     }

@@ -94,7 +94,7 @@ pub(crate) async fn drain(care: &Care, caller: &Caller, name: &str) -> Result<Co
 pub(crate) async fn undo(care: &Care, caller: &Caller, name: &str) -> Result<Committed> {
     require_operator(caller)?;
     // One that is not there any more may have left its row.
-    let disk = named(care, name).unwrap_or_else(|| name.to_owned());
+    let disk = named(care, name).or_else(|| absent(care, name)).unwrap_or_else(|| name.to_owned());
     let mutation = care.db.mutation().await?;
     let deleted = store_drains::Entity::delete_by_id(disk.clone()).exec(mutation.tx()).await?;
     if deleted.rows_affected == 0 {

@@ -49,7 +49,8 @@ pub(crate) async fn start(db: &Db, store: &Store, said: Option<NonZeroUsize>) ->
         tracing::warn!(
             copies,
             %said,
-            "the platform goes on with more copies of each blob than this start says; `crowdcloud store copies N` lowers it"
+            "the platform goes on with more copies of each blob than this start says; `crowdcloud store copies N` lowers it, and `crowdcloud store \
+             forget DISK` gives up disks that are not there"
         );
     }
     Ok(())
@@ -91,7 +92,8 @@ pub(super) async fn let_go(care: &Care) -> Result<(), DbErr> {
         let since = drained.get(&disk).copied();
         if since.is_some_and(|since| status::is_empty(care, &looks, &disk, since)) {
             tracing::info!(disk, "a disk that was emptied has been taken out");
-            store_engines::Entity::delete_by_id(disk).exec(care.db.write()).await?;
+            store_engines::Entity::delete_by_id(disk.clone()).exec(care.db.write()).await?;
+            store_drains::Entity::delete_by_id(disk).exec(care.db.write()).await?;
         }
     }
     apply(&care.store, care.db.read()).await
@@ -130,7 +132,8 @@ pub(crate) async fn forget(care: &Care, caller: &Caller, name: &str) -> Result<C
     drains::require_operator(caller)?;
     drains::apply(care, care.db.read()).await?;
     if drains::named(care, name).is_some() {
-        let detail = "this disk is among those that the platform was started with; drain it, or start without it";
+        let detail = "this disk is among those that the platform was started with, or a node still tells of it; drain it, and start \
+                      without it, or remove its node";
         return Err(invalid("name", detail));
     }
     if care.store.engines().is_empty() {

@@ -39,6 +39,8 @@ const DELETED_AT_ONCE: u64 = 100;
 const DELETES_MAX: usize = 8;
 /// After all engines have failed, they are asked again so much later.
 const FAILED_FOR: Duration = Duration::from_secs(60);
+/// And where one of them is not there, so much later: what it has waits for it.
+const ABSENT_FOR: Duration = Duration::from_secs(4 * 3600);
 /// Engines are compared with the index so often.
 const LIST_EVERY: Duration = Duration::from_secs(86_400);
 /// Segments of one page of their lists.
@@ -146,7 +148,8 @@ impl Sweep {
             self.next_pass = begun + PASS_EVERY;
         }
         if begun >= self.next_delete {
-            self.next_delete = begun + self.delete_doomed(now).await?;
+            let pause = self.delete_doomed(now).await?;
+            self.next_delete = Instant::now() + pause;
         }
         if begun >= self.next_list {
             self.next_list = begun + PASS_EVERY;
@@ -235,7 +238,7 @@ impl Sweep {
             }
             // The others have room again; what the one that failed has waits for it.
             if gone.len() < deleted.len() {
-                pause = PASS_EVERY;
+                pause = if self.store.absent().is_empty() { PASS_EVERY } else { ABSENT_FOR };
             }
         }
     }

@@ -103,7 +103,11 @@ async fn another_root_secret_is_refused(ground: Ground) {
     assert!(matches!(&refused, StartError::TicketKeyMissing(path) if *path == key), "{refused}");
     assert!(!key.exists(), "none is made in its place");
     ground.app.db.write().execute_unprepared(&renumber(0, 1)).await.unwrap();
-    again(&ground).await.unwrap();
+    let refused = again(&ground).await.err().unwrap();
+    assert!(matches!(&refused, StartError::TicketKeyMissing(_)), "its folder may only not be mounted: {refused}");
+    let mut config = ground.app.config.clone();
+    config.ticket_key_new = true;
+    App::open(config, ground.app.store.clone(), None).await.unwrap();
     assert!(key.exists(), "all master keys are in their own files");
     std::fs::rename(&kept, &key).unwrap();
     let refused = again(&ground).await.err().unwrap();

@@ -228,6 +228,9 @@ async fn a_disk_that_was_moved_is_asked_for_where_it_was_told_of_last() {
     let (_, folder) = before.die().await;
     let after = ground.node_on(second, folder, "a").await;
     assert_eq!(after.disks, told);
+    // The present one is asked until it fails.
+    disks.know([(first, 7, told.as_slice()), (second, 8, after.disks.as_slice())]);
+    drop(read(&store, &blob).await);
     for _ in 0..2 {
         disks.know([(first, 7, told.as_slice()), (second, 8, after.disks.as_slice())]);
         assert_eq!(read(&store, &blob).await.unwrap(), noise(10, 1));

@@ -192,7 +192,8 @@ async fn restore(ground: &Ground, folder: &Path) -> App {
     };
     copy(&ground.folder.path().join("store"), &folder.join("store"));
     let store = Store::disk(folder.join("store")).unwrap();
-    App::open(config(folder, url, ground.node), store, None).await.unwrap()
+    let config = crate::Config { ticket_key_new: true, ..config(folder, url, ground.node) };
+    App::open(config, store, None).await.unwrap()
 }
 
 async fn a_restored_platform_reads_with_the_exported_key_alone(ground: Ground) {
