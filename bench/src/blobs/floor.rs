@@ -29,7 +29,7 @@ const ENTRY: usize = 32 + 4;
 /// A name that no file has.
 fn fresh() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    COUNT.fetch_add(1, Ordering::Relaxed).to_string()
+    format!("file-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Keeps the bytes in a file of this folder, durably; its path.

@@ -122,7 +122,7 @@ async fn the_document(ground: Ground) {
     ] {
         assert!(paths.contains_key(&format!("/api/v1/{path}")), "{path}: {:?}", paths.keys());
     }
-    assert_eq!(paths.len(), 89);
+    assert_eq!(paths.len(), 91);
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().unwrap() {
             let problem = &operation["responses"]["default"]["content"]["application/problem+json"];

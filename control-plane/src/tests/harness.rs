@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
+use crate::db::Db;
 use crate::objects::Writing;
 use crate::{App, Config, LocalNode};
 
@@ -103,11 +104,17 @@ impl Ground {
 
     pub(crate) async fn start(database: Option<String>, change: impl FnOnce(&mut Config)) -> Self {
         let (folder, node) = (folder(), NodeId::new());
+        if let Some(database) = &database {
+            // Each ground has a store of its own: the one before has gone.
+            let db = Db::open(database, 1).await.unwrap();
+            db.write().execute_unprepared("DELETE FROM store_engines").await.unwrap();
+            db.close().await;
+        }
         let database = database.unwrap_or_else(|| sqlite_url(folder.path()));
         let mut config = config(folder.path(), database, node);
         change(&mut config);
         // Grounds on one database are one platform.
-        std::fs::write(&config.ticket_key, [7; 32]).unwrap();
+        std::fs::write(&config.ticket_key, Digest::of(config.database.as_bytes()).0).unwrap();
         crate::objects::keys::of_tests(&config);
         let store = store::Store::disk(folder.path().join("store")).unwrap();
         let app = App::open(config, store, None).await.unwrap();

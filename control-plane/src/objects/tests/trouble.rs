@@ -70,7 +70,7 @@ async fn a_disk_that_flaps_keeps_no_pass_from_its_end(ground: Ground) {
     let (mut repair, office) = (Repair::new(&Care::new(app)), office(app).await);
     repair.probe().await.unwrap();
     repair.begin_pass().await;
-    let (here, away) = (ground.folder.path().join("b/blobs"), ground.folder.path().join("away"));
+    let (here, away) = (ground.folder.path().join("b"), ground.folder.path().join("away"));
     std::fs::rename(&here, &away).unwrap();
     for blob in 0..12_u8 {
         drop(app.store.put_bytes(Epoch(1), vec![blob].into()).await);
@@ -110,7 +110,7 @@ async fn a_drain_needs_disks_that_work(ground: Ground) {
         let name = ground.folder.path().join(disk).display().to_string().replace('/', "%2F");
         format!("/operator/store/disks/{name}/drain")
     };
-    let (here, away) = (ground.folder.path().join("b/blobs"), ground.folder.path().join("away"));
+    let (here, away) = (ground.folder.path().join("b"), ground.folder.path().join("away"));
     std::fs::rename(&here, &away).unwrap();
     some_blobs(app, AccountId::new()).await;
     let refused = operator.post(&drain("a"), json!({})).await;
