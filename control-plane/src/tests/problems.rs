@@ -38,6 +38,7 @@ fn bodies(ada: &str) -> Vec<(&'static str, String, Value)> {
         ("post", "/invitations".into(), json!({"role": "member"})),
         ("post", "/invitations/accept".into(), json!({"token": "guess"})),
         ("post", "/nodes/tokens".into(), json!({"name": "attic"})),
+        ("put", "/operator/store/copies".into(), json!({"copies": 1})),
         ("put", format!("/nodes/{NODE}/wish"), json!({})),
         ("post", format!("/nodes/{NODE}/confirm"), json!({"name": "attic", "fingerprint": "3f2a"})),
         ("post", "/nodes/vouch".into(), json!({"account": "ada"})),
