@@ -1,5 +1,6 @@
 //! The journal against a control plane that fails, forgets to answer, and against crashes of its own.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -184,9 +185,16 @@ async fn a_crash_loses_and_doubles_nothing() {
         let agent = start(folder.path(), &plane, node);
         runs.extend(agent.add(300));
         tokio::time::sleep(Duration::from_millis(150)).await;
-        // As after a kill: the sender stops in the middle, the files stay. The writer's thread ends on its own.
+        // As after a kill: the sender stops in the middle, the files stay. The writer's thread ends on its own, with all.
         agent.task.abort();
         drop(agent);
+        until(|| {
+            let files = segment::list(folder.path()).unwrap().into_iter();
+            let on_disk = files.flat_map(|sequence| segment::read(folder.path(), sequence).unwrap_or_default());
+            let known: BTreeSet<RunId> = on_disk.map(|receipt| receipt.run).chain(plane.runs()).collect();
+            runs.iter().all(|run| known.contains(run))
+        })
+        .await;
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     start(folder.path(), &plane, node).stop().await;

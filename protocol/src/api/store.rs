@@ -37,6 +37,7 @@ api_types! {
 
     /// `PUT /operator/store/copies`
     #[derive(Copy, Eq)]
+    #[serde(deny_unknown_fields)]
     pub struct StoreCopies {
         /// How many copies are to be kept of whatever is put.
         pub copies: u32,
