@@ -16,8 +16,8 @@
 //! read, nobody else has led. All that it deletes then ends, or is not waited for any more, within a third of the lease that
 //! was renewed; whoever leads next begins after that, and reads what is left. What was not waited for may be deleted later
 //! still. This process does not count it as a copy for a while (`store/src/unsure.rs`), and does not give the office back
-//! before the lease has ended; another one may count it, as long as the disk that hung says that it is there, and puts a new
-//! copy in its place once it is gone.
+//! before the lease has ended. Another one may count it, as long as the disk that hung says that it is there: it puts a new
+//! copy in its place once it is gone, unless it has deleted the others by then. With one copy wanted that may be the last one.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
